@@ -1,4 +1,4 @@
-"""The command `askdocs`: imports the module of the command that is asked for, and no other."""
+"""The `askdocs` command line: imports only the module of the command that runs."""
 
 import importlib
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""Libraries tell their makers nothing: set here, before any of them is imported.
+"""Disables the telemetry of libraries before any of them is imported.
 
 Here and not in an entry point, because everything of this project, in each of its environments,
 imports this package first, and what it starts inherits the variables.

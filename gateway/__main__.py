@@ -1,4 +1,4 @@
-"""`python -m gateway`: the gateway in the foreground, configured by askdocs.toml and ASKDOCS_*."""
+"""`python -m gateway`: run the gateway in the foreground, with askdocs.toml and ASKDOCS_*."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Run the widget: `python -m widget`. Settings are those of `[widget]`."""
+"""`python -m widget`: run the widget with the settings of `[widget]`."""
 
 import gc
 import logging

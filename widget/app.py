@@ -1,4 +1,4 @@
-"""The widget: a box that readers ask, served into a frame on the pages of a wiki."""
+"""The widget: serves the question box as a frame on the pages of a wiki."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""Closes stored answers to those to whom their pages have been closed since.
+"""Withdraws stored answers from readers who lost access to their pages.
 
 An answer is stored with what it took to read its pages on its day. The gateway says what it takes
 now; where that has changed, every answer is looked at again, so that the review, the gaps,

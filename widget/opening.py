@@ -1,4 +1,4 @@
-"""Opens answers that were given before: to whom may still read the pages that they stand on."""
+"""Opens stored answers for readers who may still read the pages behind them."""
 
 from contextlib import suppress
 

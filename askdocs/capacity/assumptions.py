@@ -1,4 +1,4 @@
-"""What a plan takes for granted. Each one can be changed: `--assume NAME=VALUE`, or a file."""
+"""The assumptions behind a plan. Each one can be changed: `--assume NAME=VALUE`, or a file."""
 
 import tomllib
 from collections.abc import Sequence

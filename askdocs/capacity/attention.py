@@ -1,4 +1,4 @@
-"""Which of vLLM's attention backends take an 8-bit cache on a GPU.
+"""Which of vLLM's attention backends support an 8-bit KV cache on a GPU.
 
 As they say themselves (vllm/v1/attention/backends: triton_attn.py, mla/triton_mla.py,
 flashinfer.py). Others take one on a GPU on which Triton's do, too.

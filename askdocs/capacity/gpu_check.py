@@ -1,4 +1,4 @@
-"""The first hour on a GPU machine: what is there, and what a recipe takes, beside the plan.
+"""Checks a new GPU machine: its hardware, and a recipe's measured needs next to the plan.
 
 Each check compares what was measured with what the plan says. Where there is no GPU, or a small
 model is named, the same checks run at that size.

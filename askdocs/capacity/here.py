@@ -1,4 +1,4 @@
-"""What `askdocs up` asks before it starts vLLM, and of a vLLM that runs.
+"""Checks that `askdocs up` makes before it starts vLLM, and against a running vLLM.
 
 Before was not yet run on a GPU; after is tested with vLLM's CPU build.
 """

@@ -1,4 +1,4 @@
-"""What a model takes of each GPU's memory, and the tokens that fit into the rest.
+"""How much GPU memory a model uses, and how many tokens fit into the rest.
 
 As vLLM counts (vllm/v1/worker/gpu_worker.py, determine_available_memory): of its share of the GPU
 it subtracts weights, the peak of a step, CUDA graphs and what CUDA itself holds.

@@ -1,4 +1,4 @@
-"""Where the sizes of a model come from: a file, a folder, the hub's cache, our table, the hub."""
+"""Looks up a model's dimensions: a file, a folder, the hub's cache, the bundled table, the hub."""
 
 import json
 import tomllib

@@ -1,4 +1,4 @@
-"""How many GPUs a model needs for so many questions, what they cost, and how vLLM is started."""
+"""Plans a deployment: the number of GPUs for a load, their cost, and vLLM's arguments."""
 
 import dataclasses
 from dataclasses import dataclass

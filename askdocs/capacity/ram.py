@@ -1,4 +1,4 @@
-"""Does a GGUF file fit into main memory, with the embedded engine?"""
+"""Checks whether a GGUF file fits into main memory with the embedded engine."""
 
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The size of the cache as a running vLLM reports it."""
+"""The KV cache size that a running vLLM reports."""
 
 from typing import NamedTuple
 

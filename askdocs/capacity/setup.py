@@ -1,4 +1,4 @@
-"""One way to serve a model: on which GPUs, how small its numbers are, how long its context is."""
+"""One way to serve a model: its GPUs, its quantisation and its context length."""
 
 from dataclasses import dataclass
 from math import ceil

@@ -1,4 +1,4 @@
-"""The sizes of a model, as far as serving it depends on them: from its config.json alone.
+"""The dimensions of a model that determine its serving cost, read from config.json alone.
 
 How vLLM reads the same file: vllm/transformers_utils/model_arch_config_convertor.py.
 """

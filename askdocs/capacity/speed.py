@@ -1,4 +1,4 @@
-"""How fast a model answers at best, by the roofline: https://doi.org/10.1145/1498765.1498785
+"""Upper bounds on a model's speed, by the roofline model (doi.org/10.1145/1498765.1498785).
 
 Reading a prompt is bound by the tensor cores, writing an answer by the memory's bandwidth: each
 step reads all weights once for all answers, and each answer's cache.

@@ -1,4 +1,4 @@
-"""The settings of editors, agents and tools that ask a gateway: what they are, and where they go.
+"""Configuration for editors, agents and tools that use a gateway: its content and location.
 
 A file that exists keeps all that it has beside these settings, comments included: TOML and YAML
 through libraries that keep them, and JSON only where it has none.

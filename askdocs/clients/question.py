@@ -1,4 +1,4 @@
-"""Asks a running gateway a question, as `askdocs ask` and the readiness check do."""
+"""Sends a question to a running gateway, for `askdocs ask` and the readiness check."""
 
 import json
 import time

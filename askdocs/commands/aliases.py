@@ -1,4 +1,4 @@
-"""`askdocs aliases`: what the names that clients use stand for."""
+"""`askdocs aliases`: map the names that clients use to models."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`askdocs ask`: a question in the terminal."""
+"""`askdocs ask`: ask a question in the terminal."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""`askdocs audit`: who did what to keys, aliases, wikis, versions, questions and backups."""
+"""`askdocs audit`: who changed keys, aliases, wikis, versions, questions and backups."""
 
 import json
 from dataclasses import asdict

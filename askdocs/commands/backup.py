@@ -1,4 +1,4 @@
-"""`askdocs backup`: database, index, settings and versions in one file, while askdocs runs."""
+"""`askdocs backup`: save database, index, settings and versions to one file while askdocs runs."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`askdocs bench`: what the gateway costs beside others, and what load this machine carries."""
+"""`askdocs bench`: compare the gateway's overhead, and find the load this machine sustains."""
 
 import fcntl
 import hashlib

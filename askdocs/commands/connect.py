@@ -1,4 +1,4 @@
-"""`askdocs connect`: the settings of an editor or agent, with a key of its own, tried once."""
+"""`askdocs connect`: configure an editor or agent with its own key, and test the connection."""
 
 import itertools
 from pathlib import Path

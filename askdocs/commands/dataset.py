@@ -1,4 +1,4 @@
-"""`askdocs dataset`: the questions and answers that a model learns from."""
+"""`askdocs dataset`: prepare the questions and answers that a model is trained on."""
 
 import typer
 

@@ -1,4 +1,4 @@
-"""`askdocs dataset build`: questions and a wiki become what a model is trained on."""
+"""`askdocs dataset build`: build training data from questions and a wiki."""
 
 import json
 from contextlib import nullcontext

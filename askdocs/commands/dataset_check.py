@@ -1,5 +1,4 @@
-"""`askdocs dataset check` and `askdocs dataset fix`: what is wrong with rows, and what of it can be
-mended without asking."""
+"""`askdocs dataset check` and `askdocs dataset fix`: find faulty rows, repair the safe cases."""
 
 import json
 from collections import Counter, defaultdict

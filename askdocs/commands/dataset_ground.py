@@ -1,4 +1,4 @@
-"""`askdocs dataset ground`: answers that no page supports, rewritten from their pages."""
+"""`askdocs dataset ground`: rewrite unsupported answers from their pages."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`askdocs dataset prefer`: votes and reviews become preferences for a second stage of training."""
+"""`askdocs dataset prefer`: turn votes and reviews into preference pairs for training."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`askdocs dataset pull`: what writers have approved, as rows to train on."""
+"""`askdocs dataset pull`: export answers that writers approved as training rows."""
 
 import json
 from contextlib import closing

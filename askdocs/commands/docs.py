@@ -1,4 +1,4 @@
-"""`askdocs docs`: the wikis that answers stand on, and their pages.
+"""`askdocs docs`: manage the indexed wikis and their pages.
 
 They work on the index itself, whether or not a gateway runs; a running one sees every change
 within two seconds.

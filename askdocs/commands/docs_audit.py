@@ -1,4 +1,4 @@
-"""`askdocs docs audit`: who may read a page, and who was shown it."""
+"""`askdocs docs audit`: who may read a page, and whose answers showed it."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""`askdocs doctor`: what is wrong with this machine or installation, and what to do."""
+"""`askdocs doctor`: find problems with this machine or installation, and suggest fixes."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`askdocs eval check`: how well the check of answers tells good sentences from bad ones."""
+"""`askdocs eval check`: measure how well the answer check separates good from bad sentences."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`askdocs eval report|compare|gate`: what a run has shown, and whether it may be promoted."""
+"""`askdocs eval report|compare|gate`: report results, and check them against the release gate."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""`askdocs eval sweep`: the settings of RAG that find the right pages of a wiki best."""
+"""`askdocs eval sweep`: find the retrieval settings that work best for a wiki."""
 
 import hashlib
 import json

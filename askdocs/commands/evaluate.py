@@ -1,4 +1,4 @@
-"""`askdocs eval`: how well versions of a model, and other ways to answer, do on questions."""
+"""`askdocs eval`: evaluate model versions and other systems on a set of questions."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`askdocs feedback`: what readers asked and said, what the wiki does not answer, and forgetting.
+"""`askdocs feedback`: readers' questions and votes, gaps in the wiki, and data deletion.
 
 They work on the database itself, whether or not a widget runs.
 """

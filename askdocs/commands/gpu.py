@@ -1,4 +1,4 @@
-"""`askdocs gpu`: is a machine ready to train and serve on its GPU?"""
+"""`askdocs gpu`: check that a machine is ready to train and serve on its GPU."""
 
 import json
 from dataclasses import asdict

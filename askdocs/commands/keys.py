@@ -1,4 +1,4 @@
-"""`askdocs keys` and `askdocs usage`: who may ask, and who did.
+"""`askdocs keys` and `askdocs usage`: manage API keys and show their usage.
 
 They work on the database itself, whether or not a gateway runs.
 """

@@ -1,4 +1,4 @@
-"""`askdocs mcp`: the tools of a gateway, for agents that start their MCP server themselves.
+"""`askdocs mcp`: the gateway's tools over stdio, for agents that start their own MCP server.
 
 It speaks MCP over stdin and stdout, and passes each request on to the gateway's /mcp: it needs
 neither index nor model. A gateway that is away is said in the answer, and asked again the next

@@ -1,4 +1,4 @@
-"""`askdocs models`: the versions of models that were trained, and which of them answers."""
+"""`askdocs models`: list trained model versions and show which one serves each alias."""
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any

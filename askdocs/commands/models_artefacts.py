@@ -1,4 +1,4 @@
-"""`askdocs models merge|export|quantise|probe`: what is derived from a version, and is it that one?
+"""`askdocs models merge|export|quantise|probe`: derive artefacts from a version and verify them.
 
 Each step makes an artefact beside the version, unless it is there, and probes it in a real engine
 first: what fails is not kept.

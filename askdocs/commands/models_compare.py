@@ -1,4 +1,4 @@
-"""`askdocs models compare`: how the answers of two versions fared, side by side."""
+"""`askdocs models compare`: compare the answer quality of two versions."""
 
 import json
 import math

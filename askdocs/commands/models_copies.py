@@ -1,4 +1,4 @@
-"""`askdocs models push|pull`: copies of versions elsewhere."""
+"""`askdocs models push|pull`: copy versions to and from remote storage."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""`askdocs models verify|retire|gc`: what is kept, and for how long."""
+"""`askdocs models verify|retire|gc`: verify stored versions and remove old ones."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""`askdocs models promote|canary|rollback`: which version answers for an alias."""
+"""`askdocs models promote|canary|rollback`: choose the version that serves an alias."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`askdocs plan`: does a model fit on a GPU, how many does a team need, and what do they cost?"""
+"""`askdocs plan`: the GPUs that a model and a team need, and their cost."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""`askdocs restore`: puts a backup back; what was there is kept."""
+"""`askdocs restore`: restore a backup and keep the previous state."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`askdocs slack`: answers in Slack, its check, and the manifest of its app."""
+"""`askdocs slack`: answer in Slack, check the connection, and print the app manifest."""
 
 import asyncio
 import json

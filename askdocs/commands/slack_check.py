@@ -1,4 +1,4 @@
-"""Whether `askdocs slack` would work: tokens, scopes, channels and the gateway."""
+"""Checks that `askdocs slack` can work: tokens, scopes, channels and the gateway."""
 
 from collections.abc import AsyncIterator
 

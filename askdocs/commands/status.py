@@ -1,4 +1,4 @@
-"""`askdocs status`: what runs, and how it is."""
+"""`askdocs status`: show the running parts and their health."""
 
 import json
 from typing import Annotated

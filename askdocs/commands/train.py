@@ -1,4 +1,4 @@
-"""`askdocs train`: a dataset and a recipe become a version of a model."""
+"""`askdocs train`: train a model version from a dataset and a recipe."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""`askdocs up`: starts engine, gateway, widget and site, and says where to click."""
+"""`askdocs up`: start engine, gateway, widget and site, and print their addresses."""
 
 import asyncio
 from typing import Annotated

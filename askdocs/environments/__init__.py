@@ -1,4 +1,4 @@
-"""Environments beside this program's own, made on first use under the state home.
+"""Separate Python environments, created on first use under the state folder.
 
     python -m askdocs.environments vllm --home .askdocs
     python -m askdocs.environments train --home .askdocs

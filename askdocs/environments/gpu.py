@@ -1,4 +1,4 @@
-"""What the GPU builds of vLLM and of training need on a machine beside the GPU itself.
+"""System requirements of the GPU builds of vLLM and of training, apart from the GPU.
 
 Not yet run on a GPU: read from the locked wheels, and from what Triton's `runtime/build.py` does.
 """

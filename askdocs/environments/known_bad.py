@@ -1,4 +1,4 @@
-"""Releases that must not be installed: requirements/known_bad.toml, held against the lock files.
+"""Checks the lock files against requirements/known_bad.toml, the list of forbidden releases.
 
 Of the standard library alone, as set-up needs it before anything is installed.
 """

@@ -1,4 +1,4 @@
-"""Checks environments for files that run code at every start of Python.
+"""Checks environments for files that run code whenever Python starts.
 
 python -m askdocs.environments.startup_check .venv .askdocs/environments/*/
 """

@@ -1,4 +1,4 @@
-"""Files by which packages run code whenever a Python of an environment starts.
+"""Finds the files through which packages run code whenever an environment's Python starts.
 
 LiteLLM 1.82.8 stole credentials by such a file, without being imported. What is known and needed is
 in requirements/startup_files.toml; everything else is an error here. The files are read as text, so

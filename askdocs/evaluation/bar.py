@@ -1,4 +1,4 @@
-"""How far an evaluation is, in the terminal."""
+"""Progress bar of an evaluation run."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Measures what a run takes, while it goes on."""
+"""Measures the resources that a run uses."""
 
 import threading
 import time

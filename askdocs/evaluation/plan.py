@@ -1,4 +1,4 @@
-"""From the options of `askdocs eval run` to all that decides its answers."""
+"""Resolves the options of `askdocs eval run` to a complete configuration."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""The folder of a run of an evaluation."""
+"""The folder of an evaluation run."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The gateway that an evaluation asks, its models, the engine behind it, and the machine."""
+"""Describes the gateway under evaluation: its models, its engine and its machine."""
 
 import asyncio
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""The aliases in force, and what the gateway would refuse about a change of them."""
+"""The effective aliases, and validation of changes to them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Derives artefacts from a version (merged, GGUF, quantised), and probes each in a real engine."""
+"""Derives artefacts from a version (merged, GGUF, quantised) and probes each in a real engine."""
 
 import sys
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""The model that a run starts from: the one that comes along, a file, a folder, or of the hub."""
+"""Resolves the base model of a training run: bundled, a file, a folder, or from the hub."""
 
 import hashlib
 import subprocess

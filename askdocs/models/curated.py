@@ -1,4 +1,4 @@
-"""Models that are named in one word: what they are, and what they need of a machine."""
+"""Curated models with short names: their descriptions and hardware requirements."""
 
 import shutil
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Runs what derives artefacts from a version, in the environment `train`."""
+"""Runs the scripts that derive artefacts from a version, in the environment `train`."""
 
 import json
 from pathlib import Path

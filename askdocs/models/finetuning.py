@@ -1,5 +1,4 @@
-"""Processes of other environments, first of all the one that trains: starts them, reads what they
-say, and leaves none behind."""
+"""Runs processes in other environments, mainly training: starts them, parses output, cleans up."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Which model is served: the one that a package ships, a file, a folder, or one from the hub."""
+"""Resolves the model to serve: from a package, a file, a folder, or the hub."""
 
 import hashlib
 import importlib.util

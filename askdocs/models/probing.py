@@ -1,4 +1,4 @@
-"""Starts an engine with what was derived from a version, and probes it."""
+"""Starts an engine with a derived artefact and probes it."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The versions of models: their store, and which of them aliases and engines use."""
+"""The store of model versions, and which of them aliases and engines use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Has a version served by the askdocs that runs here, and asks it something."""
+"""Asks the running askdocs to serve a version, and sends it a test question."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator

@@ -1,4 +1,4 @@
-"""How far a training run is, in the terminal."""
+"""Progress bar of a training run."""
 
 from collections import deque
 

@@ -1,4 +1,4 @@
-"""The folder of a training run: whose it is, and what becomes a version of it."""
+"""The folder of a training run: its owner, and the files that become a version."""
 
 import fcntl
 import hashlib

@@ -1,4 +1,4 @@
-"""Lines of the audit log for what commands do outside the database."""
+"""Writes audit log entries for commands that act outside the database."""
 
 from pathlib import Path
 from typing import Any

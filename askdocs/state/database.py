@@ -1,4 +1,4 @@
-"""The gateway's database, as commands open it: whether or not a gateway runs."""
+"""Opens the gateway's database for commands, whether or not a gateway runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

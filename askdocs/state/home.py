@@ -1,4 +1,4 @@
-"""The state folder: where everything lies that `askdocs up` makes."""
+"""The state folder: everything that `askdocs up` creates."""
 
 import contextlib
 import fcntl

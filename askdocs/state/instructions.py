@@ -1,4 +1,4 @@
-"""The file of an alias's instructions: what its models are told before every question."""
+"""The instructions file of an alias, sent to its models before every question."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A folder for what is on the way: it goes with the work, at the latest when other work begins."""
+"""A folder for unfinished work, removed afterwards or when the next work begins."""
 
 import fcntl
 import shutil

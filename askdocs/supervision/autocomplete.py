@@ -1,4 +1,4 @@
-"""The code model beside the engine of `askdocs up`, which completes code in editors."""
+"""The code completion model that `askdocs up` runs beside its engine."""
 
 import re
 from dataclasses import dataclass

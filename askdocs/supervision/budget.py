@@ -1,4 +1,4 @@
-"""How much of the wiki's pages an engine reads for a question that is answered in time."""
+"""How many tokens of pages an engine can read per question and still answer in time."""
 
 # Of the budgeted seconds, the share for reading; the rest is for the first sentence of the answer,
 # because the gateway sends whole ones: 20 to 50 tokens, a second to one and a half on two cores.

@@ -1,4 +1,4 @@
-"""What must be true of a machine before anything heavy begins; used by `up` and by `doctor`."""
+"""Preconditions that `up` and `doctor` check before any heavy work starts."""
 
 import ctypes
 import platform

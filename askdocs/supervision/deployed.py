@@ -1,4 +1,4 @@
-"""Serves the versions that the table of deployments asks for: this part of `askdocs up`.
+"""The part of `askdocs up` that serves the versions listed in the deployments table.
 
 A version is a process of its own beside the engine, a llama.cpp with its GGUF file or a vLLM with
 its merged weights; or its adapter is loaded into a vLLM that runs, under the version's name. What

@@ -1,4 +1,4 @@
-"""What `askdocs doctor` checks: what `up` checks, and what is there already."""
+"""The checks of `askdocs doctor`: those of `up`, and the state of the installation."""
 
 import sys
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The engine of `askdocs up`: one that it starts, or one that runs elsewhere."""
+"""The engine of `askdocs up`: a process that it starts, or an external engine."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Tells an engine that hangs from one that is busy.
+"""Distinguishes a hung engine from a busy one.
 
 A busy engine may be silent, too: while a dozen requests wait for llama.cpp's model, nothing is left
 to answer /health. But its threads then run, or wait for a core; of an engine that hangs they do

@@ -1,4 +1,4 @@
-"""How much of the prompts the engine had read before: from the gateway's metrics."""
+"""The engine's prefix cache hit rate, from the gateway's metrics."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What runs: written by `up`, read by `status`, `ask` and whoever scripts askdocs."""
+"""The status file: written by `up`; read by `status`, `ask` and scripts."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Signals that stop a command: they end it as Ctrl-C does, and wait for what is done whole."""
+"""Handles stop signals: they act like Ctrl-C, and wait for uninterruptible work."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Keeps processes running: starts them, shows their readable lines, starts them again, stops them.
+"""Supervises processes: starts them, prints their log lines, restarts them, stops them.
 
 Each process has a log file with everything that it prints; lines that begin with `»` are for people
 and are shown. Every process is the leader of its own group, so that what it starts is stopped with

@@ -1,4 +1,4 @@
-"""Threads for work that blocks, which do not hold up the end of the process."""
+"""Threads for blocking work that do not delay process exit."""
 
 import asyncio
 import contextlib

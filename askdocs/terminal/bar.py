@@ -1,4 +1,4 @@
-"""How far a long piece of work is."""
+"""Progress bar for long work."""
 
 import time
 

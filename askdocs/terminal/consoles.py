@@ -1,4 +1,4 @@
-"""Where commands print for people: lines are neither wrapped nor coloured by guesses."""
+"""Consoles for human-readable output: no automatic wrapping or highlighting."""
 
 from rich.console import Console
 

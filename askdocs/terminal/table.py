@@ -1,4 +1,4 @@
-"""A table in the terminal."""
+"""Prints a table in the terminal."""
 
 from rich.cells import cell_len
 

@@ -1,4 +1,4 @@
-"""Days and lengths of time as people type them."""
+"""Parses dates and durations that users type."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Where the search index of an installation is."""
+"""Locates the search index of an installation."""
 
 from pathlib import Path
 from typing import Any

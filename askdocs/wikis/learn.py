@@ -1,4 +1,4 @@
-"""What `askdocs docs learn` does: answered questions become votes for the pages that answered."""
+"""The work of `askdocs docs learn`: store answered questions as votes for their pages."""
 
 from dataclasses import asdict
 from typing import Any

@@ -1,5 +1,8 @@
-"""Hooks for MkDocs: a wiki without a front page gets one that lists its pages and documents, and a
-page that takes too long ends with an error that names it, so that the site is built without it."""
+"""MkDocs hooks: add a missing front page, and abort on a page that takes too long to build.
+
+The added front page lists the pages and documents. The error names the page that took too long, so
+that the site can be built without it.
+"""
 
 import re
 import signal

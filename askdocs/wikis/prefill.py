@@ -1,4 +1,4 @@
-"""What `askdocs docs warm` does: asks the running gateway to warm pages, and shows how it goes."""
+"""The work of `askdocs docs warm`: ask the gateway to prefill pages, and show progress."""
 
 import json
 from collections.abc import Iterator, Sequence

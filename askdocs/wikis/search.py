@@ -1,4 +1,4 @@
-"""What `askdocs docs search` shows: the pages for a question, as the gateway would find them."""
+"""The work of `askdocs docs search`: the pages that the gateway would find for a question."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""The wiki as a site, with the box in it: MkDocs Material builds it, a small server shows it.
+"""Builds the wiki as a site with MkDocs Material, embeds the widget, and serves it.
 
 `python -m askdocs.wikis.site --root DIR --port N` serves what `build` made; with `--docs DIR`,
 `--site-url` and `--widget-url` it builds first, and again whenever the folder changes.

@@ -1,4 +1,4 @@
-"""What `askdocs docs sync` does: read wikis, with a bar, and again whenever they change."""
+"""The work of `askdocs docs sync`: read wikis with a progress bar, and again on every change."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""The wiki that `askdocs up` answers from: read at the start, and again whenever it changes."""
+"""The wiki that `askdocs up` answers from: read at the start and on every change."""
 
 import threading
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Who may ask: the API key, from any of the headers that clients send it in."""
+"""Authentication: reads the API key from any header that clients use."""
 
 import asyncio
 import hmac

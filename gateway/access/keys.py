@@ -1,4 +1,4 @@
-"""API keys: who may ask, for which models, how much; and the store that keeps them.
+"""API keys: their models and limits, and the store that keeps them.
 
 A key's text is `ask-<id>-<secret>`. The id finds the row; of the secret only a SHA-256 is stored. A
 slow hash like bcrypt protects passwords, which can be guessed; 256 random bits cannot be, however

@@ -1,4 +1,4 @@
-"""Which keys and secrets were closed, in a file beside a SQLite database.
+"""Revoked keys and secrets, in a file beside the SQLite database.
 
 A database file that is damaged takes its revocations with it, and a backup is older than some of
 them: a restore reads them here. PostgreSQL is no file, and has no such list.

@@ -1,4 +1,4 @@
-"""Who may read a page: groups of pages, and the groups of whoever asks.
+"""Page permissions: groups of pages, and the groups of the reader.
 
 A page has no groups (None: nothing says who may read it), or a tuple of sets of groups. Whoever
 reads it needs one group of *each* set: a page of the space `hr` or `board`, restricted to

@@ -1,4 +1,4 @@
-"""One answer that stands on pages: what the model is asked, and what of its answer goes out."""
+"""A grounded answer: builds the model's request and processes its output."""
 
 import hashlib
 import logging

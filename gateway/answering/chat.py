@@ -1,4 +1,4 @@
-"""`/v1/chat/completions` of a grounded alias: answers that stand on pages of the wiki."""
+"""`/v1/chat/completions` of a grounded alias: answers based on wiki pages."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""Check an answer against the pages in front of its question: by rules, then by a model."""
+"""Checks an answer against the pages of its prompt: first by rules, then by a model."""
 
 import asyncio
 import logging

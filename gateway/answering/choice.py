@@ -1,4 +1,4 @@
-"""One answer of a response as it comes: what goes out, when, and what is said of it at the end."""
+"""One streamed choice of a response: what is sent, when, and its closing verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

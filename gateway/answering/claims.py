@@ -1,4 +1,4 @@
-"""Claims: what each sentence of an answer asserts, and whether the pages support it.
+"""Claims: the assertion in each sentence of an answer, and whether the pages support it.
 
 The rules' judgement is a logistic regression over what `features.see` measures. Its numbers were
 fitted by `python -m eval.studies.check --fit` on labelled answers (docs/results/notebook.md, "The

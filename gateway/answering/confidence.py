@@ -1,4 +1,4 @@
-"""How sure a generative answer is: the probability that all that it claims is on the pages.
+"""Confidence of a generative answer: the probability that the pages support every claim.
 
 A logistic curve over its claims, fitted on 430 labelled answers to four wikis
 (docs/results/notebook.md, "The check"). How well the pages were found adds nothing once an answer

@@ -1,4 +1,4 @@
-"""The pages in front of a question as evidence: passages, and which facts each of them has."""
+"""The pages of a prompt as evidence: passages, and the facts in each of them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Extractive mode: the best passages of the wiki as quotations, at once and without a model.
+"""Extractive mode: quotes the best passages of the wiki immediately, without a model.
 
 With a model that must not write, the passage that fits best holds the right words more often than
 what such a model makes of it (docs/results/notebook.md, "Passages"). So it is shown whole, with up

@@ -1,4 +1,4 @@
-"""Facts that can be checked to the letter: numbers, versions, addresses, paths, options, labels."""
+"""Facts that can be checked verbatim: numbers, versions, addresses, paths, options, labels."""
 
 import re
 from collections.abc import Iterator

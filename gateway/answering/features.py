@@ -1,4 +1,4 @@
-"""What rules see of a sentence beside the pages: the numbers that the judgement weighs."""
+"""Features of a sentence, compared with the pages: the input of the support classifier."""
 
 import re
 from collections.abc import Iterable

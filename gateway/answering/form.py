@@ -1,4 +1,4 @@
-"""Answers that are to be JSON, by an engine that may have written something else.
+"""JSON answers: enforces the requested format on engines that may ignore it.
 
 llama.cpp and vLLM bind each token to the schema: their answers go out as they come. The answer of
 another engine or a provider waits until it is whole. It goes out if it fits the schema; else the

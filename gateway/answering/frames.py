@@ -1,4 +1,4 @@
-"""Sentences that claim nothing about the product: openers, lead-ins, closers, and refusals."""
+"""Sentences without claims about the product: openers, lead-ins, closers, and refusals."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Markdown as its reader sees it: no escapes, no emphasis, links as their texts."""
+"""Markdown as plain text: without escapes or emphasis, and with links as their text."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""JSON schemas of clients, checked in bounded time.
+"""Validates against clients' JSON schemas in bounded time.
 
 `jsonschema` validates; what it leaves open is closed here. Every keyword costs steps of a budget,
 since references can multiply without end. Nothing is fetched for a `$ref`. Patterns run in the

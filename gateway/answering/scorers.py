@@ -1,4 +1,4 @@
-"""Models that tell how likely a passage supports a sentence, behind endpoints that servers have.
+"""Clients of scoring models that estimate how likely a passage supports a sentence.
 
 `chat` asks for one token after the messages that the answer came from, whose pages the engine has
 in its prefix cache. `rerank` is Cohere's and Jina's format, which vLLM, TEI and llama.cpp have;

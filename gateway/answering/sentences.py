@@ -1,4 +1,4 @@
-"""Split Markdown into sentences: an answer as it streams, and the pages that it is checked against.
+"""Splits Markdown into sentences: streamed answers and the pages that support them.
 
 A sentence of prose, a list item's sentence, a table row, a heading and a code block are units. The
 units cover the text without gaps, so that their offsets are those of the text.

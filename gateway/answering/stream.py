@@ -1,4 +1,4 @@
-"""What turns the events of an engine's stream into the client's, at the cost of a few searches.
+"""Transforms an engine's event stream into the client's, with a few string searches per event.
 
 An engine's bytes may be cut anywhere; only whole events are passed on. JSON is parsed for the rare
 events that hold a usage, everything else is searched and replaced as raw bytes. That is safe,

@@ -1,4 +1,4 @@
-"""One turn of an agent: its own messages and tools, with pages behind its system prompt.
+"""One turn of an agent: its own messages and tools, with pages after its system prompt.
 
 Whatever the model says goes out as it comes, and nothing is refused: the agent's work may have
 nothing to do with the wiki. Pages, claims and citations are stated at the end.

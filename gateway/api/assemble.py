@@ -1,4 +1,4 @@
-"""Puts the chunks of a streamed answer together to the whole answer that was asked for.
+"""Assembles the chunks of a streamed answer into the complete response.
 
 llama.cpp's server does not notice that the client of a whole answer has left, and goes on to its
 end; of a stream it does. So its whole answers are asked for as streams.

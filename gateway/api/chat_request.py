@@ -1,4 +1,4 @@
-"""A chat request to `docs`, taken apart; and which requests are none."""
+"""Parses and validates a grounded chat request."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A question in `/v1/completions` to an alias that answers from the wiki.
+"""`/v1/completions` for an alias that answers from the wiki.
 
 Clients that know no chat send the question as a prompt: LlamaIndex does unless it is told better.
 """

@@ -1,4 +1,4 @@
-"""One request from its first byte to its record: the request context, and the response."""
+"""The request context and the response, from the first byte to the usage record."""
 
 import random
 from collections.abc import Awaitable, Callable

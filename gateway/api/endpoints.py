@@ -1,5 +1,7 @@
-"""The endpoints under /v1, each declared once: routes, validation, OpenAPI, metrics and traces take
-them from here. `gateway.runtime.app` lists the routes."""
+"""The endpoints under /v1. Routes, validation, OpenAPI, metrics and traces all use this table.
+
+`gateway.runtime.app` lists the routes.
+"""
 
 from typing import NamedTuple
 

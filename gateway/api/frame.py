@@ -1,4 +1,4 @@
-"""What every request passes, whatever it asks for: request id, key, body, errors, record."""
+"""Middleware for every request: request ID, key, body, errors, usage record."""
 
 import asyncio
 import logging

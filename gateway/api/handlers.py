@@ -1,4 +1,4 @@
-"""The requests that no model answers: models, votes, warm-up, and the open paths."""
+"""Handlers that need no model: models, votes, prefill, and the public paths."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Small pieces of HTTP over ASGI: bodies, JSON, OpenAI-shaped errors, streams."""
+"""HTTP helpers over ASGI: bodies, JSON, OpenAI-shaped errors, streams."""
 
 import asyncio
 import json

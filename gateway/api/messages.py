@@ -1,4 +1,4 @@
-"""`/v1/messages` as a chat.
+"""Translates `/v1/messages` to and from chat.
 
 https://docs.anthropic.com/en/api/messages, and its pages about streaming and citations. Tools that
 run at Anthropic, and what a model thought before, are left out.

@@ -1,4 +1,4 @@
-"""What the API takes and answers, as an OpenAPI description: `GET /openapi.json`.
+"""The OpenAPI description of the gateway's API: `GET /openapi.json`.
 
 Fields of requests come from `gateway.api.schemas`, which refuses what does not fit and fields that
 it does not know. OpenAPI 3.1: https://spec.openapis.org/oas/v3.1.1.html

@@ -1,4 +1,4 @@
-"""The way of a request to a model: parse, plan, reserve, ground, open, transform.
+"""The request pipeline: parse, plan, reserve, ground, open, transform.
 
 All requests pass the same stages in the same order; they differ in the transform that makes the
 client's answer of the model's, and those in other words than Chat's in the translation around it.

@@ -1,4 +1,4 @@
-"""Answers that go out as the model gives them, under the gateway's name for the model."""
+"""Passes a model's answer through, with the gateway's name for the model."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is decided about a request before a model is asked, and how its answer ended."""
+"""The plan of a request before it reaches a model, and the outcome of its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

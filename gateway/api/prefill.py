@@ -1,4 +1,4 @@
-"""`POST /askdocs/warm`: warm pages now, and tell about each; `askdocs docs warm` asks for it."""
+"""`POST /askdocs/warm`: prefill pages and report on each. `askdocs docs warm` uses it."""
 
 import time
 from collections.abc import AsyncGenerator, Sequence

@@ -1,4 +1,4 @@
-"""May a reader read the pages that a kept answer stands on? Asked whenever it is shown.
+"""Checks that a reader may read the pages of a stored answer, each time it is shown.
 
 Who may read everything is also told what it takes to read each page: so the box closes what it has
 stored to whom a page has been closed since.

@@ -1,4 +1,4 @@
-"""`/v1/responses` as a chat.
+"""Translates `/v1/responses` to and from chat.
 
 https://platform.openai.com/docs/api-reference/responses and its page about streaming. Nothing is
 kept: each request has its whole conversation. What the model thought before is not sent again.

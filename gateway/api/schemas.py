@@ -1,4 +1,4 @@
-"""What each endpoint takes: every field once, with its rule, its JSON Schema and its receivers.
+"""Request schemas: every field once, with its rule, its JSON Schema and its endpoints.
 
 From these declarations come validation (`accept`), the OpenAPI description (`gateway.api.openapi`)
 and the allow-lists of what engines and LiteLLM are sent (`for_engine`, `for_litellm`). A field that

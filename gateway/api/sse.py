@@ -1,4 +1,4 @@
-"""Reading server-sent events: from engines, LiteLLM and, in the widget, from this gateway.
+"""Parses server-sent events from engines, LiteLLM and, in the widget, this gateway.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """

@@ -1,4 +1,4 @@
-"""From an engine's answer to the client's: what each way of answering implements."""
+"""Transforms an engine's answer into the client's: the interface of all answering modes."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Requests in other words than Chat's, and their answers: what all translations have in common.
+"""Shared code of the translations between other API formats and chat.
 
 Responses, Messages, and a question in `/v1/completions` become a chat request, which passes the
 pipeline as every other; what the pipeline sends becomes the endpoint's own events again. So keys,

@@ -1,4 +1,4 @@
-"""A completion of no tokens: nothing, or the prompt where it is to be echoed.
+"""A completion of zero tokens: an empty text, or the prompt if `echo` is set.
 
 Engines read `max_tokens: 0` in various ways: llama.cpp writes a token, or goes on to its end.
 """

@@ -1,4 +1,4 @@
-"""The usage of one answer, as its chunks state it."""
+"""Adds up the usage of one answer from its chunks."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""A reader's vote on an answer, which counts for the model that gave it."""
+"""A reader's vote on an answer, counted for the model that wrote it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args

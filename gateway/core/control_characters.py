@@ -1,4 +1,4 @@
-"""Control characters, which texts of others are kept and shown without.
+"""Removes control characters from external text before it is stored or shown.
 
 A terminal obeys them: they clear its screen, forge its lines and fill the clipboard of whoever
 lists questions or pages there. https://cwe.mitre.org/data/definitions/150.html

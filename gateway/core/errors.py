@@ -1,4 +1,4 @@
-"""Errors that a person can act on. Libraries raise them; the command line prints one line."""
+"""Errors that a user can act on. Libraries raise them; the command line prints one line."""
 
 from collections.abc import Sequence
 

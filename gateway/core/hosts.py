@@ -1,4 +1,4 @@
-"""The names that a server answers to: the allow-list of the Host header, against DNS rebinding.
+"""The allow-list of the Host header, which prevents DNS rebinding.
 
 A page of another site can let its own name lead to this machine after it was loaded; its requests
 then come from the reader's browser, inside the network, with that name in Host. Addresses are no

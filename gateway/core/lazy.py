@@ -1,4 +1,4 @@
-"""What is started when it is first needed: libraries that cost seconds and a hundred megabytes."""
+"""Loads expensive libraries on first use: each costs seconds and about a hundred megabytes."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Leaves out of libraries what a server does not use. Imported before all others.
+"""Skips unused parts of libraries in a server. Imported before all other modules.
 
 httpx has a command line of its own, which it imports with the package where rich, click and
 pygments are there, as they are here for `askdocs`: 0.25 s of CPU and 5 MB in every worker. None in

@@ -1,4 +1,4 @@
-"""What a process needs that serves many streams at once."""
+"""Process settings for a server with many concurrent streams."""
 
 import ctypes
 import resource

@@ -1,4 +1,4 @@
-"""Settings: one `askdocs.toml`, a section per package, every key known.
+"""Settings: one `askdocs.toml` with a section per package. Unknown keys are errors.
 
 Precedence: command line > `ASKDOCS_<SECTION>_<KEY>` in the environment > file > default. An unknown
 key is an error in the file and in the environment alike, because a misspelt one would otherwise be

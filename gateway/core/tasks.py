@@ -1,4 +1,4 @@
-"""Background work that must not end: logged when it fails, started again, and seen from outside.
+"""Permanent background tasks: failures are logged, restarted and exposed.
 
     tasks = Tasks(metrics.task_failed)
     tasks.start("usage", usage.run)

@@ -1,4 +1,4 @@
-"""Threads for work that blocks: few, and apart by what they wait for.
+"""Small thread pools for blocking work, one for each resource that it waits for.
 
     found = await threads.search(index.search, question)
 

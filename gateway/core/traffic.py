@@ -1,4 +1,4 @@
-"""How many requests are under way, so that background work can stand back."""
+"""Counts requests in flight so that background work can yield to them."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Keeps the index of a gateway: the wiki that the settings name, and the vectors of all pages."""
+"""Keeps a gateway's index up to date: the configured wiki, and the embeddings of all pages."""
 
 import fcntl
 import logging

@@ -1,4 +1,4 @@
-"""What a model cannot do: refused with the field's name before it is asked, never passed over.
+"""Capabilities of models: unsupported fields are rejected by name, never ignored.
 
 llama.cpp states what its model can do, and leaves out the tools of a chat template that has no
 place for them. vLLM refuses by itself, in words of its own.

@@ -1,4 +1,4 @@
-"""Aliases: what the names that clients use stand for.
+"""Aliases: the names that clients use, mapped to models.
 
 `docs` may be the model `docs@v7` today and, for every tenth user, `docs@v8` tomorrow. An alias has
 weighted targets, an ordered fallback list and a grounding policy. Aliases come from the settings

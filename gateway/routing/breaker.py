@@ -1,4 +1,4 @@
-"""A circuit breaker for each model: one that fails is left out for a while; nobody waits for it.
+"""A circuit breaker per model: a failing model is skipped for a while, and nobody waits for it.
 
 The pattern: Michael Nygard, Release It!, "Circuit Breaker"; closed, open, half-open.
 """

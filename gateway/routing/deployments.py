@@ -1,4 +1,4 @@
-"""Deployments: which versions of a model are served, and where.
+"""Deployments: the model versions being served, and their addresses.
 
 `askdocs models promote` writes that a version is wanted; `askdocs up` starts it and writes where it
 answers, and every worker of every gateway follows. One that is no longer wanted ends its open

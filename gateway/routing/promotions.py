@@ -1,4 +1,4 @@
-"""The history of promotions: who let which version answer for an alias, when, and why.
+"""The promotion history: who promoted which version to which alias, when, and why.
 
 The alias and the line about it are written in one transaction, so that neither is ever without the
 other, and of two people who promote at once the second is told.

@@ -1,4 +1,4 @@
-"""The models that can answer, and where each of them is served.
+"""The registry of models that can answer, and their endpoints.
 
 A model is at an engine of ours (`url`: vLLM, llama.cpp), at a provider (`litellm`), or in this
 process (`gateway.upstream.local.models`), where the settings give its name to no other. What an

@@ -1,4 +1,4 @@
-"""The one way to go on with an answer whose engine broke off: a replica was killed, for example.
+"""Resumes an answer after its engine failed mid-stream, for example on a killed replica.
 
 Another engine, or the same one when it is back, is given what the first one has said as the
 beginning of its answer, and what it sends goes on in the stream of the first. An answer that has

@@ -1,4 +1,4 @@
-"""How many tokens an answer may have, and what a request may cost at most.
+"""Token budgets: the maximum length of an answer, and the maximum cost of a request.
 
 Agents send `max_tokens: 32000` as a matter of course, and some clients send none: a wish beyond the
 budget is clamped, and a missing one is filled in, so that every request has an upper bound.

@@ -1,4 +1,4 @@
-"""What a gateway is made of: built once in each worker, from the settings."""
+"""The components of a gateway, built once per worker from the settings."""
 
 import asyncio
 import fcntl

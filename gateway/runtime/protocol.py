@@ -1,4 +1,4 @@
-"""The edge of the HTTP server: what a connection has to keep to before the app sees its request."""
+"""Protocol limits that the HTTP server enforces before the app sees a request."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The settings that a gateway starts with, and those of the workers that replace others at SIGHUP.
+"""Loads the settings at start, and again for replacement workers on SIGHUP.
 
 Not in `__main__`: a process that multiprocessing spawns does not find what is there.
 """

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with the edge as its protocol, in one process or several.
+"""The HTTP server: uvicorn with our protocol limits, in one process or several.
 
     serve("gateway.runtime.app:create", settings)
 

@@ -1,4 +1,4 @@
-"""The database: keys, usage, aliases and the rest, in a SQLite file or in PostgreSQL.
+"""The database: keys, usage, aliases and other tables, in SQLite or PostgreSQL.
 
 SQLAlchemy Core, synchronous; async code calls it through
 `threads.database`. Each module keeps its

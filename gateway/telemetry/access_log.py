@@ -1,4 +1,4 @@
-"""The access log: a line of JSON for each request. docs/how-to/logs.md says what a line holds."""
+"""The access log: one JSON line per request, described in docs/how-to/logs.md."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Outcomes: how the answers of each model fare, by alias and day, for `askdocs models compare`.
+"""Answer-quality counters per model, alias and day, for `askdocs models compare`.
 
 Counts of answers, refusals, cautions, failures and votes, and histograms of how long answers took.
 A bucket of a histogram is 9 % wider than the one before it, so a percentile is right to 4.5 %, and

@@ -1,4 +1,4 @@
-"""The audit log: who did what to keys, aliases, wikis, versions, questions and backups, and when.
+"""The audit log: who changed keys, aliases, wikis, versions, questions and backups, and when.
 
 A line is written in the transaction of the act itself, so that neither is ever without the other.
 Lines are added, never changed. They hold names and counts: no key, no question, no reader.

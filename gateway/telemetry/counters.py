@@ -1,4 +1,4 @@
-"""Numbers that are added up in memory and written to a table every few seconds.
+"""Counters that accumulate in memory and are written to a table every few seconds.
 
 A request waits for no database. With the database away the numbers are kept for the next time; a
 kill -9 loses what was added in the last seconds.

@@ -1,4 +1,4 @@
-"""How things stand around a gateway: its engines, its wikis, its disk. Read when metrics are."""
+"""Health gauges (engines, wikis, disk), collected at each scrape."""
 
 import shutil
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the gateway: what `GET /metrics` answers.
+"""The gateway's Prometheus metrics: `GET /metrics`.
 
 By alias and team, never by key. Names and units follow
 https://prometheus.io/docs/practices/naming/; docs/reference/metrics.md says what each one means.

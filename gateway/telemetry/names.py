@@ -1,4 +1,4 @@
-"""Names as they stand in usage, metrics and logs."""
+"""Sanitises names for usage, metrics and logs."""
 
 
 def storable(text: str) -> str:

@@ -1,5 +1,4 @@
-"""Writes down how a request ended, once: limits, usage, metrics, answer statistics, page
-popularity, trace and access log."""
+"""Records a finished request once: limits, usage, metrics, statistics, trace, access log."""
 
 import logging
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Which pages a key was shown, by day: what `askdocs docs audit` tells of."""
+"""Pages shown to each key, by day, for `askdocs docs audit`."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime

@@ -1,4 +1,4 @@
-"""Traces by OpenTelemetry: a span for each step of a question, from the box to the engine.
+"""OpenTelemetry traces: one span per step of a question, from the widget to the engine.
 
 On where `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go; else nothing that makes spans is
 imported, and a trace that a client has begun is passed on to the engine as it came. Spans carry

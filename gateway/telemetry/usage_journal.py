@@ -1,4 +1,4 @@
-"""Usage that is counted and not yet in the database, in files that outlive a kill -9.
+"""Usage not yet written to the database, kept in files that survive a kill -9.
 
 A worker appends a line for each request, before the end of its answer goes out, to a *segment*;
 what is written to the database at once is one or more segments, which are deleted then. The lock of

@@ -1,4 +1,4 @@
-"""A client of the engine behind the gateway: what it serves, how long texts are, how fast it reads.
+"""A client of the engine: its models, token counts and prefill speed.
 
 Works with llama.cpp's server, vLLM, and any other OpenAI-compatible server; what only some of them
 tell (context length, token counts) is estimated for the others, and said to be.

@@ -1,4 +1,4 @@
-"""Fill in the middle: renders prompt and suffix to the tokens that a code model was trained with.
+"""Fill in the middle: formats prompt and suffix with the tokens that a code model expects.
 
 Neither vLLM nor llama.cpp takes `suffix` in /v1/completions. The model's own tokenizer is asked
 which of the known frames it has: a marker that the model was trained with is one token, and to any

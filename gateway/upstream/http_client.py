@@ -1,4 +1,4 @@
-"""The fast lane: HTTP/1.1 to one engine, bytes in and bytes out, over connections that are kept.
+"""The fast lane: an HTTP/1.1 client for one engine, with raw bytes and pooled connections.
 
     lane = Lane("http://127.0.0.1:8001/v1")
     reply = await lane.open("/chat/completions", (), body)

@@ -1,4 +1,4 @@
-"""LiteLLM's proxy in this process: asked for models of providers, and to translate to chat.
+"""LiteLLM's proxy in this process: reaches providers' models and translates to chat.
 
 LiteLLM's request is built here: the fields of the body that `gateway.api.schemas` allows, an empty
 query, and headers of the gateway's own. LiteLLM is imported and started when it is first needed,

@@ -1,4 +1,4 @@
-"""A captcha before the first question of a box and each hour, by a service that the team chooses.
+"""An optional captcha before a reader's first question, repeated hourly.
 
 https://developers.cloudflare.com/turnstile/ and https://docs.hcaptcha.com/ work alike: a script
 puts a field into the form, whose value the server shows to the service.

@@ -1,4 +1,4 @@
-"""The forms that boxes send: small, urlencoded, and taken from our own pages only."""
+"""Parses the widget's forms: small, urlencoded, and accepted from our own pages only."""
 
 import re
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Who asks, where the team's own sign-in says so: by a proxy's header or by a signed JWT."""
+"""The reader's identity from the team's sign-in: a proxy header or a signed JWT."""
 
 import secrets
 from collections.abc import Iterable

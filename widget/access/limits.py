@@ -1,4 +1,4 @@
-"""How often one visitor may ask, by the gateway's own limiter: in Redis if there is one."""
+"""Rate limits per visitor, by the gateway's own limiter (in Redis if configured)."""
 
 import math
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Which addresses belong to the wikis that embed the box."""
+"""The origins of the wikis that may embed the widget."""
 
 from urllib.parse import urlsplit
 

@@ -1,4 +1,4 @@
-"""The groups that a verified person is in: of the sign-in, and of a file of the directory."""
+"""The groups of a verified person, from the sign-in and from a directory file."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Reverse proxies in front of the widget: whose word is taken, and whose is not."""
+"""Trusted reverse proxies in front of the widget."""
 
 import ipaddress
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What the browser is told to forbid, and which posts are taken."""
+"""Security headers, and the check of a POST request's origin."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The token that a frame carries: short-lived, signed, bound to the origin of the wiki.
+"""The frame's token: short-lived, signed, bound to the origin of the wiki.
 
 It is no secret of the reader's: it says which wiki's page the box was opened in, so that what is
 asked is counted there, which conversation it is in, and when a captcha was solved, if there is one.

@@ -1,4 +1,4 @@
-"""Who is at the box: a pseudonym, how often it asks, and a person where a sign-in says so."""
+"""The visitor: a pseudonym, its rate limit, and the signed-in person if any."""
 
 import hashlib
 import hmac

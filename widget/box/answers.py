@@ -1,4 +1,4 @@
-"""The course of one answer: from the gateway's parts to the states a reader sees."""
+"""The course of one answer: from the gateway's events to the states that a reader sees."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What readers do to get an answer: ask, watch it grow, stop it."""
+"""Routes to get an answer: ask, stream, stop."""
 
 import time
 from collections.abc import AsyncGenerator, Mapping

@@ -1,4 +1,4 @@
-"""Questions for the empty box that this wiki answers: from headings, else titles of pages.
+"""Example questions for the empty box, from the wiki's headings or page titles.
 
 A question is offered where the search finds its own page first, so that a click on it is answered.
 """

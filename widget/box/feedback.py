@@ -1,4 +1,4 @@
-"""What readers do with an answer: vote on it, share it, hand its question on to people."""
+"""Routes for a finished answer: vote, share, hand over to people."""
 
 from collections.abc import Awaitable, Mapping
 from typing import Any, get_args

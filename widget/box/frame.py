@@ -1,4 +1,4 @@
-"""The page with the box in it, and the token that it carries."""
+"""The page that contains the box, and its token."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Hands a question that the docs do not answer on to people, by a webhook of theirs."""
+"""Hands an unanswered question over to people through the team's webhook."""
 
 import logging
 from typing import Any

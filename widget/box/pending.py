@@ -1,4 +1,4 @@
-"""Questions that were asked and wait for, or are getting, their answer.
+"""Questions in progress: waiting for an answer, or receiving it.
 
 They live in memory and for minutes. An answer is written by a task of its own, so that a reader
 whose connection is lost finds it again; the task ends when nobody comes back for it.

@@ -1,4 +1,4 @@
-"""Server-sent events as the browser gets them.
+"""Formats server-sent events for the browser.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """

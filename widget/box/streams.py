@@ -1,4 +1,4 @@
-"""A response that is written while it comes into being, and given up when the reader leaves."""
+"""A streaming response that is cancelled when the reader leaves."""
 
 import asyncio
 from collections.abc import AsyncGenerator

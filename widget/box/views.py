@@ -1,4 +1,4 @@
-"""Everything the widget shows, from Jinja templates. Whatever is not Markup is escaped.
+"""Renders all HTML of the widget from Jinja templates. Anything that is not Markup is escaped.
 
 All of it is in the language of the request, see `language.py`. Forms that htmx sends get the token
 of the page; without JavaScript they carry their own, so what may be part of a whole page takes one.

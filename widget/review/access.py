@@ -1,4 +1,4 @@
-"""Who may review: people that the team's sign-in names, or the one person at the machine.
+"""Who may review: people named by the team's sign-in, or the one person at the machine.
 
 With `reviewers` in the settings, whoever the sign-in of the box knows (`widget.access.identity`)
 and is listed there, by name or as `@team`. Without any sign-in, whoever has the key of the machine,

@@ -1,4 +1,4 @@
-"""How much is asked, and how it goes: by day, page, channel and alias."""
+"""Numbers and outcomes of questions by day, page, channel and alias."""
 
 from collections import defaultdict
 from collections.abc import Iterable

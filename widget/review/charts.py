@@ -1,4 +1,4 @@
-"""Charts as SVG, drawn on the server: no script, no style, numbers in a table beside them.
+"""SVG charts drawn on the server: no script, no style, the numbers in a table beside them.
 
 Colours are classes (`s1`, `s2`, ...) of review.css, so that they follow the reader's colour mode.
 """

@@ -1,4 +1,4 @@
-"""Puts questions that ask the same into one cluster, so that a writer answers once.
+"""Clusters questions with the same meaning, so that a writer answers once.
 
 A question joins the cluster whose first question is nearest to it in meaning, or begins one. So a
 cluster is never renumbered and never grows from neighbour to neighbour into a topic.

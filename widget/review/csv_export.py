@@ -1,4 +1,4 @@
-"""CSV that no spreadsheet takes for a formula.
+"""Writes CSV that spreadsheets cannot interpret as formulas.
 
 https://owasp.org/www-community/attacks/CSV_Injection: cells that begin with one of these characters
 get an apostrophe in front, and every cell is quoted. Readers write what is exported here.

@@ -1,4 +1,4 @@
-"""The gaps of a week, as a message to a webhook; once for each week, whoever sends it."""
+"""The weekly digest of gaps, sent to a webhook exactly once per week."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Everything that readers asked and said, for other programs."""
+"""Exports all of readers' questions and feedback for other programs."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,5 +1,4 @@
-"""What the wiki does not answer: clusters of questions that were refused, answered with little
-confidence, or voted incomplete, by week."""
+"""Gaps of the wiki by week: clusters refused, answered unsurely, or voted incomplete."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass

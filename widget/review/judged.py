@@ -1,4 +1,4 @@
-"""What readers and writers thought of answers: votes, and what a review put in their place."""
+"""Judgements on answers: readers' votes and reviewers' corrections."""
 
 from collections.abc import Iterator
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""What the review does in the background: new questions are clustered, the digest is sent."""
+"""Background work of the review: clusters new questions and sends the digest."""
 
 import asyncio
 import logging

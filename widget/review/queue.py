@@ -1,4 +1,4 @@
-"""The questions that a writer should look at, by cluster, most asked first."""
+"""The review queue: questions that need a writer, by cluster, most frequent first."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What writers decide about a cluster: the answer, where it stands, and whether it is approved.
+"""Writers' decisions about a cluster: the answer, its page, and its approval.
 
 Every change is a new version. A change names the version that it was made from: when somebody else
 was faster, it is refused with what they wrote, and nothing is overwritten.

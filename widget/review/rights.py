@@ -1,5 +1,4 @@
-"""Which clusters of questions a reviewer may see: those whose answers all stand on nothing but
-pages that the reviewer may read."""
+"""The clusters that a reviewer may see: every page behind their answers must be readable."""
 
 import sqlalchemy as sa
 

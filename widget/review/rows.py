@@ -1,4 +1,4 @@
-"""What writers have approved, as rows of a `qa_pairs.jsonl` that `askdocs dataset check` passes."""
+"""Approved answers as rows of a valid `qa_pairs.jsonl`, which `askdocs dataset check` accepts."""
 
 import re
 import unicodedata

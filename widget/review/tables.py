@@ -1,5 +1,4 @@
-"""The tables of the review, on the gateway's database (`v0006_review.py`), and what counts as a
-reason to look at a question.
+"""The review's tables (`v0006_review.py`), and the reasons to review a question.
 
 A cluster is no more than a vector: what was asked stands in `questions` alone, so that forgetting a
 visitor forgets it here, too. `reviews` is added to and never changed: its last version is what

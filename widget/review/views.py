@@ -1,4 +1,4 @@
-"""Renders the pages of the review. Whatever is not Markup is escaped."""
+"""Renders the review pages. Anything that is not Markup is escaped."""
 
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Calendar weeks of ISO 8601, in UTC: they begin on Monday."""
+"""ISO 8601 calendar weeks in UTC, which begin on Monday."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta

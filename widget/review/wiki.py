@@ -1,4 +1,4 @@
-"""The pages of the wiki, for a writer to choose from, read from the gateway's index."""
+"""Reads the wiki's pages from the gateway's index, for a writer to choose from."""
 
 from collections.abc import Iterable
 from dataclasses import replace

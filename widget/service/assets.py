@@ -1,4 +1,4 @@
-"""The static files: few and small, so they are held in memory, compressed once."""
+"""Static files, compressed once and held in memory."""
 
 import gzip
 import hashlib

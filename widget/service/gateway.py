@@ -1,4 +1,4 @@
-"""The gateway, seen from the box: a question goes out, parts of an answer come back."""
+"""The widget's client of the gateway: sends a question and receives the answer's events."""
 
 import asyncio
 import ipaddress

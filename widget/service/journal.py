@@ -1,4 +1,4 @@
-"""What the widget remembers: of the last minutes in memory, and in the database if it stores.
+"""The widget's memory: recent questions in memory, and in the database if storing is enabled.
 
 A question is answered whether it can be stored now or not; what cannot is stored when the database
 is back. A vote is stored, or its reader is told that it is not.

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the widget: what `GET /metrics` answers.
+"""The widget's Prometheus metrics: `GET /metrics`.
 
 Counts and times alone: no questions, no answers, no visitors, no pages. docs/how-to/monitoring.md
 says what each one means.

@@ -1,4 +1,4 @@
-"""What the widget takes and answers, as an OpenAPI description: `GET /openapi.json`.
+"""The OpenAPI description of the widget: `GET /openapi.json`.
 
 For tests and for proxies. It is no interface for other programs: those talk to the gateway. The
 paths come from the routes of the app; what forms hold and what comes back is said here.

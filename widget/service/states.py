@@ -1,4 +1,4 @@
-"""What a reader sees of an answer, one after the other."""
+"""The states of an answer that a reader sees, in order."""
 
 from dataclasses import dataclass
 

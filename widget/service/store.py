@@ -1,4 +1,4 @@
-"""The questions that people asked, the answers they got, and what they say of them.
+"""The store of questions, answers and feedback.
 
 Tables on the gateway's database (`gateway/storage/migrations/versions/v0005_questions.py`). All
 methods are synchronous; async code calls them through `asyncio.to_thread`. Each is one transaction:

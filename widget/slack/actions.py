@@ -1,4 +1,4 @@
-"""What people press: thumbs, the dialog behind one of them, a human please, and try again."""
+"""Handles Slack interactions: votes, the feedback dialog, handover to people, retry."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""How a question of a person in Slack becomes an answer in a thread."""
+"""Turns a person's question in Slack into an answer in a thread."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""What Slack tells us, and what is done about it: a Bolt app.
+"""The Bolt app: receives Slack's events and dispatches them.
 
 Bolt checks signatures, answers Slack's challenges and leaves out our own messages. Everything is
 acknowledged at once and done afterwards, for Slack waits three seconds.

@@ -1,4 +1,4 @@
-"""The app manifest: what the Slack app may do and where its events go.
+"""The app manifest: the Slack app's permissions and the address of its events.
 
 https://docs.slack.dev/reference/app-manifest
 """

@@ -1,4 +1,4 @@
-"""What people see in Slack: messages and one dialog, as Block Kit.
+"""Slack messages and the feedback dialog, in Block Kit.
 
 https://docs.slack.dev/reference/block-kit. What comes from a model, a page or a person is in rich
 text or plain text, which are literal, or escaped.

@@ -1,4 +1,4 @@
-"""What Slack delivers more than once."""
+"""Deduplicates events that Slack delivers more than once."""
 
 from collections import OrderedDict
 from collections.abc import Hashable

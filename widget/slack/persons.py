@@ -1,4 +1,4 @@
-"""The groups of a person in Slack: by the e-mail address that Slack has verified."""
+"""The groups of a person in Slack, by the e-mail address that Slack has verified."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""Which alias is asked in which channel."""
+"""Maps Slack channels to aliases."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""What Slack's questions leave in the store, and the last turns of each conversation.
+"""Records Slack questions in the store, and keeps the last turns of each conversation.
 
 A question is answered whether it can be stored or not; a vote is stored, or its giver is told.
 """

@@ -1,4 +1,4 @@
-"""A message of ours that is edited while the answer grows.
+"""A Slack message that is edited while the answer grows.
 
 By chat.update and not by chat.startStream, whose Markdown Slack itself reads, mentions included,
 and which can only be added to: a refusal could not take back what was streamed.

@@ -1,4 +1,4 @@
-"""Markdown as Slack's rich text.
+"""Converts Markdown to Slack's rich text.
 
 Rich text and not mrkdwn, for what an answer or a page's title says is literal there: `<!channel>`,
 `<@U123>` and `*` are characters, and nobody can be pinged. mrkdwn has to be escaped, cannot

@@ -1,4 +1,4 @@
-"""The parts of askdocs in Slack, put together, and how they are told of events."""
+"""Assembles the Slack integration and connects it to Slack's events."""
 
 import asyncio
 import logging

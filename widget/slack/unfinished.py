@@ -1,4 +1,4 @@
-"""Answers that are being written, a small file each.
+"""Answers in progress, one small file each.
 
 A kill leaves the files, and the next start says in Slack that these answers broke off.
 """

@@ -1,4 +1,4 @@
-"""The HTTP side: one address for events, buttons, dialogs and commands."""
+"""The HTTP endpoint for Slack's events, buttons, dialogs and commands."""
 
 import logging
 

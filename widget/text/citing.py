@@ -1,4 +1,4 @@
-"""Which source a part of an answer stands on: numbers in a text, quotations, names of sources."""
+"""Matches the passages of an answer to their sources: numbers, quotations, source names."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A team's colour, made readable in the light and in the dark box."""
+"""Adjusts a team's colour to be readable in light and dark mode."""
 
 import colorsys
 import re

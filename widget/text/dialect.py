@@ -1,4 +1,4 @@
-"""What wikis write beyond Markdown, as plain Markdown, so that quoted text reads well.
+"""Converts wiki-specific Markdown to plain Markdown, so that quotations read well.
 
 Admonitions and tabs are those of Python-Markdown and Material for MkDocs, alerts those of GitHub;
 comments, anchors and the tags of raw HTML are dropped; rows of a table whose head was cut off get

@@ -1,4 +1,4 @@
-"""The language that the box speaks with a reader; each is a file in `strings/`.
+"""Chooses the language of the widget; each language is a file in `strings/`.
 
 A request is answered in one language, so it is set once, by `SpeakLanguage`, and not handed through
 all that is rendered. English sentences of the server (why a question was not taken, why an answer

@@ -1,4 +1,4 @@
-"""Markdown from a model or a page, as HTML that is safe in our page.
+"""Renders Markdown from a model or a page as safe HTML.
 
 Raw HTML is not understood by the parser, links are judged one by one, and what comes out is
 sanitised once more by an allow-list, so that a mistake in one layer is caught by the next.

@@ -1,4 +1,4 @@
-"""Text for where Slack, and what takes its messages, reads mrkdwn."""
+"""Converts text to mrkdwn, for Slack and compatible webhooks."""
 
 
 def escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Addresses that lead a browser to a passage of a page, and let it highlight the passage."""
+"""Text fragment addresses, which scroll a browser to a passage and highlight it."""
 
 import re
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The file of a backup: a gzipped tar with the manifest first; or a folder with the same in it."""
+"""The backup file: a gzipped tar that starts with the manifest, or a folder of the same files."""
 
 import gzip
 import hashlib

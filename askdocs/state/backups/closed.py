@@ -1,4 +1,4 @@
-"""What stays as it is now when an older database takes the place of today's.
+"""Carries revocations and exclusions over when a restore replaces today's database.
 
 A restore opens nothing that was closed since the backup, and hides nothing that was done.
 """

@@ -1,4 +1,4 @@
-"""Makes a backup of one askdocs, which may run meanwhile."""
+"""Makes a backup of one installation, which may be running."""
 
 import shutil
 from collections.abc import Iterator

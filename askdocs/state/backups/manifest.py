@@ -1,4 +1,4 @@
-"""What a backup holds: its manifest.json, which names the SHA-256 of every file."""
+"""The manifest.json of a backup: its contents, with the SHA-256 of every file."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Puts what a restore has prepared into its place: after a kill all of it, or nothing.
+"""Moves the files of a prepared restore into place: all or nothing, even after a kill.
 
 What comes lies ready beside what it replaces. A file, the journal, then names all moves; it appears
 whole, and from that moment on the restore is decided: whoever finds it makes the moves that are

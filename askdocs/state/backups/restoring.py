@@ -1,4 +1,4 @@
-"""Restores a backup: what would change, what is prepared, and the moment in which it counts."""
+"""Restores a backup: preview the changes, prepare the files, and commit."""
 
 import secrets
 import shutil

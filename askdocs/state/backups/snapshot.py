@@ -1,4 +1,4 @@
-"""Copies of databases as they are at one moment, while others read and write them."""
+"""Consistent snapshots of databases that are in use."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What the limits of a key decide: a grant with OpenAI's headers, or a refusal in OpenAI's shape.
+"""The result of a limit check: a grant with OpenAI's headers, or a refusal in OpenAI's format.
 
 https://platform.openai.com/docs/guides/rate-limits
 """

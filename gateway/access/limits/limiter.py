@@ -1,4 +1,4 @@
-"""The limits of keys: admit a request, settle it when it has ended.
+"""Limits of API keys: admit a request, and settle its usage when it ends.
 
 With a Redis they hold across all workers. While it is away, or slow, each worker applies its share
 of them alone, in memory, so that a request is not held up because Redis is. Within the minute in

@@ -1,4 +1,4 @@
-"""Limits counted in this process: exact with one worker, and the stand-in while Redis is away."""
+"""Limits counted in this process: exact with one worker, and the fallback when Redis is down."""
 
 import math
 import time

@@ -1,4 +1,4 @@
-"""The calendar month, UTC, and what of its tokens a key has used already."""
+"""The calendar month (UTC), and the tokens that a key has already used in it."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""One connection to Redis that all requests of a process share.
+"""A single Redis connection shared by all requests of a process.
 
 Commands are written in the order of the calls, many at a time, and replies come in that order.
 redis-py's client takes 57 µs of CPU a call at 64 clients, since each call borrows a connection of

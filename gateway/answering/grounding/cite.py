@@ -1,4 +1,4 @@
-"""Which section each part of an answer rests on, and what of it is quoted."""
+"""Finds the section that supports each passage of an answer, and detects quotations."""
 
 from dataclasses import dataclass
 

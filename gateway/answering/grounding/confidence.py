@@ -1,4 +1,4 @@
-"""How sure an answer is: is the question about this wiki, and is this the page that answers it?
+"""Confidence of retrieval: is the question about this wiki, and does this page answer it?
 
 Two logistic curves over a few signals. `is_about` is asked before the model is: below ABOUT the
 answer is a refusal. `confidence` is the calibrated share of such answers whose first source is the

@@ -1,4 +1,4 @@
-"""What of a page stands in front of a question: all of it where it fits, else some passages."""
+"""Selects the text of a page for the prompt: the whole page if it fits, otherwise passages."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""From a question to the pages in front of it, or to the decision that none of them answers it."""
+"""Grounds a question: selects pages for the prompt, or decides that none answers it."""
 
 import asyncio
 import copy

@@ -1,4 +1,4 @@
-"""Links to pages in answers; those of the pages themselves must work from anywhere there."""
+"""Links to pages in answers; rewrites the pages' own links so that they work anywhere."""
 
 from urllib.parse import urljoin
 

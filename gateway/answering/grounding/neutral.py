@@ -1,4 +1,4 @@
-"""Text of pages and people that cannot pass for a part of the prompt's frame.
+"""Neutralises text from pages and users so that it cannot imitate the prompt's markup.
 
 Engines read the special tokens of a chat template wherever they stand, in the middle of a message
 too: llama.cpp and vLLM both turn `<|im_end|>` on a page into the token that ends the turn. So what

@@ -1,4 +1,4 @@
-"""The prompt contract: one function renders pages and question to messages.
+"""The prompt contract: one function renders pages and question as messages.
 
 Serving, training and evaluation all use `render`, so that a model meets in service exactly what it
 was trained and measured on. What is stable comes first (instructions, then pages), the question

@@ -1,4 +1,4 @@
-"""The person's question in a conversation that a program has packed.
+"""Extracts the user's question from a conversation that a program has wrapped.
 
 Coding agents and editors put texts of their own around what a person types: reminders, the state
 of the editor, files, formats of answers. Whoever searches a wiki for all of it finds nothing. The

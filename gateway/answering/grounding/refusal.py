@@ -1,4 +1,4 @@
-"""The sentence that refuses, as models and the gateway write it."""
+"""The refusal sentence, as models and the gateway write it."""
 
 import re
 

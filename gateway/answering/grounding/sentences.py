@@ -1,4 +1,4 @@
-"""Where sentences end, in a stream of text and on a page."""
+"""Sentence boundaries, in streamed text and on pages."""
 
 import re
 from dataclasses import dataclass

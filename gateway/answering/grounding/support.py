@@ -1,4 +1,4 @@
-"""Does a sentence stand on the page? A first, lexical answer, honest for small models.
+"""Lexical support check: does the page support a sentence? Suitable for small models.
 
 A sentence is *supported* when a few sentences of the page that stand together have most of its
 content words, each weighed by how rare it is in the wiki, and the page has every number, address

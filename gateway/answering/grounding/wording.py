@@ -1,4 +1,4 @@
-"""The sentences that the gateway itself says to a reader, in the language of the question.
+"""The gateway's own sentences to readers, in the language of the question.
 
 The prompt asks the model for the English refusal, see `prompt.REFUSAL`.
 """

@@ -1,4 +1,4 @@
-"""What the MCP server says of itself, over every transport."""
+"""The MCP server's description of itself, the same over every transport."""
 
 import importlib.metadata
 

@@ -1,4 +1,4 @@
-"""Where agents come in: /mcp, and the wiki as text at /llms.txt and /llms-full.txt.
+"""HTTP endpoints for agents: /mcp, and the wiki as text at /llms.txt and /llms-full.txt.
 
 A search or a page counts as one request of its key. A question is asked of this gateway as any
 client asks it, with the same key, so that models, limits, usage and logs hold by themselves.

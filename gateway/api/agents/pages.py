@@ -1,4 +1,4 @@
-"""The pages of the wiki as agents search, read and list them."""
+"""Searches, reads and lists wiki pages for agents."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What agents are told: structured, and as text in which the wiki's words are marked as such."""
+"""Results for agents: structured data, and text that marks the wiki's words as quoted."""
 
 from pydantic import BaseModel, Field, field_validator
 

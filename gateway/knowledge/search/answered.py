@@ -1,4 +1,4 @@
-"""Questions that a person answered, as a file of them names the pages."""
+"""Reads a file of human-answered questions and the pages that answer them."""
 
 import json
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What a question asks for: its words, each with a weight, and the text that says what it means."""
+"""The search query of a question: weighted words, and the text to embed."""
 
 import re
 from collections import Counter

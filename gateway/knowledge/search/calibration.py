@@ -1,4 +1,4 @@
-"""Whether the answered-question memory helps on this wiki, measured on its own answers.
+"""Measures on the wiki's own answers whether the answered-question memory helps.
 
 Each of a sample of the answered questions is asked again, as if it and all questions that are
 nearly the same had never been answered. The memory is on when more of them then find their page

@@ -1,5 +1,4 @@
-"""Vectors of pages that go, for pages that come and say the same: one that only has another address
-or path need not be embedded again."""
+"""Reuses the embeddings of pages that only changed their address or path."""
 
 import hashlib
 from collections import OrderedDict

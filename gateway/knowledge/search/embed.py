@@ -1,4 +1,4 @@
-"""Meaning as vectors: an embedding model of sentence-transformers' layout on the CPU, in ONNX.
+"""Text embeddings: sentence-transformers models on the CPU, in ONNX.
 
 The bundled one is all-MiniLM-L6-v2 (Apache-2.0), from files that two packages ship. It reads at
 most 256 tokens, which English fills with some 180 words: a page is embedded in passages, see

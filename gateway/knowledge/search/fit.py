@@ -1,4 +1,4 @@
-"""What belongs to an embedding model: how near its vectors are, and what words count beside them.
+"""Calibration of an embedding model: its similarity range, and the weight of words beside it.
 
 The numbers of the search were measured with the bundled model. Another one puts texts that have
 nothing to do with each other at a cosine of .75, say, and headings and their passages at .9: both

@@ -1,4 +1,4 @@
-"""Other names of things, as the wiki itself gives them: "payment gateway" means Stripe here.
+"""Synonyms that the wiki itself defines: "payment gateway" means Stripe here.
 
 They are read from definitions ("our payment gateway is Stripe", "CI (continuous integration)",
 "Xen, also called the hypervisor"), from lists and tables of terms, and from the words of links to

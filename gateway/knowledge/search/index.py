@@ -1,4 +1,4 @@
-"""Reading the search index, which another process may be writing to."""
+"""Reads the search index, which another process may be writing."""
 
 import os
 import sqlite3

@@ -1,4 +1,4 @@
-"""Adds answered questions to the memory, and measures anew what it is good for."""
+"""Adds answered questions to the memory and recalibrates it."""
 
 import hashlib
 import unicodedata

@@ -1,4 +1,4 @@
-"""The answered-question memory: questions that were answered vote for the pages that answered them.
+"""The answered-question memory: answered questions vote for the pages that answered them.
 
 A page that has answered nothing yet cannot get a vote, and would sink below every page that can.
 So it stays exactly where its text puts it, and only the others change places among themselves.

@@ -1,4 +1,4 @@
-"""Works out the vectors of pages that have none yet, a few pages at a time.
+"""Computes missing embeddings, a few pages at a time.
 
 After a change of the embedder the vectors before it serve until all pages have new ones; then all
 questions are compared with those, in one step.

@@ -1,4 +1,4 @@
-"""Opens the models that the settings name, and those that an index was made with."""
+"""Opens the configured models, and the models that an index was built with."""
 
 import logging
 from collections.abc import Mapping

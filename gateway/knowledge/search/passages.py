@@ -1,4 +1,4 @@
-"""What is searched, cited and shown: passages of a page, at most some 120 words each.
+"""Passages: the unit of search, citation and display, at most about 120 words each.
 
 A page is cut at its sections, and these at their blocks, at the items of lists and at the terms of
 definitions; a table that is cut has its head again. What stands above a passage (title, headings,

@@ -1,4 +1,4 @@
-"""Which words stand in which pages, and how well a page matches the words of a question (BM25).
+"""The inverted index: which words occur in which pages, and BM25 scores.
 
 SQLite's own full text, FTS5, scores every page that has any of the words, row by row: a question of
 20 words takes it 0.1 s over 10,000 pages. Here a word's pages lie together as numbers, so that a

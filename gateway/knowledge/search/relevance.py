@@ -1,4 +1,4 @@
-"""How well texts answer a question: what a reranker tells.
+"""Relevance scores of texts for a question, from a reranker.
 
 A sum, as in the search: how like the question the nearest parts of a text are in meaning, and which
 share of its words the text has. The parts are spans of what the model made of the whole text, so

@@ -1,4 +1,4 @@
-"""The memory of an index, as long as it is on."""
+"""Gives access to the index's answered-question memory while it is enabled."""
 
 import threading
 from collections.abc import Sequence

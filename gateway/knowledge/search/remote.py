@@ -1,4 +1,4 @@
-"""Embedding models and rerankers behind an endpoint: an engine of ours, or the gateway itself.
+"""Embedding models and rerankers behind an HTTP endpoint: our engine, or the gateway itself.
 
 https://platform.openai.com/docs/api-reference/embeddings and Cohere's and Jina's `/rerank`, which
 vLLM, llama.cpp and LiteLLM's providers have.

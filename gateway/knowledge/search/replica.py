@@ -1,4 +1,4 @@
-"""The copy of a shared index in a gateway's own index file, and the way to write to either.
+"""A local copy of a shared index, and the routing of writes to either of them.
 
 With `ASKDOCS_DATABASE_URL=postgresql://...` pages are written to PostgreSQL, and every gateway
 follows: it looks once a second whether something has changed there, and brings its file up to date

@@ -1,4 +1,4 @@
-"""A reranker puts the first passages of a search in order, as long as it is in time."""
+"""Reranks the top passages of a search within a time limit."""
 
 import threading
 import time

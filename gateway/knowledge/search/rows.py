@@ -1,4 +1,4 @@
-"""Pages, sources and answers as rows of a database: the same in SQLite and in PostgreSQL."""
+"""Database rows of pages, sources and answers, the same in SQLite and in PostgreSQL."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which words stand in which passages.
+"""The inverted index of passages: which words occur in which passages.
 
 `postings` finds pages; of the best of them it is compared here which share of a question's words
 each passage has. A word is stored as a number of 32 bits, so that a page takes some 2 kB, and

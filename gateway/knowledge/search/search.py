@@ -1,4 +1,4 @@
-"""Finds the passages for a question: by its words and by its meaning, near where the reader is.
+"""Finds the passages for a question by words and by meaning, and favours the reader's place.
 
 Words and vectors propose pages. Of the best of them each passage is compared with the question, and
 a page is as good as its best passage.

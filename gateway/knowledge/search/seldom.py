@@ -1,4 +1,4 @@
-"""Warns of trouble that every question may meet, without a line for each."""
+"""Rate-limits warnings that every question could trigger."""
 
 import logging
 import time

@@ -1,4 +1,4 @@
-"""The index that several gateways share: its pages, vectors and answers in PostgreSQL.
+"""The shared index of several gateways: pages, embeddings and answers in PostgreSQL.
 
 Searching is done by a copy of it in each gateway's index file, see `replica`. So there is one
 ranking, the same for one gateway and for many, and answers go on while the database is away.

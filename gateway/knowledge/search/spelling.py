@@ -1,4 +1,4 @@
-"""Misspelt words of a question, set right by the wiki's own vocabulary."""
+"""Corrects misspelt words of a question from the wiki's own vocabulary."""
 
 import string
 from collections.abc import Callable, Iterable, Mapping

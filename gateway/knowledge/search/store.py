@@ -1,4 +1,4 @@
-"""The file of the search index: its schema, and what can be wrong with it.
+"""The search index file: its schema, and checks for damage.
 
 One SQLite file in WAL mode, so that readers and the one writer never wait for each other. But for
 its stamp and its groups a row of `page` never changes: a page that is put again gets a new number,

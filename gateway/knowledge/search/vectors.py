@@ -1,4 +1,4 @@
-"""The vectors of all passages of all pages, and which are nearest to a question's.
+"""The embeddings of all passages, and nearest-neighbour search among them.
 
 Up to EXACT passages all are compared in memory. Of more, only the signs are: a bit a number, of
 which those that differ are counted. Of the passages with the fewest the signs are then weighed

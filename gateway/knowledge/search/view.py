@@ -1,4 +1,4 @@
-"""The index as one reader may see it: the one place where rights are applied.
+"""A reader's view of the index: the only place where permissions are applied.
 
 A view answers as an index would that holds only the pages of the reader: what the reader may not
 read takes no part in the counts of words, the usual length of a page, the glossary, the nearest

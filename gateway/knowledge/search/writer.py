@@ -1,4 +1,4 @@
-"""Writing to the search index: one writer at a time, and all of a block or nothing of it."""
+"""Writes to the search index: one writer at a time, in transactions."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""Reads a wiki in a process of its own, so that no page can hang or fill the one that syncs.
+"""Reads a wiki in a separate process, so that no page can hang or exhaust the syncing process.
 
 The process writes what it finds as lines of JSON. When a page ends it, the page is reported with
 the reason, and another process goes on with the others: what was read already has its stamp, and

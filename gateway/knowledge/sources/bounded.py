@@ -1,4 +1,4 @@
-"""What reading one page may take: time of the processor, and memory.
+"""CPU time and memory limits for reading one page.
 
 Pages are written by others, and read by parsers of others, some of them in C. In a process of its
 own (`gateway.knowledge.sources.apart`) a page that takes too long ends with an error of its own;

@@ -1,4 +1,4 @@
-"""Boxes between lines of colons, as VitePress, Docusaurus and HackMD have them, as plain text.
+"""Renders colon-fenced boxes (VitePress, Docusaurus, HackMD) as plain text.
 
 MkDocs has none, but folders for these are read as its too, all by `askdocs up`. An answer would
 quote ":::warning".

@@ -1,4 +1,4 @@
-"""Headings and titles of pages in CommonMark, which all generators but MkDocs read."""
+"""Headings and titles of CommonMark pages, which all generators except MkDocs read."""
 
 import contextlib
 import re

@@ -1,4 +1,4 @@
-"""The main content of an HTML page: what its reader came for, without what stands around it.
+"""Extracts the main content of an HTML page, without navigation and other surroundings.
 
 Generators mark it: the containers are known. In a page of no known generator Resiliparse finds it
 by its rules. It gives text without markup, and we need the headings' anchors: so each run of text

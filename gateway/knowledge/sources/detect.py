@@ -1,4 +1,4 @@
-"""Which generator makes a site of a folder, and where its settings are."""
+"""Detects the generator that builds a folder's site, and finds its settings."""
 
 import os
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""An HTML document: its text decoded, its tree as a browser builds it, and what its head says.
+"""Parses an HTML document: decodes the text, builds the tree as a browser does, reads the head.
 
 The tree is Lexbor's, by way of selectolax: it follows the HTML standard, as browsers do, so an
 anchor is where a browser finds it however broken the markup is.

@@ -1,4 +1,4 @@
-"""A folder of Markdown and MDX as Docusaurus' docs plugin reads it.
+"""Reads a folder of Markdown and MDX as Docusaurus' docs plugin does.
 
 Compared with Docusaurus 3.10.2: tests/sources/compare_docusaurus.py.
 """

@@ -1,4 +1,4 @@
-"""docusaurus.config.js, as far as addresses depend on it and it says so in plain words."""
+"""The settings in docusaurus.config.js that affect addresses, where they are plain literals."""
 
 import re
 from dataclasses import dataclass

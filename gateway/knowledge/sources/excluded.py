@@ -1,4 +1,4 @@
-"""Pages that a wiki has and that people have taken out of answers by hand."""
+"""Pages that people have excluded from answers."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A wiki as a folder of HTML: an export of Confluence, a dump of MediaWiki, any static site."""
+"""Reads a folder of HTML: a Confluence export, a MediaWiki dump, or any static site."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""An extension of Markdown: a fence of code is one, whatever else its first line says.
+"""A Markdown extension that accepts any text on the first line of a code fence.
 
 That is how GitHub and Docusaurus read "```js showLineNumbers". Without it the code is text, and
 its comments become headings.

@@ -1,4 +1,4 @@
-"""Asks one site for documents, as politely as its robots.txt wants it."""
+"""Fetches documents from one site and obeys its robots.txt."""
 
 import socket
 import threading

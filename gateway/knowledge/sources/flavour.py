@@ -1,4 +1,4 @@
-"""What the generators of sites make of a folder of Markdown."""
+"""Markdown flavours: how each site generator interprets a folder."""
 
 from typing import Literal, Protocol
 

@@ -1,4 +1,4 @@
-"""A wiki as a folder of Markdown files."""
+"""Reads a folder of Markdown files as a wiki."""
 
 import codecs
 import os

@@ -1,4 +1,4 @@
-"""A wiki in a Git repository: cloned shallow at the first sync, followed by fetch."""
+"""A wiki in a Git repository: shallow clone at the first sync, fetch afterwards."""
 
 import base64
 import fcntl

@@ -1,4 +1,4 @@
-"""A folder of Markdown as GitBook's Git Sync keeps it.
+"""Reads a folder of Markdown in the layout of GitBook's Git Sync.
 
 GitBook is a service, and its program is not public: what is done here follows its documentation and
 what its synced repositories show (docs/how-to/sources-markdown.md says what could not be checked).

@@ -1,4 +1,4 @@
-"""`.gitbook.yaml` and SUMMARY.md: which pages a GitBook has."""
+"""Reads `.gitbook.yaml` and SUMMARY.md, which list the pages of a GitBook."""
 
 import contextlib
 import posixpath

@@ -1,4 +1,4 @@
-"""Markdown as GitHub, GitLab and their like show it beside the code, or as a wiki."""
+"""Markdown as GitHub, GitLab and similar hosts render it, in repositories and wikis."""
 
 import posixpath
 from collections.abc import Callable

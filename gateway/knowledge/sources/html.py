@@ -1,4 +1,4 @@
-"""HTML pages: their main content as Markdown, in sections that begin at the page's own anchors."""
+"""Converts HTML pages to Markdown sections that begin at the page's own anchors."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""Settings of generators that are programs: they are not run, what stands there plainly is read."""
+"""Reads literal settings from JavaScript configuration files without running them."""
 
 import re
 from pathlib import Path

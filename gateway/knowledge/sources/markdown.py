@@ -1,4 +1,4 @@
-"""One page of Markdown, as the site that `askdocs up` shows has it."""
+"""Parses one Markdown page as the site of `askdocs up` renders it."""
 
 from functools import cache
 from pathlib import Path

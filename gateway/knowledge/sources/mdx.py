@@ -1,4 +1,4 @@
-"""MDX as text: imports and tags taken out, partials put in, headings with their anchors."""
+"""Converts MDX to text: removes imports and tags, inserts partials, keeps headings' anchors."""
 
 import posixpath
 import re

@@ -1,4 +1,4 @@
-"""A folder of Markdown as MkDocs reads it, with Material or another theme.
+"""Reads a folder of Markdown as MkDocs does, with Material or another theme.
 
 Addresses and anchors are the ones that MkDocs gives, by construction: they are taken from MkDocs'
 and Python-Markdown's own functions, with the settings of mkdocs.yml.

@@ -1,4 +1,4 @@
-"""mkdocs.yml, as far as addresses and anchors depend on it. No code in it is run."""
+"""The settings in mkdocs.yml that affect addresses and anchors. No code in it is run."""
 
 import importlib
 import os

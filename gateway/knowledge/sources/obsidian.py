@@ -1,4 +1,4 @@
-"""An Obsidian vault, with the addresses that Obsidian Publish gives.
+"""Reads an Obsidian vault, with the addresses of Obsidian Publish.
 
 Publish is a service: what is done here follows its documentation, and could not be checked on it.
 """

@@ -1,4 +1,4 @@
-"""Opens a wiki for reading, whatever it is."""
+"""Opens a wiki of any kind for reading."""
 
 from pathlib import Path
 from typing import cast

@@ -1,4 +1,4 @@
-"""One reading of a live site: which pages are asked for, and what the answers mean."""
+"""One crawl of a live site: the pages to request, and the meaning of each response."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Headings as Python-Markdown makes them: the page is rendered, so the anchors are the real ones.
+"""Headings and their real anchors, from rendering the page with Python-Markdown.
 
 Python-Markdown does not say on which line an element began. So each line that may be a heading gets
 a mark of characters that no slug keeps, and the headings of the result are known by their marks.

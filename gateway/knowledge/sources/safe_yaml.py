@@ -1,4 +1,4 @@
-"""Loads YAML that a wiki's writers wrote: settings and front matter.
+"""Loads untrusted YAML from a wiki: settings and front matter.
 
 Aliases are written in a few bytes and may stand for billions of values, which whoever walks through
 them meets one by one.

@@ -1,4 +1,4 @@
-"""A page's lines, cut into sections at its headings."""
+"""Splits a page's lines into sections at its headings."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A wiki as a live site: the pages of its sitemap, or those that its pages lead to."""
+"""Reads a live site: the pages of its sitemap, or the pages that its links reach."""
 
 import re
 from collections.abc import Iterator, Mapping

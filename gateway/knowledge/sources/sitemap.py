@@ -1,4 +1,4 @@
-"""Sitemaps: the addresses of a site's pages, as the site lists them (sitemaps.org)."""
+"""Parses sitemaps, a site's own list of its pages (sitemaps.org)."""
 
 import time
 import zlib

@@ -1,4 +1,4 @@
-"""Anchors that generators make of the text of headings."""
+"""Heading slugs: the anchors that each generator derives from the text."""
 
 import re
 import unicodedata

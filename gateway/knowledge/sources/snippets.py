@@ -1,4 +1,4 @@
-"""Snippets, `--8<-- "file.md"`, as pymdownx.snippets puts them in."""
+"""Expands snippets, `--8<-- "file.md"`, like pymdownx.snippets."""
 
 import os
 from collections.abc import Mapping

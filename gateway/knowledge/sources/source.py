@@ -1,4 +1,4 @@
-"""What a wiki is read from: a folder of Markdown or HTML, or a site."""
+"""The interface of a wiki source: a folder of Markdown or HTML, or a site."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A wiki as a person names it, and as the index remembers it."""
+"""The specification of a wiki, as a user types it and as the index stores it."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Which kind of files a folder holds, by their suffixes."""
+"""Guesses the kind of a folder from the suffixes of its files."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Brings the index up to what a wiki is now.
+"""Synchronises the index with the current state of a wiki.
 
 The wiki is read first, beside the index, and what differs is then written in one transaction: who
 reads the index sees the wiki of before or of after, a kill at any moment leaves the one of before,

@@ -1,4 +1,4 @@
-"""What a site adds to the title of every page: its name, before or after a dash or a bar."""
+"""Removes the site name that a site adds before or after every page title."""
 
 import re
 from collections import Counter

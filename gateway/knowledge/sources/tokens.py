@@ -1,4 +1,4 @@
-"""What lets us into a service: a token of the environment, for one host."""
+"""Access tokens for services: read from the environment, each sent to one host only."""
 
 import base64
 from typing import NamedTuple

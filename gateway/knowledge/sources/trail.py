@@ -1,4 +1,4 @@
-"""What a page was made of besides its own text, so that a change of it is noticed."""
+"""Dependencies of a page, such as snippets, so that a change to one is noticed."""
 
 import json
 import posixpath

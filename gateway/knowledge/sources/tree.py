@@ -1,4 +1,4 @@
-"""The files of a wiki's folder."""
+"""Lists the files of a wiki's folder."""
 
 import os
 from collections.abc import Iterable, Iterator

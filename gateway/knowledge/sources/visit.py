@@ -1,4 +1,4 @@
-"""What is kept of a visit to a page of a site, to tell next time whether it is as it was."""
+"""The record of a visit to a page, used to detect changes at the next visit."""
 
 import json
 from dataclasses import asdict, dataclass

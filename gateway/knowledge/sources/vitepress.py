@@ -1,4 +1,4 @@
-"""A folder of Markdown as VitePress reads it.
+"""Reads a folder of Markdown as VitePress does.
 
 Compared with VitePress 1.6.4: tests/sources/test_vitepress.py says how.
 """

@@ -1,4 +1,4 @@
-""".vitepress/config, as far as addresses depend on it and it says so in plain words."""
+"""The settings in .vitepress/config that affect addresses, where they are plain literals."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tells when a wiki may have changed: a folder at once, a site every now and then."""
+"""Watches wikis for changes: folders immediately, sites at intervals."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Reads files of one folder, and no others.
+"""Reads files inside one folder and refuses paths outside it.
 
 What a wiki says of itself names files: the settings of its generator, snippets, includes, links. It
 is written by whoever may write a page, and a sync reads with the rights of its own user. So all

@@ -1,4 +1,4 @@
-"""The words of a question that carry its subject, in the language that it is asked in.
+"""Extracts the subject words of a question, in its own language.
 
 Manuals say "one" and "the reader", people say "I" and "my": in German "ich" may stand on a single
 page of a wiki, that of thanks. By its idf it would outweigh the subject, so it is dropped. Pages

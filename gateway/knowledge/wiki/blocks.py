@@ -1,4 +1,4 @@
-"""Where Markdown may be cut: between its blocks, never within code, a table, or a promise.
+"""Splits Markdown between blocks, never inside code or a table, nor after a lead-in.
 
 A block is a paragraph, a list item with a blank line after it, a fenced code block, a table. What
 ends with a colon announces the next block and belongs to it.

@@ -1,4 +1,4 @@
-"""The question that a heading answers: "Installing plugins" answers "How do I install plugins?".
+"""Turns headings into questions: "Installing plugins" answers "How do I install plugins?".
 
 Only English headings that surely say what to do: most verbs of documentation are nouns, too ("Use
 cases", "Build options", "Test results").

@@ -1,4 +1,4 @@
-"""A page of the wiki: title, address, and sections that begin at its headings."""
+"""A wiki page: title, address, and sections that begin at its headings."""
 
 import re
 from dataclasses import dataclass

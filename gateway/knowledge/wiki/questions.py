@@ -1,4 +1,4 @@
-"""Questions that a wiki answers, mined from its headings."""
+"""Mines questions from the headings of a wiki."""
 
 import re
 from collections.abc import Sequence

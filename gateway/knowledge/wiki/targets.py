@@ -1,4 +1,4 @@
-"""The targets of links and pictures in Markdown text."""
+"""Finds the targets of links and images in Markdown."""
 
 import re
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Words as the index sees them: lower case, without accents, stemmed, without stop words."""
+"""Tokenises text for the index: lower case, no accents, stemmed, no stop words."""
 
 import re
 import threading

@@ -1,5 +1,4 @@
-"""Alembic runs this file for each command; `gateway.storage.database.migrate` hands the connection
-over.
+"""Alembic's entry point. `gateway.storage.database.migrate` passes in the connection.
 
 https://alembic.sqlalchemy.org/en/latest/cookbook.html#connection-sharing
 """

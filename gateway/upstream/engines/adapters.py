@@ -1,4 +1,4 @@
-"""Adapters (LoRA) of a vLLM that runs: loaded, checked and unloaded while it answers.
+"""LoRA adapters on a running vLLM: loads, verifies and unloads them without a restart.
 
 An adapter's name stands for one folder for ever (`docs@v7`): vLLM may reuse what it has read of
 prompts for an earlier adapter of the same name (its issue 42125).

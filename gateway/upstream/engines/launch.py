@@ -1,4 +1,4 @@
-"""How an engine process is started: the same small shape for every engine."""
+"""Describes how to start an engine process, in one format for all engines."""
 
 from dataclasses import dataclass, field
 

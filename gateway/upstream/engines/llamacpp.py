@@ -1,4 +1,4 @@
-"""llama.cpp's own HTTP server, from the `xllamacpp` wheel: the embedded engine.
+"""The embedded engine: llama.cpp's own HTTP server, from the `xllamacpp` wheel.
 
 `python -m gateway.upstream.engines.llamacpp --model FILE.gguf --port N` runs it in the foreground.
 It speaks OpenAI's API under /v1 and its own /tokenize, /props, /health and /metrics.

@@ -1,4 +1,4 @@
-"""What nvidia-smi says of this machine's GPUs."""
+"""Parses nvidia-smi's report on this machine's GPUs."""
 
 import shutil
 import subprocess

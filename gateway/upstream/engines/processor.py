@@ -1,4 +1,4 @@
-"""What this machine's processor computes with."""
+"""The vector instructions that this machine's CPU supports."""
 
 from pathlib import Path
 

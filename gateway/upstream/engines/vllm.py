@@ -1,4 +1,4 @@
-"""How a vLLM engine process is started, on a GPU or on a CPU.
+"""Starts vLLM, on a GPU or on a CPU.
 
 The GPU path has not yet run on a GPU: its options are checked against vLLM's own parser only.
 """

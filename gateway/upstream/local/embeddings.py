@@ -1,4 +1,4 @@
-"""`/v1/embeddings` by the model in this process.
+"""`/v1/embeddings`, answered by the model in this process.
 
 https://platform.openai.com/docs/api-reference/embeddings
 """

@@ -1,4 +1,4 @@
-"""Models in the gateway's own process, which need no engine and no provider's key.
+"""Models in the gateway's own process, without an engine or a provider's key.
 
 `minilm` turns texts into vectors (/v1/embeddings), `local` sorts texts by how well they answer a
 question (/v1/rerank). Both stand on the search's embedding model. One thread reads for all

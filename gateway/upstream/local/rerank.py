@@ -1,4 +1,4 @@
-"""`/v1/rerank` by the model in this process, in the format of Cohere's v1, as LiteLLM serves it.
+"""`/v1/rerank`, answered by the model in this process, in Cohere's v1 format like LiteLLM's.
 
 https://docs.cohere.com/v1/reference/rerank; `model` and `usage` stand beside it, as Jina has them.
 """

@@ -1,4 +1,4 @@
-"""Which pages answers stand on: the hot ones, counted in all workers and across restarts.
+"""Page popularity: how often answers cite each page, across all workers and restarts.
 
 An answer counts half after HALF_LIFE. Nothing is ever multiplied down for that: an answer of today
 is written with a weight that is as much larger as all older ones should have become smaller

@@ -1,4 +1,4 @@
-"""What the engine has read of pages, on disk: after a restart it need not read them again.
+"""KV cache snapshots on disk, so that a restarted engine need not prefill pages again.
 
 llama.cpp writes the state of a slot to a file, 23 KB a token with a model of 135 million
 parameters, and takes it back in milliseconds where reading takes seconds. It notices a file that is

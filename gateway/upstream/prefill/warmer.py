@@ -1,4 +1,4 @@
-"""Lets the engine read the wiki's pages ahead of questions, so that it need not read them then.
+"""Prefills wiki pages in the engine ahead of questions.
 
 An engine keeps what it has read of a prompt's beginning. A page that was read once costs the second
 question 2 to 12 % of the first one's time. Hot pages come first, those that answers stood on most;

@@ -1,4 +1,4 @@
-"""ZIP archives of others: office documents and books, of which a few bytes may stand for billions.
+"""Opens untrusted ZIP archives (office documents, books), protected against ZIP bombs.
 
 A member is never unpacked beyond the size that the archive's directory gives for it, so the sizes
 there bound the work (https://docs.python.org/3/library/zipfile.html#decompression-pitfalls).

@@ -1,4 +1,4 @@
-"""AsciiDoc as Markdown: headings with Asciidoctor's anchors, code, lists, tables, notes and links.
+"""AsciiDoc to Markdown: headings with Asciidoctor's anchors, code, lists, tables, notes, links.
 
 Nothing is included: a page says what is written in its own file, and names what it lacks.
 """

@@ -1,4 +1,4 @@
-"""Books (EPUB): their chapters one after the other."""
+"""Reads books (EPUB) chapter by chapter."""
 
 import posixpath
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Makes pages of documents: from Markdown, or from sections."""
+"""Builds pages from documents: from Markdown, or from sections."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Descriptions of APIs (OpenAPI 3, Swagger 2): a section for each operation."""
+"""API descriptions (OpenAPI 3, Swagger 2): one section per operation."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""PDF files by way of PDFium: a section for each page, under the headings of the outline.
+"""PDF files, read by PDFium: one section per page, under the headings of the outline.
 
 The anchor `page=7` opens that page in browsers and PDF readers (RFC 8118, "open parameters").
 """

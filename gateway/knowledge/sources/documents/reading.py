@@ -1,4 +1,4 @@
-"""The documents of a wiki's folder that are neither Markdown nor HTML."""
+"""Reads the documents in a wiki's folder that are neither Markdown nor HTML."""
 
 import hashlib
 import importlib

@@ -1,4 +1,4 @@
-"""reStructuredText by way of docutils, with the directives and roles that Sphinx adds for text.
+"""reStructuredText, read by docutils, with the text directives and roles that Sphinx adds.
 
 Nothing is included, and no raw HTML taken: a page says what is written in its own file.
 """

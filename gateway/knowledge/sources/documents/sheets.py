@@ -1,4 +1,4 @@
-"""Workbooks (XLSX) by way of calamine: a section for each sheet, as a table."""
+"""Workbooks (XLSX), read by calamine: one section per sheet, as a table."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""Presentations (PPTX): a section for each slide, with its notes."""
+"""Presentations (PPTX): one section per slide, with its notes."""
 
 import posixpath
 from collections.abc import Iterator

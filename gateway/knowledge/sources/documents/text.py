@@ -1,4 +1,4 @@
-"""Plain text."""
+"""Plain text files."""
 
 import codecs
 

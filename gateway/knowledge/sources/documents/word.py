@@ -1,4 +1,4 @@
-"""Word documents (DOCX) by way of mammoth, which keeps headings, lists, tables and links."""
+"""Word documents (DOCX), read by mammoth, which keeps headings, lists, tables and links."""
 
 import html
 import io

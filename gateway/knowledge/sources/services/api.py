@@ -1,4 +1,4 @@
-"""Asks a service's API for JSON, and says what its refusals mean for a sync.
+"""Requests JSON from a service's API, and translates error responses for a sync.
 
 A refusal of one page leaves that page as it was. A token that is refused, also in the middle, and a
 service that does not answer any more end the sync: nothing that was not read counts as deleted, and

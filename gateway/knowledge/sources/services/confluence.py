@@ -1,4 +1,4 @@
-"""Confluence, Cloud and Data Center: the pages of a space, or of all that the token may see.
+"""Confluence, Cloud and Data Center: the pages of a space, or all that the token can see.
 
 A sync lists every page with its version, labels and restrictions by CQL, and reads the bodies of
 those that changed: by REST v2 where the service has it (Cloud), else by v1 (Data Center). A

@@ -1,4 +1,4 @@
-"""What a sync yields for one page of a service, from its stamp and its text."""
+"""Builds the sync item of a service's page from its stamp and its text."""
 
 from collections.abc import Callable, Mapping
 

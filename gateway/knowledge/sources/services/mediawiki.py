@@ -1,4 +1,4 @@
-"""MediaWiki by its API: every page that readers see, as the wiki itself renders it.
+"""MediaWiki through its API: every public page, rendered by the wiki itself.
 
 A sync lists all pages with their last revision, and reads those that changed. What recent changes
 say is in that list, and deletions are, too, however long ago the last sync was.

@@ -1,4 +1,4 @@
-"""The stamp of a page of a service: which version was read, and who could read it."""
+"""The stamp of a service's page: its version, and its readers at that time."""
 
 import hashlib
 import json

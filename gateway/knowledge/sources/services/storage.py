@@ -1,4 +1,4 @@
-"""Confluence's storage format as HTML: macros as what readers see of them.
+"""Converts Confluence's storage format to HTML, with macros as readers see them.
 
 https://confluence.atlassian.com/doc/confluence-storage-format-790796544.html
 """

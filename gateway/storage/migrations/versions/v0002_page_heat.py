@@ -1,4 +1,4 @@
-"""How often answers stood on each page."""
+"""Page popularity: how often answers cited each page."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Versions of a model: where they are served, who promoted them, how their answers fare."""
+"""Model versions: deployments, promotions, and answer statistics."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What people asked, what they were answered, and what they say of it."""
+"""Stored questions, their answers, and readers' feedback."""
 
 import sqlalchemy as sa
 from alembic import op

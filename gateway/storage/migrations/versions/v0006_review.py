@@ -1,4 +1,4 @@
-"""What writers make of questions: clusters, their answers with all versions, digests sent."""
+"""The review: clusters of questions, their answers in all versions, and sent digests."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What was done by whom, and the oldest askdocs that can work with this schema."""
+"""The audit log, and the oldest askdocs version compatible with this schema."""
 
 import sqlalchemy as sa
 from alembic import op

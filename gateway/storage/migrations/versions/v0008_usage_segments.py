@@ -1,5 +1,4 @@
-"""The segments of workers' usage that are in the table `usage`: see
-gateway/telemetry/usage_journal.py."""
+"""Usage journal segments already in the table `usage` (gateway/telemetry/usage_journal.py)."""
 
 import sqlalchemy as sa
 from alembic import op

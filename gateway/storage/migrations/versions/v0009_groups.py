@@ -1,4 +1,4 @@
-"""Who may read: the groups of pages and keys, and the keys that may pass on a person's groups."""
+"""Permissions: groups of pages and keys, and keys that may assert a person's groups."""
 
 import sqlalchemy as sa
 from alembic import op

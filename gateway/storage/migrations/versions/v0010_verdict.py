@@ -1,4 +1,4 @@
-"""The worst verdict of an answer's claims, which is a reason to review it."""
+"""The worst verdict among an answer's claims, which can trigger a review."""
 
 import sqlalchemy as sa
 from alembic import op

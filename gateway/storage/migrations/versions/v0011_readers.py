@@ -1,4 +1,4 @@
-"""What it takes to read what an answer to a question stands on."""
+"""The permissions required to read the pages behind a stored answer."""
 
 import sqlalchemy as sa
 from alembic import op

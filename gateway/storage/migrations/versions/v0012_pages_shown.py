@@ -1,4 +1,4 @@
-"""Which pages a key was shown, by day."""
+"""Pages shown to each key, by day."""
 
 import sqlalchemy as sa
 from alembic import op

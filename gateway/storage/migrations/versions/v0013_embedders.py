@@ -1,4 +1,4 @@
-"""Vectors of several embedding models side by side, and which of them serves."""
+"""Embeddings of several models side by side, and the model in use."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""What it takes to read the pages of an answer now, and of when that is known."""
+"""The current permissions of an answer's pages, and when they were last checked."""
 
 import sqlalchemy as sa
 from alembic import op
