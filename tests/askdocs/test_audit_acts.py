@@ -65,6 +65,7 @@ RUN = (
 )
 # Needs an engine that serves the version, and then writes as `canary` and `rollback` do.
 # Makes a key, as `keys create` does, and asks a running gateway with it.
+# Needs thirty questions that the wiki answers.
 NOT_RUN = {"models promote", "connect", "docs calibrate"}
 # They change nothing that answers stand on, and give nothing away.
 WITHOUT = {
