@@ -37,8 +37,12 @@ QUESTION = "How do I descale the coffee machine?"
 # What each code reads of a question that the other one's box stored.
 READ = """
 import sys
-from gateway.storage import database
-from widget.service.store import Store
+try:
+    from gateway.storage import database
+    from widget.service.store import Store
+except ImportError:  # of the code before the last migration
+    from gateway import database
+    from widget.store import Store
 assert database.__file__.startswith(sys.argv[1] + "/"), database.__file__
 engine = database.open(sys.argv[2])
 database.check(engine)
