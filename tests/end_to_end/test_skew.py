@@ -41,8 +41,8 @@ try:
     from gateway.storage import database
     from widget.service.store import Store
 except ImportError:  # of the code before the last migration
-    from gateway import database
-    from widget.store import Store
+    from gateway.storage import database
+    from widget.service.store import Store
 assert database.__file__.startswith(sys.argv[1] + "/"), database.__file__
 engine = database.open(sys.argv[2])
 database.check(engine)
