@@ -19,59 +19,67 @@ from gateway.core.errors import AskdocsError
 # module in askdocs/commands, what the module calls it, and the first sentence of its help.
 COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Start and ask": {
-        "up": ("up", "up", "Start engine, API, box and site on this machine, until Ctrl-C."),
-        "ask": ("ask", "ask", "Ask in the terminal; the answer has its sources."),
+        "up": ("up", "up", "Start engine, API, widget and site on this machine, until Ctrl-C."),
+        "ask": ("ask", "ask", "Ask a question in the terminal and get an answer with sources."),
         "status": (
             "status",
             "show_status",
-            "Addresses, process ids and health of the running askdocs.",
+            "Show addresses, process ids and health of the running askdocs.",
         ),
         "doctor": (
             "doctor",
             "doctor",
-            "Check machine, ports, disk and engine, and say what to do.",
+            "Check machine, ports, disk and engine, and suggest fixes.",
         ),
     },
     "Your wiki": {
-        "docs": ("docs", "app", "The wikis that answers stand on, and their pages."),
+        "docs": ("docs", "app", "Manage the wikis that answers are based on, and their pages."),
         "feedback": (
             "feedback",
             "app",
-            "What readers asked and said, and what the wiki does not answer.",
+            "Readers' questions and feedback, and gaps in the wiki.",
         ),
     },
     "For a team": {
-        "keys": ("keys", "app", "API keys: who may ask, for which models, how much."),
+        "keys": ("keys", "app", "Manage API keys, their models and their limits."),
         "connect": (
             "connect",
             "connect",
             "Connect an editor or agent: its settings, a key and a test.",
         ),
-        "aliases": ("aliases", "app", "Names that clients use, and the models behind them."),
+        "aliases": (
+            "aliases",
+            "app",
+            "Manage aliases: the names that clients use, and their models.",
+        ),
         "usage": ("keys", "usage", "Requests and tokens by key, team, alias, model or day (UTC)."),
-        "slack": ("slack", "app", "Answers in Slack: mentions, direct messages and /ask."),
+        "slack": ("slack", "app", "Answer in Slack: mentions, direct messages and /ask."),
         "mcp": ("mcp", "mcp", "Serve the wiki's tools to an agent, over stdio (MCP)."),
-        "bench": ("bench", "app", "Measure on this machine."),
-        "plan": ("plan", "plan", "Plan GPUs: which and how many, how fast, at what cost."),
+        "bench": ("bench", "app", "Benchmark the gateway and the widget on this machine."),
+        "plan": ("plan", "plan", "Plan GPUs: type and number, speed, cost."),
     },
     "A model of your own": {
         "dataset": ("dataset", "app", "Check questions and answers, and build training data."),
-        "train": ("train", "train", "Train a model on a dataset, and keep it as a new version."),
-        "models": ("models", "app", "Versions of trained models, and which of them answers."),
-        "eval": ("evaluate", "app", "Measure models and RAG on the same questions."),
-        "gpu": ("gpu", "app", "Check a GPU machine before its first day."),
+        "train": ("train", "train", "Train a model on a dataset, and store it as a new version."),
+        "models": (
+            "models",
+            "app",
+            "Manage versions of trained models, and choose the one in use.",
+        ),
+        "eval": ("evaluate", "app", "Evaluate models and RAG on the same questions."),
+        "gpu": ("gpu", "app", "Check a GPU machine before using it."),
     },
     "Care": {
         "backup": (
             "backup",
             "backup",
-            "Copy database, index, settings and versions into one file.",
+            "Save database, index, settings and versions to one file.",
         ),
-        "restore": ("restore", "restore", "Put a backup back, while askdocs is stopped."),
+        "restore": ("restore", "restore", "Restore a backup, while askdocs is stopped."),
         "audit": (
             "audit",
             "audit",
-            "Who changed keys, aliases, wikis, versions, answers and backups.",
+            "Show who changed keys, aliases, wikis, versions, answers and backups.",
         ),
     },
 }

@@ -33,95 +33,115 @@ class WidgetSettings(Section):
     gateway_key: SecretStr | None = Field(
         None, description="API key for the gateway. Stays on the server; environment only."
     )
-    model: str = Field("docs", description="Model (alias) that is asked.")
+    model: str = Field("docs", description="Model (alias) to ask.")
     origins: tuple[str, ...] = Field(
-        (), description="Origins (scheme://host:port) of the wikis that may embed the box."
+        (), description="Origins (scheme://host:port) of the wikis that may embed the widget."
     )
     public_url: str = Field(
-        "", description="Address of the widget for people's browsers; messages link to it."
+        "", description="Public address of the widget, used for links in messages."
     )
     title: str = Field("Ask the docs", description="Heading of the box.")
     examples: tuple[str, ...] = Field(
-        (), description="Questions that the empty box offers; `asked` stands for the most asked."
+        (),
+        description="Example questions in the empty box; `asked` means the most frequent"
+        " questions.",
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Where questions and votes are kept: sqlite:///FILE or postgresql://."
-        " Without one nothing is. Environment only.",
+        description="Database for questions and votes: sqlite:///FILE or postgresql://. Nothing"
+        " is stored without it. Environment only.",
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis for limits that hold across processes. Environment only."
+        None, description="Redis, to enforce limits across processes. Environment only."
     )
     secret: SecretStr | None = Field(
-        None, description="Signs the tokens of boxes; made from gateway_key. Environment only."
+        None,
+        description="Secret that signs widget tokens; derived from gateway_key when not set."
+        " Environment only.",
     )
     previous_secret: SecretStr | None = Field(
         None,
-        description="The secret before it, or gateway_key: what it signed is taken. Environment"
-        " only.",
+        description="The previous secret or gateway_key, whose signatures are still accepted."
+        " Environment only.",
     )
     store: bool = Field(True, description="Keep questions, answers and votes in the database?")
     retention_days: int = Field(
-        90, ge=1, le=36_500, description="Days after which they are deleted."
+        90,
+        ge=1,
+        le=36_500,
+        description="Days after which questions, answers and votes are deleted.",
     )
     visitors: Literal["address", "cookie"] = Field(
-        "address", description="How strangers are told apart: by address for a day, or a cookie."
+        "address",
+        description="How to identify anonymous visitors: by address for a day, or by a cookie.",
     )
     asks_per_minute: int = Field(
-        20, ge=1, le=10_000, description="Questions of one visitor in any 60 seconds; votes, too."
+        20,
+        ge=1,
+        le=10_000,
+        description="Questions per visitor in any 60 seconds; the same for votes.",
     )
     trusted_proxies: tuple[str, ...] = Field(
         ("127.0.0.1", "::1"),
-        description="Addresses or networks of proxies whose headers are believed.",
+        description="Addresses or networks of trusted proxies.",
     )
     person_header: str = Field(
-        "", description="Header in which a trusted proxy says who asks, such as x-forwarded-email."
+        "",
+        description="Header in which a trusted proxy names the person, such as x-forwarded-email.",
     )
-    team_header: str = Field("", description="Header in which it says which team that is.")
+    team_header: str = Field(
+        "", description="Header in which a trusted proxy names the person's team."
+    )
     groups_header: str = Field(
         "",
         description="Header with the person's groups, separated by commas, such as"
         " x-forwarded-groups.",
     )
-    groups_claim: str = Field("groups", description="Claim of the JWT that has the groups.")
+    groups_claim: str = Field("groups", description="JWT claim that contains the groups.")
     groups_file: Path | None = Field(
         None,
-        description="JSON file with the members of groups: e-mail addresses by group. Added to the"
-        " groups of the sign-in, and used for Slack; read again when it changes.",
+        description="JSON file of group members: e-mail addresses by group. Added to the groups"
+        " of the sign-in, and used for Slack; reloaded when it changes.",
     )
     identity_key: SecretStr | None = Field(
-        None, description="Secret or public key (PEM) of JWTs that say who asks. Environment only."
+        None,
+        description="Secret or public key (PEM) to verify JWTs that identify the person."
+        " Environment only.",
     )
     identity_header: str = Field(
-        "", description="Header that brings such a JWT; a page can give it by data-identity."
+        "", description="Header with such a JWT; a page can pass it in data-identity."
     )
     identity_audience: str = Field("", description="The audience (aud) that a JWT must have.")
-    identity_required: bool = Field(False, description="Answer only to people who are known?")
+    identity_required: bool = Field(False, description="Answer only identified people?")
     captcha: Literal["", "turnstile", "hcaptcha"] = Field(
-        "", description="Service that checks for people before the first question; empty: none."
+        "", description="Captcha service for the first question; empty: none."
     )
-    captcha_site_key: str = Field("", description="The key that this service gives to pages.")
+    captcha_site_key: str = Field("", description="The captcha service's site key.")
     captcha_secret: SecretStr | None = Field(
-        None, description="The key that it gives to servers. Environment only."
+        None, description="The captcha service's secret key. Environment only."
     )
-    handoff_mail: str = Field("", description="Address for questions that the docs do not answer.")
-    handoff_channel: str = Field("", description="Web address of a chat channel for them.")
+    handoff_mail: str = Field(
+        "", description="E-mail address for questions that the docs do not answer."
+    )
+    handoff_channel: str = Field(
+        "", description="Web address of a chat channel for such questions."
+    )
     handoff_webhook: SecretStr | None = Field(
-        None, description="Address that gets them as JSON, such as a ticket's. Environment only."
+        None,
+        description="Webhook that receives such questions as JSON, such as a ticket system's."
+        " Environment only.",
     )
 
     reviewers: tuple[str, ...] = Field(
-        (), description="Who may review: names as the sign-in has them, or `@team`."
+        (), description="Who may review: user names of the sign-in, or `@team`."
     )
-    second_approval: bool = Field(
-        False, description="Must another person approve what one has approved?"
-    )
+    second_approval: bool = Field(False, description="Require a second person's approval?")
     index: Path | None = Field(
-        None, description="Index of the gateway, from which reviewers choose pages."
+        None, description="The gateway's index, from which reviewers choose pages."
     )
     digest_webhook: SecretStr | None = Field(
         None,
-        description="Address that gets the gaps of each week, such as Slack's. Environment only.",
+        description="Webhook that receives each week's gaps, such as Slack's. Environment only.",
     )
 
     @model_validator(mode="after")

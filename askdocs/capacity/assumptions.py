@@ -22,23 +22,27 @@ class Assumptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gpu_memory_utilization: float = Field(
-        0.90, gt=0, le=1, description="Share of the GPU's memory that vLLM takes."
+        0.90, gt=0, le=1, description="Share of GPU memory that vLLM uses."
     )
     max_num_batched_tokens: int | None = Field(
-        None, ge=1, description="Tokens of a step; vLLM's default for the GPU when not set."
+        None,
+        ge=1,
+        description="Tokens per scheduler step; vLLM's default for the GPU when not set.",
     )
     max_num_seqs: int | None = Field(
-        None, ge=1, description="Answers at once; vLLM's default for the GPU when not set."
+        None, ge=1, description="Concurrent answers; vLLM's default for the GPU when not set."
     )
-    block_size: int = Field(16, ge=1, description="Tokens of a block of the cache; vLLM's default.")
+    block_size: int = Field(16, ge=1, description="Tokens per KV cache block; vLLM's default.")
     weight_bits: float | None = Field(
-        None, gt=0, description="Of a weight of the blocks; as the config says when not set."
+        None,
+        gt=0,
+        description="Bits per weight of the blocks; from the model's config when not set.",
     )
     other_gib: float = Field(
-        0.1, ge=0, description="CUDA's own memory, outside of PyTorch; logs of vLLM have 0.05."
+        0.1, ge=0, description="CUDA's own memory outside PyTorch; vLLM's logs show 0.05."
     )
     nccl_gib: float = Field(
-        0.5, ge=0, description="The same for talking to other GPUs, where several share a model."
+        0.5, ge=0, description="CUDA memory for communication between GPUs that share a model."
     )
     graph_mib: float = Field(
         14.8,
@@ -47,38 +51,47 @@ class Assumptions(BaseModel):
         " (github.com/LMCache/LMCache/issues/3430).",
     )
     logit_bytes: float = Field(
-        8, ge=0, description="While sampling, for each answer and word of the vocabulary."
+        8, ge=0, description="Sampling memory per answer and vocabulary entry."
     )
-    lora_rank: int = Field(64, ge=1, description="Of each place for an adapter.")
+    lora_rank: int = Field(64, ge=1, description="Rank of each adapter slot.")
     bandwidth_efficiency: float = Field(
-        0.75, gt=0, le=1, description="Of the memory's bandwidth, while answers are written."
+        0.75, gt=0, le=1, description="Share of memory bandwidth used while decoding."
     )
     compute_efficiency: float = Field(
-        0.5, gt=0, le=1, description="Of the tensor cores' peak, while prompts are read."
+        0.5, gt=0, le=1, description="Share of the tensor cores' peak used during prefill."
     )
     tensor_parallel_efficiency: float = Field(
-        0.8, gt=0, le=1, description="Of each GPU's speed, where several share a model."
+        0.8,
+        gt=0,
+        le=1,
+        description="Share of each GPU's speed that remains when several share a model.",
     )
     prompt_tokens: int = Field(
-        4000, ge=1, description="Of a typical question with its pages; `eval report` has yours."
+        4000,
+        ge=1,
+        description="Tokens of a typical question with its pages; `eval report` shows yours.",
     )
-    answer_tokens: int = Field(250, ge=1, description="Of a typical answer.")
+    answer_tokens: int = Field(250, ge=1, description="Tokens of a typical answer.")
     cached: float = Field(
         0.0,
         ge=0,
         lt=1,
-        description="Share of prompts in the prefix cache; `askdocs status` has yours.",
+        description="Share of prompts in the prefix cache; `askdocs status` shows yours.",
     )
     stream_rate: float = Field(
-        10, gt=0, description="Tokens a second that every reader gets at the least; people read 5."
+        10, gt=0, description="Minimum tokens per second for every reader; people read about 5."
     )
     utilisation: float = Field(
-        0.7, gt=0, le=1, description="Of the highest rate, so that queues stay short."
+        0.7, gt=0, le=1, description="Share of the highest rate to use, so that queues stay short."
     )
-    questions_a_day: float = Field(10, gt=0, description="Of each user.")
-    busy_hours: float = Field(8, gt=0, le=24, description="Of a day, in which they are asked.")
-    peak: float = Field(3, ge=1, description="The busiest minutes over the average of those hours.")
-    parallel: int = Field(2, ge=1, description="Answers at once of the embedded engine.")
+    questions_a_day: float = Field(10, gt=0, description="Questions per user and day.")
+    busy_hours: float = Field(
+        8, gt=0, le=24, description="Hours of a day in which questions are asked."
+    )
+    peak: float = Field(
+        3, ge=1, description="Ratio of the peak rate to the average of those hours."
+    )
+    parallel: int = Field(2, ge=1, description="Concurrent answers of the embedded engine.")
 
     @field_validator("*")
     @classmethod

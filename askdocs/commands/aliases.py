@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from gateway.runtime.settings import Alias
 
 app = typer.Typer(
-    help="Names that clients use, and the models behind them.",
+    help="Manage aliases: the names that clients use, and their models.",
     no_args_is_help=True,
 )
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and change nothing.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check and report, and change nothing.")
+]
 
 
 @app.command("list")
 def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Every alias with its targets, fallback and grounding, and where it is written."""
+    """List every alias with its targets, fallback and grounding, and where it is defined."""
     configured = load(GatewaySettings).aliases
     with opened(home_dir) as database:
         stored = aliases.stored(database)
@@ -71,43 +73,45 @@ def put(
     ] = None,
     fallback: Annotated[
         list[str] | None,
-        typer.Option(help="Model or alias that is asked next; give it several times, in order."),
+        typer.Option(help="Model or alias to try next; can be repeated, in order."),
     ] = None,
-    no_fallback: Annotated[bool, typer.Option("--no-fallback", help="Take it away.")] = False,
+    no_fallback: Annotated[
+        bool, typer.Option("--no-fallback", help="Remove the fallback.")
+    ] = False,
     grounding: Annotated[
-        bool | None, typer.Option(help="Do answers stand on pages of the wiki?")
+        bool | None, typer.Option(help="Base answers on pages of the wiki?")
     ] = None,
     check: Annotated[
         str | None,
         typer.Option(
-            help="mark what the pages do not support, hold it back, or off.", metavar="MODE"
+            help="Unsupported sentences: mark, hold (withhold them), or off.", metavar="MODE"
         ),
     ] = None,
     source: Annotated[
         list[str] | None,
-        typer.Option(help="Wiki that they stand on, by name; several together."),
+        typer.Option(help="Wiki to answer from, by name; can be repeated."),
     ] = None,
     all_sources: Annotated[
-        bool, typer.Option("--all-sources", help="They stand on all wikis again.")
+        bool, typer.Option("--all-sources", help="Answer from all wikis again.")
     ] = False,
     instructions: Annotated[
         Path | None,
-        typer.Option(help="File of what models are told before every question."),
+        typer.Option(help="File of instructions, sent to models before every question."),
     ] = None,
     no_instructions: Annotated[
         bool, typer.Option("--no-instructions", help="Remove the instructions.")
     ] = False,
     first_byte: Annotated[
         float | None,
-        typer.Option(help="Seconds until the first byte, after which the fallback is asked."),
+        typer.Option(help="Seconds to wait for the first byte before trying the fallback."),
     ] = None,
     dry_run: DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change an alias, or make a new one. Every running gateway follows within two seconds.
+    """Change or create an alias. Every running gateway follows within two seconds.
 
-    What you do not name stays as it is.
+    Options that you do not give are unchanged.
     """
 
     settings = effective(home_dir)
@@ -153,7 +157,7 @@ def remove(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Forget what `set` wrote: the settings file's alias holds again, or none."""
+    """Undo `set`: the alias of the settings file applies again, if there is one."""
 
     settings = effective(home_dir)
     with opened(home_dir) as database:

@@ -16,14 +16,15 @@ from gateway.core.control_characters import without
 
 
 def ask(
-    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    question: Annotated[str, typer.Argument(help="The question.")],
     page: Annotated[
-        str | None, typer.Option("--page", help="Address of the wiki page that you are on.")
+        str | None,
+        typer.Option("--page", help="Address of the wiki page that the question is about."),
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask in the terminal; the answer has its sources."""
+    """Ask a question in the terminal and get an answer with sources."""
     place = home.find(home_dir)
     running = status.read(place)
     for kind, value in client.ask(running.gateway, place.key(), question, page):

@@ -26,12 +26,13 @@ def audit(
         str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
     ] = "30d",
     action: Annotated[
-        str | None, typer.Option(help="Only what begins so: key, alias, version.promote ...")
+        str | None,
+        typer.Option(help="Only actions with this prefix: key, alias, version.promote ..."),
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Who changed keys, aliases, wikis, versions, answers and backups."""
+    """Show who changed keys, aliases, wikis, versions, answers and backups."""
 
     first = day(since)
     with opened(home_dir) as engine:

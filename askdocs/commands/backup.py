@@ -38,7 +38,7 @@ def backup(
         ),
     ] = None,
     weights: Annotated[
-        bool, typer.Option("--weights", help="With the files of the versions of models.")
+        bool, typer.Option("--weights", help="Include the files of model versions.")
     ] = False,
     verify: Annotated[
         Path | None,
@@ -47,9 +47,9 @@ def backup(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy database, index, settings and versions into one file.
+    """Save database, index, settings and versions to one file.
 
-    askdocs may run meanwhile. The file is read back before it gets its name.
+    askdocs may keep running. The file is verified before it gets its final name.
     """
 
     if verify is not None:

@@ -21,28 +21,31 @@ from eval.bench import gateway as bench
 from eval.bench import sustained
 from gateway.core.errors import AskdocsError
 
-app = typer.Typer(help="Measure on this machine.", no_args_is_help=True)
+app = typer.Typer(
+    help="Benchmark the gateway and the widget on this machine.", no_args_is_help=True
+)
 
 LOCK = "bench.lock"
 
 
 @app.command("gateway")
 def gateway(
-    seconds: Annotated[float, typer.Option(min=0.2, help="Seconds that each point takes.")] = 2.0,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; their medians are shown.")] = 3,
-    clients: Annotated[str, typer.Option(help="Clients at the same time, with commas.")] = (
-        "1,16,64"
-    ),
+    seconds: Annotated[float, typer.Option(min=0.2, help="Seconds per measurement.")] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds; medians are reported.")] = 3,
+    clients: Annotated[
+        str, typer.Option(help="Numbers of concurrent clients, separated by commas.")
+    ] = "1,16,64",
     systems: Annotated[
         str | None,
         typer.Option(
-            help="Some of nothing, vllm-router, litellm, askdocs, with commas (default: all)."
+            help="Systems: nothing, vllm-router, litellm, askdocs, separated by commas "
+            "(default: all)."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
     home_dir: HomeOption = None,
 ) -> None:
-    """Compare the gateway with others before a fake engine: throughput, latency, CPU, memory."""
+    """Compare the gateway with others, on a fake engine: throughput, latency, CPU, memory."""
 
     counts = _counts(clients)
     names = [name.strip() for name in systems.split(",")] if systems else []
@@ -60,21 +63,24 @@ def gateway(
 @app.command("load")
 def load(
     docs: Annotated[
-        Path, typer.Option(exists=True, help="Wiki whose headings are asked: a folder of pages.")
+        Path,
+        typer.Option(exists=True, help="Wiki whose headings become questions: a folder of pages."),
     ] = Path("docs"),
-    rate: Annotated[float, typer.Option(min=0.1, help="Questions a second, by chance.")] = 50.0,
+    rate: Annotated[
+        float, typer.Option(min=0.1, help="Mean questions per second (random arrivals).")
+    ] = 50.0,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Seconds at this rate; 0: only the search.")
+        float,
+        typer.Option(min=0, help="Seconds at this rate; 0: only search for the highest rate."),
     ] = 600.0,
-    workers: Annotated[int, typer.Option(min=1, help="Workers of the gateway.")] = 1,
-    warm_up: Annotated[
-        float, typer.Option(min=0, help="Seconds before it that do not count.")
-    ] = 60.0,
+    workers: Annotated[int, typer.Option(min=1, help="Number of gateway workers.")] = 1,
+    warm_up: Annotated[float, typer.Option(min=0, help="Warm-up seconds, not measured.")] = 60.0,
     search: Annotated[
         str | None,
         typer.Option(
-            help="Whose highest rate is looked for: some of nothing, askdocs, askdocs-docs,"
-            " litellm, with commas; none: nobody's (default: all)."
+            help="Systems whose highest rate is searched for: nothing, askdocs, "
+            "askdocs-docs, litellm, separated by commas; none: skip the search "
+            "(default: all)."
         ),
     ] = None,
     search_seconds: Annotated[
@@ -82,7 +88,7 @@ def load(
     ] = 20.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Ask widget and gateway at a rate, as readers do, before a stand-in that is slow as a GPU."""
+    """Load-test widget and gateway at a rate, on a simulated engine with a GPU's latency."""
 
     names = list(sustained.SYSTEM_NAMES)
     if search is not None:
@@ -105,10 +111,10 @@ def writing(
     docs: Annotated[
         Path, typer.Option(exists=True, help="Wiki that the answers are about: a folder of pages.")
     ] = Path("docs"),
-    rounds: Annotated[int, typer.Option(min=1, help="How often each question is asked.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="How many times to ask each question.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
-    """Measure what search and check add to answers that a recorded writer gives at once."""
+    """Measure the latency that search and check add to instantly replayed answers."""
     from eval.bench import writing as bench
 
     with _parts_stopped():

@@ -24,7 +24,7 @@ WORDS = 60  # tokens of the answer
 def connect(
     client: Annotated[str, typer.Argument(help=f"One of {', '.join(CLIENTS)}.")],
     write: Annotated[
-        bool, typer.Option("--write", help="Write the settings; others in the file are kept.")
+        bool, typer.Option("--write", help="Write the settings; keep other settings in the file.")
     ] = False,
     file: Annotated[
         Path | None,

@@ -26,8 +26,8 @@ from training.output import output
 def build(
     file: Annotated[Path, typer.Argument(help="Questions and answers: a qa_pairs.jsonl.")],
     docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
-    out: Annotated[Path, typer.Option(help="Folder for the dataset; new or empty.")],
-    seed: Annotated[int, typer.Option(help="Another number deals out the rows anew.")] = 0,
+    out: Annotated[Path, typer.Option(help="New or empty folder for the dataset.")],
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     budget: Annotated[
         int | None,
         typer.Option(min=200, help="Tokens of pages in a prompt (default: gateway.page_budget)."),
@@ -37,25 +37,31 @@ def build(
         typer.Option(help="tokenizer.json or GGUF of the model to train (default: the small one)."),
     ] = None,
     refusals: Annotated[
-        float, typer.Option(min=0, max=0.5, help="Share of examples without the page that answers.")
+        float,
+        typer.Option(
+            min=0, max=0.5, help="Share of examples without the page that contains the answer."
+        ),
     ] = 0.2,
     closed_book: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of answerable rows that stand without pages.")
+        float,
+        typer.Option(min=0, max=1, help="Share of answerable rows without pages in the prompt."),
     ] = 0.0,
     instructions: Annotated[
         Path | None,
-        typer.Option(help="File of the alias's instructions, as `aliases set` has it."),
+        typer.Option(help="The alias's instructions file, as for `aliases set`."),
     ] = None,
     quote: Annotated[
         bool,
-        typer.Option("--quote", help="Begin answers with the sentences that they stand on."),
+        typer.Option("--quote", help="Begin answers with the sentences that support them."),
     ] = False,
     skip_unknown: Annotated[
-        bool, typer.Option("--skip-unknown", help="Leave out rows of pages that are not there.")
+        bool, typer.Option("--skip-unknown", help="Skip rows whose pages do not exist.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the contents of the folder.")
+    ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Make everything, and write nothing.")
+        bool, typer.Option("--dry-run", help="Build everything, and write nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -37,12 +37,14 @@ LISTED = 5
 # Characters of a value in JSON.
 MOST = 200
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Rows, one JSON object a line.")]
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Rows, one JSON object per line.")
+]
 FieldOption = Annotated[
     list[str] | None,
     typer.Option(
         metavar="FIELD=PATH",
-        help="What a field is called in the file: answer=answers.0.content. Can be repeated.",
+        help="Path of a field in the file: answer=answers.0.content. Can be repeated.",
     ),
 ]
 
@@ -50,11 +52,13 @@ FieldOption = Annotated[
 def check(
     file: FileArgument,
     docs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the wiki that rows name pages of.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the wiki that the rows refer to.")
     ] = None,
     against: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Rows to evaluate with. Can be repeated."),
+        typer.Option(
+            metavar="FILE", help="Evaluation rows, to detect contamination. Can be repeated."
+        ),
     ] = None,
     field: FieldOption = None,
     tokenizer: Annotated[
@@ -70,7 +74,7 @@ def check(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what is wrong with rows, with line and fix; exit code 1 if any is an error."""
+    """Report faulty rows, with line and fix; exit code 1 if there are errors."""
 
     read = entries.read(file, entries.named(field or []))
     others = {str(other): rows.read(other) for other in against or []}
@@ -97,7 +101,7 @@ def fix(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a new file without what can be mended safely, and say what that was."""
+    """Write a new file with all safe fixes applied, and list them."""
 
     fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))

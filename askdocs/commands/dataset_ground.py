@@ -30,7 +30,8 @@ def ground(
     file: Annotated[Path, typer.Argument(help="Questions and answers: a qa_pairs.jsonl.")],
     docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="New file, .jsonl; the other stays.")
+        Path | None,
+        typer.Option(metavar="FILE", help="New file, .jsonl; the original is unchanged."),
     ] = None,
     teacher: Annotated[
         str | None,
@@ -38,21 +39,23 @@ def ground(
     ] = None,
     model: Annotated[str | None, typer.Option(help="The teacher's model.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Rows to rewrite at most (default: all).")
+        int | None, typer.Option(min=1, help="Maximum number of rows to rewrite (default: all).")
     ] = None,
-    at_once: Annotated[int, typer.Option(min=1, max=64, help="Requests at the same time.")] = 4,
-    max_tokens: Annotated[int, typer.Option(min=16, max=8192, help="Of an answer.")] = 700,
+    at_once: Annotated[int, typer.Option(min=1, max=64, help="Concurrent requests.")] = 4,
+    max_tokens: Annotated[
+        int, typer.Option(min=16, max=8192, help="Maximum tokens of an answer.")
+    ] = 700,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep rows whose answer no page supports, as they are.")
+        bool, typer.Option("--keep", help="Keep rows with unsupported answers unchanged.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count the rows, ask nobody, write nothing.")
+        bool, typer.Option("--dry-run", help="Count the rows; send and write nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rewrite answers that their pages do not support, and keep what check and person agree on.
+    """Rewrite unsupported answers, and keep rewrites that check and original confirm.
 
-    The pages and answers of these rows are sent to the teacher. A killed run goes on where it was.
+    The pages and answers of these rows are sent to the teacher. An interrupted run resumes.
     """
 
     settings = load(GatewaySettings)

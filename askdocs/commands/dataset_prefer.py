@@ -19,7 +19,7 @@ PAIRS, SINGLE = "pairs.jsonl", "single.jsonl"
 
 def prefer(
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the files; new or empty.")
+        Path | None, typer.Option(metavar="DIR", help="New or empty folder for the files.")
     ] = None,
     since: feedback.SinceOption = None,
     budget: Annotated[
@@ -32,13 +32,13 @@ def prefer(
     ] = None,
     instructions: Annotated[
         Path | None,
-        typer.Option(help="File of the alias's instructions, as `aliases set` has it."),
+        typer.Option(help="The alias's instructions file, as for `aliases set`."),
     ] = None,
     dry_run: feedback.DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write which answers readers and writers preferred, as TRL's DPO and KTO trainers take it."""
+    """Write the preferences of readers and writers in the format of TRL's DPO and KTO trainers."""
     from askdocs.models import model
     from askdocs.state import instructions as telling
     from askdocs.terminal.bar import Bar

@@ -21,14 +21,14 @@ LISTED = 10  # of what is left out
 
 def pull(
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="New file, an object of JSON a line.")
+        Path | None, typer.Option(metavar="FILE", help="New file, one JSON object per line.")
     ] = None,
     since: feedback.SinceOption = None,
     dry_run: feedback.DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the answers that were approved in the review to a file that `check` passes."""
+    """Write the answers approved in the review to a file of valid training rows."""
 
     if out is None and not dry_run:
         raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")

@@ -52,12 +52,14 @@ if TYPE_CHECKING:
     from gateway.knowledge.sources.sync import Writing
     from gateway.knowledge.wiki.page import Page
 
-app = typer.Typer(help="The wikis that answers stand on, and their pages.", no_args_is_help=True)
+app = typer.Typer(
+    help="Manage the wikis that answers are based on, and their pages.", no_args_is_help=True
+)
 SourceArgument = Annotated[
-    str | None, typer.Argument(help="Folder or address of a wiki (default: every known one).")
+    str | None, typer.Argument(help="Folder or address of a wiki (default: every known wiki).")
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+    bool, typer.Option("--dry-run", help="Show what would be done, and write nothing.")
 ]
 PageArgument = Annotated[
     str, typer.Argument(metavar="PATH|URL", help="The page's path or address.")
@@ -70,20 +72,22 @@ def sync(
     kind: Annotated[
         str | None,
         typer.Option(
-            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, git, confluence or"
-            " mediawiki (default: found out)."
+            help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, git, "
+            "confluence or mediawiki (default: detected)."
         ),
     ] = None,
     site_url: Annotated[
         str | None,
-        typer.Option(help="Address at which a folder's pages are shown; links in answers."),
+        typer.Option(help="Public address of a folder's pages, for links in answers."),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Go on, and sync what changes.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Keep running, and sync every change.")
+    ] = False,
     dry_run: DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the index up to what a wiki is now."""
+    """Synchronise the index with a wiki."""
 
     with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
         specs = _specs(home_dir, source, kind, site_url)
@@ -100,7 +104,7 @@ def show_pages(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every page with its address, by wiki."""
+    """List every page with its address, by wiki."""
     with _opened(home_dir) as index:
         pages = list(_by_source(index, source))
     if as_json:
@@ -122,7 +126,7 @@ def show_pages(
 
 @app.command()
 def show(name: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """A page as the index has it: its sections, with the address of each."""
+    """Show an indexed page: its sections, with the address of each."""
     with _opened(home_dir) as index:
         page = _page(index, name)
     tokens = _tokens(page, home_dir)
@@ -139,11 +143,11 @@ def show(name: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = 
 
 @app.command()
 def search(
-    question: Annotated[str, typer.Argument(help="What somebody wants to know.")],
+    question: Annotated[str, typer.Argument(help="The question.")],
     page_url: Annotated[
-        str | None, typer.Option(help="Address of the wiki page that they are on.")
+        str | None, typer.Option(help="Address of the wiki page that the reader is on.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Pages shown.")] = 5,
+    limit: Annotated[int, typer.Option(min=1, help="Number of pages to show.")] = 5,
     explain: Annotated[
         bool,
         typer.Option(
@@ -153,14 +157,14 @@ def search(
     groups: Annotated[
         str | None,
         typer.Option(
-            help="Search as a person in these groups, with commas; empty: in no group"
-            " (default: as a reader of all pages)."
+            help="Search as a member of these groups, separated by commas; empty: of no "
+            "group (default: as a reader of all pages)."
         ),
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The pages for a question with their scores, without asking the model."""
+    """Show the pages for a question with their scores, without asking the model."""
 
     with _opened(home_dir) as index:
         found = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
@@ -185,12 +189,12 @@ def remove(
         str,
         typer.Argument(metavar="SOURCE|PATH", help="A wiki, or the path or address of a page."),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     dry_run: DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a wiki, or one page, out of answers; a page stays out until `docs restore`."""
+    """Exclude a wiki or one page from answers; a page stays excluded until `docs restore`."""
 
     with _opened(home_dir) as index:
         source = _source(index, name)
@@ -220,11 +224,11 @@ def remove(
 
 @app.command()
 def restore(
-    path: Annotated[str, typer.Argument(help="Path of a page that was removed.")],
+    path: Annotated[str, typer.Argument(help="Path of an excluded page.")],
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a page back that `docs remove` has taken out."""
+    """Include a page again that `docs remove` has excluded."""
 
     with _opened(home_dir) as index:
         found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
@@ -242,7 +246,7 @@ def restore(
 
 @app.command()
 def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Wikis, pages, vectors, the last sync and what it could not read."""
+    """Show wikis, pages, embeddings, the last sync and the pages it could not read."""
     facts = status.index(index_file(home_dir))
     with _opened(home_dir) as index:
         facts["sections"] = sum(len(page.sections) for page in index.pages())
@@ -276,7 +280,7 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
 def audit_page(
     page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show who may read a page, and who has seen it."""
+    """Show who may read a page, and whose answers showed it."""
 
     with _opened(home_dir) as index, database.opened(home_dir) as engine:
         facts = docs_audit.audit(index, engine, _page(index, page))
@@ -290,15 +294,17 @@ def audit_page(
 def warm(
     pages: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH|URL]...", help="Pages (default: as many as stay warm)."),
+        typer.Argument(
+            metavar="[PATH|URL]...", help="Pages (default: as many as the KV cache holds)."
+        ),
     ] = None,
     top: Annotated[
-        int | None, typer.Option(min=1, help="Only the hottest N pages.", metavar="N")
+        int | None, typer.Option(min=1, help="Only the N most popular pages.", metavar="N")
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let the engine read pages now, so that first questions about them are fast."""
+    """Prefill pages now, so that first questions about them are fast."""
 
     events = prefill.warm(home.find(home_dir), pages or [], top)
     if as_json:
@@ -311,13 +317,15 @@ def warm(
 def learn(
     file: Annotated[
         Path | None,
-        typer.Argument(help="Answered questions, an object of JSON a line (default: none new)."),
+        typer.Argument(
+            help="Answered questions, one JSON object per line (default: no new questions)."
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let answered questions vote for pages, where they prove to be good at it."""
+    """Let answered questions vote for pages, if that improves the search."""
 
     rows = read_answers(file) if file else []
     with _opened(home_dir) as index:

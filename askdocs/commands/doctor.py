@@ -14,7 +14,7 @@ from gateway.core.settings import load
 
 
 def doctor(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Check machine, ports, disk and engine, and say what to do."""
+    """Check machine, ports, disk and engine, and suggest fixes."""
     found = examine(load(UpSettings), home.find(home_dir))
     if as_json:
         print(json.dumps([check.__dict__ for check in found], indent=2))

@@ -24,14 +24,14 @@ def check(
     ],
     docs: Annotated[
         Path,
-        typer.Option(metavar="FOLDER", help="Folder that the paths in `pages` begin in."),
+        typer.Option(metavar="FOLDER", help="Folder that the paths in `pages` are relative to."),
     ],
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only rows of this split.")
     ] = None,
     checker_url: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Ask this model, too: base URL of its API, with /v1."),
+        typer.Option(metavar="URL", help="Also use this model: base URL of its API, with /v1."),
     ] = None,
     judges: Annotated[
         str, typer.Option(metavar="ENDPOINT", help="chat, rerank, score or classify.")
@@ -39,20 +39,22 @@ def check(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Score below which it marks a sentence; without it, the one at which 4 % of"
-            " supported sentences are marked.",
+            help="Score below which the model marks a sentence (default: marks 4 % of "
+            "supported sentences).",
         ),
     ] = None,
     alone: Annotated[
-        bool, typer.Option("--alone", help="Measure that model without the rules.")
+        bool, typer.Option("--alone", help="Evaluate the model without the rules.")
     ] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the measures and the ROC to this page, too."),
+        typer.Option(
+            metavar="FILE", help="Also write the measures and the ROC curve to this page."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the check of answers on labelled answers.
+    """Evaluate the answer check on labelled answers.
 
     AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """

@@ -57,7 +57,7 @@ RunArgument = Annotated[
 ]
 SystemOption = Annotated[
     str | None,
-    typer.Option(help="Who is compared with the others (default: tuned-pages, if there)."),
+    typer.Option(help="The system to compare with the others (default: tuned-pages, if present)."),
 ]
 VERDICT = "verdict.json"
 PRODUCT = "tuned-pages"
@@ -77,36 +77,36 @@ def report(
         list[str] | None,
         typer.Option(
             metavar="MODEL",
-            help="Let this model judge answers, too; twice: two judges of different families.",
+            help="Also let this model judge answers; give two judges of different families.",
         ),
     ] = None,
     judge_url: Annotated[
         list[str] | None,
         typer.Option(
             metavar="URL",
-            help="OpenAI endpoint of a judge, with /v1; OPENAI_API_KEY is used. One for each model,"
-            " or one for all.",
+            help="OpenAI endpoint of a judge, with /v1; OPENAI_API_KEY is used. One per "
+            "model, or one for all.",
         ),
     ] = None,
     judge_family: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="MODEL=FAMILY", help="Who made a judge, where its name does not tell."
+            metavar="MODEL=FAMILY", help="Model family of a judge, if its name does not show it."
         ),
     ] = None,
     docs: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of the wiki: measures groundedness, and shows judges the pages.",
+            help="Folder of the wiki, to measure groundedness and show judges the pages.",
         ),
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Labels by hand, JSON lines: question, system, correct."),
+        typer.Option(metavar="FILE", help="Human labels, JSON lines: question, system, correct."),
     ] = None,
     similarity: Annotated[
-        bool, typer.Option(help="Compare answers by meaning, too: 20 to 45 ms each, once.")
+        bool, typer.Option(help="Also compare answers by meaning: 20 to 45 ms each, once.")
     ] = True,
     prices: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Prices (default: eval/report/prices.toml).")
@@ -114,7 +114,7 @@ def report(
     assume: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE", help="Another assumption of the costs, as questions_a_day=5000."
+            metavar="NAME=VALUE", help="Override a cost assumption, such as questions_a_day=5000."
         ),
     ] = None,
     home_dir: HomeOption = None,
@@ -145,10 +145,10 @@ def report(
 
 def compare(
     first: RunArgument,
-    second: Annotated[Path, typer.Argument(metavar="RUN", help="The one beside it.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN", help="The run to compare it with.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Two runs, system by system, on the questions that both asked."""
+    """Compare two runs, system by system, on their common questions."""
     from eval.report.comparison import compare
 
     judges = [_judge_of(folder) for folder in (first, second)]
@@ -209,7 +209,7 @@ def gate(
     run: RunArgument,
     thresholds: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="What is asked (default: eval/gate/thresholds.toml)."),
+        typer.Option(metavar="FILE", help="Threshold file (default: eval/gate/thresholds.toml)."),
     ] = None,
     against: Annotated[
         Path | None,
@@ -219,14 +219,15 @@ def gate(
         list[Path] | None,
         typer.Option(
             metavar="RUN",
-            help="A further run of the same version, as with another --seed; may be repeated.",
+            help="Another run of the same version, for example with another --seed; can "
+            "be repeated.",
         ),
     ] = None,
     system: SystemOption = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run against the release gate. Exit code 0: yes, 1: no, 2: it cannot be said.
+    """Check a run against the release gate. Exit code 0: passed, 1: failed, 2: inconclusive.
 
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """

@@ -58,29 +58,30 @@ def sweep(
     docs: FolderOption,
     split: Annotated[str, typer.Option(help="Rows of this split; not test.")] = "validation",
     limit: Annotated[
-        int | None, typer.Option(min=2, help="So many questions, always the same ones.")
+        int | None, typer.Option(min=2, help="Number of questions, always the same sample.")
     ] = None,
     rag: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Settings that are not tried, as in rag.toml."),
+        typer.Option(metavar="FILE", help="Values of the settings not swept, as in rag.toml."),
     ] = None,
-    chunk_tokens: Annotated[str, typer.Option(help="Sizes of chunks, in tokens.")] = SIZES,
-    overlap: Annotated[str, typer.Option(help="Tokens that chunks share.")] = OVERLAPS,
-    k: Annotated[str, typer.Option(help="Numbers of chunks that the reranker gets.")] = KS,
+    chunk_tokens: Annotated[str, typer.Option(help="Chunk sizes to try, in tokens.")] = SIZES,
+    overlap: Annotated[str, typer.Option(help="Overlaps of chunks to try, in tokens.")] = OVERLAPS,
+    k: Annotated[str, typer.Option(help="Numbers of chunks to rerank.")] = KS,
     mmr_lambda: Annotated[
         str, typer.Option(help="Weights of relevance in MMR; 1 turns it off.")
     ] = LAMBDAS,
-    expand: Annotated[
-        bool, typer.Option("--expand", help="Also search for other wordings.")
-    ] = False,
+    expand: Annotated[bool, typer.Option("--expand", help="Also search for paraphrases.")] = False,
     decompose: Annotated[
         bool, typer.Option("--decompose", help="Also search for the parts of a question.")
     ] = False,
     budget: Annotated[
-        str, typer.Option(help="Tokens of chunks in the prompt, as far as the models read them.")
+        str,
+        typer.Option(help="Token budgets for chunks in the prompt, within the models' context."),
     ] = BUDGETS,
-    keep: Annotated[str, typer.Option(help="Numbers of chunks in the prompt.")] = KEEPS,
-    hyde: Annotated[bool, typer.Option("--hyde", help="Also search by a made-up answer.")] = False,
+    keep: Annotated[str, typer.Option(help="Numbers of chunks to keep in the prompt.")] = KEEPS,
+    hyde: Annotated[
+        bool, typer.Option("--hyde", help="Also search with a hypothetical answer (HyDE).")
+    ] = False,
     url: GatewayOption = None,
     key: KeyOption = None,
     out: Annotated[
@@ -91,7 +92,7 @@ def sweep(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose the settings of RAG. After Ctrl-C the same command goes on where it stopped."""
+    """Tune the retrieval settings of RAG. After Ctrl-C the same command resumes."""
 
     of_split, _ = draw.of_split(questions, rows.read(questions), split)
     if not force and any(row.split == "test" for row in of_split):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from askdocs.evaluation.plan import Plan
 
 app = typer.Typer(
-    help="Measure models and RAG on the same questions.",
+    help="Evaluate models and RAG on the same questions.",
     no_args_is_help=True,
 )
 app.command()(eval_check.check)
@@ -58,11 +58,12 @@ def run_evaluation(
     questions: QuestionsOption,
     docs: FolderOption,
     systems: Annotated[
-        str | None, typer.Option(help="Who answers, as base-rag,tuned-pages (default: all).")
+        str | None,
+        typer.Option(help="Systems to evaluate, such as base-rag,tuned-pages (default: all)."),
     ] = None,
     base: Annotated[str, typer.Option(metavar="MODEL", help="Baseline model.")] = "base",
     tuned: Annotated[
-        str, typer.Option(metavar="MODEL", help="The model that is measured, or its alias.")
+        str, typer.Option(metavar="MODEL", help="The model under evaluation, or its alias.")
     ] = "docs",
     other: Annotated[
         str | None,
@@ -71,38 +72,39 @@ def run_evaluation(
     alias: Annotated[
         str | None,
         typer.Option(
-            help="Whose pages and instructions are measured (default: the tuned model's)."
+            help="Alias whose pages and instructions are used (default: the tuned model's)."
         ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Rows of this split (default: test, where there are splits).")
+        str | None, typer.Option(help="Rows of this split (default: test, if the file has splits).")
     ] = None,
     limit: Annotated[
         int | None,
         typer.Option(min=2, help="Number of questions, stratified by answerability."),
     ] = None,
     answerable: Annotated[
-        int | None, typer.Option(min=0, help="So many questions that a page answers.")
+        int | None, typer.Option(min=0, help="Number of answerable questions.")
     ] = None,
     unanswerable: Annotated[
-        int | None, typer.Option(min=0, help="So many questions that none answers.")
+        int | None, typer.Option(min=0, help="Number of unanswerable questions.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed for sampling questions.")] = 0,
     trained: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Rows that the tuned model learnt from, to mark leaks (default: of its version).",
+            help="Training rows of the tuned model, to mark contaminated questions "
+            "(default: from its version).",
         ),
     ] = None,
     rag: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Settings of RAG, such as rag.toml of `eval sweep`."),
+        typer.Option(metavar="FILE", help="RAG settings, such as rag.toml of `eval sweep`."),
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer at most.")] = ANSWER,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Maximum tokens of an answer.")] = ANSWER,
     at_once: Annotated[
         int | None,
-        typer.Option(min=1, help="Questions at the same time (default: as the engine takes)."),
+        typer.Option(min=1, help="Concurrent questions (default: the engine's capacity)."),
     ] = None,
     url: GatewayOption = None,
     key: KeyOption = None,
@@ -111,15 +113,17 @@ def run_evaluation(
         typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Ask what has no answer yet, or only an error.")
+        bool,
+        typer.Option("--resume", help="Ask only the questions without an answer or with an error."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what is asked, and stop.")
+        bool,
+        typer.Option("--dry-run", help="Check everything, report what would be asked, and exit."),
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run an evaluation. After Ctrl-C the same command with --resume goes on."""
+    """Run an evaluation. After Ctrl-C, continue with the same command and --resume."""
 
     names = [name.strip() for name in systems.split(",")] if systems else [*known.NAMES]
     if other:
@@ -173,7 +177,7 @@ def view(
     port: Annotated[int, typer.Option(help="Port of the viewer.")] = 7575,
     home_dir: HomeOption = None,
 ) -> None:
-    """Show answers of a run in the browser, as plain text, in inspect-ai's viewer, until Ctrl-C."""
+    """Show a run's answers as plain text in inspect-ai's viewer in the browser, until Ctrl-C."""
 
     run = eval_report.run_folder(run, home_dir)
     runs.read(run)

@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     from widget.review.gaps import Gaps
 
 app = typer.Typer(
-    help="What readers asked and said, and what the wiki does not answer.", no_args_is_help=True
+    help="Readers' questions and feedback, and gaps in the wiki.", no_args_is_help=True
 )
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")
 ]
 SinceOption = Annotated[
-    str | None, typer.Option(help="From this day on: 2026-05-31, or a time ago as 30d.")
+    str | None, typer.Option(help="Start: a date (2026-05-31) or an age (30d).")
 ]
 WeekOption = Annotated[
-    str | None, typer.Option(help="One week, as 2026-W48 (default: the last eight).")
+    str | None, typer.Option(help="One week, such as 2026-W48 (default: the last eight).")
 ]
 DigestWeekOption = Annotated[
-    str | None, typer.Option(help="The week, as 2026-W48 (default: the last whole one).")
+    str | None, typer.Option(help="The week, such as 2026-W48 (default: the last complete week).")
 ]
 WEEKS = 8
 SHOWN = 30  # gaps in the terminal
@@ -58,7 +58,7 @@ def export(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write every question with its answer and votes to a file, without who asked."""
+    """Write every question with its answer and votes to a file, without the readers' identities."""
 
     kind = out.suffix.lower()
     if kind not in (".jsonl", ".csv"):
@@ -94,7 +94,7 @@ def gaps(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What the wiki does not answer, most asked first, with the closest pages."""
+    """List questions that the wiki does not answer, most frequent first, with the closest pages."""
 
     if out is not None:
         refuse_existing(out)
@@ -116,12 +116,12 @@ def gaps(
 def digest(
     week: DigestWeekOption = None,
     send: Annotated[
-        bool, typer.Option("--send", help="Send it to digest_webhook, unless it was sent.")
+        bool, typer.Option("--send", help="Send it to digest_webhook, unless already sent.")
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The gaps of a week as a message, printed or sent."""
+    """Print or send a week's gaps as a message."""
 
     today = datetime.now(UTC).date()
     first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
@@ -147,16 +147,17 @@ def digest(
 @app.command()
 def forget(
     visitor: Annotated[str | None, typer.Option(help="Pseudonym of a visitor.")] = None,
-    person: Annotated[str | None, typer.Option(help="Name of who asked.")] = None,
+    person: Annotated[str | None, typer.Option(help="Name of the person who asked.")] = None,
     before: Annotated[
-        int | None, typer.Option(metavar="DAYS", min=0, help="What is older than so many days.")
+        int | None,
+        typer.Option(metavar="DAYS", min=0, help="Only questions older than this number of days."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     dry_run: DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete questions with their answers and votes, for good. What writers wrote stays."""
+    """Delete questions with their answers and votes permanently. Writers' texts are kept."""
 
     if visitor is None and person is None and before is None:
         raise AskdocsError("say what to forget: --visitor ID, --person NAME or --before DAYS")

@@ -16,7 +16,7 @@ from askdocs.terminal import table
 from training.plan import machine
 from training.plan import recipe as recipes
 
-app = typer.Typer(help="Check a GPU machine before its first day.", no_args_is_help=True)
+app = typer.Typer(help="Check a GPU machine before using it.", no_args_is_help=True)
 
 
 @app.callback()
@@ -31,7 +31,9 @@ def check(
     ] = "llama31-8b-1gpu",
     python: Annotated[
         Path | None,
-        typer.Option(help="A Python with torch, transformers and peft (default: set one up)."),
+        typer.Option(
+            help="A Python with torch, transformers and peft (default: create an environment)."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for check.json and check.md.")
@@ -39,9 +41,9 @@ def check(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a GPU machine with the plan: driver, disk, hub, and training steps of a recipe.
+    """Compare a GPU machine with the plan: driver, disk, hub, training steps.
 
-    The steps take random weights of the model's real shape. Exit code 1: a check failed.
+    The steps use random weights in the model's real shape. Exit code 1: a check failed.
     """
 
     here = machine.look()

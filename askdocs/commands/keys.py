@@ -31,13 +31,14 @@ if TYPE_CHECKING:
     from gateway.access.keys import Key
     from gateway.telemetry.usage import Row
 
-app = typer.Typer(help="API keys: who may ask, for which models, how much.", no_args_is_help=True)
+app = typer.Typer(help="Manage API keys, their models and their limits.", no_args_is_help=True)
 KeyArgument = Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
 
 GroupsOption = Annotated[
     str | None,
     typer.Option(
-        help="Groups whose pages it may read, with commas; * is all pages (default: none)."
+        help="Groups whose pages it may read, separated by commas; * means all pages "
+        "(default: none)."
     ),
 ]
 
@@ -47,30 +48,31 @@ LOCAL = ("minilm", "local")  # the gateway's own models
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="The person or program that uses the key.")],
-    team: Annotated[str, typer.Option(help="Team that its usage counts for.")] = "",
+    team: Annotated[str, typer.Option(help="Team to which its usage is attributed.")] = "",
     models: Annotated[
-        str | None, typer.Option(help="Models and aliases it may use, with commas (default: all).")
+        str | None,
+        typer.Option(help="Models and aliases it may use, separated by commas (default: all)."),
     ] = None,
-    rpm: Annotated[int | None, typer.Option(help="Requests a minute.")] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens a minute, prompt and answer.")] = None,
-    max_parallel: Annotated[int | None, typer.Option(help="Requests at the same time.")] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests per minute.")] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens per minute, prompt and answer.")] = None,
+    max_parallel: Annotated[int | None, typer.Option(help="Concurrent requests.")] = None,
     monthly_tokens: Annotated[
-        int | None, typer.Option(help="Tokens a calendar month, UTC.")
+        int | None, typer.Option(help="Tokens per calendar month (UTC).")
     ] = None,
     expires: Annotated[
-        str | None, typer.Option(help="Time until it ends: 90d, 12h, 30m (default: never).")
+        str | None, typer.Option(help="Lifetime: 90d, 12h, 30m (default: unlimited).")
     ] = None,
     groups: GroupsOption = None,
     for_people: Annotated[
         bool,
         typer.Option(
-            "--for-people", help="For box and Slack: pass on a person's groups, within its own."
+            "--for-people", help="For widget and Slack: pass on a person's groups, within its own."
         ),
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a key and show it, once."""
+    """Create a key and show its secret once."""
 
     limits = Limits(rpm, tpm, max_parallel, monthly_tokens)
     until = datetime.now(UTC) + duration("--expires", expires) if expires is not None else None
@@ -149,14 +151,14 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
 @app.command()
 def revoke(
     name_or_id: KeyArgument,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say which key it is, and change nothing.")
+        bool, typer.Option("--dry-run", help="Show the key, and change nothing.")
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """End a key for good. Every running gateway refuses it within two seconds."""
+    """Revoke a key permanently. Every running gateway refuses it within two seconds."""
 
     with opened(home_dir) as engine:
         store = Keys(engine)
@@ -181,12 +183,12 @@ def revoke(
 def rotate(
     name_or_id: KeyArgument,
     grace: Annotated[
-        str, typer.Option(help="Time for which the old text goes on working: 24h, 30m, 0m.")
+        str, typer.Option(help="How long the old secret remains valid: 24h, 30m, 0m.")
     ] = "24h",
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Issue a new secret for a key, and show it once; limits, models and id stay."""
+    """Issue a new secret for a key, and show it once; limits, models and id are unchanged."""
 
     time = duration("--grace", grace)
     ends = datetime.now(UTC) + time
@@ -202,7 +204,7 @@ def rotate(
 
 def usage(
     by: Annotated[
-        str, typer.Option(help="key, team, alias, model or day; several with commas.")
+        str, typer.Option(help="key, team, alias, model or day; several separated by commas.")
     ] = "key",
     since: Annotated[
         str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")

@@ -41,8 +41,8 @@ def mcp(
     url: Annotated[
         str | None,
         typer.Option(
-            help="The gateway, such as https://docs.example.com/v1 (default: the one that runs"
-            " here). Its key is read from ASKDOCS_KEY."
+            help="The gateway, such as https://docs.example.com/v1 (default: the one "
+            "running here). Its key is read from ASKDOCS_KEY."
         ),
     ] = None,
     home_dir: HomeOption = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from training.versions.store import Store
 
 app = typer.Typer(
-    help="Versions of trained models, and which of them answers.",
+    help="Manage versions of trained models, and choose the one in use.",
     no_args_is_help=True,
 )
 app.command()(models_artefacts.merge)
@@ -37,7 +37,7 @@ app.command()(models_serve.promote)
 app.command()(models_serve.canary)
 app.command()(models_serve.rollback)
 app.command()(models_compare.compare)
-NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")]
 # What makes one version different from another.
 COMPARED = ["base_model", "dataset", "recipe", "prompt_fingerprint", "commit", "metrics", "checks"]
 
@@ -48,7 +48,7 @@ def show_all(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every version: base model, examples it learnt from, validation loss, and who uses it."""
+    """List every version: base model, training examples, validation loss, and its users."""
 
     store, used = opened_store(home_dir), targeted(home_dir)
     with Bar() as bar:
@@ -83,7 +83,7 @@ def show_all(
 
 @app.command()
 def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """All that is known of a version: recipe, data, metrics, checks, verdicts, artefacts, files."""
+    """Show a version: recipe, data, metrics, checks, verdicts, artefacts, files."""
     store = opened_store(home_dir)
     facts = _facts(store, name, targeted(home_dir))
     facts["verdicts"] = [one.model_dump(mode="json") for one in store.verdicts(name)]
@@ -104,11 +104,13 @@ def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = 
 @app.command()
 def diff(
     name: NameArgument,
-    other: Annotated[str, typer.Argument(metavar="VERSION", help="The version beside it.")],
+    other: Annotated[
+        str, typer.Argument(metavar="VERSION", help="The version to compare it with.")
+    ],
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What differs between two versions: base model, dataset, recipe, metrics, checks."""
+    """Compare two versions: base model, dataset, recipe, metrics, checks."""
     store = opened_store(home_dir)
     sides = [
         flat(store.manifest(one).model_dump(mode="json", include=set(COMPARED)))

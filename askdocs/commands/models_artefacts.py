@@ -17,7 +17,9 @@ from gateway.core.errors import AskdocsError
 if TYPE_CHECKING:
     pass
 
-VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")
+]
 
 
 def merge(name: VersionArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -29,7 +31,7 @@ def merge(name: VersionArgument, home_dir: HomeOption = None, as_json: JsonOptio
 def export(
     name: VersionArgument,
     kind: Annotated[
-        GgufType, typer.Option("--type", help="Numbers of the weights; q4_1 is the smallest.")
+        GgufType, typer.Option("--type", help="Data type of the weights; q4_1 is the smallest.")
     ] = GgufType.Q8_0,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
@@ -42,7 +44,7 @@ def export(
 def quantise(
     name: VersionArgument,
     scheme: Annotated[
-        Scheme, typer.Option(help="fp8 halves the memory of the weights, w4a16 quarters it.")
+        Scheme, typer.Option(help="Weights: fp8 needs half the memory, w4a16 a quarter.")
     ] = Scheme.FP8,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
@@ -56,14 +58,14 @@ def quantise(
 def probe(
     name: VersionArgument,
     kinds: Annotated[
-        list[str] | None, typer.Argument(metavar="[KIND]...", help="Artefacts; all if none.")
+        list[str] | None, typer.Argument(metavar="[KIND]...", help="Artefacts (default: all).")
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start the artefacts of a version, ask them its probes, and say how they did.
+    """Start the artefacts of a version, run its probes on them, and report the results.
 
-    The exit code is 1 if one failed.
+    The exit code is 1 if a probe failed.
     """
     with artefacts.work(name, home_dir) as work:
         results = {

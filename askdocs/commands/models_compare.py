@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
 
 def compare(
-    first: Annotated[str | None, typer.Argument(help="A version or model, as docs@v7.")] = None,
-    second: Annotated[str | None, typer.Argument(help="The one that it is compared with.")] = None,
-    alias: Annotated[str, typer.Option(help="Only what was asked by this name.")] = "docs",
+    first: Annotated[
+        str | None, typer.Argument(help="A version or model, such as docs@v7.")
+    ] = None,
+    second: Annotated[
+        str | None, typer.Argument(help="The version or model to compare it with.")
+    ] = None,
+    alias: Annotated[str, typer.Option(help="Only requests to this alias.")] = "docs",
     days: Annotated[int, typer.Option(min=1, max=3650, help="Days back, including today.")] = 30,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How the answers of two versions fared with users: refusals, cautions, failures, votes, times.
+    """Compare two versions in use: refusals, cautions, failures, votes, latency.
 
     Without names: a canary and what it is compared with, else what answers and what did last.
     """

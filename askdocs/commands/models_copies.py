@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from training.versions.hub import Hub
     from training.versions.store import Store
 
-NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")]
 PlaceArgument = Annotated[
     str, typer.Argument(metavar="PLACE", help="A folder, s3://BUCKET/PREFIX or hf://ORG/NAME.")
 ]
 ArtefactOption = Annotated[
     list[str] | None,
-    typer.Option(help="Copy this artefact, too, as gguf; may be given several times."),
+    typer.Option(help="Also copy this artefact, such as gguf; can be repeated."),
 ]
 
 
@@ -39,16 +39,16 @@ def push(
     place: PlaceArgument,
     artefact: ArtefactOption = None,
     public: Annotated[
-        bool, typer.Option("--public", help="On the hub: let everybody see a new repository.")
+        bool, typer.Option("--public", help="On the hub: make a new repository public.")
     ] = False,
     license: Annotated[
         str | None,
-        typer.Option(help="On the hub: the base model's licence (default: as its card says)."),
+        typer.Option(help="On the hub: the base model's licence (default: from its model card)."),
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy a version to another place; every file is verified. What is there is not copied."""
+    """Copy a version to another place, and verify every file. Existing files are skipped."""
 
     source = opened_store(home_dir)
     source.manifest(name)

@@ -14,8 +14,8 @@ from gateway.core.errors import AskdocsError
 from training.versions import garbage
 from training.versions.open import cache
 
-NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
-YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")]
 
 
 def verify(
@@ -25,9 +25,9 @@ def verify(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every file of versions and artefacts, and say which is not what its manifest says.
+    """Read every file of versions and artefacts, and report differences from the manifest.
 
-    Exit code 1 when there is one. Retired versions are left out.
+    Exit code 1 if there are any. Retired versions are skipped.
     """
 
     store = opened_store(home_dir)
@@ -55,12 +55,12 @@ def retire(
     name: NameArgument,
     yes: YesOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="See whether it could be, and change nothing.")
+        bool, typer.Option("--dry-run", help="Check that it can be retired, and change nothing.")
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """End a version: it can not be promoted any more, and `gc` removes its files some day."""
+    """Retire a version: it can no longer be promoted, and `gc` may remove its files."""
 
     store = opened_store(home_dir)
     store.manifest(name)
@@ -86,16 +86,16 @@ def retire(
 
 def gc(
     days: Annotated[
-        int, typer.Option(min=0, help="Since a version was retired, before its files go.")
+        int, typer.Option(min=0, help="Days after retirement before files are removed.")
     ] = 30,
     yes: YesOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+        bool, typer.Option("--dry-run", help="List the files, and remove nothing.")
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove the files of retired versions, and what writes left that were cut off.
+    """Remove the files of retired versions and of interrupted writes.
 
     Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
     served; manifests and verdicts always stay.

@@ -35,18 +35,23 @@ if TYPE_CHECKING:
     from gateway.routing.promotions import Action, Targets
     from gateway.runtime.settings import Alias
 
-VersionArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, as docs@v7.")]
+VersionArgument = Annotated[
+    str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")
+]
 AliasOption = Annotated[
     str | None, typer.Option(help="The name that clients use (default: the version's own).")
 ]
 ForceOption = Annotated[
-    bool, typer.Option("--force", help="Overrule the gate; needs --why, and is recorded.")
+    bool,
+    typer.Option("--force", help="Override the release gate; requires --why, and is recorded."),
 ]
 WhyOption = Annotated[str | None, typer.Option(help="The reason for --force.")]
 VerdictOption = Annotated[
-    Path | None, typer.Option(help="A verdict of the gate, which is kept with the version.")
+    Path | None, typer.Option(help="A verdict of the release gate, stored with the version.")
 ]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check, say, and change nothing.")]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Check and report, and change nothing.")
+]
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,7 @@ def promote(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a version answer for its alias, once it is served and has answered its probes.
+    """Promote a version to its alias, once it is served and has passed its probes.
 
     The version before it stays at hand: `rollback` takes a second. If anything fails, nothing has
     changed.
@@ -137,7 +142,7 @@ def promote(
 def canary(
     version: VersionArgument,
     weight: Annotated[
-        float, typer.Option(min=0, max=99, help="Per cent of the users; 0 ends the canary.")
+        float, typer.Option(min=0, max=99, help="Percentage of users; 0 ends the canary.")
     ],
     alias: AliasOption = None,
     force: ForceOption = False,
@@ -147,7 +152,7 @@ def canary(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a version answer a share of an alias's users, each of whom stays with his version.
+    """Serve a version to a share of an alias's users; each user keeps one version.
 
     `askdocs models compare` then shows both side by side.
     """
@@ -184,7 +189,7 @@ def rollback(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let what answered for an alias before the last promotion answer again; ends a canary, too."""
+    """Restore an alias to the version before the last promotion; also ends a canary."""
 
     began = time.monotonic()
     with _changing(alias, home_dir) as change:

@@ -14,7 +14,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for script
 QuestionsOption = Annotated[
     Path,
     typer.Option(
-        "--questions", metavar="FILE", help="Questions and answers, one JSON object a line."
+        "--questions", metavar="FILE", help="Questions and answers, one JSON object per line."
     ),
 ]
 FolderOption = Annotated[Path, typer.Option("--docs", metavar="DIR", help="Folder of the wiki.")]
@@ -24,7 +24,9 @@ GatewayOption = Annotated[
         "--url", help="Base URL of a gateway, with /v1 (default: the one of `askdocs up`)."
     ),
 ]
-KeyOption = Annotated[str | None, typer.Option("--key", help="Key for it: --url needs one.")]
+KeyOption = Annotated[
+    str | None, typer.Option("--key", help="Key for that gateway; required with --url.")
+]
 
 # Tokens of an evaluated answer at most, unless an option says otherwise.
 ANSWER = 160

@@ -39,25 +39,28 @@ def plan(
     ] = None,
     qps: Annotated[
         float | None,
-        typer.Option(min=0, max=1e9, help="Questions a second in the busiest minutes."),
+        typer.Option(min=0, max=1e9, help="Questions per second at peak."),
     ] = None,
     users: Annotated[
         float | None, typer.Option(min=0, max=1e9, help="Number of users (instead of --qps).")
     ] = None,
     quantization: Annotated[
-        str | None, typer.Option(help="Of the weights: fp8, int4 (default: as they are).")
+        str | None,
+        typer.Option(help="Quantisation of the weights: fp8, int4 (default: unchanged)."),
     ] = None,
-    kv_cache_dtype: Annotated[str, typer.Option(help="Of the cache: auto, fp8.")] = "auto",
+    kv_cache_dtype: Annotated[
+        str, typer.Option(help="Data type of the KV cache: auto, fp8.")
+    ] = "auto",
     gpus: Annotated[
         int | None,
-        typer.Option(min=1, help="GPUs that share one copy (default: as few as hold it)."),
+        typer.Option(min=1, help="GPUs per replica (default: as few as hold the model)."),
     ] = None,
     adapters: Annotated[int, typer.Option(min=0, help="Adapters loaded at once.")] = 0,
     config: Annotated[
-        Path | None, typer.Option(help="The model's config.json, where the hub is out of reach.")
+        Path | None, typer.Option(help="The model's config.json, if the hub is unreachable.")
     ] = None,
     assume: Annotated[
-        list[str] | None, typer.Option(help="Another assumption, as prompt_tokens=6000.")
+        list[str] | None, typer.Option(help="Override an assumption, such as prompt_tokens=6000.")
     ] = None,
     assumptions: Annotated[
         Path | None, typer.Option(help="TOML file of assumptions, and of GPUs: [gpus.NAME].")
@@ -67,14 +70,14 @@ def plan(
     ] = None,
     gpu_hour: Annotated[
         float | None,
-        typer.Option(min=0, max=1e6, help="US dollars for an hour of one GPU, instead."),
+        typer.Option(min=0, max=1e6, help="US dollars per GPU hour (instead of --prices)."),
     ] = None,
     running: Annotated[
-        str | None, typer.Option(help="Check the cache of the vLLM that runs at this address.")
+        str | None, typer.Option(help="Check the KV cache of the running vLLM at this address.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan GPUs: which and how many, how fast, at what cost."""
+    """Plan GPUs: type and number, speed, cost."""
 
     assumed, known = read(assume or (), assumptions)
     _among("--quantization", quantization, QUANTIZATIONS)

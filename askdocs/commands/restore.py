@@ -24,27 +24,29 @@ if TYPE_CHECKING:
 def restore(
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="FILE", help="A backup, or a folder of what a restore replaced."),
+        typer.Argument(
+            metavar="FILE",
+            help="A backup, or the folder in which a restore kept the previous state.",
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="PART", help="database, index or versions; may be given several times."
-        ),
+        typer.Option(metavar="PART", help="database, index or versions; can be repeated."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Only finish a restore that was cut off.")
+        bool, typer.Option("--resume", help="Only finish an interrupted restore.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Verify it, say what would be, and change nothing.")
+        bool,
+        typer.Option("--dry-run", help="Verify the backup, show the changes, and change nothing."),
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a backup back, while askdocs is stopped.
+    """Restore a backup, while askdocs is stopped.
 
-    All of it is verified first. What was there is kept, so that this can be undone.
+    The backup is verified first. The previous state is kept, so that you can undo the restore.
     """
 
     if (file is None) is not resume:

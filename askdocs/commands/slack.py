@@ -27,7 +27,7 @@ from widget.slack.settings import SlackSettings
 if TYPE_CHECKING:
     from widget.settings import WidgetSettings
 
-app = typer.Typer(help="Answers in Slack: mentions, direct messages and /ask.")
+app = typer.Typer(help="Answer in Slack: mentions, direct messages and /ask.")
 
 
 @app.callback(invoke_without_command=True)
@@ -35,14 +35,14 @@ def run(
     context: typer.Context,
     http: Annotated[
         bool,
-        typer.Option("--http", help="Let Slack send events to this machine, not Socket Mode."),
+        typer.Option("--http", help="Receive events over HTTP instead of Socket Mode."),
     ] = False,
     port: Annotated[
         int | None, typer.Option(help="Port that --http listens on (default: 3000).")
     ] = None,
     check: Annotated[
         bool,
-        typer.Option("--check", help="Say whether tokens, scopes and gateway work, and stop."),
+        typer.Option("--check", help="Check tokens, scopes and gateway, and exit."),
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
@@ -60,12 +60,12 @@ def run(
 def manifest(
     url: Annotated[
         str | None,
-        typer.Option(help="Address at which Slack reaches --http (default: Socket Mode)."),
+        typer.Option(help="Public address for --http (default: Socket Mode)."),
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the app and its bot.")] = "askdocs",
     as_json: JsonOption = False,
 ) -> None:
-    """Print the app manifest, to be pasted at https://api.slack.com/apps: New App."""
+    """Print the app manifest; paste it at https://api.slack.com/apps: New App."""
 
     from widget.slack.manifest import manifest
 

@@ -25,7 +25,7 @@ def show_status(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Addresses, process ids and health of the running askdocs."""
+    """Show addresses, process ids and health of the running askdocs."""
     place = home.find(home_dir)
     try:
         found = status.health(place)

@@ -44,25 +44,23 @@ def train(
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
     ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="What `dataset build` made.")],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that `dataset build` wrote.")],
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
     ] = None,
-    name: Annotated[str, typer.Option(help="Alias that the version is for.")] = "docs",
+    name: Annotated[str, typer.Option(help="Alias of the new version.")] = "docs",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint of this run.")
+        bool, typer.Option("--resume", help="Resume this run from its last checkpoint.")
     ] = False,
-    max_steps: Annotated[
-        int | None, typer.Option(min=1, help="End after so many steps at the latest.")
-    ] = None,
+    max_steps: Annotated[int | None, typer.Option(min=1, help="Maximum number of steps.")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything, say what it needs, and stop.")
+        bool, typer.Option("--dry-run", help="Check everything, report the requirements, and exit.")
     ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on a dataset, and keep it as a new version. Ctrl-C, then --resume goes on."""
+    """Train a model on a dataset, and store it as a new version. After Ctrl-C, use --resume."""
 
     check_alias(name)
     here = machine.look()

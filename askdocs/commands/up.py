@@ -34,7 +34,7 @@ def up(
         int | None, typer.Option(help="Port of the OpenAI API (default: 4000).")
     ] = None,
     widget_port: Annotated[
-        int | None, typer.Option(help="Port of the box (default: 8080).")
+        int | None, typer.Option(help="Port of the widget (default: 8080).")
     ] = None,
     site_port: Annotated[
         int | None, typer.Option(help="Port of the wiki as a site (default: 8000).")
@@ -45,7 +45,7 @@ def up(
     ] = None,
     engine_url: Annotated[
         str | None,
-        typer.Option(help="OpenAI-compatible server that runs already (Ollama, vLLM, ...)."),
+        typer.Option(help="Address of a running OpenAI-compatible server (Ollama, vLLM, ...)."),
     ] = None,
     model: Annotated[
         str | None,
@@ -57,12 +57,12 @@ def up(
     autocomplete: Annotated[
         str | None,
         typer.Option(
-            help="Code model for autocomplete in editors: a GGUF file, a hub id, or the address of"
-            " a server that runs, with /v1."
+            help="Code model for autocomplete in editors: a GGUF file, a hub id, or the "
+            "address of a running server, with /v1."
         ),
     ] = None,
 ) -> None:
-    """Start engine, API, box and site on this machine, until Ctrl-C."""
+    """Start engine, API, widget and site on this machine, until Ctrl-C."""
     settings = load(
         UpSettings,
         docs=docs,

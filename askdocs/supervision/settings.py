@@ -16,15 +16,16 @@ class UpSettings(Section):
         "docs", description="Your wiki: folder of Markdown or HTML pages, or address of a site."
     )
     gateway_port: int = Field(4000, ge=1, le=65535, description="Port of the OpenAI API.")
-    widget_port: int = Field(8080, ge=1, le=65535, description="Port of the box.")
+    widget_port: int = Field(8080, ge=1, le=65535, description="Port of the widget.")
     site_port: int = Field(8000, ge=1, le=65535, description="Port of the wiki as a site.")
     site_hosts: Hosts = ()
     engine: Literal["llama.cpp", "vllm"] = Field(
-        "llama.cpp", description="Engine that is started: llama.cpp or vllm."
+        "llama.cpp", description="Engine to start: llama.cpp or vllm."
     )
     engine_url: str | None = Field(
         None,
-        description="An OpenAI-compatible server that runs already, with /v1; none is started.",
+        description="Address of a running OpenAI-compatible server, with /v1; no engine is"
+        " started.",
     )
     model: str | None = Field(
         None,
@@ -33,13 +34,13 @@ class UpSettings(Section):
     )
     autocomplete: str | None = Field(
         None,
-        description="Code model that completes code in editors: a GGUF file or hub id that is"
-        " started beside the engine, or the address, with /v1, of a server that runs.",
+        description="Code model for autocomplete in editors: a GGUF file or hub id, started"
+        " beside the engine, or the address of a running server, with /v1.",
     )
     answers: Literal["auto", "write", "quote"] = Field(
         "auto",
-        description="Write answers or quote the page's sentences; auto quotes with the small"
-        " model that is shipped, and lets others write.",
+        description="Answer mode: write or quote the page's sentences; auto quotes with the"
+        " bundled small model and writes with others.",
     )
     context: int = Field(8192, ge=1024, description="Tokens of context per request.")
     threads: int | None = Field(
@@ -48,12 +49,15 @@ class UpSettings(Section):
     adapters: int | None = Field(
         None,
         ge=0,
-        description="Adapters that vLLM holds at once; 4 on a GPU and 0 on a CPU when not set."
-        " 0: versions are served merged, each by a process of its own.",
+        description="Adapters loaded at once in vLLM; 4 on a GPU and 0 on a CPU when not set. 0:"
+        " versions are served merged, each by its own process.",
     )
     warm: bool = Field(
-        True, description="Read the wiki's pages in the background, so that answers begin sooner."
+        True,
+        description="Prefill the wiki's pages in the background, so that answers begin sooner.",
     )
     first_token: float = Field(
-        5.0, gt=0, description="Seconds that reading may take; sets how much of a page is read."
+        5.0,
+        gt=0,
+        description="Time budget for prefill in seconds; determines how much of a page is read.",
     )

@@ -143,11 +143,13 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    wiki: str = Field("", description="Name of the wiki, as `askdocs docs stats` shows it; or all.")
+    wiki: str = Field("", description="Name of the wiki as in `askdocs docs stats`, or all.")
     path: str = Field(
-        "", description="A page, or with a slash at its end a folder (`hr/`); or all of the wiki."
+        "", description="A page, a folder with a trailing slash (`hr/`), or the whole wiki."
     )
-    groups: tuple[str, ...] = Field(description="Groups that may read them; one of them is enough.")
+    groups: tuple[str, ...] = Field(
+        description="Groups that may read them; membership in one is enough."
+    )
 
     @field_validator("path")
     @classmethod

@@ -67,8 +67,8 @@ Hosts = Annotated[
     tuple[str, ...],
     AfterValidator(_are_names),
     Field(
-        description="Names under which it is reached, such as api.example.com or *.example.com;"
-        " addresses, localhost and host always work."
+        description="Accepted host names, such as api.example.com or *.example.com; addresses,"
+        " localhost and host always work."
     ),
 ]
 """For `gateway.core.hosts.AllowedHosts`."""

@@ -26,22 +26,22 @@ class ModelEntry(BaseModel):
         None, description="Base URL of an engine of ours (vLLM, llama.cpp), with /v1: fast lane."
     )
     model: str | None = Field(
-        None, description="The model's name at that engine; the first one it lists when not set."
+        None, description="The model's name at that engine; its first listed model when not set."
     )
     litellm: str | None = Field(
-        None, description="A model of a provider as LiteLLM names it, such as openai/gpt-4.1-mini."
+        None, description="A provider's model under its LiteLLM name, such as openai/gpt-4.1-mini."
     )
     api_base: str | None = Field(None, description="The provider's address, if not its usual one.")
     key_env: str | None = Field(
-        None, description="Name of the environment variable that holds the key for it."
+        None, description="Name of the environment variable with its API key."
     )
 
     judges: Literal["chat", "rerank", "score", "classify"] = Field(
-        "chat", description="Endpoint that it is asked at as the checker: see answers.md."
+        "chat", description="Endpoint to call when it is the checker: see answers.md."
     )
     threshold: float | None = Field(
         None,
-        description="Score below which it marks a sentence, as `askdocs eval check` found it for"
+        description="Score below which it marks a sentence, measured by `askdocs eval check` for"
         " this version; checker_threshold when not set.",
     )
 
@@ -67,28 +67,30 @@ class Alias(BaseModel):
         description="Models and their weights, { base = 90, spare = 10 }; or one model's name."
     )
     fallback: tuple[str, ...] = Field(
-        (), description="Models or aliases that are asked in this order when the target fails."
+        (), description="Models or aliases to try, in this order, when the target fails."
     )
-    grounding: bool = Field(False, description="Do answers stand on pages of the wiki?")
+    grounding: bool = Field(False, description="Base answers on pages of the wiki?")
     check: Checking = Field(
         "mark",
-        description="mark: answers stream, and what the pages do not support is marked at the end;"
-        " hold: only sentences that they support go out; off: nothing is checked.",
+        description="mark: answers stream, and unsupported sentences are marked at the end;"
+        " hold: only supported sentences are sent; off: nothing is checked.",
     )
     sources: tuple[str, ...] = Field(
         (),
-        description="Wikis that they stand on, by their names in `askdocs docs stats`; else all.",
+        description="Wikis to answer from, by their names in `askdocs docs stats`; all when not"
+        " set.",
     )
     instructions: str | None = Field(
         None,
         max_length=LONGEST,
-        description="What models are told before every question, behind the gateway's own words.",
+        description="Instructions for models, sent before every question and after the gateway's"
+        " own.",
     )
     first_byte: float = Field(
         30.0,
         gt=0,
         le=600,
-        description="Seconds until the first byte, after which the next one in fallback is asked.",
+        description="Seconds to wait for the first byte before trying the next fallback.",
     )
 
     @field_validator("targets", mode="before")
@@ -121,7 +123,7 @@ class GatewaySettings(Section):
         None, description="The API key that clients send. Environment only."
     )
     previous_key: SecretStr | None = Field(
-        None, description="The key before it, which works while it is replaced. Environment only."
+        None, description="The previous key, accepted during key rotation. Environment only."
     )
     workers: int = Field(
         1,
@@ -133,13 +135,13 @@ class GatewaySettings(Section):
         25,
         ge=0,
         le=3600,
-        description="Seconds that answers under way have to end when the gateway is stopped.",
+        description="Seconds that running answers get to finish when the gateway stops.",
     )
     database_url: SecretStr | None = Field(
         None, description="Keys, aliases, usage: sqlite:///FILE or postgresql://. Environment only."
     )
     redis_url: SecretStr | None = Field(
-        None, description="Redis for limits that hold across workers. Environment only."
+        None, description="Redis, to enforce limits across workers. Environment only."
     )
     models: dict[str, ModelEntry] = Field(
         {}, description="Models beside base, each a table [gateway.models.NAME]: see aliases.md."
@@ -151,94 +153,93 @@ class GatewaySettings(Section):
         (), description="Origins whose pages may call the API from a browser, exactly as sent."
     )
     access_log: str | None = Field(
-        None, description="File for one line of JSON a request; - is the standard output."
+        None, description="Access log file, one JSON line per request; - is the standard output."
     )
     log_prompts: bool = Field(
-        False, description="Put questions and answers into the access log, too."
+        False, description="Also write questions and answers to the access log."
     )
     engine_url: str = Field(
         "http://127.0.0.1:8001/v1", description="Base URL of the engine's OpenAI API, with /v1."
     )
     engine_model: str | None = Field(
-        None, description="Model name at the engine; the first one that it lists when not set."
+        None, description="Model name at the engine; its first listed model when not set."
     )
     engine_key: SecretStr | None = Field(
-        None, description="API key for the engine, if it wants one. Environment only."
+        None, description="API key for the engine, if required. Environment only."
     )
     model_name: str | None = Field(
-        None, description="Name of the model for people, for example SmolLM2-135M-Instruct."
+        None, description="Display name of the model, for example SmolLM2-135M-Instruct."
     )
     docs: str | None = Field(
         None,
-        description="Folder of pages, or address of a site, that answers stand on; wikis that"
-        " `askdocs docs sync` has read are there without it.",
+        description="Folder of pages, or address of a site, to answer from; wikis synced by"
+        " `askdocs docs sync` need no entry here.",
     )
     docs_kind: (
         Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian", "html", "preview"]
         | None
     ) = Field(
         None,
-        description="What that folder is made for, if it cannot be told; preview is the site"
-        " that askdocs up makes.",
+        description="Generator of that folder, if it cannot be detected; preview is the site"
+        " that askdocs up builds.",
     )
     site_url: str = Field(
         "http://127.0.0.1:8000/",
-        description="Address at which that folder's pages are shown; links in answers.",
+        description="Public address of that folder's pages, for links in answers.",
     )
     index: Path = Field(
-        Path(".askdocs/index.db"), description="File of the search index; made when missing."
+        Path(".askdocs/index.db"), description="File of the search index; created when missing."
     )
     page_budget: int = Field(
         3000,
         ge=200,
-        description="Tokens of wiki text in front of a question, of as many pages as fit.",
+        description="Token budget for wiki text in the prompt, filled with as many pages as fit.",
     )
     warm_page: int = Field(
         0,
         ge=0,
-        description="Tokens of a page that stands whole in front of a question where the engine has"
-        " read it ahead, beyond page_budget.",
+        description="Maximum tokens of a prefilled page that is sent whole, beyond page_budget.",
     )
     max_tokens: int = Field(
-        1024, ge=16, description="Length of a grounded answer, in tokens, when none is named."
+        1024, ge=16, description="Default maximum length of a grounded answer, in tokens."
     )
     max_output: int = Field(
-        4096, ge=16, description="Length of any other answer, in tokens, when none is named."
+        4096, ge=16, description="Default maximum length of any other answer, in tokens."
     )
     llms_public: bool = Field(
         False,
-        description="Serve /llms.txt and /llms-full.txt without a key, with all that docs stands"
-        " on: for wikis that everybody may read.",
+        description="Serve /llms.txt and /llms-full.txt without a key, with all pages behind"
+        " docs: for public wikis.",
     )
     checker: str | None = Field(
         None,
-        description="Model that checks answers beside the rules: engine (the one at engine_url), or"
-        " a model of yours with url.",
+        description="Model that checks answers in addition to the rules: engine (the model at"
+        " engine_url), or one of your models with a url.",
     )
     checker_threshold: float = Field(
         0.5, description="Score below which a checker without its own threshold marks a sentence."
     )
     answers: Literal["write", "quote"] = Field(
         "write",
-        description="Does the model write answers, or quote sentences of the page? Quoting is for"
-        " small models; the engine must be llama.cpp or vLLM.",
+        description="Answer mode: write, or quote sentences of the page. Quoting suits small"
+        " models; the engine must be llama.cpp or vLLM.",
     )
     rights: dict[str, Rule] = Field(
         {},
-        description="Rules about who may read pages, added to those of sources and front matter: a"
-        " table [gateway.rights.NAME] for each rule.",
+        description="Page permissions, added to those of sources and front matter: one table"
+        " [gateway.rights.NAME] per rule.",
     )
     pages_without_groups: WithoutGroups | None = Field(
         None,
-        description="Who may read a page without groups; when not set, everybody in a wiki of which"
-        " no page has groups, and nobody in the others.",
+        description="Who may read a page without groups; when not set, everybody in a wiki"
+        " without any groups, and nobody in other wikis.",
     )
     warm: bool = Field(
-        False, description="Read the pages in the background so that first questions are fast."
+        False, description="Prefill pages in the background so that first questions are fast."
     )
     states: Path | None = Field(
         None,
-        description="Folder in which llama.cpp on this machine keeps what it has read of pages.",
+        description="Folder for KV cache snapshots of llama.cpp on this machine.",
     )
     max_body: int = Field(
         8 * 2**20, ge=1024, description="Largest request body in bytes; larger ones get 413."

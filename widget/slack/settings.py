@@ -27,15 +27,16 @@ class SlackSettings(Section):
     signing_secret: SecretStr | None = Field(
         None, description="Signing secret of the Slack app, for HTTP; environment only."
     )
-    model: str = Field("docs", description="Model (alias) that is asked.")
+    model: str = Field("docs", description="Model (alias) to ask.")
     channels: dict[str, str] = Field(
-        {}, description="Model (alias) by channel, where it is another; ids or names of channels."
+        {},
+        description="Model (alias) by channel, to override the default; ids or names of channels.",
     )
     humans: str = Field(
         "", description="Where “Ask a human” goes: a channel (id or name) or a user group (id)."
     )
     people: bool = Field(
-        True, description="Keep the Slack user id with a question? Else a pseudonym alone."
+        True, description="Store the Slack user id with a question? Otherwise only a pseudonym."
     )
     host: str = Field("127.0.0.1", description="Address that HTTP listens on.")
     port: int = Field(3000, ge=1, le=65535, description="Port that HTTP listens on.")

@@ -15,34 +15,34 @@ class RagSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     chunk_tokens: int = Field(
-        512, ge=256, le=8192, description="Tokens of a chunk at most, its headings not counted."
+        512, ge=256, le=8192, description="Maximum tokens of a chunk, without its headings."
     )
     overlap: int = Field(
-        64, ge=0, description="Tokens that a chunk repeats of the one before it, at most."
+        64, ge=0, description="Maximum tokens that a chunk repeats from the previous chunk."
     )
-    k: int = Field(100, ge=1, le=200, description="Chunks that the reranker gets at most.")
+    k: int = Field(100, ge=1, le=200, description="Maximum number of chunks to rerank.")
     mmr_lambda: float = Field(
         0.7, ge=0, le=1, description="Weight of relevance in MMR; 1 turns it off."
     )
-    mmr_after: bool = Field(
-        False, description="MMR chooses from what the reranker ordered, not what it gets."
+    mmr_after: bool = Field(False, description="Apply MMR after the reranker instead of before it.")
+    keep: int = Field(5, ge=1, le=50, description="Maximum number of chunks in the prompt.")
+    budget: int = Field(3000, ge=200, description="Maximum tokens of chunks in the prompt.")
+    rerank: bool = Field(True, description="Rerank the k chunks with the rerank model.")
+    expand: bool = Field(False, description="Also search for paraphrases of the question.")
+    decompose: bool = Field(False, description="Also search for each part of a compound question.")
+    hyde: bool = Field(
+        False, description="Search with the embedding of a hypothetical answer (HyDE)."
     )
-    keep: int = Field(5, ge=1, le=50, description="Chunks in the prompt at most.")
-    budget: int = Field(3000, ge=200, description="Tokens of chunks in the prompt at most.")
-    rerank: bool = Field(True, description="Order the k chunks by the rerank model.")
-    expand: bool = Field(False, description="Search for other wordings of the question, too.")
-    decompose: bool = Field(
-        False, description="Search for the parts of a question of several, too."
-    )
-    hyde: bool = Field(False, description="Search for the vector of an answer that is made up.")
-    store: Literal["lancedb", "pinecone"] = Field("lancedb", description="Where vectors are.")
-    pinecone_index: str = Field("askdocs", description="Name of the index at Pinecone.")
+    store: Literal["lancedb", "pinecone"] = Field("lancedb", description="Vector store.")
+    pinecone_index: str = Field("askdocs", description="Name of the Pinecone index.")
     embedding_model: str = Field("minilm", description="Model for /v1/embeddings.")
     embedding_tokens: int = Field(
-        256, ge=128, description="Tokens that it reads at once; chunks are embedded in parts."
+        256,
+        ge=128,
+        description="Maximum input tokens of that model; longer chunks are embedded in parts.",
     )
     input_type: bool = Field(
-        False, description="Tell it what is a question and what a document, as Cohere wants it."
+        False, description="Send the input type (question or document), which Cohere requires."
     )
     rerank_model: str = Field("local", description="Model for /v1/rerank.")
     chat_model: str = Field("base", description="Model that rewrites questions.")

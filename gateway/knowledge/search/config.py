@@ -30,19 +30,19 @@ class SearchSettings(Section):
     )
     reranker: str | None = Field(
         None,
-        description="Model that sorts the first passages: the folder of a cross-encoder in"
-        " ONNX (with a slash), or a name of [gateway.models] or [gateway.aliases].",
+        description="Reranker: the folder of a cross-encoder in ONNX (with a slash), or a name"
+        " of [gateway.models] or [gateway.aliases].",
     )
-    rerank_passages: int = Field(20, ge=2, le=50, description="Passages that the reranker gets.")
+    rerank_passages: int = Field(20, ge=2, le=50, description="Number of passages to rerank.")
     rerank_seconds: float = Field(
         0.5,
         gt=0,
         le=10,
-        description="Seconds that the reranker may take; then the order of the search stays.",
+        description="Time limit of the reranker in seconds; after it, the search order is kept.",
     )
     glossary: dict[str, list[str]] = Field(
         {},
-        description="Your team's words, each with up to three that the wiki uses instead.",
+        description="Your team's terms, each with up to three synonyms that the wiki uses.",
     )
 
     @field_validator("glossary")

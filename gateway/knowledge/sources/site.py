@@ -18,15 +18,15 @@ class SitesSettings(Section):
 
     section = "sites"
 
-    rate: float = Field(2.0, gt=0, le=100, description="Requests a second to a site, at most.")
+    rate: float = Field(2.0, gt=0, le=100, description="Maximum requests per second to a site.")
     pages: int = Field(
-        10_000, ge=1, description="Pages that are read of a site; what is beyond is reported."
+        10_000, ge=1, description="Maximum pages to read from a site; further pages are reported."
     )
     interval: float = Field(
-        900.0, ge=60, description="Seconds between two reads of a site or service, with `--watch`."
+        900.0, ge=60, description="Seconds between two syncs of a site or service, with `--watch`."
     )
     rights: bool = Field(
-        True, description="Read from the service who may read a page, if it says so."
+        True, description="Read page permissions from the service, if it has them."
     )
     tokens: SecretStr | None = Field(
         None,
@@ -36,7 +36,7 @@ class SitesSettings(Section):
         ),
     )
     clones: Path = Field(
-        Path(".askdocs/clones"), description="Folder of the clones of Git wikis; made when missing."
+        Path(".askdocs/clones"), description="Folder for clones of Git wikis; created when missing."
     )
     headers: SecretStr | None = Field(
         None,
