@@ -17,6 +17,7 @@ PAGES = {
     "60 kB of headings": "# a\n" * 15_000,
     "60,000 brackets": "[" * 60_000,
     "60,000 pairs of brackets": "[](" * 20_000,
+    "60,000 tabs in a link": "[a](" + "\t" * 60_000,
     "60,000 images": "![" * 30_000,
     "100,000 spaces behind a mark": "<" + " " * 100_000 + "x",
     "quotations in quotations": "> " * 5000 + "x",
