@@ -57,3 +57,8 @@ def test_a_page_keeps_its_sections_around_boxes(write: Write) -> None:
     page = pages(write({"a.md": TEXT}))["a.md"]
     assert places(page) == [("oil", "Oil"), ("which", "Which ones"), ("code", "Code")]
     assert page.sections[0].body == "**Warning**\nHot.\n\n\n**Tip: Use *gloves***"
+
+
+def test_a_line_of_60_kb_begins_no_box() -> None:
+    line = ":::note a " + "{ " * 30_000
+    assert boxes.named([line, "Text"]) == [line, "Text"]

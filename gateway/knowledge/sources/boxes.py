@@ -16,6 +16,8 @@ _BEGINS = re.compile(
     rf"([\s>]*):{{3,}}\s*(?:({_LABELLED})|(?:{_PLAIN}))"
     r"(?:\s*\[(.*)\]|\s+([^\s{].*?))?\s*(?:\{.*\})?\s*$"
 )
+# Characters of a line that begins a box: a title with braces costs the square of its length.
+LONGEST = 2000
 ENDS = re.compile(r"[\s>]*:{3,}\s*$")
 
 
@@ -33,7 +35,7 @@ def named(lines: Sequence[str]) -> list[str]:
     for line, code in zip(lines, fenced(lines), strict=True):
         if code or ":::" not in line:
             shown.append(line)
-        elif begins := _BEGINS.match(line):
+        elif len(line) <= LONGEST and (begins := _BEGINS.match(line)):
             depth += 1
             said = label(begins[2] or "", begins[3], begins[4])
             shown.append(f"{begins[1]}{said}" if said else "")
