@@ -205,3 +205,8 @@ def test_an_anchor_of_ones_own_counts_for_those_that_follow() -> None:
     slugger = VitePressSlugger()
     said = [slugger.slug("A", "b"), slugger.slug("B"), slugger.slug("B"), slugger.slug("?!")]
     assert said == ["b", "b-1", "b-2", ""]
+
+
+def test_an_include_of_60_000_digits_is_none(write: Write) -> None:
+    text = "# A\n\n<!-- @include: a {" + "1" * 60_000 + "\n"
+    assert list(pages(write({".vitepress/config.ts": "", "a.md": text}))) == ["a.md"]

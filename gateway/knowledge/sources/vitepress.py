@@ -33,7 +33,7 @@ from gateway.knowledge.wiki.targets import referenced, retarget
 
 _READER = Reader()
 _INCLUDE = re.compile(
-    r"\s*<!--\s*@include:\s*+((?:(?!-->)[^\s{}#])++)\s*+(?:\{(\d*),?(\d*)\})?\s*-->\s*$"
+    r"\s*<!--\s*@include:\s*+((?:(?!-->)[^\s{}#])++)\s*+(?:\{(\d*+),?(\d*+)\})?\s*-->\s*$"
 )
 _SNIPPET = re.compile(r"\s*+<<<\s++([^\s{}#\[]++)\s*+(?:\{[^}]*+\})?\s*+(?:\[.*\])?\s*$")
 _BEGINS = re.compile(r"<(script|style)\b[^>]*>", re.IGNORECASE)
