@@ -40,7 +40,7 @@ CALLS = ("tool_calls", "function_call")
 
 
 class Answer(Transform):
-    """One answer that stands on pages."""
+    """A grounded answer."""
 
     keeps_alive = True
 

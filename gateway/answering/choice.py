@@ -14,7 +14,7 @@ Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported"
 
 @dataclass(frozen=True)
 class Ending:
-    """What is known of an answer when it has ended."""
+    """The outcome of a finished answer."""
 
     refused: bool
     reason: Reason
@@ -38,7 +38,7 @@ class Ending:
 
 
 class Choice:
-    """One of the answers to a request, as it comes."""
+    """One streamed choice of a response."""
 
     stopped = False
     """Was it ended before the engine ended it?"""
@@ -87,7 +87,7 @@ class Choice:
         return ""
 
     async def end(self) -> Ending:
-        """What is known of the answer, all of which has gone out."""
+        """The outcome of the answer, all of which has been sent."""
         return Ending(False, "")
 
 

@@ -145,7 +145,7 @@ def verdict_of(draft: Draft, seen: Seen, score: float, threshold: float) -> Clai
 
 
 def score_of(seen: Seen, is_foreign: bool = False) -> float:
-    """How likely the pages support the sentence, 0 to 1.
+    """The probability that the pages support the sentence, 0 to 1.
 
     Words of another language than the pages' prove nothing: then facts alone count.
     """

@@ -46,7 +46,7 @@ class Text:
         return numbers(unescaped(self.text))
 
     def has(self, fact: Fact) -> bool:
-        """Is it in the text, as it is written or as a reader sees it?"""
+        """Whether the text contains the fact, as written or as rendered."""
         if fact.kind == "number":
             if fact.text in self._numbers:
                 return True
@@ -90,7 +90,7 @@ class Place:
 
 
 class Evidence:
-    """What an answer may stand on."""
+    """The evidence that may support an answer."""
 
     def __init__(self, excerpts: Sequence[Excerpt], idf: Idf, asked: str = "") -> None:
         """`asked`: what the person said, which an answer may repeat."""
@@ -138,7 +138,7 @@ class Evidence:
 
     @cached_property
     def narrow(self) -> npt.NDArray[np.bool_]:
-        """Which windows are one sentence."""
+        """The windows that are a single sentence."""
         return np.array([window.width == 1 for window in self.windows], dtype=bool)
 
     @cached_property

@@ -214,7 +214,7 @@ def shown(looked: Looked) -> list[Found]:
 
 
 def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
-    """Where the words of the question stand in `text`: begin and end, in characters."""
+    """The spans of the question's words in `text`: begin and end, in characters."""
     wanted = set(stems)
     found = []
     for word, start, end in places(text):

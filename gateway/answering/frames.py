@@ -146,7 +146,7 @@ _POINTERS = re.compile(
 
 
 def is_frame(sentence: str) -> bool:
-    """Is it an opener, a lead-in or a closer?"""
+    """Whether the sentence is an opener, a lead-in or a closer."""
     text = plain(sentence).strip()
     if not re.search(r"\w", text):
         return True
@@ -157,7 +157,7 @@ def is_frame(sentence: str) -> bool:
 
 
 def is_refusal(sentence: str) -> bool:
-    """Does it say that the pages do not answer, in any words?"""
+    """Whether the sentence says, in any words, that the pages do not answer."""
     text = plain(sentence)
     return bool(_ENOUGH.search(text)) or any(pattern.search(text) for pattern in _REFUSALS)
 

@@ -49,7 +49,7 @@ def _renames(there: bytes, here: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 
 class Stream:
-    """One stream on its way from the engine to the client."""
+    """One stream from the engine to the client."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Stream:
 
     @property
     def is_whole(self) -> bool:
-        """Has all of the answer come?"""
+        """Whether the answer is complete."""
         return self.done and not self.failed
 
     def feed(self, data: bytes) -> bytes:
@@ -118,7 +118,7 @@ class Stream:
         return data
 
     def end(self) -> bytes:
-        """What the client is still to get when the engine's stream has ended.
+        """The remaining output for the client when the engine's stream has ended.
 
         An error event, unless the engine said that it was done: a client
         must never take a part for the whole.

@@ -19,7 +19,7 @@ from gateway.runtime.settings import GatewaySettings
 
 
 class Turn(Answer):
-    """What a model answers in an agent's conversation."""
+    """A model's answer in an agent's conversation."""
 
     def __init__(
         self,

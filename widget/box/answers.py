@@ -34,7 +34,7 @@ class Answers:
         self._followed = 0  # readers who are following one now
 
     async def follow(self, ask: Ask) -> AsyncGenerator[State]:
-        """What to show, beginning with what there is; the last state is Done or Failed.
+        """The states to show, from the current one on; the last one is Done or Failed.
 
         The first reader makes the answer begin. When the iterator is closed and nobody else
         follows, the answer is given up a while later, and the gateway stops.

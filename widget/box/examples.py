@@ -94,7 +94,7 @@ def _mined(file: Path) -> list[str]:
 
 
 def meaning(text: str) -> frozenset[str]:
-    """What it asks for, in whatever order and form of the words."""
+    """The question's words, independent of their order and form."""
     return frozenset(asked_stems(text))
 
 

@@ -46,7 +46,7 @@ class Stop(Enum):
 
 @dataclass
 class Ask:
-    """One question and what there is of its answer."""
+    """A question and its answer so far."""
 
     asked: Asked
     made: float
@@ -94,7 +94,7 @@ class Ask:
 
     @property
     def is_waiting(self) -> bool:
-        """Has its reader not come for it yet?"""
+        """Whether the answer has not been started yet."""
         return self.task is None and self.end is None
 
     @property
@@ -105,7 +105,7 @@ class Ask:
     def answered(
         self, state: State, first: float | None = None, duration: float | None = None
     ) -> Answered:
-        """What the store keeps of it."""
+        """The record of the question for the store."""
         outcome = self.outcome
         return Answered(
             state=state,
@@ -131,7 +131,7 @@ class Ask:
         self.touch()
 
     def finish(self, end: End) -> None:
-        """Nothing follows."""
+        """Ends the answer in the final state `end`."""
         self.end = end
         self.touch()
 
@@ -206,7 +206,7 @@ class Asks:
 
     @property
     def running(self) -> int:
-        """How many answers are being written. Callable from any thread."""
+        """The number of answers in progress. Callable from any thread."""
         return sum(ask.is_running for ask in list(self.items.values()))
 
     def stop(self, id: str) -> None:

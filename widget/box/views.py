@@ -47,7 +47,7 @@ SHORTCUT = re.compile(r"((mod|ctrl|alt|shift|meta)\+)*(?!off$)[^\s+]{1,20}")
 
 @dataclass(frozen=True)
 class Ballot:
-    """What a reader says of an answer. After a bare `down` the reasons are asked for.
+    """A reader's vote on an answer. A bare `down` is followed by a request for reasons.
 
     `problem` tells why nothing was stored; what was typed is then still there.
     """
@@ -149,7 +149,7 @@ class Views:
         return self._render("article.html", root, ask=ask, outcome=outcome, token=token, renewed="")
 
     def reading(self, reading: Reading) -> str:
-        """What the model reads now, in a sentence."""
+        """A sentence about the page that the model is reading."""
         return self._render("reading.html", pages=reading.reading)
 
     def growing(self) -> markdown.Growing:
@@ -183,7 +183,7 @@ class Views:
         ballot: Ballot | None = None,
         live: bool = True,
     ) -> str:
-        """What stands under the question when all is over.
+        """The final content below the question.
 
         `ask` is missing where the question is not known any more; a refusal then offers no person.
         `live`: the status line of a page that is there is told, too.
@@ -229,13 +229,13 @@ class Views:
         return self._render("share.html", address=f"shared/{token}")
 
     def vote(self, id: str, ballot: Ballot, token: str = "") -> str:
-        """What can be said of an answer, and what was said."""
+        """The vote buttons of an answer, and the vote given."""
         thanks = ballot.vote and not ballot.problem
         said = current().words["thanks"] if thanks else ""
         return self._render("vote.html", **_vote(id, ballot, token) | {"said": said})
 
     def handed_off(self, sentence: str) -> str:
-        """That a person was asked, or why not; in the place of the buttons."""
+        """Replaces the buttons: confirms that a person was asked, or says why not."""
         return self._render("handed_off.html", sentence=current().sentence(sentence))
 
     def problem(self, sentence: str, token: str = "") -> str:

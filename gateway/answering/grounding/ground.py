@@ -55,7 +55,7 @@ LEFT_OUT = 4
 
 @dataclass(frozen=True)
 class Grounds:
-    """What an answer may stand on."""
+    """The pages that an answer may be based on."""
 
     excerpts: tuple[Excerpt, ...]
     """Empty when no page answers the question: then the answer is a refusal."""
@@ -77,7 +77,7 @@ class Grounds:
 
 @dataclass(frozen=True)
 class Looked:
-    """What was found for a question."""
+    """The search results for a question."""
 
     sought: str
     """The question, with those before it that it goes on from."""
@@ -313,7 +313,7 @@ class Library:
 
     @property
     def is_empty(self) -> bool:
-        """Is there no wiki yet?"""
+        """Whether the index has no wiki yet."""
         return not self._whole.index.sources()
 
     async def open_to(self, reader: Reader) -> Grounding:

@@ -38,7 +38,7 @@ def neutral(text: str) -> str:
 
 
 def restored(text: str) -> str:
-    """What a model says after a neutral text, in the characters of the original."""
+    """A model's output with the original characters of neutralised text."""
     for pattern, by in _BACK:
         text = pattern.sub(by, text)
     return text

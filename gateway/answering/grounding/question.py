@@ -53,7 +53,7 @@ _LANGUAGE = re.compile(r"\n\nReply in [^\n]{1,40}\Z")
 
 
 class Question(NamedTuple):
-    """What a person asked."""
+    """A person's question."""
 
     text: str
     place: int

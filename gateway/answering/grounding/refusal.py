@@ -12,7 +12,7 @@ _REFUSAL = re.compile(rf"(?<![^\W_]){_MARKED}(?![^\W_])", re.IGNORECASE)
 
 
 def refuses(sentence: str) -> bool:
-    """Does it hold the refusal, whatever else it says?"""
+    """Whether the text contains the refusal, whatever else it says."""
     # Each sentence of a stream is asked: one word is looked for in a tenth of the time.
     if "enough" in sentence.lower() and _REFUSAL.search(sentence) is not None:
         return True

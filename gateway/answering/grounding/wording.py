@@ -144,7 +144,7 @@ def refusal(question: str) -> str:
 
 
 def doubt(question: str) -> str:
-    """What stands behind an answer of little confidence."""
+    """The caution appended to an answer of low confidence."""
     return SENTENCES[language(question)][1]
 
 

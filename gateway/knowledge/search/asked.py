@@ -36,7 +36,7 @@ class Asked:
 
 
 def asked(question: str, history: Sequence[str] = ()) -> Asked:
-    """What `question` asks for.
+    """Builds the search query of `question`.
 
     Args:
         question: as a person wrote it. Where it has several lines, the first is its title and
@@ -75,7 +75,7 @@ def _before(question: str, history: Sequence[str]) -> list[str]:
 
 
 def is_follow_up(question: str) -> bool:
-    """Does the question need the one before it to be understood?"""
+    """Whether the question depends on the previous question."""
     own = set(asked_stems(question))
     if len(own) <= 1:
         return True

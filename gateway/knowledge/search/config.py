@@ -13,7 +13,7 @@ MOST_WORDS = 500
 
 
 class SearchSettings(Section):
-    """Which models find the passages for a question."""
+    """The models that find the passages for a question."""
 
     section: ClassVar[str] = "search"
 

@@ -63,7 +63,7 @@ class Embedder(ABC):
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model reads a text."""
+    """How an embedding model reads a text: its window, pooling and prefixes."""
 
     tokens: int = TOKENS
     pooling: Pooling = "mean"

@@ -189,7 +189,7 @@ def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[st
 def meanings_of(
     db: sqlite3.Connection, phrases: Iterable[str], has: Callable[[int], bool]
 ) -> dict[str, set[str]]:
-    """What `meanings` finds where there are only the pages that `has` tells of."""
+    """The result of `meanings`, restricted to the pages for which `has` is true."""
     wanted = json.dumps(list(phrases))
     found: dict[str, set[str]] = {}
     for phrase, means, page in db.execute(

@@ -37,7 +37,7 @@ _Inode = tuple[int, int] | None
 
 @dataclass
 class Generation:
-    """What was read of one generation of the index."""
+    """The data read from one generation of the index."""
 
     number: int
     lengths: Lengths
@@ -165,7 +165,7 @@ class Index:
             return int(row[0]) if row else None
 
     def readers(self, pages: Iterable[Page]) -> Groups:
-        """What it takes to read all of these pages."""
+        """The permissions required to read all of these pages."""
         return ()
 
     def by_path(self, path: str) -> Page | None:
@@ -229,7 +229,7 @@ class Index:
         weighting: Weighting = WEIGHTING,
         within: Collection[int] | None = None,
     ) -> list[list[tuple[int, float]]]:
-        """What `match` finds for each reading of one question, which share most of their words.
+        """The result of `match` for each reading of a question; readings share most of their words.
 
         `within`: only of these pages.
         """
@@ -245,7 +245,7 @@ class Index:
         return [_best(scores, lengths.numbers, limit) for scores in found]
 
     def idf(self, stems: Iterable[str]) -> dict[str, float]:
-        """How much each stem says, as its inverse document frequency over pages (at least 0.1).
+        """The inverse document frequency of each stem over pages (at least 0.1).
 
         A stem that no page has says the most.
         """

@@ -24,7 +24,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Learned:
-    """What was done with the rows, or would be."""
+    """The outcome of learning the rows, or of a dry run."""
 
     added: int
     """Questions that are new."""

@@ -34,7 +34,7 @@ Places = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Votes:
-    """What the memory says about a question."""
+    """The memory's votes for a question."""
 
     shares: Mapping[int, float]
     """By page, as a share of the votes for the first: above 0, and 1 for the first."""

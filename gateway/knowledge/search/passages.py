@@ -47,7 +47,7 @@ class Passage:
 
     @property
     def is_readable(self) -> bool:
-        """Does it have text, and not an anchor alone?"""
+        """Whether the passage has text, not only an anchor."""
         return bool(_ANCHOR.sub("", self.text).strip())
 
 
@@ -76,7 +76,7 @@ def passages(page: Page) -> tuple[Passage, ...]:
 
 
 def above(page: Page, passage: Passage) -> list[str]:
-    """What stands above a passage: title, headings, term."""
+    """The context above a passage: title, headings, term."""
     path = page.sections[passage.section].path if page.sections else ()
     return list(dict.fromkeys(filter(None, [page.title, *path, passage.term])))
 

@@ -38,7 +38,7 @@ INSERT INTO length VALUES (x'', x'');
 
 
 class Weighting(NamedTuple):
-    """How BM25 counts.
+    """The parameters of BM25.
 
     Robertson, Zaragoza and Taylor, Simple BM25 extension to multiple weighted fields, CIKM 2004.
     """
@@ -53,7 +53,7 @@ class Weighting(NamedTuple):
 
 
 class Gains(NamedTuple):
-    """How well pages have a word."""
+    """The BM25 gain of a word for each page."""
 
     having: int
     """The pages that have it."""
@@ -206,7 +206,7 @@ class Lengths:
         return part
 
     def has(self, number: int) -> bool:
-        """Is there a page of that number?"""
+        """Whether a page of that number exists."""
         if not 0 <= number < len(self._places):
             return False
         place = self._places[number]
@@ -317,7 +317,7 @@ def idf(pages: int, having: int) -> float:
 
 
 def pages_with(db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
-    """How many pages have each of these stems; those that none has are left out."""
+    """The number of pages with each of these stems; stems without pages are left out."""
     found: dict[str, int] = {}
     # A misspelt word comes with all of its some 500 neighbours; SQLite takes 32,766 at most.
     for start in range(0, len(terms), 1000):

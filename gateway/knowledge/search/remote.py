@@ -28,7 +28,7 @@ WIDEST = 8192
 
 
 class Endpoint:
-    """Where a model answers."""
+    """The endpoint of a model."""
 
     def __init__(self, name: str, settings: GatewaySettings) -> None:
         """`name` is of [gateway.models], or another one that the gateway itself answers to."""
@@ -128,7 +128,7 @@ class RemoteReranker:
         self._endpoint = endpoint
 
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
-        """How well each text answers. Raises AskdocsError."""
+        """The relevance of each text. Raises AskdocsError."""
         body = {"query": question, "documents": list(texts)}
         rows = _rows(self._endpoint.post("/rerank", body, seconds), "results", len(texts))
         try:

@@ -225,7 +225,7 @@ class Search:
         self._trouble = Seldom()
 
     def over(self, index: Index) -> Self:
-        """The same search of what one reader may see of the index."""
+        """The same search, restricted to one reader's view of the index."""
         mine = copy.copy(self)
         mine.index = index
         mine._remembered = {}
@@ -242,7 +242,7 @@ class Search:
         return self.hits(self.sought(question, history), page_url, limit)
 
     def sought(self, question: str, history: Sequence[str] = ()) -> Sought:
-        """What is searched for.
+        """The search query.
 
         Args:
             question: as a person wrote it.
@@ -372,7 +372,7 @@ class Search:
             return self._older[serving]
 
     def trying(self, fitted: Fit) -> Self:
-        """The same search with other numbers, whatever the model."""
+        """The same search with other parameters, for any model."""
         mine = copy.copy(self)
         mine._tried = fitted
         return mine
@@ -586,7 +586,7 @@ def _of_length(words: Floats) -> Floats:
 
 
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
-    """How like a page is, by its nearest passages; of a shorter page the last counts again."""
+    """A page's similarity, from its nearest passages; a shorter page repeats its last one."""
     count = len(weights)
     nearest = similarities
     if len(similarities) > count:

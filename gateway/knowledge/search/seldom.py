@@ -10,7 +10,7 @@ QUIET = 60.0
 
 
 class Seldom:
-    """One trouble."""
+    """A rate-limited warning about one kind of trouble."""
 
     def __init__(self) -> None:
         self._said = -QUIET

@@ -90,7 +90,7 @@ def is_empty(db: sqlite3.Connection) -> bool:
 
 
 def is_older(db: sqlite3.Connection) -> bool:
-    """Does it have the tables, in the layout of an older version?"""
+    """Whether the file has the tables in the layout of an older version."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return bool(application == APPLICATION and version < VERSION)
@@ -103,7 +103,7 @@ def is_first_version(db: sqlite3.Connection) -> bool:
 
 
 def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
-    """What went wrong with the file, and what to do about it."""
+    """Explains a failure of the file and how to fix it."""
     text = str(error)
     if not file.exists():
         return NoIndex(f"{file}: there is no search index: run `askdocs docs sync`")

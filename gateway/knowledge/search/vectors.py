@@ -143,7 +143,7 @@ class Vectors(ABC):
 
     @abstractmethod
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
-        """The same similarities for these pages; those without vectors are left out."""
+        """The same similarities for these pages; pages without embeddings are left out."""
 
 
 class Exact(Vectors):

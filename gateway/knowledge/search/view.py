@@ -45,7 +45,7 @@ Numbers = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Access:
-    """Who may read which pages, in one generation of an index."""
+    """Page permissions in one generation of an index."""
 
     numbers: Numbers
     """Of all pages, ascending."""
@@ -77,12 +77,12 @@ class Rights:
         self._complained: tuple[str, ...] = ()
 
     def access(self) -> Access | None:
-        """Who may read what; None where everybody may read everything."""
+        """The page permissions; None if everybody may read everything."""
         with self._index.reading() as db:
             return self.access_of(db, self._index.current(db))
 
     def readers(self, page: Page) -> Groups:
-        """What it takes to read a page. Raises KeyError: it has gone meanwhile."""
+        """The permissions required to read a page. Raises KeyError if the page is gone."""
         with self._index.reading():
             access, number = self.access(), self._index.number(page)
             if number is None:

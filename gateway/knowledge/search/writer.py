@@ -29,7 +29,7 @@ class Busy(AskdocsError):
 
 
 class Writer(Protocol):
-    """What can be written. All of it becomes visible at once, when the block is left."""
+    """A write transaction: all changes become visible at once, when the block is left."""
 
     def sources(self) -> list[StoredSource]: ...
 
@@ -38,7 +38,7 @@ class Writer(Protocol):
         ...
 
     def remove_source(self, name: str) -> None:
-        """With all its pages."""
+        """Removes a source with all its pages."""
         ...
 
     def known(self, source: str) -> dict[str, str]:
@@ -46,7 +46,7 @@ class Writer(Protocol):
         ...
 
     def groups(self, source: str) -> dict[str, Groups | None]:
-        """Who may read each page of a source, by path."""
+        """The groups that may read each page of a source, by path."""
         ...
 
     def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
