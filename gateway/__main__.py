@@ -7,9 +7,9 @@ from functools import partial
 
 from gateway.core import lean  # noqa: F401 -- first
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import environment, load
 from gateway.runtime import container, reload, server
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry import metrics
 
 

@@ -13,7 +13,7 @@ from gateway.core.process import prepare
 from gateway.core.settings import load
 from gateway.runtime.protocol import Edge
 from widget.app import create_app
-from widget.box.pending import Asks
+from widget.service.pending import Asks
 from widget.settings import WidgetSettings
 
 GRACE = 3  # seconds that open requests have when the server is told to stop

@@ -23,16 +23,16 @@ from widget.box.answers import Answers
 from widget.box.asking import Asking
 from widget.box.feedback import Feedback
 from widget.box.frame import Box
-from widget.box.pending import Asks
 from widget.box.views import Views
-from widget.narrowing import Narrowing
-from widget.opening import Opening
 from widget.review.pages import router as review
 from widget.service import assets, openapi
 from widget.service.gateway import Gateway
 from widget.service.journal import Journal
 from widget.service.metrics import PATH as METRICS
 from widget.service.metrics import Metrics, OnlyDirect
+from widget.service.narrowing import Narrowing
+from widget.service.opening import Opening
+from widget.service.pending import Asks
 from widget.service.store import Store
 from widget.settings import WidgetSettings
 from widget.text.language import SpeakLanguage

@@ -15,13 +15,13 @@ from askdocs.models.aliases import effective, problems_of, shares
 from askdocs.state import instructions as telling
 from askdocs.state.database import opened
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import NAME, Alias, GatewaySettings
 from gateway.core.settings import load
 from gateway.routing import aliases
-from gateway.runtime.settings import NAME, Alias, GatewaySettings
 from gateway.telemetry import audit
 
 if TYPE_CHECKING:
-    from gateway.runtime.settings import Alias
+    from gateway.core.gateway_settings import Alias
 
 app = typer.Typer(
     help="Manage aliases: the names that clients use, and their models.",

@@ -16,11 +16,11 @@ from askdocs.state import home
 from askdocs.state.backups import archive, making
 from askdocs.state.backups.making import Places
 from askdocs.state.backups.manifest import PARTS, RESTORED
-from askdocs.supervision.stopping import stoppable
 from askdocs.terminal.bar import Bar
+from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load, settings_file
-from gateway.runtime.settings import GatewaySettings
 from gateway.storage.database import Unreachable
 
 if TYPE_CHECKING:

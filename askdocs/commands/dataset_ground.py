@@ -15,9 +15,9 @@ from askdocs.commands.options import JsonOption
 from askdocs.terminal.bar import Bar
 from gateway.answering import scorers
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.sources.spec import Spec, is_address
-from gateway.runtime.settings import GatewaySettings
 from training.data import ground as grounding
 from training.data.build import public
 

@@ -44,11 +44,11 @@ def prefer(
     from askdocs.terminal.bar import Bar
     from gateway.access.rights import PUBLIC
     from gateway.answering.grounding.ground import Grounding
+    from gateway.core.gateway_settings import GatewaySettings
     from gateway.core.settings import load
     from gateway.knowledge.search import embed
     from gateway.knowledge.search.index import Index
     from gateway.knowledge.search.view import Rights
-    from gateway.runtime.settings import GatewaySettings
     from training.data.prefer import Opinion
     from training.data.prefer import prefer as preferred
     from training.data.tokens import Tokens

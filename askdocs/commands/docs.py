@@ -28,6 +28,7 @@ from askdocs.wikis import search as finding
 from askdocs.wikis.index import ago, index_file, vectors
 from askdocs.wikis.sync import Job, waiting
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
 from gateway.knowledge.search import calibration, embed, models
@@ -39,7 +40,6 @@ from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.sources import excluded
 from gateway.knowledge.sources.excluded import exclude
 from gateway.knowledge.sources.spec import Spec
-from gateway.runtime.settings import GatewaySettings
 from gateway.upstream.engine import Engine
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ import sqlalchemy as sa
 
 from gateway.access.keys import ALL, Key, Keys
 from gateway.access.rights import Groups, Reader
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.wiki.page import Page
-from gateway.runtime.settings import GatewaySettings
 from gateway.storage.database import reading
 from gateway.telemetry import shown_pages
 from widget.access.people import People

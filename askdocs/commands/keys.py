@@ -20,9 +20,9 @@ from askdocs.terminal import table
 from askdocs.terminal.times import day, duration
 from gateway.access.keys import ALL, Keys, Limits
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.routing import aliases, deployments
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry.usage import GROUPS, last_used, report
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from askdocs.state import home
 from askdocs.supervision import status
 from gateway.api.agents import about
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
-from gateway.runtime.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from mcp.client import ClientSession

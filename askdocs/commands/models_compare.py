@@ -12,10 +12,10 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state.database import opened
 from askdocs.terminal import table
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.routing import aliases, promotions
 from gateway.routing.promotions import main_target
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry.answer_statistics import Tally, tally
 
 if TYPE_CHECKING:

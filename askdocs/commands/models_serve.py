@@ -20,11 +20,11 @@ from askdocs.state.database import opened
 from eval.gate import verdict
 from gateway.answering.grounding import prompt
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.routing import aliases, promotions
 from gateway.routing.aliases import DEFAULT, Table, stored
 from gateway.routing.promotions import main_target
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry import audit
 from training.versions import promote as gate
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from eval.gate.verdict import Verdict
+    from gateway.core.gateway_settings import Alias
     from gateway.routing.promotions import Action, Targets
-    from gateway.runtime.settings import Alias
 
 VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")

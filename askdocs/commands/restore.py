@@ -11,8 +11,8 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import home
 from askdocs.state.backups import archive, moves, restoring
 from askdocs.state.backups.restoring import ABSENT
-from askdocs.supervision.stopping import stoppable
 from askdocs.terminal.bar import Bar
+from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from eval.running.run import Model, Provenance
 from eval.systems.systems import Role
 from gateway.api.openapi import PATH
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.routing.aliases import BASE, DOCS
-from gateway.runtime.settings import GatewaySettings
 from gateway.upstream.engine import Engine
 from training.plan.machine import look
 

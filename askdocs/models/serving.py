@@ -99,9 +99,9 @@ def lent(
     Raises AskdocsError: as `serve` does.
     """
     from askdocs.state.database import opened
+    from gateway.core.gateway_settings import GatewaySettings
     from gateway.core.settings import load
     from gateway.routing import promotions
-    from gateway.runtime.settings import GatewaySettings
 
     with opened(home_dir) as database:
         asked: list[str] = []
@@ -119,8 +119,8 @@ def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind"
     from askdocs.models.artefacts import BITS
     from askdocs.supervision.deployed import derived
     from askdocs.terminal.bar import Bar
+    from gateway.core.gateway_settings import GatewaySettings
     from gateway.core.settings import load
-    from gateway.runtime.settings import GatewaySettings
     from training.artefacts import probe
 
     artefact = derived(store, one.name, kind)

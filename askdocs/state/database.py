@@ -7,8 +7,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from askdocs.state import home
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
-from gateway.runtime.settings import GatewaySettings
 from gateway.storage import database
 
 

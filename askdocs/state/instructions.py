@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gateway.core.errors import AskdocsError
-from gateway.runtime.settings import LONGEST
+from gateway.core.gateway_settings import LONGEST
 
 
 def read(file: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import mkdtemp
 
-from askdocs.supervision import stopping
+from askdocs.terminal import stopping
 
 LOCK, WORK = "lock", "work"
 

@@ -22,9 +22,9 @@ from askdocs.state.home import Home
 from askdocs.supervision import checks, hanging
 from askdocs.supervision.supervisor import Running, Say, Service
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
 from gateway.routing import deployments, promotions
 from gateway.routing.deployments import Deployment, Kind
-from gateway.runtime.settings import Alias
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import adapters
 from gateway.upstream.engines.launch import Launch

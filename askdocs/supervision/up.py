@@ -18,7 +18,7 @@ from pydantic import SecretStr
 
 from askdocs.clients import question as client
 from askdocs.state.home import Home
-from askdocs.supervision import autocomplete, checks, status, stopping
+from askdocs.supervision import autocomplete, checks, status
 from askdocs.supervision.autocomplete import CodeModel
 from askdocs.supervision.budget import page_budget, warm_page
 from askdocs.supervision.deployed import Deployed, Host
@@ -26,13 +26,14 @@ from askdocs.supervision.engine import Served, UpEngine
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.supervisor import LARGEST_LOG, Running, Say, Service
 from askdocs.supervision.threads import Threads
+from askdocs.terminal import stopping
 from askdocs.wikis import site
 from askdocs.wikis.wiki import Wiki
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings, ModelEntry
 from gateway.core.settings import environment, load
 from gateway.core.tasks import Tasks
 from gateway.knowledge import index_keeper
-from gateway.runtime.settings import GatewaySettings, ModelEntry
 from gateway.storage import database
 from widget.settings import WidgetSettings
 

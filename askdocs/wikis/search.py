@@ -6,10 +6,10 @@ from typing import Any
 from gateway.access.rights import EVERYTHING, Reader, groups_of, readable
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.passages import above
 from gateway.knowledge.search.search import Hit, Search
-from gateway.runtime.settings import GatewaySettings
 from gateway.upstream.engine import estimates
 
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from gateway.access.rights import PUBLIC
 from gateway.api.agents import llms
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import sync_named
 from gateway.knowledge.search.index import Index
@@ -22,7 +23,6 @@ from gateway.knowledge.sources.sync import Writing
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.within import Bounds
 from gateway.knowledge.wiki.questions import mined
-from gateway.runtime.settings import GatewaySettings
 
 LOOKED_AT = 100
 # Questions that are tried before the first answer.

@@ -12,7 +12,7 @@ import orjson
 from eval.systems.patience import Failed, Refused, patiently, refusal
 from gateway.answering.grounding.confidence import mean_logprob
 from gateway.answering.grounding.prompt import Message
-from gateway.api.sse import events
+from gateway.core.sse import events
 
 # Seconds without a byte: a prompt of 8,000 tokens takes a CPU minutes.
 SILENCE = 900.0

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from gateway.access.keys import ALL, INSTALLATION, Found, Key, Keys, digest, parse
 from gateway.access.rights import PUBLIC, Reader, groups_of
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.storage.database import Unreachable
 
 GROUPS_HEADER = "x-askdocs-groups"

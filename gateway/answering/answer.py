@@ -19,15 +19,15 @@ from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id, with_tokens
 from gateway.api.chat_request import OF_TOOLS, Asked
-from gateway.api.http import DONE, ApiError, broken_off, dump, event, parse_object
 from gateway.api.plan import Plan, Tokens, tokens
-from gateway.api.sse import EventReader
 from gateway.api.transform import Rest, Said, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum
+from gateway.core.gateway_settings import Checking, GatewaySettings
+from gateway.core.http import DONE, ApiError, broken_off, dump, event, parse_object
+from gateway.core.sse import EventReader
 from gateway.routing.aliases import people_call
 from gateway.routing.dispatch import Call, Opened
 from gateway.routing.registry import Served
-from gateway.runtime.settings import Checking, GatewaySettings
 from gateway.telemetry.tracing import Span as TraceSpan
 
 log = logging.getLogger("askdocs.gateway")

@@ -17,13 +17,13 @@ from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import NUMBER, accompanied
 from gateway.answering.turn import Turn
 from gateway.api.chat_request import Asked, take_apart, take_turn
-from gateway.api.http import ApiError
 from gateway.api.plan import Plan, Why
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
+from gateway.core.http import ApiError
 from gateway.routing.aliases import BASE, Route
 from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget, count_nearly, wanted
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry.tracing import Span
 from gateway.upstream.engine import Engine, estimates
 

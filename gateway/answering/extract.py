@@ -17,10 +17,10 @@ from gateway.answering.grounding.ground import Looked
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id
 from gateway.api.chat_request import Asked
-from gateway.api.http import DONE, dump, event
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
 from gateway.api.usage_sum import NO_USAGE
+from gateway.core.http import DONE, dump, event
 from gateway.knowledge.search.passages import above
 from gateway.knowledge.search.search import Found
 from gateway.knowledge.wiki.words import places, stem

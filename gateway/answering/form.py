@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from gateway.api.http import DONE, ApiError, broken_off, dump, event
-from gateway.api.sse import EventReader
+from gateway.core.http import DONE, ApiError, broken_off, dump, event
+from gateway.core.sse import EventReader
 from gateway.routing.registry import Served
 
 log = logging.getLogger("askdocs.gateway")

@@ -15,7 +15,7 @@ import httpx
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import Message
 from gateway.core.errors import AskdocsError
-from gateway.runtime.settings import ENGINE, GatewaySettings
+from gateway.core.gateway_settings import ENGINE, GatewaySettings
 
 Judges = Literal["chat", "rerank", "score", "classify"]
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import orjson
 
-from gateway.api.http import DONE, broken_off
-from gateway.api.sse import EventTooLong, Framing
 from gateway.api.usage_sum import UsageSum
+from gateway.core.http import DONE, broken_off
+from gateway.core.sse import EventTooLong, Framing
 
 log = logging.getLogger("askdocs.gateway")
 

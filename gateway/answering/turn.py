@@ -15,7 +15,7 @@ from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.api.chat_request import Asked
 from gateway.api.plan import Plan
 from gateway.api.transform import Said
-from gateway.runtime.settings import GatewaySettings
+from gateway.core.gateway_settings import GatewaySettings
 
 
 class Turn(Answer):

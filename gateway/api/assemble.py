@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from gateway.api.http import ApiError, broken_off
 from gateway.api.usage_sum import UsageSum
+from gateway.core.http import ApiError, broken_off
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 
 from gateway.answering.grounding.prompt import Message
 from gateway.answering.grounding.question import Question, questions
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from gateway.answering.stream import new_id
 from gateway.api import schemas
-from gateway.api.http import DONE, dump, event
 from gateway.api.translation import Translation, refused
+from gateway.core.http import DONE, dump, event
 
 # What only the text of a completion has.
 _RAW = ("suffix", "echo", "logprobs")

@@ -12,8 +12,8 @@ from gateway.access.keys import Key
 from gateway.access.limits.grant import Grant, LimitReached
 from gateway.access.limits.limiter import Limiter
 from gateway.access.rights import PUBLIC
-from gateway.api.http import ApiError, send_json
 from gateway.api.plan import Plan, Result
+from gateway.core.http import ApiError, send_json
 from gateway.routing.token_budget import TokenBudget
 from gateway.telemetry.metrics import Request as Measured
 from gateway.telemetry.tracing import OFF, Span

@@ -13,7 +13,7 @@ from gateway.access.auth import reader
 from gateway.access.keys import Key
 from gateway.api.context import RequestContext, RequestHeaders, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
-from gateway.api.http import ApiError, read_body
+from gateway.core.http import ApiError, read_body
 from gateway.runtime.container import Parts
 from gateway.runtime.protocol import WRITER, Edge
 

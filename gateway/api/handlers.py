@@ -12,10 +12,10 @@ from gateway.access.keys import INSTALLATION
 from gateway.answering.grounding.prompt import fingerprint
 from gateway.api import openapi, prefill, readable, votes
 from gateway.api.context import RequestContext
-from gateway.api.http import ApiError, parse_object, send_events, send_json
 from gateway.api.pipeline import Pipeline, not_allowed
 from gateway.core import threads
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError, parse_object, send_events, send_json
 from gateway.routing.aliases import BASE
 from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Parts

@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from gateway.answering.stream import new_id
-from gateway.api.http import dump
 from gateway.api.plan import tokens
 from gateway.api.schemas import shown
 from gateway.api.translation import Part, Translation, event, field, kept, refused, text
+from gateway.core.http import dump
 
 Block = dict[str, Any]
 

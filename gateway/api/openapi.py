@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from gateway.api import schemas, votes
 from gateway.api.endpoints import COUNT_TOKENS, MESSAGES
-from gateway.api.http import EVENTS, JSON
 from gateway.api.schemas import Schema
+from gateway.core.http import EVENTS, JSON
 
 PATH = "/openapi.json"
 ABOUT = """\

@@ -23,7 +23,14 @@ from gateway.api import chat_request, schemas, unwritten
 from gateway.api.completion import Completion
 from gateway.api.context import RequestContext
 from gateway.api.endpoints import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Endpoint
-from gateway.api.http import (
+from gateway.api.messages import Messages
+from gateway.api.plain import Plain
+from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.responses import Responses
+from gateway.api.transform import WHOLE, Transform
+from gateway.api.translation import Translation
+from gateway.core import threads
+from gateway.core.http import (
     JSON,
     QUIET_SECONDS,
     ApiError,
@@ -33,13 +40,6 @@ from gateway.api.http import (
     send_json,
     unavailable,
 )
-from gateway.api.messages import Messages
-from gateway.api.plain import Plain
-from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
-from gateway.api.responses import Responses
-from gateway.api.transform import WHOLE, Transform
-from gateway.api.translation import Translation
-from gateway.core import threads
 from gateway.routing import abilities, token_budget
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Call, Opened, unknown_model

@@ -5,9 +5,9 @@ from typing import Any
 import orjson
 
 from gateway.answering.stream import Stream, identity, parsed
-from gateway.api.http import DONE, dump
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
+from gateway.core.http import DONE, dump
 from gateway.routing.dispatch import Opened
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
-from gateway.api.http import ApiError, engine_away, event
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError, engine_away, event
 from gateway.knowledge.wiki.page import Page
 from gateway.upstream.prefill.warmer import Warmer
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.access.rights import NOBODY, Reader, shown
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.knowledge.search.view import Rights
 
 PATH = "/askdocs/readable"

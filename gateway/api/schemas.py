@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 
 Schema = dict[str, Any]
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from gateway.api import schemas
-from gateway.api.http import ApiError, broken_off, dump
-from gateway.api.sse import EventReader
+from gateway.core.http import ApiError, broken_off, dump
+from gateway.core.sse import EventReader
 
 log = logging.getLogger("askdocs.gateway")
 

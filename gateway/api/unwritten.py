@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from gateway.answering.stream import new_id
-from gateway.api.http import DONE, ApiError, dump, event
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
+from gateway.core.http import DONE, ApiError, dump, event
 from gateway.routing import token_budget
 from gateway.routing.registry import Served
 from gateway.upstream.engine import estimated

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 
 PATH = "/askdocs/vote"
 Direction = Literal["up", "down"]

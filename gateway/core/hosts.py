@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.api.http import ApiError, send_json
+from gateway.core.http import ApiError, send_json
 
 # For probes and scrapes, which come by names and addresses that nobody lists. They tell no secret.
 OPEN = frozenset({"/health", "/ready", "/metrics"})

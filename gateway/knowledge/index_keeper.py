@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge.search.index import writing
@@ -18,7 +19,6 @@ from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Synced, Writing, sync
-from gateway.runtime.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from gateway.knowledge.search.search import Search

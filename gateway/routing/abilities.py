@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.upstream.engine import Abilities
 
 # The kinds of media, by the part of a content.

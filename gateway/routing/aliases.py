@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from gateway.core import threads
 from gateway.core.errors import AskdocsError
-from gateway.runtime.settings import Alias, Checking
+from gateway.core.gateway_settings import Alias, Checking
 from gateway.storage.database import Utc, metadata, reading, writing
 from gateway.telemetry import audit
 

@@ -20,9 +20,9 @@ from starlette.types import Scope
 
 from gateway.api import schemas
 from gateway.api.assemble import assemble
-from gateway.api.http import ApiError, dump, engine_away, unavailable
-from gateway.api.sse import events
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError, dump, engine_away, unavailable
+from gateway.core.sse import events
 from gateway.routing import abilities
 from gateway.routing.abilities import is_forced, media
 from gateway.routing.aliases import Route

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, deployments
-from gateway.runtime.settings import Alias
 from gateway.storage.database import Utc, metadata, reading, writing
 from gateway.telemetry import audit
 

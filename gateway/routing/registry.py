@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.routing.aliases import BASE, Problem, Table
 from gateway.routing.breaker import Breaker
 from gateway.routing.deployments import Deployment
-from gateway.runtime.settings import GatewaySettings
 from gateway.upstream.engine import Engine, PrefixCache
 from gateway.upstream.fim import Fim
 from gateway.upstream.http_client import Lane

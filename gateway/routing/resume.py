@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx
 
-from gateway.api.http import ApiError
 from gateway.api.transform import WHOLE, Rest, Said
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Call, Dispatch, Opened
 from gateway.routing.registry import Served

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.api.http import ApiError, dump
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError, dump
 from gateway.upstream.engine import Engine, estimate
 
 # The template around the messages, beside the role names that the JSON spells out.

@@ -23,13 +23,13 @@ from gateway.api.context import request_id
 from gateway.api.endpoints import COUNT_TOKENS, ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
 from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method
 from gateway.api.handlers import Handlers, OpenPaths
-from gateway.api.http import send_json
 from gateway.api.pipeline import Pipeline
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.hosts import AllowedHosts
+from gateway.core.http import send_json
 from gateway.core.settings import load
 from gateway.runtime.container import Parts, running
-from gateway.runtime.settings import GatewaySettings
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -20,6 +20,7 @@ from gateway.answering.chat import Chat, say
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.core import process, threads
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load, place, settings_file
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
@@ -33,7 +34,6 @@ from gateway.routing import deployments
 from gateway.routing.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.routing.dispatch import Dispatch
 from gateway.routing.registry import Fleet
-from gateway.runtime.settings import GatewaySettings
 from gateway.storage import database
 from gateway.telemetry import tracing
 from gateway.telemetry.access_log import AccessLog

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 MAX_HEAD = 65536  # bytes of a request's first line and headers
 HEAD_S = 10.0  # for the headers to be complete, from the first byte on
 # For the body to be complete, from the end of the headers on. An app that has a limit of its own,
-# as `gateway.api.http.read_body` has, answers before it.
+# as `gateway.core.http.read_body` has, answers before it.
 BODY_S = 32.0
 LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
 HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn

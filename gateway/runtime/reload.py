@@ -13,9 +13,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import environment, load
 from gateway.runtime import container
-from gateway.runtime.settings import GatewaySettings
 
 
 def renew(given: Mapping[str, str], before: GatewaySettings, answer: Connection) -> None:

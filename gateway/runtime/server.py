@@ -32,9 +32,9 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.process import prepare
 from gateway.runtime.protocol import Edge
-from gateway.runtime.settings import GatewaySettings
 
 KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
 # That a worker which is replaced leaves quiet connections open. The pools of httpx and the SDKs of

@@ -17,8 +17,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import httpx
 import orjson
 
-from gateway.api.http import retrieved
 from gateway.core.errors import AskdocsError
+from gateway.core.http import retrieved
 
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0

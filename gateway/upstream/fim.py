@@ -8,7 +8,7 @@ other model it is some letters.
 import asyncio
 from dataclasses import dataclass
 
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.upstream.engine import Engine
 
 

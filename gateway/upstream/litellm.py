@@ -22,7 +22,7 @@ import orjson
 import yaml
 
 from gateway.api import schemas
-from gateway.api.http import ApiError, Reply, dump
+from gateway.core.http import ApiError, Reply, dump
 from gateway.core.lazy import Lazy
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import pytest
 from askdocs import cli
 from askdocs.commands import aliases as commands
 from askdocs.state.home import Home
+from gateway.core.gateway_settings import LONGEST
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.rows import StoredSource
-from gateway.runtime.settings import LONGEST
 
 Aliases = Callable[..., tuple[int, str, str]]
 

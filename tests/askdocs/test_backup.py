@@ -31,18 +31,18 @@ from askdocs.state.backups import archive, making, moves, restoring
 from askdocs.state.backups.making import Places
 from askdocs.state.backups.manifest import DATABASE, INDEX, RESTORED, Part, encode
 from askdocs.state.home import Home
-from askdocs.supervision import stopping
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import Up
+from askdocs.terminal import stopping
 from gateway.access import keys, revocations
 from gateway.access.keys import Keys
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias, GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search import index
 from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.sources.markdown import parse
 from gateway.routing import aliases
-from gateway.runtime.settings import Alias, GatewaySettings
 from gateway.storage import database
 from gateway.telemetry import audit
 from tests.askdocs.conftest import COMMAND

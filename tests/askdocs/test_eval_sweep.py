@@ -24,12 +24,12 @@ from askdocs.state.database import opened
 from askdocs.state.home import Home
 from eval.systems.rag import measure, settings
 from eval.systems.rag.settings import RagSettings
+from gateway.core.gateway_settings import Alias, GatewaySettings
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.routing import aliases
-from gateway.runtime.settings import Alias, GatewaySettings
 from tests.eval.rag_gateway import Models, serving
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.parts import require

@@ -26,13 +26,13 @@ from eval.running.answer import Answer
 from eval.running.run import Run
 from gateway.answering.grounding.prompt import fingerprint
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias, GatewaySettings
 from gateway.knowledge.search.calibration import Calibration
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.rows import Answer as Known
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.routing import aliases
-from gateway.runtime.settings import Alias, GatewaySettings
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.training.versions import FACTS, trained
 from training.data.leaks import FILE, encoded

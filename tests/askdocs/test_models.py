@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from askdocs.cli import app
 from askdocs.state.home import Home
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, deployments
-from gateway.runtime.settings import Alias
 from gateway.storage import database
 from tests.training.versions import FACTS, everything, trained, verdict
 from training.versions.local import Folder

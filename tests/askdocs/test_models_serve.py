@@ -16,9 +16,9 @@ from askdocs.supervision.deployed import check_memory, derived
 from eval.gate.verdict import Verdict
 from gateway.answering.grounding import prompt
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
 from gateway.routing.deployments import Deployment
-from gateway.runtime.settings import Alias
 from gateway.storage import database
 from gateway.telemetry.answer_statistics import Outcomes
 from tests import starting

@@ -13,8 +13,8 @@ from starlette.routing import Route
 from askdocs.state.home import Home
 from askdocs.supervision import prefix_cache, status
 from askdocs.wikis import prefill
-from gateway.api.http import event
 from gateway.core.errors import AskdocsError
+from gateway.core.http import event
 from gateway.telemetry.metrics import Metrics
 from tests.askdocs.conftest import Run
 from tests.widget.stand_in import serve

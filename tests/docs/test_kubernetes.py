@@ -24,9 +24,9 @@ from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.plan import make
 from askdocs.capacity.setup import GIB
 from askdocs.environments.known_bad import pins
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.hosts import OPEN
 from gateway.core.settings import Section, load, variable
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry import tracing
 from tests.capacity.sizes import setup
 from tests.parts import require

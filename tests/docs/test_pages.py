@@ -9,13 +9,13 @@ import pytest
 from pydantic import BaseModel
 
 from askdocs.supervision.settings import UpSettings
+from gateway.core.gateway_settings import Alias, GatewaySettings, ModelEntry
 from gateway.core.settings import GLOBALS, Section, variable
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.sources import folder
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.site import SitesSettings
 from gateway.knowledge.wiki.page import Page
-from gateway.runtime.settings import Alias, GatewaySettings, ModelEntry
 from scripts import commands_page
 from training.settings import TrainingSettings
 from widget.settings import WidgetSettings

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from askdocs.supervision.checks import free_port
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.knowledge.search.embed import Embedder
 from gateway.upstream.local import embeddings, rerank
 from gateway.upstream.local.models import Reader

@@ -94,9 +94,9 @@ def create_failing() -> ASGIApp:
 if __name__ == "__main__":
     import sys
 
+    from gateway.core.gateway_settings import GatewaySettings
     from gateway.core.settings import load
     from gateway.runtime.server import serve
-    from gateway.runtime.settings import GatewaySettings
 
     name, _, os.environ["BROKEN"] = sys.argv[1].partition(":")
     try:

@@ -17,10 +17,10 @@ from gateway.api.agents import llms, tools
 from gateway.api.agents.mcp_server import ANYBODY, reach
 from gateway.api.agents.pages import EXCERPT, LIMIT, Pages
 from gateway.api.agents.results import Answer
-from gateway.api.http import ApiError
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
+from gateway.core.http import ApiError
 from gateway.knowledge.search.index import Index, writing
-from gateway.runtime.settings import Alias
 from gateway.upstream.engine import CHARACTERS_PER_TOKEN, estimates
 from tests.gateway.conftest import page
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.api.assemble import assemble
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from gateway.access import keys
 from gateway.access.keys import Keys, Limits
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
-from gateway.runtime.settings import Alias
 from gateway.storage import database
 from gateway.telemetry import audit
 from widget.service.store import Asked, Store

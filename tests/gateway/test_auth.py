@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 from gateway.access import auth
 from gateway.access.auth import Keyring, presented
 from gateway.access.keys import Found, Key, Keys
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres, url
 from tests.waiting import async_until

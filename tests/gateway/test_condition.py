@@ -12,13 +12,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import opening
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.routing.registry import Fleet
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry.health import Condition
 from gateway.telemetry.metrics import PREFIX, Metrics
 from tests.speaking import Handler

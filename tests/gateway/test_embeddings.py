@@ -9,8 +9,8 @@ import numpy as np
 import orjson
 import pytest
 
-from gateway.api.http import ApiError
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError
 from gateway.knowledge.search.embed import Embedder, Vectors
 from gateway.upstream.local import embeddings, rerank
 from gateway.upstream.local.models import CONTEXT, Reader

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askdocs.supervision.checks import free_port
-from gateway.api.http import ApiError
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError
 from gateway.upstream.engine import Engine
 from gateway.upstream.fim import FAMILIES, Family, Fim, broken
 from tests.gateway.fim_model import serving_markers

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.answering.form import Form, asked
 from gateway.answering.schema import CONTAINERS, Schema
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 from gateway.routing.registry import Served
 
 FLOOR = {

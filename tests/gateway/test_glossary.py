@@ -2,12 +2,12 @@
 
 import pytest
 
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.glossary import key, links, names, own
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.models import open_search
 from gateway.knowledge.search.search import Search
-from gateway.runtime.settings import GatewaySettings
 from tests.gateway.conftest import SITE, page
 from tests.gateway.test_search import Make, paths
 

@@ -10,9 +10,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from gateway.core.errors import SettingsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.hosts import AllowedHosts
 from gateway.core.settings import load
-from gateway.runtime.settings import GatewaySettings
 
 
 def app(*hosts: str) -> AllowedHosts:

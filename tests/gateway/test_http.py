@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.api.http import (
+from gateway.core.http import (
     DONE,
     ApiError,
     Reply,
@@ -23,7 +23,7 @@ from gateway.api.http import (
     send_events,
     send_json,
 )
-from gateway.api.sse import events
+from gateway.core.sse import events
 
 SCOPE: Scope = {"type": "http", "headers": [(b"content-length", b"99"), (b"x", b"y")]}
 
@@ -87,7 +87,7 @@ async def test_a_body_over_the_limit_is_refused_before_all_of_it_has_come() -> N
 
 
 async def test_a_body_that_does_not_go_on_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.api.http.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.core.http.BODY_SECONDS", 0.05)
     with pytest.raises(ApiError) as caught:
         await read_body(Headers(), receiving(part(b"ab", True)), 9)
     assert caught.value.status == 408

@@ -21,7 +21,7 @@ from gateway.access.limits import month
 from gateway.access.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duration
 from gateway.access.limits.limiter import Limiter, connect
 from gateway.access.limits.memory import IDLE, NS, Memory
-from gateway.api.http import ApiError, send_json
+from gateway.core.http import ApiError, send_json
 
 Test = TypeVar("Test", bound=Callable[..., None])
 MS = 1_000_000

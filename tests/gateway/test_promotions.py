@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
 from gateway.routing.promotions import Action, Entry, Targets, needed, previous
-from gateway.runtime.settings import Alias
 
 BASE: Targets = {"base": 1.0}
 V7: Targets = {"docs@v7": 1.0}

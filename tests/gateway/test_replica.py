@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from askdocs.supervision.checks import free_port
 from gateway.access.rights import NO_RULES, PUBLIC, Reader
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
@@ -27,7 +28,6 @@ from gateway.knowledge.search.replica import following, open_writing, pull, refr
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.search.writer import Busy
-from gateway.runtime.settings import GatewaySettings
 from gateway.storage import database
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres, postgres

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import chat, completion_create_params, embedding_create_params, responses
 
-from gateway.api.http import ApiError
 from gateway.api.schemas import ENDPOINTS, accept
+from gateway.core.http import ApiError
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}

@@ -11,9 +11,9 @@ from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import render
 from gateway.answering.scorers import Endpoint, Judges, _yes
 from gateway.core.errors import AskdocsError, SettingsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.embed import tokenizer_file
-from gateway.runtime.settings import GatewaySettings
 from gateway.upstream.engines.launch import Launch
 from tests.gateway.conftest import page
 from tests.vllm_serving import running

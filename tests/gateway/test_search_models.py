@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings, ModelEntry
 from gateway.knowledge.search import embed, missing, models
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.embed import Embedder, Onnx, open_folder
@@ -23,7 +24,6 @@ from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.search import Search, best_passages
-from gateway.runtime.settings import GatewaySettings, ModelEntry
 from tests.gateway.conftest import page
 
 PAGES = {

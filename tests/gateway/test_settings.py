@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from gateway.core.errors import AskdocsError, SettingsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import DEFAULT_FILE, Section, environment, load, variable
-from gateway.runtime.settings import GatewaySettings
 from widget.settings import WidgetSettings
 
 ROOT = Path(__file__).parents[2]

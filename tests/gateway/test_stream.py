@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.answering.stream import Stream, identity
-from gateway.api.http import broken_off
-from gateway.api.sse import MAX_EVENT
+from gateway.core.http import broken_off
+from gateway.core.sse import MAX_EVENT
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 DONE = b"data: [DONE]\n\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.api.http import ApiError, dump
+from gateway.core.http import ApiError, dump
 from gateway.routing.token_budget import TokenBudget, bound, count_nearly, fit, within
 from gateway.upstream.engine import Engine, EngineModel
 

@@ -14,10 +14,10 @@ from openai.types.responses import Response, ResponseStreamEvent
 
 from gateway.api import schemas
 from gateway.api.completion import Completion
-from gateway.api.http import ApiError
 from gateway.api.messages import Messages
 from gateway.api.responses import Responses
 from gateway.api.translation import Translation
+from gateway.core.http import ApiError
 from gateway.routing import abilities
 
 EVENTS = {

@@ -15,12 +15,12 @@ from gateway.answering.grounding.ground import Grounding, Library
 from gateway.answering.turn import Turn
 from gateway.api.plan import GroundingDecision, Plan
 from gateway.api.transform import WHOLE
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.index import Index
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Opened
 from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry.tracing import OFF
 from gateway.upstream.engine import Engine, EngineModel, estimated
 

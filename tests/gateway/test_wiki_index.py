@@ -9,6 +9,7 @@ import pytest
 
 from gateway.answering.grounding.ground import Grounding
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
@@ -16,7 +17,6 @@ from gateway.knowledge.index_keeper import Keeper, alone, prepare
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
-from gateway.runtime.settings import GatewaySettings
 from gateway.upstream.engine import estimates
 from tests.starting import shown
 from tests.waiting import until

@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from gateway.api import openapi, schemas
 from gateway.api.endpoints import MCP
-from gateway.api.http import ApiError
+from gateway.core.gateway_settings import GatewaySettings
+from gateway.core.http import ApiError
 from gateway.runtime import app
-from gateway.runtime.settings import GatewaySettings
 from tests import starting
 from tests.security.fuzzing import PATIENCE, fuzz, tool
 

@@ -21,6 +21,7 @@ from gateway.answering.grounding.prompt import REFUSAL, Message, instructed
 from gateway.api.chat_request import take_apart
 from gateway.api.plan import Plan
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index
@@ -28,7 +29,6 @@ from gateway.knowledge.search.search import Hit, Search, Sought
 from gateway.knowledge.wiki.page import Page
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
-from gateway.runtime.settings import GatewaySettings
 from gateway.telemetry import tracing
 from tests.parts import require
 from tests.training import small

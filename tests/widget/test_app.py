@@ -9,7 +9,8 @@ from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, data, reading, serve
 from widget.access import tokens
 from widget.app import create_app
-from widget.box import answers, pending
+from widget.box import answers
+from widget.service import pending
 from widget.settings import WidgetSettings
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from widget.box.pending import PATIENCE, Asks, BadQuestion, Full, checked
+from widget.service.pending import PATIENCE, Asks, BadQuestion, Full, checked
 from widget.service.states import Failed
 from widget.service.store import Asked
 

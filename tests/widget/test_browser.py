@@ -15,7 +15,7 @@ from tests.widget.stand_in import Reply, StandIn, answer, chunk, reading, serve
 from tests.widget.test_markdown import PAYLOADS
 from tests.wikis.host import WATCH
 from widget.app import create_app
-from widget.box import pending
+from widget.service import pending
 from widget.settings import WidgetSettings
 
 pytestmark = pytest.mark.slow

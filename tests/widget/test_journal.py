@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from gateway.storage import database
-from widget.box.pending import Ask, Asks
 from widget.service import journal as journal_module
 from widget.service.gateway import Outcome
 from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
+from widget.service.pending import Ask, Asks
 from widget.service.states import Done
 from widget.service.store import Answered, Asked, Store, Unknown, Vote
 

@@ -10,10 +10,9 @@ import sqlalchemy as sa
 from gateway.access.rights import PUBLIC, Groups, Reader
 from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres
-from widget import narrowing
-from widget.narrowing import Narrowing
-from widget.service import gateway
+from widget.service import gateway, narrowing
 from widget.service.gateway import Rights
+from widget.service.narrowing import Narrowing
 from widget.service.store import Answered, Asked, Store, open_to, question_table
 
 __all__ = ["postgres"]

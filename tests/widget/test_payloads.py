@@ -11,10 +11,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.widget.test_markdown import PAYLOADS
-from widget.box.pending import Ask
 from widget.box.views import Ballot, Views
 from widget.service import assets
 from widget.service.gateway import Citation, Outcome, Page, PageRead, Reading, Source
+from widget.service.pending import Ask
 from widget.service.states import Done, Failed
 from widget.service.store import Asked
 from widget.settings import WidgetSettings

@@ -15,6 +15,7 @@ from eval.questions.rows import SPLITS, Row
 from gateway.access.rights import PUBLIC
 from gateway.answering.grounding.ground import Grounding
 from gateway.core.errors import AskdocsError, together
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search import index
 from gateway.knowledge.search.answered import Paths
@@ -26,7 +27,6 @@ from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Progress, sync
 from gateway.knowledge.wiki.page import Page
-from gateway.runtime.settings import GatewaySettings
 from training.data import leaks, lengths
 from training.data.distractors import Distractors
 from training.data.examples import Example, Examples, own_page
@@ -51,7 +51,7 @@ class Options:
     skip_unknown: bool
     """Is a row that names only pages which the wiki does not have left out?"""
     instructions: str = ""
-    """What the alias says that the model is for, see `gateway.runtime.settings.Alias`."""
+    """What the alias says that the model is for, see `gateway.core.gateway_settings.Alias`."""
     quotes: bool = False
     """Do answers begin with the sentences that they stand on?"""
 

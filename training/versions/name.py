@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from gateway.core.errors import AskdocsError
 
-# As gateway/runtime/settings.py's NAME, without the "@" and with room for "@v" and the number.
+# As gateway/core/gateway_settings.py's NAME, without the "@" and with room for "@v" and the number.
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")
 _VERSION = re.compile(rf"({ALIAS.pattern})@v([1-9][0-9]{{0,8}})")
 

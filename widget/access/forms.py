@@ -8,7 +8,7 @@ from fastapi import Path
 from starlette.requests import Request
 
 from widget.access.security import is_own_post
-from widget.box.pending import MAX_QUESTION, BadQuestion
+from widget.service.pending import MAX_QUESTION, BadQuestion
 
 MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
 NAME = "[A-Za-z0-9_-]{8,64}"

@@ -6,11 +6,11 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from widget.box.pending import Ask, Stop
 from widget.service import store
 from widget.service.gateway import WRONG, Failure, Gateway
 from widget.service.journal import Journal
 from widget.service.metrics import Metrics
+from widget.service.pending import Ask, Stop
 from widget.service.states import Done, End, Failed, Partial, Quiet, State
 from widget.service.store import Answered
 

@@ -18,13 +18,13 @@ from widget.access.visitors import Visitor, Visitors
 from widget.box import sse
 from widget.box.answers import Answers
 from widget.box.frame import Box
-from widget.box.pending import Ask, Asks, BadQuestion, Full, checked, new_id
 from widget.box.streams import Stream
 from widget.box.views import Views
-from widget.opening import Opening
 from widget.service.gateway import Reading
 from widget.service.journal import Journal
 from widget.service.metrics import Metrics
+from widget.service.opening import Opening
+from widget.service.pending import Ask, Asks, BadQuestion, Full, checked, new_id
 from widget.service.states import Done, Failed, Partial, Quiet
 from widget.service.store import Asked
 from widget.settings import WidgetSettings

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from gateway.access.rights import PUBLIC
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights
@@ -19,7 +20,6 @@ from gateway.knowledge.wiki.asking import asked_stems
 from gateway.knowledge.wiki.headings import LONGEST, question
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
-from gateway.runtime.settings import GatewaySettings
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ from widget.access.visitors import Visitor, Visitors
 from widget.box import handoff
 from widget.box.frame import Box
 from widget.box.handoff import NotSent
-from widget.box.pending import Asks, BadQuestion, recalled
 from widget.box.views import Ballot, Views
-from widget.opening import Opening
 from widget.service.gateway import Gateway
 from widget.service.journal import GONE, Journal, NotKept
 from widget.service.metrics import Metrics
+from widget.service.opening import Opening
+from widget.service.pending import Asks, BadQuestion, recalled
 from widget.service.states import Done
 from widget.service.store import REASONS, Asked, Direction, Kept, Reason, Vote
 from widget.settings import WidgetSettings

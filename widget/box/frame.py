@@ -12,9 +12,9 @@ from widget.access.identity import COOKIE, new_cookie
 from widget.access.origins import web_address, within
 from widget.access.tokens import Tokens
 from widget.box.examples import Examples
-from widget.box.pending import BadQuestion
 from widget.box.views import Views
 from widget.service.journal import Journal
+from widget.service.pending import BadQuestion
 from widget.settings import WidgetSettings
 
 EXAMPLES = 4

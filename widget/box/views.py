@@ -17,9 +17,9 @@ from markupsafe import Markup
 from gateway.answering.grounding.wording import without_doubt
 from widget.access.captcha import SERVICES
 from widget.access.origins import web_address
-from widget.box.pending import MAX_QUESTION, Ask
 from widget.service.assets import Asset
 from widget.service.gateway import Claim, Outcome, Reading
+from widget.service.pending import MAX_QUESTION, Ask
 from widget.service.states import Done, End, Failed
 from widget.service.store import REASONS
 from widget.settings import WidgetSettings

@@ -16,7 +16,6 @@ from gateway.access.rights import Reader
 from gateway.core.tasks import Tasks
 from gateway.storage.database import Unreachable
 from widget.access.forms import Elsewhere, form, name
-from widget.box.pending import BadQuestion
 from widget.review import analytics, gaps, weeks
 from widget.review.access import Access, Entered, Refused, Reviewer
 from widget.review.clusters import Sorter
@@ -27,6 +26,7 @@ from widget.review.tables import Kind
 from widget.review.views import Views
 from widget.review.wiki import Wiki
 from widget.service.assets import Asset
+from widget.service.pending import BadQuestion
 from widget.service.store import Unknown
 from widget.settings import WidgetSettings
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.access.rights import EVERYTHING, PUBLIC, Reader
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
-from gateway.runtime.settings import GatewaySettings
 from widget.review.reviews import Draft, Unfit
 
 OFFERED = 20

@@ -20,7 +20,7 @@ from gateway.access.auth import GROUPS_HEADER
 from gateway.access.keys import ALL
 from gateway.access.rights import NOBODY, Reader, dump, load
 from gateway.api import readable
-from gateway.api.sse import events
+from gateway.core.sse import events
 from gateway.telemetry.tracing import OFF, Span, Tracer
 from widget.service.store import Answered, Kept, Turn, Vote, urls_of
 from widget.settings import WidgetSettings

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.core.errors import AskdocsError
 from gateway.storage.database import Unreachable
-from widget.box.pending import Ask, Asks
+from widget.service.pending import Ask, Asks
 from widget.service.store import TURNS, Answered, Asked, Kept, Store, Turn, Unknown, Vote
 
 log = logging.getLogger(__name__)

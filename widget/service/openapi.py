@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 
-from widget.box.pending import MAX_QUESTION
+from widget.service.pending import MAX_QUESTION
 from widget.service.store import Direction
 
 PATH = "/openapi.json"

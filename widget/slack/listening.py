@@ -12,7 +12,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncRespond
 from slack_sdk.errors import SlackApiError
 
-from widget.box.pending import BadQuestion, checked
+from widget.service.pending import BadQuestion, checked
 from widget.slack import messages
 from widget.slack.actions import Presses
 from widget.slack.asking import Asking

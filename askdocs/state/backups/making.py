@@ -21,9 +21,9 @@ from askdocs.state.backups.manifest import (
 )
 from askdocs.state.scratch import scratch
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import Alias
 from gateway.knowledge.sources.sync import Progress
 from gateway.routing import aliases
-from gateway.runtime.settings import Alias
 from gateway.storage import database
 from gateway.telemetry import audit
 from training.versions.files import digest

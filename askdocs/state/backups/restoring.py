@@ -19,7 +19,7 @@ from askdocs.state.backups.manifest import DATABASE, DUMP, INDEX, SETTINGS, Part
 from askdocs.state.backups.moves import LOGS, Move
 from askdocs.state.home import Home
 from askdocs.state.scratch import scratch
-from askdocs.supervision import stopping
+from askdocs.terminal import stopping
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import store as search
 from gateway.knowledge.sources.sync import Progress

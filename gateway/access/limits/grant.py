@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.access.keys import Key, Limits
 from gateway.access.limits.month import renewal
-from gateway.api.http import ApiError
+from gateway.core.http import ApiError
 
 Limit = Literal["rpm", "tpm", "too_large", "max_parallel", "monthly_tokens"]
 

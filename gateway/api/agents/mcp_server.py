@@ -20,7 +20,10 @@ from gateway.api.agents import llms
 from gateway.api.agents.pages import Pages
 from gateway.api.agents.results import Answer, Link, Source
 from gateway.api.context import RequestContext
-from gateway.api.http import (
+from gateway.api.plan import Result
+from gateway.core import threads
+from gateway.core.gateway_settings import Alias
+from gateway.core.http import (
     ApiError,
     Reply,
     broken_off,
@@ -29,14 +32,11 @@ from gateway.api.http import (
     send_start,
     too_large,
 )
-from gateway.api.plan import Result
-from gateway.api.sse import events
-from gateway.core import threads
 from gateway.core.lazy import Lazy
+from gateway.core.sse import events
 from gateway.routing.aliases import DOCS
 from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Parts
-from gateway.runtime.settings import Alias
 from gateway.telemetry import shown_pages
 from gateway.telemetry.metrics import LEFT
 

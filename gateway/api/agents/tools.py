@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.api.agents import about
 from gateway.api.agents.pages import SCHEME, Pages
 from gateway.api.agents.results import Answer, Read, Search
-from gateway.api.http import ApiError
 from gateway.core import threads
 from gateway.core.errors import AskdocsError
+from gateway.core.http import ApiError
 
 MARKDOWN = "text/markdown"
 Context = ServerRequestContext[Any, Any]

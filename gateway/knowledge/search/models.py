@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search import embed, glossary
 from gateway.knowledge.search.config import BUNDLED, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Reading
@@ -13,7 +14,6 @@ from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
 from gateway.knowledge.search.rerank import InTime, OnnxReranker, Reranker
 from gateway.knowledge.search.search import Open, Search
-from gateway.runtime.settings import GatewaySettings
 
 log = logging.getLogger("askdocs.search")
 

@@ -15,8 +15,8 @@ import httpx
 import numpy as np
 
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.embed import CUT, Embedder, Reading, Vectors, unit
-from gateway.runtime.settings import GatewaySettings
 
 # Texts of one request.
 BATCH = 32

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from gateway.api.http import JSON, ApiError, dump
 from gateway.core.errors import AskdocsError
+from gateway.core.http import JSON, ApiError, dump
 from gateway.knowledge.search.embed import Onnx, Vectors
 
 EMBEDDINGS = "minilm"

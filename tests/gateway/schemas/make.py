@@ -33,8 +33,8 @@ def known(module: str) -> Any:
 def main(url: str) -> None:
     """Fill the database."""
     from gateway.access.keys import Keys, Limits
+    from gateway.core.gateway_settings import Alias
     from gateway.routing import aliases
-    from gateway.runtime.settings import Alias
     from gateway.storage import database
     from gateway.telemetry.usage import Usage
 

@@ -2,9 +2,9 @@
 
 from contextlib import suppress
 
-from widget.box.pending import Ask, Asks, recalled
 from widget.service.gateway import Gateway
 from widget.service.journal import Journal, NotKept
+from widget.service.pending import Ask, Asks, recalled
 
 
 class Opening:
