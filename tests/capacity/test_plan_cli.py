@@ -51,7 +51,7 @@ def test_what_nobody_can_read_as_fast_as_assumed_says_so() -> None:
 
 def test_an_assumption_changes_the_plan_and_is_shown() -> None:
     text = run(*A10G, "--assume", "gpu_memory_utilization=0.95")
-    assert "gpu_memory_utilization         0.95  Share of the GPU's memory" in text
+    assert "gpu_memory_utilization         0.95  Share of GPU memory" in text
     assert "--gpu-memory-utilization 0.95" in text
     more = planned("--assume", "gpu_memory_utilization=0.95")["kv_tokens"]
     assert more > planned()["kv_tokens"] + 8000
