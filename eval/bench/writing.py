@@ -18,8 +18,6 @@ from eval.bench import systems
 from eval.bench.systems import SYSTEMS, Started
 from gateway.core.errors import AskdocsError
 
-PAGES = "3"  # as `askdocs up` sets it for models that write
-
 
 class Times(NamedTuple):
     """Seconds of one answer."""
@@ -57,10 +55,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
     gateway = replace(
         next(one for one in SYSTEMS if one.name == "askdocs"),
         model="docs",
-        variables={
-            "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
-            "ASKDOCS_GATEWAY_MAX_PAGES": PAGES,
-        },
+        variables={"ASKDOCS_GATEWAY_DOCS": str(docs.absolute())},
     )
     alone: list[Times] = []
     through: list[Times] = []

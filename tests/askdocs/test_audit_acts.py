@@ -151,7 +151,8 @@ def test_each_act_has_its_line(home: Home) -> None:
         new = lines(home)[had:]
         had += len(new)
         found.append((words, "+".join(line.action for line in new) or None))
-        details.update({line.action: line.details for line in new})
+        for line in new:
+            details.setdefault(line.action, line.details)
     assert found == list(RUN)
     assert details["docs.add"] == {"pages": 2}
     assert details["docs.learn"] == {"questions": 1}

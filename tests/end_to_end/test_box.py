@@ -25,7 +25,7 @@ def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
     site = askdocs.started["parts"]["site"]["url"]
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(site + "tutorials/getting-started/")
+    page.goto(site + "getting-started/")
     page.get_by_role("button", name="Ask the docs").click()
     box = page.frame_locator("iframe[title]")
     box.get_by_role("textbox").fill("How do I stop askdocs?")

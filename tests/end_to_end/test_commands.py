@@ -29,7 +29,7 @@ def test_ask_json_is_for_scripts(askdocs: Askdocs) -> None:
 
 
 def test_ask_from_a_page_reads_that_page(askdocs: Askdocs) -> None:
-    page = askdocs.started["parts"]["site"]["url"] + "how-to/widget/"
+    page = askdocs.started["parts"]["site"]["url"] + "widget/"
     done = askdocs.cli("ask", "How do I configure this?", "--page", page, "--json")
     answered = json.loads(done.stdout)
     urls = [source["url"] for source in answered["sources"]] or [answered["pages"][0]["url"]]
@@ -40,7 +40,7 @@ def test_the_site_has_the_wiki_as_text(askdocs: Askdocs) -> None:
     site = askdocs.started["parts"]["site"]["url"]
     reply = httpx.get(f"{site}llms.txt")
     assert reply.headers["content-type"].startswith("text/plain")
-    assert f"- [Ports]({site}reference/ports/): " in reply.text
+    assert f"- [Ports]({site}ports/): " in reply.text
     assert "<page " in httpx.get(f"{site}llms-full.txt").text
 
 
@@ -70,11 +70,11 @@ def test_status_names_addresses_processes_health_and_key(askdocs: Askdocs) -> No
 
 def test_pages_are_warmed_on_command(askdocs: Askdocs) -> None:
     # The shortest ones: what fits the budget depends on how fast this machine reads.
-    done = askdocs.cli("docs", "warm", "explanation/privacy.md", "reference/api-key.md", "--json")
+    done = askdocs.cli("docs", "warm", "privacy.md", "api-key.md", "--json")
     assert done.returncode == 0, done.stderr
     total, *pages, sums = json.loads(done.stdout)
     assert total == {"total": 2}
-    assert [page["page"] for page in pages] == ["explanation/privacy.md", "reference/api-key.md"]
+    assert [page["page"] for page in pages] == ["privacy.md", "api-key.md"]
     fitting = [page for page in pages if page["how"] != "too large"]
     assert sums["pages"] == len(fitting)
     assert sums["tokens"] == sum(page["tokens"] for page in fitting)

@@ -37,17 +37,16 @@ QUESTION = "How do I descale the coffee machine?"
 # What each code reads of a question that the other one's box stored.
 READ = """
 import sys
-try:
-    from gateway.storage import database
-    from widget.service.store import Store
-except ImportError:  # of the code before the last migration
-    from gateway.storage import database
-    from widget.service.store import Store
+from importlib import import_module
+from importlib.util import find_spec
+moved = find_spec("gateway.storage") is not None  # not in the code before the last migration
+database = import_module("gateway.storage.database" if moved else "gateway." + "database")
+store = import_module("widget.service.store" if moved else "widget." + "store")
 assert database.__file__.startswith(sys.argv[1] + "/"), database.__file__
 engine = database.open(sys.argv[2])
 database.check(engine)
 for id in sys.argv[3:]:
-    kept = Store(engine).get(id)
+    kept = store.Store(engine).get(id)
     answered = kept.answered
     print(answered.state, kept.vote.vote, kept.asked.question, answered.answer.replace("\\n", " "))
 """
