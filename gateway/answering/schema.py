@@ -1,7 +1,9 @@
 """Validates against clients' JSON schemas in bounded time.
 
 `jsonschema` validates; what it leaves open is closed here. Every keyword costs steps of a budget,
-since references can multiply without end. Nothing is fetched for a `$ref`. Patterns run in the
+since references can multiply without end; the check that a schema is one has a budget, too. A
+subschema that names another draft is read in the draft of the whole schema: `jsonschema` would go
+on with a validator that has no budget. Nothing is fetched for a `$ref`. Patterns run in the
 linear-time engine of Rust that pydantic brings; a pattern that it does not know (look-around,
 back-references) is not checked. `jsonschema` takes 0.1 s to import: import this module late.
 """
@@ -21,6 +23,7 @@ from referencing.exceptions import Unresolvable
 
 STEPS = 20_000  # of one check: at most half a second
 CONTAINERS = 2_000  # lists and objects of a schema: looking through them takes 1 ms each
+STEPS_OF_SCHEMA = 1_000_000  # of the check of a schema itself: 500 for each list or object
 _LONGEST = 200  # characters of a message, which quotes the value
 _EXPENSIVE = {"$ref": 10, "$dynamicRef": 10, "pattern": 20}
 
@@ -40,14 +43,17 @@ class Schema:
         """Raises ValueError: it is no schema, or too large to be checked."""
         if _containers(schema) > CONTAINERS:
             raise ValueError(f"has more than {CONTAINERS:,} lists and objects")
-        base = validator_for(schema, default=Draft202012Validator)
+        bounded = _bounded(validator_for(schema, default=Draft202012Validator))
+        of_schemas = bounded(bounded.META_SCHEMA, registry=_METASCHEMAS)
         try:
-            wrong = next(base(base.META_SCHEMA, registry=_METASCHEMAS).iter_errors(schema), None)
+            wrong = _first_error(of_schemas, schema, STEPS_OF_SCHEMA)
         except RecursionError:
             raise ValueError("is nested too deeply") from None
+        except _TooMuch:
+            raise ValueError("takes too long to check") from None
         if wrong:
             raise ValueError(f"is no JSON schema: {_said(wrong)}")
-        self._validator = _bounded(base)(schema, registry=Registry())
+        self._validator = bounded(schema, registry=Registry())
 
     def problem(self, text: str) -> str:
         """Why `text` is not JSON of this schema; empty where it is."""
@@ -55,16 +61,23 @@ class Schema:
             value = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
             return "it is not JSON"
-        token = _left.set([STEPS])
         try:
-            wrong = next(self._validator.iter_errors(value), None)
+            wrong = _first_error(self._validator, value, STEPS)
         except (_TooMuch, RecursionError):
             return "the schema takes too long to check"
         except Unresolvable as error:
             return f"the schema refers to {str(error.ref)[:_LONGEST]!r}, which is not in it"
-        finally:
-            _left.reset(token)
         return _said(wrong) if wrong else ""
+
+
+def _first_error(validator: Any, value: Any, steps: int) -> ValidationError | None:
+    """Raises _TooMuch, RecursionError, Unresolvable."""
+    token = _left.set([steps])
+    try:
+        found: ValidationError | None = next(validator.iter_errors(value), None)
+        return found
+    finally:
+        _left.reset(token)
 
 
 def _said(error: ValidationError) -> str:
@@ -104,7 +117,22 @@ def _bounded(base: Any) -> Any:
         own |= {"patternProperties": _by_pattern, "additionalProperties": _additional}
     if "unevaluatedProperties" in own:
         own["unevaluatedProperties"] = _unevaluated(own["unevaluatedProperties"])
-    return extend(base, {name: _counted(name, check) for name, check in own.items()})
+    bounded: Any = extend(base, {name: _counted(name, check) for name, check in own.items()})
+    bounded.evolve = _evolving(bounded.evolve)
+    return bounded
+
+
+def _evolving(evolve: Callable[..., Any]) -> Callable[..., Any]:
+    """The validator of a subschema is of the same class, whatever draft the subschema names."""
+
+    def evolved(validator: Any, **changes: Any) -> Any:
+        schema = changes.get("schema")
+        if isinstance(schema, dict):
+            _spend(len(schema) // 100)
+            changes["schema"] = {k: v for k, v in schema.items() if k != "$schema"}
+        return evolve(validator, **changes)
+
+    return evolved
 
 
 def _counted(name: str, check: Check) -> Check:

@@ -170,3 +170,20 @@ def test_a_schema_that_multiplies_or_lies_elsewhere_ends_in_a_refusal() -> None:
     assert problem({"pattern": "^(a+)+$"}, "a" * 50_000 + "b")
     with pytest.raises(ValueError, match="more than"):
         Schema({"properties": {str(n): {} for n in range(CONTAINERS)}})
+
+
+@pytest.mark.parametrize("draft", ["draft-07/schema#", "draft/2020-12/schema"])
+def test_a_subschema_that_names_its_draft_is_checked_in_bounded_time(draft: str) -> None:
+    named = {"$schema": f"http{'s' * ('2020' in draft)}://json-schema.org/{draft}"}
+    slow = {"properties": {"x": named | {"pattern": "^(a+)+$"}}}
+    assert "does not match" in problem(slow, {"x": "a" * 200 + "!"})
+    twice = {f"a{n}": named | {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)}
+    assert "too long to check" in problem({"$defs": {**twice, "a40": {}}, "$ref": "#/$defs/a0"}, 1)
+    assert problem(named | {"properties": {"$schema": {"type": "string"}}}, {"$schema": 1})
+
+
+def test_the_check_of_a_schema_itself_has_a_bound() -> None:
+    mixed = [value for n in range(300_000) for value in (n, str(n))]
+    with pytest.raises(ValueError, match="too long to check"):
+        Schema({"type": mixed})
+    assert "too long" in problem({"items": {str(n): 0 for n in range(300_000)}}, [0] * 20_000)
