@@ -53,9 +53,9 @@ class Form:
         self.refused = False
 
     def begin(self, served: Served) -> None:
-        """This model answers now, or goes on with the answer."""
+        """This model answers now, or goes on with the answer: what of it is held stays held."""
         self._has_begun = True
-        if not self._has_passed:
+        if not self._has_passed and not self._held:
             self._holds = served.engine is None or not served.engine.is_known_to_bind
 
     def feed(self, data: bytes) -> bytes:

@@ -88,6 +88,14 @@ def test_an_engine_that_binds_the_answer_is_passed_on_as_it_writes() -> None:
     assert made.whole(body) is body
 
 
+def test_what_is_held_goes_out_where_an_engine_that_binds_goes_on() -> None:
+    made = form()
+    first, *rest = stream('{"floor": 3}')
+    early = made.feed(first) + made.feed(rest.pop(0)) + made.feed(rest.pop(0))
+    made.begin(BINDING)
+    assert (early, fed(made, rest)) == (b"", ('{"floor": 3}', None, "stop"))
+
+
 def test_json_in_a_block_of_markdown_goes_out_without_it() -> None:
     fenced = '```json\n{"floor": 2}\n```\n'
     assert fed(form(), stream(fenced)) == ('{"floor": 2}', None, "stop")
