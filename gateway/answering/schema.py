@@ -65,6 +65,8 @@ class Schema:
             wrong = _first_error(self._validator, value, STEPS)
         except (_TooMuch, RecursionError):
             return "the schema takes too long to check"
+        except ArithmeticError:  # multipleOf of a number with hundreds of digits
+            return "a number is too large to be checked"
         except Unresolvable as error:
             return f"the schema refers to {str(error.ref)[:_LONGEST]!r}, which is not in it"
         return _said(wrong) if wrong else ""

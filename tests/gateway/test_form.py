@@ -161,6 +161,7 @@ def test_properties_by_pattern_and_further_ones() -> None:
     assert problem(schema, {"y": 1})
     assert problem({"uniqueItems": True}, [1, 1])
     assert problem({"uniqueItems": True}, [1, "1", True]) == ""
+    assert problem({"multipleOf": 0.5}, 10**400) == "a number is too large to be checked"
     assert problem({"pattern": "^(?=a)"}, "b") == "", "no engine of linear time knows look-around"
 
 
