@@ -103,6 +103,21 @@ def test_votes_and_reviews_become_pairs_and_single_answers(home: Home, tmp_path:
     assert "corp.test" not in text
 
 
+def test_answers_whose_pages_were_closed_since_are_left_out(home: Home, tmp_path: Path) -> None:
+    engine = database.open(f"sqlite:///{home.root}/askdocs.db")
+    store = Store(engine)
+    store.asked(Asked("more", "Which oil does the motor of the pump take?", "more"))
+    store.answered("more", Answered("refused"))
+    Sorter(engine, load=lambda: None).sort()
+    # Not the writer's answer either: it may say what the closed page says.
+    store.narrow({"good": '[["legal"]]', "oil": '[["legal"]]'}, "two")
+    engine.dispose()
+    done = prefer(home, "--out", str(tmp_path / "out"))
+    assert done.exit_code == 0, (done.output, done.exception)
+    facts = json.loads(done.stdout)
+    assert (facts["pairs"], facts["good"], facts["bad"]) == (0, 0, 1)
+
+
 def test_without_a_folder_it_says_how_to_look_first(home: Home) -> None:
     assert "--out DIR, or look first with --dry-run" in str(prefer(home).exception)
 

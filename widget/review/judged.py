@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from gateway.access.rights import PUBLIC
 from gateway.storage.database import reading
 from widget.review.reviews import Reviews, cleaned
-from widget.review.rows import LONGEST, PRIVATE
+from widget.review.rows import LONGEST, PRIVATE, closed_clusters
 from widget.review.tables import member_table, with_votes
 from widget.review.wiki import Wiki
-from widget.service.store import question_table, vote_table
+from widget.service.store import for_everybody, question_table, vote_table
 
 
 class Judged(NamedTuple):
@@ -30,18 +30,20 @@ class Judged(NamedTuple):
 def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iterator[Judged]:
     """Answers that everybody may read, by question, a writer's first.
 
-    A question that may hold something private is left out, as `rows.pull` does. Raises Unreachable.
+    A question that may hold something private is left out, and so is a writer's answer beside
+    answers that not everybody may read, as `rows.pull` does. Raises Unreachable.
     """
     q, v = question_table.c, vote_table.c
+    closed = closed_clusters(engine)
     approved = {
         one.cluster: one.draft
         for one in Reviews(engine).approved()
-        if not one.draft.page or wiki.may_read([one.draft.page], PUBLIC)
+        if one.cluster not in closed and wiki.may_read([one.draft.page], PUBLIC)
     }
     query = (
         sa.select(q.question, q.answer, q.state, v.vote, member_table.c.cluster)
         .select_from(with_votes.outerjoin(member_table, member_table.c.question == q.id))
-        .where(q.readers.is_(None), q.state.in_(("answered", "refused")))
+        .where(for_everybody(), q.state.in_(("answered", "refused")))
         .where(*([] if since is None else [q.at >= since]))
         .order_by(q.at, q.id)
     )

@@ -47,7 +47,7 @@ def pull(
     """
     # Two answers to one question are a contradiction: the cluster that came first has its own.
     answered: dict[str, int] = {}
-    closed = _closed(engine)
+    closed = closed_clusters(engine)
     for review in Reviews(engine).approved(since):
         draft = review.draft
         if review.cluster in closed or not wiki.may_read([draft.page], PUBLIC):
@@ -68,7 +68,7 @@ def pull(
                 yield _row(review, text, f"-{id}")
 
 
-def _closed(engine: sa.Engine) -> set[int]:
+def closed_clusters(engine: sa.Engine) -> set[int]:
     """Clusters with an answer that is not for everybody."""
     query = (
         sa.select(member_table.c.cluster)
