@@ -84,6 +84,8 @@ def test_the_words_of_a_team_are_never_taken_for_misspelt_ones(indexed: Make) ->
     index = indexed(a="# Brick houses\n\nOf stone.", b="# Restart\n\nPress both buttons.")
     search = Search(index, None, glossary=own({"bricks up": ["x"], "brisk": ["restart"]}))
     assert paths(search, "brisk")[0] == "b.md"
+    search = Search(index, None, glossary=own({"brisk stonn": ["restart"]}))
+    assert paths(search, "brisk stonn") == ["b.md"]
 
 
 @pytest.mark.parametrize(

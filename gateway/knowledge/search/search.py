@@ -218,6 +218,7 @@ class Search:
         self._reranker = reranker
         self._opened = opened
         self._glossary = glossary or {}
+        self._own = frozenset(stem for phrase in self._glossary for stem in phrase.split())
         self._tried: Fit | None = None
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
@@ -250,7 +251,7 @@ class Search:
         """
         found = asked(question, history)
         # A team's own word is no misspelt one, although no page has it.
-        own = {stem: weight for stem, weight in found.words.items() if stem in self._glossary}
+        own = {stem: weight for stem, weight in found.words.items() if stem in self._own}
         others = {stem: weight for stem, weight in found.words.items() if stem not in own}
         words = own | corrected(others, found.spelt, self.index.idf)
         return Sought(question, words, self.index.idf(words), found.text)
