@@ -45,7 +45,7 @@ WHOLE = Rest()
 def complete(choices: list[dict[str, Any]]) -> None:
     """Give the choices of a whole chat what OpenAI's always have, and engines leave out."""
     for choice in choices:
-        if logprobs := choice.setdefault("logprobs", None):
+        if isinstance(logprobs := choice.setdefault("logprobs", None), dict):
             logprobs.setdefault("refusal", None)
         if isinstance(message := choice.get("message"), dict):
             message.setdefault("refusal", None)
