@@ -62,7 +62,7 @@ def test_without_a_trace_of_its_own_the_clients_is_passed_on() -> None:
 @pytest.mark.slow
 def test_nothing_that_makes_spans_is_imported_where_traces_are_off() -> None:
     code = (
-        "import sys; from gateway import tracing; import widget.app;"
+        "import sys; from gateway.telemetry import tracing; import widget.app;"
         "assert tracing.load('x', {}) is None;"
         "tracing.OFF.child('x').set(a=1);"
         # The SDK's metrics are imported by redis-py, which does so where it finds them.
