@@ -5,6 +5,7 @@ import importlib.util
 import re
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -207,7 +208,7 @@ def prefetch(repo: str, say: Callable[[str], None]) -> None:
 
     def tell(total: int) -> None:
         while not done.wait(TELL):
-            bytes_here = sum(file.stat().st_size for file in _files(place / "blobs"))
+            bytes_here = _bytes(place / "blobs")
             say(f"fetching {repo}: {bytes_here / 1e9:.1f} of {total / 1e9:.1f} GB")
 
     try:
@@ -226,14 +227,18 @@ def prefetch(repo: str, say: Callable[[str], None]) -> None:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
         try:
             snapshot_download(repo, allow_patterns=list(FILES), local_files_only=True)
-        except LocalEntryNotFoundError:
+        except LocalEntryNotFoundError:  # or a part of it alone is here
             raise _unfetched(repo, error) from None
         say(f"the hub does not answer; taking {repo}, fetched before")
 
 
-def _files(folder: Path) -> list[Path]:
-    """Those that a download does not rename in this moment."""
-    return [file for file in folder.glob("*") if file.is_file()]
+def _bytes(folder: Path) -> int:
+    """Size of the files in a folder. A download may rename one at any moment."""
+    size = 0
+    for file in folder.glob("*"):
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size
+    return size
 
 
 def _unfetched(repo: str, error: Exception) -> AskdocsError:

@@ -203,31 +203,55 @@ model.prefetch(sys.argv[1], lambda text: print("said", text))
 """
 
 
-def test_what_vllm_serves_is_fetched_before_it_starts_and_a_broken_download_goes_on(
-    asker: Asker,
-) -> None:
-    def prefetch(repo: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-c", PREFETCH, repo]
-        return subprocess.run(argv, env=asker.env, capture_output=True, text=True, timeout=60)
+def prefetch(asker: Asker, repo: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", PREFETCH, repo]
+    return subprocess.run(argv, env=asker.env, capture_output=True, text=True, timeout=60)
 
+
+def test_what_vllm_serves_is_fetched_once_and_then_found_without_the_hub(asker: Asker) -> None:
     weights = bytes(range(256)) * 8000
     asker.hub.files["owner/whole"] = {
         "config.json": b"{}",
         "model.safetensors": weights,
         "original.pth": b"not wanted",
     }
-    done = prefetch("owner/whole")
+    done = prefetch(asker, "owner/whole")
     assert done.returncode == 0, done.stderr
     assert "said fetching owner/whole, unless it is here" in done.stdout
     assert sorted(asker.hub.fetched) == ["config.json", "model.safetensors"]
     (stored,) = asker.cache.rglob("snapshots/*/model.safetensors")
     assert stored.read_bytes() == weights
-    again = prefetch("owner/whole")
+    again = prefetch(asker, "owner/whole")
     assert again.returncode == 0
     assert len(asker.hub.fetched) == 2
     asker.env["HF_ENDPOINT"] = "http://127.0.0.1:9"
-    assert "fetched before" in prefetch("owner/whole").stdout
-    assert "no way to the hub" in prefetch("owner/other").stderr
+    assert "fetched before" in prefetch(asker, "owner/whole").stdout
+    assert "no way to the hub" in prefetch(asker, "owner/other").stderr
+
+
+def test_a_prefetch_that_broke_off_goes_on_where_it_was(asker: Asker) -> None:
+    weights = os.urandom(25 * 2**20)
+    asker.hub.files["owner/big"] = {"model.safetensors": weights}
+    asker.hub.break_off = 15 * 2**20
+    done = prefetch(asker, "owner/big")
+    assert done.returncode == 0, done.stderr
+    (stored,) = asker.cache.rglob("snapshots/*/model.safetensors")
+    assert stored.read_bytes() == weights
+    assert asker.hub.ranges == [f"bytes={10 * 2**20}-"]
+
+
+def test_a_model_without_all_its_weights_is_not_taken_for_fetched(asker: Asker) -> None:
+    asker.hub.files["owner/parts"] = {
+        "config.json": b"{}",
+        "model-1.safetensors": b"one",
+        "model-2.safetensors": b"two",
+        "original.pth": b"not wanted",
+    }
+    assert prefetch(asker, "owner/parts").returncode == 0
+    (part,) = asker.cache.rglob("snapshots/*/model-2.safetensors")
+    part.unlink()  # as after a kill between the two
+    asker.env["HF_ENDPOINT"] = "http://127.0.0.1:9"
+    assert "no way to the hub" in prefetch(asker, "owner/parts").stderr
 
 
 def test_a_hub_id_fetches_the_usual_quantisation_alone(asker: Asker) -> None:
