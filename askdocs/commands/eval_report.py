@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from eval.gate.gate import Reference
     from eval.report.report import Report
     from eval.running.pair import Pair
+    from eval.running.run import Run
     from eval.scoring.judge import Panel
     from eval.scoring.mark import Similar
     from eval.scoring.scored import Scored
@@ -462,7 +463,8 @@ def _repeated(
 ) -> "Reference":
     """With the comparison of all runs together.
 
-    Raises AskdocsError: a run is of another version, or there is another run to compare with.
+    Raises AskdocsError: a run is of another version or setup, or there is another run to compare
+        with.
     """
     from eval.report.comparison import compare, pooled
 
@@ -478,6 +480,11 @@ def _repeated(
                 f"{folder}: --repeat is about another version than {run}: run it with --tuned"
                 f" {tuned.named if tuned else 'VERSION'}"
             )
+        if differs := _setup_differs(found.provenance, kept.run, name):
+            raise AskdocsError(
+                f"{folder}: --repeat is about another setup than {run} ({', '.join(differs)}):"
+                " runs that are pooled differ in their questions alone"
+            )
         for one in (name, base):
             kept.subject(one)
         _check_judged(kept, found.judge, [name, base])
@@ -487,6 +494,20 @@ def _repeated(
         for difference in compare([pair]):
             by_run.setdefault(difference.measure, []).append(difference.value)
     return reference._replace(pooled=pooled(sides), by_run=by_run)
+
+
+def _setup_differs(one: "Run", other: "Run", system: str) -> list[str]:
+    """What decides the answers of a system, and what counts of them, and is not alike."""
+    ignored = ("at_once", "contrasts", "models.other")
+    if not system.endswith("-rag"):
+        ignored += ("rag",)
+    differs = [name for name in Pair(one, other).differs if not name.startswith(ignored)]
+    if one.wiki.sha256 != other.wiki.sha256:
+        differs.append("wiki")
+    # Of a run without these rows no contaminated question is left out.
+    if one.questions.trained_sha256 != other.questions.trained_sha256:
+        differs.append("questions.trained_sha256")
+    return differs
 
 
 def _keep_verdict(

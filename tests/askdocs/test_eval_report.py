@@ -414,3 +414,10 @@ def test_the_gate_judges_several_runs_of_one_version_together(home: Home, tmp_pa
     assert any("; 2 runs: " in check["found"] for check in checks)
     another = runs.write(tmp_path / "v2", SYSTEMS, tuned="docs@v2")
     assert "is about another version" in str(call(*asked, str(another)).exception)
+    unmarked = runs.write(tmp_path / "unmarked", PAGES, runs.questions(120, 45), 3, trained=None)
+    refused = str(call(*asked, str(unmarked)).exception)
+    assert "another setup" in refused
+    assert "(questions.trained_sha256)" in refused
+    file = other / "run.json"
+    file.write_text(file.read_text().replace(fingerprint(), "another prompt"))
+    assert "(prompt_fingerprint)" in str(call(*asked, str(other)).exception)
