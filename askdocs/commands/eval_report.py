@@ -241,7 +241,7 @@ def gate(
         pair = Pair(found.provenance, runs.read(against) if against else found.provenance)
         reference = _reference(run, found, against, pair, bar)
         if repeat:
-            reference = _repeated(run, found, against, repeat, reference, bar)
+            reference = _repeated(run, found, against, repeat, reference, asked.errors, bar)
         checks = gate.decide(found, reference, asked)
     failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
     kept = _keep_verdict(run, found, failed, home_dir)
@@ -459,12 +459,13 @@ def _repeated(
     against: Path | None,
     repeats: Sequence[Path],
     reference: "Reference",
+    errors: float,
     bar: Bar,
 ) -> "Reference":
     """With the comparison of all runs together.
 
-    Raises AskdocsError: a run is of another version or setup, or there is another run to compare
-        with.
+    Raises AskdocsError: a run is of another version or setup, has a larger share of `errors`, or
+        there is another run to compare with.
     """
     from eval.report.comparison import compare, pooled
 
@@ -487,6 +488,13 @@ def _repeated(
             )
         for one in (name, base):
             kept.subject(one)
+            failed = sum(bool(mark.answer.error) for mark in kept.fair[one])
+            # Those of the first run are a check of the gate.
+            if folder != run.resolve() and failed > errors * len(kept.fair[one]):
+                raise AskdocsError(
+                    f"{folder}: {failed} of {len(kept.fair[one])} questions to {one} ended in an"
+                    " error: `askdocs eval run --resume` asks them again"
+                )
         _check_judged(kept, found.judge, [name, base])
         sides.append(((name, kept.fair[name]), (base, kept.fair[base])))
     by_run: dict[str, list[float]] = {}

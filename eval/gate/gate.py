@@ -121,7 +121,8 @@ def _enough(
     there = report.questions
     every = there["answerable"] + there["unanswerable"]
     copies = len(report.provenance.questions.ids) - every - there["leaked"]
-    errors = subject.measures.get("errors")
+    # A reference whose answers fail is easily beaten.
+    errors = [one.get("errors") for one in (subject.measures, reference.measures)]
     # Both are of every question that both were asked.
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if one is None else one.n for one in of_both)
@@ -147,8 +148,8 @@ def _enough(
         ),
         Check(
             f"errors at most {asked.errors:.0%}",
-            errors is not None and errors.value <= asked.errors,
-            _shown(errors, "share"),
+            all(one is not None and one.value <= asked.errors for one in errors),
+            f"{_shown(errors[0], 'share')}; {reference.name}: {_shown(errors[1], 'share')}",
         ),
     ]
 

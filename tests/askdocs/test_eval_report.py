@@ -418,6 +418,9 @@ def test_the_gate_judges_several_runs_of_one_version_together(home: Home, tmp_pa
     refused = str(call(*asked, str(unmarked)).exception)
     assert "another setup" in refused
     assert "(questions.trained_sha256)" in refused
+    failing = {**PAGES, "base-pages": Behaviour(fails=0.1)}
+    broken = runs.write(tmp_path / "broken", failing, runs.questions(120, 45), 4)
+    assert "questions to base-pages ended in an error" in str(call(*asked, str(broken)).exception)
     file = other / "run.json"
     file.write_text(file.read_text().replace(fingerprint(), "another prompt"))
     assert "(prompt_fingerprint)" in str(call(*asked, str(other)).exception)

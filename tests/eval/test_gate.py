@@ -229,6 +229,11 @@ def test_one_that_fails_now_and_then_is_found_out(tmp_path: Path) -> None:
     assert "errors at most 1%" in failed(measured(tmp_path, Behaviour(accuracy=0.9, fails=0.05)))
 
 
+def test_a_reference_that_fails_is_not_beaten(tmp_path: Path) -> None:
+    base = Behaviour(accuracy=0.4, fails=0.05)
+    assert failed(measured(tmp_path, Behaviour(accuracy=0.8), base)) == ["errors at most 1%"]
+
+
 def test_silence_is_no_consent(tmp_path: Path) -> None:
     """A run without baselines, cut off in the middle, with half of the answers."""
     run = runs.write(tmp_path, {SUBJECT: Behaviour(accuracy=0.9), "base-pages": BASE})
