@@ -50,8 +50,9 @@ def clustering(values: Sequence[float], clusters: Sequence[Hashable] | None) -> 
     beyond = (1 + COVERED) / 2
     wider = float(stats.t.ppf(beyond, freedom) / stats.norm.ppf(beyond))
     if count == 1 or not simple:
-        # Nothing is known of how clusters differ: they count in place of the values.
-        return Clustering(math.sqrt(size / count) * wider, float(count == 1))
+        # Nothing is known of how clusters differ: they count in place of the values, and could all
+        # have fallen on one side by chance.
+        return Clustering(math.sqrt(size / count) * wider, 2.0 ** (1 - count))
     effect = max(1.0, robust / simple)
     p = 2 * float(stats.t.sf(abs(mean) / math.sqrt(robust), freedom)) if robust else 0.0
     return Clustering(math.sqrt(effect) * wider, p)

@@ -58,3 +58,11 @@ def test_answers_that_are_all_alike_count_as_many_as_their_pages() -> None:
     one = paired.share([1.0] * 200, CLUSTERS)
     assert one.low < paired.share([1.0] * PAGES).low
     assert paired.share([1.0] * 200, ["page"] * 200).low < 0.01
+
+
+def test_a_difference_that_is_the_same_for_all_of_three_pages_is_not_significant() -> None:
+    better, worse, pages = [1.0] * 60, [0.0] * 60, ["one", "two", "three"] * 20
+    assert paired.shares(better, worse).p < 0.001
+    assert paired.shares(better, worse, pages).p == paired.means(better, worse, pages).p == 0.25
+    assert paired.shares(better, worse, ["page"] * 60).p == 1
+    assert paired.shares(better, worse, CLUSTERS[:60]).p < 0.001
