@@ -9,13 +9,14 @@ make the variance small; w = 0 is the mean of the labels alone.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from eval.statistics import paired
 from eval.statistics.bootstrap import Estimate
+from eval.statistics.clustered import clustering
 from eval.statistics.paired import NORMAL_95
 
 # Of fewer labels neither their mean nor what they correct is known well enough.
@@ -57,11 +58,11 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
     residuals = np.where(labelled, np.nan_to_num(labels) - weight * verdicts, 0.0) / share
     estimates = weight * verdicts + residuals
     value = float(estimates.mean())
-    sums: dict[Hashable, float] = defaultdict(float)
-    for one, estimate in zip(answers, estimates, strict=True):
-        sums[one.cluster] += float(estimate) - value
-    error = math.sqrt(sum(each**2 for each in sums.values())) / len(answers)
-    half = NORMAL_95 * error
+    clusters = [one.cluster for one in answers]
+    within = clustering(list(estimates), clusters)
+    half = NORMAL_95 * within.widening * float(estimates.std()) / math.sqrt(len(answers))
+    if not half:  # all are labelled and alike, which does not prove that none differs
+        return paired.share(list(estimates), clusters)
     return Estimate(
         min(1.0, max(0.0, value)), max(0.0, value - half), min(1.0, value + half), len(answers)
     )

@@ -69,3 +69,13 @@ def test_answers_about_one_page_count_less_than_independent_ones() -> None:
 def test_few_labels_correct_nothing() -> None:
     found, _ = answers(np.random.default_rng(5), 200, FEW - 1, kind=0.1)
     assert mean(found) is None
+
+
+def test_few_pages_and_labels_that_are_all_alike_are_no_certainty() -> None:
+    found, _ = answers(np.random.default_rng(6), 200, 100, kind=0.2)
+    one_page = mean([one._replace(cluster="page") for one in found])
+    assert one_page is not None
+    assert one_page.high - one_page.low > 0.9
+    same = mean([Judged(1.0, 1.0, at) for at in range(FEW)])
+    assert same == paired.share([1.0] * FEW)
+    assert same.low < 0.9
