@@ -162,6 +162,9 @@ def _tried(
         argv = [str(python), "-I", trial.__file__, str(file)]
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=patience)
+        except OSError as error:
+            text = f"{python} does not start ({error.strerror})"
+            return Checked("training", "failed", f"{STEPS} steps", text, "name another --python")
         except subprocess.TimeoutExpired:
             text = f"not done after {patience:.0f} seconds"
             return Checked("training", "failed", f"{STEPS} steps", text, "report it")

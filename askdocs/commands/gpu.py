@@ -12,7 +12,9 @@ from askdocs.capacity import gpu_check
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import base
 from askdocs.state import home
+from askdocs.supervision.checks import existing
 from askdocs.terminal import table
+from gateway.core.errors import AskdocsError
 from training.plan import machine
 from training.plan import recipe as recipes
 
@@ -51,10 +53,15 @@ def check(
     start = base.find(chosen.base_model)
     shape, state = start.shape(), home.find(home_dir)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AskdocsError(
+                f"--out {out}: is no folder that can be written ({error.strerror}): name another"
+            ) from None
     checks = [
         *gpu_check.machine(here),
-        gpu_check.disk(out or Path(), shape, here),
+        gpu_check.disk(existing(state.root), shape, here),
         gpu_check.hub(start),
     ]
     if not any(one.outcome == "failed" and one.name.startswith("driver") for one in checks):

@@ -71,6 +71,16 @@ def test_steps_that_crash_or_take_too_long_are_told(tmp_path: Path) -> None:
     assert (found.outcome, found.measured) == ("failed", "CUDA out of memory")
     (found,) = gpu_check.training(script(tmp_path, "exec sleep 60"), RECIPE, SMALL, CPU, 0.2)
     assert "not done after" in found.measured
+    (found,) = gpu_check.training(tmp_path / "no python", RECIPE, SMALL, CPU)
+    assert "does not start (No such file or directory)" in found.measured
+    assert found.fix == "name another --python"
+
+
+def test_an_out_that_is_a_file_is_an_error_of_one_line(tmp_path: Path) -> None:
+    out = tmp_path / "file"
+    out.touch()
+    words = ["gpu", "check", "--recipe", "smollm2-135m-smoke", "--out", str(out)]
+    assert "name another" in str(CliRunner().invoke(app, words).exception)
 
 
 def test_an_old_driver_and_a_small_disk_are_failures_with_their_fix(
@@ -94,6 +104,7 @@ def test_the_small_model_takes_the_memory_of_the_plan(
 ) -> None:
     """With the real libraries, and the report."""
     words = ["gpu", "check", "--recipe", "smollm2-135m-smoke", "--python", str(python)]
+    words += ["--home", str(tmp_path / "none yet")]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
     found = json.loads(done.stdout)
     by_name = {one["name"]: one for one in found["checks"]}
