@@ -147,11 +147,13 @@ def report(
 def compare(
     first: RunArgument,
     second: Annotated[Path, typer.Argument(metavar="RUN", help="The run to compare it with.")],
+    home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs, system by system, on their common questions."""
     from eval.report.comparison import compare
 
+    first, second = run_folder(first, home_dir), run_folder(second, home_dir)
     judges = [_judge_of(folder) for folder in (first, second)]
     judge = judges[0] if judges[0] == judges[1] else None
     with Bar() as bar:
@@ -228,13 +230,15 @@ def gate(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run against the release gate. Exit code 0: passed, 1: failed, 2: inconclusive.
+    """Check a run against the release gate. Exit code 0: passed, 1: failed, 2: no verdict.
 
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """
     from eval.gate import gate
 
     run = run_folder(run, home_dir)
+    against = run_folder(against, home_dir) if against else None
+    repeat = [run_folder(one, home_dir) for one in repeat or ()]
     asked = gate.read(thresholds or gate.FILE)
     with Bar() as bar:
         found = _report_of(run, system, bar)

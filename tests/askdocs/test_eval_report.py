@@ -356,6 +356,13 @@ def test_two_runs_are_compared_on_what_both_asked(tmp_path: Path) -> None:
     assert "no system in common" in str(done.exception)
 
 
+def test_runs_are_found_by_their_names_in_the_state_folder(home: Home) -> None:
+    for name in ("one", "other"):
+        runs.write(home.root / "evals" / name, PAGES, runs.questions(20, 5))
+    found = said("compare", "one", "other", "--home", str(home.root))
+    assert found["shared"] == {"base-pages": 25, "tuned-pages": 25}
+
+
 def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
     run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))
     row = {"question": "q1", "system": "tuned-pages", "correct": True}
