@@ -76,7 +76,7 @@ def prefer(
             told,
         )
     if not dry_run and out is not None:
-        with output(out, False) as folder:
+        with output(out, False, "name another --out DIR") as folder:
             for name, rows in ((PAIRS, found.pairs), (SINGLE, found.single)):
                 lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 (folder / name).write_text("".join(lines), encoding="utf-8")

@@ -122,6 +122,11 @@ def test_without_a_folder_it_says_how_to_look_first(home: Home) -> None:
     assert "--out DIR, or look first with --dry-run" in str(prefer(home).exception)
 
 
+def test_a_full_folder_is_refused_by_options_that_there_are(home: Home) -> None:
+    done = prefer(home, "--out", str(home.root))
+    assert str(done.exception) == f"{home.root}: is not empty: name another --out DIR"
+
+
 TRAIN = """
 import json, sys
 from pathlib import Path
