@@ -235,7 +235,7 @@ def _show(found: "Plan", folder: Path, state: home.Home) -> None:
     for role, model in run.models.items():
         alias = f" ({model.named})" if model.named != model.name else ""
         print(f"{role:11} {model.name}{alias}")
-    print(f"systems  {', '.join(run.systems)}")
+    print(f"systems     {', '.join(run.systems)}")
     quoted = ", which the product quotes" if run.answers == "quote" else ""
     print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
     earlier = (file.parent for file in (state.root / "evals").glob("*/run.json"))

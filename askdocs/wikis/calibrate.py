@@ -2,7 +2,8 @@
 
 Where the cosines of the embedder lie is measured on headings and the text below them. Questions
 with known answers tell what words count beside meaning, when a question is refused, and when a
-quotation has a caution. A number changes only where that is better by more than chance.
+quotation has a caution. Weights and refusals change only where that is better by more than chance;
+the limit of a caution always follows the questions.
 """
 
 import asyncio
