@@ -171,7 +171,7 @@ class Judge:
     async def _once(self, http: httpx.AsyncClient, request: dict[str, Any]) -> httpx.Response:
         try:
             reply = await http.post(f"{self._url}/chat/completions", json=request)
-        except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
+        except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise AskdocsError(
                 f"{self._named} does not answer ({type(error).__name__}): check --judge-url; what"
                 " was judged is kept"

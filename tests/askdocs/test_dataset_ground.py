@@ -206,5 +206,10 @@ def test_a_teacher_that_refuses_the_key_is_named(place: Path, teacher: Teacher) 
     assert not (place / "out.jsonl").exists()
 
 
+def test_a_teacher_whose_address_is_none_is_named(place: Path) -> None:
+    done = run("--out", "new.jsonl", "--teacher", "http://localhost:80a/v1", "--model", "m")
+    assert "http://localhost:80a/v1/chat/completions: is no address" in str(done.exception)
+
+
 def test_without_a_teacher_it_says_what_is_missing(place: Path) -> None:
     assert "--out FILE.jsonl --teacher URL --model NAME" in str(run().exception)

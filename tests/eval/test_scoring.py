@@ -307,8 +307,9 @@ async def test_what_was_judged_is_kept_when_the_judge_goes(
     with pytest.raises(AskdocsError, match=r"'j' at http.* refuses: 400: .*is kept"):
         await judge.ask(answers("F6"), lambda *_: None)
     assert Judge(tmp_path, "j", "")(*answers("F5")[0]) is True
-    with pytest.raises(AskdocsError, match=r"does not answer .*--judge-url"):
-        await Judge(tmp_path, "j", "http://127.0.0.1:9/v1").ask(answers("F7"), lambda *_: None)
+    for url in ("http://127.0.0.1:9/v1", "http://127.0.0.1:80a/v1"):
+        with pytest.raises(AskdocsError, match=r"does not answer .*--judge-url"):
+            await Judge(tmp_path, "j", url).ask(answers("F7"), lambda *_: None)
 
 
 def test_the_rubric_is_published() -> None:

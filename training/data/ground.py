@@ -270,6 +270,9 @@ async def _asked(
             await asyncio.sleep(WAIT * 2 ** (attempt - 1))
         try:
             reply = await http.post(url, json=body)
+        except httpx.InvalidURL as error:
+            why = f"is no address ({error})"
+            break
         except httpx.HTTPError as error:
             why = f"does not answer ({type(error).__name__}: {error})"
             continue
