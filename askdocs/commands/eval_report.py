@@ -510,7 +510,7 @@ def _repeated(
 
 def _setup_differs(one: "Run", other: "Run", system: str) -> list[str]:
     """What decides the answers of a system, and what counts of them, and is not alike."""
-    ignored = ("at_once", "contrasts", "models.other")
+    ignored: tuple[str, ...] = ("at_once", "contrasts", "models.other")
     if not system.endswith("-rag"):
         ignored += ("rag",)
     differs = [name for name in Pair(one, other).differs if not name.startswith(ignored)]

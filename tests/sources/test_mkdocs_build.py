@@ -104,8 +104,9 @@ PARTS = {
 def test_the_site_of_askdocs_has_every_heading_at_its_address(tmp_path: Path) -> None:
     wiki = _written(tmp_path / "wiki", PAGES)
     for file in DOCS.rglob("*.md"):
-        (wiki / "own").mkdir(exist_ok=True)
-        (wiki / "own" / file.name).write_text(file.read_text())
+        copy = wiki / "own" / file.relative_to(DOCS)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(file.read_text())
     home = Home(tmp_path / "home")
     home.make()
     asyncio.run(site.build(wiki, home, SITE, "http://127.0.0.1:1"))
