@@ -8,7 +8,7 @@ from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
-HEADING = "How do I use askdocs in aider?"
+HEADING = "aider"
 # What a test does not want: questions to a user, look-ups on the internet.
 QUIET = (
     "--yes-always --analytics-disable --no-check-update --no-show-release-notes"

@@ -10,7 +10,7 @@ from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
-HEADING = "How do I use askdocs in the Continue CLI, cn?"
+HEADING = "Continue CLI, cn"
 
 
 @pytest.fixture

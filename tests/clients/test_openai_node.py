@@ -59,14 +59,14 @@ def test_the_sdk_lists_models_answers_and_raises_typed_errors(
 
 
 def test_the_docs_code_streams_the_answer(client: Client, modules: Path) -> None:
-    code = client.doc("clients", "How do I ask with Node or TypeScript?", "js")
+    code = client.doc("clients", "Node and TypeScript", "js")
     done = client.run(*node(client, modules, code))
     assert done.returncode == 0, done.stderr
     assert QUOTED.fullmatch(done.stdout)
 
 
 def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, modules: Path) -> None:
-    code = client.doc("clients", "How do I ask with Node or TypeScript?", "js")
+    code = client.doc("clients", "Node and TypeScript", "js")
     done = client.run(*node(client, modules, code), ASKDOCS_KEY=WRONG)
     assert done.returncode == 1
     assert REFUSAL in done.stderr

@@ -72,7 +72,7 @@ def test_the_docs_code_embeds(client: Client, programs: Path) -> None:
 
 
 def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) -> None:
-    code = client.doc("clients", "How do I ask with Python?", "python")
+    code = client.doc("clients", "Python", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
     *answer, source = done.stdout.splitlines()
@@ -81,14 +81,14 @@ def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) 
 
 
 def test_the_docs_code_streams_the_answer(client: Client, programs: Path) -> None:
-    code = client.doc("clients", "How do I stream an answer with Python?", "python")
+    code = client.doc("clients", "Stream an answer with Python", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
     assert QUOTED.fullmatch(done.stdout)
 
 
 def test_the_docs_code_switches_grounding_off(client: Client, programs: Path) -> None:
-    heading = "What is the difference between the models docs and base?"
+    heading = "The models docs and base"
     done = client.run(programs / "python", "-c", client.doc("clients", heading, "python"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -96,7 +96,7 @@ def test_the_docs_code_switches_grounding_off(client: Client, programs: Path) ->
 
 
 def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, programs: Path) -> None:
-    code = client.doc("clients", "How do I ask with Python?", "python")
+    code = client.doc("clients", "Python", "python")
     done = client.run(programs / "python", "-c", code, ASKDOCS_KEY=WRONG)
     assert done.returncode == 1
     assert "AuthenticationError" in done.stderr

@@ -14,7 +14,7 @@ from tests.parts import require
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
-HEADING = "How do I use askdocs in opencode?"
+HEADING = "opencode"
 # The program itself, which opencode-ai picks for the machine.
 BINARY = "opencode-linux-x64-baseline"
 OFFLINE = {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1"}

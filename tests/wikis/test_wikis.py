@@ -99,7 +99,7 @@ def test_in_mkdocs_material_with_instant_navigation(static: Host, tmp_path: Path
                 {"scheme": "slate", "toggle": {"icon": "material/eye", "name": "Day"}},
             ],
         },
-        **yaml.safe_load(instructions("How do I add it to MkDocs", static.box_url)),
+        **yaml.safe_load(instructions("MkDocs", static.box_url)),
     }
     (tmp_path / "mkdocs.yml").write_text(json.dumps(config))
     (tmp_path / "docs").mkdir()
@@ -142,9 +142,7 @@ def test_in_vitepress(static: Host, tmp_path: Path) -> None:
     (folder / ".vitepress").mkdir(parents=True)
     (folder / "node_modules").symlink_to(modules)
     config = folder / ".vitepress"
-    (config / "askdocs.mjs").write_text(
-        instructions("How do I add it to VitePress", static.box_url)
-    )
+    (config / "askdocs.mjs").write_text(instructions("VitePress", static.box_url))
     (config / "config.mjs").write_text(
         'import askdocs from "./askdocs.mjs";\n'
         'export default { ...askdocs, cleanUrls: true, outDir: "../site" };\n'
@@ -186,7 +184,7 @@ def test_in_mediawiki_under_its_content_security_policy(browser: Browser, tmp_pa
             $wgVectorNightMode = [ 'logged_out' => true, 'logged_in' => true ];
             $wgCacheDirectory = '{tmp_path}';
         """
-        snippet = instructions("How do I add it to MediaWiki", shown.box_url)
+        snippet = instructions("MediaWiki", shown.box_url)
         with settings.open("a") as file:
             file.write(textwrap.dedent(policy) + snippet)
         environment = {**os.environ, "MW_CONFIG_FILE": str(settings), "PHP_CLI_SERVER_WORKERS": "2"}
