@@ -75,6 +75,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 gateway_engine_url=routed.url,
                 gateway_engine_model=MODEL,
                 gateway_docs=str(docs),
+                gateway_page_budget="999",  # one page, which the router knows by its prefix
             ) as gateway:
                 yield Setting(engines, routed, gateway)
     finally:
