@@ -56,6 +56,6 @@ def _show(answered: client.Answered, as_json: bool) -> None:
         out.print(f"\n[bold]{escape(source['title'] + section)}[/bold]\n{escape(source['url'])}")
         for line in source["quote"].splitlines():
             out.print(f"  [dim]│ {escape(line)}[/dim]")
-    first = f", first words after {answered.first_token:.1f} s" if answered.first_token else ""
+    first = f", first token after {answered.first_token:.1f} s" if answered.first_token else ""
     how = " in the page's own words" if answered.quoting and not answered.refused else ""
     err.print(f"[dim]{escape(answered.model)}{how}, {answered.seconds:.1f} s{first}[/dim]")

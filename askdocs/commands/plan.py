@@ -229,7 +229,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
         "cache": f"{facts['kv_tokens']:,} tokens in {size['cache']:.1f} GiB",
         "at once": f"{facts['requests_at_context']} of {facts['context']:,} tokens,"
         f" or {facts['requests_typical']} typical ones ({typical})",
-        "one reader": f"first words after {one['first_token_s']:.1f} s"
+        "one reader": f"first token after {one['first_token_s']:.1f} s"
         f" ({facts['context']:,} tokens: {one['first_token_at_context_s']:.0f} s),"
         f" then {one['tokens_per_second']:.0f} tokens/s",
         "many": f"{best['answers_at_once']} answers at once, {best['questions_per_second']:.2f}"
