@@ -38,7 +38,8 @@ def ask(
 
 
 def _reading(facts: dict[str, Any]) -> str:
-    return f"reading {', '.join(page['title'] for page in facts['reading'])} ..."
+    titles = dict.fromkeys(page["title"] for page in facts["reading"])
+    return f"reading {', '.join(titles)} ..."
 
 
 def _show(answered: client.Answered, as_json: bool) -> None:

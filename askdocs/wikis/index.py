@@ -22,7 +22,7 @@ def summary(facts: dict[str, Any]) -> str:
     synced = max((one["synced"] or "" for one in facts["sources"]), default="")
     return (
         f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
-        f" {synced or 'never'}; vectors of {vectors(facts['vectors'])}"
+        f" {synced or 'never'}; {vectors(facts['vectors'])}"
     )
 
 
@@ -35,5 +35,5 @@ def ago(seconds: float) -> str:
 
 def vectors(facts: dict[str, Any]) -> str:
     if facts["model"] is None:
-        return "none: pages are found by their words"
-    return f"{facts['pages']:,} pages, made by {facts['model']}"
+        return "no embeddings yet: pages are found by their words"
+    return f"embeddings of {facts['pages']:,} pages by {facts['model']}"
