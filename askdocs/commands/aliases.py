@@ -113,7 +113,6 @@ def put(
 
     Options that you do not give are unchanged.
     """
-
     settings = effective(home_dir)
     told = telling.read(instructions) if instructions else None
     sources = names_of(source, home_dir) if source else ()
@@ -158,7 +157,6 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Undo `set`: the alias of the settings file applies again, if there is one."""
-
     settings = effective(home_dir)
     with opened(home_dir) as database:
         stored = aliases.stored(database)

@@ -33,7 +33,6 @@ def audit(
     as_json: JsonOption = False,
 ) -> None:
     """Show who changed keys, aliases, wikis, versions, answers and backups."""
-
     first = day(since)
     with opened(home_dir) as engine:
         found = [

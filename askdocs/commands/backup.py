@@ -51,7 +51,6 @@ def backup(
 
     askdocs may keep running. The file is verified before it gets its final name.
     """
-
     if verify is not None:
         with Bar() as bar:
             found = archive.opened(verify)

@@ -46,7 +46,6 @@ def gateway(
     home_dir: HomeOption = None,
 ) -> None:
     """Compare the gateway with others, on a fake engine: throughput, latency, CPU, memory."""
-
     counts = _counts(clients)
     names = [name.strip() for name in systems.split(",")] if systems else []
     chosen = bench.choose(names)
@@ -89,7 +88,6 @@ def load(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Load-test widget and gateway at a rate, on a simulated engine with a GPU's latency."""
-
     names = list(sustained.SYSTEM_NAMES)
     if search is not None:
         names = [] if search == "none" else [name.strip() for name in search.split(",")]

@@ -66,7 +66,6 @@ def build(
     as_json: JsonOption = False,
 ) -> None:
     """Build a dataset from questions and a wiki: prompts as the gateway sends them, and answers."""
-
     settings = load(GatewaySettings)
     site = is_address(docs)
     wiki = Spec.named(docs, None if site else settings.docs_kind, "" if site else settings.site_url)

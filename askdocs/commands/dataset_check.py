@@ -75,7 +75,6 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Report faulty rows, with line and fix; exit code 1 if there are errors."""
-
     read = entries.read(file, entries.named(field or []))
     others = {str(other): rows.read(other) for other in against or []}
     wiki = _pages(docs) if docs else []
@@ -102,7 +101,6 @@ def fix(
     as_json: JsonOption = False,
 ) -> None:
     """Write a new file with all safe fixes applied, and list them."""
-
     fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))
 

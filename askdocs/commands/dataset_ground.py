@@ -57,7 +57,6 @@ def ground(
 
     The pages and answers of these rows are sent to the teacher. An interrupted run resumes.
     """
-
     settings = load(GatewaySettings)
     if not dry_run and not (out and teacher and model):
         raise AskdocsError(

@@ -10,9 +10,25 @@ import typer
 
 from askdocs.commands import feedback
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models import model
 from askdocs.state import audit, database
+from askdocs.state import instructions as telling
+from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
+from gateway.access.rights import PUBLIC
+from gateway.answering.grounding.ground import Grounding
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
+from gateway.core.settings import load
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.view import Rights
+from training.data.prefer import Opinion
+from training.data.prefer import prefer as preferred
+from training.data.tokens import Tokens
+from training.output import output
+from widget.review.judged import judged
+from widget.review.wiki import Wiki
 
 PAIRS, SINGLE = "pairs.jsonl", "single.jsonl"
 
@@ -39,23 +55,6 @@ def prefer(
     as_json: JsonOption = False,
 ) -> None:
     """Write the preferences of readers and writers in the format of TRL's DPO and KTO trainers."""
-    from askdocs.models import model
-    from askdocs.state import instructions as telling
-    from askdocs.terminal.bar import Bar
-    from gateway.access.rights import PUBLIC
-    from gateway.answering.grounding.ground import Grounding
-    from gateway.core.gateway_settings import GatewaySettings
-    from gateway.core.settings import load
-    from gateway.knowledge.search import embed
-    from gateway.knowledge.search.index import Index
-    from gateway.knowledge.search.view import Rights
-    from training.data.prefer import Opinion
-    from training.data.prefer import prefer as preferred
-    from training.data.tokens import Tokens
-    from training.output import output
-    from widget.review.judged import judged
-    from widget.review.wiki import Wiki
-
     if out is None and not dry_run:
         raise AskdocsError("name the new folder: --out DIR, or look first with --dry-run")
     settings, file = load(GatewaySettings), index_file(home_dir)

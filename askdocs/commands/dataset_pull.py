@@ -29,7 +29,6 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Write the answers approved in the review to a file of valid training rows."""
-
     if out is None and not dry_run:
         raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")
     if out is not None:

@@ -22,6 +22,8 @@ from askdocs.commands import docs_audit
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database, home
 from askdocs.supervision import status
+from askdocs.terminal.bar import Bar
+from askdocs.wikis import calibrate as calibrating
 from askdocs.wikis import learn as learning
 from askdocs.wikis import prefill
 from askdocs.wikis import search as finding
@@ -88,7 +90,6 @@ def sync(
     as_json: JsonOption = False,
 ) -> None:
     """Synchronise the index with a wiki."""
-
     with _dry(home_dir) if dry_run else nullcontext(_writing(home_dir)) as writing:
         specs = _specs(home_dir, source, kind, site_url)
         job = Job(partial(_noting, home_dir, writing), dry_run, as_json, _embed(home_dir))
@@ -165,7 +166,6 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Show the pages for a question with their scores, without asking the model."""
-
     with _opened(home_dir) as index:
         found = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
     if as_json:
@@ -195,7 +195,6 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Exclude a wiki or one page from answers; a page stays excluded until `docs restore`."""
-
     with _opened(home_dir) as index:
         source = _source(index, name)
         path = None
@@ -229,7 +228,6 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Include a page again that `docs remove` has excluded."""
-
     with _opened(home_dir) as index:
         found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
     if not found:
@@ -281,7 +279,6 @@ def audit_page(
     page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
 ) -> None:
     """Show who may read a page, and whose answers showed it."""
-
     with _opened(home_dir) as index, database.opened(home_dir) as engine:
         facts = docs_audit.audit(index, engine, _page(index, page))
     if as_json:
@@ -305,7 +302,6 @@ def warm(
     as_json: JsonOption = False,
 ) -> None:
     """Prefill pages now, so that first questions about them are fast."""
-
     events = prefill.warm(home.find(home_dir), pages or [], top)
     if as_json:
         print(json.dumps(list(events), indent=2, ensure_ascii=False))
@@ -326,7 +322,6 @@ def learn(
     as_json: JsonOption = False,
 ) -> None:
     """Let answered questions vote for pages, if that improves the search."""
-
     rows = read_answers(file) if file else []
     with _opened(home_dir) as index:
         if not dry_run:
@@ -353,9 +348,6 @@ def calibrate(
     as_json: JsonOption = False,
 ) -> None:
     """Fit the search, refusals and cautions to your embedder, and to questions to your wiki."""
-    from askdocs.terminal.bar import Bar
-    from askdocs.wikis import calibrate as calibrating
-
     with _opened(home_dir) as index:
         with Bar() as bar:
             found = calibrating.run(_search(index), questions, bar.show)
@@ -443,7 +435,6 @@ def _specs(
     home_dir: Path | None, name: str | None, kind: str | None, site_url: str | None
 ) -> list["Spec"]:
     """The wikis to sync: the one that is named, as it was read before unless said otherwise."""
-
     known = {}
     if _is_there(home_dir):
         with _opened(home_dir) as index:

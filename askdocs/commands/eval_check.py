@@ -58,7 +58,6 @@ def check(
 
     AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """
-
     answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
     if checker_url:
         model = measuring.Model(checker_url, judges, os.environ.get("OPENAI_API_KEY"))

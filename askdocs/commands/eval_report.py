@@ -122,7 +122,6 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Score a run: report.html, report.md and report.json in its folder."""
-
     run = run_folder(run, home_dir)
     judges = _judges(run, judge_model or (), judge_url or (), judge_family or ())
     costs = cost.read(prices or cost.FILE, assume or ())
@@ -277,7 +276,6 @@ def _judges(
 
     Raises AskdocsError: a part is missing, or families are not as they must be.
     """
-
     if bool(models) != bool(urls):
         raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
     if len(urls) not in (0, 1, len(models)):
@@ -358,7 +356,6 @@ def _report(
     labels: Any = None,
 ) -> "Report":
     """Made and written."""
-
     made = build.report(
         scored, prices, system, panel.name if panel else None, labels, panel, bar.show
     )
@@ -526,7 +523,6 @@ def _keep_verdict(
     run: Path, found: "Report", failed: list[str], home_dir: Path | None
 ) -> str | None:
     """Where the verdict lies; None where what was measured is not the product with a version."""
-
     model = found.provenance.models.get("tuned")
     if model is None or found.subject != PRODUCT or not is_version(model.name):
         return None

@@ -93,7 +93,6 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Tune the retrieval settings of RAG. After Ctrl-C the same command resumes."""
-
     of_split, _ = draw.of_split(questions, rows.read(questions), split)
     if not force and any(row.split == "test" for row in of_split):
         raise AskdocsError(
@@ -182,7 +181,6 @@ def budgets(
 ) -> list[int]:
     """Tokens of chunks in a prompt: first those that `eval run` gives these settings by default,
     then those to be tried that the models can read."""
-
     listed = target.listed(place)
     pages = target.reads(place, listed).page_budget
     wanted = given.budget if "budget" in given.model_fields_set else pages
@@ -243,7 +241,6 @@ def _own(
     index: "Index", source: str, asked: Sequence["Question"], keep: int
 ) -> dict[str, tuple[int, Sequence["Found"]]]:
     """What the product's search finds: as many pages as RAG has chunks, and the best one."""
-
     search = Search(index, embed.load())
     ranked = []
     for one in asked:

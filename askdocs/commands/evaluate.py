@@ -124,7 +124,6 @@ def run_evaluation(
     as_json: JsonOption = False,
 ) -> None:
     """Run an evaluation. After Ctrl-C, continue with the same command and --resume."""
-
     names = [name.strip() for name in systems.split(",")] if systems else [*known.NAMES]
     if other:
         names.append(known.OTHER)
@@ -178,7 +177,6 @@ def view(
     home_dir: HomeOption = None,
 ) -> None:
     """Show a run's answers as plain text in inspect-ai's viewer in the browser, until Ctrl-C."""
-
     run = eval_report.run_folder(run, home_dir)
     runs.read(run)
     state = home.find(home_dir).root

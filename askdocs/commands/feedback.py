@@ -59,7 +59,6 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write every question with its answer and votes to a file, without the readers' identities."""
-
     kind = out.suffix.lower()
     if kind not in (".jsonl", ".csv"):
         raise AskdocsError(f"--out {out}: name a file that ends with .jsonl or .csv")
@@ -95,7 +94,6 @@ def gaps(
     as_json: JsonOption = False,
 ) -> None:
     """List questions that the wiki does not answer, most frequent first, with the closest pages."""
-
     if out is not None:
         refuse_existing(out)
     last = weeks.parse(week) if week else weeks.monday(datetime.now(UTC).date())
@@ -122,7 +120,6 @@ def digest(
     as_json: JsonOption = False,
 ) -> None:
     """Print or send a week's gaps as a message."""
-
     today = datetime.now(UTC).date()
     first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
     settings = load(WidgetSettings)
@@ -158,7 +155,6 @@ def forget(
     as_json: JsonOption = False,
 ) -> None:
     """Delete questions with their answers and votes permanently. Writers' texts are kept."""
-
     if visitor is None and person is None and before is None:
         raise AskdocsError("say what to forget: --visitor ID, --person NAME or --before DAYS")
     until = None if before is None else _days_ago(before)

@@ -47,7 +47,6 @@ def check(
 
     The steps use random weights in the model's real shape. Exit code 1: a check failed.
     """
-
     here = machine.look()
     chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
     start = base.find(chosen.base_model)

@@ -73,7 +73,6 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Create a key and show its secret once."""
-
     limits = Limits(rpm, tpm, max_parallel, monthly_tokens)
     until = datetime.now(UTC) + duration("--expires", expires) if expires is not None else None
     listed = [model.strip() for model in models.split(",")] if models is not None else []
@@ -103,7 +102,6 @@ def regroup(
     as_json: JsonOption = False,
 ) -> None:
     """Change which pages a key may read. Running gateways follow within two seconds."""
-
     if groups is None and for_people is None:
         raise AskdocsError("nothing to change: add --groups, --for-people or --not-for-people")
     with opened(home_dir) as engine:
@@ -159,7 +157,6 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """Revoke a key permanently. Every running gateway refuses it within two seconds."""
-
     with opened(home_dir) as engine:
         store = Keys(engine)
         key = store.get(name_or_id)
@@ -189,7 +186,6 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Issue a new secret for a key, and show it once; limits, models and id are unchanged."""
-
     time = duration("--grace", grace)
     ends = datetime.now(UTC) + time
     with opened(home_dir) as engine:
@@ -213,7 +209,6 @@ def usage(
     as_json: JsonOption = False,
 ) -> None:
     """Requests and tokens by key, team, alias, model or day (UTC)."""
-
     groups = [name.strip() for name in by.split(",")]
     for name in groups:
         if name not in GROUPS:

@@ -84,7 +84,6 @@ class Forward:
             AskdocsError: it is away, or refuses the key.
             MCPError: it says that the request is wrong.
         """
-
         # A connection for each: a gateway may have been started anew since the last one.
         try:
             timeout = httpx2.Timeout(TIMEOUT, read=ANSWER)
@@ -104,7 +103,6 @@ class Forward:
 
     async def _check(self) -> None:
         """Raises AskdocsError: why nothing comes back, in words that say what to do."""
-
         try:
             async with httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT) as http:
                 reply = await http.get(f"{self._root}/v1/models")

@@ -49,7 +49,6 @@ def show_all(
     as_json: JsonOption = False,
 ) -> None:
     """List every version: base model, training examples, validation loss, and its users."""
-
     store, used = opened_store(home_dir), targeted(home_dir)
     with Bar() as bar:
         names = [name for name in store.names() if alias in (None, name.partition("@")[0])]

@@ -49,7 +49,6 @@ def push(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version to another place, and verify every file. Existing files are skipped."""
-
     source = opened_store(home_dir)
     source.manifest(name)
     target = _hub(place, artefact) or _opened(place, home_dir)
@@ -72,7 +71,6 @@ def pull(
     as_json: JsonOption = False,
 ) -> None:
     """Copy a version from another place into the store, under its own name."""
-
     target = opened_store(home_dir)
     source = _hub(place, artefact) or _opened(place, home_dir)
     audit.note(home_dir, "version.pull", name, place=place)

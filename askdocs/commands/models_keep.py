@@ -29,7 +29,6 @@ def verify(
 
     Exit code 1 if there are any. Retired versions are skipped.
     """
-
     store = opened_store(home_dir)
     names = [name] if name else [one for one in store.names() if not store.retired(one)]
     problems: dict[str, list[str]] = {}
@@ -61,7 +60,6 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """Retire a version: it can no longer be promoted, and `gc` may remove its files."""
-
     store = opened_store(home_dir)
     store.manifest(name)
     if aliases := targeted(home_dir).get(name):
@@ -100,7 +98,6 @@ def gc(
     Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
     served; manifests and verdicts always stay.
     """
-
     store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
     used = {*targeted(home_dir), *served(home_dir)}
     found = list(garbage.find(store, copies, used, datetime.now(UTC), days))

@@ -108,7 +108,6 @@ class Change:
 
         Somebody else's version, on its way to another alias, is not ours to stop.
         """
-
         entries = promotions.history(self.database, self.name)
         ours = {name for entry in entries for name in (*entry.before, *entry.after)} | {*tried}
         promotions.release(self.database, ours, load(GatewaySettings).aliases)
@@ -156,7 +155,6 @@ def canary(
 
     `askdocs models compare` then shows both side by side.
     """
-
     began = time.monotonic()
     given = None
     with _changing(alias or version.partition("@")[0], home_dir) as change:
@@ -190,7 +188,6 @@ def rollback(
     as_json: JsonOption = False,
 ) -> None:
     """Restore an alias to the version before the last promotion; also ends a canary."""
-
     began = time.monotonic()
     with _changing(alias, home_dir) as change:
         was = change.alias.targets
@@ -211,7 +208,6 @@ def _passed(
     change: Change, version: str, file: Path | None, force: bool, why: str | None, keep: bool
 ) -> "Verdict | None":
     """The verdict on a version that may answer. Raises AskdocsError: it may not."""
-
     store = opened_store(change.home_dir)
     manifest = store.manifest(version)
     if store.retired(version):

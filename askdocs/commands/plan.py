@@ -78,7 +78,6 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Plan GPUs: type and number, speed, cost."""
-
     assumed, known = read(assume or (), assumptions)
     _among("--quantization", quantization, QUANTIZATIONS)
     _among("--kv-cache-dtype", kv_cache_dtype, KV_DTYPES)

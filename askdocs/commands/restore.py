@@ -48,7 +48,6 @@ def restore(
 
     The backup is verified first. The previous state is kept, so that you can undo the restore.
     """
-
     if (file is None) is not resume:
         raise AskdocsError("name the backup to restore, or --resume to finish one: one of both")
     place, places = home.find(home_dir), places_of(home_dir)

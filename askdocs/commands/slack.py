@@ -66,7 +66,6 @@ def manifest(
     as_json: JsonOption = False,
 ) -> None:
     """Print the app manifest; paste it at https://api.slack.com/apps: New App."""
-
     from widget.slack.manifest import manifest
 
     if url is not None and not (web_address(url) and url.startswith("https://")):

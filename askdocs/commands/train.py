@@ -61,7 +61,6 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a dataset, and store it as a new version. After Ctrl-C, use --resume."""
-
     check_alias(name)
     here = machine.look()
     chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
