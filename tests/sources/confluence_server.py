@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from tests.speaking import Handler, serving
 
@@ -31,12 +31,28 @@ class Written:
 
 
 @dataclass
+class Attached:
+    """A file of a page, by its id."""
+
+    page: str
+    name: str
+    data: bytes
+    media_type: str
+    version: int = 1
+    size: int | None = None
+    """As the list says it; None: as it is."""
+    elsewhere: str = ""
+    """Where the download redirects to, as Cloud does."""
+
+
+@dataclass
 class Wiki:
     """One space, ENG, and what was asked."""
 
     is_cloud: bool
     url: str = ""
     pages: dict[str, Written] = field(default_factory=dict)
+    files: dict[str, Attached] = field(default_factory=dict)
     space: tuple[str, ...] = ("staff",)
     permissions: int = 200
     """The status of the space's permissions."""
@@ -52,6 +68,7 @@ class Wiki:
     """What the next requests get: a status, (status, headers), or "truncated"."""
     failing: dict[str, Any] = field(default_factory=dict)
     """The same, for ever, by path."""
+    failing_once: dict[str, Any] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     tokens: list[str] = field(default_factory=list)
     hold: int | None = None
@@ -91,6 +108,8 @@ class Wiki:
             rows = [self._v2(at) for at in query["id"].split(",") if not self.pages[at].refused]
             return 200, {"results": rows, "_links": {"base": self.url}}
         at = path.rpartition("/")[2]
+        if at in self.files:
+            return 200, {"id": at, "type": "attachment", "status": "current"}
         if path.startswith(("/api/v2/pages/", "/rest/api/content/")):
             if at not in self.pages:
                 return 404, {"statusCode": 404, "message": "No content found"}
@@ -103,9 +122,11 @@ class Wiki:
         return 404, {}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
-        assert query["cql"] == 'type=page and space="ENG" order by created'
+        kind = query["cql"].removeprefix("type=").removesuffix(' and space="ENG" order by created')
+        row = {"page": self._row, "attachment": self._file}[kind]
         start = int(query.get("start", 0))
-        ids = [at for at in self.pages if at not in self.hidden]
+        every = {"page": self.pages, "attachment": self.files}[kind]
+        ids = [at for at in every if at not in self.hidden]
         links: dict[str, str] = {"base": self.url, "context": "/wiki"}
         if start + self.part < len(ids):
             cql = query["cql"].replace(" ", "%20").replace('"', "%22")
@@ -113,7 +134,7 @@ class Wiki:
                 f"/rest/api/content/search?cql={cql}&expand={query['expand']}"
                 f"&start={start + self.part}"
             )
-        rows = [self._row(at) for at in ids[start : start + self.part]]
+        rows = [row(at) for at in ids[start : start + self.part]]
         return {"results": rows, "start": start, "size": len(rows), "_links": links}
 
     def _row(self, at: str) -> dict[str, Any]:
@@ -139,6 +160,27 @@ class Wiki:
                 }
             },
             "_links": {"webui": f"/spaces/ENG/pages/{at}/{page.title.replace(' ', '+')}"},
+        }
+
+    def _file(self, at: str) -> dict[str, Any]:
+        file = self.files[at]
+        size = len(file.data) if file.size is None else file.size
+        page = self.pages.get(file.page)
+        download = f"/download/attachments/{file.page}/{quote(file.name)}"
+        preview = quote(f"/{file.page}/{at}/{file.name}", safe="")
+        return {
+            "id": at,
+            "type": "attachment",
+            "status": "current",
+            "title": file.name,
+            "version": {"number": file.version},
+            "container": {"id": file.page, "type": "page" if page else "blogpost"},
+            "metadata": {"mediaType": file.media_type},
+            "extensions": {"mediaType": file.media_type, "fileSize": size},
+            "_links": {
+                "webui": f"/pages/viewpage.action?pageId={file.page}&preview={preview}",
+                "download": f"{download}?version={file.version}&modificationDate=1&api=v2",
+            },
         }
 
     def _v2(self, at: str) -> dict[str, Any]:
@@ -173,6 +215,7 @@ def confluence(is_cloud: bool) -> Iterator[Wiki]:
                     self.rfile.read(1)  # until who asked is gone
                     return
             said = wiki.fail.pop(0) if wiki.fail else wiki.failing.get(path)
+            said = wiki.failing_once.pop(path, said)
             if isinstance(said, tuple):
                 self.send_response(said[0])
                 for name, value in said[1].items():
@@ -182,6 +225,27 @@ def confluence(is_cloud: bool) -> Iterator[Wiki]:
                 return
             if isinstance(said, int):
                 self.json(said, {"message": "no"})
+                return
+            if path.startswith("/download/attachments/"):
+                page, name = path.removeprefix("/download/attachments/").split("/")
+                [file] = [
+                    one
+                    for one in wiki.files.values()
+                    if (one.page, one.name) == (page, unquote(name))
+                ]
+                if file.elsewhere:
+                    self.send_response(302)
+                    self.send_header("location", file.elsewhere)
+                    self.send_header("content-length", "0")
+                    self.end_headers()
+                elif said == "truncated":
+                    self.send_response(200)
+                    self.send_header("content-length", str(len(file.data)))
+                    self.end_headers()
+                    self.wfile.write(file.data[: len(file.data) // 2])
+                    self.close_connection = True
+                else:
+                    self.send(200, file.data, file.media_type)
                 return
             query = {key: values[0] for key, values in parse_qs(split.query).items()}
             status, answer = wiki.answer(path, query)

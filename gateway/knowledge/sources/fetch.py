@@ -38,6 +38,10 @@ class Failed(Exception):
     """The site did not give the document; the message says why."""
 
 
+class TooLarge(Failed):
+    """The document is larger than was asked for."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What the site said."""
@@ -123,18 +127,21 @@ class Fetcher:
         """Does robots.txt allow us to ask for this address?"""
         return bool(self._robots.can_fetch(url, AGENT))
 
-    def get(self, url: str, unless: Mapping[str, str] | None = None) -> Answer:
+    def get(
+        self, url: str, headers: Mapping[str, str] | None = None, largest: int = LARGEST
+    ) -> Answer:
         """Ask for a document. Redirects are followed inside the origin.
 
         Args:
             url: its address.
-            unless: headers of a conditional request.
+            headers: of this request alone, for example its conditions.
+            largest: bytes of the document at most.
 
         Raises:
             Failed: no answer, a broken one, one that is too large, or endless redirects.
         """
         for _ in range(_HOPS + 1):
-            answer = self._patiently(url, unless or {})
+            answer = self._patiently(url, headers or {}, largest)
             target = answer.headers.get("location", "")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 return answer
@@ -152,12 +159,12 @@ class Fetcher:
         split = urlsplit(url)
         return f"{split.scheme}://{split.netloc}".lower() == self.origin
 
-    def _patiently(self, url: str, unless: Mapping[str, str]) -> Answer:
+    def _patiently(self, url: str, headers: Mapping[str, str], largest: int) -> Answer:
         waited = 0.0
         for tried in range(self._tries):
             left = self._tries - tried - 1
             try:
-                answer = self._once(url, unless)
+                answer = self._once(url, headers, largest)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 is_kept = isinstance(error, httpx.TransportError) and not _is_slow(error)
                 if left and tried < _TRIES - 1 and is_kept:
@@ -172,7 +179,7 @@ class Fetcher:
             self._next = max(self._next, time.monotonic() + wait)
         raise AssertionError("the last try returns or raises")
 
-    def _once(self, url: str, unless: Mapping[str, str]) -> Answer:
+    def _once(self, url: str, sent: Mapping[str, str], largest: int) -> Answer:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pause
         # httpx's timeouts are for each read, and a read may bring one byte.
@@ -180,16 +187,15 @@ class Fetcher:
         watch = threading.Timer(PATIENCE, self._cut)
         watch.daemon = True
         watch.start()
-        sent = dict(unless)
         try:
             with self._client.stream(
-                "GET", url, headers=sent, extensions={"trace": self._trace}
+                "GET", url, headers=dict(sent), extensions={"trace": self._trace}
             ) as response:
                 data = bytearray()
-                for part in _unpacked(response):
+                for part in _unpacked(response, largest):
                     data += part
-                    if len(data) > LARGEST:
-                        raise Failed(f"larger than {LARGEST // 2**20} MiB")
+                    if len(data) > largest:
+                        raise TooLarge(f"larger than {largest // 2**20} MiB")
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 charset = response.charset_encoding or ""
         except httpx.HTTPError:
@@ -213,8 +219,8 @@ class Fetcher:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def _unpacked(response: httpx.Response) -> Iterator[bytes]:
-    """The body in parts, the last of which may lead just past LARGEST.
+def _unpacked(response: httpx.Response, largest: int) -> Iterator[bytes]:
+    """The body in parts, the last of which may lead just past `largest` bytes.
 
     Raises Failed: it is packed in a way that was not asked for, or not as it says.
     """
@@ -225,13 +231,13 @@ def _unpacked(response: httpx.Response) -> Iterator[bytes]:
         window = _WINDOWS.get(encoding.removeprefix("x-"))
         if window is None or len(encodings) > 1:
             raise Failed(f"packed as {', '.join(encodings)}, which was not asked for")
-        parts = _inflated(parts, window)
+        parts = _inflated(parts, window, largest)
     yield from parts
 
 
-def _inflated(parts: Iterable[bytes], window: int) -> Iterator[bytes]:
+def _inflated(parts: Iterable[bytes], window: int, largest: int) -> Iterator[bytes]:
     unpacker = None
-    left = LARGEST + 1
+    left = largest + 1
     for packed in parts:
         while packed and left > 0:
             if unpacker is None:

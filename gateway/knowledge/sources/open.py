@@ -63,8 +63,9 @@ def _service(place: str, kind: str) -> Source:
 
     settings = load(SitesSettings)
     token = token_for(settings.tokens, urlsplit(place).netloc)
-    made = Confluence if kind == "confluence" else MediaWiki
-    return made(place, token, settings.rate, settings.rights)
+    if kind == "mediawiki":
+        return MediaWiki(place, token, settings.rate, settings.rights)
+    return Confluence(place, token, settings.rate, settings.rights, settings.attachments)
 
 
 def _require_pages(folder: Path) -> None:

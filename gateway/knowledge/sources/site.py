@@ -28,6 +28,7 @@ class SitesSettings(Section):
     rights: bool = Field(
         True, description="Read page permissions from the service, if it has them."
     )
+    attachments: bool = Field(False, description="Read the files attached to pages of Confluence.")
     tokens: SecretStr | None = Field(
         None,
         description=(

@@ -22,7 +22,7 @@ from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.wiki.page import Page
 
 # Each module has a function `page`, and libraries of its own, loaded for the first such file.
-_READERS = {
+READERS = {
     ".adoc": "asciidoc",
     ".asciidoc": "asciidoc",
     ".docx": "word",
@@ -36,14 +36,14 @@ _READERS = {
 }
 # Bytes of a file. Pictures in a document are not read, and may be most of it.
 LARGEST = 128 * 2**20
-_LARGEST_TEXT = 8 * 2**20
-_PACKED = ("docx", "epub", "pdf", "pptx", "xlsx")
+LARGEST_TEXT = 8 * 2**20
+PACKED = ("docx", "epub", "pdf", "pptx", "xlsx")
 # Raised when documents are read differently: all are read again then.
-_VERSION = 1
+VERSION = 1
 # What a document of text is built to, beside it.
 _BUILT = (".html", ".htm", ".md", ".markdown")
 _SOURCES = (".adoc", ".asciidoc", ".rst", ".txt")
-_WHY_NOT = {
+WHY_NOT = {
     ".doc": "old Word document: save it as DOCX",
     ".key": "Keynote presentation: save it as PDF or PPTX",
     ".odp": "OpenDocument presentation: save it as PDF or PPTX",
@@ -67,7 +67,7 @@ def documents(tree: Tree) -> list[str]:
 
 def unsupported(tree: Tree) -> str:
     """The first file of a format that is not read, with the fix; empty without one."""
-    found = ((path, _WHY_NOT.get(_suffix(path))) for path in sorted(tree.files))
+    found = ((path, WHY_NOT.get(_suffix(path))) for path in sorted(tree.files))
     return next((f"{path} is {why}" for path, why in found if why), "")
 
 
@@ -88,7 +88,7 @@ def read(
     for path in sorted(paths):
         module = _module(tree, path)
         if not module:
-            if why := _WHY_NOT.get(_suffix(path)):
+            if why := WHY_NOT.get(_suffix(path)):
                 yield LeftOut(path, why)
             continue
         stem = os.path.splitext(path)[0]
@@ -103,12 +103,12 @@ def read(
 def _read(tree: Tree, path: str, module: str, url: str, stamp: str) -> Item:
     try:
         with bounded.page(path):
-            data = tree.data(path, LARGEST if module in _PACKED else _LARGEST_TEXT)
+            data = tree.data(path, LARGEST if module in PACKED else LARGEST_TEXT)
             digest = hashlib.sha256(data).hexdigest()
-            now = hashlib.sha256(f"{_VERSION} {module} {url} {digest}".encode()).hexdigest()
+            now = hashlib.sha256(f"{VERSION} {module} {url} {digest}".encode()).hexdigest()
             if now == stamp:
                 return Unchanged(path)
-            page = _reader(module)(data, path, url)
+            page = reader(module)(data, path, url)
     except NoText as error:
         return LeftOut(path, str(error))
     except Exception as error:  # a document may be what a parser of somebody else's fails on
@@ -116,7 +116,8 @@ def _read(tree: Tree, path: str, module: str, url: str, stamp: str) -> Item:
     return Changed(page, now) if page.has_text else LeftOut(path, NO_TEXT)
 
 
-def _reader(module: str) -> Callable[[bytes, str, str], Page]:
+def reader(module: str) -> Callable[[bytes, str, str], Page]:
+    """The function `page` of a module of this folder, whose libraries are loaded now."""
     loaded = importlib.import_module(f"gateway.knowledge.sources.documents.{module}")
     return cast(Callable[[bytes, str, str], Page], loaded.page)
 
@@ -129,7 +130,7 @@ def _module(tree: Tree, path: str) -> str:
     name = os.path.basename(path).lower()
     if suffix == ".txt" and (name in _NO_TEXTS or name.startswith(_NO_TEXTS_BEGIN)):
         return ""
-    return _READERS.get(suffix, "")
+    return READERS.get(suffix, "")
 
 
 def _suffix(path: str) -> str:

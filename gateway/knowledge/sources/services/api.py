@@ -6,12 +6,12 @@ what was read before is in the index already (see `gateway.knowledge.sources.syn
 """
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.fetch import Failed, Fetcher
+from gateway.knowledge.sources.fetch import Answer, Failed, Fetcher, TooLarge
 from gateway.knowledge.sources.tokens import Token
 
 # Seconds that a busy service may have us wait for one answer, in all.
@@ -21,6 +21,10 @@ _TRIES = 3
 _BUSY = 1_000
 # After so many failures in a row the service is down, and not the page.
 DOWN = 8
+# Where Atlassian's cloud keeps files. Its addresses hold a token of their own, which expires.
+MEDIA = ("https://api.media.atlassian.com",)
+
+T = TypeVar("T")
 
 
 class Refused(Exception):
@@ -59,11 +63,14 @@ class Api:
             headers["Authorization"] = token.header
         origin = f"{split.scheme}://{split.netloc}".lower()
         self._fetcher = Fetcher(origin, rate, headers, PATIENCE, _BUSY)
+        self._media: dict[str, Fetcher] = {}
+        self._rate = rate
         self._failures = 0
 
     def close(self) -> None:
         """Close the connections."""
-        self._fetcher.close()
+        for fetcher in (self._fetcher, *self._media.values()):
+            fetcher.close()
 
     def get(self, path: str, **parameters: Any) -> Any:
         """The JSON at a path below the base, or at the address that an answer named as the next.
@@ -75,10 +82,38 @@ class Api:
         url = self._address(path)
         if parameters:
             url += ("&" if "?" in url else "?") + urlencode(parameters)
+        return self._read(lambda: self._fetcher.get(url), _json)
+
+    def file(self, path: str, largest: int) -> bytes:
+        """The bytes of a file at a path below the base, wherever the service keeps its files.
+
+        Raises as `get`.
+        """
+        url = self._address(path)
+        return self._read(lambda: self._file(url, largest), lambda answer: answer.data)
+
+    def _file(self, url: str, largest: int) -> Answer:
+        answer = self._fetcher.get(url, {"Accept": "*/*"}, largest)
+        if 300 <= answer.status < 400:
+            at = urlsplit(answer.url)
+            origin = f"{at.scheme}://{at.netloc}"
+            if origin not in MEDIA:
+                raise Refused(f"its file is at another host, {at.netloc[:100]}", answer.status)
+            if origin not in self._media:  # without our token
+                self._media[origin] = Fetcher(origin, self._rate, {}, PATIENCE, _BUSY)
+            answer = self._media[origin].get(answer.url, largest=largest)
+            if answer.status == 401:
+                raise Refused("the address that it gives for its file has expired", 401)
+        return answer
+
+    def _read(self, ask: Callable[[], Answer], read: Callable[[Answer], T]) -> T:
+        """What `read` makes of an answer with the status 200. It raises ValueError: ask again."""
         why = ""
         for _ in range(_TRIES):
             try:
-                answer = self._fetcher.get(url)
+                answer = ask()
+            except TooLarge as error:
+                raise Refused(str(error), 413) from None
             except Failed as error:
                 why = str(error)
                 break
@@ -96,9 +131,9 @@ class Api:
                 why = f"answers {answer.status}"
                 continue
             try:
-                found = json.loads(answer.data)
-            except (ValueError, RecursionError):
-                why = "sends an answer that is not JSON: it is cut off, or is a web page"
+                found = read(answer)
+            except ValueError as error:
+                why = str(error)
                 continue
             self._failures = 0
             return found
@@ -128,6 +163,14 @@ class Api:
             f"{self.host}: {have} (status 401): set ASKDOCS_SITES_TOKENS='{self.host} TOKEN', or"
             f" '{self.host} USER:TOKEN'; what was read is kept"
         )
+
+
+def _json(answer: Answer) -> Any:
+    try:
+        return json.loads(answer.data)
+    except (ValueError, RecursionError):
+        why = "sends an answer that is not JSON: it is cut off, or is a web page"
+        raise ValueError(why) from None
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -3,23 +3,26 @@
 A sync lists every page with its version, labels and restrictions by CQL, and reads the bodies of
 those that changed: by REST v2 where the service has it (Cloud), else by v1 (Data Center). A
 restriction does not change a page's version, so the list is read whole each time; it also tells
-which pages are gone.
+which pages are gone. Attached files are listed in the same way, and may be read by whoever may read
+their page.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
-from gateway.access.rights import EVERYBODY, NOBODY, Groups, foreign, person, simplified
+from gateway.access.rights import NOBODY, Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
+from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.confluence_rights import Readers
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.services.storage import document
-from gateway.knowledge.sources.source import Broken, Expected, Item
+from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
 
@@ -27,6 +30,8 @@ _SPACE = re.compile(r"(?P<base>.*?)/(?:spaces|display)/(?P<key>[^/]+)")
 # What Data Center takes for an id as it is.
 _PLAIN = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
 _PART = 50
+# Slashes in the path of an attachment: space/page/attachment.
+_DEPTH = 2
 _EXPAND = (
     "version,space,ancestors,metadata.labels,restrictions.read.restrictions.user,"
     "restrictions.read.restrictions.group"
@@ -72,37 +77,56 @@ class _Row:
         return str(Stamp.of(made, self.groups))
 
 
-@dataclass
-class _Spaces:
-    """Who may read each space, as far as it was asked."""
+@dataclass(frozen=True)
+class _File:
+    """An attachment in the list."""
 
-    known: dict[str, Groups | None] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
-    """Of Cloud's groups and people, by their ids."""
-    restricted: dict[str, frozenset[str] | None] = field(default_factory=dict)
-    """Who may read a page by its own restriction, by its id; None where it has none."""
+    id: str
+    page: _Row
+    name: str
+    download: str
+    """Where its current version is, below the base."""
+    version: str
+    why_not: str
+    """Why it is not downloaded; empty for one that is."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.page.path}/{self.id}"
+
+    @property
+    def stamp(self) -> str:
+        made = repr((self.version, self.name, self.page.title, reading.VERSION))
+        return str(Stamp.of(made, self.page.groups))
 
 
 class Confluence:
     """Implements `gateway.knowledge.sources.source.Source`."""
 
-    def __init__(self, place: str, token: Token | None, rate: float, rights: bool) -> None:
+    def __init__(
+        self,
+        place: str,
+        token: Token | None,
+        rate: float,
+        rights: bool,
+        attachments: bool = False,
+    ) -> None:
         """
         Args:
             place: the address of a space, or of the whole Confluence.
             token: what lets us in.
             rate: requests a second at most.
             rights: take who may read a page from spaces and restrictions.
+            attachments: read the files that are attached to pages, too.
         """
         self.name = place
         self._place = Place.parse(place)
         self._token = token
         self._rate = rate
         self._rights = rights
+        self._attachments = attachments
         self._is_cloud = False
         self._titles: dict[tuple[str, str], str] = {}
-        self._spaces = _Spaces()
 
     def read(self, known: Mapping[str, str]) -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
@@ -118,12 +142,15 @@ class Confluence:
 
     def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
         self._is_cloud = self._has_v2(api)
-        rows = {row.path: row for row in self._list(api)}
+        readers = Readers(api, self._is_cloud, self.name) if self._rights else None
+        rows = {row.path: row for row in self._list(api, readers)}
         if not rows and not known:
             where = f"the space {self._place.space!r}" if self._place.space else "this Confluence"
             raise AskdocsError(f"{self.name}: {where} has no page that the token may read")
-        yield Expected(len(rows))
-        yield from (Broken(f"{key}/", why) for key, why in self._spaces.problems.items())
+        files = list(self._files(api, rows)) if self._attachments else []
+        yield Expected(len(rows) + len(files))
+        if readers:
+            yield from (Broken(f"{key}/", why) for key, why in readers.problems.items())
         self._titles = {(row.space, row.title): row.url for row in rows.values()}
         changed = []
         for path, row in rows.items():
@@ -133,9 +160,13 @@ class Confluence:
                 changed.append(row)
         for start in range(0, len(changed), _PART):
             yield from self._pages(api, changed[start : start + _PART])
-        ids = {row.id for row in rows.values()}
+        for file in files:
+            yield self._file(api, file, known)
+        ids = {row.id for row in rows.values()} | {file.id for file in files}
+        paths = rows.keys() | {file.path for file in files}
         for path in known:
-            if path not in rows:
+            is_file = path.count("/") == _DEPTH
+            if path not in paths and (self._attachments or not is_file):
                 yield from self._missing(api, path, ids)
 
     def _has_v2(self, api: Api) -> bool:
@@ -146,32 +177,36 @@ class Confluence:
             return False
         return True
 
-    def _list(self, api: Api) -> Iterator[_Row]:
+    def _list(self, api: Api, readers: Readers | None) -> Iterator[_Row]:
+        for one in self._search(api, "page", _EXPAND):
+            yield self._row(one, readers)
+
+    def _search(self, api: Api, kind: str, expand: str) -> Iterator[Mapping[str, Any]]:
+        """All content of a kind, as the service lists it."""
         space = self._place.space.replace("\\", "\\\\").replace('"', '\\"')
-        query = f'type=page and space="{space}"' if space else "type=page"
+        query = f'type={kind} and space="{space}"' if space else f"type={kind}"
         # A page that is edited meanwhile does not change its place.
         path = "/rest/api/content/search"
         parameters: dict[str, Any] = {
             "cql": f"{query} order by created",
             "limit": _PART,
-            "expand": _EXPAND,
+            "expand": expand,
         }
         seen: set[str] = set()
         while path:
             try:
                 answer = mapping(api.get(path, **parameters))
             except Refused as error:
-                raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
+                raise AskdocsError(f"{self.name}: the list of {kind}s {error}: try later") from None
             if not isinstance(answer.get("results"), list):
-                raise AskdocsError(f"{self.name}: the list of pages is not valid: try later")
-            for one in answer["results"]:
-                yield self._row(api, mapping(one))
+                raise AskdocsError(f"{self.name}: the list of {kind}s is not valid: try later")
+            yield from map(mapping, answer["results"])
             path, parameters = str(mapping(answer.get("_links")).get("next") or ""), {}
             if path in seen:
-                raise AskdocsError(f"{self.name}: the list of pages has no end")
+                raise AskdocsError(f"{self.name}: the list of {kind}s has no end")
             seen.add(path)
 
-    def _row(self, api: Api, one: Mapping[str, Any]) -> _Row:
+    def _row(self, one: Mapping[str, Any], readers: Readers | None) -> _Row:
         webui = str(mapping(one.get("_links")).get("webui") or "")
         key = str(mapping(one.get("space")).get("key") or self._place.space)
         labels = mapping(mapping(one.get("metadata")).get("labels")).get("results")
@@ -184,106 +219,35 @@ class Confluence:
             url=self._place.base + webui,
             version=str(mapping(one.get("version")).get("number")),
             labels=tuple(sorted(str(mapping(label).get("name")) for label in listed(labels))),
-            groups=self._groups(api, one, key) if self._rights else None,
+            groups=readers.of_page(one, key) if readers else None,
         )
 
-    def _groups(self, api: Api, one: Mapping[str, Any], key: str) -> Groups:
-        """Of the space, of the page, and of each page above it that restricts its readers."""
-        if key not in self._spaces.known:
-            self._spaces.known[key] = self._of_space(api, key)
-        found = list(self._spaces.known[key] or ())
-        own = _restricted(one.get("restrictions"))
-        self._spaces.restricted[str(one["id"])] = own
-        for above in listed(one.get("ancestors")):
-            at = str(mapping(above).get("id"))
-            if at not in self._spaces.restricted:
-                self._spaces.restricted[at] = self._of_ancestor(api, at)
-            if (inherited := self._spaces.restricted[at]) is not None:
-                found.append(inherited)
-        if own is not None:
-            found.append(own)
-        return simplified(found)
-
-    def _of_ancestor(self, api: Api, at: str) -> frozenset[str] | None:
-        path = f"/rest/api/content/{quote(at, safe='')}/restriction/byOperation/read"
-        try:
-            answer = mapping(api.get(path, expand="restrictions.user,restrictions.group"))
-        except Refused as error:
-            error.stop_if_away(self.name)
-            return frozenset()  # who may read it is not known: nobody
-        return _restricted({"read": answer})
-
-    def _of_space(self, api: Api, key: str) -> Groups:
-        try:
-            return (frozenset(self._readers(api, key)),)
-        except Refused as error:
-            error.stop_if_away(self.name)
-            self._spaces.problems[key] = (
-                f"the rights of the space: {error}; so nobody may read it. Give the token the right"
-                " to see its permissions, or set ASKDOCS_SITES_RIGHTS=false and rules of your own"
-            )
-            return NOBODY
-
-    def _readers(self, api: Api, key: str) -> Iterator[str]:
-        """The groups and people that may view a space."""
-        if not self._is_cloud:
-            for one in listed(api.get(f"/rest/api/space/{quote(key, safe='')}/permissions")):
-                operation, subject = (
-                    mapping(mapping(one).get("operation")),
-                    mapping(one).get("subject"),
+    def _files(self, api: Api, rows: Mapping[str, _Row]) -> Iterator[_File]:
+        """The files that are attached to pages of the list; others belong to no page of it."""
+        pages = {row.id: row for row in rows.values()}
+        for one in self._search(api, "attachment", "version,container"):
+            page = pages.get(str(mapping(one.get("container")).get("id")))
+            about, links = mapping(one.get("extensions")), mapping(one.get("_links"))
+            name, size = str(one.get("title") or ""), about.get("fileSize")
+            download = str(links.get("download") or "")
+            if not one.get("id") or not download:
+                raise AskdocsError(
+                    f"{self.name}: the list of attachments has a row without id or address"
                 )
-                if (operation.get("operationKey"), operation.get("targetType")) == (
-                    "read",
-                    "space",
-                ):
-                    yield self._subject(mapping(subject))
-            return
-        spaces = mapping(api.get("/api/v2/spaces", keys=key)).get("results")
-        ids = [mapping(one).get("id") for one in listed(spaces)]
-        if not ids:
-            raise Refused("the service does not show the space", 404)
-        path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
-        seen: set[str] = set()
-        while path:
-            if path in seen:
-                raise Refused("the list of permissions has no end", 404)
-            seen.add(path)
-            answer = mapping(api.get(path))
-            for one in listed(answer.get("results")):
-                operation = mapping(mapping(one).get("operation"))
-                if (operation.get("key"), operation.get("targetType")) == ("read", "space"):
-                    yield self._principal(api, mapping(mapping(one).get("principal")))
-            path = str(mapping(answer.get("_links")).get("next") or "")
-
-    def _subject(self, subject: Mapping[str, Any]) -> str:
-        kind = str(subject.get("type"))
-        if kind == "anonymous":
-            return EVERYBODY
-        if kind == "group":
-            return _group(subject.get("name") or subject.get("displayName"))
-        return _person(subject)
-
-    def _principal(self, api: Api, principal: Mapping[str, Any]) -> str:
-        kind, at = str(principal.get("type")), str(principal.get("id") or "")
-        if kind == "user":
-            if at not in self._spaces.names:
-                try:
-                    about = api.get("/rest/api/user", accountId=at)
-                except Refused as error:
-                    error.stop_if_away(self.name)
-                    about = {"accountId": at}
-                self._spaces.names[at] = _person({"accountId": at, **mapping(about)})
-            return self._spaces.names[at]
-        if kind == "group":
-            if at not in self._spaces.names:
-                try:
-                    about = mapping(api.get("/rest/api/group/by-id", id=at))
-                except Refused as error:
-                    error.stop_if_away(self.name)
-                    about = {}
-                self._spaces.names[at] = _group(about.get("name")) or (at and f"confluence:{at}")
-            return self._spaces.names[at]
-        return EVERYBODY if kind == "anonymous" else ""
+            if page is None:
+                continue
+            yield _File(
+                id=str(one["id"]),
+                page=page,
+                name=name,
+                download=download,
+                version=str(mapping(one.get("version")).get("number")),
+                why_not=attached.why_not(
+                    name,
+                    str(about.get("mediaType") or mapping(one.get("metadata")).get("mediaType")),
+                    size if isinstance(size, int) else 0,
+                ),
+            )
 
     def _pages(self, api: Api, rows: Sequence[_Row]) -> Iterator[Item]:
         """The pages of rows, read together where the service can."""
@@ -324,13 +288,27 @@ class Confluence:
                 lambda heading: self._anchor(row.title, heading),
             )
             read = replace(html.page(whole, row.path, row.url), title=row.title)
-            if not (read.has_text and row.labels):
-                return read
-            *above, last = read.sections
-            last = replace(last, text=f"{last.text}\n\nLabels: {', '.join(row.labels)}")
-            return replace(read, sections=(*above, last))
+            return _with_line(read, f"Labels: {', '.join(row.labels)}") if row.labels else read
 
         return items.read(row.path, row.groups, row.stamp, page)
+
+    def _file(self, api: Api, file: _File, known: Mapping[str, str]) -> Item:
+        if file.why_not:
+            return LeftOut(file.path, file.why_not)
+        if item := items.unread(file.path, file.page.groups, file.stamp, known):
+            return item
+        try:
+            data = api.file(file.download, reading.LARGEST)
+        except Refused as error:
+            return Broken(file.path, str(error), file.page.groups)
+        # Without the version, which a newer one replaces.
+        url = self._place.base + file.download.partition("?")[0]
+
+        def page() -> Page:
+            read = attached.page(data, file.name, file.path, url)
+            return _with_line(read, f"Attached to: {file.page.title}")
+
+        return items.read(file.path, file.page.groups, file.stamp, page)
 
     def _anchor(self, title: str, heading: str) -> str:
         if self._is_cloud:
@@ -344,44 +322,32 @@ class Confluence:
         Without the list the page's readers are unknown (it may be in another space now), so that
         nobody may read it. A page with its id in the list has moved, and is removed here.
         """
-        at = path.rpartition("/")[2]
-        if at in ids:
+        _, *all_ids = path.split("/")
+        if all_ids[-1] in ids:
             return
         groups = NOBODY if self._rights else None
         try:
-            answer = self._body(api, at)
+            answers = [(at, self._about(api, at)) for at in all_ids]  # of the page, and of its file
         except Refused as error:
             if not error.is_gone:
                 yield Broken(path, str(error), groups)
             return
-        if answer.get("status", "current") == "current" and str(answer.get("id")) == at:
+        if all(
+            answer.get("status", "current") == "current" and str(answer.get("id")) == at
+            for at, answer in answers
+        ):
             why = "is missing in the service's list of pages, but still exists"
             yield Broken(path, why, groups)
 
-
-def _restricted(restrictions: Any) -> frozenset[str] | None:
-    """Who may read a page by its restriction; None where it has none."""
-    inner = mapping(mapping(mapping(restrictions).get("read")).get("restrictions"))
-    users, groups = inner.get("user"), inner.get("group")
-    if not isinstance(users, dict) or not isinstance(groups, dict):
-        return frozenset()  # the service did not say: nobody
-    people, named = listed(users.get("results")), listed(groups.get("results"))
-    if not people and not named:
-        return None if not users.get("size") and not groups.get("size") else frozenset()
-    names = {_person(one) for one in people} | {_group(mapping(one).get("name")) for one in named}
-    return frozenset(filter(None, names))
+    def _about(self, api: Api, at: str) -> Mapping[str, Any]:
+        if self._is_cloud and at.startswith("att"):
+            return mapping(api.get(f"/api/v2/attachments/{quote(at, safe='')}"))
+        return self._body(api, at)
 
 
-def _group(name: Any) -> str:
-    return foreign(name, "confluence")
-
-
-def _person(one: Any) -> str:
-    about = mapping(one)
-    named = about.get("email") or about.get("username") or about.get("accountId")
-    if not named:
-        return ""
-    try:
-        return person(str(named))
-    except ValueError:
-        return ""
+def _with_line(read: Page, line: str) -> Page:
+    """A page with a line at its end."""
+    if not read.has_text:
+        return read
+    *above, last = read.sections
+    return replace(read, sections=(*above, replace(last, text=f"{last.text}\n\n{line}")))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.access.rights import Groups
 from gateway.knowledge.sources import bounded
+from gateway.knowledge.sources.documents.made import NoText
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import (
     NO_TEXT,
@@ -32,6 +33,8 @@ def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page])
     try:
         with bounded.page(path):
             made = page()
+    except NoText as error:
+        return LeftOut(path, str(error))
     except ValueError as error:
         return Broken(path, str(error), groups)
     except Exception as error:  # a page may be what a parser of somebody else's fails on

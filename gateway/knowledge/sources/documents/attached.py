@@ -1,0 +1,77 @@
+"""Reads files that a service keeps beside its pages, by their content.
+
+A file's name and media type are what somebody typed or a browser guessed. They decide only whether
+the file is worth a download; the content decides what reads it.
+"""
+
+import os
+from dataclasses import replace
+
+from gateway.knowledge.sources.documents import openapi, reading
+from gateway.knowledge.sources.documents.archive import Archive
+from gateway.knowledge.sources.documents.made import NoText
+from gateway.knowledge.wiki.page import Page
+
+# Of packed formats, a member that each of their files has.
+_MEMBERS = {
+    "word/document.xml": "word",
+    "ppt/presentation.xml": "slides",
+    "xl/workbook.xml": "sheets",
+    "META-INF/container.xml": "book",
+}
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_TYPES = (_OFFICE, "application/pdf", "application/epub+zip", "text/plain")
+# The mark of a PDF stands among its first bytes (ISO 32000-1, Annex H.3, note 13).
+_HEAD = 1024
+_TEXTS = ("asciidoc", "notebook", "rest", "text")
+OTHER = "attachment of a kind that is not read"
+
+
+def why_not(name: str, media_type: str, size: int) -> str:
+    """Why a file is not downloaded, from what the service says of it; empty for one that is."""
+    suffix = os.path.splitext(name)[1].lower()
+    if why := reading.WHY_NOT.get(suffix):
+        return why
+    wanted = suffix in reading.READERS or suffix in openapi.SUFFIXES
+    if not wanted and not media_type.startswith(_TYPES):
+        return OTHER
+    return f"larger than {reading.LARGEST // 2**20} MiB" if size > reading.LARGEST else ""
+
+
+def page(data: bytes, name: str, path: str, url: str) -> Page:
+    """Read a file.
+
+    Raises:
+        NoText: it is of a kind that is not read, or has no text.
+        ValueError: it cannot be read, or is a web page in place of the file.
+    """
+    module = _module(data, os.path.splitext(name)[1].lower())
+    if module not in reading.PACKED and len(data) > reading.LARGEST_TEXT:
+        raise NoText(f"text that is larger than {reading.LARGEST_TEXT // 2**20} MiB")
+    # Readers take a title from the file's name.
+    return replace(reading.reader(module)(data, name, url), path=path)
+
+
+def _module(data: bytes, suffix: str) -> str:
+    """What reads a file."""
+    head = data[:_HEAD]
+    if b"%PDF-" in head:
+        return "pdf"
+    if head.startswith(b"PK\3\4"):
+        names = Archive(data).names
+        found = [module for member, module in _MEMBERS.items() if member in names]
+        if not found:
+            raise NoText(OTHER)
+        return found[0]
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+        raise ValueError("the service sent a web page in place of the file")
+    if suffix in openapi.SUFFIXES:
+        if openapi.is_one(data[: openapi.LOOKED_AT]):
+            return "openapi"
+        raise NoText(OTHER)
+    named = reading.READERS.get(suffix, "text")
+    # A text has no NUL; UTF-16 has, behind its mark.
+    is_text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if named not in _TEXTS or not is_text:
+        raise NoText("attachment whose content is not what its name says")
+    return named

@@ -1,0 +1,160 @@
+"""Who may read the pages of a Confluence: its spaces, and restrictions of pages."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from gateway.access.rights import EVERYBODY, NOBODY, Groups, foreign, person, simplified
+from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+
+
+class Readers:
+    """Asks for each space, and for each page above another one, once."""
+
+    def __init__(self, api: Api, is_cloud: bool, name: str) -> None:
+        """
+        Args:
+            api: the service.
+            is_cloud: it has the permissions of REST v2.
+            name: of the source, for errors.
+        """
+        self._api = api
+        self._is_cloud = is_cloud
+        self._name = name
+        self.problems: dict[str, str] = {}
+        """Spaces whose permissions the service does not show, with the reason."""
+        self._spaces: dict[str, Groups] = {}
+        # Of Cloud's groups and people, by their ids.
+        self._names: dict[str, str] = {}
+        # Who may read a page by its own restriction, by its id; None where it has none.
+        self._restricted: dict[str, frozenset[str] | None] = {}
+
+    def of_page(self, one: Mapping[str, Any], key: str) -> Groups:
+        """What it takes to read a page of the list, in the space `key`: one group or person of the
+        space, of the page, and of each page above it that restricts its readers.
+
+        Raises AskdocsError: the service cannot be asked now.
+        """
+        if key not in self._spaces:
+            self._spaces[key] = self._of_space(key)
+        found = list(self._spaces[key])
+        own = _restricted(one.get("restrictions"))
+        self._restricted[str(one["id"])] = own
+        for above in listed(one.get("ancestors")):
+            at = str(mapping(above).get("id"))
+            if at not in self._restricted:
+                self._restricted[at] = self._of_ancestor(at)
+            if (inherited := self._restricted[at]) is not None:
+                found.append(inherited)
+        if own is not None:
+            found.append(own)
+        return simplified(found)
+
+    def _of_ancestor(self, at: str) -> frozenset[str] | None:
+        path = f"/rest/api/content/{quote(at, safe='')}/restriction/byOperation/read"
+        try:
+            answer = mapping(self._api.get(path, expand="restrictions.user,restrictions.group"))
+        except Refused as error:
+            error.stop_if_away(self._name)
+            return frozenset()  # who may read it is not known: nobody
+        return _restricted({"read": answer})
+
+    def _of_space(self, key: str) -> Groups:
+        try:
+            return (frozenset(self._readers(key)),)
+        except Refused as error:
+            error.stop_if_away(self._name)
+            self.problems[key] = (
+                f"the rights of the space: {error}; so nobody may read it. Give the token the right"
+                " to see its permissions, or set ASKDOCS_SITES_RIGHTS=false and rules of your own"
+            )
+            return NOBODY
+
+    def _readers(self, key: str) -> Iterator[str]:
+        """The groups and people that may view a space."""
+        if not self._is_cloud:
+            for one in listed(self._api.get(f"/rest/api/space/{quote(key, safe='')}/permissions")):
+                operation, subject = (
+                    mapping(mapping(one).get("operation")),
+                    mapping(one).get("subject"),
+                )
+                if (operation.get("operationKey"), operation.get("targetType")) == (
+                    "read",
+                    "space",
+                ):
+                    yield self._subject(mapping(subject))
+            return
+        spaces = mapping(self._api.get("/api/v2/spaces", keys=key)).get("results")
+        ids = [mapping(one).get("id") for one in listed(spaces)]
+        if not ids:
+            raise Refused("the service does not show the space", 404)
+        path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
+        seen: set[str] = set()
+        while path:
+            if path in seen:
+                raise Refused("the list of permissions has no end", 404)
+            seen.add(path)
+            answer = mapping(self._api.get(path))
+            for one in listed(answer.get("results")):
+                operation = mapping(mapping(one).get("operation"))
+                if (operation.get("key"), operation.get("targetType")) == ("read", "space"):
+                    yield self._principal(mapping(mapping(one).get("principal")))
+            path = str(mapping(answer.get("_links")).get("next") or "")
+
+    def _subject(self, subject: Mapping[str, Any]) -> str:
+        kind = str(subject.get("type"))
+        if kind == "anonymous":
+            return EVERYBODY
+        if kind == "group":
+            return _group(subject.get("name") or subject.get("displayName"))
+        return _person(subject)
+
+    def _principal(self, principal: Mapping[str, Any]) -> str:
+        kind, at = str(principal.get("type")), str(principal.get("id") or "")
+        if kind == "user":
+            if at not in self._names:
+                try:
+                    about = self._api.get("/rest/api/user", accountId=at)
+                except Refused as error:
+                    error.stop_if_away(self._name)
+                    about = {"accountId": at}
+                self._names[at] = _person({"accountId": at, **mapping(about)})
+            return self._names[at]
+        if kind == "group":
+            if at not in self._names:
+                try:
+                    about = mapping(self._api.get("/rest/api/group/by-id", id=at))
+                except Refused as error:
+                    error.stop_if_away(self._name)
+                    about = {}
+                self._names[at] = _group(about.get("name")) or (at and f"confluence:{at}")
+            return self._names[at]
+        return EVERYBODY if kind == "anonymous" else ""
+
+
+def _restricted(restrictions: Any) -> frozenset[str] | None:
+    """Who may read a page by its restriction; None where it has none."""
+    inner = mapping(mapping(mapping(restrictions).get("read")).get("restrictions"))
+    users, groups = inner.get("user"), inner.get("group")
+    if not isinstance(users, dict) or not isinstance(groups, dict):
+        return frozenset()  # the service did not say: nobody
+    people, named = listed(users.get("results")), listed(groups.get("results"))
+    if not people and not named:
+        return None if not users.get("size") and not groups.get("size") else frozenset()
+    names = {_person(one) for one in people} | {_group(mapping(one).get("name")) for one in named}
+    return frozenset(filter(None, names))
+
+
+def _group(name: Any) -> str:
+    return foreign(name, "confluence")
+
+
+def _person(one: Any) -> str:
+    about = mapping(one)
+    named = about.get("email") or about.get("username") or about.get("accountId")
+    if not named:
+        return ""
+    try:
+        return person(str(named))
+    except ValueError:
+        return ""
