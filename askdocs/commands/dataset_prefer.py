@@ -23,6 +23,7 @@ from gateway.core.settings import load
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights
+from training.data import leaks
 from training.data.prefer import Opinion
 from training.data.prefer import prefer as preferred
 from training.data.tokens import Tokens
@@ -60,7 +61,11 @@ def prefer(
     settings, file = load(GatewaySettings), index_file(home_dir)
     start = feedback.since_moment(since)
     with database.opened(home_dir) as engine, closing(Wiki(file)) as wiki:
-        opinions = [Opinion(*one[1:]) for one in judged(engine, wiki, start)]
+        opinions = [
+            # As `feedback pull` writes it: its rows are in the same cluster.
+            Opinion("" if one.cluster is None else f"review-{one.cluster}", *one[1:])
+            for one in judged(engine, wiki, start)
+        ]
     tokens = Tokens(tokenizer or Path(model.shipped().source))
     told = telling.read(instructions) if instructions else ""
     with closing(Index(file)) as whole, asyncio.Runner() as runner, Bar() as bar:
@@ -79,6 +84,7 @@ def prefer(
             for name, rows in ((PAIRS, found.pairs), (SINGLE, found.single)):
                 lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 (folder / name).write_text("".join(lines), encoding="utf-8")
+            (folder / leaks.FILE).write_text(leaks.encoded(found.learnt), encoding="utf-8")
         audit.note(home_dir, "answers.export", out.name, rows=len(found.single))
     facts = {
         "folder": None if dry_run or out is None else str(out),

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from tests.speaking import Handler, serving
+from training.data import ground as grounding
 
 PATIENCE = 60.0
 
@@ -30,7 +31,10 @@ class _Handler(Handler):
             self.json(429, {"error": "busy"})
             return
         said = self.server.says(str(body["messages"][-1]["content"]))
-        self.json(200, {"choices": [{"message": {"role": "assistant", "content": said}}]})
+        choice: dict[str, Any] = {"message": {"role": "assistant", "content": said}}
+        if body.get("logprobs"):  # asked as the checker
+            choice["logprobs"] = {"content": [{"token": said, "logprob": -0.01}]}
+        self.json(200, {"choices": [choice]})
 
 
 class Teacher(ThreadingHTTPServer):
@@ -175,7 +179,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Path, teacher: Teache
     process = subprocess.Popen(argv, cwd=place)
     journal = place / "out.jsonl.journal"
     until = time.monotonic() + PATIENCE
-    while not (journal.exists() and len(journal.read_bytes().splitlines()) == 2):
+    while not (journal.exists() and len(journal.read_bytes().splitlines()) == 1):
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -191,6 +195,30 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Path, teacher: Teache
     asked = [str(body["messages"][-1]["content"]) for body in teacher.bodies[before:]]
     assert asked
     assert not any(one.startswith(first) for one in asked)
+
+
+def test_another_checker_judges_anew_the_answers_that_are_known(
+    place: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that broke off had judged by the rules alone; now a model checks, too, and says no."""
+    monkeypatch.setattr(grounding, "WAIT", 0.01)
+    teacher.says = lambda asked: says(asked) if asked.startswith("How often") else _broken()
+    assert run(*to(teacher), "--at-once", "1").exit_code == 1
+    assert len((place / "out.jsonl.journal").read_bytes().splitlines()) == 1
+    teacher.says = lambda asked: "no" if asked.startswith("Is this statement") else says(asked)
+    monkeypatch.setenv("ASKDOCS_GATEWAY_CHECKER", "engine")
+    monkeypatch.setenv("ASKDOCS_GATEWAY_ENGINE_URL", teacher.url)
+    monkeypatch.setenv("ASKDOCS_GATEWAY_ENGINE_MODEL", "big")
+    before = len(teacher.bodies)
+    facts = json.loads(run(*to(teacher)).stdout)
+    assert facts["outcomes"] == {"unsupported": 2, "not on the page": 1}
+    again = [body for body in teacher.bodies[before:] if not body.get("logprobs")]
+    first = [one for one in again if one["messages"][-1]["content"].startswith("How often")]
+    assert [one["temperature"] for one in first] == [0.7]  # the first answer is known
+
+
+def _broken() -> str:
+    raise ConnectionAbortedError
 
 
 def test_a_teacher_that_refuses_the_key_is_named(place: Path, teacher: Teacher) -> None:

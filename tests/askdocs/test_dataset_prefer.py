@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from askdocs.state.home import Home
+from eval.questions.rows import Row
 from gateway.answering.grounding.prompt import REFUSAL
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.storage import database
 from tests.training.test_finetune import base, python  # noqa: F401 -- fixtures
+from training.data import leaks
 from widget.review.clusters import Sorter
+from widget.review.judged import judged
 from widget.review.reviews import Draft, Reviews
+from widget.review.wiki import Wiki
 from widget.service.store import Answered, Asked, Store, Vote
 
 PUMP = (
@@ -101,6 +106,42 @@ def test_votes_and_reviews_become_pairs_and_single_answers(home: Home, tmp_path:
     text = (tmp_path / "out" / "single.jsonl").read_text()
     assert "Secret" not in text
     assert "corp.test" not in text
+
+
+def test_an_answer_that_a_reader_liked_is_not_called_bad_beside_a_writers(home: Home) -> None:
+    engine = database.open(f"sqlite:///{home.root}/askdocs.db")
+    store = Store(engine)
+    for id in ("liked", "plain"):
+        store.asked(Asked(id, "Which oil does the motor of the pump take?", id))
+        store.answered(id, Answered("answered", answer=f"{id} oil"))
+        store.vote(id, Vote("down"), "")
+    Sorter(engine, load=lambda: None).sort()
+    store.vote("liked", Vote("up"), "")  # somebody thought again
+    with closing(Wiki(home.index)) as wiki:
+        bad = {one.answer for one in judged(engine, wiki) if not one.is_good}
+    engine.dispose()
+    assert "plain oil" in bad
+    assert "liked oil" not in bad
+
+
+def test_evaluations_know_the_questions_of_preferences(home: Home, tmp_path: Path) -> None:
+    assert prefer(home, "--out", str(tmp_path / "out")).exit_code == 0
+    known = leaks.read(tmp_path / "out" / leaks.FILE)
+    asked = [
+        Row(1, "How often do I replace the filter of a pump?", ""),
+        Row(2, "Where is the lamp?", ""),
+        Row(3, "Is XK30 right?", "", cluster=known_cluster(home)),
+        Row(4, "Who invented the zeppelin balloon?", ""),  # left out: no page has it
+    ]
+    assert leaks.leaked(asked, known) == {1, 3}
+
+
+def known_cluster(home: Home) -> str:
+    """Of the writer's answer, as `feedback pull` writes it."""
+    engine = database.open(f"sqlite:///{home.root}/askdocs.db")
+    (review,) = Reviews(engine).approved()
+    engine.dispose()
+    return f"review-{review.cluster}"
 
 
 def test_answers_whose_pages_were_closed_since_are_left_out(home: Home, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 A teacher writes from the prompt that the gateway would send. Its answer takes the place of a
 person's only where two agree with it: the check, which marks no sentence, and the person's answer,
-of which it has most that the pages have, too. Every row that was asked about is written to a
-journal at once, so that a killed run goes on where it was.
+of which it has most that the pages have, too. Each answer of the teacher is written to a journal at
+once, so that a killed run asks for none again. Verdicts are not kept: a run that goes on with
+another check judges by that one.
 """
 
 import asyncio
@@ -137,24 +138,17 @@ async def ground(
         work: see `look`.
         teacher: writes the answers.
         scorer: a model that checks them beside the rules.
-        journal: file of what is known already; it grows by a line for each row.
+        journal: file of the teacher's answers so far; it grows by a line for each.
         progress: see `Progress`.
 
     Raises:
         AskdocsError: the teacher does not answer. What was written until then is kept.
     """
-    before = _journal(journal)
-    keys = {place: _key(work, place, teacher) for place in work.asked}
-    done = {place: before[key] for place, key in keys.items() if key in before}
-    left = [place for place in work.asked if place not in done]
-    with journal.open("ab") as file:
-        async with aclosing(_answered(work, teacher, scorer, left)) as answered:
+    done: dict[int, tuple[Outcome, str]] = {}
+    with Journal(journal) as kept:
+        async with aclosing(_answered(work, teacher, scorer, kept)) as answered:
             async for place, found in answered:
                 done[place] = found
-                line = {"key": keys[place], "outcome": found[0], "answer": found[1]}
-                file.write(json.dumps(line).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
                 progress("rewriting answers", len(done), len(work.asked))
     return done
 
@@ -199,18 +193,18 @@ def agreement(said: str, answer: str, evidence: Evidence) -> tuple[float, float]
 
 
 async def _answered(
-    work: Work, teacher: Teacher, scorer: Scorer | None, left: Sequence[int]
+    work: Work, teacher: Teacher, scorer: Scorer | None, kept: "Journal"
 ) -> AsyncGenerator[tuple[int, tuple[Outcome, str]], None]:
     """The outcomes, as they come; at most `teacher.at_once` at the same time."""
     headers = {"Authorization": f"Bearer {teacher.key}"} if teacher.key else {}
     headers["Connection"] = "close"  # llama.cpp announces keep-alive and closes all the same
-    waiting = iter(left)
+    waiting = iter(work.asked)
     tasks: dict[asyncio.Task[tuple[Outcome, str]], int] = {}
     async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT) as http:
         try:
             while True:
                 while len(tasks) < teacher.at_once and (place := next(waiting, None)) is not None:
-                    one = _rewritten(work, place, teacher, scorer, http)
+                    one = _rewritten(work, place, teacher, scorer, kept, http)
                     tasks[asyncio.create_task(one)] = place
                 if not tasks:
                     return
@@ -224,19 +218,25 @@ async def _answered(
 
 
 async def _rewritten(
-    work: Work, place: int, teacher: Teacher, scorer: Scorer | None, http: httpx.AsyncClient
+    work: Work,
+    place: int,
+    teacher: Teacher,
+    scorer: Scorer | None,
+    kept: "Journal",
+    http: httpx.AsyncClient,
 ) -> tuple[Outcome, str]:
     row, excerpts = work.rows[place][0], work.excerpts[place]
     evidence = Evidence(excerpts, work.idf, row.question)
     if agreement(row.answer, "", evidence)[0] < ABOUT:
         return "not on the page", ""
-    messages = _messages(row, excerpts)
+    task = TASK.format(question=row.question, answer=row.answer)
+    messages = render(excerpts, task)
     outcome: Outcome = "unsupported"
     for temperature in ATTEMPTS:
-        try:
-            answer = uncited((await _asked(teacher, messages, temperature, http)).strip())
-        except TooLong:
+        said = await kept.answer(teacher, messages, temperature, http)
+        if said is None:
             return "too long", ""
+        answer = uncited(said.strip())
         if not answer or refuses(drafts(answer)):
             return "refused", ""
         check = Check(excerpts, work.idf, scorer, messages[:1], asked=row.question)
@@ -247,10 +247,6 @@ async def _rewritten(
         else:
             return "rewritten", answer
     return outcome, ""
-
-
-def _messages(row: Row, excerpts: Sequence[Excerpt]) -> list[Message]:
-    return render(excerpts, TASK.format(question=row.question, answer=row.answer))
 
 
 async def _asked(
@@ -305,15 +301,47 @@ def _read(file: Path) -> list[tuple[Row, dict[str, Any]]]:
     return rows
 
 
-def _key(work: Work, place: int, teacher: Teacher) -> str:
-    """Changes with whatever decides what becomes of a row."""
-    row, excerpts = work.rows[place][0], work.excerpts[place]
-    asked = [teacher.model, teacher.max_tokens, _messages(row, excerpts), ATTEMPTS, AGREES, ABOUT]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+class Journal:
+    """The teacher's answers, in a file that a killed run leaves whole but for its last line."""
+
+    def __init__(self, file: Path) -> None:
+        """Raises AskdocsError: the file is another one."""
+        self._answers = _answers(file)
+        self._file = file.open("ab")
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    async def answer(
+        self,
+        teacher: Teacher,
+        messages: Sequence[Message],
+        temperature: float,
+        http: httpx.AsyncClient,
+    ) -> str | None:
+        """As it is known, or as the teacher gives it now; None: the prompt is too long for it.
+
+        Raises AskdocsError: the teacher does not answer.
+        """
+        asked = [teacher.model, teacher.max_tokens, messages, temperature]
+        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        if key not in self._answers:
+            try:
+                said = await _asked(teacher, messages, temperature, http)
+            except TooLong:
+                said = None
+            self._file.write(json.dumps({"key": key, "said": said}).encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._answers[key] = said
+        return self._answers[key]
 
 
-def _journal(file: Path) -> dict[str, tuple[Outcome, str]]:
-    """What is known by key. A truncated last line, of a killed run, is cut away."""
+def _answers(file: Path) -> dict[str, str | None]:
+    """The answers of a file by key. A truncated last line, of a killed run, is cut away."""
     if not file.exists():
         return {}
     data = file.read_bytes()
@@ -322,7 +350,6 @@ def _journal(file: Path) -> dict[str, tuple[Outcome, str]]:
         with file.open("r+b") as open_file:
             open_file.truncate(len(whole))
     try:
-        found = [json.loads(line) for line in whole.splitlines()]
-        return {one["key"]: (one["outcome"], one["answer"]) for one in found}
+        return {one["key"]: one["said"] for one in map(json.loads, whole.splitlines())}
     except (ValueError, KeyError, TypeError):
         raise AskdocsError(f"{file}: is no journal of `dataset ground`: move it away") from None

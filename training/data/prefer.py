@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from eval.questions.rows import Row
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.neutral import neutral
@@ -19,6 +20,8 @@ from training.data.support import cite, claims, uncited
 class Opinion(NamedTuple):
     """An answer and what somebody thought of it."""
 
+    cluster: str
+    """The same for questions that mean the same, as a row of training has it; "": none known."""
     question: str
     answer: str
     """Empty: a refusal."""
@@ -34,6 +37,8 @@ class Preferences(NamedTuple):
     """`prompt`, `chosen`, `rejected`: DPOTrainer."""
     single: list[dict[str, Any]]
     """`prompt`, `completion`, `label`: KTOTrainer."""
+    learnt: list[Row]
+    """The questions of these records: whoever is trained on them knows them."""
     not_found: int
     """Questions left out: the gateway finds no page, or not the page of the writer's answer."""
 
@@ -57,7 +62,7 @@ def prefer(
     by_question: dict[str, list[Opinion]] = defaultdict(list)
     for one in opinions:
         by_question[one.question].append(one)
-    found = Preferences([], [], 0)
+    found = Preferences([], [], [], 0)
     not_found = 0
     for question, given in by_question.items():
         grounds = runner.run(grounding.ground(question, budget))
@@ -78,6 +83,8 @@ def prefer(
         )
         both = set(good) & set(bad)  # readers differ: nothing follows
         good, bad = ([said for said in part if said not in both] for part in (good, bad))
+        if good or bad:
+            found.learnt.append(Row(len(found.learnt) + 1, question, "", cluster=given[0].cluster))
         for said, label in [*((one, True) for one in good), *((one, False) for one in bad)]:
             found.single.append({"prompt": prompt, "completion": _message(said), "label": label})
         for chosen in good:

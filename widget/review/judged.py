@@ -57,7 +57,8 @@ def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iter
             if draft:
                 written = draft.answer if draft.answerable else ""
                 yield Judged(cluster, question, written, draft.page, True)
-                if said != written:
+                # A reader's vote for another answer than the writer's says that it is good, too.
+                if said != written and vote != "up":
                     yield Judged(cluster, question, said, "", False)
             elif vote in ("up", "down"):
                 yield Judged(cluster, question, said, "", vote == "up")
