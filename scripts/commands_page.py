@@ -83,7 +83,7 @@ HEADINGS = {
     "train": "train: a dataset becomes a version of a model",
 }
 END = """\
-## Which exit codes do the commands have?
+## Exit codes
 
 | code | meaning |
 |---|---|
@@ -93,7 +93,7 @@ END = """\
 | 3 | `status --json` where askdocs does not run |
 | 130 | Ctrl-C |
 
-## make: which targets are there?
+## Targets of make
 
 `make` alone lists the targets:
 

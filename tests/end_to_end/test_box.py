@@ -31,7 +31,7 @@ def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
     box.get_by_role("textbox").fill("How do I stop askdocs?")
     box.get_by_role("textbox").press("Enter")
     expect(box.get_by_text("Ctrl-C").first).to_be_visible(timeout=60_000)
-    source = box.locator("a[href*='#how-do-i-stop-askdocs']").first
+    source = box.locator("a[href*='#stopping-askdocs']").first
     expect(source).to_be_visible(timeout=60_000)
     expect(box.get_by_text("Quoted from the docs")).to_be_visible()
     # For the README, when asked for: a picture of what a reader sees.
@@ -39,5 +39,5 @@ def test_a_reader_opens_the_box_asks_and_sees_a_sourced_answer(
         page.wait_for_timeout(500)
         page.screenshot(path=os.environ["TEST_SCREENSHOT"])
     source.click()
-    page.wait_for_url(re.compile("/getting-started/#how-do-i-stop-askdocs"))
+    page.wait_for_url(re.compile("/getting-started/#stopping-askdocs"))
     assert complaints == []

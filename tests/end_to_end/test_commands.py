@@ -15,7 +15,7 @@ def test_ask_prints_answer_source_and_quote(askdocs: Askdocs) -> None:
     done = askdocs.cli("ask", "How do I stop askdocs?")
     assert done.returncode == 0, done.stderr
     assert "Ctrl-C" in done.stdout
-    assert "#how-do-i-stop-askdocs" in done.stdout
+    assert "#stopping-askdocs" in done.stdout
     assert "│" in done.stdout
     assert "in the page's own words" in done.stderr
 

@@ -34,7 +34,7 @@ def test_an_answer_stands_on_a_page_and_cites_its_heading(client: openai.OpenAI)
     assert "Ctrl-C" in message.content
     assert message.annotations is not None
     citation = message.annotations[0].url_citation
-    assert citation.url.endswith("#how-do-i-stop-askdocs")
+    assert citation.url.endswith("#stopping-askdocs")
     assert reply.usage is not None
     assert reply.usage.completion_tokens == 0
     facts = reply.model_dump()["askdocs"]
@@ -57,7 +57,7 @@ def test_a_stream_carries_text_citation_and_usage(client: openai.OpenAI) -> None
             finished += [choice.finish_reason] if choice.finish_reason else []
         usage = chunk.usage or usage
     assert "Ctrl-C" in text
-    assert annotations[0]["url_citation"]["url"].endswith("#how-do-i-stop-askdocs")
+    assert annotations[0]["url_citation"]["url"].endswith("#stopping-askdocs")
     # A caution may follow what is cited.
     assert text[annotations[-1]["url_citation"]["end_index"] :] in ("", f"\n\n{DOUBT}")
     assert finished == ["stop"]

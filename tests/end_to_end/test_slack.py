@@ -43,6 +43,6 @@ async def test_a_mention_is_answered_from_the_wiki_with_its_section_as_a_button(
     answered, refused = slack.ours(GENERAL)
     url = answered.buttons["open-1"]["url"]
     assert url.startswith(started["parts"]["site"]["url"])
-    assert url.endswith("#how-do-i-stop-askdocs")
+    assert url.endswith("#stopping-askdocs")
     assert "[1]" in answered.words
     assert refused.words.startswith("Not in the docs")
