@@ -67,7 +67,7 @@ def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, opencode: 
 
 
 def test_the_wiki_is_connected_as_tools(client: Client, opencode: Path) -> None:
-    settings = client.doc("mcp", "How do I use my wiki in opencode?", "json")
+    settings = client.doc("mcp", "opencode", "json")
     root = client.url.removesuffix("/v1")
     (client.home / "opencode.json").write_text(settings.replace("http://127.0.0.1:4000", root))
     shown = client.run(opencode, "mcp", "list", **OFFLINE).stdout
