@@ -279,8 +279,11 @@ async def test_a_gateway_that_refuses_the_box_opens_no_stored_answer(status: int
 async def test_a_question_is_asked_without_what_was_closed_since() -> None:
     closed: set[str] = set()
 
+    requests: list[list[str]] = []
+
     async def may(request: Request) -> Response:
         urls = (await request.json())["urls"]
+        requests.append(urls)
         return JSONResponse({"readable": [url not in closed for url in urls]})
 
     def turn(question: str, page: str) -> Turn:
@@ -290,11 +293,12 @@ async def test_a_question_is_asked_without_what_was_closed_since() -> None:
         gateway = Gateway(WidgetSettings(gateway_url=address, gateway_key=None))
         try:
             turns = [turn("Tea?", f"{WIKI}/tea/"), turn("Pay?", f"{WIKI}/pay/"), turn("And?", "")]
-            told = await gateway.told(turns, frozenset())
-            assert [question for question, _ in told] == ["Tea?", "Pay?", "And?"]
+            turns_now = await gateway.readable_turns(turns, frozenset())
+            assert [question for question, _ in turns_now] == ["Tea?", "Pay?", "And?"]
             closed.add(f"{WIKI}/pay/")  # the question after it may repeat it
-            told = await gateway.told(turns, frozenset())
-            assert [question for question, _ in told] == ["Tea?"]
+            turns_now = await gateway.readable_turns(turns, frozenset())
+            assert [question for question, _ in turns_now] == ["Tea?"]
+            assert requests == [[f"{WIKI}/tea/", f"{WIKI}/pay/"]] * 2  # one for all turns
         finally:
             await gateway.close()
 

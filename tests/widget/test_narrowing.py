@@ -1,19 +1,29 @@
 """Stored answers are closed to whom their pages have been closed since."""
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
 import sqlalchemy as sa
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from gateway.access.rights import PUBLIC, Groups, Reader
+from gateway.api import readable
+from gateway.core.errors import AskdocsError
 from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres
+from tests.widget.stand_in import serve
 from widget.service import gateway, narrowing
 from widget.service.gateway import Rights
 from widget.service.narrowing import Narrowing
 from widget.service.store import Answered, Asked, Store, open_to, question_table
+from widget.settings import WidgetSettings
 
 __all__ = ["postgres"]
 
@@ -40,10 +50,18 @@ class Gateway:
         self.pages: dict[str, Groups] = {}
         self.revision = "one"
         self.asked = 0
+        self.requests = 0
+        self.away = 0
+        """Requests for pages until it does not answer."""
 
     async def rights(self, urls: Sequence[str]) -> Rights | None:
         assert len(urls) <= 500
         self.asked += len(urls)
+        self.requests += 1
+        if urls and self.away:
+            self.away -= 1
+            if not self.away:
+                raise AskdocsError("the gateway does not answer")
         readers = tuple(self.pages.get(url, (frozenset(),)) for url in urls)
         return Rights(revision=self.revision, readers=readers)
 
@@ -63,7 +81,7 @@ def seen(store: Store, reader: Reader) -> list[str]:
 async def test_answers_follow_the_rights_of_their_pages(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(narrowing, "BATCH", 3)
+    monkeypatch.setattr(narrowing, "STEP", 3)
     told = Gateway()
     told.pages = {f"{WIKI}/tea": (), f"{WIKI}/pay": ()}
     work = Narrowing(cast(gateway.Gateway, told), store)
@@ -119,3 +137,89 @@ async def test_what_changes_meanwhile_is_looked_at_again(store: Store) -> None:
     assert seen(store, PUBLIC) == ["pay"]
     assert await work.once()
     assert seen(store, PUBLIC) == []
+
+
+async def test_a_page_is_asked_for_once_and_only_what_changed_is_written(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "STEP", 10)
+    told = Gateway()
+    told.pages = {f"{WIKI}/{number}": () for number in range(5)}
+    for number in range(60):
+        answer(store, f"{number:02}", str(number % 5))
+    work = Narrowing(cast(gateway.Gateway, told), store)
+    assert await work.once()
+    assert (told.asked, told.requests) == (5, 2)
+    threads: set[int] = set()
+    written: list[str] = []
+    narrow, stored = store.narrow, narrowing.simplified
+
+    def noted(readers: Mapping[str, str | None], revision: str) -> None:
+        written.extend(readers)
+        narrow(readers, revision)
+
+    def simplified(every: Iterable[Iterable[str]]) -> Groups:
+        threads.add(threading.get_ident())
+        return stored(every)
+
+    monkeypatch.setattr(store, "narrow", noted)
+    monkeypatch.setattr(narrowing, "simplified", simplified)
+    narrowing._stored.cache_clear()
+    told.pages[f"{WIKI}/3"], told.revision = (HR,), "two"
+    assert await work.once()
+    assert written == [f"{number:02}" for number in range(3, 60, 5)]
+    assert threads
+    assert threading.get_ident() not in threads  # where the box answers
+
+
+async def test_after_a_failure_it_goes_on_where_it_was(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(narrowing, "STEP", 2)
+    told = Gateway()
+    for number in range(8):
+        answer(store, str(number), str(number))
+    told.away = 3
+    work = Narrowing(cast(gateway.Gateway, told), store)
+    with pytest.raises(AskdocsError):
+        await work.once()
+    assert seen(store, PUBLIC) == ["4", "5", "6", "7"]
+    told.asked = 0
+    assert await work.once()
+    assert told.asked == 4
+    assert seen(store, PUBLIC) == []
+
+
+async def test_an_outage_is_reported_once_and_asked_about_less_and_less(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer(store, "pay", "pay")
+    statuses = [*([503] * 4), 429, 200]
+    waits: list[float] = []
+
+    async def tell(request: Request) -> Response:
+        urls = (await request.json())["urls"]
+        status = statuses[0] if len(statuses) == 1 else statuses.pop(0)
+        rights = {"readable": [], "revision": "one", "readers": [[["hr"]]] * len(urls)}
+        return JSONResponse(rights if status == 200 else {}, status)
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if seconds == narrowing.EVERY:
+            raise asyncio.CancelledError
+
+    with serve(Starlette(routes=[Route(readable.PATH, tell, methods=["POST"])])) as address:
+        asking = gateway.Gateway(WidgetSettings(gateway_url=address, gateway_key=None))
+        monkeypatch.setattr(narrowing, "_sleep", wait)
+        caplog.set_level("INFO")
+        try:
+            with pytest.raises(asyncio.CancelledError):
+                await Narrowing(asking, store).run()
+        finally:
+            await asking.close()
+    pauses = [one for one in waits if one != narrowing.PAUSE]
+    assert pauses == [30, 45, 45, 45, 45, 15]
+    (warning,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "stored answers do not follow the rights now" in warning.message
+    assert seen(store, PUBLIC) == []
+    assert seen(store, Reader(HR)) == ["pay"]

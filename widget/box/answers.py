@@ -60,7 +60,7 @@ class Answers:
             parts = self._gateway.ask(
                 asked.question,
                 asked.page,
-                history=await self._gateway.told(turns, ask.groups),
+                history=await self._gateway.readable_turns(turns, ask.groups),
                 quote=asked.quote,
                 user=asked.visitor,
                 groups=ask.groups,

@@ -5,9 +5,10 @@ import ipaddress
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ from gateway.access.auth import GROUPS_HEADER
 from gateway.access.keys import ALL
 from gateway.access.rights import NOBODY, Reader, dump, load
 from gateway.api import readable
+from gateway.core.errors import AskdocsError
 from gateway.core.sse import events
 from gateway.telemetry.tracing import OFF, Span, Tracer
 from widget.service.store import Answered, Kept, Turn, Vote, urls_of
@@ -285,24 +287,33 @@ class Gateway:
         """
         if not urls:
             return True
-        body = {"urls": list(dict.fromkeys(urls))}
+        readable = await self._readable(urls, groups)
+        return is_open if readable is None else all(readable.get(url) for url in urls)
+
+    async def _readable(
+        self, urls: Sequence[str], groups: frozenset[str]
+    ) -> Mapping[str, bool] | None:
+        """Which of these pages a person with these groups may read now, as far as it is known; None
+        where the gateway is of before."""
+        asked = list(dict.fromkeys(urls))
         try:
             asking = self._client.post(
                 self.readable_url,
-                json=body,
+                json={"urls": asked},
                 headers=self._for(groups),
                 timeout=aiohttp.ClientTimeout(10),
             )
             async with asking as response:
                 if response.status == 403 and self._may_not_speak(groups):
-                    return await self.may_read(urls, frozenset(), is_open)
+                    return await self._readable(urls, frozenset())
                 if response.status == 404:
-                    return is_open
+                    return None
                 response.raise_for_status()
-                return all((await response.json())["readable"])
+                said = (await response.json())["readable"]
+                return {url: one is True for url, one in zip(asked, said, strict=True)}
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
             log.warning("the rights of an answer cannot be read: %r", error)
-            return False
+            return {}
 
     async def may_open(self, answered: Answered, groups: frozenset[str]) -> bool:
         """May a person with these groups read a stored answer, by the rights of its day and now?"""
@@ -310,22 +321,33 @@ class Gateway:
             return False
         return await self.may_read(urls_of(answered.outcome), groups, answered.readers is None)
 
-    async def told(self, turns: Sequence[Turn], groups: frozenset[str]) -> list[tuple[str, str]]:
-        """The turns before a question that its model is told: up to the first that stands on what
+    async def readable_turns(
+        self, turns: Sequence[Turn], groups: frozenset[str]
+    ) -> list[tuple[str, str]]:
+        """The earlier turns that a question may be asked with: up to the first that stands on what
         may no longer be read, because those after it may repeat it.
 
         Who asks got the answers: what counts is what they may read now.
         """
+        pages = [urls_of(turn.answered.outcome) for turn in turns]
+        every = list(chain.from_iterable(pages))
+        readable = await self._readable(every, groups) if every else {}
         found = []
-        for turn in turns:
-            urls, is_open = urls_of(turn.answered.outcome), turn.answered.readers is None
-            if not await self.may_read(urls, groups, is_open):
+        for turn, urls in zip(turns, pages, strict=True):
+            if readable is None:
+                is_closed = bool(urls) and turn.answered.readers is not None
+            else:
+                is_closed = not all(readable.get(url) for url in urls)
+            if is_closed:
                 break
             found.append((turn.question, turn.answered.answer))
         return found
 
     async def rights(self, urls: Sequence[str]) -> Rights | None:
-        """What it takes to read each of these pages now; None where the gateway does not say."""
+        """What it takes to read each of these pages now; None where the gateway does not say.
+
+        Raises AskdocsError: the gateway does not answer, or not with its rights.
+        """
         try:
             asking = self._client.post(
                 self.readable_url,
@@ -337,14 +359,15 @@ class Gateway:
                 if response.status in (403, 404):  # its key may not, or it is of before
                     return None
                 response.raise_for_status()
-                told = _object((await response.read()).decode("utf-8", "replace"))
-                if "revision" not in told:  # its key may not pass on all groups
+                answer = _object((await response.read()).decode("utf-8", "replace"))
+                if "revision" not in answer:  # its key may not pass on all groups
                     return None
-                rights = Rights.model_validate(told)
-                return rights if len(rights.readers) == len(urls) else None
+                rights = Rights.model_validate(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            log.warning("the rights of stored answers cannot be read: %r", error)
-            return None
+            raise AskdocsError(f"the gateway does not tell its rights: {error!r}") from None
+        if len(rights.readers) != len(urls):
+            raise AskdocsError("the gateway tells the rights of other pages than it was asked for")
+        return rights
 
     async def ask(
         self,

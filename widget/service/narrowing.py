@@ -1,24 +1,31 @@
 """Withdraws stored answers from readers who lost access to their pages.
 
 An answer is stored with what it took to read its pages on its day. The gateway says what it takes
-now; where that has changed, every answer is looked at again, so that the review, the gaps,
-suggested questions and exported rows follow within a minute. Links and old answers ask the gateway
-themselves when they are opened.
+now. When its rights change, every answer is checked, conversation by conversation, and those that
+others may read now are written, so that the review, the gaps, suggested questions and exported rows
+follow within a minute. Links and old answers ask the gateway themselves when they are opened.
 """
 
 import asyncio
 import logging
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from gateway.access.rights import Groups, dump, simplified
 from gateway.api.readable import MOST
 from gateway.core.errors import AskdocsError
 from widget.service.gateway import Gateway
-from widget.service.store import Store
+from widget.service.store import Standing, Store
 
 log = logging.getLogger(__name__)
 
-EVERY = 15.0  # seconds between two looks at the gateway's rights
-BATCH = 1000  # answers that are looked at together
+EVERY = 15.0  # seconds between two checks of the gateway's rights
+LONGEST = 45.0  # the same after failures, each of which doubles them
+STEP = 250  # conversations that are checked together
+PAUSE = 0.02  # seconds between two steps
+PAGES = 100_000  # pages whose readers are kept in memory
+
+_sleep = asyncio.sleep
 
 
 class Narrowing:
@@ -27,42 +34,86 @@ class Narrowing:
     def __init__(self, gateway: Gateway, store: Store) -> None:
         self._gateway = gateway
         self._store = store
-        self._done = ""  # the revision under which every answer has been looked at
-        self._complained = ""
+        self._begin("")
+
+    def _begin(self, revision: str) -> None:
+        self._revision = revision
+        self._readers: dict[str, Groups] = {}
+        """What it takes to read each page, under this revision."""
+        self._at = ""
+        """The last conversation that was checked under it."""
+        self._is_done = False
 
     async def run(self) -> None:
-        """Work until cancelled. A database that is away is tried again, and said once."""
+        """Work until cancelled. What fails is tried again later, and reported once."""
+        failures = 0
         while True:
             try:
                 await self.once()
-                self._complained = ""
+                if failures:
+                    log.info("stored answers follow the rights again")
+                failures = 0
             except AskdocsError as error:
-                if str(error) != self._complained:
-                    self._complained = str(error)
+                if not failures:
                     log.warning("stored answers do not follow the rights now: %s", error)
-            await asyncio.sleep(EVERY)
+                failures += 1
+            await _sleep(min(LONGEST, EVERY * 2**failures))
 
     async def once(self) -> bool:
-        """Look at all answers that need it. False: the gateway does not say, or has changed
-        meanwhile. Raises Unreachable."""
-        told = await self._gateway.rights(())
-        if told is None:
+        """Check all answers that need it. False: the gateway does not say, or its rights changed
+        meanwhile. What was checked before a failure is not checked again.
+
+        Raises AskdocsError: the gateway or the database does not answer.
+        """
+        rights = await self._gateway.rights(())
+        if rights is None:
             return False
-        revision, everything = told.revision, told.revision != self._done
-        while stale := await asyncio.to_thread(self._store.stale, revision, BATCH, everything):
-            urls = list(dict.fromkeys(url for pages in stale.values() for url in pages))
-            needed: dict[str, Groups] = {}
-            for start in range(0, len(urls), MOST):
-                some = urls[start : start + MOST]
-                told = await self._gateway.rights(some)
-                if told is None or told.revision != revision:
-                    return False
-                needed |= zip(some, told.readers, strict=True)
-            readers = {
-                id: simplified(some for url in pages for some in needed[url])
-                for id, pages in stale.items()
-            }
-            stored = {id: dump(groups) if groups else None for id, groups in readers.items()}
-            await asyncio.to_thread(self._store.narrow, stored, revision)
-        self._done = revision
+        if rights.revision != self._revision:
+            self._begin(rights.revision)
+        while not self._is_done:
+            some = await asyncio.to_thread(self._store.conversations, self._at, STEP)
+            if some and not await self._check(some):
+                return False
+            self._is_done = len(some) < STEP
+            self._at = some[-1] if some else self._at
+        while some := await asyncio.to_thread(self._store.unchecked, STEP):
+            if not await self._check(some):
+                return False
         return True
+
+    async def _check(self, conversations: Sequence[str]) -> bool:
+        """Check the answers of some conversations. False: the rights changed meanwhile."""
+        standings = await asyncio.to_thread(self._store.standings, conversations)
+        if len(self._readers) > PAGES:
+            self._readers = {}
+        urls = dict.fromkeys(url for one in standings for url in one.pages)
+        unknown = [url for url in urls if url not in self._readers]
+        for start in range(0, len(unknown), MOST):
+            some = unknown[start : start + MOST]
+            rights = await self._gateway.rights(some)
+            if rights is None or rights.revision != self._revision:
+                return False
+            self._readers |= zip(some, rights.readers, strict=True)
+        await asyncio.to_thread(self._write, standings, self._readers, self._revision)
+        await _sleep(PAUSE)
+        return True
+
+    def _write(
+        self, standings: Sequence[Standing], readers: Mapping[str, Groups], revision: str
+    ) -> None:
+        needed = {
+            one.id: _stored(frozenset(some for url in one.pages for some in readers[url]))
+            for one in standings
+        }
+        changed = {
+            one.id: needed[one.id]
+            for one in standings
+            if one.is_new or one.readers_now != needed[one.id]
+        }
+        self._store.narrow(changed, revision)
+
+
+@lru_cache(1000)  # most answers need what many others need
+def _stored(every: frozenset[frozenset[str]]) -> str | None:
+    groups = simplified(every)
+    return dump(groups) if groups else None

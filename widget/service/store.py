@@ -6,11 +6,12 @@ it is stored, or `gateway.storage.database.Unreachable` is raised and nothing is
 """
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
+import orjson
 import sqlalchemy as sa
 
 from gateway.access import rights
@@ -56,7 +57,8 @@ question_table = sa.Table(
     sa.Column("rights", sa.Text, index=True),
 )
 """`readers` is what it took to read the pages of the answer when it was made, `readers_now` what it
-takes now, as the gateway said when its rights had the revision `rights`: see `narrowing.py`."""
+takes now. The gateway's rights had the revision `rights` when that was last written; without one it
+was never checked: see `narrowing.py`."""
 
 vote_table = sa.Table(
     "votes",
@@ -147,6 +149,17 @@ class Turn(NamedTuple):
 
     question: str
     answered: Answered
+
+
+class Standing(NamedTuple):
+    """What an answer stands on."""
+
+    id: str
+    pages: tuple[str, ...]
+    """Addresses; those of the turns before it, too, which its model was given."""
+    readers_now: str | None
+    is_new: bool
+    """Its readers of now were never checked."""
 
 
 class Store:
@@ -259,30 +272,43 @@ class Store:
         with reading(self.engine) as connection:
             return [str(question) for question in connection.execute(query).scalars()]
 
-    def stale(self, revision: str, count: int, everything: bool) -> dict[str, list[str]]:
-        """Answers of which it is not known who may read them under these rights: the addresses of
-        the pages that each stands on, by id; those of the turns before it, too.
+    def conversations(self, after: str, count: int) -> list[str]:
+        """The first conversations behind `after`, in order. Raises Unreachable."""
+        c = question_table.c
+        query = sa.select(c.conversation).where(c.conversation > after).distinct()
+        with reading(self.engine) as connection:
+            found = connection.execute(query.order_by(c.conversation).limit(count))
+            return [str(one) for one in found.scalars()]
 
-        `everything`: also those of which it was known under others. Raises Unreachable.
+    def unchecked(self, count: int) -> list[str]:
+        """Conversations with answers whose readers of now were never checked.
+
+        Raises Unreachable.
         """
         c = question_table.c
-        other: sa.ColumnElement[bool] = c.rights.is_(None)
-        if everything:
-            # Not `!=`, for which databases read the whole table.
-            other = sa.or_(other, c.rights < revision, c.rights > revision)
-        query = sa.select(c.id, c.conversation).where(other, c.state != "asked").limit(count)
+        query = sa.select(c.conversation).where(c.rights.is_(None), c.state != "asked").distinct()
         with reading(self.engine) as connection:
-            found = {str(id): str(talk) for id, talk in connection.execute(query)}
-            turns = sa.select(c.id, c.conversation, c.outcome).order_by(c.at, c.id)
-            turns = turns.where(c.conversation.in_(set(found.values())))
-            of_talk: dict[str, dict[str, None]] = {}
-            pages: dict[str, list[str]] = {}
-            for id, conversation, outcome in connection.execute(turns):
-                before = of_talk.setdefault(conversation, {})
-                before |= dict.fromkeys(urls_of(outcome))
-                if id in found:
-                    pages[id] = list(before)
-        return pages
+            return [str(one) for one in connection.execute(query.limit(count)).scalars()]
+
+    def standings(self, conversations: Sequence[str]) -> list[Standing]:
+        """The answers of conversations, with the pages that each stands on. Raises Unreachable."""
+        c = question_table.c
+        # As text: the database's driver parses JSON more slowly.
+        outcome = sa.cast(c.outcome, sa.Text)
+        query = (
+            sa.select(c.id, c.conversation, outcome, c.readers_now, c.rights, c.state)
+            .where(c.conversation.in_(conversations))
+            .order_by(c.at, c.id)
+        )
+        of_talk: dict[str, dict[str, None]] = {}
+        found = []
+        with reading(self.engine) as connection:
+            for id, conversation, text, readers_now, checked, state in connection.execute(query):
+                pages = of_talk.setdefault(conversation, {})
+                pages |= dict.fromkeys(urls_of(orjson.loads(text)))
+                if state != "asked":
+                    found.append(Standing(id, tuple(pages), readers_now, checked is None))
+        return found
 
     def narrow(self, readers: Mapping[str, str | None], revision: str) -> None:
         """Keep what it takes now to read some answers, by id. Raises Unreachable."""

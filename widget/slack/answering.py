@@ -171,7 +171,7 @@ class Answering:
         parts = self.gateway.ask(
             asked.question,
             "",
-            history=await self.gateway.told(turns, groups),
+            history=await self.gateway.readable_turns(turns, groups),
             model=asked.alias,
             user=asked.visitor,
             groups=groups,
