@@ -11,13 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from askdocs.capacity import random_adapter
 from gateway.answering.grounding import prompt
 from gateway.upstream.engines import vllm
 from tests.chaos.conftest import new_key
 from tests.chaos.load import Kept, Ledger, Load, Target, compared, kept, lost
 from tests.chaos.report import Report, rounds
 from tests.end_to_end.running import Askdocs, refused, up
-from tests.engines import gguf_shallow, random_adapter
+from tests.engines import gguf_shallow
 from tests.training.versions import FACTS
 from tests.vllm_serving import convert, serving_folder
 from training.versions.open import open_store

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs import environments
+from askdocs.capacity import random_adapter
 from askdocs.state.home import Home
 from askdocs.supervision.deployed import Deployed, Host
 from gateway.core.errors import AskdocsError
@@ -21,7 +22,6 @@ from gateway.upstream.engines import adapters
 from gateway.upstream.engines.adapters import TOLERANCE
 from gateway.upstream.engines.launch import Launch
 from tests import starting
-from tests.engines import random_adapter
 from tests.training.versions import FACTS
 from tests.vllm_serving import serving_folder
 from tests.waiting import async_until

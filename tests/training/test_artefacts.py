@@ -15,10 +15,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from askdocs import environments
+from askdocs.capacity import random_adapter
 from askdocs.models import deriving, model, probing
 from gateway.answering.grounding.prompt import REFUSAL, render
 from gateway.core.errors import AskdocsError
-from tests.engines import random_adapter
 from tests.engines.messages import page
 from tests.parts import require
 from training.artefacts import probe
