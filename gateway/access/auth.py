@@ -59,6 +59,8 @@ def reader(key: Key, headers: Headers) -> Reader:
     said = headers.get(GROUPS_HEADER)
     if said is None:
         return PUBLIC if key.for_people else Reader(own)
+    if len(headers.getlist(GROUPS_HEADER)) > 1:  # one may be a client's, which a proxy passed on
+        raise ApiError(400, f"{GROUPS_HEADER} came twice: send it once", code="invalid_header")
     if not key.for_people:
         raise ApiError(
             403,

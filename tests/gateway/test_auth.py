@@ -455,3 +455,11 @@ def test_a_key_allows_its_models_or_all() -> None:
     key = Key("id", "ci", "", datetime.now(UTC))
     assert key.allows("docs")
     assert not Key("id", "ci", "", datetime.now(UTC), models=("docs",)).allows("base")
+
+
+def test_groups_that_come_twice_are_refused() -> None:
+    key = Key("k", "k", "", datetime.now(UTC), groups=("*",), for_people=True)
+    line = (auth.GROUPS_HEADER.encode(), b'["docs"]')
+    assert auth.reader(key, Headers(raw=[line])).groups == {"docs"}
+    with pytest.raises(ApiError, match="came twice"):
+        auth.reader(key, Headers(raw=[line, (line[0], b"*")]))

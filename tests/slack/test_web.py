@@ -23,6 +23,9 @@ EVENT = '{"type": "event_callback"}'
         (0, {"x-slack-request-timestamp": "soon"}),
         (0, {"x-slack-request-timestamp": "٣"}),
         (0, {"x-slack-request-timestamp": ""}),
+        (0, {"x-slack-request-timestamp": "9" * 400}),
+        (0, {"x-slack-request-timestamp": "9" * 5000}),
+        (0, {"x-slack-signature": "v0=é"}),
     ],
 )
 async def test_what_slack_has_not_signed_just_now_is_refused(
@@ -43,10 +46,12 @@ async def test_a_signature_is_of_the_body_that_came(team: Start) -> None:
     assert response.status_code == 401
 
 
-@pytest.mark.parametrize(("body", "status"), [(b"\xff\xfe", 400), (b"x" * 1_048_577, 413)])
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"\xff\xfe", 400), (b"[" * 100_000, 400), (b"x" * 1_048_577, 413)]
+)
 async def test_a_body_that_cannot_be_is_refused(team: Start, body: bytes, status: int) -> None:
     running = await team(Reply(chunks=answer("Yes. ")))
-    headers = signed("")
+    headers = {**signed(""), "content-type": "application/json"}
     assert (await running.http.post(web.PATH, content=body, headers=headers)).status_code == status
 
 

@@ -121,6 +121,14 @@ def test_where_robots_txt_cannot_be_read_nothing_is_asked_for(wiki: LiveSite) ->
     assert set(wiki.paths()) == {"/robots.txt"}
 
 
+@pytest.mark.parametrize("rule", ["Crawl-delay: 1e300", "Request-rate: 1/1h"])
+def test_a_site_cannot_have_a_sync_wait_for_ever(wiki: LiveSite, rule: str) -> None:
+    wiki.put("/robots.txt", f"User-agent: *\n{rule}\n", type="text/plain")
+    with pytest.raises(AskdocsError, match="s between two requests"):
+        read(reader(wiki))
+    assert set(wiki.paths()) == {"/robots.txt"}
+
+
 @pytest.mark.parametrize(
     ("rules", "rate", "least"),
     [

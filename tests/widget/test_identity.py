@@ -60,10 +60,45 @@ def test_a_token_names_a_person_and_their_team() -> None:
 
 def test_an_address_that_is_not_verified_is_nobodys() -> None:
     reader = identities(identity_key=SECRET)
-    for verified, person in ((True, "jo@example.com"), (False, "u1"), ("false", "u1")):
+    for verified in (True, "true"):
         found = reader.of(request(), token(email_verified=verified, groups=["hr"]))
-        assert found == Identity(person, groups=frozenset({"hr", f"person:{person}"}))
-    assert reader.of(request(), token(email_verified=False, sub=None)) == Identity()
+        assert found == Identity("jo@example.com", groups=JO | {"hr"})
+    for verified in (False, "false", "False", 0, 1, "", "no", [], {}):
+        found = reader.of(request(), token(email_verified=verified, groups=["hr"]))
+        assert found == Identity("u1", groups=frozenset({"hr", "person:u1"}))
+    unverified = {"exp": time.time() + 60, "email": "jo@example.com", "email_verified": None}
+    assert reader.of(request(), jwt.encode(unverified, SECRET)) == Identity()
+    # The same address as the subject is no more verified.
+    assert reader.of(request(), token(email_verified=False, sub="jo@example.com")) == Identity()
+    assert reader.of(request(), token(email={"a": 1})).person == "u1"
+
+
+def test_claims_of_other_times_and_other_audiences_let_nobody_in() -> None:
+    reader = identities(identity_key=SECRET, identity_audience="askdocs")
+    assert reader.of(request(), token(aud=["others", "askdocs"])).person == "jo@example.com"
+    later = time.time() + 600
+    for claims in ({"nbf": later}, {"iat": later}, {"aud": ["others"]}, {"aud": [["askdocs"]]}):
+        with pytest.raises(BadIdentity):
+            reader.of(request(), token(**{"aud": "askdocs", **claims}))
+    # A key that the token itself brings or names is not looked at.
+    for header in ({"jwk": {"kty": "oct", "k": ""}}, {"kid": "../../dev/null"}, {"crit": ["x"]}):
+        made = jwt.encode({"sub": "u1", "exp": later, "aud": "askdocs"}, "x" * 32, headers=header)
+        with pytest.raises(BadIdentity):
+            reader.of(request(), made)
+
+
+@pytest.mark.parametrize("twice", ["x-groups", "x-team"])
+def test_a_header_that_came_twice_gives_nothing(
+    twice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader = identities(person_header="x-email", team_header="x-team", groups_header="x-groups")
+    given = [("x-email", "jo@example.com"), ("x-groups", "docs, wiki"), ("x-team", "red")]
+    pairs = [(name.encode(), value.encode()) for name, value in [(twice, "hr"), *given]]
+    found = reader.of(Request({"type": "http", "headers": pairs, "client": ("10.0.0.1", 1)}))
+    assert found.person == "jo@example.com"
+    assert found.groups == (JO if twice == "x-groups" else JO | {"docs", "wiki"})
+    assert found.team == ("" if twice == "x-team" else "red")
+    assert f"{twice} came 2 times" in caplog.text
 
 
 def test_two_names_in_the_proxys_header_are_none() -> None:

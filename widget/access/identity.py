@@ -1,14 +1,19 @@
 """The reader's identity from the team's sign-in: a proxy header or a signed JWT."""
 
+import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from widget.access.people import People
 from widget.settings import WidgetSettings
+
+log = logging.getLogger(__name__)
 
 LONGEST = 200  # characters of a name
 COOKIE = "askdocs_visitor"
@@ -50,12 +55,10 @@ class Identities:
         settings, headers = self._settings, request.headers
         found = Identity()
         if settings.person_header:
-            team = headers.get(settings.team_header, "") if settings.team_header else ""
-            # Two are a proxy's own and that of a client, which it should have removed.
-            named = headers.getlist(settings.person_header)
-            person = named[0][:LONGEST] if len(named) == 1 else ""
-            listed = headers.getlist(settings.groups_header) if settings.groups_header else []
-            found = self._identity(person, team, ",".join(listed).split(","))
+            person = _of_proxy(headers, settings.person_header)[:LONGEST]
+            team = _of_proxy(headers, settings.team_header)
+            groups = _of_proxy(headers, settings.groups_header).split(",")
+            found = self._identity(person, team, groups)
         if self._key and not found.person:
             if settings.identity_header:
                 token = headers.get(settings.identity_header, "") or token
@@ -83,20 +86,43 @@ class Identities:
             raise BadIdentity(EXPIRED) from error
         except jwt.InvalidTokenError as error:
             raise BadIdentity(INVALID) from error
-        email = claims.get("email")
-        # Of an address that is not verified nobody knows whose it is: OpenID Connect Core, 5.1.
-        if str(claims.get("email_verified", True)).lower() == "false":
-            email = ""
-        person = email or claims.get("sub") or ""
         groups = claims.get(self._settings.groups_claim) or []
         groups = groups if isinstance(groups, list) else [groups]
-        return self._identity(str(person)[:LONGEST], str(claims.get("team") or ""), groups)
+        return self._identity(_person(claims), str(claims.get("team") or ""), groups)
 
     def _identity(self, person: str, team: str, groups: Iterable[object]) -> Identity:
         """Groups count only beside a person: a proxy that names nobody lets nobody in."""
         if not person:
             return Identity()
         return Identity(person, team[:LONGEST], self._people.groups(person, groups))
+
+
+def _of_proxy(headers: Headers, name: str) -> str:
+    """The value of a proxy's header; empty where it came twice.
+
+    Two are the proxy's own and that of a client, which the proxy should have removed.
+    """
+    found = headers.getlist(name) if name else []
+    if len(found) > 1:
+        log.warning(
+            "%s came %d times, and does not count: let the proxy remove what clients send",
+            name,
+            len(found),
+        )
+    return found[0] if len(found) == 1 else ""
+
+
+def _person(claims: Mapping[str, Any]) -> str:
+    """The person of a token: the address, unless it is not verified, or the subject.
+
+    Of an address that is not verified nobody knows whose it is (OpenID Connect Core, 5.1), also
+    where it is the subject. `"true"` is what Amazon Cognito writes.
+    """
+    email, subject = claims.get("email"), claims.get("sub") or ""
+    verified = claims.get("email_verified", True)
+    if verified is not True and verified != "true":
+        email, subject = "", "" if "@" in str(subject) else subject
+    return str(email if isinstance(email, str) and email else subject)[:LONGEST]
 
 
 def new_cookie() -> str:

@@ -104,7 +104,7 @@ class Fetcher:
 
         Raises:
             AskdocsError: the site does not answer, or not with a robots.txt or none; no page may be
-                asked for then (RFC 9309, 2.3.1.4).
+                asked for then (RFC 9309, 2.3.1.4). Or it has readers wait longer than PATIENCE.
         """
         address = self.origin + "/robots.txt"
         try:
@@ -120,6 +120,11 @@ class Fetcher:
         delay = self._robots.crawl_delay(AGENT) or 0.0
         if told := self._robots.request_rate(AGENT):
             delay = max(delay, told.seconds / max(told.requests, 1))
+        if delay > PATIENCE:
+            raise AskdocsError(
+                f"{address} asks for {delay:,.0f} s between two requests; the most that is waited"
+                f" for is {PATIENCE:.0f} s: ask who keeps the site for less"
+            )
         self._pause = max(self._pause, delay)
         return [urljoin(address, sitemap) for sitemap in self._robots.sitemaps]
 
