@@ -1,6 +1,7 @@
 """Documents in a wiki's folder: PDF, Word, slides, sheets, books, notebooks and the like."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -244,6 +245,21 @@ def test_archives_that_unpack_to_more_than_they_may_are_refused(
     monkeypatch.setattr(archive, "MEMBERS", 10)
     many = office.packed({f"{n}.xml": "" for n in range(11)})
     assert why(tmp_path, "a.docx", many) == "holds more than 10 files"
+
+
+def test_an_archive_that_lies_about_its_sizes_is_not_unpacked_beyond_them() -> None:
+    """The second of two barriers: the sum of the sizes would let it in."""
+    size = 32 * 2**20
+    bomb = office.packed({"word/document.xml": b" " * size})
+    lie = bomb.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little"))
+    assert lie.count((100).to_bytes(4, "little")) >= 2  # in front of the member, and in the list
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="cannot be unpacked"):
+            archive.Archive(lie).read("word/document.xml")
+        assert tracemalloc.get_traced_memory()[1] < size / 8
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("suffix", ["docx", "epub", "pdf", "pptx", "xlsx"])

@@ -216,3 +216,13 @@ def test_bounds_leave_no_file_open(bounds: Bounds) -> None:
             except (OSError, ValueError):
                 continue
     assert len(os.listdir("/dev/fd")) == before
+
+
+@pytest.mark.parametrize("name", ["../docs/b.md", "../parts2/p.md", "../../wiki/docs/b.md"])
+def test_snippets_do_not_leave_their_base_within_the_folder(write: Write, name: str) -> None:
+    """The second of two barriers: the folder's own would let them in."""
+    page = f'A text.\n\n--8<-- "{name}"\n'
+    files = {"docs/a.md": page, "docs/b.md": SECRET, "parts/p.md": "", "parts2/p.md": SECRET}
+    text, said = read(write({"mkdocs.yml": _SNIPPETS.format("parts"), **files}))
+    assert text.count(SECRET) == 1  # of docs/b.md, which is a page
+    assert [line for line in said if line.startswith(f"a.md:3: the snippet {name}")]
