@@ -247,19 +247,25 @@ def test_archives_that_unpack_to_more_than_they_may_are_refused(
     assert why(tmp_path, "a.docx", many) == "holds more than 10 files"
 
 
-def test_an_archive_that_lies_about_its_sizes_is_not_unpacked_beyond_them() -> None:
+@pytest.mark.parametrize("name", ["word/document.xml", "xl/worksheets/sheet1.xml"])
+def test_an_archive_that_lies_about_its_sizes_is_not_unpacked_beyond_them(
+    tmp_path: Path, name: str
+) -> None:
     """The second of two barriers: the sum of the sizes would let it in."""
-    size = 32 * 2**20
-    bomb = office.packed({"word/document.xml": b" " * size})
-    lie = bomb.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little"))
-    assert lie.count((100).to_bytes(4, "little")) >= 2  # in front of the member, and in the list
+    size = 33_445_566
+    bomb = office.packed({name: b" " * size})
+    true, lie = (number.to_bytes(4, "little") for number in (size, 100))
+    assert bomb.count(true) == 2  # in front of the member, and in the directory
+    lying = bomb.replace(true, lie)
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match="cannot be unpacked"):
-            archive.Archive(lie).read("word/document.xml")
+        with pytest.raises(ValueError, match="cannot be unpacked: Bad CRC-32"):
+            archive.Archive(lying).read(name)
         assert tracemalloc.get_traced_memory()[1] < size / 8
     finally:
         tracemalloc.stop()
+    file = "a.xlsx" if name.startswith("xl/") else "a.docx"
+    assert "cannot be unpacked: Bad CRC-32" in why(tmp_path, file, lying)
 
 
 @pytest.mark.parametrize("suffix", ["docx", "epub", "pdf", "pptx", "xlsx"])

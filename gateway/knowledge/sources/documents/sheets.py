@@ -16,7 +16,7 @@ CELLS = 200_000
 
 def page(data: bytes, path: str, url: str) -> Page:
     """Read a workbook. Raises ValueError: it is none, or has too large a sheet."""
-    Archive(data)
+    Archive(data).check()
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))
         found = []
