@@ -230,18 +230,19 @@ class TooSlow(Exception):
 
 @contextmanager
 def limit(seconds: float) -> Iterator[None]:
-    """Ends what the block does after so long; `re` looks at signals while it is at work."""
+    """Ends what the block does after so long a time of this process, however busy the machine is;
+    `re` looks at signals while it is at work."""
 
     def stop(_: int, __: types.FrameType | None) -> None:
         raise TooSlow
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def seconds(work: Callable[[str], object], text: str) -> float:

@@ -26,7 +26,9 @@ _SCHEME = r"(?:https?|ftp|mailto):"
 _LINK = re.compile(
     rf"(?:link:)?({_SCHEME}(?:(?!{_SCHEME})[^\s\[\]<>]){{1,2000}}+)\[([^\[\]]{{0,1000}})\]"
 )
-_LOCAL = re.compile(r"(?:link|xref):([^\s\[\]]{1,1000})\[([^\[\]]{0,1000})\]")
+_LOCAL = re.compile(
+    r"(?:link|xref):((?:(?!(?:link|xref):)[^\s\[\]]){1,1000}+)\[([^\[\]]{0,1000})\]"
+)
 _CROSS = re.compile(r"<<([^<>,]{1,500})(?:,\s*+([^<>]{0,500}))?>>")
 _MONO = re.compile(r"(?<![`\w])`\+?([^`\n]{1,1000}?)\+?`(?![`\w])")
 _CODE = ("source", "listing", "literal")
