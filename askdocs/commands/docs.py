@@ -75,7 +75,7 @@ def sync(
         str | None,
         typer.Option(
             help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, git, "
-            "confluence or mediawiki (default: detected)."
+            "confluence, mediawiki or notion (default: detected)."
         ),
     ] = None,
     site_url: Annotated[

@@ -28,7 +28,9 @@ TIMEOUT = 30.0
 PATIENCE = 120.0
 _TRIES = 3
 _HOPS = 5
-_BUSY = (429, 503)
+_BUSY = (429, 503, 529)
+# Seconds to wait where a busy service does not say how long: doubled each time, up to the last.
+_WAIT, _LONGEST_WAIT = 5.0, 60.0
 # The encodings of a body that are asked for, with zlib's window for each. zlib can be told to stop
 # at so many bytes; the decoders for brotli and zstd of HTTP clients unpack all that one part holds.
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -59,6 +61,31 @@ class Answer:
     def type(self) -> str:
         """The media type, for example `text/html`."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_busy(self) -> bool:
+        """Asks us to come back later. GitHub says so with a 403, too:
+        https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api."""
+        is_limited = "retry-after" in self.headers or self._is_used_up
+        return self.status in _BUSY or (self.status == 403 and is_limited)
+
+    @property
+    def _is_used_up(self) -> bool:
+        return self.headers.get("x-ratelimit-remaining") == "0"
+
+    def wait(self, tried: int) -> float:
+        """Seconds until a busy service wants to be asked again, after so many tries."""
+        told = self.headers.get("retry-after", "").strip()
+        reset = self.headers.get("x-ratelimit-reset", "").strip()
+        if not told and self._is_used_up and reset.isascii() and reset.isdecimal():
+            return max(1.0, float(reset[:12]) - time.time())
+        if told.isascii() and told.isdecimal():
+            return float(told[:9])
+        try:
+            then = parsedate_to_datetime(told)
+        except (ValueError, OverflowError):
+            return min(_WAIT * 2.0 ** min(tried, 10), _LONGEST_WAIT)
+        return max(1.0, (then - datetime.now(then.tzinfo)).total_seconds())
 
 
 class Fetcher:
@@ -159,32 +186,42 @@ class Fetcher:
                 return Answer(answer.status, url, answer.headers, b"", "")
         raise Failed(f"redirects more than {_HOPS} times")
 
+    def post(self, url: str, data: bytes) -> Answer:
+        """Send JSON. A redirect is not followed.
+
+        Raises:
+            Failed: no answer, a broken one, or one that is too large.
+        """
+        return self._patiently(url, {"Content-Type": "application/json"}, LARGEST, data)
+
     def is_inside(self, url: str) -> bool:
         """Is it an address of this origin? Raises ValueError if it is no address."""
         split = urlsplit(url)
         return f"{split.scheme}://{split.netloc}".lower() == self.origin
 
-    def _patiently(self, url: str, headers: Mapping[str, str], largest: int) -> Answer:
+    def _patiently(
+        self, url: str, headers: Mapping[str, str], largest: int, data: bytes | None = None
+    ) -> Answer:
         waited = 0.0
         for tried in range(self._tries):
             left = self._tries - tried - 1
             try:
-                answer = self._once(url, headers, largest)
+                answer = self._once(url, headers, largest, data)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 is_kept = isinstance(error, httpx.TransportError) and not _is_slow(error)
                 if left and tried < _TRIES - 1 and is_kept:
                     continue  # a connection that was kept and has been closed meanwhile
                 raise Failed(_why(error)) from None
-            if answer.status not in _BUSY or not left:
+            if not answer.is_busy or not left:
                 return answer
-            wait = _retry_after(answer)
+            wait = answer.wait(tried)
             if waited + wait > self._patience:
                 return answer
             waited += wait
             self._next = max(self._next, time.monotonic() + wait)
         raise AssertionError("the last try returns or raises")
 
-    def _once(self, url: str, sent: Mapping[str, str], largest: int) -> Answer:
+    def _once(self, url: str, sent: Mapping[str, str], largest: int, data: bytes | None) -> Answer:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pause
         # httpx's timeouts are for each read, and a read may bring one byte.
@@ -194,12 +231,16 @@ class Fetcher:
         watch.start()
         try:
             with self._client.stream(
-                "GET", url, headers=dict(sent), extensions={"trace": self._trace}
+                "GET" if data is None else "POST",
+                url,
+                headers=dict(sent),
+                content=data,
+                extensions={"trace": self._trace},
             ) as response:
-                data = bytearray()
+                body = bytearray()
                 for part in _unpacked(response, largest):
-                    data += part
-                    if len(data) > largest:
+                    body += part
+                    if len(body) > largest:
                         raise TooLarge(f"larger than {largest // 2**20} MiB")
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 charset = response.charset_encoding or ""
@@ -209,7 +250,7 @@ class Fetcher:
             raise
         finally:
             watch.cancel()
-        return Answer(response.status_code, url, headers, bytes(data), charset)
+        return Answer(response.status_code, url, headers, bytes(body), charset)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Notes the connection: https://www.encode.io/httpcore/extensions/#trace."""
@@ -280,15 +321,3 @@ def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
             return "its name is not known here: check the address, or connect this machine"
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
-
-
-def _retry_after(answer: Answer) -> float:
-    """Seconds."""
-    told = answer.headers.get("retry-after", "5").strip()
-    if told.isascii() and told.isdecimal():
-        return float(told[:9])
-    try:
-        then = parsedate_to_datetime(told)
-    except (ValueError, OverflowError):
-        return 5.0
-    return max(1.0, (then - datetime.now(then.tzinfo)).total_seconds())

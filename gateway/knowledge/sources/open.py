@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.services.addresses import APIS, NotionAddress
 from gateway.knowledge.sources.source import Source
 from gateway.knowledge.sources.suffixes import count, is_html
 from gateway.knowledge.sources.tree import Tree
@@ -16,8 +17,8 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
 
     Args:
         place: a folder, or the address of a site.
-        kind: mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, or preview (see
-            `gateway.knowledge.sources.folder.Folder.preview`); None for a folder that is looked at.
+        kind: one of `gateway.knowledge.sources.spec.KINDS`; for a preview see
+            `gateway.knowledge.sources.folder.Folder.preview`. None for a folder that is looked at.
         site_url: the address that the folder's pages are shown at.
 
     Raises:
@@ -38,7 +39,7 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
         settings = load(SitesSettings)
         token = token_for(settings.tokens, urlsplit(place).netloc)
         return Git(place, site_url, token, settings.clones)
-    if kind in ("confluence", "mediawiki"):
+    if kind in APIS:
         return _service(place, kind)
     folder = Path(place)
     if kind is None:
@@ -58,10 +59,14 @@ def _service(place: str, kind: str) -> Source:
     from gateway.core.settings import load
     from gateway.knowledge.sources.services.confluence import Confluence
     from gateway.knowledge.sources.services.mediawiki import MediaWiki
+    from gateway.knowledge.sources.services.notion import Notion
     from gateway.knowledge.sources.site import SitesSettings
     from gateway.knowledge.sources.tokens import token_for
 
     settings = load(SitesSettings)
+    if kind == "notion":
+        api = NotionAddress.parse(place).api
+        return Notion(place, token_for(settings.tokens, urlsplit(api).netloc), settings.rate)
     token = token_for(settings.tokens, urlsplit(place).netloc)
     if kind == "mediawiki":
         return MediaWiki(place, token, settings.rate, settings.rights)

@@ -11,9 +11,10 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.addresses import refuse_password
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.services.addresses import APIS, NotionAddress, is_notion
 from gateway.knowledge.sources.source import Source
 
-SERVICES = ("site", "git", "confluence", "mediawiki")
+SERVICES = ("site", "git", *APIS)
 """Kinds that are read at an address."""
 KINDS = (*get_args(Kind), "html", *SERVICES, "preview")
 
@@ -88,11 +89,15 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
         Address.parse(place)
         return place, "git", site_url
     if kind is None:
-        kind = "site"
-        if urlsplit(text).netloc.lower().endswith(".atlassian.net"):
+        kind, host = "site", urlsplit(text).netloc.lower()
+        if host.endswith(".atlassian.net"):
             kind = "confluence"
+        elif is_notion(host):
+            kind = "notion"
         elif path.endswith(("/api.php", "/index.php")):
             kind = "mediawiki"
+    if kind == "notion":
+        NotionAddress.parse(text.strip())
     return _address(text), kind, ""
 
 

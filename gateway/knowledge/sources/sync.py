@@ -22,6 +22,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.rows import StoredSource
 from gateway.knowledge.search.writer import Writer
 from gateway.knowledge.sources import excluded
+from gateway.knowledge.sources.services.addresses import APIS
 from gateway.knowledge.sources.source import (
     Broken,
     Changed,
@@ -41,8 +42,6 @@ known; here pages."""
 IN_MEMORY = 32 * 2**20
 # Of what the index keeps with a source: what all its pages depend on, and that settings name it.
 HOW = ("kind", "site_url")
-# Kinds of sources whose pages are written while they are read.
-BATCHED = ("confluence", "mediawiki")
 CONFIGURED = "configured"
 # What the last syncs could not do; of this, at most so many lines are kept.
 FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
@@ -123,7 +122,7 @@ def sync(
 
     Syncs of the same wiki may run at once: one that finds that another one was faster looks again.
 
-    Pages of a service (`gateway.knowledge.sources.spec.SERVICES`) are written while it is read,
+    Pages of a service (`gateway.knowledge.sources.services`) are written while it is read,
     with their stamps, so that a sync that is killed, or loses its token, begins behind them. What
     is gone is removed at the end.
 
@@ -167,7 +166,7 @@ def _sync(
     while True:
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
             keep = None
-            if not dry_run and spec.get("kind") in BATCHED:
+            if not dry_run and spec.get("kind") in APIS:
                 keep = partial(_keep, writing, source.name, spec)
             found = _read(source, before, spec, waiting, progress, keep)
             if keep:

@@ -7,6 +7,7 @@ what was read before is in the index already (see `gateway.knowledge.sources.syn
 
 import json
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -47,22 +48,29 @@ class Refused(Exception):
 class Api:
     """One service."""
 
-    def __init__(self, base: str, token: Token | None, rate: float) -> None:
+    def __init__(
+        self,
+        base: str,
+        token: Token | None,
+        rate: float,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """
         Args:
             base: what every address of the API begins with.
             token: what lets us in.
             rate: requests a second at most.
+            headers: further ones of every request.
         """
         split = urlsplit(base)
         self.base = base.rstrip("/")
         self.host = split.netloc
         self._has_token = token is not None
-        headers = {"Accept": "application/json"}
+        sent = {"Accept": "application/json", **headers}
         if token:
-            headers["Authorization"] = token.header
+            sent["Authorization"] = token.header
         origin = f"{split.scheme}://{split.netloc}".lower()
-        self._fetcher = Fetcher(origin, rate, headers, PATIENCE, _BUSY)
+        self._fetcher = Fetcher(origin, rate, sent, PATIENCE, _BUSY)
         self._media: dict[str, Fetcher] = {}
         self._rate = rate
         self._failures = 0
@@ -83,6 +91,11 @@ class Api:
         if parameters:
             url += ("&" if "?" in url else "?") + urlencode(parameters)
         return self._read(lambda: self._fetcher.get(url), _json)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """As `get`, for a question that is sent as JSON and changes nothing."""
+        url, data = self._address(path), json.dumps(body).encode()
+        return self._read(lambda: self._fetcher.post(url, data), _json)
 
     def file(self, path: str, largest: int) -> bytes:
         """The bytes of a file at a path below the base, wherever the service keeps its files.
@@ -119,10 +132,10 @@ class Api:
                 break
             if answer.status == 401:
                 raise self._no_entry()
-            if answer.status == 429:
+            if answer.is_busy and answer.status != 503:
                 raise AskdocsError(
-                    f"{self.host} answers 429 for {PATIENCE / 60:.0f} minutes: what was read is"
-                    " kept; sync again later, or with a lower ASKDOCS_SITES_RATE"
+                    f"{self.host} answers {answer.status} for {PATIENCE / 60:.0f} minutes: what was"
+                    " read is kept; sync again later, or with a lower ASKDOCS_SITES_RATE"
                 )
             if 400 <= answer.status < 500 or 300 <= answer.status < 400:
                 self._failures = 0

@@ -1,0 +1,411 @@
+"""Notion: the pages and databases that a connection may read, or those below one of them.
+
+A sync lists pages by search and the rows of each database by a query, and reads the blocks of
+those that changed. Search does not promise to list everything, so pages that others hold are
+followed, and a known page that no list has is asked for before it counts as deleted.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from html import escape
+from typing import Any
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import html
+from gateway.knowledge.sources.services import items
+from gateway.knowledge.sources.services.addresses import NotionAddress, plain_id
+from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.notion_blocks import (
+    HOME,
+    Block,
+    Document,
+    plain,
+    relations,
+    rich,
+    value,
+)
+from gateway.knowledge.sources.services.stamps import Stamp
+from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
+from gateway.knowledge.sources.tokens import Token
+from gateway.knowledge.wiki.page import Page
+
+VERSION = "2026-03-11"
+_PART = 100
+# Parts of a list, and pages above a page.
+_MOST, _DEEPEST = 10_000, 50
+# `last_edited_time` is cut to minutes: a page that was read this soon may change again unseen.
+_SETTLED = timedelta(minutes=2)
+# Of a row: properties, and characters of each.
+_FIELDS, _LONG = 50, 2_000
+# Parts of the list of a page's blocks.
+_MOST_OF_PAGE = 1_000
+# Rows in the table of a database.
+_ROWS = 1_000
+_UNTOLD = ("last_edited_time", "last_edited_by", "button", "verification", "title")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A page or database in a list."""
+
+    id: str
+    title: str
+    url: str
+    parent: tuple[str, str]
+    """Its kind, as `page_id`, and its id."""
+    edited: str
+    fields: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    """The name, text and related pages of each property that is not empty."""
+    tables: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    """Of a database: the name and the ids of the rows of each data source."""
+    about: str = ""
+    """The description of a database."""
+
+
+class Notion:
+    """Implements `gateway.knowledge.sources.source.Source`."""
+
+    def __init__(self, place: str, token: Token | None, rate: float) -> None:
+        """
+        Args:
+            place: the address of a page or database, or of Notion.
+            token: of a connection (an internal integration).
+            rate: requests a second at most.
+        """
+        self.name = place
+        self._at = NotionAddress.parse(place)
+        self._token = token
+        self._rate = rate
+        self._rows: dict[str, _Row] = {}
+        self._above: dict[str, tuple[str, str]] = {}
+        """The parents of pages, databases and blocks that were asked for."""
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Source.read`.
+
+        Raises:
+            AskdocsError: it cannot be reached, does not let us in, or has no page.
+        """
+        api = Api(self._at.api, self._token, self._rate, {"Notion-Version": VERSION})
+        try:
+            yield from self._read(api, known)
+        finally:
+            api.close()
+
+    def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
+        yield from self._list(api, known)
+        root = self._at.root
+        if root and root not in self._rows:
+            try:
+                found = self._ask(api, root)
+            except Refused as error:
+                raise AskdocsError(f"{self.name}: the page {error}: try later") from None
+            if not found and not known:
+                raise AskdocsError(
+                    f"{self.name}: the token may not read this page: in Notion, add the connection"
+                    " in the page's menu, Connections"
+                )
+        if not self._rows and not known:
+            raise AskdocsError(
+                f"{self.name}: no page is shared with the token's connection: in Notion, add it"
+                " in a page's menu, Connections"
+            )
+        paths = {at: self._path(api, row.parent, at) for at, row in self._rows.items()}
+        todo = deque(at for at, path in paths.items() if self._is_within(path))
+        yield Expected(len(todo))
+        waiting = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in known}
+        waiting.pop("", None)  # of another kind of source
+        seen: set[str] = set()
+        while todo or waiting:
+            if todo:
+                at = todo.popleft()
+            else:  # no list has it
+                at, path = waiting.popitem()
+                if at not in self._rows:
+                    try:
+                        if not self._ask(api, at):
+                            continue  # deleted, or shared no longer
+                    except Refused as error:
+                        yield Broken(path, str(error))
+                        continue
+            if at in seen:
+                continue
+            seen.add(at)
+            row = self._rows[at]
+            path = paths.get(at) or self._path(api, row.parent, at)
+            if not self._is_within(path):
+                continue
+            stamp = self._stamp(row)
+            if item := items.unread(path, None, stamp, known):
+                yield item
+                continue
+            document = Document(row.title, lambda held: self._children(api, held))
+            yield from self._page(path, row, stamp, document)
+            todo.extend(at for _, ids in row.tables or () for at in ids)
+            for below in document.below:
+                if below in self._rows or below in waiting:
+                    continue
+                try:
+                    if self._ask(api, below):
+                        todo.append(below)
+                except Refused as error:
+                    yield Broken(f"{path}{below}/", str(error))
+
+    def _is_within(self, path: str) -> bool:
+        return not self._at.root or self._at.root in path.split("/")
+
+    def _list(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
+        """Everything that search finds, and the rows of the databases among it."""
+        above: dict[str, tuple[str, str]] = {}
+        for kind in ("page", "data_source"):
+            asked = {
+                "filter": {"property": "object", "value": kind},
+                # It lists 10,000 at most: those that changed last.
+                "sort": {"timestamp": "last_edited_time", "direction": "descending"},
+            }
+            for answer in self._parts(api, "/v1/search", asked):
+                for one in map(mapping, answer["results"]):
+                    if _is_gone(one):
+                        continue
+                    if one.get("object") == "page":
+                        self._note(one)
+                    elif at := plain_id(mapping(one.get("parent")).get("database_id")):
+                        above[at] = _parent(one.get("database_parent"))
+        self._above.update(above)
+        for at, parent in above.items():
+            path = self._path(api, parent, at)
+            if self._is_within(path):
+                try:
+                    self._database(api, at)
+                except Refused as error:
+                    if path not in known:  # else it is asked for again
+                        yield Broken(path, str(error))
+
+    def _parts(self, api: Api, path: str, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        """The parts of a list. Raises AskdocsError: it cannot be read whole."""
+        cursor: Any = None
+        seen: set[str] = set()
+        for _ in range(_MOST):
+            body = {**asked, "page_size": _PART}
+            if cursor:
+                body["start_cursor"] = cursor
+            try:
+                answer = mapping(api.post(path, body))
+            except Refused as error:
+                raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
+            if not isinstance(answer.get("results"), list):
+                raise AskdocsError(f"{self.name}: the list of pages is not valid: try later")
+            yield answer
+            cursor = answer.get("next_cursor")
+            if answer.get("has_more") is not True:
+                return
+            if not isinstance(cursor, str) or cursor in seen:
+                break
+            seen.add(cursor)
+        raise AskdocsError(f"{self.name}: the list of pages has no end")
+
+    def _note(self, one: Mapping[str, Any]) -> str:
+        """Keep a page of a list; its id, or empty where it is deleted or no page."""
+        at = plain_id(one.get("id"))
+        if not at or _is_gone(one) or "properties" not in one:
+            return ""
+        title, fields = "", []
+        for name, about in mapping(one.get("properties")).items():
+            about = mapping(about)
+            if about.get("type") == "title":
+                title = plain(about.get("title"))
+            if about.get("type") in _UNTOLD:
+                continue
+            text, related = value(about)[:_LONG], tuple(relations(about)[:_FIELDS])
+            if text or related:
+                fields.append((name[:200], text, related))
+        self._put(one, at, title, fields=tuple(fields[:_FIELDS]))
+        return at
+
+    def _put(self, one: Mapping[str, Any], at: str, title: str, **more: Any) -> None:
+        address = str(one.get("url"))
+        self._rows[at] = _Row(
+            id=at,
+            title=" ".join(title.split())[:500] or "Untitled",
+            url=address if address.startswith("https://") else f"{HOME}/{at}",
+            parent=_parent(one.get("parent")),
+            edited=str(one.get("last_edited_time")),
+            **more,
+        )
+
+    def _ask(self, api: Api, at: str) -> bool:
+        """Ask for a page or database that no list has: is it there?
+
+        Raises Refused: that is not known.
+        """
+        try:
+            return bool(self._note(mapping(api.get(f"/v1/pages/{at}"))))
+        except Refused as error:
+            error.stop_if_away(self.name)
+            if error.status not in (400, 404):  # it says 400 for a database
+                raise
+        try:
+            return self._database(api, at)
+        except Refused as error:
+            if error.is_gone:
+                return False
+            raise
+
+    def _database(self, api: Api, at: str) -> bool:
+        """Read a database with its rows; is it there?"""
+        try:
+            one = mapping(api.get(f"/v1/databases/{at}"))
+        except Refused as error:
+            error.stop_if_away(self.name)
+            raise
+        if _is_gone(one) or plain_id(one.get("id")) != at:
+            return False
+        tables = []
+        for source in listed(one.get("data_sources")):
+            about = mapping(source)
+            if named := plain_id(about.get("id")):
+                rows = tuple(dict.fromkeys(self._query(api, named)))
+                tables.append((str(about.get("name") or ""), rows))
+        described = rich(one.get("description"))
+        self._put(one, at, plain(one.get("title")), tables=tuple(tables), about=described)
+        return True
+
+    def _query(self, api: Api, source: str) -> Iterator[str]:
+        """The rows of a data source. One query gives 10,000 at most; the next begins behind:
+        https://developers.notion.com/guides/data-apis/query-large-data-sources."""
+        asked: dict[str, Any] = {
+            "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
+            "result_type": "page",
+        }
+        last, is_cut = "", True
+        while is_cut:
+            since, is_cut = last, False
+            if since:
+                asked["filter"] = {
+                    "timestamp": "created_time",
+                    "created_time": {"on_or_after": since},
+                }
+            for answer in self._parts(api, f"/v1/data_sources/{source}/query", asked):
+                is_cut |= mapping(answer.get("request_status")).get("type") == "incomplete"
+                for one in answer["results"]:
+                    last = str(mapping(one).get("created_time") or last)
+                    if at := self._note(mapping(one)):
+                        yield at
+            if is_cut and last == since:
+                raise Refused("gives only a part of the rows that were made in one minute", 200)
+
+    def _chain(self, api: Api, parent: tuple[str, str]) -> list[str]:
+        """The ids of the pages and databases above, outermost first."""
+        chain: list[str] = []
+        for _ in range(_DEEPEST):
+            kind, at = parent
+            if not at or at in chain:
+                break
+            if kind != "block_id":
+                chain.append(at)
+            if at in self._rows:
+                parent = self._rows[at].parent
+                continue
+            if at not in self._above:
+                self._above[at] = self._parent_of(api, kind, at)
+            parent = self._above[at]
+        return chain[::-1]
+
+    def _parent_of(self, api: Api, kind: str, at: str) -> tuple[str, str]:
+        what = {"block_id": "blocks", "database_id": "databases"}.get(kind, "pages")
+        try:
+            return _parent(mapping(api.get(f"/v1/{what}/{at}")).get("parent"))
+        except Refused as error:
+            error.stop_if_away(self.name)
+            return ("", "")  # not shared with us: the path begins below it
+
+    def _path(self, api: Api, parent: tuple[str, str], at: str) -> str:
+        """A folder, so that a rule for a page closes it with all below it."""
+        return "/".join([*self._chain(api, parent), at, ""])
+
+    def _stamp(self, row: _Row) -> str:
+        held = [(name, [self._rows[at] for at in ids]) for name, ids in row.tables or ()]
+        said = repr((replace(row, tables=None), row.tables is None, held))
+        try:
+            age = datetime.now(UTC) - datetime.fromisoformat(row.edited)
+        except (ValueError, TypeError):
+            age = _SETTLED
+        return str(Stamp.of(said if age >= _SETTLED else f"{said} may change", None))
+
+    def _page(self, path: str, row: _Row, stamp: str, document: Document) -> Iterator[Item]:
+        try:
+            self._write(row, document)
+            if row.tables is None:
+                document.hold(row.id)
+        except (Refused, ValueError) as error:
+            yield Broken(path, str(error))
+            return
+
+        def page() -> Page:
+            return replace(html.page(document.html, path, row.url), title=row.title)
+
+        yield items.read(path, None, stamp, page)
+        for kind in document.unread:
+            yield LeftOut(f"{path}#{kind}", f"blocks that Notion's API does not give: {kind}")
+
+    def _children(self, api: Api, at: str) -> Iterator[Block]:
+        """Raises ValueError: the list is broken."""
+        path, cursor = f"/v1/blocks/{at}/children", ""
+        seen: set[str] = set()
+        while True:
+            more = {"start_cursor": cursor} if cursor else {}
+            answer = mapping(api.get(path, page_size=_PART, **more))
+            if not isinstance(answer.get("results"), list):
+                raise ValueError("the service sent no list of its blocks")
+            yield from map(mapping, answer["results"])
+            if answer.get("has_more") is not True:
+                return
+            cursor = str(answer.get("next_cursor") or "")
+            if not cursor or cursor in seen or len(seen) > _MOST_OF_PAGE:
+                raise ValueError("the list of its blocks has no end")
+            seen.add(cursor)
+
+    def _write(self, row: _Row, document: Document) -> None:
+        """The properties of a row, or the tables of a database."""
+        if row.fields:
+            shown = ((name, self._shown(text, related)) for name, text, related in row.fields)
+            parts = (f"<li><strong>{escape(name)}</strong>: {text}</li>" for name, text in shown)
+            document.put(f"<ul>{''.join(parts)}</ul>")
+        if row.about:
+            document.put(f"<p>{row.about}</p>")
+        for name, ids in row.tables or ():
+            if len(row.tables or ()) > 1:
+                document.put(f"<h2>{escape(name)}</h2>")
+            rows = [self._rows[at] for at in ids[:_ROWS]]
+            names = list(dict.fromkeys(field[0] for one in rows for field in one.fields))
+            heads = "".join(f"<th>{escape(head)}</th>" for head in ("Name", *names[:_FIELDS]))
+            document.put(f"<table><tr>{heads}</tr>")
+            for one in rows:
+                cells = {head: self._shown(text, ids) for head, text, ids in one.fields}
+                document.put(
+                    f'<tr><td><a href="{escape(one.url)}">{escape(one.title)}</a></td>'
+                    + "".join(f"<td>{cells.get(head, '')}</td>" for head in names[:_FIELDS])
+                    + "</tr>"
+                )
+            document.put("</table>")
+            if len(ids) > _ROWS:
+                document.put(f"<p>{len(ids) - _ROWS:,} more rows are pages of their own.</p>")
+
+    def _shown(self, text: str, related: tuple[str, ...]) -> str:
+        titles = [self._rows[at].title for at in related if at in self._rows]
+        return escape(", ".join(filter(None, [text, *titles]))).replace("\n", "<br>")
+
+
+def _is_gone(one: Mapping[str, Any]) -> bool:
+    return any(one.get(key) is True for key in ("in_trash", "archived", "is_archived"))
+
+
+def _parent(about: Any) -> tuple[str, str]:
+    """The kind and id of a parent; a data source's is its database's."""
+    said = mapping(about)
+    for kind in ("database_id", "page_id", "block_id"):
+        if at := plain_id(said.get(kind)):
+            return kind, at
+    return "", ""
