@@ -12,6 +12,8 @@ training/tuning/. JOB is an object:
     out         folder of the run; it gets checkpoints/, adapter/, events.jsonl and training.json
     resume      go on from the last whole checkpoint, if there is one
     max_steps   end after so many steps at the latest, or null
+    preferences folder that `askdocs dataset prefer` made: train on its pairs (DPO), beginning with
+                the adapter of the run folder `first`; or null
 
 The standard output has one event a line (training/tuning/events.py) and nothing else. A run that
 was killed and resumed ends with the same adapter as one that was not. --check loads no weights: it
@@ -90,6 +92,7 @@ def check(job: dict[str, Any], teller: Teller) -> int:
             "from_pretrained": options.load(recipe, job["base"]),
             "get_peft_model": options.adapter(recipe),
             "SFTConfig": options.training(recipe, Path(job["out"]), on_cpu=False),
+            "DPOConfig": options.preference(recipe, Path(job["out"]), on_cpu=False),
             "accelerate launch": options.launch(recipe["processes"]),
         },
     )
@@ -115,8 +118,10 @@ def run(job: dict[str, Any], teller: Teller) -> None:
     teller.keep(out)
     if teller.is_first:
         checkpoints.remove_broken(kept)
-    from training.tuning.train import train
-
+    if job.get("preferences"):
+        from training.tuning.preference import train
+    else:
+        from training.tuning.train import train
     train(job, base, teller)
 
 

@@ -13,9 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from askdocs.capacity.gpus import seen
 from askdocs.environments import gpu
+from askdocs.models import model
 from askdocs.models.base import Base
+from askdocs.models.deriving import derive
+from eval.report.cost import read
 from gateway.core.errors import AskdocsError
+from training.artefacts.convert import tokenizer_files
 from training.plan import trial
 from training.plan.machine import Machine
 from training.plan.memory import GIB, estimate
@@ -47,6 +52,8 @@ class Checked:
     measured: str
     fix: str = ""
     """What to do; empty where nothing is wrong."""
+    article: str = ""
+    """What the article says of the same."""
 
 
 def machine(here: Machine) -> Iterator[Checked]:
@@ -124,22 +131,75 @@ def training(
         what,
         f"{found['memory'] / GIB:.1f} GiB on {found['device']}",
         "" if fits else "halve batch_size, double gradient_accumulation, and report the numbers",
+        "16 GB",
     )
     speed, hundred = found["tokens_per_second"], 1e8 / found["tokens_per_second"] / 3600
     expected = "" if on_gpu else f"about {rate(tried, shape, here):,.0f} tokens/s when idle"
     measured = f"{speed:,.0f} tokens/s; 100 million tokens take {hundred:,.0f} hours"
-    yield Checked("training speed", "passed", expected or "no plan", measured)
+    price = read().of_gpu(seen(here.gpus[0].name) or "") if on_gpu else None
+    if price:
+        measured += f" and ${hundred * price.usd:,.0f}"
+    expected = expected or "no plan"
+    yield Checked("training speed", "passed", expected, measured, article="48 hours on four A10G")
     learns = found["losses"][-1] < found["losses"][0]
     losses = " ".join(f"{loss:.3f}" for loss in found["losses"])
     fix = "" if learns else "the loss of a repeated batch does not fall: run doctor, and report it"
     yield Checked("training loss", "passed" if learns else "failed", "falls", losses, fix)
 
 
+def artefacts(
+    python: Path, quantiser: Path | None, folder: Path, adapter: Path, work: Path
+) -> Iterator[Checked]:
+    """Merge an adapter into the model, and quantise what comes of it.
+
+    Args:
+        python: has torch, transformers and peft.
+        quantiser: has llm-compressor; None: it is not there.
+        folder: the model, as a Hugging Face folder.
+        adapter: as PEFT writes it.
+        work: folder for the results.
+    """
+    merged = work / "merged"
+    job = {"base": str(folder), "adapter": str(adapter), "out": str(merged)}
+    steps: list[tuple[str, Path | None, dict[str, Any]]] = [("merge", python, job)]
+    for scheme in ("fp8", "w4a16"):
+        job = {"model": str(merged), "out": str(work / scheme), "scheme": scheme}
+        steps.append((f"quantise {scheme}", quantiser, job))
+    for name, runs, job in steps:
+        if runs is None:
+            text = "llm-compressor is not installed"
+            fix = "python -m askdocs.environments quantise --home HOME"
+            yield Checked(name, "skipped", "is made", text, fix)
+            continue
+        try:
+            derive(runs, "merge" if name == "merge" else "quantise", job, lambda *_: None)
+        except AskdocsError as error:
+            yield Checked(name, "failed", "is made", str(error), "see the message")
+            return
+        size = sum(file.stat().st_size for file in Path(job["out"]).iterdir())
+        yield Checked(name, "passed", "is made", f"{size / GIB:.2f} GiB")
+
+
+def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path) -> Path:
+    """A Hugging Face folder with random weights of this shape, and the bundled tokenizer.
+
+    Raises AskdocsError: it could not be made.
+    """
+    job = {"shape": asdict(shape), "dtype": recipe.dtype, "save": str(out)}
+    found = _run(python, job, PATIENCE)
+    if isinstance(found, Checked):
+        raise AskdocsError(f"no random weights: {found.measured}: {found.fix}")
+    for name, text in tokenizer_files(Path(model.shipped().source)).items():
+        (out / name).write_text(text, encoding="utf-8")
+    return out
+
+
 def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
     """As Markdown."""
     lines = ["# GPU check", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
-    lines += ["", "| check | outcome | plan | measured | what to do |", "|---|---|---|---|---|"]
+    lines += ["", "| check | outcome | plan | measured | what to do | article |"]
+    lines += ["|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(asdict(one).values())} |" for one in checks]
     return "\n".join(lines) + "\n"
 
@@ -156,6 +216,10 @@ def _tried(
         "steps": STEPS,
         "gradient_checkpointing": recipe.gradient_checkpointing,
     }
+    return _run(python, job, patience)
+
+
+def _run(python: Path, job: dict[str, Any], patience: float) -> dict[str, Any] | Checked:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "job.json"
         file.write_text(json.dumps(job), encoding="utf-8")

@@ -3,12 +3,13 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from askdocs import environments
-from askdocs.capacity import gpu_check
+from askdocs.capacity import gpu_check, gpu_serving
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import base
 from askdocs.state import home
@@ -21,6 +22,9 @@ from training.plan import recipe as recipes
 app = typer.Typer(help="Check a GPU machine before using it.", no_args_is_help=True)
 
 
+PARTS = ("training", "serving")
+
+
 @app.callback()
 def _verbs() -> None:
     """Has verbs, though it is one so far."""
@@ -31,11 +35,18 @@ def check(
     recipe: Annotated[
         str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
     ] = "llama31-8b-1gpu",
+    only: Annotated[
+        str | None, typer.Option(metavar="PART", help="training or serving (default: both).")
+    ] = None,
     python: Annotated[
         Path | None,
         typer.Option(
             help="A Python with torch, transformers and peft (default: create an environment)."
         ),
+    ] = None,
+    vllm_python: Annotated[
+        Path | None,
+        typer.Option("--vllm", help="A Python with vLLM (default: create an environment)."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for check.json and check.md.")
@@ -43,10 +54,13 @@ def check(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a GPU machine with the plan: driver, disk, hub, training steps.
+    """Compare a GPU machine with the plan: hardware, hub, training steps, vLLM.
 
-    The steps use random weights in the model's real shape. Exit code 1: a check failed.
+    A model that is not on this machine has random weights in its real shape. Exit code 1: a check
+    failed.
     """
+    if only not in (None, *PARTS):
+        raise AskdocsError(f"--only {only}: use one of {', '.join(PARTS)}")
     here = machine.look()
     chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
     start = base.find(chosen.base_model)
@@ -64,9 +78,21 @@ def check(
         gpu_check.hub(start),
     ]
     if not any(one.outcome == "failed" and one.name.startswith("driver") for one in checks):
-        if python is None:
-            python = environments.ensure(environments.trainer(), state.root, _say)
-        checks += gpu_check.training(python, chosen, shape, here)
+        trains = python or environments.ensure(environments.trainer(), state.root, _say)
+        if only != "serving":
+            checks += gpu_check.training(trains, chosen, shape, here)
+        if only != "training":
+            serves = vllm_python or environments.ensure_vllm(state.root, _say)
+            quantiser = environments.find(environments.QUANTISE, state.root)
+            with TemporaryDirectory(prefix="askdocs-", dir=existing(state.root)) as name:
+                work = Path(name)
+                if start.path is None:
+                    folder = gpu_check.drawn(trains, chosen, shape, work / "random")
+                else:
+                    folder = start.folder(trains, state, _say)
+                checks += gpu_serving.serving(serves, folder, work, here, chosen.max_length)
+                adapter = work / gpu_serving.ADAPTER_FOLDER
+                checks += gpu_check.artefacts(trains, quantiser, folder, adapter, work)
     facts = {"recipe": recipe, "model": chosen.base_model, "parameters": shape.parameters}
     found = {**facts, "checks": [asdict(one) for one in checks]}
     if out is not None:

@@ -134,9 +134,7 @@ def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> "Price | None
 
     if gpu_hour is not None:
         return Price(usd=gpu_hour, read=datetime.now(UTC).date(), source="--gpu-hour")
-    found = read(file or FILE)
-    # The price that the costs of an evaluation follow from is that of an A10G, if it has no other.
-    return found.gpu_hours.get(gpu) or (found.gpu_hour if gpu == "a10g" else None)
+    return read(file or FILE).of_gpu(gpu)
 
 
 def _facts(

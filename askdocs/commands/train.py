@@ -14,13 +14,14 @@ from rich.markup import escape
 
 from askdocs import environments
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.models import base
+from askdocs.models import base, sweeping
 from askdocs.models.deriving import check_run
 from askdocs.models.finetuning import command, follow, refused
 from askdocs.models.registry import opened_store
 from askdocs.models.training_bar import TrainingBar
 from askdocs.models.training_run import JOB, Run, default_folder
 from askdocs.state import home
+from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError, together
 from training.data import dataset
@@ -32,6 +33,8 @@ from training.versions.name import check_alias
 if TYPE_CHECKING:
     from askdocs.models.base import Base
     from askdocs.models.training_run import Run
+    from askdocs.state.home import Home
+    from training.data.dataset import Dataset
     from training.plan.preflight import Preflight
     from training.plan.recipe import Recipe
     from training.versions.store import Store
@@ -45,6 +48,20 @@ def train(
         str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
     ],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that `dataset build` wrote.")],
+    sweep: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Compare learning rates, ranks, rsLoRA and seeds instead; makes no version.",
+        ),
+    ] = None,
+    preferences: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Then train on these pairs (DPO): folder that `dataset prefer` wrote.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the run (default: in the state folder)."),
@@ -69,12 +86,17 @@ def train(
     state = home.find(home_dir)
     store = opened_store(home_dir)
     folder = out or default_folder(state, name, chosen, rows, max_steps)
+    if sweep:
+        _sweep(sweep, chosen, start, rows, max_steps, out, state, as_json)
+        return
     run = Run(folder, chosen, rows, max_steps)
     run.can_start(resume or dry_run)
     if run.is_done and not dry_run:
         python = environments.ensure(environments.trainer(), state.root, _say)
         with run.claimed():
-            _finish(python, run, store, name, as_json)
+            _finish(python, run, store, name, as_json, preferences is None)
+        if preferences:
+            _prefer(python, run.second(preferences), str(run.base), store, name, as_json)
         return
     _say(f"looking at {chosen.base_model} and this machine")
     found = preflight(
@@ -98,7 +120,51 @@ def train(
     with run.claimed() as lock:
         model = start.folder(python, state, _say)
         _train(python, run, str(model), resume, lock)
+        _finish(python, run, store, name, as_json, preferences is None)
+    if preferences:
+        _prefer(python, run.second(preferences), str(model), store, name, as_json)
+
+
+def _prefer(python: Path, run: "Run", base: str, store: "Store", name: str, as_json: bool) -> None:
+    """The second stage. One that was killed begins again."""
+    run.can_start(resume=True)
+    with run.claimed() as lock:
+        if not run.is_done:
+            _say(f"training on preferences in {run.folder}")
+            _train(python, run, base, True, lock)
         _finish(python, run, store, name, as_json)
+
+
+def _sweep(
+    file: Path,
+    recipe: "Recipe",
+    start: "Base",
+    data: "Dataset",
+    max_steps: int | None,
+    out: Path | None,
+    state: "Home",
+    as_json: bool,
+) -> None:
+    """Runs that are there already are not repeated."""
+    asked = sweeping.load(file)
+    folder = out or default_folder(state, "sweep", recipe, data, max_steps)
+    python = environments.ensure(environments.trainer(), state.root, _say)
+    model = str(start.folder(python, state, _say))
+
+    def one(run: Run) -> None:
+        with run.claimed() as lock:
+            _train(python, run, model, True, lock)
+            with Bar() as bar:
+                run.choose(python, bar.show)
+
+    tried = sweeping.run(asked, recipe, data, max_steps, folder, one, _say)
+    told = [{**asdict(one), "mean": one.mean, "half_width": one.half} for one in tried]
+    home.write_json(folder / "sweep.json", told)
+    if as_json:
+        print(json.dumps(told, indent=2))
+        return
+    table.show(["setting", "score", "seeds"], sweeping.table(tried))
+    print(f"runs        {folder}")
 
 
 def _tokenizer(start: "Base") -> str | AskdocsError:
@@ -127,16 +193,22 @@ def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None
     run.draw()
 
 
-def _finish(python: Path, run: "Run", store: "Store", name: str, as_json: bool) -> None:
-    """Check it and make it a version, unless it is one."""
+def _finish(
+    python: Path, run: "Run", store: "Store", name: str, as_json: bool, is_last: bool = True
+) -> None:
+    """Check it and make it a version, unless it is one. Of two stages the last one prints JSON."""
     version = run.known(store, name)
     is_new = version is None
     if version is None:
         with Bar() as bar:
+            run.choose(python, bar.show)
             checks = check_run(python, run.folder, run.base, bar.show)
             with run.version() as folder:
                 version = store.add(name, folder, run.facts(checks), bar.show)
     metrics, then = store.manifest(version).metrics, f"askdocs models promote {version}"
+    if as_json and not is_last:
+        _say(f"{version} is made; next: preferences")
+        return
     if as_json:
         told = {"version": version, "new": is_new, "run": str(run.folder), "metrics": metrics}
         print(json.dumps({**told, "next": then}, indent=2))

@@ -25,7 +25,7 @@ MEANING = {
 
 def derive(
     python: Path,
-    step: Literal["reference", "merge", "export", "quantise"],
+    step: Literal["reference", "answers", "merge", "export", "quantise"],
     job: dict[str, Any],
     progress: Progress,
 ) -> dict[str, Any]:

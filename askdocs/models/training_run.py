@@ -8,12 +8,15 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from askdocs.models import choosing
 from askdocs.state.home import Home, read_json, write_json
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.sync import Progress
 from training.data import leaks
 from training.data.dataset import Dataset
 from training.plan.recipe import Recipe
@@ -30,10 +33,33 @@ PROBES = "probes.json"  # see training/artefacts/
 class Run:
     """A run and its folder."""
 
-    def __init__(self, folder: Path, recipe: Recipe, data: Dataset, max_steps: int | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        data: Dataset,
+        max_steps: int | None,
+        stage: "Stage | None" = None,
+    ) -> None:
+        """`stage`: the second one, beginning with what another run made."""
         self.folder = folder.absolute()
-        self.recipe, self.data = recipe, data
+        self.recipe, self.data, self._stage = recipe, data, stage
+        self._max_steps = max_steps
         self._identity = identity(recipe, data, max_steps)
+        if stage:
+            self._identity |= {name: _sha256(file) for name, file in stage.files.items()}
+
+    def second(self, preferences: Path) -> "Run":
+        """Its second stage, in a folder beside its own. Raises AskdocsError: there are no pairs."""
+        stage = Stage(self.folder, preferences.absolute())
+        if missing := [file for file in stage.files.values() if not file.is_file()]:
+            raise AskdocsError(
+                f"{missing[0]}: is missing: name the folder that `askdocs dataset prefer` wrote"
+            )
+        which = "".join(_sha256(file) for file in stage.files.values())
+        digest = hashlib.sha256(which.encode()).hexdigest()[:8]
+        folder = self.folder.with_name(f"{self.folder.name}-dpo-{digest}")
+        return Run(folder, self.recipe, self.data, self._max_steps, stage)
 
     @property
     def is_done(self) -> bool:
@@ -83,7 +109,13 @@ class Run:
     def write_job(self, file: Path, base: str, resume: bool) -> None:
         """What finetune.py reads; `base` is the folder of the base model, or its hub id."""
         job = {"base": base, "data": str(self.data.folder.absolute()), "out": str(self.folder)}
+        if self._stage:
+            job |= {"first": str(self._stage.first), "preferences": str(self._stage.preferences)}
         write_json(file, {**self._identity, **job, "resume": resume})
+
+    def choose(self, python: Path, progress: Progress) -> None:
+        """Take the checkpoint with the best answers, if wanted. Raises AskdocsError."""
+        choosing.choose(python, self.folder, self.data.folder, self.base, self.recipe, progress)
 
     def draw(self) -> None:
         """The losses so far, as a picture in the folder."""
@@ -97,15 +129,19 @@ class Run:
         with TemporaryDirectory(dir=self.folder) as place:
             folder = Path(place) / "version"
             shutil.copytree(self.folder / ADAPTER, folder / ADAPTER, copy_function=os.link)
-            for name in (FACTS, PICTURE, PROBES):
-                os.link(self.folder / name, folder / name)
-            if (known := self.data.folder / leaks.FILE).is_file():  # a dataset of before had none
-                shutil.copyfile(known, folder / leaks.FILE)
+            for name in (FACTS, PICTURE, PROBES, choosing.CHOICE):
+                if name != choosing.CHOICE or (self.folder / name).is_file():
+                    os.link(self.folder / name, folder / name)
+            known = [self.data.folder, *([self._stage.preferences] if self._stage else [])]
+            # A dataset of before had none.
+            if files := [one / leaks.FILE for one in known if (one / leaks.FILE).is_file()]:
+                rows = [row for file in files for row in leaks.read(file)]
+                (folder / leaks.FILE).write_text(leaks.encoded(rows), encoding="utf-8")
             yield folder
 
     def known(self, store: Store, alias: str) -> str | None:
         """The version that was made of this run, by the SHA-256 of what was written last."""
-        digest = hashlib.sha256((self.folder / FACTS).read_bytes()).hexdigest()
+        digest = _sha256(self.folder / FACTS)
         for version in store.names():
             facts = store.manifest(version).files.get(FACTS)
             if facts and facts.sha256 == digest and parse(version).alias == alias:
@@ -145,14 +181,36 @@ class Run:
         done = next(event for event in reversed(said) if event["event"] == "done")
         validation = dict(events.losses(said, "eval"))
         train = events.losses(said, "step")
+        choice = read_json(self.folder / choosing.CHOICE)
+        best = choice["step"] if choice else done["best_step"]
         found = {
-            "eval_loss": validation.get(done["best_step"]),
+            "eval_loss": validation.get(best),
+            "answer_score": choice["scores"][str(best)] if choice else None,
             "train_loss": train[-1][1] if train else None,
             "steps": done["step"],
-            "best_step": done["best_step"],
+            "best_step": best,
             "tokens_per_second": done.get("tokens_per_second"),
+            "preferred": done.get("preferred"),
         }
         return {name: float(value) for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the second stage of a run begins with."""
+
+    first: Path
+    """Folder of the first one."""
+    preferences: Path
+    """Folder that `dataset prefer` wrote."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What decides which stage it is."""
+        return {
+            "pairs_sha256": self.preferences / "pairs.jsonl",
+            "first_sha256": self.first / FACTS,
+        }
 
 
 @contextmanager
@@ -172,6 +230,10 @@ def claimed(folder: Path, taken: str) -> Iterator[int]:
         except BlockingIOError:
             raise AskdocsError(f"{folder}: {taken}") from None
         yield lock.fileno()
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:

@@ -66,6 +66,12 @@ class Prices(BaseModel):
     """The least that is paid for the store."""
     assumptions: Assumptions
 
+    def of_gpu(self, name: str) -> Price | None:
+        """Of an hour, by the name that `askdocs plan` has for it; None: not known."""
+        # The price that the costs of an evaluation follow from is that of an A10G, if it has no
+        # other.
+        return self.gpu_hours.get(name) or (self.gpu_hour if name == "a10g" else None)
+
 
 class Cost(BaseModel):
     """In US dollars."""

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from askdocs.capacity import gpu_check
+from askdocs.capacity import gpu_check, gpu_serving, models, plan
+from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpu_check import Checked
+from askdocs.capacity.gpus import GPUS
+from askdocs.capacity.setup import Setup
 from askdocs.cli import app
 from askdocs.environments import gpu
 from askdocs.models.base import Base
@@ -104,6 +107,7 @@ def test_the_small_model_takes_the_memory_of_the_plan(
 ) -> None:
     """With the real libraries, and the report."""
     words = ["gpu", "check", "--recipe", "smollm2-135m-smoke", "--python", str(python)]
+    words += ["--only", "training"]
     words += ["--home", str(tmp_path / "none yet")]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
     found = json.loads(done.stdout)
@@ -113,3 +117,66 @@ def test_the_small_model_takes_the_memory_of_the_plan(
     assert done.exit_code == 0
     assert json.loads((tmp_path / "out" / "check.json").read_text()) == found
     assert "| training memory | passed |" in (tmp_path / "out" / "check.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_vllm_has_the_cache_of_the_plan_and_takes_adapters(
+    python: Path,  # noqa: F811
+    vllm_python: Path,
+    tmp_path: Path,
+) -> None:
+    """The real vLLM with the small model: what a GPU machine is asked, at the size of this one."""
+    words = ["gpu", "check", "--recipe", "smollm2-135m-smoke", "--python", str(python)]
+    words += ["--only", "serving", "--vllm", str(vllm_python), "--home", str(tmp_path / "home")]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
+    found = json.loads(done.stdout)
+    by_name = {one["name"]: one for one in found["checks"]}
+    for name in ("vLLM", "KV cache", "prefix cache", "adapter", "load", "merge"):
+        assert by_name[name]["outcome"] == "passed", by_name
+    assert done.exit_code == 0
+    assert by_name["load"]["article"] == "50 questions/s, p99 1,200 ms"
+    assert "nats" in by_name["adapter"]["measured"]
+    assert not list((tmp_path / "home").glob("askdocs-*"))
+    assert "| KV cache | passed |" in (tmp_path / "out" / "check.md").read_text()
+
+
+@pytest.mark.slow
+def test_random_weights_of_a_shape_are_a_model_with_a_tokenizer(
+    python: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    folder = gpu_check.drawn(python, RECIPE, SMALL, tmp_path / "random")
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["hidden_size"], config["num_hidden_layers"]) == (64, 2)
+    assert {"tokenizer.json", "model.safetensors"} <= {one.name for one in folder.iterdir()}
+
+
+def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    (tmp_path / "config.json").write_text(json.dumps(models.known()[name]))
+    shape = models.find(str(tmp_path)).shape
+    setup = Setup(shape, GPUS["a10g"], 1, None, "auto", 8192, 1, Assumptions())
+    made = plan.make(setup, 1, None)
+    found = gpu_serving._planned(Path("/opt/python"), tmp_path, 9, shape, A10G, 8192)
+    assert found.launch.argv[1:] == plan.command(setup, str(tmp_path), 9)[0][1:]
+    assert found.launch.argv[0] == "/opt/python"
+    assert found.cache == made.kv_tokens
+    assert found.rate == made.load.questions * setup.assumed.utilisation
+    few = Machine(8, 64 * GIB, (Gpu("NVIDIA Unheard Of", 23 * GIB, 22 * GIB),), True, True)
+    (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, few, 8192)
+    assert (skipped.outcome, skipped.name) == ("skipped", "vLLM")
+
+
+def test_a_vllm_that_does_not_start_says_why(tmp_path: Path) -> None:
+    name = "meta-llama/Llama-3.1-8B-Instruct"
+    (tmp_path / "config.json").write_text(json.dumps(models.known()[name]))
+    failing = script(tmp_path, "echo 'no such device'; exit 3")
+    (failed,) = gpu_serving.serving(failing, tmp_path, tmp_path, CPU, 2048)
+    assert failed.outcome == "failed"
+    assert "vLLM does not start: no such device" in failed.measured
+
+
+def test_a_part_that_is_none_is_refused() -> None:
+    done = CliRunner().invoke(app, ["gpu", "check", "--only", "driving"])
+    assert str(done.exception) == "--only driving: use one of training, serving"

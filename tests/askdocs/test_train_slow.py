@@ -11,10 +11,12 @@ from typing import Any
 import psutil
 import pytest
 
+from eval.questions.rows import Row
 from tests.askdocs.conftest import COMMAND
 from tests.askdocs.test_finetuning import gone
 from tests.training import small
 from tests.training.test_finetune import HOME, base, python  # noqa: F401 -- fixtures
+from training.data import leaks
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +31,7 @@ learning_rate = 0.01
 gradient_checkpointing = false
 evals_per_epoch = 1000
 eval_rows = 2
+answers = 2
 patience = 0
 lora.r = 4
 lora.dropout = 0.0
@@ -110,11 +113,34 @@ def test_a_run_that_is_killed_goes_on_and_becomes_a_version(
     assert {"adapter/adapter_model.safetensors", "loss.png", "probes.json"} < {*manifest["files"]}
     assert manifest["checks"]["adapter_effect"]["passed"]
     assert manifest["metrics"]["steps"] == 2
+    choice = json.loads((version / "choice.json").read_text())
+    assert {*choice["scores"]} == {"1", "2"}
+    assert manifest["metrics"]["best_step"] == choice["step"]
+    adapter = (version / "adapter" / "adapter_model.safetensors").read_bytes()
+    chosen = place.run / "checkpoints" / f"checkpoint-{choice['step']}"
+    assert adapter == (chosen / "adapter_model.safetensors").read_bytes()
 
     again = place.train()
     assert again.returncode == 0, again.stderr
     assert again.stdout.startswith("docs@v1 was made of this run before")
     assert [path.name for path in (place.home / "versions").iterdir()] == ["docs@v1"]
+
+    preferences = tmp_path / "preferences"
+    preferences.mkdir()
+    example = json.loads((dataset / "train.jsonl").read_text().splitlines()[0])
+    pair = {"prompt": example["prompt"], "chosen": example["completion"]}
+    pair["rejected"] = [{"role": "assistant", "content": "Nobody knows that."}]
+    (preferences / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    asked = Row(1, "Who steers the yellow submarine?", "")
+    (preferences / leaks.FILE).write_text(leaks.encoded([asked]))
+    second = place.train("--preferences", str(preferences), "--json")
+    assert second.returncode == 0, second.stderr
+    assert json.loads(second.stdout)["version"] == "docs@v2"
+    known = leaks.read(place.home / "versions" / "docs@v2" / leaks.FILE)
+    before = leaks.read(version / leaks.FILE)
+    assert leaks.leaked([asked], known)
+    assert not leaks.leaked([asked], before)
+    assert len(known) == len(before) + 1
 
 
 def test_a_dry_run_asks_the_libraries_about_a_recipe_for_gpus(

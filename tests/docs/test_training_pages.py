@@ -7,12 +7,15 @@ import pytest
 from pydantic import BaseModel
 
 from training.plan import recipe
-from training.plan.recipe import Lora, Recipe
+from training.plan.recipe import Lora, Preference, Recipe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-@pytest.mark.parametrize(("table", "heading"), [(Recipe, "{#keys}"), (Lora, "{#lora}")])
+@pytest.mark.parametrize(
+    ("table", "heading"),
+    [(Recipe, "{#keys}"), (Lora, "{#lora}"), (Preference, "{#preference}")],
+)
 def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], heading: str) -> None:
     page = (DOCS / "reference/training-recipes.md").read_text(encoding="utf-8")
     section = page.split(heading)[1].split("\n## ")[0]
@@ -22,7 +25,7 @@ def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], heading: str)
         if not field.is_required()
         else (f"`{name}`", "required", field.description)
         for name, field in table.model_fields.items()
-        if name != "lora"
+        if name not in ("lora", "preference")
     ]
 
 

@@ -39,7 +39,13 @@ RECIPE = {
     "evals_per_epoch": 3,  # of an epoch of six steps: every second one
     "eval_rows": 3,
     "patience": 5,
-    "lora": {"r": 4, "alpha": 8, "dropout": 0.1, "target_modules": ["q_proj", "down_proj"]},
+    "lora": {
+        "r": 4,
+        "alpha": 8,
+        "rslora": False,
+        "dropout": 0.1,
+        "target_modules": ["q_proj", "down_proj"],
+    },
 }
 
 
@@ -66,7 +72,7 @@ def base(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     gguf = starting.shipped()
     fields = GGUFReader(gguf).fields
-    (folder / "tokenizer.json").write_text(convert.tokenizer_json(gguf))
+    (folder / "tokenizer.json").write_text(convert.tokenizer_files(gguf)["tokenizer.json"])
     (folder / "chat_template.jinja").write_text(fields["tokenizer.chat_template"].contents())
     end = fields["tokenizer.ggml.eos_token_id"].contents()
     files = {
@@ -317,3 +323,46 @@ def test_every_option_that_a_library_refuses_is_named(
     assert done.code == 1
     said = [one["message"] for one in done.of("problem")]
     assert [len([one for one in said if word in one]) for word in ("9bit", "gate_projj")] == [1, 1]
+
+
+def test_a_second_stage_learns_which_answers_people_prefer(
+    python: Path, base: Path, data: Path, run: Run, tmp_path: Path
+) -> None:
+    """DPO by TRL's real trainer. It begins with the first stage's adapter, which stays as it is."""
+    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()[1:9]]
+    pairs = [
+        {
+            "prompt": row["prompt"],
+            "chosen": [{"role": "assistant", "content": f"It says {at} here."}],
+            "rejected": row["completion"],
+        }
+        for at, row in enumerate(rows)
+    ]
+    (tmp_path / "preferences").mkdir()
+    file = tmp_path / "preferences" / "pairs.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in pairs))
+    before = (run.out / "adapter" / "adapter_model.safetensors").read_bytes()
+    asked = job(tmp_path, base, data, preference={"beta": 0.1, "learning_rate": 0.02, "epochs": 3})
+    more = {"first": str(run.out), "preferences": str(tmp_path / "preferences")}
+    asked.write_text(json.dumps({**json.loads(asked.read_text()), **more}))
+    second = ended(started(python, SCRIPT, asked), tmp_path)
+    assert second.code == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    steps = second.of("step")
+    assert steps[0]["loss"] == pytest.approx(0.693, abs=0.01)  # ln 2: as likely as before
+    assert steps[-1]["loss"] < 0.6
+    facts = json.loads((second.out / "training.json").read_text())
+    first = json.loads((run.out / "training.json").read_text())
+    assert facts["preferred"][-1][1] == second.of("done")[0]["preferred"] == 1.0
+    assert facts["token_ids_sha256"] == first["token_ids_sha256"]
+    assert (run.out / "adapter" / "adapter_model.safetensors").read_bytes() == before
+    assert (second.out / "adapter" / "adapter_model.safetensors").read_bytes() != before
+    assert not (second.out / "adapter" / "ref").exists()  # TRL's copy of the first stage
+
+    again = tmp_path / "again"
+    again.mkdir()
+    long = [{"role": "assistant", "content": "a " * 9000}]
+    file.write_text(json.dumps({**pairs[0], "chosen": long}))
+    content = {**json.loads(asked.read_text()), "out": str(again / "out")}
+    (again / "job.json").write_text(json.dumps(content))
+    refused = ended(started(python, SCRIPT, again / "job.json"), again)
+    assert "pairs.jsonl:1: has" in refused.of("problem")[0]["message"]

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.core.errors import AskdocsError
 from training.plan import recipe
-from training.plan.recipe import Lora, Recipe
+from training.plan.recipe import Lora, Preference, Recipe
 
 
 def written(folder: Path, text: str) -> str:
@@ -38,6 +38,7 @@ def test_a_recipe_that_comes_along_says_every_key(name: str) -> None:
     table = tomllib.loads((recipe.FOLDER / f"{name}.toml").read_text())
     assert {*table} >= {*Recipe.model_fields} - {"max_steps", "eval_rows"}
     assert {*table["lora"]} == {*Lora.model_fields}
+    assert {*table["preference"]} == {*Preference.model_fields}
     assert recipe.load(name).model_dump(exclude_none=True, mode="json") == table
 
 

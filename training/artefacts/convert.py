@@ -134,11 +134,10 @@ def convert(source: Path, out: Path) -> bool:
     return True
 
 
-def tokenizer_json(source: Path) -> str:
-    """The content of the tokenizer.json of a GGUF model. Raises ConversionError."""
-    keys = _keys(_reader(source))
+def tokenizer_files(source: Path) -> dict[str, str]:
+    """The tokenizer of a GGUF model: content by name of the file. Raises ConversionError."""
     try:
-        return _tokenizer(source, keys)["tokenizer.json"]
+        return _tokenizer(source, _keys(_reader(source)))
     except KeyError as error:
         raise ConversionError(f"{source}: has no {error.args[0]}; {INSTEAD}") from None
 

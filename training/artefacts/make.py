@@ -1,6 +1,6 @@
 """What is derived from a version by libraries of the environment `train`, or `quantise`.
 
-    PYTHON -I training/artefacts/make.py reference|merge|export|quantise JOB.json
+    PYTHON -I training/artefacts/make.py reference|answers|merge|export|quantise JOB.json
 
 Imports nothing of this repository but what is beside it and training/tuning/. The module named by
 the step says what its job is. It prints the events of training/tuning/events.py: `progress`,
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     _package.__path__ = [str(_here.parent)]
     sys.modules["training"] = _package
 
-STEPS = ("reference", "merge", "export", "quantise")
+STEPS = ("reference", "answers", "merge", "export", "quantise")
 
 
 def main(arguments: list[str]) -> int:

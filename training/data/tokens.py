@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.core.errors import AskdocsError
-from training.artefacts.convert import ConversionError, tokenizer_json
+from training.artefacts.convert import ConversionError, tokenizer_files
 
 
 class Tokens:
@@ -19,7 +19,7 @@ class Tokens:
         try:
             data = file.read_bytes()
             if data[:4] == b"GGUF":
-                data = tokenizer_json(file).encode()
+                data = tokenizer_files(file)["tokenizer.json"].encode()
             self._tokenizer = Tokenizer.from_str(data.decode())
         except OSError as error:
             raise AskdocsError(

@@ -29,6 +29,9 @@ class Lora(_Table):
 
     r: int = Field(64, ge=1, description="Rank of the adapter.")
     alpha: int = Field(128, ge=1, description="The adapter counts `alpha / r` times.")
+    rslora: bool = Field(
+        False, description="The adapter counts `alpha / sqrt(r)` times instead (rsLoRA)."
+    )
     dropout: float = Field(0.05, ge=0, lt=1, description="Share of its inputs that is dropped.")
     target_modules: tuple[Linear, ...] = Field(
         LINEAR, strict=False, description="Layers of a block that get one."
@@ -40,6 +43,14 @@ class Lora(_Table):
         if not names:
             raise ValueError("name at least one layer")
         return names
+
+
+class Preference(_Table):
+    """The second stage: DPO on pairs of answers."""
+
+    beta: float = Field(0.1, gt=0, description="How near the answers stay to the first stage's.")
+    learning_rate: float = Field(5e-6, gt=0, description="At its highest.")
+    epochs: float = Field(1, gt=0, description="How often each pair is seen.")
 
 
 class Recipe(_Table):
@@ -95,6 +106,12 @@ class Recipe(_Table):
     eval_rows: int | None = Field(
         None, ge=1, description="Validation examples that an evaluation takes at most."
     )
+    answers: int = Field(
+        0,
+        ge=0,
+        description="Validation examples that every checkpoint answers in the end, to choose the"
+        " best one by its answers; 0: the loss chooses.",
+    )
     patience: float = Field(
         2, ge=0, description="Epochs without a lower loss after which it ends; 0: never."
     )
@@ -104,6 +121,7 @@ class Recipe(_Table):
         "none", description="Where curves go beside events.jsonl: none, tensorboard or mlflow."
     )
     lora: Lora = Field(Lora(), description="The adapter.")
+    preference: Preference = Field(Preference(), description="The second stage.")
 
     @property
     def examples_per_step(self) -> int:
@@ -157,7 +175,8 @@ def _problem(file: Path, error: Any) -> str:
     if error["type"] == "missing":
         return f"{file}: {key} is missing: add it"
     if error["type"] == "extra_forbidden":
-        model = Lora if keys[0] == "lora" else Recipe
+        tables: dict[str, type[BaseModel]] = {"lora": Lora, "preference": Preference}
+        model = tables.get(keys[0], Recipe)
         return f"{where}: {key}: no such key; there are {', '.join(model.model_fields)}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]

@@ -11,6 +11,8 @@ a machine that has a GPU and nothing else. JOB is an object:
     batch_size, tokens, steps
     gradient_checkpointing
 
+    save        a new folder: the random weights are written there, and no step is taken
+
 The standard output is one JSON object: `device`, `memory` (bytes at most, of the GPU where there is
 one), `tokens_per_second` of the steps behind the first, `losses`. The weights are not quantised and
 the optimiser is AdamW in 32 bits: `askdocs gpu check` plans for the same. Not yet run on a GPU.
@@ -46,6 +48,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if job.get("save"):
+        drawn(job, device).save_pretrained(job["save"])
+        return {"versions": versions()}
     model = make(job, device)
     trained = [one for one in model.parameters() if one.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
@@ -72,10 +77,9 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def make(job: dict[str, Any], device: str) -> Any:
-    """A Llama of this shape with an adapter; its weights are drawn at random."""
+def drawn(job: dict[str, Any], device: str) -> Any:
+    """A Llama of this shape; its weights are drawn at random."""
     import torch
-    from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
@@ -84,15 +88,23 @@ def make(job: dict[str, Any], device: str) -> Any:
     torch.set_default_dtype(dtype)  # at once in its own type: float32 would need twice the memory
     try:
         with torch.device(device):
-            model = LlamaForCausalLM(LlamaConfig(**job["shape"], use_cache=False))
+            return LlamaForCausalLM(LlamaConfig(**job["shape"], use_cache=False))
     finally:
         torch.set_default_dtype(default)
+
+
+def make(job: dict[str, Any], device: str) -> Any:
+    """Such a Llama with an adapter."""
+    from peft import LoraConfig, get_peft_model
+
+    model = drawn(job, device)
     if job["gradient_checkpointing"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     lora = job["lora"]
     adapter = LoraConfig(
         r=lora["r"],
         lora_alpha=lora["alpha"],
+        use_rslora=lora.get("rslora", False),
         lora_dropout=lora["dropout"],
         target_modules=list(lora["target_modules"]),
         task_type="CAUSAL_LM",

@@ -14,7 +14,7 @@ import torch
 from accelerate.commands.launch import launch_command_parser
 from peft import LoraConfig
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
-from trl import SFTConfig
+from trl import DPOConfig, SFTConfig
 
 from training.tuning import options
 
@@ -32,6 +32,7 @@ def refusals(job: dict[str, Any]) -> Iterator[str]:
     lora = {name: value for name, value in adapter.items() if name not in UNSLOTHS_OWN}
     asked = [
         (SFTConfig, options.training(recipe, Path(job["out"]), on_cpu)),
+        (DPOConfig, options.preference(recipe, Path(job["out"]), on_cpu)),
         (LoraConfig, {**lora, "task_type": "CAUSAL_LM"}),
     ]
     if recipe["load_in_4bit"]:

@@ -30,6 +30,7 @@ def adapter(recipe: Options) -> Options:
         "lora_dropout": lora["dropout"],
         "target_modules": list(lora["target_modules"]),
         "bias": "none",
+        "use_rslora": lora["rslora"],
         "use_gradient_checkpointing": checkpointing(recipe),
         "random_state": recipe["seed"],
     }
@@ -76,7 +77,8 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
         # kept, and one more, because the last is known to be whole only after one was removed.
         "eval_strategy": "steps",
         "save_strategy": "steps",
-        "save_total_limit": 3,
+        # All are kept where their answers choose.
+        "save_total_limit": None if recipe.get("answers") else 3,
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
         "prediction_loss_only": True,
@@ -89,6 +91,26 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
         "disable_tqdm": True,
         # All processes train all of an adapter, and its graph never changes.
         "ddp_find_unused_parameters": False,
+    }
+
+
+def preference(recipe: Options, out: Path, on_cpu: bool) -> Options:
+    """Of DPOConfig: what `training` says, with its own learning rate, and without evaluations."""
+    stage = recipe["preference"]
+    shared = (
+        *("use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"),
+        *("optim", "weight_decay", "max_grad_norm", "bf16", "gradient_checkpointing", "seed"),
+        *("data_seed", "logging_steps", "logging_nan_inf_filter", "report_to", "disable_tqdm"),
+        "ddp_find_unused_parameters",
+    )
+    return {
+        "output_dir": str(out),
+        **{name: value for name, value in training(recipe, out, on_cpu).items() if name in shared},
+        "num_train_epochs": stage["epochs"],
+        "learning_rate": stage["learning_rate"],
+        "beta": stage["beta"],
+        "save_strategy": "no",
+        "eval_strategy": "no",
     }
 
 

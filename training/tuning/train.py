@@ -6,18 +6,13 @@ not run by any test here.
 """
 
 import unsloth  # isort: skip -- it changes the libraries below, so it comes first
-import json
 import math
-import os
 import random
-import shutil
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from datasets import Dataset
 from peft import load_peft_weights, set_peft_model_state_dict
@@ -25,21 +20,11 @@ from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
-from training.tuning import checkpoints, encode, options
+from training.tuning import checkpoints, encode, hardware, options, saving
 from training.tuning.problem import Problem
 from training.tuning.progress import Progress
 from training.tuning.tell import Teller
 from training.tuning.thin import thin
-
-FACTS = "training.json"
-LIBRARIES = ("torch", "transformers", "trl", "peft", "unsloth", "datasets", "accelerate")
-# What belongs to an adapter, copied as the base model has it: saved anew it would be changed.
-TOKENIZER = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
 
 
 def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
@@ -110,25 +95,22 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         "tokens_per_second": progress.rate(state),
         "seconds": round(time.monotonic() - began, 1),
     }
-    save_adapter(model, recipe["base_model"], base, out)
-    facts = {
-        **done,
-        "steps": steps,
-        "losses": [(one["step"], one["loss"]) for one in state.log_history if "loss" in one],
-        "eval_losses": [
-            (one["step"], one["eval_loss"]) for one in state.log_history if "eval_loss" in one
-        ],
-        "examples": len(rows),
-        "token_ids_sha256": encode.digest(rows),
-        "seed": recipe["seed"],
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "versions": {name: version(name) for name in LIBRARIES},
-    }
-    new = out / f"{FACTS}.new"
-    new.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    teller.tell("done", **done)  # before it is: who finds the facts finds this, too
-    checkpoints.sync(out)
-    new.replace(out / FACTS)
+    saving.save_adapter(model, recipe["base_model"], base, out)
+    saving.save_facts(
+        out,
+        {
+            **done,
+            "steps": steps,
+            "losses": [(one["step"], one["loss"]) for one in state.log_history if "loss" in one],
+            "eval_losses": [
+                (one["step"], one["eval_loss"]) for one in state.log_history if "eval_loss" in one
+            ],
+            "examples": len(rows),
+            "token_ids_sha256": encode.digest(rows),
+            "seed": recipe["seed"],
+        },
+        lambda: teller.tell("done", **done),
+    )
 
 
 def make_trainer(
@@ -152,8 +134,8 @@ def make_trainer(
     """
     on_cpu = not torch.cuda.is_available()
     if on_cpu:
-        refuse_gpu_options(recipe)
-        torch.set_num_threads(threads())
+        hardware.refuse_gpu_options(recipe)
+        torch.set_num_threads(hardware.threads())
     if recipe["eval_rows"] and recipe["eval_rows"] < len(validation):
         validation = random.Random(recipe["seed"]).sample(validation, recipe["eval_rows"])  # noqa: S311
     model, changed = unsloth.FastLanguageModel.from_pretrained(**options.load(recipe, base))
@@ -169,44 +151,8 @@ def make_trainer(
     )
 
 
-def refuse_gpu_options(recipe: dict[str, Any]) -> None:
-    """Unsloth would leave them out on a CPU, and say so where nobody looks."""
-    for key, value, instead in (
-        ("packing", True, "false"),
-        ("load_in_4bit", True, "false"),
-        ("optimizer", "adamw_8bit", '"adamw_torch"'),
-    ):
-        if recipe[key] == value:
-            raise Problem(
-                f"{key} = {json.dumps(value)} needs an NVIDIA GPU, and there is none here: set"
-                f" {key} = {instead}, or train where there is one"
-            )
-
-
-def threads() -> int:
-    """Physical cores, or all where there are two or fewer, shared among the processes here."""
-    logical = len(os.sched_getaffinity(0))
-    cores = logical if logical <= 2 else min(logical, psutil.cpu_count(logical=False) or logical)
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
-
-
 def has_stopped(checkpoint: Path, patience: int) -> bool:
     """Did training end early here?"""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     stopping = state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
     return bool(stopping and stopping["attributes"]["early_stopping_patience_counter"] >= patience)
-
-
-def save_adapter(model: Any, name: str, base: Path, out: Path) -> None:
-    """Write adapter/ of a run folder, whole or not at all; `name` is that of the base model."""
-    new, place = out / "adapter.new", out / "adapter"
-    for folder in (new, place):  # of a run that was killed before it had written its facts
-        shutil.rmtree(folder, ignore_errors=True)
-    model.peft_config["default"].base_model_name_or_path = name  # not a path of this machine
-    model.save_pretrained(new, save_embedding_layers=False)
-    (new / "README.md").unlink()  # a card to be filled in
-    for file in TOKENIZER:
-        if (base / file).is_file():
-            shutil.copyfile(base / file, new / file)
-    checkpoints.sync(new)
-    new.rename(place)

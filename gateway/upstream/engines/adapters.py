@@ -88,6 +88,20 @@ async def unload(url: str, key: str | None, name: str) -> None:
             await engine.unload(name)
 
 
+async def effect(url: str, key: str | None, name: str, base: str) -> float:
+    """By how much an adapter changes what its base model says: mean distance of log-probabilities
+    of the check's tokens, nats.
+
+    Raises:
+        AskdocsError: the engine does not answer as one of the two.
+    """
+    async with _Client(url, key) as engine:
+        said = [await engine.scored(model) for model in (name, base)]
+    if said[0] is None or said[1] is None:
+        raise AskdocsError(f"the engine at {url} does not serve {name} and {base}: load them")
+    return _distance(said[0], said[1])
+
+
 def mixed_up(alone: Mapping[str, Logprobs], beside: Mapping[str, Logprobs]) -> list[str]:
     """The models that answer beside the others not as they do alone.
 
@@ -149,8 +163,8 @@ class _Client:
     async def check(self) -> None:
         """Raises AskdocsError: a model answers beside the others not as it does alone."""
         names = [entry["id"] for entry in await self._models()]
-        alone = {name: await self._scored(name) for name in names}
-        beside = dict(zip(names, await asyncio.gather(*map(self._scored, names)), strict=True))
+        alone = {name: await self.scored(name) for name in names}
+        beside = dict(zip(names, await asyncio.gather(*map(self.scored, names)), strict=True))
         wrong = mixed_up(
             {name: said for name, said in alone.items() if said and beside[name]},
             {name: said for name, said in beside.items() if said},
@@ -163,7 +177,7 @@ class _Client:
                 " versions"
             )
 
-    async def _scored(self, model: str) -> Logprobs | None:
+    async def scored(self, model: str) -> Logprobs | None:
         """What the model thinks of TOKENS tokens behind PROMPT; None: it has been unloaded."""
         asked = {
             "model": model,

@@ -1,0 +1,264 @@
+"""Starts vLLM as the plan does, and compares its cache, adapters and speed with the plan.
+
+The prompts are made of words that no page has, so that nothing but the shape of the model counts.
+Not yet run on a GPU; tested with vLLM's CPU build.
+"""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from askdocs.capacity import models, plan, random_adapter, reported
+from askdocs.capacity.assumptions import Assumptions
+from askdocs.capacity.gpu_check import Checked
+from askdocs.capacity.gpus import GPUS, seen
+from askdocs.capacity.setup import GIB, Setup
+from askdocs.capacity.shape import Shape
+from askdocs.supervision.checks import free_port
+from askdocs.supervision.supervisor import end_with_parent, last_words, signal_group
+from eval.bench.load import percentile
+from gateway.core.errors import AskdocsError
+from gateway.upstream.engines import adapters, vllm
+from gateway.upstream.engines.launch import Launch
+from training.plan.machine import Machine
+
+# By this share the reported cache may differ from the plan.
+DIFFERS = 0.03
+# What the article measured, and what the load test looks for: p99 of whole answers, ms.
+ARTICLE_RATE, P99 = 50, 1200.0
+BASE, ADAPTER = "base", "check@v1"
+ADAPTER_FOLDER = "adapter"
+# Nats by which an adapter at least moves the log-probabilities of its base.
+LEAST_EFFECT = 0.01
+# Of a prompt that was read a moment ago, the share that is in the cache at least.
+CACHED = 0.9
+# Seconds for a start: loading, compiling, CUDA graphs.
+START = 600.0
+KV_GIB = 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """What the load test asks."""
+
+    prompt: int
+    """Words of a prompt."""
+    answer: int
+    """Tokens of an answer."""
+    seconds: float
+    """Of each rate."""
+    rates: Sequence[float]
+    """Questions a second, the lowest first."""
+
+
+class Planned(NamedTuple):
+    """How vLLM is started, and what is expected of it."""
+
+    launch: Launch
+    cache: int
+    """Tokens."""
+    rate: float | None
+    """Questions a second; None: there is no plan for a CPU."""
+
+
+ON_GPU = Load(3000, 250, 20, (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80))
+ON_CPU = Load(60, 4, 4, (0.25, 0.5, 1, 2, 4, 8))
+
+
+def serving(
+    python: Path, folder: Path, work: Path, here: Machine, context: int
+) -> Iterator[Checked]:
+    """Start vLLM, and compare.
+
+    Args:
+        python: of vLLM's environment.
+        folder: the model, as a Hugging Face folder.
+        work: folder for the log and an adapter.
+        here: where it runs.
+        context: tokens of the longest request.
+    """
+    shape = models.find(str(folder), online=False).shape
+    context = min(context, shape.context)
+    port = free_port()
+    try:
+        planned = _planned(python, folder, port, shape, here, context)
+    except AskdocsError as error:
+        yield Checked("vLLM", "skipped", "fits", str(error))
+        return
+    began = time.monotonic()
+    try:
+        with _running(planned.launch, port, work / "vllm.log") as url:
+            took = time.monotonic() - began
+            yield Checked("vLLM", "passed", "starts with the planned flags", f"{took:.0f} s")
+            yield _cache(url, planned.cache)
+            yield from _prefix(url, context)
+            yield _lora(url, folder, work, bool(here.gpus))
+            yield _load(url, ON_GPU if here.gpus else ON_CPU, planned.rate, work)
+    except (AskdocsError, httpx.HTTPError) as error:
+        yield Checked("vLLM", "failed", "starts and answers", str(error), "see the message")
+
+
+def _planned(
+    python: Path, folder: Path, port: int, shape: Shape, here: Machine, context: int
+) -> Planned:
+    """Raises AskdocsError: it does not fit."""
+    if not here.gpus:
+        launch = vllm.launch(
+            python,
+            str(folder),
+            port=port,
+            served_name=BASE,
+            context=context,
+            gpu=False,
+            threads=here.cores,
+            kv_gib=KV_GIB,
+            adapters=1,
+        )
+        return Planned(launch, KV_GIB * GIB // (shape.layers * shape.kept() * 2), None)
+    name = seen(here.gpus[0].name)
+    if name is None:
+        raise AskdocsError(f"{here.gpus[0].name} is not among the GPUs of askdocs plan: add it")
+    setup = Setup(shape, GPUS[name], 1, None, "auto", context, 1, Assumptions())
+    made = plan.make(setup, 1, None)
+    argv, env = plan.command(made.setup, str(folder), port)
+    rate = made.load.questions * setup.assumed.utilisation
+    return Planned(Launch([str(python), *argv[1:]], env), made.kv_tokens, rate)
+
+
+@contextmanager
+def _running(launch: Launch, port: int, log: Path) -> Iterator[str]:
+    """Its base URL, with /v1, once it is ready. Raises AskdocsError: it does not start."""
+    url = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output:
+        engine = subprocess.Popen(
+            launch.argv,
+            env={**os.environ, **launch.env},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent,
+        )
+    try:
+        until = time.monotonic() + START
+        while not _is_ready(url):
+            if engine.poll() is not None or time.monotonic() > until:
+                raise AskdocsError(f"vLLM does not start: {last_words(log)}")
+            time.sleep(0.5)
+        yield f"{url}/v1"
+    finally:
+        engine.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            engine.wait(30)
+        signal_group(engine.pid, signal.SIGKILL)
+        engine.wait()
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _cache(url: str, planned: int) -> Checked:
+    found = reported.read(url).tokens
+    within = abs(found - planned) <= DIFFERS * planned
+    return Checked(
+        "KV cache",
+        "passed" if within else "failed",
+        f"{planned:,} tokens",
+        f"{found:,} tokens ({found / planned - 1:+.1%})",
+        "" if within else "report the GPU, the model and both numbers; plan with the measured one",
+    )
+
+
+def _prefix(url: str, context: int) -> Iterator[Checked]:
+    """Ask the same twice, and count what vLLM's metrics say of the second time."""
+    prompt = [300 + number % 200 for number in range(min(1024, context // 2))]
+    seconds = []
+    for _ in range(2):
+        before, began = _hits(url), time.monotonic()
+        body = {"model": BASE, "prompt": prompt, "max_tokens": 1, "temperature": 0}
+        httpx.post(f"{url}/completions", json=body, timeout=300).raise_for_status()
+        seconds.append(time.monotonic() - began)
+    hits = _hits(url) - before
+    works = hits >= CACHED * len(prompt)
+    yield Checked(
+        "prefix cache",
+        "passed" if works else "failed",
+        f"a repeated prompt of {len(prompt):,} tokens is there",
+        f"{hits:,.0f} tokens; {seconds[0]:.2f} s, then {seconds[1]:.2f} s",
+        "" if works else "start vLLM with --enable-prefix-caching",
+    )
+
+
+def _hits(url: str) -> float:
+    """Tokens that were found in the prefix cache so far."""
+    text = httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=10).text
+    lines = (line for line in text.splitlines() if line.startswith("vllm:prefix_cache_hits_total"))
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def _lora(url: str, folder: Path, work: Path, gpu: bool) -> Checked:
+    """Load an adapter as `models serve` does, with its check, and see that it changes answers."""
+    written = random_adapter.write(work / ADAPTER_FOLDER, folder, seed=1)
+
+    async def measured() -> float:
+        await adapters.load(url, None, ADAPTER, written, gpu=gpu)
+        return await adapters.effect(url, None, ADAPTER, BASE)
+
+    planned = f"changes answers by {LEAST_EFFECT:g} nats or more"
+    try:
+        found = asyncio.run(measured())
+    except AskdocsError as error:
+        return Checked("adapter", "failed", planned, str(error), "see the message")
+    changed = found >= LEAST_EFFECT
+    fix = "" if changed else "serve merged versions, and report it"
+    return Checked("adapter", "passed" if changed else "failed", planned, f"{found:.2f} nats", fix)
+
+
+def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
+    """The highest rate at which the slowest of a hundred answers takes less than P99."""
+    questions = work / "questions.json"
+    chance = random.Random(0)  # noqa: S311
+    questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(400)]))
+    best, seen_ms = 0.0, 0.0
+    for rate in load.rates:
+        argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
+        argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
+        argv += ["--questions", str(questions), "--max-tokens", str(load.answer)]
+        told = json.loads(subprocess.check_output(argv, stderr=subprocess.DEVNULL))
+        failed = any(state == "failed" for _, state, _, _ in told["answers"])
+        times = [seconds for _, _, _, seconds in told["answers"]]
+        if not times:
+            continue  # none came in so short a time
+        p99 = percentile(times, 0.99) * 1e3
+        if failed or p99 >= P99:
+            seen_ms = p99
+            break
+        best, seen_ms = rate, p99
+    measured = f"{best:g} questions/s" if best else f"none: {seen_ms:,.0f} ms at the lowest rate"
+    expected = f"{planned:.1f} questions/s" if planned else "no plan"
+    asked = f"prompts of {load.prompt} words, {load.answer} tokens each"
+    what = f"{expected}; p99 under {P99:,.0f} ms; {asked}"
+    return Checked(
+        "load", "passed", what, measured, article=f"{ARTICLE_RATE} questions/s, p99 {P99:,.0f} ms"
+    )
+
+
+def _question(chance: random.Random, words: int) -> str:
+    """Another beginning each, so that the prefix cache holds none of them."""
+    return " ".join(f"{chance.choice('bdfgklmnprst')}{chance.randrange(100)}" for _ in range(words))

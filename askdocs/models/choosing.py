@@ -1,0 +1,127 @@
+"""Chooses the checkpoint of a run by its answers on validation, not by its loss.
+
+The lowest loss belonged to a run that refused everything. An answer counts by the words that it
+shares with the reference (token F1), times the share of its claims that the pages of its prompt
+support; a question that is to be refused counts 1 where it is. `choice.json` is written last.
+"""
+
+import asyncio
+import json
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from askdocs.models.deriving import derive
+from askdocs.state.home import write_json
+from eval.scoring.groundedness import Rarity
+from eval.scoring.words import token_f1
+from gateway.answering.check import Check
+from gateway.answering.claims import drafts, refuses
+from gateway.answering.grounding.excerpt import Excerpt
+from gateway.knowledge.sources.sync import Progress
+from training.data.examples import own_page
+from training.data.support import uncited
+from training.plan.recipe import Recipe
+from training.tuning import checkpoints
+from training.tuning.thin import REFUSAL
+
+WEIGHTS = "adapter_model.safetensors"
+ANSWERS, CHOICE = "answers.jsonl", "choice.json"
+# Tokens of an answer at most; longer ones are scored as far as they go.
+MAX_TOKENS = 256
+
+
+def choose(
+    python: Path, folder: Path, data: Path, base: Path, recipe: Recipe, progress: Progress
+) -> dict[str, Any] | None:
+    """Make adapter/ of a run's folder the one of the best checkpoint, if the recipe wants it.
+
+    Args:
+        python: of the environment that trains.
+        folder: of the run, which is done.
+        data: folder of its dataset.
+        base: folder of the base model.
+        recipe: says how many answers decide; 0: the loss has decided.
+        progress: see `Progress`.
+
+    Returns:
+        `step` of the one that was chosen, and the `scores` of all by step; None: none was.
+
+    Raises:
+        AskdocsError: the answers could not be made.
+    """
+    if (folder / CHOICE).is_file():
+        found: dict[str, Any] = json.loads((folder / CHOICE).read_text(encoding="utf-8"))
+        return found
+    there = [
+        one for one in (folder / "checkpoints").glob("checkpoint-*") if checkpoints.is_whole(one)
+    ]
+    if not recipe.answers or not there:
+        return None
+    there.sort(key=checkpoints.step)
+    job = {
+        "base": str(base),
+        "checkpoints": [str(one) for one in there],
+        "data": str(data),
+        "max_length": recipe.max_length,
+        "rows": recipe.answers,
+        "seed": recipe.seed,
+        "max_tokens": MAX_TOKENS,
+        "out": str(folder / ANSWERS),
+    }
+    derive(python, "answers", job, progress)
+    scores = scored(folder / ANSWERS, data / "validation.jsonl")
+    best = max(there, key=lambda one: scores[one.name])
+    _put(best, folder / "adapter")
+    choice = {
+        "step": checkpoints.step(best),
+        "scores": {str(checkpoints.step(one)): scores[one.name] for one in there},
+    }
+    write_json(folder / CHOICE, choice)
+    return choice
+
+
+def scored(answers: Path, validation: Path) -> dict[str, float]:
+    """The mean score of each checkpoint's answers."""
+    rows = [json.loads(line) for line in validation.read_text(encoding="utf-8").splitlines()]
+    rarity = Rarity(text for row in rows for text in pages(row))
+    found: dict[str, list[float]] = defaultdict(list)
+    with asyncio.Runner() as runner:
+        for line in answers.read_text(encoding="utf-8").splitlines():
+            one = json.loads(line)
+            score = runner.run(_score(rows[one["row"]], one["answer"], rarity))
+            found[one["checkpoint"]].append(score)
+    return {name: round(fmean(values), 4) for name, values in found.items()}
+
+
+async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:
+    """0 to 1."""
+    refused = not answer.strip() or refuses(drafts(answer))
+    if row["meta"]["kind"].startswith(REFUSAL):
+        return float(refused)
+    if refused:
+        return 0.0
+    said, reference = uncited(answer), uncited(row["completion"][0]["content"])
+    excerpts = [Excerpt(page, page.sections, 0) for page in map(own_page, pages(row))]
+    question = str(row["prompt"][-1]["content"])
+    claims = await Check(excerpts, rarity, asked=question).claims(said)
+    verdicts = [claim.verdict for claim in claims if claim.verdict != "none"]
+    supported = verdicts.count("supported") / len(verdicts) if verdicts else 1.0
+    return token_f1(said, reference) * supported
+
+
+def pages(row: dict[str, Any]) -> Sequence[str]:
+    """The pages of an example's prompt, as text."""
+    parts = (str(message["content"]).split("<page ")[1:] for message in row["prompt"][:-1])
+    return [part.partition("\n")[2].partition("\n</page>")[0] for some in parts for part in some]
+
+
+def _put(checkpoint: Path, adapter: Path) -> None:
+    """Replace the weights of an adapter; a kill leaves old ones or new ones."""
+    new = adapter.with_name("chosen.new")
+    shutil.copyfile(checkpoint / WEIGHTS, new)
+    new.replace(adapter / WEIGHTS)
+    checkpoints.sync(adapter)

@@ -1,0 +1,98 @@
+"""A sweep of a recipe: what is tried, what the budget allows, and what is told of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from askdocs.models import sweeping
+from askdocs.models.sweeping import Sweep, Tried
+from askdocs.models.training_run import Run
+from gateway.core.errors import AskdocsError
+from tests.training import small
+from training.data import dataset
+from training.plan import recipe as recipes
+
+RECIPE = recipes.load("smollm2-135m-smoke").settled(False)
+GRID = Sweep(gpu_hours=10, seeds=(0, 1, 2), learning_rate=(1e-4, 2e-4), r=(8, 32))
+# Losses by learning rate: the second one is better, and less so with seed 1.
+LOSSES = {1e-4: (2.0, 2.1, 2.2), 2e-4: (1.0, 1.6, 1.0)}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
+    return dataset.read(small.dataset(tmp_path_factory.mktemp("data")))
+
+
+def trained(run: Run) -> None:
+    """What a run of an hour leaves behind."""
+    run.folder.mkdir(parents=True)
+    run.write_job(run.folder / "job.json", "base", True)
+    loss = LOSSES[run.recipe.learning_rate][run.recipe.seed]
+    events = [
+        {"event": "eval", "step": 2, "loss": loss},
+        {"event": "done", "step": 2, "best_step": 2},
+    ]
+    (run.folder / "events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
+    (run.folder / "training.json").write_text(json.dumps({"seconds": 3600}))
+
+
+def swept(
+    grid: Sweep, data: dataset.Dataset, out: Path
+) -> tuple[list[Tried], list[str], list[str]]:
+    """Results, runs that were made, and what was said."""
+    made: list[str] = []
+    said: list[str] = []
+
+    def train(run: Run) -> None:
+        made.append(run.folder.name)
+        trained(run)
+
+    return sweeping.run(grid, RECIPE, data, None, out, train, said.append), made, said
+
+
+def test_settings_are_ranked_by_the_mean_over_their_seeds(
+    data: dataset.Dataset, tmp_path: Path
+) -> None:
+    found, made, _ = swept(GRID.model_copy(update={"gpu_hours": 100}), data, tmp_path)
+    assert len(made) == 12
+    assert [one.setting for one in found[:2]] == ["lr0.0002-r8", "lr0.0002-r32"]
+    assert found[0].mean == pytest.approx(-1.2)
+    assert found[0].half == pytest.approx(4.3027 * 0.34641 / 3**0.5, rel=1e-3)
+    assert sweeping.table(found)[0] == ["lr0.0002-r8", "-1.2000 ± 0.8605", "3"]
+    assert Tried("one", (1.0,)).half is None
+
+
+def test_a_budget_ends_after_whole_rounds_and_a_larger_one_resumes(
+    data: dataset.Dataset, tmp_path: Path
+) -> None:
+    few = GRID.model_copy(update={"gpu_hours": 4.5})
+    found, made, said = swept(few, data, tmp_path)
+    assert [name.rpartition("seed")[2] for name in made] == ["0"] * 4
+    assert {len(one.scores) for one in found} == {1}
+    assert "is left out, 4.00 GPU hours are spent" in said[-1]
+    _, more, _ = swept(GRID.model_copy(update={"gpu_hours": 6}), data, tmp_path)
+    assert [name.rpartition("seed")[2] for name in more] == ["1"] * 2
+
+
+def test_an_adapter_counts_as_much_at_every_rank() -> None:
+    grid = Sweep(gpu_hours=1, seeds=(0,), r=(4, 64), rslora=(True,))
+    ratios = {one.lora.alpha / one.lora.r for _, _, one in sweeping.recipes(grid, RECIPE)}
+    assert ratios == {RECIPE.lora.alpha / RECIPE.lora.r}
+    assert all(one.lora.rslora for _, _, one in sweeping.recipes(grid, RECIPE))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gpu_hours = 0", "gpu_hours: Input should be greater than 0"),
+        ("gpu_hours = 1\nrank = [1]", "rank: Extra inputs are not permitted; keys are gpu_hours"),
+        ("gpu_hours = ", "is not TOML"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(text)
+    with pytest.raises(AskdocsError, match="sweep") as wrong:
+        sweeping.load(file)
+    assert said in str(wrong.value)

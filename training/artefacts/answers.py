@@ -1,0 +1,90 @@
+"""What each checkpoint of a run answers to examples of validation, by greedy decoding.
+
+The job: {"base": folder, "checkpoints": [folder, ...], "data": folder that `askdocs dataset build`
+made, "max_length": tokens of an example at most, "rows": examples at most, "seed": draws them,
+"max_tokens": of an answer, "out": file}. The file gets a line for each answer: `checkpoint` (its
+folder's name), `row` (from 0) and `answer`. What is there already is not written again, so that a
+killed run goes on where it was. Not yet run on a GPU.
+"""
+
+import json
+import os
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from training.artefacts.merge import load
+from training.artefacts.reference import dtype_for, free
+from training.tuning.encode import encode, end_of_turn
+
+# Answers that a GPU writes at the same time.
+BATCH = 8
+
+
+def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
+    """Write the answers. Raises Problem."""
+    import torch
+    from transformers import AutoTokenizer
+
+    base, out = Path(job["base"]), Path(job["out"])
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows = encode(Path(job["data"]) / "validation.jsonl", tokenizer, job["max_length"])
+    drawn = Random(job["seed"]).sample(range(len(rows)), min(job["rows"], len(rows)))  # noqa: S311
+    end = tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))
+    known = there(out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    batch = BATCH if device == "cuda" else 1
+    total, done = len(drawn) * len(job["checkpoints"]), 0
+    with out.open("ab") as file, torch.inference_mode():
+        for checkpoint in map(Path, job["checkpoints"]):
+            left = [row for row in sorted(drawn) if (checkpoint.name, row) not in known]
+            done += len(drawn) - len(left)
+            tell("answering", done, total)
+            if not left:
+                continue
+            model = load(base, checkpoint, dtype_for(base, free(device))).to(device)
+            for at in range(0, len(left), batch):
+                some = left[at : at + batch]
+                said = answers(model, [rows[row].prompt for row in some], end, job["max_tokens"])
+                for row, ids in zip(some, said, strict=True):
+                    text = tokenizer.decode(ids, skip_special_tokens=True)
+                    line = {"checkpoint": checkpoint.name, "row": row, "answer": text}
+                    file.write(json.dumps(line).encode() + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+                done += len(some)
+                tell("answering", done, total)
+            del model
+    return {"answers": total}
+
+
+def answers(model: Any, prompts: list[list[int]], end: int, most: int) -> list[list[int]]:
+    """Token ids of the answers, up to the token that ends a turn."""
+    import torch
+
+    longest = max(map(len, prompts))
+    # The end of a prompt is where its answer begins: what fills a short one stands in front.
+    ids = [[end] * (longest - len(prompt)) + prompt for prompt in prompts]
+    mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    written = model.generate(
+        input_ids=torch.tensor(ids, device=model.device),
+        attention_mask=torch.tensor(mask, device=model.device),
+        max_new_tokens=most,
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=end,
+    )
+    found = written[:, longest:].tolist()
+    return [one[: one.index(end)] if end in one else one for one in found]
+
+
+def there(file: Path) -> set[tuple[str, int]]:
+    """Checkpoint and row of each answer of a file. A truncated last line is cut away."""
+    if not file.exists():
+        return set()
+    data = file.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    if len(whole) < len(data):
+        with file.open("r+b") as open_file:
+            open_file.truncate(len(whole))
+    return {(one["checkpoint"], one["row"]) for one in map(json.loads, whole.splitlines())}

@@ -1,0 +1,123 @@
+"""The second stage: DPO on pairs of answers, with TRL's DPOTrainer, from the adapter of the first.
+
+It begins with the adapter that the fine-tuning wrote, and TRL keeps a copy of that as the
+reference. Unsloth takes no part: these lines are the same on a GPU and on a CPU. There are no
+checkpoints, as pairs are few: a stage that was killed begins again. Not yet run on a GPU.
+"""
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from trl import DPOConfig, DPOTrainer
+
+from training.tuning import encode, hardware, options, saving
+from training.tuning.problem import Problem
+from training.tuning.progress import Progress
+from training.tuning.tell import Teller
+
+PAIRS = "pairs.jsonl"
+
+
+def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
+    """Train, tell how it goes, and write adapter/ and then training.json.
+
+    Args:
+        job: see training/finetune.py.
+        base: folder of the base model.
+        teller: gets the events.
+
+    Raises:
+        Problem: something is wrong with the pairs or the recipe.
+    """
+    began = time.monotonic()
+    recipe, out, first = job["recipe"], Path(job["out"]), Path(job["first"])
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    pairs = read(Path(job["preferences"]) / PAIRS, tokenizer, recipe["max_length"])
+    on_cpu = not torch.cuda.is_available()
+    if on_cpu:
+        hardware.refuse_gpu_options({**recipe, "packing": False})  # pairs are not packed
+        torch.set_num_threads(hardware.threads())
+    random.seed(recipe["seed"])
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base, **_loading(recipe)),
+        str(first / saving.ADAPTER),
+        is_trainable=True,
+    )
+    trainer = DPOTrainer(
+        model=model,
+        args=DPOConfig(**options.preference(recipe, out, on_cpu)),
+        train_dataset=Dataset.from_list(pairs),
+        processing_class=tokenizer,
+    )
+    if job["max_steps"]:
+        trainer.args.max_steps = job["max_steps"]
+    trainable = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    facts = {"pairs": len(pairs), "trainable": trainable}
+    trainer.add_callback(Progress(teller, facts, trainer.accelerator.wait_for_everyone))
+    trainer.train()
+    if not trainer.is_world_process_zero():
+        return
+    state = trainer.state
+    logged = [one for one in state.log_history if "loss" in one]
+    done = {
+        "preferred": logged[-1]["rewards/accuracies"],
+        "step": state.global_step,
+        "best_step": state.global_step,
+        "stopped": "end",
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    told = json.loads((first / saving.FACTS).read_text(encoding="utf-8"))
+    saving.save_adapter(trainer.model, recipe["base_model"], base, out)
+    saving.save_facts(
+        out,
+        {
+            **done,
+            "stage": "preference",
+            "pairs": len(pairs),
+            # Of the pairs of a step, how many the model prefers as people do, by its own odds.
+            "preferred": [(one["step"], one["rewards/accuracies"]) for one in logged],
+            "losses": [(one["step"], one["loss"]) for one in logged],
+            # What the first stage has seen: the same checks hold.
+            "examples": told["examples"],
+            "token_ids_sha256": told["token_ids_sha256"],
+            "seed": recipe["seed"],
+        },
+        lambda: teller.tell("done", **done),
+    )
+
+
+def read(file: Path, tokenizer: Any, max_length: int) -> list[dict[str, Any]]:
+    """The pairs of a file. Raises Problem: it is none, or one is too long."""
+    try:
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError) as error:
+        raise Problem(
+            f"{file}: cannot be read ({error}): make it with `askdocs dataset prefer`"
+        ) from None
+    if not rows:
+        raise Problem(f"{file}: has no pairs: wait for more votes and reviews")
+    for number, row in enumerate(rows, 1):
+        for name in ("chosen", "rejected"):
+            text = encode.render(tokenizer, row["prompt"] + row[name], False)
+            if (length := len(encode.ids(tokenizer, text))) > max_length:
+                raise Problem(
+                    f"{file}:{number}: has {length:,} tokens, and would lose the end of its answer:"
+                    f" set max_length = {length} or more, or `dataset prefer` with a smaller"
+                    " --budget"
+                )
+    return [{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in rows]
+
+
+def _loading(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Of AutoModelForCausalLM.from_pretrained."""
+    if not recipe["load_in_4bit"]:
+        return {"dtype": recipe["dtype"]}
+    quantised = BitsAndBytesConfig(**options.quantisation(recipe))
+    return {"dtype": recipe["dtype"], "quantization_config": quantised}
