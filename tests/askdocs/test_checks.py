@@ -141,10 +141,13 @@ def test_a_missing_wiki_and_one_that_is_a_file_are_told_apart(tmp_path: Path, ho
 def test_a_folder_of_html_and_a_site_are_wikis_too(tmp_path: Path, home: Home) -> None:
     export = tmp_path / "export"
     export.mkdir()
-    (export / "page.html").write_text("<h1>Page</h1>")
+    (export / "page.html").write_text("<h1>Page</h1><p>Some words.</p>")
     assert [*checks.wiki(settings(docs=str(export)), home)] == [
         Check("wiki", True, f"1 HTML pages in {export}")
     ]
+    (export / "page.html").write_text("<h1> </h1>")
+    (check,) = failing(checks.wiki(settings(docs=str(export)), home))
+    assert check.found == f"{export} has no page with text: every page is empty"
     site = "https://wiki.example.com/"
     assert [*checks.wiki(settings(docs=site), home)] == [Check("wiki", True, f"the site {site}")]
 

@@ -1,10 +1,11 @@
 """The numbers of docs/results/notebook.md about starting: clone, set-up, start, disk, memory, first
 words.
 
-    .venv/bin/python tests/bench/start.py [--repo DIR]
+    .venv/bin/python tests/bench/start.py [--repo DIR] [--busy N]
 
 Clones into an empty folder with an empty HOME and an empty package cache, as a new user has them,
-and prints a Markdown table. Needs ports 4000, 8000 and 8080.
+and prints a Markdown table: seconds, and the seconds of CPU that every process of the start took,
+which hardly depend on what else runs. Needs ports 4000, 8000 and 8080.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +27,21 @@ REPO = Path(__file__).parents[2]
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--repo", default=str(REPO), help="what is cloned")
-    repo = parser.parse_args().repo
+    parser.add_argument(
+        "--busy", type=int, default=1, help="programs beside it that each keep a core busy"
+    )
+    arguments = parser.parse_args()
+    beside = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(arguments.busy)
+    ]
+    try:
+        measure(arguments.repo)
+    finally:
+        for process in beside:
+            process.kill()
+
+
+def measure(repo: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         home = Path(place) / "home"
         clone = Path(place) / "askdocs"
@@ -35,6 +51,7 @@ def main() -> None:
         subprocess.run(["git", "clone", "-q", repo, clone], check=True, env=env)
         process = start(clone, env)
         row("fresh clone to ready", time.monotonic() - began)
+        row("CPU of it", cpu(process))
         ask(clone, env, "How do I use my own wiki?")
         row("fresh clone to first sourced answer", time.monotonic() - began)
         memory(clone, env)
@@ -42,6 +59,7 @@ def main() -> None:
         began = time.monotonic()
         process = start(clone, env)
         row("second start to ready", time.monotonic() - began)
+        row("CPU of it", cpu(process))
         asked = ("How do I stop askdocs?", "Where are the logs?", "How do I use my own wiki?")
         first = [first_word(clone, env, question) for question in asked]
         row("first word (median of 3)", statistics.median(first))
@@ -94,6 +112,12 @@ def memory(clone: Path, env: dict[str, str]) -> None:
     pids |= {name: part["pid"] for name, part in status["parts"].items()}
     for name, pid in pids.items():
         print(f"| memory, {name} | {psutil.Process(pid).memory_info().rss / 2**20:.0f} MB |")
+
+
+def cpu(process: subprocess.Popen[bytes]) -> float:
+    """Seconds of the process, of all below it, and of those that have ended."""
+    root = psutil.Process(process.pid)
+    return sum(sum(each.cpu_times()[:4]) for each in [root, *root.children(recursive=True)])
 
 
 def row(what: str, seconds: float) -> None:

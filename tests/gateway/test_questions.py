@@ -4,33 +4,52 @@ import pytest
 
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.headings import question
-from gateway.knowledge.wiki.page import Section
-from gateway.knowledge.wiki.questions import mined
+from gateway.knowledge.wiki.page import Page, Section
+from gateway.knowledge.wiki.questions import first_paths, mined
 
 LONG = "This is a section that says enough to answer what its heading asks, in some sentences."
+
+
+def texts(*pages: Page) -> list[str]:
+    return [text for text, _ in mined(pages)]
 
 
 def test_headings_that_ask_are_questions_one_of_each_page_first() -> None:
     pages = [
         parse("a.md", f"# A\n\n## How do I a?\n\n{LONG}\n\n## Why a?\n\n{LONG}\n", "/a"),
         parse("b.md", f"# B\n\n## How do I b?\n\n{LONG}\n", "/b"),
-        parse("getting-started.md", f"# S\n\n## How do I start?\n\n{LONG}\n", "/s"),
     ]
-    assert mined(pages) == ["How do I start?", "How do I a?", "How do I b?", "Why a?"]
+    assert texts(*pages)[:3] == ["How do I a?", "How do I b?", "Why a?"]
+
+
+def test_pages_for_beginners_and_at_the_top_are_mined_first_and_those_of_all_wikis_never() -> None:
+    paths = ["a/b.md", "b.md", "changelog.md", "a/getting-started.md", "tags.md", "index.md"]
+    assert first_paths(paths) == ["index.md", "a/getting-started.md", "b.md", "a/b.md"]
 
 
 def test_a_heading_without_an_answer_or_of_several_pages_asks_for_nothing() -> None:
     text = f"# A\n\n## Why?\n\n{LONG}\n\n## And then?\n\nNothing.\n\n## What is it?\n\n{LONG}\n"
     other = f"# B\n\n## Why?\n\n{LONG}\n"
-    assert mined([parse("a.md", text, "/a"), parse("b.md", other, "/b")]) == ["What is it?"]
+    asked = texts(parse("a.md", text, "/a"), parse("b.md", other, "/b"))
+    assert asked == ["What is it?", "A", "B"]
 
 
-def test_without_such_headings_pages_are_asked_for_that_say_what_they_are() -> None:
+def test_behind_questions_pages_are_named_that_say_something() -> None:
     empty = parse("a.md", "# A\n\nShort.\n", "/a")
-    page = parse("coffee.md", f"# The coffee machine\n\n{LONG}\n", "/coffee")
-    found = mined([empty, page])
-    assert found[:2] == ["What is The coffee machine?", "The coffee machine"]
-    assert mined([]) == []
+    page = parse("coffee.md", f"# The coffee machine\n\n{LONG}\n\n## Use cases\n\n{LONG}", "/c")
+    assert texts(empty, page) == ["The coffee machine", "Use cases"]
+    assert texts() == []
+
+
+def test_headings_of_other_languages_are_taken_as_they_are() -> None:
+    german = f"# Konten\n\n{LONG}\n\n## Benutzer `anlegen`\n\n{LONG}\n\n## Wer darf das?\n\n{LONG}"
+    assert texts(parse("konten.md", german, "/k"))[:3] == [
+        "Wer darf das?",
+        "Konten",
+        "Benutzer anlegen",
+    ]
+    for asked in ("كيف أثبت الإضافة؟", "如何安装插件？"):
+        assert texts(parse("a.md", f"# A\n\n## {asked}\n\n{LONG}", "/a"))[0] == asked
 
 
 def of(heading: str, body: str = LONG) -> str:

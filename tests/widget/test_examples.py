@@ -41,7 +41,7 @@ def index(tmp_path: Path) -> Path:
 
 
 def test_headings_that_ask_or_say_what_to_do_come_first_and_no_question_twice(index: Path) -> None:
-    assert Examples(index).get(8) == [
+    assert Examples(index).get(6) == [
         "Install the tool?",
         "How do I cross at a zebra?",
         "How do I send a fax?",
@@ -50,6 +50,21 @@ def test_headings_that_ask_or_say_what_to_do_come_first_and_no_question_twice(in
         "Pens and pencils",
     ]
     assert len(Examples(index).get(2)) == 2
+
+
+def test_a_wiki_in_another_language_offers_its_headings(tmp_path: Path) -> None:
+    pages = [
+        page("start.md", "Start", "Benutzer anlegen", "Wie melde ich mich an?"),
+        page("druck.md", "Drucken", "Papier nachlegen"),
+        page("zh.md", "插件", "如何安装插件？"),
+    ]
+    build(tmp_path / "index.db", pages)
+    assert Examples(tmp_path / "index.db").get(4) == [
+        "Wie melde ich mich an?",
+        "如何安装插件？",
+        "Papier nachlegen",
+        "Benutzer anlegen",
+    ]
 
 
 def test_without_an_index_there_are_none_and_nothing_fails(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
 """Example questions for the empty box, from the wiki's headings or page titles.
 
-A question is offered where the search finds its own page first, so that a click on it is answered.
+A text is offered where the search finds its own page first, so that a click on it is answered.
 """
 
 import itertools
 import logging
-import re
 import threading
 import time
 from pathlib import Path
@@ -17,26 +16,16 @@ from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.wiki.asking import asked_stems
-from gateway.knowledge.wiki.headings import LONGEST, question
 from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.questions import first_paths, mined
 from gateway.knowledge.wiki.words import words
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 300  # pages, those first with which people begin
 RENEWED = 600.0  # seconds
-SHORTEST = 12  # characters: below that a question says nothing by itself
-_BEGINNINGS = re.compile(
-    r"(^|/)(readme|index|getting[-_ ]?started|quick[-_ ]?start|start|install\w*|intro\w*|faq"
-    r"|tutorial|usage|guide)[^/]*$",
-    re.I,
-)
-# Pages that everybody has, and nobody asks about; and those that a generator makes of the others.
-_ASIDE = re.compile(
-    r"(^|/)(change[-_ ]?log|release[-_ ]?notes|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct"
-    r"|genindex|search|tags?|toc|sitemap|404|summary)(?![a-z])",
-    re.I,
-)
+SHORTEST = 12  # bytes: below that a text asks nothing by itself; an ideograph says more, and has 3
+MOST = 8
+LOOKUPS = 200  # searches
 
 
 class Examples:
@@ -69,26 +58,16 @@ def _mined(file: Path) -> list[str]:
         # The box offers them to everybody.
         index = Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC)
         with index.snapshot():
-            paths = [path for path in index.paths() if not _ASIDE.search(path)]
-            paths.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
             numbers = index.paths()
-            asked: list[str] = []
-            named: list[str] = []
-            seen: set[frozenset[str]] = set()
-            for path in paths[:LOOKED_AT]:
-                page = index.page(numbers[path])
-                asked_here = filter(None, map(question, page.sections))
-                long = (q for q in asked_here if len(q) >= SHORTEST)
-                fresh = (q for q in itertools.islice(long, 3) if meaning(q) not in seen)
-                found = next((q for q in fresh if _finds(index, q, page)), "")
-                if found:
-                    asked.append(found)
-                    seen.add(meaning(found))
-                elif SHORTEST <= len(page.title) <= LONGEST and _finds(index, page.title, page):
-                    named.append(page.title)
-                if len(asked) >= 8:
-                    break
-            return [*asked, *named][:8]
+            pages = [index.page(numbers[path]) for path in first_paths(numbers)]
+            offered: dict[frozenset[str], str] = {}
+            for text, page in itertools.islice(mined(pages), LOOKUPS):
+                if len(text.encode()) >= SHORTEST and meaning(text) not in offered:
+                    if _finds(index, text, page):
+                        offered[meaning(text)] = text
+                    if len(offered) == MOST:
+                        break
+            return list(offered.values())
     finally:
         whole.close()
 

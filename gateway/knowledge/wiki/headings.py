@@ -1,7 +1,8 @@
 """Turns headings into questions: "Installing plugins" answers "How do I install plugins?".
 
-Only English headings that surely say what to do: most verbs of documentation are nouns, too ("Use
-cases", "Build options", "Test results").
+A heading that ends as a question is one, in every language. Of the others only English headings
+that surely say what to do: most verbs of documentation are nouns, too ("Use cases", "Build
+options", "Test results").
 """
 
 import re
@@ -13,7 +14,7 @@ ENOUGH = 80  # characters of a section that answers something, links left out
 
 _NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 # "Install the app? How do I ...?": some headings ask twice, in other words.
-_FIRST = re.compile(r"[^?？]*[?？]")
+_FIRST = re.compile(r"[^?？؟]*[?？؟]")
 _AHEAD = re.compile(r"(step\s)?[\d.]*+[.:)]*+\s*+(how to (?=\w))?", re.I)
 _LINK = re.compile(r"\[[^\[\]\n]*+\](\([^()\n]*+\))?")
 
@@ -47,10 +48,15 @@ def question(section: Section) -> str:
     """The question that the section's heading asks or answers; empty where it is not sure."""
     if not answers(section):
         return ""
-    heading = _NOISE.sub("", section.heading).strip()
+    heading = plain(section.heading)
     found = _FIRST.match(heading)
     asked = found[0].strip() if found else _how(heading)
     return asked if len(asked) <= LONGEST else ""
+
+
+def plain(heading: str) -> str:
+    """The heading without marks of code, emphasis and anchors."""
+    return _NOISE.sub("", heading).strip()
 
 
 def answers(section: Section) -> bool:

@@ -1,29 +1,56 @@
 """Mines questions from the headings of a wiki."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
-from gateway.knowledge.wiki.headings import answers, question
+from gateway.knowledge.wiki.headings import LONGEST, answers, plain, question
 from gateway.knowledge.wiki.page import Page
 
-_BEGINNING = re.compile("start|install|quick|intro|overview|index|readme|faq", re.IGNORECASE)
+LOOKED_AT = 300  # pages, those first with which people begin
+_BEGINNINGS = re.compile(
+    r"(^|/)(readme|index|getting[-_ ]?started|quick[-_ ]?start|start|install\w*|intro\w*|overview"
+    r"|faq|tutorial|usage|guide)[^/]*$",
+    re.I,
+)
+# Pages that everybody has, and nobody asks about; and those that a generator makes of the others.
+_ASIDE = re.compile(
+    r"(^|/)(change[-_ ]?log|release[-_ ]?notes|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct"
+    r"|genindex|search|tags?|toc|sitemap|404|summary)(?![a-z])",
+    re.I,
+)
 
 
-def mined(pages: Sequence[Page]) -> list[str]:
-    """What headings ask or answer, one of each page first; else what pages are of.
+def first_paths(paths: Iterable[str]) -> list[str]:
+    """Of the pages that are mined: those with which people begin, then those at the top."""
+    kept = [path for path in paths if not _ASIDE.search(path)]
+    kept.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
+    return kept[:LOOKED_AT]
 
-    Pages for beginners come first. A heading that occurs twice asks for nothing in particular.
+
+def mined(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
+    """What the pages ask or answer, then what they are called: in any language.
+
+    One text of each page first. A heading that occurs twice asks for nothing in particular.
     """
-    pages = sorted(pages, key=lambda page: _BEGINNING.search(page.path) is None)
-    asked = [list(filter(None, map(question, page.sections))) for page in pages]
-    seen = [heading for headings in asked for heading in headings]
-    rounds = max(map(len, asked), default=0)
-    found = [h[n] for n in range(rounds) for h in asked if n < len(h) and seen.count(h[n]) == 1]
-    # As people type into a field that searches, where a title does not name a thing.
-    return found or [text for title in _titles(pages) for text in (f"What is {title}?", title)]
+    asked = [(page, list(filter(None, map(question, page.sections)))) for page in pages]
+    silent_first = sorted(asked, key=lambda pair: bool(pair[1]))
+    yield from _in_turn(asked)
+    yield from _in_turn([(page, _names(page)) for page, _ in silent_first])
 
 
-def _titles(pages: Sequence[Page]) -> list[str]:
-    """Of pages that begin with a text about themselves; the others behind them."""
-    lasting = sorted(pages, key=lambda page: not (page.sections and answers(page.sections[0])))
-    return [page.title for page in lasting]
+def _names(page: Page) -> list[str]:
+    """Its title, and its headings as they are, but those that ask."""
+    if not any(map(answers, page.sections)):
+        return []
+    told = [part for part in page.sections if answers(part) and not question(part)]
+    names = dict.fromkeys([page.title, *(plain(section.heading) for section in told)])
+    return [name for name in names if 0 < len(name) <= LONGEST]
+
+
+def _in_turn(mined: Sequence[tuple[Page, list[str]]]) -> Iterator[tuple[str, Page]]:
+    seen = Counter(text for _, texts in mined for text in texts)
+    for number in range(max((len(texts) for _, texts in mined), default=0)):
+        for page, texts in mined:
+            if number < len(texts) and seen[texts[number]] == 1:
+                yield texts[number], page
