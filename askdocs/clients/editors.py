@@ -262,7 +262,7 @@ CLIENTS = {
             File(".aider.askdocs.json", "json", _aider_models),
         ),
         "Start it with: aider --config ~/.aider.askdocs.yml"
-        " (--model openai/{code} --chat-mode code writes code)",
+        " (--chat-mode code writes code)",
     ),
 }
 

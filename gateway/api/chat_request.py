@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from gateway.answering.grounding.prompt import Message
-from gateway.answering.grounding.question import Question, questions
+from gateway.answering.grounding.question import Question, edits, questions
 from gateway.core.http import ApiError
 
 
@@ -55,12 +55,12 @@ def wants_grounding(headers: Headers) -> bool | None:
 
 
 def is_agents(request: Mapping[str, Any]) -> bool:
-    """Is it a turn of an agent: may the model call tools, or has it called some?"""
+    """Is it a turn of an agent: may the model call tools or edit files, or has it called some?"""
     offered = request.get("tools") or request.get("functions")
     choice = request.get("tool_choice") or request.get("function_call")
     if offered and choice != "none":
         return True
-    return any(
+    return edits(_messages(request)) or any(
         message.get("role") in ("tool", "function") or message.get("tool_calls")
         for message in _messages(request)
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.answering.grounding.question import MOST, asked, questions
+from gateway.answering.grounding.question import MOST, asked, edits, questions
 from gateway.api import schemas
 from gateway.api.messages import Messages
 from gateway.api.responses import Responses
@@ -46,6 +46,12 @@ def recorded(name: str) -> list[dict[str, Any]]:
 )
 def test_each_client_s_question_is_found_and_nothing_else(name: str, place: int) -> None:
     assert questions(recorded(name)) == [(QUESTION, place)]
+
+
+def test_aider_edits_files_and_others_who_send_no_tools_ask() -> None:
+    names = {path.stem for path in RECORDINGS.iterdir()}
+    aiders = {"aider-diff", "aider-reminder-system", "aider-whole"}
+    assert {name for name in names if edits(recorded(name))} == aiders
 
 
 def test_a_second_question_comes_with_the_first() -> None:

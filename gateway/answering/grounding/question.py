@@ -45,7 +45,7 @@ _PROGRAMS = (
 _ANEW = "I switched to a new code base."
 # What aider adds to a question: the format of its answer, and the language.
 _REMINDERS = (
-    "\n\n# *SEARCH/REPLACE block* Rules:",
+    "\n\n# *SEARCH/REPLACE block*",
     "\n\n# File editing rules:",
     "\n\nTo suggest changes to a file you MUST return",
 )
@@ -75,6 +75,17 @@ def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
             if len(found) == MOST:
                 break
     return found
+
+
+def edits(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """Does aider want files edited? It has no tools: its edits are text of the answer."""
+    texts = (
+        f"\n\n{text}"
+        for message in messages
+        if message.get("role") in ("user", "system", "developer")
+        for text in _texts(message.get("content"))
+    )
+    return any(reminder in text for text in texts for reminder in _REMINDERS)
 
 
 def asked(texts: Sequence[str]) -> str:
