@@ -129,9 +129,9 @@ def test_no_more_questions_are_looked_for_than_are_needed() -> None:
 def test_time_is_linear_in_the_text(piece: str) -> None:
     def took(size: int) -> float:
         text = piece * (size // len(piece))
-        began = time.perf_counter()
+        began = time.thread_time()
         asked([text])
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     took(1000)
     short = min(took(50_000) for _ in range(3))
