@@ -261,8 +261,7 @@ CLIENTS = {
             File(".aider.askdocs.yml", "yaml", _aider),
             File(".aider.askdocs.json", "json", _aider_models),
         ),
-        "Start it with: aider --config ~/.aider.askdocs.yml"
-        " (--chat-mode code writes code)",
+        "Start it with: aider --config ~/.aider.askdocs.yml (--chat-mode code writes code)",
     ),
 }
 

@@ -14,7 +14,8 @@ from askdocs.models import curated
 from gateway.core.errors import AskdocsError
 
 SHIPPED = "SmolLM2-135M-Instruct"
-HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(:[\w.-]+)?")
+# The hub has no name with two dots or dashes in a row, or a dot or dash at its end.
+HUB_ID = re.compile(r"(?!\S*(?:\.\.|--))\w[\w.-]*/\w(?:[\w.-]{0,94}\w)?(:[\w.-]+)?", re.ASCII)
 # Of several quantisations of one model this is the usual compromise of size and quality.
 PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
 HUB_TIMEOUT = 15.0

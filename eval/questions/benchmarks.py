@@ -120,13 +120,14 @@ BENCHMARKS = {
 def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple[int, int, int]:
     """Write the wiki and the questions; how many pages, answerable and unanswerable questions.
 
-    Raises AskdocsError: a file cannot be read, a row lacks a field, or `out` is not empty.
+    Raises AskdocsError: a file cannot be read, a row lacks a field, or `out` is not empty or cannot
+    be written.
     """
     how = BENCHMARKS[name]
     if how.has_corpus != (corpus is not None):
         needs = "has a corpus: add --corpus FILE" if how.has_corpus else "has no corpus of its own"
         raise AskdocsError(f"{name} {needs}")
-    if out.exists() and any(out.iterdir()):
+    if out.is_dir() and any(out.iterdir()):
         raise AskdocsError(f"{out}: is not empty: name another --out DIR")
     pages: dict[str, str] = {}
     texts: dict[str, str] = {}
@@ -152,11 +153,16 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
                 "source": f"{name} ({how.licence})",
             }
         )
-    (out / "docs").mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
-        (out / path).write_text(text, encoding="utf-8")
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (out / "qa_pairs.jsonl").write_text("".join(lines), encoding="utf-8")
+    try:
+        (out / "docs").mkdir(parents=True, exist_ok=True)
+        for path, text in texts.items():
+            (out / path).write_text(text, encoding="utf-8")
+        (out / "qa_pairs.jsonl").write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise AskdocsError(
+            f"{out}: cannot be written ({error.strerror}): name another --out DIR"
+        ) from None
     answerable = sum(bool(row["answer"]) for row in rows)
     return len(texts), answerable, len(rows) - answerable
 

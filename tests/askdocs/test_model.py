@@ -115,7 +115,19 @@ def test_an_empty_folder_is_an_error_that_says_what_was_looked_for(tmp_path: Pat
         find(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["llama", "no/such/file.gguf", "owner/x.gguf", "a b/c", "../x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("llama", "no/such/file.gguf", "owner/x.gguf", "a b/c", "../x"),
+        *(
+            "owner/a..b",
+            "owner/a--b",
+            "owner/a.",
+            "owner/ä",
+            f"owner/{'a' * 97}",
+        ),  # the hub's rules
+    ],
+)
 def test_a_name_that_is_nothing_is_an_error_that_says_what_it_could_be(name: str) -> None:
     with pytest.raises(AskdocsError, match="is no file and no folder here, no hub id"):
         find(name)

@@ -90,3 +90,16 @@ def test_what_is_no_such_benchmark_is_one_line(
     asked = lines(file, [{"question": "How?", "answer": ANSWER, "article_ids": ["gone"]}])
     assert main(["wixqa", "--questions", str(asked), "--corpus", str(gone), *out]) == 2
     assert "its documents are not in the corpus" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions, _ = CASES["repliqa"]
+    file = lines(tmp_path / "q.jsonl", questions)
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert main(["repliqa", "--questions", str(file), "--out", str(out)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith(f"{out}: cannot be written (")
+        assert "--out DIR" in told
