@@ -1,7 +1,7 @@
 """How the box is laid out, in each state, width, colour mode and direction.
 
-Pictures are not compared pixel by pixel: fonts differ between machines. What a picture would show
-is measured instead: nothing is wider than the window, nothing that is pressed lies over another
+`test_screens.py` compares pictures, as they look from afar. What they would show in detail is
+measured here: nothing is wider than the window, nothing that is pressed lies over another
 thing that is, and all of it is large enough for a thumb. Contrast is axe's (`test_box.py`).
 """
 
