@@ -12,6 +12,7 @@ from pathlib import Path
 
 from askdocs.models import curated
 from gateway.core.errors import AskdocsError
+from gateway.core.install import bundled_models
 
 SHIPPED = "SmolLM2-135M-Instruct"
 # The hub has no name with two dots or dashes in a row, or a dot or dash at its end.
@@ -45,7 +46,8 @@ def shipped() -> Model:
     files = list(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
         raise AskdocsError(
-            "the small model is not installed: run make setup, or name a GGUF file with --model"
+            f"the small model is not installed: run `{bundled_models()}`, or name another --model,"
+            f" such as {curated.MODELS[0].name}"
         )
     return Model(SHIPPED, str(files[0]))
 

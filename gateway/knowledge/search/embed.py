@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.core.errors import AskdocsError
+from gateway.core.install import bundled_models
 
 log = logging.getLogger("askdocs.search")
 
@@ -244,5 +245,5 @@ def tokenizer_file() -> Path:
 def _shipped(package: str, name: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise OSError(f"the package {package} is not installed: run make setup")
+        raise OSError(f"the package {package} is not installed: run `{bundled_models()}`")
     return Path(spec.origin).parent / name

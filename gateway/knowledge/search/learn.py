@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gateway.core.errors import AskdocsError
+from gateway.core.install import bundled_models
 from gateway.knowledge.search import calibration
 from gateway.knowledge.search.answered import Answered, Paths
 from gateway.knowledge.search.calibration import Calibration, calibrate
@@ -85,7 +86,7 @@ def learn(
     if embedder is None:
         raise AskdocsError(
             "answered questions are compared by their meaning, and the embedding model does not"
-            " run here (the log says why): run make setup"
+            f" run here (the log says why): run `{bundled_models()}`"
         )
     if not dry_run:
         embed_missing(writing, embedder, lambda done, total: progress("pages", done, total))

