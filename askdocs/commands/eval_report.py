@@ -31,7 +31,7 @@ from eval.running.pair import Pair
 from eval.scoring import families, mark, scored, similarity
 from eval.scoring import judge as judging
 from eval.scoring.groundedness import Groundedness
-from eval.scoring.judge import AND, SILENT, Judge, Panel
+from eval.scoring.judge import AND, AT, SILENT, Judge, Panel
 from eval.scoring.measures import pairs
 from eval.scoring.similarity import Similarity
 from eval.statistics import agreement
@@ -391,8 +391,10 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
 
 
 def _command(run: Path, system: str, judge: str | None) -> str:
-    judged = "".join(f" --judge-model {one}" for one in judge.split(AND)) if judge else ""
-    judged += " --judge-url URL" if judge else ""
+    judges = (one.partition(AT) for one in judge.split(AND)) if judge else ()
+    judged = "".join(
+        f" --judge-model {model} --judge-url {url or 'URL'}" for model, _, url in judges
+    )
     return f"`askdocs eval report {run} --system {system}{judged}`"
 
 

@@ -24,8 +24,8 @@ from eval.systems.patience import Away, Refused, patiently, refusal
 from gateway.core.errors import AskdocsError
 
 FILE = "judged.jsonl"
-AND = " and "
-"""Between the names of two judges."""
+AND, AT = " and ", " at "
+"""Between the names of two judges, and between a judge's model and its endpoint."""
 RUBRIC = """\
 You grade an answer to a question about a documentation. You get a JSON object with the question, \
 the reference answer that a person wrote, pages of the documentation (those that answer the \
@@ -43,6 +43,7 @@ for, or is too vague to act on.
 5. Style, length and language do not count.
 
 Reply with one JSON object and nothing else: {"correct": true or false, "reason": "one sentence"}"""
+_CREDENTIALS = re.compile(r"//[^/@]*@")
 _VERDICT = re.compile(r'"correct"\s*:\s*(true|false)')
 _REASON = re.compile(r'"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
 AT_ONCE = 4
@@ -63,7 +64,8 @@ class Judge:
         model: the model's name there.
         url: of the endpoint, with /v1.
         key: the endpoint's, if it wants one.
-        pages: texts of the wiki's pages by path, as far as the judge may see them.
+        pages: texts of the wiki's pages by path, as far as the judge may see them. None: they are
+            not known, and of verdicts with other pages on one answer the last one counts.
     """
 
     def __init__(
@@ -72,32 +74,37 @@ class Judge:
         model: str,
         url: str,
         key: str | None = None,
-        pages: Mapping[str, str] = MappingProxyType({}),
+        pages: Mapping[str, str] | None = MappingProxyType({}),
     ) -> None:
         self._pages = pages
         self._file = run / FILE
         self.model, self._url = model, url.rstrip("/")
+        # Reports show it.
+        self.name = f"{model}{AT}{_CREDENTIALS.sub('//', self._url)}"
         self._named = f"the judge {model!r} at {self._url}"
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._refused: set[str] = set()
         """Of LIMITS."""
-        self._said: dict[str, bool | None] = {}
+        self._said: dict[tuple[str, str], bool | None] = {}
+        self._last: dict[str, bool | None] = {}
         if self._file.is_file():
             for line in self._file.read_bytes().splitlines():
                 try:
                     row = json.loads(line)
-                    self._said[row["texts"]] = row["correct"]
+                    self._hear((row["texts"], row["shown"]), row["correct"])
                 except (ValueError, KeyError, TypeError):
                     continue  # the end of a file whose writer was killed
 
     def __call__(self, asked: Question, given: Answer) -> bool | None:
         """As `Judged` of eval.scoring.mark; None where it was not asked, or did not say."""
-        return self._said.get(self._key(asked, given))
+        texts, shown = self._key(asked, given)
+        return self._last.get(texts) if self._pages is None else self._said.get((texts, shown))
 
     async def ask(
         self, pairs: Iterable[tuple[Question, Answer]], told: Callable[[int, int], None]
     ) -> None:
-        """Judge what was not judged yet. `told` gets how many of how many are done.
+        """Judge what was not judged yet, with these pages. `told` gets how many of how many are
+        done.
 
         Raises:
             AskdocsError: the endpoint is away, refuses, or answers with something else; or the
@@ -105,14 +112,19 @@ class Judge:
         """
         every = {self._key(*pair): pair for pair in pairs}
         todo = {key: pair for key, pair in every.items() if key not in self._said}
+        for key in every.keys() - todo.keys():
+            if self._last[key[0]] != self._said[key]:  # it was judged with other pages since
+                self._keep(key, *every[key], self._said[key], "as before, with these pages")
         done, gate = 0, asyncio.Semaphore(AT_ONCE)
         async with httpx.AsyncClient(timeout=SECONDS, headers=self._headers) as http:
 
-            async def one(key: str, asked: Question, given: Answer) -> None:
+            async def one(key: tuple[str, str], asked: Question, given: Answer) -> None:
                 nonlocal done
                 async with gate:
                     reply = await self._asked(http, asked, given)
-                self._keep(key, asked, given, reply)
+                found, reason = _VERDICT.search(reply), _REASON.search(reply)
+                correct = found[1] == "true" if found else None
+                self._keep(key, asked, given, correct, reason[1] if reason else reply[:500])
                 done += 1
                 told(done, len(todo))
 
@@ -130,14 +142,10 @@ class Judge:
             )
 
     async def _asked(self, http: httpx.AsyncClient, asked: Question, given: Answer) -> str:
-        shown = dict.fromkeys(
-            path for path in (*asked.pages, *given.cited_pages) if path in self._pages
-        )
-        pages = {path: self._pages[path][:CHARACTERS] for path in list(shown)[:PAGES]}
         body = {
             "question": asked.text,
             "reference": asked.answer,
-            "pages": pages,
+            "pages": self._shown(asked, given),
             "answer": given.text,
         }
         request = {
@@ -180,23 +188,49 @@ class Judge:
             raise refusal(self._named, reply)
         return reply
 
-    def _keep(self, key: str, asked: Question, given: Answer, reply: str) -> None:
-        found, reason = _VERDICT.search(reply), _REASON.search(reply)
-        self._said[key] = found[1] == "true" if found else None
+    def _hear(self, key: tuple[str, str], correct: bool | None) -> None:
+        self._said[key] = self._last[key[0]] = correct
+
+    def _keep(
+        self,
+        key: tuple[str, str],
+        asked: Question,
+        given: Answer,
+        correct: bool | None,
+        reason: str,
+    ) -> None:
+        self._hear(key, correct)
         row = {
-            "texts": key,
+            "texts": key[0],
+            "shown": key[1],
             "system": given.system,
             "question": asked.id,
-            "judge": self.model,
-            "correct": self._said[key],
-            "reason": reason[1] if reason else reply[:500],
+            "judge": self.name,
+            "correct": correct,
+            "reason": reason,
         }
         with lines.appending(self._file) as file:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
-    def _key(self, asked: Question, given: Answer) -> str:
-        texts = [RUBRIC, self.model, asked.text, asked.answer, given.text]
-        return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]
+    def _shown(self, asked: Question, given: Answer) -> dict[str, str]:
+        """The pages that it sees beside an answer."""
+        pages = self._pages or {}
+        paths = [path for path in _sources(asked, given) if path in pages]
+        return {path: pages[path][:CHARACTERS] for path in paths[:PAGES]}
+
+    def _key(self, asked: Question, given: Answer) -> tuple[str, str]:
+        """Digests of the texts, and of the pages shown with them."""
+        texts = [RUBRIC, self.name, asked.text, asked.answer, given.text, *_sources(asked, given)]
+        return _digest(texts), _digest(self._shown(asked, given))
+
+
+def _sources(asked: Question, given: Answer) -> list[str]:
+    """Paths of the pages that answer, and of those that are cited."""
+    return list(dict.fromkeys((*asked.pages, *given.cited_pages)))
+
+
+def _digest(of: list[str] | dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:32]
 
 
 class Panel:
@@ -207,7 +241,7 @@ class Panel:
 
     @property
     def name(self) -> str:
-        return AND.join(judge.model for judge in self.judges)
+        return AND.join(judge.name for judge in self.judges)
 
     def __call__(self, asked: Question, given: Answer) -> bool | None:
         """None where one of them did not say."""
@@ -218,4 +252,5 @@ class Panel:
 
 def kept(run: Path, name: str) -> Panel:
     """The judges of that name, with what they have said of a run before."""
-    return Panel([Judge(run, model, "") for model in name.split(AND)])
+    judges = (one.partition(AT) for one in name.split(AND))
+    return Panel([Judge(run, model, url, pages=None) for model, _, url in judges])

@@ -281,18 +281,20 @@ def test_runs_are_compared_only_where_one_judge_has_judged_both(
         runs.write(tmp_path / name, PAGES, runs.questions(12, 3), seed=seed)
         for seed, name in enumerate(("run", "before"))
     )
+    judge = f"j at {endpoint.url}"
     judged = ["--no-similarity", "--judge-url", endpoint.url, "--judge-model"]
     said("report", str(run), *judged, "j")
     asked = ["gate", str(run), "--home", str(home.root), "--against", str(before)]
     told = str(call(*asked).exception)
-    assert f"{before}: j has not judged" in told
-    assert f"`askdocs eval report {before} --system tuned-pages --judge-model j" in told
+    assert f"{before}: {judge} has not judged" in told
+    again = f"`askdocs eval report {before} --system tuned-pages --judge-model j --judge-url http"
+    assert again in told
     compared = ["compare", str(run), str(before)]
-    assert "they were judged by j and nobody" in call(*compared).stdout
+    assert f"they were judged by {judge} and nobody" in call(*compared).stdout
     assert not any(one["measure"] == "judged" for one in said(*compared)["comparisons"])
 
     said("report", str(before), *judged, "another")
-    assert f"{before}: j has not judged" in str(call(*asked).exception)
+    assert f"{before}: {judge} has not judged" in str(call(*asked).exception)
     said("report", str(before), *judged, "j")
     (accuracy,) = [
         one["found"]
@@ -301,7 +303,7 @@ def test_runs_are_compared_only_where_one_judge_has_judged_both(
     ]
     assert ", 12 questions" in accuracy
     found = said(*compared)
-    assert found["judge"] == "j"
+    assert found["judge"] == judge
     judged_of = [one["n"] for one in found["comparisons"] if one["measure"] == "judged"]
     assert judged_of == [12, 12]
 
@@ -381,7 +383,7 @@ def test_a_judge_decides_what_accuracy_is(tmp_path: Path, endpoint: Endpoint) ->
     found = said(*words, endpoint.url)
     asked = len(endpoint.asked)
     assert found["accuracy"] == "judged"
-    assert found["judge"] == "j"
+    assert found["judge"] == f"j at {endpoint.url}"
     subject = next(one for one in found["systems"] if one["name"] == "tuned-pages")
     assert subject["measures"]["judged"]["value"] == 0 < subject["measures"]["accuracy"]["value"]
     assert said(*words, endpoint.url) == found
@@ -397,7 +399,7 @@ def test_two_judges_are_of_two_families_and_tell_how_well_they_agree(
     assert "the judges are of one family (openai, openai)" in str(done.exception)
     assert not endpoint.asked
     found = said(*words, "gpt-5", "--judge-model", "grader", "--judge-family", "grader=Acme")
-    assert found["judge"] == "gpt-5 and grader"
+    assert found["judge"] == f"gpt-5 at {endpoint.url} and grader at {endpoint.url}"
     (both,) = found["agreements"]
     assert (both["who"], both["share"]) == ("both judges with each other", 1.0)
     assert both["n"] > 0

@@ -13,10 +13,11 @@ UNSUPPORTED = "Unsupported parameter: '%s' is not supported with this model."
 
 
 class Endpoint(ThreadingHTTPServer):
-    """A judge that takes an answer for right that holds "F5"; and what it was asked."""
+    """A judge that takes an answer for right that holds `right`; and what it was asked."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.right = "F5"
         self.status = 200
         self.refusing: list[int] = []
         """The status of each of the next requests."""
@@ -46,6 +47,6 @@ class _Handler(Handler):
                 self.json(400, {"error": {"message": UNSUPPORTED % name, "param": name}})
                 return
         given = json.loads(body["messages"][1]["content"])["answer"]
-        reply = json.dumps({"correct": "F5" in given, "reason": 'It says "so".'})
+        reply = json.dumps({"correct": self.server.right in given, "reason": 'It says "so".'})
         text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
         self.json(self.server.status, {"choices": [{"message": {"content": text}}]})

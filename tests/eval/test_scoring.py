@@ -250,13 +250,56 @@ async def test_a_judge_sees_the_pages_and_of_two_both_must_agree(
     assert panel(asked, given) is None
     await other.ask([(asked, given)], lambda *_: None)
     assert panel(asked, given) is True
-    assert panel.name == "gpt-5 and claude"
+    assert panel.name == f"gpt-5 at {endpoint.url} and claude at {endpoint.url}"
     assert kept(tmp_path, panel.name)(asked, given) is True
     text = (tmp_path / "judged.jsonl").read_text()
     first, second = text.splitlines()
     no = second.replace('"correct": true', '"correct": false')
     (tmp_path / "judged.jsonl").write_text(f"{first}\n{no}\n")
     assert kept(tmp_path, panel.name)(asked, given) is False
+
+
+async def test_a_verdict_depends_on_the_pages_that_were_shown(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    ((asked, given),) = answers("F5")
+    asked = asked.model_copy(update={"pages": ("gold.md",)})
+
+    def judge(text: str | None = None) -> Judge:
+        pages = {} if text is None else {"gold.md": text, "other.md": text}
+        return Judge(tmp_path, "j", endpoint.url, None, pages)
+
+    async def verdict(text: str | None = None) -> bool | None:
+        asking = judge(text)
+        await asking.ask([(asked, given)], lambda *_: None)
+        assert kept(tmp_path, asking.name)(asked, given) == asking(asked, given)
+        return asking(asked, given)
+
+    assert await verdict() is True
+    endpoint.right = "F6"
+    assert judge("Press F5.")(asked, given) is None
+    assert await verdict("Press F5.") is False
+    assert judge("Press F6.")(asked, given) is None
+    assert await verdict() is True  # and is the last one again
+    assert len(endpoint.asked) == 2
+    rows = (tmp_path / "judged.jsonl").read_text()
+    assert [await verdict() for _ in range(2)] == [True, True]
+    assert (tmp_path / "judged.jsonl").read_text() == rows
+
+
+async def test_judges_of_one_name_at_two_endpoints_are_two(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    secret = endpoint.url.replace("//", "//me:secret@").replace("127.0.0.1", "localhost")
+    one, other = (Judge(tmp_path, "j", url) for url in (endpoint.url, secret))
+    ((asked, given),) = pair = answers("F5")
+    await one.ask(pair, lambda *_: None)
+    endpoint.right = "F6"
+    await other.ask(pair, lambda *_: None)
+    assert [judge(asked, given) for judge in (one, other)] == [True, False]
+    panel = Panel([one, other])
+    assert "secret" not in panel.name + (tmp_path / "judged.jsonl").read_text()
+    assert [judge(asked, given) for judge in kept(tmp_path, panel.name).judges] == [True, False]
 
 
 async def test_a_judge_that_does_not_say_is_no_judge(tmp_path: Path, endpoint: Endpoint) -> None:
@@ -306,7 +349,7 @@ async def test_what_was_judged_is_kept_when_the_judge_goes(
     endpoint.status = 400
     with pytest.raises(AskdocsError, match=r"'j' at http.* refuses: 400: .*is kept"):
         await judge.ask(answers("F6"), lambda *_: None)
-    assert Judge(tmp_path, "j", "")(*answers("F5")[0]) is True
+    assert Judge(tmp_path, "j", endpoint.url)(*answers("F5")[0]) is True
     for url in ("http://127.0.0.1:9/v1", "http://127.0.0.1:80a/v1"):
         with pytest.raises(AskdocsError, match=r"does not answer .*--judge-url"):
             await Judge(tmp_path, "j", url).ask(answers("F7"), lambda *_: None)
