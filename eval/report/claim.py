@@ -11,7 +11,7 @@ from eval.systems.systems import System as Kind
 
 RAG = "base-rag"
 COLUMNS = ("RAG 2.0, published", "tuned, published")
-"""Of the article that made the claim; a dash: it does not say."""
+"""Of the article that made the claim, see `front.SOURCE`; a dash: it does not say."""
 DASH = "–"
 
 

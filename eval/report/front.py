@@ -9,8 +9,11 @@ from eval.scoring.measures import ACCURACY
 LONG = 40.0
 """Mean tokens of an answer above which words tell nothing about it, see docs, "instrument"."""
 SOURCE = (
-    "The published numbers are quoted from the article that made the claim. Neither its data nor"
-    " its method is at hand, so nothing here verifies them."
+    "The published numbers are quoted from the article that made the claim,"
+    " https://dev.to/johalputt/we-ditched-rag-20-for-fine-tuned-llam"
+    "a-31-50-better-accuracy-for-internal-docs-53fn"
+    ". Its questions and pages are internal, so nobody else can measure them, and it gives RAG an"
+    " accuracy of 72 % in one sentence and of 59 % in another: take its numbers as a claim."
 )
 
 
