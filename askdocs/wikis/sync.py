@@ -121,13 +121,20 @@ def show(synced: Synced, dry_run: bool) -> None:
         f"{len(synced.removed):,} removed",
         f"{synced.unchanged:,} unchanged",
     ]
+    if synced.regrouped:
+        counts.append(f"{len(synced.regrouped):,} with changed permissions")
     if synced.excluded:
         counts.append(f"{len(synced.excluded):,} taken out by hand")
     if synced.broken:
         counts.append(f"[red]{len(synced.broken):,} not read[/red]")
     how = "dry run, nothing was written" if dry_run else f"{synced.seconds:.1f} s"
     out.print(f"{escape(synced.source)}: {', '.join(counts)} ({how})")
-    for mark, paths in (("+", synced.added), ("~", synced.changed), ("-", synced.removed)):
+    for mark, paths in (
+        ("+", synced.added),
+        ("~", synced.changed),
+        ("-", synced.removed),
+        ("*", synced.regrouped),
+    ):
         for path in paths[:LISTED]:
             out.print(f"  {mark} {escape(path)}")
         if len(paths) > LISTED:

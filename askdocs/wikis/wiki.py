@@ -55,7 +55,7 @@ class Wiki:
         if kind == "preview" and (pages := _pages(Path(docs))) != Path(docs):
             say(f"the pages of {docs} are in {pages}")
             docs = str(pages)
-        self.spec = Spec.named(docs, kind, "" if is_address(docs) else site_url)
+        self.spec = _as_before(Spec.named(docs, kind, "" if is_address(docs) else site_url), index)
         self._index = index
         self._writing = writing
         self._say = say
@@ -172,3 +172,17 @@ def _pages(docs: Path) -> Path:
 def public(index: Index) -> Index:
     """What everybody may read of an index."""
     return Rights(index, load(GatewaySettings).rules).seen_by(PUBLIC)
+
+
+def _as_before(spec: Spec, index: Path) -> Spec:
+    """A wiki with an address as it was synced before: the address may not say of which kind it
+    is."""
+    if spec.folder is None and index.exists():
+        opened = Index(index)
+        try:
+            for stored in opened.sources():
+                if stored.name == spec.place:
+                    return Spec.remembered(stored.name, stored.spec)
+        finally:
+            opened.close()
+    return spec

@@ -526,9 +526,12 @@ def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: Docs, home: H
 def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     wiki: Path, docs: Docs, home: Home
 ) -> None:
+    docs("sync", str(wiki), "--site-url", SITE)
     page = wiki / "ports.md"
     page.write_text(f"---\ngroups: hr\n---\n{page.read_text()}")
-    docs("sync", str(wiki), "--site-url", SITE)
+    again = docs("sync", str(wiki))
+    assert "1 with changed permissions" in again.stdout
+    assert "  * ports.md" in again.stdout
     engine = database.open(f"sqlite:///{home.database}")
     database.migrate(engine)
     keys, questions = Keys(engine), Store(engine)

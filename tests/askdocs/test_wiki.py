@@ -12,6 +12,7 @@ from askdocs.state.home import Home
 from askdocs.wikis.wiki import Wiki
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index, writing
+from gateway.knowledge.search.rows import StoredSource
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from tests.gateway.conftest import page
@@ -195,3 +196,14 @@ def test_changes_are_followed_and_errors_said_once(wiki: Path, home: Home) -> No
         thread.join(20)
     assert not thread.is_alive()
     assert len(said) == len(set(said))
+
+
+def test_an_address_is_read_as_it_was_synced_before(home: Home) -> None:
+    """`https://wiki.example.com/display/ENG` does not say that it is a Confluence."""
+    place = "https://wiki.example.com/display/ENG"
+    assert opened(place, home, []).spec.kind == "site"
+    home.make()
+    with writing(home.index) as writer:
+        writer.put_source(StoredSource(place, {"kind": "confluence", "site_url": ""}, None, ()))
+    assert opened(place, home, []).spec == Spec(place, "confluence", "")
+    assert opened("https://other.example.com/", home, []).spec.kind == "site"

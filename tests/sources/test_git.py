@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import shutil
 import subprocess
 import urllib.parse
@@ -85,7 +86,7 @@ def repository(tmp_path: Path) -> Iterator[Repository]:
             env = {
                 "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(tmp_path),
                 "GIT_HTTP_EXPORT_ALL": "1", "REQUEST_METHOD": self.command,
-                "PATH_INFO": split.path.replace("team.git", "team/.git"),
+                "PATH_INFO": re.sub(r".*\.git(?=/)", "/team/.git", split.path, count=1),
                 "QUERY_STRING": split.query, "CONTENT_TYPE": self.headers.get("content-type", ""),
                 "HTTP_CONTENT_ENCODING": self.headers.get("content-encoding", ""),
                 "HTTP_GIT_PROTOCOL": self.headers.get("git-protocol", ""),

@@ -1,0 +1,10 @@
+"""The measurement of closing stored answers, on a few."""
+
+from eval.studies.narrowing import measure
+
+
+def test_each_page_is_asked_for_once_in_a_pass() -> None:
+    measured = dict(measure(60, 700))
+    assert list(measured) == ["first", "all closed", "a new process"]
+    # One for the revision, and one for each 500 pages.
+    assert {one.requests for one in measured.values()} == {2}
