@@ -272,11 +272,11 @@ def _dry(recipe: "Recipe", found: "Preflight", refused: list[str], as_json: bool
         facts["problems"] = problems
         print(json.dumps({"recipe": recipe.model_dump(mode="json"), **facts}, indent=2))
         return
-    for key, value in recipe:
-        if key != "lora":
-            print(f"  {key} = {json.dumps(value)}")
-    for key, value in recipe.lora:
-        print(f"  lora.{key} = {json.dumps(value)}")
+    tables = {"": recipe, "lora.": recipe.lora, "preference.": recipe.preference}
+    for table_name, values in tables.items():
+        for key, value in values:
+            if f"{key}." not in tables:
+                print(f"  {table_name}{key} = {json.dumps(value)}")
     for problem in problems:
         err.print(f"[red]askdocs:[/red] {escape(problem)}")
     if not refused:

@@ -14,12 +14,15 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
+from askdocs.commands import train as command
 from gateway.core.errors import AskdocsError
 from tests.askdocs import conftest
 from tests.askdocs.hub import Hub
 from tests.askdocs.test_finetuning import gone
 from tests.training import small
+from tests.training.test_preflight import HERE, SMALL, SMOL, TOKENIZER, dataset
 from tests.widget.stand_in import serve
+from training.plan.preflight import preflight
 from training.plan.shape import KNOWN
 
 
@@ -51,6 +54,16 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     assert isinstance(done.exception, AskdocsError)
     assert said in str(done.exception)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_dry_run_prints_every_key_of_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    found = preflight(SMALL, SMOL, dataset([300]), TOKENIZER, HERE, 2**40)
+    command._dry(SMALL, found, [], False)
+    said = capsys.readouterr().out
+    assert "  max_length = 2048\n" in said
+    assert "  lora.r = 64\n" in said
+    assert "  preference.beta = 0.1\n" in said
+    assert "  lora = " not in said
 
 
 @pytest.mark.slow

@@ -225,8 +225,12 @@ def test_what_is_longer_than_the_model_reads_is_refused() -> None:
 
 
 def test_a_full_disk_is_refused() -> None:
-    (said,) = problems(SMALL, dataset([500]), disk=GIB // 10)
+    by_loss = SMALL.model_copy(update={"answers": 0})
+    (said,) = problems(by_loss, dataset([500]), disk=GIB // 10)
     assert "the run writes 1.0 GiB, 0.1 GiB are free" in said
+    # Every checkpoint is kept until its answers are compared.
+    (said,) = problems(SMALL, dataset([500]), disk=GIB // 10)
+    assert "the run writes 3.0 GiB, 0.1 GiB are free" in said
 
 
 @pytest.mark.parametrize(

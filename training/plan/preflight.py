@@ -67,7 +67,10 @@ def preflight(
     memory = estimate(shape, recipe, data.longest, on_gpu)
     available = _available(recipe, machine)
     epoch, steps = _steps(recipe, data, max_steps)
-    needed = adapter_parameters(shape, recipe) * (CHECKPOINTS * CHECKPOINT + ADAPTERS * ADAPTER)
+    kept = CHECKPOINTS
+    if recipe.answers:  # all are kept, until their answers have chosen
+        kept = ceil(recipe.evals_per_epoch * max(1, recipe.epochs)) + 1
+    needed = adapter_parameters(shape, recipe) * (kept * CHECKPOINT + ADAPTERS * ADAPTER)
     problems = [
         *_of_dataset(recipe, shape, data, tokenizer),
         *_of_machine(recipe, machine),
