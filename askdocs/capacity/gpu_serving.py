@@ -122,7 +122,8 @@ def _planned(
             served_name=BASE,
             context=context,
             gpu=False,
-            threads=here.cores,
+            # Threads wait for each other: where others work, too, one thread less is faster.
+            threads=max(1, here.cores - 1),
             kv_gib=KV_GIB,
             adapters=1,
         )
