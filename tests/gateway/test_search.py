@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.search import Search, best_passages
+from gateway.knowledge.search.passages import passages
+from gateway.knowledge.search.search import Search, best_passages, lost
 from tests.gateway.conftest import SITE, page
 
 Make = Callable[..., Index]
@@ -245,3 +246,26 @@ def test_no_question_breaks_the_search(
     search: Search = test_no_question_breaks_the_search.made  # type: ignore[attr-defined]
     search.find(question, page_url, history=[question])
     search.find("\ud800 apples \udfff \0", f"{SITE}b/\ud800")
+
+
+LONG = (
+    "Open the settings, choose the printer in the list and press the button beside its name. The"
+    " printer then prints a test page, and its lamp turns green after about a minute."
+)
+
+
+def test_a_passage_of_few_words_does_not_stand_before_one_that_explains(
+    by_meaning: Callable[..., Search],
+) -> None:
+    search = by_meaning(
+        a="# Devices\n\n## Test the printer\n\nSee the printer.",
+        b=f"# Devices\n\n## Test the printer\n\n{LONG}",
+    )
+    first = best_passages(search.find("test the printer"))[0]
+    assert first.passage.text == LONG
+
+
+def test_a_passage_of_a_large_page_loses_more() -> None:
+    small, large = (page("a", "# A\n\n" + "\n\n".join([LONG] * n)) for n in (1, 50))
+    losses = [lost(passages(one))[0] for one in (small, large)]
+    assert losses[0] < losses[1]

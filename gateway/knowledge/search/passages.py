@@ -9,7 +9,7 @@ two wikis.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from gateway.knowledge.wiki import blocks
 from gateway.knowledge.wiki.page import Page, Section
@@ -49,6 +49,11 @@ class Passage:
     def is_readable(self) -> bool:
         """Whether the passage has text, not only an anchor."""
         return bool(_ANCHOR.sub("", self.text).strip())
+
+    @cached_property
+    def words(self) -> int:
+        """How many words it has, those above it not counted."""
+        return _count(self.text)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,13 @@ PAGE = 0.4
 LENGTH = 0.05
 USUAL = 40
 MANY = 100
+# Fitted by `eval.studies.ranking` on short questions to other documentations: what a passage loses
+# for each e times fewer words of its own than BRIEF, headings not counted, and for each e times
+# more passages of its page than LARGE. Of many passages one matches by chance.
+OF_BRIEF = 0.19
+BRIEF = 30
+OF_LARGE = 0.04
+LARGE = 30
 # Passages of a page that are told, the best ones.
 TOLD = 40
 # Words alone decide until this share of the pages has vectors: the pages that have them would stand
@@ -586,6 +593,13 @@ def _of_length(words: Floats) -> Floats:
     return np.asarray(LENGTH * longer, np.float32)
 
 
+def lost(cut: Sequence[Passage]) -> Floats:
+    """What the passages of a page lose because they are brief, or the page is large."""
+    few = np.array([min(passage.words, BRIEF) for passage in cut], np.float32)
+    brief = OF_BRIEF * np.log((1 + BRIEF) / (1 + few))
+    return np.asarray(brief + OF_LARGE * np.log(len(cut) / LARGE), np.float32)
+
+
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
     """A page's similarity, from its nearest passages; a shorter page repeats its last one."""
     count = len(weights)
@@ -604,6 +618,8 @@ def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
     if len(cut) != len(compared.score):
         return hit
     score = compared.score
+    if compared.meaning is not None:  # as for the length
+        score = np.maximum(score - lost(cut), LEAST)
     moved = hit.score - compared.page
     order = np.argsort(-score, kind="stable")[:TOLD].tolist()
     found = tuple(

@@ -1,0 +1,149 @@
+"""Fits what a passage loses for being brief and for standing on a large page.
+
+    python -m eval.studies.ranking --wiki DOCS=QUESTIONS.jsonl --wiki ... [--keep FOLDER]
+
+Wikis and questions are those of `eval.studies.passages`. Of each question the first passages are
+put in order by a softmax of their score and the two features, fitted on all wikis but one and
+measured on that one. The last line has the constants of `gateway.knowledge.search.search`, fitted
+on all wikis.
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from eval.statistics import paired
+from eval.studies.passages import SHOWN, Question, build, holds, read
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.passages import passages
+from gateway.knowledge.search.search import (
+    BRIEF,
+    LARGE,
+    OF_BRIEF,
+    OF_LARGE,
+    Search,
+    best_passages,
+    distinct,
+)
+
+Floats = npt.NDArray[np.float64]
+
+# Passages of a question that are put in order.
+FIRST = 30
+# What the score counts before anything is fitted, and how strongly weights are drawn to it.
+SCALE = 25.0
+RIDGE = 10.0
+STEPS = 50
+
+
+class Asked(NamedTuple):
+    """The first passages of a question."""
+
+    features: Floats
+    """Score without the two losses, brief, large: [passages, 3]."""
+    right: npt.NDArray[np.bool_]
+
+
+def ask(search: Search, question: Question) -> Asked:
+    """The passages that are found for a question."""
+    found = distinct(best_passages(search.find(question.text)))
+    rows, right = [], []
+    for one in found:
+        brief = math.log((1 + BRIEF) / (1 + min(one.passage.words, BRIEF)))
+        large = math.log(len(passages(one.page)) / LARGE)
+        rows.append((one.score + OF_BRIEF * brief + OF_LARGE * large, brief, large))
+        right.append(holds(question, one))
+    first = np.argsort([-row[0] for row in rows], kind="stable")[:FIRST]
+    features = np.array(rows, float).reshape(-1, 3)[first]
+    return Asked(features, np.array(right, bool)[first])
+
+
+def fit(asked: Sequence[Asked]) -> Floats:
+    """The weights of the features, by Newton's method: the probability that a right passage is
+    drawn from the softmax becomes as large as it can."""
+    start = np.array([SCALE, 0.0, 0.0])
+    weights = start.copy()
+    useful = [one for one in asked if one.right.any() and not one.right.all()]
+    for _ in range(STEPS):
+        slope, curve = RIDGE * (start - weights), RIDGE * np.eye(3)
+        for features, right in useful:
+            logits = features @ weights
+            drawn = np.exp(logits - logits.max())
+            drawn /= drawn.sum()
+            wanted = np.where(right, drawn, 0.0)
+            wanted /= max(wanted.sum(), 1e-12)
+            slope += (wanted - drawn) @ features
+            mean = drawn @ features
+            curve += (features.T * drawn) @ features - np.outer(mean, mean)
+        weights = weights + np.linalg.solve(curve, slope)
+    return weights
+
+
+def shown(asked: Sequence[Asked], weights: Floats, count: int) -> list[float]:
+    """1 for each question that has a right passage among the first `count`."""
+    return [
+        float(one.right[np.argsort(-(one.features @ weights), kind="stable")[:count]].any())
+        for one in asked
+    ]
+
+
+def left_out(wikis: Sequence[Sequence[Asked]], count: int) -> tuple[list[float], list[float]]:
+    """`shown` with neither loss, and with those that the other wikis fit."""
+    before, after = [], []
+    for number, wiki in enumerate(wikis):
+        others = [one for other, asked in enumerate(wikis) if other != number for one in asked]
+        before += shown(wiki, np.array([1.0, 0.0, 0.0]), count)
+        after += shown(wiki, fit(others), count)
+    return before, after
+
+
+def _asked(docs: Path, questions: Path, file: Path, embedder: Embedder) -> list[Asked]:
+    if not file.exists():
+        build(docs, file, embedder)
+    with closing(index.Index(file)) as opened:
+        search = Search(opened, embedder)
+        return [ask(search, question) for question in read(questions) if question.words]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--wiki", action="append", required=True, metavar="DOCS=QUESTIONS")
+    parser.add_argument("--keep", type=Path, help="folder of the indexes, for the next run")
+    options = parser.parse_args()
+    embedder = embed.load()
+    if embedder is None:
+        sys.exit("ranking: the bundled embedder does not run here")
+    wikis = []
+    with tempfile.TemporaryDirectory() as place:
+        folder = options.keep or Path(place)
+        folder.mkdir(parents=True, exist_ok=True)
+        for pair in options.wiki:
+            docs, _, questions = pair.rpartition("=")
+            file = folder / f"{Path(questions).stem}.db"
+            try:
+                wikis.append(_asked(Path(docs), Path(questions), file, embedder))
+            except AskdocsError as error:
+                sys.exit(f"ranking: {error}")
+    for count in SHOWN:
+        before, after = left_out(wikis, count)
+        gain = paired.shares(after, before)
+        print(
+            f"right among the first {count}: {np.mean(before):.3f} -> {np.mean(after):.3f},"
+            f" {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), {len(after)} questions"
+        )
+    scale, brief, large = fit([one for wiki in wikis for one in wiki])
+    print(f"OF_BRIEF = {-brief / scale:.3f}, OF_LARGE = {-large / scale:.3f}")
+
+
+if __name__ == "__main__":
+    main()

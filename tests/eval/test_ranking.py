@@ -1,0 +1,50 @@
+"""The study that fits what a passage loses for being brief and for its page's size."""
+
+from pathlib import Path
+
+import numpy as np
+
+from eval.studies.passages import Question, build
+from eval.studies.ranking import Asked, ask, fit, left_out, shown
+from gateway.knowledge.search import embed
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
+
+
+def drawn(seed: int, brief: float, large: float, questions: int = 300) -> list[Asked]:
+    """Questions whose right passage is drawn with these weights."""
+    chance = np.random.default_rng(seed)
+    found = []
+    for _ in range(questions):
+        features = chance.normal(0, [0.1, 1.0, 1.0], (8, 3))
+        logits = features @ [20.0, brief, large] + chance.gumbel(size=8)
+        found.append(Asked(features, np.arange(8) == logits.argmax()))
+    return found
+
+
+def test_the_weights_that_made_the_data_are_found() -> None:
+    scale, brief, large = fit(drawn(1, -2.0, -1.0, 1000))
+    assert abs(scale - 20) < 5
+    assert abs(brief + 2) < 0.4
+    assert abs(large + 1) < 0.4
+
+
+def test_a_wiki_is_measured_with_weights_of_the_others() -> None:
+    before, after = left_out([drawn(1, -2.0, -1.0), drawn(2, -2.0, -1.0)], 1)
+    assert len(before) == len(after) == 600
+    assert sum(after) > sum(before) + 100
+    # Nothing is learnt of a wiki from itself: its opposite makes it worse.
+    before, after = left_out([drawn(1, -2.0, -1.0), drawn(2, 2.0, 1.0)], 1)
+    assert sum(after) < sum(before)
+
+
+def test_what_is_asked_has_the_scores_without_the_losses(tmp_path: Path) -> None:
+    embedder = embed.load()
+    assert embedder is not None
+    (tmp_path / "a.md").write_text("# Printer\n\n## Test\n\nSee it.\n\n## Trip\n\nA train leaves.")
+    build(tmp_path, tmp_path / "index.db", embedder)
+    index = Index(tmp_path / "index.db")
+    found = ask(Search(index, embedder), Question("test printer", ("see it",), frozenset()))
+    index.close()
+    assert found.features.shape == (2, 3)
+    assert shown([found], np.array([1.0, 0.0, 0.0]), 1) == [1.0]
