@@ -1,6 +1,7 @@
 """`askdocs up`: start engine, gateway, widget and site, and print their addresses."""
 
 import asyncio
+import shlex
 from typing import Annotated
 
 import typer
@@ -116,7 +117,10 @@ def _banner(
         better = curated.best(curated.free_memory(), curated.free_disk())
         name = better.name if better else "FILE.gguf"
         size = f", {better.gigabytes:.1f} GB to download" if better else ""
-        out.print(f"  {ask} up --model {name}   a model that writes its answers{size}")
+        default = UpSettings.model_fields["docs"].default
+        docs = "" if settings.docs == default else f" --docs {shlex.quote(settings.docs)}"
+        again = escape(f"{ask} up{docs}{at} --model {name}")
+        out.print(f"  {again}   a model that writes its answers{size}")
     out.print(f"\nLogs are in {place.logs}. Ctrl-C stops everything.")
     if folder:
         out.print(f"[bold]Open {state.site} and press Ctrl+K.[/bold]\n")

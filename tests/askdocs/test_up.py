@@ -3,7 +3,15 @@
 import time
 from pathlib import Path
 
+import pytest
+
+from askdocs.clients import question as client
+from askdocs.commands.up import _banner
+from askdocs.state.home import Home
+from askdocs.supervision import status
+from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import rotate
+from gateway.core.settings import load
 from gateway.telemetry.access_log import AccessLog, Entry
 
 
@@ -28,3 +36,30 @@ def test_an_access_log_that_has_grown_is_begun_anew_and_no_line_is_lost(tmp_path
 
 def test_a_log_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     rotate(tmp_path / "nothing.log", largest=0)
+
+
+def test_the_banner_offers_a_model_for_the_same_wiki_and_home(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = status.Running(
+        pid=1,
+        started="",
+        gateway="http://127.0.0.1:4000/v1",
+        widget="http://127.0.0.1:8080",
+        site="http://127.0.0.1:8000/",
+        engine="llama.cpp",
+        engine_url="",
+        model="SmolLM2-135M-Instruct",
+        docs="my wiki",
+        page_budget=900,
+        processes={},
+        versions="gguf",
+        ready=True,
+    )
+    place = Home(tmp_path / "home")
+    settings = load(UpSettings, env={}, docs="my wiki")
+    _banner(settings, place, state, client.Answered(question="Why?"), 3.0)
+    again = f" up --docs 'my wiki' --home {place.root} --model "
+    assert again in capsys.readouterr().out.replace("\n", "")
+    _banner(load(UpSettings, env={}), place, state, client.Answered(question="Why?"), 3.0)
+    assert " --docs " not in capsys.readouterr().out

@@ -15,7 +15,7 @@ from tests.clients.environments import Say
 from tests.end_to_end.running import REPO, up
 
 WIKI = {
-    "getting-started.md": "# Getting started\n\n## How do I stop askdocs?\n\n"
+    "tutorials/getting-started.md": "# Getting started\n\n## How do I stop askdocs?\n\n"
     "Press Ctrl-C in the terminal where askdocs runs.\n",
     "coffee.md": "# Coffee machine\n\nThe coffee machine stands in the kitchen on floor 3.\n",
 }
@@ -86,7 +86,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str,
     folder = tmp_path_factory.mktemp("clients")
     for name, text in WIKI.items():
         path = folder / "wiki" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     with up(folder / "home", folder / "wiki") as running:
         status = running.status()

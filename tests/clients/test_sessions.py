@@ -29,9 +29,10 @@ Session = tuple[Client, Scripted]
 @pytest.fixture(scope="module")
 def coding(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     folder = tmp_path_factory.mktemp("sessions")
-    (folder / "wiki").mkdir()
     for name, text in WIKI.items():
-        (folder / "wiki" / name).write_text(text)
+        path = folder / "wiki" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     engine = Scripted()
     with serve(engine.app) as url:
         options = ("--engine-url", f"{url}/v1", "--model", MODEL)

@@ -26,7 +26,7 @@ SIGNED_IN = 12 * 3600
 OWNER = "owner"
 """The name of the one person at the machine in the history of reviews."""
 KEY, TOKEN = "Link or key of the review", "Token of your sign-in"
-ASK_FOR_KEY = "Paste the link of the review, or the key in it: `askdocs status --secrets` shows it"
+ASK_FOR_KEY = "Paste the link of the review, or the key in it: askdocs status --secrets shows it"
 NOBODY = (
     "Nobody is signed in. Reviewers are known by the header of a proxy (`person_header`) or a"
     " signed token (`identity_key`) of the [widget] settings."
