@@ -12,7 +12,7 @@ from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
-PAGE = "/getting-started/#how-do-i-stop-askdocs"
+PAGE = "/tutorials/getting-started/#how-do-i-stop-askdocs"
 
 
 def python(client: Client, heading: str) -> list[str]:
