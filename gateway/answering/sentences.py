@@ -5,6 +5,7 @@ units cover the text without gaps, so that their offsets are those of the text.
 """
 
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,9 @@ _CLOSING = r"[\"')\]*_`”’»]*"
 _CITED = r"(?:\s?\[\d{1,3}\])*"
 _END = re.compile(rf"(?<![.!?…])[.!?…]++{_CLOSING}{_CITED}\s+|[。！？][」』）】”’)\"'*_`]*\s*")
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'“„«*_`]+$")
+# Characters that are looked back at: more than the longest abbreviation has, and no whole line.
+LONGEST = 40
+_NEWLINE = re.compile(r"\n[ \t]*")
 # Code and bold labels are whole: `Save As...` ends no sentence.
 _WHOLE = re.compile(r"`+[^`]*`+|\*\*[^*\n]{1,120}\*\*")
 # What ends a sentence can only come with one of these.
@@ -101,20 +105,21 @@ def _stops(text: str, start: int, end: int, kind: Kind) -> list[int]:
     if kind == "item" and (marker := _ITEM.match(text, start, end)):
         begin = marker.end()
     spans = [match.span() for match in _WHOLE.finditer(text, begin, end)]
+    starts = [span[0] for span in spans]
     for stop in _END.finditer(text, begin, end):
         if stop.end() >= end:
             break
-        if any(a < stop.start() and stop.end() < b for a, b in spans):
+        whole = bisect_left(starts, stop.start()) - 1  # the last that begins before it
+        if whole >= 0 and stop.end() < spans[whole][1]:
             continue
         if _is_end(text, begin, stop):
             stops.append(stop.end())
     # A line break ends a sentence, unless the line goes on in the next one.
-    for newline in re.finditer(r"\n[ \t]*", text[start:end]):
-        at = start + newline.end()
-        before = text[start : start + newline.start()].rstrip()
-        if not text[at:end].strip():
-            break
-        if not text[at].islower() and before[-1:] not in (",", ";"):
+    last = start + len(text[start:end].rstrip())
+    for newline in _NEWLINE.finditer(text, start, last):
+        before, at = newline.span()
+        ending = text[max(start, before - LONGEST) : before].rstrip()
+        if not text[at].islower() and ending[-1:] not in (",", ";"):
             stops.append(at)
     return sorted({*stops, end})
 
@@ -125,7 +130,7 @@ def _is_end(text: str, start: int, stop: re.Match[str]) -> bool:
         return True
     if text[stop.start()] in "!?…" or text[stop.start() + 1] == ".":
         return not after.islower()
-    word = _WORD_BEFORE.search(text, start, stop.start())
+    word = _WORD_BEFORE.search(text, max(start, stop.start() - LONGEST), stop.start())
     before = word[0].lower() if word else ""
     if before in ABBREVIATIONS:
         return False

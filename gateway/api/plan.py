@@ -157,5 +157,5 @@ def tokens(usage: Any) -> Tokens | None:
 def _number(usage: Mapping[str, Any], *names: str) -> int:
     for name in names:
         if isinstance(value := usage.get(name), int):
-            return value
+            return max(value, 0)  # a negative one would give a key its limits back
     return 0

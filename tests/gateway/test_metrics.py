@@ -14,6 +14,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gateway.api.plan import Tokens, tokens
 from gateway.telemetry import metrics as module
 from gateway.telemetry.metrics import PAIRS, PREFIX, Metrics
 from tests.parts import require
@@ -449,3 +450,9 @@ async def test_a_label_that_is_no_text_does_not_end_the_scrape() -> None:
     metrics.answered("\ud800", "\ud800", "answered")
     metrics.voted("\ud800", "\ud800", "up")
     assert b'alias="?"' in (await metrics.expose()).body
+
+
+def test_tokens_below_zero_are_none() -> None:
+    stated = {"prompt_tokens": -5, "completion_tokens": 7, "total_tokens": 2}
+    assert tokens(stated) == Tokens(0, 7)
+    assert tokens({"input_tokens": 3, "cache_read_input_tokens": -9}) == Tokens(3, 0)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from gateway.answering import sentences
 from gateway.answering.grounding.neutral import neutral, restored
 from gateway.answering.grounding.sentences import units
 from gateway.knowledge.search import glossary
@@ -62,7 +63,7 @@ _PUMPS = (
     *("# a\n", "#", "> ", ">", "- ", "* ", "1. ", "*", "_", "|", "| a ", "\n", " ", "\t", "a", "A"),
     *("a.", ". ", "。", "!", ":::", "{", "{#a", "}", "\\", "is called a ", "our a "),
     *("(", ")", "a (B) ", "---\n", "===\n", "a\n---\n", "%%", "^a ", "/", "=", '"', "'", "&", "é"),
-    *("界", "a, also called "),
+    *("界", "a, also called ", "1. 2", "e.g. ", "`a`. ", "**a**. ", "a,\n"),
 )  # fmt: skip
 
 
@@ -86,6 +87,7 @@ _FUNCTIONS: dict[str, Callable[[str], object]] = {
     "neutral": neutral,
     "restored": restored,
     "units": units,
+    "sentences.split": sentences.split,
     "glossary.names": lambda text: list(glossary.names(_page(text))),
     "glossary.links": lambda text: list(glossary.links(_page(text))),
     "retarget": lambda text: targets.retarget(text + "](a) = [a]: b", str.upper),
