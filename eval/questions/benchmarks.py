@@ -13,6 +13,9 @@ each document, and `qa_pairs.jsonl`, whose rows are of the split test:
                 contexts (filename, text).
     freshstack  CC BY-SA 4.0. Questions: query_id, query_title, query_text, answer_text, nuggets
                 (relevant_corpus_ids); corpus: _id, text.
+    enterprise  MIT (EnterpriseRAG-Bench). Questions: question_id, question_type, question,
+                gold_answer, expected_doc_ids; corpus: doc_id, title, content. Questions about
+                the company as a whole (`high_level`) name no document and are left out.
 
 Rows are JSON lines or one JSON list. `repliqa` and `techqa` have their documents in the questions'
 file, so they need no corpus.
@@ -57,7 +60,8 @@ class Benchmark(NamedTuple):
     """How its rows are read."""
 
     licence: str
-    asked: Callable[[dict[str, Any]], Asked]
+    asked: Callable[[dict[str, Any]], Asked | None]
+    """None: the question has an answer and names no document for it."""
     documents: Callable[[dict[str, Any]], Iterator[Document]]
     """Of a row of the corpus, or of the questions where there is no corpus."""
     has_corpus: bool
@@ -109,11 +113,23 @@ def _freshstack_documents(row: dict[str, Any]) -> Iterator[Document]:
     yield Document(str(row["_id"]), str(row["_id"]), str(row["text"]))
 
 
+def _enterprise(row: dict[str, Any]) -> Asked | None:
+    if row["question_type"] in ("info_not_found", "unanswerable"):  # since, and before, the release
+        return Asked(str(row["question_id"]), row["question"], "", ())
+    ids = tuple(map(str, row["expected_doc_ids"]))
+    return Asked(str(row["question_id"]), row["question"], row["gold_answer"], ids) if ids else None
+
+
+def _enterprise_documents(row: dict[str, Any]) -> Iterator[Document]:
+    yield Document(str(row["doc_id"]), str(row["title"] or row["doc_id"]), str(row["content"]))
+
+
 BENCHMARKS = {
     "repliqa": Benchmark("CC BY 4.0", _repliqa, _repliqa_documents, False),
     "wixqa": Benchmark("MIT", _wixqa, _wixqa_documents, True),
     "techqa": Benchmark("Apache-2.0", _techqa, _techqa_documents, False),
     "freshstack": Benchmark("CC BY-SA 4.0", _freshstack, _freshstack_documents, True),
+    "enterprise": Benchmark("MIT", _enterprise, _enterprise_documents, True),
 }
 
 
@@ -140,6 +156,8 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
     rows = []
     for place, row in _rows(questions):
         asked = _one(place, how.asked, row)
+        if asked is None:
+            continue
         where = [pages[id] for id in asked.documents if id in pages]
         if asked.answer and not where:
             raise AskdocsError(f"{place}: its documents are not in the corpus")
@@ -183,7 +201,9 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{file}: row {number}", row
 
 
-def _one(place: str, of: Callable[[dict[str, Any]], Asked], row: dict[str, Any]) -> Asked:
+def _one(
+    place: str, of: Callable[[dict[str, Any]], Asked | None], row: dict[str, Any]
+) -> Asked | None:
     try:
         return of(row)
     except (KeyError, TypeError) as error:

@@ -41,6 +41,19 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
                        "non_relevant_corpus_ids": []}]}],
         [{"_id": "repo/a.py_0_9", "text": "A wheel."}],
     ),
+    "enterprise": (
+        [
+            {"question_id": "qst_1", "question_type": "basic", "source_types": ["jira"],
+             "question": "How?", "expected_doc_ids": ["dsid_1"], "gold_answer": ANSWER,
+             "answer_facts": [ANSWER]},
+            {"question_id": "qst_2", "question_type": "info_not_found", "source_types": [],
+             "question": "Who?", "expected_doc_ids": [], "answer_facts": [],
+             "gold_answer": "The user query is not answerable from the documents."},
+            {"question_id": "qst_3", "question_type": "high_level", "source_types": [],
+             "question": "Why?", "expected_doc_ids": [], "answer_facts": [], "gold_answer": "So."},
+        ],
+        [{"doc_id": "dsid_1", "source_type": "jira", "title": "Gate", "content": "A wheel."}],
+    ),
 }  # fmt: skip
 
 
@@ -58,7 +71,10 @@ def test_a_benchmark_becomes_a_wiki_and_rows(name: str, tmp_path: Path) -> None:
     documents = None if corpus is None else lines(tmp_path / "c.jsonl", corpus)
     out = tmp_path / "out"
     pages, answerable, unanswerable = convert(name, file, documents, out)
-    assert (answerable, unanswerable) == (1, len(questions) - 1)
+    assert (answerable, unanswerable) == (
+        1,
+        sum(row.get("question") == "Who?" for row in questions),
+    )
     files = sorted((out / "docs").iterdir())
     assert len(files) == pages == (2 if name == "wixqa" else 1)
     found = rows.read(out / "qa_pairs.jsonl")
