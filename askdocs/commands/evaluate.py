@@ -36,6 +36,7 @@ from eval.running.ask import LOGS
 from eval.running.estimate import estimate
 from eval.systems import systems as known
 from eval.systems.rag import settings
+from eval.systems.recorded import Recorded
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ def run_evaluation(
     other: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Another model, such as a provider's: adds other-rag."),
+    ] = None,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Recorded answers of other tools, JSON lines: question, answer, pages, system.",
+        ),
     ] = None,
     alias: Annotated[
         str | None,
@@ -129,6 +137,7 @@ def run_evaluation(
         names.append(known.OTHER)
     elif known.OTHER in names:
         raise AskdocsError(f"{known.OTHER} needs a model: add --other MODEL")
+    names += Recorded(recorded).systems
     options = Options(
         questions=questions,
         docs=docs,
@@ -144,6 +153,7 @@ def run_evaluation(
         rag=settings.load(rag) if rag else settings.RagSettings(),
         max_tokens=max_tokens,
         at_once=at_once,
+        recorded=recorded,
     )
     state = home.find(home_dir)
     to_come = serving.unserved(options.models.values(), home_dir) if url is None else []

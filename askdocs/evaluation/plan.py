@@ -22,6 +22,7 @@ from eval.running.run import Asked, Model, Run
 from eval.running.run import Wiki as Known
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
+from eval.systems.recorded import Recorded
 from eval.systems.systems import ROLES, Role, System, parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding import prompt
@@ -56,6 +57,8 @@ class Options:
     rag: RagSettings
     max_tokens: int
     at_once: int | None
+    recorded: Path | None = None
+    """Answers that other tools gave."""
 
     @property
     def models(self) -> dict[Role, str]:
@@ -78,6 +81,7 @@ class Plan:
     """What the alias tells its models."""
     sources: tuple[str, ...]
     """The wikis that the alias is limited to; none: it is not."""
+    recorded: Path | None
     notes: list[str] = field(default_factory=list)
     """What whoever reads the results should know."""
 
@@ -118,6 +122,7 @@ class Plan:
             "weights": weights,
             "tokenizer": tokenizer,
             "rag": str(shared / "rag"),
+            "recorded": str(self.recorded.absolute()) if self.recorded else None,
             "inspect": str(shared / "inspect"),
         }
 
@@ -209,6 +214,18 @@ def plan(
                 f" of at most {100 * margin:g} points it needs about {needed:,}, or a larger"
                 " `margin` in a file that `askdocs eval gate --thresholds` names"
             )
+    recorded = Recorded(options.recorded)
+    for name in recorded.systems:
+        if not (has := sum(recorded.has(name, one) for one in asked)):
+            raise AskdocsError(
+                f"--recorded {options.recorded}: {name} answers none of {len(asked):,} questions:"
+                " write each `question` as the questions file has it"
+            )
+        if has < len(asked):
+            notes.append(
+                f"{name} has answers to {has:,} of {len(asked):,} questions: the others do not"
+                " count for it"
+            )
     budget = target.budget(reads.page_budget, reserved, list(models.values()))
     rag = None
     if any(one.method == "rag" for one in chosen):
@@ -244,11 +261,12 @@ def plan(
         max_tokens=options.max_tokens,
         at_once=options.at_once or slots,
         rag=rag,
+        recorded_sha256=_sha256(options.recorded) if options.recorded else None,
         prompt_fingerprint=prompt.fingerprint(instructions),
         provenance=target.provenance(place, listed, kind),
     )
     counted = asyncio.run(_counted(asked, index, source, place.engine))
-    return Plan(run, counted, place, index, source, instructions, sources, notes)
+    return Plan(run, counted, place, index, source, instructions, sources, options.recorded, notes)
 
 
 def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:

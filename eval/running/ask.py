@@ -14,6 +14,7 @@ The standard input is the gateway's key. JOB is an object:
     weights     of the embedder, and
     tokenizer   its tokenizer, or null: pages are found by their words
     rag         folder of vector stores
+    recorded    file of recorded answers, or null
     inspect     folder for what inspect-ai keeps beside its logs
 
 It appends to answers.jsonl, writes inspect-ai's logs to logs/, and keeps how alike answers and
@@ -48,6 +49,7 @@ from eval.running.answer import Answer
 from eval.running.worker import Teller, work
 from eval.systems.asker import Asker
 from eval.systems.client import Client
+from eval.systems.recorded import Recorded
 from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
 from gateway.core.errors import AskdocsError
@@ -91,7 +93,8 @@ async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
 
             told = partial(teller.step, "comparing meanings")
             meanings = await stack.enter_async_context(Meanings(folder, embedder, told))
-        asker = Asker(of, client, wiki, rag)
+        recorded = Recorded(Path(job["recorded"]) if job["recorded"] else None)
+        asker = Asker(of, client, wiki, rag, recorded)
         evaluation = Evaluation(folder, of.at_once, client, asker, teller, meanings)
         for system in parse(of.systems):
             await evaluation.hold(system)
@@ -126,7 +129,7 @@ class Evaluation:
         from eval.running.tasks import task
 
         name = system.name
-        by_id = {one.id: one for one in self._questions}
+        by_id = {one.id: one for one in self._questions if self._asker.asks(system, one)}
         kept = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
         kept = {id: one for id, one in kept.items() if not one.error}
         facts = {"done": len(kept), "total": len(by_id)}
@@ -162,7 +165,7 @@ class Evaluation:
             init_display_type("none")
             began, busy = time.monotonic(), self._client.busy_s
             logs = await eval_async(
-                task(name, self._questions, answering),
+                task(name, list(by_id.values()), answering),
                 model=None,
                 log_dir=str(self._folder / LOGS),
                 # While the last ones are logged, the next ones are asked: the engine is never idle.

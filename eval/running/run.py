@@ -112,6 +112,8 @@ class Run(BaseModel):
     """Questions that are asked at the same time."""
     rag: RagSettings | None
     """None: no system uses it."""
+    recorded_sha256: str | None = None
+    """Of the file of recorded answers, if there is one."""
     prompt_fingerprint: str
     provenance: Provenance
     resumed: tuple[Provenance, ...] = ()

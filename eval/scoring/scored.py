@@ -44,7 +44,7 @@ class Scored:
                 )
             return wanted
         order = [f"{role}-{way}" for role in ("tuned", "base") for way in _BEST_FIRST]
-        return next(name for name in (*order, *TRIVIAL) if name in self.marks)
+        return next(name for name in (*order, *TRIVIAL, *self.marks) if name in self.marks)
 
 
 _BEST_FIRST = ("pages", "rag", "closed", "oracle")

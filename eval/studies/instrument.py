@@ -1,13 +1,16 @@
 """Does the evaluation rank answers as people label them? Each of its scores, on labelled answers.
 
     python -m eval.studies.instrument ANSWERS.jsonl --docs FOLDER --questions qa_pairs.jsonl \\
-        [--split test] [--json]
+        [--split test] [--json | --recorded DIR]
 
 The labelled answers are those of `eval.studies.check`; each has the `row_id` of a row of the
 questions, whose written answer it is compared with. Answers of one kind are scored as if a writer
 had given them: good, partial, wrong in one sentence, hallucinated, and refusals. A score is worth
 something if it separates kinds: AUC is the chance that it is higher for a good answer than for one
 of another kind, 0.5 being luck. Intervals are drawn by whole pages.
+
+`--recorded DIR` measures nothing: it writes the same questions and answers, each kind a system, for
+`askdocs eval run --questions DIR/questions.jsonl --recorded DIR/recorded.jsonl`.
 """
 
 import argparse
@@ -97,6 +100,21 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
     return found
 
 
+def record(answers: Sequence[tuple[str, Question, Answer]], folder: Path) -> None:
+    """Write them for `askdocs eval run`; of answers of one kind to one question the first."""
+    asked, given = {}, {}
+    for kind, question, answer in answers:
+        pages = {"answer": question.answer, "context_doc": next(iter(question.pages), None)}
+        row = {"id": question.id, "question": question.text.strip(), "split": "test"}
+        asked[question.id] = row | pages | {"answerable": question.answerable}
+        text = {"answer": answer.text, "pages": answer.prompt_pages}
+        given.setdefault((kind, row["question"]), {**row, **text, "system": kind})
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows_ in (("questions", asked), ("recorded", given)):
+        lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_.values())
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
 def marked(
     answers: Sequence[tuple[str, Question, Answer]], docs: Path, work: Path
 ) -> dict[str, list[Mark]]:
@@ -177,9 +195,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--split")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--recorded", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
     try:
         answers = labelled(options.file, options.questions, options.split)
+        if options.recorded:
+            record(answers, options.recorded)
+            return 0
         with TemporaryDirectory() as work:
             found = marked(answers, options.docs, Path(work))
     except AskdocsError as error:

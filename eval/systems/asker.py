@@ -11,7 +11,8 @@ from eval.running.run import Run
 from eval.scoring.words import is_refusal
 from eval.systems.client import Client, Said
 from eval.systems.patience import Refused
-from eval.systems.systems import System
+from eval.systems.recorded import Recorded
+from eval.systems.systems import RECORDED, System
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding.excerpt import Excerpt
@@ -29,15 +30,30 @@ _READERS = {
 }
 
 
+_NONE = Recorded(None)
+
+
 class Asker:
     """Asks questions in the name of systems."""
 
-    def __init__(self, run: Run, client: Client, wiki: Wiki, rag: "Rag | None") -> None:
+    def __init__(
+        self,
+        run: Run,
+        client: Client,
+        wiki: Wiki,
+        rag: "Rag | None",
+        recorded: Recorded = _NONE,
+    ) -> None:
         """`rag` is needed by systems that retrieve with it."""
         self._run = run
+        self._recorded = recorded
         self._client = client
         self._wiki = wiki
         self._rag = rag
+
+    def asks(self, system: System, question: Question) -> bool:
+        """Is it among the questions of this system?"""
+        return system.method != RECORDED or self._recorded.has(system.name, question)
 
     async def answer(self, system: System, question: Question) -> Answer:
         """The answer, or why there is none.
@@ -51,6 +67,9 @@ class Asker:
                 found = await self._trivial(reader, question, began)
             elif system.method == "closed":
                 found = await self._closed(system, question)
+            elif system.method == RECORDED:
+                paths = (page.path for page in self._wiki.pages)
+                found = self._recorded.answer(system.name, question, paths)
             elif system.method == "pages":
                 found = await self._pages(system, question)
             else:

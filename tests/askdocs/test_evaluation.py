@@ -142,6 +142,21 @@ def test_rag_with_another_generator_is_asked_where_one_is_named(
     assert "--other gone: the gateway has no such model" in str(examine(other="gone").exception)
 
 
+def test_recorded_answers_are_further_systems(examine: Evaluation, tmp_path: Path) -> None:
+    file = tmp_path / "recorded.jsonl"
+    row = {"question": ROWS[0]["question"], "answer": "So.", "system": "now"}
+    file.write_text(json.dumps(row) + "\n")
+    result = examine(recorded=str(file), systems="always-refuse")
+    assert result.exit_code == 0, (result.output, result.exception)
+    found = Run.model_validate_json(result.stdout)
+    assert found.systems == ("always-refuse", "recorded-now")
+    assert found.recorded_sha256 == sha256(file.read_bytes())
+    assert "recorded-now has answers to 1 of 3 questions: the others do not" in result.stderr
+    file.write_text(json.dumps({**row, "question": "Another?"}) + "\n")
+    result = examine(recorded=str(file), systems="always-refuse")
+    assert "recorded-now answers none of 3 questions" in str(result.exception)
+
+
 def test_a_version_knows_itself_what_it_was_trained_on(
     examine: Evaluation, home: Home, tmp_path: Path
 ) -> None:

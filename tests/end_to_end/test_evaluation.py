@@ -40,7 +40,7 @@ ROWS = [
     {"question": "What is the capital of France?", "answer": "", "answerable": False},
 ]
 # Nothing is trained here: `docs` is the base model, which is asked once.
-NAMES = [name for name in systems.NAMES if not name.startswith("tuned")]
+NAMES = [name for name in systems.NAMES if not name.startswith("tuned")] + [systems.RECORDED]
 
 
 @pytest.fixture
@@ -64,6 +64,14 @@ def test_an_evaluation_that_was_killed_goes_on_and_asks_nothing_twice(
     rows.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     words = ["eval", "run", "--questions", str(rows), "--docs", str(wiki), "--json"]
     words += ["--max-tokens", "16", "--out", str(folder)]
+    recorded = tmp_path / "recorded.jsonl"
+    recorded.write_text(
+        "".join(
+            json.dumps({"question": row["question"], "answer": "I do not know."}) + "\n"
+            for row in ROWS
+        )
+    )
+    words += ["--recorded", str(recorded)]
 
     argv = [COMMAND, *words, "--home", running.home]
     killed = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -1,5 +1,6 @@
 """How each system asks, on a real index and over a real socket."""
 
+import json
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -15,6 +16,7 @@ from eval.running.run import Asked, Model, Provenance, Run
 from eval.running.run import Wiki as Known
 from eval.systems.asker import Asker
 from eval.systems.client import Client
+from eval.systems.recorded import Recorded
 from eval.systems.systems import parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL, SYSTEM
@@ -84,14 +86,56 @@ async def wiki(tmp_path: Path) -> AsyncIterator[Wiki]:
 
 
 async def answered(
-    wiki: Wiki, name: str, question: Question, *replies: Reply, run: Run = RUN
+    wiki: Wiki,
+    name: str,
+    question: Question,
+    *replies: Reply,
+    run: Run = RUN,
+    recorded: Path | None = None,
 ) -> tuple[Answer, list[tuple[dict[str, Any], dict[str, str]]]]:
     """The answer of a system, and what it has asked."""
     with queued(*replies) as gateway:
         async with Client(gateway.url, "secret", 60, 1) as client:
             (system,) = parse([name])
-            answer = await Asker(run, client, wiki, None).answer(system, question)
+            asker = Asker(run, client, wiki, None, Recorded(recorded))
+            assert asker.asks(system, question)
+            answer = await asker.answer(system, question)
         return answer, gateway.asked
+
+
+async def test_recorded_answers_are_not_asked_for(wiki: Wiki, tmp_path: Path) -> None:
+    file = tmp_path / "answers.jsonl"
+    answers = [
+        {"system": "a", "answer": "Press the blue button.", "pages": ["docs/coffee.md", "no.md"]},
+        {"system": "b", "answer": "Unfortunately the pages do not mention this."},
+        {"system": "c", "answer": " "},
+    ]
+    file.write_text("".join(json.dumps({"question": DESCALE.text, **a}) + "\n" for a in answers))
+    found = {}
+    for name in ("a", "b", "c"):
+        found[name], asked = await answered(wiki, f"recorded-{name}", DESCALE, recorded=file)
+        assert asked == []
+    assert found["a"].text == "Press the blue button."
+    assert found["a"].prompt_pages == ("coffee.md",)
+    assert [one.is_refusal for one in found.values()] == [False, True, False]
+    assert found["c"].error == "the recorded answer is empty"
+    assert not Recorded(file).has("recorded-a", CAPITAL)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{", "is no recorded answer"),
+        ('{"question": "How?"}', "is no recorded answer"),
+        ('{"question": "How?", "answer": "So.", "system": "A b"}', "system 'A b': name it"),
+        ('{"question": " Why? ", "answer": "So."}', "recorded answers this question twice"),
+    ],
+)
+def test_what_is_no_recorded_answer_is_named(tmp_path: Path, line: str, says: str) -> None:
+    file = tmp_path / "answers.jsonl"
+    file.write_text('{"question": "Why?", "answer": "So."}\n' + line)
+    with pytest.raises(AskdocsError, match=f"answers.jsonl:2: {says}"):
+        Recorded(file)
 
 
 async def test_closed_book_is_the_question_alone(wiki: Wiki) -> None:

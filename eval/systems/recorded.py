@@ -1,0 +1,75 @@
+"""Answers that were given elsewhere: of another tool, or of people. Their system is not asked.
+
+A file of JSON lines: `question` as the questions file has it, `answer`, and where they are known
+`pages`, paths of the pages that the answer was written from. `system` tells apart the answers of
+several tools. Questions that a system has no row for do not count for it.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from eval.questions import rows
+from eval.questions.draw import Paths
+from eval.questions.question import Question
+from eval.systems.systems import RECORDED, is_recorded
+from gateway.answering.claims import drafts, refuses
+from gateway.core.errors import AskdocsError
+
+
+class Row(BaseModel):
+    """An answer; other fields of its line are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    question: str
+    answer: str
+    system: str | None = None
+    pages: list[str] = []
+
+
+class Recorded:
+    """The answers of a file, by system and question.
+
+    Raises AskdocsError: with file and line, a line is no such row, its system has no proper name,
+        or the same question is answered twice.
+    """
+
+    def __init__(self, file: Path | None) -> None:
+        self._rows: dict[str, dict[str, Row]] = {}
+        for number, line in rows.lines(file) if file else ():
+            try:
+                row = Row.model_validate(json.loads(line))
+            except (ValidationError, ValueError) as error:
+                raise AskdocsError(
+                    f"{file}:{number}: is no recorded answer, an object with question and answer:"
+                    f" {str(error).splitlines()[-1].strip()}"
+                ) from None
+            name = f"{RECORDED}-{row.system}" if row.system else RECORDED
+            if not is_recorded(name):
+                raise AskdocsError(
+                    f"{file}:{number}: system {row.system!r}: name it with up to 40 lower-case"
+                    " letters, digits, - and _"
+                )
+            answers = self._rows.setdefault(name, {})
+            if row.question.strip() in answers:
+                raise AskdocsError(f"{file}:{number}: {name} answers this question twice")
+            answers[row.question.strip()] = row
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        return tuple(self._rows)
+
+    def has(self, system: str, question: Question) -> bool:
+        return question.text in self._rows.get(system, {})
+
+    def answer(self, system: str, question: Question, paths: Iterable[str]) -> dict[str, object]:
+        """The fields of an `Answer`. `paths`: of the wiki's pages."""
+        row, known = self._rows[system][question.text], Paths(paths)
+        text = row.answer.strip()
+        if not text:
+            return {"error": "the recorded answer is empty"}
+        pages = tuple(dict.fromkeys(path for name in row.pages if (path := known.find(name))))
+        return {"text": text, "refused": refuses(drafts(text)), "prompt_pages": pages}
