@@ -8,7 +8,7 @@ from eval.report import cost
 from eval.report.cost import Prices
 from eval.running import measured, run
 from eval.running.run import Run
-from eval.systems.systems import METHODS, System, parse
+from eval.systems.systems import METHODS, RECORDED, System, parse
 from gateway.core.errors import AskdocsError
 
 # Tokens beside the pages: the contract, the question, the alias's instructions.
@@ -39,7 +39,7 @@ def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
         earlier: folders of runs.
     """
     known = _known(new, earlier)
-    systems = parse(new.systems)
+    systems = [one for one in parse(new.systems) if one.method != RECORDED]
     questions = len(new.questions.ids)
     prompt = completion = 0
     seconds = 0.0

@@ -22,7 +22,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,13 +102,14 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
 
 def record(answers: Sequence[tuple[str, Question, Answer]], folder: Path) -> None:
     """Write them for `askdocs eval run`; of answers of one kind to one question the first."""
-    asked, given = {}, {}
+    asked: dict[str, dict[str, Any]] = {}
+    given: dict[tuple[str, str], dict[str, Any]] = {}
     for kind, question, answer in answers:
         pages = {"answer": question.answer, "context_doc": next(iter(question.pages), None)}
         row = {"id": question.id, "question": question.text.strip(), "split": "test"}
         asked[question.id] = row | pages | {"answerable": question.answerable}
         text = {"answer": answer.text, "pages": answer.prompt_pages}
-        given.setdefault((kind, row["question"]), {**row, **text, "system": kind})
+        given.setdefault((kind, str(row["question"])), {**row, **text, "system": kind})
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows_ in (("questions", asked), ("recorded", given)):
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_.values())

@@ -12,11 +12,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.questions import rows
-from eval.questions.draw import Paths
 from eval.questions.question import Question
 from eval.systems.systems import RECORDED, is_recorded
 from gateway.answering.claims import drafts, refuses
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.answered import Paths
 
 
 class Row(BaseModel):

@@ -112,6 +112,8 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Evaluation, home:
     assert found.provenance.versions["inspect-ai"]
     assert not (home.root / "evals").exists()
     assert "leaks into the training are not marked" in result.stderr
+    assert "2 answerable questions are few for the release gate" in result.stderr
+    assert "of at most 3 points it needs about 2,617" in result.stderr
     assert "ask-secret" not in result.output
 
 

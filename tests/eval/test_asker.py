@@ -105,7 +105,7 @@ async def answered(
 
 async def test_recorded_answers_are_not_asked_for(wiki: Wiki, tmp_path: Path) -> None:
     file = tmp_path / "answers.jsonl"
-    answers = [
+    answers: list[dict[str, Any]] = [
         {"system": "a", "answer": "Press the blue button.", "pages": ["docs/coffee.md", "no.md"]},
         {"system": "b", "answer": "Unfortunately the pages do not mention this."},
         {"system": "c", "answer": " "},
