@@ -75,7 +75,7 @@ def sync(
         str | None,
         typer.Option(
             help="mkdocs, docusaurus, gitbook, vitepress, obsidian, html, site, git, "
-            "confluence, mediawiki or notion (default: detected)."
+            "confluence, mediawiki, notion, github or gitlab (default: detected)."
         ),
     ] = None,
     site_url: Annotated[

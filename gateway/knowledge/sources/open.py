@@ -6,7 +6,12 @@ from urllib.parse import urlsplit
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.flavour import Kind
-from gateway.knowledge.sources.services.addresses import APIS, NotionAddress
+from gateway.knowledge.sources.services.addresses import (
+    ADDRESSES,
+    APIS,
+    GitLabAddress,
+    NotionAddress,
+)
 from gateway.knowledge.sources.source import Source
 from gateway.knowledge.sources.suffixes import count, is_html
 from gateway.knowledge.sources.tree import Tree
@@ -58,15 +63,24 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
 def _service(place: str, kind: str) -> Source:
     from gateway.core.settings import load
     from gateway.knowledge.sources.services.confluence import Confluence
+    from gateway.knowledge.sources.services.github import GitHubDiscussions, GitHubIssues
+    from gateway.knowledge.sources.services.gitlab import GitLabIssues
     from gateway.knowledge.sources.services.mediawiki import MediaWiki
     from gateway.knowledge.sources.services.notion import Notion
+    from gateway.knowledge.sources.services.threads import Threads
     from gateway.knowledge.sources.site import SitesSettings
     from gateway.knowledge.sources.tokens import token_for
 
     settings = load(SitesSettings)
-    if kind == "notion":
-        api = NotionAddress.parse(place).api
-        return Notion(place, token_for(settings.tokens, urlsplit(api).netloc), settings.rate)
+    if kind in ADDRESSES:
+        at = ADDRESSES[kind].parse(place)
+        token = token_for(settings.tokens, urlsplit(at.api).netloc)
+        if isinstance(at, NotionAddress):
+            return Notion(place, token, settings.rate)
+        if isinstance(at, GitLabAddress):
+            return Threads(place, GitLabIssues(at), token, settings.rate)
+        made = GitHubDiscussions if at.is_discussions else GitHubIssues
+        return Threads(place, made(at), token, settings.rate)
     token = token_for(settings.tokens, urlsplit(place).netloc)
     if kind == "mediawiki":
         return MediaWiki(place, token, settings.rate, settings.rights)

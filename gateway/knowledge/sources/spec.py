@@ -11,7 +11,13 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.addresses import refuse_password
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.flavour import Kind
-from gateway.knowledge.sources.services.addresses import APIS, NotionAddress, is_notion
+from gateway.knowledge.sources.services.addresses import (
+    ADDRESSES,
+    APIS,
+    is_github,
+    is_gitlab,
+    is_notion,
+)
 from gateway.knowledge.sources.source import Source
 
 SERVICES = ("site", "git", *APIS)
@@ -94,10 +100,14 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
             kind = "confluence"
         elif is_notion(host):
             kind = "notion"
+        elif is_github(host, path):
+            kind = "github"
+        elif is_gitlab(path):
+            kind = "gitlab"
         elif path.endswith(("/api.php", "/index.php")):
             kind = "mediawiki"
-    if kind == "notion":
-        NotionAddress.parse(text.strip())
+    if parsed := ADDRESSES.get(kind):
+        parsed.parse(text.strip())
     return _address(text), kind, ""
 
 

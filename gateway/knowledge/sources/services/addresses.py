@@ -1,15 +1,28 @@
 """What the address of a page in a browser names, where a service's API is somewhere else."""
 
 import re
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from gateway.core.errors import AskdocsError
 
-APIS = ("confluence", "mediawiki", "notion")
+APIS = ("confluence", "mediawiki", "notion", "github", "gitlab")
 """Kinds of sources that are read through the API of a service."""
 _ID = re.compile("[0-9a-f]{32}")
 _ENDS_IN_ID = re.compile(r"(?:.*-)?([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+_PROJECT = r"[\w.-]{1,100}"
+_GITHUB = re.compile(
+    rf"/(?P<owner>{_PROJECT})/(?P<name>{_PROJECT})/"
+    rf"(?:issues|(?P<discussions>discussions)(?:/categories/(?P<category>{_PROJECT}))?)/?",
+    re.ASCII,
+)
+_GITLAB = re.compile(r"/(?P<project>[\w./-]{1,500})/-/(?:issues|work_items)/?", re.ASCII)
+# Of a search as people type it: `label:"good answer"`.
+_TERM = re.compile(r'(?P<key>[\w-]+):(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))|(?P<rest>\S+)')
+# How a list is shown, which is not what is in it.
+_SHOWN = ("sort", "page", "first_page_size", "scope", "utf8", "direction")
 
 
 def is_notion(host: str) -> bool:
@@ -42,7 +55,123 @@ class NotionAddress(NamedTuple):
         return cls(api, plain_id(named[1]) if named else "")
 
 
+def is_github(host: str, path: str) -> bool:
+    """Is it a list of issues or discussions on github.com?"""
+    return host in ("github.com", "www.github.com") and bool(_GITHUB.fullmatch(path))
+
+
+def is_gitlab(path: str) -> bool:
+    """Is it the list of issues of a GitLab, on whatever host?"""
+    return bool(_GITLAB.fullmatch(path))
+
+
+class GitHubAddress(NamedTuple):
+    """The issues with certain labels, or the answered discussions, of a repository."""
+
+    api: str
+    rest: str
+    """What the paths of its REST API begin with."""
+    owner: str
+    name: str
+    is_discussions: bool
+    labels: tuple[str, ...]
+    state: str
+    category: str
+    """Of the discussions; empty for all."""
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises AskdocsError: it is no such list, or filtered in a way that is not known."""
+        split = urlsplit(url)
+        found = _GITHUB.fullmatch(split.path)
+        if not found or ".." in (found["owner"], found["name"]):
+            raise AskdocsError(
+                f"{url} is no list of issues or discussions of GitHub: write"
+                " https://github.com/OWNER/REPO/issues?label=answered, or .../discussions"
+            )
+        is_discussions = bool(found["discussions"])
+        labels, state = _filters(url, ("open", "closed", "all"))
+        if is_discussions and (labels or state != "all"):
+            raise AskdocsError(f"{url}: discussions are read where an answer is accepted: no label")
+        if not is_discussions:
+            _require_label(url, labels, "?label=answered")
+        host = split.netloc.removeprefix("www.")
+        own = f"{split.scheme}://{host}/api"
+        api, rest = ("https://api.github.com", "") if host == "github.com" else (own, "/v3")
+        return cls(
+            *(api, rest, found["owner"], found["name"]),
+            *(is_discussions, labels, state, found["category"] or ""),
+        )
+
+
+class GitLabAddress(NamedTuple):
+    """The issues with certain labels of a project."""
+
+    api: str
+    project: str
+    labels: tuple[str, ...]
+    state: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Raises AskdocsError: it is no such list, or filtered in a way that is not known."""
+        split = urlsplit(url)
+        found = _GITLAB.fullmatch(split.path)
+        if not found:
+            raise AskdocsError(
+                f"{url} is no list of issues of GitLab: write"
+                " https://gitlab.example.com/group/project/-/issues?label_name[]=answered"
+            )
+        labels, state = _filters(url, ("opened", "closed", "all"))
+        _require_label(url, labels, "?label_name[]=answered")
+        return cls(f"{split.scheme}://{split.netloc}/api", found["project"], labels, state)
+
+
+def _filters(url: str, states: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The labels and the state that a list's address names."""
+    labels: list[str] = []
+    state = "all"
+    for key, value in _terms(url):
+        match key, value:
+            case (("label" | "label_name[]"), _) if value and "," not in value:
+                labels.append(value)
+            case "labels", _:
+                labels += filter(None, value.split(","))
+            case (("state" | "is"), _) if value in states:
+                state = value
+            case (("is" | "type"), ("issue" | "answered")):
+                pass
+            case _ if key not in _SHOWN:
+                raise AskdocsError(
+                    f"{url}: cannot read a list by {key}:{value}: name labels, and the state as one"
+                    f" of {', '.join(states)}"
+                )
+    return tuple(dict.fromkeys(labels)), state
+
+
+def _terms(url: str) -> Iterator[tuple[str, str]]:
+    for key, value in parse_qsl(urlsplit(url).query):
+        if key not in ("q", "discussions_q"):
+            yield key, value
+            continue
+        for term in _TERM.finditer(value):
+            yield term["key"] or "text", term["quoted"] or term["bare"] or term["rest"] or ""
+
+
+def _require_label(url: str, labels: tuple[str, ...], example: str) -> None:
+    if not labels:
+        raise AskdocsError(f"{url}: name the label of answered issues, as {example}")
+
+
 def plain_id(value: object) -> str:
     """An id of Notion as its addresses have it; empty for what is none."""
     text = str(value or "").replace("-", "").lower()
     return text if _ID.fullmatch(text) else ""
+
+
+ADDRESSES: Mapping[str, type[NotionAddress | GitHubAddress | GitLabAddress]] = {
+    "notion": NotionAddress,
+    "github": GitHubAddress,
+    "gitlab": GitLabAddress,
+}
+"""Of kinds whose API is not where the address is."""

@@ -6,7 +6,9 @@ what was read before is in the index already (see `gateway.knowledge.sources.syn
 """
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -20,6 +22,9 @@ PATIENCE = 900.0
 _TRIES = 3
 # Asked again as often as the service says when, within PATIENCE.
 _BUSY = 1_000
+# Parts of a list.
+_PARTS = 1_000
+_NEXT = re.compile(r"""<([^<>]*)>\s*;[^<>,]*\brel=["']?next\b""", re.IGNORECASE)
 # After so many failures in a row the service is down, and not the page.
 DOWN = 8
 # Where Atlassian's cloud keeps files. Its addresses hold a token of their own, which expires.
@@ -96,6 +101,22 @@ class Api:
         """As `get`, for a question that is sent as JSON and changes nothing."""
         url, data = self._address(path), json.dumps(body).encode()
         return self._read(lambda: self._fetcher.post(url, data), _json)
+
+    def parts(self, path: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """The rows of a list, each part of which names the next in its header `Link`.
+
+        Raises as `get`. The list is whole at its end alone.
+        """
+        url = f"{self._address(path)}?{urlencode(parameters)}"
+        seen: set[str] = set()
+        while url not in seen and len(seen) < _PARTS:
+            seen.add(url)
+            rows, following = self._read(partial(self._fetcher.get, url), _part)
+            yield from rows
+            if not following:
+                return
+            url = self._address(following)
+        raise Refused("has no end", 200)
 
     def file(self, path: str, largest: int) -> bytes:
         """The bytes of a file at a path below the base, wherever the service keeps its files.
@@ -184,6 +205,14 @@ def _json(answer: Answer) -> Any:
     except (ValueError, RecursionError):
         why = "sends an answer that is not JSON: it is cut off, or is a web page"
         raise ValueError(why) from None
+
+
+def _part(answer: Answer) -> tuple[list[Mapping[str, Any]], str]:
+    rows = _json(answer)
+    if not isinstance(rows, list):
+        raise ValueError("sends no list")
+    following = _NEXT.search(answer.headers.get("link", ""))
+    return [mapping(row) for row in rows], following[1] if following else ""
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

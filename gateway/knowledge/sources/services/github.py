@@ -1,0 +1,127 @@
+"""GitHub's issues with a label, and discussions with an accepted answer.
+
+https://docs.github.com/rest/issues and https://docs.github.com/graphql/guides
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.services.addresses import GitHubAddress
+from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.threads import Answer, Thread, thread
+
+_HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
+_MEMBERS = ("OWNER", "MEMBER", "COLLABORATOR")
+_PART = 100
+_MOST = 10_000
+_LIST = """
+query($owner: String!, $name: String!, $after: String) {
+  repository(owner: $owner, name: $name) {
+    discussions(first: 100, after: $after, answered: true,
+                orderBy: {field: CREATED_AT, direction: ASC}) {
+      pageInfo { hasNextPage endCursor }
+      nodes {
+        number title url body updatedAt lastEditedAt
+        category { slug }
+        answer { id updatedAt }
+      }
+    }
+  }
+}
+"""
+_ANSWER = """
+query($owner: String!, $name: String!, $number: Int!) {
+  repository(owner: $owner, name: $name) {
+    discussion(number: $number) { answer { databaseId body } }
+  }
+}
+"""
+
+
+class GitHubIssues:
+    """Implements `gateway.knowledge.sources.services.threads.Host`."""
+
+    headers: Mapping[str, str] = _HEADERS
+
+    def __init__(self, at: GitHubAddress) -> None:
+        self.base = at.api
+        self._at = at
+        self._issues = f"{at.rest}/repos/{quote(at.owner)}/{quote(at.name)}/issues"
+
+    def threads(self, api: Api) -> Iterator[Thread]:
+        wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
+        # A thread that changes meanwhile does not change its place.
+        for one in api.parts(
+            self._issues, **wanted, sort="created", direction="asc", per_page=_PART
+        ):
+            if "pull_request" in one:
+                continue
+            version = f"{one.get('updated_at')} {one.get('comments')}"
+            keys = ("number", "title", "html_url", "body")
+            yield thread("issues", one, keys, version)
+
+    def answer(self, api: Api, asked: Thread) -> Answer | None:
+        """The last comment by a member: whoever comments last may be anybody."""
+        last = None
+        path = f"{self._issues}/{asked.path.rpartition('/')[2]}/comments"
+        for one in api.parts(path, per_page=_PART):
+            is_bot = mapping(one.get("user")).get("type") == "Bot"
+            if one.get("author_association") in _MEMBERS and one.get("body") and not is_bot:
+                last = Answer(str(one["body"]), f"issuecomment-{one.get('id')}")
+        return last
+
+
+class GitHubDiscussions:
+    """Implements `gateway.knowledge.sources.services.threads.Host`."""
+
+    headers: Mapping[str, str] = _HEADERS
+
+    def __init__(self, at: GitHubAddress) -> None:
+        self.base = at.api
+        self._at = at
+
+    def threads(self, api: Api) -> Iterator[Thread]:
+        after: Any = None
+        seen: set[str] = set()
+        for _ in range(_MOST):
+            found = mapping(self._ask(api, _LIST, after=after).get("discussions"))
+            if not isinstance(found.get("nodes"), list):
+                break
+            for one in map(mapping, found["nodes"]):
+                category = mapping(one.get("category")).get("slug")
+                if one.get("answer") and self._at.category in ("", category):
+                    version = repr((one.get("updatedAt"), one.get("lastEditedAt"), one["answer"]))
+                    keys = ("number", "title", "url", "body")
+                    yield thread("discussions", one, keys, version)
+            about = mapping(found.get("pageInfo"))
+            if about.get("hasNextPage") is False:
+                return
+            after = about.get("endCursor")
+            if not isinstance(after, str) or after in seen:
+                break
+            seen.add(after)
+        raise Refused("is not valid, or has no end", 200)
+
+    def answer(self, api: Api, asked: Thread) -> Answer | None:
+        number = int(asked.path.rpartition("/")[2])
+        about = mapping(self._ask(api, _ANSWER, number=number).get("discussion"))
+        answer = mapping(about.get("answer"))
+        if not answer.get("body"):
+            return None
+        return Answer(str(answer["body"]), f"discussioncomment-{answer.get('databaseId')}")
+
+    def _ask(self, api: Api, query: str, **more: Any) -> Mapping[str, Any]:
+        """The repository's part of an answer."""
+        names = {"owner": self._at.owner, "name": self._at.name}
+        answer = mapping(api.post("/graphql", {"query": query, "variables": {**names, **more}}))
+        if errors := listed(answer.get("errors")):
+            kind = str(mapping(errors[0]).get("type") or "an error")[:100]
+            if kind == "RATE_LIMITED":
+                raise AskdocsError(
+                    f"{api.host}: its rate limit is used up: what was read is kept; sync again"
+                    " within the hour"
+                )
+            raise Refused(f"answers {kind}", 200)
+        return mapping(mapping(answer.get("data")).get("repository"))

@@ -1,0 +1,64 @@
+"""GitLab's issues with a label, on gitlab.com or a server of your own.
+
+https://docs.gitlab.com/api/issues/ and https://docs.gitlab.com/api/notes/
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+from gateway.knowledge.sources.services.addresses import GitLabAddress
+from gateway.knowledge.sources.services.api import Api, mapping
+from gateway.knowledge.sources.services.threads import Answer, Thread, thread
+
+CONFIDENTIAL = "confidential"
+# Developers and above: https://docs.gitlab.com/api/access_requests/.
+_DEVELOPER = 30
+_PART = 100
+# Whoever a project's or group's access token writes as.
+_BOT = re.compile(r"(?:project|group)_\d+_bot", re.ASCII)
+
+
+class GitLabIssues:
+    """Implements `gateway.knowledge.sources.services.threads.Host`."""
+
+    headers: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, at: GitLabAddress) -> None:
+        self.base = at.api
+        self._at = at
+        self._project = f"/v4/projects/{quote(at.project, safe='')}"
+        self._members: frozenset[object] | None = None
+
+    def threads(self, api: Api) -> Iterator[Thread]:
+        wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
+        for one in api.parts(
+            f"{self._project}/issues", **wanted, order_by="created_at", sort="asc", per_page=_PART
+        ):
+            version = f"{one.get('updated_at')} {one.get('user_notes_count')}"
+            hidden = "" if one.get("confidential") is False else CONFIDENTIAL
+            keys = ("iid", "title", "web_url", "description")
+            yield thread("issues", one, keys, version, hidden)
+
+    def answer(self, api: Api, asked: Thread) -> Answer | None:
+        """The last comment by a member: whoever comments last may be anybody."""
+        if self._members is None:
+            found = api.parts(f"{self._project}/members/all", per_page=_PART)
+            self._members = frozenset(one.get("id") for one in found if _is_developer(one))
+        last = None
+        path = f"{self._project}/issues/{asked.path.rpartition('/')[2]}/notes"
+        for one in api.parts(path, sort="asc", order_by="created_at", per_page=_PART):
+            is_said = one.get("system") is False and one.get("body")
+            is_internal = one.get("internal") is True or one.get("confidential") is True
+            author = mapping(one.get("author"))
+            if is_said and not is_internal and author.get("id") in self._members:
+                last = Answer(str(one["body"]), f"note_{one.get('id')}")
+        return last
+
+
+def _is_developer(one: Mapping[str, Any]) -> bool:
+    level = one.get("access_level")
+    is_bot = _BOT.match(str(one.get("username")))
+    return isinstance(level, int) and level >= _DEVELOPER and not is_bot

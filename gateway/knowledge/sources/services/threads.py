@@ -1,0 +1,177 @@
+"""Answered threads of GitHub and GitLab: a page for each, with the question and its answer.
+
+A sync lists all threads with the wanted label, or with an accepted answer, and reads the comments
+of those that changed. A thread that the list lacks is closed, without the label, or gone.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Any, NamedTuple, Protocol
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token as MarkdownToken
+from markdown_it.utils import EnvType, OptionsDict
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import html
+from gateway.knowledge.sources.services import items
+from gateway.knowledge.sources.services.api import Api, Refused
+from gateway.knowledge.sources.services.stamps import Stamp
+from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
+from gateway.knowledge.sources.tokens import Token
+from gateway.knowledge.wiki.page import Page
+
+UNANSWERED = "no answer by a member of the project"
+_LARGEST = 2 * 2**20
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+
+
+class Answer(NamedTuple):
+    """What answers a thread, in Markdown."""
+
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A question in a list."""
+
+    path: str
+    title: str
+    url: str
+    text: str
+    """The question, in Markdown."""
+    version: str
+    """What changes with the thread."""
+    hidden: str = ""
+    """Why it is left out."""
+
+
+def thread(
+    kind: str, row: Mapping[str, Any], keys: Iterable[str], version: str, hidden: str = ""
+) -> Thread:
+    """A row of a list, whose number, title, address and text have these keys.
+
+    Raises Refused: the row is broken.
+    """
+    number, title, url, text = (row.get(key) for key in keys)
+    if type(number) is not int or not str(url).startswith(("https://", "http://")):
+        raise Refused("has a row without number or address", 200)
+    shown = " ".join(str(title or "").split())[:500] or "Untitled"
+    return Thread(f"{kind}/{number}", shown, str(url), str(text or ""), version, hidden)
+
+
+class Host(Protocol):
+    """The threads of one project."""
+
+    base: str
+    headers: Mapping[str, str]
+
+    def threads(self, api: Api) -> Iterator[Thread]:
+        """All that are wanted. Raises Refused: the list cannot be read whole."""
+        ...
+
+    def answer(self, api: Api, thread: Thread) -> Answer | None:
+        """Raises Refused: the service does not give it."""
+        ...
+
+
+class Threads:
+    """Implements `gateway.knowledge.sources.source.Source`."""
+
+    def __init__(self, place: str, host: Host, token: Token | None, rate: float) -> None:
+        """
+        Args:
+            place: the address of a list of threads.
+            host: that list.
+            token: what lets us in.
+            rate: requests a second at most.
+        """
+        self.name = place
+        self._host = host
+        self._token = token
+        self._rate = rate
+
+    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Source.read`.
+
+        Raises:
+            AskdocsError: the list cannot be read, does not let us in, or is empty.
+        """
+        api = Api(self._host.base, self._token, self._rate, self._host.headers)
+        try:
+            yield from self._read(api, known)
+        finally:
+            api.close()
+
+    def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
+        try:
+            threads = {thread.path: thread for thread in self._host.threads(api)}
+        except Refused as error:
+            raise AskdocsError(
+                f"{self.name}: the list {error}: check the address, and what the token may read"
+            ) from None
+        if not threads and not known:
+            raise AskdocsError(f"{self.name}: no thread is answered: check the label")
+        yield Expected(len(threads))
+        for path, thread in threads.items():
+            if thread.hidden:
+                yield LeftOut(path, thread.hidden)
+                continue
+            stamp = str(Stamp.of(repr(thread), None))
+            yield items.unread(path, None, stamp, known) or self._thread(api, thread, stamp)
+
+    def _thread(self, api: Api, thread: Thread, stamp: str) -> Item:
+        try:
+            answer = self._host.answer(api, thread)
+        except Refused as error:
+            return Broken(thread.path, str(error))
+        if answer is None:
+            return LeftOut(thread.path, UNANSWERED)
+
+        def page() -> Page:
+            title = escape(thread.title)
+            whole = (
+                f"<!doctype html><body><main><h1>{title}</h1>{_shown(thread.text)}"
+                f'<h2 id="{escape(answer.anchor)}">Answer</h2>{_shown(answer.text)}</main>'
+            )
+            return replace(html.page(whole, thread.path, thread.url), title=thread.title)
+
+        return items.read(thread.path, None, stamp, page)
+
+
+def _shown(text: str) -> str:
+    """Markdown that others wrote, as HTML that can neither end its part of the page nor name it.
+
+    HTML is left out but for its text. Headings are bold lines: else a question could pretend to
+    have an answer.
+    """
+    if len(text) > _LARGEST:
+        raise ValueError(f"a comment is larger than {_LARGEST // 2**20} MiB")
+    return str(_MARKDOWN.render(text))
+
+
+def _block(
+    self: RendererHTML, tokens: list[MarkdownToken], at: int, options: OptionsDict, env: EnvType
+) -> str:
+    text = _TAG.sub("", _COMMENT.sub("", tokens[at].content))
+    return f"<p>{escape(text)}</p>"
+
+
+def _nothing(*_: Any) -> str:
+    return ""
+
+
+_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 50}).enable(["table", "strikethrough"])
+# A link of a scheme that it refuses would stay in the text, to be read as Markdown again; what it
+# makes a link of, `html.page` takes away.
+_MARKDOWN.validateLink = lambda url: True  # type: ignore[method-assign]
+_MARKDOWN.add_render_rule("html_block", _block)
+_MARKDOWN.add_render_rule("html_inline", _nothing)
+_MARKDOWN.add_render_rule("heading_open", lambda *_: "<p><strong>")
+_MARKDOWN.add_render_rule("heading_close", lambda *_: "</strong></p>")
