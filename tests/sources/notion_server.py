@@ -4,7 +4,7 @@ https://developers.notion.com/reference
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
@@ -96,6 +96,8 @@ class Workspace:
     """The same, for ever, by path."""
     until: int | None = None
     """Requests until the token expires."""
+    damage: Callable[[Any], Any] = lambda answer: answer
+    """Done to each answer."""
     asked: list[str] = field(default_factory=list)
     headers: list[tuple[str, str]] = field(default_factory=list)
     """Of each request, the token and the version."""
@@ -248,7 +250,7 @@ def notion() -> Iterator[Workspace]:
             query = parse_qs(split.query)
             cursor = query.get("start_cursor", [""])[0]
             status, answer = workspace.answer(split.path, body, cursor)
-            data = json.dumps(answer).encode()
+            data = json.dumps(workspace.damage(answer)).encode()
             if said == "truncated":
                 data = data[: len(data) // 2]
             self.send(status, data, "application/json")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, Le
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
+from tests.sources.damage import damage
 from tests.sources.notion_server import (
     DATABASE,
     Workspace,
@@ -135,6 +137,23 @@ def test_paths_name_the_pages_above_so_that_a_rule_closes_all_below(workspace: W
     assert path(at(1), at(2), at(3)) in stamps(read(workspace))
     workspace.hidden = {at(1), at(2)}  # search does not find them today
     assert path(at(1), at(2), at(3)) in stamps(read(workspace))
+
+
+@pytest.mark.parametrize(("status", "why"), [(404, {}), (403, {"the page above it answers 403"})])
+def test_a_page_stays_in_its_place_while_the_pages_above_it_are_not_told(
+    workspace: Workspace, status: int, why: set[str]
+) -> None:
+    """It would leave the rules for them."""
+    workspace.pages[at(1)].blocks = [block("column_list", 77, [])]
+    workspace.pages[at(3)].parent = {"type": "block_id", "block_id": dashed(at(77))}
+    known = stamps(read(workspace))
+    workspace.failing = {f"/v1/blocks/{at(77)}": status}
+    items = read(workspace, known)
+    assert set(broken(items).values()) == set(why)
+    assert not stamps(items)
+    assert path(at(1), at(3)) in {
+        item.path for item in items if isinstance(item, Unchanged | Broken)
+    }
 
 
 def test_a_page_is_read_with_all_below_it_and_nothing_else(workspace: Workspace) -> None:
@@ -420,6 +439,29 @@ def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
     assert sync.sync(source(workspace), opened, spec=SPEC).removed == (path(at(1)),)
     assert index.size == 4
     index.close()
+
+
+@pytest.mark.slow
+def test_answers_with_wrong_values_are_reported_and_end_no_process(workspace: Workspace) -> None:
+    workspace.database, workspace.held = "Services", at(1)
+    workspace.pages[at(6)] = row(
+        "Billing", [paragraph("Ask.")], Port={"type": "number", "number": 1}
+    )
+    cells = [block("table_row", 46, cells=[[text("a")], [text("b")]])]
+    workspace.pages[at(2)].blocks = [
+        block("table", 45, cells, table_width=2, has_column_header=True),
+        block("toggle", 37, [paragraph("folded", 38)], rich_text=[text("Unfold")]),
+        block("heading_1", 30, rich_text=[text("Top", bold=True)]),
+    ]
+    ends: Counter[str] = Counter()
+    for seed in range(100):
+        workspace.damage = damage(seed)
+        try:
+            for item in read(workspace):
+                ends[type(item).__name__] += 1
+        except AskdocsError:
+            ends["stopped"] += 1
+    assert min(ends["Changed"], ends["Broken"], ends["stopped"]) > 5
 
 
 def test_a_wrong_connection_is_explained(workspace: Workspace) -> None:

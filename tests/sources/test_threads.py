@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from gateway.knowledge.sources.services.addresses import GitHubAddress, GitLabAd
 from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.wiki.page import Page
+from tests.sources.damage import damage
 from tests.sources.threads_server import Asked, Project, Said, project
 
 PLACES = {
@@ -294,6 +296,14 @@ def test_a_limit_that_lasts_longer_ends_the_sync(served: tuple[Project, str]) ->
         read(made, what)
 
 
+def test_a_project_whose_members_are_not_told_is_not_read(gitlab: Project) -> None:
+    """Nobody's comment could be the answer, and every page would be gone."""
+    known = stamps(read(gitlab, "gitlab"))
+    gitlab.failing = {"/api/v4/projects/team%2Fapp/members/all": 403}
+    with pytest.raises(AskdocsError, match="answers 403"):
+        read(gitlab, "gitlab", known)
+
+
 @pytest.mark.parametrize("kind", ["RATE_LIMITED", "NOT_FOUND"])
 def test_an_error_of_graphql_ends_the_sync(github: Project, kind: str) -> None:
     known = stamps(read(github, "discussions"))
@@ -321,6 +331,22 @@ def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
     del made.threads[1]
     assert len(sync.sync(source(made, what), opened, spec=spec).removed) == 1
     index.close()
+
+
+@pytest.mark.slow
+def test_answers_with_wrong_values_are_reported_and_end_no_process(
+    served: tuple[Project, str],
+) -> None:
+    made, what = served
+    ends: Counter[str] = Counter()
+    for seed in range(100):
+        made.damage = damage(seed)
+        try:
+            for item in read(made, what):
+                ends[type(item).__name__] += 1
+        except AskdocsError:
+            ends["stopped"] += 1
+    assert min(ends["Changed"], ends["stopped"]) > 5
 
 
 def test_a_label_that_no_thread_has_is_explained(served: tuple[Project, str]) -> None:

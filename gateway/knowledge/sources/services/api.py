@@ -220,6 +220,11 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def word(value: Any) -> str:
+    """A name of the service's own, as a message can show it."""
+    return re.sub(r"[^\w. -]", "?", str(value)[:100], flags=re.ASCII)
+
+
 def listed(value: Any) -> list[Any]:
     """A part of an answer that should be a list."""
     return value if isinstance(value, list) else []

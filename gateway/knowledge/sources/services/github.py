@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.services.addresses import GitHubAddress
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping, word
 from gateway.knowledge.sources.services.threads import Answer, Thread, thread
 
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
@@ -117,7 +117,7 @@ class GitHubDiscussions:
         names = {"owner": self._at.owner, "name": self._at.name}
         answer = mapping(api.post("/graphql", {"query": query, "variables": {**names, **more}}))
         if errors := listed(answer.get("errors")):
-            kind = str(mapping(errors[0]).get("type") or "an error")[:100]
+            kind = word(mapping(errors[0]).get("type") or "an error")
             if kind == "RATE_LIMITED":
                 raise AskdocsError(
                     f"{api.host}: its rate limit is used up: what was read is kept; sync again"

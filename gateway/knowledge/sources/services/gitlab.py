@@ -30,9 +30,11 @@ class GitLabIssues:
         self.base = at.api
         self._at = at
         self._project = f"/v4/projects/{quote(at.project, safe='')}"
-        self._members: frozenset[object] | None = None
+        self._members: frozenset[str] = frozenset()
 
     def threads(self, api: Api) -> Iterator[Thread]:
+        members = api.parts(f"{self._project}/members/all", per_page=_PART)
+        self._members = frozenset(str(one.get("id")) for one in members if _is_developer(one))
         wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
         for one in api.parts(
             f"{self._project}/issues", **wanted, order_by="created_at", sort="asc", per_page=_PART
@@ -44,16 +46,13 @@ class GitLabIssues:
 
     def answer(self, api: Api, asked: Thread) -> Answer | None:
         """The last comment by a member: whoever comments last may be anybody."""
-        if self._members is None:
-            found = api.parts(f"{self._project}/members/all", per_page=_PART)
-            self._members = frozenset(one.get("id") for one in found if _is_developer(one))
         last = None
         path = f"{self._project}/issues/{asked.path.rpartition('/')[2]}/notes"
         for one in api.parts(path, sort="asc", order_by="created_at", per_page=_PART):
             is_said = one.get("system") is False and one.get("body")
             is_internal = one.get("internal") is True or one.get("confidential") is True
             author = mapping(one.get("author"))
-            if is_said and not is_internal and author.get("id") in self._members:
+            if is_said and not is_internal and str(author.get("id")) in self._members:
                 last = Answer(str(one["body"]), f"note_{one.get('id')}")
         return last
 

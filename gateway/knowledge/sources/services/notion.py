@@ -43,6 +43,7 @@ _FIELDS, _LONG = 50, 2_000
 _MOST_OF_PAGE = 1_000
 # Rows in the table of a database.
 _ROWS = 1_000
+_NOWHERE = ("", "")
 _UNTOLD = ("last_edited_time", "last_edited_by", "button", "verification", "title")
 
 
@@ -112,11 +113,12 @@ class Notion:
                 f"{self.name}: no page is shared with the token's connection: in Notion, add it"
                 " in a page's menu, Connections"
             )
-        paths = {at: self._path(api, row.parent, at) for at, row in self._rows.items()}
-        todo = deque(at for at, path in paths.items() if self._is_within(path))
+        before = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in known}
+        before.pop("", None)  # of another kind of source
+        places = {at: self._place(api, at, before.get(at, "")) for at in list(self._rows)}
+        todo = deque(at for at, place in places.items() if self._is_within(place))
         yield Expected(len(todo))
-        waiting = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in known}
-        waiting.pop("", None)  # of another kind of source
+        waiting = dict(before)
         seen: set[str] = set()
         while todo or waiting:
             if todo:
@@ -134,9 +136,13 @@ class Notion:
                 continue
             seen.add(at)
             row = self._rows[at]
-            path = paths.get(at) or self._path(api, row.parent, at)
-            if not self._is_within(path):
+            place = places.get(at) or self._place(api, at, before.get(at, ""))
+            if not self._is_within(place):
                 continue
+            if isinstance(place, Broken):
+                yield place
+                continue
+            path = place
             stamp = self._stamp(row)
             if item := items.unread(path, None, stamp, known):
                 yield item
@@ -153,7 +159,8 @@ class Notion:
                 except Refused as error:
                     yield Broken(f"{path}{below}/", str(error))
 
-    def _is_within(self, path: str) -> bool:
+    def _is_within(self, place: str | Broken) -> bool:
+        path = place.path if isinstance(place, Broken) else place
         return not self._at.root or self._at.root in path.split("/")
 
     def _list(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
@@ -175,13 +182,14 @@ class Notion:
                         above[at] = _parent(one.get("database_parent"))
         self._above.update(above)
         for at, parent in above.items():
-            path = self._path(api, parent, at)
-            if self._is_within(path):
-                try:
+            path = f"{at}/"
+            try:
+                path = self._path(api, parent, at)
+                if self._is_within(path):
                     self._database(api, at)
-                except Refused as error:
-                    if path not in known:  # else it is asked for again
-                        yield Broken(path, str(error))
+            except Refused as error:
+                if path not in known:  # else it is asked for again
+                    yield Broken(path, str(error))
 
     def _parts(self, api: Api, path: str, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The parts of a list. Raises AskdocsError: it cannot be read whole."""
@@ -319,11 +327,24 @@ class Notion:
             return _parent(mapping(api.get(f"/v1/{what}/{at}")).get("parent"))
         except Refused as error:
             error.stop_if_away(self.name)
-            return ("", "")  # not shared with us: the path begins below it
+            if not error.is_gone:
+                raise
+            return _NOWHERE  # not shared with us: the path begins below it
 
     def _path(self, api: Api, parent: tuple[str, str], at: str) -> str:
         """A folder, so that a rule for a page closes it with all below it."""
         return "/".join([*self._chain(api, parent), at, ""])
+
+    def _place(self, api: Api, at: str, before: str) -> str | Broken:
+        """The path of a page. Where the pages above it are not told, it stays where it was: else it
+        would leave the rules for them."""
+        parent = self._rows[at].parent
+        try:
+            path = self._path(api, parent, at)
+        except Refused as error:
+            return Broken(before or f"{at}/", f"the page above it {error}")
+        is_told = parent[0] != "block_id" or self._above[parent[1]] != _NOWHERE
+        return path if is_told else before or path
 
     def _stamp(self, row: _Row) -> str:
         held = [(name, [self._rows[at] for at in ids]) for name, ids in row.tables or ()]
@@ -408,4 +429,4 @@ def _parent(about: Any) -> tuple[str, str]:
     for kind in ("database_id", "page_id", "block_id"):
         if at := plain_id(said.get(kind)):
             return kind, at
-    return "", ""
+    return _NOWHERE

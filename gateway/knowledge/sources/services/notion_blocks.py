@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.knowledge.sources.services.addresses import plain_id
-from gateway.knowledge.sources.services.api import listed, mapping
+from gateway.knowledge.sources.services.api import listed, mapping, word
 
 Block = Mapping[str, Any]
 HOME = "https://www.notion.so"
@@ -122,7 +122,7 @@ class Document:
             self.put("<hr>")
         elif kind not in _NOTHING:
             if kind not in _HOLDING:
-                self.unread[str(about.get("block_type") or kind)[:100]] = None
+                self.unread[word(about.get("block_type") or kind)] = None
                 self.put(f"<p>{text}</p>" if text else "")
             self._inner(block, depth)
 
