@@ -9,7 +9,8 @@ import asyncio
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,7 +36,13 @@ MAX_TOKENS = 256
 
 
 def choose(
-    python: Path, folder: Path, data: Path, base: Path, recipe: Recipe, progress: Progress
+    python: Path,
+    folder: Path,
+    data: Path,
+    base: Path,
+    recipe: Recipe,
+    losses: Mapping[int, float],
+    progress: Progress,
 ) -> dict[str, Any] | None:
     """Make adapter/ of a run's folder the one of the best checkpoint, if the recipe wants it.
 
@@ -45,6 +52,7 @@ def choose(
         data: folder of its dataset.
         base: folder of the base model.
         recipe: says how many answers decide; 0: the loss has decided.
+        losses: on validation, by step: of equally good answers the lowest loss is chosen.
         progress: see `Progress`.
 
     Returns:
@@ -74,7 +82,7 @@ def choose(
     }
     derive(python, "answers", job, progress)
     scores = scored(folder / ANSWERS, data / "validation.jsonl")
-    best = max(there, key=lambda one: scores[one.name])
+    best = max(there, key=lambda one: (scores[one.name], -losses.get(checkpoints.step(one), inf)))
     _put(best, folder / "adapter")
     choice = {
         "step": checkpoints.step(best),

@@ -115,7 +115,9 @@ class Run:
 
     def choose(self, python: Path, progress: Progress) -> None:
         """Take the checkpoint with the best answers, if wanted. Raises AskdocsError."""
-        choosing.choose(python, self.folder, self.data.folder, self.base, self.recipe, progress)
+        losses = dict(events.losses(self.events, "eval"))
+        data = self.data.folder
+        choosing.choose(python, self.folder, data, self.base, self.recipe, losses, progress)
 
     def draw(self) -> None:
         """The losses so far, as a picture in the folder."""

@@ -12,6 +12,7 @@ from gateway.answering.grounding.prompt import REFUSAL, render
 from training.artefacts import answers
 from training.data.examples import own_page
 from training.plan import recipe as recipes
+from training.tuning import checkpoints
 
 PUMP = "# The pump\n\n## Filter\n\nReplace the filter of the pump every 14 weeks with a wrench.\n"
 GOLD = "Replace the filter of the pump every 14 weeks [1]."
@@ -64,7 +65,7 @@ def test_the_best_answers_take_the_place_of_the_lowest_loss(
         checkpoint = tmp_path / "checkpoints" / f"checkpoint-{step}"
         checkpoint.mkdir(parents=True)
         (checkpoint / choosing.WEIGHTS).write_text(f"step {step}")
-        choosing.checkpoints.mark(checkpoint)
+        checkpoints.mark(checkpoint)
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / choosing.WEIGHTS).write_text("step 4")
     scores(tmp_path, **{"checkpoint-2": (GOLD, REFUSAL), "checkpoint-4": (REFUSAL, REFUSAL)})
@@ -76,13 +77,37 @@ def test_the_best_answers_take_the_place_of_the_lowest_loss(
 
     monkeypatch.setattr(choosing, "derive", derive)
     argv = (Path("python"), tmp_path, tmp_path, Path("base"))
+    losses = {2: 2.0, 4: 1.0}
     plain = RECIPE.model_copy(update={"answers": 0})
-    assert choosing.choose(*argv, plain, lambda *_: None) is None
-    choice = choosing.choose(*argv, RECIPE, lambda *_: None)
+    assert choosing.choose(*argv, plain, losses, lambda *_: None) is None
+    choice = choosing.choose(*argv, RECIPE, losses, lambda *_: None)
     assert choice == {"step": 2, "scores": {"2": 1.0, "4": 0.5}}
     assert (tmp_path / "adapter" / choosing.WEIGHTS).read_text() == "step 2"
-    assert choosing.choose(*argv, RECIPE, lambda *_: None) == choice
+    assert choosing.choose(*argv, RECIPE, losses, lambda *_: None) == choice
     assert len(asked) == 1
+
+
+def test_of_equally_good_answers_the_lowest_loss_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a model that has not learnt to answer: its first checkpoint is the base."""
+    for step in (1, 2, 3):
+        checkpoint = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        checkpoint.mkdir(parents=True)
+        (checkpoint / choosing.WEIGHTS).write_text(f"step {step}")
+        checkpoints.mark(checkpoint)
+    (tmp_path / "adapter").mkdir()
+    same = ("What?", "What?")
+    scores(tmp_path, **{f"checkpoint-{step}": same for step in (1, 2, 3)})
+    monkeypatch.setattr(choosing, "derive", lambda *_: {})
+    choice = choosing.choose(
+        *(Path("python"), tmp_path, tmp_path, Path("base")),
+        RECIPE,
+        {1: 3.0, 2: 1.0, 3: 2.0},
+        lambda *_: None,
+    )
+    assert choice is not None
+    assert choice["step"] == 2
 
 
 def test_answers_of_a_killed_run_are_not_made_again(tmp_path: Path) -> None:
