@@ -2,19 +2,25 @@
 
 import json
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
 from askdocs.capacity import gpu_check, gpu_serving, models, plan
 from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpu_check import Checked
+from askdocs.capacity.gpu_serving import Load
 from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.setup import Setup
 from askdocs.cli import app
 from askdocs.environments import gpu
 from askdocs.models.base import Base
+from askdocs.supervision.checks import free_port
 from tests.training.test_finetune import python  # noqa: F401 -- a fixture
 from training.plan import recipe as recipes
 from training.plan.machine import Gpu, Machine
@@ -166,6 +172,40 @@ def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> 
     few = Machine(8, 64 * GIB, (Gpu("NVIDIA Unheard Of", 23 * GIB, 22 * GIB),), True, True)
     (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, few, 8192)
     assert (skipped.outcome, skipped.name) == ("skipped", "vLLM")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("gap", "planned", "outcome"),
+    [("0.0001", 9.0, "passed"), ("0.05", 9.0, "failed"), ("0.05", None, "passed")],
+)
+def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
+    tmp_path: Path, gap: str, planned: float | None, outcome: str
+) -> None:
+    """Against the stand-in that is as slow as it is told to be: here seconds between two tokens."""
+    port = free_port()
+    argv = [sys.executable, "-m", "eval.bench.gpu", "--port", str(port), "--gap", gap]
+    load = Load(prompt=5, answer=4, seconds=3, rates=(3, 4))
+    with subprocess.Popen(argv) as engine:
+        try:
+            url = f"http://127.0.0.1:{port}/v1"
+            until = time.monotonic() + 60
+            while not answers(url):
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            found = gpu_serving._load(url, load, planned, tmp_path)
+        finally:
+            engine.kill()
+    assert found.outcome == outcome, found
+    assert found.measured.startswith("none:" if gap == "0.05" else ("3 q", "4 q")), found
+    assert bool(found.fix) == (outcome == "failed")
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/models").status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def test_a_vllm_that_does_not_start_says_why(tmp_path: Path) -> None:
