@@ -31,9 +31,10 @@ from askdocs.state.home import Home, read_json, write, write_json
 from gateway.core.errors import AskdocsError
 from gateway.core.hosts import AllowedHosts, host_of
 from gateway.core.tasks import Tasks
-from gateway.knowledge.sources import folder, mkdocs_config, watch
+from gateway.knowledge.sources import folder, js_config, mkdocs_config, watch
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.documents.reading import documents
+from gateway.knowledge.sources.flavour import Kind
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.tree import Tree
 from gateway.runtime.protocol import Edge
@@ -45,6 +46,8 @@ _FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*
 PATIENCE = 600
 # Builds that are begun again without such a page.
 _ATTEMPTS = 10
+# Projects whose name the site keeps; of MkDocs' more than that.
+_LOOKS: tuple[Kind, ...] = ("mkdocs", "docusaurus", "vitepress")
 
 
 def config(
@@ -89,13 +92,16 @@ def config(
 
 def _look(docs: Path) -> dict[str, Any]:
     """Of the project that the folder is the pages of; empty where it has none."""
-    found = detect(docs.absolute(), "mkdocs")
-    if found.settings is None or found.content != docs.absolute():
-        return {}
-    try:
-        return mkdocs_config.look(found.settings, found.bounds)
-    except (OSError, ValueError):
-        return {}  # a sync says what is wrong with it
+    for kind in _LOOKS:
+        found = detect(docs.absolute(), kind)
+        if found.settings is None or found.content != docs.absolute():
+            continue
+        if kind != "mkdocs":
+            title = js_config.string("title", js_config.read(found.settings, found.bounds))
+            return {"site_name": title} if title else {}
+        with contextlib.suppress(OSError, ValueError):  # a sync says what is wrong with it
+            return mkdocs_config.look(found.settings, found.bounds)
+    return {}
 
 
 def _tell(text: str) -> None:

@@ -309,6 +309,21 @@ hooks: [evil.py]
     assert re.search(r"Rooms .*The B room .*Page a", text)
 
 
+def test_the_preview_has_the_title_of_docusaurus_and_vitepress(tmp_path: Path, home: Home) -> None:
+    docs = tmp_path / "otter" / "docs"
+    docs.mkdir(parents=True)
+    (docs / "intro.md").write_text("# Introduction\n\nOtter shares files.\n")
+    settings = "module.exports = {title: 'Otter Docs', themeConfig: {navbar: {title: 'Otter'}}};\n"
+    (docs.parent / "docusaurus.config.js").write_text(settings)
+    build(docs, home)
+    assert "<title>Otter Docs</title>" in (home.site / "index.html").read_text()
+    pages = tmp_path / "seal"
+    (pages / ".vitepress").mkdir(parents=True)
+    (pages / ".vitepress" / "config.ts").write_text('export default {title: "Seal Guide"}\n')
+    (pages / "index.md").write_text("# Hello\n\nSeal reads mail.\n")
+    assert site._look(pages) == {"site_name": "Seal Guide"}
+
+
 def test_a_look_that_mkdocs_fails_at_is_left_out(tmp_path: Path, home: Home) -> None:
     docs = tmp_path / "project" / "docs"
     docs.mkdir(parents=True)
