@@ -80,15 +80,20 @@ def test_where_few_were_asked_the_number_that_is_needed_is_said(tmp_path: Path) 
     assert 1_500 < needed < 4_000
 
 
+@pytest.mark.parametrize("a_page", [1, 5])
 @pytest.mark.parametrize("size", [100, 400, 1600])
-def test_a_model_that_is_ten_points_worse_does_not_pass(size: int) -> None:
-    """Of 400 simulated runs: what the gate decides by is `paired.shares`."""
+def test_a_model_that_is_ten_points_worse_does_not_pass(size: int, a_page: int) -> None:
+    """Of 400 simulated runs: what the gate decides by is `paired.shares`. Half of the questions
+    are as hard as their page, of which each has `a_page`."""
     margin, draws = gate.read().margin, np.random.default_rng(0)
     passed = 0
     for _ in range(400):
-        hard = draws.random(size)
-        base, worse = hard < 0.6, np.where(draws.random(size) < 0.3, draws.random(size), hard) < 0.5
-        passed += paired.shares(worse.astype(float), base.astype(float)).low > -margin
+        page = np.repeat(np.arange(size // a_page), a_page)
+        by_page, other = draws.random((2, size // a_page))
+        hard = np.where(draws.random(size) < 0.5, by_page[page], draws.random(size))
+        changed = np.where(draws.random(size // a_page)[page] < 0.3, other[page], hard)
+        base, worse = (hard < 0.6).astype(float), (changed < 0.5).astype(float)
+        passed += paired.shares(worse, base, [str(one) for one in page]).low > -margin
     assert passed < 0.05 * 400
 
 
