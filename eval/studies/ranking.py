@@ -24,17 +24,10 @@ from eval.statistics import paired
 from eval.studies.passages import SHOWN, Question, build, holds, read
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
+from gateway.knowledge.search import search as weights_of
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.search import (
-    BRIEF,
-    LARGE,
-    OF_BRIEF,
-    OF_LARGE,
-    Search,
-    best_passages,
-    distinct,
-)
+from gateway.knowledge.search.search import BRIEF, LARGE, Search, best_passages, distinct
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 FIRST = 30
 # What the score counts before anything is fitted, and how strongly weights are drawn to it.
 SCALE = 25.0
-RIDGE = 10.0
+RIDGE = 0.1
 STEPS = 50
 
 
@@ -50,22 +43,23 @@ class Asked(NamedTuple):
     """The first passages of a question."""
 
     features: Floats
-    """Score without the two losses, brief, large: [passages, 3]."""
+    """Score, brief, large: [passages, 3]."""
     right: npt.NDArray[np.bool_]
 
 
 def ask(search: Search, question: Question) -> Asked:
     """The passages that are found for a question."""
-    found = distinct(best_passages(search.find(question.text)))
-    rows, right = [], []
-    for one in found:
-        brief = math.log((1 + BRIEF) / (1 + min(one.passage.words, BRIEF)))
-        large = math.log(len(passages(one.page)) / LARGE)
-        rows.append((one.score + OF_BRIEF * brief + OF_LARGE * large, brief, large))
-        right.append(holds(question, one))
-    first = np.argsort([-row[0] for row in rows], kind="stable")[:FIRST]
-    features = np.array(rows, float).reshape(-1, 3)[first]
-    return Asked(features, np.array(right, bool)[first])
+    found = distinct(best_passages(search.find(question.text)))[:FIRST]
+    rows = [
+        (
+            one.score,
+            math.log((1 + BRIEF) / (1 + min(one.passage.words, BRIEF))),
+            math.log(len(passages(one.page)) / LARGE),
+        )
+        for one in found
+    ]
+    right = [holds(question, one) for one in found]
+    return Asked(np.array(rows, float).reshape(-1, 3), np.array(right, bool))
 
 
 def fit(asked: Sequence[Asked]) -> Floats:
@@ -123,6 +117,7 @@ def main() -> None:
     embedder = embed.load()
     if embedder is None:
         sys.exit("ranking: the bundled embedder does not run here")
+    weights_of.OF_BRIEF = weights_of.OF_LARGE = 0.0  # a score that is cut off at 0 tells nothing
     wikis = []
     with tempfile.TemporaryDirectory() as place:
         folder = options.keep or Path(place)

@@ -1,8 +1,10 @@
 """The study that fits what a passage loses for being brief and for its page's size."""
 
+import math
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from eval.studies.passages import Question, build
 from eval.studies.ranking import Asked, ask, fit, left_out, shown
@@ -38,7 +40,7 @@ def test_a_wiki_is_measured_with_weights_of_the_others() -> None:
     assert sum(after) < sum(before)
 
 
-def test_what_is_asked_has_the_scores_without_the_losses(tmp_path: Path) -> None:
+def test_the_passages_of_a_question_have_their_features(tmp_path: Path) -> None:
     embedder = embed.load()
     assert embedder is not None
     (tmp_path / "a.md").write_text("# Printer\n\n## Test\n\nSee it.\n\n## Trip\n\nA train leaves.")
@@ -47,4 +49,6 @@ def test_what_is_asked_has_the_scores_without_the_losses(tmp_path: Path) -> None
     found = ask(Search(index, embedder), Question("test printer", ("see it",), frozenset()))
     index.close()
     assert found.features.shape == (2, 3)
+    # See it.: two words of thirty; three passages, with that of the title.
+    assert found.features[found.right][0, 1:] == pytest.approx([math.log(31 / 3), math.log(3 / 30)])
     assert shown([found], np.array([1.0, 0.0, 0.0]), 1) == [1.0]
