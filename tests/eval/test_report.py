@@ -337,7 +337,7 @@ def test_costs_stand_in_the_tables_with_their_intervals(made: Report, page: str)
 def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report, page: str) -> None:
     rows = {row.what: (row.published, row.measured) for row in claim.rows(made)}
     assert [one.name for one in claim.beside(made)] == ["base-rag", "tuned-pages"]
-    assert rows["memory on GPUs"] == (("–", "16 GB"), ["–", "15.00 GiB (one measurement)"])
+    assert rows["memory on GPUs"] == (("32 GB", "16 GB"), ["–", "15.00 GiB (one measurement)"])
     assert rows["engine's processes, RSS"] == (("–", "–"), ["1.00 GiB (one measurement)", "–"])
     assert rows["index on disk"] == (("–", "–"), ["–", "1.0 MiB (one measurement)"])
     for text in (markdown(made), page):
