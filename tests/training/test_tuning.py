@@ -151,7 +151,7 @@ def test_every_key_of_a_recipe_reaches_a_library() -> None:
     lora = recipe["lora"] = Noted(recipe["lora"])
     options.load(recipe, "base")
     options.adapter(recipe)
-    options.training(recipe, Path("out"), True)
+    options.preference(recipe, Path("out"), True)
     # These are read by train() itself, or by what starts it.
     elsewhere = {
         *("base_model", "max_steps", "warmup_ratio", "eval_rows", "patience", "processes"),

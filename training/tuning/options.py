@@ -78,7 +78,7 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
         "eval_strategy": "steps",
         "save_strategy": "steps",
         # All are kept where their answers choose.
-        "save_total_limit": None if recipe.get("answers") else 3,
+        "save_total_limit": None if recipe["answers"] else 3,
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
         "prediction_loss_only": True,
