@@ -128,7 +128,8 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
         else:
             kinds = dict(zip(("Markdown pages", "documents"), folder.files(docs), strict=True))
         if why := _unreadable(docs, kind, list(itertools.chain(*kinds.values()))):
-            yield Check("wiki", False, why, "write some text, or name another --docs DIR")
+            fix = "split that page" if "not read: larger than" in why else "write some text"
+            yield Check("wiki", False, why, f"{fix}, or name another --docs DIR")
             return
         counts = " and ".join(f"{len(files)} {name}" for name, files in kinds.items() if files)
     except AskdocsError as error:
