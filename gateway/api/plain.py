@@ -212,8 +212,10 @@ def _without_vectors(body: bytes) -> bytes:
     head, *parts = body.split(_VECTOR)
     kept = [head]
     for part in parts:
-        end = part.find(b"]") if part[:2].strip()[:1] == b"[" else -1
-        kept.append(b"0" + part[end + 1 :] if end >= 0 else part)
+        end = part.find(b"]")
+        # Of vectors for each token the first bracket that closes is not the last.
+        is_vector = end >= 0 and part[:2].strip()[:1] == b"[" and part.count(b"[", 0, end) == 1
+        kept.append(b"0" + part[end + 1 :] if is_vector else part)
     return _VECTOR.join(kept)
 
 

@@ -195,7 +195,8 @@ async def test_without_the_model_they_say_how_to_get_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "vector", [[0.5, -1e-05], [], "AACAPw==", '[1] "embedding":[2', {"a": [1]}, None]
+    "vector",
+    [[0.5, -1e-05], [], [[0.5], [1]], "AACAPw==", '[1] "embedding":[2', {"a": [1]}, None],
 )
 def test_of_an_answer_with_vectors_usage_and_names_are_read(vector: object) -> None:
     facts = {"model": 'the "embedding":[ of ]', "usage": {"prompt_tokens": 3, "total_tokens": 3}}

@@ -2,12 +2,13 @@
 
 import json
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
 
 from gateway.knowledge.sources.apart import Apart, Item
-from gateway.knowledge.sources.documents import archive, pdf, sheets
+from gateway.knowledge.sources.documents import archive, pdf, reading, sheets
 from gateway.knowledge.sources.folder import Folder
 from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
 from gateway.knowledge.sources.tree import Tree
@@ -266,6 +267,24 @@ def test_an_archive_that_lies_about_its_sizes_is_not_unpacked_beyond_them(
         tracemalloc.stop()
     file = "a.xlsx" if name.startswith("xl/") else "a.docx"
     assert "cannot be unpacked: Bad CRC-32" in why(tmp_path, file, lying)
+    # A checksum of the part that the directory tells of hides nothing either.
+    for length in (100, 101):
+        sums = (zlib.crc32(b" " * number).to_bytes(4, "little") for number in (size, length))
+        forged = lying.replace(*sums)
+        assert forged != lying
+        found = why(tmp_path, file, forged)
+        assert "is larger than" in found or "cannot be unpacked: Bad CRC-32" in found
+
+
+@pytest.mark.parametrize("name", ["a.docx", "a.xlsx"])
+def test_office_documents_may_be_larger_than_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Pictures are most of them."""
+    monkeypatch.setattr(reading, "LARGEST_TEXT", 1_000)
+    data = office.docx([("Normal", LINE)]) if name == "a.docx" else office.xlsx([[LINE]])
+    assert len(data) > reading.LARGEST_TEXT
+    assert LINE in one(tmp_path, name, data).text
 
 
 @pytest.mark.parametrize("suffix", ["docx", "epub", "pdf", "pptx", "xlsx"])

@@ -28,6 +28,7 @@ from gateway.knowledge.wiki.page import Page
 from tests.sources.damage import damage
 from tests.sources.notion_server import (
     DATABASE,
+    SOURCE,
     Workspace,
     Written,
     at,
@@ -367,6 +368,26 @@ def test_a_database_that_is_refused_loses_no_row(workspace: Workspace) -> None:
     items = read(workspace, known)
     assert broken(items) == {path(DATABASE): "answers 403"}
     assert Unchanged(path(DATABASE, at(6))) in items
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_database_whose_rows_are_refused_stays_and_the_pages_are_read(
+    workspace: Workspace, status: int
+) -> None:
+    workspace.database = "Services"
+    workspace.pages[at(6)] = row("Billing", [paragraph("Ask Ada.")])
+    known = stamps(read(workspace))
+    workspace.hidden = {at(6)}
+    workspace.failing = {f"/v1/data_sources/{SOURCE}/query": status}
+    items = read(workspace, known)
+    assert broken(items) == {path(DATABASE): f"the list of its rows answers {status}"}
+    assert Unchanged(path(at(1))) in items
+    assert Unchanged(path(DATABASE, at(6))) in items
+
+
+def test_a_page_may_name_a_page_as_the_block_that_holds_it(workspace: Workspace) -> None:
+    workspace.pages[at(3)].parent = {"type": "block_id", "block_id": dashed(at(1))}
+    assert at(3) in str(stamps(read(workspace)))
 
 
 @pytest.mark.parametrize("busy", [429, 529])

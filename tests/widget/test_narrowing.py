@@ -190,6 +190,26 @@ async def test_after_a_failure_it_goes_on_where_it_was(
     assert seen(store, PUBLIC) == []
 
 
+async def test_an_outage_of_many_hours_does_not_end_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    class Away(Gateway):
+        async def rights(self, urls: Sequence[str]) -> Rights | None:
+            raise AskdocsError("the gateway does not answer")
+
+    async def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2_000:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(narrowing, "_sleep", wait)
+    with pytest.raises(asyncio.CancelledError):
+        await Narrowing(cast(gateway.Gateway, Away()), store).run()
+    assert waits[-1] == narrowing.LONGEST
+
+
 async def test_an_outage_is_reported_once_and_asked_about_less_and_less(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

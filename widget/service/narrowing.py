@@ -57,7 +57,7 @@ class Narrowing:
                 if not failures:
                     log.warning("stored answers do not follow the rights now: %s", error)
                 failures += 1
-            await _sleep(min(LONGEST, EVERY * 2**failures))
+            await _sleep(min(LONGEST, EVERY * 2 ** min(failures, 10)))
 
     async def once(self) -> bool:
         """Check all answers that need it. False: the gateway does not say, or its rights changed

@@ -8,6 +8,7 @@ tell of; its `read` of so many bytes unpacks no more than these.
 
 import io
 import zipfile
+from copy import copy
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 MEMBERS = 20_000
@@ -45,10 +46,16 @@ class Archive:
         if name not in self._parts:
             raise ValueError(f"lacks {name}")
         try:
-            with self._zip.open(name) as member:
-                return member.read(self._zip.getinfo(name).file_size + 1)
+            size = self._zip.getinfo(name).file_size
+            longer = copy(self._zip.getinfo(name))
+            longer.file_size += 1  # else the library hides what comes behind the size
+            with self._zip.open(longer) as member:
+                data = member.read(longer.file_size)
         except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"{name} cannot be unpacked: {error}") from None
+        if len(data) > size:
+            raise ValueError(f"{name} is larger than the archive's directory says")
+        return data
 
     def check(self) -> None:
         """For libraries that unpack the members themselves. Raises ValueError: a size is a lie."""

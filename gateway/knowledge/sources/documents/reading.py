@@ -37,7 +37,7 @@ READERS = {
 # Bytes of a file. Pictures in a document are not read, and may be most of it.
 LARGEST = 128 * 2**20
 LARGEST_TEXT = 8 * 2**20
-PACKED = ("docx", "epub", "pdf", "pptx", "xlsx")
+PACKED = ("book", "pdf", "sheets", "slides", "word")
 # Raised when documents are read differently: all are read again then.
 VERSION = 1
 # What a document of text is built to, beside it.

@@ -172,14 +172,17 @@ class Notion:
                 # It lists 10,000 at most: those that changed last.
                 "sort": {"timestamp": "last_edited_time", "direction": "descending"},
             }
-            for answer in self._parts(api, "/v1/search", asked):
-                for one in map(mapping, answer["results"]):
-                    if _is_gone(one):
-                        continue
-                    if one.get("object") == "page":
-                        self._note(one)
-                    elif at := plain_id(mapping(one.get("parent")).get("database_id")):
-                        above[at] = _parent(one.get("database_parent"))
+            try:
+                for answer in self._parts(api, "/v1/search", asked):
+                    for one in map(mapping, answer["results"]):
+                        if _is_gone(one):
+                            continue
+                        if one.get("object") == "page":
+                            self._note(one)
+                        elif at := plain_id(mapping(one.get("parent")).get("database_id")):
+                            above[at] = _parent(one.get("database_parent"))
+            except Refused as error:
+                raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
         self._above.update(above)
         for at, parent in above.items():
             path = f"{at}/"
@@ -192,17 +195,19 @@ class Notion:
                     yield Broken(path, str(error))
 
     def _parts(self, api: Api, path: str, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """The parts of a list. Raises AskdocsError: it cannot be read whole."""
+        """The parts of a list.
+
+        Raises:
+            Refused: the service does not give it.
+            AskdocsError: it cannot be read whole.
+        """
         cursor: Any = None
         seen: set[str] = set()
         for _ in range(_MOST):
             body = {**asked, "page_size": _PART}
             if cursor:
                 body["start_cursor"] = cursor
-            try:
-                answer = mapping(api.post(path, body))
-            except Refused as error:
-                raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
+            answer = mapping(api.post(path, body))
             if not isinstance(answer.get("results"), list):
                 raise AskdocsError(f"{self.name}: the list of pages is not valid: try later")
             yield answer
@@ -274,7 +279,12 @@ class Notion:
         for source in listed(one.get("data_sources")):
             about = mapping(source)
             if named := plain_id(about.get("id")):
-                rows = tuple(dict.fromkeys(self._query(api, named)))
+                try:
+                    rows = tuple(dict.fromkeys(self._query(api, named)))
+                except Refused as error:
+                    error.stop_if_away(self.name)
+                    # The database is there, whatever the status says of its rows.
+                    raise Refused(f"the list of its rows {error}", 200) from None
                 tables.append((str(about.get("name") or ""), rows))
         described = rich(one.get("description"))
         self._put(one, at, plain(one.get("title")), tables=tuple(tables), about=described)
@@ -343,7 +353,7 @@ class Notion:
             path = self._path(api, parent, at)
         except Refused as error:
             return Broken(before or f"{at}/", f"the page above it {error}")
-        is_told = parent[0] != "block_id" or self._above[parent[1]] != _NOWHERE
+        is_told = parent[0] != "block_id" or self._above.get(parent[1]) != _NOWHERE
         return path if is_told else before or path
 
     def _stamp(self, row: _Row) -> str:
