@@ -27,6 +27,7 @@ from gateway.access.limits.limiter import Limiter, connect
 from gateway.access.limits.wire import Wire
 from gateway.core.errors import AskdocsError
 from tests.gateway.redis_server import RedisServer, need_redis, redis
+from tests.gateway.slow_redis import slowed
 from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key, nothing
 from tests.waiting import async_until
 
@@ -175,11 +176,26 @@ def workers(
     use: int = 1,
     lease: float = 30,
 ) -> Iterator[list[Worker]]:
-    found = [Worker(url, limits, requests, reserve, use, lease) for _ in range(number)]
-    try:
+    with started(url, limits, number, requests, reserve, use, lease) as found:
         assert [worker.says() for worker in found] == ["ready"] * number
         for worker in found:
             worker.go()
+        yield found
+
+
+@contextmanager
+def started(
+    url: str,
+    limits: Limits,
+    number: int = 4,
+    requests: int = 250,
+    reserve: int = 1,
+    use: int = 1,
+    lease: float = 30,
+) -> Iterator[list[Worker]]:
+    """Workers that wait for `go`."""
+    found = [Worker(url, limits, requests, reserve, use, lease) for _ in range(number)]
+    try:
         yield found
     finally:
         for worker in found:
@@ -628,6 +644,36 @@ async def test_workers_without_redis_together_admit_no_more_than_the_limit(
     assert sum(grant is not None for grant in grants) == 4  # one more of each: 12 in all
     if how == "frozen":
         redis.thaw()
+
+
+async def test_processes_with_a_slow_redis_together_admit_no_more_than_the_limit(
+    redis: RedisServer,
+) -> None:
+    """Each reply takes 250 ms from the start, so that no process ever counts in Redis."""
+    async with slowed(redis.port, 0.25) as url:
+        with started(url, Limits(rpm=60)) as found, redis.client() as client:
+            ready = [await asyncio.to_thread(worker.says) for worker in found]
+            assert ready == ["ready"] * 4
+            # All have looked for Redis since the last of them has started.
+            await async_until(lambda: client.zcard("askdocs:limits:workers") == 4, 30)
+            await async_until(lambda: client.info("commandstats")["cmdstat_eval"]["calls"] > 20, 60)
+            for worker in found:
+                worker.go()
+            answers = [json.loads(await asyncio.to_thread(worker.says)) for worker in found]
+    assert [answer["alone"] for answer in answers] == [250] * 4
+    assert sum(answer["admitted"] for answer in answers) == 60
+
+
+async def test_a_redis_that_is_quick_again_is_taken_back(
+    redis: RedisServer, limiters: Connect
+) -> None:
+    async with slowed(redis.port, 0.25) as url:
+        limiter = await limiters(url=url)
+        assert limiter.is_local
+    async with slowed(redis.port, 0, int(url.rpartition(":")[2].partition("/")[0])):
+        await async_until(lambda: not limiter.is_local, 10)
+        assert await admitted(limiter, key(rpm=1)) is not None
+        assert await admitted(limiter, key(rpm=1)) is None
 
 
 async def test_a_request_within_the_limit_is_not_too_large_for_a_share(

@@ -20,7 +20,7 @@ import hiredis
 from gateway.access.keys import Key
 from gateway.access.limits.grant import Counts, Grant, LimitReached
 from gateway.access.limits.month import Months, this_month
-from gateway.access.limits.wire import Address, Command, Reply, Wire
+from gateway.access.limits.wire import PATIENCE, Address, Command, Reply, Wire
 from gateway.core.errors import AskdocsError
 
 log = logging.getLogger("askdocs.gateway")
@@ -241,7 +241,15 @@ class Shared:
             self._away(reply)
             raise reply
         self.workers = max(1, reply)
-        self.is_up = self._wire is not None
+        wire = self._wire
+        if wire is not None and wire.is_slow:
+            # It has said how many share the limits, and is too slow for requests to wait for.
+            wire.abort()
+            self._wire = None
+            raise TimeoutError(f"its replies take longer than {PATIENCE * 1000:.0f} ms")
+        if wire is not None:
+            wire.on_trial = False
+        self.is_up = wire is not None
 
 
 async def _reply(future: "asyncio.Future[Reply]", left: Callable[[Reply], None] | None) -> Reply:

@@ -24,7 +24,9 @@ from redis.asyncio.connection import (
 PATIENCE = 0.09
 """Seconds without a byte from Redis, while it owes a reply, after which it is away."""
 CONNECT = 1.0
-"""Seconds for a new connection; no request waits for it."""
+"""Seconds for a new connection, and for each reply on one that is on trial; no request waits."""
+LOOKS = 2
+"""In PATIENCE, so that a reply which has come while this process was busy is read between."""
 
 Command = tuple[str | bytes | int, ...]
 Reply = Any
@@ -92,8 +94,12 @@ class Wire(asyncio.Protocol):
         self._replies = hiredis.Reader()
         self._unsent: list[bytes] = []
         self._waiting: deque[Callable[[Reply], None]] = deque()
-        self._silent = False
+        self._silent = 0
         self._watch: asyncio.TimerHandle | None = None
+        self.on_trial = True
+        """No request waits for it, so a reply may take longer than PATIENCE."""
+        self.is_slow = False
+        """Has a reply taken longer than PATIENCE?"""
         self._closed = asyncio.Event()
 
     def send(
@@ -121,8 +127,8 @@ class Wire(asyncio.Protocol):
         self._unsent.append(hiredis.pack_command(cast(Any, command)))
         self._waiting.append(arrived)
         if self._watch is None:
-            self._silent = False
-            self._watch = self._loop.call_later(PATIENCE / 2, self._look)
+            self._silent = 0
+            self._watch = self._loop.call_later(PATIENCE / LOOKS, self._look)
 
     def _flush(self) -> None:
         if self._transport is not None and self._unsent:
@@ -130,15 +136,16 @@ class Wire(asyncio.Protocol):
         self._unsent.clear()
 
     def _look(self) -> None:
-        # Two looks, so that a reply which has come while this process was busy is read between.
         self._watch = None
         if not self._waiting:
             return
-        if self._silent:
-            self._end(TimeoutError(f"no reply for {PATIENCE * 1000:.0f} ms"))
+        self._silent += 1
+        silence = self._silent * PATIENCE / LOOKS
+        self.is_slow = self.is_slow or self._silent >= LOOKS
+        if silence >= (CONNECT if self.on_trial else PATIENCE):
+            self._end(TimeoutError(f"no reply for {silence * 1000:.0f} ms"))
             return
-        self._silent = True
-        self._watch = self._loop.call_later(PATIENCE / 2, self._look)
+        self._watch = self._loop.call_later(PATIENCE / LOOKS, self._look)
 
     async def close(self) -> None:
         """Write what was sent, and close."""
@@ -173,7 +180,7 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._silent = False
+        self._silent = 0
         try:
             self._replies.feed(data)
             while (reply := self._replies.gets()) is not False:
