@@ -27,11 +27,15 @@ _NO_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser")
 
 def media(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Place and type of each part of the messages that is not text."""
+    return ((place, part["type"]) for place, part in _media(request))
+
+
+def _media(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for number, message in enumerate(request.get("messages") or ()):
         content = message.get("content")
         for index, part in enumerate(content if isinstance(content, list) else ()):
-            if (kind := part.get("type")) in MEDIA:
-                yield f"messages[{number}].content[{index}]", kind
+            if part.get("type") in MEDIA:
+                yield f"messages[{number}].content[{index}]", part
 
 
 def is_forced(request: Mapping[str, Any]) -> bool:
@@ -40,16 +44,37 @@ def is_forced(request: Mapping[str, Any]) -> bool:
 
 
 def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the model has no eyes or ears for a part, or no way to call tools."""
+    """Raises ApiError 400: the model has no eyes or ears for a part, or no way to call tools.
+
+    Or a part is an address: engines fetch any, also of hosts that only their machine reaches.
+    """
     if can.media is not None:
         for place, kind in media(request):
             if MEDIA[kind] not in can.media:
                 raise no_media(name, place, kind)
+    for place, part in _media(request):
+        _refuse_address(place, part)
     if can.tools is False and is_forced(request):
         raise _no_tools(name)
     if request.get("echo") and not can.echo:
         text = f"echo: the engine of {name} does not give the prompt back, unless max_tokens is 0"
         raise ApiError(400, text, param="echo", code="model_not_supported")
+
+
+def _refuse_address(place: str, part: Mapping[str, Any]) -> None:
+    kind = part["type"]
+    if not kind.endswith("_url"):
+        return
+    inside = part.get(kind)
+    url = inside.get("url") if isinstance(inside, dict) else inside
+    if not (isinstance(url, str) and url.startswith("data:")):
+        raise ApiError(
+            400,
+            f"{place}.{kind} is no data: URL, and engines here fetch nothing: send the file itself,"
+            " as data:image/png;base64,...",
+            param=f"{place}.{kind}",
+            code="invalid_value",
+        )
 
 
 def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiError:

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import httpx
 import orjson
 import yaml
 
@@ -163,6 +164,13 @@ def _load(config: str) -> "FastAPI":
     # compiles LiteLLM again: 12 s of a core instead of 6.
     sys.dont_write_bytecode = False
     from litellm.proxy.proxy_server import app
+
+    # LiteLLM's and OpenAI's clients follow redirects, to any host, with the question and with keys
+    # in headers that httpx does not take away there, such as Anthropic's `x-api-key`. They have no
+    # setting for it; nothing else in this process follows one.
+    httpx.AsyncClient.follow_redirects = property(  # type: ignore[assignment]
+        lambda _: False, lambda _, wanted: None
+    )
 
     # It logs a traceback for every mistake of a client and every refusal of a model, some 50 ms
     # each; this gateway states both.

@@ -36,6 +36,13 @@ class _Handler(Handler):
                 self._rerank(body)
             case "/v1/messages" if self._is_known("x-api-key"):
                 self._messages(body)
+            case "/led-away/v1/messages" | "/led-away/chat/completions" | "/led-away/v2/embed":
+                self.send_response(307)
+                # The same server by another name, so another host.
+                port = self.server.server_port  # type: ignore[attr-defined]
+                self.send_header("location", f"http://localhost:{port}/elsewhere")
+                self.send_header("content-length", "0")
+                self.end_headers()
             case "/v1/rerank":
                 results = [
                     {"index": at, "document": {"text": text}, "relevance_score": score}
@@ -156,6 +163,17 @@ class Providers(ThreadingHTTPServer):
             | key,
             "cohere-rerank": {"litellm": "cohere/rerank-v3.5", "api_base": self.url} | key,
             "claude": {"litellm": "anthropic/claude-sonnet-4-5", "api_base": self.url} | key,
+            "claude-led-away": {
+                "litellm": "anthropic/claude-sonnet-4-5",
+                "api_base": f"{self.url}/led-away",
+            }
+            | key,
+            "gpt-led-away": {"litellm": "openai/gpt-5", "api_base": f"{self.url}/led-away"} | key,
+            "embed-led-away": {
+                "litellm": "cohere/embed-v4.0",
+                "api_base": f"{self.url}/led-away/v2/embed",
+            }
+            | key,
             "claude-locked": {
                 "litellm": "anthropic/claude-sonnet-4-5",
                 "api_base": self.url,

@@ -178,3 +178,20 @@ def test_what_only_the_operator_can_mend_goes_to_the_fallback(
     answered = post(lane, "/chat/completions", model="locked-else-base", **asked)
     assert answered.status_code == 200, answered.text
     assert answered.json()["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["claude-led-away", "gpt-led-away"])
+def test_a_providers_answer_leads_to_no_other_host(lane: Lane, model: str, stream: bool) -> None:
+    """Before, the question went there, and with it Anthropic's key in `x-api-key`."""
+    lane.providers.asked.clear()
+    reply = post(lane, "/chat/completions", model=model, messages=HELLO, stream=stream)
+    assert "/elsewhere" not in [path for path, _ in lane.providers.asked]
+    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error"), reply.text
+
+
+def test_a_provider_of_embeddings_leads_to_no_other_host(lane: Lane) -> None:
+    lane.providers.asked.clear()
+    reply = post(lane, "/embeddings", model="embed-led-away", input="coffee")
+    assert [path for path, _ in lane.providers.asked] == ["/led-away/v2/embed"]
+    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error"), reply.text

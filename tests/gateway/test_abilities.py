@@ -14,6 +14,28 @@ TOOLS: Any = [{"type": "function", "function": {"name": name}} for name in ("f",
 NAMED: Any = {"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "g"}}}
 
 
+@pytest.mark.parametrize("kind", ["image_url", "audio_url", "video_url"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "https://wiki.example.com/a.png",
+        "file:///etc/passwd",
+        " data:,",
+        None,
+        ["data:,"],
+    ],
+)
+@pytest.mark.parametrize("can", [Abilities(), Abilities(frozenset({"vision", "audio", "video"}))])
+def test_no_engine_is_led_to_an_address(kind: str, url: Any, can: Abilities) -> None:
+    for inside in ({"url": url}, url):
+        part = {"type": kind, kind: inside}
+        request = {"messages": [{"role": "user", "content": [part]}]}
+        with pytest.raises(ApiError, match="engines here fetch nothing") as caught:
+            abilities.check("m", can, request)
+        assert caught.value.body["error"]["param"] == f"messages[0].content[0].{kind}"
+
+
 def test_a_forced_tool_is_strict_and_a_named_tool_is_offered_alone() -> None:
     strict = [{**tool, "function": {**tool["function"], "strict": True}} for tool in TOOLS]
     asked = abilities.forced(NAMED)
