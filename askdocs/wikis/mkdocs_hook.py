@@ -51,6 +51,7 @@ def _list(files: Files, config: MkDocsConfig) -> str:
     for file in sorted(files.documentation_pages(), key=lambda f: f.src_uri):
         page = Page(None, file, config)
         page.read_source(config)
+        file.page = None  # else the navigation takes this one, without the title that it has there
         title = str(page.meta.get("title") or page.title or file.name)
         lines.append(f"- [{_link_text(title)}]({quote(file.src_uri)})")
     for path in config.extra.get("documents", ()):

@@ -31,7 +31,7 @@ from askdocs.state.home import Home, read_json, write, write_json
 from gateway.core.errors import AskdocsError
 from gateway.core.hosts import AllowedHosts, host_of
 from gateway.core.tasks import Tasks
-from gateway.knowledge.sources import folder, js_config, mkdocs_config, watch
+from gateway.knowledge.sources import folder, looks, mkdocs_config, watch
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.documents.reading import documents
 from gateway.knowledge.sources.flavour import Kind
@@ -44,9 +44,11 @@ _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 _FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
 # Seconds that a build may take, and one more for each page: MkDocs renders dozens a second.
 PATIENCE = 600
+# Entries of a navigation beside two for each page.
+_SPARE = 1_000
 # Builds that are begun again without such a page.
 _ATTEMPTS = 10
-# Projects whose name the site keeps; of MkDocs' more than that.
+# Projects whose name, navigation, logo and colours the site keeps.
 _LOOKS: tuple[Kind, ...] = ("mkdocs", "docusaurus", "vitepress")
 
 
@@ -87,6 +89,8 @@ def config(
     theme = settings["theme"]
     assert isinstance(theme, dict)
     theme |= look.get("theme", {})
+    if "files" in look:
+        theme["custom_dir"] = str(_theme(home))
     return settings | {name: look[name] for name in ("nav", "extra_css") if name in look}
 
 
@@ -97,8 +101,7 @@ def _look(docs: Path) -> dict[str, Any]:
         if found.settings is None or found.content != docs.absolute():
             continue
         if kind != "mkdocs":
-            title = js_config.string("title", js_config.read(found.settings, found.bounds))
-            return {"site_name": title} if title else {}
+            return looks.docusaurus(found) if kind == "docusaurus" else looks.vitepress(found)
         with contextlib.suppress(OSError, ValueError):  # a sync says what is wrong with it
             return mkdocs_config.look(found.settings, found.bounds)
     return {}
@@ -120,17 +123,25 @@ async def build(
         AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
     """
     look = _look(docs)
+    if _count(look.get("nav")) > _SPARE + 2 * sum(map(len, folder.files(docs))):
+        # Each page of the site holds all of it.
+        say("the wiki's own navigation is left out: it has far more entries than there are pages")
+        del look["nav"]
     settings = config(docs, home, site_url, widget_url, look)
     # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
     left_out = list(_unreadable(docs))
     settings["exclude_docs"] = _patterns(left_out)
-    digest = _digest(docs, yaml.safe_dump(settings, sort_keys=False))
+    digest = _digest(docs, yaml.safe_dump([settings, look], sort_keys=False))
     marker = home.root / "site.json"
     if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
         return False
     marker.unlink(missing_ok=True)
     log = home.logs / "site-build.log"
     _lay_out(docs, _pages(home))
+    shutil.rmtree(_theme(home), ignore_errors=True)
+    for name, data in look.get("files", {}).items():
+        (_theme(home) / name).parent.mkdir(parents=True, exist_ok=True)
+        (_theme(home) / name).write_bytes(data)
     patience = PATIENCE + sum(map(len, folder.files(docs)))
     for _ in range(_ATTEMPTS):
         settings["exclude_docs"] = _patterns(left_out)
@@ -164,6 +175,18 @@ async def build(
 
 def _pages(home: Home) -> Path:
     return home.root / "site.pages"
+
+
+def _theme(home: Home) -> Path:
+    """Files of the look that lie outside of the pages, or are made from settings."""
+    return home.root / "site.theme"
+
+
+def _count(nav: Any) -> int:
+    """How many entries it has, with those of its sections."""
+    if isinstance(nav, dict):
+        return sum(map(_count, nav.values()))
+    return sum(1 + _count(entry) for entry in nav) if isinstance(nav, list) else 0
 
 
 def _lay_out(docs: Path, pages: Path) -> None:

@@ -309,19 +309,47 @@ hooks: [evil.py]
     assert re.search(r"Rooms .*The B room .*Page a", text)
 
 
-def test_the_preview_has_the_title_of_docusaurus_and_vitepress(tmp_path: Path, home: Home) -> None:
-    docs = tmp_path / "otter" / "docs"
-    docs.mkdir(parents=True)
-    (docs / "intro.md").write_text("# Introduction\n\nOtter shares files.\n")
-    settings = "module.exports = {title: 'Otter Docs', themeConfig: {navbar: {title: 'Otter'}}};\n"
-    (docs.parent / "docusaurus.config.js").write_text(settings)
-    build(docs, home)
-    assert "<title>Otter Docs</title>" in (home.site / "index.html").read_text()
-    pages = tmp_path / "seal"
-    (pages / ".vitepress").mkdir(parents=True)
-    (pages / ".vitepress" / "config.ts").write_text('export default {title: "Seal Guide"}\n')
-    (pages / "index.md").write_text("# Hello\n\nSeal reads mail.\n")
-    assert site._look(pages) == {"site_name": "Seal Guide"}
+def test_the_preview_has_the_look_of_docusaurus(tmp_path: Path, home: Home) -> None:
+    project = tmp_path / "otter"
+    for name, text in {
+        "docusaurus.config.js": "module.exports = {title: 'Otter Docs', themeConfig: {navbar:"
+        " {title: 'Otter', logo: {src: 'img/otter.svg'}}}, customCss: './custom.css'};\n",
+        "custom.css": ":root { --ifm-color-primary: #2e8555; }",
+        "static/img/otter.svg": "<svg xmlns='http://www.w3.org/2000/svg'><script>1</script></svg>",
+        "docs/intro.md": "---\nsidebar_position: 2\n---\n# Introduction\n\nOtter shares files.\n",
+        "docs/zebra.md": "---\nsidebar_position: 1\nsidebar_label: <b>First\n---\n# Zebra\n",
+    }.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    assert build(project / "docs", home)
+    html = (home.site / "index.html").read_text()
+    assert "<title>Otter Docs</title>" in html
+    assert '<img src="askdocs-look/logo.svg"' in html
+    assert "<svg xmlns='http://www.w3.org/2000/svg'><script>" not in html
+    assert (home.site / "askdocs-look" / "logo.svg").is_file()
+    assert "#2e8555" in (home.site / "askdocs-look" / "colours.css").read_text()
+    text = re.sub("<[^>]*>|\\s+", " ", html)
+    assert re.search(r"&lt;b&gt;First .*Introduction", text)
+    assert not build(project / "docs", home)
+    (project / "custom.css").write_text(":root { --ifm-color-primary: teal; }")
+    assert build(project / "docs", home)
+    assert "teal" in (home.site / "askdocs-look" / "colours.css").read_text()
+
+
+def test_a_navigation_with_far_more_entries_than_pages_is_left_out(
+    tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".vitepress").mkdir()
+    links = "{text:'a',link:'/'}," * 40_000
+    (tmp_path / ".vitepress" / "config.ts").write_text(
+        f'export default {{title: "Seal", themeConfig: {{sidebar: [{links}]}}}}\n'
+    )
+    (tmp_path / "index.md").write_text("# Hello\n\nSeal reads mail.\n")
+    build(tmp_path, home)
+    html = (home.site / "index.html").read_text()
+    assert "<title>Seal</title>" in html
+    assert len(html) < 100_000
+    assert "navigation is left out" in capsys.readouterr().err
 
 
 def test_a_look_that_mkdocs_fails_at_is_left_out(tmp_path: Path, home: Home) -> None:

@@ -162,7 +162,7 @@ def slug(path: str, front: dict[str, Any], number_prefixes: bool = True) -> str:
     own = front.get("slug")
     if isinstance(own, str) and own.startswith("/"):
         return own
-    plain = [_unnumbered(part) for part in folders] if number_prefixes else folders
+    plain = [unnumbered(part) for part in folders] if number_prefixes else folders
     folder = "/" + "".join(part + "/" for part in plain)
     if not isinstance(own, str):
         beside = folders[-1].lower() if folders else ""
@@ -170,13 +170,13 @@ def slug(path: str, front: dict[str, Any], number_prefixes: bool = True) -> str:
             return folder
     identity = front.get("id")
     base = str(identity) if isinstance(identity, str | int) else ""
-    base = base or (_unnumbered(name) if number_prefixes else name)
+    base = base or (unnumbered(name) if number_prefixes else name)
     end = own if isinstance(own, str) else base
     there = posixpath.normpath(posixpath.join(folder, end))
     return there + "/" if end.endswith("/") and there != "/" else there
 
 
-def _unnumbered(name: str) -> str:
+def unnumbered(name: str) -> str:
     """`01-intro` is `intro`; dates and versions stay."""
     if _DATED.match(name):
         return name
@@ -184,5 +184,11 @@ def _unnumbered(name: str) -> str:
     return numbered[2] if numbered else name
 
 
+def position(name: str) -> float:
+    """The number that a name begins with; without one the end of all."""
+    numbered = None if _DATED.match(name) else _NUMBERED.match(name)
+    return float(numbered[1]) if numbered else float("inf")
+
+
 def _unnumbered_path(path: str) -> str:
-    return "/".join(_unnumbered(part) for part in path.split("/"))
+    return "/".join(unnumbered(part) for part in path.split("/"))

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 from gateway.knowledge.sources.tree import decode
 from gateway.knowledge.sources.within import Bounds
@@ -14,6 +15,18 @@ _COMMENT = re.compile(
     r"""|`(?:\\.|[^`\\])*+(?:`|\\?\Z))|/\*.*?(?:\*/|\Z)|(?<![:\w])//[^\n]*""",
     re.DOTALL,
 )
+# A part of a literal. All else belongs to an expression, which only a program could give.
+_TOKEN = re.compile(
+    r"""\s*+([{}\[\],:]|"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|`(?:\\.|[^`\\$])*+`|[\w$.-]++)""",
+    re.DOTALL,
+)
+# What makes a literal the beginning of an expression.
+_GOES_ON = re.compile(r"\s*+[-.+?|&(\[*/=%<>]")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
+_WORDS = {"true": True, "false": False, "null": None, "undefined": None}
+# Levels of lists and mappings.
+_DEEPEST = 40
 
 
 def read(file: Path, bounds: Bounds) -> str:
@@ -40,3 +53,75 @@ def strings(name: str, text: str) -> tuple[str, ...]:
     match = re.search(rf"\b{name}:\s*\[([^\]]{{0,2000}})\]", text)
     listed = match[1] if match else ""
     return tuple(found[2] for found in re.finditer(r"""(["'`])(.*?)\1""", listed))
+
+
+def path(name: str, text: str) -> str | None:
+    """The file that a setting names: a text, the first of a list, or in `require.resolve`."""
+    call = r"(?:\[\s*+)?(?:require\.resolve\(\s*+)?"
+    match = re.search(rf"""\b{name}:\s*+{call}(["'])([^"'\n]++)\1""", text)
+    return match[2] if match else None
+
+
+def value(name: str, text: str) -> Any:
+    """A setting with all that is in it; None where any of it is no literal."""
+    match = re.search(rf"""\b{name}["']?:""", text)
+    return literal(text, match.end()) if match else None
+
+
+def literal(text: str, start: int) -> Any:
+    """The literal that begins at a place of the text; None where it is an expression."""
+    try:
+        found, end = _literal(text, *_part(text, start), 0)
+    except ValueError:
+        return None
+    return None if _GOES_ON.match(text, end) else found
+
+
+def _literal(text: str, part: str, at: int, depth: int) -> tuple[Any, int]:
+    """The value that a part begins, and where it ends."""
+    if depth > _DEEPEST:
+        raise ValueError("nested too deep")
+    if part not in ("[", "{"):
+        return _plain(part), at
+    items: list[Any] = []
+    named: dict[str, Any] = {}
+    opened = part
+    part, at = _part(text, at)
+    while part not in ("]", "}"):
+        if opened == "{":
+            key = _unquoted(part) if part[0] in "\"'" else part
+            colon, at = _part(text, at)
+            if colon != ":":
+                raise ValueError("a method, or a name alone")
+            part, at = _part(text, at)
+            named[key], at = _literal(text, part, at, depth + 1)
+        else:
+            item, at = _literal(text, part, at, depth + 1)
+            items.append(item)
+        part, at = _part(text, at)
+        if part == ",":
+            part, at = _part(text, at)
+        elif part not in ("]", "}"):
+            raise ValueError("an expression")
+    return (named if opened == "{" else items), at
+
+
+def _part(text: str, at: int) -> tuple[str, int]:
+    match = _TOKEN.match(text, at)
+    if match is None:
+        raise ValueError("an expression")
+    return match[1], match.end()
+
+
+def _plain(part: str) -> Any:
+    if part[0] in "\"'`":
+        return _unquoted(part)
+    if _NUMBER.fullmatch(part):
+        return float(part)
+    if part not in _WORDS:
+        raise ValueError("a name")
+    return _WORDS[part]
+
+
+def _unquoted(part: str) -> str:
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], part[1:-1])

@@ -29,6 +29,9 @@ _FUNCTIONS = re.compile(
     r"|material\.extensions\.emoji\.(?:twemoji|to_svg)|pymdownx\.emoji\.\w+"
 )
 
+# `javascript:` also hides behind a reference to a character, as `&colon;`.
+_LINK = re.compile(r"""(?:https?://|mailto:)[^\s"'<>]++|(?:[^:"<>&\s]|[ ](?!$)|&(?!#|\w++;))++""")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -139,7 +142,7 @@ def look(file: Path, bounds: Bounds) -> dict[str, Any]:
     css = found.get("extra_css")
     kept = {
         "site_name": found.get("site_name") if isinstance(found.get("site_name"), str) else None,
-        "nav": _nav(found.get("nav")),
+        "nav": navigation(found.get("nav")),
         "theme": {
             name: theme[name] for name, kind in kinds.items() if isinstance(theme.get(name), kind)
         },
@@ -148,19 +151,24 @@ def look(file: Path, bounds: Bounds) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value}
 
 
-def _nav(written: Any) -> list[Any]:
+def navigation(written: Any) -> list[Any]:
     """Its entries as far as MkDocs takes them: paths, titles of paths, and titles of lists."""
     entries: list[Any] = []
     for entry in written if isinstance(written, list) else []:
-        if isinstance(entry, str):
+        if _is_link(entry):
             entries.append(entry)
         elif isinstance(entry, dict) and len(entry) == 1:
             ((title, below),) = entry.items()
-            if isinstance(below, str):
+            if _is_link(below):
                 entries.append({str(title): below})
-            elif inner := _nav(below):
+            elif inner := navigation(below):
                 entries.append({str(title): inner})
     return entries
+
+
+def _is_link(target: Any) -> bool:
+    """A path, or an address of the web. MkDocs writes it into the page as it is."""
+    return isinstance(target, str) and _LINK.fullmatch(target) is not None
 
 
 def _is_local(path: Any) -> bool:

@@ -1,0 +1,337 @@
+"""What readers know a Docusaurus or VitePress site by: its name, navigation, logo and main colour.
+
+The result has the form of `mkdocs_config.look`, with the files that MkDocs needs for it. No
+program is run: what is not written as a literal is left out.
+"""
+
+import contextlib
+import html
+import posixpath
+import re
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import yaml
+
+from gateway.knowledge.sources import docusaurus_config, js_config, mkdocs_config, safe_yaml
+from gateway.knowledge.sources.commonmark import front_matter
+from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.docusaurus import is_page, position, unnumbered
+from gateway.knowledge.sources.tree import Tree, decode
+
+# The folder of these files in the site.
+FOLDER = "askdocs-look"
+_LOGOS = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico")
+_LARGEST = 2**20
+_DEEPEST = 20
+# Pages that sidebars may list automatically, beside two times all.
+_SPARE = 1_000
+_RULE = re.compile(r"(?<![^{}])([^{}]++)\{([^{}]*+)\}")
+_CSS_COMMENT = re.compile(r"/\*(?:(?!\*/).)*+(?:\*/)?", re.DOTALL)
+# The browser says whether it is a colour: see `_STYLE`.
+_COLOUR = re.compile(
+    r"#[0-9a-f]{3,8}|(?:rgb|hsl)a?\([0-9., /%]{1,40}(?:deg[0-9., /%]{1,40})?\)|[a-z]{3,24}", re.I
+)
+_STYLE = """@supports (color: {colour}) {{
+  body[data-md-color-scheme="{scheme}"][data-md-color-primary] {{
+    --md-primary-fg-color: {bar};
+    --md-primary-bg-color: {text};
+    --md-primary-bg-color--light: {text};
+    --md-typeset-a-color: {colour};
+    --md-accent-fg-color: {colour};
+  }}
+}}
+"""
+_SIDEBARS = re.compile(
+    r"(?:\bmodule\.exports\s*+=|\bexport\s++default\b|\bsidebars\s*+(?::\s*+\w++\s*+)?=)(?=\s*+\{)"
+)
+_THEME_CSS = re.compile(r"""\bimport\s*+["'](\./[^"'\n]++(?<=\.css))["']""")
+
+
+def docusaurus(found: Found) -> dict[str, Any]:
+    """Of the project with a docusaurus.config.js."""
+    assert found.settings is not None
+    text = js_config.read(found.settings, found.bounds)
+    site = found.settings.parent
+    styles = js_config.path("customCss", text)
+    navbar = text[match.start() :] if (match := re.search(r"\bnavbar:", text)) else ""
+    return _look(
+        found,
+        name=js_config.string("title", text),
+        nav=_docusaurus_nav(found, text),
+        logo=(site / "static", _source(js_config.value("logo", navbar))),
+        css=[site / styles.removeprefix("@site/")] if styles else [],
+        variables=("--ifm-color-primary",),
+    )
+
+
+def vitepress(found: Found) -> dict[str, Any]:
+    """Of the project with a .vitepress/config."""
+    assert found.settings is not None
+    text = js_config.read(found.settings, found.bounds)
+    at = found.settings.as_posix().rindex("/.vitepress/")
+    theme = Path(found.settings.as_posix()[:at]) / ".vitepress" / "theme"
+    programs = (js_config.read(theme / f"index.{end}", found.bounds) for end in ("ts", "mts", "js"))
+    return _look(
+        found,
+        name=js_config.string("title", text),
+        nav=_vitepress_nav(Tree(found.content, found.bounds), text),
+        logo=(found.content / "public", _source(js_config.value("logo", text))),
+        css=[theme / name for program in programs for name in _THEME_CSS.findall(program)[:10]],
+        variables=("--vp-c-brand-1", "--vp-c-brand", "--vp-c-brand-2", "--vp-c-brand-3"),
+    )
+
+
+def _look(
+    found: Found,
+    name: str | None,
+    nav: list[Any],
+    logo: tuple[Path, str],
+    css: list[Path],
+    variables: tuple[str, ...],
+) -> dict[str, Any]:
+    files: dict[str, bytes] = {}
+    look: dict[str, Any] = {"site_name": name, "nav": mkdocs_config.navigation(nav), "files": files}
+    folder, source = logo
+    suffix = posixpath.splitext(source)[1].lower()
+    if suffix in _LOGOS and ".." not in PurePosixPath(source).parts:
+        with contextlib.suppress(OSError, ValueError):
+            data = found.bounds.read(folder / source.lstrip("/"), _LARGEST)
+            files[f"{FOLDER}/logo{suffix}"] = data
+            look["theme"] = {"logo": f"{FOLDER}/logo{suffix}"}
+    text = ""
+    for file in css:
+        with contextlib.suppress(OSError, ValueError):
+            text += decode(found.bounds.read(file, _LARGEST)) + "\n"
+    if style := _style(text, variables):
+        files[f"{FOLDER}/colours.css"] = style.encode()
+        look["extra_css"] = [f"{FOLDER}/colours.css"]
+    return {key: value for key, value in look.items() if value}
+
+
+def _source(logo: Any) -> str:
+    """The path of a logo: a text, or a mapping with one for light pages."""
+    if isinstance(logo, Mapping):
+        logo = logo.get("src") or logo.get("light")
+    return logo if isinstance(logo, str) else ""
+
+
+def _style(css: str, variables: tuple[str, ...]) -> str:
+    """CSS for MkDocs Material with the first colour for light pages, and that for dark ones."""
+    colours: dict[str, dict[str, str]] = {"default": {}, "slate": {}}
+    for selector, body in _RULE.findall(_CSS_COMMENT.sub("", css)):
+        known = colours["slate" if "dark" in selector else "default"]
+        for declared in body.split(";"):
+            name, _, value = declared.partition(":")
+            colour = value.replace("!important", "").strip()
+            if name.strip() in variables and _COLOUR.fullmatch(colour):
+                known[name.strip()] = colour
+    light = next((colours["default"][name] for name in variables if name in colours["default"]), "")
+    dark = next((colours["slate"][name] for name in variables if name in colours["slate"]), light)
+    bars = (("default", light, "#fff", "#1c1e21"), ("slate", dark, "#1b1b1d", "#e3e3e3"))
+    return "".join(
+        _STYLE.format(scheme=scheme, colour=colour, bar=bar, text=text)
+        for scheme, colour, bar, text in bars
+        if colour
+    )
+
+
+class _Document(NamedTuple):
+    path: str
+    label: str
+    order: float
+
+
+def _entry(label: str, target: Any) -> Any:
+    """Of MkDocs' `nav`, whose titles are HTML."""
+    return {html.escape(label): target} if label else target
+
+
+def _docusaurus_nav(found: Found, text: str) -> list[Any]:
+    assert found.settings is not None
+    numbered = docusaurus_config.load(found.settings, found.bounds).number_prefixes
+    docs = _Docs(Tree(found.content, found.bounds), numbered)
+    named = js_config.path("sidebarPath", text)
+    if named is None:
+        is_code = re.search(r"\bsidebarPath:(?!\s*+undefined\b)", text)
+        return [] if is_code else docs.generated("")
+    program = js_config.read(found.settings.parent / named.removeprefix("@site/"), found.bounds)
+    match = _SIDEBARS.search(program)
+    sidebars = js_config.literal(program, match.end()) if match else None
+    if not isinstance(sidebars, dict):
+        return []
+    try:
+        return [entry for items in sidebars.values() for entry in docs.entries(items)]
+    except ValueError:
+        return []
+
+
+class _Docs:
+    """The pages of Docusaurus that the preview shows, by the names that sidebars use."""
+
+    def __init__(self, tree: Tree, numbered: bool) -> None:
+        self._tree = tree
+        self._by_id: dict[str, _Document] = {}
+        for path in tree.markdown:
+            if not path.endswith(".md") or not is_page(path):
+                continue
+            try:
+                _, front = front_matter(tree.text(path))
+            except (OSError, ValueError):
+                continue  # a sync says why
+            if front.get("draft") is True or front.get("unlisted") is True:
+                continue
+            parts = path.removesuffix(".md").split("/")
+            names = [unnumbered(part) if numbered else part for part in parts]
+            name = str(front["id"]) if isinstance(front.get("id"), str | int) else names[-1]
+            self._by_id["/".join([*names[:-1], name])] = _Document(
+                path,
+                _text(front.get("sidebar_label")) or _text(front.get("title")),
+                _order(front.get("sidebar_position"), parts[-1] if numbered else ""),
+            )
+        self._numbered = numbered
+        self._documents = sorted(self._by_id.values())
+        self._left = _SPARE + 2 * len(self._documents)
+
+    def entries(self, items: Any) -> Iterator[Any]:
+        """The entries of a sidebar, or of a category in it."""
+        if isinstance(items, dict) and "type" not in items:
+            # Shorthand: labels of categories, with what is in them.
+            items = [{"type": "category", "label": k, "items": v} for k, v in items.items()]
+        elif isinstance(items, dict):
+            items = [items]
+        for item in items if isinstance(items, list) else []:
+            yield from self._entries(item)
+
+    def _entries(self, item: Any) -> Iterator[Any]:
+        if isinstance(item, str):
+            item = {"type": "doc", "id": item}
+        if not isinstance(item, dict):
+            return
+        label = _text(item.get("label"))
+        match item.get("type"):
+            case "doc" | "ref":
+                if document := self._by_id.get(_text(item.get("id"))):
+                    yield _entry(label or document.label, document.path)
+            case "category":
+                link = item.get("link")
+                own = self._by_id.get(_text(link.get("id"))) if isinstance(link, dict) else None
+                inner = list(self.entries(item.get("items")))
+                if own and own.path not in _targets(inner):
+                    inner.insert(0, own.path)
+                if label and inner:
+                    yield {html.escape(label): inner}
+            case "autogenerated":
+                yield from self.generated(_text(item.get("dirName")))
+            case "link":
+                if label:
+                    yield _entry(label, item.get("href"))
+            case None:
+                yield from self.entries(item)
+
+    def generated(self, folder: str) -> list[Any]:
+        """The entries for the pages in a folder, by their positions.
+
+        Raises:
+            ValueError: a sidebar asks for all pages again and again.
+        """
+        folder = "" if folder in (".", "") else folder.strip("/") + "/"
+        pages = self._documents
+        if folder:  # from `guides/` to what comes after all that begins so
+            first = bisect_left(pages, folder, key=lambda page: page.path)
+            pages = pages[first : bisect_left(pages, folder[:-1] + "0", key=lambda page: page.path)]
+        self._left -= 1 + len(pages)
+        if self._left < 0:
+            raise ValueError("far more entries than pages")
+        return self._in(folder, pages, 0)
+
+    def _in(self, folder: str, pages: list[_Document], depth: int) -> list[Any]:
+        found: list[tuple[float, str, Any]] = []
+        below: dict[str, list[_Document]] = {}
+        for page in pages:
+            name, inner, _ = page.path[len(folder) :].partition("/")
+            if inner and depth < _DEEPEST:
+                below.setdefault(name, []).append(page)
+            else:
+                found.append((page.order, name, _entry(page.label, page.path)))
+        for name, inside in below.items():
+            category = self._category(f"{folder}{name}")
+            label = _text(category.get("label")) or (unnumbered(name) if self._numbered else name)
+            order = _order(category.get("position"), name if self._numbered else "")
+            entries = self._in(f"{folder}{name}/", inside, depth + 1)
+            found.append((order, name, {html.escape(label): entries}))
+        return [entry for _, _, entry in sorted(found, key=lambda one: one[:2])]
+
+    def _category(self, folder: str) -> dict[str, Any]:
+        for name in ("_category_.json", "_category_.yml", "_category_.yaml"):
+            with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
+                data = self._tree.data(f"{folder}/{name}", _LARGEST)
+                said = safe_yaml.load(decode(data), yaml.SafeLoader)
+                return said if isinstance(said, dict) else {}
+        return {}
+
+
+def _text(value: Any) -> str:
+    return " ".join(value.split()) if isinstance(value, str) else ""
+
+
+def _order(written: Any, name: str) -> float:
+    """The position that is written, else the number that the name begins with, else the end."""
+    if isinstance(written, int | float) and abs(written) < 1e9:
+        return float(written)
+    return position(name)
+
+
+def _vitepress_nav(tree: Tree, text: str) -> list[Any]:
+    pages = {path for path in tree.markdown if path.endswith(".md")}
+    entries: list[Any] = []
+    sidebar = js_config.value("sidebar", text)
+    for base, items in sidebar.items() if isinstance(sidebar, dict) else [("", sidebar)]:
+        if isinstance(items, dict):
+            base, items = items.get("base", base), items.get("items")
+            entries += _vitepress_entries(pages, items, _text(base))
+        else:
+            entries += _vitepress_entries(pages, items, "")
+    known = set(_targets(entries))
+    above = _vitepress_entries(pages, js_config.value("nav", text), "")
+    return [*(one for one in above if known.isdisjoint(_targets([one]))), *entries]
+
+
+def _targets(entries: list[Any]) -> Iterator[str]:
+    for entry in entries:
+        if isinstance(entry, dict):
+            for below in entry.values():
+                yield from _targets(below if isinstance(below, list) else [below])
+        elif isinstance(entry, str):
+            yield entry
+
+
+def _vitepress_entries(pages: set[str], items: Any, base: str) -> list[Any]:
+    entries: list[Any] = []
+    for item in items if isinstance(items, list) else []:
+        if not isinstance(item, dict):
+            continue
+        base_here = _text(item.get("base")) or base
+        label, link = _text(item.get("text")), _text(item.get("link"))
+        if link and not re.match(r"[a-z][a-z0-9+.-]*:|//", link, re.I):
+            link = _vitepress_page(pages, base_here + link)
+        inner = _vitepress_entries(pages, item.get("items"), base_here)
+        if label and inner:
+            entries.append({html.escape(label): [*([link] if link else []), *inner]})
+        elif inner:
+            entries += inner
+        elif label and link:
+            entries.append(_entry(label, link))
+    return entries
+
+
+def _vitepress_page(pages: set[str], link: str) -> str:
+    """The file of the page that a link leads to; empty where the preview has none."""
+    plain = re.split("[?#]", link)[0]
+    name = re.sub(r"\.(?:md|html)$", "", posixpath.normpath("/" + plain).lstrip("/"))
+    files = [posixpath.join(name, "index.md")]
+    if not plain.endswith("/"):
+        files.insert(0, f"{name}.md")
+    return next((file for file in files if file in pages), "")
