@@ -44,16 +44,13 @@ def is_forced(request: Mapping[str, Any]) -> bool:
 
 
 def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the model has no eyes or ears for a part, or no way to call tools.
-
-    Or a part is an address: engines fetch any, also of hosts that only their machine reaches.
-    """
+    """Raises ApiError 400: the model has no eyes or ears for a part, or no way to call tools; or as
+    `refuse_addresses`."""
     if can.media is not None:
         for place, kind in media(request):
             if MEDIA[kind] not in can.media:
                 raise no_media(name, place, kind)
-    for place, part in _media(request):
-        _refuse_address(place, part)
+    refuse_addresses(request)
     if can.tools is False and is_forced(request):
         raise _no_tools(name)
     if request.get("echo") and not can.echo:
@@ -61,20 +58,23 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
         raise ApiError(400, text, param="echo", code="model_not_supported")
 
 
-def _refuse_address(place: str, part: Mapping[str, Any]) -> None:
-    kind = part["type"]
-    if not kind.endswith("_url"):
-        return
-    inside = part.get(kind)
-    url = inside.get("url") if isinstance(inside, dict) else inside
-    if not (isinstance(url, str) and url.startswith("data:")):
-        raise ApiError(
-            400,
-            f"{place}.{kind} is no data: URL, and engines here fetch nothing: send the file itself,"
-            " as data:image/png;base64,...",
-            param=f"{place}.{kind}",
-            code="invalid_value",
-        )
+def refuse_addresses(request: Mapping[str, Any]) -> None:
+    """Raises ApiError 400: a part is an address.
+
+    Engines fetch any, also of hosts that only their machine reaches, and also to count tokens.
+    """
+    for place, part in _media(request):
+        kind = part["type"]
+        inside = part.get(kind)
+        url = inside.get("url") if isinstance(inside, dict) else inside
+        if kind.endswith("_url") and not (isinstance(url, str) and url.startswith("data:")):
+            raise ApiError(
+                400,
+                f"{place}.{kind} is no data: URL, and engines here fetch nothing: send the file"
+                " itself, as data:image/png;base64,...",
+                param=f"{place}.{kind}",
+                code="invalid_value",
+            )
 
 
 def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiError:

@@ -11,6 +11,7 @@ import httpx
 
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, dump
+from gateway.routing.abilities import refuse_addresses
 from gateway.upstream.engine import Engine, estimate
 
 # The template around the messages, beside the role names that the JSON spells out.
@@ -87,7 +88,11 @@ async def fit(budget: TokenBudget, request: dict[str, Any], engine: Engine) -> T
 
 
 async def count(request: Mapping[str, Any], engine: Engine) -> int | None:
-    """Exact tokens of the prompt; None when the engine cannot tell or refuses the request."""
+    """Exact tokens of the prompt; None when the engine cannot tell or refuses the request.
+
+    Raises ApiError 400 as `refuse_addresses`.
+    """
+    refuse_addresses(request)
     try:
         return await engine.count_prompt(request)
     except (httpx.HTTPError, AskdocsError, KeyError):

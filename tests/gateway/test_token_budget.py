@@ -55,3 +55,12 @@ async def test_an_answer_is_never_longer_than_a_context_that_is_known(engine: En
     )  # it was not asked yet
     assert (await engine.model()) == EngineModel("small", 2048)
     assert within(TokenBudget(10, 32_000), engine) == TokenBudget(10, 2048)
+
+
+async def test_an_engine_is_led_to_no_address_to_count_tokens(engine: Engine) -> None:
+    image = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}
+    asked = {"messages": [{"role": "user", "content": [image]}]}
+    with pytest.raises(ApiError, match="engines here fetch nothing"):
+        await count_nearly(asked, engine)
+    with pytest.raises(ApiError, match="engines here fetch nothing"):
+        await fit(TokenBudget(12_000, 10), asked, engine)

@@ -107,6 +107,26 @@ def test_a_cookie_lives_through_a_rotation_of_the_secret_and_the_link_does_not(
     assert rotated.get("/review").status_code == 200
 
 
+def test_a_cookie_of_before_lets_nobody_in_once_the_secret_has_gone(start: Start) -> None:
+    client = start()
+    client.get("/review", params={"key": access.key(WidgetSettings(gateway_key="ask-test"))})
+    changed = start(secret="new")
+    changed.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
+    assert changed.get("/review").status_code == 401
+
+
+@pytest.mark.parametrize("proxies", [("127.0.0.1",), ()])
+def test_behind_a_proxy_with_tls_the_cookie_is_for_tls_alone(
+    start: Start, proxies: tuple[str, ...]
+) -> None:
+    key = {"key": access.key(WidgetSettings(gateway_key="ask-test")), "next": "//evil.example"}
+    entered = start(trusted_proxies=proxies).get(
+        "/review", params=key, headers={"x-forwarded-proto": "https"}
+    )
+    assert ("; secure" in entered.headers["set-cookie"].lower()) == bool(proxies)
+    assert entered.headers["location"] == "review"  # whatever the address asks for
+
+
 def test_nobody_gets_in_by_a_secret_that_is_empty(start: Start) -> None:
     known = hmac.new(b"", b"askdocs review", hashlib.sha256).hexdigest()
     forged = URLSafeTimedSerializer(known, salt="review").dumps("owner")
