@@ -47,7 +47,7 @@ from gateway.upstream.engine import Engine, estimates
 Floats = npt.NDArray[np.float64]
 
 BY_WORDS = ("words", "share", "heading")
-BY_MEANING = ("words", "share", "similarity")
+BY_MEANING = ("share", "similarity")
 RIGHT_BY_WORDS = (*BY_WORDS, "lead")
 RIGHT = ("words", "lead", "similarity")
 BUDGET = 1500  # tokens of pages: about what two cores read in five seconds
