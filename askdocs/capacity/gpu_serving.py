@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +47,8 @@ LEAST_EFFECT = 0.01
 CACHED = 0.9
 # Seconds for a start: loading, compiling, CUDA graphs.
 START = 600.0
+# Questions to draw from, for each that is asked.
+MANY = 5
 KV_GIB = 1
 
 
@@ -54,7 +57,7 @@ class Load:
     """What the load test asks."""
 
     prompt: int
-    """Words of a prompt."""
+    """Words of a prompt, each a letter and about a token with any tokenizer."""
     answer: int
     """Tokens of an answer."""
     seconds: float
@@ -235,9 +238,11 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
     """The highest rate at which the slowest of a hundred answers takes less than P99."""
     questions = work / "questions.json"
     chance = random.Random(0)  # noqa: S311
-    questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(400)]))
     best, seen_ms = 0.0, 0.0
     for rate in load.rates:
+        # New ones for each rate, and many: the prefix cache holds hardly any of them.
+        count = ceil(MANY * rate * load.seconds)
+        questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(count)]))
         argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
         argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
         argv += ["--questions", str(questions), "--max-tokens", str(load.answer)]
@@ -267,5 +272,5 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
 
 
 def _question(chance: random.Random, words: int) -> str:
-    """Another beginning each, so that the prefix cache holds none of them."""
-    return " ".join(f"{chance.choice('bdfgklmnprst')}{chance.randrange(100)}" for _ in range(words))
+    """Random letters: each question has another beginning."""
+    return " ".join(chance.choices("bdfgklmnprst", k=words))

@@ -19,7 +19,7 @@ from askdocs.models.deriving import check_run
 from askdocs.models.finetuning import command, follow, refused
 from askdocs.models.registry import opened_store
 from askdocs.models.training_bar import TrainingBar
-from askdocs.models.training_run import JOB, Run, default_folder
+from askdocs.models.training_run import JOB, Run, check_pairs, default_folder
 from askdocs.state import home
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
@@ -79,6 +79,11 @@ def train(
 ) -> None:
     """Train a model on a dataset, and store it as a new version. After Ctrl-C, use --resume."""
     check_alias(name)
+    if sweep and (dry_run or preferences):
+        other = "--dry-run" if dry_run else "--preferences"
+        raise AskdocsError(f"--sweep cannot have {other}: leave out one of them")
+    if preferences:
+        check_pairs(preferences)
     here = machine.look()
     chosen = recipes.load(recipe).settled(here.prefers_bfloat16)
     start = base.find(chosen.base_model)
@@ -154,10 +159,12 @@ def _sweep(
     def one(run: Run) -> None:
         with run.claimed() as lock:
             _train(python, run, model, True, lock)
-            with Bar() as bar:
-                run.choose(python, bar.show)
 
-    tried = sweeping.run(asked, recipe, data, max_steps, folder, one, _say)
+    def choose(run: Run) -> None:
+        with run.claimed(), Bar() as bar:
+            run.choose(python, bar.show)
+
+    tried = sweeping.run(asked, recipe, data, max_steps, folder, one, choose, _say)
     told = [{**asdict(one), "mean": one.mean, "half_width": one.half} for one in tried]
     home.write_json(folder / "sweep.json", told)
     if as_json:

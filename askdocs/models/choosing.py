@@ -94,11 +94,12 @@ def choose(
 
 def scored(answers: Path, validation: Path) -> dict[str, float]:
     """The mean score of each checkpoint's answers."""
-    rows = [json.loads(line) for line in validation.read_text(encoding="utf-8").splitlines()]
+    # A text's lines would end at U+2028, too.
+    rows = [json.loads(line) for line in validation.read_bytes().splitlines()]
     rarity = Rarity(text for row in rows for text in pages(row))
     found: dict[str, list[float]] = defaultdict(list)
     with asyncio.Runner() as runner:
-        for line in answers.read_text(encoding="utf-8").splitlines():
+        for line in answers.read_bytes().splitlines():
             one = json.loads(line)
             score = runner.run(_score(rows[one["row"]], one["answer"], rarity))
             found[one["checkpoint"]].append(score)

@@ -100,6 +100,7 @@ def run(
     max_steps: int | None,
     out: Path,
     train: Callable[[Run], None],
+    choose: Callable[[Run], None],
     say: Callable[[str], None],
 ) -> list[Tried]:
     """Make the runs that the budget allows, and rank the settings, the best one first.
@@ -110,7 +111,8 @@ def run(
         data: to train on.
         max_steps: of each run at most.
         out: folder of the runs.
-        train: trains or resumes one, and chooses its checkpoint.
+        train: trains or resumes one.
+        choose: chooses the checkpoint of one that is done, unless that has been done.
         say: gets a line for each.
     """
     scores: dict[str, list[float]] = {}
@@ -123,6 +125,7 @@ def run(
                 say(f"{made.folder.name}: is left out, {sum(spent):.2f} GPU hours are spent")
                 continue
             train(made)
+        choose(made)  # of a run that was killed after its training, too
         spent.append(hours(made))
         scores.setdefault(setting, []).append(score(made))
         say(f"{made.folder.name}: {scores[setting][-1]:.4f}, {spent[-1]:.2f} GPU hours")

@@ -27,6 +27,7 @@ from training.versions.name import parse
 from training.versions.store import Store
 
 JOB, FACTS, PICTURE, ADAPTER = "job.json", "training.json", "loss.png", "adapter"
+PAIRS = "pairs.jsonl"  # see training/tuning/preference.py
 PROBES = "probes.json"  # see training/artefacts/
 
 
@@ -50,12 +51,11 @@ class Run:
             self._identity |= {name: _sha256(file) for name, file in stage.files.items()}
 
     def second(self, preferences: Path) -> "Run":
-        """Its second stage, in a folder beside its own. Raises AskdocsError: there are no pairs."""
+        """The second stage of a run that is done, in a folder beside its own.
+
+        `preferences`: see `check_pairs`.
+        """
         stage = Stage(self.folder, preferences.absolute())
-        if missing := [file for file in stage.files.values() if not file.is_file()]:
-            raise AskdocsError(
-                f"{missing[0]}: is missing: name the folder that `askdocs dataset prefer` wrote"
-            )
         which = "".join(_sha256(file) for file in stage.files.values())
         digest = hashlib.sha256(which.encode()).hexdigest()[:8]
         folder = self.folder.with_name(f"{self.folder.name}-dpo-{digest}")
@@ -210,7 +210,7 @@ class Stage:
     def files(self) -> dict[str, Path]:
         """What decides which stage it is."""
         return {
-            "pairs_sha256": self.preferences / "pairs.jsonl",
+            "pairs_sha256": self.preferences / PAIRS,
             "first_sha256": self.first / FACTS,
         }
 
@@ -232,6 +232,17 @@ def claimed(folder: Path, taken: str) -> Iterator[int]:
         except BlockingIOError:
             raise AskdocsError(f"{folder}: {taken}") from None
         yield lock.fileno()
+
+
+def check_pairs(preferences: Path) -> None:
+    """Raises AskdocsError: it is no folder that `dataset prefer` wrote, or has no pairs."""
+    file = preferences / PAIRS
+    if not file.is_file():
+        raise AskdocsError(
+            f"{file}: is missing: name the folder that `askdocs dataset prefer` wrote"
+        )
+    if not file.stat().st_size:
+        raise AskdocsError(f"{file}: has no pairs: wait for more votes and reviews")
 
 
 def _sha256(file: Path) -> str:

@@ -9,6 +9,7 @@ on all wikis.
 """
 
 import argparse
+import hashlib
 import math
 import sys
 import tempfile
@@ -124,7 +125,8 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for pair in options.wiki:
             docs, _, questions = pair.rpartition("=")
-            file = folder / f"{Path(questions).stem}.db"
+            digest = hashlib.sha256(str(Path(docs).resolve()).encode()).hexdigest()[:16]
+            file = folder / f"{digest}.db"  # not the questions' name: many are qa_pairs.jsonl
             try:
                 wikis.append(_asked(Path(docs), Path(questions), file, embedder))
             except AskdocsError as error:

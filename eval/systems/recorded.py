@@ -42,10 +42,10 @@ class Recorded:
         for number, line in rows.lines(file) if file else ():
             try:
                 row = Row.model_validate(json.loads(line))
-            except (ValidationError, ValueError) as error:
+            except ValueError as error:
                 raise AskdocsError(
                     f"{file}:{number}: is no recorded answer, an object with question and answer:"
-                    f" {str(error).splitlines()[-1].strip()}"
+                    f" {_problem(error)}"
                 ) from None
             name = f"{RECORDED}-{row.system}" if row.system else RECORDED
             if not is_recorded(name):
@@ -73,3 +73,10 @@ class Recorded:
             return {"error": "the recorded answer is empty"}
         pages = tuple(dict.fromkeys(path for name in row.pages if (path := known.find(name))))
         return {"text": text, "refused": refuses(drafts(text)), "prompt_pages": pages}
+
+
+def _problem(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    first = error.errors()[0]
+    return ": ".join([*map(str, first["loc"]), first["msg"]])

@@ -30,10 +30,11 @@ def scores(folder: Path, **said: tuple[str, str]) -> dict[str, float]:
     """Of checkpoints that say two answers each."""
     rows = [
         example("How often is the filter of the pump replaced?", GOLD),
-        example("Who sells pumps?", REFUSAL, "refusal-unanswerable"),
+        example("Who sells\u2028pumps?", REFUSAL, "refusal-unanswerable"),
     ]
     validation = folder / "validation.jsonl"
-    validation.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    # As `dataset build` writes it.
+    validation.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     file = folder / choosing.ANSWERS
     lines = [
         {"checkpoint": name, "row": row, "answer": answer}

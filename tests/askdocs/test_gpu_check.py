@@ -1,6 +1,7 @@
 """`askdocs gpu check`: what a machine has and a recipe takes, beside the plan."""
 
 import json
+import random
 import stat
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.setup import Setup
 from askdocs.cli import app
 from askdocs.environments import gpu
+from askdocs.models import model
 from askdocs.models.base import Base
 from askdocs.supervision.checks import free_port
 from tests.training.test_finetune import python  # noqa: F401 -- a fixture
+from training.data.tokens import Tokens
 from training.plan import recipe as recipes
 from training.plan.machine import Gpu, Machine
 from training.plan.memory import GIB
@@ -199,6 +202,15 @@ def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
     assert found.outcome == outcome, found
     assert found.measured.startswith("none:" if gap == "0.05" else ("3 q", "4 q")), found
     assert bool(found.fix) == (outcome == "failed")
+
+
+def test_questions_of_the_load_fit_and_have_other_beginnings() -> None:
+    """With the tokenizer that random weights get, too."""
+    tokens = Tokens(Path(model.shipped().source))
+    load, chance = gpu_serving.ON_GPU, random.Random(0)
+    asked = [gpu_serving._question(chance, load.prompt) for _ in range(3)]
+    assert max(tokens.count(asked)) <= load.prompt + 10
+    assert len({text[:100] for text in asked}) == 3
 
 
 def answers(url: str) -> bool:

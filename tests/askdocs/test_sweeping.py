@@ -48,7 +48,12 @@ def swept(
         made.append(run.folder.name)
         trained(run)
 
-    return sweeping.run(grid, RECIPE, data, None, out, train, said.append), made, said
+    def choose(run: Run) -> None:
+        """Of every run that is done, whether it was trained now or before."""
+        score = {"step": 2, "scores": {"2": -run.metrics()["eval_loss"]}}
+        (run.folder / "choice.json").write_text(json.dumps(score))
+
+    return sweeping.run(grid, RECIPE, data, None, out, train, choose, said.append), made, said
 
 
 def test_settings_are_ranked_by_the_mean_over_their_seeds(
@@ -73,6 +78,20 @@ def test_a_budget_ends_after_whole_rounds_and_a_larger_one_resumes(
     assert "is left out, 4.00 GPU hours are spent" in said[-1]
     _, more, _ = swept(GRID.model_copy(update={"gpu_hours": 6}), data, tmp_path)
     assert [name.rpartition("seed")[2] for name in more] == ["1"] * 2
+
+
+def test_a_run_that_was_killed_before_its_choice_gets_one(
+    data: dataset.Dataset, tmp_path: Path
+) -> None:
+    """Its loss would be compared with the scores of the others."""
+    small = Sweep(gpu_hours=10, seeds=(0,), learning_rate=(1e-4, 2e-4))
+    found, _, _ = swept(small, data, tmp_path)
+    choice = tmp_path / "lr0.0001-r8-seed0" / "choice.json"
+    choice.unlink()
+    again, made, _ = swept(small, data, tmp_path)
+    assert again == found
+    assert not made
+    assert choice.is_file()
 
 
 def test_an_adapter_counts_as_much_at_every_rank() -> None:

@@ -42,6 +42,17 @@ def invoke(*words: str) -> Result:
             ["--recipe", "smollm2-135m-smoke", "--data", ".", "--name", "a@b"],
             "a@b",
         ),
+        (
+            [
+                *("--recipe", "smollm2-135m-smoke", "--data", ".", "--sweep", "sweep.toml"),
+                "--dry-run",
+            ],
+            "--sweep cannot have --dry-run",
+        ),
+        (
+            ["--recipe", "smollm2-135m-smoke", "--data", ".", "--preferences", "none"],
+            "none/pairs.jsonl: is missing: name the folder that `askdocs dataset prefer` wrote",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_made(

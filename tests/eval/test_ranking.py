@@ -1,14 +1,16 @@
 """The study that fits what a passage loses for being brief and for its page's size."""
 
+import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eval.studies.passages import Question, build
-from eval.studies.ranking import Asked, ask, fit, left_out, shown
-from gateway.knowledge.search import embed
+from eval.studies.ranking import Asked, ask, fit, left_out, main, shown
+from gateway.knowledge.search import embed, search
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
 
@@ -38,6 +40,26 @@ def test_a_wiki_is_measured_with_weights_of_the_others() -> None:
     # Nothing is learnt of a wiki from itself: its opposite makes it worse.
     before, after = left_out([drawn(1, -2.0, -1.0), drawn(2, 2.0, 1.0)], 1)
     assert sum(after) < sum(before)
+
+
+def test_wikis_whose_questions_have_one_file_name_have_an_index_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["ranking", "--keep", str(tmp_path / "keep")]
+    for name in ("one", "two"):
+        docs = tmp_path / name / "docs"
+        docs.mkdir(parents=True)
+        (docs / "page.md").write_text(f"# Printer\n\nPrinter {name} prints.\n")
+        questions = tmp_path / name / "qa_pairs.jsonl"
+        questions.write_text(
+            json.dumps({"question": f"printer {name}", "words": [f"{name} prints"]})
+        )
+        argv += ["--wiki", f"{docs}={questions}"]
+    monkeypatch.setattr(sys, "argv", argv)
+    for name in ("OF_BRIEF", "OF_LARGE"):  # main() sets them
+        monkeypatch.setattr(search, name, getattr(search, name))
+    main()
+    assert "right among the first 1: 1.000 -> 1.000" in capsys.readouterr().out
 
 
 def test_the_passages_of_a_question_have_their_features(tmp_path: Path) -> None:

@@ -333,14 +333,15 @@ def test_a_second_stage_learns_which_answers_people_prefer(
     pairs = [
         {
             "prompt": row["prompt"],
-            "chosen": [{"role": "assistant", "content": f"It says {at} here."}],
+            "chosen": [{"role": "assistant", "content": f"It says\u2028{at} here."}],
             "rejected": row["completion"],
         }
         for at, row in enumerate(rows)
     ]
     (tmp_path / "preferences").mkdir()
     file = tmp_path / "preferences" / "pairs.jsonl"
-    file.write_text("".join(json.dumps(one) + "\n" for one in pairs))
+    # As `dataset prefer` writes it.
+    file.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in pairs))
     before = (run.out / "adapter" / "adapter_model.safetensors").read_bytes()
     asked = job(tmp_path, base, data, preference={"beta": 0.1, "learning_rate": 0.02, "epochs": 3})
     more = {"first": str(run.out), "preferences": str(tmp_path / "preferences")}

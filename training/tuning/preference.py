@@ -45,6 +45,8 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         hardware.refuse_gpu_options({**recipe, "packing": False})  # pairs are not packed
         torch.set_num_threads(hardware.threads())
     random.seed(recipe["seed"])
+    # It sets the GPU of this process, on which a quantised model is loaded: so it comes first.
+    args = DPOConfig(**options.preference(recipe, out, on_cpu))
     model = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(base, **_loading(recipe)),
         str(first / saving.ADAPTER),
@@ -52,7 +54,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     )
     trainer = DPOTrainer(
         model=model,
-        args=DPOConfig(**options.preference(recipe, out, on_cpu)),
+        args=args,
         train_dataset=Dataset.from_list(pairs),
         processing_class=tokenizer,
     )
@@ -96,7 +98,8 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
 def read(file: Path, tokenizer: Any, max_length: int) -> list[dict[str, Any]]:
     """The pairs of a file. Raises Problem: it is none, or one is too long."""
     try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        # A text's lines would end at U+2028, too.
+        rows = [json.loads(line) for line in file.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise Problem(
             f"{file}: cannot be read ({error}): make it with `askdocs dataset prefer`"
