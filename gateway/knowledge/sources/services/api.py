@@ -155,8 +155,9 @@ class Api:
                 raise self._no_entry()
             if answer.is_busy and answer.status != 503:
                 raise AskdocsError(
-                    f"{self.host} answers {answer.status} for {PATIENCE / 60:.0f} minutes: what was"
-                    " read is kept; sync again later, or with a lower ASKDOCS_SITES_RATE"
+                    f"{self.host} answers {answer.status} and asks us to wait for more than"
+                    f" {PATIENCE / 60:.0f} minutes: what was read is kept; sync again later, or"
+                    " with a lower ASKDOCS_SITES_RATE"
                 )
             if 400 <= answer.status < 500 or 300 <= answer.status < 400:
                 self._failures = 0

@@ -148,8 +148,9 @@ class Threads:
 def _shown(text: str) -> str:
     """Markdown that others wrote, as HTML that can neither end its part of the page nor name it.
 
-    HTML is left out but for its text. Headings are bold lines: else a question could pretend to
-    have an answer.
+    HTML is left out but for its text. Headings are bold lines, and each line's end is a break, as
+    GitHub shows it, behind which the start of a heading is escaped: else a question could pretend
+    to have an answer.
     """
     if len(text) > _LARGEST:
         raise ValueError(f"a comment is larger than {_LARGEST // 2**20} MiB")
@@ -160,18 +161,29 @@ def _block(
     self: RendererHTML, tokens: list[MarkdownToken], at: int, options: OptionsDict, env: EnvType
 ) -> str:
     text = _TAG.sub("", _COMMENT.sub("", tokens[at].content))
-    return f"<p>{escape(text)}</p>"
+    lines = (escape(line.strip()) for line in text.splitlines() if line.strip())
+    return f"<p>{'<br>'.join(lines)}</p>"
+
+
+def _text(
+    self: RendererHTML, tokens: list[MarkdownToken], at: int, options: OptionsDict, env: EnvType
+) -> str:
+    """An entity may stand for the end of a line."""
+    return escape(" ".join(tokens[at].content.splitlines()))
 
 
 def _nothing(*_: Any) -> str:
     return ""
 
 
-_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 50}).enable(["table", "strikethrough"])
+_MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 50, "breaks": True}).enable(
+    ["table", "strikethrough"]
+)
 # A link of a scheme that it refuses would stay in the text, to be read as Markdown again; what it
 # makes a link of, `html.page` takes away.
 _MARKDOWN.validateLink = lambda url: True  # type: ignore[method-assign]
 _MARKDOWN.add_render_rule("html_block", _block)
+_MARKDOWN.add_render_rule("text", _text)
 _MARKDOWN.add_render_rule("html_inline", _nothing)
 _MARKDOWN.add_render_rule("heading_open", lambda *_: "<p><strong>")
 _MARKDOWN.add_render_rule("heading_close", lambda *_: "</strong></p>")
