@@ -427,6 +427,26 @@ def test_lists_without_an_end_are_given_up(
     api.close()
 
 
+def test_each_table_counts_as_a_block_with_others_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are a request of their own."""
+    monkeypatch.setattr(notion_blocks, "_HOLDERS", 20)
+    asked: list[str] = []
+
+    def children(held: str) -> list[Any]:
+        asked.append(held)
+        return [block("table", 1, table_width=1)] * 100 if held == "page" else []
+
+    with pytest.raises(ValueError, match="with others in them"):
+        notion_blocks.Document("x", children).hold("page")
+    assert len(asked) == 20
+
+
+def test_a_carriage_return_begins_no_heading() -> None:
+    shown = notion_blocks.rich([text("x\r## No")])
+    assert "<br>" in shown
+    assert "\r" not in shown
+
+
 def test_a_page_beyond_the_limits_is_reported(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -160,20 +160,20 @@ class Fetcher:
         return bool(self._robots.can_fetch(url, AGENT))
 
     def get(
-        self, url: str, headers: Mapping[str, str] | None = None, largest: int = LARGEST
+        self, url: str, headers: Mapping[str, str] | None = None, largest: int | None = None
     ) -> Answer:
         """Ask for a document. Redirects are followed inside the origin.
 
         Args:
             url: its address.
             headers: of this request alone, for example its conditions.
-            largest: bytes of the document at most.
+            largest: bytes of the document at most (default: LARGEST).
 
         Raises:
             Failed: no answer, a broken one, one that is too large, or endless redirects.
         """
         for _ in range(_HOPS + 1):
-            answer = self._patiently(url, headers or {}, largest)
+            answer = self._patiently(url, headers or {}, largest or LARGEST)
             target = answer.headers.get("location", "")
             if answer.status not in (301, 302, 303, 307, 308) or not target:
                 return answer

@@ -64,12 +64,8 @@ class Document:
             ValueError: it is too large, or nested beyond reason.
             Refused: the service does not give it.
         """
-        self._holders += 1
-        if self._holders > _HOLDERS or depth > _DEPTH:
-            raise ValueError(f"more than {_HOLDERS:,} blocks with others in them, or {_DEPTH} deep")
         around = ""
-        for block in self._children(at):
-            self._count()
+        for block in self._held(at, depth):
             tag = _LISTS.get(str(block.get("type")), "")
             if tag != around:
                 self.put((around and f"</{around}>") + (tag and f"<{tag}>"))
@@ -103,7 +99,7 @@ class Document:
         elif kind == "equation":
             self.put(f"<pre>{html.escape(str(about.get('expression') or ''))}</pre>")
         elif kind == "table":
-            self._table(block, about)
+            self._table(block, about, depth)
         elif kind in ("child_page", "child_database"):
             self.below.append(at)
             self.put(f"<p>{_link(f'{HOME}/{at}', html.escape(str(about.get('title') or '')))}</p>")
@@ -126,10 +122,15 @@ class Document:
                 self.put(f"<p>{text}</p>" if text else "")
             self._inner(block, depth)
 
-    def _count(self) -> None:
-        self._blocks += 1
-        if self._blocks > _BLOCKS:
-            raise ValueError(f"more than {_BLOCKS:,} blocks")
+    def _held(self, at: str, depth: int) -> Iterator[Block]:
+        self._holders += 1
+        if self._holders > _HOLDERS or depth > _DEPTH:
+            raise ValueError(f"more than {_HOLDERS:,} blocks with others in them, or {_DEPTH} deep")
+        for block in self._children(at):
+            self._blocks += 1
+            if self._blocks > _BLOCKS:
+                raise ValueError(f"more than {_BLOCKS:,} blocks")
+            yield block
 
     def _inner(self, block: Block, depth: int) -> None:
         if block.get("has_children") is True:
@@ -142,11 +143,10 @@ class Document:
         caption = rich(about.get("caption"))
         self.put(f"<pre{named}>{text}</pre>" + (caption and f"<p>{caption}</p>"))
 
-    def _table(self, block: Block, about: Block) -> None:
+    def _table(self, block: Block, about: Block, depth: int) -> None:
         self.put("<table>")
         tag = "th" if about.get("has_column_header") is True else "td"
-        for row in self._children(plain_id(block.get("id"))):
-            self._count()
+        for row in self._held(plain_id(block.get("id")), depth + 1):
             cells = listed(mapping(row.get("table_row")).get("cells"))
             self.put("<tr>" + "".join(f"<{tag}>{rich(cell)}</{tag}>" for cell in cells) + "</tr>")
             tag = "td"
@@ -187,7 +187,8 @@ def plain(items: Any) -> str:
 
 
 def _plain(one: Mapping[str, Any]) -> str:
-    return str(one.get("plain_text") or mapping(one.get("equation")).get("expression") or "")
+    text = one.get("plain_text") or mapping(one.get("equation")).get("expression") or ""
+    return "\n".join(str(text).split("\r"))  # which HTML reads as the end of a line, too
 
 
 def _link(address: str, shown: str) -> str:
