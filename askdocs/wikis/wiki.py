@@ -177,12 +177,14 @@ def public(index: Index) -> Index:
 def _as_before(spec: Spec, index: Path) -> Spec:
     """A wiki with an address as it was synced before: the address may not say of which kind it
     is."""
-    if spec.folder is None and index.exists():
+    if spec.folder is not None:
+        return spec
+    try:
         opened = Index(index)
-        try:
-            for stored in opened.sources():
-                if stored.name == spec.place:
-                    return Spec.remembered(stored.name, stored.spec)
-        finally:
-            opened.close()
-    return spec
+    except NoIndex:
+        return spec
+    try:
+        found = (stored for stored in opened.sources() if stored.name == spec.place)
+        return next((Spec.remembered(stored.name, stored.spec) for stored in found), spec)
+    finally:
+        opened.close()
