@@ -56,6 +56,7 @@ def ports() -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_confluence(tmp_path: Path) -> None:
     environment = {**ports(), "ASKDOCS_SITES_RATE": "100", "ASKDOCS_UP_WARM": "false"}
     with confluence(False) as wiki:
@@ -83,6 +84,7 @@ def test_confluence(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_git_wiki(tmp_path: Path, repository: Repository) -> None:
     environment = {**ports(), "ASKDOCS_UP_WARM": "false"}
     text = (

@@ -129,7 +129,7 @@ class _Shell:
             lines.append(line)
         raise AssertionError(f"the shell ended at {command}")
 
-    def _start(self, command: str, ready: str, seconds: float = 500) -> str:
+    def _start(self, command: str, ready: str, seconds: float = 240) -> str:
         self.stop()
         self._number += 1
         out = self._folder / f"foreground-{self._number}.txt"
