@@ -209,6 +209,8 @@ def _finish(
     if version is None:
         with Bar() as bar:
             run.choose(python, bar.show)
+            if run.undecided:
+                _say(f"the checkpoint with the lowest loss is kept: no answers ({run.undecided})")
             checks = check_run(python, run.folder, run.base, bar.show)
             with run.version() as folder:
                 version = store.add(name, folder, run.facts(checks), bar.show)

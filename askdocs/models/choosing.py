@@ -2,7 +2,8 @@
 
 The lowest loss belonged to a run that refused everything. An answer counts by the words that it
 shares with the reference (token F1), times the share of its claims that the pages of its prompt
-support; a question that is to be refused counts 1 where it is. `choice.json` is written last.
+support; a question that is to be refused counts 1 where it is. Where the memory is too small for
+answers, the loss has chosen. `choice.json` is written last.
 """
 
 import asyncio
@@ -56,7 +57,8 @@ def choose(
         progress: see `Progress`.
 
     Returns:
-        `step` of the one that was chosen, and the `scores` of all by step; None: none was.
+        `step` of the one that was chosen, and the `scores` of all by step; or the `problem` that
+        left the choice to the loss. None: there was nothing to choose.
 
     Raises:
         AskdocsError: the answers could not be made.
@@ -80,7 +82,9 @@ def choose(
         "max_tokens": MAX_TOKENS,
         "out": str(folder / ANSWERS),
     }
-    derive(python, "answers", job, progress)
+    if problem := derive(python, "answers", job, progress).get("problem"):
+        write_json(folder / CHOICE, {"problem": problem})
+        return {"problem": problem}
     scores = scored(folder / ANSWERS, data / "validation.jsonl")
     best = max(there, key=lambda one: (scores[one.name], -losses.get(checkpoints.step(one), inf)))
     _put(best, folder / "adapter")

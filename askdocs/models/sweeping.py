@@ -138,7 +138,15 @@ def ranked(tried: Iterable[Tried]) -> list[Tried]:
 
 
 def score(made: Run) -> float:
-    """The score of its answers, or the negative loss where no answers were made."""
+    """The score of its answers, or the negative loss where none were wanted.
+
+    Raises AskdocsError: there is no memory for answers.
+    """
+    if made.undecided:
+        raise AskdocsError(
+            f"{made.folder}: has no score of its answers ({made.undecided}): set answers = 0 in the"
+            " recipe, or free memory and delete its choice.json"
+        )
     metrics = made.metrics()
     return metrics["answer_score"] if "answer_score" in metrics else -metrics["eval_loss"]
 

@@ -119,6 +119,12 @@ class Run:
         data = self.data.folder
         choosing.choose(python, self.folder, data, self.base, self.recipe, losses, progress)
 
+    @property
+    def undecided(self) -> str:
+        """Why no answers have chosen the checkpoint though they were to; empty where they have."""
+        choice = read_json(self.folder / choosing.CHOICE) or {}
+        return str(choice.get("problem", ""))
+
     def draw(self) -> None:
         """The losses so far, as a picture in the folder."""
         said = self.events
@@ -174,7 +180,7 @@ class Run:
             prompt_fingerprint=card["prompt_fingerprint"],
             commit=commit(),
             metrics=self.metrics(),
-            checks=checks,
+            checks={**checks, **({"answers": self.undecided} if self.undecided else {})},
         )
 
     def metrics(self) -> dict[str, float]:
@@ -183,7 +189,7 @@ class Run:
         done = next(event for event in reversed(said) if event["event"] == "done")
         validation = dict(events.losses(said, "eval"))
         train = events.losses(said, "step")
-        choice = read_json(self.folder / choosing.CHOICE)
+        choice = None if self.undecided else read_json(self.folder / choosing.CHOICE)
         best = choice["step"] if choice else done["best_step"]
         found = {
             "eval_loss": validation.get(best),

@@ -1,6 +1,7 @@
 """Checkpoints are chosen by their answers: what each answer counts."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,39 @@ def test_of_equally_good_answers_the_lowest_loss_is_chosen(
     )
     assert choice is not None
     assert choice["step"] == 2
+
+
+def test_fewer_answers_at_once_are_written_where_memory_is_lacking() -> None:
+    asked: list[int] = []
+
+    def write(some: Sequence[int]) -> list[list[int]]:
+        asked.append(len(some))
+        if len(some) > most:
+            raise MemoryError
+        return [[row] for row in some]
+
+    most, freed = 2, list[None]()
+    argv = (write, range(11), 8, MemoryError, lambda: freed.append(None))
+    found = [row for some, said in answers.halving(*argv) for row in zip(some, said, strict=True)]
+    assert found == [(row, [row]) for row in range(11)]
+    assert asked == [8, 4, 2, 2, 2, 2, 2, 1]
+    assert len(freed) == 2
+    most = 0
+    with pytest.raises(MemoryError):
+        list(answers.halving(*argv))
+
+
+def test_the_loss_chooses_where_memory_is_too_small_for_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "checkpoints" / "checkpoint-2"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / choosing.WEIGHTS).write_text("step 2")
+    checkpoints.mark(checkpoint)
+    monkeypatch.setattr(choosing, "derive", lambda *_: {"answers": 0, "problem": "out of memory"})
+    argv = (Path("python"), tmp_path, tmp_path, Path("base"), RECIPE, {2: 1.0}, lambda *_: None)
+    assert choosing.choose(*argv) == {"problem": "out of memory"}
+    assert json.loads((tmp_path / choosing.CHOICE).read_text()) == {"problem": "out of memory"}
 
 
 def test_answers_of_a_killed_run_are_not_made_again(tmp_path: Path) -> None:

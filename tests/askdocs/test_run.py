@@ -185,6 +185,16 @@ def test_the_metrics_are_those_of_the_best_checkpoint(run: Run) -> None:
     }
 
 
+def test_a_version_says_that_memory_was_too_small_to_choose_by_answers(run: Run) -> None:
+    with run.claimed():
+        done(run)
+    assert run.facts({"a": True}).checks == {"a": True}
+    (run.folder / "choice.json").write_text('{"problem": "out of memory"}')
+    assert run.facts({"a": True}).checks == {"a": True, "answers": "out of memory"}
+    assert run.metrics()["best_step"] == 2
+    assert "answer_score" not in run.metrics()
+
+
 def test_resuming_is_told_with_the_step(run: Run) -> None:
     with run.claimed():
         assert run.resumable().endswith("begins again")

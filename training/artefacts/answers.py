@@ -4,11 +4,13 @@ The job: {"base": folder, "checkpoints": [folder, ...], "data": folder that `ask
 made, "max_length": tokens of an example at most, "rows": examples at most, "seed": draws them,
 "max_tokens": of an answer, "out": file}. The file gets a line for each answer: `checkpoint` (its
 folder's name), `row` (from 0) and `answer`. What is there already is not written again, so that a
-killed run goes on where it was. Not yet run on a GPU.
+killed run goes on where it was. Where a GPU's memory is too small, fewer are written at once; the
+result has `problem` where it is too small for one. Not yet run on a GPU.
 """
 
 import json
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,20 +44,55 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
             tell("answering", done, total)
             if not left:
                 continue
-            model = load(base, checkpoint, dtype_for(base, free(device))).to(device)
-            for at in range(0, len(left), batch):
-                some = left[at : at + batch]
-                said = answers(model, [rows[row].prompt for row in some], end, job["max_tokens"])
-                for row, ids in zip(some, said, strict=True):
-                    text = tokenizer.decode(ids, skip_special_tokens=True)
-                    line = {"checkpoint": checkpoint.name, "row": row, "answer": text}
-                    file.write(json.dumps(line).encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-                done += len(some)
-                tell("answering", done, total)
-            del model
+            try:
+                model = load(base, checkpoint, dtype_for(base, free(device))).to(device)
+
+                def write(some: Sequence[int], model: Any = model) -> list[list[int]]:
+                    prompts = [rows[row].prompt for row in some]
+                    return answers(model, prompts, end, job["max_tokens"])
+
+                parts = halving(write, left, batch, torch.OutOfMemoryError, torch.cuda.empty_cache)
+                for some, said in parts:
+                    for row, ids in zip(some, said, strict=True):
+                        text = tokenizer.decode(ids, skip_special_tokens=True)
+                        line = {"checkpoint": checkpoint.name, "row": row, "answer": text}
+                        file.write(json.dumps(line).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                    done += len(some)
+                    tell("answering", done, total)
+            except torch.OutOfMemoryError as error:
+                first = next(iter(str(error).splitlines()), "")
+                return {"answers": done, "problem": f"{checkpoint.name}: {first}"}
+            del model, write, parts
     return {"answers": total}
+
+
+def halving(
+    write: Callable[[Sequence[int]], list[list[int]]],
+    rows: Sequence[int],
+    most: int,
+    lacking: type[Exception],
+    release: Callable[[], None],
+) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
+    """Rows with their answers, `most` at once, and half as many whenever memory is lacking.
+
+    Raises `lacking`: there is too little for one.
+    """
+    at = 0
+    while at < len(rows):
+        some = rows[at : at + most]
+        try:
+            said = write(some)
+        except lacking:
+            if len(some) == 1:
+                raise
+            most = (len(some) + 1) // 2
+        else:
+            yield some, said
+            at += len(some)
+            continue
+        release()  # not above, where the error still holds what was computed
 
 
 def answers(model: Any, prompts: list[list[int]], end: int, most: int) -> list[list[int]]:
