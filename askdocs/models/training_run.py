@@ -48,6 +48,7 @@ class Run:
         self._max_steps = max_steps
         self._identity = identity(recipe, data, max_steps)
         if stage:
+            self._identity["recipe"] = _dumped(recipe)
             self._identity |= {name: _sha256(file) for name, file in stage.files.items()}
 
     def second(self, preferences: Path) -> "Run":
@@ -57,6 +58,7 @@ class Run:
         """
         stage = Stage(self.folder, preferences.absolute())
         which = "".join(_sha256(file) for file in stage.files.values())
+        which += self.recipe.preference.model_dump_json()
         digest = hashlib.sha256(which.encode()).hexdigest()[:8]
         folder = self.folder.with_name(f"{self.folder.name}-dpo-{digest}")
         return Run(folder, self.recipe, self.data, self._max_steps, stage)
@@ -84,6 +86,8 @@ class Run:
             if there.is_dir() and any(one.name != "lock" for one in there.iterdir()):
                 raise AskdocsError(f"{there}: is not empty, and holds no run: name another --out")
             return
+        if self._stage is None:
+            old = {**old, "recipe": _of_first(old.get("recipe") or {})}
         for key, value in self._identity.items():
             if old.get(key) != value:
                 raise AskdocsError(
@@ -111,7 +115,8 @@ class Run:
         job = {"base": base, "data": str(self.data.folder.absolute()), "out": str(self.folder)}
         if self._stage:
             job |= {"first": str(self._stage.first), "preferences": str(self._stage.preferences)}
-        write_json(file, {**self._identity, **job, "resume": resume})
+        whole = {**self._identity, "recipe": _dumped(self.recipe)}
+        write_json(file, {**whole, **job, "resume": resume})
 
     def choose(self, python: Path, progress: Progress) -> None:
         """Take the checkpoint with the best answers, if wanted. Raises AskdocsError."""
@@ -256,12 +261,22 @@ def _sha256(file: Path) -> str:
 
 
 def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:
-    """What of a job says which run it is; the rest is where things lie, and may move."""
+    """What of a job says which run it is, of the first stage; the rest is where things lie, and may
+    move."""
     return {
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": _of_first(_dumped(recipe)),
         "max_steps": max_steps,
         "data_sha256": data.digest,
     }
+
+
+def _dumped(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json")
+
+
+def _of_first(recipe: dict[str, Any]) -> dict[str, Any]:
+    """What of a recipe decides the first stage."""
+    return {key: value for key, value in recipe.items() if key != "preference"}
 
 
 def default_folder(

@@ -14,7 +14,7 @@ from askdocs.state.home import Home
 from gateway.core.errors import AskdocsError
 from tests.training import small
 from training.data import dataset
-from training.plan.recipe import Lora, Recipe
+from training.plan.recipe import Lora, Preference, Recipe
 from training.versions.local import Folder
 from training.versions.store import Store
 
@@ -147,6 +147,26 @@ def test_the_same_run_has_the_same_folder_and_another_has_another(
     assert place != default_folder(home, "docs", RECIPE, data, 9)
     assert place != default_folder(home, "hr", RECIPE, data, None)
     assert place.parent == home.root / "training"
+
+
+def test_other_preferences_are_another_second_stage_of_the_same_first_one(
+    run: Run, data: dataset.Dataset, home: Home, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.jsonl").write_text("{}\n")
+    with run.claimed():
+        done(run)
+    nearer = RECIPE.model_copy(update={"preference": Preference(beta=0.5)})
+    assert default_folder(home, "docs", nearer, data, None) == default_folder(
+        home, "docs", RECIPE, data, None
+    )
+    same = Run(run.folder, nearer, data, None)
+    same.can_start(False)
+    before, after = (one.second(tmp_path) for one in (run, same))
+    assert before.folder != after.folder
+    before.folder.mkdir()
+    before.write_job(before.folder / JOB, "base", False)
+    assert json.loads((before.folder / JOB).read_text())["recipe"]["preference"]["beta"] == 0.1
+    assert json.loads((run.folder / JOB).read_text())["recipe"]["preference"]["beta"] == 0.1
 
 
 def test_a_run_that_is_done_becomes_a_version_once(run: Run, tmp_path: Path) -> None:
