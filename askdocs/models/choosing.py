@@ -110,6 +110,14 @@ def scored(answers: Path, validation: Path) -> dict[str, float]:
     return {name: round(fmean(values), 4) for name, values in found.items()}
 
 
+def seconds(answers: Path) -> float:
+    """That the answers took so far."""
+    if not answers.is_file():
+        return 0.0
+    whole = answers.read_bytes().rpartition(b"\n")[0]  # without the last line of a killed run
+    return sum(float(json.loads(line).get("seconds", 0)) for line in whole.splitlines())
+
+
 async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:
     """0 to 1."""
     refused = not answer.strip() or refuses(drafts(answer))

@@ -6,7 +6,6 @@ ends early leaves whole rounds. A setting's score is the mean over its seeds, wi
 interval.
 """
 
-import json
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from statistics import fmean, stdev
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from askdocs.models.training_run import FACTS, Run
+from askdocs.models.training_run import Run
 from gateway.core.errors import AskdocsError
 from training.data.dataset import Dataset
 from training.plan.recipe import Recipe
@@ -93,6 +92,16 @@ def recipes(sweep: Sweep, recipe: Recipe) -> Iterator[tuple[str, int, Recipe]]:
         yield name, seed, recipe.model_copy(update=changed)
 
 
+def runs(
+    sweep: Sweep, recipe: Recipe, data: Dataset, max_steps: int | None, out: Path
+) -> list[tuple[str, Run]]:
+    """Each with its setting, in the order in which they are made."""
+    return [
+        (setting, Run(out / f"{setting}-seed{seed}", one, data, max_steps))
+        for setting, seed, one in recipes(sweep, recipe)
+    ]
+
+
 def run(
     sweep: Sweep,
     recipe: Recipe,
@@ -117,16 +126,16 @@ def run(
     """
     scores: dict[str, list[float]] = {}
     spent: list[float] = []
-    for setting, seed, one in recipes(sweep, recipe):
-        made = Run(out / f"{setting}-seed{seed}", one, data, max_steps)
+    for setting, made in runs(sweep, recipe, data, max_steps, out):
         if not made.is_done:
             made.can_start(resume=True)
-            if sum(spent) + max(spent, default=0.0) > sweep.gpu_hours:
+            if sum(spent) + max([made.gpu_hours, *spent]) > sweep.gpu_hours:
+                spent.append(made.gpu_hours)
                 say(f"{made.folder.name}: is left out, {sum(spent):.2f} GPU hours are spent")
                 continue
             train(made)
         choose(made)  # of a run that was killed after its training, too
-        spent.append(hours(made))
+        spent.append(made.gpu_hours)
         scores.setdefault(setting, []).append(score(made))
         say(f"{made.folder.name}: {scores[setting][-1]:.4f}, {spent[-1]:.2f} GPU hours")
     return ranked(Tried(name, tuple(values)) for name, values in scores.items())
@@ -149,12 +158,6 @@ def score(made: Run) -> float:
         )
     metrics = made.metrics()
     return metrics["answer_score"] if "answer_score" in metrics else -metrics["eval_loss"]
-
-
-def hours(made: Run) -> float:
-    """GPU hours of a run; those of a CPU where it trained."""
-    facts = json.loads((made.folder / FACTS).read_text(encoding="utf-8"))
-    return float(facts["seconds"]) * made.recipe.processes / 3600
 
 
 def table(tried: Iterable[Tried]) -> list[list[str]]:

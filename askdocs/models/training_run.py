@@ -130,6 +130,13 @@ class Run:
         choice = read_json(self.folder / choosing.CHOICE) or {}
         return str(choice.get("problem", ""))
 
+    @property
+    def gpu_hours(self) -> float:
+        """So far, killed starts and answers included, each up to what it wrote last; of a CPU where
+        it trained."""
+        answers = choosing.seconds(self.folder / choosing.ANSWERS)
+        return (events.seconds(self.events) * self.recipe.processes + answers) / 3600
+
     def draw(self) -> None:
         """The losses so far, as a picture in the folder."""
         said = self.events

@@ -30,8 +30,9 @@ def trained(run: Run) -> None:
     run.write_job(run.folder / "job.json", "base", True)
     loss = LOSSES[run.recipe.learning_rate][run.recipe.seed]
     events = [
+        {"event": "start", "steps": 2},
         {"event": "eval", "step": 2, "loss": loss},
-        {"event": "done", "step": 2, "best_step": 2},
+        {"event": "done", "step": 2, "best_step": 2, "seconds": 3600.0},
     ]
     (run.folder / "events.jsonl").write_text("".join(json.dumps(one) + "\n" for one in events))
     (run.folder / "training.json").write_text(json.dumps({"seconds": 3600}))
@@ -78,6 +79,43 @@ def test_a_budget_ends_after_whole_rounds_and_a_larger_one_resumes(
     assert "is left out, 4.00 GPU hours are spent" in said[-1]
     _, more, _ = swept(GRID.model_copy(update={"gpu_hours": 6}), data, tmp_path)
     assert [name.rpartition("seed")[2] for name in more] == ["1"] * 2
+
+
+def test_the_hours_of_killed_starts_and_of_answers_count(
+    data: dataset.Dataset, tmp_path: Path
+) -> None:
+    recipe = RECIPE.model_copy(update={"learning_rate": 1e-4})
+    made = Run(tmp_path / "one", recipe, data, None)
+    assert made.gpu_hours == 0
+    trained(made)
+    before = [
+        {"event": "start", "steps": 2},
+        {"event": "step", "step": 1, "loss": 2.0, "seconds": 1800.0},
+        {"event": "start", "steps": 2},
+        {"event": "step", "step": 1, "loss": 2.0, "seconds": 5400.0},
+        {"event": "saved", "step": 1},
+    ]
+    file = made.folder / "events.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in before) + file.read_text())
+    assert made.gpu_hours == 3
+    row = {"checkpoint": "checkpoint-2", "row": 0, "answer": "a", "seconds": 1800.0}
+    (made.folder / "answers.jsonl").write_text(json.dumps(row) + '\n{"checkpoint": "che')
+    assert made.gpu_hours == 3.5
+
+
+def test_a_run_that_was_killed_and_is_left_out_counts_too(
+    data: dataset.Dataset, tmp_path: Path
+) -> None:
+    few = Sweep(gpu_hours=2, seeds=(0,), learning_rate=(1e-4, 2e-4))
+    killed = tmp_path / "lr0.0001-r8-seed0"
+    killed.mkdir()
+    step = {"event": "step", "step": 1, "loss": 2.0, "seconds": 3 * 3600.0}
+    (killed / "events.jsonl").write_text(json.dumps(step) + "\n")
+    (_, first), _ = sweeping.runs(few, RECIPE, data, None, tmp_path)
+    first.write_job(killed / "job.json", "base", True)
+    _, made, said = swept(few, data, tmp_path)
+    assert not made
+    assert "3.00 GPU hours are spent" in said[-1]
 
 
 def test_a_run_that_was_killed_before_its_choice_gets_one(

@@ -3,13 +3,14 @@
 The job: {"base": folder, "checkpoints": [folder, ...], "data": folder that `askdocs dataset build`
 made, "max_length": tokens of an example at most, "rows": examples at most, "seed": draws them,
 "max_tokens": of an answer, "out": file}. The file gets a line for each answer: `checkpoint` (its
-folder's name), `row` (from 0) and `answer`. What is there already is not written again, so that a
-killed run goes on where it was. Where a GPU's memory is too small, fewer are written at once; the
-result has `problem` where it is too small for one. Not yet run on a GPU.
+folder's name), `row` (from 0), `answer`, and `seconds` that it took. What is there already is not
+written again, so that a killed run goes on where it was. Where a GPU's memory is too small, fewer
+are written at once; the result has `problem` where it is too small for one. Not yet run on a GPU.
 """
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -44,6 +45,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
             tell("answering", done, total)
             if not left:
                 continue
+            began = time.monotonic()
             try:
                 model = load(base, checkpoint, dtype_for(base, free(device))).to(device)
 
@@ -53,10 +55,13 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
                 parts = halving(write, left, batch, torch.OutOfMemoryError, torch.cuda.empty_cache)
                 for some, said in parts:
+                    # Of the first ones with the loading.
+                    each = round((time.monotonic() - began) / len(some), 3)
+                    began = time.monotonic()
                     for row, ids in zip(some, said, strict=True):
                         text = tokenizer.decode(ids, skip_special_tokens=True)
                         line = {"checkpoint": checkpoint.name, "row": row, "answer": text}
-                        file.write(json.dumps(line).encode() + b"\n")
+                        file.write(json.dumps({**line, "seconds": each}).encode() + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
                     done += len(some)
