@@ -13,13 +13,18 @@ from itertools import product
 from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from askdocs.models.training_run import Run
 from gateway.core.errors import AskdocsError
 from training.data.dataset import Dataset
 from training.plan.recipe import Recipe
+
+T = TypeVar("T")
+# A value that is named twice is tried once: its runs would be the same.
+Unique = Annotated[tuple[T, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 
 
 class Sweep(BaseModel):
@@ -29,12 +34,13 @@ class Sweep(BaseModel):
 
     gpu_hours: float = Field(gt=0)
     """Of all runs together. One that would go beyond it is not begun."""
-    seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
-    learning_rate: tuple[float, ...] = ()
+    seeds: Unique[Annotated[int, Field(ge=0)]] = Field((0, 1, 2), min_length=1)
+    learning_rate: Unique[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = ()
     """Empty, as the two below: the recipe's."""
-    r: tuple[int, ...] = ()
-    """`alpha` grows with it, so that an adapter counts as much."""
-    rslora: tuple[bool, ...] = ()
+    r: Unique[Annotated[int, Field(gt=0)]] = ()
+    """`alpha` grows with it: an adapter counts as much at every rank, and with rsLoRA more at a
+    higher one, by the root of the ratio."""
+    rslora: Unique[bool] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def recipes(sweep: Sweep, recipe: Recipe) -> Iterator[tuple[str, int, Recipe]]:
     for seed, (rate, rank, rslora) in product(sweep.seeds, grid):
         adapter = {"r": rank, "alpha": max(1, round(lora.alpha * rank / lora.r)), "rslora": rslora}
         changed = {"learning_rate": rate, "seed": seed, "lora": lora.model_copy(update=adapter)}
-        name = f"lr{rate:g}-r{rank}{'-rslora' if rslora else ''}"
+        name = f"lr{rate!r}-r{rank}{'-rslora' if rslora else ''}"
         yield name, seed, recipe.model_copy(update=changed)
 
 

@@ -132,11 +132,30 @@ def test_a_run_that_was_killed_before_its_choice_gets_one(
     assert choice.is_file()
 
 
-def test_an_adapter_counts_as_much_at_every_rank() -> None:
-    grid = Sweep(gpu_hours=1, seeds=(0,), r=(4, 64), rslora=(True,))
-    ratios = {one.lora.alpha / one.lora.r for _, _, one in sweeping.recipes(grid, RECIPE)}
-    assert ratios == {RECIPE.lora.alpha / RECIPE.lora.r}
-    assert all(one.lora.rslora for _, _, one in sweeping.recipes(grid, RECIPE))
+def test_an_adapter_counts_as_much_at_every_rank_and_with_rslora_more_at_a_higher_one() -> None:
+    plain, scaled = (
+        Sweep(gpu_hours=1, seeds=(0,), r=(4, 64), rslora=(one,)) for one in (False, True)
+    )
+    loras = [one.lora for _, _, one in sweeping.recipes(plain, RECIPE)]
+    assert {one.alpha / one.r for one in loras} == {RECIPE.lora.alpha / RECIPE.lora.r}
+    low, high = (one.lora for _, _, one in sweeping.recipes(scaled, RECIPE))
+    assert low.rslora
+    assert high.rslora
+    assert high.alpha / high.r**0.5 == 4 * low.alpha / low.r**0.5  # 64 is 4 * 4 * 4
+
+
+def test_values_named_twice_are_tried_once_and_near_ones_have_other_folders() -> None:
+    grid = Sweep.model_validate(
+        {
+            "gpu_hours": 1,
+            "seeds": [0, 0],
+            "learning_rate": [1e-4, 0.0001, 1.0000001e-4],
+            "r": [8, 8],
+            "rslora": [False, False],
+        }
+    )
+    names = [name for name, _, _ in sweeping.recipes(grid, RECIPE)]
+    assert names == ["lr0.0001-r8", "lr0.00010000001-r8"]
 
 
 @pytest.mark.parametrize(
@@ -145,6 +164,9 @@ def test_an_adapter_counts_as_much_at_every_rank() -> None:
         ("gpu_hours = 0", "gpu_hours: Input should be greater than 0"),
         ("gpu_hours = 1\nrank = [1]", "rank: Extra inputs are not permitted; keys are gpu_hours"),
         ("gpu_hours = ", "is not TOML"),
+        ("gpu_hours = 1\nr = [0]", "r.0: Input should be greater than 0"),
+        ("gpu_hours = 1\nseeds = [-1]", "seeds.0: Input should be greater than or equal to 0"),
+        ("gpu_hours = 1\nlearning_rate = [nan]", "learning_rate.0: Input should be"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path: Path, text: str, said: str) -> None:
