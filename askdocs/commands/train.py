@@ -27,7 +27,7 @@ from gateway.core.errors import AskdocsError, together
 from training.data import dataset
 from training.plan import machine
 from training.plan import recipe as recipes
-from training.plan.preflight import preflight
+from training.plan.preflight import preflight, written
 from training.versions.name import check_alias
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from askdocs.models.training_run import Run
     from askdocs.state.home import Home
     from training.data.dataset import Dataset
+    from training.plan.machine import Machine
     from training.plan.preflight import Preflight
     from training.plan.recipe import Recipe
     from training.versions.store import Store
@@ -92,7 +93,7 @@ def train(
     store = opened_store(home_dir)
     folder = out or default_folder(state, name, chosen, rows, max_steps)
     if sweep:
-        _sweep(sweep, chosen, start, rows, max_steps, out, state, as_json)
+        _sweep(sweep, chosen, start, rows, max_steps, out, state, here, as_json)
         return
     run = Run(folder, chosen, rows, max_steps)
     run.can_start(resume or dry_run)
@@ -148,11 +149,21 @@ def _sweep(
     max_steps: int | None,
     out: Path | None,
     state: "Home",
+    here: "Machine",
     as_json: bool,
 ) -> None:
     """Runs that are there already are not repeated."""
     asked = sweeping.load(file)
     folder = out or default_folder(state, "sweep", recipe, data, max_steps)
+    every = sweeping.runs(asked, recipe, data, max_steps, folder)
+    if left := [run.recipe for _, run in every if not run.is_done]:
+        largest, shape = max(left, key=lambda one: one.lora.r), start.shape()
+        besides = sum(written(one, shape) for one in left) - written(largest, shape)
+        free = shutil.disk_usage(_existing(folder)).free
+        token = _tokenizer(start)
+        found = preflight(largest, shape, data, token, here, free, max_steps, besides)
+        if found.problems:
+            raise together(found.problems)
     python = environments.ensure(environments.trainer(), state.root, _say)
     model = str(start.folder(python, state, _say))
 

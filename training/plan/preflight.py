@@ -55,6 +55,7 @@ def preflight(
     machine: Machine,
     disk: int,
     max_steps: int | None = None,
+    besides: int = 0,
 ) -> Preflight:
     """Compare what a run needs with what is there.
 
@@ -62,15 +63,13 @@ def preflight(
         tokenizer: SHA-256 of the base model's tokenizer.json, or why it cannot be had.
         disk: bytes that are free for the run.
         max_steps: of the command line.
+        besides: bytes that other runs of a sweep write.
     """
     on_gpu = bool(machine.gpus) or needs_gpu(recipe)
     memory = estimate(shape, recipe, data.longest, on_gpu)
     available = _available(recipe, machine)
     epoch, steps = _steps(recipe, data, max_steps)
-    kept = CHECKPOINTS
-    if recipe.answers:  # all are kept, until their answers have chosen
-        kept = ceil(recipe.evals_per_epoch * max(1, recipe.epochs)) + 1
-    needed = adapter_parameters(shape, recipe) * (kept * CHECKPOINT + ADAPTERS * ADAPTER)
+    needed = written(recipe, shape) + besides
     problems = [
         *_of_dataset(recipe, shape, data, tokenizer),
         *_of_machine(recipe, machine),
@@ -79,8 +78,8 @@ def preflight(
     ]
     if needed > disk:
         problems.append(
-            f"the run writes {needed / GIB:.1f} GiB, {disk / GIB:.1f} GiB are free: free some"
-            " space, or name an --out DIR on another disk"
+            f"{'all runs write' if besides else 'the run writes'} {needed / GIB:.1f} GiB,"
+            f" {disk / GIB:.1f} GiB are free: free some space, or name an --out DIR on another disk"
         )
     return Preflight(
         parameters=shape.parameters,
@@ -95,6 +94,14 @@ def preflight(
         seconds=None if on_gpu else _seconds(recipe, shape, data, machine, epoch, steps),
         problems=tuple(problems),
     )
+
+
+def written(recipe: Recipe, shape: Shape) -> int:
+    """Bytes of a run's files."""
+    kept = CHECKPOINTS
+    if recipe.answers:  # all are kept, until their answers have chosen
+        kept = ceil(recipe.evals_per_epoch * max(1, recipe.epochs)) + 1
+    return adapter_parameters(shape, recipe) * (kept * CHECKPOINT + ADAPTERS * ADAPTER)
 
 
 def needs_gpu(recipe: Recipe) -> bool:
