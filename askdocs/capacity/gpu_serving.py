@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -28,7 +28,7 @@ from askdocs.capacity.gpus import GPUS, seen
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
 from askdocs.supervision.checks import free_port
-from askdocs.supervision.supervisor import end_with_parent, last_words, signal_group
+from askdocs.supervision.supervisor import end_with_parent, how, last_words, signal_group
 from eval.bench.load import percentile
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engines import adapters, vllm
@@ -50,6 +50,7 @@ START = 600.0
 # Questions to draw from, for each that is asked.
 MANY = 5
 KV_GIB = 1
+REPORT = "report the message"
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,12 @@ class Planned(NamedTuple):
     """Tokens."""
     rate: float | None
     """Questions a second; None: there is no plan for a CPU."""
+    load: Load
 
 
-ON_GPU = Load(3000, 250, 20, (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80))
+SECONDS, RATES = 20, (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80)
+# Tokens that a chat template and the number of a question add to a prompt, at most.
+TEMPLATE = 64
 ON_CPU = Load(60, 4, 4, (0.25, 0.5, 1, 2, 4, 8))
 
 
@@ -108,7 +112,7 @@ def serving(
             yield _cache(url, planned.cache)
             yield from _prefix(url, context)
             yield _lora(url, folder, work, bool(here.gpus))
-            yield _load(url, ON_GPU if here.gpus else ON_CPU, planned.rate, work)
+            yield _load(url, planned.load, planned.rate, work)
     except (AskdocsError, httpx.HTTPError) as error:
         yield Checked("vLLM", "failed", "starts and answers", str(error), "see the message")
 
@@ -130,15 +134,17 @@ def _planned(
             kv_gib=KV_GIB,
             adapters=1,
         )
-        return Planned(launch, KV_GIB * GIB // (shape.layers * shape.kept() * 2), None)
+        return Planned(launch, KV_GIB * GIB // (shape.layers * shape.kept() * 2), None, ON_CPU)
     name = seen(here.gpus[0].name)
     if name is None:
         raise AskdocsError(f"{here.gpus[0].name} is not among the GPUs of askdocs plan: add it")
     setup = Setup(shape, GPUS[name], 1, None, "auto", context, 1, Assumptions())
     made = plan.make(setup, 1, None)
     argv, env = plan.command(made.setup, str(folder), port)
-    rate = made.load.questions * setup.assumed.utilisation
-    return Planned(Launch([str(python), *argv[1:]], env), made.kv_tokens, rate)
+    assumed = made.setup.assumed
+    rate = made.load.questions * assumed.utilisation
+    load = Load(assumed.prompt_tokens - TEMPLATE, assumed.answer_tokens, SECONDS, RATES)
+    return Planned(Launch([str(python), *argv[1:]], env), made.kv_tokens, rate, load)
 
 
 @contextmanager
@@ -236,30 +242,34 @@ def _lora(url: str, folder: Path, work: Path, gpu: bool) -> Checked:
 
 def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
     """The highest rate at which the slowest of a hundred answers takes less than P99."""
+    expected = f"{planned:.1f} questions/s" if planned else "no plan"
+    asked = f"prompts of {load.prompt} words, {load.answer} tokens each"
+    what = f"{expected}; p99 under {P99:,.0f} ms; {asked}"
     questions = work / "questions.json"
     chance = random.Random(0)  # noqa: S311
-    best, seen_ms = 0.0, 0.0
+    best, why = 0.0, "no question was asked"
     for rate in load.rates:
         # New ones for each rate, and many: the prefix cache holds hardly any of them.
         count = ceil(MANY * rate * load.seconds)
         questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(count)]))
-        argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
-        argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
-        argv += ["--questions", str(questions), "--max-tokens", str(load.answer)]
-        told = json.loads(subprocess.check_output(argv, stderr=subprocess.DEVNULL))
-        failed = any(state == "failed" for _, state, _, _ in told["answers"])
-        times = [seconds for _, _, _, seconds in told["answers"]]
-        if not times:
+        try:
+            told = _asked(url, rate, load, questions)
+        except AskdocsError as error:
+            return Checked("load", "failed", what, f"at {rate:g} questions/s: {error}", REPORT)
+        times = [seconds for _, state, _, seconds in told["answers"] if state != "failed"]
+        count = len(told["answers"])
+        if not count:
             continue  # none came in so short a time
-        p99 = percentile(times, 0.99) * 1e3
-        if failed or p99 >= P99:
-            seen_ms = p99
+        if len(times) < count:
+            failed = f"{count - len(times)} of" if times else "all"
+            why = f"{failed} {count} answers failed at {rate:g} questions/s ({told['error']})"
             break
-        best, seen_ms = rate, p99
-    measured = f"{best:g} questions/s" if best else f"none: {seen_ms:,.0f} ms at the lowest rate"
-    expected = f"{planned:.1f} questions/s" if planned else "no plan"
-    asked = f"prompts of {load.prompt} words, {load.answer} tokens each"
-    what = f"{expected}; p99 under {P99:,.0f} ms; {asked}"
+        p99 = percentile(times, 0.99) * 1e3
+        if p99 >= P99:
+            why = f"{p99:,.0f} ms at {rate:g} questions/s"
+            break
+        best = rate
+    measured = f"{best:g} questions/s" if best else f"none: {why}"
     reached = bool(best) or planned is None  # nothing is promised of a CPU
     return Checked(
         "load",
@@ -269,6 +279,22 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
         "" if reached else "use a faster GPU, smaller weights or fewer pages (page_budget)",
         f"{ARTICLE_RATE} questions/s, p99 {P99:,.0f} ms",
     )
+
+
+def _asked(url: str, rate: float, load: Load, questions: Path) -> dict[str, Any]:
+    """What eval/bench/arrivals.py prints. Raises AskdocsError: it failed, and why."""
+    argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
+    argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
+    argv += ["--questions", str(questions), "--max-tokens", str(load.answer)]
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
+    last = next(iter(done.stderr.strip().splitlines()[-1:]), "no message")
+    if done.returncode:
+        raise AskdocsError(f"the load test ended ({how(done.returncode)}): {last}")
+    try:
+        told: dict[str, Any] = json.loads(done.stdout)
+    except ValueError:
+        raise AskdocsError(f"the load test printed no JSON: {last}") from None
+    return told
 
 
 def _question(chance: random.Random, words: int) -> str:

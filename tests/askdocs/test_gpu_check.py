@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -172,6 +173,9 @@ def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> 
     assert found.launch.argv[0] == "/opt/python"
     assert found.cache == made.kv_tokens
     assert found.rate == made.load.questions * setup.assumed.utilisation
+    assumed = made.setup.assumed
+    assert found.load.prompt + gpu_serving.TEMPLATE == assumed.prompt_tokens
+    assert found.load.answer == assumed.answer_tokens
     few = Machine(8, 64 * GIB, (Gpu("NVIDIA Unheard Of", 23 * GIB, 22 * GIB),), True, True)
     (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, few, 8192)
     assert (skipped.outcome, skipped.name) == ("skipped", "vLLM")
@@ -210,12 +214,37 @@ def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
     assert bool(found.fix) == (outcome == "failed")
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("echo 'no such module' >&2; exit 3", "ended (exit code 3): no such module"),
+        ("echo 'a slow start' >&2; echo half", "printed no JSON: a slow start"),
+    ],
+)
+def test_a_load_test_that_breaks_is_a_failed_check_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(script(tmp_path, line)))
+    found = gpu_serving._load("http://127.0.0.1:9/v1", Load(5, 4, 1, (3,)), 9.0, tmp_path)
+    assert found.outcome == "failed"
+    assert found.measured.startswith("at 3 questions/s: the load test")
+    assert said in found.measured
+
+
+def test_answers_that_all_fail_are_counted(tmp_path: Path) -> None:
+    """The real load test: nothing listens on the port."""
+    url = f"http://127.0.0.1:{free_port()}/v1"
+    found = gpu_serving._load(url, Load(5, 4, 1, (9,)), 9.0, tmp_path)
+    assert found.outcome == "failed"
+    assert re.match(r"none: all \d+ answers failed at 9 questions/s \(question 1: ", found.measured)
+
+
 def test_questions_of_the_load_fit_and_have_other_beginnings() -> None:
     """With the tokenizer that random weights get, too."""
     tokens = Tokens(Path(model.shipped().source))
-    load, chance = gpu_serving.ON_GPU, random.Random(0)
-    asked = [gpu_serving._question(chance, load.prompt) for _ in range(3)]
-    assert max(tokens.count(asked)) <= load.prompt + 10
+    prompt, chance = Assumptions().prompt_tokens, random.Random(0)
+    asked = [gpu_serving._question(chance, prompt - gpu_serving.TEMPLATE) for _ in range(3)]
+    assert max(tokens.count(asked)) <= prompt - gpu_serving.TEMPLATE + 10
     assert len({text[:100] for text in asked}) == 3
 
 
