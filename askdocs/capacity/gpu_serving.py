@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from askdocs.capacity import models, plan, random_adapter, reported
+from askdocs.capacity import models, plan, reported
 from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpu_check import Checked
 from askdocs.capacity.gpus import GPUS, seen
@@ -40,7 +40,6 @@ DIFFERS = 0.03
 # What the article measured, and what the load test looks for: p99 of whole answers, ms.
 ARTICLE_RATE, P99 = 50, 1200.0
 BASE, ADAPTER = "base", "check@v1"
-ADAPTER_FOLDER = "adapter"
 # Nats by which an adapter at least moves the log-probabilities of its base.
 LEAST_EFFECT = 0.01
 # Of a prompt that was read a moment ago, the share that is in the cache at least.
@@ -85,14 +84,15 @@ ON_CPU = Load(60, 4, 4, (0.25, 0.5, 1, 2, 4, 8))
 
 
 def serving(
-    python: Path, folder: Path, work: Path, here: Machine, context: int
+    python: Path, folder: Path, adapter: Path, work: Path, here: Machine, context: int
 ) -> Iterator[Checked]:
     """Start vLLM, and compare.
 
     Args:
         python: of vLLM's environment.
         folder: the model, as a Hugging Face folder.
-        work: folder for the log and an adapter.
+        adapter: of the model, as PEFT writes it.
+        work: folder for the log and the questions.
         here: where it runs.
         context: tokens of the longest request.
     """
@@ -111,7 +111,7 @@ def serving(
             yield Checked("vLLM", "passed", "starts with the planned flags", f"{took:.0f} s")
             yield _cache(url, planned.cache)
             yield from _prefix(url, context)
-            yield _lora(url, folder, work, bool(here.gpus))
+            yield _lora(url, adapter, bool(here.gpus))
             yield _load(url, planned.load, planned.rate, work)
     except (AskdocsError, httpx.HTTPError) as error:
         yield Checked("vLLM", "failed", "starts and answers", str(error), "see the message")
@@ -222,12 +222,11 @@ def _hits(url: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
-def _lora(url: str, folder: Path, work: Path, gpu: bool) -> Checked:
+def _lora(url: str, adapter: Path, gpu: bool) -> Checked:
     """Load an adapter as `models serve` does, with its check, and see that it changes answers."""
-    written = random_adapter.write(work / ADAPTER_FOLDER, folder, seed=1)
 
     async def measured() -> float:
-        await adapters.load(url, None, ADAPTER, written, gpu=gpu)
+        await adapters.load(url, None, ADAPTER, adapter, gpu=gpu)
         return await adapters.effect(url, None, ADAPTER, BASE)
 
     planned = f"changes answers by {LEAST_EFFECT:g} nats or more"

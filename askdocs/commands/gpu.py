@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from askdocs import environments
-from askdocs.capacity import gpu_check, gpu_serving
+from askdocs.capacity import gpu_check, gpu_serving, random_adapter
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import base
 from askdocs.state import home
@@ -90,8 +90,9 @@ def check(
                     folder = gpu_check.drawn(trains, chosen, shape, work / "random")
                 else:
                     folder = start.folder(trains, state, _say)
-                checks += gpu_serving.serving(serves, folder, work, here, chosen.max_length)
-                adapter = work / gpu_serving.ADAPTER_FOLDER
+                adapter = random_adapter.write(work / "adapter", folder, seed=1)
+                context = chosen.max_length
+                checks += gpu_serving.serving(serves, folder, adapter, work, here, context)
                 checks += gpu_check.artefacts(trains, quantiser, folder, adapter, work)
     facts = {"recipe": recipe, "model": chosen.base_model, "parameters": shape.parameters}
     found = {**facts, "checks": [asdict(one) for one in checks]}

@@ -26,6 +26,7 @@ from askdocs.models.base import Base
 from askdocs.supervision.checks import free_port
 from tests.training.test_finetune import python  # noqa: F401 -- a fixture
 from training.data.tokens import Tokens
+from training.plan import machine
 from training.plan import recipe as recipes
 from training.plan.machine import Gpu, Machine
 from training.plan.memory import GIB
@@ -177,7 +178,7 @@ def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> 
     assert found.load.prompt + gpu_serving.TEMPLATE == assumed.prompt_tokens
     assert found.load.answer == assumed.answer_tokens
     few = Machine(8, 64 * GIB, (Gpu("NVIDIA Unheard Of", 23 * GIB, 22 * GIB),), True, True)
-    (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, few, 8192)
+    (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, tmp_path, few, 8192)
     assert (skipped.outcome, skipped.name) == ("skipped", "vLLM")
 
 
@@ -259,9 +260,57 @@ def test_a_vllm_that_does_not_start_says_why(tmp_path: Path) -> None:
     name = "meta-llama/Llama-3.1-8B-Instruct"
     (tmp_path / "config.json").write_text(json.dumps(models.known()[name]))
     failing = script(tmp_path, "echo 'no such device'; exit 3")
-    (failed,) = gpu_serving.serving(failing, tmp_path, tmp_path, CPU, 2048)
+    (failed,) = gpu_serving.serving(failing, tmp_path, tmp_path, tmp_path, CPU, 2048)
     assert failed.outcome == "failed"
     assert "vLLM does not start: no such device" in failed.measured
+
+
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+# Plays the Python that merges: fails unless the adapter is there.
+MERGES = """
+import json, sys
+from pathlib import Path
+job = json.loads(Path(sys.argv[-1]).read_text())
+assert (Path(job["adapter"]) / "adapter_config.json").is_file(), "no adapter"
+Path(job["out"]).mkdir()
+print(json.dumps({"event": "done", "found": {}}))
+"""
+
+
+def words_for(folder: Path, trains: Path, serves: Path) -> list[str]:
+    """A check of what serves a small model."""
+    (folder / "base").mkdir()
+    (folder / "base" / "config.json").write_text(json.dumps(CONFIG))
+    recipe = folder / "recipe.toml"
+    recipe.write_text(f"base_model = {json.dumps(str(folder / 'base'))}\nmax_length = 2048\n")
+    words = ["gpu", "check", "--recipe", str(recipe), "--only", "serving", "--json"]
+    words += ["--python", str(trains), "--vllm", str(serves)]
+    return [*words, "--home", str(folder / "home")]
+
+
+def test_a_merge_is_checked_where_vllm_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Machine(8, 64 * GIB, (Gpu("NVIDIA Unheard Of", 23 * GIB, 22 * GIB),), True, True)
+    monkeypatch.setattr(machine, "look", lambda: few)
+    monkeypatch.setattr(gpu, "problems", list)
+    (tmp_path / "merges.py").write_text(MERGES)
+    trains = script(tmp_path, f'exec "{sys.executable}" "{tmp_path / "merges.py"}" "$@"')
+    done = CliRunner().invoke(app, words_for(tmp_path, trains, trains))
+    by_name = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+    assert by_name["vLLM"]["outcome"] == "skipped"
+    assert by_name["merge"]["outcome"] == "passed", by_name["merge"]
 
 
 def test_a_part_that_is_none_is_refused() -> None:
