@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -29,6 +29,7 @@ from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
 from askdocs.supervision.checks import free_port
 from askdocs.supervision.supervisor import end_with_parent, how, last_words, signal_group
+from askdocs.terminal.stopping import held
 from eval.bench.load import percentile
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engines import adapters, vllm
@@ -151,29 +152,33 @@ def _planned(
 def _running(launch: Launch, port: int, log: Path) -> Iterator[str]:
     """Its base URL, with /v1, once it is ready. Raises AskdocsError: it does not start."""
     url = f"http://127.0.0.1:{port}"
-    with log.open("wb") as output:
-        engine = subprocess.Popen(
-            launch.argv,
-            env={**os.environ, **launch.env},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=end_with_parent,
-        )
-    try:
+    with ExitStack() as stack:
+        # Python ignores what a signal raises during a fork.
+        with log.open("wb") as output, held():
+            engine = subprocess.Popen(
+                launch.argv,
+                env={**os.environ, **launch.env},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+            stack.callback(_end, engine)
         until = time.monotonic() + START
         while not _is_ready(url):
             if engine.poll() is not None or time.monotonic() > until:
                 raise AskdocsError(f"vLLM does not start: {last_words(log)}")
             time.sleep(0.5)
         yield f"{url}/v1"
-    finally:
-        engine.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            engine.wait(30)
-        signal_group(engine.pid, signal.SIGKILL)
-        engine.wait()
+
+
+def _end(engine: "subprocess.Popen[bytes]") -> None:
+    engine.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        engine.wait(30)
+    signal_group(engine.pid, signal.SIGKILL)
+    engine.wait()
 
 
 def _is_ready(url: str) -> bool:

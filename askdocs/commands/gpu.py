@@ -3,7 +3,6 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -13,8 +12,10 @@ from askdocs.capacity import gpu_check, gpu_serving, random_adapter
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import base
 from askdocs.state import home
+from askdocs.state.scratch import scratch
 from askdocs.supervision.checks import existing
 from askdocs.terminal import table
+from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError
 from training.plan import machine
 from training.plan import recipe as recipes
@@ -23,6 +24,7 @@ app = typer.Typer(help="Check a GPU machine before using it.", no_args_is_help=T
 
 
 PARTS = ("training", "serving")
+SCRATCH = ".gpu-check-"
 
 
 @app.callback()
@@ -84,8 +86,7 @@ def check(
         if only != "training":
             serves = vllm_python or environments.ensure_vllm(state.root, _say)
             quantiser = environments.find(environments.QUANTISE, state.root)
-            with TemporaryDirectory(prefix="askdocs-", dir=existing(state.root)) as name:
-                work = Path(name)
+            with stoppable(), scratch(existing(state.root), SCRATCH) as work:
                 if start.path is None:
                     folder = gpu_check.drawn(trains, chosen, shape, work / "random")
                 else:

@@ -148,7 +148,7 @@ def test_vllm_has_the_cache_of_the_plan_and_takes_adapters(
     assert done.exit_code == 0
     assert by_name["load"]["article"] == "50 questions/s, p99 1,200 ms"
     assert "nats" in by_name["adapter"]["measured"]
-    assert not list((tmp_path / "home").glob("askdocs-*"))
+    assert not list((tmp_path / "home").glob(".gpu-check-*"))
     assert "| KV cache | passed |" in (tmp_path / "out" / "check.md").read_text()
 
 
@@ -311,6 +311,25 @@ def test_a_merge_is_checked_where_vllm_is_skipped(
     by_name = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
     assert by_name["vLLM"]["outcome"] == "skipped"
     assert by_name["merge"]["outcome"] == "passed", by_name["merge"]
+
+
+@pytest.mark.slow
+def test_a_check_that_is_stopped_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    starts = script(tmp_path, "exec sleep 600")
+    argv = [str(Path(sys.executable).with_name("askdocs")), *words_for(tmp_path, starts, starts)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
+        try:
+            until = time.monotonic() + 120
+            while not list((tmp_path / "home").rglob("vllm.log")):
+                assert process.poll() is None
+                assert time.monotonic() < until
+                time.sleep(0.05)
+            process.terminate()
+            assert process.wait(60)
+        finally:
+            process.kill()
+    assert not list((tmp_path / "home").iterdir())
 
 
 def test_a_part_that_is_none_is_refused() -> None:
