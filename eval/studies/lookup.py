@@ -121,6 +121,8 @@ def main() -> None:
             text = "\n".join(str(message["content"]) for message in messages)
             pairs.append((ids(text), ids(one.text)))
     pairs = pairs[: options.limit]
+    if not pairs:
+        parser.error(f"{options.answers}: has no answer of the kind `good` with pages")
     sizes = {
         "answers": len(pairs),
         "prompt_tokens": round(sum(len(prompt) for prompt, _ in pairs) / len(pairs)),

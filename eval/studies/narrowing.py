@@ -68,7 +68,8 @@ def _once(work: Narrowing, gateway: _Gateway) -> Measured:
 
 
 async def _whole(work: Narrowing) -> None:
-    assert await work.once()
+    if not await work.once():
+        raise RuntimeError("the pass did not come to its end: run the study again")
 
 
 def _row(number: int, pages: int) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """Drafts of n-gram speculative decoding, as vLLM makes them."""
 
 import ast
+import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
+from eval.studies import lookup
 from eval.studies.lookup import Lookup, measure, steps
+from tests.training import small
 
 PAGE = [1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -25,6 +30,23 @@ def test_the_longest_n_gram_decides_and_of_equal_ones_the_first() -> None:
     assert Lookup([1, 2, 9, 7, 1, 2, 8, 7, 1, 2], 2, 5).draft(2) == [8, 7]
     assert Lookup([1, 2, 9, 6, 1, 2, 8, 5, 1, 2], 2, 5).draft(2) == [9, 6]
     assert Lookup([1, 2, 3], 2, 5).draft(2) == []
+
+
+def test_a_file_without_good_answers_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small.wiki(tmp_path)
+    tokenizer = tmp_path / "tokenizer.json"
+    Tokenizer(models.WordLevel({"[UNK]": 0}, "[UNK]")).save(str(tokenizer))
+    file = tmp_path / "answers.jsonl"
+    refusal = {"question": "Who?", "pages": [], "answer": "No.", "kind": "refusal"}
+    sentences = [{"text": "No.", "label": "frame"}]
+    file.write_text(json.dumps({**refusal, "sentences": sentences}))
+    words = ["lookup", str(file), "--docs", str(tmp_path / "wiki"), "--tokenizer", str(tokenizer)]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        lookup.main()
+    assert "answers.jsonl: has no answer of the kind `good`" in capsys.readouterr().err
 
 
 @pytest.mark.slow
