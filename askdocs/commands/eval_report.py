@@ -278,6 +278,11 @@ def _judges(
     """
     if bool(models) != bool(urls):
         raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
+    if any("?" in url or "#" in url for url in urls):
+        raise AskdocsError(
+            "--judge-url: has a query or a fragment, which may be a secret: write the base URL with"
+            " /v1 alone, and set the key as OPENAI_API_KEY"
+        )
     if len(urls) not in (0, 1, len(models)):
         raise AskdocsError(
             f"{len(models)} --judge-model and {len(urls)} --judge-url: name a URL for each model,"

@@ -43,7 +43,7 @@ for, or is too vague to act on.
 5. Style, length and language do not count.
 
 Reply with one JSON object and nothing else: {"correct": true or false, "reason": "one sentence"}"""
-_CREDENTIALS = re.compile(r"//[^/@]*@")
+_CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|[?#].*", re.DOTALL)
 _VERDICT = re.compile(r'"correct"\s*:\s*(true|false)')
 _REASON = re.compile(r'"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
 AT_ONCE = 4
@@ -79,9 +79,10 @@ class Judge:
         self._pages = pages
         self._file = run / FILE
         self.model, self._url = model, url.rstrip("/")
-        # Reports show it.
-        self.name = f"{model}{AT}{_CREDENTIALS.sub('//', self._url)}"
-        self._named = f"the judge {model!r} at {self._url}"
+        # Reports and messages show it.
+        self._shown_url = _CREDENTIALS.sub("", self._url)
+        self.name = f"{model}{AT}{self._shown_url}"
+        self._named = f"the judge {model!r} at {self._shown_url}"
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._refused: set[str] = set()
         """Of LIMITS."""
@@ -172,7 +173,7 @@ class Judge:
             return str(reply.json()["choices"][0]["message"]["content"] or "")
         except (ValueError, KeyError, IndexError, TypeError):
             raise AskdocsError(
-                f"the judge at {self._url} answers with no chat completion: name an"
+                f"the judge at {self._shown_url} answers with no chat completion: name an"
                 " OpenAI-compatible --judge-url, with /v1"
             ) from None
 

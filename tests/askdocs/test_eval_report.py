@@ -100,6 +100,14 @@ def test_the_gate_passes_a_version_that_promote_takes(
     assert digests == {verdict.report_sha256}, "a report is made once"
 
 
+def test_a_judge_url_with_a_query_is_refused_and_not_shown(tmp_path: Path) -> None:
+    run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(2, 1))
+    url = "https://models.example.com/v1?key=secret"
+    done = call("report", str(run), "--judge-model", "j", "--judge-url", url)
+    assert "--judge-url: has a query" in str(done.exception)
+    assert "secret" not in str(done.exception).replace("may be a secret", "")
+
+
 def test_the_gate_makes_no_report_anew(home: Home, tmp_path: Path, endpoint: Endpoint) -> None:
     """It may have been made with a judge, labels or prices, which the gate does not know."""
     run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))

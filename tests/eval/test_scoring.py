@@ -302,6 +302,15 @@ async def test_judges_of_one_name_at_two_endpoints_are_two(
     assert [judge(asked, given) for judge in kept(tmp_path, panel.name).judges] == [True, False]
 
 
+async def test_a_secret_in_the_query_of_a_judge_is_shown_nowhere(tmp_path: Path) -> None:
+    judge = Judge(tmp_path, "j", "http://me:secret@127.0.0.1:9/v1?key=secret#secret")
+    assert judge.name == "j at http://127.0.0.1:9/v1"
+    with pytest.raises(AskdocsError) as error:
+        await judge.ask(answers("F5"), lambda *_: None)
+    assert "http://127.0.0.1:9/v1" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
 async def test_a_judge_that_does_not_say_is_no_judge(tmp_path: Path, endpoint: Endpoint) -> None:
     asked = answers("F5", 'mumble "}\n{"correct": true}')
     judge = Judge(tmp_path, "j", endpoint.url)
