@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
+from gateway.core.errors import AskdocsError
 from tests.speaking import Handler, serving
 from training.data import ground as grounding
 
@@ -195,6 +196,23 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Path, teacher: Teache
     asked = [str(body["messages"][-1]["content"]) for body in teacher.bodies[before:]]
     assert asked
     assert not any(one.startswith(first) for one in asked)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"key": "a", "outcome": "rewritten", "answer": "b"}', "in an older format, .* delete it"),
+        ("[]", "is no journal of `dataset ground`"),
+        ("4", "is no journal of `dataset ground`"),
+    ],
+)
+def test_a_journal_in_an_older_format_and_another_file_are_told_apart(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    file = tmp_path / "out.jsonl.journal"
+    file.write_text(f"{line}\n")
+    with pytest.raises(AskdocsError, match=said):
+        grounding.Journal(file)
 
 
 def test_another_checker_judges_anew_the_answers_that_are_known(

@@ -350,6 +350,12 @@ def _answers(file: Path) -> dict[str, str | None]:
         with file.open("r+b") as open_file:
             open_file.truncate(len(whole))
     try:
-        return {one["key"]: one["said"] for one in map(json.loads, whole.splitlines())}
+        rows = [json.loads(line) for line in whole.splitlines()]
+        if any("outcome" in row for row in rows):
+            raise AskdocsError(
+                f"{file}: is a journal in an older format, without the teacher's answers: delete"
+                " it, and run the command again; its rows are asked for anew"
+            )
+        return {row["key"]: row["said"] for row in rows}
     except (ValueError, KeyError, TypeError):
         raise AskdocsError(f"{file}: is no journal of `dataset ground`: move it away") from None
