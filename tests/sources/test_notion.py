@@ -157,6 +157,27 @@ def test_a_page_stays_in_its_place_while_the_pages_above_it_are_not_told(
     }
 
 
+def test_a_page_below_too_many_stays_in_its_place(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the outermost pages in its path it would leave their rules."""
+    for number in range(2, 6):
+        workspace.pages[at(number)].parent = below(number - 1)
+    workspace.database, workspace.held = "Services", at(5)
+    known = stamps(read(workspace))
+    places = [path(*map(at, range(1, n + 1))) for n in range(1, 6)]
+    database = path(*map(at, range(1, 6)), DATABASE)
+    assert set(known) == {*places, database}
+    monkeypatch.setattr(notion_module, "_DEEPEST", 3)
+    items = read(workspace, known)
+    assert [item for item in items if isinstance(item, Unchanged)] == [
+        Unchanged(place) for place in places[:4]
+    ]
+    why = "the page above it is nested too deeply"
+    assert broken(items) == {places[4]: why, database: why}
+    assert not stamps(items)
+
+
 def test_a_page_is_read_with_all_below_it_and_nothing_else(workspace: Workspace) -> None:
     workspace.pages[at(2)].parent = below(1)
     workspace.hidden = {at(1)}

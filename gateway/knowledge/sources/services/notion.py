@@ -33,7 +33,7 @@ from gateway.knowledge.wiki.page import Page
 
 VERSION = "2026-03-11"
 _PART = 100
-# Parts of a list, and pages above a page.
+# Parts of a list, and pages and blocks above a page.
 _MOST, _DEEPEST = 10_000, 50
 # `last_edited_time` is cut to minutes: a page that was read this soon may change again unseen.
 _SETTLED = timedelta(minutes=2)
@@ -96,7 +96,9 @@ class Notion:
             api.close()
 
     def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
-        yield from self._list(api, known)
+        before = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in known}
+        before.pop("", None)  # of another kind of source
+        yield from self._list(api, before)
         root = self._at.root
         if root and root not in self._rows:
             try:
@@ -113,8 +115,6 @@ class Notion:
                 f"{self.name}: no page is shared with the token's connection: in Notion, add it"
                 " in a page's menu, Connections"
             )
-        before = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in known}
-        before.pop("", None)  # of another kind of source
         places = {at: self._place(api, at, before.get(at, "")) for at in list(self._rows)}
         todo = deque(at for at, place in places.items() if self._is_within(place))
         yield Expected(len(todo))
@@ -163,7 +163,7 @@ class Notion:
         path = place.path if isinstance(place, Broken) else place
         return not self._at.root or self._at.root in path.split("/")
 
-    def _list(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
+    def _list(self, api: Api, before: Mapping[str, str]) -> Iterator[Item]:
         """Everything that search finds, and the rows of the databases among it."""
         above: dict[str, tuple[str, str]] = {}
         for kind in ("page", "data_source"):
@@ -191,7 +191,7 @@ class Notion:
                 if self._is_within(path):
                     self._database(api, at)
             except Refused as error:
-                if path not in known:  # else it is asked for again
+                if at not in before:  # else it is asked for again
                     yield Broken(path, str(error))
 
     def _parts(self, api: Api, path: str, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -315,12 +315,15 @@ class Notion:
                 raise Refused("gives only a part of the rows that were made in one minute", 200)
 
     def _chain(self, api: Api, parent: tuple[str, str]) -> list[str]:
-        """The ids of the pages and databases above, outermost first."""
+        """The ids of the pages and databases above, outermost first.
+
+        Raises Refused: the service does not give one, or there are too many.
+        """
         chain: list[str] = []
-        for _ in range(_DEEPEST):
+        for _ in range(_DEEPEST + 1):
             kind, at = parent
             if not at or at in chain:
-                break
+                return chain[::-1]
             if kind != "block_id":
                 chain.append(at)
             if at in self._rows:
@@ -329,7 +332,7 @@ class Notion:
             if at not in self._above:
                 self._above[at] = self._parent_of(api, kind, at)
             parent = self._above[at]
-        return chain[::-1]
+        raise Refused("is nested too deeply", 200)  # a part of the chain would leave its rules
 
     def _parent_of(self, api: Api, kind: str, at: str) -> tuple[str, str]:
         what = {"block_id": "blocks", "database_id": "databases"}.get(kind, "pages")
