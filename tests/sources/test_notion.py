@@ -211,6 +211,19 @@ def test_a_known_page_that_search_lacks_is_asked_for_before_it_counts_as_deleted
     assert at(5) not in str(items)
 
 
+def test_a_child_that_was_refused_is_asked_for_again(workspace: Workspace) -> None:
+    """Search does not find it, and the page that holds it is as it was."""
+    workspace.pages[at(2)].parent = below(1)
+    workspace.pages[at(1)].blocks = [block("child_page", 2, [], title="Page 2")]
+    workspace.hidden = {at(2)}
+    workspace.failing = {f"/v1/pages/{at(2)}": 403}
+    items = read(workspace)
+    assert broken(items) == {path(at(1), at(2)): "answers 403"}
+    known = stamps(items)
+    workspace.failing.clear()
+    assert set(stamps(read(workspace, known))) == {path(at(1)), path(at(1), at(2))}
+
+
 def test_a_database_is_a_page_with_its_rows_as_a_table(workspace: Workspace) -> None:
     workspace.database, workspace.held = "Services", at(1)
     workspace.pages[at(6)] = row(

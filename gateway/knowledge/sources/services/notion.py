@@ -27,7 +27,7 @@ from gateway.knowledge.sources.services.notion_blocks import (
     value,
 )
 from gateway.knowledge.sources.services.stamps import Stamp
-from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
+from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
 
@@ -148,7 +148,7 @@ class Notion:
                 yield item
                 continue
             document = Document(row.title, lambda held: self._children(api, held))
-            yield from self._page(path, row, stamp, document)
+            made = list(self._page(path, row, stamp, document))
             todo.extend(at for _, ids in row.tables or () for at in ids)
             for below in document.below:
                 if below in self._rows or below in waiting:
@@ -157,7 +157,13 @@ class Notion:
                     if self._ask(api, below):
                         todo.append(below)
                 except Refused as error:
-                    yield Broken(f"{path}{below}/", str(error))
+                    made.append(Broken(f"{path}{below}/", str(error)))
+                    # Without a stamp the next sync reads the page, and asks for the child again.
+                    made = [
+                        replace(item, stamp="") if isinstance(item, Changed) else item
+                        for item in made
+                    ]
+            yield from made
 
     def _is_within(self, place: str | Broken) -> bool:
         path = place.path if isinstance(place, Broken) else place
