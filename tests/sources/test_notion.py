@@ -372,6 +372,21 @@ def test_blocks_that_the_api_does_not_give_are_named(workspace: Workspace) -> No
     assert "new kind\n\nits text" in pages(items)[path(at(1))].text
 
 
+@pytest.mark.parametrize("gone", [31, 33])
+def test_a_synced_block_whose_original_is_gone_is_named(workspace: Workspace, gone: int) -> None:
+    of = {"type": "block_id", "block_id": dashed(at(99))}
+    inner = block("bulleted_list_item", 33, [paragraph("folded", 34)], rich_text=[text("half")])
+    blocks = [paragraph("Above."), block("synced_block", 31, [inner], synced_from=of)]
+    workspace.pages = {at(1): Written("Set up", [*blocks, paragraph("Below.")])}
+    workspace.failing = {f"/v1/blocks/{at(gone)}/children": 404}
+    items = read(workspace)
+    assert pages(items)[path(at(1))].sections[0].body == "Above.\n\nBelow."
+    why = "blocks that Notion's API does not give: synced_block"
+    assert LeftOut(f"{at(1)}/#synced_block", why) in items
+    workspace.failing = {f"/v1/blocks/{at(gone)}/children": 403}
+    assert broken(read(workspace)) == {path(at(1)): "answers 403"}
+
+
 def test_text_begins_no_section_and_ends_no_fence(workspace: Workspace) -> None:
     page = shown(
         workspace,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.knowledge.sources.services.addresses import plain_id
-from gateway.knowledge.sources.services.api import listed, mapping, word
+from gateway.knowledge.sources.services.api import Refused, listed, mapping, word
 
 Block = Mapping[str, Any]
 HOME = "https://www.notion.so"
@@ -21,7 +21,7 @@ _LISTS = {"bulleted_list_item": "ul", "numbered_list_item": "ol", "to_do": "ul"}
 _HEADINGS = {f"heading_{level}": f"h{level + 1}" for level in (1, 2, 3, 4)}
 # The tags around a block's text and what it holds.
 _AROUND = {"paragraph": "div", "template": "div", "quote": "blockquote", "callout": "blockquote"}
-_HOLDING = ("column_list", "column", "synced_block", "tab")
+_HOLDING = ("column_list", "column", "tab")
 _MEDIA = ("image", "video", "file", "pdf", "audio", "embed", "bookmark", "link_preview")
 # They show what stands elsewhere.
 _NOTHING = ("table_of_contents", "breadcrumb")
@@ -114,6 +114,8 @@ class Document:
             for part in ("summary_block_id", "notes_block_id"):  # not the transcript
                 if inner.get(part):
                     self.hold(plain_id(inner[part]), depth + 1)
+        elif kind == "synced_block":
+            self._synced(block, depth)
         elif kind == "divider":
             self.put("<hr>")
         elif kind not in _NOTHING:
@@ -135,6 +137,17 @@ class Document:
     def _inner(self, block: Block, depth: int) -> None:
         if block.get("has_children") is True:
             self.hold(plain_id(block.get("id")), depth + 1)
+
+    def _synced(self, block: Block, depth: int) -> None:
+        """A copy shows what its original holds, which may be deleted, or not be shared with us."""
+        start = len(self._parts)
+        try:
+            self._inner(block, depth)
+        except Refused as error:
+            if not error.is_gone or not mapping(block.get("synced_block")).get("synced_from"):
+                raise
+            del self._parts[start:]  # half a list would hold the rest of the page
+            self.unread["synced_block"] = None
 
     def _code(self, about: Block) -> None:
         text = html.escape(plain(about.get("rich_text")))
