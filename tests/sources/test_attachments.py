@@ -225,6 +225,30 @@ def test_one_that_is_refused_stays_as_it_was_and_the_others_are_read(
     assert "ENG/102/att2" in stamps(items)
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (".env", b"PASSWORD=s3cret"),
+        ("id_rsa", b"-----BEGIN OPENSSH PRIVATE KEY-----"),
+        ("server.log", b"GET / 200"),
+        (".notes.txt", b"Buy milk."),
+        (".manual.pdf", PDF),
+        ("robots.txt", b"User-agent: *"),
+        ("Requirements-dev.txt", b"flask==3"),
+    ],
+)
+def test_what_a_folder_skips_is_not_downloaded(wiki: Wiki, name: str, data: bytes) -> None:
+    item = why(wiki, Attached("101", name, data, "text/plain"))
+    assert item == LeftOut("ENG/101/att1", attached.OTHER)
+    assert downloads(wiki) == []
+
+
+def test_a_text_that_is_said_to_be_a_document_needs_the_name_of_one(wiki: Wiki) -> None:
+    item = why(wiki, Attached("101", "id_rsa", b"-----BEGIN OPENSSH PRIVATE KEY-----", PDF_TYPE))
+    assert isinstance(item, LeftOut)
+    assert item.why == "attachment whose content is not what its name says"
+
+
 def test_a_page_to_sign_in_is_no_text_of_the_file(wiki: Wiki) -> None:
     item = why(wiki, Attached("101", "a.txt", b"\n<!DOCTYPE html><p>Sign in", "text/plain"))
     assert isinstance(item, Broken)

@@ -1,7 +1,8 @@
 """Reads files that a service keeps beside its pages, by their content.
 
 A file's name and media type are what somebody typed or a browser guessed. They decide only whether
-the file is worth a download; the content decides what reads it.
+the file is worth a download; the content decides what reads it. Text alone says nothing of its
+kind: it needs a suffix that is read in a folder, too, else logs and keys would be pages.
 """
 
 import os
@@ -20,7 +21,7 @@ _MEMBERS = {
     "META-INF/container.xml": "book",
 }
 _OFFICE = "application/vnd.openxmlformats-officedocument."
-_TYPES = (_OFFICE, "application/pdf", "application/epub+zip", "text/plain")
+_TYPES = (_OFFICE, "application/pdf", "application/epub+zip")
 # The mark of a PDF stands among its first bytes (ISO 32000-1, Annex H.3, note 13).
 _HEAD = 1024
 _TEXTS = ("asciidoc", "notebook", "rest", "text")
@@ -33,7 +34,8 @@ def why_not(name: str, media_type: str, size: int) -> str:
     if why := reading.WHY_NOT.get(suffix):
         return why
     wanted = suffix in reading.READERS or suffix in openapi.SUFFIXES
-    if not wanted and not media_type.startswith(_TYPES):
+    is_skipped = name.startswith(".") or reading.is_for_programs(name)
+    if is_skipped or not (wanted or media_type.startswith(_TYPES)):
         return OTHER
     return f"larger than {reading.LARGEST // 2**20} MiB" if size > reading.LARGEST else ""
 
@@ -69,7 +71,7 @@ def _module(data: bytes, suffix: str) -> str:
         if openapi.is_one(data[: openapi.LOOKED_AT]):
             return "openapi"
         raise NoText(OTHER)
-    named = reading.READERS.get(suffix, "text")
+    named = reading.READERS.get(suffix, "")
     # A text has no NUL; UTF-16 has, behind its mark.
     is_text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if named not in _TEXTS or not is_text:

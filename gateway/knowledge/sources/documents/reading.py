@@ -127,10 +127,13 @@ def _module(tree: Tree, path: str) -> str:
     suffix = _suffix(path)
     if suffix in openapi.SUFFIXES:
         return "openapi" if openapi.is_one(tree.beginning(path, openapi.LOOKED_AT)) else ""
+    return "" if is_for_programs(path) else READERS.get(suffix, "")
+
+
+def is_for_programs(path: str) -> bool:
+    """Is it a text that people do not read?"""
     name = os.path.basename(path).lower()
-    if suffix == ".txt" and (name in _NO_TEXTS or name.startswith(_NO_TEXTS_BEGIN)):
-        return ""
-    return READERS.get(suffix, "")
+    return _suffix(path) == ".txt" and (name in _NO_TEXTS or name.startswith(_NO_TEXTS_BEGIN))
 
 
 def _suffix(path: str) -> str:
