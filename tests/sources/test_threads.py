@@ -328,6 +328,27 @@ def test_a_project_whose_members_are_not_told_is_not_read(gitlab: Project) -> No
         read(gitlab, "gitlab", known)
 
 
+def test_the_answers_of_who_leaves_or_joins_are_chosen_again(gitlab: Project) -> None:
+    gitlab.threads[2].comments.append(Said("Pull the plug.", by_member=False))
+    known = stamps(read(gitlab, "gitlab"))
+    gitlab.levels[2] = 30
+    items = read(gitlab, "gitlab", known)
+    assert pages(items)["issues/2"].sections[1].body == "Pull the plug."
+    known = stamps(items)
+    gitlab.levels[1] = 10
+    items = read(gitlab, "gitlab", known)
+    assert LeftOut("issues/1", threads.UNANSWERED) in items
+    assert list(stamps(items)) == ["issues/2"]
+
+
+def test_a_gitlab_below_a_path_is_refused_with_where_its_api_was_looked_for(
+    gitlab: Project,
+) -> None:
+    place = "/gitlab/team/app/-/issues?label_name[]=answered"
+    with pytest.raises(AskdocsError, match=f"404 .the API is taken to be at {gitlab.url}/api.:"):
+        read(gitlab, "gitlab", place=place)
+
+
 @pytest.mark.parametrize("kind", ["RATE_LIMITED", "NOT_FOUND"])
 def test_an_error_of_graphql_ends_the_sync(github: Project, kind: str) -> None:
     known = stamps(read(github, "discussions"))

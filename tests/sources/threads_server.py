@@ -53,6 +53,8 @@ class Project:
     is_github: bool
     url: str = ""
     threads: dict[int, Asked] = field(default_factory=dict)
+    levels: dict[int, int] = field(default_factory=lambda: {1: 30, 2: 20, 3: 40})
+    """The access of members of GitLab: ada, who answers, a reporter and a bot."""
     part: int = 2
     endless: bool = False
     elsewhere: str = ""
@@ -89,10 +91,10 @@ class Project:
             case ["v4", "projects", "team%2Fapp", "issues", number, "notes"]:
                 return self._notes(self.threads[int(number)])
             case ["v4", "projects", "team%2Fapp", "members", "all"]:
-                members = [(1, 30, "ada"), (2, 20, "reporter"), (3, 40, "project_7_bot_x")]
+                names = {1: "ada", 2: "reporter", 3: "project_7_bot_x"}
                 return 200, [
-                    {"id": at, "username": name, "access_level": level, "state": "active"}
-                    for at, level, name in members
+                    {"id": at, "username": names[at], "access_level": level, "state": "active"}
+                    for at, level in self.levels.items()
                 ]
         return 404, {"message": "Not Found"}
 

@@ -3,6 +3,7 @@
 https://docs.gitlab.com/api/issues/ and https://docs.gitlab.com/api/notes/
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -35,11 +36,13 @@ class GitLabIssues:
     def threads(self, api: Api) -> Iterator[Thread]:
         members = api.parts(f"{self._project}/members/all", per_page=_PART)
         self._members = frozenset(str(one.get("id")) for one in members if _is_developer(one))
+        # Whoever joins or leaves may have written or lose the answer of any thread.
+        digest = hashlib.sha256(repr(sorted(self._members)).encode()).hexdigest()
         wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
         for one in api.parts(
             f"{self._project}/issues", **wanted, order_by="created_at", sort="asc", per_page=_PART
         ):
-            version = f"{one.get('updated_at')} {one.get('user_notes_count')}"
+            version = f"{one.get('updated_at')} {one.get('user_notes_count')} {digest}"
             hidden = "" if one.get("confidential") is False else CONFIDENTIAL
             keys = ("iid", "title", "web_url", "description")
             yield thread("issues", one, keys, version, hidden)

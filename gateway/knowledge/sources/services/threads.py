@@ -114,7 +114,8 @@ class Threads:
             threads = {thread.path: thread for thread in self._host.threads(api)}
         except Refused as error:
             raise AskdocsError(
-                f"{self.name}: the list {error}: check the address, and what the token may read"
+                f"{self.name}: the list {error} (the API is taken to be at {self._host.base}):"
+                " check the address, and what the token may read"
             ) from None
         if not threads and not known:
             raise AskdocsError(f"{self.name}: no thread is answered: check the label")
