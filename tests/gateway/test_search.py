@@ -269,3 +269,7 @@ def test_a_passage_of_a_large_page_loses_more() -> None:
     small, large = (page("a", "# A\n\n" + "\n\n".join([LONG] * n)) for n in (1, 50))
     losses = [lost(passages(one))[0] for one in (small, large)]
     assert losses[0] < losses[1]
+
+
+def test_a_page_without_passages_loses_nothing() -> None:
+    assert lost(()).size == 0

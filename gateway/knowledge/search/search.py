@@ -55,7 +55,8 @@ USUAL = 40
 MANY = 100
 # Fitted by `eval.studies.ranking` on short questions to other documentations: what a passage loses
 # for each e times fewer words of its own than BRIEF, headings not counted, and for each e times
-# more passages of its page than LARGE. Of many passages one matches by chance.
+# more passages of its page than LARGE; of many passages one matches by chance. Where its page has
+# fewer than LARGE it gains as much: 0.136 at most, where it is the only one.
 OF_BRIEF = 0.19
 BRIEF = 30
 OF_LARGE = 0.04
@@ -594,10 +595,11 @@ def _of_length(words: Floats) -> Floats:
 
 
 def lost(cut: Sequence[Passage]) -> Floats:
-    """What the passages of a page lose because they are brief, or the page is large."""
+    """What the passages of a page lose because they are brief, or the page is large; below 0 for
+    what passages of a small page gain."""
     few = np.array([min(passage.words, BRIEF) for passage in cut], np.float32)
     brief = OF_BRIEF * np.log((1 + BRIEF) / (1 + few))
-    return np.asarray(brief + OF_LARGE * np.log(len(cut) / LARGE), np.float32)
+    return np.asarray(brief + OF_LARGE * np.log(max(len(cut), 1) / LARGE), np.float32)
 
 
 def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
