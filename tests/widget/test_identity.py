@@ -94,11 +94,14 @@ def test_a_header_that_came_twice_gives_nothing(
     reader = identities(person_header="x-email", team_header="x-team", groups_header="x-groups")
     given = [("x-email", "jo@example.com"), ("x-groups", "docs, wiki"), ("x-team", "red")]
     pairs = [(name.encode(), value.encode()) for name, value in [(twice, "hr"), *given]]
-    found = reader.of(Request({"type": "http", "headers": pairs, "client": ("10.0.0.1", 1)}))
+    asked = Request({"type": "http", "headers": pairs, "client": ("10.0.0.1", 1)})
+    for _ in range(50):  # whoever sends them must not fill the log
+        found = reader.of(asked)
     assert found.person == "jo@example.com"
     assert found.groups == (JO if twice == "x-groups" else JO | {"docs", "wiki"})
     assert found.team == ("" if twice == "x-team" else "red")
-    assert f"{twice} came 2 times" in caplog.text
+    [said] = caplog.messages
+    assert f"{twice} came more than once" in said
 
 
 def test_two_names_in_the_proxys_header_are_none() -> None:

@@ -1,6 +1,5 @@
 """The reader's identity from the team's sign-in: a proxy header or a signed JWT."""
 
-import logging
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,10 +9,9 @@ import jwt
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
+from gateway.core.seldom import Seldom
 from widget.access.people import People
 from widget.settings import WidgetSettings
-
-log = logging.getLogger(__name__)
 
 LONGEST = 200  # characters of a name
 COOKIE = "askdocs_visitor"
@@ -49,15 +47,17 @@ class Identities:
         # Never both kinds: a public key must not be taken as the secret of an HMAC.
         self._people = People(settings.groups_file)
         self._algorithms = ["RS256", "ES256", "EdDSA"] if public else ["HS256"]
+        names = (settings.person_header, settings.team_header, settings.groups_header)
+        self._doubled = {name: Seldom(__name__) for name in names}
 
     def of(self, request: Request, token: str = "") -> Identity:
         """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
         settings, headers = self._settings, request.headers
         found = Identity()
         if settings.person_header:
-            person = _of_proxy(headers, settings.person_header)[:LONGEST]
-            team = _of_proxy(headers, settings.team_header)
-            groups = _of_proxy(headers, settings.groups_header).split(",")
+            person = self._of_proxy(headers, settings.person_header)[:LONGEST]
+            team = self._of_proxy(headers, settings.team_header)
+            groups = self._of_proxy(headers, settings.groups_header).split(",")
             found = self._identity(person, team, groups)
         if self._key and not found.person:
             if settings.identity_header:
@@ -67,6 +67,19 @@ class Identities:
         if settings.identity_required and not found.person:
             raise BadIdentity(MISSING)
         return found
+
+    def _of_proxy(self, headers: Headers, name: str) -> str:
+        """The value of a proxy's header; empty where it came twice.
+
+        Two are the proxy's own and that of a client, which the proxy should have removed.
+        """
+        found = headers.getlist(name) if name else []
+        if len(found) > 1:
+            self._doubled[name].warn(
+                "%s came more than once and does not count: let the proxy remove what clients send",
+                name,
+            )
+        return found[0] if len(found) == 1 else ""
 
     def known(self, person: str, team: str) -> Identity:
         """Somebody who has signed in before, with the groups that the file of them has now."""
@@ -95,21 +108,6 @@ class Identities:
         if not person:
             return Identity()
         return Identity(person, team[:LONGEST], self._people.groups(person, groups))
-
-
-def _of_proxy(headers: Headers, name: str) -> str:
-    """The value of a proxy's header; empty where it came twice.
-
-    Two are the proxy's own and that of a client, which the proxy should have removed.
-    """
-    found = headers.getlist(name) if name else []
-    if len(found) > 1:
-        log.warning(
-            "%s came %d times, and does not count: let the proxy remove what clients send",
-            name,
-            len(found),
-        )
-    return found[0] if len(found) == 1 else ""
 
 
 def _person(claims: Mapping[str, Any]) -> str:

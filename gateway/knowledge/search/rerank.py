@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from gateway.core.errors import AskdocsError
+from gateway.core.seldom import Seldom
 from gateway.knowledge.search.embed import (
     TOKENS,
     WEIGHTS,
@@ -17,7 +18,6 @@ from gateway.knowledge.search.embed import (
     load_tokenizer,
     read_layout,
 )
-from gateway.knowledge.search.seldom import Seldom
 
 # Questions that are reranked at the same time; another one stays as it is.
 AT_ONCE = 4
@@ -87,7 +87,7 @@ class InTime:
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rerank")
         self._free = threading.Semaphore(AT_ONCE)
-        self._trouble = Seldom()
+        self._trouble = Seldom("askdocs.search")
 
     def order(self, question: str, texts: Sequence[str]) -> list[int] | None:
         """The places of texts, best first; None where it is late or fails."""

@@ -15,6 +15,7 @@ from urllib.parse import urldefrag, urljoin
 
 import numpy as np
 
+from gateway.core.seldom import Seldom
 from gateway.knowledge.search import fit
 from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import Embedder
@@ -24,7 +25,6 @@ from gateway.knowledge.search.index import WEIGHTING, Index
 from gateway.knowledge.search.passages import Passage, passages, said, text_of
 from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.seldom import Seldom
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page
@@ -231,7 +231,7 @@ class Search:
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
         self._remembered: dict[str, Remembered] = {}
-        self._trouble = Seldom()
+        self._trouble = Seldom("askdocs.search")
 
     def over(self, index: Index) -> Self:
         """The same search, restricted to one reader's view of the index."""

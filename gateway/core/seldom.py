@@ -1,9 +1,7 @@
-"""Rate-limits warnings that every question could trigger."""
+"""Rate-limits warnings that every request could trigger."""
 
 import logging
 import time
-
-log = logging.getLogger("askdocs.search")
 
 # Seconds between two lines in the log about the same trouble.
 QUIET = 60.0
@@ -12,7 +10,12 @@ QUIET = 60.0
 class Seldom:
     """A rate-limited warning about one kind of trouble."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: str) -> None:
+        """
+        Args:
+            log: the name of the logger.
+        """
+        self._log = logging.getLogger(log)
         self._said = -QUIET
 
     def warn(self, text: str, why: object) -> None:
@@ -20,4 +23,4 @@ class Seldom:
         now = time.monotonic()
         if now - self._said > QUIET:
             self._said = now
-            log.warning(text, why)
+            self._log.warning(text, why)
