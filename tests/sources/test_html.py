@@ -460,3 +460,23 @@ def test_the_name_of_a_manual_page_of_asciidoc_is_its_first_section() -> None:
     )
     assert [section.heading for section in page.sections] == ["NAME", "OPTIONS"]
     assert page.sections[0].body == "git-clean - Remove untracked files"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<p>x\n## Answer</p>",
+        "<p>x\r## Answer</p>",
+        "<p>x&#10;## Answer</p>",
+        "<p>x\n<span>## Answer</span></p>",
+        "<p><i>x</i>\n## Answer</p>",
+        "<ul><li>x\n## Answer</li></ul>",
+        "<p>x\n```\n## Answer</p>",
+        "<p>x\nAnswer\n===\ny</p>",
+    ],
+)
+def test_the_end_of_a_line_in_a_text_begins_nothing(text: str) -> None:
+    """Browsers show it as a space."""
+    (section,) = read(f"<main><h1>Q</h1>{text}</main>").sections
+    lines = [line.strip() for line in section.text.splitlines()]
+    assert not [line for line in lines[1:] if line.startswith(("#", "```", "==="))]

@@ -29,7 +29,7 @@ SUFFIXES = (".html", ".htm", ".xhtml")
 # Markup is a few times its text, so a page may be larger here than in Markdown.
 LARGEST = 16 * 2**20
 # Raised when pages are read differently: all are read again then.
-_VERSION = 5
+_VERSION = 6
 # Made for people who search, err or print; by the file's name without its suffix.
 _NOT_PAGES = frozenset(
     ("404", "search", "genindex", "modindex", "py-modindex", "print", "print_page", "printview")

@@ -52,6 +52,8 @@ _ARRANGED = "h1, h2, h3, h4, table, td.code, td.rouge-code"
 _NOTES = ("Note", "Tip", "Important", "Warning", "Caution")
 # Its name is written as a heading; what follows the note does not belong to it.
 _NAMES = ", ".join(f"div.{note.lower()} > {tag}.title" for note in _NOTES for tag in HEADINGS)
+# What Python, too, takes for the end of a line.
+_LINE_ENDS = dict.fromkeys(map(ord, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 _ROWS = "caption, thead, tbody, tfoot, tr, td, th"
 _SCHEMES = ("http", "https", "mailto", "tel", "ftp", "xmpp", "irc", "ircs", "sip", "news", "")
 _LANGUAGE = re.compile(
@@ -112,6 +114,7 @@ def page(
     without_permalinks(main)
     _mark(headings)
     _code(main)
+    _join_lines(main)
     _link(main, about.base, url, resolve or (lambda address: address))
     markdown = convert(main.html or "", _OPTIONS).content or ""
     sections = _sections(markdown, headings, title, terms)
@@ -235,6 +238,21 @@ def _code(main: LexborNode) -> None:
         name = f' class="language-{html.escape(language)}"' if language else ""
         # The parser drops a line's end at the start of `pre`.
         block.inner_html = f"<code{name}>{code}</code>"
+
+
+def _join_lines(main: LexborNode) -> None:
+    """Make the ends of lines spaces, as browsers show them outside `pre`: behind one that it keeps
+    the converter escapes nothing, and text could begin a heading or a fence."""
+    code = {node.mem_id for block in main.css("pre") for node in block.traverse(include_text=True)}
+    texts = [
+        node
+        for node in main.traverse(include_text=True)
+        if node.is_text_node and node.mem_id not in code
+    ]
+    for node in texts:
+        text = node.text_content or ""
+        if not text.isspace() and (joined := text.translate(_LINE_ENDS)) != text:
+            node.replace_with(joined)
 
 
 def _language(block: LexborNode) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 # Raised when pages are read differently: all are read again then.
-VERSION = 2
+VERSION = 3
 # A page may be changed twice on the day that its sitemap names.
 _SETTLED = timedelta(days=1)
 

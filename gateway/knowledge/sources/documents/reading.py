@@ -39,7 +39,7 @@ LARGEST = 128 * 2**20
 LARGEST_TEXT = 8 * 2**20
 PACKED = ("book", "pdf", "sheets", "slides", "word")
 # Raised when documents are read differently: all are read again then.
-VERSION = 1
+VERSION = 2
 # What a document of text is built to, beside it.
 _BUILT = (".html", ".htm", ".md", ".markdown")
 _SOURCES = (".adoc", ".asciidoc", ".rst", ".txt")

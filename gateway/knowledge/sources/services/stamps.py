@@ -8,7 +8,7 @@ from typing import Self
 from gateway.access.rights import Groups, dump
 
 # Raised when pages are read differently: all are read again then.
-_READER = 1
+_READER = 2
 
 
 @dataclass(frozen=True)
