@@ -88,3 +88,9 @@ def test_a_heading_that_may_name_a_thing_asks_nothing(heading: str) -> None:
 
 def test_a_section_that_only_leads_elsewhere_answers_nothing() -> None:
     assert of("Create a user", "- [Create a user](users.md)\n" * 20) == ""
+    assert of("How do I sign in?", "- [Sign in](in.md)\n") == ""
+
+
+def test_one_sentence_answers_a_heading_that_asks() -> None:
+    assert of("How do I stop it?", "Press Ctrl-C in the terminal.") == "How do I stop it?"
+    assert of("Stopping the server", "Press Ctrl-C in the terminal.") == ""

@@ -10,7 +10,9 @@ import re
 from gateway.knowledge.wiki.page import Section
 
 LONGEST = 72  # characters of a question that is read at a glance
-ENOUGH = 80  # characters of a section that answers something, links left out
+# Characters of a section that answers something, links left out; below a question few do.
+ENOUGH = 80
+ENOUGH_OF_QUESTION = 20
 
 _NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 # "Install the app? How do I ...?": some headings ask twice, in other words.
@@ -46,11 +48,11 @@ _SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without"
 
 def question(section: Section) -> str:
     """The question that the section's heading asks or answers; empty where it is not sure."""
-    if not answers(section):
-        return ""
     heading = plain(section.heading)
-    found = _FIRST.match(heading)
-    asked = found[0].strip() if found else _how(heading)
+    asks = _FIRST.match(heading)
+    if not answers(section, ENOUGH_OF_QUESTION if asks else ENOUGH):
+        return ""
+    asked = asks[0].strip() if asks else _how(heading)
     return asked if len(asked) <= LONGEST else ""
 
 
@@ -59,9 +61,9 @@ def plain(heading: str) -> str:
     return _NOISE.sub("", heading).strip()
 
 
-def answers(section: Section) -> bool:
+def answers(section: Section, enough: int = ENOUGH) -> bool:
     """Does it say something itself, and not only lead elsewhere?"""
-    return len(_LINK.sub("", section.body)) >= ENOUGH
+    return len(_LINK.sub("", section.body)) >= enough
 
 
 def _how(heading: str) -> str:
