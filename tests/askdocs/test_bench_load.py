@@ -79,7 +79,9 @@ async def test_the_gateway_takes_the_stand_in_for_vllm() -> None:
 
 
 def options(url: str, rate: float, seconds: float) -> Namespace:
-    return Namespace(url=url, model="m", box=None, rate=rate, seconds=seconds, first=1, max_tokens=None)
+    return Namespace(
+        url=url, model="m", box=None, rate=rate, seconds=seconds, first=1, max_tokens=None
+    )
 
 
 async def test_questions_are_answered_and_their_timings_are_told_once() -> None:

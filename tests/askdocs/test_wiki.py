@@ -49,7 +49,7 @@ def test_a_folder_of_markdown_is_read_as_the_site_that_up_builds(wiki: Path, hom
     assert up.spec.kind == "preview"
     assert urls(home) == [f"{SITE}install/", f"{SITE}ports/"]
     assert said == ["2 pages, 2 added"]
-    assert up.questions()[0] == "What is Install it?"
+    assert up.questions()[0] == "Install it"
     assert up.origins == ()
 
 

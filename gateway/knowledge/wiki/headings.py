@@ -10,9 +10,9 @@ import re
 from gateway.knowledge.wiki.page import Section
 
 LONGEST = 72  # characters of a question that is read at a glance
-# Characters of a section that answers something, links left out; below a question few do.
+# Characters of a section that answers something, links left out. A question needs few.
 ENOUGH = 80
-ENOUGH_OF_QUESTION = 20
+ENOUGH_TO_ASK = 20
 
 _NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 # "Install the app? How do I ...?": some headings ask twice, in other words.
@@ -50,7 +50,7 @@ def question(section: Section) -> str:
     """The question that the section's heading asks or answers; empty where it is not sure."""
     heading = plain(section.heading)
     asks = _FIRST.match(heading)
-    if not answers(section, ENOUGH_OF_QUESTION if asks else ENOUGH):
+    if not answers(section, ENOUGH_TO_ASK if asks else ENOUGH):
         return ""
     asked = asks[0].strip() if asks else _how(heading)
     return asked if len(asked) <= LONGEST else ""

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from gateway.knowledge.wiki.headings import LONGEST, answers, plain, question
+from gateway.knowledge.wiki.headings import ENOUGH_TO_ASK, LONGEST, answers, plain, question
 from gateway.knowledge.wiki.page import Page
 
 LOOKED_AT = 300  # pages, those first with which people begin
@@ -41,7 +41,7 @@ def mined(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
 
 def _names(page: Page) -> list[str]:
     """Its title, and its headings as they are, but those that ask."""
-    if not any(map(answers, page.sections)):
+    if not any(answers(section, ENOUGH_TO_ASK) for section in page.sections):
         return []
     told = [part for part in page.sections if answers(part) and not question(part)]
     names = dict.fromkeys([page.title, *(plain(section.heading) for section in told)])
