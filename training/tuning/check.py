@@ -37,11 +37,15 @@ def refusals(job: dict[str, Any]) -> Iterator[str]:
     ]
     if recipe["load_in_4bit"]:
         asked.append((BitsAndBytesConfig, options.quantisation(recipe)))
+    reasons: set[str] = set()
     for kind, values in asked:
         try:
             kind(**values)
         except (TypeError, ValueError, ImportError) as error:
-            yield f"{kind.__name__} of this recipe is refused: {str(error).splitlines()[0]}"
+            reason = str(error).splitlines()[0]
+            if reason not in reasons:  # both stages have the options of the first
+                yield f"{kind.__name__} of this recipe is refused: {reason}"
+            reasons.add(reason)
     for place, values in ((LOAD, options.load(recipe, job["base"])), (ADAPTER, adapter)):
         if unknown := sorted(values.keys() - arguments(*place)):
             yield f"Unsloth's {place[1]}.{place[2]} has no argument {', '.join(unknown)}"
