@@ -7,25 +7,26 @@ from typing import Any
 
 import numpy as np
 
-MODULES = {
-    **{f"self_attn.{name}_proj": name for name in "qkvo"},
-    **{f"mlp.{name}_proj": name for name in ("gate", "up", "down")},
-}
+from training.plan.shape import of_config
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 def write(folder: Path, model: Path, *, seed: int, rank: int = 8, size: float = 0.02) -> Path:
     """An adapter of all linear layers of the Llama model in the folder `model`.
 
     `size` is the standard deviation of what it writes (B); 0 changes nothing.
+
+    Raises AskdocsError: the model's config.json cannot be read, or is of another architecture.
     """
+    shape = of_config(model / "config.json")
     folder.mkdir(parents=True)
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     random = np.random.default_rng(seed)
     tensors = {}
-    for layer in range(config["num_hidden_layers"]):
-        for module, name in MODULES.items():
-            wide, high = _sizes(config)[name]
-            at = f"base_model.model.model.layers.{layer}.{module}"
+    for layer in range(shape.num_hidden_layers):
+        for name, (wide, high) in shape.linear.items():
+            block = "self_attn" if name in ATTENTION else "mlp"
+            at = f"base_model.model.model.layers.{layer}.{block}.{name}"
             tensors[f"{at}.lora_A.weight"] = random.normal(0, wide**-0.5, (rank, wide))
             tensors[f"{at}.lora_B.weight"] = random.normal(0, size, (high, rank))
     save(folder / "adapter_model.safetensors", tensors)
@@ -39,7 +40,7 @@ def write(folder: Path, model: Path, *, seed: int, rank: int = 8, size: float = 
                 "lora_alpha": 2 * rank,
                 "lora_dropout": 0.0,
                 "bias": "none",
-                "target_modules": [module.rpartition(".")[2] for module in MODULES],
+                "target_modules": list(shape.linear),
             }
         ),
         encoding="utf-8",
@@ -63,19 +64,3 @@ def save(file: Path, tensors: dict[str, Any]) -> None:
         written.append(data)
     head = json.dumps(header).encode()
     file.write_bytes(b"".join([struct.pack("<Q", len(head)), head, *written]))
-
-
-def _sizes(config: dict[str, Any]) -> dict[str, tuple[int, int]]:
-    """Of each layer: its input and its output."""
-    width, inner = config["hidden_size"], config["intermediate_size"]
-    heads = width // config["num_attention_heads"]
-    keys = heads * config["num_key_value_heads"]
-    return {
-        "q": (width, width),
-        "k": (width, keys),
-        "v": (width, keys),
-        "o": (width, width),
-        "gate": (width, inner),
-        "up": (width, inner),
-        "down": (inner, width),
-    }
