@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from training import journal
 from training.artefacts.merge import load
 from training.artefacts.reference import dtype_for, free
 from training.tuning.encode import encode, end_of_turn
@@ -122,11 +123,4 @@ def answers(model: Any, prompts: list[list[int]], end: int, most: int) -> list[l
 
 def there(file: Path) -> set[tuple[str, int]]:
     """Checkpoint and row of each answer of a file. A truncated last line is cut away."""
-    if not file.exists():
-        return set()
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with file.open("r+b") as open_file:
-            open_file.truncate(len(whole))
-    return {(one["checkpoint"], one["row"]) for one in map(json.loads, whole.splitlines())}
+    return {(one["checkpoint"], one["row"]) for one in map(json.loads, journal.whole(file))}

@@ -33,6 +33,7 @@ from gateway.knowledge.search.answered import Paths
 from gateway.knowledge.sources.sync import Progress
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stem_set
+from training import journal
 from training.data.support import Support, support, uncited
 
 SYNTHETIC = "synthetic"
@@ -342,15 +343,8 @@ class Journal:
 
 def _answers(file: Path) -> dict[str, str | None]:
     """The answers of a file by key. A truncated last line, of a killed run, is cut away."""
-    if not file.exists():
-        return {}
-    data = file.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    if len(whole) < len(data):
-        with file.open("r+b") as open_file:
-            open_file.truncate(len(whole))
     try:
-        rows = [json.loads(line) for line in whole.splitlines()]
+        rows = [json.loads(line) for line in journal.whole(file)]
         if any("outcome" in row for row in rows):
             raise AskdocsError(
                 f"{file}: is a journal in an older format, without the teacher's answers: delete"
