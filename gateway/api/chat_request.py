@@ -60,10 +60,12 @@ def is_agents(request: Mapping[str, Any]) -> bool:
     choice = request.get("tool_choice") or request.get("function_call")
     if offered and choice != "none":
         return True
-    return edits(_messages(request)) or any(
+    messages = _messages(request)
+    has_called = any(
         message.get("role") in ("tool", "function") or message.get("tool_calls")
-        for message in _messages(request)
+        for message in messages
     )
+    return has_called or edits(messages)
 
 
 def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[Asked, int]:
