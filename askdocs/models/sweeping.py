@@ -18,7 +18,7 @@ from typing import Annotated, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from askdocs.models.training_run import Run
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 from training.data.dataset import Dataset
 from training.plan.recipe import Recipe
 
@@ -71,14 +71,13 @@ def load(file: Path) -> Sweep:
         raise AskdocsError(
             f"--sweep {file}: cannot be read ({error.strerror}): name another"
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise AskdocsError(f"{file}: is not TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
+        key, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {key}: {first['msg']}; keys are {', '.join(Sweep.model_fields)}"
+            f"{file}: {key}: {what}; keys are {', '.join(Sweep.model_fields)}"
         ) from None
+    except ValueError as error:
+        raise AskdocsError(f"{file}: is not TOML: {error}") from None
 
 
 def recipes(sweep: Sweep, recipe: Recipe) -> Iterator[tuple[str, int, Recipe]]:

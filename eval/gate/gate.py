@@ -21,7 +21,7 @@ from eval.statistics import paired
 from eval.statistics.bootstrap import in_brackets
 from eval.statistics.paired import SIGNIFICANT
 from eval.statistics.proportions import Value, shares_differ
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 
 FILE = Path(__file__).with_name("thresholds.toml")
 SLOW, SLOWEST = "total_p95", "total_p99"
@@ -77,10 +77,9 @@ def read(file: Path = FILE) -> Thresholds:
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
+        where, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {problem['msg']}: see {FILE.name} of askdocs, which has all of them"
+            f"{file}: {where}: {what}: see {FILE.name} of askdocs, which has all of them"
         ) from None
     except ValueError as error:
         raise AskdocsError(f"{file}: is not TOML ({error})") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 
 
 class Verdict(BaseModel):
@@ -39,8 +39,8 @@ def read(file: Path) -> Verdict:
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror}): name a verdict") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "its beginning"
+        where, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {problem['msg']}: it is no verdict of the gate; name another file"
+            f"{file}: {where or 'its beginning'}: {what}: it is no verdict of the gate;"
+            " name another file"
         ) from None

@@ -12,7 +12,7 @@ from eval.running import answer
 from eval.running.measured import Measured
 from eval.running.run import Run
 from eval.statistics.bootstrap import Estimate, finite
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 
 FILE = "report.json"
 Says = Literal["better", "worse", "within noise"]
@@ -178,8 +178,8 @@ def read(run: Path) -> Report:
             f"{file}: cannot be read ({error.strerror}): `askdocs eval report {run}` makes it"
         ) from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(str(part) for part in problem["loc"]) or "its beginning"
+        where, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {problem['msg']}: make it anew by `askdocs eval report {run}`"
+            f"{file}: {where or 'its beginning'}: {what}:"
+            f" make it anew by `askdocs eval report {run}`"
         ) from None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from eval.systems.rag.settings import RagSettings
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 
 FILE = "run.json"
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -134,9 +134,8 @@ def read(run: Path) -> Run:
             f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` made"
         ) from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
+        where, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {problem['msg']}: it was damaged, or is of another release; run the"
+            f"{file}: {where}: {what}: it was damaged, or is of another release; run the"
             " evaluation again"
         ) from None

@@ -15,7 +15,7 @@ from eval.questions import rows
 from eval.questions.question import Question
 from eval.systems.systems import RECORDED, is_recorded
 from gateway.answering.claims import drafts, refuses
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 from gateway.knowledge.search.answered import Paths
 
 
@@ -78,5 +78,5 @@ class Recorded:
 def _problem(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
-    first = error.errors()[0]
-    return ": ".join([*map(str, first["loc"]), first["msg"]])
+    where, what = first_problem(error)
+    return f"{where}: {what}" if where else what

@@ -1,6 +1,10 @@
 """Errors that a user can act on. Libraries raise them; the command line prints one line."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError  # the command line starts without it
 
 
 class AskdocsError(Exception):
@@ -21,3 +25,9 @@ def together(problems: Sequence[str], more: str = "more like that") -> AskdocsEr
     if len(problems) > TOLD:
         told.append(f"and {len(problems) - TOLD:,} {more}")
     return AskdocsError("\n".join(told))
+
+
+def first_problem(error: "ValidationError") -> tuple[str, str]:
+    """Where the first problem of a file or a setting is, as keys with dots between, and what."""
+    problem = error.errors()[0]
+    return ".".join(map(str, problem["loc"])), problem["msg"]

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.core.errors import AskdocsError
+from gateway.core.errors import AskdocsError, first_problem
 
 
 class RagSettings(BaseModel):
@@ -83,8 +83,7 @@ def load(file: Path) -> RagSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AskdocsError(f"{file}: is not TOML ({error}): write lines like k = 20") from None
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        what = problem["msg"].removeprefix("Value error, ")
+        where, what = first_problem(error)
+        what = what.removeprefix("Value error, ")
         known = f" (known keys: {', '.join(RagSettings.model_fields)})" if where else ""
         raise AskdocsError(f"{file}: {f'{where}: ' if where else ''}{what}{known}") from None
