@@ -24,14 +24,14 @@ from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights
 from training.data import leaks
-from training.data.prefer import Opinion
+from training.data.prefer import PAIRS, Opinion
 from training.data.prefer import prefer as preferred
 from training.data.tokens import Tokens
 from training.output import output
 from widget.review.judged import judged
 from widget.review.wiki import Wiki
 
-PAIRS, SINGLE = "pairs.jsonl", "single.jsonl"
+SINGLE = "single.jsonl"
 
 
 def prefer(

@@ -242,12 +242,12 @@ def plan(
     run = Run(
         questions=Asked(
             file=file.name,
-            sha256=_sha256(file),
+            sha256=sha256(file.read_bytes()),
             split=split,
             seed=options.seed,
             ids=tuple(one.id for one in asked),
             copies=copies,
-            trained_sha256=None if learnt is None else _sha256(learnt),
+            trained_sha256=None if learnt is None else sha256(learnt.read_bytes()),
         ),
         wiki=wiki_of(source, pages),
         beside=tuple(wiki_of(name, other) for name, other in others.items()),
@@ -261,7 +261,7 @@ def plan(
         max_tokens=options.max_tokens,
         at_once=options.at_once or slots,
         rag=rag,
-        recorded_sha256=_sha256(options.recorded) if options.recorded else None,
+        recorded_sha256=sha256(options.recorded.read_bytes()) if options.recorded else None,
         prompt_fingerprint=prompt.fingerprint(instructions),
         provenance=target.provenance(place, listed, kind),
     )
@@ -412,7 +412,3 @@ async def _counted(
         return draw.counted(asked, {path: await wiki.tokens(path) for path in paths})
     finally:
         await wiki.close()
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -17,7 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from askdocs.models.deriving import derive
-from askdocs.state.home import write_json
+from askdocs.state.home import read_json, write_json
 from eval.scoring.groundedness import Rarity
 from eval.scoring.words import token_f1
 from gateway.answering.check import Check
@@ -63,9 +63,9 @@ def choose(
     Raises:
         AskdocsError: the answers could not be made.
     """
-    if (folder / CHOICE).is_file():
-        found: dict[str, Any] = json.loads((folder / CHOICE).read_text(encoding="utf-8"))
-        return found
+    known: dict[str, Any] | None = read_json(folder / CHOICE)
+    if known is not None:
+        return known
     there = [
         one for one in (folder / "checkpoints").glob("checkpoint-*") if checkpoints.is_whole(one)
     ]

@@ -1,7 +1,6 @@
 """The folder of a training run: its owner, and the files that become a version."""
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -19,15 +18,15 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.sync import Progress
 from training.data import leaks
 from training.data.dataset import Dataset
+from training.data.prefer import PAIRS
 from training.plan.recipe import Recipe
 from training.tuning import curve, events
 from training.versions.manifest import Dataset as Learnt
-from training.versions.manifest import Facts
+from training.versions.manifest import Facts, sha256
 from training.versions.name import parse
 from training.versions.store import Store
 
 JOB, FACTS, PICTURE, ADAPTER = "job.json", "training.json", "loss.png", "adapter"
-PAIRS = "pairs.jsonl"  # see training/tuning/preference.py
 PROBES = "probes.json"  # see training/artefacts/
 
 
@@ -49,7 +48,7 @@ class Run:
         self._identity = identity(recipe, data, max_steps)
         if stage:
             self._identity["recipe"] = _dumped(recipe)
-            self._identity |= {name: _sha256(file) for name, file in stage.files.items()}
+            self._identity |= stage.hashes
 
     def second(self, preferences: Path) -> "Run":
         """The second stage of a run that is done, in a folder beside its own.
@@ -57,9 +56,9 @@ class Run:
         `preferences`: see `check_pairs`.
         """
         stage = Stage(self.folder, preferences.absolute())
-        which = "".join(_sha256(file) for file in stage.files.values())
+        which = "".join(stage.hashes.values())
         which += self.recipe.preference.model_dump_json()
-        digest = hashlib.sha256(which.encode()).hexdigest()[:8]
+        digest = sha256(which.encode())[:8]
         folder = self.folder.with_name(f"{self.folder.name}-dpo-{digest}")
         return Run(folder, self.recipe, self.data, self._max_steps, stage)
 
@@ -161,7 +160,7 @@ class Run:
 
     def known(self, store: Store, alias: str) -> str | None:
         """The version that was made of this run, by the SHA-256 of what was written last."""
-        digest = _sha256(self.folder / FACTS)
+        digest = sha256((self.folder / FACTS).read_bytes())
         for version in store.names():
             facts = store.manifest(version).files.get(FACTS)
             if facts and facts.sha256 == digest and parse(version).alias == alias:
@@ -225,11 +224,11 @@ class Stage:
     """Folder that `dataset prefer` wrote."""
 
     @property
-    def files(self) -> dict[str, Path]:
+    def hashes(self) -> dict[str, str]:
         """What decides which stage it is."""
         return {
-            "pairs_sha256": self.preferences / PAIRS,
-            "first_sha256": self.first / FACTS,
+            "pairs_sha256": sha256((self.preferences / PAIRS).read_bytes()),
+            "first_sha256": sha256((self.first / FACTS).read_bytes()),
         }
 
 
@@ -263,10 +262,6 @@ def check_pairs(preferences: Path) -> None:
         raise AskdocsError(f"{file}: has no pairs: wait for more votes and reviews")
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
 def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:
     """What of a job says which run it is, of the first stage; the rest is where things lie, and may
     move."""
@@ -291,7 +286,7 @@ def default_folder(
 ) -> Path:
     """The same for the same run, so that --resume finds it."""
     which = json.dumps(identity(recipe, data, max_steps), sort_keys=True)
-    return home.root / "training" / f"{name}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
+    return home.root / "training" / f"{name}-{sha256(which.encode())[:8]}"
 
 
 def commit() -> str:

@@ -16,6 +16,8 @@ from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import REFUSAL, render
 from training.data.support import cite, claims, uncited
 
+PAIRS = "pairs.jsonl"  # which training/tuning/preference.py reads
+
 
 class Opinion(NamedTuple):
     """An answer and what somebody thought of it."""
