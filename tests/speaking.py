@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TypeVar
@@ -50,6 +50,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def json(self, status: int, body: object) -> None:
         self.send(status, json.dumps(body, separators=(",", ":")).encode(), "application/json")
+
+    def bare(self, status: int, headers: Mapping[str, str]) -> None:
+        """Answer with headers alone."""
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", "0")
+        self.end_headers()
 
     def send(self, status: int, data: bytes, kind: str = "text/plain") -> None:
         self.send_response(status)

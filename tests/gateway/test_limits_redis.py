@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvloop
@@ -167,23 +168,6 @@ class Worker:
 
 
 @contextmanager
-def workers(
-    url: str,
-    limits: Limits,
-    number: int = 4,
-    requests: int = 250,
-    reserve: int = 1,
-    use: int = 1,
-    lease: float = 30,
-) -> Iterator[list[Worker]]:
-    with started(url, limits, number, requests, reserve, use, lease) as found:
-        assert [worker.says() for worker in found] == ["ready"] * number
-        for worker in found:
-            worker.go()
-        yield found
-
-
-@contextmanager
 def started(
     url: str,
     limits: Limits,
@@ -201,6 +185,16 @@ def started(
         for worker in found:
             worker.process.kill()
             worker.process.communicate()
+
+
+@contextmanager
+def workers(url: str, limits: Limits, number: int = 4, **given: Any) -> Iterator[list[Worker]]:
+    """As `started`, and under way."""
+    with started(url, limits, number, **given) as found:
+        assert [worker.says() for worker in found] == ["ready"] * number
+        for worker in found:
+            worker.go()
+        yield found
 
 
 def results(found: list[Worker]) -> list[dict[str, int]]:
@@ -243,7 +237,7 @@ async def test_what_a_killed_worker_ran_comes_back_when_its_lease_ends(
 ) -> None:
     limiter = await limiters(lease=0.9)
     asking = Key("shared", "ci", "team", key().created, limits=Limits(max_parallel=1))
-    with workers(redis.url, asking.limits, 1, 0, lease=0.9) as (worker,):
+    with workers(redis.url, asking.limits, 1, requests=0, lease=0.9) as (worker,):
         assert await asyncio.to_thread(worker.says) == "holding"
         await asyncio.sleep(1.5)  # renewed while it lives
         assert await admitted(limiter, asking) is None

@@ -217,11 +217,7 @@ def confluence(is_cloud: bool) -> Iterator[Wiki]:
             said = wiki.fail.pop(0) if wiki.fail else wiki.failing.get(path)
             said = wiki.failing_once.pop(path, said)
             if isinstance(said, tuple):
-                self.send_response(said[0])
-                for name, value in said[1].items():
-                    self.send_header(name, value)
-                self.send_header("content-length", "0")
-                self.end_headers()
+                self.bare(*said)
                 return
             if isinstance(said, int):
                 self.json(said, {"message": "no"})

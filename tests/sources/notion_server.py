@@ -238,11 +238,7 @@ def notion() -> Iterator[Workspace]:
                     return
             said = workspace.fail.pop(0) if workspace.fail else workspace.failing.get(split.path)
             if isinstance(said, tuple):
-                self.send_response(said[0])
-                for name, value in said[1].items():
-                    self.send_header(name, value)
-                self.send_header("content-length", "0")
-                self.end_headers()
+                self.bare(*said)
                 return
             if isinstance(said, int):
                 self.json(said, {"object": "error", "code": "no"})

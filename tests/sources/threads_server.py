@@ -214,11 +214,7 @@ def project(is_github: bool) -> Iterator[Project]:
                 said = (said, {})
             if not isinstance(said, tuple):
                 return False
-            self.send_response(said[0])
-            for name, value in said[1].items():
-                self.send_header(name, value)
-            self.send_header("content-length", "0")
-            self.end_headers()
+            self.bare(*said)
             return True
 
         def _send(self, status: int, answer: Any, links: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from tests.widget.stand_in import Reply, StandIn, serve
 from tests.wikis.host import browsing
 from widget.app import create_app
 from widget.settings import WidgetSettings
+from widget.text import language
 
 WIKI = "https://wiki.example.com"
 
@@ -56,3 +58,24 @@ def box() -> Iterator[Callable[..., Box]]:
 def browser() -> Iterator[Browser]:
     with browsing() as browser:
         yield browser
+
+
+def pseudo(folder: Path) -> None:
+    """A language from right to left whose strings can be told from everything else."""
+    english = (language.FOLDER / "en.toml").read_text()
+    (folder / "en.toml").write_text(english)
+    lines = [
+        line if not line.partition(" = ")[2] else line.replace(' = "', ' = "«', 1)[:-1] + '»"'
+        for line in english.splitlines()
+    ]
+    text = "\n".join(lines).replace('"«ltr»"', '"rtl"').replace('"«,»"', '","')
+    (folder / "ar.toml").write_text(text)
+
+
+@pytest.fixture
+def strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """English, and a language from right to left."""
+    folder = tmp_path / "strings"
+    folder.mkdir()
+    pseudo(folder)
+    monkeypatch.setattr(language, "FOLDER", folder)

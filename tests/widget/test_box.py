@@ -17,7 +17,6 @@ from pydantic import SecretStr
 from tests.clients import environments
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import TEXT, ByQuestion, Reply, answer, chunk, reading
-from widget.text import language
 
 pytestmark = pytest.mark.slow
 
@@ -489,18 +488,6 @@ def test_axe_finds_nothing_in_any_state(
     check("shared")
 
 
-def pseudo(folder: Path) -> None:
-    """A language from right to left whose strings can be told from everything else."""
-    english = (language.FOLDER / "en.toml").read_text()
-    (folder / "en.toml").write_text(english)
-    lines = [
-        line if not line.partition(" = ")[2] else line.replace(' = "', ' = "«', 1)[:-1] + '»"'
-        for line in english.splitlines()
-    ]
-    text = "\n".join(lines).replace('"«ltr»"', '"rtl"').replace('"«,»"', '","')
-    (folder / "ar.toml").write_text(text)
-
-
 SAID = """() => {
   const shown = (e) => e.checkVisibility() && !e.closest("h2, .text, .source a, em, template");
   const said = [];
@@ -514,13 +501,8 @@ SAID = """() => {
 }"""
 
 
-def test_from_right_to_left_all_is_mirrored_and_all_is_translated(
-    start: Start, show: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "strings"
-    folder.mkdir()
-    pseudo(folder)
-    monkeypatch.setattr(language, "FOLDER", folder)
+@pytest.mark.usefixtures("strings")
+def test_from_right_to_left_all_is_mirrored_and_all_is_translated(start: Start, show: Open) -> None:
     box = start(answered(), REFUSAL, Reply(chunks=[reading(PAGE), *[chunk("x. ")] * 99], pause=1))
     page = show(box, "lang=ar&quote=Press+it.", locale="ar")
     expect(page.locator("html")).to_have_attribute("dir", "rtl")

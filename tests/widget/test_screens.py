@@ -24,9 +24,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.parts import require
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer
-from tests.widget.test_box import pseudo
 from tests.widget.test_claims import recorded
-from widget.text import language
 
 pytestmark = pytest.mark.slow
 
@@ -63,15 +61,6 @@ def compare(page: Page, name: str, kept: Path) -> None:
     if share > SHARE:
         seen.save(kept / f"{name}.png")
         pytest.fail(f"{share:.1%} of {wanted} differ; see {kept / name}.png, or renew (above)")
-
-
-@pytest.fixture
-def strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """English, and a language from right to left."""
-    folder = tmp_path / "strings"
-    folder.mkdir()
-    pseudo(folder)
-    monkeypatch.setattr(language, "FOLDER", folder)
 
 
 @pytest.mark.usefixtures("strings")
