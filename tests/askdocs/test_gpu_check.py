@@ -194,7 +194,7 @@ def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
     outcome: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Against the stand-in that is as slow as it is told to be: here seconds between two tokens."""
+    """Against the stand-in that is as slow as its options say: here seconds between two tokens."""
     if gap == "0.0001":  # fast is what a busy machine manages, too
         monkeypatch.setattr(gpu_serving, "P99", 20_000.0)
     port = free_port()

@@ -348,7 +348,7 @@ def _answers(file: Path) -> dict[str, str | None]:
         if any("outcome" in row for row in rows):
             raise AskdocsError(
                 f"{file}: is a journal in an older format, without the teacher's answers: delete"
-                " it, and run the command again; its rows are asked for anew"
+                " it, and run the command again; its rows are asked for again"
             )
         return {row["key"]: row["said"] for row in rows}
     except (ValueError, KeyError, TypeError):

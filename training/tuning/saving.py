@@ -13,7 +13,7 @@ from training.tuning import checkpoints
 
 FACTS, ADAPTER = "training.json", "adapter"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "unsloth", "datasets", "accelerate")
-# What belongs to an adapter, copied as the base model has it: saved anew it would be changed.
+# What belongs to an adapter, copied as the base model has it: saved again it would be changed.
 TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",

@@ -35,7 +35,7 @@ class Archive:
         if sum(one.file_size for one in parts) > LARGEST:
             raise ValueError(f"is larger than {LARGEST // 2**20} MiB unpacked")
         if any(one.compress_type not in _BOUNDED for one in parts):
-            raise ValueError("is packed in an unusual way: save it anew")
+            raise ValueError("is packed in an unusual way: save it again")
         if any(one.flag_bits & 1 for one in parts):
             raise ValueError("has a password: save it without")
         self.names = frozenset(one.filename for one in members)
