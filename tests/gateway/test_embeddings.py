@@ -3,8 +3,7 @@
 import asyncio
 import base64
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -211,18 +210,8 @@ def test_of_an_answer_with_vectors_usage_and_names_are_read(vector: object) -> N
     assert plain._without_vectors(b'{"embedding":[1, 2') == b'{"embedding":[1, 2'
 
 
-def test_an_answer_with_many_vectors_is_not_parsed_number_by_number() -> None:
+def test_of_an_answer_with_many_vectors_no_number_is_parsed() -> None:
     vectors = np.random.default_rng(0).random((512, 384)).tolist()
-    body = orjson.dumps({"data": [{"embedding": one} for one in vectors], "usage": {}})
-
-    def cost(work: Callable[[], object]) -> float:
-        began = time.thread_time()
-        work()
-        return time.thread_time() - began
-
-    def skim() -> object:
-        return orjson.loads(plain._without_vectors(body))
-
-    # Beside each other, so that a busy machine slows both.
-    pairs = [(cost(skim), cost(lambda: orjson.loads(body))) for _ in range(7)]
-    assert sum(skimmed * 3 < parsed for skimmed, parsed in pairs) >= 4
+    body = orjson.dumps({"data": [{"embedding": vector} for vector in vectors], "usage": {}})
+    skimmed = plain._without_vectors(body)
+    assert orjson.loads(skimmed) == {"data": [{"embedding": 0}] * 512, "usage": {}}
