@@ -16,6 +16,7 @@ ORIGIN = re.compile(
 )
 
 
+SHORTEST_SECRET = 32  # characters
 MAIL = re.compile(r"[A-Za-z0-9.!#$%'*+/=^_`{|}~-]+@[A-Za-z0-9.-]+")
 
 
@@ -56,8 +57,8 @@ class WidgetSettings(Section):
     )
     secret: SecretStr | None = Field(
         None,
-        description="Secret that signs widget tokens; derived from gateway_key when not set."
-        " Environment only.",
+        description="Secret that signs widget tokens, of 32 characters or more; derived from"
+        " gateway_key when not set. Environment only.",
     )
     previous_secret: SecretStr | None = Field(
         None,
@@ -105,8 +106,8 @@ class WidgetSettings(Section):
     )
     identity_key: SecretStr | None = Field(
         None,
-        description="Secret or public key (PEM) to verify JWTs that identify the person."
-        " Environment only.",
+        description="Secret of 32 characters or more, or public key (PEM), to verify JWTs that"
+        " identify the person. Environment only.",
     )
     identity_header: str = Field(
         "", description="Header with such a JWT; a page can pass it in data-identity."
@@ -152,6 +153,17 @@ class WidgetSettings(Section):
                 " environment"
             )
         return self
+
+    @field_validator("secret", "identity_key")
+    @classmethod
+    def _is_not_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
+        # Whoever has a signature can try secrets without asking anybody (RFC 7518, 3.2).
+        if secret and len(secret) < SHORTEST_SECRET:
+            raise ValueError(
+                f"it has {len(secret)} characters, and {SHORTEST_SECRET} is the least: make one"
+                " with `openssl rand -hex 32`"
+            )
+        return secret
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -8,6 +8,8 @@ import jwt
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
+from gateway.core.errors import SettingsError
+from gateway.core.settings import load
 from gateway.storage.database import Unreachable
 from tests.review.conftest import Start
 from widget.review import access
@@ -84,6 +86,33 @@ def test_the_cookie_of_a_reviewer_who_was_taken_off_the_list_lets_nobody_in(star
     assert owner.get("/review").status_code == 401  # it is of a person, not of the machine's owner
 
 
+def test_who_signs_out_is_asked_again_and_no_other_page_signs_anybody_out(start: Start) -> None:
+    key = access.key(WidgetSettings(gateway_key="ask-test"))
+    client = start()
+    client.get("/review", params={"key": key})
+    cross = client.post("/review/sign-out", headers={"sec-fetch-site": "cross-site"})
+    assert cross.status_code == 403
+    for path in ("/review", "/review/gaps"):
+        page = client.get(path)
+        action = page.text.partition('<form method="post" action="')[2].partition('"')[0]
+        assert page.url.join(action).path == "/review/sign-out"
+    left = client.post("/review/sign-out")
+    assert (left.status_code, left.url.join(left.headers["location"]).path) == (303, "/review")
+    assert not client.cookies
+    assert client.get("/review").status_code == 401
+    proxied = start(person_header="x-person", reviewers=("ann@example.com",))
+    assert "sign-out" not in proxied.get("/review", headers={"x-person": "ann@example.com"}).text
+
+
+@pytest.mark.parametrize("name", ["SECRET", "IDENTITY_KEY"])
+def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(name: str) -> None:
+    variable = f"ASKDOCS_WIDGET_{name}"
+    with pytest.raises(SettingsError, match="32 is the least") as refused:
+        load(WidgetSettings, env={variable: "password-of-the-team"})
+    assert "password-of-the-team" not in str(refused.value)
+    load(WidgetSettings, env={variable: "a" * 32})
+
+
 def signed(secret: str, person: str) -> str:
     return jwt.encode({"email": person, "exp": time.time() + 60}, secret, "HS256")
 
@@ -101,7 +130,7 @@ def test_a_cookie_lives_through_a_rotation_of_the_secret_and_the_link_does_not(
     link = {"key": access.key(WidgetSettings(gateway_key="ask-test"))}
     client = start()
     client.get("/review", params=link)
-    rotated = start(secret="new", previous_secret="ask-test")
+    rotated = start(secret="new" * 11, previous_secret="ask-test")
     assert rotated.get("/review", params=link).status_code == 403
     rotated.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
     assert rotated.get("/review").status_code == 200
@@ -110,7 +139,7 @@ def test_a_cookie_lives_through_a_rotation_of_the_secret_and_the_link_does_not(
 def test_a_cookie_of_before_lets_nobody_in_once_the_secret_has_gone(start: Start) -> None:
     client = start()
     client.get("/review", params={"key": access.key(WidgetSettings(gateway_key="ask-test"))})
-    changed = start(secret="new")
+    changed = start(secret="new" * 11)
     changed.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
     assert changed.get("/review").status_code == 401
 

@@ -153,11 +153,11 @@ def test_strangers_can_be_kept_out() -> None:
 
 
 def test_visitors_are_pseudonyms_of_person_cookie_or_address() -> None:
-    named = Visitors(WidgetSettings(secret="s", person_header="x-email"))
+    named = Visitors(WidgetSettings(secret="s" * 32, person_header="x-email"))
     jo = named.of(request(x_email="jo@example.com"))
     assert jo == Visitor(jo.id, jo.id, "jo@example.com", groups=JO)
     assert jo.id == named.of(request("198.51.100.1", x_email="jo@example.com")).id
-    strange = Visitors(WidgetSettings(secret="s", visitors="cookie"))
+    strange = Visitors(WidgetSettings(secret="s" * 32, visitors="cookie"))
     one = strange.of(request(cookie="askdocs_visitor=abc"))
     assert one.id == strange.of(request("198.51.100.1", cookie="askdocs_visitor=abc")).id
     other = strange.of(request(cookie="askdocs_visitor=abd"))
@@ -169,12 +169,12 @@ def test_visitors_are_pseudonyms_of_person_cookie_or_address() -> None:
     assert address != strange.of(request("198.51.100.1"))
     assert address == strange.of(request(user_agent="Other"))
     assert len({jo.id, one.id, address.id}) == 3
-    assert Visitors(WidgetSettings(secret="t")).of(request()).id != address.id
+    assert Visitors(WidgetSettings(secret="t" * 32)).of(request()).id != address.id
     assert "203.0.113.9" not in address.id
 
 
 def test_a_visitor_is_limited_by_address_or_by_the_64_of_ipv6() -> None:
-    visitors = Visitors(WidgetSettings(secret="s"))
+    visitors = Visitors(WidgetSettings(secret="s" * 32))
 
     def counted(address: str) -> str:
         return visitors.of(request(address)).counted

@@ -76,6 +76,13 @@ class Entered(Exception):
         return response
 
 
+def signed_out() -> Response:
+    """Removes the cookie, and shows the field again."""
+    response = RedirectResponse("../review", 303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
 def key(settings: WidgetSettings) -> str:
     """The key in the link of the one person at the machine; empty where nothing signs."""
     return _derived(settings.secret or settings.gateway_key)

@@ -17,7 +17,7 @@ from gateway.core.tasks import Tasks
 from gateway.storage.database import Unreachable
 from widget.access.forms import Elsewhere, form, name
 from widget.review import analytics, gaps, weeks
-from widget.review.access import Access, Entered, Refused, Reviewer
+from widget.review.access import Access, Entered, Refused, Reviewer, signed_out
 from widget.review.clusters import Sorter
 from widget.review.keeper import Keeper
 from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
@@ -254,6 +254,10 @@ def _let_in(routes: APIRouter, access: Access) -> None:
     @routes.post("")
     def enter(request: Request, sent: Posted) -> Response:
         access.enter(request, sent.get("key", ""))
+
+    @routes.post("/sign-out")
+    def sign_out(sent: Posted) -> Response:
+        return signed_out()
 
 
 def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from gateway.knowledge.wiki.page import Page
 from widget.access.origins import web_address
 from widget.review import charts, weeks
+from widget.review.access import COOKIE
 from widget.review.wiki import headings
 from widget.service.assets import Asset
 from widget.settings import WidgetSettings
@@ -54,7 +55,12 @@ class Views:
         """A page or a fragment; nobody but its reader may keep it."""
         # Links are relative, so that the widget may live under any path prefix.
         root = "../" if request.url.path.rstrip("/").rpartition("/")[2] != "review" else ""
-        text = self._env.get_template(template).render(root=root, rendered=self._rendered, **values)
+        text = self._env.get_template(template).render(
+            root=root,
+            rendered=self._rendered,
+            has_cookie=COOKIE in request.cookies,
+            **values,
+        )
         return HTMLResponse(text, status, {"cache-control": "no-store"})
 
     def problem(self, request: Request, sentence: str, field: str = "") -> str:
