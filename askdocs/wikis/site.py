@@ -34,7 +34,6 @@ from gateway.core.tasks import Tasks
 from gateway.knowledge.sources import folder, looks, mkdocs_config, watch
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.documents.reading import documents
-from gateway.knowledge.sources.flavour import Kind
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.tree import Tree
 from gateway.runtime.protocol import Edge
@@ -48,8 +47,6 @@ PATIENCE = 600
 _SPARE = 1_000
 # Builds that are begun again without such a page.
 _ATTEMPTS = 10
-# Projects whose name, navigation, logo and colours the site keeps.
-_LOOKS: tuple[Kind, ...] = ("mkdocs", "docusaurus", "vitepress")
 
 
 def config(
@@ -65,7 +62,10 @@ def config(
         "theme": {
             "name": "material",
             "font": False,  # nothing is fetched from elsewhere
-            "features": ["navigation.indexes", "content.code.copy", "toc.follow"],
+            "features": [
+                *("navigation.indexes", "content.code.copy", "toc.follow"),
+                *look.get("features", ()),
+            ],
             "palette": [
                 {
                     "media": "(prefers-color-scheme: light)",
@@ -96,15 +96,8 @@ def config(
 
 def _look(docs: Path) -> dict[str, Any]:
     """Of the project that the folder is the pages of; empty where it has none."""
-    for kind in _LOOKS:
-        found = detect(docs.absolute(), kind)
-        if found.settings is None or found.content != docs.absolute():
-            continue
-        if kind != "mkdocs":
-            return looks.docusaurus(found) if kind == "docusaurus" else looks.vitepress(found)
-        with contextlib.suppress(OSError, ValueError):  # a sync says what is wrong with it
-            return mkdocs_config.look(found.settings, found.bounds)
-    return {}
+    found = detect(docs.absolute())
+    return looks.of(found) if found.content == docs.absolute() else {}
 
 
 def _tell(text: str) -> None:
@@ -130,7 +123,7 @@ async def build(
     settings = config(docs, home, site_url, widget_url, look)
     # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
     left_out = list(_unreadable(docs))
-    settings["exclude_docs"] = _patterns(left_out)
+    settings["exclude_docs"] = _patterns(docs, left_out)
     digest = _digest(docs, yaml.safe_dump([settings, look], sort_keys=False))
     marker = home.root / "site.json"
     if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
@@ -144,7 +137,7 @@ async def build(
         (_theme(home) / name).write_bytes(data)
     patience = PATIENCE + sum(map(len, folder.files(docs)))
     for _ in range(_ATTEMPTS):
-        settings["exclude_docs"] = _patterns(left_out)
+        settings["exclude_docs"] = _patterns(docs, left_out)
         try:
             code = await asyncio.wait_for(_mkdocs(settings, home, log), patience)
         except TimeoutError:
@@ -203,8 +196,8 @@ def _lay_out(docs: Path, pages: Path) -> None:
         link.symlink_to(os.path.realpath(docs / path))
 
 
-def _patterns(paths: list[str]) -> str:
-    return "\n".join(f"/{path}" for path in paths)
+def _patterns(docs: Path, paths: list[str]) -> str:
+    return "\n".join([*folder.hidden(docs.absolute()), *(f"/{path}" for path in paths)])
 
 
 async def _mkdocs(settings: dict[str, object], home: Home, log: Path) -> int:

@@ -14,6 +14,7 @@ import pytest
 from askdocs.state.home import Home
 from askdocs.wikis import site
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources import folder
 from tests.askdocs.conftest import ROOT
 from tests.sources.office import docx
 from tests.starting import is_behind_the_edge, refuses_other_hosts
@@ -293,7 +294,8 @@ def test_a_wiki_keeps_its_own_name_navigation_and_colours(tmp_path: Path, home: 
     (docs.parent / "mkdocs.yml").write_text(
         """site_name: The office
 nav: [index.md, {Rooms: [{The B room: b.md}, a.md]}, {bad: 1}]
-theme: {name: material, logo: logo.svg, palette: {primary: teal}, custom_dir: /etc}
+theme: {name: material, logo: logo.svg, palette: {primary: teal}, custom_dir: /etc,
+  features: [navigation.tabs, search.share]}
 extra_css: ['https://elsewhere.example/a.css']
 plugins: [gen-files]
 hooks: [evil.py]
@@ -303,6 +305,8 @@ hooks: [evil.py]
     html = (home.site / "index.html").read_text()
     assert "<title>The office</title>" in html
     assert 'data-md-color-primary="teal"' in html
+    assert 'class="md-tabs"' in html
+    assert "search.share" not in html
     assert 'src="logo.svg"' in html
     assert "elsewhere.example" not in html
     text = re.sub("<[^>]*>|\\s+", " ", html)
@@ -334,6 +338,23 @@ def test_the_preview_has_the_look_of_docusaurus(tmp_path: Path, home: Home) -> N
     (project / "custom.css").write_text(":root { --ifm-color-primary: teal; }")
     assert build(project / "docs", home)
     assert "teal" in (home.site / "askdocs-look" / "colours.css").read_text()
+
+
+def test_the_preview_has_the_table_of_contents_of_gitbook(tmp_path: Path, home: Home) -> None:
+    docs = tmp_path / "book"
+    docs.mkdir()
+    for name, text in {
+        "SUMMARY.md": "* [Hello](README.md)\n\n## Use\n\n* [Second](b.md)\n* [First](a.md)\n",
+        "book.json": '{"title": "The book"}',
+        **{f"{name}.md": f"# Page {name}\n" for name in ("README", "a", "b")},
+    }.items():
+        (docs / name).write_text(text)
+    assert build(docs, home)
+    html = (home.site / "index.html").read_text()
+    assert "<title>The book</title>" in html
+    assert re.search(r"Hello .*Use .*Second .*First", re.sub("<[^>]*>|\\s+", " ", html))
+    assert not (home.site / "SUMMARY").exists()
+    assert {page.path for page in folder.read(docs, "").pages} == {"README.md", "a.md", "b.md"}
 
 
 def test_a_navigation_with_far_more_entries_than_pages_is_left_out(

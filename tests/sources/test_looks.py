@@ -1,4 +1,4 @@
-"""The name, navigation, logo and colours of Docusaurus and VitePress sites."""
+"""The name, navigation, logo and colours of Docusaurus, VitePress and GitBook sites."""
 
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,17 @@ def test_docusaurus_keeps_its_sidebar_logo_and_colours(otter: Path) -> None:
     assert "--md-typeset-a-color: #2e8555;" in light
     assert '"slate"' in dark
     assert "--md-typeset-a-color: rgb(37, 194, 160);" in dark
+
+
+def test_several_sidebars_of_docusaurus_are_tabs(otter: Path) -> None:
+    labelled = "items: [{type: 'docSidebar', sidebarId: 'main', label: 'Learn'}], logo:"
+    (otter / "docusaurus.config.js").write_text(CONFIG.replace("logo:", labelled))
+    (otter / "sidebars.js").write_text(
+        "module.exports = {main: ['intro'], none: [], apiSidebar: ['guides/start']};"
+    )
+    look = docusaurus(otter)
+    assert look["nav"] == [{"Learn": ["intro.md"]}, {"Api": ["guides/01-start.md"]}]
+    assert look["features"] == ["navigation.tabs"]
 
 
 def test_docusaurus_without_sidebars_orders_pages_by_position(otter: Path) -> None:
@@ -194,6 +205,80 @@ def test_vitepress_keeps_its_navigation_logo_and_colours(tmp_path: Path) -> None
     ]
     assert look["theme"] == {"logo": "askdocs-look/logo.png"}
     assert b"hsl(200deg, 60%, 40%)" in look["files"]["askdocs-look/colours.css"]
+
+
+def test_several_sidebars_of_vitepress_are_tabs(tmp_path: Path) -> None:
+    config = SEAL.replace("sidebar: {", "sidebar: { '/api/v1/': [{ text: 'Keys', link: '/api' }],")
+    seal = written(
+        tmp_path,
+        {
+            ".vitepress/config.mts": config,
+            "index.md": "# Seal\n",
+            "api.md": "# Keys\n",
+            "guide/start.md": "# Start\n",
+        },
+    )
+    look = looks.vitepress(detect(seal, "vitepress"))
+    assert look["nav"] == [
+        {"Home": "index.md"},
+        {"Api v1": [{"Keys": "api.md"}]},
+        {"Guide": [{"Guide": [{"Start": "guide/start.md"}]}]},
+    ]
+    assert look["features"] == ["navigation.tabs"]
+
+
+BOOK = """# Table of contents
+
+* [Welcome](README.md)
+
+## Use & run &lt;it
+
+* [Guide](guide/README.md)
+  * [Set up](<guide/set up.md>)
+    * [Deep](guide/deep.md)
+  * [Gone](guide/gone.md)
+  * [Twice](README.md#part)
+* Parts
+  * [Set up again](guide/deep.md)
+  * [Bad](javascript:alert)
+* [Elsewhere](https://x.example/)
+"""
+
+
+def test_gitbook_keeps_its_title_and_table_of_contents(tmp_path: Path) -> None:
+    book = written(
+        tmp_path,
+        {
+            ".gitbook.yaml": "root: ./text/\nstructure: {summary: LIST.md}\n",
+            "text/LIST.md": BOOK,
+            "text/book.json": '{"title": "The book"}',
+            **{f"text/{name}.md": "# X\n" for name in ("README", "guide/README", "guide/deep")},
+            "text/guide/set up.md": "# Set up\n",
+        },
+    )
+    assert looks.of(detect(book / "text")) == {
+        "site_name": "The book",
+        "nav": [
+            {"Welcome": "README.md"},
+            {
+                "Use &amp; run &lt;it": [
+                    {
+                        "Guide": [
+                            {"Guide": "guide/README.md"},
+                            {"Set up": [{"Set up": "guide/set up.md"}, {"Deep": "guide/deep.md"}]},
+                        ]
+                    },
+                    {"Elsewhere": "https://x.example/"},
+                ]
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize("title", ["[", "[1]", "[" * 10_000, '{"title": 3}'])
+def test_a_book_without_a_title_has_its_table_of_contents(tmp_path: Path, title: str) -> None:
+    written(tmp_path, {"SUMMARY.md": "* [A](a.md)", "a.md": "# A\n", "book.json": title})
+    assert looks.of(detect(tmp_path)) == {"nav": [{"A": "a.md"}]}
 
 
 def test_a_literal_is_read_and_an_expression_is_not() -> None:

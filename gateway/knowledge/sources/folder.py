@@ -203,7 +203,15 @@ def _within(root: Path, content: Path) -> str:
 
 
 def _preview(root: Path, site_url: str) -> Flavour:
-    return mkdocs.MkDocs(Tree(root), mkdocs_config.default(root), site_url)
+    config = replace(mkdocs_config.default(root), exclude=hidden(root))
+    return mkdocs.MkDocs(Tree(root), config, site_url)
+
+
+def hidden(root: Path) -> tuple[str, ...]:
+    """Patterns of what is no page in the site that `askdocs up` shows: a list of the pages."""
+    found = detect(root)
+    is_book = found.kind == "gitbook" and found.content == root
+    return (f"/{gitbook.settings(found).summary}",) if is_book else ()
 
 
 _MAKERS: Mapping[str, Callable[[Found, str], Flavour]] = {

@@ -63,7 +63,7 @@ class GitBook:
         readme = self._config.readme
         if readme in self.tree.files and not any(entry.path == readme for entry in entries):
             yield readme, ""
-        for path, title, line in entries:
+        for path, title, line, _ in entries:
             if path in self.tree.files:
                 yield path, title
             else:
@@ -131,9 +131,7 @@ class GitBook:
 
 def opened(found: Project, site_url: str) -> GitBook:
     """The book of a `.gitbook.yaml` or a SUMMARY.md, or a folder without them."""
-    config = Config(found.content)
-    if found.settings is not None and found.settings.name == NAME:
-        config = load(found.settings, found.bounds)
+    config = settings(found)
     try:
         return GitBook(Tree(found.content, found.bounds), config, site_url)
     except (OSError, ValueError) as error:
@@ -141,6 +139,13 @@ def opened(found: Project, site_url: str) -> GitBook:
         raise AskdocsError(
             f"{file} cannot be read ({error}): it says which pages there are"
         ) from None
+
+
+def settings(found: Project) -> Config:
+    """Those of its `.gitbook.yaml`, if it has one."""
+    if found.settings is None or found.settings.name != NAME:
+        return Config(found.content)
+    return load(found.settings, found.bounds)
 
 
 def _shown(kind: str, values: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import yaml
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from gateway.knowledge.sources import addresses, safe_yaml
 from gateway.knowledge.sources.commonmark import plain
@@ -47,30 +48,52 @@ def load(file: Path, bounds: Bounds) -> Config:
 
 
 class Entry(NamedTuple):
-    """A page in a SUMMARY.md."""
+    """A link in a SUMMARY.md, or a line that groups the links below it."""
 
     path: str
+    """Of a page, or an address elsewhere; empty for a group."""
     title: str
     line: int
     """From 1."""
+    level: int
+    """How deep it stands: that of a heading is 0."""
 
 
 def listed(summary: str, text: str) -> Iterator[Entry]:
     """The pages of a SUMMARY.md in order, each once."""
+    for entry in contents(summary, text):
+        if entry.path and not addresses.is_elsewhere(entry.path):
+            yield entry
+
+
+def contents(summary: str, text: str) -> Iterator[Entry]:
+    """The entries of a SUMMARY.md in order; a page that is linked twice is the first one."""
     seen = set()
+    is_heading = is_titled = False
     for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "heading_open":
+            is_heading, is_titled = True, token.tag != "h1"
+        if token.type != "inline":
+            continue
+        line = token.map[0] + 1 if token.map else 1
+        level = 0 if is_heading else token.level
         children = token.children or []
         opened = [n for n, child in enumerate(children) if child.type == "link_open"]
+        if not opened and (is_titled if is_heading else level > 1):
+            yield Entry("", _title(children), line, level)
         for start in opened:
             target = str(children[start].attrGet("href") or "")
-            if addresses.is_elsewhere(target):
-                continue
-            path = addresses.beside(summary, unquote(target.partition("#")[0]))
+            if not addresses.is_elsewhere(target):
+                target = addresses.beside(summary, unquote(target.partition("#")[0]))
             close = next(n for n in range(start, len(children)) if children[n].type == "link_close")
-            if path not in seen:
-                seen.add(path)
-                line = token.map[0] + 1 if token.map else 1
-                yield Entry(path, plain(children[start:close]).strip(), line)
+            if target not in seen:
+                seen.add(target)
+                yield Entry(target, _title(children[start:close]), line, level)
+        is_heading = False
+
+
+def _title(children: Sequence[Token]) -> str:
+    return " ".join(plain(children).split())
 
 
 def _path(said: Any, default: str) -> str:

@@ -1,4 +1,4 @@
-"""What readers know a Docusaurus or VitePress site by: its name, navigation, logo and main colour.
+"""What readers know a site by: its name, navigation, logo and main colour.
 
 The result has the form of `mkdocs_config.look`, with the files that MkDocs needs for it. No
 program is run: what is not written as a literal is left out.
@@ -6,19 +6,29 @@ program is run: what is not written as a literal is left out.
 
 import contextlib
 import html
+import json
 import posixpath
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
 
-from gateway.knowledge.sources import docusaurus_config, js_config, mkdocs_config, safe_yaml
+from gateway.knowledge.sources import (
+    addresses,
+    docusaurus_config,
+    gitbook_config,
+    js_config,
+    mkdocs_config,
+    safe_yaml,
+)
 from gateway.knowledge.sources.commonmark import front_matter
 from gateway.knowledge.sources.detect import Found
 from gateway.knowledge.sources.docusaurus import is_page, position, unnumbered
+from gateway.knowledge.sources.gitbook import settings as gitbook_settings
 from gateway.knowledge.sources.tree import Tree, decode
 
 # The folder of these files in the site.
@@ -50,6 +60,26 @@ _SIDEBARS = re.compile(
 _THEME_CSS = re.compile(r"""\bimport\s*+["'](\./[^"'\n]++(?<=\.css))["']""")
 
 
+class _Sidebar(NamedTuple):
+    label: str
+    entries: list[Any]
+
+
+def of(found: Found) -> dict[str, Any]:
+    """Of the project that a folder belongs to; empty where it has no such settings."""
+    if found.kind == "gitbook":
+        return gitbook(found)
+    if found.settings is None or found.kind == "obsidian":
+        return {}
+    if found.kind == "docusaurus":
+        return docusaurus(found)
+    if found.kind == "vitepress":
+        return vitepress(found)
+    with contextlib.suppress(OSError, ValueError):  # a sync says what is wrong with it
+        return mkdocs_config.look(found.settings, found.bounds)
+    return {}
+
+
 def docusaurus(found: Found) -> dict[str, Any]:
     """Of the project with a docusaurus.config.js."""
     assert found.settings is not None
@@ -60,7 +90,7 @@ def docusaurus(found: Found) -> dict[str, Any]:
     return _look(
         found,
         name=js_config.string("title", text),
-        nav=_docusaurus_nav(found, text),
+        sidebars=_docusaurus_sidebars(found, text, navbar),
         logo=(site / "static", _source(js_config.value("logo", navbar))),
         css=[site / styles.removeprefix("@site/")] if styles else [],
         variables=("--ifm-color-primary",),
@@ -74,26 +104,50 @@ def vitepress(found: Found) -> dict[str, Any]:
     at = found.settings.as_posix().rindex("/.vitepress/")
     theme = Path(found.settings.as_posix()[:at]) / ".vitepress" / "theme"
     programs = (js_config.read(theme / f"index.{end}", found.bounds) for end in ("ts", "mts", "js"))
+    above, sidebars = _vitepress_nav(Tree(found.content, found.bounds), text)
     return _look(
         found,
         name=js_config.string("title", text),
-        nav=_vitepress_nav(Tree(found.content, found.bounds), text),
+        sidebars=sidebars,
+        above=above,
         logo=(found.content / "public", _source(js_config.value("logo", text))),
         css=[theme / name for program in programs for name in _THEME_CSS.findall(program)[:10]],
         variables=("--vp-c-brand-1", "--vp-c-brand", "--vp-c-brand-2", "--vp-c-brand-3"),
     )
 
 
+def gitbook(found: Found) -> dict[str, Any]:
+    """Of the book with a SUMMARY.md, and the title that its book.json may have."""
+    tree = Tree(found.content, found.bounds)
+    look: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
+        look["site_name"] = _text(json.loads(tree.data("book.json", _LARGEST)).get("title"))
+    with contextlib.suppress(OSError, ValueError):
+        summary = gitbook_settings(found).summary
+        entries = list(gitbook_config.contents(summary, tree.text(summary)))
+        look["nav"] = mkdocs_config.navigation(_gitbook_nav(set(tree.markdown), entries))
+    return {key: value for key, value in look.items() if value}
+
+
 def _look(
     found: Found,
     name: str | None,
-    nav: list[Any],
+    sidebars: Sequence[_Sidebar],
     logo: tuple[Path, str],
     css: list[Path],
     variables: tuple[str, ...],
+    above: Sequence[Any] = (),
 ) -> dict[str, Any]:
+    """`above`: entries that stand before all sidebars."""
     files: dict[str, bytes] = {}
-    look: dict[str, Any] = {"site_name": name, "nav": mkdocs_config.navigation(nav), "files": files}
+    look: dict[str, Any] = {"site_name": name, "files": files}
+    sidebars = [sidebar for sidebar in sidebars if sidebar.entries]
+    if len(sidebars) > 1:  # a page shows its own alone
+        nav = [*above, *({html.escape(label): entries} for label, entries in sidebars)]
+        look["features"] = ["navigation.tabs"]
+    else:
+        nav = [*above, *(entry for sidebar in sidebars for entry in sidebar.entries)]
+    look["nav"] = mkdocs_config.navigation(nav)
     folder, source = logo
     suffix = posixpath.splitext(source)[1].lower()
     if suffix in _LOGOS and ".." not in PurePosixPath(source).parts:
@@ -149,23 +203,40 @@ def _entry(label: str, target: Any) -> Any:
     return {html.escape(label): target} if label else target
 
 
-def _docusaurus_nav(found: Found, text: str) -> list[Any]:
+def _docusaurus_sidebars(found: Found, text: str, navbar: str) -> list[_Sidebar]:
     assert found.settings is not None
     numbered = docusaurus_config.load(found.settings, found.bounds).number_prefixes
     docs = _Docs(Tree(found.content, found.bounds), numbered)
     named = js_config.path("sidebarPath", text)
     if named is None:
         is_code = re.search(r"\bsidebarPath:(?!\s*+undefined\b)", text)
-        return [] if is_code else docs.generated("")
+        return [] if is_code else [_Sidebar("", docs.generated(""))]
     program = js_config.read(found.settings.parent / named.removeprefix("@site/"), found.bounds)
     match = _SIDEBARS.search(program)
     sidebars = js_config.literal(program, match.end()) if match else None
     if not isinstance(sidebars, dict):
         return []
+    items = js_config.value("items", navbar)
+    labels = {
+        _text(item.get("sidebarId")): _text(item.get("label"))
+        for item in (items if isinstance(items, list) else [])
+        if isinstance(item, dict)
+    }
     try:
-        return [entry for items in sidebars.values() for entry in docs.entries(items)]
+        return [
+            _Sidebar(labels.get(name) or _humanised(name), list(docs.entries(items)))
+            for name, items in sidebars.items()
+        ]
     except ValueError:
         return []
+
+
+def _humanised(name: str) -> str:
+    """What readers call a sidebar without a label: `apiSidebar` and `/api/` are "Api"."""
+    words = re.sub(r"[\W_]++|(?<=[a-z])(?=[A-Z])", " ", name).split()
+    if len(words) > 1 and words[-1].lower() == "sidebar":
+        words.pop()
+    return " ".join(words).capitalize() or "Home"
 
 
 class _Docs:
@@ -284,19 +355,31 @@ def _order(written: Any, name: str) -> float:
     return position(name)
 
 
-def _vitepress_nav(tree: Tree, text: str) -> list[Any]:
+def _vitepress_nav(tree: Tree, text: str) -> tuple[list[Any], list[_Sidebar]]:
+    """The entries above that no sidebar has, and the sidebars."""
     pages = {path for path in tree.markdown if path.endswith(".md")}
-    entries: list[Any] = []
+    above = js_config.value("nav", text)
+    sidebars = []
     sidebar = js_config.value("sidebar", text)
-    for base, items in sidebar.items() if isinstance(sidebar, dict) else [("", sidebar)]:
+    for folder, items in sidebar.items() if isinstance(sidebar, dict) else [("", sidebar)]:
+        base = ""
         if isinstance(items, dict):
-            base, items = items.get("base", base), items.get("items")
-            entries += _vitepress_entries(pages, items, _text(base))
-        else:
-            entries += _vitepress_entries(pages, items, "")
-    known = set(_targets(entries))
-    above = _vitepress_entries(pages, js_config.value("nav", text), "")
-    return [*(one for one in above if known.isdisjoint(_targets([one]))), *entries]
+            base, items = _text(items.get("base", folder)), items.get("items")
+        label = _vitepress_label(folder, above) or _humanised(folder)
+        sidebars.append(_Sidebar(label, _vitepress_entries(pages, items, base)))
+    known = set(_targets([entry for sidebar in sidebars for entry in sidebar.entries]))
+    entries = _vitepress_entries(pages, above, "")
+    return [one for one in entries if known.isdisjoint(_targets([one]))], sidebars
+
+
+def _vitepress_label(folder: str, above: Any) -> str:
+    """What the entry of `nav` is called that leads into a folder."""
+    for item in above if isinstance(above, list) else []:
+        if isinstance(item, dict) and folder.strip("/"):
+            link = "/" + _text(item.get("link")).lstrip("/") + "/"
+            if link.startswith(f"/{folder.strip('/')}/"):
+                return _text(item.get("text"))
+    return ""
 
 
 def _targets(entries: list[Any]) -> Iterator[str]:
@@ -335,3 +418,20 @@ def _vitepress_page(pages: set[str], link: str) -> str:
     if not plain.endswith("/"):
         files.insert(0, f"{name}.md")
     return next((file for file in files if file in pages), "")
+
+
+def _gitbook_nav(pages: set[str], entries: Sequence[gitbook_config.Entry]) -> list[Any]:
+    nav: list[Any] = []
+    # Lists that are open, with how deep the entries stand that they are of.
+    above: list[tuple[int, list[Any]]] = [(-1, nav)]
+    for entry, after in zip_longest(entries, entries[1:]):
+        while above[-1][0] >= entry.level:
+            above.pop()
+        is_shown = entry.path in pages or addresses.is_elsewhere(entry.path or "x")
+        link = [_entry(entry.title, entry.path)] if is_shown else []
+        if after is not None and after.level > entry.level:
+            above[-1][1].append({html.escape(entry.title): link})
+            above.append((entry.level, link))
+        else:
+            above[-1][1].extend(link)
+    return nav

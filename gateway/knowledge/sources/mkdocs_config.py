@@ -29,6 +29,11 @@ _FUNCTIONS = re.compile(
     r"|material\.extensions\.emoji\.(?:twemoji|to_svg)|pymdownx\.emoji\.\w+"
 )
 
+# Features of Material that arrange the navigation.
+_NAVIGATION = (
+    *("navigation.tabs", "navigation.tabs.sticky", "navigation.sections", "navigation.expand"),
+    *("navigation.path", "navigation.prune", "navigation.top", "navigation.footer"),
+)
 # `javascript:` also hides behind a reference to a character, as `&colon;`.
 _LINK = re.compile(r"""(?:https?://|mailto:)[^\s"'<>]++|(?:[^:"<>&\s]|[ ](?!$)|&(?!#|\w++;))++""")
 
@@ -140,12 +145,14 @@ def look(file: Path, bounds: Bounds) -> dict[str, Any]:
         "language": str,
     }
     css = found.get("extra_css")
+    features = theme["features"] if isinstance(theme.get("features"), list) else []
     kept = {
         "site_name": found.get("site_name") if isinstance(found.get("site_name"), str) else None,
         "nav": navigation(found.get("nav")),
         "theme": {
             name: theme[name] for name, kind in kinds.items() if isinstance(theme.get(name), kind)
         },
+        "features": [one for one in _NAVIGATION if one in features],
         "extra_css": [one for one in css if _is_local(one)] if isinstance(css, list) else [],
     }
     return {name: value for name, value in kept.items() if value}
