@@ -33,7 +33,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.is_open = True
         self._parser = httptools.HttpRequestParser(self)
-        self._body = b""
+        self._body: list[bytes] = []
         self._url = b""
         self._keep = True
 
@@ -58,10 +58,10 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_body(self, body: bytes) -> None:
-        self._body += body
+        self._body.append(body)  # joined once: a body of 8 MiB comes in a hundred parts
 
     def on_message_complete(self) -> None:
-        url, body, self._url, self._body = self._url, self._body, b"", b""
+        url, body, self._url, self._body = self._url, b"".join(self._body), b"", []
         self._keep = self._parser.should_keep_alive()
         self.answer(url, body)
 

@@ -23,7 +23,8 @@ from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import Rest, Said, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum
 from gateway.core.gateway_settings import Checking, GatewaySettings
-from gateway.core.http import DONE, ApiError, broken_off, dump, event, parse_object
+from gateway.core.http import DONE, ApiError, broken_off, dump, event
+from gateway.core.json_body import parse_object
 from gateway.core.sse import EventReader
 from gateway.routing.aliases import people_call
 from gateway.routing.dispatch import Call, Opened

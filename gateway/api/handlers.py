@@ -15,7 +15,8 @@ from gateway.api.context import RequestContext
 from gateway.api.pipeline import Pipeline, not_allowed
 from gateway.core import threads
 from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError, parse_object, send_events, send_json
+from gateway.core.http import ApiError, send_events, send_json
+from gateway.core.json_body import parse_object
 from gateway.routing.aliases import BASE
 from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Parts

@@ -36,10 +36,10 @@ from gateway.core.http import (
     ApiError,
     broken_off,
     event,
-    parse_object,
     send_json,
     unavailable,
 )
+from gateway.core.json_body import SMALL, parse_object
 from gateway.routing import abilities, token_budget
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Call, Opened, unknown_model
@@ -73,6 +73,8 @@ class Pipeline:
     async def answer(self, endpoint: Endpoint, context: RequestContext, body: bytes) -> None:
         """Answer one request. Raises ApiError."""
         request = schemas.accept(endpoint.path, parse_object(body))
+        if len(body) > SMALL:
+            await asyncio.sleep(0)  # other requests run between its parsing and its writing
         translation = self._translation(endpoint, request, context.headers)
         if translation is None:
             await self._answer(endpoint, context, request, len(body), None)

@@ -10,10 +10,6 @@ import orjson
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-SMALL = 100_000  # bytes of JSON that are parsed in a millisecond or two, whatever they hold
-CONTAINERS = 50_000
-STRINGS = 200_000
-COMMAS = 1_000_000
 BODY_SECONDS = 30
 QUIET_SECONDS = 10  # after which proxies are told that a stream lives
 JSON = "application/json"
@@ -116,56 +112,6 @@ async def _read_body(receive: Receive, limit: int) -> bytes:
 
 def too_large(limit: int) -> ApiError:
     return ApiError(413, f"the body is larger than {limit} bytes", code="body_too_large")
-
-
-def parse_object(body: bytes) -> dict[str, Any]:
-    """The body as a JSON object. Raises ApiError 400."""
-    if len(body) > SMALL:
-        _check_counts(body)
-    try:
-        parsed = _parse(body)
-    except (ValueError, RecursionError) as error:
-        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
-    if not isinstance(parsed, dict):
-        raise ApiError(400, f"the body is {type(parsed).__name__}, and must be a JSON object")
-    return parsed
-
-
-def _check_counts(body: bytes) -> None:
-    """Raise ApiError 400 for a body that would hold the event loop while it is parsed.
-
-    Of 8 MiB of `[],[],...` the parser makes 2.8 million lists, which takes 1.3 s with all other
-    requests waiting; a long text takes milliseconds. Both are counted faster than that.
-    """
-    if not _is_bounded(body) or body.count(b'"') > 2 * STRINGS:
-        # Text has such characters, too: count those outside of it.
-        plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
-        if plain.count(b'"') <= 2 * STRINGS:
-            plain = b"".join(plain.split(b'"')[::2])
-            if _is_bounded(plain):
-                return
-        text = (
-            f"the body has too many values: send at most {CONTAINERS:,} lists and objects,"
-            f" {STRINGS:,} strings and {COMMAS:,} numbers"
-        )
-        raise ApiError(400, text, code="too_many_values")
-
-
-def _is_bounded(text: bytes) -> bool:
-    containers = text.count(b"[") + text.count(b"{")
-    return containers <= CONTAINERS and text.count(b",") <= COMMAS
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
-        return json.loads(body, parse_constant=_refuse)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number in JSON")
 
 
 def dump(body: Any) -> bytes:

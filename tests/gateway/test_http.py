@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import orjson
 import pytest
@@ -13,17 +14,21 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from gateway.api.context import RequestContext
+from gateway.api.endpoints import CHAT
+from gateway.api.pipeline import Pipeline
 from gateway.core.http import (
     DONE,
     ApiError,
     Reply,
     event,
-    parse_object,
     read_body,
     send_events,
     send_json,
 )
+from gateway.core.json_body import SMALL, parse_object
 from gateway.core.sse import events
+from gateway.runtime.container import Parts
 
 SCOPE: Scope = {"type": "http", "headers": [(b"content-length", b"99"), (b"x", b"y")]}
 
@@ -401,3 +406,19 @@ def test_a_body_of_too_many_values_is_refused_before_it_is_parsed(crowd: bytes) 
 def test_a_long_text_may_have_any_characters() -> None:
     text = 'a, "b" [c] {d} \\ ' * 400_000
     assert parse_object(orjson.dumps({"a": text})) == {"a": text}
+
+
+async def test_others_run_between_the_parsing_of_a_long_body_and_its_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    order: list[str] = []
+    pipeline = Pipeline(Mock(spec=Parts))
+
+    async def answer(*_: Any) -> None:
+        order.append("written")
+
+    monkeypatch.setattr(pipeline, "_answer", answer)
+    body = {"model": "base", "messages": [{"role": "user", "content": "a" * SMALL}]}
+    asyncio.get_running_loop().call_soon(order.append, "another")
+    await pipeline.answer(CHAT, Mock(spec=RequestContext, headers=Headers()), orjson.dumps(body))
+    assert order == ["another", "written"]

@@ -28,10 +28,10 @@ from gateway.core.http import (
     Reply,
     broken_off,
     dump,
-    parse_object,
     send_start,
     too_large,
 )
+from gateway.core.json_body import parse_object
 from gateway.core.lazy import Lazy
 from gateway.core.sse import events
 from gateway.routing.aliases import DOCS

@@ -1,0 +1,69 @@
+"""Parses JSON from outside, whose counts are bounded first."""
+
+import json
+from typing import Any
+
+import numpy as np
+import orjson
+
+from gateway.core.http import ApiError
+
+SMALL = 100_000  # bytes of JSON that are parsed in a millisecond or two, whatever they hold
+CONTAINERS = 50_000
+STRINGS = 200_000
+COMMAS = 1_000_000
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object. Raises ApiError 400."""
+    if len(body) > SMALL:
+        _check_counts(body)
+    try:
+        parsed = _parse(body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, f"the body is not valid JSON: {error}", code="invalid_json") from None
+    if not isinstance(parsed, dict):
+        raise ApiError(400, f"the body is {type(parsed).__name__}, and must be a JSON object")
+    return parsed
+
+
+def _check_counts(body: bytes) -> None:
+    """Raise ApiError 400 for a body that would hold the event loop while it is parsed.
+
+    Of 8 MiB of `[],[],...` the parser makes 2.8 million lists, which takes 1.3 s with all other
+    requests waiting; a long text takes milliseconds. Both are counted faster than that.
+    """
+    if not _is_bounded(body) or _count(body, b'"') > 2 * STRINGS:
+        # Text has such characters, too: count those outside of it.
+        plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
+        if _count(plain, b'"') <= 2 * STRINGS:
+            plain = b"".join(plain.split(b'"')[::2])
+            if _is_bounded(plain):
+                return
+        text = (
+            f"the body has too many values: send at most {CONTAINERS:,} lists and objects,"
+            f" {STRINGS:,} strings and {COMMAS:,} numbers"
+        )
+        raise ApiError(400, text, code="too_many_values")
+
+
+def _is_bounded(text: bytes) -> bool:
+    containers = _count(text, b"[") + _count(text, b"{")
+    return containers <= CONTAINERS and _count(text, b",") <= COMMAS
+
+
+def _count(text: bytes, mark: bytes) -> int:
+    """`text.count(mark)` in a third of the time: 0.7 ms for 8 MiB."""
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == mark[0]))
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
+        return json.loads(body, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number in JSON")
