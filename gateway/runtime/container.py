@@ -141,9 +141,11 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             stack.push_async_callback(threads.files, tracer.close)
         usage = Usage(engine, _spool(settings))
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
-        limiter = await limits.connect(redis, usage.month, workers=settings.workers)
+        limiter = await limits.connect(redis, usage.month, workers=settings.workers, tasks=tasks)
         stack.push_async_callback(limiter.close)
-        access = AccessLog(settings.access_log, settings.log_prompts, metrics.log_lines_dropped)
+        access = AccessLog(
+            settings.access_log, settings.log_prompts, metrics.log_lines_dropped, tasks
+        )
         stack.callback(access.close)
         keyring = Keyring(Keys(engine), settings.key, settings.previous_key)
         stack.push_async_callback(keyring.close)

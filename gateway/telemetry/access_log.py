@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -73,12 +74,14 @@ class AccessLog:
         path: str | None,
         prompts: bool = False,
         on_drop: Callable[[int], None] = lambda lines: None,
+        tasks: Tasks | None = None,
     ) -> None:
         """
         Args:
             path: the file; `-` is standard output; None or empty: no log.
             prompts: write questions and answers, too.
             on_drop: called, also from the thread, with a number of lines that were not written.
+            tasks: keeps the thread that writes.
 
         Raises:
             AskdocsError: the file cannot be written.
@@ -94,7 +97,10 @@ class AccessLog:
         self._wake = threading.Event()
         self._sink = _Sink(path) if path else None
         if self._sink:
-            self._thread = threading.Thread(target=self._run, name="access-log", daemon=True)
+            work = ("access log", self._run, threading.Event())  # it ends by itself
+            self._thread = threading.Thread(
+                target=(tasks or Tasks()).go_on, args=work, name="access-log", daemon=True
+            )
             self._thread.start()
 
     @property
@@ -136,6 +142,8 @@ class AccessLog:
         assert self._sink
         sink = self._sink
         closing = False
+        if self._batch:  # it failed while it wrote these
+            self._wake.set()
         while not closing:
             self._wake.wait()
             if not self._closing:

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 from gateway.telemetry import access_log
-from gateway.telemetry.access_log import AccessLog, Entry
+from gateway.telemetry.access_log import AccessLog, Entry, _Sink
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -165,6 +166,26 @@ def test_what_a_client_made_up_is_cut_short(tmp_path: Path) -> None:
     log.write(entry(path="/" + "x" * 100_000, alias="y" * 100_000, method="Z" * 100_000))
     log.close()
     assert (tmp_path / "log").stat().st_size < 2500
+
+
+def test_a_failure_nobody_thought_of_is_shown_and_loses_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, failures = _Sink.write, [RuntimeError("odd")]
+
+    def odd(sink: _Sink, lines: list[bytes]) -> int:
+        if failures:
+            raise failures.pop()
+        return write(sink, lines)
+
+    monkeypatch.setattr(_Sink, "write", odd)
+    monkeypatch.setattr("gateway.core.tasks.FIRST_PAUSE", 0.01)
+    tasks = Tasks()
+    log = AccessLog(str(tmp_path / "log"), tasks=tasks)
+    log.write(entry(path="/first"))
+    log.close(30)
+    assert tasks.failing == ["access log"]
+    assert json.loads((tmp_path / "log").read_text())["path"] == "/first"
 
 
 # The file

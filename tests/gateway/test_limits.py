@@ -16,12 +16,15 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI, RateLimitError
 from starlette.types import Receive, Scope, Send
 
+from eval.bench.systems import free_port
 from gateway.access.keys import Key, Limits
-from gateway.access.limits import month
+from gateway.access.limits import month, shared
 from gateway.access.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duration
 from gateway.access.limits.limiter import Limiter, connect
 from gateway.access.limits.memory import IDLE, NS, Memory
 from gateway.core.http import ApiError, send_json
+from gateway.core.tasks import Tasks
+from tests.waiting import async_until
 
 Test = TypeVar("Test", bound=Callable[..., None])
 MS = 1_000_000
@@ -551,3 +554,16 @@ async def test_the_official_sdk_does_not_retry_what_cannot_succeed(
         await ask(asking).models.list()
     assert caught.value.code == code
     assert caught.value.request.headers["x-stainless-retry-count"] == "0"
+
+
+async def test_a_failure_of_the_work_for_redis_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "PROBE", 0.01)
+    tasks = Tasks()
+    limiter = await connect(f"redis://127.0.0.1:{free_port()}", nothing, tasks=tasks)
+
+    async def fail(_: shared.Shared) -> None:
+        raise RuntimeError("odd")
+
+    monkeypatch.setattr(shared.Shared, "_revive", fail)
+    await async_until(lambda: tasks.failing == ["limits"])
+    await limiter.close()

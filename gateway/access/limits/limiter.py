@@ -16,6 +16,7 @@ from gateway.access.limits.grant import UNLIMITED, Grant
 from gateway.access.limits.memory import Memory
 from gateway.access.limits.month import Months
 from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 
 if TYPE_CHECKING:
     from gateway.access.limits.shared import Shared
@@ -106,6 +107,7 @@ async def connect(
     window: float = WINDOW,
     lease: float | None = None,
     clock: Callable[[], int] = time.monotonic_ns,
+    tasks: Tasks | None = None,
 ) -> Limiter:
     """The limits of all keys, in Redis, or in memory without a URL.
 
@@ -130,6 +132,6 @@ async def connect(
                 " rediss://:password@host:6380/0 or unix:///path?db=0; in the password / # ? [ are"
                 " written %2F %23 %3F %5B"
             ) from None
-        shared = Shared(address, window, lease or LEASE)
+        shared = Shared(address, window, lease or LEASE, tasks or Tasks())
         await shared.open()
     return Limiter(Memory(window, clock), shared, Months(month), workers)

@@ -22,6 +22,7 @@ from gateway.access.limits.grant import Counts, Grant, LimitReached
 from gateway.access.limits.month import Months, this_month
 from gateway.access.limits.wire import PATIENCE, Address, Command, Reply, Wire
 from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -55,7 +56,8 @@ class Place(NamedTuple):
 class Shared:
     """The counters in Redis. `away` and `back` tell that the state has changed."""
 
-    def __init__(self, address: Address, window: float, lease: float) -> None:
+    def __init__(self, address: Address, window: float, lease: float, tasks: Tasks) -> None:
+        """`tasks` keeps the connection and its leases; it is closed with this."""
         self.is_up = False
         self.workers = 1
         """How many count there, this one included, as of the last time that Redis told."""
@@ -68,7 +70,7 @@ class Shared:
         self._leases: dict[str, str] = {}
         self._wire: Wire | None = None
         self._trouble = asyncio.Event()
-        self._tending: asyncio.Task[None] | None = None
+        self._tasks = tasks
 
     async def open(self) -> None:
         """Connect. A Redis that is away is waited for in the background.
@@ -87,7 +89,7 @@ class Shared:
             self._log_away(error)
         except OSError as error:
             self._log_away(error)
-        self._tending = asyncio.create_task(self._tend())
+        self._tasks.start("limits", self._tend)
 
     async def admit(self, key: Key, tokens: int, months: Months) -> Grant | None:
         """Count the request and reserve its tokens; None when Redis is away.
@@ -147,9 +149,7 @@ class Shared:
         self._post(SETTLE, place.keys, args)
 
     async def close(self) -> None:
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.gather(self._tending, return_exceptions=True)
+        await self._tasks.close()
         wire, self._wire, self.is_up = self._wire, None, False
         if wire is not None:
             await wire.close()
@@ -215,12 +215,8 @@ class Shared:
                 async with asyncio.timeout(self._renew if self.is_up else PROBE):
                     await self._trouble.wait()
             was_up = self.is_up
-            try:
+            with suppress(OSError, hiredis.ReplyError):  # it was said that Redis is away
                 await self._revive()
-            except (OSError, hiredis.ReplyError):
-                pass  # it was said that Redis is away
-            except Exception:
-                log.exception("Redis at %s is looked for again", self._address)
             if self.is_up and not was_up:
                 log.warning("Redis at %s is back: limits hold across all workers", self._address)
             self._trouble.clear()
