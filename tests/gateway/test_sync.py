@@ -9,7 +9,15 @@ import pytest
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.sources.excluded import exclude, restore
-from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Source, Unchanged
+from gateway.knowledge.sources.source import (
+    Broken,
+    Changed,
+    Item,
+    LeftOut,
+    Source,
+    State,
+    Unchanged,
+)
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Synced, sync
 from tests.gateway.conftest import page
@@ -204,7 +212,9 @@ class Listed:
     ):
         self._steps = steps
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
+    def read(
+        self, known: Mapping[str, str], state: str = ""
+    ) -> Iterator[Unchanged | Changed | Broken]:
         return self._steps(known)
 
 
@@ -225,6 +235,70 @@ def test_a_source_that_breaks_off_changes_nothing(file: Path) -> None:
     with pytest.raises(AskdocsError, match="the site is gone"):
         listed(file, Listed(half))
     assert paths(file) == ["a.md", "b.md"]
+
+
+class Following:
+    """A source with a feed, whose state is how often it was read."""
+
+    name = "following"
+
+    def __init__(self) -> None:
+        self.given: list[str] = []
+        self.again: list[str] = []
+        self.broken = False
+
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
+        self.given.append(state)
+        self.again = [path for path, stamp in known.items() if not stamp]
+        for path in ("a.md", "b.md"):
+            if path in known and path not in self.again:
+                yield Unchanged(path)
+            else:
+                yield Changed(page(path, f"# {path}\n\nText."), "1")
+        if self.broken:
+            yield Broken("c.md", "away")
+        yield State(str(len(self.given)))
+
+
+def test_a_state_is_given_back_with_what_could_not_be_read_while_the_index_has_its_pages(
+    file: Path,
+) -> None:
+    source, opened = Following(), partial(writing, file)
+    listed(file, source)
+    source.broken = True
+    listed(file, source)
+    assert source.again == []
+    listed(file, source)
+    assert source.again == ["c.md"]
+    assert source.given == ["", "1", "2"]
+    sync(source, opened, spec={}, dry_run=True)
+    with opened() as writer:
+        exclude(writer, writer.sources()[0], "a.md")
+    listed(file, source)
+    assert source.given[-2:] == ["3", ""]
+    listed(file, source)
+    assert source.given[-1] == "5"
+    with opened() as writer:
+        restore(writer, writer.sources()[0], "a.md")
+    assert listed(file, source).added == ("a.md",)
+    assert source.given[-1] == ""
+    sync(source, opened, spec={"site_url": "https://new.example.com"})
+    assert source.given[-1] == ""
+
+
+def test_a_sync_that_breaks_off_leaves_the_state_of_before(file: Path) -> None:
+    class Cut(Following):
+        def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
+            yield from super().read(known, state)
+            if len(self.given) == 2:
+                raise AskdocsError("the token has expired")
+
+    source = Cut()
+    listed(file, source)
+    with pytest.raises(AskdocsError, match="expired"):
+        listed(file, source)
+    listed(file, source)
+    assert source.given == ["", "1", "1"]
 
 
 def test_pages_that_cannot_be_read_stay_although_all_are_to_be_read_again(file: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.sources import fetch, sync
-from gateway.knowledge.sources.documents import attached, reading
+from gateway.knowledge.sources.documents import attached, pdf, reading
 from gateway.knowledge.sources.services import api
 from gateway.knowledge.sources.services.confluence import Confluence
 from gateway.knowledge.sources.source import (
@@ -303,3 +303,26 @@ def test_a_sync_keeps_the_earlier_text_of_a_file_with_the_rights_of_now(
     index = Index(tmp_path / "index.db")
     assert index.size == 2
     index.close()
+
+
+def test_what_has_no_text_is_downloaded_once_for_each_version_and_named_at_each_sync(
+    wiki: Wiki, tmp_path: Path
+) -> None:
+    def synced() -> list[str]:
+        wiki.asked.clear()
+        done = sync.sync(source(wiki), opened, spec={"kind": "confluence", "site_url": ""})
+        return [f"{one.path}: {one.why}" for one in done.left_out]
+
+    opened = partial(writing, tmp_path / "index.db")
+    wiki.files["att1"] = Attached("101", "scan.pdf", office.pdf([""], picture=True), PDF_TYPE)
+    wiki.pages["102"].body = '<ac:structured-macro ac:name="children" />'
+    left_out = ["ENG/101/att1: " + pdf.SCANNED, "ENG/102: no text"]
+    assert synced() == left_out
+    assert len(downloads(wiki)) == 2
+    assert synced() == left_out
+    assert downloads(wiki) == []
+    assert not [path for path in wiki.asked if path.endswith(("/v2/pages", "/content/102"))]
+    wiki.files["att1"].version = 2
+    wiki.files["att1"].data = PDF
+    assert synced() == left_out[1:]
+    assert len(downloads(wiki)) == 1

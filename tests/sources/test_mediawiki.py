@@ -1,10 +1,12 @@
 """The pages of a real MediaWiki, by its API."""
 
+import base64
 import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -14,10 +16,21 @@ import pytest
 from askdocs.supervision.checks import free_port
 from gateway.access.rights import EVERYBODY
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.sources.documents import pdf
 from gateway.knowledge.sources.services.mediawiki import MediaWiki
-from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, Regrouped, Unchanged
+from gateway.knowledge.sources.source import (
+    Broken,
+    Changed,
+    Item,
+    Regrouped,
+    State,
+    Unchanged,
+)
 from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import Synced, sync
 from tests.parts import require
+from tests.sources import office
 from tests.speaking import Handler, serving
 from tests.waiting import until
 
@@ -25,6 +38,11 @@ ROOT = Path(__file__).resolve().parents[2]
 MEDIAWIKI = ROOT / ".cache" / "mediawiki" / "usr" / "share" / "mediawiki"
 HOW = (
     "apt-get install php-cli php-intl php-mbstring php-sqlite3 php-xml; sh tests/wikis/mediawiki.sh"
+)
+
+# One white point.
+PNG = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsVpuxgAAAABJRU5ErkJggg=="
 )
 
 
@@ -35,17 +53,25 @@ class Wiki:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.settings = folder / "LocalSettings.php"
+        self.log = folder / "requests.log"
+        self.uploads = MEDIAWIKI / "images" / f"test-{port}"
+        self.uploads.mkdir()
         words = ["--dbtype=sqlite", f"--dbpath={folder}", f"--server={self.url}", "--scriptpath="]
         words += [f"--confpath={folder}", "--pass=long-enough-a-word", "--skins=Vector"]
         self._environment = {**os.environ, "MW_CONFIG_FILE": str(self.settings)}
         self.run("install", *words, "Wiki", "Admin")
         with self.settings.open("a") as file:
-            file.write(f"\n$wgCacheDirectory = '{folder}';\n")
-        self.server = subprocess.Popen(
-            ["php", "-S", f"127.0.0.1:{port}", "-t", str(MEDIAWIKI)],
-            cwd=MEDIAWIKI, env=self._environment, stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )  # fmt: skip
+            file.write(
+                f"\n$wgCacheDirectory = '{folder}';\n$wgEnableUploads = true;\n"
+                "$wgFileExtensions = ['pdf', 'png'];\n$wgVerifyMimeType = false;\n"
+                f"$wgUploadDirectory = '{self.uploads}';\n"
+                f"$wgUploadPath = '/images/{self.uploads.name}';\n"
+            )
+        with self.log.open("wb") as log:
+            self.server = subprocess.Popen(
+                ["php", "-S", f"127.0.0.1:{port}", "-t", str(MEDIAWIKI)],
+                cwd=MEDIAWIKI, env=self._environment, stderr=log, start_new_session=True,
+            )  # fmt: skip
 
     def run(self, script: str, *words: str, told: str = "") -> None:
         command = ["php", "maintenance/run.php", script, *words]
@@ -55,11 +81,26 @@ class Wiki:
             capture_output=True,
         )  # fmt: skip
 
+    def query(self, sql: str) -> None:
+        self.run("sql", "--query", sql)
+
     def write(self, title: str, text: str) -> None:
         self.run("edit", "--user=Admin", title, told=text)
 
+    def source(self, files: bool = False) -> MediaWiki:
+        return MediaWiki(f"{self.url}/api.php", None, 1000, True, files)
+
     def read(self, known: dict[str, str] | None = None) -> list[Item]:
-        return list(MediaWiki(f"{self.url}/api.php", None, 1000, True).read(known or {}))
+        items = list(self.source().read(known or {}))
+        assert isinstance(items.pop(), State)
+        return items
+
+    def sync(self, index: Path, files: bool = False) -> tuple[Synced, list[str]]:
+        """What it did, and the addresses that it asked for."""
+        before = len(self.log.read_text().splitlines())
+        done = sync(self.source(files), partial(writing, index), spec={"kind": "mediawiki"})
+        lines = self.log.read_text().splitlines()[before:]
+        return done, [line.partition("GET ")[2] for line in lines if "GET " in line]
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +120,90 @@ def wiki(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wiki]:
     finally:
         os.killpg(made.server.pid, signal.SIGTERM)
         made.server.wait()
+        shutil.rmtree(made.uploads)
+
+
+def listed(asked: list[str]) -> bool:
+    return any("generator=allpages" in one for one in asked)
 
 
 def by_title(items: list[Item]) -> dict[str, Changed]:
     return {item.page.title: item for item in items if isinstance(item, Changed)}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_a_sync_asks_a_real_mediawiki_for_what_its_feed_names(wiki: Wiki, tmp_path: Path) -> None:
+    """Edits, templates, moves, deletions and restored pages; and what the feed does not tell."""
+    index = tmp_path / "index.db"
+    titles = ("Edited", "Deleted", "Moved", "Suppressed")
+    for title in titles:
+        wiki.write(title, f"{title} text.")
+    wiki.write("Template:Oil", "Use 5W.")
+    wiki.write("Including", "{{Oil}} Then start.")
+    wiki.write("Bare", "<!-- nothing -->")
+    first, asked = wiki.sync(index)
+    assert [one.why for one in first.left_out] == ["no text"]
+    assert listed(asked)
+    second, asked = wiki.sync(index)
+    assert not second.is_different
+    assert (second.unchanged, second.left_out) == (len(first.added), first.left_out)
+    assert not listed(asked)
+    quiet = len(asked)  # pages of the last hour, too
+
+    wiki.write("Edited", "Other text.")
+    wiki.write("Template:Oil", "Use 10W.")
+    wiki.run("runJobs")
+    wiki.run("deleteBatch", "-u", "Admin", told="Deleted\n")
+    wiki.run("moveBatch", "-u", "Admin", told="Moved|There\n")
+    done, asked = wiki.sync(index)
+    assert not listed(asked)
+    assert (len(done.changed), len(done.removed), done.added) == (3, 1, ())
+    assert len(asked) == quiet + 3  # their texts
+
+    wiki.run("undelete", "-u", "Admin", "Deleted")
+    done, asked = wiki.sync(index)
+    assert not listed(asked)
+    assert (len(done.added), done.changed, done.removed) == (1, (), ())
+
+    wiki.run("deleteBatch", "-u", "Admin", told="Suppressed\n")
+    wiki.query("UPDATE logging SET log_type = 'suppress' WHERE log_title = 'Suppressed'")
+    done, asked = wiki.sync(index)
+    assert len(done.removed) == 1
+    assert listed(asked)
+    assert not listed(wiki.sync(index)[1])
+
+    wiki.write("Edited", "Third text.")
+    wiki.query("DELETE FROM recentchanges")  # as at $wgRCMaxAge
+    done, asked = wiki.sync(index)
+    assert len(done.changed) == 1
+    assert listed(asked)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(280)
+def test_uploaded_documents_are_pages_by_option_and_scans_are_not_read_twice(
+    wiki: Wiki, tmp_path: Path
+) -> None:
+    folder, index = tmp_path / "files", tmp_path / "index.db"
+    folder.mkdir()
+    (folder / "Manual.pdf").write_bytes(office.pdf(["The pump is bled before the first start."]))
+    (folder / "Scan.pdf").write_bytes(office.pdf([""], picture=True))
+    (folder / "Photo.png").write_bytes(PNG)
+    wiki.run("importImages", "--user=Admin", "--extensions=pdf,png", str(folder))
+    assert not [path for path in wiki.sync(index)[0].added if "/" in path]
+    done, asked = wiki.sync(index, files=True)
+    [path] = done.added
+    assert path.endswith("/file")
+    assert sorted(one.why for one in done.left_out if "/" in one.path) == [
+        "attachment of a kind that is not read",
+        pdf.SCANNED,
+    ]
+    assert len([one for one in asked if one.startswith("/images/")]) == 2
+    again, asked = wiki.sync(index, files=True)
+    assert not [one for one in asked if one.startswith("/images/")]
+    assert (again.is_different, again.left_out) == (False, done.left_out)
+    assert wiki.sync(index)[0].removed == (path,)
 
 
 @pytest.mark.slow
@@ -94,7 +215,7 @@ def test_a_real_mediawiki_is_read_followed_and_its_rights_are_taken(wiki: Wiki) 
     wiki.write("Moved", "#REDIRECT [[Pump care]]")
     first = wiki.read()
     found = by_title(first)
-    assert set(found) == {"Main Page", "Pump care", "Old"}
+    assert {"Main Page", "Pump care", "Old"} <= set(found)
     page = found["Pump care"].page
     assert page.url == f"{wiki.url}/index.php/Pump_care"
     assert page.sections[-1].anchor == "First_run"
@@ -106,9 +227,8 @@ def test_a_real_mediawiki_is_read_followed_and_its_rights_are_taken(wiki: Wiki) 
     wiki.run("deleteBatch", "-u", "Admin", told="Old\n")
     second = wiki.read(known)
     assert set(by_title(second)) == {"Pump care"}
-    assert Expected(2) in second
-    assert len([item for item in second if isinstance(item, Unchanged)]) == 1
-    assert len(second) == 3  # nothing is said of the page that was deleted
+    same = [item.path for item in second if isinstance(item, Unchanged)]
+    assert set(same) == known.keys() - {found["Old"].page.path, page.path}
 
     with wiki.settings.open("a") as file:
         file.write("\n$wgGroupPermissions['*']['read'] = false;\n")

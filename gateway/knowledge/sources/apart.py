@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -28,7 +28,7 @@ from gateway.knowledge.sources.source import (
     Item,
     LeftOut,
     Regrouped,
-    Source,
+    State,
     Unchanged,
 )
 from gateway.knowledge.wiki.page import Page, Section
@@ -47,26 +47,27 @@ class Apart:
         self.name = place
         self._wanted = {"place": place, "kind": kind, "site_url": site_url}
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`. One that breaks off in between is
         closed."""
-        state = _State(dict(known))
+        reading = _Reading(dict(known))
         while True:
-            process = _start({**self._wanted, "known": state.known, "ended": state.ended})
+            wanted = {"known": reading.known, "state": state, "ended": reading.ended}
+            process = _start({**self._wanted, **wanted})
             try:
-                yield from state.items(process)
+                yield from reading.items(process)
             finally:
                 process.kill()
                 process.wait()
                 assert process.stdout
                 process.stdout.close()
-            if state.done:
+            if reading.done:
                 return
-            state.note(self.name, process.returncode)
+            reading.note(self.name, process.returncode)
 
 
 @dataclass
-class _State:
+class _Reading:
     """What is known of a reading that may take several processes."""
 
     known: dict[str, str]
@@ -89,6 +90,8 @@ class _State:
                 raise AskdocsError(said[0])
             elif kind == "expected":
                 yield Expected(said[0])
+            elif kind == "state":
+                yield State(said[0])
             else:
                 item, path = _item(kind, said)
                 if path in self._given:
@@ -180,7 +183,8 @@ def _answer(wanted: Mapping[str, Any], out: IO[bytes]) -> None:
     bounded.enforce(begun, wanted["ended"])
     try:
         source = open_source(wanted["place"], wanted["kind"], wanted["site_url"])
-        _read(source, wanted["known"], say)
+        for item in source.read(wanted["known"], wanted["state"]):
+            _say(item, say)
     except AskdocsError as error:
         say("error", str(error))
     except Exception as error:
@@ -190,28 +194,29 @@ def _answer(wanted: Mapping[str, Any], out: IO[bytes]) -> None:
         say("done")
 
 
-def _read(source: Source, known: Mapping[str, str], say: Any) -> None:
-    for item in source.read(known):
-        match item:
-            case Unchanged(path):
-                say("unchanged", path)
-            case Regrouped(path, groups, stamp):
-                say("regrouped", path, dump(groups), stamp)
-            case Changed(page, stamp, groups):
-                if sum(len(section.text) for section in page.sections) > LARGEST:
-                    why = f"its text is larger than {LARGEST // 2**20} MiB"
-                    say("broken", page.path, why, dump(groups))
-                    continue
-                try:
-                    say("changed", page, stamp, dump(groups))
-                except orjson.JSONEncodeError as error:
-                    say("broken", page.path, f"its text is no Unicode: {error}", dump(groups))
-            case Broken(path, why, groups):
-                say("broken", path, why, dump(groups))
-            case LeftOut(path, why):
-                say("left_out", path, why)
-            case Expected(pages):
-                say("expected", pages)
+def _say(item: Item, say: Callable[..., None]) -> None:
+    match item:
+        case Unchanged(path):
+            say("unchanged", path)
+        case Regrouped(path, groups, stamp):
+            say("regrouped", path, dump(groups), stamp)
+        case Changed(page, stamp, groups):
+            if sum(len(section.text) for section in page.sections) > LARGEST:
+                why = f"its text is larger than {LARGEST // 2**20} MiB"
+                say("broken", page.path, why, dump(groups))
+                return
+            try:
+                say("changed", page, stamp, dump(groups))
+            except orjson.JSONEncodeError as error:
+                say("broken", page.path, f"its text is no Unicode: {error}", dump(groups))
+        case Broken(path, why, groups):
+            say("broken", path, why, dump(groups))
+        case LeftOut(path, why):
+            say("left_out", path, why)
+        case Expected(pages):
+            say("expected", pages)
+        case State(text):
+            say("state", text)
 
 
 if __name__ == "__main__":

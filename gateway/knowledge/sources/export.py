@@ -56,7 +56,7 @@ class HtmlFolder:
         self.name = str(self.root)
         self.site_url = site_url
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:

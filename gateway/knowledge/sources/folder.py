@@ -66,7 +66,7 @@ class Folder:
         folder._open = partial(_preview, folder.root, site_url)
         return folder
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:

@@ -19,7 +19,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.folder import Folder
 from gateway.knowledge.sources.git_address import Address
 from gateway.knowledge.sources.hosted import Hosted, place_of
-from gateway.knowledge.sources.source import Changed, Expected, Item, LeftOut
+from gateway.knowledge.sources.source import Changed, Expected, Item, LeftOut, State
 from gateway.knowledge.sources.suffixes import is_html
 from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.sources.tree import Tree
@@ -88,7 +88,7 @@ class Git:
         key = hashlib.sha256(self._at.url.encode()).hexdigest()[:24]
         self._clone = Path(os.path.abspath(clones)) / key
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
@@ -102,7 +102,7 @@ class Git:
             pointers = set(_pointers(root))
             yield from (LeftOut(path, LFS) for path in sorted(pointers))
             for item in self._folder(root).read(known):
-                if isinstance(item, Expected):
+                if isinstance(item, Expected | State):
                     continue
                 path = item.page.path if isinstance(item, Changed) else item.path
                 if path not in pointers:

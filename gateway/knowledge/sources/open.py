@@ -83,7 +83,7 @@ def _service(place: str, kind: str) -> Source:
         return Threads(place, made(at), token, settings.rate)
     token = token_for(settings.tokens, urlsplit(place).netloc)
     if kind == "mediawiki":
-        return MediaWiki(place, token, settings.rate, settings.rights)
+        return MediaWiki(place, token, settings.rate, settings.rights, settings.attachments)
     return Confluence(place, token, settings.rate, settings.rights, settings.attachments)
 
 

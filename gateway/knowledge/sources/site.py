@@ -28,7 +28,9 @@ class SitesSettings(Section):
     rights: bool = Field(
         True, description="Read page permissions from the service, if it has them."
     )
-    attachments: bool = Field(False, description="Read the files attached to pages of Confluence.")
+    attachments: bool = Field(
+        False, description="Read files attached to pages of Confluence or uploaded to MediaWiki."
+    )
     tokens: SecretStr | None = Field(
         None,
         description=(
@@ -68,7 +70,7 @@ class Site:
         self._settings = settings or SitesSettings()
         self._headers = _headers(self._settings.headers, split.netloc.lower())
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`. Pages come as they are read.
 
         Raises:

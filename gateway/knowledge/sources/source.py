@@ -64,7 +64,15 @@ class Expected:
     pages: int
 
 
-Item = Unchanged | Regrouped | Changed | Broken | LeftOut | Expected
+@dataclass(frozen=True)
+class State:
+    """What the source wants to be given at the next sync: how far it has read a feed of changes. It
+    is the last item, and is kept when everything before it is in the index."""
+
+    text: str
+
+
+Item = Unchanged | Regrouped | Changed | Broken | LeftOut | Expected | State
 
 COPY = "copy of another page"
 NO_TEXT = "no text"
@@ -76,12 +84,14 @@ class Source(Protocol):
     name: str
     """The same for the same wiki: an absolute folder, or the address of a site."""
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """Every page of the wiki, once. What is not among them, or is left out, is gone.
 
         Args:
             known: the stamp of each page that the index has, by path; empty where the page is to
                 be read again, whether or not it changed.
+            state: the text of the `State` of the last sync; empty where the index has other pages
+                than that sync left there.
 
         Raises:
             AskdocsError: the source is not there, or has no page at all; nothing is gone then.

@@ -5,11 +5,13 @@ reads the index sees the wiki of before or of after, a kill at any moment leaves
 and a site that is read for an hour keeps nobody else from writing.
 """
 
+import hashlib
+import json
 import pickle
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ from gateway.knowledge.sources.source import (
     LeftOut,
     Regrouped,
     Source,
+    State,
 )
 
 Writing = Callable[[], AbstractContextManager[Writer]]
@@ -47,6 +50,11 @@ CONFIGURED = "configured"
 FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
 LINES = 100
 NO_ADDRESS = "says no address: write `url: https://...` into its front matter, or name --site-url"
+# What the source wants to be given at the next sync, see `State`; with it the pages that were there
+# then, and those that could not be read, which it is asked for again.
+STATE = "state"
+LARGEST_STATE = 2**20
+MOST_BROKEN = 1_000
 # Of a folder and one within it, the share of pages with the same paths at which both are one wiki:
 # a project that was named by itself, and by the folder of its pages.
 TWINS = 0.8
@@ -183,7 +191,7 @@ def _sync(
                         before = now
                         continue
                     _write(writer, source.name, found, waiting, progress)
-                    _remember(writer, found.synced, before.spec, spec, configured)
+                    _remember(writer, found, before.spec, spec, configured)
                     twin = _twin(writer, source.name) if found.synced.added else ""
         return replace(found.synced, seconds=time.monotonic() - began, twin=twin)
 
@@ -210,6 +218,7 @@ class _Found:
     stamps: Mapping[str, str]
     """Of the pages that were written already."""
     groups: Mapping[str, Groups | None]
+    state: str
 
 
 def _read(
@@ -223,6 +232,12 @@ def _read(
     had = before.stamps
     by_hand = excluded.excluded(before.spec)
     same = all(before.spec.get(key) == spec.get(key) for key in HOW)
+    known = dict(had) if same else dict.fromkeys(had, "")
+    last = before.spec.get(STATE, {})
+    given = state = ""
+    if same and last.get("pages") == _digest(had, by_hand):
+        given = last["text"]
+        known.update(dict.fromkeys(last["broken"], ""))
     added: list[str] = []
     changed: list[str] = []
     skipped: list[str] = []
@@ -236,7 +251,10 @@ def _read(
     groups: dict[str, Groups | None] = {}
     written = time.monotonic()
     try:
-        for item in _items(source, had if same else dict.fromkeys(had, "")):
+        for item in _items(source, known, given):
+            if isinstance(item, State):
+                state = item.text
+                continue
             if isinstance(item, LeftOut):
                 left_out.append(item)
                 continue
@@ -280,6 +298,8 @@ def _read(
         raise
     if keep and batch:
         keep(batch)
+    if given:  # they are not known, so that one that did not change is not among the items
+        skipped = [*by_hand]
     if not (added or changed or unchanged or skipped):
         _require_address(source, broken)
     # Only now: a source that breaks off in the middle has raised, and nothing of it is gone.
@@ -296,7 +316,7 @@ def _read(
         seconds=0,
         regrouped=tuple(sorted(regrouped)),
     )
-    return _Found(synced, waits, stamps, groups)
+    return _Found(synced, waits, stamps, groups, state)
 
 
 def _keep(
@@ -317,9 +337,9 @@ def _put(writer: Writer, name: str, item: Changed | Regrouped) -> None:
         writer.regroup(name, item.path, item.groups, item.stamp)
 
 
-def _items(source: Source, known: Mapping[str, str]) -> Iterator[Item]:
+def _items(source: Source, known: Mapping[str, str], state: str) -> Iterator[Item]:
     try:
-        yield from source.read(known)
+        yield from source.read(known, state)
     except AskdocsError as error:
         raise _Unread(str(error)) from None
 
@@ -357,13 +377,20 @@ def _write(
         progress("writing", number, found.waiting)
 
 
+def _digest(paths: Iterable[str], by_hand: Iterable[str]) -> str:
+    """What a state is about: it does not hold for an index with other pages."""
+    listed = json.dumps([sorted(paths), sorted(by_hand)])
+    return hashlib.sha256(listed.encode()).hexdigest()[:24]
+
+
 def _remember(
     writer: Writer,
-    synced: Synced,
+    found: _Found,
     before: Mapping[str, Any],
     spec: Mapping[str, Any],
     configured: bool,
 ) -> None:
+    synced = found.synced
     if configured:
         for stored in writer.sources():
             if stored.spec.get(CONFIGURED) and stored.name != synced.source:
@@ -376,6 +403,10 @@ def _remember(
         "reasons": synced.reasons,
         "files": [[one.path, one.why] for one in synced.left_out[:LINES]],
     }
+    broken = [one.path for one in synced.broken]
+    if found.state and len(found.state) <= LARGEST_STATE and len(broken) <= MOST_BROKEN:
+        pages = _digest(writer.known(synced.source), excluded.excluded(before))
+        kept[STATE] = {"text": found.state, "pages": pages, "broken": broken}
     problems = tuple(f"{one.path}: {one.why}" for one in synced.broken)
     writer.put_source(StoredSource(synced.source, {**kept, **spec}, datetime.now(UTC), problems))
 

@@ -1,10 +1,10 @@
 """Confluence, Cloud and Data Center: the pages of a space, or all that the token can see.
 
 A sync lists every page with its version, labels and restrictions by CQL, and reads the bodies of
-those that changed: by REST v2 where the service has it (Cloud), else by v1 (Data Center). A
-restriction does not change a page's version, so the list is read whole each time; it also tells
-which pages are gone. Attached files are listed in the same way, and may be read by whoever may read
-their page.
+those that changed: by REST v2 where the service has it (Cloud), else by v1 (Data Center). The list
+is read whole each time: a restriction, a move below a restricted page, a label and a deletion leave
+`lastmodified` as it is, so that a query for what was modified would not tell of them. Attached
+files are listed in the same way, and may be read by whoever may read their page.
 """
 
 import re
@@ -17,9 +17,9 @@ from gateway.access.rights import NOBODY, Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
-from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
+from gateway.knowledge.sources.services.items import Memory
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.services.storage import document
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
@@ -29,7 +29,10 @@ from gateway.knowledge.wiki.page import Page
 _SPACE = re.compile(r"(?P<base>.*?)/(?:spaces|display)/(?P<key>[^/]+)")
 # What Data Center takes for an id as it is.
 _PLAIN = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
+# Pages that Cloud gives with their text at once.
 _PART = 50
+# Rows of a list to ask for; a service gives fewer where it wants to.
+_ROWS = 200
 # Slashes in the path of an attachment: space/page/attachment.
 _DEPTH = 2
 _EXPAND = (
@@ -128,7 +131,7 @@ class Confluence:
         self._is_cloud = False
         self._titles: dict[tuple[str, str], str] = {}
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
@@ -136,11 +139,12 @@ class Confluence:
         """
         api = Api(self._place.base, self._token, self._rate)
         try:
-            yield from self._read(api, known)
+            yield from self._read(api, Memory(known, state))
         finally:
             api.close()
 
-    def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
+    def _read(self, api: Api, memory: Memory) -> Iterator[Item]:
+        known = memory.known
         self._is_cloud = self._has_v2(api)
         readers = Readers(api, self._is_cloud, self.name) if self._rights else None
         rows = {row.path: row for row in self._list(api, readers)}
@@ -154,20 +158,21 @@ class Confluence:
         self._titles = {(row.space, row.title): row.url for row in rows.values()}
         changed = []
         for path, row in rows.items():
-            if item := items.unread(path, row.groups, row.stamp, known):
+            if item := memory.unread(path, row.groups, row.stamp):
                 yield item
             else:
                 changed.append(row)
         for start in range(0, len(changed), _PART):
-            yield from self._pages(api, changed[start : start + _PART])
+            yield from self._pages(api, memory, changed[start : start + _PART])
         for file in files:
-            yield self._file(api, file, known)
+            yield self._file(api, memory, file)
         ids = {row.id for row in rows.values()} | {file.id for file in files}
         paths = rows.keys() | {file.path for file in files}
         for path in known:
-            is_file = path.count("/") == _DEPTH
-            if path not in paths and (self._attachments or not is_file):
+            is_file, is_space = path.count("/") == _DEPTH, path.endswith("/")
+            if path not in paths and not is_space and (self._attachments or not is_file):
                 yield from self._missing(api, path, ids)
+        yield memory.state()
 
     def _has_v2(self, api: Api) -> bool:
         try:
@@ -189,7 +194,7 @@ class Confluence:
         path = "/rest/api/content/search"
         parameters: dict[str, Any] = {
             "cql": f"{query} order by created",
-            "limit": _PART,
+            "limit": _ROWS,
             "expand": expand,
         }
         seen: set[str] = set()
@@ -197,6 +202,9 @@ class Confluence:
             try:
                 answer = mapping(api.get(path, **parameters))
             except Refused as error:
+                if parameters.get("limit") == _ROWS:  # too much at once
+                    parameters["limit"] = _PART
+                    continue
                 raise AskdocsError(f"{self.name}: the list of {kind}s {error}: try later") from None
             if not isinstance(answer.get("results"), list):
                 raise AskdocsError(f"{self.name}: the list of {kind}s is not valid: try later")
@@ -249,7 +257,7 @@ class Confluence:
                 ),
             )
 
-    def _pages(self, api: Api, rows: Sequence[_Row]) -> Iterator[Item]:
+    def _pages(self, api: Api, memory: Memory, rows: Sequence[_Row]) -> Iterator[Item]:
         """The pages of rows, read together where the service can."""
         bodies: dict[str, Mapping[str, Any]] = {}
         if self._is_cloud:
@@ -267,7 +275,7 @@ class Confluence:
             except Refused as error:
                 yield Broken(row.path, str(error), row.groups)
                 continue
-            yield self._page(row, body)
+            yield self._page(memory, row, body)
 
     def _body(self, api: Api, at: str) -> Mapping[str, Any]:
         at = quote(at, safe="")
@@ -275,7 +283,7 @@ class Confluence:
             return mapping(api.get(f"/api/v2/pages/{at}", **{"body-format": "storage"}))
         return mapping(api.get(f"/rest/api/content/{at}", expand="body.storage,version"))
 
-    def _page(self, row: _Row, answer: Mapping[str, Any]) -> Item:
+    def _page(self, memory: Memory, row: _Row, answer: Mapping[str, Any]) -> Item:
         storage = mapping(mapping(answer.get("body")).get("storage")).get("value")
         if not isinstance(storage, str):
             return Broken(row.path, "the service sent no text for it", row.groups)
@@ -290,12 +298,12 @@ class Confluence:
             read = replace(html.page(whole, row.path, row.url), title=row.title)
             return _with_line(read, f"Labels: {', '.join(row.labels)}") if row.labels else read
 
-        return items.read(row.path, row.groups, row.stamp, page)
+        return memory.read(row.path, row.groups, row.stamp, page)
 
-    def _file(self, api: Api, file: _File, known: Mapping[str, str]) -> Item:
+    def _file(self, api: Api, memory: Memory, file: _File) -> Item:
         if file.why_not:
             return LeftOut(file.path, file.why_not)
-        if item := items.unread(file.path, file.page.groups, file.stamp, known):
+        if item := memory.unread(file.path, file.page.groups, file.stamp):
             return item
         try:
             data = api.file(file.download, reading.LARGEST)
@@ -308,7 +316,7 @@ class Confluence:
             read = attached.page(data, file.name, file.path, url)
             return _with_line(read, f"Attached to: {file.page.title}")
 
-        return items.read(file.path, file.page.groups, file.stamp, page)
+        return memory.read(file.path, file.page.groups, file.stamp, page)
 
     def _anchor(self, title: str, heading: str) -> str:
         if self._is_cloud:

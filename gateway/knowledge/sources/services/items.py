@@ -1,6 +1,8 @@
 """Builds the sync item of a service's page from its stamp and its text."""
 
+import json
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from gateway.access.rights import Groups
 from gateway.knowledge.sources import bounded
@@ -13,9 +15,13 @@ from gateway.knowledge.sources.source import (
     Item,
     LeftOut,
     Regrouped,
+    State,
     Unchanged,
 )
 from gateway.knowledge.wiki.page import Page
+
+# Pages and files without text that are remembered.
+_MOST_EMPTY = 2_000
 
 
 def unread(path: str, groups: Groups | None, stamp: str, known: Mapping[str, str]) -> Item | None:
@@ -40,3 +46,55 @@ def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page])
     except Exception as error:  # a page may be what a parser of somebody else's fails on
         return Broken(path, f"{type(error).__name__}: {error}", groups)
     return Changed(made, stamp, groups) if made.has_text else LeftOut(path, NO_TEXT)
+
+
+class Memory:
+    """What one sync leaves to the next: where a feed was read to, and which pages have no text.
+
+    A scanned file has no stamp in the index. Without this it would be downloaded at every sync.
+    """
+
+    def __init__(self, known: Mapping[str, str], state: str) -> None:
+        """See `gateway.knowledge.sources.source.Source.read`."""
+        self.known = known
+        told = json.loads(state) if state else {}
+        self.feed: Mapping[str, Any] | None = told.get("feed")
+        """As the last sync gave it to `state`."""
+        self.empty: dict[str, tuple[str, str]] = told.get("empty", {})
+        """Version and reason of pages without text, by path."""
+        self._empty: dict[str, tuple[str, str]] = {}
+
+    def unread(self, path: str, groups: Groups | None, stamp: str) -> Item | None:
+        """As the function."""
+        if path in self.empty and self.empty[path][0] == _version(stamp):
+            return self.left_out(path)
+        return unread(path, groups, stamp, self.known)
+
+    def unchanged(self, path: str, groups: Groups | None) -> Item:
+        """A page of `known` whose text is as it was."""
+        before = Stamp.parse(self.known[path])
+        stamp = str(before.regrouped(groups)) if before else ""
+        return unread(path, groups, stamp, self.known) or Regrouped(path, groups, stamp)
+
+    def left_out(self, path: str) -> LeftOut:
+        """A page of `empty` that is as it was."""
+        self._empty[path] = self.empty[path]
+        return LeftOut(path, self.empty[path][1])
+
+    def read(self, path: str, groups: Groups | None, stamp: str, page: Callable[[], Page]) -> Item:
+        """As the function."""
+        item = read(path, groups, stamp, page)
+        if isinstance(item, LeftOut):
+            self._empty[path] = (_version(stamp), item.why)
+        return item
+
+    def state(self, feed: Mapping[str, Any] | None = None) -> State:
+        """For the next sync. A feed would never name those that are not remembered."""
+        empty = dict(list(self._empty.items())[:_MOST_EMPTY])
+        is_whole = len(empty) == len(self._empty)
+        return State(json.dumps({"feed": feed if is_whole else None, "empty": empty}))
+
+
+def _version(stamp: str) -> str:
+    made = Stamp.parse(stamp)
+    return f"{made.reader} {made.version}" if made else ""

@@ -1,7 +1,7 @@
-"""MediaWiki through its API: every public page, rendered by the wiki itself.
+"""MediaWiki through its API: every public page, rendered by the wiki itself, and its documents.
 
-A sync lists all pages with their last revision, and reads those that changed. What recent changes
-say is in that list, and deletions are, too, however long ago the last sync was.
+A sync reads the pages that `mediawiki_feed` names, or lists all of them where that cannot say.
+Uploaded files are listed at each sync, by option.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,28 +12,34 @@ from urllib.parse import urlsplit
 from gateway.access.rights import EVERYBODY, Groups, foreign, simplified
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
-from gateway.knowledge.sources.services import items
+from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.items import Memory
+from gateway.knowledge.sources.services.mediawiki_api import Wiki
+from gateway.knowledge.sources.services.mediawiki_feed import Feed
 from gateway.knowledge.sources.services.stamps import Stamp
-from gateway.knowledge.sources.source import Broken, Expected, Item
+from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
+from gateway.knowledge.wiki.page import Page
 
 _SCRIPTS = ("/api.php", "/index.php")
-# Titles that one request may ask about.
-_PART = 50
-_MOST = 1_000_000
+# What the path of an uploaded file ends in, behind the number of its page.
+_FILE = "/file"
 
 
 class MediaWiki:
     """Implements `gateway.knowledge.sources.source.Source`."""
 
-    def __init__(self, place: str, token: Token | None, rate: float, rights: bool) -> None:
+    def __init__(
+        self, place: str, token: Token | None, rate: float, rights: bool, files: bool = False
+    ) -> None:
         """
         Args:
             place: the address of `api.php` or `index.php`.
             token: what lets us in: of OAuth, as its owner alone has it.
             rate: requests a second at most.
             rights: take who may read the wiki from its groups.
+            files: read uploaded documents, too.
         """
         self.name = place
         split = urlsplit(place)
@@ -44,8 +50,9 @@ class MediaWiki:
         self._token = token
         self._rate = rate
         self._rights = rights
+        self._files = files
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
@@ -53,95 +60,85 @@ class MediaWiki:
         """
         api = Api(self._base, self._token, self._rate)
         try:
-            yield from self._read(api, known)
+            yield from self._read(Wiki(api, self.name), Memory(known, state))
         finally:
             api.close()
 
-    def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
-        about = self._query(api, meta="siteinfo", siprop="general|namespaces|usergroups|statistics")
-        groups = _readers(about) if self._rights else None
-        spaces = mapping(about.get("namespaces")).values()
-        content = [
-            str(mapping(one).get("id")) for one in spaces if mapping(one).get("content") is True
+    def _read(self, wiki: Wiki, memory: Memory) -> Iterator[Item]:
+        feed = Feed(wiki)
+        groups = _readers(feed.about) if self._rights else None
+        changes = feed.since(memory)
+        if changes is None:
+            rows, gone = dict(wiki.pages(feed.namespaces)), memory.known.keys() | memory.empty
+            if not rows and not memory.known:
+                raise AskdocsError(f"{self.name} has no page that may be read")
+        else:
+            rows, gone = changes
+        files = dict(wiki.files()) if self._files else {}
+        same = [
+            path
+            for path in sorted(memory.known.keys() | memory.empty)
+            if not path.endswith(_FILE) and path not in rows and path not in gone
         ]
-        rows: dict[str, Mapping[str, Any]] = {}
-        for space in content or ["0"]:
-            rows.update(self._list(api, space))
-        if not rows and not known:
-            raise AskdocsError(f"{self.name} has no page that may be read")
-        yield Expected(len(rows))
+        yield Expected(len(rows) + len(same) + len(files))
+        for path in same:
+            is_empty = path in memory.empty
+            yield memory.left_out(path) if is_empty else memory.unchanged(path, groups)
         for path, row in rows.items():
             stamp = str(Stamp.of(f"{row.get('lastrevid')} {row.get('touched')}", groups))
-            item = items.unread(path, groups, stamp, known)
-            yield item or self._page(api, path, row, stamp, groups)
-
-    def _list(self, api: Api, space: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-        """The pages of a namespace, without redirects, by their paths."""
-        parameters = {
-            "generator": "allpages", "gapnamespace": space, "gapfilterredir": "nonredirects",
-            "gaplimit": _PART, "prop": "info", "inprop": "url",
-        }  # fmt: skip
-        more: dict[str, Any] = {}
-        for _ in range(_MOST):
-            answer = self._answer(api, **parameters, **more)
-            for one in listed(mapping(answer.get("query")).get("pages")):
-                if not mapping(one).get("pageid") or not mapping(one).get("canonicalurl"):
-                    raise AskdocsError(f"{self.name}: the list of pages breaks off: try later")
-                yield str(one["pageid"]), one
-            more = dict(mapping(answer.get("continue")))
-            if not more:
-                return
-        raise AskdocsError(f"{self.name}: the list of pages has no end")
+            yield memory.unread(path, groups, stamp) or self._page(
+                wiki, memory, path, row, stamp, groups
+            )
+        for path, row in files.items():
+            yield self._file(wiki, memory, path + _FILE, row, groups)
+        yield memory.state(feed.state(None if changes is None else memory))
 
     def _page(
-        self, api: Api, path: str, row: Mapping[str, Any], stamp: str, groups: Groups | None
+        self,
+        wiki: Wiki,
+        memory: Memory,
+        path: str,
+        row: Mapping[str, Any],
+        stamp: str,
+        groups: Groups | None,
     ) -> Item:
         title = str(row.get("title"))
         try:
-            answer = mapping(
-                api.get(
-                    "/api.php", action="parse", pageid=path, prop="text|displaytitle",
-                    disableeditsection=1, disablelimitreport=1, format="json", formatversion=2,
-                )
-            )  # fmt: skip
+            text = wiki.text(path)
         except Refused as error:
             return Broken(path, str(error), groups)
-        if "error" in answer:
-            return Broken(path, self._error(answer), groups)
-        text = mapping(answer.get("parse")).get("text")
-        if not isinstance(text, str):
-            return Broken(path, "the service sent no text for it", groups)
         url = str(row["canonicalurl"])
         whole = (
             '<!doctype html><meta name="generator" content="MediaWiki"><body>'
             f'<div id="content" role="main"><div id="mw-content-text">{text}</div></div>'
         )
-        return items.read(
+        return memory.read(
             path, groups, stamp, lambda: replace(html.page(whole, path, url), title=title)
         )
 
-    def _query(self, api: Api, **parameters: Any) -> Mapping[str, Any]:
-        return mapping(self._answer(api, **parameters).get("query"))
-
-    def _answer(self, api: Api, **parameters: Any) -> Mapping[str, Any]:
+    def _file(
+        self, wiki: Wiki, memory: Memory, path: str, row: Mapping[str, Any], groups: Groups | None
+    ) -> Item:
+        _, _, name = str(row.get("title")).partition(":")
+        [about] = [mapping(one) for one in listed(row.get("imageinfo"))[:1]] or [{}]
+        url, size = str(about.get("url") or ""), about.get("size")
+        if not url or not about.get("sha1"):
+            return Broken(path, "the service does not say where it is", groups)
+        media_type = str(about.get("mime"))
+        if why := attached.why_not(name, media_type, size if isinstance(size, int) else 0):
+            return LeftOut(path, why)
+        stamp = str(Stamp.of(f"{reading.VERSION} {about['sha1']} {url}", groups))
+        if item := memory.unread(path, groups, stamp):
+            return item
         try:
-            answer = mapping(
-                api.get("/api.php", action="query", format="json", formatversion=2, **parameters)
-            )
+            data = wiki.file(url)
         except Refused as error:
-            raise AskdocsError(
-                f"{self.name} {error}: name the address of the wiki's api.php"
-            ) from None
-        if "error" in answer or ("query" not in answer and "batchcomplete" not in answer):
-            raise AskdocsError(f"{self.name}: {self._error(answer)}")
-        return answer
+            return Broken(path, str(error), groups)
 
-    def _error(self, answer: Mapping[str, Any]) -> str:
-        said = mapping(answer.get("error"))
-        code = str(said.get("code") or "an answer that is not from MediaWiki's API")[:100]
-        if code in ("readapidenied", "permissiondenied"):
-            return f"{code}: set ASKDOCS_SITES_TOKENS='{urlsplit(self._base).netloc} TOKEN'"
-        return code
+        def page() -> Page:
+            return attached.page(data, name, path, url)
+
+        return memory.read(path, groups, stamp, page)
 
 
 def _readers(about: Mapping[str, Any]) -> Groups:

@@ -83,7 +83,7 @@ class Notion:
         self._above: dict[str, tuple[str, str]] = {}
         """The parents of pages, databases and blocks that were asked for."""
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Self
 
 from gateway.access.rights import Groups, dump
@@ -32,6 +32,15 @@ class Stamp:
             return cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
+
+    @property
+    def is_current(self) -> bool:
+        """Was the page read as pages are read now?"""
+        return self.reader == _READER
+
+    def regrouped(self, groups: Groups | None) -> Self:
+        """Of the same text, for others."""
+        return replace(self, groups=_short(str(dump(groups))))
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))

@@ -97,7 +97,7 @@ class Threads:
         self._token = token
         self._rate = rate
 
-    def read(self, known: Mapping[str, str]) -> Iterator[Item]:
+    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:

@@ -1,0 +1,141 @@
+"""Requests to the API of a MediaWiki.
+
+https://www.mediawiki.org/wiki/API:Query
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urljoin, urlsplit
+
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.documents import reading
+from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+
+Row = Mapping[str, Any]
+
+# Titles that one request may ask about, and bytes of them in its address.
+_PART = 50
+_LONGEST = 4_000
+_MOST = 100_000
+
+
+class Wiki:
+    """One wiki."""
+
+    def __init__(self, api: Api, name: str) -> None:
+        """`name` is that of the source, for errors."""
+        self._api = api
+        self._name = name
+
+    def pages(self, namespaces: Collection[str]) -> Iterator[tuple[str, Row]]:
+        """All pages of namespaces, without redirects, by their numbers."""
+        for namespace in namespaces:
+            yield from self._rows(
+                "pages", generator="allpages", gapnamespace=namespace,
+                gapfilterredir="nonredirects", gaplimit="max", prop="info", inprop="url",
+            )  # fmt: skip
+
+    def files(self) -> Iterator[tuple[str, Row]]:
+        """All uploaded files, by the numbers of their pages."""
+        yield from self._rows(
+            "files", generator="allimages", gailimit="max", prop="imageinfo|info", inprop="url",
+            iiprop="url|size|mime|sha1",
+        )  # fmt: skip
+
+    def users_of(self, titles: Collection[str], namespaces: Collection[str]) -> dict[str, Row]:
+        """The pages of namespaces that include any of `titles`, such as templates."""
+        found: dict[str, Row] = {}
+        for part in _parts(titles):
+            found.update(
+                self._rows(
+                    "pages", generator="transcludedin", titles=part, gtishow="!redirect",
+                    gtinamespace="|".join(namespaces), gtilimit="max", prop="info", inprop="url",
+                )
+            )  # fmt: skip
+        return found
+
+    def info(self, key: str, values: Collection[str]) -> Iterator[Row]:
+        """What is known of pages by `titles` or `pageids`; of a page that is gone that it is."""
+        for part in _parts(values):
+            answer = self.query(prop="info", inprop="url", **{key: part})
+            yield from map(mapping, listed(mapping(answer.get("query")).get("pages")))
+
+    def text(self, number: str) -> str:
+        """A page as HTML. Raises Refused."""
+        answer = mapping(
+            self._api.get(
+                "/api.php", action="parse", pageid=number, prop="text|displaytitle",
+                disableeditsection=1, disablelimitreport=1, format="json", formatversion=2,
+            )
+        )  # fmt: skip
+        if "error" in answer:
+            raise Refused(self._error(answer))
+        text = mapping(answer.get("parse")).get("text")
+        if not isinstance(text, str):
+            raise Refused("the service sent no text for it")
+        return text
+
+    def file(self, url: str) -> bytes:
+        """An uploaded file. Raises Refused, also for one at another host."""
+        base, at = urlsplit(self._api.base), urlsplit(urljoin(self._api.base, url))
+        if at.netloc.lower() != base.netloc.lower():
+            raise Refused(f"its file is at another host, {at.netloc[:100]}")
+        return self._api.file(at._replace(scheme=base.scheme).geturl(), reading.LARGEST)
+
+    def parts(self, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """The `query` of each part of a list. It is whole at its end alone."""
+        more: dict[str, Any] = {}
+        for _ in range(_MOST):
+            answer = self.query(**parameters, **more)
+            yield mapping(answer.get("query"))
+            following = dict(mapping(answer.get("continue")))
+            if not following:
+                return
+            if following == more:
+                break
+            more = following
+        raise AskdocsError(f"{self._name}: the list of changes or pages has no end")
+
+    def query(self, **parameters: Any) -> Mapping[str, Any]:
+        """An answer. Raises AskdocsError where it is none."""
+        try:
+            answer = mapping(
+                self._api.get(
+                    "/api.php", action="query", format="json", formatversion=2, **parameters
+                )
+            )
+        except Refused as error:
+            raise AskdocsError(
+                f"{self._name} {error}: name the address of the wiki's api.php"
+            ) from None
+        if "error" in answer or ("query" not in answer and "batchcomplete" not in answer):
+            raise AskdocsError(f"{self._name}: {self._error(answer)}")
+        return answer
+
+    def _rows(self, what: str, **parameters: Any) -> Iterator[tuple[str, Row]]:
+        for part in self.parts(**parameters):
+            for one in map(mapping, listed(part.get("pages"))):
+                if not one.get("pageid") or not one.get("canonicalurl"):
+                    raise AskdocsError(f"{self._name}: the list of {what} breaks off: try later")
+                yield str(one["pageid"]), one
+
+    def _error(self, answer: Mapping[str, Any]) -> str:
+        said = mapping(answer.get("error"))
+        code = str(said.get("code") or "an answer that is not from MediaWiki's API")[:100]
+        if code in ("readapidenied", "permissiondenied"):
+            return f"{code}: set ASKDOCS_SITES_TOKENS='{self._api.host} TOKEN'"
+        return code
+
+
+def _parts(values: Collection[str]) -> Iterator[str]:
+    """Values as one request takes them."""
+    part: list[str] = []
+    length = 0
+    for value in values:
+        length += len(quote(value)) + 3
+        if part and (len(part) == _PART or length > _LONGEST):
+            yield "|".join(part)
+            part, length = [], len(quote(value)) + 3
+        part.append(value)
+    if part:
+        yield "|".join(part)
