@@ -3,15 +3,27 @@
 import asyncio
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
-from askdocs.commands.options import JsonOption
+from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.models.registry import opened_store
 from eval.report import html, plots
 from eval.studies import check as measuring
+from eval.studies.check import Answer, Wiki
+from gateway.answering import scorers
+from gateway.answering.scorers import Endpoint, Judges
+from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import RULES, GatewaySettings
+from gateway.core.settings import load
+from training.versions.manifest import Threshold, sha256
+
+LEAST = 100  # supported sentences that a stored threshold is fitted on
 
 
 def check(
@@ -39,8 +51,16 @@ def check(
     threshold: Annotated[
         float | None,
         typer.Option(
-            help="Score below which the model marks a sentence (default: marks 4 % of "
-            "supported sentences).",
+            help="Score below which a sentence is marked (default: the one in use; with"
+            " --checker-url or --version one that marks 4 % of supported sentences).",
+        ),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Version that wrote the answers: fit a threshold for the check of your settings,"
+            " and store it with the version.",
         ),
     ] = None,
     alone: Annotated[
@@ -52,26 +72,75 @@ def check(
             metavar="FILE", help="Also write the measures and the ROC curve to this page."
         ),
     ] = None,
+    home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate the answer check on labelled answers.
 
     AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """
-    answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
+    if version and (checker_url or alone):
+        raise AskdocsError(
+            "--version measures the check of your settings: leave out --checker-url and --alone"
+        )
+    checker = scorers.load(load(GatewaySettings), os.environ) if version else None
     if checker_url:
-        model = measuring.Model(checker_url, judges, os.environ.get("OPENAI_API_KEY"))
-        found = asyncio.run(measuring.with_model(answers, wiki, model, threshold, alone))
-    else:
-        found = measuring.measures(asyncio.run(measuring.check(answers, wiki)))
+        if judges not in get_args(Judges):
+            raise AskdocsError(f"--judges {judges!r} is none of {', '.join(get_args(Judges))}")
+        key = os.environ.get("OPENAI_API_KEY")
+        name = f"{checker_url} ({judges})"
+        checker = Endpoint(checker_url, None, key, cast(Judges, judges), name=name)
+    store = opened_store(home_dir) if version else None
+    manifest = sha256(store.manifest_bytes(version)) if store and version else ""
+    answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
+    by = checker.name if checker else RULES
+    fits = checker is not None or version is not None or threshold is not None
+    found = asyncio.run(_measured(answers, wiki, checker, threshold, alone, fits))
+    if store and version:
+        if found["supported"] < LEAST:
+            raise AskdocsError(
+                f"{file}: {found['supported']} sentences labelled as supported have a score, and"
+                f" a threshold needs {LEAST}: add answers of {version}"
+            )
+        store.add_threshold(
+            version,
+            Threshold(
+                version=version,
+                manifest_sha256=manifest,
+                checker=by,
+                value=found["threshold"],
+                false_alarms=found["false_alarms"].value,
+                supported=found["supported"],
+                answers_sha256=sha256(file.read_bytes()),
+                made=datetime.now(UTC),
+            ),
+        )
     if report:
-        by = f"{checker_url} ({judges})" if checker_url else "The rules"
         report.write_text(page(str(file), by, found), encoding="utf-8")
     if as_json:
         print(json.dumps(found, default=asdict, indent=2))
         return
     for line in lines(found):
         print(line)
+    if store:
+        print(f"stored with {version}, for {by}: promote it to use the threshold")
+
+
+async def _measured(
+    answers: Sequence[Answer],
+    wiki: Wiki,
+    checker: Endpoint | None,
+    threshold: float | None,
+    alone: bool,
+    fits: bool,
+) -> dict[str, Any]:
+    if not fits:
+        return measuring.measures(await measuring.check(answers, wiki))
+    try:
+        return await measuring.fitted(answers, wiki, checker, threshold, alone)
+    finally:
+        if checker:
+            await checker.close()
 
 
 def page(file: str, by: str, found: dict[str, Any]) -> str:

@@ -82,10 +82,11 @@ def show_all(
 
 @app.command()
 def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show a version: recipe, data, metrics, checks, verdicts, artefacts, files."""
+    """Show a version: recipe, data, metrics, checks, verdicts, thresholds, artefacts, files."""
     store = opened_store(home_dir)
     facts = _facts(store, name, targeted(home_dir))
     facts["verdicts"] = [one.model_dump(mode="json") for one in store.verdicts(name)]
+    facts["thresholds"] = [one.model_dump(mode="json") for one in store.thresholds(name)]
     facts["artefacts"] = {
         kind: store.artefact(name, kind).model_dump(mode="json") for kind in facts["artefacts"]
     }

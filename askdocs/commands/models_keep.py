@@ -96,7 +96,7 @@ def gc(
     """Remove the files of retired versions and of interrupted writes.
 
     Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
-    served; manifests and verdicts always stay.
+    served; manifests, verdicts and thresholds always stay.
     """
     store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
     used = {*targeted(home_dir), *served(home_dir)}

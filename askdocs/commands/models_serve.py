@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,6 +65,15 @@ class Change:
     alias: "Alias"
     """As it is in force: from the database, the settings' file, or the default."""
     home_dir: Path | None
+
+    def measured(self, version: str) -> "Change":
+        """The same with the thresholds that are stored with a version; the settings' go before."""
+        own = {one.checker: one.value for one in opened_store(self.home_dir).thresholds(version)}
+        configured = load(GatewaySettings).aliases.get(self.name)
+        given = configured.thresholds if configured else {}
+        found = {**self.alias.thresholds, version: own, **given}
+        thresholds = {name: by_checker for name, by_checker in found.items() if by_checker}
+        return replace(self, alias=self.alias.model_copy(update={"thresholds": thresholds}))
 
     def write(
         self,
@@ -134,7 +143,7 @@ def promote(
         was, targets = change.alias.targets, {version: 1.0}
         if not dry_run:
             _serve(change, version, quiet=as_json)
-            change.write("promote", targets, given, why)
+            change.measured(version).write("promote", targets, given, why)
     _tell("promote", change.name, was, targets, began, dry_run, as_json)
 
 
@@ -177,6 +186,7 @@ def canary(
         if not dry_run:
             if weight:
                 _serve(change, version, quiet=as_json)
+                change = change.measured(version)
             change.write("canary", targets, given, why)
     _tell("canary", change.name, was, targets, began, dry_run, as_json)
 

@@ -16,11 +16,11 @@ import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,15 +32,16 @@ from gateway.answering.evidence import Evidence
 from gateway.answering.features import see
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.answering.scorers import Endpoint, Judges
+from gateway.answering.grounding.prompt import Message
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import RULES
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.page import Page
 
 Floats = npt.NDArray[np.float64]
 
 BAD = ("unsupported", "contradicted")
-ALARMS = 0.04  # supported sentences that a model may mark where no threshold is given
+ALARMS = 0.04  # supported sentences that a fitted threshold marks
 SAMPLES = 1000  # bootstrap samples, drawn by question
 SITE = "https://wiki.example.com/"
 
@@ -146,7 +147,11 @@ def read(file: Path, split: str | None = None) -> list[Answer]:
 
 
 async def check(
-    answers: Sequence[Answer], wiki: Wiki, scorer: Scorer | None = None, alone: bool = False
+    answers: Sequence[Answer],
+    wiki: Wiki,
+    scorer: Scorer | None = None,
+    alone: bool = False,
+    thresholds: Mapping[str, float] | None = None,
 ) -> list[Checked]:
     """Check all answers, one after the other; `alone`: by the scorer without the rules."""
     checked = []
@@ -154,7 +159,12 @@ async def check(
         began = time.perf_counter()
         excerpts = wiki.excerpts(answer.pages)
         prefix = prompt.render(excerpts, "?")[:1] if scorer else []
-        checking = Check(excerpts, wiki.idf, scorer, prefix, asked=answer.question, alone=alone)
+        checking = Check(
+            *(excerpts, wiki.idf, scorer, prefix),
+            asked=answer.question,
+            alone=alone,
+            thresholds=thresholds,
+        )
         claims = await checking.claims(answer.text)
         took = time.perf_counter() - began
         refused = refuses(drafts(answer.text)) or not any(c.verdict == "supported" for c in claims)
@@ -162,42 +172,54 @@ async def check(
     return checked
 
 
-class Model(NamedTuple):
-    """A model that checks."""
+class _Watched:
+    """A scorer that keeps its last failure."""
 
-    url: str
-    judges: str
-    key: str | None = None
+    def __init__(self, scorer: Scorer) -> None:
+        self.name, self.threshold = scorer.name, scorer.threshold
+        self.failed: BaseException | None = None
+        self._scorer = scorer
+
+    async def scores(
+        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+    ) -> list[float]:
+        try:
+            return await self._scorer.scores(sentences, passages, prefix)
+        except BaseException as error:  # too slow is a cancellation
+            self.failed = error
+            raise
 
 
-async def with_model(
+async def fitted(
     answers: Sequence[Answer],
     wiki: Wiki,
-    model: Model,
+    scorer: Scorer | None = None,
     threshold: float | None = None,
     alone: bool = False,
 ) -> dict[str, Any]:
-    """The measures of a model as the checker, with the rules or `alone`.
+    """The measures of the check with a threshold of its own.
 
-    Without a threshold it is the one at which ALARMS of the supported sentences are marked.
+    Without a `threshold` it is the one at which ALARMS of the supported sentences are marked.
+    Raises AskdocsError: the checker does not answer, for which the check would use the rules.
     """
-    judges = cast(Judges, model.judges)
-    if model.judges not in get_args(Judges):
-        raise AskdocsError(f"--judges {model.judges!r} is none of {', '.join(get_args(Judges))}")
-    scorer = Endpoint(model.url, None, model.key, judges)
-    try:
-        checked = await check(answers, wiki, scorer, alone)
-    finally:
-        await scorer.close()
+    watched = _Watched(scorer) if scorer else None
+    checked = await check(answers, wiki, watched, alone)
+    if watched and watched.failed:
+        why = str(watched.failed) or type(watched.failed).__name__
+        raise AskdocsError(f"{watched.name}: the checker does not answer: {why}")
+    good = [
+        claim.score
+        for one in checked
+        for claim in one.claims
+        if claim.score is not None and one.answer.label(claim.start, claim.end) == "supported"
+    ]
     if threshold is None:
-        good = [
-            claim.score
-            for one in checked
-            for claim in one.claims
-            if claim.score is not None and one.answer.label(claim.start, claim.end) == "supported"
-        ]
         threshold = float(np.quantile(good, ALARMS)) if good else 0.5
-    return {**measures([_at(one, threshold) for one in checked]), "threshold": threshold}
+    if scorer is None:
+        checked = await check(answers, wiki, thresholds={RULES: threshold})
+    else:
+        checked = [_at(one, threshold) for one in checked]
+    return {**measures(checked), "threshold": threshold, "supported": len(good)}
 
 
 def _at(checked: Checked, threshold: float) -> Checked:

@@ -334,6 +334,7 @@ class Answer(Transform):
             *(self._grounds.excerpts, self._idf, self._scorer, self._prefix),
             asked=said,
             before=self._before if self._asked.before else None,
+            thresholds=self._plan.route.thresholds.get(self._served, {}),
         )
         return (
             Held(check, wording.refusal(self._asked.question))

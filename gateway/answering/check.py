@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from gateway.answering.evidence import Evidence, Idf
 from gateway.answering.features import Seen, see
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message
+from gateway.core.gateway_settings import RULES
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -30,6 +31,8 @@ PATIENCE = 10.0
 class Scorer(Protocol):
     """A model that tells how likely a passage supports a sentence."""
 
+    name: str
+    """In the settings."""
     threshold: float
 
     async def scores(
@@ -56,6 +59,7 @@ class Check:
         asked: str = "",
         before: Callable[[], Awaitable[Sequence[Excerpt]]] | None = None,
         alone: bool = False,
+        thresholds: Mapping[str, float] | None = None,
     ) -> None:
         """
         Args:
@@ -66,6 +70,7 @@ class Check:
             asked: what the person said, in this turn and before.
             before: finds the pages that earlier turns stand on; awaited with the first sentence.
             alone: the scorer decides about facts that are not on the pages, too.
+            thresholds: of the model that answers, by checker; others are as usual.
         """
         self._asked = asked
         self._before = before
@@ -73,6 +78,7 @@ class Check:
         self._excerpts = excerpts
         self._idf = idf
         self._scorer = scorer
+        self._thresholds = thresholds or {}
         self._prefix = prefix
 
     @cached_property
@@ -84,18 +90,20 @@ class Check:
         """The claims of `text`, which stands at `start` of the answer `whole`."""
         await self._add_before()
         found, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
+        threshold = self._thresholds.get(RULES, THRESHOLD)
         claims = [
-            verdict_of(draft, one, score_of(one, is_foreign), THRESHOLD) if one else none(draft)
+            verdict_of(draft, one, score_of(one, is_foreign), threshold) if one else none(draft)
             for draft, one in zip(found, seen, strict=True)
         ]
         if self._scorer is None:
             return claims
         asked = [n for n, one in enumerate(seen) if one and (self._alone or not one.missing)]
         scores = await self._scored([(found[n].text, seen[n]) for n in asked])
+        threshold = self._thresholds.get(self._scorer.name, self._scorer.threshold)
         for number, score in zip(asked, scores, strict=False):
             one = seen[number]
             assert one is not None
-            claims[number] = verdict_of(found[number], one, score, self._scorer.threshold)
+            claims[number] = verdict_of(found[number], one, score, threshold)
         return claims
 
     async def _add_before(self) -> None:

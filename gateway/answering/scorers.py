@@ -42,8 +42,10 @@ class Endpoint:
         key: str | None = None,
         judges: Judges = "chat",
         threshold: float = 0.5,
+        name: str = ENGINE,
     ) -> None:
         """`url` is the base URL with /v1. `model` None: the first one that it lists."""
+        self.name = name
         self.threshold = threshold
         self._url = url.rstrip("/")
         self._model = model
@@ -144,7 +146,7 @@ def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | None:
     assert entry.url is not None
     threshold = settings.checker_threshold if entry.threshold is None else entry.threshold
     key = env.get(entry.key_env) if entry.key_env else None
-    return Endpoint(entry.url, entry.model, key, entry.judges, threshold)
+    return Endpoint(entry.url, entry.model, key, entry.judges, threshold, name)
 
 
 def _yes(likely: Mapping[str, float]) -> float:

@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -13,7 +13,9 @@ from gateway.core.settings import Hosts, Section
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
 LONGEST = 20_000  # characters of an alias's instructions
 ENGINE = "engine"  # the checker that is the engine itself
+RULES = "rules"  # the check without a checker
 Checking = Literal["mark", "hold", "off"]
+Score = Annotated[float, Field(ge=0, le=1)]
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
@@ -74,6 +76,12 @@ class Alias(BaseModel):
         "mark",
         description="mark: answers stream, and unsupported sentences are marked at the end;"
         " hold: only supported sentences are sent; off: nothing is checked.",
+    )
+    thresholds: dict[str, dict[str, Score]] = Field(
+        {},
+        description="Scores below which sentences of a model's answers are marked, by model and"
+        " checker (rules, engine, or one of your models); `askdocs models promote` adds those of"
+        " the version.",
     )
     sources: tuple[str, ...] = Field(
         (),

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import sqlalchemy as sa
@@ -69,6 +69,8 @@ class Route:
     sources: tuple[str, ...] = ()
     """The wikis that answers stand on; all of them when empty."""
     check: Checking = "mark"
+    thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Scores below which a sentence is marked, by the model that answers and by checker."""
 
     def with_last(self, name: str) -> "Route":
         """The same, but that model is asked last."""
@@ -106,6 +108,7 @@ class Table:
             alias.instructions or "",
             alias.sources,
             alias.check,
+            alias.thresholds,
         )
 
     def _candidates(self, name: str, point: float) -> list[str]:
@@ -216,7 +219,8 @@ def save(
 def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
     """As `save`, as a part of a transaction."""
     row = {
-        "definition": alias.model_dump_json(),
+        # A gateway of before that does not know `thresholds` reads every other alias.
+        "definition": alias.model_dump_json(exclude=None if alias.thresholds else {"thresholds"}),
         "updated": datetime.now(UTC),
         "updated_by": by,
     }

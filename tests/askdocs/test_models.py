@@ -14,7 +14,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, deployments
 from gateway.storage import database
-from tests.training.versions import FACTS, everything, trained, verdict
+from tests.training.versions import FACTS, everything, threshold, trained, verdict
 from training.versions.local import Folder
 from training.versions.store import Store
 
@@ -171,6 +171,8 @@ def test_a_version_goes_to_another_place_and_comes_back_as_it_was(
     home: Home, store: Store, tmp_path: Path
 ) -> None:
     store.add_verdict("docs@v2", verdict("docs@v2"))
+    measured = threshold("docs@v2", store.manifest_bytes("docs@v2"))
+    store.add_threshold("docs@v2", measured)
     store.add_artefact("docs@v2", "gguf", home.root / "one", {})
     there = tmp_path / "backup"
     for _ in range(2):
@@ -187,6 +189,7 @@ def test_a_version_goes_to_another_place_and_comes_back_as_it_was(
     said(other, "pull", "docs@v2", str(there), "--artefact", "gguf")
     assert everything(arrived.fetch("docs@v2")) == everything(store.fetch("docs@v2"))
     assert arrived.verdicts("docs@v2") == [verdict("docs@v2")]
+    assert arrived.thresholds("docs@v2") == [measured]
 
 
 def test_another_version_of_the_same_name_is_not_overwritten(

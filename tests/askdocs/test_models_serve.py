@@ -22,7 +22,7 @@ from gateway.routing.deployments import Deployment
 from gateway.storage import database
 from gateway.telemetry.answer_statistics import Outcomes
 from tests import starting
-from tests.training.versions import FACTS, trained, verdict
+from tests.training.versions import FACTS, threshold, trained, verdict
 from training.artefacts import probe
 from training.versions.open import open_store
 from training.versions.store import Store
@@ -115,6 +115,29 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
     assert "would be base 90%, docs@v1 10%" in capsys.readouterr().out
     assert store.verdicts("docs@v1") == []
     assert aliases.stored(stored) == {}
+
+
+def test_a_promotion_brings_the_thresholds_of_the_version_and_settings_go_before(
+    home: Home, store: Store, stored: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("docs@v1", "docs@v2")
+    models = {name: {"url": "http://127.0.0.1:9/v1"} for name in names}
+    monkeypatch.setenv("ASKDOCS_GATEWAY_MODELS", json.dumps(models))
+    for name in names:
+        store.add_verdict(name, passed(name))
+    store.add_threshold("docs@v1", threshold("docs@v1", store.manifest_bytes("docs@v1")))
+    promote("docs@v1", home_dir=home.root)
+    own = {"docs@v1": {"rules": 0.6}}
+    assert aliases.stored(stored)["docs"].thresholds == own
+    canary("docs@v2", 10, home_dir=home.root)  # has none: as before
+    promote("docs@v2", home_dir=home.root)
+    rollback(home_dir=home.root)
+    alias = aliases.stored(stored)["docs"]
+    assert (alias.targets, alias.thresholds) == (V1, own)
+    given = {"docs": {"targets": "base", "thresholds": {"docs@v1": {"rules": 0.7}}}}
+    monkeypatch.setenv("ASKDOCS_GATEWAY_ALIASES", json.dumps(given))
+    promote("docs@v1", home_dir=home.root)
+    assert aliases.stored(stored)["docs"].thresholds == {"docs@v1": {"rules": 0.7}}
 
 
 @pytest.mark.parametrize(

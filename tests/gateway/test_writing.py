@@ -43,6 +43,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         name: {"targets": "base", "grounding": True, "check": name}
         for name in ("mark", "hold", "off")
     }
+    aliases["strict"] = {**aliases["mark"], "thresholds": {"base": {"rules": 1.0}}}
     with ExitStack() as stack:
         gateway = starting.gateway(
             folder,
@@ -92,6 +93,20 @@ def test_what_the_pages_do_not_support_is_marked_with_a_word_of_why(url: str) ->
     assert "/keys/#" in claim["source"]
     assert facts["verdict"] == claim["verdict"]
     assert facts["refused"] is False
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_threshold_of_the_model_that_answers_decides_what_is_marked(
+    url: str, stream: bool
+) -> None:
+    _, usual = ask(url, "l1", stream=stream)
+    _, strict = ask(url, "l1", "strict", stream=stream)
+    assert usual["verdict"] == "supported"
+    marked = [claim for claim in strict["claims"] if claim["verdict"] != "none"]
+    assert marked
+    assert {claim["verdict"] for claim in marked} <= {"unsupported", "contradicted"}
+    same = {(claim["start"], claim["score"]) for claim in usual["claims"]}
+    assert {(claim["start"], claim["score"]) for claim in marked} <= same
 
 
 def test_the_pages_of_the_turn_before_support_a_follow_up(url: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import AskdocsError
-from tests.training.versions import FACTS, everything, trained, verdict
+from tests.training.versions import FACTS, everything, threshold, trained, verdict
 from training.versions import manifest, name
 from training.versions.manifest import Manifest
 from training.versions.open import open_store
@@ -93,6 +93,22 @@ def test_verdicts_are_kept_in_the_order_of_time(store: Store, run: Path) -> None
         store.add_verdict("docs@v1", verdict("docs@v2"))
 
 
+def test_thresholds_are_kept_beside_the_version_that_they_are_about(
+    store: Store, run: Path
+) -> None:
+    store.add("docs", run, FACTS)
+    content = store.manifest_bytes("docs@v1")
+    one = threshold("docs@v1", content)
+    newer = one.model_copy(update={"value": 0.5, "made": one.made + timedelta(hours=1)})
+    for kept in (newer, one, one):
+        store.add_threshold("docs@v1", kept)
+    assert store.thresholds("docs@v1") == [one, newer]
+    assert store.manifest_bytes("docs@v1") == content
+    store.fetch("docs@v1")
+    with pytest.raises(AskdocsError, match="the threshold is about another docs@v1 than that in"):
+        store.add_threshold("docs@v1", threshold("docs@v1", b"another"))
+
+
 def test_a_retired_version_is_listed_and_not_given_out(store: Store, run: Path) -> None:
     store.add("docs", run, FACTS)
     assert store.retired("docs@v1") is None
@@ -118,7 +134,9 @@ def test_a_version_that_is_not_there_is_told_with_those_that_are(
         getattr(store, call)("docs")
 
 
-@pytest.mark.parametrize("taken", ["manifest.json", "retired.json", "artefacts/a", "verdicts/b"])
+@pytest.mark.parametrize(
+    "taken", ["manifest.json", "retired.json", "artefacts/a", "verdicts/b", "thresholds/c"]
+)
 def test_names_that_the_store_needs_are_refused_in_a_version(
     store: Store, run: Path, taken: str
 ) -> None:

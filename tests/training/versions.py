@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from eval.gate.verdict import Verdict
-from training.versions.manifest import Dataset, Facts
+from training.versions.manifest import Dataset, Facts, Threshold, sha256
 
 FACTS = Facts(
     base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -36,6 +36,20 @@ def verdict(of: str, hour: int = 0, passed: bool = True) -> Verdict:
         passed=passed,
         report_sha256="a" * 64,
         made=datetime(2026, 1, 1, hour, tzinfo=UTC),
+    )
+
+
+def threshold(of: str, manifest: bytes) -> Threshold:
+    """What `askdocs eval check` might fit."""
+    return Threshold(
+        version=of,
+        manifest_sha256=sha256(manifest),
+        checker="rules",
+        value=0.6,
+        false_alarms=0.04,
+        supported=200,
+        answers_sha256="b" * 64,
+        made=datetime(2026, 1, 1, tzinfo=UTC),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from training.versions.local import Folder
-from training.versions.manifest import MANIFEST, RETIRED, VERDICTS
+from training.versions.manifest import MANIFEST, MEASURED, RETIRED
 from training.versions.place import Place
 from training.versions.store import Store
 
@@ -31,8 +31,8 @@ def find(
 ) -> Iterator[Garbage]:
     """What can go.
 
-    Of a retired version its manifest and its verdicts stay: they say what it was, and keep its
-    number.
+    Of a retired version its manifest and what was measured stay: they say what it was, and keep
+    its number.
 
     Args:
         cache: copies of versions from elsewhere.
@@ -49,7 +49,8 @@ def find(
         if retired is None or retired > now - timedelta(days=days) or name in used:
             continue
         why = f"retired on {retired:%Y-%m-%d}"
-        stays = (f"{name}/{MANIFEST}", f"{name}/{RETIRED}", f"{name}/{VERDICTS}/")
+        beside = (f"{name}/{folder}/" for folder in MEASURED)
+        stays = (f"{name}/{MANIFEST}", f"{name}/{RETIRED}", *beside)
         files = {
             path: entry.bytes
             for path, entry in store.place.list(name).items()

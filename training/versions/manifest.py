@@ -26,7 +26,9 @@ from training.versions import name
 MANIFEST = "manifest.json"
 # What stands beside a version's files, and comes after it was made; no manifest covers it.
 ARTEFACTS, VERDICTS, RETIRED = "artefacts", "verdicts", "retired.json"
-BESIDE = (MANIFEST, ARTEFACTS, VERDICTS, RETIRED)
+THRESHOLDS = "thresholds"
+MEASURED = (VERDICTS, THRESHOLDS)
+BESIDE = (MANIFEST, ARTEFACTS, *MEASURED, RETIRED)
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
@@ -113,6 +115,25 @@ class Artefact(_Strict):
     created: datetime
     facts: dict[str, JsonValue]
     files: Files
+
+
+class Threshold(_Strict):
+    """The score below which the check marks sentences of a version's answers."""
+
+    version: Version
+    manifest_sha256: Sha256
+    """Of its manifest: another store may have another version of that name."""
+    checker: str
+    """`rules`, or the checker's name in the settings."""
+    value: Annotated[float, Field(ge=0, le=1)]
+    false_alarms: Annotated[float, Field(ge=0, le=1)]
+    """Share of the supported sentences that it marks."""
+    supported: Annotated[int, Field(ge=1)]
+    """Sentences labelled so, by which it was fitted."""
+    answers_sha256: Sha256
+    """Of the file of labelled answers."""
+    made: datetime
+    """In UTC."""
 
 
 M = TypeVar("M", Manifest, Artefact)

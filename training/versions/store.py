@@ -4,6 +4,7 @@
     docs@v7/manifest.json
     docs@v7/artefacts/gguf/     what was derived from it, with a manifest of its own
     docs@v7/verdicts/           verdicts of the gate
+    docs@v7/thresholds/         of the check of its answers
     docs@v7/retired.json        it is not to be served any more
 
 `training.versions.open` opens the store that the settings name.
@@ -12,6 +13,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
@@ -25,11 +27,13 @@ from training.versions.manifest import (
     BESIDE,
     MANIFEST,
     RETIRED,
+    THRESHOLDS,
     VERDICTS,
     Artefact,
     Facts,
     Files,
     Manifest,
+    Threshold,
     decode,
     encode,
     sha256,
@@ -39,6 +43,9 @@ from training.versions.place import Place
 
 def quiet(step: str, done: int, total: int | None) -> None:
     """A `Progress` that shows nothing."""
+
+
+M = TypeVar("M", Verdict, Threshold)
 
 
 class Store:
@@ -174,27 +181,43 @@ class Store:
 
     def add_verdict(self, name: str, verdict: Verdict) -> None:
         """Keep what the gate said of a version. Raises AskdocsError: it is about another one."""
-        manifest = sha256(self.manifest_bytes(name))
-        if verdict.version != name:
-            raise AskdocsError(f"the verdict is about {verdict.version}, not about {name}")
-        if verdict.manifest_sha256 not in (None, manifest):
-            raise AskdocsError(
-                f"the verdict is about another {name} than that in {self.place}: measure this one"
-            )
-        content = (verdict.model_dump_json(indent=2) + "\n").encode()
-        # The names sort by time; what is added twice is kept once.
-        made = f"{verdict.made.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
-        self.place.create(f"{name}/{VERDICTS}/{made}-{sha256(content)[:8]}.json", content)
+        self._add(name, VERDICTS, verdict)
 
     def verdicts(self, name: str) -> list[Verdict]:
         """Oldest first."""
+        return self._added(name, VERDICTS, Verdict)
+
+    def add_threshold(self, name: str, threshold: Threshold) -> None:
+        """Keep a threshold of a version. Raises AskdocsError: it is about another one."""
+        self._add(name, THRESHOLDS, threshold)
+
+    def thresholds(self, name: str) -> list[Threshold]:
+        """Oldest first; of one checker the newest counts."""
+        return self._added(name, THRESHOLDS, Threshold)
+
+    def _add(self, name: str, folder: str, measured: Verdict | Threshold) -> None:
+        manifest = sha256(self.manifest_bytes(name))
+        what = folder.removesuffix("s")
+        if measured.version != name:
+            raise AskdocsError(f"the {what} is about {measured.version}, not about {name}")
+        if measured.manifest_sha256 not in (None, manifest):
+            raise AskdocsError(
+                f"the {what} is about another {name} than that in {self.place}: measure this one"
+            )
+        content = (measured.model_dump_json(indent=2) + "\n").encode()
+        # The names sort by time; what is added twice is kept once.
+        made = f"{measured.made.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
+        self.place.create(f"{name}/{folder}/{made}-{sha256(content)[:8]}.json", content)
+
+    def _added(self, name: str, folder: str, model: type[M]) -> list[M]:
         found = []
-        for path in sorted(self.place.list(f"{name}/{VERDICTS}")):
+        for path in sorted(self.place.list(f"{name}/{folder}")):
             try:
-                found.append(Verdict.model_validate_json(self.place.read(path) or b""))
+                found.append(model.model_validate_json(self.place.read(path) or b""))
             except ValidationError:
                 raise AskdocsError(
-                    f"{self.place}/{path}: is not a verdict: remove it, and ask the gate again"
+                    f"{self.place}/{path}: is not a {folder.removesuffix('s')}: remove it, and"
+                    " measure the version again"
                 ) from None
         return found
 

@@ -10,7 +10,7 @@ from training.versions.store import Store
 def copy(
     name: str, source: Store, target: Store, artefacts: Sequence[str], progress: Progress
 ) -> None:
-    """Copy a version with the gate's verdicts and some artefacts; the manifests stay as they are.
+    """Copy a version with verdicts, thresholds and some artefacts; the manifests stay as they are.
 
     What the target has already is not copied again, so one that was cut off can be done again.
 
@@ -26,3 +26,5 @@ def copy(
             target.put(name, kind, content, source.fetch(name, kind, progress), progress)
     for verdict in source.verdicts(name):
         target.add_verdict(name, verdict)
+    for threshold in source.thresholds(name):
+        target.add_threshold(name, threshold)

@@ -28,7 +28,7 @@ from gateway.storage import database
 from gateway.telemetry import audit
 from training.versions.files import digest
 from training.versions.local import Folder
-from training.versions.manifest import MANIFEST, RETIRED, VERDICTS, File
+from training.versions.manifest import MANIFEST, MEASURED, RETIRED, File
 from training.versions.store import Store
 
 
@@ -152,8 +152,8 @@ def _versions(store: Store, weights: bool, progress: Progress) -> Iterator[tuple
         return
     root = store.place.root
     for name in store.names():
-        beside = [MANIFEST, RETIRED, *store.place.list(f"{name}/{VERDICTS}")]
-        for path in beside:
+        measured = [path for one in MEASURED for path in store.place.list(f"{name}/{one}")]
+        for path in (MANIFEST, RETIRED, *measured):
             source = root / (path if "/" in path else f"{name}/{path}")
             if source.is_file():
                 yield f"versions/{source.relative_to(root).as_posix()}", source, _measured(source)
