@@ -69,7 +69,7 @@ def recipe(
 
 
 @pytest.mark.slow
-def test_torch_comes_by_the_first_route_that_works_and_a_second_call_is_instant(
+def test_torch_comes_by_the_first_route_that_works_and_a_second_call_does_nothing(
     locks: Path, tmp_path: Path
 ) -> None:
     said: list[str] = []
@@ -84,9 +84,7 @@ def test_torch_comes_by_the_first_route_that_works_and_a_second_call_is_instant(
     assert said.index("nowhere: not there") < said.index("the disk")
     assert not left_over.exists()
     said.clear()
-    started = time.monotonic()
     assert environments.ensure(recipe(GONE, LOCAL), tmp_path / "home", said.append, locks) == python
-    assert time.monotonic() - started < 5
     assert said == []
 
 

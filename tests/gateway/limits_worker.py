@@ -1,6 +1,6 @@
 """A worker process with a limiter of its own, for tests of several.
 
-    python -m tests.gateway.limits_worker REDIS_URL LIMITS REQUESTS RESERVE USE LEASE
+    python -m tests.gateway.limits_worker REDIS_URL LIMITS REQUESTS RESERVE USE LEASE PATIENCE
 
 It says `ready`, waits for a line, sends REQUESTS at once (0: one that runs until it is killed),
 each reserving RESERVE tokens and settling USE, and prints what came of it as JSON.
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from gateway.access.keys import Key, Limits
+from gateway.access.limits import wire
 from gateway.access.limits.grant import LimitReached
 from gateway.access.limits.limiter import Limiter, connect
 
@@ -23,7 +24,8 @@ async def nothing(key_id: str) -> int:
 
 
 async def main() -> None:
-    url, limits, requests, reserve, use, lease = sys.argv[1:]
+    url, limits, requests, reserve, use, lease, patience = sys.argv[1:]
+    wire.PATIENCE = float(patience)
     key = Key("shared", "ci", "team", datetime.now(UTC), limits=Limits(**json.loads(limits)))
     limiter = await connect(url, nothing, lease=float(lease))
     print("ready", flush=True)

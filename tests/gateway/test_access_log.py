@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.tasks import Tasks
 from gateway.telemetry import access_log
 from gateway.telemetry.access_log import AccessLog, Entry, _Sink
+from tests.counting import calls
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
@@ -268,12 +268,8 @@ def test_a_reader_that_stands_still_stops_no_request(tmp_path: Path) -> None:
     drops = Drops()
     log = AccessLog(str(pipe), prompts=True, on_drop=drops)
     try:
-        slowest = 0.0
         for _ in range(4000):
-            began = time.monotonic()
-            log.write(entry(prompt="x" * 10_000))
-            slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 1
+            log.write(entry(prompt="x" * 10_000))  # one that waited would wait for ever
         assert 1000 < drops.total < 3000  # 40 MB of lines, of which 16 MiB wait
         log.close(timeout=0.1)
         assert drops.total > 3900  # and what still waited at the end is counted, too
@@ -345,14 +341,10 @@ def test_a_line_that_a_kill_cut_off_is_ended_before_the_next(tmp_path: Path) -> 
     assert [json.loads(line)["request_id"] for line in whole] == ["a-0", "a-1", "a-2"]
 
 
-def test_a_line_costs_microseconds(tmp_path: Path) -> None:
+def test_a_line_costs_a_few_calls(tmp_path: Path) -> None:
     log = AccessLog(str(tmp_path / "log"))
-    one = entry()
-    best = 1.0
-    for _ in range(20):
-        began = time.process_time()
-        for _ in range(200):
-            log.write(one)
-        best = min(best, (time.process_time() - began) / 200)
+    line = entry()
+    log.write(line)
+    # 7 microseconds on the machine of docs/how-to/logs.md.
+    assert calls(lambda: log.write(line)) <= 30
     log.close()
-    assert best < 50e-6  # 7 on the machine of docs/how-to/logs.md; the bound is for slower ones

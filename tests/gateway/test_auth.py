@@ -1,6 +1,7 @@
 """Whose key a request carries: any of three headers, live revocation, a database that goes away."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -34,13 +35,15 @@ class Counted(Keys):
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine)
         self.asked: list[str] = []
-        self.delay = 0.0
         self.gone = False
+        self.answers = threading.Event()
+        """Cleared, it answers nobody."""
+        self.answers.set()
         self.failure: Exception = database.Unreachable("the disk is gone")
 
     def find(self, id: str) -> Found | None:
         self.asked.append(id)
-        time.sleep(self.delay)
+        self.answers.wait()
         if self.gone:
             raise self.failure
         return super().find(id)
@@ -59,7 +62,9 @@ def store(tmp_path: Path) -> Iterator[Counted]:
     """On SQLite; what differs between databases is in the tests of the store."""
     engine = database.open(f"sqlite:///{tmp_path}/keys.db")
     database.migrate(engine)
-    yield Counted(engine)
+    counted = Counted(engine)
+    yield counted
+    counted.answers.set()
     engine.dispose()
 
 
@@ -70,16 +75,34 @@ async def keyring(store: Counted) -> AsyncIterator[Keyring]:
     await keyring.close()
 
 
+class Clock:
+    """Tells how old things are, and stands still between moves, however long a test takes."""
+
+    def __init__(self) -> None:
+        self._now = time.time()
+
+    def time(self) -> float:
+        return self._now
+
+    monotonic = time
+
+    def later(self, seconds: float) -> None:
+        self._now += seconds
+
+    def set(self, moment: datetime) -> None:
+        self._now = moment.timestamp()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(auth, "time", clock)
+    return clock
+
+
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Moves the clock that tells how old things are."""
-    real, moved = time.monotonic, [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: real() + moved[0])
-
-    def move(seconds: float) -> None:
-        moved[0] += seconds
-
-    return move
+def later(clock: Clock) -> Callable[[float], None]:
+    return clock.later
 
 
 def headers(**values: str | bytes) -> Headers:
@@ -221,16 +244,10 @@ async def test_a_key_in_use_is_told_without_waiting_and_without_the_database(
     _, text = store.create("ci")
     await keyring.verify(text)
     given = headers(host="x", user_agent="y", accept="*/*", authorization=f"Bearer {text}")
-    rounds = []
-    for _ in range(5):
-        began = time.perf_counter()
-        for _ in range(1000):
-            with pytest.raises(StopIteration):
-                keyring.identify(given).send(None)
-        rounds.append((time.perf_counter() - began) / 1000)
+    for _ in range(10):
+        with pytest.raises(StopIteration):  # it ends at its first step
+            keyring.identify(given).send(None)
     assert len(store.asked) == 1
-    # It takes 3 microseconds; pytest.raises and a busy machine have their share too.
-    assert min(rounds) < 50e-6
 
 
 async def test_a_key_in_use_is_read_again_before_it_is_stale_and_nobody_waits(
@@ -246,14 +263,18 @@ async def test_a_key_in_use_is_read_again_before_it_is_stale_and_nobody_waits(
     assert keyring.known(text) == key
 
 
-async def test_a_revocation_is_live_within_two_seconds(store: Counted, keyring: Keyring) -> None:
+async def test_a_revocation_is_live_within_two_seconds(
+    store: Counted, keyring: Keyring, later: Callable[[float], None]
+) -> None:
     key, text = store.create("ci")
     await keyring.verify(text)
     store.revoke("ci")
-    revoked = time.monotonic()
+    steps = 0
     while await opens(keyring, text):
-        assert time.monotonic() - revoked <= 6
-        await asyncio.sleep(0.01)
+        steps += 1
+        assert steps * 0.25 <= 2
+        later(0.25)
+        await settle(keyring)
     error = await refusal(keyring, text)
     assert error.status == 401
     assert str(error).startswith("this API key was revoked on 2")
@@ -273,55 +294,69 @@ async def test_an_idle_keys_revocation_is_live_at_once(
 
 
 async def test_expiry_is_exact_though_the_key_is_remembered(
-    store: Counted, keyring: Keyring
+    store: Counted, keyring: Keyring, clock: Clock
 ) -> None:
-    _, text = store.create("ci", expires=datetime.now(UTC) + timedelta(seconds=0.3))
+    key, text = store.create("ci", expires=datetime.now(UTC) + timedelta(hours=1))
+    assert key.expires
+    clock.set(key.expires - timedelta(seconds=0.3))
     assert keyring.known(text) is None
     await keyring.verify(text)
-    await asyncio.sleep(0.35)
+    clock.set(key.expires + timedelta(seconds=0.05))
     error = await refusal(keyring, text)
+    assert len(store.asked) == 1
     assert (error.status, error.body["error"]["code"]) == (401, "invalid_api_key")
     assert str(error).startswith("this API key expired on 2")
 
 
 async def test_a_new_secret_opens_at_once_and_the_old_one_until_its_grace_ends(
-    store: Counted, keyring: Keyring
+    store: Counted, keyring: Keyring, clock: Clock
 ) -> None:
     key, old = store.create("ci")
     assert await keyring.verify(old) == key
-    _, new = store.rotate("ci", timedelta(seconds=0.3))
+    _, new = store.rotate("ci", timedelta(hours=1))
+    found = store.find(key.id)
+    assert found is not None
+    (until,) = (secret.valid_until for secret in found.secrets if secret.valid_until)
+    clock.set(until - timedelta(seconds=0.3))
     assert await keyring.verify(new) == key
     assert await keyring.verify(old) == key
-    await asyncio.sleep(0.35)
+    clock.set(until + timedelta(seconds=0.05))
     assert "was rotated" in str(await refusal(keyring, old))
     assert await keyring.verify(new) == key
 
 
 async def test_a_new_secret_opens_even_when_an_older_reading_is_under_way(
-    store: Counted, keyring: Keyring
+    store: Counted, keyring: Keyring, later: Callable[[float], None]
 ) -> None:
     _, old = store.create("ci")
-    read = store.find
+    read, held = store.find, threading.Event()
 
     def slow(id: str) -> Found | None:
         found = read(id)
-        time.sleep(0.2)  # what it found grows old
+        held.wait()  # what it found grows old
         return found
 
     store.find = slow  # type: ignore[method-assign]
     waiting = asyncio.create_task(keyring.verify(old))
-    await asyncio.sleep(0.1)
+    await async_until(lambda: store.asked)
+    later(0.1)
     _, new = store.rotate("ci", timedelta(hours=1))
-    assert await keyring.verify(new) == await waiting
+    asking = asyncio.create_task(keyring.verify(new))
+    await asyncio.sleep(0)
+    held.set()
+    assert await asking == await waiting
 
 
 async def test_of_many_requests_with_a_new_key_one_asks_the_database(
     store: Counted, keyring: Keyring
 ) -> None:
     key, text = store.create("ci")
-    store.delay = 0.05
-    assert await asyncio.gather(*(keyring.verify(text) for _ in range(200))) == [key] * 200
-    assert len(store.asked) <= 2
+    store.answers.clear()
+    asking = [asyncio.create_task(keyring.verify(text)) for _ in range(200)]
+    await async_until(lambda: store.asked)
+    store.answers.set()
+    assert await asyncio.gather(*asking) == [key] * 200
+    assert len(store.asked) == 1
 
 
 async def test_an_unknown_key_is_remembered_for_two_seconds(
@@ -348,13 +383,13 @@ async def test_random_keys_do_not_fill_the_memory(
 
 
 async def test_with_the_database_away_seen_keys_work_and_others_get_503(
-    postgres: Postgres, caplog: pytest.LogCaptureFixture
+    postgres: Postgres, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = database.open(postgres.database())
     database.migrate(engine)
     store = Keys(engine)
     key, text = store.create("ci")
-    soon, expiring = store.create("soon", expires=datetime.now(UTC) + timedelta(seconds=4))
+    soon, expiring = store.create("soon", expires=datetime.now(UTC) + timedelta(hours=1))
     _, unseen = store.create("unseen")
     _, gone = store.create("gone")
     keyring = Keyring(store, SecretStr(OWN))
@@ -362,17 +397,15 @@ async def test_with_the_database_away_seen_keys_work_and_others_get_503(
     assert await keyring.verify(expiring) == soon
     await keyring.verify(gone)
     store.revoke("gone")
-    await asyncio.sleep(2.1)
+    clock.later(2.1)
     assert "was revoked" in str(await refusal(keyring, gone))
+    await keyring.verify(text)
     postgres.stop()
     try:
-        took = []
         for _ in range(30):
-            began = time.monotonic()
-            assert await keyring.verify(text) == key
-            took.append(time.monotonic() - began)
-            await asyncio.sleep(0.1)
-        assert max(took) < 1
+            assert keyring.known(text) == key  # nobody waits
+            await settle(keyring)
+            clock.later(0.1)
         assert (await keyring.verify(OWN)).id == "installation"
         for other in (unseen, NO_KEY, f"ask-{key.id}-{'x' * 43}"):
             error = await refusal(keyring, other)
@@ -381,18 +414,18 @@ async def test_with_the_database_away_seen_keys_work_and_others_get_503(
             assert error.body["error"]["code"] == "database_unavailable"
         assert (await refusal(keyring, "ask-nothing")).status == 401
         assert (await refusal(keyring, gone)).status == 401
+        assert soon.expires
+        clock.set(soon.expires)
         assert "expired on" in str(await refusal(keyring, expiring))
         said = [r for r in caplog.records if "go on working" in r.getMessage()]
         assert len(said) == 1
     finally:
         postgres.start()
-    back = time.monotonic()
-    while not await opens(keyring, unseen):
-        assert time.monotonic() - back < 30
-        await asyncio.sleep(0.05)
+    await async_until(lambda: keyring._recovery is None)
+    assert await opens(keyring, unseen)
     assert (await refusal(keyring, NO_KEY)).status == 401
     store.revoke("ci")
-    await asyncio.sleep(2.1)
+    clock.later(2.1)
     assert "was revoked" in str(await refusal(keyring, text))
     await keyring.close()
     engine.dispose()
@@ -432,22 +465,21 @@ async def test_a_database_that_hangs_holds_nobody_longer_than_the_patience(
     key, text = store.create("ci")
     await keyring.verify(text)
     later(2.1)
-    store.delay = 4
-    began = time.monotonic()
+    store.answers.clear()
     assert await keyring.verify(text) == key
     assert (await refusal(keyring, NO_KEY)).status == 503
-    assert time.monotonic() - began < 4
 
 
 async def test_a_client_that_leaves_does_not_end_the_reading_for_others(
     store: Counted, keyring: Keyring
 ) -> None:
     key, text = store.create("ci")
-    store.delay = 0.1
+    store.answers.clear()
     leaving = asyncio.create_task(keyring.verify(text))
     staying = asyncio.create_task(keyring.verify(text))
-    await asyncio.sleep(0.05)
+    await async_until(lambda: store.asked)
     leaving.cancel()
+    store.answers.set()
     assert await staying == key
 
 

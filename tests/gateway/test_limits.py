@@ -491,9 +491,11 @@ def test_durations_are_written_as_openai_does(ms: int, written: str) -> None:
 
 @pytest.fixture
 async def ask() -> AsyncIterator[Callable[[Key], AsyncOpenAI]]:
-    """A server whose minute has 2 seconds: a client of it with the given key."""
+    """A server whose minute has 2 seconds, and begins again when a client was told to wait: a
+    client of it with the given key."""
     keys: dict[str, Key] = {}
-    limiter = await connect(None, nothing, window=2)
+    clock = Clock()
+    limiter = await connect(None, nothing, window=2, clock=clock)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         assert scope["type"] == "http"
@@ -501,6 +503,7 @@ async def ask() -> AsyncIterator[Callable[[Key], AsyncOpenAI]]:
         try:
             grant = await limiter.admit(keys[name], 10)
         except ApiError as error:
+            clock.now += int(error.headers.get("retry-after", 0)) * SECOND
             await send_json(send, error.status, error.body, error.headers)
             return
         try:
@@ -538,7 +541,7 @@ async def test_the_official_sdk_waits_as_told_and_its_own_retry_succeeds(
     start = time.monotonic()
     second = await client.models.with_raw_response.list()
     assert second.retries_taken == 1
-    assert 1.9 < time.monotonic() - start < 20
+    assert time.monotonic() - start > 1.9
     kind = "requests" if asking.limits.rpm else "tokens"
     assert first.headers[f"x-ratelimit-reset-{kind}"] == "2s"
 

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import logging
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -22,7 +20,7 @@ from redis import Redis
 
 from askdocs.supervision.checks import free_port
 from gateway.access.keys import Key, Limits
-from gateway.access.limits import shared
+from gateway.access.limits import shared, wire
 from gateway.access.limits.grant import Grant, LimitReached
 from gateway.access.limits.limiter import Limiter, connect
 from gateway.access.limits.wire import Wire
@@ -33,12 +31,28 @@ from tests.gateway.test_limits import MS, SOME, STEPS, TOKENS, Clock, edges, key
 from tests.waiting import async_until
 
 # Real servers, which take their time.
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 __all__ = ["redis"]
 
 ROOT = Path(__file__).parents[2]
 Connect = Callable[..., Awaitable[Limiter]]
+
+
+LONG = 60.0  # seconds, of which no test takes half
+SHORT = wire.PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets for how long Redis is waited for: at first longer than any machine is busy."""
+
+    def set(seconds: float) -> None:
+        monkeypatch.setattr(wire, "PATIENCE", seconds)
+        monkeypatch.setattr(wire, "CONNECT", max(seconds, 1.0))
+
+    set(LONG)
+    return set
 
 
 @pytest.fixture
@@ -146,7 +160,7 @@ class Worker:
     def __init__(
         self, url: str, limits: Limits, requests: int, reserve: int, use: int, lease: float
     ) -> None:
-        words = (url, json.dumps(asdict(limits)), requests, reserve, use, lease)
+        words = (url, json.dumps(asdict(limits)), requests, reserve, use, lease, wire.PATIENCE)
         command = [sys.executable, "-W", "error", "-m", "tests.gateway.limits_worker"]
         self.process = subprocess.Popen(
             [*command, *map(str, words)],
@@ -200,7 +214,7 @@ def workers(url: str, limits: Limits, number: int = 4, **given: Any) -> Iterator
 def results(found: list[Worker]) -> list[dict[str, int]]:
     answers = [json.loads(worker.says()) for worker in found]
     for worker in found:
-        assert worker.process.wait(10) == 0
+        assert worker.process.wait(60) == 0
         assert worker.process.stderr is not None
         assert worker.process.stderr.read() == ""
     return answers
@@ -235,19 +249,24 @@ def test_four_workers_never_run_more_than_max_parallel(redis: RedisServer) -> No
 async def test_what_a_killed_worker_ran_comes_back_when_its_lease_ends(
     redis: RedisServer, limiters: Connect
 ) -> None:
-    limiter = await limiters(lease=0.9)
+    limiter = await limiters(lease=3)
     asking = Key("shared", "ci", "team", key().created, limits=Limits(max_parallel=1))
-    with workers(redis.url, asking.limits, 1, requests=0, lease=0.9) as (worker,):
+    with (
+        workers(redis.url, asking.limits, 1, requests=0, lease=3) as (worker,),
+        redis.client() as client,
+    ):
         assert await asyncio.to_thread(worker.says) == "holding"
-        await asyncio.sleep(1.5)  # renewed while it lives
-        assert await admitted(limiter, asking) is None
+
+        def ends() -> float:
+            ((_, moment),) = client.zrange("askdocs:limits:shared:leases", 0, -1, withscores=True)
+            return float(moment)
+
+        first = ends()
+        await async_until(lambda: ends() > first)  # renewed while it lives
         worker.process.kill()
-        start = time.monotonic()
-        for _ in range(100):
-            if await admitted(limiter, asking) is not None:
-                break
+        assert await admitted(limiter, asking) is None
+        while await admitted(limiter, asking) is None:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
-        assert 0.3 < time.monotonic() - start < 1.2
 
 
 # One process
@@ -377,7 +396,7 @@ async def test_idle_keys_leave_nothing_in_redis(redis: RedisServer, limiters: Co
     limiter._shared._leases.clear()  # type: ignore[union-attr]
     with redis.client() as client:
         assert client.dbsize() > 100
-        await async_until(lambda: client.keys("askdocs:limits:id-*") == [], 5)
+        await async_until(lambda: client.keys("askdocs:limits:id-*") == [])
 
 
 async def test_a_key_without_limits_does_not_ask_redis(
@@ -403,7 +422,7 @@ async def test_scripts_that_redis_forgot_are_sent_again(
     with redis.client() as client:
         client.script_flush()
         limiter.settle(grant, 5)
-        await async_until(lambda: client.zcard("askdocs:limits:id-ci:leases") == 0, 5)
+        await async_until(lambda: client.zcard("askdocs:limits:id-ci:leases") == 0)
         client.script_flush()
     assert (await limiter.admit(asking, 9)).counts.tokens == 14
     assert limiter.local_decisions == 0
@@ -414,33 +433,35 @@ async def test_scripts_that_redis_forgot_are_sent_again(
 
 @pytest.mark.parametrize("how", ["frozen", "killed"])
 async def test_a_redis_that_is_away_holds_up_nobody_and_comes_back_by_itself(
-    redis: RedisServer, limiters: Connect, caplog: pytest.LogCaptureFixture, how: str
+    redis: RedisServer,
+    limiters: Connect,
+    patience: Callable[[float], None],
+    caplog: pytest.LogCaptureFixture,
+    how: str,
 ) -> None:
     caplog.set_level(logging.INFO, "askdocs.gateway")
     limiter = await limiters()
     asking = key(rpm=100, tpm=10_000, max_parallel=100)
     shared_grant = await limiter.admit(asking, 10)
+    patience(SHORT)  # 90 ms
     redis.freeze() if how == "frozen" else redis.kill()
-
-    async def timed() -> tuple[float, Grant | None]:
-        start = time.monotonic()
-        grant = await admitted(limiter, asking, 10)
-        return time.monotonic() - start, grant
-
-    first = await asyncio.gather(*(timed() for _ in range(50)))
-    # 90 ms, and less than 1 ms later: a busy machine is no failure.
-    assert statistics.median(seconds for seconds, _ in first) < 0.3
+    first = await asyncio.gather(*(admitted(limiter, asking, 10) for _ in range(50)))
     assert limiter.is_local
-    later = [await timed() for _ in range(60)]
-    assert statistics.median(seconds for seconds, _ in later) < 0.01
+    later: list[Grant | None] = []
+    for _ in range(60):
+        asked = admitted(limiter, asking, 10)
+        with pytest.raises(StopIteration) as ended:  # it ends at its first step, and waits for none
+            asked.send(None)
+        later.append(ended.value.value)
     # This worker's own 100: the limits hold, alone.
-    local = [grant for _, grant in first + later if grant is not None]
+    local = [grant for grant in first + later if grant is not None]
     assert len(local) == 100
     assert limiter.local_decisions == 110
     limiter.settle(shared_grant, 5)
 
+    patience(LONG)
     redis.thaw() if how == "frozen" else redis.start()
-    await async_until(lambda: not limiter.is_local, 3)
+    await async_until(lambda: not limiter.is_local)
     for grant in local:
         limiter.settle(grant, 10)
     grant = await limiter.admit(asking, 10)
@@ -472,7 +493,7 @@ async def test_a_redis_that_takes_no_writes_counts_as_away(
         await asyncio.sleep(1.2)  # the probe does not take it for well
         assert limiter.is_local
         client.execute_command(*mends)
-    await async_until(lambda: not limiter.is_local, 3)
+    await async_until(lambda: not limiter.is_local)
     limiter.settle(grant, 50)
     assert (await limiter.admit(asking, 1)).counts.tokens == 1
 
@@ -483,7 +504,7 @@ async def test_a_connection_that_redis_closes_is_made_again_at_once(
     limiter = await limiters()
     with redis.client() as client:
         client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-    await async_until(lambda: "is back" in caplog.text, 0.5)
+    await async_until(lambda: "is back" in caplog.text)
     assert not limiter.is_local
 
 
@@ -494,9 +515,9 @@ async def test_requests_that_run_keep_their_place_when_redis_restarts_empty(
     asking = key(max_parallel=2)
     grants = [await limiter.admit(asking, 1), await limiter.admit(asking, 1)]
     redis.kill()
-    await async_until(lambda: limiter.is_local, 5)
+    await async_until(lambda: limiter.is_local)
     redis.start()
-    await async_until(lambda: not limiter.is_local, 5)
+    await async_until(lambda: not limiter.is_local)
     assert await admitted(limiter, asking) is None
     limiter.settle(grants[0], 1)
     assert await admitted(limiter, asking) is not None
@@ -513,7 +534,7 @@ async def test_a_gateway_that_starts_without_its_redis_finds_it_later(
     assert await admitted(limiter, key(rpm=1)) is None
     server.start()
     try:
-        await async_until(lambda: not limiter.is_local, 5)
+        await async_until(lambda: not limiter.is_local)
         assert await admitted(limiter, key(rpm=1)) is not None
     finally:
         server.kill()
@@ -569,7 +590,7 @@ async def test_password_and_database_are_taken_from_the_address_and_never_shown(
             await connect(f"redis://:s3%3Acret@{place}/999", nothing)
     finally:
         server.kill()
-    await async_until(lambda: limiter.is_local, 5)
+    await async_until(lambda: limiter.is_local)
     assert f"Redis at {place} database 3 is away" in caplog.text
     assert "cret" not in caplog.text
 
@@ -617,11 +638,12 @@ async def test_redis_is_reached_over_tls(tmp_path: Path, limiters: Connect) -> N
 
 @pytest.mark.parametrize("how", ["frozen", "slow", "killed"])
 async def test_workers_without_redis_together_admit_no_more_than_the_limit(
-    redis: RedisServer, limiters: Connect, how: str
+    redis: RedisServer, limiters: Connect, patience: Callable[[float], None], how: str
 ) -> None:
     workers = [await limiters(lease=3) for _ in range(4)]
     asking = key("shared", rpm=12, max_parallel=8)
     await async_until(lambda: all(one._shared.workers == 4 for one in workers))  # type: ignore[union-attr]
+    patience(SHORT)
     if how == "frozen":
         redis.freeze()
     elif how == "killed":
@@ -641,9 +663,10 @@ async def test_workers_without_redis_together_admit_no_more_than_the_limit(
 
 
 async def test_processes_with_a_slow_redis_together_admit_no_more_than_the_limit(
-    redis: RedisServer,
+    redis: RedisServer, patience: Callable[[float], None]
 ) -> None:
     """Each reply takes 250 ms from the start, so that no process ever counts in Redis."""
+    patience(SHORT)
     async with slowed(redis.port, 0.25) as url:
         with started(url, Limits(rpm=60)) as found, redis.client() as client:
             ready = [await asyncio.to_thread(worker.says) for worker in found]
@@ -659,21 +682,24 @@ async def test_processes_with_a_slow_redis_together_admit_no_more_than_the_limit
 
 
 async def test_a_redis_that_is_quick_again_is_taken_back(
-    redis: RedisServer, limiters: Connect
+    redis: RedisServer, limiters: Connect, patience: Callable[[float], None]
 ) -> None:
+    patience(SHORT)
     async with slowed(redis.port, 0.25) as url:
         limiter = await limiters(url=url)
         assert limiter.is_local
+    patience(LONG)
     async with slowed(redis.port, 0, int(url.rpartition(":")[2].partition("/")[0])):
-        await async_until(lambda: not limiter.is_local, 10)
+        await async_until(lambda: not limiter.is_local)
         assert await admitted(limiter, key(rpm=1)) is not None
         assert await admitted(limiter, key(rpm=1)) is None
 
 
 async def test_a_request_within_the_limit_is_not_too_large_for_a_share(
-    redis: RedisServer, limiters: Connect
+    redis: RedisServer, limiters: Connect, patience: Callable[[float], None]
 ) -> None:
     worker = await limiters(workers=4)
+    patience(SHORT)
     redis.freeze()
     asking = key("large", tpm=1000)
     assert await admitted(worker, asking, 900) is not None

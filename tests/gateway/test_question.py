@@ -127,12 +127,7 @@ def test_no_more_questions_are_looked_for_than_are_needed() -> None:
     ],
 )
 def test_time_is_linear_in_the_text(piece: str) -> None:
-    def took(size: int) -> float:
-        text = piece * (size // len(piece))
-        began = time.thread_time()
-        asked([text])
-        return time.thread_time() - began
-
-    took(1000)
-    short = min(took(50_000) for _ in range(3))
-    assert min(took(500_000) for _ in range(2)) < 100 * short + 0.1
+    text = piece * (4_000_000 // len(piece))
+    began = time.thread_time()
+    asked([text])
+    assert time.thread_time() - began < 30  # some seconds; in quadratic time it is many minutes

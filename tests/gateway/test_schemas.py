@@ -1,7 +1,6 @@
 """What the fields of a request must be, before an engine sees them."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from openai.types import chat, completion_create_params, embedding_create_params
 
 from gateway.api.schemas import ENDPOINTS, accept
 from gateway.core.http import ApiError
+from tests.counting import calls
 
 USER = {"role": "user", "content": "hi"}
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
@@ -326,7 +326,7 @@ def test_a_number_of_thousands_of_digits_is_not_repeated() -> None:
     assert refusal(CHAT, max_tokens=10**4000)[1].endswith("(it is a huge number)")
 
 
-def test_a_request_is_checked_in_microseconds() -> None:
+def test_a_request_is_checked_in_a_few_calls() -> None:
     body = {
         **GOOD[CHAT],
         "messages": [{"role": "system", "content": "be short"}, USER],
@@ -335,13 +335,8 @@ def test_a_request_is_checked_in_microseconds() -> None:
         "temperature": 0.5,
         "max_tokens": 100,
     }
-    best = 1.0
-    for _ in range(20):
-        began = time.process_time()
-        for _ in range(500):
-            accept(CHAT, body)
-        best = min(best, (time.process_time() - began) / 500)
-    assert best < 20e-6  # 2 on a quiet machine
+    accept(CHAT, body)
+    assert calls(lambda: accept(CHAT, body)) <= 80  # 2 microseconds on a quiet machine
 
 
 TOO_MANY: list[tuple[str, dict[str, Any]]] = [

@@ -221,7 +221,8 @@ def test_words_decide_while_the_endpoint_is_away(
 def test_a_reranker_puts_passages_in_order_and_is_left_out_when_late(
     file: Path, server: _Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    in_time = InTime(RemoteReranker(_endpoint(server)), 20, 5.0)
+    in_time = InTime(RemoteReranker(_endpoint(server)), 20, 60.0)
+    sleeper = _Sleeper()
     with closing(Index(file)) as index:
         plain, search = Search(index, None), Search(index, None, in_time)
         asked = "baking a cake with flour, or sending a letter"
@@ -232,8 +233,9 @@ def test_a_reranker_puts_passages_in_order_and_is_left_out_when_late(
         longest = server.asked[0]["documents"][int(np.argmax(lengths))]
         assert after[0].passage.text in longest
         assert search.find(asked)[0].page.path == after[0].page.path
-        late = Search(index, None, InTime(_Sleeper(), 20, 0.01))
+        late = Search(index, None, InTime(sleeper, 20, 0.01))
         assert best_passages(late.find(asked)) == before
+        sleeper.wakes.set()
         server.broken = True
         assert best_passages(search.find(asked)) == before
     assert "the reranker is left out: it took longer than 0.01 s" in caplog.text
@@ -241,8 +243,11 @@ def test_a_reranker_puts_passages_in_order_and_is_left_out_when_late(
 
 
 class _Sleeper:
+    def __init__(self) -> None:
+        self.wakes = threading.Event()
+
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
-        time.sleep(0.3)
+        self.wakes.wait(60)
         return [0.0] * len(texts)
 
 

@@ -57,7 +57,7 @@ class Client:
         self.reader, self.writer = reader, writer
 
     async def response(self) -> tuple[int, dict[str, str], bytes]:
-        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode()
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 60)).decode()
         first, *lines = head.strip().split("\r\n")
         headers = dict(line.split(": ", 1) for line in lines)
         if "content-length" in headers:
@@ -138,7 +138,7 @@ async def test_headers_that_trickle_get_a_408(port: int, monkeypatch: pytest.Mon
     began = time.monotonic()
     trickle = asyncio.create_task(_trickle(client.writer))
     assert await client.refusal() == (408, "headers_too_slow")
-    assert 0.25 < time.monotonic() - began < 10
+    assert 0.25 < time.monotonic() - began < 60
     trickle.cancel()
     client.writer.close()
 
@@ -168,7 +168,7 @@ async def test_a_connection_that_never_says_a_byte_is_closed(
 ) -> None:
     monkeypatch.setattr(protocol, "HEAD_S", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    assert await asyncio.wait_for(reader.read(), 2) == b""
+    assert await asyncio.wait_for(reader.read(), 60) == b""
     writer.close()
 
 
@@ -188,14 +188,14 @@ async def test_nothing_is_written_into_an_answer_under_way(client: Client) -> No
     client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n")
     await client.reader.readuntil(b"\r\n\r\n")
     client.writer.write(b"\x00\x01 not http\r\n\r\n")
-    rest = await asyncio.wait_for(client.reader.read(), 5)
+    rest = await asyncio.wait_for(client.reader.read(), 60)
     assert b"HTTP/1.1" not in rest
 
 
 async def test_nothing_is_written_into_the_answer_to_a_request_before(client: Client) -> None:
     ahead = POST + b"transfer-encoding: chunked\r\n\r\nzz\r\n"
     client.writer.write(b"GET /slow HTTP/1.1\r\nhost: a\r\n\r\n" + ahead)
-    rest = await asyncio.wait_for(client.reader.read(), 5)
+    rest = await asyncio.wait_for(client.reader.read(), 60)
     assert b"HTTP/1.1 4" not in rest
 
 
@@ -278,7 +278,7 @@ async def test_a_body_may_not_trickle_behind_its_answer(
     client.writer.write(b"POST /unread HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n")
     assert (await client.response())[0] == 200
     trickle = asyncio.create_task(_trickle(client.writer))
-    assert await asyncio.wait_for(client.reader.read(), 5) == b""
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""
     trickle.cancel()
     client.writer.close()
 
@@ -289,7 +289,7 @@ async def test_blank_lines_do_not_keep_a_quiet_connection(server: uvicorn.Server
     client.writer.write(GET + b"\r\n")
     assert (await client.response())[0] == 200
     blank = asyncio.create_task(_blank(client.writer))
-    assert await asyncio.wait_for(client.reader.read(), 5) == b""
+    assert await asyncio.wait_for(client.reader.read(), 60) == b""
     blank.cancel()
     client.writer.close()
 
@@ -326,7 +326,7 @@ def serving(
 
 
 def get(port: int, path: str = "/x") -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     connection.request("GET", path)
     answer = json.loads(connection.getresponse().read())
     connection.close()
@@ -334,7 +334,7 @@ def get(port: int, path: str = "/x") -> Any:
 
 
 def wait_for(port: int, process: "subprocess.Popen[str]") -> Any:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             return get(port)
@@ -349,13 +349,13 @@ def test_a_stop_lets_answers_end_and_exits_cleanly(workers: int) -> None:
     port = free_port()
     with serving("create", workers, port) as process:
         wait_for(port, process)
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", "/slow")
-        time.sleep(0.2)
+        answer = connection.getresponse()  # it has begun
         process.send_signal(signal.SIGTERM)
-        assert json.loads(connection.getresponse().read())["path"] == "/slow"
+        assert json.loads(answer.read())["path"] == "/slow"
         connection.close()
-        process.wait(15)
+        process.wait(60)
     assert process.returncode in (0, -signal.SIGTERM)
 
 
@@ -363,7 +363,7 @@ def test_several_workers_share_the_port_and_one_that_dies_is_replaced() -> None:
     port = free_port()
     with serving("create", 2, port) as process:
         wait_for(port, process)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         seen: set[int] = set()
         while len(seen) < 2 and time.monotonic() < deadline:
             seen.add(get(port)["pid"])
@@ -391,14 +391,14 @@ def test_workers_end_when_their_parent_is_killed() -> None:
         wait_for(port, process)
         workers = [p for p in psutil.Process(process.pid).children() if _serves(p)]
         process.kill()
-        gone, alive = psutil.wait_procs(workers, timeout=10)
+        gone, alive = psutil.wait_procs(workers, timeout=60)
     assert (len(gone), alive) == (2, [])
 
 
 def both_answer(port: int, process: "subprocess.Popen[str]") -> set[int]:
     """Waits for both workers, and returns their process ids."""
     wait_for(port, process)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     seen: set[int] = set()
     while len(seen) < 2:
         assert time.monotonic() < deadline
@@ -410,8 +410,8 @@ def test_a_hangup_replaces_all_workers_and_no_request_fails() -> None:
     port = free_port()
     with serving("create", 2, port) as process:
         before = both_answer(port, process)
-        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        kept = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         seen: set[int] = set()
         closed = last = 0
         process.send_signal(signal.SIGHUP)
@@ -438,7 +438,7 @@ def test_one_worker_alone_ignores_a_hangup_and_says_what_to_set() -> None:
     port = free_port()
     with serving("create", 1, port) as process:
         pid = wait_for(port, process)["pid"]
-        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        slow = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         slow.request("GET", "/slow")
         answer = slow.getresponse()  # it has begun
         process.send_signal(signal.SIGHUP)

@@ -362,10 +362,10 @@ def test_reminders_are_added_in_linear_time() -> None:
     nothing = {"role": "assistant", "content": []}  # stands nowhere in the chat
     long = {"role": "user", "content": "a" * 4_000_000}
     began = time.process_time()
-    messages = Messages({"model": "m", "messages": [long, *[note, nothing] * 2000]})
+    messages = Messages({"model": "m", "messages": [long, *[note, nothing] * 50_000]})
     (user,) = messages.chat()["messages"]
-    assert user["content"].count("Be brief.") == 2000
-    assert time.process_time() - began < 0.5  # 8 GB are copied otherwise
+    assert user["content"].count("Be brief.") == 50_000
+    assert time.process_time() - began < 10  # 200 GB and more are copied otherwise
 
 
 def interleaved() -> bytes:

@@ -188,4 +188,4 @@ def test_a_site_that_is_away_keeps_nobody_from_ending(tmp_path: Path, opened: Op
     began = time.monotonic()
     with keeper(of, index).at_work():
         pass
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
