@@ -12,7 +12,7 @@ from http.server import ThreadingHTTPServer
 
 from tests.speaking import Handler, serving
 
-MODELS = ("fine", "refusing", "busy", "slow", "breaking", "silent")
+MODELS = ("fine", "refusing", "busy", "slow", "breaking", "silent", "endless")
 
 
 class _Handler(Handler):
@@ -50,9 +50,11 @@ class _Handler(Handler):
         self.stream()
         if model == "slow":
             time.sleep(5)
-        for part in ("Hel", "lo."):
+        for part in ("Hel",) * 10_000 if model == "endless" else ("Hel", "lo."):
             delta = {"index": 0, "delta": {"content": part}, "finish_reason": None}
             self.event({**self._head(model, "chat.completion.chunk"), "choices": [delta]})
+            if model == "endless":
+                time.sleep(0.1)
             if model == "breaking":
                 time.sleep(0.1)
                 self.close_connection = True

@@ -15,11 +15,12 @@ from tests import starting
 from tests.conformance.faulty import Faulty, black_hole, faulty
 from tests.starting import KEY
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 AUTH = {"authorization": f"Bearer {KEY}"}
-ADDED = 0.3  # seconds that a fallback may add
+WAITED = 1  # second that a slow one has
+NEVER = 60  # seconds that one has which is not to be waited for: no test takes half of them
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,22 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             },
         }
         aliases: dict[str, Any] = {
-            f"{name}-else-fine": {"targets": name, "fallback": ["fine"], "first_byte": 1}
+            f"{name}-else-fine": {
+                "targets": name,
+                "fallback": ["fine"],
+                "first_byte": WAITED if name == "slow" else NEVER,
+            }
             for name in (*failing, "gone", "hole")
         }
         (folder / "docs").mkdir()
         (folder / "docs" / "index.md").write_text("# Hello\n\n## How do I say hello?\n\nHello.\n")
         aliases |= {
-            "docs": {"targets": "hole", "fallback": ["fine"], "grounding": True},
+            "docs": {
+                "targets": "hole",
+                "fallback": ["fine"],
+                "grounding": True,
+                "first_byte": NEVER,
+            },
             "fine-else-refusing": {"targets": "fine", "fallback": ["refusing"]},
             "gone-else-cloud": {"targets": "gone", "fallback": ["cloud"]},
             "gone-else-worse-else-fine": {"targets": "gone", "fallback": ["refusing", "fine"]},
@@ -101,7 +111,7 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 gateway_aliases=json.dumps(aliases),
             ) as gateway:
                 setting = Setting(gateway, engine)
-                setting.ask("cloud", patience=240)  # LiteLLM has started: the tests measure time
+                setting.ask("cloud", patience=240)  # LiteLLM has started
                 yield setting
 
 
@@ -119,8 +129,6 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
 def test_the_next_one_answers_at_once_and_is_named(
     setting: Setting, model: str, reason: str, stream: bool
 ) -> None:
-    setting.ask("fine", stream)
-    usual = min(setting.timed("fine", stream)[1] for _ in range(3))
     reply, took = setting.timed(f"{model}-else-fine", stream)
     assert reply.status_code == 200, reply.text
     assert text_of(reply, stream) == "Hello."
@@ -129,17 +137,18 @@ def test_the_next_one_answers_at_once_and_is_named(
     assert left == model
     # After three failures in a row it is passed over.
     assert why in (reason, "breaker")
-    assert took - usual < ADDED
+    assert took < NEVER / 2
 
 
 def test_a_slow_one_is_left_after_its_time_and_nobody_waits_for_it_again(setting: Setting) -> None:
     reply, took = setting.timed("slow-else-fine", stream=True)
     assert (reply.status_code, text_of(reply, True)) == (200, "Hello.")
     assert reply.headers["x-askdocs-fallback"] == "slow: slow"
-    assert 1 <= took < 1 + ADDED
-    reply, took = setting.timed("slow-else-fine", stream=True)
+    assert took >= WAITED
+    asked = setting.engine.asked.count("slow")
+    reply = setting.ask("slow-else-fine", stream=True)
     assert reply.headers["x-askdocs-fallback"] == "slow: breaker"
-    assert took < ADDED
+    assert setting.engine.asked.count("slow") == asked
 
 
 def test_a_failing_one_is_passed_over_after_three_failures(setting: Setting) -> None:
@@ -194,8 +203,7 @@ def test_an_answer_from_the_wiki_comes_from_the_next_one_too(
     assert facts_of(reply, stream)["pages"] == [{"title": "Hello", "url": "http://127.0.0.1:8000/"}]
     if not stream:
         assert (reply.json()["model"], reply.headers["x-askdocs-model"]) == ("docs", "fine")
-    # The time to find the page is in it, on a busy machine more than a second.
-    assert time.monotonic() - began < ADDED + 2
+    assert time.monotonic() - began < NEVER / 2
 
 
 def test_the_list_is_gone_through_in_order(setting: Setting) -> None:

@@ -20,6 +20,7 @@ from tests import starting
 from tests.conformance.faulty import Faulty, faulty
 from tests.gateway.redis_server import RedisServer
 from tests.parts import require
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -109,8 +110,7 @@ def test_a_revoked_key_is_refused_within_seconds(team: Team) -> None:
     key = team.key("leaver")
     assert team.post(key).status_code == 200
     team.cli("keys", "revoke", "leaver", "--yes")
-    time.sleep(2.2)  # each worker reads a key again after two seconds
-    assert {team.post(key).status_code for _ in range(10)} == {401}
+    until(lambda: {team.post(key).status_code for _ in range(10)} == {401})
 
 
 def test_the_old_and_the_new_text_of_a_rotated_key_both_work(team: Team) -> None:
@@ -185,27 +185,24 @@ def test_of_a_thousand_requests_at_once_a_key_of_60_a_minute_gets_60(team: Team)
 
 def test_the_sdk_waits_as_long_as_it_is_told_and_then_succeeds(team: Team) -> None:
     key = team.key("patient", "--max-parallel", "1")
-    holding = threading.Event()
-
-    def hold() -> None:
-        body = {"model": "slow", "messages": HELLO, "stream": True}
-        headers = {"authorization": f"Bearer {key}"}
-        url = f"{team.gateway.url}/chat/completions"
-        holding.set()
-        # Leaves after 0.8 s: what it held is given back.
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(url, json=body, headers=headers, timeout=0.8)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    holding.wait()
-    time.sleep(0.3)
-    refused = team.post(key)
-    assert refused.status_code == 429
-    assert refused.headers["retry-after"] == "1"
-    reply = team.client(key, retries=2).chat.completions.create(model="fine", messages=HELLO)
+    headers = {"authorization": f"Bearer {key}"}
+    body = {"model": "endless", "messages": HELLO, "stream": True}
+    url = f"{team.gateway.url}/chat/completions"
+    with (
+        concurrent.futures.ThreadPoolExecutor(1) as pool,
+        httpx.stream("POST", url, json=body, headers=headers, timeout=60) as held,
+    ):
+        lines = held.iter_lines()  # held: httpx closes the response of one that is dropped
+        assert next(lines)
+        refused = team.post(key)
+        assert refused.status_code == 429
+        assert refused.headers["retry-after"] == "1"
+        client = team.client(key, retries=10)
+        complete = client.chat.completions.create
+        asking = pool.submit(complete, model="fine", messages=HELLO)
+        time.sleep(0.5)  # meanwhile it is refused
+    reply = asking.result()
     assert reply.choices[0].message.content == "Hello."
-    thread.join()
 
 
 def test_tokens_are_reserved_and_then_settled_on_what_was_used(team: Team) -> None:
@@ -238,7 +235,7 @@ def test_usage_is_told_by_team(team: Team) -> None:
     key = team.key("counted", "--team", "green")
     for _ in range(3):
         team.post(key, model="fine", messages=HELLO, stream=True)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while True:
         rows = [r for r in team.cli("usage", "--by", "team")["rows"] if r["team"] == "green"]
         if rows and rows[0]["requests"] == 3:
@@ -252,16 +249,11 @@ def test_without_redis_requests_go_on_and_it_comes_back_by_itself(team: Team) ->
     key = team.key("lasting", "--rpm", "100")
     assert team.post(key).status_code == 200
     team.redis.kill()
-    began = time.monotonic()
     assert {team.post(key).status_code for _ in range(10)} == {200}
-    assert time.monotonic() - began < 3
     assert metric(team, "askdocs_gateway_limiter_local") == 1
     assert metric(team, "askdocs_gateway_limiter_local_decisions_total") > 0
     team.redis.start()
-    deadline = time.monotonic() + 10
-    while metric(team, "askdocs_gateway_limiter_local"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: not metric(team, "askdocs_gateway_limiter_local"))
 
 
 def metric(team: Team, name: str) -> float:
@@ -274,41 +266,50 @@ def metric(team: Team, name: str) -> float:
 
 # Aliases
 
+MANY = 60
+"""Requests of which each of four workers has had some."""
+
+
+def known(team: Team, key: str, alias: str) -> None:
+    """Waits until every worker has heard of an alias."""
+    until(
+        lambda: (
+            {team.post(key, model=alias, messages=HELLO).status_code for _ in range(MANY)} == {200}
+        )
+    )
+
 
 def test_an_alias_changes_live_on_every_worker_and_no_request_fails(team: Team) -> None:
     key = team.key("watching")
     team.cli("aliases", "set", "team", "--target", "fine")
-    deadline = time.monotonic() + 3
-    while team.post(key, model="team", messages=HELLO).status_code != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    time.sleep(2)
+    known(team, key, "team")
     stop = threading.Event()
-    answers: list[tuple[float, int, str]] = []
+    answers: list[tuple[int, str]] = []
 
     def ask() -> None:
         while not stop.is_set():
             reply = team.post(key, model="team", messages=HELLO)
-            answers.append((time.monotonic(), reply.status_code, reply.headers["x-askdocs-model"]))
+            answers.append((reply.status_code, reply.headers["x-askdocs-model"]))
 
     threads = [threading.Thread(target=ask) for _ in range(6)]
     for thread in threads:
         thread.start()
-    team.cli("aliases", "set", "team", "--target", "base")
-    changed = time.monotonic()
-    time.sleep(3)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert {status for _, status, _ in answers} == {200}
-    assert {model for _, _, model in answers} == {"fine", "base"}
-    assert {model for moment, _, model in answers if moment > changed + 2} == {"base"}
+    try:
+        until(lambda: len(answers) > 20)
+        team.cli("aliases", "set", "team", "--target", "base")
+        until(lambda: {model for _, model in answers[-MANY:]} == {"base"})
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert {status for status, _ in answers} == {200}
+    assert {model for _, model in answers} == {"fine", "base"}
 
 
 def test_a_canary_keeps_each_user_where_he_is(team: Team) -> None:
     key = team.key("canary")
     team.cli("aliases", "set", "split", "--target", "base=50", "--target", "fine=50")
-    time.sleep(2)
+    known(team, key, "split")
 
     def model(user: str) -> str:
         reply = team.post(key, model="split", messages=HELLO, user=user)
