@@ -143,7 +143,7 @@ def running(launch: Launch, port: int, log: Path) -> Iterator[str]:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while members(process.pid):
             assert time.monotonic() < deadline, members(process.pid)
             time.sleep(0.1)

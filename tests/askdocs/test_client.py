@@ -105,7 +105,7 @@ def test_a_gateway_that_is_not_there_names_the_command_to_start_it() -> None:
     began = time.monotonic()
     with pytest.raises(AskdocsError, match=r"127\.0\.0\.1:9/v1 does not answer .*`askdocs up`"):
         list(question.ask("http://127.0.0.1:9/v1", "k", "How?"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_a_connection_that_is_closed_at_once_is_an_error() -> None:

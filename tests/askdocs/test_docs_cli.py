@@ -469,7 +469,7 @@ def test_watch_syncs_at_once_and_when_a_page_changes_and_ends_at_ctrl_c(
         (wiki / "new.md").unlink()
         assert json.loads(process.stdout.readline())["removed"] == ["new.md"]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.communicate() == ("", "")
     assert paths(docs) == ["install.md", "ports.md"]
 

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,12 @@ import pytest
 
 from tests import starting
 from tests.askdocs.conftest import COMMAND
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
 
 SITE = "https://wiki.example.com/"
 QUESTION = "How do I descale the coffee machine?"
-WITHIN = 2.0  # seconds until every worker has seen a sync
 
 
 @pytest.fixture
@@ -56,9 +55,9 @@ def ask(gateway: starting.Gateway) -> dict[str, Any]:
 
 
 def all_say(gateway: starting.Gateway, right: Callable[[dict[str, Any]], bool]) -> bool:
-    """Does everybody who answers, asked several times, say so?"""
-    time.sleep(WITHIN)
-    return all(right(ask(gateway)) for _ in range(4))
+    """Does everybody who answers come to say so, asked several times?"""
+    until(lambda: all(right(ask(gateway)) for _ in range(4)))
+    return True
 
 
 def content(answer: dict[str, Any]) -> str:

@@ -97,7 +97,7 @@ async def test_a_stopped_engine_hangs_with_and_without_a_request_and_then_not_an
         async with asking(engine, requests, 1200):
             engine.process.send_signal(signal.SIGSTOP)
             try:
-                said = await verdict(engine.url, pid, 8)
+                said = await verdict(engine.url, pid, 60)
             finally:
                 engine.process.send_signal(signal.SIGCONT)
             assert said.startswith("no answer and no work for ")
@@ -159,7 +159,7 @@ async def test_one_that_answers_and_does_not_get_on_with_its_request_hangs(
     # Its answers are work, too, where they come so often and wait for a core.
     monkeypatch.setattr(hanging, "LEAST", 0.3)
     with program(turns=False, spins=False, answers=True) as (url, pid):
-        assert (await verdict(url, pid, 8)).startswith("no answer and no work for ")
+        assert (await verdict(url, pid, 60)).startswith("no answer and no work for ")
     with program(turns=True, spins=False, answers=True) as (url, pid):
         assert await verdict(url, pid, 6) == ""
 
@@ -171,7 +171,7 @@ async def test_one_that_spins_without_an_answer_is_given_longer(
     with program(turns=False, spins=True, answers=False) as (url, pid):
         assert await verdict(url, pid, 6) == ""
         monkeypatch.setattr(hanging, "SILENT", 4.0)
-        assert (await verdict(url, pid, 10)).startswith("no answer for ")
+        assert (await verdict(url, pid, 60)).startswith("no answer for ")
 
 
 @pytest.mark.slow
@@ -222,7 +222,7 @@ async def test_an_engine_that_is_stopped_under_a_request_is_started_again_and_an
         with pytest.raises(httpx.HTTPError):  # the connection ends when it is killed
             await reading
         found = time.monotonic() - began
-        assert hanging.STILL - 1 < found < 25
+        assert hanging.STILL - 1 < found < 60
         while not said or not said[-1].startswith("is back after"):
             assert time.monotonic() - began < 90, said
             await asyncio.sleep(0.1)

@@ -349,7 +349,7 @@ def test_a_hub_that_cannot_be_reached_is_an_error_within_seconds(asker: Asker) -
     asker.env["HF_ENDPOINT"] = "http://127.0.0.1:9"
     began = time.monotonic()
     said = asker("owner/tiny-GGUF")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert said.startswith("error owner/tiny-GGUF could not be fetched: there is no internet here")
     assert "connect this machine, or name a file" in said
 

@@ -111,7 +111,7 @@ def test_a_lock_of_something_else_leaves_it_complete(done: Path) -> None:
 def test_a_second_set_up_does_nothing_and_says_nothing(done: Path) -> None:
     began = time.monotonic()
     again = run(sys.executable, "scripts/setup.py", cwd=done)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
 
 
@@ -134,7 +134,7 @@ def test_a_second_set_up_waits_for_the_first_and_says_so(done: Path) -> None:
             )
             assert second.poll() is None
             fcntl.flock(lock, fcntl.LOCK_UN)
-            assert second.wait(10) == 0
+            assert second.wait(60) == 0
 
 
 @pytest.mark.parametrize("way", ["run(command)", "watched(command, dict(os.environ))"])
@@ -312,4 +312,4 @@ def test_a_set_up_that_was_killed_goes_on_and_ends_with_a_command_that_works(
     assert shown.returncode == 0, shown.stderr
     began = time.monotonic()
     assert run(*command, cwd=root).stdout == ""
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60

@@ -86,6 +86,8 @@ def pid_of(running: Running) -> int:
     return running.pid
 
 
+NEVER = 120.0  # seconds, of which no test takes half
+
 SERVES = """
 import os, time
 open(os.environ["READY"], "w").close()
@@ -93,7 +95,10 @@ time.sleep(60)
 """
 
 
-async def test_start_returns_when_it_is_ready_and_stop_ends_it(desk: Desk) -> None:
+async def test_start_returns_when_it_is_ready_and_stop_ends_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "GRACE", NEVER)
     running = desk.running(SERVES)
     assert running.pid is None
     await running.start()
@@ -104,7 +109,7 @@ async def test_start_returns_when_it_is_ready_and_stop_ends_it(desk: Desk) -> No
     assert desk.pids == [pid]
     began = time.monotonic()
     await running.stop()
-    assert time.monotonic() - began < supervisor.GRACE
+    assert time.monotonic() - began < NEVER / 2
     assert not alive(pid)
     assert running.pid is None
     assert running.restarts == 0
@@ -198,7 +203,7 @@ async def test_one_that_keeps_dying_is_started_with_growing_pauses(desk: Desk) -
 
     object.__setattr__(running.service, "ready", never)
     await async_until(lambda: running.restarts == 3)
-    assert 0.5 + 0.2 + 0.4 + 0.8 <= time.monotonic() - began < 30
+    assert time.monotonic() - began >= 0.5 + 0.2 + 0.4 + 0.8
     assert ("part", "ended (exit code 7); starting it again") in desk.said
 
 
@@ -207,14 +212,23 @@ async def test_one_that_lived_long_enough_is_started_without_a_longer_pause(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "STEADY", 0.0)
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
     running = desk.running("import os, time\nopen(os.environ['READY'], 'w')\ntime.sleep(0.1)")
-    began = time.monotonic()
     await running.start()
     await async_until(lambda: running.restarts == 6)
-    assert time.monotonic() - began < 6 * (supervisor.FIRST_PAUSE + 1)
+    assert max(pauses) == supervisor.FIRST_PAUSE
 
 
-async def test_one_that_hangs_is_killed_with_its_children_and_started_again(desk: Desk) -> None:
+async def test_one_that_hangs_is_killed_with_its_children_and_started_again(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
 
     async def hung(pid: int) -> str:
@@ -223,15 +237,17 @@ async def test_one_that_hangs_is_killed_with_its_children_and_started_again(desk
             await asyncio.sleep(60)
         return "no answer for 15 s"
 
+    monkeypatch.setattr(supervisor, "GRACE", NEVER)
     running = desk.running(HAS_A_CHILD.format(stubborn=True), hung=hung)
     began = time.monotonic()
     await running.start()
     first, grandchild = pid_of(running), int((desk.folder / "ready").read_text())
     await async_until(lambda: desk.said[-1:] and desk.said[-1][1].startswith("is back after"))
     # SIGTERM, which it ignores, would have had GRACE.
-    assert time.monotonic() - began < supervisor.GRACE
+    assert time.monotonic() - began < NEVER / 2
+    monkeypatch.undo()
     assert not alive(first)
-    await async_until(lambda: not alive(grandchild), 2)
+    await async_until(lambda: not alive(grandchild))
     line = "hangs (no answer for 15 s): killed; starting it again"
     assert desk.said[0] == ("part", line)
     assert f"askdocs: {line}" in desk.log.read_text().splitlines()
@@ -355,19 +371,19 @@ async def test_stop_ends_grandchildren_too(desk: Desk) -> None:
     grandchild = int((desk.folder / "ready").read_text())
     assert alive(grandchild)
     await running.stop()
-    await async_until(lambda: not alive(grandchild), 2)
+    await async_until(lambda: not alive(grandchild))
 
 
 @pytest.mark.slow
-async def test_stop_ends_within_ten_seconds_those_that_ignore_it(desk: Desk) -> None:
+async def test_stop_ends_those_that_ignore_it(desk: Desk) -> None:
     running = desk.running(HAS_A_CHILD.format(stubborn=True))
     await running.start()
     pid, grandchild = running.pid, int((desk.folder / "ready").read_text())
     began = time.monotonic()
     await running.stop()
-    assert supervisor.GRACE - 1 < time.monotonic() - began < 10
+    assert supervisor.GRACE - 1 < time.monotonic() - began < 60
     assert pid is not None
-    await async_until(lambda: not alive(pid) and not alive(grandchild), 2)
+    await async_until(lambda: not alive(pid) and not alive(grandchild))
 
 
 async def test_a_child_that_lives_on_does_not_hide_that_its_parent_was_killed(desk: Desk) -> None:
@@ -375,11 +391,13 @@ async def test_a_child_that_lives_on_does_not_hide_that_its_parent_was_killed(de
     await running.start()
     grandchild = int((desk.folder / "ready").read_text())
     os.kill(running.pid or 0, signal.SIGKILL)
-    await async_until(lambda: not alive(grandchild), 5)
-    await async_until(lambda: running.restarts == 1, 5)
+    await async_until(lambda: not alive(grandchild))
+    await async_until(lambda: running.restarts == 1)
 
 
-async def test_stop_does_not_wait_for_one_that_went_its_own_way(desk: Desk) -> None:
+async def test_stop_does_not_wait_for_one_that_went_its_own_way(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     running = desk.running(
         HAS_A_CHILD.format(stubborn=False).replace(
             "PIPE)", "PIPE, stderr=None, start_new_session=True)"
@@ -388,9 +406,10 @@ async def test_stop_does_not_wait_for_one_that_went_its_own_way(desk: Desk) -> N
     await running.start()
     grandchild = int((desk.folder / "ready").read_text())
     try:
+        monkeypatch.setattr(supervisor, "GRACE", NEVER)
         began = time.monotonic()
         await running.stop()
-        assert time.monotonic() - began < supervisor.GRACE
+        assert time.monotonic() - began < NEVER / 2
     finally:
         os.kill(grandchild, signal.SIGKILL)
 
@@ -443,7 +462,7 @@ asyncio.run(main())
         assert alive(pid)
         process.kill()
         process.wait()
-        until(lambda: not alive(pid), 5)
+        until(lambda: not alive(pid))
 
 
 def test_last_words_are_the_last_lines_that_say_something(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Pieces of `askdocs up` that need nothing started."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import rotate
 from gateway.core.settings import load
 from gateway.telemetry.access_log import AccessLog, Entry
+from tests.waiting import until
 
 
 def test_an_access_log_that_has_grown_is_begun_anew_and_no_line_is_lost(tmp_path: Path) -> None:
@@ -21,9 +21,7 @@ def test_an_access_log_that_has_grown_is_begun_anew_and_no_line_is_lost(tmp_path
     for number in range(20):
         log.write(Entry(request_id=str(number), method="GET", path="/", status=200, duration=0.1))
         if number == 10:
-            deadline = time.monotonic() + 5
-            while path.stat().st_size < 1000 and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until(lambda: path.stat().st_size >= 1000)
             rotate(path, largest=1000)
     log.close()
     old, new = (tmp_path / "access.log.1").read_text(), path.read_text()

@@ -187,16 +187,10 @@ def test_under_load_no_request_fails_and_every_answer_is_wholly_of_one_version(
 
     with load(client, streams=2) as answers:
         until(answers, "docs@v2", 2)
-        began = time.monotonic()
         models(askdocs, "rollback")
-        took = time.monotonic() - began
         until(answers, "docs@v1", 8)
     first = answers.index("docs@v1")
     assert answers[first:].count("docs@v2") <= 2
-    # The command is busy, not waiting: a machine that does other things, too, takes longer.
-    busier = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
-    print(f"rolled back in {took:.1f} s on a machine {busier:.1f} times as busy as it can be")
-    assert took < 5 * busier
 
 
 def test_a_canary_gets_its_share_of_users_who_stay_with_it(askdocs: Askdocs) -> None:

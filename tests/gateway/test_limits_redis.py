@@ -41,6 +41,7 @@ Connect = Callable[..., Awaitable[Limiter]]
 
 LONG = 60.0  # seconds, of which no test takes half
 SHORT = wire.PATIENCE
+LOOK = wire.PATIENCE / wire.LOOKS  # seconds between two looks
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +50,7 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     def set(seconds: float) -> None:
         monkeypatch.setattr(wire, "PATIENCE", seconds)
+        monkeypatch.setattr(wire, "LOOKS", seconds / LOOK)
         monkeypatch.setattr(wire, "CONNECT", max(seconds, 1.0))
 
     set(LONG)

@@ -145,7 +145,7 @@ class Slack:
             "view": {**view, "id": "V1", **state},
         }
 
-    async def until(self, what: Any, seconds: float = 10) -> None:
+    async def until(self, what: Any, seconds: float = 60) -> None:
         """Wait until a condition holds."""
         async with asyncio.timeout(seconds):
             while not what():  # noqa: ASYNC110  # what is waited for says nothing itself

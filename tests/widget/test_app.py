@@ -206,7 +206,7 @@ def test_stop_keeps_what_there_is_and_stops_the_gateway(box: Start) -> None:
     assert name == "done"
     assert "A beginning." in html
     assert "Ask again" in html
-    assert running.gateway.left.wait(5)
+    assert running.gateway.left.wait(30)
 
 
 @pytest.fixture
@@ -220,7 +220,7 @@ def test_a_reader_who_leaves_stops_the_gateway(box: Start) -> None:
     stream = events(running, ask(running))
     assert next(stream)[0] == "answer"
     stream.close()  # type: ignore[attr-defined]
-    assert running.gateway.left.wait(5)
+    assert running.gateway.left.wait(30)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -230,8 +230,8 @@ def test_a_reader_without_javascript_who_leaves_stops_the_gateway(box: Start) ->
     with httpx.stream("POST", f"{running.url}/asks", data=form) as response:
         pieces = response.iter_text()  # held: httpx closes the response with its iterator
         assert "<header>" in next(pieces)
-        assert running.gateway.began.wait(5)
-    assert running.gateway.left.wait(5)
+        assert running.gateway.began.wait(30)
+    assert running.gateway.left.wait(30)
 
 
 def test_a_browser_that_reconnects_finds_the_answer_and_does_not_ask_again(box: Start) -> None:

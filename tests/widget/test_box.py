@@ -4,7 +4,6 @@ import socket
 import socketserver
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -533,8 +532,6 @@ def test_from_right_to_left_all_is_mirrored_and_all_is_translated(start: Start, 
 def test_the_whole_text_arrives_as_it_was_written(start: Start, show: Open) -> None:
     page = show(start(Reply(chunks=answer(TEXT))))
     ask(page)
-    began = time.monotonic()
     done(page)
     assert page.locator("article .text li").count() == 2
     expect(page.locator("article pre .s2, article pre .mi").first).to_be_visible()  # coloured
-    assert time.monotonic() - began < 5

@@ -198,7 +198,7 @@ def test_stop_ends_the_answer(wiki: Callable[..., Wiki]) -> None:
     expect(host.box.get_by_text("A beginning.").first).to_be_visible()
     host.box.get_by_role("button", name="Stop").click()
     expect(host.box.get_by_role("button", name="Ask again")).to_be_visible()
-    assert host.gateway.left.wait(5)
+    assert host.gateway.left.wait(30)
     host.check_clean()
 
 
@@ -235,7 +235,7 @@ def test_closing_the_page_stops_the_gateway(
     host.ask("How?")
     expect(host.box.get_by_text("A beginning.").first).to_be_visible()
     host.page.goto("about:blank")
-    assert host.gateway.left.wait(5)
+    assert host.gateway.left.wait(30)
 
 
 def test_the_box_stands_in_the_page_where_there_is_a_place(wiki: Callable[..., Wiki]) -> None:

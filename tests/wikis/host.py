@@ -29,6 +29,9 @@ document.addEventListener("securitypolicyviolation", (event) =>
 """
 
 
+expect.set_options(timeout=30_000)  # a busy machine is no failure
+
+
 @contextmanager
 def browsing() -> Iterator[Browser]:
     """A browser without a window."""
