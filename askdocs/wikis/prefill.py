@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from askdocs.state.home import Home
 from askdocs.supervision import status
 from gateway.core.errors import AskdocsError
+from gateway.core.sse import EventReader
 
 Event = dict[str, Any]
 
@@ -31,14 +33,14 @@ def warm(home: Home, pages: Sequence[str], top: int | None) -> Iterator[Event]:
         ):
             if reply.status_code != 200:
                 raise AskdocsError(json.loads(reply.read())["error"]["message"])
-            for line in reply.iter_lines():
-                if line.startswith("data: {"):
-                    event: Event = json.loads(line[6:])
-                    if "error" in event:
-                        raise AskdocsError(event["error"]["message"])
-                    yield event
-                    if event.get("done"):
-                        return
+            reader = EventReader()
+            for data in chain.from_iterable(map(reader.feed, reply.iter_bytes())):
+                event: Event = json.loads(data)
+                if "error" in event:
+                    raise AskdocsError(event["error"]["message"])
+                yield event
+                if event.get("done"):
+                    return
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise AskdocsError(f"the gateway at {url} does not answer ({error!r})") from None
     raise AskdocsError(f"the gateway at {url} broke off: ask again")

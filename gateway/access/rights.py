@@ -39,7 +39,16 @@ def group(name: str) -> str:
         raise ValueError(
             f"{name[:60]!r} is no name of a group: 1 to {LONGEST} printable characters"
         )
-    return found.lower() if found.startswith(PERSON) else found
+    if not found.startswith(PERSON):
+        return found
+    # The Kelvin sign is compared as a k, and would make of one address that of somebody else.
+    if any(not one.isascii() and _compared(one).isascii() for one in name):
+        raise ValueError(f"{name[:60]!r} is nobody's: one of its characters is compared as another")
+    return found.lower()
+
+
+def _compared(text: str) -> str:
+    return unicodedata.normalize("NFC", text).lower()
 
 
 def groups_of(names: Any) -> frozenset[str]:
@@ -57,7 +66,7 @@ def groups_of(names: Any) -> frozenset[str]:
 
 def person(email: str) -> str:
     """The group of one person. Raises ValueError."""
-    return group(PERSON + email.strip().lower())
+    return group(PERSON + email.strip())
 
 
 def foreign(name: Any, service: str) -> str:

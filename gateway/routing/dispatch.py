@@ -30,7 +30,7 @@ from gateway.routing.registry import Fleet, Served
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import OFF, Span
 from gateway.upstream import litellm
-from gateway.upstream.http_client import Feed, LaneError, LaneReply
+from gateway.upstream.http_client import BrokenOff, Feed, LaneError, LaneReply
 from gateway.upstream.litellm import LiteLLM
 
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
@@ -47,6 +47,7 @@ MISTAKE = re.compile(
     rb"|Unknown reasoning format|does not support embeddings"
 )
 PROBE = 3.0  # seconds that an engine has to say that it is alive
+LARGEST = 256 * 2**20  # bytes of a whole answer or error: 2,048 vectors of 4,096 numbers are 170 MB
 
 
 class Response(Protocol):
@@ -101,9 +102,10 @@ class Opened:
         Raises:
             LaneError, ApiError: it breaks off.
         """
+        chunks = _within(LARGEST, self.chunks())
         if self.is_stream:
-            return await assemble(events(self.chunks()), copies)
-        return b"".join([self.first, *[chunk async for chunk in self.rest]])
+            return await assemble(events(chunks), copies)
+        return b"".join([chunk async for chunk in chunks])
 
     async def close(self) -> None:
         self.span.end()
@@ -288,7 +290,7 @@ class Dispatch:
         try:
             chunks = response.chunks()
             if response.status >= 400:
-                body = b"".join([chunk async for chunk in chunks])
+                body = b"".join([chunk async for chunk in _within(LARGEST, chunks)])
                 raise await self._refused(served, response, body)
             first = await anext(chunks, b"")
             if not first:
@@ -361,6 +363,16 @@ async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: flo
         if not task.done():
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+async def _within(most: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks of at most so many bytes. Raises BrokenOff: there are more."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise BrokenOff(f"more than {most:,} bytes")
+        yield chunk
 
 
 async def _closed(response: Response) -> None:

@@ -19,6 +19,7 @@ import orjson
 
 from gateway.core.errors import AskdocsError
 from gateway.core.http import retrieved
+from gateway.core.sse import events
 
 # English is about four characters a token; three overestimates the count, which is the safe side.
 CHARACTERS_PER_TOKEN = 3.0
@@ -302,9 +303,9 @@ class Engine:
         usage: Any = None
         async with self._http.stream("POST", f"{self.url}/chat/completions", json=asked) as reply:
             reply.raise_for_status()
-            async for line in reply.aiter_lines():
-                if line.startswith("data: {"):
-                    usage = orjson.loads(line[6:]).get("usage") or usage
+            async for data in events(reply.aiter_bytes()):
+                if data.startswith("{"):
+                    usage = orjson.loads(data).get("usage") or usage
         if usage is None:
             raise httpx.RemoteProtocolError("the engine broke off while it read")
         return _read(usage)

@@ -9,12 +9,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.errors import AskdocsError
+from gateway.routing import dispatch
+from gateway.routing.dispatch import Dispatch
+from gateway.routing.registry import Served
 from gateway.upstream import http_client as lane_module
 from gateway.upstream.http_client import (
     CONNECT_S,
@@ -24,6 +29,7 @@ from gateway.upstream.http_client import (
     BrokenOff,
     Lane,
     LaneError,
+    LaneReply,
     Silent,
     Unreachable,
 )
@@ -712,3 +718,27 @@ async def test_an_answer_that_is_left_among_many_is_not_read_on(
         lane = lanes(engine.url)
         await asyncio.gather(*(read(lane) for _ in range(2 * TOGETHER)))
     assert too_late == []
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"500 Failed"])
+async def test_of_an_answer_without_end_so_much_is_read(
+    status: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "LARGEST", 10**6)
+    head = b"HTTP/1.1 %b\r\ncontent-length: 64000000\r\n\r\n" % status
+    served = cast(Served, SimpleNamespace(name="odd", engine=None, lane=None))
+    asked = cast(Any, None)
+
+    async def whole(reply: LaneReply) -> None:
+        opened = await Dispatch(asked, asked, asked)._begun(asked, served, "fast", reply, "odd")
+        try:
+            await opened.body()
+        finally:
+            await opened.close()
+
+    async with running(says(head, *[b"x" * 64_000] * 1000)) as engine:
+        lane = Lane(engine.url)
+        with pytest.raises((BrokenOff, dispatch.Failed)):
+            await whole(await lane.open("/chat/completions", (), b"{}"))
+        await asyncio.wait_for(engine.left.wait(), 30)
+        await lane.close()

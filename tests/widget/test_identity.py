@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,22 @@ def test_groups_are_those_of_the_sign_in_and_of_a_file_never_of_a_stranger(tmp_p
     claimed = token(groups=["board", "person:boss@example.com", None, "x" * 300])
     assert reader.of(request(), claimed).groups == JO | {"board", "hr"}
     assert reader.of(request(), token(groups="board")).groups == JO | {"board", "hr"}
+
+
+def test_a_look_alike_of_an_address_is_not_that_person(tmp_path: Path) -> None:
+    file = tmp_path / "groups.json"
+    file.write_text('{"hr": ["Kim@example.com"]}')
+    kelvin = "\u212aim@example.com"
+    reader = identities(person_header="x-email", groups_file=file, identity_key=SECRET)
+    assert reader.of(request(x_email="kim@EXAMPLE.com")).groups == {
+        "hr",
+        "person:kim@example.com",
+    }
+    assert reader.of(request(x_email="kim@example.com ")).groups >= {"hr"}
+    assert reader.of(request(), token(email=kelvin)).groups == frozenset()
+    file.write_text(json.dumps({"hr": [kelvin]}))
+    with pytest.raises(AskdocsError, match="compared as another"):
+        people.People(file)
 
 
 def test_who_is_taken_out_of_the_file_loses_the_group_and_a_broken_file_has_none(

@@ -35,7 +35,7 @@ class People:
 
     def known(self) -> list[str]:
         """The people that the file names."""
-        return sorted(self._of)
+        return sorted(one.removeprefix(PERSON) for one in self._of)
 
     def groups(self, name: str, said: Iterable[object] = ()) -> frozenset[str]:
         """Of a person: those that the sign-in `said`, those of the file, and the person's own.
@@ -49,10 +49,12 @@ class People:
                     found |= groups_of(one)
         # Who may name a group of the directory does not become another person by it.
         found = {group for group in found if not group.startswith(PERSON)}
-        with suppress(ValueError):
-            found.add(person(name))
+        try:
+            own = person(name)
+        except ValueError:
+            return frozenset(found)
         self._renew()
-        return frozenset(found) | self._of.get(name.strip().lower(), frozenset())
+        return frozenset(found) | {own} | self._of.get(own, frozenset())
 
     def _renew(self) -> None:
         if self._file is None or time.monotonic() < self._looked + FRESH:
@@ -78,7 +80,7 @@ class People:
                 if not isinstance(people, list) or not all(isinstance(one, str) for one in people):
                     raise ValueError(f"{name!r} has no list of e-mail addresses")
                 for one in people:
-                    of.setdefault(one.strip().lower(), set()).update(groups_of(name))
+                    of.setdefault(person(one), set()).update(groups_of(name))
         except (OSError, ValueError) as error:
             raise AskdocsError(
                 f"{file}: groups cannot be read ({error}): write JSON, e-mail addresses by group,"
