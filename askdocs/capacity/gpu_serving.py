@@ -289,7 +289,7 @@ def _asked(url: str, rate: float, load: Load, questions: Path) -> dict[str, Any]
     """What eval/bench/arrivals.py prints. Raises AskdocsError: it failed, and why."""
     argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
     argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
-    argv += ["--questions", str(questions), "--max-tokens", str(load.answer)]
+    argv += ["--questions", str(questions), "--tokens", str(load.answer)]
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
     last = next(iter(done.stderr.strip().splitlines()[-1:]), "no message")
     if done.returncode:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import training
 from askdocs.supervision.supervisor import end_with_parent, how, last_words, signal_group
+from askdocs.terminal.stopping import held
 from gateway.core.errors import AskdocsError
 from training.tuning.events import Event, parse
 from training.tuning.options import launch
@@ -76,35 +77,34 @@ def follow(
     log = folder / LOG
     is_done = False
     problem = None
-    with log.open("ab") as said:
-        child = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            pass_fds=keep,
-            # Ctrl-C reaches this process alone, which then stops that one in order.
-            start_new_session=True,
-            preexec_fn=end_with_parent,
-        )
-        try:
-            assert child.stdin is not None
-            with contextlib.suppress(BrokenPipeError):
-                child.stdin.write(stdin)
-                child.stdin.close()
-            for line in _lines(child):
-                event = parse(line)
-                if event is None:
-                    said.write(line + b"\n")
-                    said.flush()
-                    continue
-                is_done = is_done or event["event"] == "done"
-                if event["event"] == "problem":
-                    problem = str(event.get("message", ""))
-                yield event
-            code = child.wait()
-        finally:
-            _stop(child)
+    with log.open("ab") as said, contextlib.ExitStack() as stack:
+        with held():  # a signal meanwhile would leave it behind
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                pass_fds=keep,
+                # Ctrl-C reaches this process alone, which then stops that one in order.
+                start_new_session=True,
+                preexec_fn=end_with_parent,
+            )
+            stack.callback(_stop, child)
+        assert child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(stdin)
+            child.stdin.close()
+        for line in _lines(child):
+            event = parse(line)
+            if event is None:
+                said.write(line + b"\n")
+                said.flush()
+                continue
+            is_done = is_done or event["event"] == "done"
+            if event["event"] == "problem":
+                problem = str(event.get("message", ""))
+            yield event
+        code = child.wait()
     if problem:
         raise AskdocsError(problem)
     if code or not is_done:

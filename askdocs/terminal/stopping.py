@@ -1,6 +1,7 @@
 """Handles stop signals: they act like Ctrl-C, and wait for uninterruptible work."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,8 +24,14 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[list[int]]:
-    """What stops the command takes effect after the block, which may look at it and clear it."""
+    """What stops the command takes effect after the block, which may look at it and clear it.
+
+    A thread is not stopped by a signal: there it does nothing.
+    """
     came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
     before = {number: signal.getsignal(number) for number in STOPS}
     ours = [number for number in STOPS if before[number] is not signal.SIG_IGN]
     try:

@@ -139,14 +139,15 @@ class Tally:
 class Api:
     """Asks an OpenAI endpoint."""
 
-    def __init__(self, url: str, model: str, key: str, max_tokens: int | None = None) -> None:
+    def __init__(self, url: str, model: str, key: str, tokens: int | None = None) -> None:
+        """`tokens`: of each answer, whatever the model says: else the longer ones are the slow."""
         parts = urlsplit(url)
         self.place = (parts.hostname or "", parts.port or 80)
         self._body = {
             "model": model,
             "stream": True,
             "stream_options": {"include_usage": True},
-            **({} if max_tokens is None else {"max_tokens": max_tokens}),
+            **({} if tokens is None else {"max_tokens": tokens, "ignore_eos": True}),
         }
         self._head = (
             f"POST {parts.path}/chat/completions HTTP/1.1\r\nhost: {parts.netloc}\r\n"
@@ -229,9 +230,7 @@ async def one(asked: Api | Box, question: str, number: int, due: float, tally: T
 async def run(options: argparse.Namespace, headings: list[str]) -> dict[str, object]:
     key = os.environ.get("BENCH_KEY", "none")
     asked = (
-        Box(options.box)
-        if options.box
-        else Api(options.url, options.model, key, options.max_tokens)
+        Box(options.box) if options.box else Api(options.url, options.model, key, options.tokens)
     )
     chance = random.Random(options.first)  # noqa: S311
     tally = Tally()
@@ -275,7 +274,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--questions", required=True, help="file with a JSON list of them")
     parser.add_argument("--box", help="address of a widget, which is asked instead")
-    parser.add_argument("--max-tokens", type=int, help="of an answer, at most")
+    parser.add_argument("--tokens", type=int, help="of each answer, exactly (vLLM, llama.cpp)")
     parser.add_argument("--first", type=int, default=1, help="number of the first question")
     options = parser.parse_args()
     headings = json.loads(Path(options.questions).read_text(encoding="utf-8"))

@@ -18,6 +18,7 @@ from eval.bench.sustained import Bench, Report, Steady, Wait
 from eval.bench.systems import Started
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import Engine
+from tests import starting
 from tests.waiting import async_until
 
 PAGE = "## Keys\n\nA key is shown once. Only a hash of it is stored, so nobody sees it again."
@@ -83,9 +84,7 @@ async def test_the_gateway_takes_the_stand_in_for_vllm() -> None:
 
 
 def options(url: str, rate: float, seconds: float) -> Namespace:
-    return Namespace(
-        url=url, model="m", box=None, rate=rate, seconds=seconds, first=1, max_tokens=None
-    )
+    return Namespace(url=url, model="m", box=None, rate=rate, seconds=seconds, first=1, tokens=None)
 
 
 async def test_questions_are_answered_and_their_timings_are_told_once() -> None:
@@ -146,6 +145,18 @@ async def test_an_answer_without_its_end_has_failed_and_is_shown() -> None:
     server.close()
     assert {state for _, state, _, _ in seen["answers"]} == {"failed"}
     assert "data: " in seen["error"]
+
+
+@pytest.mark.slow
+async def test_answers_of_the_load_test_have_the_same_length(tmp_path: Path) -> None:
+    with starting.engine(tmp_path) as engine:
+        asked, call = arrivals.Api(engine.url, "base", "none", 40), arrivals.Call
+        _, one = await asyncio.get_running_loop().create_connection(call, *asked.place)
+        heard = arrivals.Heard()
+        state = await asked.ask(one, "Say yes.", 1, heard)
+        one.transport.close()
+    assert state == "answered"
+    assert b'"completion_tokens":40' in heard.tail
 
 
 FINE = Wait(1.0, 2.0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -122,3 +123,38 @@ def test_a_kill_of_the_one_that_reads_leaves_none(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert gone(pid)
+
+
+def test_a_thread_may_start_one(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        found = threads.submit(run, tmp_path, 'say(event="done")').result()
+    assert [event["event"] for event in found] == ["done"]
+
+
+# The child tells its reader to stop before it is what it is to be: the reader is in Popen then.
+STOPPED = """
+import os, signal, sys, time
+from pathlib import Path
+from askdocs.models import finetuning
+
+def early():
+    finetuning.Path(sys.argv[1], "pid").write_text(str(os.getpid()))
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(0.5)
+
+finetuning.end_with_parent = early
+try:
+    next(finetuning.follow(["sleep", "60"], Path(sys.argv[1])))
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_stop_while_it_is_started_leaves_none(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", STOPPED, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(argv, text=True, **pipes) as reader:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "stopped\n"
+        assert gone(int((tmp_path / "pid").read_text()))
