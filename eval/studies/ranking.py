@@ -1,9 +1,10 @@
-"""Fits what a passage loses for being brief and for standing on a large page.
+"""Fits what a passage loses for being brief and for standing on a large page, and what it gains
+for having words side by side as the question has them.
 
     python -m eval.studies.ranking --wiki DOCS=QUESTIONS.jsonl --wiki ... [--keep FOLDER]
 
 Wikis and questions are those of `eval.studies.passages`. Of each question the first passages are
-put in order by a softmax of their score and the two features, fitted on all wikis but one and
+put in order by a softmax of their score and these features, fitted on all wikis but one and
 measured on that one. The last line has the constants of `gateway.knowledge.search.search`, fitted
 on all wikis.
 """
@@ -28,7 +29,14 @@ from gateway.knowledge.search import embed, index
 from gateway.knowledge.search import search as weights_of
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.search import BRIEF, LARGE, Search, best_passages, distinct
+from gateway.knowledge.search.search import (
+    BRIEF,
+    LARGE,
+    Search,
+    best_passages,
+    distinct,
+    paired_share,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -44,33 +52,36 @@ class Asked(NamedTuple):
     """The first passages of a question."""
 
     features: Floats
-    """Score, brief, large: [passages, 3]."""
+    """Score, brief, large, pairs: [passages, 4]."""
     right: npt.NDArray[np.bool_]
 
 
 def ask(search: Search, question: Question) -> Asked:
     """The passages that are found for a question."""
-    found = distinct(best_passages(search.find(question.text)))[:FIRST]
+    sought = search.sought(question.text)
+    found = distinct(best_passages(search.hits(sought)))[:FIRST]
     rows = [
         (
             one.score,
             math.log((1 + BRIEF) / (1 + min(one.passage.words, BRIEF))),
             math.log(len(passages(one.page)) / LARGE),
+            paired_share(sought, one),
         )
         for one in found
     ]
     right = [holds(question, one) for one in found]
-    return Asked(np.array(rows, float).reshape(-1, 3), np.array(right, bool))
+    return Asked(np.array(rows, float).reshape(-1, 4), np.array(right, bool))
 
 
 def fit(asked: Sequence[Asked]) -> Floats:
     """The weights of the features, by Newton's method: the probability that a right passage is
     drawn from the softmax becomes as large as it can."""
-    start = np.array([SCALE, 0.0, 0.0])
+    size = asked[0].features.shape[1]
+    start: Floats = SCALE * np.eye(size)[0]
     weights = start.copy()
     useful = [one for one in asked if one.right.any() and not one.right.all()]
     for _ in range(STEPS):
-        slope, curve = RIDGE * (start - weights), RIDGE * np.eye(3)
+        slope, curve = RIDGE * (start - weights), RIDGE * np.eye(size)
         for features, right in useful:
             logits = features @ weights
             drawn = np.exp(logits - logits.max())
@@ -92,14 +103,14 @@ def shown(asked: Sequence[Asked], weights: Floats, count: int) -> list[float]:
     ]
 
 
-def left_out(wikis: Sequence[Sequence[Asked]], count: int) -> tuple[list[float], list[float]]:
-    """`shown` with neither loss, and with those that the other wikis fit."""
-    before, after = [], []
+def left_out(wikis: Sequence[Sequence[Asked]], count: int, size: int) -> list[float]:
+    """`shown` of each wiki by its first `size` features, with weights that the others fit."""
+    wikis = [[Asked(one.features[:, :size], one.right) for one in wiki] for wiki in wikis]
+    found = []
     for number, wiki in enumerate(wikis):
         others = [one for other, asked in enumerate(wikis) if other != number for one in asked]
-        before += shown(wiki, np.array([1.0, 0.0, 0.0]), count)
-        after += shown(wiki, fit(others), count)
-    return before, after
+        found += shown(wiki, fit(others), count)
+    return found
 
 
 def _asked(docs: Path, questions: Path, file: Path, embedder: Embedder) -> list[Asked]:
@@ -118,7 +129,8 @@ def main() -> None:
     embedder = embed.load()
     if embedder is None:
         sys.exit("ranking: the bundled embedder does not run here")
-    weights_of.OF_BRIEF = weights_of.OF_LARGE = 0.0  # a score that is cut off at 0 tells nothing
+    # A score that is cut off at 0 tells nothing.
+    weights_of.OF_BRIEF = weights_of.OF_LARGE = weights_of.OF_PAIRS = 0.0
     wikis = []
     with tempfile.TemporaryDirectory() as place:
         folder = options.keep or Path(place)
@@ -132,14 +144,19 @@ def main() -> None:
             except AskdocsError as error:
                 sys.exit(f"ranking: {error}")
     for count in SHOWN:
-        before, after = left_out(wikis, count)
-        gain = paired.shares(after, before)
-        print(
-            f"right among the first {count}: {np.mean(before):.3f} -> {np.mean(after):.3f},"
-            f" {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), {len(after)} questions"
-        )
-    scale, brief, large = fit([one for wiki in wikis for one in wiki])
-    print(f"OF_BRIEF = {-brief / scale:.3f}, OF_LARGE = {-large / scale:.3f}")
+        of = {size: left_out(wikis, count, size) for size in (1, 3, 4)}
+        for what, before, after in (("brief and large", 1, 3), ("pairs, too", 3, 4)):
+            gain = paired.shares(of[after], of[before])
+            print(
+                f"right among the first {count}, {what}: {np.mean(of[before]):.3f} ->"
+                f" {np.mean(of[after]):.3f}, {gain.value:+.3f} ({gain.low:+.3f} to"
+                f" {gain.high:+.3f}), {len(of[after])} questions"
+            )
+    scale, brief, large, pairs = fit([one for wiki in wikis for one in wiki])
+    print(
+        f"OF_BRIEF = {-brief / scale:.3f}, OF_LARGE = {-large / scale:.3f},"
+        f" OF_PAIRS = {pairs / scale:.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -34,12 +34,13 @@ def test_the_weights_that_made_the_data_are_found() -> None:
 
 
 def test_a_wiki_is_measured_with_weights_of_the_others() -> None:
-    before, after = left_out([drawn(1, -2.0, -1.0), drawn(2, -2.0, -1.0)], 1)
+    alike = [drawn(1, -2.0, -1.0), drawn(2, -2.0, -1.0)]
+    before, after = left_out(alike, 1, 1), left_out(alike, 1, 3)
     assert len(before) == len(after) == 600
     assert sum(after) > sum(before) + 100
     # Nothing is learnt of a wiki from itself: its opposite makes it worse.
-    before, after = left_out([drawn(1, -2.0, -1.0), drawn(2, 2.0, 1.0)], 1)
-    assert sum(after) < sum(before)
+    opposite = [drawn(1, -2.0, -1.0), drawn(2, 2.0, 1.0)]
+    assert sum(left_out(opposite, 1, 3)) < sum(left_out(opposite, 1, 1))
 
 
 def test_wikis_whose_questions_have_one_file_name_have_an_index_each(
@@ -56,21 +57,26 @@ def test_wikis_whose_questions_have_one_file_name_have_an_index_each(
         )
         argv += ["--wiki", f"{docs}={questions}"]
     monkeypatch.setattr(sys, "argv", argv)
-    for name in ("OF_BRIEF", "OF_LARGE"):  # main() sets them
+    for name in ("OF_BRIEF", "OF_LARGE", "OF_PAIRS"):  # main() sets them
         monkeypatch.setattr(search, name, getattr(search, name))
     main()
-    assert "right among the first 1: 1.000 -> 1.000" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "right among the first 1, pairs, too: 1.000 -> 1.000" in printed
 
 
 def test_the_passages_of_a_question_have_their_features(tmp_path: Path) -> None:
     embedder = embed.load()
     assert embedder is not None
-    (tmp_path / "a.md").write_text("# Printer\n\n## Test\n\nSee it.\n\n## Trip\n\nA train leaves.")
+    (tmp_path / "a.md").write_text(
+        "# Printer\n\n## Test\n\nA test printer.\n\n## Trip\n\nA train leaves."
+    )
     build(tmp_path, tmp_path / "index.db", embedder)
     index = Index(tmp_path / "index.db")
-    found = ask(Search(index, embedder), Question("test printer", ("see it",), frozenset()))
+    found = ask(Search(index, embedder), Question("test printer", ("a test",), frozenset()))
     index.close()
-    assert found.features.shape == (2, 3)
-    # See it.: two words of thirty; three passages, with that of the title.
-    assert found.features[found.right][0, 1:] == pytest.approx([math.log(31 / 3), math.log(3 / 30)])
-    assert shown([found], np.array([1.0, 0.0, 0.0]), 1) == [1.0]
+    assert found.features.shape == (2, 4)
+    # Three words of thirty; three passages, with that of the title; its one pair of words.
+    right = [math.log(31 / 4), math.log(3 / 30), 1.0]
+    assert found.features[found.right][0, 1:] == pytest.approx(right)
+    assert found.features[~found.right][0, 3] == 0
+    assert shown([found], np.array([1.0, 0.0, 0.0, 0.0]), 1) == [1.0]

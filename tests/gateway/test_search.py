@@ -265,6 +265,21 @@ def test_a_passage_of_few_words_does_not_stand_before_one_that_explains(
     assert first.passage.text == LONG
 
 
+def test_words_side_by_side_as_in_the_question_come_first(
+    by_words: Callable[..., Search], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apart = "The branch is what you want to rename, says the guide of the tool."
+    beside = "Of the tool the guide says that you want to rename branch after branch."
+    search = by_words(a=f"# Guide\n\n## One\n\n{apart}\n\n## Two\n\n{beside}\n")
+    first, *_ = best_passages(search.find("rename branch"))
+    assert first.passage.text == beside
+    monkeypatch.setattr("gateway.knowledge.search.search.OF_PAIRS", 0)
+    hit, *_ = search.find("rename branch")
+    assert [one.passage.text for one in hit.passages[:2]] == [apart, beside]
+    # How well the wiki answers at all stays what it was.
+    assert first.score == pytest.approx(hit.passages[0].score)
+
+
 def test_a_passage_of_a_large_page_loses_more() -> None:
     small, large = (page("a", "# A\n\n" + "\n\n".join([LONG] * n)) for n in (1, 50))
     losses = [lost(passages(one))[0] for one in (small, large)]

@@ -9,7 +9,8 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import fsum
+from itertools import pairwise
+from math import fsum, inf, nextafter
 from typing import Any, NamedTuple, Self
 from urllib.parse import urldefrag, urljoin
 
@@ -22,13 +23,13 @@ from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.glossary import READINGS, phrases, readings
 from gateway.knowledge.search.index import WEIGHTING, Index
-from gateway.knowledge.search.passages import Passage, passages, said, text_of
+from gateway.knowledge.search.passages import Passage, passages, plain, said, text_of
 from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import words
+from gateway.knowledge.wiki.words import stems, words
 
 Open = Callable[[Mapping[str, Any]], Embedder | None]
 """Opens the embedder of a description that an index stores, see
@@ -61,6 +62,11 @@ OF_BRIEF = 0.19
 BRIEF = 30
 OF_LARGE = 0.04
 LARGE = 30
+# Fitted with them, on so many first passages: what a passage gains for having all pairs of words
+# that stand beside each other in the question. The index has no places of words, so only the text
+# of the first passages is read.
+OF_PAIRS = 0.07
+PAIRED = 12
 # Passages of a page that are told, the best ones.
 TOLD = 40
 # Words alone decide until this share of the pages has vectors: the pages that have them would stand
@@ -304,7 +310,7 @@ class Search:
                     current = None
             if current is None:
                 hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
-                return self._reranked(self._with_passages(hits, sought, vector, ranking), sought)
+                return self._in_order(self._with_passages(hits, sought, vector, ranking), sought)
             # A page further down would not come up among the first.
             here = self.index.number(current)
             near = [
@@ -319,7 +325,7 @@ class Search:
                 others = [hit for hit in hits if hit.page.path != current.path]
                 hits = [Hit(current, hits[0].score if hits else LEAST), *others]
             hits = self._with_passages(hits[:limit], sought, vector, ranking)
-            return self._reranked(hits, sought)
+            return self._in_order(hits, sought)
 
     def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
         """These pages with their best passages, in this order; they need not be of the index."""
@@ -402,12 +408,12 @@ class Search:
             self._remembered[model] = Remembered(self.index, model)
         return self._remembered[model]
 
-    def _reranked(self, hits: list[Hit], sought: Sought) -> list[Hit]:
-        """The hits with their first passages in the order of the reranker, where it is in time.
-
-        A passage has the score of its new place: how well the wiki answers at all is what words
-        and meaning say. A page is as good as its best passage.
-        """
+    def _in_order(self, hits: list[Hit], sought: Sought) -> list[Hit]:
+        """The hits with their first passages in a better order, and in that of the reranker where
+        it is in time. By the reranker a page is as good as its best passage."""
+        first = best_passages(hits)[:PAIRED]
+        scores = [found.score + OF_PAIRS * paired_share(sought, found) for found in first]
+        hits = _placed(hits, first, sorted(range(len(first)), key=lambda place: -scores[place]))
         if self._reranker is None:
             return hits
         first = best_passages(hits)[: self._reranker.passages]
@@ -415,20 +421,8 @@ class Search:
         order = self._reranker.order(sought.text, texts) if len(first) > 1 else None
         if order is None:
             return hits
-        moved = {
-            (first[old].page.url, first[old].passage): first[place].score
-            for place, old in enumerate(order)
-        }
-        changed = []
-        for hit in hits:
-            found = [
-                replace(one, score=moved.get((one.page.url, one.passage), one.score))
-                for one in hit.passages
-            ]
-            found.sort(key=lambda one: -one.score)
-            best = max((one.score for one in found if one.passage.is_readable), default=hit.score)
-            changed.append(replace(hit, score=best, passages=tuple(found)))
-        return sorted(changed, key=lambda hit: -hit.score)
+        hits = _placed(hits, first, order)
+        return sorted(map(_as_its_best, hits), key=lambda hit: -hit.score)
 
     def _ranking(
         self, sought: Sought, vector: _Vector | None, within: Collection[int] | None
@@ -570,6 +564,41 @@ class Search:
             found |= vectors.of(asked, [number for number in numbers if number not in found])
         meaning = self.fit(vector.model).meaning
         return {number: meaning(near) for number, near in found.items()}
+
+
+def _placed(hits: Sequence[Hit], first: Sequence[Found], order: Sequence[int]) -> list[Hit]:
+    """The hits with their first passages in this order.
+
+    A passage has the score of its new place: how well the wiki answers at all is what words and
+    meaning say. Of equal scores the later ones are the least bit lower.
+    """
+    moved: dict[tuple[str, Passage], float] = {}
+    lowest = inf
+    for found, old in zip(first, order, strict=True):
+        lowest = min(found.score, nextafter(lowest, -inf))
+        moved[first[old].page.url, first[old].passage] = lowest
+    changed = []
+    for hit in hits:
+        places = [
+            replace(one, score=moved.get((one.page.url, one.passage), one.score))
+            for one in hit.passages
+        ]
+        changed.append(replace(hit, passages=tuple(sorted(places, key=lambda one: -one.score))))
+    return changed
+
+
+def _as_its_best(hit: Hit) -> Hit:
+    best = (found.score for found in hit.passages if found.passage.is_readable)
+    return replace(hit, score=max(best, default=hit.score))
+
+
+def paired_share(sought: Sought, found: Found) -> float:
+    """The share of the neighbouring words of a question that are neighbours in a passage, too."""
+    pairs = list(pairwise(stem for stem in stems(sought.question) if stem in sought.words))
+    if not pairs:
+        return 0.0
+    there = set(pairwise(stems(plain(found.passage.text))))
+    return sum(pair in there for pair in pairs) / len(pairs)
 
 
 def _by_words(page: Page, sought: Sought) -> _Compared:
