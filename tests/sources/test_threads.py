@@ -341,10 +341,25 @@ def test_the_answers_of_who_leaves_or_joins_are_chosen_again(gitlab: Project) ->
     assert list(stamps(items)) == ["issues/2"]
 
 
-def test_a_gitlab_below_a_path_is_refused_with_where_its_api_was_looked_for(
+def test_a_gitlab_may_be_below_a_path_of_its_host(gitlab: Project) -> None:
+    gitlab.root = "/tools/gitlab"
+    place = "/tools/gitlab/team/app/-/issues?label_name[]=answered"
+    found = pages(read(gitlab, "gitlab", place=place))
+    assert found["issues/1"].url == f"{gitlab.url}/tools/gitlab/team/app/-/issues/1"
+    looked = [path for path in gitlab.asked if path.endswith("/members/all")]
+    assert looked == [
+        "/api/v4/projects/tools/gitlab/team/app/members/all",
+        "/tools/api/v4/projects/gitlab/team/app/members/all",
+        "/tools/gitlab/api/v4/projects/team/app/members/all",
+        "/tools/gitlab/api/v4/projects/team/app/members/all",
+    ]
+    assert "/notes" in gitlab.asked[-1]
+
+
+def test_a_project_that_is_nowhere_is_refused_with_where_its_api_was_looked_for(
     gitlab: Project,
 ) -> None:
-    place = "/gitlab/team/app/-/issues?label_name[]=answered"
+    place = "/group/other/app/-/issues?label_name[]=answered"
     with pytest.raises(AskdocsError, match=f"404 .the API is taken to be at {gitlab.url}/api.:"):
         read(gitlab, "gitlab", place=place)
 

@@ -57,6 +57,8 @@ class Project:
     """The access of members of GitLab: ada, who answers, a reporter and a bot."""
     part: int = 2
     endless: bool = False
+    root: str = ""
+    """The path that a GitLab is below."""
     elsewhere: str = ""
     """The host that lists name for their next part."""
     fail: list[Any] = field(default_factory=list)
@@ -74,7 +76,9 @@ class Project:
 
     def answer(self, path: str, query: dict[str, str]) -> tuple[int, Any]:
         """A status, and the rows of a list."""
-        parts = path.split("/")[2:]
+        if not path.startswith(f"{self.root}/api/"):
+            return 404, {"message": "Not Found"}
+        parts = path.removeprefix(self.root).split("/")[2:]
         if self.is_github:
             match parts:
                 case ["v3", "repos", "team", "app", "issues"]:
@@ -129,8 +133,9 @@ class Project:
     def _gitlab(self, labels: str, states: tuple[bool, ...]) -> list[Any]:
         return [
             {"id": 9_000 + number, "iid": number, "title": one.title, "description": one.body,
-             "web_url": f"{self.url}/team/app/-/issues/{number}", "updated_at": one.updated,
-             "user_notes_count": len(one.comments), "confidential": one.is_confidential,
+             "web_url": f"{self.url}{self.root}/team/app/-/issues/{number}",
+             "updated_at": one.updated, "user_notes_count": len(one.comments),
+             "confidential": one.is_confidential,
              "state": "closed" if one.is_closed else "opened", "labels": list(one.labels),
              "author": {"id": 4, "username": "eve"}}
             for number, one in self._wanted(labels, states)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.knowledge.sources.services.addresses import GitLabAddress
-from gateway.knowledge.sources.services.api import Api, mapping
+from gateway.knowledge.sources.services.api import Api, Refused, mapping
 from gateway.knowledge.sources.services.threads import Answer, Thread, thread
 
 CONFIDENTIAL = "confidential"
@@ -30,11 +30,11 @@ class GitLabIssues:
     def __init__(self, at: GitLabAddress) -> None:
         self.base = at.api
         self._at = at
-        self._project = f"/v4/projects/{quote(at.project, safe='')}"
+        self._project = ""
         self._members: frozenset[str] = frozenset()
 
     def threads(self, api: Api) -> Iterator[Thread]:
-        members = api.parts(f"{self._project}/members/all", per_page=_PART)
+        self._project, members = self._found(api)
         self._members = frozenset(str(one.get("id")) for one in members if _is_developer(one))
         # Whoever joins or leaves may have written or lose the answer of any thread.
         digest = hashlib.sha256(repr(sorted(self._members)).encode()).hexdigest()
@@ -46,6 +46,25 @@ class GitLabIssues:
             hidden = "" if one.get("confidential") is False else CONFIDENTIAL
             keys = ("iid", "title", "web_url", "description")
             yield thread("issues", one, keys, version, hidden)
+
+    def _found(self, api: Api) -> tuple[str, list[Mapping[str, Any]]]:
+        """Where the API has the project, and its members.
+
+        The first parts of the address are groups, or the path that the GitLab is below.
+        """
+        host = self.base.removesuffix("/api")
+        parts = self._at.project.split("/")
+        problem = Refused("names no project", 404)
+        for depth in range(max(len(parts) - 1, 1)):
+            root, name = "/".join(["", *parts[:depth]]), "/".join(parts[depth:])
+            project = f"{host}{root}/api/v4/projects/{quote(name, safe='')}"
+            try:
+                return project, list(api.parts(f"{project}/members/all", per_page=_PART))
+            except Refused as error:
+                problem = problem if depth else error
+                if not error.is_gone:
+                    break
+        raise problem
 
     def answer(self, api: Api, asked: Thread) -> Answer | None:
         """The last comment by a member: whoever comments last may be anybody."""
