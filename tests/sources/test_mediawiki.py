@@ -283,3 +283,53 @@ def test_a_wiki_that_only_its_users_may_read_belongs_to_their_groups() -> None:
         rows[1] = {"title": "B", "missing": True}
         with pytest.raises(AskdocsError, match="the list of pages breaks off"):
             list(source.read({}))
+
+
+def test_a_right_that_is_removed_is_seen_where_the_feed_names_no_page() -> None:
+    """And an entry of the log that hides its page has all pages listed."""
+    row = {"pageid": 7, "title": "A", "lastrevid": 1, "touched": "x", "canonicalurl": "https://w/A"}
+    general = {
+        "namespaces": {"0": {"id": 0, "content": True}},
+        "usergroups": [{"name": "*", "rights": ["read"]}],
+        "statistics": {"pages": 1},
+    }
+    now = "2026-11-02T10:00:00Z"
+    log: list[dict[str, object]] = []
+    asked: list[dict[str, list[str]]] = []
+
+    class Serve(Handler):
+        def do_GET(self) -> None:
+            query = parse_qs(urlsplit(self.path).query)
+            asked.append(query)
+            if "meta" in query:
+                found = {"query": {**general, "logevents": [{"logid": 9}]}, "curtimestamp": now}
+                self.json(200, found)
+            elif query.get("list") == ["recentchanges"]:
+                self.json(200, {"query": {"recentchanges": [{"timestamp": now}]}})
+            elif "list" in query:
+                self.json(200, {"query": {"recentchanges": [], "logevents": log}})
+            elif "generator" in query:
+                self.json(200, {"batchcomplete": True, "query": {"pages": [row]}})
+            else:
+                self.json(200, {"parse": {"text": "<p>Text</p>"}})
+
+    def is_listed() -> bool:
+        return any(query.get("generator") == ["allpages"] for query in asked)
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Serve)) as server:
+        source = MediaWiki(f"http://127.0.0.1:{server.server_port}/api.php", None, 1000, True)
+        items = list(source.read({}))
+        [page], state = [item for item in items if isinstance(item, Changed)], items[-1]
+        assert isinstance(state, State)
+        assert is_listed()
+        known = {"7": page.stamp}
+        asked.clear()
+        assert Unchanged("7") in list(source.read(known, state.text))
+        general["usergroups"] = [{"name": "user", "rights": ["read"]}]
+        [closed] = [i for i in source.read(known, state.text) if isinstance(i, Regrouped)]
+        assert closed.groups == (frozenset({"user"}),)
+        assert len(asked) == 6
+        assert not is_listed()
+        log.append({"logid": 9, "type": "delete", "action": "delete", "actionhidden": True})
+        list(source.read(known, state.text))
+        assert is_listed()

@@ -7,7 +7,7 @@ The feed does not name everything, so that all pages are listed instead
 - where it does not reach back to the last sync ($wgRCMaxAge), and once a day: pages may change
   without it, by an import or by a page that a query on them shows;
 - where the wiki has more or fewer pages than the log explains: a deletion may be suppressed, and
-  its entry is for few people then;
+  its entry is for few people then; an import and a new file add pages that it does not count;
 - where an entry of the log hides its page.
 
 Entries of the last hour are read at each sync: an edit counts from its begin, not from when it can
@@ -34,6 +34,7 @@ _OTHERS = ("block", "newusers", "patrol", "rights")
 # How an entry of the log changes the number of pages.
 _ADDS = {("create", "create"): 1, ("delete", "restore"): 1}
 _DELETES = ("delete", "delete_redir", "delete_redir2")
+_UNCOUNTED = ("import", "upload")
 
 Changes = tuple[dict[str, Row], set[str]]
 """Rows of the pages that may have changed, and the numbers of those that are gone."""
@@ -122,14 +123,15 @@ class Feed:
                     continue
                 title, number = one.get("title"), one.get("logpage")
                 is_deletion = kind == "delete" and action in _DELETES
-                if not title or (is_deletion and not number):
+                is_new = before["entry"] < one.get("logid", 0) <= self._entry
+                if not title or (is_deletion and not number) or (is_new and kind in _UNCOUNTED):
                     return None
                 about = mapping(one.get("params"))
                 logged.add(str(title))
                 if target := about.get("target_title"):
                     logged.add(str(target))
                 numbers |= {str(number), str(one.get("pageid"))}
-                if before["entry"] < one.get("logid", 0) <= self._entry:
+                if is_new:
                     is_copy = kind == "move" and about.get("suppressredirect") is not True
                     explained += _ADDS.get((kind, action), 0) - is_deletion + is_copy
         numbers -= {"0", "None"}
