@@ -31,7 +31,7 @@ def stops(askdocs: Askdocs, number: signal.Signals) -> None:
     children = family(askdocs)
     assert len(children) >= 4
     askdocs.process.send_signal(number)
-    assert askdocs.process.wait(10) == 0
+    assert askdocs.process.wait(60) == 0
     assert all_gone(children, 0.5)
     assert "Traceback" not in askdocs.text()
     assert not (askdocs.home / "running.json").exists()
@@ -145,7 +145,7 @@ def test_a_signal_during_the_start_stops_it(tmp_path: Path, wiki: Path) -> None:
             children = psutil.Process(process.pid).children(recursive=True)
             process.send_signal(signal.SIGTERM)
             process.stdout.read()
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
     assert all_gone(children, 0.5)

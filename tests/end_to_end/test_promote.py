@@ -280,7 +280,7 @@ def test_a_kill_between_wanted_and_ready_leaves_what_was_and_a_start_serves_it_a
     _, error = promoting.communicate(timeout=60)
     assert promoting.returncode == 2
     assert "askdocs has ended meanwhile" in error
-    askdocs.process.wait(10)
+    askdocs.process.wait(60)
     with up(home, docs, seconds=400) as again:
         status = again.status()
         assert [(name, one["state"]) for name, one in status["versions"].items()] == [

@@ -1,6 +1,5 @@
 """Marks of answers, what is measured of them, and what a judge and a person say."""
 
-import asyncio
 import json
 import math
 import random
@@ -29,6 +28,7 @@ from tests.eval import runs
 from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour
 from tests.parts import require
+from tests.waiting import async_until
 
 __all__ = ["endpoint"]
 
@@ -449,15 +449,16 @@ async def test_meanings_of_an_evaluation_that_breaks_off_are_kept_as_far_as_they
 ) -> None:
     run = runs.write(tmp_path, {"base-pages": Behaviour()}, runs.questions(200, 0))
     asked, answers = read(run)
+    stored = run / "similar.jsonl"
 
     async def break_off() -> None:
         async with Meanings(run, embedder, lambda *_: None) as meanings:
             await meanings.compare("base-pages", asked, answers["base-pages"])
-            await asyncio.sleep(0.2)
+            await async_until(lambda: stored.is_file() and stored.read_text())
             raise AskdocsError("the gateway is away")
 
     with pytest.raises(AskdocsError, match="the gateway is away"):
         await break_off()
-    rows = (run / "similar.jsonl").read_text().splitlines()
+    rows = stored.read_text().splitlines()
     assert 0 < len(rows) < len(compared(marks(asked, answers)["base-pages"]))
     assert all(json.loads(row) for row in rows)

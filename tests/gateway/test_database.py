@@ -105,7 +105,7 @@ def test_a_kill_in_the_middle_of_migrating_leaves_nothing_half_done(url: str) ->
     one.stdin.flush()
     assert [one.stdout.readline() for _ in range(2)] == ["ready\n", "done\n"]
     os.kill(one.pid, signal.SIGKILL)
-    one.communicate(timeout=10)
+    one.communicate(timeout=60)
     engine = database.open(url)
     assert sa.inspect(engine).get_table_names() == []
     database.migrate(engine)

@@ -269,7 +269,7 @@ for number in range(100_000):
     assert process.stdout is not None
     shown = [process.stdout.readline().strip() for _ in range(20)]
     os.kill(process.pid, signal.SIGKILL)
-    rest, _ = process.communicate(timeout=10)
+    rest, _ = process.communicate(timeout=60)
     shown += [line for line in rest.split("\n")[:-1] if line]
     store = Keys(engine)
     for text in shown:

@@ -104,7 +104,7 @@ def listening(argv: list[str], log: Path, ready: str = "") -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(15)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

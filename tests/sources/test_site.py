@@ -200,7 +200,7 @@ def test_a_page_that_is_gone_is_gone(wiki: LiveSite, status: int) -> None:
         (Reply(status=403), "answers 403"),
         (Reply(status=503, headers={"Retry-After": "100000"}), "answers 503"),
         (Reply(drop=True), "disconnected"),
-        (Reply(wait=1.0), "no answer in time"),
+        pytest.param(Reply(wait=6.0), "no answer in time", marks=pytest.mark.slow),
         (Reply(status=302, headers={"Location": "/docs/b"}), "redirects more than 5 times"),
         (Reply(status=302, headers={"Location": "http://["}), "which is no address"),
         (Reply(b"<frameset>"), "no body"),
@@ -212,7 +212,8 @@ def test_a_page_that_cannot_be_read_is_reported_and_stays(
     wiki: LiveSite, monkeypatch: pytest.MonkeyPatch, reply: Reply, why: str
 ) -> None:
     monkeypatch.setattr(fetch, "LARGEST", 2**19)
-    monkeypatch.setattr(fetch, "TIMEOUT", 0.4)
+    if reply.wait:
+        monkeypatch.setattr(fetch, "TIMEOUT", 3.0)
     known = stamps(read(reader(wiki)))
     wiki.put("/login?next=b", '<form><input type="password"></form>')
     wiki.replies["/docs/b"] = reply

@@ -209,28 +209,25 @@ def test_stop_keeps_what_there_is_and_stops_the_gateway(box: Start) -> None:
     assert running.gateway.left.wait(30)
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pending, "GRACE", 0.3)
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_reader_who_leaves_stops_the_gateway(box: Start) -> None:
-    running = box(Reply(chunks=answer("More. " * 100), pause=0.2))
+def test_a_reader_who_leaves_stops_the_gateway(box: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = box(Reply(chunks=answer("More. " * 500), pause=0.2))
     stream = events(running, ask(running))
     assert next(stream)[0] == "answer"
+    monkeypatch.setattr(pending, "GRACE", 0.3)
     stream.close()  # type: ignore[attr-defined]
     assert running.gateway.left.wait(30)
 
 
-@pytest.mark.usefixtures("hasty")
-def test_a_reader_without_javascript_who_leaves_stops_the_gateway(box: Start) -> None:
-    running = box(Reply(chunks=answer("More. " * 100), pause=0.2))
+def test_a_reader_without_javascript_who_leaves_stops_the_gateway(
+    box: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = box(Reply(chunks=answer("More. " * 500), pause=0.2))
     form = {"question": "How?", "token": running.token()}
     with httpx.stream("POST", f"{running.url}/asks", data=form) as response:
         pieces = response.iter_text()  # held: httpx closes the response with its iterator
         assert "<header>" in next(pieces)
         assert running.gateway.began.wait(30)
+        monkeypatch.setattr(pending, "GRACE", 0.3)
     assert running.gateway.left.wait(30)
 
 

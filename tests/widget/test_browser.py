@@ -228,12 +228,12 @@ def test_a_lost_server_is_said_and_the_question_is_asked_again_with_one_click(
 def test_closing_the_page_stops_the_gateway(
     wiki: Callable[..., Wiki], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending, "GRACE", 0.5)
-    host = wiki(Reply(chunks=[chunk("A beginning. ")] * 100, pause=0.2))
+    host = wiki(Reply(chunks=[chunk("A beginning. ")] * 500, pause=0.2))
     host.page.goto(host.url)
     host.launcher.click()
     host.ask("How?")
     expect(host.box.get_by_text("A beginning.").first).to_be_visible()
+    monkeypatch.setattr(pending, "GRACE", 0.5)
     host.page.goto("about:blank")
     assert host.gateway.left.wait(30)
 
