@@ -204,7 +204,6 @@ def test_an_unknown_system_is_refused_before_anything_starts(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_readers_are_answered_through_widget_and_gateway(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()

@@ -303,16 +303,6 @@ def checked(python: Path, folder: Path, recipe: dict[str, Any], base: str) -> Ru
     return ended(started(python, SCRIPT, "--check", folder / "job.json"), folder)
 
 
-def test_a_recipe_for_four_gpus_is_accepted_by_the_libraries_without_one(
-    python: Path, tmp_path: Path
-) -> None:
-    recipe = recipes.load("llama31-8b-4xa10g").model_dump(mode="json")
-    done = checked(python, tmp_path, recipe, recipe["base_model"])
-    assert (done.code, [one["event"] for one in done.events]) == (0, ["done"])
-    assert done.events[0]["options"]["SFTConfig"]["per_device_train_batch_size"] == 2
-    assert not (tmp_path / "out").exists()
-
-
 def test_every_option_that_a_library_refuses_is_named(
     python: Path, base: Path, tmp_path: Path
 ) -> None:
