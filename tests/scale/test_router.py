@@ -19,7 +19,7 @@ from eval.bench.upstream import MODEL
 from tests import starting
 from tests.scale.routed import Asked, Router, StandIn, config, continued, router, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 # A page about each. Far apart, so that no question meets the page of another.
 WORDS = (
