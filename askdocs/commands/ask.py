@@ -39,7 +39,7 @@ def ask(
 
 def _reading(facts: dict[str, Any]) -> str:
     titles = dict.fromkeys(page["title"] for page in facts["reading"])
-    return f"reading {', '.join(titles)} ..."
+    return f"Reading {', '.join(titles)} ..."
 
 
 def _show(answered: client.Answered, as_json: bool) -> None:
@@ -52,11 +52,13 @@ def _show(answered: client.Answered, as_json: bool) -> None:
             out.print("\nThe best pages:")
         for page in answered.pages:
             out.print(f"  {escape(page['title'])}\n    {escape(page['url'])}")
-    for source in answered.sources:
+    # A quotation names its sources itself.
+    for source in () if answered.quoting else answered.sources:
         section = f" › {source['section']}" if source["section"] else ""
         out.print(f"\n[bold]{escape(source['title'] + section)}[/bold]\n{escape(source['url'])}")
         for line in source["quote"].splitlines():
             out.print(f"  [dim]│ {escape(line)}[/dim]")
     first = f", first token after {answered.first_token:.1f} s" if answered.first_token else ""
-    how = " in the page's own words" if answered.quoting and not answered.refused else ""
-    err.print(f"[dim]{escape(answered.model)}{how}, {answered.seconds:.1f} s{first}[/dim]")
+    made = "Quoted from the wiki" if answered.quoting else escape(answered.model)
+    by = "Not in the wiki" if answered.refused else made
+    err.print(f"[dim]{by}, {answered.seconds:.1f} s{first}[/dim]")

@@ -1,4 +1,5 @@
-"""MkDocs hooks: add a missing front page, and abort on a page that takes too long to build.
+"""MkDocs hooks: turn pages for other generators into Markdown for MkDocs, add a missing front page,
+and abort on a page that takes too long to build.
 
 The added front page lists the pages and documents. The error names the page that took too long, so
 that the site can be built without it.
@@ -6,12 +7,17 @@ that the site can be built without it.
 
 import re
 import signal
+from functools import cache
+from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+from gateway.knowledge.sources import folder
+from gateway.knowledge.sources.preview import Preview
 
 PAGE_S = 30.0  # of CPU, as a sync gives each page
 
@@ -27,6 +33,19 @@ def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
     # Again after that, where a library goes on with what it could not read.
     signal.setitimer(signal.ITIMER_VIRTUAL, PAGE_S, PAGE_S)
     return page
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """https://www.mkdocs.org/dev-guide/plugins/#on_page_markdown"""
+    preview = _preview(config.extra["docs"], config.site_url or "")
+    path = preview.paths.get(page.file.src_uri)
+    shown = preview.markdown(path, markdown) if path else markdown
+    return shown if shown.strip() or not page.is_homepage else _list(files, config)
+
+
+@cache
+def _preview(docs: str, site_url: str) -> Preview:
+    return folder.preview(Path(docs), site_url)
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -49,9 +68,10 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def _list(files: Files, config: MkDocsConfig) -> str:
     lines = [f"# {config.site_name}", ""]
     for file in sorted(files.documentation_pages(), key=lambda f: f.src_uri):
+        known = file.page
         page = Page(None, file, config)
         page.read_source(config)
-        file.page = None  # else the navigation takes this one, without the title that it has there
+        file.page = known  # else the navigation takes this one, without the title that it has there
         title = str(page.meta.get("title") or page.title or file.name)
         lines.append(f"- [{_link_text(title)}]({quote(file.src_uri)})")
     for path in config.extra.get("documents", ()):

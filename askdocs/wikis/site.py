@@ -13,7 +13,7 @@ import re
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
@@ -35,6 +35,7 @@ from gateway.knowledge.sources import folder, looks, mkdocs_config, watch
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.documents.reading import documents
 from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.sources.preview import shown
 from gateway.knowledge.sources.tree import Tree
 from gateway.runtime.protocol import Edge
 
@@ -83,7 +84,7 @@ def config(
         "plugins": ["search"],
         "hooks": [str(_HOOK)],
         # For the list of a wiki without a front page; MkDocs only copies them.
-        "extra": {"documents": documents(Tree(docs))},
+        "extra": {"documents": documents(Tree(docs)), "docs": str(docs.absolute())},
         "extra_javascript": [f"{widget_url}/embed.js"],
     }
     theme = settings["theme"]
@@ -121,23 +122,24 @@ async def build(
         say("the wiki's own navigation is left out: it has far more entries than there are pages")
         del look["nav"]
     settings = config(docs, home, site_url, widget_url, look)
+    published = _published(docs, site_url)
     # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
-    left_out = list(_unreadable(docs))
-    settings["exclude_docs"] = _patterns(docs, left_out)
+    left_out = [*_unreadable(docs), *(p for p in Tree(docs).markdown if p not in published)]
+    settings["exclude_docs"] = _patterns(left_out)
     digest = _digest(docs, yaml.safe_dump([settings, look], sort_keys=False))
     marker = home.root / "site.json"
     if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
         return False
     marker.unlink(missing_ok=True)
     log = home.logs / "site-build.log"
-    _lay_out(docs, _pages(home))
+    _lay_out(docs, _pages(home), published)
     shutil.rmtree(_theme(home), ignore_errors=True)
     for name, data in look.get("files", {}).items():
         (_theme(home) / name).parent.mkdir(parents=True, exist_ok=True)
         (_theme(home) / name).write_bytes(data)
     patience = PATIENCE + sum(map(len, folder.files(docs)))
     for _ in range(_ATTEMPTS):
-        settings["exclude_docs"] = _patterns(docs, left_out)
+        settings["exclude_docs"] = _patterns(left_out)
         try:
             code = await asyncio.wait_for(_mkdocs(settings, home, log), patience)
         except TimeoutError:
@@ -182,7 +184,7 @@ def _count(nav: Any) -> int:
     return sum(1 + _count(entry) for entry in nav) if isinstance(nav, list) else 0
 
 
-def _lay_out(docs: Path, pages: Path) -> None:
+def _lay_out(docs: Path, pages: Path, published: Container[str]) -> None:
     """A folder of links to the files that the site may show, for MkDocs to read.
 
     MkDocs follows every link in a folder, and copies what is there: `all -> /` too.
@@ -191,13 +193,13 @@ def _lay_out(docs: Path, pages: Path) -> None:
     shutil.rmtree(pages, ignore_errors=True)
     pages.mkdir()
     for path in sorted(tree.files):
-        link = pages / path
+        link = pages / (shown(path) if path in published else path)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.realpath(docs / path))
 
 
-def _patterns(docs: Path, paths: list[str]) -> str:
-    return "\n".join([*folder.hidden(docs.absolute()), *(f"/{path}" for path in paths)])
+def _patterns(paths: list[str]) -> str:
+    return "\n".join(f"/{path}" for path in paths)
 
 
 async def _mkdocs(settings: dict[str, object], home: Home, log: Path) -> int:
@@ -245,6 +247,11 @@ def _name(docs: Path) -> str:
     place = docs.absolute()
     name = place.parent.name if place.name in ("docs", "doc", "wiki", "content") else place.name
     return name or "Wiki"
+
+
+def _published(docs: Path, site_url: str) -> Container[str]:
+    """The pages that the wiki's own generator shows."""
+    return folder.preview(docs.absolute(), site_url).urls
 
 
 def _unreadable(docs: Path) -> Iterator[str]:

@@ -16,8 +16,9 @@ def test_ask_prints_answer_source_and_quote(askdocs: Askdocs) -> None:
     assert done.returncode == 0, done.stderr
     assert "Ctrl-C" in done.stdout
     assert "#stopping-askdocs" in done.stdout
-    assert "│" in done.stdout
-    assert "in the page's own words" in done.stderr
+    assert done.stdout.count("> ") == done.stdout.count("\n> ") + 1  # no passage below it
+    assert "│" not in done.stdout
+    assert "Quoted from the wiki, " in done.stderr
 
 
 def test_ask_json_is_for_scripts(askdocs: Askdocs) -> None:

@@ -93,11 +93,12 @@ def test_an_embedded_note_that_is_not_there_is_named_with_its_line(write: Write)
 def test_comments_callouts_and_block_names_are_plain_text(write: Write) -> None:
     text = (
         "a %%hidden%% b\n\n%%\n## hidden\n%%\n\n> [!warning]- Careful\n> body\n\n> [!tip]\n> t\n\n"
-        "x ^id\n\n```\n%%shown%% [[Other]] ^id\n```\n\n#tag is a tag"
+        "x ==much== `a==b==` a == b ^id\n\n```\n%%shown%% [[Other]] ^id\n```\n\n#tag is a tag"
     )
     page = pages(write({**VAULT, "Here.md": text}))["Here.md"]
     assert page.text == (
-        "a  b\n\n> **Warning: Careful**\n> body\n\n> **Tip**\n> t\n\nx\n\n"
+        "a  b\n\n> **Warning: Careful**\n>\n> body\n\n> **Tip**\n>\n> t\n\n"
+        "x **much** `a==b==` a == b\n\n"
         "```\n%%shown%% [[Other]] ^id\n```\n\n#tag is a tag"
     )
     assert places(page) == [("", "")]

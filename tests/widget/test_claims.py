@@ -92,6 +92,26 @@ def test_passages_that_come_as_quotations_are_no_quotations_of_quotations(box: S
     assert "<li>It takes <em>two</em> minutes.</li>" in html
 
 
+def test_passages_of_one_section_are_all_quoted_once(box: Start) -> None:
+    """Tabs of a section have its address."""
+    quotes = ["**Linux**\n\n`apt install it`", "**macOS**\n\n`brew install it`"]
+    parts = ["> " + quote.replace("\n", "\n> ") + f"\n\n[Start]({START})" for quote in quotes]
+    content = "\n\n".join(parts)
+    sources = [{"title": "Start", "url": START, "quote": quote} for quote in quotes]
+    ends = [len(parts[0]), len(content)]
+    notes = [{"url": START, "start_index": 0, "end_index": end} for end in ends]
+    last = chunk(
+        None,
+        finish_reason="stop",
+        askdocs={"mode": "extractive", "model": "docs", "sources": sources, "pages": []},
+        annotations=[{"type": "url_citation", "url_citation": note} for note in notes],
+    )
+    _, html = outcome(box(Reply(chunks=[chunk(content), last, b"data: [DONE]\n\n"])))
+    assert html.count("<blockquote") == 2
+    assert html.count("apt install it") == html.count("brew install it") == 1
+    assert 'class="source"' not in html
+
+
 def test_stored_answers_of_before_are_quotations_too() -> None:
     before = Outcome.model_validate({"answers": "quote", "sources": [{"url": f"{WIKI}/a/"}]})
     assert before.is_quotation

@@ -39,12 +39,16 @@ def quotations(text: str, outcome: Outcome) -> list[tuple[int, Source, str]]:
     """The parts of a quotation with the sources that they are quoted from, and their numbers."""
     if not outcome.is_quotation:
         return []
-    known = {source.url: number for number, source in reversed([*enumerate(outcome.sources, 1)])}
+    # Passages of one section have one address: they are cited in their order.
+    known: dict[str, list[int]] = {}
+    for number, source in reversed([*enumerate(outcome.sources, 1)]):
+        known.setdefault(source.url, []).append(number)
     parts: list[tuple[int, int]] = []  # where each ends, and the number of its source
     for citation in sorted(outcome.citations, key=lambda citation: citation.end_index):
-        number = known.get(citation.url)
-        if number is None:
+        numbers = known.get(citation.url)
+        if not numbers:
             continue
+        number = numbers.pop() if len(numbers) > 1 else numbers[0]
         end = min(citation.end_index, len(text))
         if parts and parts[-1][1] == number:
             parts.pop()

@@ -109,6 +109,9 @@ class Docusaurus:
                 return self._documents[there].url
         return None
 
+    def plain(self, path: str, text: str, trail: Trail) -> list[str]:
+        return mdx.read(path, text, trail, self._config.path)[0]
+
     def page(self, path: str, text: str, trail: Trail) -> Page:
         lines, headings = mdx.read(path, text, trail, self._config.path)
         # A first-level heading has no anchor on the page: it is the page's top.

@@ -17,7 +17,6 @@ from gateway.knowledge.sources import (
     docusaurus,
     gitbook,
     mkdocs,
-    mkdocs_config,
     obsidian,
     vitepress,
 )
@@ -25,6 +24,7 @@ from gateway.knowledge.sources.commonmark import front_matter
 from gateway.knowledge.sources.detect import Found, detect
 from gateway.knowledge.sources.documents import reading as documents
 from gateway.knowledge.sources.flavour import Flavour, Kind
+from gateway.knowledge.sources.preview import Own, Preview
 from gateway.knowledge.sources.source import NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree, decode
@@ -63,7 +63,7 @@ class Folder:
     def preview(cls, root: Path, site_url: str) -> Self:
         """The folder as the site shows it that `askdocs up` builds, whatever it is made for."""
         folder = cls(root, site_url)
-        folder._open = partial(_preview, folder.root, site_url)
+        folder._open = partial(preview, folder.root, site_url)
         return folder
 
     def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
@@ -192,7 +192,7 @@ def _own_address(tree: Tree, path: str) -> str:
 
 def made(found: Found, site_url: str) -> Flavour:
     """A project as its generator reads it."""
-    return _MAKERS[found.kind](found, site_url)
+    return _OTHERS.get(found.kind, mkdocs.opened)(found, site_url)
 
 
 def _within(root: Path, content: Path) -> str:
@@ -202,20 +202,16 @@ def _within(root: Path, content: Path) -> str:
     return ""
 
 
-def _preview(root: Path, site_url: str) -> Flavour:
-    config = replace(mkdocs_config.default(root), exclude=hidden(root))
-    return mkdocs.MkDocs(Tree(root), config, site_url)
+def preview(root: Path, site_url: str) -> Preview:
+    """The folder as the site shows it that `askdocs up` builds."""
+    with bounded.page(SETTINGS):
+        found = detect(root)
+    is_plain = found.kind == "mkdocs" or found.content != root
+    own = None if is_plain else _OTHERS[found.kind](found, site_url)
+    return Preview(root, site_url, own)
 
 
-def hidden(root: Path) -> tuple[str, ...]:
-    """Patterns of what is no page in the site that `askdocs up` shows: a list of the pages."""
-    found = detect(root)
-    is_book = found.kind == "gitbook" and found.content == root
-    return (f"/{gitbook.settings(found).summary}",) if is_book else ()
-
-
-_MAKERS: Mapping[str, Callable[[Found, str], Flavour]] = {
-    "mkdocs": mkdocs.opened,
+_OTHERS: Mapping[str, Callable[[Found, str], Own]] = {
     "docusaurus": docusaurus.opened,
     "gitbook": gitbook.opened,
     "vitepress": vitepress.opened,

@@ -88,9 +88,12 @@ class GitBook:
         url = self.urls.get(there) or self.urls.get(posixpath.join(there, "README.md"))
         return target if url is None else addresses.relative(self.urls[path], url + rest)
 
+    def plain(self, path: str, text: str, trail: Trail) -> list[str]:
+        return list(self._plain(front_matter(text)[0], trail, (path,)))
+
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        body, front = front_matter(text)
-        lines = list(self._plain(body, trail, (path,)))
+        _, front = front_matter(text)
+        lines = self.plain(path, text, trail)
         lines, headings = joined_blanks(lines, list(_headings(lines)))
         own = sections.title(front.get("title"), lines, headings)
         return Page(

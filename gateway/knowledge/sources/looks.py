@@ -29,6 +29,7 @@ from gateway.knowledge.sources.commonmark import front_matter
 from gateway.knowledge.sources.detect import Found
 from gateway.knowledge.sources.docusaurus import is_page, position, unnumbered
 from gateway.knowledge.sources.gitbook import settings as gitbook_settings
+from gateway.knowledge.sources.preview import shown
 from gateway.knowledge.sources.tree import Tree, decode
 
 # The folder of these files in the site.
@@ -246,7 +247,7 @@ class _Docs:
         self._tree = tree
         self._by_id: dict[str, _Document] = {}
         for path in tree.markdown:
-            if not path.endswith(".md") or not is_page(path):
+            if not path.endswith((".md", ".mdx")) or not is_page(path):
                 continue
             try:
                 _, front = front_matter(tree.text(path))
@@ -254,11 +255,11 @@ class _Docs:
                 continue  # a sync says why
             if front.get("draft") is True or front.get("unlisted") is True:
                 continue
-            parts = path.removesuffix(".md").split("/")
+            parts = posixpath.splitext(path)[0].split("/")
             names = [unnumbered(part) if numbered else part for part in parts]
             name = str(front["id"]) if isinstance(front.get("id"), str | int) else names[-1]
             self._by_id["/".join([*names[:-1], name])] = _Document(
-                path,
+                shown(path),
                 _text(front.get("sidebar_label")) or _text(front.get("title")),
                 _order(front.get("sidebar_position"), parts[-1] if numbered else ""),
             )

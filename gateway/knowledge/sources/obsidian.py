@@ -31,6 +31,7 @@ _READER = Reader()
 _WIKI = re.compile(r"(?<!`)(`++).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
 _EMBED = re.compile(r"\s*!\[\[([^\[\]\n]+)\]\]\s*$")
 _CALLOUT = re.compile(r"^((?:\s*>)++\s*+)\[!([\w-]++)[^\]]*+\][-+]?\s*+(.*)$")
+_HIGHLIGHT = re.compile(r"(?<!`)(`++).*?(?<!`)\1(?!`)|==(?=[^\s=])([^=\n]++)(?<=\S)==")
 _BLOCK_ID = re.compile(r"(?:^|(?<!\s)\s++)\^([A-Za-z0-9-]++)\s*$")
 _NO_LINK = re.compile(r"[:#|^\\\r\n]|%%|\[\[|\]\]")
 _HASHES = re.compile(r"\s{0,3}#{1,6}\s++(.*)$")
@@ -112,9 +113,12 @@ class Obsidian:
             return addresses.relative(here, file_url(there, self._site_url))
         return target
 
+    def plain(self, path: str, text: str, trail: Trail) -> list[str]:
+        return list(self._plain(front_matter(text)[0], trail, (path,)))
+
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        body, front = front_matter(text)
-        lines = list(self._plain(body, trail, (path,)))
+        _, front = front_matter(text)
+        lines = self.plain(path, text, trail)
         lines, headings = joined_blanks(lines, list(_headings(lines)))
         named = front.get("title")
         title = named.strip() if isinstance(named, str) and named.strip() else ""
@@ -148,8 +152,11 @@ class Obsidian:
             elif embed := _EMBED.match(line):
                 yield from self._embedded(embed[1], trail, above)
             else:
-                line = _CALLOUT.sub(_callout, line)
-                yield _BLOCK_ID.sub("", _WIKI.sub(lambda m: self._link(m, above, trail), line))
+                line = _HIGHLIGHT.sub(_highlight, line)
+                line = _BLOCK_ID.sub("", _WIKI.sub(lambda m: self._link(m, above, trail), line))
+                yield _CALLOUT.sub(_callout, line)
+                if callout := _CALLOUT.match(line):
+                    yield callout[1].rstrip()
 
     def _link(self, match: re.Match[str], above: tuple[str, ...], trail: Trail) -> str:
         if match[1]:
@@ -231,6 +238,10 @@ def _headings(lines: Sequence[str]) -> Iterator[Heading]:
             anchor = "#".join(part for _, part in stack)
         seen.add(anchor)
         yield Heading(found.level, text, anchor, found.line)
+
+
+def _highlight(match: re.Match[str]) -> str:
+    return match.group() if match[1] else f"**{match[2]}**"
 
 
 def _callout(match: re.Match[str]) -> str:

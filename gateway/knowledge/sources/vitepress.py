@@ -89,10 +89,13 @@ class VitePress:
     def _is_public(self, name: str) -> bool:
         return self.tree.bounds.is_file(self._public / name)
 
+    def plain(self, path: str, text: str, trail: Trail) -> list[str]:
+        lines = list(self._whole(front_matter(text)[0], trail, (path,)))
+        return boxes.named(without_comments(lines, "<!--", "-->"))
+
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        body, front = front_matter(text)
-        lines = list(self._whole(body, trail, (path,)))
-        lines = boxes.named(without_comments(lines, "<!--", "-->"))
+        _, front = front_matter(text)
+        lines = self.plain(path, text, trail)
         headings = list(_headings(lines))
         lines = [_ATTRIBUTES.sub("", line) if line.startswith("#") else line for line in lines]
         lines, headings = joined_blanks(lines, headings)
