@@ -16,8 +16,7 @@ def test_ask_prints_answer_source_and_quote(askdocs: Askdocs) -> None:
     assert done.returncode == 0, done.stderr
     assert "Ctrl-C" in done.stdout
     assert "#stopping-askdocs" in done.stdout
-    assert done.stdout.count("> ") == done.stdout.count("\n> ") + 1  # no passage below it
-    assert "│" not in done.stdout
+    assert "│" not in done.stdout  # a passage below its quotation
     assert "Quoted from the wiki, " in done.stderr
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
@@ -227,6 +228,28 @@ def test_a_follow_up_question_is_about_what_was_asked_before(
     before = ["How are backups kept?"]
     assert paths(search, "And how do I switch it off?", history=before)[0] == "a.md"
     assert paths(search, "How do I switch the alarm at the door off?", history=before)[0] == "b.md"
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("What is an alias?", "What's RAG?", "Where are the logs?", "Which ports are used?"),
+        *("Can I use Slack?", "Is there a widget?", "How do I make a backup?"),
+    ],
+)
+def test_a_short_question_that_names_its_subject_stands_alone(question: str) -> None:
+    assert asked(question, ["How do I rotate a key?"]) == asked(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        *("On a Mac?", "Windows?", "What is the default?", "What is needed?", "Why not?"),
+        *("Which version?", "How do I uninstall?", "Where is it?", "And the port?"),
+    ],
+)
+def test_a_fragment_goes_on_from_the_question_before(question: str) -> None:
+    assert "rotat" in asked(question, ["How do I rotate a key?"]).words
 
 
 def test_the_limit_holds(by_words: Callable[..., Search]) -> None:

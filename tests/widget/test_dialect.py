@@ -45,6 +45,22 @@ def test_a_title_and_its_text_may_share_a_line() -> None:
     assert "<strong>Warning</strong></p>\n<p>Hot.</p>" in html
 
 
+def test_definitions_are_bold_terms_with_their_text() -> None:
+    html = render("Label\n:   A sticker.\n\n    Of paper.\n\n`list`\n: All.\n: Each.", page=True)
+    assert html == (
+        "<p><strong>Label</strong></p>\n<p>A sticker.</p>\n<p>Of paper.</p>\n"
+        "<p><strong><code>list</code></strong></p>\n<p>All.</p>\n<p>Each.</p>\n"
+    )
+
+
+def test_marks_of_extensions_are_not_shown() -> None:
+    text = "- [x] Done ==now==.[^1]\n- [ ] ++ctrl+k++\n\n[^1]: C++ `a==b==` x == y"
+    html = render(text, page=True)
+    assert "<li>☑ Done <strong>now</strong>.[1]</li>\n<li>☐ Ctrl+K</li>" in html
+    assert "<p>[1]: C++ <code>a==b==</code> x == y</p>" in html
+    assert "[^1]" in render("[^1]")  # a model's own text is shown as it is
+
+
 def test_rows_of_a_table_without_its_head_are_a_table() -> None:
     html = render("The ports:\n\n| 4000 | the gateway |\n| 8080 | the box |", page=True)
     assert html.count("<tr>") == 3

@@ -1,6 +1,7 @@
 """Converts wiki-specific Markdown to plain Markdown, so that quotations read well.
 
-Admonitions and tabs are those of Python-Markdown and Material for MkDocs, alerts those of GitHub;
+Admonitions, tabs, definitions, footnotes, keys and highlights are those of Python-Markdown and
+Material for MkDocs, alerts and tasks those of GitHub;
 comments, anchors and the tags of raw HTML are dropped; rows of a table whose head was cut off get
 an empty one. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
 """
@@ -12,6 +13,12 @@ _MARKS = re.compile(r"(?<!⁆)(?:⁅[+-]?\d+⁆)++$")
 _ADMONITION = re.compile(r"(?:!!!|\?\?\?\+?)\s+([\w-]+)(?: [\w-]+)*(?:\s+\"([^\"]*)\"\s*(.*))?\s*$")
 _ALERT = re.compile(r"((?:>\s?)+)\[!(\w+)\]\s*$")
 _TAB = re.compile(r"===[!+]*\s+\"(.*)\"\s*$")
+_DEFINITION = re.compile(r":\s{1,4}(\S.*)$")
+_NO_TERM = re.compile(r"\s*(?:[>|#:*+-]|\d+[.)]|$)")
+_TASK = re.compile(r"(\s*(?:[-*+]|\d{1,9}[.)])\s+)\[([ xX])\](?=\s)")
+_FOOTNOTE = re.compile(r"\[\^([\w-]{1,40})\]")
+_KEYS = re.compile(r"(?<![\w+])\+\+([\w-]++(?:\+[\w-]++)*+)\+\+")
+_HIGHLIGHT = re.compile(r"==(?=[^\s=])([^=]++)(?<=\S)==")
 _FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _ATTRIBUTES = re.compile(r"(?<!\s)\s*+\{:?\s*[#.][^{}]*\}\s*$")
@@ -63,15 +70,22 @@ def plain(text: str, *, page: bool = True) -> str:
         elif found := _TAB.match(bare):
             result += ["", f"**{found[1]}**", "", plain(_indented(lines), page=page), ""]
             continue
+        elif page and (found := _DEFINITION.match(bare)):
+            if result and not _NO_TERM.match(result[-1]):
+                result[-1] = f"**{result[-1].strip()}**"
+            first = found[1] + (marks[0] if marks else "")
+            result += ["", plain(f"{first}\n{_indented(lines)}", page=page), ""]
+            continue
         elif page and _ROW.match(line) and not _is_within_table(result):
             following = lines[-1] if lines else ""
             if not _RULE.match(following):
                 columns = line.count("|") - 1
                 result += ["", "| " * columns + "|", "|---" * columns + "|"]
-            result.append(_without_tags(line, page))
+            result.append(_inline(line, page))
             continue
         else:
-            line = _without_tags(_ATTRIBUTES.sub("", line), page)
+            line = _TASK.sub(_ticked, _ATTRIBUTES.sub("", line))
+            line = _inline(line, page)
         result.append(line)
     return "\n".join(result)
 
@@ -80,14 +94,20 @@ def _is_within_table(lines: list[str]) -> bool:
     return bool(lines) and lines[-1].strip().startswith("|")
 
 
-def _without_tags(line: str, page: bool) -> str:
-    if "<" not in line:
-        return line
+def _ticked(task: re.Match[str]) -> str:
+    return f"{task[1]}{'☐' if task[2] == ' ' else '☑'}"
+
+
+def _inline(line: str, page: bool) -> str:
+    """The line without tags and the marks of extensions; code stays."""
     parts = _CODE.split(line)
     for number in range(0, len(parts), 2):
-        parts[number] = _BREAK.sub(" ", _ANCHOR.sub("", parts[number]))
+        part = _BREAK.sub(" ", _ANCHOR.sub("", parts[number]))
         if page:
-            parts[number] = _TAGS.sub("", parts[number])
+            part = _TAGS.sub("", part)
+            part = _FOOTNOTE.sub(r"\\[\1\\]", _HIGHLIGHT.sub(r"**\1**", part))
+            part = _KEYS.sub(lambda keys: "+".join(map(str.capitalize, keys[1].split("+"))), part)
+        parts[number] = part
     return "".join(parts)
 
 

@@ -18,6 +18,7 @@ TURNS = 3
 FEW = 4
 
 _POINTS_BACK = frozenset("it its they them their that those this these one ones there".split())  # noqa: SIM905
+_THERE_IS = re.compile(r"\b(is|are|was|were)\s++there\b", re.I)
 _GOES_ON = re.compile(
     r"\W*(and|but|or|so|then|also|ok|okay|(what|how) about|what if|why( not)?\W*$)\b", re.I
 )
@@ -77,7 +78,20 @@ def _before(question: str, history: Sequence[str]) -> list[str]:
 def is_follow_up(question: str) -> bool:
     """Whether the question depends on the previous question."""
     own = set(asked_stems(question))
-    if len(own) <= 1:
-        return True
-    points_back = not _POINTS_BACK.isdisjoint(words(question))
-    return len(own) <= FEW and (points_back or bool(_GOES_ON.match(question)))
+    said = list(words(_THERE_IS.sub(r"\1", question)))
+    if not _POINTS_BACK.isdisjoint(said) or _GOES_ON.match(question):
+        return len(own) <= FEW
+    return not own or (len(own) == 1 and not _is_whole(said))
+
+
+def _is_whole(said: Sequence[str]) -> bool:
+    """Whether a question with one content word names its subject: "What is an alias?"."""
+    match said:
+        case ["what" | "who", "is" | "are" | "s", first, *_]:
+            # "What is the default?" and "What is needed?": of what was asked before.
+            return first != "the" and not said[-1].endswith("ed")
+        case ["where", "is" | "are" | "s" | "do" | "can", _, *_] | ["which", _, _, *_]:
+            return True
+        case ["can" | "is" | "are" | "do" | "does" | "should", _, _, *_]:
+            return stem(said[-1]) in asked_stems(said[-1])
+    return False
