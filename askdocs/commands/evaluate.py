@@ -207,7 +207,7 @@ def view(
 def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     """Run the process that asks, with bars, and keep what is measured meanwhile."""
     python = environments.ensure(environments.EVAL, state.root, _say)
-    total = len(found.run.systems) * len(found.asked)
+    total = Recorded(found.recorded).count(found.run.systems, found.asked)
     kept = sum(not one.error for one in answer.latest(folder).values())
     with TemporaryDirectory() as work:
         job = Path(work) / "job.json"

@@ -6,7 +6,7 @@ several tools. Questions that a system has no row for do not count for it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -64,6 +64,13 @@ class Recorded:
 
     def has(self, system: str, question: Question) -> bool:
         return question.text in self._rows.get(system, {})
+
+    def count(self, systems: Iterable[str], asked: Collection[Question]) -> int:
+        """Answers that a run of these systems and questions has: recorded ones where there are."""
+        return sum(
+            sum(self.has(name, one) for one in asked) if is_recorded(name) else len(asked)
+            for name in systems
+        )
 
     def answer(self, system: str, question: Question, paths: Iterable[str]) -> dict[str, object]:
         """The fields of an `Answer`. `paths`: of the wiki's pages."""

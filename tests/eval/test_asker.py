@@ -120,6 +120,8 @@ async def test_recorded_answers_are_not_asked_for(wiki: Wiki, tmp_path: Path) ->
     assert [one.is_refusal for one in found.values()] == [False, True, False]
     assert found["c"].error == "the recorded answer is empty"
     assert not Recorded(file).has("recorded-a", CAPITAL)
+    # Progress counts the answers that there are, not questions without a row.
+    assert Recorded(file).count(("first-sentence", "recorded-a"), [CAPITAL]) == 1
 
 
 @pytest.mark.parametrize(
