@@ -278,9 +278,13 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
 def audit_page(
     page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
 ) -> None:
-    """Show who may read a page, and whose answers showed it."""
+    """Show who may read a page, who could read it in the past, and whose answers showed it."""
     with _opened(home_dir) as index, database.opened(home_dir) as engine:
-        facts = docs_audit.audit(index, engine, _page(index, page))
+        there = index.by_url(page) if "://" in page else index.by_path(page)
+        url = there.url if there else page.partition("#")[0]
+        facts = docs_audit.audit(index, engine, url, there)
+    if not docs_audit.is_known(facts):
+        raise _no_page(page)
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:

@@ -1,4 +1,4 @@
-"""`askdocs docs audit`: who may read a page, and whose answers showed it."""
+"""`askdocs docs audit`: who may read a page, who could, and whose answers showed it."""
 
 import json
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from gateway.access import past_readers
 from gateway.access.keys import ALL, Key, Keys
-from gateway.access.rights import Groups, Reader
+from gateway.access.rights import Groups, Reader, readable, shown
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
@@ -20,6 +21,8 @@ from widget.access.people import People
 from widget.service.store import question_table
 from widget.settings import WidgetSettings
 
+PAGE, ALL_PAGES = "page", "all pages"
+
 
 @dataclass(frozen=True)
 class _Asked:
@@ -28,21 +31,23 @@ class _Asked:
     at: datetime
 
 
-def audit(index: Index, engine: sa.Engine, page: Page) -> dict[str, Any]:
-    """What is known, for JSON. Raises Unreachable."""
-    groups = Rights(index, load(GatewaySettings).rules).readers(page)
+def audit(index: Index, engine: sa.Engine, url: str, page: Page | None) -> dict[str, Any]:
+    """What is known, for JSON; `page` is None for one that is gone. Raises Unreachable."""
     keys = Keys(engine).list()
     names = {key.id: key.name for key in keys}
     return {
-        "page": page.path,
-        "url": page.url,
-        "readers": {
-            "everybody": groups == (),
-            "nobody": frozenset() in groups,
-            "one_group_of_each": [sorted(some) for some in groups or ()],
-            "keys": [_key(key) for key in keys if key.revoked is None and _may(key, groups)],
-            "people": _people(groups),
-        },
+        "page": page.path if page else None,
+        "url": url,
+        "readers": _readers(index, keys, page) if page else None,
+        "history": [
+            {
+                "one_group_of_each": shown(one.groups),
+                "since": one.since.isoformat(timespec="seconds"),
+                "until": one.until.isoformat(timespec="seconds") if one.until else None,
+                "as": ALL_PAGES if one.every else PAGE,
+            }
+            for one in past_readers.of(engine, url)
+        ],
         "shown": {
             "by_key": [
                 {
@@ -50,22 +55,58 @@ def audit(index: Index, engine: sa.Engine, page: Page) -> dict[str, Any]:
                     "id": one.key,
                     "day": str(one.day),
                     "times": one.times,
-                    "as": "all pages as text" if one.every else "page",
+                    "as": ALL_PAGES if one.every else PAGE,
                 }
-                for one in shown_pages.of(engine, page.url)
+                for one in shown_pages.of(engine, url)
             ],
             "to_people": [
                 {"person": one.person, "channel": one.channel, "at": one.at.isoformat()}
-                for one in _asked(engine, page)
+                for one in _asked(engine, url)
             ],
         },
     }
 
 
+def _readers(index: Index, keys: list[Key], page: Page) -> dict[str, Any]:
+    groups = Rights(index, load(GatewaySettings).rules).readers(page)
+    return {
+        "everybody": groups == (),
+        "nobody": frozenset() in groups,
+        "one_group_of_each": shown(groups),
+        "keys": [_key(key) for key in keys if key.revoked is None and _may(key, groups)],
+        "people": _people(groups),
+    }
+
+
+def is_known(facts: dict[str, Any]) -> bool:
+    """Is or was there such a page, as far as records are kept?"""
+    was = [*facts["history"], *facts["shown"]["by_key"]]
+    return bool(
+        facts["page"] or facts["shown"]["to_people"] or any(one["as"] == PAGE for one in was)
+    )
+
+
 def show(facts: dict[str, Any]) -> None:
     """For people."""
-    readers = facts["readers"]
-    print(f"{facts['page']}  {facts['url']}")
+    print(f"{facts['page'] or 'not in the index'}  {facts['url']}")
+    if facts["readers"]:
+        _show_readers(facts["readers"])
+    for one in facts["history"]:
+        groups = tuple(map(frozenset, one["one_group_of_each"]))
+        until = f"until {one['until']}" if one["until"] else "until now"
+        print(f"could be read by {readable(groups)} from {one['since']} {until}")
+    was = facts["shown"]
+    if not (was["by_key"] or was["to_people"]):
+        print("was shown to nobody, as far as records are kept")
+    for one in was["by_key"]:
+        print(
+            f"was shown to key {one['key']} on {one['day']}, {one['times']:,} times ({one['as']})"
+        )
+    for one in was["to_people"]:
+        print(f"was shown to {one['person'] or 'a stranger'} by {one['channel']} at {one['at']}")
+
+
+def _show_readers(readers: dict[str, Any]) -> None:
     if readers["everybody"]:
         print("may be read by everybody")
     elif readers["nobody"]:
@@ -77,15 +118,6 @@ def show(facts: dict[str, Any]) -> None:
             print(f"  person  {person}")
     for key in readers["keys"]:
         print(f"  key     {key['name']}{', for people' if key['for_people'] else ''}")
-    was = facts["shown"]
-    if not (was["by_key"] or was["to_people"]):
-        print("was shown to nobody, as far as records are kept")
-    for one in was["by_key"]:
-        print(
-            f"was shown to key {one['key']} on {one['day']}, {one['times']:,} times ({one['as']})"
-        )
-    for one in was["to_people"]:
-        print(f"was shown to {one['person'] or 'a stranger'} by {one['channel']} at {one['at']}")
 
 
 def _may(key: Key, groups: Groups) -> bool:
@@ -106,10 +138,10 @@ def _people(groups: Groups) -> list[str]:
     return [one for one in people.known() if Reader(people.groups(one)).may_read(groups)]
 
 
-def _asked(engine: sa.Engine, page: Page) -> list[_Asked]:
+def _asked(engine: sa.Engine, url: str) -> list[_Asked]:
     """Whose stored questions were answered with the page, newest first."""
     q = question_table.c
-    written = json.dumps(page.url)[1:-1]
+    written = json.dumps(url)[1:-1]
     query = (
         sa.select(q.person, q.channel, q.at, q.outcome)
         .where(sa.cast(q.outcome, sa.Text).contains(written, autoescape=True))
@@ -120,7 +152,7 @@ def _asked(engine: sa.Engine, page: Page) -> list[_Asked]:
             _Asked(person, channel, at)
             for person, channel, at, outcome in connection.execute(query)
             if any(
-                one.get("url", "").partition("#")[0] == page.url
+                one.get("url", "").partition("#")[0] == url
                 for one in (*outcome.get("sources", ()), *outcome.get("pages", ()))
             )
         ]

@@ -18,6 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Groups = tuple[frozenset[str], ...]
 """One group of each set is needed; no set at all is for everybody."""
 
+Right = tuple[str, str]
+"""The address of a page, and its groups as they are stored."""
+EVERY = "*"
+"""In place of an address: all pages, where no page has groups."""
 EVERYBODY = "everybody"
 """The group that everyone is in, also who is not known."""
 NOBODY: Groups = (frozenset(),)

@@ -15,6 +15,7 @@ from gateway.access.auth import Keyring
 from gateway.access.keys import Keys
 from gateway.access.limits import limiter as limits
 from gateway.access.limits.limiter import Limiter
+from gateway.access.past_readers import PastReaders
 from gateway.answering import scorers
 from gateway.answering.chat import Chat, say
 from gateway.answering.grounding.ground import Grounding, Library
@@ -190,6 +191,8 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         tasks.start("page popularity", heat.run)
         tasks.start("outcomes", outcomes.run)
         tasks.start("pages shown", seen.run)
+        past = PastReaders(engine, library.rights.revision, library.rights.every)
+        tasks.start("page readers", past.run)
         tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
         tasks.start("versions", partial(_follow, fleet, engine))
         tasks.start("counters", partial(_watch, limiter, usage, metrics))

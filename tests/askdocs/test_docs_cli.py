@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,13 @@ import pytest
 from askdocs import cli
 from askdocs.state.home import Home
 from askdocs.wikis import sync as syncing
+from gateway.access import past_readers
 from gateway.access.keys import Keys
+from gateway.access.rights import NO_RULES
 from gateway.knowledge.index_keeper import alone
 from gateway.knowledge.search import embed
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from gateway.telemetry import audit
 from gateway.telemetry.shown_pages import Shown
@@ -544,14 +549,20 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     for id, at in (("a", url), ("b", f"{SITE}install/")):
         questions.asked(Asked(id, "Which port?", id, person=f"{id}@example.com"))
         questions.answered(id, Answered("answered", "4000", outcome={"pages": [{"url": at}]}))
-    engine.dispose()
     facts = told(docs("audit", "ports.md", "--json"))
     assert facts["readers"]["one_group_of_each"] == [["hr"]]
     assert [key["name"] for key in facts["readers"]["keys"]] == ["hr-bot"]
     assert [(one["key"], one["times"]) for one in facts["shown"]["by_key"]] == [("hr-bot", 1)]
     assert [one["person"] for one in facts["shown"]["to_people"]] == ["a@example.com"]
+    index = Index(home.index)
+    past_readers.record(engine, {(url, "[]")}, datetime(2026, 11, 2, tzinfo=UTC))
+    past_readers.record(engine, Rights(index, NO_RULES).every(), datetime(2026, 11, 9, tzinfo=UTC))
+    index.close()
+    engine.dispose()
     text = docs("audit", url).stdout
     assert "may be read by people in hr" in text
+    assert "could be read by hr from 2026-11-09T00:00:00+00:00 until now" in text
+    assert "by everybody from 2026-11-02T00:00:00+00:00 until 2026-11-09T00:00:00+00:00" in text
     assert "was shown to a@example.com by box" in text
     # A page without groups beside it is for nobody, and search says so.
     found = told(docs("search", "Which port does the gateway listen on?", "--json"))
@@ -561,3 +572,7 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
         one["path"] for one in told(docs("search", "port", "--groups", "hr", "--json"))["pages"]
     ] == ["ports.md"]
     assert "readers: hr" in docs("search", "gateway port", "--explain").stdout
+    docs("remove", "ports.md", "--yes")
+    assert "not in the index" in docs("audit", url).stdout
+    assert "was shown to key hr-bot" in docs("audit", url).stdout
+    assert "no such page" in docs("audit", f"{SITE}never/").stderr

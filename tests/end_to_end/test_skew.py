@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 REPO = starting.REPO
 # The last commit before the last migration.
-BEFORE = "4e49e03288c7ed77aea983667a3b302427eecba6"
+BEFORE = "38f41956ec85930aba1159c87193d7045c864ec7"
 SITE = "https://wiki.example.com/"
 PAGE = """# Coffee machine
 
@@ -37,11 +37,8 @@ QUESTION = "How do I descale the coffee machine?"
 # What each code reads of a question that the other one's box stored.
 READ = """
 import sys
-from importlib import import_module
-from importlib.util import find_spec
-moved = find_spec("gateway.storage") is not None  # not in the code before the last migration
-database = import_module("gateway.storage.database" if moved else "gateway." + "database")
-store = import_module("widget.service.store" if moved else "widget." + "store")
+from gateway.storage import database
+from widget.service import store
 assert database.__file__.startswith(sys.argv[1] + "/"), database.__file__
 engine = database.open(sys.argv[2])
 database.check(engine)
@@ -63,7 +60,8 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as packed:
         packed.extractall(folder, filter="data")
     schema = f'HEAD = "{int(database.HEAD) - 1:04}"'
-    assert schema in (folder / "gateway" / "database.py").read_text(), f"BEFORE is to have {schema}"
+    code = (folder / "gateway" / "storage" / "database.py").read_text()
+    assert schema in code, f"BEFORE is to have {schema}"
     return folder
 
 

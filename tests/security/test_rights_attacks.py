@@ -11,10 +11,12 @@ import httpx
 import jwt
 import pytest
 
+from gateway.access import past_readers
 from gateway.access.keys import Keys
 from gateway.access.rights import Reader, load
 from gateway.storage import database
 from tests import starting
+from tests.waiting import until
 from widget.service.store import Store
 
 pytestmark = pytest.mark.slow
@@ -353,3 +355,19 @@ def test_a_box_whose_key_may_not_speak_for_people_gives_each_what_strangers_get(
         link = f"{url}/shared/{shared.headers['location'].rpartition('/')[2]}"
         assert "kitchen" in httpx.get(link, headers=signed("hr")).text
     assert "--for-people" in next(tmp_path.glob("widget-*.log")).read_text()
+
+
+def test_the_database_says_who_could_read_a_page_from_when_to_when(
+    gateway: starting.Gateway, keys: Keys
+) -> None:
+    engine = database.open(gateway.database)
+    wiki = Path(gateway.database.removeprefix("sqlite:///")).parents[1] / "wiki"
+    until(lambda: len(past_readers.of(engine, f"{SITE}pay/")) == 1)
+    (wiki / "pay.md").write_text(PAGES["pay.md"].replace("hr", "[hr, board]"))
+    until(lambda: len(past_readers.of(engine, f"{SITE}pay/")) == 2, 60)
+    now, then = past_readers.of(engine, f"{SITE}pay/")
+    assert (now.groups, now.until) == ((frozenset({"hr", "board"}),), None)
+    assert (then.groups, then.until) == ((frozenset({"hr"}),), now.since)
+    [plan] = past_readers.of(engine, f"{SITE}board/plan/")
+    assert plan.groups == (frozenset({"board"}),)  # by a rule
+    engine.dispose()

@@ -19,9 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.access.rights import (
+    EVERY,
     NOBODY,
     Groups,
     Reader,
+    Right,
     Rule,
     Rules,
     both,
@@ -97,12 +99,17 @@ class Rights:
                 return "open"
             with self._lock:
                 if self._named is None or self._named[0] is not access:
-                    pages = db.execute("SELECT number, url FROM page").fetchall()
-                    groups = [dump(some) for some in access.groups]
-                    kinds = dict(zip(access.numbers.tolist(), access.kinds.tolist(), strict=True))
-                    lines = sorted(f"{url} {groups[kinds[number]]}\n" for number, url in pages)
+                    lines = sorted(f"{url} {groups}\n" for url, groups in _listed(db, access))
                     self._named = access, sha256("".join(lines).encode()).hexdigest()[:16]
                 return self._named[1]
+
+    def every(self) -> frozenset[Right]:
+        """Who may read which pages."""
+        with self._index.reading() as db:
+            access = self.access_of(db, self._index.current(db))
+            if access is None:
+                return frozenset({(EVERY, "[]")})
+            return frozenset((url, groups or "[]") for url, groups in _listed(db, access))
 
     def access_of(self, db: sqlite3.Connection, now: Generation) -> Access | None:
         with self._lock:
@@ -127,6 +134,14 @@ class Rights:
             if len(self._views) > KEPT:
                 self._views.popitem(last=False)
             return view
+
+
+def _listed(db: sqlite3.Connection, access: Access) -> Iterator[tuple[str, str | None]]:
+    """The address of each page, and its groups as they are stored."""
+    groups = [dump(some) for some in access.groups]
+    kinds = dict(zip(access.numbers.tolist(), access.kinds.tolist(), strict=True))
+    for number, url in db.execute("SELECT number, url FROM page"):
+        yield url, groups[kinds[number]]
 
 
 def _access(

@@ -1,0 +1,106 @@
+"""Who could read each page, from when to when, for `askdocs docs audit`.
+
+A gateway records it when rights change: by a sync, by new rules, or because a page is new or gone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Set
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from gateway.access.rights import EVERY, Groups, Right, load
+from gateway.core import threads
+from gateway.storage.database import LOCK, Unreachable, Utc, metadata, reading, writing
+
+log = logging.getLogger("askdocs.gateway")
+
+INTERVAL = 5.0  # seconds between two looks
+KEPT = timedelta(days=400)  # after a right has ended
+MOST = 1_000_000  # rights that have ended
+_PART = 1_000  # rows that one statement names
+readers_table = sa.Table(
+    "page_readers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False, index=True),
+    sa.Column("groups", sa.Text, nullable=False),
+    sa.Column("since", Utc, nullable=False),
+    sa.Column("until", Utc, index=True),
+)
+_c = readers_table.c
+
+
+class Period(NamedTuple):
+    """Who could read a page for a while."""
+
+    groups: Groups
+    since: datetime
+    until: datetime | None
+    """None: they still can."""
+    every: bool
+    """It was so for all pages, which had no groups."""
+
+
+class PastReaders:
+    """Records what one gateway's readers may see."""
+
+    def __init__(
+        self, engine: sa.Engine, revision: Callable[[], str], rights: Callable[[], Set[Right]]
+    ) -> None:
+        """`revision` changes with `rights`, and costs less."""
+        self._engine = engine
+        self._revision = revision
+        self._rights = rights
+
+    async def run(self) -> None:
+        """Record until cancelled. With the database away it is tried again."""
+        recorded = None
+        while True:
+            revision = await threads.search(self._revision)
+            if revision != recorded:
+                rights = await threads.search(self._rights)
+                try:
+                    await threads.database(record, self._engine, rights)
+                    recorded = revision
+                except Unreachable as error:
+                    log.warning("who may read which page is recorded later: %s", error)
+            await asyncio.sleep(INTERVAL)
+
+
+def record(engine: sa.Engine, rights: Set[Right], now: datetime | None = None) -> None:
+    """Note what differs from what was noted last; gateways wait for each other.
+
+    Raises Unreachable.
+    """
+    now = now or datetime.now(UTC)
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK + 1)))
+        rows = connection.execute(sa.select(_c.url, _c.groups, _c.id).where(_c.until.is_(None)))
+        noted = {(url, groups): number for url, groups, number in rows}
+        ended = sorted(noted[right] for right in noted.keys() - rights)
+        for start in range(0, len(ended), _PART):
+            some = _c.id.in_(ended[start : start + _PART])
+            connection.execute(sa.update(readers_table).where(some).values(until=now))
+        begun = sorted(rights - noted.keys())
+        if begun:
+            fresh = [{"url": url, "groups": groups, "since": now} for url, groups in begun]
+            connection.execute(sa.insert(readers_table), fresh)
+        ends = sa.select(_c.until).where(_c.until.is_not(None)).order_by(_c.until.desc())
+        last = connection.execute(ends.offset(MOST).limit(1)).scalar()
+        before = max(now - KEPT, last) if last else now - KEPT
+        connection.execute(sa.delete(readers_table).where(_c.until <= before))
+
+
+def of(engine: sa.Engine, url: str) -> list[Period]:
+    """Who could read a page, newest first. Raises Unreachable."""
+    query = sa.select(_c.groups, _c.since, _c.until, _c.url).where(_c.url.in_((url, EVERY)))
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(_c.since.desc(), _c.id.desc()))
+        return [
+            Period(load(groups) or (), since, until, at == EVERY)
+            for groups, since, until, at in rows
+        ]
