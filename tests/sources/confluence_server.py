@@ -60,6 +60,8 @@ class Wiki:
     """The list of spaces lacks it."""
     endless: bool = False
     """The list of its permissions names itself as its next part."""
+    unending: bool = False
+    """The list of its pages names ever another part."""
     hidden: set[str] = field(default_factory=set)
     """Pages that the list lacks."""
     part: int = 2
@@ -128,7 +130,7 @@ class Wiki:
         every = {"page": self.pages, "attachment": self.files}[kind]
         ids = [at for at in every if at not in self.hidden]
         links: dict[str, str] = {"base": self.url, "context": "/wiki"}
-        if start + self.part < len(ids):
+        if self.unending or start + self.part < len(ids):
             cql = query["cql"].replace(" ", "%20").replace('"', "%22")
             links["next"] = (
                 f"/rest/api/content/search?cql={cql}&expand={query['expand']}"

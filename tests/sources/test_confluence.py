@@ -210,6 +210,15 @@ def test_a_space_whose_permissions_are_not_listed_is_for_nobody(
     assert f"the rights of the space: {why}; so nobody may read it" in problem.why
 
 
+def test_a_list_of_pages_that_goes_on_for_ever_ends(
+    wiki: Wiki, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.knowledge.sources.services.confluence.PARTS", 20)
+    wiki.unending = True
+    with pytest.raises(AskdocsError, match="the list of pages has no end"):
+        read(wiki)
+
+
 @pytest.mark.parametrize(
     ("address", "site"),
     [

@@ -540,8 +540,8 @@ def test_packed_pages_are_read(wiki: LiveSite, encoding: str, data: bytes) -> No
 @pytest.mark.parametrize(
     ("encoding", "packed", "why"),
     [
-        ("gzip", gzip.compress(bytes(2**26), 1), "larger than 16 MiB"),
-        ("deflate", zlib.compress(bytes(2**26), 1), "larger than 16 MiB"),
+        ("gzip", gzip.compress(bytes(2**25)), "larger than 4 MiB"),
+        ("deflate", zlib.compress(bytes(2**25), 9), "larger than 4 MiB"),
         ("br", brotli.compress(bytes(2**26), quality=1), "packed as br, which was not asked for"),
         ("gzip, br", b"x", "packed as gzip, br, which was not asked for"),
         ("gzip", b"no gzip", "cannot be unpacked"),
@@ -550,8 +550,9 @@ def test_packed_pages_are_read(wiki: LiveSite, encoding: str, data: bytes) -> No
     ids=itertools.count(),
 )
 def test_what_unpacks_to_too_much_is_not_unpacked(
-    wiki: LiveSite, encoding: str, packed: bytes, why: str
+    wiki: LiveSite, encoding: str, packed: bytes, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(fetch, "LARGEST", 2**22)
     wiki.put("/docs/b", packed, headers={"Content-Encoding": encoding})
     tracemalloc.start()
     try:

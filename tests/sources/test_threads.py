@@ -258,7 +258,7 @@ def test_lists_without_an_end_or_on_another_host_are_given_up(
     served: tuple[Project, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, what = served
-    monkeypatch.setattr(api, "_PARTS", 20)
+    monkeypatch.setattr(api, "PARTS", 20)
     monkeypatch.setattr("gateway.knowledge.sources.services.github._MOST", 20)
     made.endless = True
     with pytest.raises(AskdocsError, match="has no end"):

@@ -23,7 +23,7 @@ _TRIES = 3
 # Asked again as often as the service says when, within PATIENCE.
 _BUSY = 1_000
 # Parts of a list.
-_PARTS = 1_000
+PARTS = 10_000
 _NEXT = re.compile(r"""<([^<>]*)>\s*;[^<>,]*\brel=["']?next\b""", re.IGNORECASE)
 # After so many failures in a row the service is down, and not the page.
 DOWN = 8
@@ -109,7 +109,7 @@ class Api:
         """
         url = f"{self._address(path)}?{urlencode(parameters)}"
         seen: set[str] = set()
-        while url not in seen and len(seen) < _PARTS:
+        while url not in seen and len(seen) < PARTS:
             seen.add(url)
             rows, following = self._read(partial(self._fetcher.get, url), _part)
             yield from rows

@@ -17,7 +17,7 @@ from gateway.access.rights import NOBODY, Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import PARTS, Api, Refused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
 from gateway.knowledge.sources.services.items import Memory
 from gateway.knowledge.sources.services.stamps import Stamp
@@ -210,7 +210,7 @@ class Confluence:
                 raise AskdocsError(f"{self.name}: the list of {kind}s is not valid: try later")
             yield from map(mapping, answer["results"])
             path, parameters = str(mapping(answer.get("_links")).get("next") or ""), {}
-            if path in seen:
+            if path in seen or len(seen) == PARTS:
                 raise AskdocsError(f"{self.name}: the list of {kind}s has no end")
             seen.add(path)
 

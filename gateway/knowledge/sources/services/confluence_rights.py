@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.access.rights import EVERYBODY, NOBODY, Groups, foreign, person, simplified
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import PARTS, Api, Refused, listed, mapping
 
 
 class Readers:
@@ -91,7 +91,7 @@ class Readers:
         path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
         seen: set[str] = set()
         while path:
-            if path in seen:
+            if path in seen or len(seen) == PARTS:
                 raise Refused("the list of permissions has no end", 404)
             seen.add(path)
             answer = mapping(self._api.get(path))
