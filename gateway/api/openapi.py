@@ -8,8 +8,8 @@ from functools import cache
 from importlib import metadata
 from typing import Any, get_args
 
-from gateway.api import schemas, votes
-from gateway.api.endpoints import COUNT_TOKENS, MESSAGES
+from gateway.api import prefill, readable, schemas, votes
+from gateway.api.endpoints import COUNT_TOKENS, MESSAGES, MODELS
 from gateway.api.schemas import Schema
 from gateway.core.http import EVENTS, JSON
 
@@ -248,11 +248,11 @@ def description() -> dict[str, Any]:
             parameters=[_MODEL],
         )
     }
-    paths["/v1/models"] = {
+    paths[f"/v1{MODELS.path}"] = {
         "get": _operation("The models that the key may use", {JSON: {"schema": _ref("Models")}})
     }
     name = {"name": "model", "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1}}
-    paths["/v1/models/{model}"] = {
+    paths[f"/v1{MODELS.path}/{{model}}"] = {
         "get": _operation("One model", {JSON: {"schema": _ref("Model")}}, parameters=[name])
     }
     paths[votes.PATH] = {
@@ -268,7 +268,7 @@ def description() -> dict[str, Any]:
             ),
         )
     }
-    paths["/askdocs/readable"] = {
+    paths[readable.PATH] = {
         "post": _operation(
             "Say which of these pages the reader may read, to show a stored answer",
             {
@@ -283,7 +283,7 @@ def description() -> dict[str, Any]:
             body=_object({"urls": _list(_TEXT)}),
         )
     }
-    paths["/askdocs/warm"] = {
+    paths[prefill.PATH] = {
         "post": _operation(
             "Read pages ahead, with the key of the installation: `askdocs docs warm`",
             {EVENTS: {}},

@@ -11,6 +11,8 @@ from gateway.core.http import ApiError, engine_away, event
 from gateway.knowledge.wiki.page import Page
 from gateway.upstream.prefill.warmer import Warmer
 
+PATH = "/askdocs/warm"
+
 
 async def chosen(warmer: Warmer, request: dict[str, Any]) -> list[Page]:
     """The pages that a request names by `pages` (paths or addresses) or `top`; else all.

@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.keys import Key
-from gateway.api import openapi, readable, votes
+from gateway.api import openapi, prefill, readable, votes
 from gateway.api.agents import mcp_server
 from gateway.api.agents.mcp_server import Door
 from gateway.api.context import request_id
@@ -48,8 +48,7 @@ EXPOSED = [
     ),
 ]
 # For the installation's own key: `askdocs docs warm`.
-WARM = "/askdocs/warm"
-MODEL = Endpoint("/models/{name:path}")
+MODEL = Endpoint(f"{MODELS.path}/{{name:path}}")
 OPEN_METHODS = ("GET", "HEAD")
 
 OpenAnswer = Callable[[Headers, dict[str, str], Send], Awaitable[None]]
@@ -82,7 +81,7 @@ class Gateway:
             *self._v1(MCP, "POST", lambda *request: self._door.mcp(*request)),
             self._route(votes.PATH, "POST", lambda *request: self._handlers.vote(*request)),
             self._route(readable.PATH, "POST", lambda *request: self._handlers.readable(*request)),
-            self._route(WARM, "POST", lambda *request: self._handlers.warm(*request)),
+            self._route(prefill.PATH, "POST", lambda *request: self._handlers.warm(*request)),
             *(
                 self._route(path, "GET", lambda *request: self._door.text(*request), public=True)
                 for path in mcp_server.TEXTS
