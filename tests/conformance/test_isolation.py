@@ -7,6 +7,7 @@ import pytest
 
 from gateway.access.keys import Keys
 from gateway.storage import database
+from gateway.telemetry.metrics import PREFIX
 from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.conformance.test_openai import HELLO
 from tests.starting import KEY
@@ -99,7 +100,9 @@ def test_timeouts_of_clients_open_no_breaker(lane: Lane) -> None:
         post(lane, KEY, "/chat/completions", model="claude", timeout=1e-9)
         post(lane, KEY, "/responses", timeout=1e-9)
     metrics = httpx.get(f"{lane.gateway.root}/metrics").text
-    circuits = [line for line in metrics.splitlines() if line.startswith("askdocs_circuit_state{")]
+    name = f"{PREFIX}circuit_state"
+    assert f"# TYPE {name} gauge" in metrics
+    circuits = [line for line in metrics.splitlines() if line.startswith(f"{name}{{")]
     assert {line.rpartition(" ")[2] for line in circuits} <= {"0.0"}
 
 
