@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-import typer
 import yaml
 
-from askdocs.cli import app
 from tests.containers import ROOT, compose
 from tests.runbook import DOCS, PAGES, Command, commands, sections
 from widget.service.gateway import Reason
@@ -37,27 +35,6 @@ def test_each_alert_leads_to_commands_for_a_machine_for_compose_and_for_kubernet
     assert ROOT / page == PAGES[rule["labels"]["severity"]]
     places = {command.place for command in commands(ROOT / page) if command.alert == anchor}
     assert places == {"machine", "compose", "kubernetes"}
-
-
-@pytest.mark.parametrize("page", [*PAGES.values(), OPERATIONS], ids=lambda page: page.name)
-def test_each_command_of_askdocs_is_one_that_its_command_line_takes(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
-    lines = [*map(shlex.split, spans), *(command.words for command in commands(page))]
-    told = [
-        words[at + 1 :]
-        for words in lines
-        for at, word in enumerate(words[:-1])
-        if word in ("askdocs", ".venv/bin/askdocs") and words[at - 1] != "-n"
-    ]
-    assert len(told) > 5
-    for words in told:
-        command: Any = typer.main.get_command(app)
-        rest = words
-        while hasattr(command, "commands") and rest and rest[0] in command.commands:
-            command, rest = command.commands[rest[0]], rest[1:]
-        assert not hasattr(command, "commands"), words
-        command.make_context(command.name, rest)  # exits with what is wrong
 
 
 # What the gateway says of each question, and of each request, after it has said what is wrong.

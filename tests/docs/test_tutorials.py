@@ -1,58 +1,226 @@
 """The commands of tutorials, run in the order of the page."""
 
 import re
+import shutil
+from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
+from askdocs.environments import DATASET, EVAL
 from gateway.knowledge.search.index import Index
-from tests.docs.tutorial import ROOT, Tutorial, steps
+from tests.clients import environments
+from tests.docs.tutorial import ROOT, reuse, steps, terminal
 from tests.sources.confluence_server import Written, confluence
 from tests.sources.test_git import SECRET, Repository, repository
+from tests.starting import shown
 from tests.waiting import until
 from tests.widget.test_main import free_port
 
 __all__ = ["repository"]
 
 TUTORIALS = ROOT / "docs" / "tutorials"
-INSTALLATION = ("git clone", "cd askdocs", "make setup")  # see tests/askdocs/test_setup.py
+INSTALLATION = ("git clone", "cd askdocs")  # see tests/askdocs/test_setup.py
+PAGES = (
+    "how-to/keys.md",
+    "how-to/widget.md",
+    "reference/api-key.md",
+    "reference/ports.md",
+    "tutorials/getting-started.md",
+)
+ADDRESSES = {
+    "GATEWAY": "127.0.0.1:4000",
+    "WIDGET": "127.0.0.1:8080",
+    "SITE": "127.0.0.1:8000",
+}
 
 
-def test_steps_are_the_commands_of_a_page_with_what_it_shows(tmp_path: Path) -> None:
+def test_steps_are_the_commands_and_files_of_a_page_with_what_it_shows(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
-        "```sh\na \\\n  b\n\nc\n```\n\n```text\nd\n```\n\n1. x\n\n    ```sh\n    e\n    ```\n"
+        "# P\n\n## H\n\n```sh\na \\\n  b\n\nc '{\n}'\n```\n\n```text\nd\n```\n\n1. x\n\n    ```sh\n"
+        "    e\n    ```\n\nSave it as `f.py`:\n\n```python\ng\n\nh\n```\n\n"
+        "Append this to `i/j.toml`:\n\n```toml\nk\n```\n\n```html\nl\n```\n"
     )
-    assert [(step.command, step.shown) for step in steps(page)] == [
-        ("a \\\n  b", []), ("c", ["d"]), ("e", []),
-    ]  # fmt: skip
+    found = [(step.command, step.shown, step.file, step.appends) for step in steps(page)]
+    assert found == [
+        ("a \\\n  b", [], "", False),
+        ("c '{\n}'", ["d"], "", False),
+        ("e", [], "", False),
+        ("g\n\nh\n", [], "f.py", False),
+        ("k\n", [], "i/j.toml", True),
+    ]
+    assert {step.heading for step in steps(page)} == {"H"}
+    page.write_text("Like this:\n\n```python\na\n```\n")
+    with pytest.raises(AssertionError, match="no line names the file of\na"):
+        steps(page)
 
 
 def test_a_command_that_fails_or_prints_something_else_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    for number, (code, why) in enumerate(
-        {
-            "```sh\nfalse\n```\n": "false",
-            "```sh\necho 1 page\n```\n```text\n2 page\n```\n": "does not print '2 page'",
-        }.items()
-    ):
+    for code, why in {
+        "```sh\nfalse\n```\n": "false",
+        "```sh\necho 1 page\n```\n```text\n2 page\n```\n": "does not print '2 page'",
+        "```sh\necho a cd\n```\n```text\na ... c\n```\n": r"does not print 'a \.\.\. c'",
+    }.items():
         page.write_text(f"```sh\nexport A=1\n```\n{code}")
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        with pytest.raises(AssertionError, match=why):
-            Tutorial(folder, {}).run(page, {})
+        with (
+            terminal(tmp_path, {}) as reader,
+            pytest.raises(AssertionError, match=why),
+        ):
+            reader.follow(page)
     page.write_text(
-        "```sh\nexport A=1\ncd ..\n```\n```sh\necho $A page, 1.5 s\n```\n"
-        "```text\n1 page, 0.4 s\n```\n"
+        "Save it as `b`:\n\n```json\n3 s\n```\n\nAppend this to `b`:\n\n```json\n{}\n```\n\n"
+        "```sh\nexport A=1\ncd ..\n```\n```sh\necho $A page, 1.5 s; cat */b\n```\n"
+        "```text\n1 page, 0.4 s\n4 s\n...\n{...\n```\n"
     )
     (tmp_path / "last").mkdir()
-    assert Tutorial(tmp_path / "last", {}).run(page, {})[-1].strip() == "1 page, 1.5 s"
+    with terminal(tmp_path / "last", {}) as reader:
+        assert reader.follow(page)[-1].strip() == "1 page, 1.5 s\n3 s\n{}"
 
 
 def ports() -> dict[str, str]:
-    return {f"ASKDOCS_UP_{name}_PORT": str(free_port()) for name in ("GATEWAY", "WIDGET", "SITE")}
+    return {f"ASKDOCS_UP_{name}_PORT": str(free_port()) for name in ADDRESSES}
+
+
+def ours(environment: dict[str, str]) -> dict[str, str]:
+    """The addresses of the pages, and those that the test has in their place."""
+    return {
+        address: f"127.0.0.1:{environment[f'ASKDOCS_UP_{name}_PORT']}"
+        for name, address in ADDRESSES.items()
+    }
+
+
+@dataclass(frozen=True)
+class Running:
+    """What a reader has after the quick start."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def follow(self, name: str, *given: str, **instead: str) -> list[str]:
+        """Run a page that goes on from there, in a terminal beside the one where askdocs runs."""
+        with terminal(self.folder, self.environment) as reader:
+            return reader.follow(TUTORIALS / name, ours(self.environment) | instead, given)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The quick start, as it stands there, with a part of askdocs' own documentation: all of it
+    keeps two cores busy with embeddings while the other tutorials run."""
+    folder, environment = tmp_path_factory.mktemp("quick-start"), ports()
+    for name in PAGES:
+        (folder / "docs" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "docs" / name, folder / "docs" / name)
+    with terminal(folder, environment) as reader:
+        reader.follow(TUTORIALS / "getting-started.md", ours(environment), INSTALLATION)
+        yield Running(folder, environment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_quick_start(running: Running) -> None:
+    assert (running.folder / ".askdocs" / "key").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sdk(running: Running) -> None:
+    (running.folder / "client").symlink_to(environments.python("langchain", print).parent)
+    (running.folder / "node_modules").symlink_to(environments.node("openai-6", print))
+    installed = ("python3 -m venv", "client/bin/pip install", "npm install")
+    running.follow("sdk.md", *installed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_from_rag(running: Running) -> None:
+    (running.folder / "rag").symlink_to(environments.python("langchain", print).parent)
+    running.follow("from-rag.md", "python3 -m venv", "rag/bin/pip install")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_writers_week(running: Running) -> None:
+    reuse(DATASET, running.folder)
+    question, htmx = "Who won the world cup in Brazil?", {"hx-request": "true"}
+    site = f"http://127.0.0.1:{running.environment['ASKDOCS_UP_SITE_PORT']}/"
+    url = f"http://127.0.0.1:{running.environment['ASKDOCS_UP_WIDGET_PORT']}"
+    with (
+        httpx.Client(
+            base_url=url,
+            headers={"sec-fetch-site": "same-origin"},
+            timeout=120,
+            follow_redirects=True,
+        ) as browser,
+        terminal(running.folder, running.environment) as reader,
+    ):
+
+        def answer() -> None:
+            token = browser.post("/token", data={"page": site}).json()["token"]
+            form = {"question": question, "page": site, "token": token}
+            asked = browser.post("/asks", data=form, headers=htmx)
+            (ask,) = set(re.findall(r"asks/([\w-]+)/events", asked.text))
+            browser.get(f"/asks/{ask}/events")
+            vote = {"ask": ask, "vote": "down"}
+            browser.post("/votes", data=vote, headers=htmx).raise_for_status()
+            # The writer, with the link of the page.
+            status = reader.run(".venv/bin/askdocs status --secrets")
+            (link,) = re.findall(r"^ *review +(\S+)", status, re.M)
+            assert browser.get(link).status_code == 200
+            until(lambda: question in browser.get("/review").text, 60)
+            (line,) = set(re.findall(r'href="[^"]*review/(\d+)"', browser.get("/review").text))
+            form = {"version": "0", "question": question, "answer": "", "unanswerable": "on"}
+            browser.post(f"/review/{line}", data=form | {"action": "approve"}).raise_for_status()
+
+        acts = {"Wednesday: close the gaps": answer}
+        reader.follow(TUTORIALS / "review.md", ours(running.environment), acts=acts)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_evaluation(running: Running) -> None:
+    reuse(DATASET, running.folder)
+    reuse(EVAL, running.folder)
+    running.follow("evaluation.md")
+    assert "best-overlap" not in (running.folder / "first-run" / "report.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_your_wiki(tmp_path: Path) -> None:
+    environment = ports()
+    pages = {
+        "wiki/accounts.md": "# Accounts\n\n## How do I get access?\n\n"
+        "Ask the help desk, and name your team.\n",
+        "wiki/travel.md": "# Travel\n\n## How do I book a train?\n\nWrite to the travel desk.\n",
+        "another/coffee.md": "# Coffee\n\n## How do I make coffee?\n\nPress the button.\n",
+        "site/index.html": "<html><body><main><h1>Rooms</h1><h2 id=book>How do I book a room?</h2>"
+        "<p>Write your name on its door.</p></main></body></html>",
+    }
+    for name, text in pages.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    with terminal(tmp_path, environment) as reader, shown(tmp_path / "site") as site:
+
+        def edit() -> None:
+            page = tmp_path / "wiki" / "accounts.md"
+            page.write_text(page.read_text().replace("the help desk", "the portal"))
+            ask = '.venv/bin/askdocs ask "How do I get access?"'
+            until(lambda: "the portal" in reader.run(ask), 60)
+
+        instead = {
+            "path/to/wiki": "wiki",
+            "path/to/another/wiki": "another",
+            "https://wiki.example.com/": site,
+        }
+        page = TUTORIALS / "your-wiki.md"
+        reader.follow(page, ours(environment) | instead, acts={"4. Edit a page": edit})
 
 
 @pytest.mark.slow
@@ -77,9 +245,10 @@ def test_confluence(tmp_path: Path) -> None:
         instead = {
             "https://wiki.example.com": wiki.url,
             "wiki.example.com": wiki.url.split("/")[2],
-            "127.0.0.1:8080": f"127.0.0.1:{environment['ASKDOCS_UP_WIDGET_PORT']}",
         }
-        Tutorial(tmp_path, instead, INSTALLATION).run(TUTORIALS / "confluence.md", environment)
+        with terminal(tmp_path, environment) as reader:
+            page = TUTORIALS / "confluence.md"
+            reader.follow(page, ours(environment) | instead, INSTALLATION)
         assert set(wiki.tokens) == {"Bearer NjM2MDk4"}
 
 
@@ -98,7 +267,6 @@ def test_git_wiki(tmp_path: Path, repository: Repository) -> None:
         "https://github.com": f"http://{host}",
         "github.com ": f"{host} ",
         "github_pat_11A": SECRET,
-        "127.0.0.1:8080": f"127.0.0.1:{environment['ASKDOCS_UP_WIDGET_PORT']}",
     }
 
     folder = tmp_path / "run"
@@ -117,5 +285,6 @@ def test_git_wiki(tmp_path: Path, repository: Repository) -> None:
         "5. Start askdocs on the wiki": lambda: syncs.append(last_sync()),
         "6. Edit a page": edit,
     }
-    tutorial = Tutorial(folder, instead, INSTALLATION, acts)
-    tutorial.run(TUTORIALS / "git-wiki.md", environment)
+    with terminal(folder, environment) as reader:
+        page = TUTORIALS / "git-wiki.md"
+        reader.follow(page, ours(environment) | instead, INSTALLATION, acts)

@@ -24,10 +24,11 @@ from askdocs import environments
 from eval.running import answer, run
 from gateway.answering.grounding import prompt
 from tests import starting
-from tests.end_to_end.running import COMMAND, Askdocs, up
+from tests.docs.tutorial import terminal
+from tests.end_to_end.running import COMMAND, REPO, Askdocs, up
 from tests.engines import gguf_words
 from tests.parts import require
-from tests.training.versions import FACTS, trained
+from tests.training.versions import FACTS, trained, verdict
 from tests.waiting import until as eventually
 from training.versions.manifest import sha256
 from training.versions.open import open_store
@@ -166,6 +167,28 @@ def test_a_version_that_the_gate_has_not_passed_stays_outside(askdocs: Askdocs) 
     assert Client(askdocs.status()).stream("anybody") == "base"
 
 
+def test_the_tutorial_promotes_rolls_back_and_tries_on_a_tenth_of_the_users(
+    askdocs: Askdocs, tmp_path: Path
+) -> None:
+    passed = verdict("docs@v1").model_copy(update={"prompt_fingerprint": prompt.fingerprint()})
+    open_store(None, askdocs.home).add_verdict("docs@v1", passed)
+    client = Client(askdocs.status())
+
+    def ask() -> None:
+        users = [f"user-{number}" for number in range(40)]
+        eventually(lambda: "docs@v1" in {client.stream(user, tokens=2) for user in users})
+
+    environment = {"ASKDOCS_HOME": str(askdocs.home), "ASKDOCS_KEY": str(askdocs.started["key"])}
+    with terminal(tmp_path, environment) as reader:
+        reader.follow(
+            REPO / "docs" / "tutorials" / "promote.md",
+            {"docs@v8": "docs@v1", "http://127.0.0.1:4000": client.url.removesuffix("/v1")},
+            given=(".venv/bin/askdocs eval",),  # see test_evaluation.py
+            acts={"5. Compare both": ask},
+        )
+    eventually(lambda: client.stream("anybody", tokens=2) == "base")
+
+
 def test_under_load_no_request_fails_and_every_answer_is_wholly_of_one_version(
     askdocs: Askdocs,
 ) -> None:
@@ -234,7 +257,7 @@ def test_the_evaluation_has_a_version_served_that_answers_nobody_yet(
     ]
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-    evaluation = (
+    evaluation: tuple[str, ...] = (
         "eval",
         "run",
         "--questions",
