@@ -47,6 +47,7 @@ def _show(answered: client.Answered, as_json: bool) -> None:
         print(json.dumps(answered.__dict__, indent=2, ensure_ascii=False))
         return
     sys.stdout.write("\n")
+    sys.stdout.flush()  # before what follows on the other stream
     if answered.refused:
         if answered.pages:
             out.print("\nThe best pages:")
