@@ -29,7 +29,7 @@ class Askdocs:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [COMMAND, *arguments, "--home", self.home], capture_output=True, text=True, timeout=120
+            [COMMAND, *arguments, "--home", self.home], capture_output=True, text=True, timeout=240
         )
 
     def status(self) -> dict[str, Any]:

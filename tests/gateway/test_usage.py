@@ -20,6 +20,7 @@ from gateway.telemetry import usage
 from gateway.telemetry.usage import Usage, last_used, report
 from gateway.telemetry.usage_journal import Spool
 from tests.gateway.postgres import Postgres, postgres, url
+from tests.waiting import async_until
 
 # Real servers, which take their time.
 pytestmark = pytest.mark.slow
@@ -159,10 +160,7 @@ async def test_running_writes_by_itself_and_once_more_at_the_end(
     one = Usage(engine)
     running = asyncio.create_task(one.run())
     one.add(ANN, "docs", "base", 1, 0)
-    for _ in range(100):
-        if report(engine):
-            break
-        await asyncio.sleep(0.05)
+    await async_until(lambda: report(engine))
     assert report(engine)[0].requests == 1
     for _ in range(5):
         one.add(ANN, "docs", "base", 1, 0)
