@@ -39,7 +39,7 @@ class Place:
     def logged(self, reply: httpx.Response) -> dict[str, Any]:
         """The line of the request in the access log."""
         name = reply.headers["x-request-id"]
-        for _ in range(100):
+        for _ in range(1200):
             lines = map(json.loads, self.log.read_text().splitlines())
             found = [line for line in lines if line["request_id"] == name]
             if found:
