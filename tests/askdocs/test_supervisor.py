@@ -116,14 +116,15 @@ async def test_start_returns_when_it_is_ready_and_stop_ends_it(
     assert desk.said == []
 
 
+@pytest.mark.slow
 async def test_one_that_is_never_ready_is_an_error_with_its_last_words_and_is_stopped(
     desk: Desk,
 ) -> None:
     code = "import time\nprint('loading', flush=True)\nprint('  no CUDA  ', flush=True)\n"
-    running = desk.running(code + "time.sleep(60)", ready=False, timeout=1)
+    running = desk.running(code + "time.sleep(60)", ready=False, timeout=5)
     with pytest.raises(AskdocsError) as caught:
         await running.start()
-    assert str(caught.value).startswith("part was not ready in 1 s: loading | no CUDA (all of it")
+    assert str(caught.value).startswith("part was not ready in 5 s: loading | no CUDA (all of it")
     assert str(desk.log) in str(caught.value)
     assert running.pid is None
 
