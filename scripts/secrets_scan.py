@@ -28,7 +28,7 @@ from gateway.core.errors import AskdocsError  # noqa: E402
 
 ALLOWED = ROOT / "scripts" / "allowed_secrets.toml"
 HOME = ROOT / ".cache" / "security"
-NOT_LOOKED_AT = re.compile(r"\.(lock|png|jpe?g|svg|ico|woff2?)$|(^|/)package-lock\.json$")
+NOT_LOOKED_AT = re.compile(r"\.(lock|onnx|png|jpe?g|svg|ico|woff2?)$|(^|/)package-lock\.json$")
 
 
 class Found(NamedTuple):

@@ -15,8 +15,8 @@ import pytest
 
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings, ModelEntry
-from gateway.knowledge.search import embed, missing, models
-from gateway.knowledge.search.config import SearchSettings
+from gateway.knowledge.search import embed, missing, models, rerank
+from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Onnx, open_folder
 from gateway.knowledge.search.fit import FAR, NEAR, Fit, of_cosines
 from gateway.knowledge.search.index import Index, build, writing
@@ -240,6 +240,80 @@ def test_a_reranker_puts_passages_in_order_and_is_left_out_when_late(
         assert best_passages(search.find(asked)) == before
     assert "the reranker is left out: it took longer than 0.01 s" in caplog.text
     assert "not one of results" in caplog.text
+
+
+ASKED = "how do I rename a branch"
+TEXTS = [
+    "git-branch › Options\nWith no arguments, existing branches are listed.",
+    "git-branch › Description\nThe -m option moves the branch to another name, with its reflog.",
+    "git-remote › Rename\nRename the remote named <old> to <new>.",
+]
+
+
+@pytest.fixture(scope="module")
+def bundled() -> rerank.OnnxReranker:
+    opened = rerank.bundled()
+    assert opened is not None
+    return opened
+
+
+def test_the_bundled_reranker_knows_which_passage_answers(bundled: rerank.OnnxReranker) -> None:
+    scores = bundled.scores(ASKED, TEXTS, 60)
+    assert scores[1] == max(scores)
+
+
+def test_the_bundled_reranker_is_small_and_says_what_it_is_made_of() -> None:
+    assert rerank.BUNDLED.stat().st_size < 25e6
+    notice = rerank.BUNDLED.with_name("NOTICE.md").read_text()
+    assert "Apache-2.0" in notice
+    assert rerank.SHA256 in notice
+
+
+def test_another_file_in_its_place_is_not_run(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rerank, "BUNDLED", tmp_path / "model.onnx")
+    with closing(Index(file)) as index:
+        for content in (None, b"another model"):
+            if content:
+                rerank.BUNDLED.write_bytes(content)
+            search = models.open_search(index, GatewaySettings(), SearchSettings(), None)
+            assert best_passages(search.find(ASKED)) == best_passages(
+                Search(index, None).find(ASKED)
+            )
+    assert "passages are not reranked: [Errno 2] No such file" in caplog.text
+    assert "is not the file that was measured" in caplog.text
+
+
+def test_the_bundled_reranker_moves_passages_and_keeps_pages_and_scores(
+    tmp_path: Path, bundled: rerank.OnnxReranker
+) -> None:
+    pages = [
+        page(
+            f"{at}.md",
+            f"# {text.replace(' › ', chr(10) * 2 + '## ', 1).replace(chr(10), chr(10) * 2)}\n",
+        )
+        for at, text in enumerate(TEXTS)
+    ]
+    build(tmp_path / "index.db", pages)
+    with closing(Index(tmp_path / "index.db")) as index:
+        plain = Search(index, None).find(ASKED)
+        moved = Search(index, None, InTime(bundled, 8, 60, beside=10.0)).find(ASKED)
+        assert [(hit.page.path, hit.score) for hit in moved] == [
+            (hit.page.path, hit.score) for hit in plain
+        ]
+        before, after = best_passages(plain), best_passages(moved)
+        assert [one.score for one in after] == pytest.approx([one.score for one in before])
+        assert before[0].page.path != after[0].page.path == "1.md"
+        late = Search(index, None, InTime(bundled, 8, 1e-9, beside=10.0))
+        assert best_passages(late.find(ASKED)) == before
+
+
+def test_the_bundled_reranker_is_the_default_and_can_be_switched_off() -> None:
+    default = models.open_reranker(SearchSettings(), GatewaySettings())
+    assert default is not None
+    assert (default.passages, default.decides) == (rerank.BUNDLED_PASSAGES, False)
+    assert models.open_reranker(SearchSettings(reranker=OFF), GatewaySettings()) is None
 
 
 class _Sleeper:

@@ -8,6 +8,7 @@ from gateway.core.settings import Section
 from gateway.knowledge.search.glossary import MANY, key
 
 BUNDLED = "bundled"
+OFF = "off"
 # Words of a team's own glossary.
 MOST_WORDS = 500
 
@@ -28,12 +29,17 @@ class SearchSettings(Section):
     passage_prefix: str | None = Field(
         None, description='Prefix of a passage ("passage: "); when not set, the model\'s own.'
     )
-    reranker: str | None = Field(
-        None,
-        description="Reranker: the folder of a cross-encoder in ONNX (with a slash), or a name"
-        " of [gateway.models] or [gateway.aliases].",
+    reranker: str = Field(
+        BUNDLED,
+        description="Reranker: bundled, off, the folder of a cross-encoder in ONNX (with a slash),"
+        " or a name of [gateway.models] or [gateway.aliases].",
     )
-    rerank_passages: int = Field(20, ge=2, le=50, description="Number of passages to rerank.")
+    rerank_passages: int = Field(
+        20,
+        ge=2,
+        le=50,
+        description="Number of passages to rerank; the bundled reranker sees 8 at most.",
+    )
     rerank_seconds: float = Field(
         0.5,
         gt=0,

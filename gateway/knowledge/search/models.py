@@ -7,12 +7,12 @@ from typing import Any
 
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
-from gateway.knowledge.search import embed, glossary
-from gateway.knowledge.search.config import BUNDLED, SearchSettings
+from gateway.knowledge.search import embed, glossary, rerank
+from gateway.knowledge.search.config import BUNDLED, OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Reading
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
-from gateway.knowledge.search.rerank import InTime, OnnxReranker, Reranker
+from gateway.knowledge.search.rerank import InTime, Reranker
 from gateway.knowledge.search.search import Open, Search
 
 log = logging.getLogger("askdocs.search")
@@ -50,15 +50,23 @@ def open_embedder(
 
 
 def open_reranker(settings: SearchSettings, gateway: GatewaySettings) -> InTime | None:
-    """The reranker that the settings name. Raises AskdocsError."""
-    name = settings.reranker
-    if name is None:
+    """The reranker that the settings name; None where the bundled one does not run here.
+
+    Raises AskdocsError.
+    """
+    name, passages, seconds = settings.reranker, settings.rerank_passages, settings.rerank_seconds
+    if name == OFF:
         return None
+    if name == BUNDLED:
+        ours = rerank.bundled()
+        few = min(passages, rerank.BUNDLED_PASSAGES)
+        return InTime(ours, few, seconds, rerank.BESIDE) if ours else None
+    found: Reranker
     if "/" in name:
-        found: Reranker = OnnxReranker(Path(name).expanduser())
+        found = rerank.open_folder(Path(name).expanduser())
     else:
         found = RemoteReranker(Endpoint(name, gateway))
-    return InTime(found, settings.rerank_passages, settings.rerank_seconds)
+    return InTime(found, passages, seconds)
 
 
 def open_search(

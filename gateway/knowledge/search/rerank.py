@@ -1,5 +1,11 @@
-"""Reranks the top passages of a search within a time limit."""
+"""Reranks the top passages of a search within a time limit.
 
+The bundled reranker is a cross-encoder of this project: `reranker/NOTICE.md` has its base, data and
+recipe.
+"""
+
+import hashlib
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -17,8 +23,20 @@ from gateway.knowledge.search.embed import (
     load_session,
     load_tokenizer,
     read_layout,
+    tokenizer_file,
 )
 
+log = logging.getLogger("askdocs.search")
+
+BUNDLED = Path(__file__).with_name("reranker") / "model.onnx"
+# The file that was measured.
+SHA256 = "11c0850af1ebb834f32721ace00bcc0ba05d50bc96d44fe3e9ba75577c517528"
+# Tokens of question and passage, and passages, that the bundled one reads.
+BUNDLED_TOKENS = 160
+BUNDLED_PASSAGES = 8
+# What its score counts beside the search's: as much as when it was trained, see SEARCH in
+# training/reranking/train.py.
+BESIDE = 1 / 14
 # Questions that are reranked at the same time; another one stays as it is.
 AT_ONCE = 4
 
@@ -33,27 +51,12 @@ class Reranker(Protocol):
 class OnnxReranker:
     """A cross-encoder in this process."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` has `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
-
-        Raises AskdocsError.
-        """
-        weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-        if weights is None or not (folder / "tokenizer.json").is_file():
-            raise AskdocsError(
-                f"{folder}: needs {' or '.join(WEIGHTS[:2])}, and tokenizer.json: name the folder"
-                " of a cross-encoder in ONNX"
-            )
-        try:
-            tokens = max(TOKENS, read_layout(folder).tokens)
-            self._tokenizer = load_tokenizer(folder / "tokenizer.json", tokens)
-            self._session = load_session(weights)
-            self._inputs = {one.name for one in self._session.get_inputs()}
-            self.scores("a test", ["a text"], 60)
-        except AskdocsError:
-            raise
-        except Exception as error:  # each library has its own, down to plain Exception
-            raise AskdocsError(f"{folder}: the reranker does not run here: {error}") from None
+    def __init__(self, weights: Path, tokenizer: Path, tokens: int) -> None:
+        """Raises what the two libraries raise where they do not load."""
+        self._tokenizer = load_tokenizer(tokenizer, tokens)
+        self._session = load_session(weights)
+        self._inputs = {one.name for one in self._session.get_inputs()}
+        self.scores("a test", ["a text"], 60)
 
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
         deadline = time.monotonic() + seconds
@@ -77,20 +80,64 @@ class OnnxReranker:
         return float(np.asarray(logits).reshape(-1)[-1])
 
 
+def open_folder(folder: Path) -> OnnxReranker:
+    """A cross-encoder of a folder with `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
+
+    Raises AskdocsError.
+    """
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    tokenizer = folder / "tokenizer.json"
+    if weights is None or not tokenizer.is_file():
+        raise AskdocsError(
+            f"{folder}: needs {' or '.join(WEIGHTS[:2])}, and tokenizer.json: name the folder"
+            " of a cross-encoder in ONNX"
+        )
+    try:
+        return OnnxReranker(weights, tokenizer, max(TOKENS, read_layout(folder).tokens))
+    except AskdocsError:
+        raise
+    except Exception as error:  # each library has its own, down to plain Exception
+        raise AskdocsError(f"{folder}: the reranker does not run here: {error}") from None
+
+
+def bundled() -> OnnxReranker | None:
+    """The bundled cross-encoder, or None, with the reason logged, where it cannot run."""
+    try:
+        if (found := hashlib.sha256(BUNDLED.read_bytes()).hexdigest()) != SHA256:
+            raise OSError(f"{BUNDLED} is not the file that was measured: its SHA-256 is {found}")
+        return OnnxReranker(BUNDLED, tokenizer_file(), BUNDLED_TOKENS)
+    except Exception as error:  # each library has its own, down to plain Exception
+        log.warning("passages are not reranked: %s", error)
+        return None
+
+
 class InTime:
     """A reranker that nobody waits for longer than its time. Safe to use from any thread."""
 
-    def __init__(self, reranker: Reranker, passages: int, seconds: float) -> None:
+    def __init__(
+        self, reranker: Reranker, passages: int, seconds: float, beside: float | None = None
+    ) -> None:
+        """
+        Args:
+            reranker: scores the texts.
+            passages: number of texts that it sees.
+            seconds: time limit.
+            beside: what its score counts beside that of the search; None where it decides alone.
+        """
         self.passages = passages
-        """That it sees."""
+        self.decides = beside is None
+        self._beside = beside
         self._reranker = reranker
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rerank")
         self._free = threading.Semaphore(AT_ONCE)
         self._trouble = Seldom("askdocs.search")
 
-    def order(self, question: str, texts: Sequence[str]) -> list[int] | None:
-        """The places of texts, best first; None where it is late or fails."""
+    def order(
+        self, question: str, texts: Sequence[str], found: Sequence[float]
+    ) -> list[int] | None:
+        """The places of texts, best first; None where it is late or fails. `found` are the scores
+        of the search."""
         if not self._free.acquire(blocking=False):
             self._left_out("all its threads are busy")
             return None
@@ -109,6 +156,8 @@ class InTime:
         except Exception as error:  # each library has its own, down to plain Exception
             self._left_out(str(error) or repr(error))
             return None
+        if self._beside is not None:
+            scores = [own + self._beside * score for own, score in zip(found, scores, strict=True)]
         return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
 
     def _left_out(self, why: str) -> None:

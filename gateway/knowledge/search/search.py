@@ -418,10 +418,13 @@ class Search:
             return hits
         first = best_passages(hits)[: self._reranker.passages]
         texts = [text_of(found.page, found.passage) for found in first]
-        order = self._reranker.order(sought.text, texts) if len(first) > 1 else None
+        scores = [found.score for found in first]
+        order = self._reranker.order(sought.text, texts, scores) if len(first) > 1 else None
         if order is None:
             return hits
         hits = _placed(hits, first, order)
+        if not self._reranker.decides:  # pages and refusals are calibrated by the search's scores
+            return hits
         return sorted(map(_as_its_best, hits), key=lambda hit: -hit.score)
 
     def _ranking(
