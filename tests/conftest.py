@@ -1,5 +1,7 @@
 """Fixtures of several folders, where one engine serves them all, and what runs side by side."""
 
+import re
+
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -27,9 +29,15 @@ TOGETHER = {
 """Files that share what takes long to start, as all tests of clients do."""
 
 
+_ON_VLLM = re.compile(r"[\[-]vllm[\]-]")
+"""Tests that run on each engine."""
+
+
 def group(nodeid: str) -> str:
     """What one process runs: a file, or some that share what they start."""
     file = nodeid.split("::")[0]
+    if _ON_VLLM.search(nodeid):
+        return "vllm"
     return "clients" if file.startswith("tests/clients/") else TOGETHER.get(file, file)
 
 

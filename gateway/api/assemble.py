@@ -1,4 +1,4 @@
-"""Assembles the chunks of a streamed answer into the complete response.
+"""Assembles the chunks of a streamed answer into the complete response, and the reverse.
 
 llama.cpp's server does not notice that the client of a whole answer has left, and goes on to its
 end; of a stream it does. So its whole answers are asked for as streams.
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.api.usage_sum import UsageSum
-from gateway.core.http import ApiError, broken_off
+from gateway.core.http import DONE, ApiError, broken_off, event
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -46,6 +46,15 @@ async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
             _join(choices.setdefault(number, {"index": number}), _named(choice))
         whole.update((name, value) for name, value in chunk.items() if value is not None)
     raise broken_off()
+
+
+def stream_of(body: bytes) -> bytes:
+    """The events of a stream, of a whole completion."""
+    whole = orjson.loads(body)
+    choices, usage = whole.pop("choices"), whole.pop("usage", None) or {}
+    stated = {name: value for name, value in usage.items() if value is not None}
+    said = [event({**whole, "choices": [choice]}) for choice in choices]
+    return b"".join([*said, event({**whole, "choices": [], "usage": stated}), DONE])
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any]:

@@ -158,8 +158,7 @@ class Messages(Translation):
             else:
                 for index, part in enumerate(found):
                     self.places[f"messages[{len(self.messages)}].content[{index}]"] = part.place
-        call = field(place, block, "tool_use_id")
-        self.add(place, {"role": "tool", "tool_call_id": call, "content": told})
+        self.add_result(place, block, "tool_use_id", told)
 
     # The answer
 

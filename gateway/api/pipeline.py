@@ -17,6 +17,7 @@ from starlette.types import Message
 
 from gateway.access.keys import Key
 from gateway.answering import form
+from gateway.answering.forced import ForcedCall
 from gateway.answering.form import Form
 from gateway.answering.grounding.prompt import instructed
 from gateway.api import chat_request, schemas, unwritten
@@ -90,6 +91,8 @@ class Pipeline:
         try:
             request = translation.chat()
             plan = await self._plan(CHAT, context, request, context.headers, len(body))
+            if (engine := plan.first.engine) and any(abilities.media(plan.request)):
+                abilities.check(plan.first.name, await engine.abilities(), plan.request)
         except ApiError as error:
             raise translation.placed(error) from None
         count = partial(token_budget.count_nearly, plan.request, plan.first.engine)
@@ -148,17 +151,21 @@ class Pipeline:
             fits = await self._form(plan)
             await _Answering(context, plan, transform, opening, resume, translation, fits).run()
 
-    async def _form(self, plan: Plan) -> Form | None:
-        """What checks an answer that is to be JSON, unless each candidate's engine binds it.
+    async def _form(self, plan: Plan) -> Form | ForcedCall | None:
+        """What checks an answer that is to be JSON or a tool call, unless each candidate's engine
+        binds it.
 
         Raises ApiError 400: the schema is none.
         """
-        if plan.endpoint != CHAT.path or (wanted := form.asked(plan.request)) is None:
+        wanted, is_forced = form.asked(plan.request), abilities.is_forced(plan.request)
+        if plan.endpoint != CHAT.path or not (wanted or is_forced):
             return None
         candidates = [self._parts.fleet.get(name) for name in plan.route.candidates]
         engines = [one.engine for one in candidates if one is not None]
         if all([engine is not None and await engine.binds() for engine in engines]):
             return None
+        if is_forced or wanted is None:
+            return ForcedCall()
         return await threads.search(Form, *wanted)
 
     async def _plan(
@@ -281,7 +288,7 @@ class _Answering:
         opening: Opening,
         resume: Resume,
         translation: Translation | None,
-        fits: Form | None,
+        fits: Form | ForcedCall | None,
     ) -> None:
         self._context = context
         self._form = fits
@@ -359,7 +366,8 @@ class _Answering:
             try:
                 self._begin(opened)
                 self._transform.begin(opened, rest)
-                await body.start()
+                if self._form is None:  # else the answer may still become an error
+                    await body.start()
                 last = await self._pump(opened, body)
             finally:
                 await opened.close()
@@ -489,7 +497,7 @@ class _EventStream:
     def __init__(
         self,
         send: Callable[[Message], Awaitable[None]],
-        form: Form | None = None,
+        form: Form | ForcedCall | None = None,
         translation: Translation | None = None,
     ) -> None:
         """`form` and `translation` make the client's events of the chat's."""
@@ -541,12 +549,12 @@ class _EventStream:
     async def end(self, data: bytes) -> None:
         if self._quiet is not None:
             await self.close()
-        if not self.is_started:
-            await self.start()
         if self._form is not None:
             data = self._form.feed(data) + await threads.search(self._form.rest)
         if self._translation is not None:
             data = self._translation.feed(data)
+        if not self.is_started:
+            await self.start()
         await self._send({"type": "http.response.body", "body": data})
 
     async def close(self) -> None:

@@ -135,6 +135,11 @@ class Plain(Transform):
             if self._plan.endpoint == CHAT and (choices := _choices(said)):
                 complete(choices)
                 body = dump(said)
+            elif not self._has_vectors and isinstance(usage := said.get("usage"), dict):
+                # LiteLLM names what a provider did not state, which OpenAI leaves out.
+                if None in usage.values():
+                    said["usage"] = {k: v for k, v in usage.items() if v is not None}
+                    body = dump(said)
             for old, new in identity(said, self._name, self._prefix):
                 body = body.replace(old, new)
         if self._log is not None:

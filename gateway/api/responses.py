@@ -102,8 +102,7 @@ class Responses(Translation):
                 told = [part.content for part in found]
                 if all(part.get("type") == "text" for part in told):
                     told = "\n".join(part["text"] for part in told)
-            call = field(place, item, "call_id")
-            self.add(place, {"role": "tool", "tool_call_id": call, "content": told})
+            self.add_result(place, item, "call_id", told)
         elif kind == "item_reference":
             raise refused(place, _NOT_KEPT)
         elif kind != "reasoning":

@@ -352,7 +352,7 @@ def _answered(messages: list[dict[str, Any]]) -> None:
         if message["role"] == "tool" and message.get("tool_call_id") not in calls:
             place = f"messages[{number}].tool_call_id"
             said = shown(message.get("tool_call_id"))
-            text = f"{place} ({said}) is the id of no call in tool_calls of a message before it"
+            text = f"{place} ({said}) is the id of no tool call before it"
             raise _refused(place, text)
 
 

@@ -128,6 +128,12 @@ class Translation:
         call = {"id": id, "type": "function", "function": function}
         self.messages[-1].setdefault("tool_calls", []).append(call)
 
+    def add_result(self, place: str, item: Mapping[str, Any], name: str, told: Any) -> None:
+        """Append the result of a tool call, whose id is the item's field of this name."""
+        self.places[f"messages[{len(self.messages)}].tool_call_id"] = f"{place}.{name}"
+        call = field(place, item, name)
+        self.add(place, {"role": "tool", "tool_call_id": call, "content": told})
+
     def _chat(self) -> dict[str, Any]:
         raise NotImplementedError
 
@@ -151,7 +157,7 @@ class Part(NamedTuple):
     content: dict[str, Any]
 
 
-_PLACE = re.compile(r"(messages\[\d+\]|tools\[\d+\])(\.content\[\d+\]|\.function)?")
+_PLACE = re.compile(r"(messages\[\d+\]|tools\[\d+\])(\.content\[\d+\]|\.function|\.tool_call_id)?")
 
 
 def kept(request: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ MEDIA = {
     "video_url": "video",
     "file": "file",
 }
-_NO_MEDIA = re.compile(r"multimodal|image|audio|video", re.I)
+_NO_MEDIA = re.compile(r"multimodal|image|audio|video|content\[\]|part type", re.I)
 _NO_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser")
 
 
@@ -52,7 +52,7 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
                 raise no_media(name, place, kind)
     refuse_addresses(request)
     if can.tools is False and is_forced(request):
-        raise _no_tools(name)
+        raise no_tools(name)
     if request.get("echo") and not can.echo:
         text = f"echo: the engine of {name} does not give the prompt back, unless max_tokens is 0"
         raise ApiError(400, text, param="echo", code="model_not_supported")
@@ -83,7 +83,7 @@ def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiErro
     if error.status != 400 or error.body["error"]["param"]:
         return error
     if request.get("tools") and _NO_TOOLS.search(text):
-        return _no_tools(name)
+        return no_tools(name)
     found = next(media(request), None)
     return no_media(name, *found) if found and _NO_MEDIA.search(text) else error
 
@@ -121,7 +121,7 @@ def no_media(name: str, place: str, kind: str) -> ApiError:
     )
 
 
-def _no_tools(name: str) -> ApiError:
+def no_tools(name: str) -> ApiError:
     return ApiError(
         400,
         f"{name} cannot be made to call tools: leave tool_choice at auto, ask for JSON with"

@@ -19,7 +19,7 @@ import orjson
 from starlette.types import Scope
 
 from gateway.api import schemas
-from gateway.api.assemble import assemble
+from gateway.api.assemble import assemble, stream_of
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, dump, engine_away, unavailable
 from gateway.core.sse import events
@@ -27,6 +27,7 @@ from gateway.routing import abilities
 from gateway.routing.abilities import is_forced, media
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Fleet, Served
+from gateway.routing.token_budget import choices
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import OFF, Span
 from gateway.upstream import litellm
@@ -279,8 +280,15 @@ class Dispatch:
         self, call: Call, served: Served, request: dict[str, Any], span: Span
     ) -> Opened:
         trace = span.onward(call.scope["headers"])
+        # In a stream of completions LiteLLM gives every choice the number 0.
+        is_mixed = call.stream and call.path == "/completions" and choices(request) > 1
+        if is_mixed:
+            request = {k: v for k, v in request.items() if k not in ("stream", "stream_options")}
         response = await self._providers.open(call.path, request, served.name, trace)
-        return await self._begun(call, served, "litellm", response, served.name)
+        opened = await self._begun(call, served, "litellm", response, served.name)
+        if is_mixed:
+            opened.first, opened.is_stream = stream_of(await opened.body()), True
+        return opened
 
     async def _begun(
         self, call: Call, served: Served, lane: str, response: Response, there: str

@@ -48,12 +48,17 @@ def bound(path: str, request: dict[str, Any], size: int, default: int) -> TokenB
     """The budget by the size of the body alone: a token is at least a byte of it."""
     if path in ("/embeddings", "/rerank"):
         return TokenBudget(size, None)
-    choices = max(_number(request.get("n")), _number(request.get("best_of")))
+    return TokenBudget(size + TEMPLATE, wanted(request, default), choices(request))
+
+
+def choices(request: Mapping[str, Any]) -> int:
+    """How many answers are asked for: `n` to each prompt."""
+    count = max(_number(request.get("n")), _number(request.get("best_of")))
     if isinstance(prompts := request.get("prompt"), list) and all(
         isinstance(prompt, str | list) for prompt in prompts
     ):
-        choices *= max(1, len(prompts))
-    return TokenBudget(size + TEMPLATE, wanted(request, default), choices)
+        count *= max(1, len(prompts))
+    return count
 
 
 def within(budget: TokenBudget, engine: Engine | None) -> TokenBudget:

@@ -130,6 +130,7 @@ def plain(body: bytes) -> bytes:
         text = str(orjson.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         text = body.decode("utf-8", "replace")
+    is_too_long = "ContextWindowExceededError" in text
     text = _OWN_WORDS.sub("", text)
     inside = text[text.find("{") : text.rfind("}") + 1]
     with suppress(ValueError, AttributeError):
@@ -139,13 +140,17 @@ def plain(body: bytes) -> bytes:
     if (at := text.lower().find("litellm")) >= 0:  # its advice: the sentence and what follows
         text = text[: max(text.rfind(end, 0, at) + 1 for end in (".", "\n"))].strip()
     text = text or "the provider refused this request"
-    return orjson.dumps({"error": {"message": text, "type": "invalid_request_error"}})
+    error = {"message": text, "type": "invalid_request_error"}
+    if is_too_long:
+        error |= {"param": "messages", "code": "context_length_exceeded"}
+    return orjson.dumps({"error": error})
 
 
 # "litellm.BadRequestError: AnthropicException - ..." and the lines about its routing behind that.
 _OWN_WORDS = re.compile(
     r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}"
-    r"|(?<!\s)\s*+(?:LiteLLM: model group|\. ?Received Model Group=)[^\0]*"
+    r"|(?<!\s)\s*+(?:LiteLLM: model group|\. ?Received Model Group="
+    r"|model=\S{1,200} context_window_fallbacks=)[^\0]*"
 )
 
 

@@ -8,13 +8,14 @@ import openai
 import pydantic
 import pytest
 
-from tests.conformance.conftest import Lane
+from tests.conformance.conftest import VLLM_STARTS, Lane
 from tests.conformance.test_openai import COFFEE, HELLO, TOOL, post
 from tests.starting import KEY
 
 pytestmark = pytest.mark.slow
 
 CUP: Any = [{"role": "user", "content": "Who won the football world cup of 1954?"}]
+RESULT: Any = {"role": "tool", "tool_call_id": "x", "content": "y"}
 PIXEL = "data:image/png;base64,AAAA"
 
 
@@ -28,10 +29,10 @@ def error(reply: httpx.Response, status: int = 400) -> dict[str, Any]:
     return found
 
 
-def test_docs_fills_a_schema_from_the_pages_or_refuses(client: openai.OpenAI) -> None:
+def test_docs_fills_a_schema_from_the_pages_or_refuses(each: Lane) -> None:
     def parse(messages: Any) -> Any:
-        return client.chat.completions.parse(
-            model="docs", messages=messages, response_format=Place, max_tokens=100
+        return each.client.chat.completions.parse(
+            model=each.docs, messages=messages, response_format=Place, max_tokens=100
         )
 
     message = parse(COFFEE).choices[0].message
@@ -40,8 +41,8 @@ def test_docs_fills_a_schema_from_the_pages_or_refuses(client: openai.OpenAI) ->
     message = parse(CUP).choices[0].message
     assert (message.content, message.parsed) == (None, None)
     assert "enough information" in message.refusal
-    with client.chat.completions.stream(
-        model="docs", messages=CUP, response_format=Place, max_tokens=100
+    with each.client.chat.completions.stream(
+        model=each.docs, messages=CUP, response_format=Place, max_tokens=100
     ) as stream:
         kinds = [event.type for event in stream]
         final = stream.get_final_completion().choices[0].message
@@ -51,24 +52,33 @@ def test_docs_fills_a_schema_from_the_pages_or_refuses(client: openai.OpenAI) ->
 
 
 @pytest.mark.parametrize(
-    "form",
+    ("served", "form"),
     [
-        {"json_schema": Place.model_json_schema()},
-        {"grammar": 'root ::= "{\\"room\\": \\"kitchen\\"}"'},
+        ("llamacpp", {"json_schema": Place.model_json_schema()}),
+        ("llamacpp", {"grammar": 'root ::= "{\\"room\\": \\"kitchen\\"}"'}),
+        pytest.param(
+            "vllm",
+            {"structured_outputs": {"json": Place.model_json_schema()}},
+            marks=VLLM_STARTS,
+        ),
     ],
 )
-def test_a_form_in_an_engines_own_field_holds_too(lane: Lane, form: dict[str, Any]) -> None:
+def test_a_form_in_an_engines_own_field_holds_too(
+    request: pytest.FixtureRequest, served: str, form: dict[str, Any]
+) -> None:
+    lane: Lane = request.getfixturevalue(f"{served}_lane")
     body = post(lane, "/chat/completions", model="docs", messages=COFFEE, max_tokens=100, **form)
     Place.model_validate_json(body.json()["choices"][0]["message"]["content"])
     assert body.json()["askdocs"]["verdict"] == "none"  # JSON is not checked as text
 
 
-def test_the_name_that_was_asked_for_comes_back(client: openai.OpenAI, lane: Lane) -> None:
-    reply = post(lane, "/chat/completions", model="docs", messages=COFFEE, max_tokens=8)
-    assert reply.json()["model"] == "docs"
-    assert reply.json()["askdocs"]["served"] == reply.headers["x-askdocs-model"] == "base"
-    for model in ("docs", "base", "small-llama"):
-        stream = client.chat.completions.create(
+def test_the_name_that_was_asked_for_comes_back(each: Lane) -> None:
+    reply = post(each, "/chat/completions", model=each.docs, messages=COFFEE, max_tokens=4)
+    assert reply.json()["model"] == each.docs
+    assert reply.json()["askdocs"]["served"] == reply.headers["x-askdocs-model"] == each.base
+    own = [] if each.calls_tools else ["small-llama"]
+    for model in (each.docs, each.base, *own):
+        stream = each.client.chat.completions.create(
             model=model, messages=COFFEE, max_tokens=4, stream=True
         )
         chunks = list(stream)
@@ -78,11 +88,11 @@ def test_the_name_that_was_asked_for_comes_back(client: openai.OpenAI, lane: Lan
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_completions_of_several_prompts_are_one_answer(lane: Lane, stream: bool) -> None:
-    asked: Any = {"model": "base", "prompt": ["One two", "Red"], "n": 2, "max_tokens": 3}
+def test_completions_of_several_prompts_are_one_answer(each: Lane, stream: bool) -> None:
+    asked: Any = {"model": each.base, "prompt": ["One two", "Red"], "n": 2, "max_tokens": 3}
     asked["ignore_eos"] = True
     usage = {"stream_options": {"include_usage": True}} if stream else {}
-    reply = post(lane, "/completions", **asked, stream=stream, **usage)
+    reply = post(each, "/completions", **asked, stream=stream, **usage)
     if stream:
         lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
     else:
@@ -91,20 +101,38 @@ def test_completions_of_several_prompts_are_one_answer(lane: Lane, stream: bool)
     (id,) = {chunk["id"] for chunk in chunks}
     assert id.startswith("cmpl-")
     assert {choice["index"] for chunk in chunks for choice in chunk["choices"]} == {0, 1, 2, 3}
-    assert chunks[-1]["usage"]["completion_tokens"] == 12
+    assert {chunk["model"] for chunk in chunks} == {each.base}
+    if each.counts_choices:
+        assert chunks[-1]["usage"]["completion_tokens"] == 12
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_choices_of_a_chat_are_counted_and_have_one_id(each: Lane, stream: bool) -> None:
+    asked: Any = {"model": each.base, "messages": HELLO, "n": 2, "max_tokens": 2}
+    if stream:
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+    made: Any = each.client.chat.completions.create(**asked)
+    chunks = list(made) if stream else [made]
+    if each.counts_choices:
+        assert chunks[-1].usage.completion_tokens == 4
+    (id,) = {chunk.id for chunk in chunks}
+    assert id.startswith("chatcmpl-")
+    assert {choice.index for chunk in chunks for choice in chunk.choices} == {0, 1}
+    assert {chunk.model for chunk in chunks} == {each.base}
 
 
 @pytest.mark.parametrize(("echo", "text"), [(False, ""), (True, "Red")])
-def test_a_completion_of_no_tokens_is_none_or_the_prompt(
-    client: openai.OpenAI, echo: bool, text: str
-) -> None:
-    asked: Any = {"model": "base", "prompt": ["Red", "Red"], "max_tokens": 0, "echo": echo}
-    reply = client.completions.create(**asked)
+def test_a_completion_of_no_tokens_is_none_or_the_prompt(each: Lane, echo: bool, text: str) -> None:
+    asked: Any = {"model": each.base, "prompt": ["Red", "Red"], "max_tokens": 0, "echo": echo}
+    reply = each.client.completions.create(**asked)
     assert [choice.text for choice in reply.choices] == [text, text]
     assert reply.usage is not None
     assert (reply.usage.prompt_tokens, reply.usage.completion_tokens) == (2, 0)
-    chunks = list(client.completions.create(**asked, stream=True))
+    chunks = list(each.client.completions.create(**asked, stream=True))
     assert [choice.text for chunk in chunks for choice in chunk.choices] == [text, text]
+
+
+def test_an_engine_that_echoes_no_prompt_says_so(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="echo"):
         client.completions.create(model="base", prompt="Red", max_tokens=1, echo=True)
 
@@ -117,47 +145,50 @@ def test_a_thread_is_refused_so_that_anthropics_tool_runner_goes_on_without(lane
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_question_in_completions_is_answered_from_the_wiki(lane: Lane, stream: bool) -> None:
-    asked: Any = {"model": "docs", "prompt": COFFEE[0]["content"], "max_tokens": 40}
-    reply = post(lane, "/completions", **asked, stream=stream)
+def test_a_question_in_completions_is_answered_from_the_wiki(each: Lane, stream: bool) -> None:
+    asked: Any = {"model": each.docs, "prompt": COFFEE[0]["content"], "max_tokens": 12}
+    reply = post(each, "/completions", **asked, stream=stream)
     lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
     chunks = [json.loads(line) for line in lines] if stream else [reply.json()]
     assert {chunk["object"] for chunk in chunks} == {"text_completion"}
-    assert {chunk["model"] for chunk in chunks} == {"docs"}
+    assert {chunk["model"] for chunk in chunks} == {each.docs}
+    assert reply.headers["x-askdocs-grounding"] == "on; pages=1"
     said = "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
     assert "coffee" in said.lower()
     (facts,) = [chunk["askdocs"] for chunk in chunks if "askdocs" in chunk]
     assert facts["pages"]
-    assert error(post(lane, "/completions", **asked, suffix="x"))["param"] == "suffix"
+    assert error(post(each, "/completions", **asked, suffix="x"))["param"] == "suffix"
 
 
-def test_responses_and_messages_say_what_they_stand_on(lane: Lane) -> None:
-    reply = post(lane, "/responses", model="docs", input=COFFEE[0]["content"], stream=True)
+def test_responses_and_messages_say_what_they_stand_on(each: Lane) -> None:
+    asked: Any = {"input": COFFEE[0]["content"], "max_output_tokens": 16}  # one sentence
+    reply = post(each, "/responses", model=each.docs, **asked, stream=True)
     names = [line[7:] for line in reply.text.splitlines() if line.startswith("event: ")]
     events = [json.loads(line[6:]) for line in reply.text.splitlines() if line[:6] == "data: "]
     assert names == [event["type"] for event in events]
     last = events[-1]["response"]
     assert last["askdocs"]["pages"]
     assert last["output"][0]["content"][0]["annotations"][0]["type"] == "url_citation"
-    body = post(lane, "/messages", model="docs", messages=COFFEE, max_tokens=60).json()
+    body = post(each, "/messages", model=each.docs, messages=COFFEE, max_tokens=16).json()
     assert body["content"][0]["citations"][0]["source"].endswith("#where-is-the-coffee-machine")
-    counted = post(lane, "/messages/count_tokens", model="docs", messages=COFFEE).json()
+    counted = post(each, "/messages/count_tokens", model=each.docs, messages=COFFEE).json()
     assert 5 < counted["input_tokens"] < body["usage"]["input_tokens"] + 200
 
 
 @pytest.mark.parametrize("path", ["/responses", "/messages"])
-def test_errors_of_translated_requests_are_those_of_a_chat(lane: Lane, path: str) -> None:
+def test_errors_of_translated_requests_are_those_of_a_chat(each: Lane, path: str) -> None:
     name = "input" if path == "/responses" else "messages"
     image: Any = {"type": "input_image", "image_url": PIXEL}
     if path == "/messages":
         source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
         image = {"type": "image", "source": source}
-    for model in ("docs", "base"):
-        asked: Any = {"model": model, name: [{"role": "user", "content": [image]}]}
-        said = error(post(lane, path, **asked))
+    most = "max_output_tokens" if path == "/responses" else "max_tokens"
+    for model in (each.docs, each.base):
+        asked: Any = {"model": model, name: [{"role": "user", "content": [image]}], most: 16}
+        said = error(post(each, path, **asked))
         assert (said["param"], said["code"]) == (f"{name}[0].content[0]", "model_not_supported")
-    long: Any = {name: [{"role": "user", "content": "why " * 9000}]}
-    reply = post(lane, path, model="base", **long)
+    long: Any = {name: [{"role": "user", "content": "why " * 9000}], most: 16}
+    reply = post(each, path, model=each.base, **long)
     assert error(reply)["code"] == "context_length_exceeded"
     assert (reply.json().get("type") == "error") == (path == "/messages")
     assert "litellm" not in reply.text.lower()
@@ -177,7 +208,6 @@ def test_a_wrong_key_or_name_is_not_to_be_asked_again(lane: Lane) -> None:
         assert (reply.status_code, reply.headers["x-should-retry"]) == (status, "false")
 
 
-@pytest.mark.parametrize("model", ["docs", "base"])
 @pytest.mark.parametrize(
     "part",
     [
@@ -187,21 +217,50 @@ def test_a_wrong_key_or_name_is_not_to_be_asked_again(lane: Lane) -> None:
     ],
     ids=lambda part: str(part["type"]),
 )
-def test_what_a_model_cannot_read_is_refused_in_the_history_too(
-    lane: Lane, model: str, part: Any
-) -> None:
+def test_what_a_model_cannot_read_is_refused_in_the_history_too(each: Lane, part: Any) -> None:
     text = {"type": "text", "text": "What is this?"}
     history: Any = [
         {"role": "user", "content": [text, part]},
         {"role": "assistant", "content": "?"},
     ]
-    said = error(post(lane, "/chat/completions", model=model, messages=[*history, *COFFEE]))
-    assert (said["param"], said["code"]) == ("messages[0].content[1]", "model_not_supported")
+    asked: Any = {"messages": [*history, *COFFEE], "max_tokens": 4}
+    for model in (each.docs, each.base):
+        said = error(post(each, "/chat/completions", model=model, **asked))
+        assert (said["param"], said["code"]) == ("messages[0].content[1]", "model_not_supported")
 
 
+def test_what_a_model_cannot_read_is_refused_where_tokens_are_counted(lane: Lane) -> None:
+    source = {"type": "base64", "media_type": "image/png", "data": "AAAA"}
+    asked: Any = [{"role": "user", "content": [{"type": "image", "source": source}]}]
+    for model in ("docs", "base"):
+        said = error(post(lane, "/messages/count_tokens", model=model, messages=asked))
+        assert (said["param"], said["code"]) == ("messages[0].content[0]", "model_not_supported")
+
+
+def test_a_result_without_its_call_is_named_in_the_clients_words(lane: Lane) -> None:
+    result = {"type": "tool_result", "tool_use_id": "x", "content": "y"}
+    output = {"type": "function_call_output", "call_id": "x", "output": "y"}
+    for path, asked, param in (
+        ("/chat/completions", {"messages": [RESULT]}, "messages[0].tool_call_id"),
+        ("/responses", {"input": [output]}, "input[0].call_id"),
+        (
+            "/messages",
+            {"messages": [{"role": "user", "content": [result]}], "max_tokens": 4},
+            "messages[0].content[0].tool_use_id",
+        ),
+    ):
+        said = error(post(lane, path, model="base", **asked))
+        assert said["param"] == param
+        assert said["message"].startswith(param)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": TOOL["function"]}])
-def test_a_model_without_tools_is_not_made_to_call_any(lane: Lane, choice: Any) -> None:
+def test_a_model_without_tools_is_not_made_to_call_any(
+    llamacpp: Lane, choice: Any, stream: bool
+) -> None:
     """The small model's chat template has no place for tools."""
-    asked: Any = {"model": "base", "messages": HELLO, "tools": [TOOL], "tool_choice": choice}
-    said = error(post(lane, "/chat/completions", **asked))
+    asked: Any = {"model": llamacpp.base, "messages": HELLO, "max_tokens": 4, "stream": stream}
+    asked |= {"tools": [TOOL], "tool_choice": choice}
+    said = error(post(llamacpp, "/chat/completions", **asked))
     assert (said["param"], said["code"]) == ("tool_choice", "model_not_supported")

@@ -1,4 +1,4 @@
-"""What an OpenAI client relies on, the same over both lanes."""
+"""What an OpenAI client relies on."""
 
 import json
 import sqlite3
@@ -13,6 +13,7 @@ import pytest
 from gateway.access.keys import Keys
 from gateway.answering.grounding.prompt import fingerprint
 from gateway.storage import database
+from tests import starting
 from tests.conformance.conftest import INSTRUCTIONS, Lane
 from tests.starting import KEY
 
@@ -36,12 +37,12 @@ TOOL: Any = {
 
 def post(lane: Lane, path: str, **body: Any) -> httpx.Response:
     headers = {"authorization": f"Bearer {KEY}"}
-    return httpx.post(f"{lane.gateway.url}{path}", json=body, headers=headers, timeout=120)
+    return httpx.post(f"{lane.gateway.url}{path}", json=body, headers=headers, timeout=240)
 
 
 def events(lane: Lane, **body: Any) -> list[str]:
     """The data of a streamed chat's events."""
-    reply = post(lane, "/chat/completions", model="base", messages=HELLO, stream=True, **body)
+    reply = post(lane, "/chat/completions", model=lane.base, messages=HELLO, stream=True, **body)
     assert reply.status_code == 200, reply.text
     assert reply.headers["content-type"].startswith("text/event-stream")
     return [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
@@ -49,7 +50,8 @@ def events(lane: Lane, **body: Any) -> list[str]:
 
 def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> None:
     models = {model.id: model.model_dump() for model in client.models.list().data}
-    assert list(models)[:5] == ["docs", "hr", "locked-else-base", "base", "embed"]
+    assert list(models)[:4] == ["docs", "hr", "locked-else-base", "docs-litellm"]
+    assert list(models)[4:6] == ["base", "embed"]
     assert list(models)[-2:] == ["minilm", "local"]
     assert (models["minilm"]["mode"], models["local"]["mode"]) == ("embedding", "rerank")
     assert models["docs"]["max_model_len"] == 8192
@@ -61,19 +63,18 @@ def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> 
     assert "grounding" not in models["base"]
 
 
-def test_a_chat_answers_under_the_gateways_name_for_the_model(lane: Lane) -> None:
-    reply = post(lane, "/chat/completions", model="base", messages=HELLO, max_tokens=8)
+def test_a_chat_answers_under_the_gateways_name_for_the_model(each: Lane) -> None:
+    reply = post(each, "/chat/completions", model=each.base, messages=HELLO, max_tokens=8)
     body = reply.json()
     assert body["object"] == "chat.completion"
     assert body["choices"][0]["message"]["content"]
-    assert body["model"] == "base"
-    assert reply.headers["x-askdocs-model"] == "base"
+    assert body["model"] == reply.headers["x-askdocs-model"] == each.base
     assert reply.headers["x-request-id"]
     assert 0 < body["usage"]["completion_tokens"] <= 8
 
 
 def test_an_alias_tells_its_model_its_instructions_with_pages_and_without(
-    client: openai.OpenAI, lane: Lane
+    client: openai.OpenAI, engine: starting.Engine
 ) -> None:
     question: Any = {"role": "user", "content": "Where is the coffee machine?"}
     brief: Any = {"role": "system", "content": "Be brief."}
@@ -91,7 +92,7 @@ def test_an_alias_tells_its_model_its_instructions_with_pages_and_without(
 
     def counted(text: str) -> int:
         asked = {"content": text}
-        reply = httpx.post(f"http://127.0.0.1:{lane.engine.port}/tokenize", json=asked)
+        reply = httpx.post(f"http://127.0.0.1:{engine.port}/tokenize", json=asked)
         return len(reply.json()["tokens"])
 
     more = counted(f"Stop.\n\n{INSTRUCTIONS}\n\n<page") - counted("Stop.\n\n<page")
@@ -128,31 +129,26 @@ def test_an_alias_answers_by_another_model_that_the_key_may_use(lane: Lane) -> N
     assert asked("small-llama", narrow).json()["error"]["code"] == "model_not_allowed"
 
 
-def test_a_stream_is_chunks_and_done(client: openai.OpenAI, lane: Lane) -> None:
-    data = events(lane, max_tokens=8)
+def test_a_stream_is_chunks_and_done(each: Lane) -> None:
+    data = events(each, max_tokens=8)
     assert data[-1] == "[DONE]"
     chunks = [json.loads(one) for one in data[:-1]]
     assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
-    assert {chunk["model"] for chunk in chunks} == {"base"}
+    assert {chunk["model"] for chunk in chunks} == {each.base}
     finished = [c["choices"][0].get("finish_reason") for c in chunks if c["choices"]]
     assert finished[-1] in ("length", "stop")
     assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks)
 
 
-def test_usage_comes_in_a_stream_if_and_only_if_it_was_asked_for(lane: Lane) -> None:
-    chunks = [json.loads(one) for one in events(lane, max_tokens=4)[:-1]]
+def test_usage_comes_in_a_stream_if_and_only_if_it_was_asked_for(each: Lane) -> None:
+    chunks = [json.loads(one) for one in events(each, max_tokens=4)[:-1]]
     assert all(not chunk.get("usage") for chunk in chunks)
     assert all(chunk["choices"] for chunk in chunks)
-    asked = events(lane, max_tokens=4, stream_options={"include_usage": True})[:-1]
+    asked = events(each, max_tokens=4, stream_options={"include_usage": True})[:-1]
     usages = [u for u in (json.loads(one).get("usage") for one in asked) if u]
     assert len(usages) == 1
     assert usages[0]["prompt_tokens"] > 0
     assert usages[0]["completion_tokens"] == 4
-
-
-def test_several_choices_come_for_n(client: openai.OpenAI) -> None:
-    reply = client.chat.completions.create(model="base", messages=HELLO, n=2, max_tokens=4)
-    assert sorted(choice.index for choice in reply.choices) == [0, 1]
 
 
 def test_a_stop_word_ends_the_answer(client: openai.OpenAI) -> None:
@@ -223,9 +219,10 @@ def test_completions_answer_text(client: openai.OpenAI) -> None:
     assert "".join(chunk.choices[0].text or "" for chunk in stream if chunk.choices)
 
 
-def test_a_suffix_is_refused_by_a_model_that_has_no_tokens_for_it(client: openai.OpenAI) -> None:
+def test_a_suffix_is_refused_by_a_model_that_has_no_tokens_for_it(each: Lane) -> None:
+    asked: Any = {"model": each.base, "prompt": "def f(", "max_tokens": 4}
     with pytest.raises(openai.BadRequestError, match="cannot fill in the middle") as caught:
-        client.completions.create(model="base", prompt="def f(", suffix="return 1", max_tokens=4)
+        each.client.completions.create(**asked, suffix="return 1")
     assert caught.value.param == "suffix"
 
 
@@ -331,12 +328,14 @@ def test_a_max_tokens_beyond_the_room_is_clamped(client: openai.OpenAI) -> None:
     assert reply.choices[0].message.content
 
 
-def test_too_long_a_prompt_is_400_with_both_numbers(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match=r"8,192") as caught:
-        client.chat.completions.create(
-            model="base", messages=[{"role": "user", "content": "why " * 9000}]
+def test_too_long_a_prompt_is_400_with_both_numbers(each: Lane) -> None:
+    context = "2,?048" if each.calls_tools else "8,?192"
+    with pytest.raises(openai.BadRequestError, match=context) as caught:
+        each.client.chat.completions.create(
+            model=each.base, messages=[{"role": "user", "content": "why " * 9000}], max_tokens=4
         )
     assert caught.value.code == "context_length_exceeded"
+    assert "fallbacks" not in str(caught.value)
 
 
 def test_an_unknown_model_is_404_and_the_known_ones_are_named(client: openai.OpenAI) -> None:
@@ -354,7 +353,9 @@ def test_the_request_id_of_the_client_comes_back(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("model", "stream"), [("base", True), ("base", False), ("docs", True), ("docs", False)]
 )
-def test_when_the_client_leaves_the_engine_stops(lane: Lane, model: str, stream: bool) -> None:
+def test_when_the_client_leaves_the_engine_stops(
+    lane: Lane, engine: starting.Engine, model: str, stream: bool
+) -> None:
     body = {
         "model": model,
         "stream": stream,
@@ -371,13 +372,13 @@ def test_when_the_client_leaves_the_engine_stops(lane: Lane, model: str, stream:
                 assert next(lines)
                 began = time.monotonic()
                 # An answer to docs may have ended already: a page that is known is read at once.
-                while not lane.engine.busy() and model == "base":
+                while not engine.busy() and model == "base":
                     assert time.monotonic() - began < 30
         else:
             with pytest.raises(httpx.ReadTimeout):
                 http.post(url, json=body, headers=headers, timeout=httpx.Timeout(60, read=1.5))
     left = time.monotonic()
-    while lane.engine.busy():
+    while engine.busy():
         assert time.monotonic() - left < 10
         time.sleep(0.05)
 

@@ -78,9 +78,13 @@ def test_only_what_is_known_to_fail_is_refused(
         ("At most 0 image(s) may be provided in one prompt.", SEEING, "messages[0].content[1]"),
         ('"auto" tool choice requires --enable-auto-tool-choice', {"tools": TOOLS}, "tool_choice"),
         ("At most 0 image(s) may be provided in one prompt.", {"messages": []}, None),
+        ("Unsupported chat content part type: 'file'", SEEING, "messages[0].content[1]"),
+        ("unsupported content[].type", SEEING, "messages[0].content[1]"),
         ("temperature must be finite", SEEING, None),
     ],
 )
-def test_vllms_words_are_explained(said: str, asked: dict[str, Any], param: str | None) -> None:
+def test_an_engines_words_are_explained(
+    said: str, asked: dict[str, Any], param: str | None
+) -> None:
     error = abilities.explained("m", ApiError(400, said), asked)
     assert error.body["error"]["param"] == param

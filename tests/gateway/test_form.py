@@ -18,8 +18,10 @@ FLOOR = {
     "required": ["floor"],
     "additionalProperties": False,
 }
-PROVIDER = cast("Served", SimpleNamespace(engine=None))
-BINDING = cast("Served", SimpleNamespace(engine=SimpleNamespace(is_known_to_bind=True)))
+PROVIDER = cast("Served", SimpleNamespace(engine=None, name="claude"))
+BINDING = cast(
+    "Served", SimpleNamespace(engine=SimpleNamespace(is_known_to_bind=True), name="base")
+)
 
 
 def form(served: Served = PROVIDER, schema: dict[str, Any] = FLOOR) -> Form:

@@ -173,9 +173,18 @@ def test_litellm_looks_at_headers_that_change_its_ways() -> None:
             "anthropic does not support parameters: ['logprobs'], for model=claude.",
         ),
         ("litellm.ContextWindowExceededError: too long. Received Model Group=x", "too long"),
+        (
+            "litellm.ContextWindowExceededError: OpenAIException - too long, try increasing it\n"
+            "model=gpt. context_window_fallbacks=None. fallbacks=None.\n\nSet "
+            "'context_window_fallback' - https://docs.litellm.ai/docs/routing#fallbacks",
+            "too long, try increasing it",
+        ),
         ("litellm is confused", "the provider refused this request"),
     ],
 )
 def test_a_providers_error_is_told_without_litellms_words(text: str, shown: str) -> None:
     body = orjson.dumps({"error": {"message": text, "code": "400"}})
-    assert orjson.loads(plain(body))["error"]["message"] == shown
+    error = orjson.loads(plain(body))["error"]
+    assert error["message"] == shown
+    is_too_long = "ContextWindow" in text
+    assert error.get("code") == ("context_length_exceeded" if is_too_long else None)

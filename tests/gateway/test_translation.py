@@ -189,7 +189,7 @@ def test_the_items_of_a_conversation_become_messages() -> None:
         ),
         (
             {"type": "function_call_output", "call_id": "c", "output": "x"},
-            "input[0].tool_call_id",
+            "input[0].call_id",
         ),
     ],
 )
@@ -287,7 +287,7 @@ def test_the_blocks_of_a_message_become_messages() -> None:
         ),
         (
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]},
-            "messages[0].content[0].tool_call_id",
+            "messages[0].content[0].tool_use_id",
         ),
     ],
 )
