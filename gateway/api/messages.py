@@ -287,7 +287,10 @@ class Messages(Translation):
         }
 
     def _cited(self, annotations: Any) -> list[Block]:
-        """Each cited section once, as Anthropic cites the result of a search."""
+        """Each cited section once, as Anthropic cites a page of the web.
+
+        Vercel's AI SDK knows this type, and rejects an answer with a `search_result_location`.
+        """
         facts = self._askdocs if isinstance(self._askdocs, dict) else {}
         quotes = {one["url"]: one["quote"] for one in facts.get("sources") or ()}
         found: dict[str, Block] = {}
@@ -297,13 +300,11 @@ class Messages(Translation):
                 found.setdefault(
                     url,
                     {
-                        "type": "search_result_location",
+                        "type": "web_search_result_location",
                         "cited_text": quotes.get(url, ""),
-                        "source": url,
+                        "url": url,
                         "title": place["title"],
-                        "search_result_index": len(found),
-                        "start_block_index": 0,
-                        "end_block_index": 1,
+                        "encrypted_index": "",
                     },
                 )
         return list(found.values())

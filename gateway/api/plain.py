@@ -136,10 +136,7 @@ class Plain(Transform):
                 complete(choices)
                 body = dump(said)
             elif not self._has_vectors and isinstance(usage := said.get("usage"), dict):
-                # LiteLLM names what a provider did not state, which OpenAI leaves out.
-                if None in usage.values():
-                    said["usage"] = {k: v for k, v in usage.items() if v is not None}
-                    body = dump(said)
+                body = _stated(body, said, usage)
             for old, new in identity(said, self._name, self._prefix):
                 body = body.replace(old, new)
         if self._log is not None:
@@ -210,6 +207,14 @@ def _is_plain(plan: Plan) -> bool:
         return isinstance(plan.request.get("prompt"), str)
     # Some engines go on with such a message, others begin a new one.
     return bool(plan.request["messages"][-1]["role"] != "assistant")
+
+
+def _stated(body: bytes, said: dict[str, Any], usage: dict[str, Any]) -> bytes:
+    """LiteLLM names what a provider did not state, which OpenAI leaves out."""
+    if None not in usage.values():
+        return body
+    said["usage"] = {name: value for name, value in usage.items() if value is not None}
+    return dump(said)
 
 
 def _without_vectors(body: bytes) -> bytes:

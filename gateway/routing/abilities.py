@@ -80,7 +80,8 @@ def refuse_addresses(request: Mapping[str, Any]) -> None:
 def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiError:
     """An engine's refusal, with the field that it is about where the engine does not name it."""
     text = str(error)
-    if error.status != 400 or error.body["error"]["param"]:
+    # Of a part that it does not know vLLM names the field `type`, without the place.
+    if error.status != 400 or error.body["error"]["param"] not in (None, "type"):
         return error
     if request.get("tools") and _NO_TOOLS.search(text):
         return no_tools(name)

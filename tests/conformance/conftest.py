@@ -164,11 +164,6 @@ def llamacpp(request: pytest.FixtureRequest) -> Lane:
     return _named(request)
 
 
-@pytest.fixture(params=_params("vllm"))
-def vllm(request: pytest.FixtureRequest) -> Lane:
-    return _named(request)
-
-
 def _named(request: pytest.FixtureRequest) -> Lane:
     name, _, through = request.param.partition("-")
     found: Lane = request.getfixturevalue(f"{name}_lane")

@@ -170,7 +170,7 @@ def test_responses_and_messages_say_what_they_stand_on(each: Lane) -> None:
     assert last["askdocs"]["pages"]
     assert last["output"][0]["content"][0]["annotations"][0]["type"] == "url_citation"
     body = post(each, "/messages", model=each.docs, messages=COFFEE, max_tokens=16).json()
-    assert body["content"][0]["citations"][0]["source"].endswith("#where-is-the-coffee-machine")
+    assert body["content"][0]["citations"][0]["url"].endswith("#where-is-the-coffee-machine")
     counted = post(each, "/messages/count_tokens", model=each.docs, messages=COFFEE).json()
     assert 5 < counted["input_tokens"] < body["usage"]["input_tokens"] + 200
 

@@ -126,17 +126,27 @@ def called_in_messages(lane: Lane, choice: Any, stream: bool, **more: Any) -> tu
     ],
 )
 def test_a_forced_tool_is_called(
-    vllm: Lane, called: Callable[..., tuple[str, str]], choice: Any, stream: bool
+    vllm_lane: Lane, called: Callable[..., tuple[str, str]], choice: Any, stream: bool
 ) -> None:
-    name, arguments = called(vllm, choice, stream)
+    name, arguments = called(vllm_lane, choice, stream)
     assert name == "open_page" if choice == NAMED else name in ("open_page", "close_page")
     assert json.loads(arguments)["title"] in ("Coffee", "Tea")
 
 
-def test_a_forced_call_on_docs_has_its_pages(vllm: Lane, engine: Vllm) -> None:
+def test_a_forced_tool_is_called_through_litellm(vllm_lane: Lane) -> None:
+    for called, choice, stream in (
+        (called_in_chat, NAMED, True),
+        (called_in_messages, "required", False),
+    ):
+        name, arguments = called(vllm_lane, choice, stream, model="base-litellm")
+        assert name in ("open_page", "close_page")
+        assert json.loads(arguments)["title"] in ("Coffee", "Tea")
+
+
+def test_a_forced_call_on_docs_has_its_pages(vllm_lane: Lane, engine: Vllm) -> None:
     asked = [{"role": "user", "content": QUESTION}]
     before = engine.read()
-    called_in_chat(vllm, NAMED, False, messages=asked)
+    called_in_chat(vllm_lane, NAMED, False, messages=asked)
     alone = engine.read() - before
     for called, stream, said in (
         (called_in_chat, True, {"messages": asked}),
@@ -144,7 +154,7 @@ def test_a_forced_call_on_docs_has_its_pages(vllm: Lane, engine: Vllm) -> None:
         (called_in_messages, False, {"messages": asked}),
     ):
         before = engine.read()
-        assert called(vllm, NAMED, stream, model=vllm.docs, **said)[0] == "open_page"
+        assert called(vllm_lane, NAMED, stream, model="docs", **said)[0] == "open_page"
         assert engine.read() - before > alone + 30, "the page was not in the prompt"
 
 

@@ -86,5 +86,6 @@ def test_only_what_is_known_to_fail_is_refused(
 def test_an_engines_words_are_explained(
     said: str, asked: dict[str, Any], param: str | None
 ) -> None:
-    error = abilities.explained("m", ApiError(400, said), asked)
-    assert error.body["error"]["param"] == param
+    for named in (None, "type"):
+        error = abilities.explained("m", ApiError(400, said, param=named), asked)
+        assert error.body["error"]["param"] == (param or named)

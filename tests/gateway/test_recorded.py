@@ -79,14 +79,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         small = stack.enter_context(starting.engine(folder, name="small", context=4096, parallel=2))
         engine = stack.enter_context(dying("vllm"))
         log = folder / "access.log"
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("TEST_CLOUD_KEY", "secret")
+        cloud = {"litellm": "openai/base", "api_base": engine.url, "key_env": "TEST_CLOUD_KEY"}
         gateway = starting.gateway(
             folder,
             gateway_engine_url=small.url,
-            gateway_models=json.dumps({"dying": {"url": engine.url, "model": "base"}}),
+            gateway_models=json.dumps(
+                {"dying": {"url": engine.url, "model": "base"}, "dying-cloud": cloud}
+            ),
             gateway_aliases=json.dumps(
                 {
                     "pages": {"targets": "dying", "grounding": True},
                     "plain": {"targets": "dying"},
+                    "provider": {"targets": "dying-cloud"},
                 }
             ),
             gateway_docs=str(folder / "wiki"),
@@ -106,9 +111,10 @@ def chat(place: Place, model: str, **more: Any) -> httpx.Response:
     return place.ask("/chat/completions", model=model, messages=messages, **more)
 
 
-@pytest.mark.parametrize("model", ["plain", "pages"])
+@pytest.mark.parametrize("model", ["plain", "pages", "provider"])
 def test_a_stream_that_breaks_off_is_recorded_as_failed(place: Place, model: str) -> None:
-    failed = f'answers_total{{alias="{model}",model="dying",outcome="failed"}}'
+    served = "dying-cloud" if model == "provider" else "dying"
+    failed = f'answers_total{{alias="{model}",model="{served}",outcome="failed"}}'
     before = place.metric(failed)
     place.engine.deaths = list(BROKEN)
     reply = chat(place, model, stream=True)

@@ -410,7 +410,7 @@ def test_a_messages_calls_may_come_interleaved() -> None:
 def test_a_messages_citations_are_anthropics() -> None:
     (block,) = json.loads(Messages({"model": "m", "messages": []}).whole(whole(TEXT)))["content"]
     (citation,) = block["citations"]
-    assert (citation["type"], citation["source"]) == ("search_result_location", URL)
+    assert (citation["type"], citation["url"]) == ("web_search_result_location", URL)
     assert citation["cited_text"] == "On floor 3."
 
 
