@@ -21,7 +21,7 @@ from gateway.answering.stream import new_id, with_tokens
 from gateway.api.chat_request import OF_TOOLS, Asked
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import Rest, Said, Transform, complete
-from gateway.api.usage_sum import NO_USAGE, UsageSum
+from gateway.api.usage_sum import NO_USAGE, UsageSum, stated
 from gateway.core.gateway_settings import Checking, GatewaySettings
 from gateway.core.http import DONE, ApiError, broken_off, dump, event
 from gateway.core.json_body import parse_object
@@ -199,6 +199,8 @@ class Answer(Transform):
             message["annotations"] = self._annotations(ending)
             response["askdocs"] = self._facts(ending, said.sent)
         complete(response.get("choices", []))
+        if isinstance(usage := response.get("usage"), dict):
+            response["usage"] = stated(usage)
         self._report(response.get("askdocs", {}))
         return dump(response)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from gateway.api.usage_sum import UsageSum
+from gateway.api.usage_sum import UsageSum, stated
 from gateway.core.http import DONE, ApiError, broken_off, event
 
 log = logging.getLogger("askdocs.gateway")
@@ -52,9 +52,8 @@ def stream_of(body: bytes) -> bytes:
     """The events of a stream, of a whole completion."""
     whole = orjson.loads(body)
     choices, usage = whole.pop("choices"), whole.pop("usage", None) or {}
-    stated = {name: value for name, value in usage.items() if value is not None}
     said = [event({**whole, "choices": [choice]}) for choice in choices]
-    return b"".join([*said, event({**whole, "choices": [], "usage": stated}), DONE])
+    return b"".join([*said, event({**whole, "choices": [], "usage": stated(usage)}), DONE])
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,16 @@ import orjson
 from gateway.answering.stream import Stream, identity, parsed
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
+from gateway.api.usage_sum import stated
 from gateway.core.http import DONE, dump
 from gateway.routing.dispatch import Opened
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
 CHAT = "/chat/completions"
+COMPLETIONS = "/completions"
 EMBEDDINGS = "/embeddings"
 _VECTOR = b'"embedding":'
-PREFIXES = {CHAT: "chatcmpl-", "/completions": "cmpl-"}
+PREFIXES = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
 
 # What a request may have whose answer is nothing but words; of some, only these values.
 _PLAIN = frozenset(
@@ -132,11 +134,12 @@ class Plain(Transform):
             said = None
         if isinstance(said, dict):
             self._tokens = tokens(said.get("usage"))
-            if self._plan.endpoint == CHAT and (choices := _choices(said)):
-                complete(choices)
+            if not self._has_vectors and isinstance(usage := said.get("usage"), dict):
+                said["usage"] = stated(usage)
+            if self._plan.endpoint == CHAT:
+                complete(_choices(said))
+            if self._plan.endpoint in (CHAT, COMPLETIONS):
                 body = dump(said)
-            elif not self._has_vectors and isinstance(usage := said.get("usage"), dict):
-                body = _stated(body, said, usage)
             for old, new in identity(said, self._name, self._prefix):
                 body = body.replace(old, new)
         if self._log is not None:
@@ -207,14 +210,6 @@ def _is_plain(plan: Plan) -> bool:
         return isinstance(plan.request.get("prompt"), str)
     # Some engines go on with such a message, others begin a new one.
     return bool(plan.request["messages"][-1]["role"] != "assistant")
-
-
-def _stated(body: bytes, said: dict[str, Any], usage: dict[str, Any]) -> bytes:
-    """LiteLLM names what a provider did not state, which OpenAI leaves out."""
-    if None not in usage.values():
-        return body
-    said["usage"] = {name: value for name, value in usage.items() if value is not None}
-    return dump(said)
 
 
 def _without_vectors(body: bytes) -> bytes:

@@ -7,6 +7,15 @@ NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 """Of an answer for which no model was asked."""
 
 
+def stated(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """The usage without what vLLM and LiteLLM name as null, which OpenAI leaves out."""
+    return {
+        name: stated(value) if isinstance(value, dict) else value
+        for name, value in usage.items()
+        if value is not None
+    }
+
+
 class UsageSum:
     """Adds up what llama.cpp states for each choice apart; other engines state one for all.
 

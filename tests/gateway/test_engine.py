@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from askdocs.supervision.checks import free_port
-from gateway.api.usage_sum import UsageSum
+from gateway.api.usage_sum import UsageSum, stated
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import AT_ONCE, Engine
 from tests.speaking import Handler, serving
@@ -265,3 +265,10 @@ async def test_few_counts_are_under_way_at_a_time_and_each_gets_its_turn() -> No
         assert counted == [list(range(1, 21))] * 5
         await engine.close()
     assert 1 < most <= AT_ONCE
+
+
+def test_details_that_an_engine_names_as_null_are_left_out() -> None:
+    details = {"cached_tokens": 32, "multimodal_tokens": None}
+    usage = {"prompt_tokens": 33, "prompt_tokens_details": details}
+    said = {**usage, "completion_tokens_details": None}
+    assert stated(said) == {**usage, "prompt_tokens_details": {"cached_tokens": 32}}
