@@ -42,6 +42,10 @@ WHOLE = Rest()
 """An answer that no engine has begun."""
 
 
+# What OpenAI leaves out of a message that has none.
+_LEFT_OUT = frozenset(("annotations", "audio", "function_call", "tool_calls"))
+
+
 def complete(choices: list[dict[str, Any]]) -> None:
     """Give the choices of a whole chat what OpenAI's always have, and engines leave out."""
     for choice in choices:
@@ -49,6 +53,9 @@ def complete(choices: list[dict[str, Any]]) -> None:
             logprobs.setdefault("refusal", None)
         if isinstance(message := choice.get("message"), dict):
             message.setdefault("refusal", None)
+            for name in _LEFT_OUT & message.keys():  # vLLM names them
+                if message[name] is None:
+                    del message[name]
 
 
 class Transform:

@@ -19,3 +19,10 @@ def test_choices_are_completed_whatever_an_engine_writes_there(given: Any, told:
     choice = {"message": {"content": "a"}, "logprobs": given}
     complete([choice])
     assert choice == {"message": {"content": "a", "refusal": None}, "logprobs": told}
+
+
+def test_fields_that_openai_leaves_out_are_left_out() -> None:
+    nothing = dict.fromkeys(("annotations", "audio", "function_call", "tool_calls"))
+    choice: Any = {"message": {"content": None, **nothing}}
+    complete([choice])
+    assert choice["message"] == {"content": None, "refusal": None}
