@@ -58,6 +58,9 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         print(f"  grounding  {'on' if row['grounding'] else 'off'}")
         if row["grounding"]:
             print(f"  check      {row['check']}")
+            for model, scores in row["thresholds"].items():
+                said = ", ".join(f"{checker} {score:g}" for checker, score in scores.items())
+                print(f"  threshold  {model}: {said}")
         if row["sources"]:
             print(f"  sources    {', '.join(row['sources'])}")
         if row["instructions"]:

@@ -129,3 +129,15 @@ def test_what_somebody_else_changes_meanwhile_is_not_undone(
     assert code == 2
     assert "somebody else has changed the alias 'hr' in the meantime" in error.replace("\n", " ")
     assert one(aliases, "hr")["targets"] == {"base": 1.0, "local": 9.0}
+
+
+def test_thresholds_are_listed_and_stay_when_an_alias_is_changed(
+    aliases: Aliases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thresholds = {"docs@v7": {"rules": 0.6, "judge": 0.35}}
+    hr = {"targets": "base", "grounding": True, "thresholds": thresholds}
+    monkeypatch.setenv("ASKDOCS_GATEWAY_ALIASES", json.dumps({"hr": hr}))
+    assert aliases("set", "hr", "--check", "hold")[0] == 0
+    monkeypatch.delenv("ASKDOCS_GATEWAY_ALIASES")
+    assert one(aliases, "hr")["thresholds"] == thresholds
+    assert "  threshold  docs@v7: rules 0.6, judge 0.35\n" in aliases("list")[1]
