@@ -22,7 +22,7 @@ from tests.gateway.redis_server import RedisServer
 from tests.parts import require
 from tests.waiting import until
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
 ASKDOCS = Path(sys.executable).with_name("askdocs")
