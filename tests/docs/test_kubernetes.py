@@ -272,7 +272,7 @@ SECRETS = {
     "engine-key": "secret",
     "database-url": "postgresql://askdocs:secret@db.databases:5432/askdocs",
     "redis-url": "redis://:secret@redis.databases:6379/0",
-    "widget-secret": "secret",
+    "widget-secret": "secret" * 6,
     "previous-key": "ask-0123456789-former",
     "previous-widget-secret": "former",
 }
