@@ -75,10 +75,10 @@ def record(engine: sa.Engine, rights: Set[Right], now: datetime | None = None) -
 
     Raises Unreachable.
     """
-    now = now or datetime.now(UTC)
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK + 1)))
+        now = now or datetime.now(UTC)  # not of before a wait: periods would end before they begin
         rows = connection.execute(sa.select(_c.url, _c.groups, _c.id).where(_c.until.is_(None)))
         noted = {(url, groups): number for url, groups, number in rows}
         ended = sorted(noted[right] for right in noted.keys() - rights)

@@ -25,6 +25,7 @@ class ForcedCall:
         self._holds = False
         self._has_passed = False
         self._is_prose = False
+        self._is_broken = False
         self._reader = EventReader()
         self._held: list[bytes] = []
 
@@ -36,6 +37,8 @@ class ForcedCall:
 
     def feed(self, data: bytes) -> bytes:
         """The events of a stream that may go out now."""
+        if self._is_broken:
+            return b""
         if not self._holds:
             self._has_passed |= bool(self._name and data)
             return data
@@ -43,7 +46,7 @@ class ForcedCall:
         try:
             is_known = [self._is_known(found) for found in self._reader.feed(data)]
         except (ValueError, LookupError, TypeError, AttributeError):
-            self._held, is_known = [event(broken_off().body)], [True]
+            self._held, is_known, self._is_broken = [event(broken_off().body)], [True], True
         return self._release() if any(is_known) else b""
 
     def rest(self) -> bytes:

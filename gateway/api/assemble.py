@@ -49,7 +49,10 @@ async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
 
 
 def stream_of(body: bytes) -> bytes:
-    """The events of a stream, of a whole completion."""
+    """The events of a stream, of a whole completion.
+
+    Raises LookupError, TypeError, ValueError: it is none.
+    """
     whole = orjson.loads(body)
     choices, usage = whole.pop("choices"), whole.pop("usage", None) or {}
     said = [event({**whole, "choices": [choice]}) for choice in choices]

@@ -287,7 +287,12 @@ class Dispatch:
         response = await self._providers.open(call.path, request, served.name, trace)
         opened = await self._begun(call, served, "litellm", response, served.name)
         if is_mixed:
-            opened.first, opened.is_stream = stream_of(await opened.body()), True
+            try:
+                opened.first, opened.is_stream = stream_of(await opened.body()), True
+            except (LaneError, LookupError, TypeError, ValueError):
+                raise Failed("broke off", _away(served)) from None
+            finally:
+                await opened.close()  # it is whole, or of no use
         return opened
 
     async def _begun(

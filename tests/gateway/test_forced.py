@@ -72,4 +72,6 @@ def test_an_engine_that_binds_calls_is_passed_on_as_it_writes() -> None:
 def test_an_error_goes_out_at_once() -> None:
     made, error = forced(), b'data: {"error":{"message":"broke off"}}\n\n'
     assert made.feed(BEGIN[0]) + made.feed(error) == BEGIN[0] + error
-    assert b"engine_unavailable" in forced().feed(b"data: {nonsense\n\n")
+    made = forced()
+    assert b"engine_unavailable" in made.feed(b"data: {nonsense\n\n")
+    assert made.feed(chunk({"content": "Further."})) + made.rest() == b""

@@ -15,6 +15,8 @@ from gateway.answering.grounding.prompt import render
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.rerank import InTime
+from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE
 
 Make = Callable[..., Index]
@@ -53,6 +55,31 @@ def paths(grounds: Grounds) -> list[str]:
 
 def test_the_page_that_answers_is_chosen(wiki: Index) -> None:
     assert paths(ground(wiki, "How do I change the port?")) == ["ports.md"]
+
+
+class Counting:
+    """A reranker that counts the questions."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
+        self.asked += 1
+        return [0.0] * len(texts)
+
+
+@pytest.mark.parametrize("beside", [0.1, None])
+async def test_only_a_reranker_that_moves_pages_is_asked_for_those_of_the_turn_before(
+    wiki: Index, beside: float | None
+) -> None:
+    reranker = Counting()
+    search = Search(wiki, None, InTime(reranker, 8, 60.0, beside))
+    grounding = Grounding(wiki, count, search=search)
+    before = await grounding.before(["How do I restore a backup?"])
+    assert [part.page.path for part in before] == ["a_restore.md", "z_backup.md"]
+    assert reranker.asked == (1 if beside is None else 0)
+    await grounding.look_up("How do I restore a backup?")
+    assert reranker.asked == (2 if beside is None else 1)
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ so that a new version cannot bring a way in that nobody has looked at.
 """
 
 import ast
+import asyncio
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -18,6 +20,9 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api import schemas
 from gateway.core.lazy import Lazy
+from gateway.routing.dispatch import Call, Dispatch, Failed
+from gateway.routing.registry import Served
+from gateway.telemetry.tracing import OFF
 from gateway.upstream.litellm import LiteLLM, plain
 
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.
@@ -150,6 +155,32 @@ async def test_litellm_gets_an_empty_query_and_our_own_headers() -> None:
     assert (scope["query_string"], scope["path"]) == (b"", "/v1/chat/completions")
     names = {name.decode() for name, _ in scope["headers"]}
     assert names == {"host", "content-type", "content-length", "authorization", "traceparent"}
+
+
+@pytest.mark.parametrize("body", [b'{"choices": [{"te', b"[]", b"{}", b""])
+async def test_a_stream_of_several_choices_that_breaks_off_is_left_for_another_model(
+    body: bytes,
+) -> None:
+    """Such an answer is asked for as a whole."""
+    left = asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert "stream" not in orjson.loads((await receive())["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body})
+        assert (await receive())["type"] == "http.disconnect"
+        left.set()
+
+    litellm = LiteLLM([])
+    litellm._app = Lazy(lambda: nullcontext(app))  # type: ignore[arg-type]
+    request = {"prompt": ["a", "b"], "stream": True}
+    call = Call("/completions", {"type": "http", "headers": []}, True, cast(Any, None))
+    served = cast(Served, SimpleNamespace(name="cloud", engine=None, lane=None, local=None))
+    dispatch = Dispatch(cast(Any, None), litellm, cast(Any, None))
+    with pytest.raises(Failed, match=r"broke off|empty"):
+        await dispatch._over_litellm(call, served, request, OFF)
+    await asyncio.wait_for(left.wait(), 30)
+    await litellm.close()
 
 
 @pytest.mark.slow

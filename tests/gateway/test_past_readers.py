@@ -1,7 +1,9 @@
 """Who could read a page, from when to when, in a real database of each kind."""
 
 import asyncio
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,6 +68,20 @@ def test_periods_begin_and_end_with_the_rights_that_they_are_about(engine: sa.En
     ]
     assert days(engine, TEA) == [([], 1, 4), ([], 0, 1)]
     assert [one.every for one in of(engine, TEA)] == [False, True]
+
+
+@pytest.mark.slow
+def test_a_gateway_that_waited_for_another_notes_when_its_turn_came(engine: sa.Engine) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with database.writing(engine) as connection:
+            if engine.dialect.name == "postgresql":
+                lock = sa.func.pg_advisory_xact_lock(database.LOCK + 1)
+                connection.execute(sa.select(lock))
+            waiting = threads.submit(record, engine, {(PAY, "[]")})
+            time.sleep(0.5)
+            turn = datetime.now(UTC)
+        waiting.result(60)
+    assert of(engine, PAY)[0].since >= turn
 
 
 @pytest.mark.slow

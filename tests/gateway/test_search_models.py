@@ -1,6 +1,7 @@
 """The models that find passages: folders in ONNX, endpoints, and the change from one to another."""
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -313,14 +314,26 @@ def test_the_bundled_reranker_is_the_default_and_can_be_switched_off() -> None:
     default = models.open_reranker(SearchSettings(), GatewaySettings())
     assert default is not None
     assert (default.passages, default.decides) == (rerank.BUNDLED_PASSAGES, False)
+    assert default.at_once * embed.THREADS <= max(os.cpu_count() or 1, embed.THREADS)
     assert models.open_reranker(SearchSettings(reranker=OFF), GatewaySettings()) is None
+
+
+def test_one_question_more_than_fit_is_not_reranked() -> None:
+    sleeper = _Sleeper()
+    reranker = InTime(sleeper, 8, 0.01, at_once=2)
+    for _ in range(3):
+        assert reranker.order("a question", ["a", "b"], [2.0, 1.0]) is None
+    sleeper.wakes.set()
+    assert sleeper.asked == 2
 
 
 class _Sleeper:
     def __init__(self) -> None:
         self.wakes = threading.Event()
+        self.asked = 0
 
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
+        self.asked += 1
         self.wakes.wait(60)
         return [0.0] * len(texts)
 

@@ -173,7 +173,9 @@ class Grounding:
         next one may go on from it. Not for the prompt."""
         if not history:
             return []
-        looked = await self.look_up(history[-1], page_url, history[:-1], sources)
+        mine = copy.copy(self)
+        mine.search = self.search.for_pages()
+        looked = await mine.look_up(history[-1], page_url, history[:-1], sources)
         hits = looked.hits[:COMPARED] if looked.is_answered else ()
         return [Excerpt(hit.page, hit.page.sections, 0) for hit in hits]
 

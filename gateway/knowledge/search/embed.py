@@ -35,6 +35,8 @@ MODEL = f"all-MiniLM-L6-v2-int8/{CUT}"
 SIZE = 384
 # What it was trained with; more than this it has not learnt to read.
 TOKENS = 256
+# Of ONNX Runtime. A core stays free for what the reader waits for, the engine.
+THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
 # The file that was measured. Another one would have other vectors under the same name.
 SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 # Files of a folder, the first of each that is there. Weights in eight bits are as good on a CPU.
@@ -217,9 +219,8 @@ def load_session(weights: Path) -> Any:
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
-    # A core stays free for what the reader waits for, the engine. A thread that spins while it
-    # has nothing to do would take that core too.
-    options.intra_op_num_threads = max(1, min(4, (os.cpu_count() or 1) - 1))
+    # A thread that spins while it has nothing to do would take the free core, too.
+    options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # What a long text took is given back: 41 MB, in no measurable time.

@@ -12,7 +12,7 @@ from gateway.knowledge.search.config import BUNDLED, OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Reading
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
-from gateway.knowledge.search.rerank import InTime, Reranker
+from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.search import Open, Search
 
 log = logging.getLogger("askdocs.search")
@@ -60,13 +60,11 @@ def open_reranker(settings: SearchSettings, gateway: GatewaySettings) -> InTime 
     if name == BUNDLED:
         ours = rerank.bundled()
         few = min(passages, rerank.BUNDLED_PASSAGES)
-        return InTime(ours, few, seconds, rerank.BESIDE) if ours else None
-    found: Reranker
+        return InTime(ours, few, seconds, rerank.BESIDE, rerank.AT_ONCE_HERE) if ours else None
     if "/" in name:
-        found = rerank.open_folder(Path(name).expanduser())
-    else:
-        found = RemoteReranker(Endpoint(name, gateway))
-    return InTime(found, passages, seconds)
+        folder = rerank.open_folder(Path(name).expanduser())
+        return InTime(folder, passages, seconds, at_once=rerank.AT_ONCE_HERE)
+    return InTime(RemoteReranker(Endpoint(name, gateway)), passages, seconds)
 
 
 def open_search(

@@ -6,6 +6,7 @@ recipe.
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ import numpy as np
 from gateway.core.errors import AskdocsError
 from gateway.core.seldom import Seldom
 from gateway.knowledge.search.embed import (
+    THREADS,
     TOKENS,
     WEIGHTS,
     load_session,
@@ -39,6 +41,8 @@ BUNDLED_PASSAGES = 8
 BESIDE = 1 / 14
 # Questions that are reranked at the same time; another one stays as it is.
 AT_ONCE = 4
+# In this process, as many as there are processors for: more at once would all be late.
+AT_ONCE_HERE = max(1, min(AT_ONCE, (os.cpu_count() or 1) // THREADS))
 
 
 class Reranker(Protocol):
@@ -115,7 +119,12 @@ class InTime:
     """A reranker that nobody waits for longer than its time. Safe to use from any thread."""
 
     def __init__(
-        self, reranker: Reranker, passages: int, seconds: float, beside: float | None = None
+        self,
+        reranker: Reranker,
+        passages: int,
+        seconds: float,
+        beside: float | None = None,
+        at_once: int = AT_ONCE,
     ) -> None:
         """
         Args:
@@ -123,14 +132,16 @@ class InTime:
             passages: number of texts that it sees.
             seconds: time limit.
             beside: what its score counts beside that of the search; None where it decides alone.
+            at_once: number of questions that it gets at the same time.
         """
         self.passages = passages
         self.decides = beside is None
+        self.at_once = at_once
         self._beside = beside
         self._reranker = reranker
         self._seconds = seconds
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rerank")
-        self._free = threading.Semaphore(AT_ONCE)
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="rerank")
+        self._free = threading.Semaphore(at_once)
         self._trouble = Seldom("askdocs.search")
 
     def order(

@@ -246,6 +246,13 @@ class Search:
         mine._remembered = {}
         return mine
 
+    def for_pages(self) -> Self:
+        """The same search, without a reranker that leaves the pages as they are."""
+        mine = copy.copy(self)
+        if mine._reranker and not mine._reranker.decides:
+            mine._reranker = None
+        return mine
+
     def find(
         self,
         question: str,
