@@ -59,8 +59,8 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         if row["grounding"]:
             print(f"  check      {row['check']}")
             for model, scores in row["thresholds"].items():
-                said = ", ".join(f"{checker} {score:g}" for checker, score in scores.items())
-                print(f"  threshold  {model}: {said}")
+                scores_text = ", ".join(f"{checker} {score:g}" for checker, score in scores.items())
+                print(f"  threshold  {model}: {scores_text}")
         if row["sources"]:
             print(f"  sources    {', '.join(row['sources'])}")
         if row["instructions"]:
@@ -117,7 +117,7 @@ def put(
     Options that you do not give are unchanged.
     """
     settings = effective(home_dir)
-    told = telling.read(instructions) if instructions else None
+    system_prompt = telling.read(instructions) if instructions else None
     sources = names_of(source, home_dir) if source else ()
     with opened(home_dir) as database:
         stored = aliases.stored(database)
@@ -134,8 +134,8 @@ def put(
             fields["check"] = check
         if sources or all_sources:
             fields["sources"] = sources
-        if told or no_instructions:
-            fields["instructions"] = told
+        if system_prompt or no_instructions:
+            fields["instructions"] = system_prompt
         if first_byte is not None:
             fields["first_byte"] = first_byte
         alias = _checked(name, fields)

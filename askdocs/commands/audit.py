@@ -35,23 +35,23 @@ def audit(
     """Show who changed keys, aliases, wikis, versions, answers and backups."""
     first = day(since)
     with opened(home_dir) as engine:
-        found = [
+        lines = [
             line
             for line in _lines(engine, datetime.combine(first, time(), UTC))
             if action is None or line.action.startswith(action)
         ]
     if as_json:
-        rows = [{**asdict(line), "at": line.at.isoformat(timespec="seconds")} for line in found]
+        rows = [{**asdict(line), "at": line.at.isoformat(timespec="seconds")} for line in lines]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    if not found:
+    if not lines:
         print(f"nothing was done since {first}")
         return
     table.show(
         ["at", "who", "action", "what", "details"],
         [
             [f"{line.at:%Y-%m-%d %H:%M:%S}", line.who, line.action, line.target, _short(line)]
-            for line in found
+            for line in lines
         ],
     )
 
@@ -60,15 +60,15 @@ def _lines(engine: "sa.Engine", since: datetime) -> "list[Line]":
     """The log, and between its lines what reviewers decided, which has a history of its own."""
     reviews = [
         Line(
-            id=f"review-{one.cluster}-{one.version}",
-            at=one.at,
-            who=one.who,
-            action=f"review.{one.action}",
-            target=f"/review/{one.cluster}",
-            details={"state": one.state},
+            id=f"review-{decision.cluster}-{decision.version}",
+            at=decision.at,
+            who=decision.who,
+            action=f"review.{decision.action}",
+            target=f"/review/{decision.cluster}",
+            details={"state": decision.state},
         )
-        for one in decided(engine, since)
-        if one.at is not None
+        for decision in decided(engine, since)
+        if decision.at is not None
     ]
     return sorted([*log.lines(engine, since), *reviews], key=lambda line: (line.at, line.id))
 
@@ -80,7 +80,7 @@ def _short(line: "Line") -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, dict):
-        return " + ".join(f"{key}={_value(one)}" for key, one in value.items())
+        return " + ".join(f"{key}={_value(item)}" for key, item in value.items())
     if isinstance(value, list):
         return "+".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

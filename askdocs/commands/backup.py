@@ -53,9 +53,9 @@ def backup(
     """
     if verify is not None:
         with Bar() as bar:
-            found = archive.opened(verify)
-            archive.verify(found, bar.show)
-        _tell(verify, found.manifest, as_json, "is whole")
+            opened = archive.opened(verify)
+            archive.verify(opened, bar.show)
+        _tell(verify, opened.manifest, as_json, "is whole")
         return
     places = places_of(home_dir)
     file = out or Path()
@@ -117,7 +117,7 @@ def described(manifest: "Manifest") -> list[str]:
 
 
 def _tell(file: Path, manifest: "Manifest", as_json: bool, what: str) -> None:
-    size = sum(one.stat().st_size for one in [file] if one.is_file())
+    size = sum(path.stat().st_size for path in [file] if path.is_file())
     if as_json:
         print(json.dumps({"file": str(file), "size": size, **contents(manifest)}, indent=2))
         return

@@ -55,7 +55,7 @@ def gateway(
     with _parts_stopped():
         report = bench.run(names, counts, seconds, rounds, router, _say)
     print(report.to_json() if as_json else bench.table(report))
-    if sum(point.errors for point in report.points) + sum(one.errors for one in report.paced):
+    if sum(point.errors for point in report.points) + sum(point.errors for point in report.paced):
         raise AskdocsError("some requests failed, so the numbers above are not to be trusted")
 
 
@@ -167,9 +167,9 @@ def ensure_router(root: Path) -> Path:
 def _run(command: Sequence[str], lock: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        said = (done.stderr or done.stdout).strip()[-800:]
+        output = (done.stderr or done.stdout).strip()[-800:]
         raise AskdocsError(
-            f"{lock}: could not be installed ({said}); check the connection or pip's index"
+            f"{lock}: could not be installed ({output}); check the connection or pip's index"
             " settings, or leave it out: --systems nothing,litellm,askdocs"
         )
 

@@ -43,47 +43,47 @@ def connect(
 
     It makes a key, unless --key is given. Only --write changes files, and keeps a copy.
     """
-    found = CLIENTS.get(client)
-    if found is None:
+    entry = CLIENTS.get(client)
+    if entry is None:
         raise AskdocsError(f"{client!r} is not a known client; choose from {', '.join(CLIENTS)}")
     if url is not None and not key:
         raise AskdocsError("--url needs --key: keys of another gateway cannot be made here")
-    if write and not found.files:
-        raise AskdocsError(f"{found.title} keeps its settings itself: leave out --write")
-    if file is not None and not found.files:
-        raise AskdocsError(f"{found.title} has no settings file: leave out --file")
+    if write and not entry.files:
+        raise AskdocsError(f"{entry.title} keeps its settings itself: leave out --write")
+    if file is not None and not entry.files:
+        raise AskdocsError(f"{entry.title} has no settings file: leave out --file")
     running = None if url else status.read(home.find(home_dir))
     base = (running.gateway if running else str(url)).rstrip("/")
     question = (running.question if running else "") or QUESTION
-    paths = [Path.home() / one.path for one in found.files]
+    paths = [Path.home() / config.path for config in entry.files]
     paths[:1] = [file] if file is not None else paths[:1]
     before = [content(path) for path in paths]
     probe = Target(base, "x", model)
-    for path, text, one in zip(paths, before, found.files, strict=True):
-        _checked(path, text, one, probe)  # before a key is made for it
+    for path, text, config in zip(paths, before, entry.files, strict=True):
+        _checked(path, text, config, probe)  # before a key is made for it
     name = ""
     if key is None:
         name, key = _new_key(client, home_dir)
     target = _target(base, key, model, autocomplete)
-    for path, text, one in zip(paths, before, found.files, strict=True):
-        _show_or_write(path, text, _checked(path, text, one, target), write)
+    for path, text, config in zip(paths, before, entry.files, strict=True):
+        _show_or_write(path, text, _checked(path, text, config, target), write)
     said = {"url": target.url, "key": target.key, "model": target.model, "code": target.code}
-    if found.by_hand:
-        print(found.by_hand.format(**said))
+    if entry.by_hand:
+        print(entry.by_hand.format(**said))
     if name:
         print(f"key: {name} (`askdocs keys revoke {name}` revokes it)")
-    print(f"asking {model} through {found.endpoint}: {question}", flush=True)
-    print(_asked(found, target, question))
-    if found.files and not write:
+    print(f"asking {model} through {entry.endpoint}: {question}", flush=True)
+    print(_asked(entry, target, question))
+    if entry.files and not write:
         print(f"nothing is written: `askdocs connect {client} --write` does it")
-    elif found.after:
-        print(found.after.format(**said))
+    elif entry.after:
+        print(entry.after.format(**said))
 
 
 def _new_key(client: str, home_dir: Path | None) -> tuple[str, str]:
     with opened(home_dir) as engine:
         keys = Keys(engine)
-        used = {one.name for one in keys.list() if one.revoked is None}
+        used = {used_key.name for used_key in keys.list() if used_key.revoked is None}
         names = itertools.chain([client], (f"{client}-{n}" for n in itertools.count(2)))
         name = next(name for name in names if name not in used)
         _, text = keys.create(name)
@@ -93,12 +93,12 @@ def _new_key(client: str, home_dir: Path | None) -> tuple[str, str]:
 def _target(base: str, key: str, model: str, autocomplete: str | None) -> Target:
     """What the gateway lists for the key."""
     listed = _sent(base, key, "GET", "/models").get("data", [])
-    models = {str(one["id"]): one.get("max_model_len") for one in listed}
+    models = {str(listed_model["id"]): listed_model.get("max_model_len") for listed_model in listed}
     for wanted in filter(None, (model, autocomplete)):
         if wanted not in models:
             raise AskdocsError(f"{base} has no model {wanted!r}; it has {', '.join(models)}")
-    found = autocomplete or next((name for name in models if name.startswith(NAME)), None)
-    return Target(base, key, model, models, found)
+    completer = autocomplete or next((name for name in models if name.startswith(NAME)), None)
+    return Target(base, key, model, models, completer)
 
 
 def _checked(path: Path, text: str, file: Any, target: Target) -> str:
@@ -156,6 +156,6 @@ def _sent(base: str, key: str, method: str, path: str, body: Any = None) -> dict
         raise AskdocsError(f"{base}{path} is not a gateway; it sent {reply.text[:100]!r}") from None
     if reply.status_code != 200 or not isinstance(read, dict):
         stated = read.get("error") if isinstance(read, dict) else None
-        said = stated.get("message") if isinstance(stated, dict) else reply.text[:200]
-        raise AskdocsError(f"{base}{path} refuses ({reply.status_code}): {said}")
+        message = stated.get("message") if isinstance(stated, dict) else reply.text[:200]
+        raise AskdocsError(f"{base}{path} refuses ({reply.status_code}): {message}")
     return read

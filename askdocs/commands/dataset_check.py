@@ -84,12 +84,12 @@ def check(
         python = environments.ensure(environments.DATASET, home.find(home_dir).root, _say)
         with Bar() as bar:
             checker = Checker(python, tokens, bar.show)
-            found = checker.check(file, read, wiki, others, pages)
+            findings = checker.check(file, read, wiki, others, pages)
     if as_json:
-        print(json.dumps(_facts(file, len(read), found, report), indent=2, ensure_ascii=False))
+        print(json.dumps(_facts(file, len(read), findings, report), indent=2, ensure_ascii=False))
     else:
-        _show(file, len(read), found, report)
-    if _count(found)["error"]:
+        _show(file, len(read), findings, report)
+    if _count(findings)["error"]:
         raise typer.Exit(1)
 
 
@@ -131,20 +131,20 @@ def fix(
     print(f"{out}: {len(fixed.lines):,} of {len(read):,} rows")
 
 
-def _show(file: Path, rows: int, found: Sequence["Finding"], report: Path | None) -> None:
-    _list(file, found)
-    counts = _count(found)
+def _show(file: Path, rows: int, findings: Sequence["Finding"], report: Path | None) -> None:
+    _list(file, findings)
+    counts = _count(findings)
     print(f"{file}: {rows:,} rows, errors: {counts['error']:,}, warnings: {counts['warning']:,}")
-    if any(_finding(file, one)["safe"] for one in found):
+    if any(_finding(file, finding)["safe"] for finding in findings):
         print(f"`askdocs dataset fix {file} --out NEWFILE` mends what is marked with [fix]")
     if report:
         print(f"as web pages: {report / 'index.html'}")
 
 
-def _list(file: Path, found: Iterable["Finding"]) -> None:
+def _list(file: Path, all_findings: Iterable["Finding"]) -> None:
     """By rule, the errors first."""
     by_rule: dict[str, list[Finding]] = defaultdict(list)
-    for finding in found:
+    for finding in all_findings:
         by_rule[finding.rule].append(finding)
     for rule in sorted(RULES.values(), key=lambda rule: rule.severity):
         if findings := by_rule.get(rule.name):
@@ -157,16 +157,16 @@ def _list(file: Path, found: Iterable["Finding"]) -> None:
 
 
 def _facts(
-    file: Path, rows: int, found: Sequence["Finding"], report: Path | None
+    file: Path, rows: int, findings: Sequence["Finding"], report: Path | None
 ) -> dict[str, Any]:
-    counts = _count(found)
+    counts = _count(findings)
     return {
         "file": str(file),
         "rows": rows,
         "errors": counts["error"],
         "warnings": counts["warning"],
         "report": str(report / "index.html") if report else None,
-        "findings": [_finding(file, one) for one in found],
+        "findings": [_finding(file, finding) for finding in findings],
     }
 
 
@@ -189,17 +189,17 @@ def _place(file: Path, finding: "Finding") -> str:
     return f"{file}:{finding.line}" if finding.line else str(file)
 
 
-def _count(found: Iterable["Finding"]) -> Counter[str]:
-    return Counter(RULES[finding.rule].severity for finding in found)
+def _count(findings: Iterable["Finding"]) -> Counter[str]:
+    return Counter(RULES[finding.rule].severity for finding in findings)
 
 
 def _pages(docs: Path) -> list["Page"]:
     if not docs.is_dir():
         raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
     read = list(Spec.named(str(docs)).open().read({}))
-    pages = [one.page for one in read if isinstance(one, Changed)]
+    pages = [change.page for change in read if isinstance(change, Changed)]
     # One that cannot be read is there all the same.
-    return pages + [Page(one.path, "", "", ()) for one in read if isinstance(one, Broken)]
+    return pages + [Page(change.path, "", "", ()) for change in read if isinstance(change, Broken)]
 
 
 def _say(line: str) -> None:

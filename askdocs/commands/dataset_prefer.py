@@ -63,40 +63,42 @@ def prefer(
     with database.opened(home_dir) as engine, closing(Wiki(file)) as wiki:
         opinions = [
             # As `feedback pull` writes it: its rows are in the same cluster.
-            Opinion("" if one.cluster is None else f"review-{one.cluster}", *one[1:])
-            for one in judged(engine, wiki, start)
+            Opinion(
+                "" if judgement.cluster is None else f"review-{judgement.cluster}", *judgement[1:]
+            )
+            for judgement in judged(engine, wiki, start)
         ]
     tokens = Tokens(tokenizer or Path(model.shipped().source))
-    told = telling.read(instructions) if instructions else ""
+    system_prompt = telling.read(instructions) if instructions else ""
     with closing(Index(file)) as whole, asyncio.Runner() as runner, Bar() as bar:
         bar.show("finding pages", 0, None)
         view = Rights(whole, settings.rules).seen_by(PUBLIC)
         grounding = Grounding(view, tokens.counts, embed.load())
-        found = preferred(
+        preferences = preferred(
             opinions,
             grounding,
             runner,
             budget or settings.page_budget,
-            told,
+            system_prompt,
         )
     if not dry_run and out is not None:
         with output(out, False, "name another --out DIR") as folder:
-            for name, rows in ((PAIRS, found.pairs), (SINGLE, found.single)):
+            for name, rows in ((PAIRS, preferences.pairs), (SINGLE, preferences.single)):
                 lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
                 (folder / name).write_text("".join(lines), encoding="utf-8")
-            (folder / leaks.FILE).write_text(leaks.encoded(found.learnt), encoding="utf-8")
-        audit.note(home_dir, "answers.export", out.name, rows=len(found.single))
+            (folder / leaks.FILE).write_text(leaks.encoded(preferences.learnt), encoding="utf-8")
+        audit.note(home_dir, "answers.export", out.name, rows=len(preferences.single))
     facts = {
         "folder": None if dry_run or out is None else str(out),
-        "pairs": len(found.pairs),
-        "good": sum(row["label"] for row in found.single),
-        "bad": sum(not row["label"] for row in found.single),
-        "page_not_found": found.not_found,
+        "pairs": len(preferences.pairs),
+        "good": sum(row["label"] for row in preferences.single),
+        "bad": sum(not row["label"] for row in preferences.single),
+        "page_not_found": preferences.not_found,
     }
     if as_json:
         print(json.dumps(facts, indent=2))
         return
     print(f"{facts['pairs']:,} pairs; {facts['good']:,} good and {facts['bad']:,} bad answers")
-    if found.not_found:
-        print(f"{found.not_found:,} questions are left out: their page is not found")
+    if preferences.not_found:
+        print(f"{preferences.not_found:,} questions are left out: their page is not found")
     print(f"{out}: written" if facts["folder"] else "dry run: nothing was written")

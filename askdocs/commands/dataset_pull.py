@@ -34,9 +34,9 @@ def pull(
     if out is not None:
         feedback.refuse_existing(out)
     with database.opened(home_dir) as engine, closing(Wiki(index_file(home_dir))) as wiki:
-        found = list(pulled(engine, wiki, feedback.since_moment(since)))
-    left_out = [one for one in found if isinstance(one, LeftOut)]
-    rows = [one for one in found if not isinstance(one, LeftOut)]
+        pulled_rows = list(pulled(engine, wiki, feedback.since_moment(since)))
+    left_out = [row for row in pulled_rows if isinstance(row, LeftOut)]
+    rows = [row for row in pulled_rows if not isinstance(row, LeftOut)]
     written = bool(rows) and not dry_run
     if written and out is not None:
         audit.note(home_dir, "answers.export", out.name, rows=len(rows))
@@ -47,12 +47,15 @@ def pull(
             "file": str(out) if written else None,
             "rows": len(rows),
             "clusters": len({row["cluster"] for row in rows}),
-            "left_out": [vars(one) for one in left_out],
+            "left_out": [vars(skipped) for skipped in left_out],
         }
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    for one in left_out[:LISTED]:
-        typer.echo(f"left out: cluster {one.cluster}: {one.question[:80]!r} {one.why}", err=True)
+    for skipped in left_out[:LISTED]:
+        typer.echo(
+            f"left out: cluster {skipped.cluster}: {skipped.question[:80]!r} {skipped.why}",
+            err=True,
+        )
     if len(left_out) > LISTED:
         typer.echo(f"and {len(left_out) - LISTED:,} more; --json lists them", err=True)
     if not rows:

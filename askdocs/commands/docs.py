@@ -167,19 +167,19 @@ def search(
 ) -> None:
     """Show the pages for a question with their scores, without asking the model."""
     with _opened(home_dir) as index:
-        found = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
+        result = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(result, indent=2, ensure_ascii=False))
         return
-    for words in found["also_searched"] if explain else ():
+    for words in result["also_searched"] if explain else ():
         print(f"also searched for: {words}")
-    for page in found["pages"]:
+    for page in result["pages"]:
         section = f" › {page['section']}" if page["section"] else ""
         print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
         if explain:
             print(f"       {finding.explained(page['why'])}")
             print(f"       readers: {page['readers']}")
-    if found["refused"]:
+    if result["refused"]:
         print("docs would refuse: no page answers it")
 
 
@@ -229,16 +229,16 @@ def restore(
 ) -> None:
     """Include a page again that `docs remove` has excluded."""
     with _opened(home_dir) as index:
-        found = [one for one in index.sources() if path in excluded.excluded(one.spec)]
-    if not found:
+        sources = [wiki for wiki in index.sources() if path in excluded.excluded(wiki.spec)]
+    if not sources:
         raise AskdocsError(f"{path} was not taken out: `askdocs docs stats` lists what was")
-    audit.note(home_dir, "docs.restore", path, wikis=[source.name for source in found])
+    audit.note(home_dir, "docs.restore", path, wikis=[source.name for source in sources])
     writing = _writing(home_dir)
     with writing() as writer:
-        for source in found:
+        for source in sources:
             excluded.restore(writer, source, path)
     job = Job(writing, dry_run=False, as_json=as_json, after=_embed(home_dir))
-    if code := job.once([Spec.remembered(source.name, source.spec) for source in found]):
+    if code := job.once([Spec.remembered(source.name, source.spec) for source in sources]):
         raise typer.Exit(code)
 
 
@@ -354,15 +354,15 @@ def calibrate(
     """Fit the search, refusals and cautions to your embedder, and to questions to your wiki."""
     with _opened(home_dir) as index:
         with Bar() as bar:
-            found = calibrating.run(_search(index), questions, bar.show)
-        if found.changed and not dry_run:
+            calibrated = calibrating.run(_search(index), questions, bar.show)
+        if calibrated.changed and not dry_run:
             by = questions.name if questions else "headings"
-            audit.note(home_dir, "docs.calibrate", by, questions=found.answerable)
-            calibrating.store(_writing(home_dir), found)
+            audit.note(home_dir, "docs.calibrate", by, questions=calibrated.answerable)
+            calibrating.store(_writing(home_dir), calibrated)
     if as_json:
-        print(json.dumps(calibrating.facts(found, dry_run), indent=2, ensure_ascii=False))
+        print(json.dumps(calibrating.facts(calibrated, dry_run), indent=2, ensure_ascii=False))
     else:
-        calibrating.show(found, dry_run)
+        calibrating.show(calibrated, dry_run)
 
 
 def _writing(home_dir: Path | None) -> "Writing":
@@ -442,7 +442,9 @@ def _specs(
     known = {}
     if _is_there(home_dir):
         with _opened(home_dir) as index:
-            known = {one.name: Spec.remembered(one.name, one.spec) for one in index.sources()}
+            known = {
+                source.name: Spec.remembered(source.name, source.spec) for source in index.sources()
+            }
     if name is None:
         if kind or site_url:
             raise AskdocsError("--kind and --site-url say how one wiki is read: name it")
@@ -479,30 +481,30 @@ def names_of(sources: list[str], home_dir: Path | None) -> tuple[str, ...]:
 
 def _known(index: "Index", name: str) -> "StoredSource":
     """Raises AskdocsError: the wiki is not known."""
-    if (found := _source(index, name)) is None:
-        known = ", ".join(one.name for one in index.sources()) or "none"
+    if (source := _source(index, name)) is None:
+        known = ", ".join(stored.name for stored in index.sources()) or "none"
         raise AskdocsError(f"--source {name}: not a wiki of the index; it has {known}")
-    return found
+    return source
 
 
 def _source(index: "Index", name: str) -> "StoredSource | None":
     """The wiki of that name, however its folder is written."""
     names = (name, os.path.abspath(name))
-    return next((one for one in index.sources() if one.name in names), None)
+    return next((source for source in index.sources() if source.name in names), None)
 
 
 def _where(index: "Index", name: str) -> tuple["StoredSource", str]:
     """The wiki and the path of a page. Raises AskdocsError: none, or several."""
     bare = name.split("#")[0]
-    found = [
+    matches = [
         (stored, page.path) for stored, page in _by_source(index) if bare in (page.path, page.url)
     ]
-    if not found:
+    if not matches:
         raise _no_page(name)
-    if len(found) > 1:
-        names = ", ".join(stored.name for stored, _ in found)
+    if len(matches) > 1:
+        names = ", ".join(stored.name for stored, _ in matches)
         raise AskdocsError(f"{name} is a page of several wikis, {names}: give its address")
-    return found[0]
+    return matches[0]
 
 
 def _page(index: "Index", name: str) -> "Page":

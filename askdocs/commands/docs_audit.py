@@ -41,27 +41,27 @@ def audit(index: Index, engine: sa.Engine, url: str, page: Page | None) -> dict[
         "readers": _readers(index, keys, page) if page else None,
         "history": [
             {
-                "one_group_of_each": shown(one.groups),
-                "since": one.since.isoformat(timespec="seconds"),
-                "until": one.until.isoformat(timespec="seconds") if one.until else None,
-                "as": ALL_PAGES if one.every else PAGE,
+                "one_group_of_each": shown(period.groups),
+                "since": period.since.isoformat(timespec="seconds"),
+                "until": period.until.isoformat(timespec="seconds") if period.until else None,
+                "as": ALL_PAGES if period.every else PAGE,
             }
-            for one in past_readers.of(engine, url)
+            for period in past_readers.of(engine, url)
         ],
         "shown": {
             "by_key": [
                 {
-                    "key": names.get(one.key, one.key),
-                    "id": one.key,
-                    "day": str(one.day),
-                    "times": one.times,
-                    "as": ALL_PAGES if one.every else PAGE,
+                    "key": names.get(showing.key, showing.key),
+                    "id": showing.key,
+                    "day": str(showing.day),
+                    "times": showing.times,
+                    "as": ALL_PAGES if showing.every else PAGE,
                 }
-                for one in shown_pages.of(engine, url)
+                for showing in shown_pages.of(engine, url)
             ],
             "to_people": [
-                {"person": one.person, "channel": one.channel, "at": one.at.isoformat()}
-                for one in _asked(engine, url)
+                {"person": person.person, "channel": person.channel, "at": person.at.isoformat()}
+                for person in _asked(engine, url)
             ],
         },
     }
@@ -82,7 +82,9 @@ def is_known(facts: dict[str, Any]) -> bool:
     """Is or was there such a page, as far as records are kept?"""
     was = [*facts["history"], *facts["shown"]["by_key"]]
     return bool(
-        facts["page"] or facts["shown"]["to_people"] or any(one["as"] == PAGE for one in was)
+        facts["page"]
+        or facts["shown"]["to_people"]
+        or any(showing["as"] == PAGE for showing in was)
     )
 
 
@@ -91,19 +93,19 @@ def show(facts: dict[str, Any]) -> None:
     print(f"{facts['page'] or 'not in the index'}  {facts['url']}")
     if facts["readers"]:
         _show_readers(facts["readers"])
-    for one in facts["history"]:
-        groups = tuple(map(frozenset, one["one_group_of_each"]))
-        until = f"until {one['until']}" if one["until"] else "until now"
-        print(f"could be read by {readable(groups)} from {one['since']} {until}")
+    for period in facts["history"]:
+        groups = tuple(map(frozenset, period["one_group_of_each"]))
+        until = f"until {period['until']}" if period["until"] else "until now"
+        print(f"could be read by {readable(groups)} from {period['since']} {until}")
     was = facts["shown"]
     if not (was["by_key"] or was["to_people"]):
         print("was shown to nobody, as far as records are kept")
-    for one in was["by_key"]:
+    for row in was["by_key"]:
         print(
-            f"was shown to key {one['key']} on {one['day']}, {one['times']:,} times ({one['as']})"
+            f"was shown to key {row['key']} on {row['day']}, {row['times']:,} times ({row['as']})"
         )
-    for one in was["to_people"]:
-        print(f"was shown to {one['person'] or 'a stranger'} by {one['channel']} at {one['at']}")
+    for row in was["to_people"]:
+        print(f"was shown to {row['person'] or 'a stranger'} by {row['channel']} at {row['at']}")
 
 
 def _show_readers(readers: dict[str, Any]) -> None:
@@ -135,7 +137,7 @@ def _people(groups: Groups) -> list[str]:
     if not groups or file is None:
         return []
     people = People(file)
-    return [one for one in people.known() if Reader(people.groups(one)).may_read(groups)]
+    return [person for person in people.known() if Reader(people.groups(person)).may_read(groups)]
 
 
 def _asked(engine: sa.Engine, url: str) -> list[_Asked]:
@@ -152,7 +154,7 @@ def _asked(engine: sa.Engine, url: str) -> list[_Asked]:
             _Asked(person, channel, at)
             for person, channel, at, outcome in connection.execute(query)
             if any(
-                one.get("url", "").partition("#")[0] == url
-                for one in (*outcome.get("sources", ()), *outcome.get("pages", ()))
+                page.get("url", "").partition("#")[0] == url
+                for page in (*outcome.get("sources", ()), *outcome.get("pages", ()))
             )
         ]

@@ -15,12 +15,12 @@ from gateway.core.settings import load
 
 def doctor(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     """Check machine, ports, disk and engine, and suggest fixes."""
-    found = examine(load(UpSettings), home.find(home_dir))
+    checks = examine(load(UpSettings), home.find(home_dir))
     if as_json:
-        print(json.dumps([check.__dict__ for check in found], indent=2))
+        print(json.dumps([check.__dict__ for check in checks], indent=2))
     else:
-        for check in found:
+        for check in checks:
             mark = "[green]ok  [/green]" if check.ok else "[red]FIX [/red]"
             out.print(f"{mark} {escape(check.line())}")
-    if not all(check.ok for check in found):
+    if not all(check.ok for check in checks):
         raise typer.Exit(1)

@@ -95,11 +95,11 @@ def check(
     answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
     by = checker.name if checker else RULES
     fits = checker is not None or version is not None or threshold is not None
-    found = asyncio.run(_measured(answers, wiki, checker, threshold, alone, fits))
+    measured = asyncio.run(_measured(answers, wiki, checker, threshold, alone, fits))
     if store and version:
-        if found["supported"] < LEAST:
+        if measured["supported"] < LEAST:
             raise AskdocsError(
-                f"{file}: {found['supported']} sentences labelled as supported have a score, and"
+                f"{file}: {measured['supported']} sentences labelled as supported have a score, and"
                 f" a threshold needs {LEAST}: add answers of {version}"
             )
         store.add_threshold(
@@ -108,19 +108,19 @@ def check(
                 version=version,
                 manifest_sha256=manifest,
                 checker=by,
-                value=found["threshold"],
-                false_alarms=found["false_alarms"].value,
-                supported=found["supported"],
+                value=measured["threshold"],
+                false_alarms=measured["false_alarms"].value,
+                supported=measured["supported"],
                 answers_sha256=sha256(file.read_bytes()),
                 made=datetime.now(UTC),
             ),
         )
     if report:
-        report.write_text(page(str(file), by, found), encoding="utf-8")
+        report.write_text(page(str(file), by, measured), encoding="utf-8")
     if as_json:
-        print(json.dumps(found, default=asdict, indent=2))
+        print(json.dumps(measured, default=asdict, indent=2))
         return
-    for line in lines(found):
+    for line in lines(measured):
         print(line)
     if store:
         print(f"stored with {version}, for {by}: promote it to use the threshold")
@@ -143,19 +143,19 @@ async def _measured(
             await checker.close()
 
 
-def page(file: str, by: str, found: dict[str, Any]) -> str:
+def page(file: str, by: str, measured: dict[str, Any]) -> str:
     """The report."""
-    drawn = [plots.roc(found["roc"], found["used"])] if found["roc"] else []
-    return html.check(file, by, found["answers"], rows(found), drawn)
+    drawn = [plots.roc(measured["roc"], measured["used"])] if measured["roc"] else []
+    return html.check(file, by, measured["answers"], rows(measured), drawn)
 
 
-def lines(found: dict[str, Any]) -> list[str]:
+def lines(measured: dict[str, Any]) -> list[str]:
     """The measures for people."""
-    counted = f"{found['answers']} answers, {found['sentences']} sentences"
-    return [counted, *(f"{name:<34} {value}" for name, value in rows(found))]
+    counted = f"{measured['answers']} answers, {measured['sentences']} sentences"
+    return [counted, *(f"{name:<34} {value}" for name, value in rows(measured))]
 
 
-def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+def rows(measured: dict[str, Any]) -> list[tuple[str, str]]:
     """The measures and their values."""
     names = {
         "auc": "AUC, supported or not",
@@ -169,9 +169,9 @@ def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
     }
     result = []
     for name, label in names.items():
-        value = found[name]
+        value = measured[name]
         result.append((label, f"{value:.3f}" if isinstance(value, float) else str(value)))
-    result += [(f"  {kind}", str(value)) for kind, value in found["wrong_by_kind"].items()]
-    if "threshold" in found:
-        result.append(("threshold", f"{found['threshold']:.3f}"))
-    return [*result, ("time per sentence", f"{found['ms_per_sentence']:.1f} ms")]
+    result += [(f"  {kind}", str(value)) for kind, value in measured["wrong_by_kind"].items()]
+    if "threshold" in measured:
+        result.append(("threshold", f"{measured['threshold']:.3f}"))
+    return [*result, ("time per sentence", f"{measured['ms_per_sentence']:.1f} ms")]

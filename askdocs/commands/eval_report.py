@@ -136,7 +136,9 @@ def report(
 
     print(f"{tables.summary(made)}\n")
     table.show(*tables.claim(made))
-    accuracy = [one for one in made.comparisons if one.measure == made.accuracy]
+    accuracy = [
+        comparison for comparison in made.comparisons if comparison.measure == made.accuracy
+    ]
     if accuracy:
         print(f"\n{tables.in_words(made)}\n")
         table.show(*tables.compared(accuracy))
@@ -157,43 +159,48 @@ def compare(
     judge = judges[0] if judges[0] == judges[1] else None
     with Bar() as bar:
         similar = all((folder / similarity.FILE).is_file() for folder in (first, second))
-        one, other = (_kept(folder, judge, similar, bar) for folder in (first, second))
-    both = [name for name in one.fair if name in other.fair]
+        first_scored, second_scored = (
+            _kept(folder, judge, similar, bar) for folder in (first, second)
+        )
+    both = [name for name in first_scored.fair if name in second_scored.fair]
     if not both:
         raise AskdocsError(
             f"{first} and {second} have no system in common: the first has"
-            f" {', '.join(one.marks)}, the second {', '.join(other.marks)}"
+            f" {', '.join(first_scored.marks)}, the second {', '.join(second_scored.marks)}"
         )
-    for side in (one, other):
+    for side in (first_scored, second_scored):
         _check_judged(side, judge, both)
     with Bar() as bar:
-        found = compare(
-            [((n, one.fair[n]), (f"{n} of {second.name}", other.fair[n])) for n in both],
+        comparisons = compare(
+            [
+                ((n, first_scored.fair[n]), (f"{n} of {second.name}", second_scored.fair[n]))
+                for n in both
+            ],
             lambda done, total: bar.show("comparing", done, total),
         )
-    shared = {name: len(pairs(one.fair[name], other.fair[name])) for name in both}
+    shared = {name: len(pairs(first_scored.fair[name], second_scored.fair[name])) for name in both}
     if not any(shared.values()):
         raise AskdocsError(f"{first} and {second} have no question in common: draw with one --seed")
-    pair = Pair(one.run, other.run)
+    pair = Pair(first_scored.run, second_scored.run)
     facts: dict[str, Any] = {
         "shared": shared,
         "alone": {
             str(folder): {name: len(side.fair[name]) - shared[name] for name in both}
-            for folder, side in ((first, one), (second, other))
+            for folder, side in ((first, first_scored), (second, second_scored))
         },
-        "systems_alone": sorted(one.marks.keys() ^ other.marks.keys()),
-        "same_wiki": one.run.wiki.sha256 == other.run.wiki.sha256,
+        "systems_alone": sorted(first_scored.marks.keys() ^ second_scored.marks.keys()),
+        "same_wiki": first_scored.run.wiki.sha256 == second_scored.run.wiki.sha256,
         "same_machine": pair.same_machine,
         "same_load": pair.same_load,
         "differs": pair.differs,
         "judge": judge,
-        "comparisons": [each.model_dump(mode="json") for each in found],
+        "comparisons": [comparison.model_dump(mode="json") for comparison in comparisons],
     }
     if as_json:
         print(json.dumps(facts, indent=2))
         return
 
-    table.show(*tables.compared(found))
+    table.show(*tables.compared(comparisons))
     for folder, alone in facts["alone"].items():
         if any(alone.values()):
             print(f"only in {folder}: {max(alone.values())} questions, which are left out")
@@ -237,34 +244,34 @@ def gate(
 
     run = run_folder(run, home_dir)
     against = run_folder(against, home_dir) if against else None
-    repeat = [run_folder(one, home_dir) for one in repeat or ()]
-    asked = gate.read(thresholds or gate.FILE)
+    repeat = [run_folder(folder, home_dir) for folder in repeat or ()]
+    limits = gate.read(thresholds or gate.FILE)
     with Bar() as bar:
-        found = _report_of(run, system, bar)
-        pair = Pair(found.provenance, runs.read(against) if against else found.provenance)
-        reference = _reference(run, found, against, pair, bar)
+        summary = _report_of(run, system, bar)
+        pair = Pair(summary.provenance, runs.read(against) if against else summary.provenance)
+        reference = _reference(run, summary, against, pair, bar)
         if repeat:
-            reference = _repeated(run, found, against, repeat, reference, asked.errors, bar)
-        checks = gate.decide(found, reference, asked)
-    failed = [f"{one.asks}: {one.found}" for one in checks if not one.passed]
-    kept = _keep_verdict(run, found, failed, home_dir)
+            reference = _repeated(run, summary, against, repeat, reference, limits.errors, bar)
+        checks = gate.decide(summary, reference, limits)
+    failed = [f"{check.asks}: {check.found}" for check in checks if not check.passed]
+    verdict = _keep_verdict(run, summary, failed, home_dir)
     if as_json:
         facts = {
             "passed": not failed,
-            "system": found.subject,
-            "checks": [one._asdict() for one in checks],
+            "system": summary.subject,
+            "checks": [check._asdict() for check in checks],
             "same_machine": pair.same_machine,
             "same_load": pair.same_load,
             "differs": pair.differs,
-            "verdict": kept,
+            "verdict": verdict,
         }
         print(json.dumps(facts, indent=2))
     else:
-        for one in checks:
-            print(f"{'ok    ' if one.passed else 'FAILED'}  {one.asks}: {one.found}")
+        for check in checks:
+            print(f"{'ok    ' if check.passed else 'FAILED'}  {check.asks}: {check.found}")
         _tell(pair, run, against or run)
-        print(f"\n{found.subject} {'may not answer people' if failed else 'may answer people'}")
-        print(f"verdict     {kept or f'none: only {PRODUCT} of a version gets one'}")
+        print(f"\n{summary.subject} {'may not answer people' if failed else 'may answer people'}")
+        print(f"verdict     {verdict or f'none: only {PRODUCT} of a version gets one'}")
     if failed:
         raise typer.Exit(1)
 
@@ -289,18 +296,24 @@ def _judges(
             " or one for all"
         )
     of = {}
-    for one in named:
-        model, equals, family = one.rpartition("=")
+    for pair in named:
+        model, equals, family = pair.rpartition("=")
         if not equals or model not in models:
             raise AskdocsError(
-                f"--judge-family {one}: write MODEL=FAMILY, with a model of --judge-model"
+                f"--judge-family {pair}: write MODEL=FAMILY, with a model of --judge-model"
             )
         of[model] = family.lower()
     if models:
         used = runs.read(run)
-        writers = [name for one in used.models.values() for name in (one.name, one.serves or "")]
+        writers = [
+            model_name
+            for used_model in used.models.values()
+            for model_name in (used_model.name, used_model.serves or "")
+        ]
         writers.append(used.provenance.engine_model)
-        for note in families.check([(one, of.get(one)) for one in models], writers):
+        for note in families.check(
+            [(judge_model, of.get(judge_model)) for judge_model in models], writers
+        ):
             typer.echo(f"note: {note}", err=True)
     each = list(urls) * len(models) if len(urls) == 1 else urls
     return list(zip(models, each, strict=True))
@@ -325,19 +338,19 @@ def _scored(
     pages: Sequence["Page"],
 ) -> tuple["Scored", "Panel | None"]:
 
-    plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
+    plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
     panel = grounded = None
     if judges:
-        said, key = mark.said(plain), os.environ.get("OPENAI_API_KEY")
+        written, key = mark.said(plain), os.environ.get("OPENAI_API_KEY")
         texts = {page.path: page.text for page in pages}
         panel = Panel([Judge(run, model, url, key, texts) for model, url in judges])
         for judge in panel.judges:
-            asyncio.run(judge.ask(said, lambda done, total: bar.show("judging", done, total)))
+            asyncio.run(judge.ask(written, lambda done, total: bar.show("judging", done, total)))
     if pages:
         grounded = Groundedness(run, pages)
-        answers = [(one.question, one.answer) for one in plain if one.answered]
-        told = partial(bar.show, "checking against the pages")
-        asyncio.run(grounded.measure(answers, told))
+        answers = [(marked.question, marked.answer) for marked in plain if marked.answered]
+        progress = partial(bar.show, "checking against the pages")
+        asyncio.run(grounded.measure(answers, progress))
     similar = _similar(run, mark.compared(plain), bar) if similarity else None
     return scored.score(run, similar, panel, grounded), panel
 
@@ -381,22 +394,22 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
 
     file = run / report.FILE
     if not file.is_file():
-        kept = _kept(run, None, (run / similarity.FILE).is_file(), bar)
-        return _report(kept, bar, cost.read(), system)
-    found = report.read(run)
-    again = f"make it anew by {_command(run, system or found.subject, found.judge)}"
-    if system not in (None, found.subject):
-        raise AskdocsError(f"{file}: is about {found.subject}: {again}")
-    if found.answers_sha256 != report.sha256_of_answers(run):
+        scored_run = _kept(run, None, (run / similarity.FILE).is_file(), bar)
+        return _report(scored_run, bar, cost.read(), system)
+    stored = report.read(run)
+    again = f"make it anew by {_command(run, system or stored.subject, stored.judge)}"
+    if system not in (None, stored.subject):
+        raise AskdocsError(f"{file}: is about {stored.subject}: {again}")
+    if stored.answers_sha256 != report.sha256_of_answers(run):
         raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
-    counted = sum(found.questions[kind] for kind in ("answerable", "unanswerable", "leaked"))
+    counted = sum(stored.questions[kind] for kind in ("answerable", "unanswerable", "leaked"))
     if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
         raise AskdocsError(f"{file}: counts near copies of questions: {again}")
-    return found
+    return stored
 
 
 def _command(run: Path, system: str, judge: str | None) -> str:
-    judges = (one.partition(AT) for one in judge.split(AND)) if judge else ()
+    judges = (part.partition(AT) for part in judge.split(AND)) if judge else ()
     judged = "".join(
         f" --judge-model {model} --judge-url {url or 'URL'}" for model, _, url in judges
     )
@@ -414,7 +427,7 @@ def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
     """With what was said of its answers before by a judge, and with their meanings."""
     meanings = None
     if similar:
-        plain = [one for found in mark.marks(*mark.read(run)).values() for one in found]
+        plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
         meanings = _similar(run, mark.compared(plain), bar)
     return scored.score(run, meanings, judging.kept(run, judge) if judge else None)
 
@@ -426,35 +439,41 @@ def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> 
     say how often it refuses.
     """
     for name in names if judge else ():
-        said = [one for one in scored.marks[name] if one.question.answerable and one.answered]
-        silent = sum(one.judged is None for one in said)
-        if silent > SILENT * len(said):
+        answered = [
+            marked
+            for marked in scored.marks[name]
+            if marked.question.answerable and marked.answered
+        ]
+        silent = sum(marked.judged is None for marked in answered)
+        if silent > SILENT * len(answered):
             raise AskdocsError(
-                f"{scored.folder}: {judge} has not judged {silent} of {len(said)} answers of"
+                f"{scored.folder}: {judge} has not judged {silent} of {len(answered)} answers of"
                 f" {name}: let it, by {_command(scored.folder, name, judge)}"
             )
 
 
 def _reference(
-    run: Path, found: "Report", against: Path | None, pair: "Pair", bar: Bar
+    run: Path, summary: "Report", against: Path | None, pair: "Pair", bar: Bar
 ) -> "Reference":
     """What the subject is compared with: the same in another run, or with the base model."""
     from eval.report.comparison import compare
 
-    name, same = found.subject, pair.same_machine and pair.same_load
+    name, same = summary.subject, pair.same_machine and pair.same_load
     if against is None:
         base = name.replace("tuned-", "base-")
-        other = found.system(base)
+        other = summary.system(base)
         if base == name or other is None:
             raise AskdocsError(
                 f"{run}: there is nothing to compare {name} with: run the evaluation with"
                 f" --systems {base},{name},... or name --against RUN of what is in use"
             )
-        comparisons = [one for one in found.comparisons if one.second == base]
+        comparisons = [
+            comparison for comparison in summary.comparisons if comparison.second == base
+        ]
         return Reference(base, other.measures, comparisons, same)
-    now, before = (_kept(folder, found.judge, False, bar) for folder in (run, against))
+    now, before = (_kept(folder, summary.judge, False, bar) for folder in (run, against))
     for side in (now, before):
-        _check_judged(side, found.judge, [side.subject(name)])
+        _check_judged(side, summary.judge, [side.subject(name)])
     label = f"{name} of {against.name}"
     comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
     measures = numbers(before.fair[name])
@@ -463,7 +482,7 @@ def _reference(
 
 def _repeated(
     run: Path,
-    found: "Report",
+    summary: "Report",
     against: Path | None,
     repeats: Sequence[Path],
     reference: "Reference",
@@ -479,32 +498,32 @@ def _repeated(
 
     if against is not None:
         raise AskdocsError("--repeat and --against: runs are pooled against the base model alone")
-    name = found.subject
+    name = summary.subject
     base = name.replace("tuned-", "base-")
-    sides, tuned = [], found.provenance.models.get("tuned")
+    sides, tuned = [], summary.provenance.models.get("tuned")
     for folder in dict.fromkeys(path.resolve() for path in (run, *repeats)):
-        kept = _kept(folder, found.judge, False, bar)
-        if kept.run.models.get("tuned") != tuned:
+        scored_run = _kept(folder, summary.judge, False, bar)
+        if scored_run.run.models.get("tuned") != tuned:
             raise AskdocsError(
                 f"{folder}: --repeat is about another version than {run}: run it with --tuned"
                 f" {tuned.named if tuned else 'VERSION'}"
             )
-        if differs := _setup_differs(found.provenance, kept.run, name):
+        if differs := _setup_differs(summary.provenance, scored_run.run, name):
             raise AskdocsError(
                 f"{folder}: --repeat is about another setup than {run} ({', '.join(differs)}):"
                 " runs that are pooled differ in their questions alone"
             )
-        for one in (name, base):
-            kept.subject(one)
-            failed = sum(bool(mark.answer.error) for mark in kept.fair[one])
+        for system in (name, base):
+            scored_run.subject(system)
+            failed = sum(bool(mark.answer.error) for mark in scored_run.fair[system])
             # Those of the first run are a check of the gate.
-            if folder != run.resolve() and failed > errors * len(kept.fair[one]):
+            if folder != run.resolve() and failed > errors * len(scored_run.fair[system]):
                 raise AskdocsError(
-                    f"{folder}: {failed} of {len(kept.fair[one])} questions to {one} ended in an"
-                    " error: `askdocs eval run --resume` asks them again"
+                    f"{folder}: {failed} of {len(scored_run.fair[system])} questions to {system}"
+                    " ended in an error: `askdocs eval run --resume` asks them again"
                 )
-        _check_judged(kept, found.judge, [name, base])
-        sides.append(((name, kept.fair[name]), (base, kept.fair[base])))
+        _check_judged(scored_run, summary.judge, [name, base])
+        sides.append(((name, scored_run.fair[name]), (base, scored_run.fair[base])))
     by_run: dict[str, list[float]] = {}
     for pair in sides:
         for difference in compare([pair]):
@@ -512,31 +531,31 @@ def _repeated(
     return reference._replace(pooled=pooled(sides), by_run=by_run)
 
 
-def _setup_differs(one: "Run", other: "Run", system: str) -> list[str]:
+def _setup_differs(run: "Run", other: "Run", system: str) -> list[str]:
     """What decides the answers of a system, and what counts of them, and is not alike."""
     ignored: tuple[str, ...] = ("at_once", "contrasts", "models.other")
     if not system.endswith("-rag"):
         ignored += ("rag",)
-    differs = [name for name in Pair(one, other).differs if not name.startswith(ignored)]
-    if one.wiki.sha256 != other.wiki.sha256:
+    differs = [name for name in Pair(run, other).differs if not name.startswith(ignored)]
+    if run.wiki.sha256 != other.wiki.sha256:
         differs.append("wiki")
     # Of a run without these rows no contaminated question is left out.
-    if one.questions.trained_sha256 != other.questions.trained_sha256:
+    if run.questions.trained_sha256 != other.questions.trained_sha256:
         differs.append("questions.trained_sha256")
     return differs
 
 
 def _keep_verdict(
-    run: Path, found: "Report", failed: list[str], home_dir: Path | None
+    run: Path, summary: "Report", failed: list[str], home_dir: Path | None
 ) -> str | None:
     """Where the verdict lies; None where what was measured is not the product with a version."""
-    model = found.provenance.models.get("tuned")
-    if model is None or found.subject != PRODUCT or not is_version(model.name):
+    model = summary.provenance.models.get("tuned")
+    if model is None or summary.subject != PRODUCT or not is_version(model.name):
         return None
     verdict = Verdict(
         version=model.name,
         manifest_sha256=model.manifest_sha256,
-        prompt_fingerprint=found.provenance.prompt_fingerprint,
+        prompt_fingerprint=summary.provenance.prompt_fingerprint,
         passed=not failed,
         reasons=tuple(failed),
         report_sha256=hashlib.sha256((run / FILE).read_bytes()).hexdigest(),
@@ -555,8 +574,8 @@ def _keep_verdict(
 
 def _tell(pair: "Pair", first: Path, second: Path) -> None:
     """What of two runs differs, for people."""
-    for name, (one, other) in pair.differs.items():
-        print(f"{name} is {json.dumps(one)} in {first}, {json.dumps(other)} in {second}")
+    for name, (before, after) in pair.differs.items():
+        print(f"{name} is {json.dumps(before)} in {first}, {json.dumps(after)} in {second}")
     if not pair.same_machine:
         print("they were not made on one machine with one engine: times cannot be compared")
     if not pair.same_load:

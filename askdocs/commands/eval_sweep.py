@@ -124,13 +124,13 @@ def sweep(
     source, pages = source_of(index, docs)
     answerable = draw.distinct([row for row in of_split if row.answerable], seed=0)
     drawn = draw.draw(questions, answerable, seed=0, limit=limit)
-    asked = draw.questions(questions, drawn, [page.path for page in pages], ())
-    if not asked:
+    chosen = draw.questions(questions, drawn, [page.path for page in pages], ())
+    if not chosen:
         raise AskdocsError(
             f"{questions}: split {split} has no answerable row: name another --split"
         )
     about = {
-        "questions": [one.model_dump(include={"id", "text", "pages"}) for one in asked],
+        "questions": [question.model_dump(include={"id", "text", "pages"}) for question in chosen],
         "settings": base.model_dump(),
         "pages": hashlib.sha256(
             json.dumps(sorted((page.path, page.title, page.text) for page in pages)).encode()
@@ -157,23 +157,23 @@ def sweep(
         }
         _run(job, place.key, state, folder, lock)
         results = measure.read(folder)
-        gold = [one.pages for one in asked]
+        gold = [question.pages for question in chosen]
         best = max(results, key=lambda result: result.rank(gold))
         home.write(folder / OUT, best.settings.toml())
     with closing(Index(index)) as opened:
-        others = _own(opened, source, asked, base.keep)
-    found = table.rows(results, gold, base, others)
+        others = _own(opened, source, chosen, base.keep)
+    results_table = table.rows(results, gold, base, others)
     if as_json:
         shown = {
-            "questions": len(asked),
+            "questions": len(chosen),
             "rag": str(folder / OUT),
             "settings": best.settings.model_dump(),
-            "rows": [table.facts(row) for row in found],
+            "rows": [table.facts(row) for row in results_table],
         }
         print(json.dumps(shown, indent=2, ensure_ascii=False))
         return
-    print("\n".join(table.markdown(found)))
-    print(f"\n{len(asked):,} questions, {len(pages):,} pages; the best settings: {folder / OUT}")
+    print("\n".join(table.markdown(results_table)))
+    print(f"\n{len(chosen):,} questions, {len(pages):,} pages; the best settings: {folder / OUT}")
 
 
 def budgets(
@@ -190,7 +190,7 @@ def budgets(
     may_ask = {role: name for role, name in named.items() if name in listed}
     models = list(target.models(listed, may_ask).values())
     own = target.budget(wanted, reserved, models)
-    return [own, *(one for one in tried if target.budget(one, reserved, models) == one)]
+    return [own, *(size for size in tried if target.budget(size, reserved, models) == size)]
 
 
 def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:
@@ -203,7 +203,7 @@ def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> lis
 def _claim(folder: Path, which: str, about: dict[str, Any]) -> None:
     """Write what the sweep is about. Raises AskdocsError: the folder is of something else."""
     old = home.read_json(folder / SWEEP)
-    if old is None and any(one.name != "lock" for one in folder.iterdir()):
+    if old is None and any(path.name != "lock" for path in folder.iterdir()):
         raise AskdocsError(f"{folder}: is not empty, and holds no sweep: name another --out DIR")
     if old is not None and old.get("id") != which:
         raise AskdocsError(
@@ -238,16 +238,16 @@ def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: in
 
 
 def _own(
-    index: "Index", source: str, asked: Sequence["Question"], keep: int
+    index: "Index", source: str, questions: Sequence["Question"], keep: int
 ) -> dict[str, tuple[int, Sequence["Found"]]]:
     """What the product's search finds: as many pages as RAG has chunks, and the best one."""
     search = Search(index, embed.load())
     ranked = []
-    for one in asked:
+    for question in questions:
         began = time.perf_counter()
-        sought = search.sought(one.text)
+        sought = search.sought(question.text)
         paths = tuple(hit.page.path for hit in search.hits(sought, None, keep, [source]))
-        ranked.append((one.id, paths, time.perf_counter() - began))
+        ranked.append((question.id, paths, time.perf_counter() - began))
     return {
         f"whole pages, {most} found": (
             most,

@@ -158,26 +158,26 @@ def run_evaluation(
     state = home.find(home_dir)
     to_come = serving.unserved(options.models.values(), home_dir) if url is None else []
     # Mistakes are told before an engine is started for it.
-    found = plan(options, target.find(state, url, key), home_dir, to_come)
+    planned = plan(options, target.find(state, url, key), home_dir, to_come)
     with serving.lent([] if dry_run else to_come, home_dir, _say):
         if to_come and not dry_run:
-            found = plan(options, target.find(state, url, key), home_dir)
-        folder = (out or run_folder.default_folder(state, found.run)).absolute()
-        run_folder.can_start(folder, found.run, resume, state.root / "evals")
-        for note in found.notes:
+            planned = plan(options, target.find(state, url, key), home_dir)
+        folder = (out or run_folder.default_folder(state, planned.run)).absolute()
+        run_folder.can_start(folder, planned.run, resume, state.root / "evals")
+        for note in planned.notes:
             _say(f"note: {note}")
         if not as_json:
-            _show(found, folder, state)
+            _show(planned, folder, state)
         if dry_run:
             if as_json:
-                print(found.run.model_dump_json(indent=2))
+                print(planned.run.model_dump_json(indent=2))
             else:
                 print("dry run: nothing was asked")
             return
         with run_folder.claimed(folder) as lock:
-            run_folder.begin(folder, found.run, found.asked)
-            _ask(found, folder, state, lock)
-    _tell(found, folder, as_json)
+            run_folder.begin(folder, planned.run, planned.asked)
+            _ask(planned, folder, state, lock)
+    _tell(planned, folder, as_json)
 
 
 @app.command()
@@ -204,21 +204,21 @@ def view(
             raise AskdocsError(f"the viewer ended: is port {port} free? choose another --port")
 
 
-def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
+def _ask(planned: "Plan", folder: Path, state: home.Home, lock: int) -> None:
     """Run the process that asks, with bars, and keep what is measured meanwhile."""
     python = environments.ensure(environments.EVAL, state.root, _say)
-    total = Recorded(found.recorded).count(found.run.systems, found.asked)
-    kept = sum(not one.error for one in answer.latest(folder).values())
+    total = Recorded(planned.recorded).count(planned.run.systems, planned.asked)
+    answered = sum(not row.error for row in answer.latest(folder).values())
     with TemporaryDirectory() as work:
         job = Path(work) / "job.json"
-        home.write_json(job, found.job(folder, state.root / "evals"))
+        home.write_json(job, planned.job(folder, state.root / "evals"))
         argv = [str(python), "-I", ask.__file__, str(job)]
-        secret = f"{found.place.key}\n".encode()
+        secret = f"{planned.place.key}\n".encode()
         running = follow(argv, folder, [lock], "the evaluation", secret)
         try:
             with (
-                Meter(folder, found.processes, found.index) as meter,
-                EvaluationBar(err, kept, total) as bar,
+                Meter(folder, planned.processes, planned.index) as meter,
+                EvaluationBar(err, answered, total) as bar,
                 closing(running) as events,
             ):
                 for event in events:
@@ -231,10 +231,10 @@ def _ask(found: "Plan", folder: Path, state: home.Home, lock: int) -> None:
             raise typer.Exit(130) from None
 
 
-def _show(found: "Plan", folder: Path, state: home.Home) -> None:
-    run, asked = found.run, found.asked
-    answerable = sum(one.answerable for one in asked)
-    leaked = sum(one.leaked for one in asked)
+def _show(planned: "Plan", folder: Path, state: home.Home) -> None:
+    run, asked = planned.run, planned.asked
+    answerable = sum(question.answerable for question in asked)
+    leaked = sum(question.leaked for question in asked)
     print(
         f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
         f" {len(asked) - answerable:,} not; {leaked:,} leaked"
@@ -265,13 +265,13 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
+def _tell(planned: "Plan", folder: Path, as_json: bool) -> None:
     latest = answer.latest(folder)
     took = measured.read(folder).took
     facts: dict[str, Any] = {"run": str(folder), "systems": {}}
-    for name in found.run.systems:
-        mine = [one for (system, _), one in latest.items() if system == name]
-        failed = [one.error for one in mine if one.error]
+    for name in planned.run.systems:
+        mine = [answered for (system, _), answered in latest.items() if system == name]
+        failed = [answered.error for answered in mine if answered.error]
         facts["systems"][name] = {
             "answers": len(mine) - len(failed),
             "errors": len(failed),
@@ -282,7 +282,7 @@ def _tell(found: "Plan", folder: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
-    errors = sum(one["errors"] for one in facts["systems"].values())
+    errors = sum(system["errors"] for system in facts["systems"].values())
     print(f"{len(latest) - errors:,} answers, {errors:,} errors")
     if errors:
         print("again       the same command with --resume asks them once more")

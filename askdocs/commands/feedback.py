@@ -98,16 +98,16 @@ def gaps(
         refuse_existing(out)
     last = weeks.parse(week) if week else weeks.monday(datetime.now(UTC).date())
     with _sorted(home_dir) as engine:
-        found = find(engine, last, 1 if week else WEEKS, EVERYTHING)
+        listed = find(engine, last, 1 if week else WEEKS, EVERYTHING)
     if out is not None:
-        audit.note(home_dir, "gaps.export", out.name, gaps=len(found.gaps))
-        write_new(out, sheet_of(found))
+        audit.note(home_dir, "gaps.export", out.name, gaps=len(listed.gaps))
+        write_new(out, sheet_of(listed))
     if as_json:
-        print(json.dumps(_facts(found), indent=2, ensure_ascii=False))
+        print(json.dumps(_facts(listed), indent=2, ensure_ascii=False))
     elif out is not None:
-        print(f"{out}: {len(found.gaps):,} gaps")
+        print(f"{out}: {len(listed.gaps):,} gaps")
     else:
-        _show(found)
+        _show(listed)
 
 
 @app.command()
@@ -211,12 +211,12 @@ def _days_ago(days: int) -> datetime:
         raise AskdocsError(f"--before {days}: that is before all calendars: write fewer") from None
 
 
-def _facts(found: "Gaps") -> dict[str, Any]:
-    names = [weeks.name(day) for day in found.first_days]
+def _facts(listed: "Gaps") -> dict[str, Any]:
+    names = [weeks.name(day) for day in listed.first_days]
     return {
         "weeks": names,
-        "count": found.count,
-        "asked": found.asked,
+        "count": listed.count,
+        "asked": listed.asked,
         "gaps": [
             {
                 "cluster": gap.cluster,
@@ -227,13 +227,13 @@ def _facts(found: "Gaps") -> dict[str, Any]:
                 "pages": list(gap.pages),
                 "state": gap.state,
             }
-            for gap in found.gaps
+            for gap in listed.gaps
         ],
     }
 
 
-def _show(found: "Gaps") -> None:
-    if not found.gaps:
+def _show(listed: "Gaps") -> None:
+    if not listed.gaps:
         print("no gaps: everything that was asked in this time was answered")
         return
     table.show(
@@ -245,9 +245,9 @@ def _show(found: "Gaps") -> None:
                 f"{gap.trend:+,}" if gap.trend else "=",
                 f"{gap.asked:,}",
             ]
-            for gap in found.gaps[:SHOWN]
+            for gap in listed.gaps[:SHOWN]
         ],
         numbers=2,
     )
-    if len(found.gaps) > SHOWN:
-        print(f"and {found.count - SHOWN:,} more; --json and --out list them")
+    if len(listed.gaps) > SHOWN:
+        print(f"and {listed.count - SHOWN:,} more; --json and --out list them")

@@ -79,7 +79,9 @@ def check(
         gpu_check.disk(existing(state.root), shape, here),
         gpu_check.hub(start),
     ]
-    if not any(one.outcome == "failed" and one.name.startswith("driver") for one in checks):
+    if not any(
+        result.outcome == "failed" and result.name.startswith("driver") for result in checks
+    ):
         trains = python or environments.ensure(environments.trainer(), state.root, _say)
         if only != "serving":
             checks += gpu_check.training(trains, chosen, shape, here)
@@ -96,21 +98,21 @@ def check(
                 checks += gpu_serving.serving(serves, folder, adapter, work, here, context)
                 checks += gpu_check.artefacts(trains, quantiser, folder, adapter, work)
     facts = {"recipe": recipe, "model": chosen.base_model, "parameters": shape.parameters}
-    found = {**facts, "checks": [asdict(one) for one in checks]}
+    report = {**facts, "checks": [asdict(result) for result in checks]}
     if out is not None:
-        home.write_json(out / "check.json", found)
+        home.write_json(out / "check.json", report)
         home.write(out / "check.md", gpu_check.report(checks, facts))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(report, indent=2))
     else:
         table.show(
             ["check", "outcome", "plan", "measured"],
-            [[one.name, one.outcome, one.planned, one.measured] for one in checks],
+            [[result.name, result.outcome, result.planned, result.measured] for result in checks],
         )
-        for one in checks:
-            if one.fix:
-                print(f"{one.name}: {one.fix}")
-    raise typer.Exit(int(any(one.outcome == "failed" for one in checks)))
+        for result in checks:
+            if result.fix:
+                print(f"{result.name}: {result.fix}")
+    raise typer.Exit(int(any(result.outcome == "failed" for result in checks)))
 
 
 def _say(line: str) -> None:

@@ -243,7 +243,11 @@ def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
     """What makes a new key useless, as far as one can know here: engines are not asked."""
     settings = load(GatewaySettings)
     names = {*aliases.DEFAULT, *settings.aliases, *aliases.stored(engine), aliases.BASE}
-    names |= {*settings.models, *LOCAL, *(one.name for one in deployments.every(engine))}
+    names |= {
+        *settings.models,
+        *LOCAL,
+        *(deployment.name for deployment in deployments.every(engine)),
+    }
     for model in key.models:
         if model not in names:
             yield (
@@ -302,8 +306,8 @@ def _limits(key: "Key") -> str:
 
 
 def _readable(key: "Key") -> str:
-    found = "all pages" if ALL in key.groups else ", ".join(["pages for everybody", *key.groups])
-    return f"{found}; for people" if key.for_people else found
+    pages = "all pages" if ALL in key.groups else ", ".join(["pages for everybody", *key.groups])
+    return f"{pages}; for people" if key.for_people else pages
 
 
 def _split(names: str | None) -> list[str] | None:

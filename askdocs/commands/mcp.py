@@ -106,7 +106,7 @@ class Forward:
         try:
             async with httpx.AsyncClient(headers=self._headers, timeout=TIMEOUT) as http:
                 reply = await http.get(f"{self._root}/v1/models")
-                said = None if reply.is_success else reply.json()["error"]["message"]
+                message = None if reply.is_success else reply.json()["error"]["message"]
         except httpx.HTTPError as error:
             raise AskdocsError(
                 f"the gateway at {self._root} does not answer ({error}): start it with"
@@ -116,9 +116,9 @@ class Forward:
             raise AskdocsError(
                 f"{self._root} is no gateway of askdocs: correct --url, which may end with /v1"
             ) from None
-        if said:
+        if message:
             fix = ": correct ASKDOCS_KEY" if reply.status_code == 401 else ""
-            raise AskdocsError(f"the gateway at {self._root} says: {said}{fix}")
+            raise AskdocsError(f"the gateway at {self._root} says: {message}{fix}")
 
 
 async def _serve(forward: Forward) -> None:

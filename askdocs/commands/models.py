@@ -85,8 +85,10 @@ def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = 
     """Show a version: recipe, data, metrics, checks, verdicts, thresholds, artefacts, files."""
     store = opened_store(home_dir)
     facts = _facts(store, name, targeted(home_dir))
-    facts["verdicts"] = [one.model_dump(mode="json") for one in store.verdicts(name)]
-    facts["thresholds"] = [one.model_dump(mode="json") for one in store.thresholds(name)]
+    facts["verdicts"] = [verdict.model_dump(mode="json") for verdict in store.verdicts(name)]
+    facts["thresholds"] = [
+        threshold.model_dump(mode="json") for threshold in store.thresholds(name)
+    ]
     facts["artefacts"] = {
         kind: store.artefact(name, kind).model_dump(mode="json") for kind in facts["artefacts"]
     }
@@ -113,34 +115,36 @@ def diff(
     """Compare two versions: base model, dataset, recipe, metrics, checks."""
     store = opened_store(home_dir)
     sides = [
-        flat(store.manifest(one).model_dump(mode="json", include=set(COMPARED)))
-        for one in (name, other)
+        flat(store.manifest(version).model_dump(mode="json", include=set(COMPARED)))
+        for version in (name, other)
     ]
     keys = dict.fromkeys(key for side in sides for key in side)
     rows = {key: [side.get(key) for side in sides] for key in keys}
-    found = {key: values for key, values in rows.items() if values[0] != values[1]}
+    differences = {key: values for key, values in rows.items() if values[0] != values[1]}
     if as_json:
-        print(json.dumps({"versions": [name, other], "differences": found}, indent=2))
-    elif not found:
+        print(json.dumps({"versions": [name, other], "differences": differences}, indent=2))
+    elif not differences:
         print(f"{name} and {other} do not differ in {', '.join(COMPARED)}")
     else:
-        cells = [[key, *("-" if v is None else v for v in values)] for key, values in found.items()]
+        cells = [
+            [key, *("-" if v is None else v for v in values)] for key, values in differences.items()
+        ]
         table.show(["", name, other], cells)
 
 
 def flat(facts: dict[str, Any], above: str = "") -> dict[str, str]:
     """Every value under the path of its keys, as recipe.lora.rank; empty ones are left out."""
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for key, value in facts.items():
-        if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-            value = {str(number): one for number, one in enumerate(value, 1)}
+        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+            value = {str(number): item for number, item in enumerate(value, 1)}
         if isinstance(value, dict):
-            found |= flat(value, f"{above}{key}.")
+            values |= flat(value, f"{above}{key}.")
         elif isinstance(value, list):
-            found |= {f"{above}{key}": ", ".join(map(str, value))} if value else {}
+            values |= {f"{above}{key}": ", ".join(map(str, value))} if value else {}
         elif value is not None:
-            found[f"{above}{key}"] = str(value)
-    return found
+            values[f"{above}{key}"] = str(value)
+    return values
 
 
 def _facts(store: "Store", name: str, used: dict[str, list[str]]) -> dict[str, Any]:

@@ -46,14 +46,14 @@ def compare(
     with opened(home_dir) as database:
         names = (first, second) if first and second else _two(database, alias, first)
         tallies = tally(database, alias, since)
-    one, other = (tallies.get(name, Tally()) for name in names)
-    if not (one.counts or other.counts):
+    first_tally, second_tally = (tallies.get(name, Tally()) for name in names)
+    if not (first_tally.counts or second_tally.counts):
         known = ", ".join(sorted(tallies)) or "none"
         raise AskdocsError(
             f"neither {names[0]} nor {names[1]} was asked as {alias} since {since}: name two of"
             f" {known}, or more --days"
         )
-    lines = compare(one, other)
+    lines = compare(first_tally, second_tally)
     if as_json:
         print(
             json.dumps(
@@ -61,7 +61,7 @@ def compare(
                     "alias": alias,
                     "since": str(since),
                     "models": names,
-                    "answers": [one.counts["answers"], other.counts["answers"]],
+                    "answers": [first_tally.counts["answers"], second_tally.counts["answers"]],
                     "measures": [_facts(line) for line in lines],
                 },
                 indent=2,
@@ -70,7 +70,7 @@ def compare(
         return
 
     print(f"asked as {alias} since {since}; intervals of 95 %")
-    counts = [f"{tally.counts['answers']:,}" for tally in (one, other)]
+    counts = [f"{tally.counts['answers']:,}" for tally in (first_tally, second_tally)]
     rows = [["answers", *counts, ""]]
     rows += [[line.measure, _shown(line, 0), _shown(line, 1), _said(line, names)] for line in lines]
     table.show(["", *names, ""], rows)
@@ -85,7 +85,11 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
     names: Sequence[str] = sorted(now, key=lambda name: -now[name])
     if len(names) == 1:
         changes = reversed(promotions.history(database, alias))
-        others = (main_target(one) for entry in changes for one in (entry.before, entry.after))
+        others = (
+            main_target(version_alias)
+            for entry in changes
+            for version_alias in (entry.before, entry.after)
+        )
         names = [*names, *(name for name in others if name != names[0])]
     if first is not None:
         names = [first, *(name for name in names if name != first)]
@@ -103,13 +107,13 @@ def _facts(line: "Line") -> dict[str, Any]:
 
 
 def _shown(line: "Line", which: int) -> str:
-    found: Value | None = (line.first, line.second)[which]
-    if found is None:
+    value: Value | None = (line.first, line.second)[which]
+    if value is None:
         return "-"
     if line.unit == "share":
-        return f"{found.value:.1%} ({found.low:.1%} to {found.high:.1%})"
-    high = f"{found.high:.2f}" if math.isfinite(found.high) else "?"
-    return f"{found.value:.2f} s ({found.low:.2f} to {high})"
+        return f"{value.value:.1%} ({value.low:.1%} to {value.high:.1%})"
+    high = f"{value.high:.2f}" if math.isfinite(value.high) else "?"
+    return f"{value.value:.2f} s ({value.low:.2f} to {high})"
 
 
 def _said(line: "Line", names: tuple[str, str]) -> str:

@@ -30,21 +30,21 @@ def verify(
     Exit code 1 if there are any. Retired versions are skipped.
     """
     store = opened_store(home_dir)
-    names = [name] if name else [one for one in store.names() if not store.retired(one)]
+    names = [name] if name else [version for version in store.names() if not store.retired(version)]
     problems: dict[str, list[str]] = {}
     with Bar() as bar:
-        for one in names:
-            for artefact in (None, *store.artefacts(one)):
+        for version in names:
+            for artefact in (None, *store.artefacts(version)):
                 try:
-                    store.fetch(one, artefact, bar.show)
+                    store.fetch(version, artefact, bar.show)
                 except AskdocsError as error:
-                    problems.setdefault(one, []).extend(str(error).splitlines())
+                    problems.setdefault(version, []).extend(str(error).splitlines())
     if as_json:
-        print(json.dumps({one: problems.get(one, []) for one in names}, indent=2))
+        print(json.dumps({version: problems.get(version, []) for version in names}, indent=2))
     else:
-        for one in names:
-            print(f"{one}: {'broken' if one in problems else 'ok'}")
-            for line in problems.get(one, ()):
+        for version in names:
+            print(f"{version}: {'broken' if version in problems else 'ok'}")
+            for line in problems.get(version, ()):
                 print(f"  {line}")
     if problems:
         raise typer.Exit(1)
@@ -100,27 +100,30 @@ def gc(
     """
     store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
     used = {*targeted(home_dir), *served(home_dir)}
-    found = list(garbage.find(store, copies, used, datetime.now(UTC), days))
-    size = sum(one.bytes for one in found)
+    leftovers = list(garbage.find(store, copies, used, datetime.now(UTC), days))
+    size = sum(leftover.bytes for leftover in leftovers)
     if not as_json:
-        for one in found:
-            print(f"{one.what}: {one.bytes:,} bytes ({one.why})")
-        if not found:
+        for leftover in leftovers:
+            print(f"{leftover.what}: {leftover.bytes:,} bytes ({leftover.why})")
+        if not leftovers:
             print("nothing to remove")
-    if found and not dry_run:
+    if leftovers and not dry_run:
         if not yes:
-            places = " and ".join(dict.fromkeys(str(one.place) for one in found))
+            places = " and ".join(dict.fromkeys(str(leftover.place) for leftover in leftovers))
             typer.confirm(f"Remove {size:,} bytes from {places}?", abort=True, err=True)
-        names = [one.what for one in found]
+        names = [leftover.what for leftover in leftovers]
         audit.note(home_dir, "version.clean", str(store.place), bytes=size, removed=names)
-        paths = [(one.place, path) for one in found for path in one.paths]
+        paths = [(leftover.place, path) for leftover in leftovers for path in leftover.paths]
         with Bar() as bar:
             for number, (place, path) in enumerate(paths, 1):
                 place.remove(path)
                 bar.show("removing files", number, len(paths))
     if as_json:
-        rows = [{"what": one.what, "why": one.why, "bytes": one.bytes} for one in found]
+        rows = [
+            {"what": leftover.what, "why": leftover.why, "bytes": leftover.bytes}
+            for leftover in leftovers
+        ]
         print(json.dumps({"removed": not dry_run, "bytes": size, "garbage": rows}, indent=2))
-    elif found:
+    elif leftovers:
         then = "would remove" if dry_run else "removed"
         print(f"{then} {size:,} bytes{' (dry run: nothing was changed)' if dry_run else ''}")

@@ -68,11 +68,14 @@ class Change:
 
     def measured(self, version: str) -> "Change":
         """The same with the thresholds that are stored with a version; the settings' go before."""
-        own = {one.checker: one.value for one in opened_store(self.home_dir).thresholds(version)}
+        own = {
+            threshold.checker: threshold.value
+            for threshold in opened_store(self.home_dir).thresholds(version)
+        }
         configured = load(GatewaySettings).aliases.get(self.name)
         given = configured.thresholds if configured else {}
-        found = {**self.alias.thresholds, version: own, **given}
-        thresholds = {name: by_checker for name, by_checker in found.items() if by_checker}
+        merged = {**self.alias.thresholds, version: own, **given}
+        thresholds = {name: by_checker for name, by_checker in merged.items() if by_checker}
         return replace(self, alias=self.alias.model_copy(update={"thresholds": thresholds}))
 
     def write(

@@ -35,8 +35,8 @@ ANSWER = 160
 def program() -> str:
     """The name under which this program can be started again, as people type it."""
     began = Path(sys.argv[0])
-    found = shutil.which(began.name)
-    if found and began.exists() and Path(found).samefile(began):
+    installed = shutil.which(began.name)
+    if installed and began.exists() and Path(installed).samefile(began):
         return began.name
     path = began.absolute()
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -94,9 +94,9 @@ def plan(
     if qps is not None and users is not None:
         raise AskdocsError(f"--qps {qps:g} and --users {users:g}: give one of them")
 
-    found = models.find(model, config, assumed.weight_bits)
+    sized = models.find(model, config, assumed.weight_bits)
     setup = Setup(
-        shape=found.shape,
+        shape=sized.shape,
         gpu=find(gpu, known),
         gpus=1,
         quantization=quantization,
@@ -105,16 +105,16 @@ def plan(
         adapters=adapters,
         assumed=assumed,
     )
-    asked = demand(users, setup) if users is not None else qps
+    rate = demand(users, setup) if users is not None else qps
     try:
-        made = make(setup, gpus, asked)
+        made = make(setup, gpus, rate)
     except DoesNotFit as error:
         if not as_json:
             raise
         print(json.dumps({"model": model, "gpu": gpu, "fits": False, "why": str(error)}, indent=2))
         raise typer.Exit(2) from None
     seen = reported.read(running) if running else None
-    facts = _facts(made, model, found.where, gpu, _price(gpu, prices, gpu_hour), seen)
+    facts = _facts(made, model, sized.where, gpu, _price(gpu, prices, gpu_hour), seen)
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
     else:
@@ -198,12 +198,12 @@ def _facts(
 
 
 def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
-    size, one, best = facts["memory_gib"], facts["one_reader"], facts["at_best"]
+    size, reader, best = facts["memory_gib"], facts["one_reader"], facts["at_best"]
     taken, used = facts["assumptions"], size["available"] - size["cache"]
     typical = f"{taken['prompt_tokens']:,} + {taken['answer_tokens']:,} tokens"
     shared = f", {facts['tensor_parallel']} share a copy" if facts["tensor_parallel"] > 1 else ""
     copies = f", {facts['replicas']} copies" if facts["replicas"] > 1 else ""
-    asked = f" for {facts['qps']:g} questions/s" if facts["qps"] is not None else ""
+    rate = f" for {facts['qps']:g} questions/s" if facts["qps"] is not None else ""
     price = facts["price"]
     cost = (
         f"${facts['month_usd']:,.0f} a month (${price['usd']} an hour, {price['read']},"
@@ -221,14 +221,14 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
     rows = {
         "model": f"{facts['model']}, {facts['parameters'] / 1e9:.2f} billion parameters,"
         f" {facts['weight_bits']:g} bits ({facts['sizes_from']})",
-        "GPUs": f"{facts['gpus']} {facts['gpu']}{shared}{copies}{asked}",
+        "GPUs": f"{facts['gpus']} {facts['gpu']}{shared}{copies}{rate}",
         "memory": f"{used:.1f} of {size['available']:.1f} GiB a GPU before the cache: {parts}",
         "cache": f"{facts['kv_tokens']:,} tokens in {size['cache']:.1f} GiB",
         "at once": f"{facts['requests_at_context']} of {facts['context']:,} tokens,"
         f" or {facts['requests_typical']} typical ones ({typical})",
-        "one reader": f"first token after {one['first_token_s']:.1f} s"
-        f" ({facts['context']:,} tokens: {one['first_token_at_context_s']:.0f} s),"
-        f" then {one['tokens_per_second']:.0f} tokens/s",
+        "one reader": f"first token after {reader['first_token_s']:.1f} s"
+        f" ({facts['context']:,} tokens: {reader['first_token_at_context_s']:.0f} s),"
+        f" then {reader['tokens_per_second']:.0f} tokens/s",
         "many": f"{best['answers_at_once']} answers at once, {best['questions_per_second']:.2f}"
         f" questions/s, {best['tokens_per_second']:.0f} tokens/s, a copy at its best",
         "cost": cost,

@@ -55,49 +55,49 @@ def restore(
         _resume(place, places, as_json)
         return
     with Bar() as bar:
-        found = restoring.plan(places, archive.opened(file), parts_of(only), bar.show)
+        planned = restoring.plan(places, archive.opened(file), parts_of(only), bar.show)
     if not as_json:
         print(f"{file}: is whole")
-        for line in [*described(found.backup.manifest), "", *_would(found)]:
+        for line in [*described(planned.backup.manifest), "", *_would(planned)]:
             print(line)
     if dry_run:
         if as_json:
-            print(json.dumps({**restoring.facts(found), "changed": False}, indent=2))
+            print(json.dumps({**restoring.facts(planned), "changed": False}, indent=2))
         else:
             print("dry run: nothing was changed")
         return
     if not yes:
-        question = f"Restore {', '.join(found.parts)} in {place.root}? What is there is kept."
+        question = f"Restore {', '.join(planned.parts)} in {place.root}? What is there is kept."
         typer.confirm(question, abort=True, err=True)
     try:
         with stoppable(), Bar() as bar:
-            kept = restoring.restore(place, places, found, bar.show)
+            previous = restoring.restore(place, places, planned, bar.show)
     except KeyboardInterrupt:
         typer.echo("askdocs: stopped: nothing was changed", err=True)
         raise
     if as_json:
         facts = {
             "changed": True,
-            "keys_that_may_be_open_again": found.unchecked,
-            "kept": str(kept) if kept else None,
-            "questions_that_come_back": found.comes_back,
+            "keys_that_may_be_open_again": planned.unchecked,
+            "kept": str(previous) if previous else None,
+            "questions_that_come_back": planned.comes_back,
         }
-        print(json.dumps({**restoring.facts(found), **facts}, indent=2))
+        print(json.dumps({**restoring.facts(planned), **facts}, indent=2))
         return
     print("restored")
-    if found.unchecked:
+    if planned.unchecked:
         print(
             "what was closed since the backup could not be read: if one of these open keys was"
             " revoked or rotated since then, do it again before the gateway starts, with `askdocs"
-            f" keys revoke NAME` or `keys rotate NAME`: {', '.join(found.unchecked)}"
+            f" keys revoke NAME` or `keys rotate NAME`: {', '.join(planned.unchecked)}"
         )
-    if found.comes_back:
+    if planned.comes_back:
         print(
-            f"{found.comes_back:,} questions that were deleted since then are there again: delete"
+            f"{planned.comes_back:,} questions that were deleted since then are there again: delete"
             " them once more with `askdocs feedback forget`"
         )
-    if kept:
-        print(f"what was there is in {kept}; undo this with: askdocs restore {kept}")
+    if previous:
+        print(f"what was there is in {previous}; undo this with: askdocs restore {previous}")
 
 
 def _resume(place: "Home", places: "Places", as_json: bool) -> None:
@@ -111,16 +111,16 @@ def _resume(place: "Home", places: "Places", as_json: bool) -> None:
         print("the restore is finished" if was else "no restore was cut off: nothing was changed")
 
 
-def _would(found: "Plan") -> list[str]:
+def _would(planned: "Plan") -> list[str]:
     """What a restore changes, a line each."""
-    replaced = [part for part in found.parts if part != "versions"]
+    replaced = [part for part in planned.parts if part != "versions"]
     lines = [f"  {part} takes the place of the one here" for part in replaced]
-    lines += [f"  {name} {what}" for name, what in found.versions.items()]
-    if ABSENT in found.versions.values():
+    lines += [f"  {name} {what}" for name, what in planned.versions.items()]
+    if ABSENT in planned.versions.values():
         lines.append("  fetch such a version with `askdocs models pull`, or promote another one")
-    if found.settings_differ:
+    if planned.settings_differ:
         lines.append(
             "  the settings of the backup are not those here, which stay: compare them with"
-            f" `tar xzOf {found.backup.place} settings/askdocs.toml`"
+            f" `tar xzOf {planned.backup.place} settings/askdocs.toml`"
         )
     return lines

@@ -93,13 +93,13 @@ async def _serve(http: bool, port: int | None, home_dir: Path | None) -> None:
 
 
 def _check(http: bool, home_dir: Path | None, as_json: bool) -> None:
-    found = asyncio.run(examine(load(SlackSettings), _widget(home_dir), http))
+    checks = asyncio.run(examine(load(SlackSettings), _widget(home_dir), http))
     if as_json:
-        print(json.dumps([asdict(check) for check in found], indent=2))
+        print(json.dumps([asdict(check) for check in checks], indent=2))
     else:
-        for check in found:
+        for check in checks:
             print(f"{'ok  ' if check.ok else 'FIX '} {check.line()}")
-    if not all(check.ok for check in found):
+    if not all(check.ok for check in checks):
         raise typer.Exit(1)
 
 

@@ -20,9 +20,9 @@ from widget.slack.settings import SlackSettings
 async def examine(settings: SlackSettings, widget: WidgetSettings, http: bool) -> list[Check]:
     """Every finding, good or bad."""
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        found = [check async for check in _slack(settings, session, http)]
-    found += [check async for check in _gateway(settings, widget)]
-    return found
+        checks = [check async for check in _slack(settings, session, http)]
+    checks += [check async for check in _gateway(settings, widget)]
+    return checks
 
 
 async def _slack(
@@ -66,12 +66,12 @@ async def _humans(client: AsyncWebClient, humans: str) -> Check:
     """Only a channel given by its id can be looked up without reading the list of all."""
     fix = "invite the app there (/invite), and give the channel's id as `humans`"
     try:
-        told = await client.conversations_info(channel=humans)
+        reply = await client.conversations_info(channel=humans)
     except SlackApiError as error:
         if not humans.startswith(("C", "G")) or not humans.isupper():
             return Check("humans", True, f"#{humans}, by name: not looked up")
         return Check("humans", False, f"{humans}: Slack says {refusal(error)!r}", fix)
-    channel = told["channel"]
+    channel = reply["channel"]
     member = bool(channel.get("is_member"))
     what = "the app is a member" if member else "the app is not a member"
     return Check("humans", member, f"#{channel.get('name')}, {what}", "" if member else fix)
@@ -82,15 +82,15 @@ async def _gateway(settings: SlackSettings, widget: WidgetSettings) -> AsyncIter
     key = widget.gateway_key.get_secret_value() if widget.gateway_key else ""
     try:
         async with httpx.AsyncClient(timeout=10) as client:
-            told = await client.get(f"{url}/models", headers={"authorization": f"Bearer {key}"})
-        known = {model["id"] for model in told.raise_for_status().json()["data"]}
+            reply = await client.get(f"{url}/models", headers={"authorization": f"Bearer {key}"})
+        known = {model["id"] for model in reply.raise_for_status().json()["data"]}
     except httpx.HTTPStatusError as error:
-        said = f"{url} says {error.response.status_code}"
-        yield Check("gateway", False, said, "set ASKDOCS_WIDGET_GATEWAY_KEY to a key of it")
+        problem = f"{url} says {error.response.status_code}"
+        yield Check("gateway", False, problem, "set ASKDOCS_WIDGET_GATEWAY_KEY to a key of it")
         return
     except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-        said = f"{url} does not answer ({error})"
-        yield Check("gateway", False, said, "start it, or set gateway_url of [widget]")
+        problem = f"{url} does not answer ({error})"
+        yield Check("gateway", False, problem, "start it, or set gateway_url of [widget]")
         return
     yield Check("gateway", True, f"{url} answers")
     for alias in dict.fromkeys((settings.model, *settings.channels.values())):

@@ -28,7 +28,7 @@ def show_status(
     """Show addresses, process ids and health of the running askdocs."""
     place = home.find(home_dir)
     try:
-        found = status.health(place)
+        state = status.health(place)
     except AskdocsError as error:
         if as_json:
             print(json.dumps({"running": False, "home": str(place.root), "why": str(error)}))
@@ -36,30 +36,30 @@ def show_status(
         raise
     running, key = status.read(place), place.key()
     if secrets:
-        found |= {"key": key, "review": _review(running, key)}
+        state |= {"key": key, "review": _review(running, key)}
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(state, indent=2))
         return
-    out.print(f"askdocs (process {found['pid']}) since {found['started']}, {found['home']}")
-    for name, part in found["parts"].items():
+    out.print(f"askdocs (process {state['pid']}) since {state['started']}, {state['home']}")
+    for name, part in state["parts"].items():
         mark = "[green]ok[/green]  " if part["healthy"] else "[red]down[/red]"
         pid = f"  process {part['pid']}" if part["pid"] else ""
         out.print(f"  {mark}  {name:8} {escape(part['url'])}{pid}")
-    if found["missing"] == "database":
-        out.print(f"  [red]down[/red]  database  see {escape(found['home'])}/logs/gateway.log")
-    for name, version in found["versions"].items():
+    if state["missing"] == "database":
+        out.print(f"  [red]down[/red]  database  see {escape(state['home'])}/logs/gateway.log")
+    for name, version in state["versions"].items():
         pid = f"  process {version['pid']}" if version["pid"] else ""
         what = version["message"] or version["url"] or ""
         out.print(f"  {version['state']:8}  {escape(name)}  {escape(what)}{pid}")
-    out.print(f"  model     {escape(found['model'])} ({found['engine']})")
-    out.print(f"  wiki      {escape(found['docs'])}")
-    if found["index"]:
-        out.print(f"  index     {escape(index.summary(found['index']))}")
-    if found["prefix_cache"]:
-        out.print(f"  cached    {escape(prefix_cache.summary(found['prefix_cache']))}")
+    out.print(f"  model     {escape(state['model'])} ({state['engine']})")
+    out.print(f"  wiki      {escape(state['docs'])}")
+    if state["index"]:
+        out.print(f"  index     {escape(index.summary(state['index']))}")
+    if state["prefix_cache"]:
+        out.print(f"  cached    {escape(prefix_cache.summary(state['prefix_cache']))}")
     if secrets:
-        out.print(f"  key       {found['key']}")
-        out.print(f"  review    {found['review']}")
+        out.print(f"  key       {state['key']}")
+        out.print(f"  review    {state['review']}")
     else:
         out.print(f"  key       {program()} status --secrets")
 

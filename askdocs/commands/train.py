@@ -105,7 +105,7 @@ def train(
             _prefer(python, run.second(preferences), str(run.base), store, name, as_json)
         return
     _say(f"looking at {chosen.base_model} and this machine")
-    found = preflight(
+    checked = preflight(
         chosen,
         start.shape(),
         rows,
@@ -115,14 +115,14 @@ def train(
         max_steps,
     )
     if not as_json:
-        _show(recipe, run, found)
-    if found.problems and not dry_run:
-        raise together(found.problems)
+        _show(recipe, run, checked)
+    if checked.problems and not dry_run:
+        raise together(checked.problems)
     python = environments.ensure(environments.trainer(), state.root, _say)
     if dry_run:
         refused = _refused(python, run, str(start.path or start.name))
-        _dry(chosen, found, refused, as_json)
-        raise typer.Exit(1 if found.problems or refused else 0)
+        _dry(chosen, checked, refused, as_json)
+        raise typer.Exit(1 if checked.problems or refused else 0)
     with run.claimed() as lock:
         model = start.folder(python, state, _say)
         _train(python, run, str(model), resume, lock)
@@ -153,21 +153,21 @@ def _sweep(
     as_json: bool,
 ) -> None:
     """Runs that are there already are not repeated."""
-    asked = sweeping.load(file)
+    settings = sweeping.load(file)
     folder = out or default_folder(state, "sweep", recipe, data, max_steps)
-    every = sweeping.runs(asked, recipe, data, max_steps, folder)
+    every = sweeping.runs(settings, recipe, data, max_steps, folder)
     if left := [run.recipe for _, run in every if not run.is_done]:
-        largest, shape = max(left, key=lambda one: one.lora.r), start.shape()
-        besides = sum(written(one, shape) for one in left) - written(largest, shape)
+        largest, shape = max(left, key=lambda recipe_left: recipe_left.lora.r), start.shape()
+        besides = sum(written(recipe_left, shape) for recipe_left in left) - written(largest, shape)
         free = shutil.disk_usage(_existing(folder)).free
         token = _tokenizer(start)
-        found = preflight(largest, shape, data, token, here, free, max_steps, besides)
-        if found.problems:
-            raise together(found.problems)
+        checked = preflight(largest, shape, data, token, here, free, max_steps, besides)
+        if checked.problems:
+            raise together(checked.problems)
     python = environments.ensure(environments.trainer(), state.root, _say)
     model = str(start.folder(python, state, _say))
 
-    def one(run: Run) -> None:
+    def train_run(run: Run) -> None:
         with run.claimed() as lock:
             _train(python, run, model, True, lock)
 
@@ -175,11 +175,13 @@ def _sweep(
         with run.claimed(), Bar() as bar:
             run.choose(python, bar.show)
 
-    tried = sweeping.run(asked, recipe, data, max_steps, folder, one, choose, _say)
-    told = [{**asdict(one), "mean": one.mean, "half_width": one.half} for one in tried]
-    home.write_json(folder / "sweep.json", told)
+    tried = sweeping.run(settings, recipe, data, max_steps, folder, train_run, choose, _say)
+    results = [
+        {**asdict(setting), "mean": setting.mean, "half_width": setting.half} for setting in tried
+    ]
+    home.write_json(folder / "sweep.json", results)
     if as_json:
-        print(json.dumps(told, indent=2))
+        print(json.dumps(results, indent=2))
         return
     table.show(["setting", "score", "seeds"], sweeping.table(tried))
     print(f"runs        {folder}")
@@ -230,8 +232,8 @@ def _finish(
         _say(f"{version} is made; next: preferences")
         return
     if as_json:
-        told = {"version": version, "new": is_new, "run": str(run.folder), "metrics": metrics}
-        print(json.dumps({**told, "next": then}, indent=2))
+        facts = {"version": version, "new": is_new, "run": str(run.folder), "metrics": metrics}
+        print(json.dumps({**facts, "next": then}, indent=2))
         return
     print(f"{version}{'' if is_new else ' was made of this run before'}: {_metrics(metrics)}")
     print(f"losses      {run.folder / 'loss.png'}")
@@ -239,14 +241,14 @@ def _finish(
 
 
 def _metrics(metrics: dict[str, float]) -> str:
-    said = [f"{metrics['steps']:,.0f} steps"]
+    parts = [f"{metrics['steps']:,.0f} steps"]
     if "eval_loss" in metrics:
-        said.append(
+        parts.append(
             f"validation loss {metrics['eval_loss']:.3f} at step {metrics['best_step']:.0f}"
         )
     if "tokens_per_second" in metrics:
-        said.append(f"{metrics['tokens_per_second']:,.0f} tokens/s")
-    return ", ".join(said)
+        parts.append(f"{metrics['tokens_per_second']:,.0f} tokens/s")
+    return ", ".join(parts)
 
 
 def _refused(python: Path, run: "Run", base: str) -> list[str]:
@@ -257,21 +259,24 @@ def _refused(python: Path, run: "Run", base: str) -> list[str]:
         return refused(python, job)
 
 
-def _show(name: str, run: "Run", found: "Preflight") -> None:
+def _show(name: str, run: "Run", checked: "Preflight") -> None:
     recipe, data = run.recipe, run.data
     rows = ", ".join(f"{len(lengths):,} {split}" for split, lengths in data.lengths.items())
-    parts = ", ".join(f"{key} {size / GIB:.1f}" for key, size in found.memory._asdict().items())
-    free = "" if found.available is None else f" of {found.available / GIB:.1f} free"
+    parts = ", ".join(f"{key} {size / GIB:.1f}" for key, size in checked.memory._asdict().items())
+    free = "" if checked.available is None else f" of {checked.available / GIB:.1f} free"
     each = " in each process" if recipe.processes > 1 else ""
     print(f"recipe      {name}")
     print(
-        f"model       {recipe.base_model}: {found.parameters / 1e6:,.1f} million parameters,"
-        f" {found.trainable / 1e6:,.1f} million are trained"
+        f"model       {recipe.base_model}: {checked.parameters / 1e6:,.1f} million parameters,"
+        f" {checked.trainable / 1e6:,.1f} million are trained"
     )
-    print(f"dataset     {rows} examples; {found.tokens:,} tokens, {found.longest:,} at most in one")
-    print(f"steps       {found.steps:,} of {recipe.examples_per_step} rows at most")
-    print(f"memory      about {found.memory.total / GIB:.1f} GiB{each}{free} ({parts})")
-    print(f"time        {_duration(found.seconds)}")
+    print(
+        f"dataset     {rows} examples; {checked.tokens:,} tokens,"
+        f" {checked.longest:,} at most in one"
+    )
+    print(f"steps       {checked.steps:,} of {recipe.examples_per_step} rows at most")
+    print(f"memory      about {checked.memory.total / GIB:.1f} GiB{each}{free} ({parts})")
+    print(f"time        {_duration(checked.seconds)}")
     print(f"run         {run.folder}")
 
 
@@ -284,11 +289,11 @@ def _duration(seconds: float | None) -> str:
     return f"about {minutes:.0f} minutes" if minutes < 120 else f"about {minutes / 60:.1f} hours"
 
 
-def _dry(recipe: "Recipe", found: "Preflight", refused: list[str], as_json: bool) -> None:
-    problems = [*found.problems, *refused]
+def _dry(recipe: "Recipe", checked: "Preflight", refused: list[str], as_json: bool) -> None:
+    problems = [*checked.problems, *refused]
     if as_json:
-        facts: dict[str, Any] = asdict(found)
-        facts["memory"] = found.memory._asdict()
+        facts: dict[str, Any] = asdict(checked)
+        facts["memory"] = checked.memory._asdict()
         facts["problems"] = problems
         print(json.dumps({"recipe": recipe.model_dump(mode="json"), **facts}, indent=2))
         return
@@ -306,7 +311,7 @@ def _dry(recipe: "Recipe", found: "Preflight", refused: list[str], as_json: bool
 
 def _existing(folder: Path) -> Path:
     """It, or the nearest folder above it that is there."""
-    return next(one for one in (folder, *folder.parents) if one.is_dir())
+    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def _say(line: str) -> None:
