@@ -43,8 +43,8 @@ def presented(headers: Headers) -> str | None:
             x_api_key = x_api_key or value
         elif name == b"api-key":
             api_key = api_key or value
-    found = bearer or x_api_key or api_key
-    return found.decode("latin-1") if found else None
+    secret = bearer or x_api_key or api_key
+    return secret.decode("latin-1") if secret else None
 
 
 def reader(key: Key, headers: Headers) -> Reader:
@@ -56,8 +56,8 @@ def reader(key: Key, headers: Headers) -> Reader:
     Raises ApiError: 403, the key may not speak for anybody; 400, the header makes no sense.
     """
     own = None if ALL in key.groups else frozenset(key.groups)
-    said = headers.get(GROUPS_HEADER)
-    if said is None:
+    header = headers.get(GROUPS_HEADER)
+    if header is None:
         return PUBLIC if key.for_people else Reader(own)
     if len(headers.getlist(GROUPS_HEADER)) > 1:  # one may be a client's, which a proxy passed on
         raise ApiError(400, f"{GROUPS_HEADER} came twice: send it once", code="invalid_header")
@@ -69,22 +69,22 @@ def reader(key: Key, headers: Headers) -> Reader:
             kind="permission_error",
             code="not_allowed",
         )
-    if said == ALL:
+    if header == ALL:
         return Reader(own)
-    theirs = _groups(said)
+    theirs = _groups(header)
     return Reader(theirs if own is None else theirs & own)
 
 
-def _groups(said: str) -> frozenset[str]:
+def _groups(header: str) -> frozenset[str]:
     try:
-        named = orjson.loads(said)
+        named = orjson.loads(header)
         if isinstance(named, list):
             return groups_of(named)
     except ValueError:
         pass
     raise ApiError(
         400,
-        f'{GROUPS_HEADER} is {said[:100]!r}: send a JSON list of the names of groups, ["hr"]',
+        f'{GROUPS_HEADER} is {header[:100]!r}: send a JSON list of the names of groups, ["hr"]',
         code="invalid_header",
     )
 
@@ -94,11 +94,11 @@ class _Entry:
 
     __slots__ = ("expires", "key", "read", "secrets")
 
-    def __init__(self, found: Found, read: float) -> None:
-        self.key = found.key
+    def __init__(self, stored: Found, read: float) -> None:
+        self.key = stored.key
         self.read = read
-        self.expires = _seconds(found.key.expires)
-        self.secrets = [(secret.digest, _seconds(secret.valid_until)) for secret in found.secrets]
+        self.expires = _seconds(stored.key.expires)
+        self.secrets = [(secret.digest, _seconds(secret.valid_until)) for secret in stored.secrets]
 
     def judge(self, given: bytes) -> bool:
         """Is this the digest of a secret that opens? False when it never was one.
@@ -241,13 +241,13 @@ class Keyring:
         loop = asyncio.get_running_loop()
         read = time.monotonic()
         try:
-            found = await loop.run_in_executor(self._threads, self._keys.find, id)
+            stored = await loop.run_in_executor(self._threads, self._keys.find, id)
         except Unreachable as error:
             self._away(str(error))
             return
-        if found is not None:
+        if stored is not None:
             self._unknown.pop(id, None)
-            self._entries[id] = _Entry(found, read)
+            self._entries[id] = _Entry(stored, read)
             return
         self._entries.pop(id, None)
         self._unknown.pop(id, None)  # to the end
@@ -280,7 +280,7 @@ class Keyring:
 
 def _is_one_of(given: bytes, known: list[bytes]) -> bool:
     # Every one is compared, so that the time taken says nothing about them.
-    return sum(hmac.compare_digest(given, one) for one in known) > 0
+    return sum(hmac.compare_digest(given, expected) for expected in known) > 0
 
 
 def _seconds(moment: datetime | None) -> float:

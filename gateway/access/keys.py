@@ -248,7 +248,9 @@ class Keys:
             )
             _record(connection, "rotate", key, grace_seconds=round(grace.total_seconds()))
             text = _add_secret(connection, key)
-        revocations.note(self._engine, [Closed(key.id, now + grace, bytes(one)) for one in old])
+        revocations.note(
+            self._engine, [Closed(key.id, now + grace, bytes(old_digest)) for old_digest in old]
+        )
         return key, text
 
     def find(self, id: str) -> Found | None:
@@ -290,8 +292,8 @@ def _get(connection: sa.Connection, id_or_name: str) -> Key:
     rows = connection.execute(
         sa.select(key_table).where(sa.or_(key_table.c.id == id_or_name, named))
     )
-    if found := [_key(row) for row in rows]:
-        return found[0]
+    if keys := [_key(row) for row in rows]:
+        return keys[0]
     revoked = connection.execute(sa.select(key_table.c.id).filter_by(name=id_or_name)).scalars()
     if ids := ", ".join(revoked):
         raise AskdocsError(f"every key named {id_or_name!r} is revoked; by id they are {ids}")

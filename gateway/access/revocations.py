@@ -56,13 +56,13 @@ def read(database: Path) -> list[Closed]:
         text = beside(database).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    found = []
+    closed = []
     for line in text.splitlines():
         try:
             row = json.loads(line)
             digest = bytes.fromhex(row["digest"]) if row["digest"] else None
             at = datetime.fromisoformat(row["at"]).astimezone(UTC)
-            found.append(Closed(str(row["key"]), at, digest))
+            closed.append(Closed(str(row["key"]), at, digest))
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+    return closed

@@ -38,17 +38,17 @@ def group(name: str) -> str:
 
     Capitals count. Raises ValueError: it is no name.
     """
-    found = unicodedata.normalize("NFC", name).strip()
-    if not found or len(found) > LONGEST or not found.isprintable():
+    normalized = unicodedata.normalize("NFC", name).strip()
+    if not normalized or len(normalized) > LONGEST or not normalized.isprintable():
         raise ValueError(
             f"{name[:60]!r} is no name of a group: 1 to {LONGEST} printable characters"
         )
-    if not found.startswith(PERSON):
-        return found
+    if not normalized.startswith(PERSON):
+        return normalized
     # The Kelvin sign is compared as a k, and would make of one address that of somebody else.
-    if any(not one.isascii() and _compared(one).isascii() for one in name):
+    if any(not character.isascii() and _compared(character).isascii() for character in name):
         raise ValueError(f"{name[:60]!r} is nobody's: one of its characters is compared as another")
-    return found.lower()
+    return normalized.lower()
 
 
 def _compared(text: str) -> str:
@@ -79,27 +79,27 @@ def foreign(name: Any, service: str) -> str:
     A name that has a meaning here, `everybody` or one person, gets the service's name in front.
     """
     try:
-        found = group(name) if isinstance(name, str) else ""
+        label = group(name) if isinstance(name, str) else ""
     except ValueError:
         return ""
-    return f"{service}:{found}" if found == EVERYBODY or found.startswith(PERSON) else found
+    return f"{service}:{label}" if label == EVERYBODY or label.startswith(PERSON) else label
 
 
 def simplified(every: Iterable[Iterable[str]]) -> Groups:
     """Sets that ask for the same always compare equal; what is no name of a group is dropped, which
     lets in fewer."""
-    kept: set[frozenset[str]] = set()
+    sets: set[frozenset[str]] = set()
     for some in every:
-        found = set()
+        names = set()
         for name in some:
             try:
-                found.add(group(name))
+                names.add(group(name))
             except ValueError:
                 continue
-        if EVERYBODY not in found:
-            kept.add(frozenset(found))
+        if EVERYBODY not in names:
+            sets.add(frozenset(names))
     # A set is met when a smaller one is.
-    least = [one for one in kept if not any(other < one for other in kept)]
+    least = [needed for needed in sets if not any(other < needed for other in sets)]
     return tuple(sorted(least, key=sorted))
 
 

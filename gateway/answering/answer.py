@@ -148,10 +148,10 @@ class Answer(Transform):
     def feed(self, data: bytes) -> bytes:
         out = b""
         try:
-            for found in self._events.feed(data):
-                if self._error or found == b"[DONE]":
+            for payload in self._events.feed(data):
+                if self._error or payload == b"[DONE]":
                     break
-                out += self._event(found)
+                out += self._event(payload)
         except ApiError as error:
             self._error = error
         except Exception:  # of an event in another shape, or of an index that cannot be read
@@ -186,18 +186,18 @@ class Answer(Transform):
         response = parse_object(body)
         self._sum.add(response)
         response |= {"id": self._id, "model": self._plan.alias}
-        for choice, said in zip(response.get("choices", []), self._choices, strict=False):
+        for choice, state in zip(response.get("choices", []), self._choices, strict=False):
             message = choice.get("message", {})
-            said.hear(choice.get("logprobs"))
-            said.feed(message.get("content") or "")
-            await said.release()
-            await said.rest()
-            self._tell(choice, said)
-            ending = await said.end()
-            if message.get("content") or said.sent:
-                message["content"] = said.sent
+            state.hear(choice.get("logprobs"))
+            state.feed(message.get("content") or "")
+            await state.release()
+            await state.rest()
+            self._tell(choice, state)
+            ending = await state.end()
+            if message.get("content") or state.sent:
+                message["content"] = state.sent
             message["annotations"] = self._annotations(ending)
-            response["askdocs"] = self._facts(ending, said.sent)
+            response["askdocs"] = self._facts(ending, state.sent)
         complete(response.get("choices", []))
         if isinstance(usage := response.get("usage"), dict):
             response["usage"] = stated(usage)
@@ -207,24 +207,24 @@ class Answer(Transform):
     async def release(self) -> bytes:
         out = b""
         for number in sorted(self._going_on):
-            said = self._choices[number]
-            text = await said.release()
+            state = self._choices[number]
+            text = await state.release()
             choice: dict[str, Any] = {"index": number, "delta": {"content": text}}
             if text:
                 out += self._passed(self._last, [{**choice, "finish_reason": None}])
-            if said.stopped:
+            if state.stopped:
                 self._going_on.discard(number)
                 end = {"index": number, "finish_reason": "stop"}
-                self._ended.append((self._last, end, said))
+                self._ended.append((self._last, end, state))
         self._is_over = not self._going_on
         return out
 
     async def settle(self) -> bytes:
         out = b""
-        for chunk, choice, said in self._ended:
-            text = await said.rest()
+        for chunk, choice, state in self._ended:
+            text = await state.rest()
             last = {**chunk}
-            self._finish(choice, said, await said.end(), last, text)
+            self._finish(choice, state, await state.end(), last, text)
             out += self._passed(last, [choice])
         self._ended = []
         return out
@@ -238,24 +238,24 @@ class Answer(Transform):
         for name in ("usage", "timings"):
             chunk.pop(name, None)
         self._last = {**chunk, "choices": []}
-        kept = []
+        sent = []
         for choice in chunk.get("choices", []):
             number = choice.get("index", 0)
             if number not in self._going_on:
                 continue
             delta = choice.get("delta") or {}
             self._pieces += any(value for name, value in delta.items() if name != "role")
-            said = self._choices[number]
-            goes_out = self._pass_on(choice, said, chunk)
+            state = self._choices[number]
+            goes_out = self._pass_on(choice, state, chunk)
             if choice.get("finish_reason"):
                 self._going_on.discard(number)
-                if self._waits(choice, said):
+                if self._waits(choice, state):
                     end = {"index": number, "finish_reason": choice["finish_reason"]}
-                    self._ended.append((self._last, end, said))
+                    self._ended.append((self._last, end, state))
                     choice["finish_reason"] = None
             if goes_out:
-                kept.append(choice)
-        return self._passed(chunk, kept)
+                sent.append(choice)
+        return self._passed(chunk, sent)
 
     def _passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
         """The event of what may go out of a chunk."""
@@ -282,7 +282,7 @@ class Answer(Transform):
             "total_tokens": prompt + completion,
         }
 
-    def _pass_on(self, choice: dict[str, Any], said: Choice, chunk: dict[str, Any]) -> bool:
+    def _pass_on(self, choice: dict[str, Any], state: Choice, chunk: dict[str, Any]) -> bool:
         """Put into `choice` what may go out; return whether anything of it has to."""
         delta = choice.setdefault("delta", {})
         number = choice.get("index", 0)
@@ -291,24 +291,24 @@ class Answer(Transform):
         elif "role" in delta:
             self._roles.add(number)
         if self._asked.logprobs:
-            said.hear(choice.get("logprobs"))
-        text = said.feed(self._rest.text(delta.get("content") or ""))
-        if choice.get("finish_reason") and not self._waits(choice, said):
-            self._finish(choice, said, Ending(False, ""), chunk, text)
+            state.hear(choice.get("logprobs"))
+        text = state.feed(self._rest.text(delta.get("content") or ""))
+        if choice.get("finish_reason") and not self._waits(choice, state):
+            self._finish(choice, state, Ending(False, ""), chunk, text)
             return True
         if text or isinstance(delta.get("content"), str):  # beside a tool call it is null
             delta["content"] = text
-        self._tell(choice, said)
+        self._tell(choice, state)
         return bool(text or any(value for name, value in delta.items() if name != "content"))
 
-    def _waits(self, choice: dict[str, Any], said: Choice) -> bool:
+    def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
         """Is the end of an answer held until it is checked?"""
-        return said.waits
+        return state.waits
 
     def _finish(
         self,
         choice: dict[str, Any],
-        said: Choice,
+        state: Choice,
         ending: Ending,
         chunk: dict[str, Any],
         text: str = "",
@@ -318,23 +318,23 @@ class Answer(Transform):
         delta["annotations"] = self._annotations(ending)
         if text or choice["finish_reason"] not in CALLS:
             delta["content"] = text
-        chunk["askdocs"] = self._facts(ending, said.sent)
-        self._tell(choice, said)
+        chunk["askdocs"] = self._facts(ending, state.sent)
+        self._tell(choice, state)
         self._report(chunk["askdocs"])
 
-    def _tell(self, choice: dict[str, Any], said: Choice) -> None:
+    def _tell(self, choice: dict[str, Any], state: Choice) -> None:
         """Probabilities are asked for in any case, and told to those who asked for them."""
         choice.pop("logprobs", None)
         if self._asked.logprobs:
-            choice["logprobs"] = said.tell()
+            choice["logprobs"] = state.tell()
 
     def _choice(self) -> Choice:
         if self._checking == "off":
             return Written(None)
-        said = "\n".join([*self._asked.before, self._asked.question])
+        questions = "\n".join([*self._asked.before, self._asked.question])
         check = Check(
             *(self._grounds.excerpts, self._idf, self._scorer, self._prefix),
-            asked=said,
+            asked=questions,
             before=self._before if self._asked.before else None,
             thresholds=self._plan.route.thresholds.get(self._served, {}),
         )
@@ -472,8 +472,8 @@ class Answer(Transform):
 
     def _refusing(self) -> dict[str, Any]:
         """The refusal as a message: JSON that was asked for is never made up."""
-        said = wording.refusal(self._asked.question)
-        content, refusal = (said, None) if self._asked.plain else (None, said)
+        text = wording.refusal(self._asked.question)
+        content, refusal = (text, None) if self._asked.plain else (None, text)
         return {"role": "assistant", "content": content, "refusal": refusal}
 
     def _refusal_chunks(self) -> list[bytes]:

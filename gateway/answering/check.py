@@ -89,21 +89,27 @@ class Check:
     async def claims(self, text: str, start: int = 0, whole: str = "") -> list[Claim]:
         """The claims of `text`, which stands at `start` of the answer `whole`."""
         await self._add_before()
-        found, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
+        drafted, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
         threshold = self._thresholds.get(RULES, THRESHOLD)
         claims = [
-            verdict_of(draft, one, score_of(one, is_foreign), threshold) if one else none(draft)
-            for draft, one in zip(found, seen, strict=True)
+            verdict_of(draft, features, score_of(features, is_foreign), threshold)
+            if features
+            else none(draft)
+            for draft, features in zip(drafted, seen, strict=True)
         ]
         if self._scorer is None:
             return claims
-        asked = [n for n, one in enumerate(seen) if one and (self._alone or not one.missing)]
-        scores = await self._scored([(found[n].text, seen[n]) for n in asked])
+        to_score = [
+            n
+            for n, features in enumerate(seen)
+            if features and (self._alone or not features.missing)
+        ]
+        scores = await self._scored([(drafted[n].text, seen[n]) for n in to_score])
         threshold = self._thresholds.get(self._scorer.name, self._scorer.threshold)
-        for number, score in zip(asked, scores, strict=False):
-            one = seen[number]
-            assert one is not None
-            claims[number] = verdict_of(found[number], one, score, threshold)
+        for number, score in zip(to_score, scores, strict=False):
+            features = seen[number]
+            assert features is not None
+            claims[number] = verdict_of(drafted[number], features, score, threshold)
         return claims
 
     async def _add_before(self) -> None:
@@ -112,27 +118,29 @@ class Check:
             return
         find, self._before = self._before, None
         try:
-            found = await find()
+            excerpts = await find()
         except Exception as error:  # the answer is checked without them
             log.warning("the pages of the question before are not found: %s", error)
             return
         known = {excerpt.page.url for excerpt in self._excerpts if excerpt.is_whole}
-        self._excerpts = [*self._excerpts, *(e for e in found if e.page.url not in known)]
+        self._excerpts = [*self._excerpts, *(e for e in excerpts if e.page.url not in known)]
 
     def _see(
         self, text: str, start: int, whole: str
     ) -> tuple[list[Draft], list[Seen | None], bool]:
-        found = drafts(text, start)
-        seen = [see(draft.text, self.evidence) if draft.claims else None for draft in found]
-        return found, seen, foreign(whole, self.evidence)
+        drafted = drafts(text, start)
+        seen = [see(draft.text, self.evidence) if draft.claims else None for draft in drafted]
+        return drafted, seen, foreign(whole, self.evidence)
 
-    async def _scored(self, asked: Sequence[tuple[str, Seen | None]]) -> list[float]:
+    async def _scored(self, pairs: Sequence[tuple[str, Seen | None]]) -> list[float]:
         """The model's scores; none where it is away: then the rules' verdicts hold."""
         assert self._scorer is not None
-        if not asked:
+        if not pairs:
             return []
-        sentences = [sentence for sentence, _ in asked]
-        passages = [one.place.text.text if one and one.place else "" for _, one in asked]
+        sentences = [sentence for sentence, _ in pairs]
+        passages = [
+            features.place.text.text if features and features.place else "" for _, features in pairs
+        ]
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._scorer.scores(sentences, passages, self._prefix)

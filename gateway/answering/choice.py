@@ -29,12 +29,12 @@ class Ending:
     def sections(self) -> list[tuple[Page, Section]]:
         """Each section once, the one that supports most of the answer first."""
         weight: dict[tuple[str, int], int] = {}
-        found: dict[tuple[str, int], tuple[Page, Section]] = {}
+        by_key: dict[tuple[str, int], tuple[Page, Section]] = {}
         for start, end, page, section in self.cited:
             key = (page.path, id(section))
             weight[key] = weight.get(key, 0) + end - start
-            found[key] = (page, section)
-        return [found[key] for key in sorted(found, key=lambda key: -weight[key])]
+            by_key[key] = (page, section)
+        return [by_key[key] for key in sorted(by_key, key=lambda key: -weight[key])]
 
 
 class Choice:

@@ -102,7 +102,7 @@ class Draft:
 
 def drafts(text: str, start: int = 0) -> list[Draft]:
     """The sentences of `text`, which stands at `start` of the content."""
-    found: list[Draft] = []
+    drafted: list[Draft] = []
     sentences = split(text)
     for number, sentence in enumerate(sentences):
         bare = sentence.text.rstrip()
@@ -128,8 +128,8 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
         claims = claims or also
         end = sentence.start + len(bare)
         placed = replace(sentence, start=start + sentence.start, end=start + sentence.end)
-        found.append(Draft(placed, start + begin, start + end, claims, refuses, weak))
-    return found
+        drafted.append(Draft(placed, start + begin, start + end, claims, refuses, weak))
+    return drafted
 
 
 def verdict_of(draft: Draft, seen: Seen, score: float, threshold: float) -> Claim:
@@ -163,21 +163,21 @@ def foreign(text: str, evidence: Evidence) -> bool:
     return language(plain(text)) != evidence.language
 
 
-def summary(found: Sequence[Claim]) -> Verdict:
+def summary(claims: Sequence[Claim]) -> Verdict:
     """The worst verdict of an answer's claims; none where it claims nothing."""
-    verdicts = {claim.verdict for claim in found}
+    verdicts = {claim.verdict for claim in claims}
     order: tuple[Verdict, ...] = ("contradicted", "unsupported", "supported")
     return next((verdict for verdict in order if verdict in verdicts), "none")
 
 
-def refuses(found: Sequence[Draft]) -> bool:
+def refuses(drafted: Sequence[Draft]) -> bool:
     """Is it a refusal, in whatever words? An honest half-answer, which claims something, is not."""
-    refusals = [number for number, draft in enumerate(found) if draft.refuses]
+    refusals = [number for number, draft in enumerate(drafted) if draft.refuses]
     if not refusals:
         return False
-    claimed = [draft for draft in found if draft.claims and not draft.weak]
+    claimed = [draft for draft in drafted if draft.claims and not draft.weak]
     substantial = [draft for draft in claimed if not is_pointer(draft.text)]
-    if refusals[0] == 0 or not found[0].claims:
+    if refusals[0] == 0 or not drafted[0].claims:
         is_short = len(substantial) <= 1 and len(claimed) <= 2
         return is_short and not _names(draft.text for draft in substantial)
     return not substantial and len(claimed) <= 1

@@ -172,10 +172,10 @@ def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
             row_head = ""
             parts.append(sentence.text)
     above = stem_set(head)
-    found = [Window(Text(f"{head}\n{part}"), above | stem_set(part), place, 1) for part in parts]
+    windows = [Window(Text(f"{head}\n{part}"), above | stem_set(part), place, 1) for part in parts]
     for width in (2, WINDOW):
         for start in range(len(parts) - width + 1):
             text = "".join(parts[start : start + width])
             stems = above.union(*(stem_set(part) for part in parts[start : start + width]))
-            found.append(Window(Text(f"{head}\n{text}"), stems, place, width))
-    return tuple(found)
+            windows.append(Window(Text(f"{head}\n{text}"), stems, place, width))
+    return tuple(windows)

@@ -73,7 +73,7 @@ class Extract(Transform):
         self._most = most * CHARACTERS if most else None
         self._id = new_id("chatcmpl-")
         self._created = int(time.time())
-        self._quotations = [_quotation(found) for found in shown(looked)]
+        self._quotations = [_quotation(match) for match in shown(looked)]
         self.quoted = [quotation.found.page for quotation in self._quotations]
         """The page of each passage."""
         self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
@@ -159,7 +159,7 @@ class Extract(Transform):
 
     def _annotations(self) -> list[dict[str, Any]]:
         """OpenAI's `url_citation` annotations: each quotation with its link."""
-        found = []
+        annotations = []
         start = 0
         for quotation in self._quotations:
             end = min(start + len(quotation.content), len(self._text))
@@ -170,9 +170,9 @@ class Extract(Transform):
                     "start_index": start,
                     "end_index": end,
                 }
-                found.append({"type": "url_citation", "url_citation": citation})
+                annotations.append({"type": "url_citation", "url_citation": citation})
             start += len(quotation.content) + 2
-        return found
+        return annotations
 
     def _facts(self) -> dict[str, Any]:
         sure = None if self.refused else round(confidence(self._looked.signals), 2)
@@ -210,22 +210,22 @@ def shown(looked: Looked) -> list[Found]:
     if not looked.is_answered or not best:
         return []
     least = NEARLY * best[0].score
-    return [found for found in best[:SHOWN] if found.score >= least]
+    return [match for match in best[:SHOWN] if match.score >= least]
 
 
 def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
     """The spans of the question's words in `text`: begin and end, in characters."""
     wanted = set(stems)
-    found = []
+    spans = []
     for word, start, end in places(text):
         if stem(word) in wanted:
-            found.append([start, end])
-    return found
+            spans.append([start, end])
+    return spans
 
 
-def _quotation(found: Found) -> _Quotation:
-    text = absolute(found.passage.text.strip("\n"), found.page)
+def _quotation(match: Found) -> _Quotation:
+    text = absolute(match.passage.text.strip("\n"), match.page)
     quoted = "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
-    named = " › ".join(above(found.page, found.passage))
+    named = " › ".join(above(match.page, match.passage))
     label = named.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
-    return _Quotation(found, text, f"{quoted}\n\n[{label}]({found.url})")
+    return _Quotation(match, text, f"{quoted}\n\n[{label}]({match.url})")

@@ -92,9 +92,9 @@ def facts(sentence: str) -> list[Fact]:
 
 def numbers(text: str) -> set[str]:
     """The numbers of a text in one spelling, alone and with their units; number words count."""
-    found = {_value(match[1]) for match in _NUMBER.finditer(text)}
-    found |= {_WORDS[match[0].lower()] for match in _NUMBER_WORD.finditer(text)}
-    return found | set(_measured(text))
+    values = {_value(match[1]) for match in _NUMBER.finditer(text)}
+    values |= {_WORDS[match[0].lower()] for match in _NUMBER_WORD.finditer(text)}
+    return values | set(_measured(text))
 
 
 def _measured(text: str) -> Iterator[str]:
@@ -152,8 +152,8 @@ def squeezed(text: str) -> str:
 
 def parts(code: str) -> list[str]:
     """The words of code, without its placeholders: `tool FILE --to <folder>` is tool and --to."""
-    found = [squeezed(part) for part in _BETWEEN.split(code)]
-    return [part for part in found if len(part) >= SHORTEST]
+    words = [squeezed(part) for part in _BETWEEN.split(code)]
+    return [part for part in words if len(part) >= SHORTEST]
 
 
 def _value(number: str) -> str:

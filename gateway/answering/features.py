@@ -88,19 +88,19 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     near = [evidence.windows[n] for n in np.argsort(-shares, kind="stable")[:NEAR]]
     window = near[0]
     place = evidence.places[window.place]
-    one = int(np.argmax(np.where(evidence.narrow, shares, -1.0)))
-    found = facts(sentence)
-    lacking = [fact for fact in found if not evidence.text.has(fact)]
+    nearest = int(np.argmax(np.where(evidence.narrow, shares, -1.0)))
+    claimed = facts(sentence)
+    lacking = [fact for fact in claimed if not evidence.text.has(fact)]
     repeated = [fact for fact in lacking if evidence.asked.has(fact)]
     missing = tuple(fact for fact in lacking if fact not in repeated)
     elsewhere = tuple(
-        fact for fact in found if fact not in lacking and not any(w.text.has(fact) for w in near)
+        fact for fact in claimed if fact not in lacking and not any(w.text.has(fact) for w in near)
     )
     names = {stem(w) for name in _NAME.findall(shown) for w in words(name)}
     nowhere = stems - evidence.stems - evidence.asked_stems
     uncovered = stems - window.stems
-    said, has = _words(shown), _words(plain(evidence.windows[one].text.text))
-    opposed = _opposed(said, has) if shares[one] >= ALIKE else ""
+    sentence_words, has = _words(shown), _words(plain(evidence.windows[nearest].text.text))
+    opposed = _opposed(sentence_words, has) if shares[nearest] >= ALIKE else ""
     clauses = [c for c in map(stem_set, _CLAUSE.split(shown)) if len(c) >= CLAUSE]
     share = float(shares.max())
     values = {
@@ -109,14 +109,14 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         "thin": max(0.0, THIN - share),
         "length": min(len(stems), 25) / 10,
         "negation": float(
-            bool(said & _NEGATIONS) != bool(has & _NEGATIONS) and shares[one] >= ALIKE
+            bool(sentence_words & _NEGATIONS) != bool(has & _NEGATIONS) and shares[nearest] >= ALIKE
         ),
         "opposed": float(bool(opposed)),
-        "absolute": float(bool((said & _ABSOLUTE) - has)),
-        "platform": float(bool((said & _PLATFORMS) - has)),
+        "absolute": float(bool((sentence_words & _ABSOLUTE) - has)),
+        "platform": float(bool((sentence_words & _PLATFORMS) - has)),
         "names_nowhere": float(min(3, len(names & nowhere))),
         "names_elsewhere": float(min(3, len(names & uncovered & evidence.stems))),
-        "because": float(bool(said & _REASONS)),
+        "because": float(bool(sentence_words & _REASONS)),
         "repeated": float(bool(repeated)),
         "missing_number": _has(missing, "number"),
         "missing_literal": _has(missing, "address", "path", "option", "code"),
@@ -127,17 +127,17 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     return Seen(values, missing, elsewhere, opposed, place, window)
 
 
-def _has(found: Iterable[Fact], *kinds: str) -> float:
-    return float(any(fact.kind in kinds for fact in found))
+def _has(claimed: Iterable[Fact], *kinds: str) -> float:
+    return float(any(fact.kind in kinds for fact in claimed))
 
 
 def _words(shown: str) -> set[str]:
     return set(words(_NOT.sub(r"\1\2 not", shown)))
 
 
-def _opposed(said: set[str], has: set[str]) -> str:
+def _opposed(sentence_words: set[str], has: set[str]) -> str:
     for pair in _OPPOSITES:
-        mine, theirs = said & pair, has & pair
+        mine, theirs = sentence_words & pair, has & pair
         if len(mine) == 1 and theirs and not mine & theirs:
             return next(iter(mine))
     return ""

@@ -44,7 +44,7 @@ class ForcedCall:
             return data
         self._held.append(data)
         try:
-            is_known = [self._is_known(found) for found in self._reader.feed(data)]
+            is_known = [self._is_known(chunk) for chunk in self._reader.feed(data)]
         except (ValueError, LookupError, TypeError, AttributeError):
             self._held, is_known, self._is_broken = [event(broken_off().body)], [True], True
         return self._release() if any(is_known) else b""

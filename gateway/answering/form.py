@@ -65,8 +65,8 @@ class Form:
             return data
         out = b""
         try:
-            for found in () if self._is_over else self._reader.feed(data):
-                out += self._event_of(found)
+            for payload in () if self._is_over else self._reader.feed(data):
+                out += self._event_of(payload)
         except Exception:  # an engine's chunk in a shape of its own
             log.exception("a chunk could not be checked")
             self._is_over = True
@@ -125,7 +125,7 @@ class Form:
                     is_cut.add(number)
         judged = {n: self._judged(text) for n, text in texts.items() if n not in is_cut}
         instead = {number: message for number, message in judged.items() if message}
-        said: set[int] = set()
+        begun: set[int] = set()
         for chunk in self._held:
             for choice in chunk["choices"]:
                 number = choice.get("index", 0)
@@ -136,8 +136,8 @@ class Form:
                         if name not in ("content", "role")
                     }
                     choice.pop("logprobs", None)
-                    if number not in said:
-                        said.add(number)
+                    if number not in begun:
+                        begun.add(number)
                         choice["delta"] |= {"role": "assistant", **instead[number]}
         out = b"".join(event(self._told(chunk)) for chunk in self._held)
         self._held = []

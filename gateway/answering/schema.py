@@ -76,14 +76,14 @@ def _first_error(validator: Any, value: Any, steps: int) -> ValidationError | No
     """Raises _TooMuch, RecursionError, Unresolvable."""
     token = _left.set([steps])
     try:
-        found: ValidationError | None = next(validator.iter_errors(value), None)
-        return found
+        error: ValidationError | None = next(validator.iter_errors(value), None)
+        return error
     finally:
         _left.reset(token)
 
 
 def _said(error: ValidationError) -> str:
-    place = "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in error.path)
+    place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
     message = error.message
     if len(message) > _LONGEST:  # the value comes first, and is what is long
         message = f"...{message[-_LONGEST:]}"
@@ -97,10 +97,10 @@ def _refuse(constant: str) -> None:
 def _containers(schema: Any) -> int:
     waiting, count = [schema], 0
     while waiting and count <= CONTAINERS:
-        one = waiting.pop()
-        if isinstance(one, dict | list):
+        value = waiting.pop()
+        if isinstance(value, dict | list):
             count += 1
-            waiting += one.values() if isinstance(one, dict) else one
+            waiting += value.values() if isinstance(value, dict) else value
     return count
 
 
@@ -197,5 +197,5 @@ def _unevaluated(check: Check) -> Check:
 def _unique(validator: Any, wanted: Any, instance: Any, schema: Any) -> Iterator[Any]:
     if wanted is True and isinstance(instance, list):
         _spend(_containers(instance))
-        if len({json.dumps(one, sort_keys=True) for one in instance}) < len(instance):
+        if len({json.dumps(entry, sort_keys=True) for entry in instance}) < len(instance):
             yield ValidationError("the entries are not unique")

@@ -62,8 +62,8 @@ class Endpoint:
     ) -> list[float]:
         """0 to 1 for each sentence. Raises AskdocsError, httpx.HTTPError."""
         if self._judges == "score":
-            asked = {"text_1": list(passages), "text_2": list(sentences)}
-            data = _list(await self._post(f"{self._url}/score", asked), "data", len(sentences))
+            body = {"text_1": list(passages), "text_2": list(sentences)}
+            data = _list(await self._post(f"{self._url}/score", body), "data", len(sentences))
             return [_number(row.get("score")) for row in data]
         if self._judges == "classify":
             pairs = [
@@ -88,20 +88,20 @@ class Endpoint:
         return list(await asyncio.gather(*map(one, sentences, passages)))
 
     async def _reranked(self, sentence: str, passage: str) -> float:
-        asked = {"query": sentence, "documents": [passage]}
-        (row,) = _list(await self._post(f"{self._url}/rerank", asked), "results", 1)
+        body = {"query": sentence, "documents": [passage]}
+        (row,) = _list(await self._post(f"{self._url}/rerank", body), "results", 1)
         return _number(row.get("relevance_score"))
 
     async def _answered(self, sentence: str, prefix: Sequence[Message]) -> float:
         question = {"role": "user", "content": QUESTION.format(neutral(sentence.strip()))}
-        asked = {
+        body = {
             "messages": [*prefix, question],
             "max_tokens": 1,
             "temperature": 0,
             "logprobs": True,
             "top_logprobs": TOP,
         }
-        reply = await self._post(f"{self._url}/chat/completions", asked)
+        reply = await self._post(f"{self._url}/chat/completions", body)
         try:
             first = reply["choices"][0]["logprobs"]["content"][0]
             top = first.get("top_logprobs") or [first]
@@ -116,12 +116,12 @@ class Endpoint:
         if reply.status_code != 200:
             raise AskdocsError(f"{url} answers {reply.status_code}: {reply.text[:200]}")
         try:
-            found = reply.json()
+            answer = reply.json()
         except ValueError:
             raise AskdocsError(f"{url} answers with no JSON") from None
-        if not isinstance(found, dict):
+        if not isinstance(answer, dict):
             raise AskdocsError(f"{url} answers with no object")
-        return found
+        return answer
 
     async def _first(self) -> str:
         reply = await self._http.get(f"{self._url}/models")
@@ -151,14 +151,14 @@ def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | None:
 
 def _yes(likely: Mapping[str, float]) -> float:
     """The share of yes among yes and no; a half where the model says neither."""
-    said = {"yes": 0.0, "no": 0.0}
+    likelihood = {"yes": 0.0, "no": 0.0}
     for token, probability in likely.items():
         word = token.strip(" \n\t\"'*.Ġ▁").lower()
         for name, words in (("yes", _SUPPORTED), ("no", _NOT)):
             if word in words:
-                said[name] += probability
-    total = said["yes"] + said["no"]
-    return said["yes"] / total if total else 0.5
+                likelihood[name] += probability
+    total = likelihood["yes"] + likelihood["no"]
+    return likelihood["yes"] / total if total else 0.5
 
 
 def _list(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any]]:

@@ -51,18 +51,18 @@ class Sentence:
 
 def split(text: str) -> list[Sentence]:
     """The units of `text`, in order; joined they are the text."""
-    found: list[Sentence] = []
+    units: list[Sentence] = []
     at = 0
     while at < len(text):
         end, kind = _block(text, at)
         if kind in ("prose", "item"):
             for stop in _stops(text, at, end, kind):
-                found.append(Sentence(at, stop, kind, text[at:stop]))
+                units.append(Sentence(at, stop, kind, text[at:stop]))
                 at = stop
         else:
-            found.append(Sentence(at, end, kind, text[at:end]))
+            units.append(Sentence(at, end, kind, text[at:end]))
             at = end
-    return found
+    return units
 
 
 def complete(text: str) -> str:

@@ -28,11 +28,13 @@ log = logging.getLogger("askdocs.gateway")
 def identity(answer: dict[str, Any], here: bytes, prefix: str) -> tuple[tuple[bytes, bytes], ...]:
     """What to replace in a chunk or a whole answer, and by what, for its model and its id."""
     model, id = answer.get("model"), answer.get("id")
-    found = _renames(model.encode(), here) if isinstance(model, str) else ()
+    replacements = _renames(model.encode(), here) if isinstance(model, str) else ()
     if prefix and isinstance(id, str) and not id.startswith(prefix):
         old, new = orjson.dumps(id), orjson.dumps(new_id(prefix))
-        found += tuple((b'"id":' + space + old, b'"id":' + space + new) for space in (b"", b" "))
-    return found
+        replacements += tuple(
+            (b'"id":' + space + old, b'"id":' + space + new) for space in (b"", b" ")
+        )
+    return replacements
 
 
 def new_id(prefix: str) -> str:
@@ -194,12 +196,12 @@ class Stream:
         return b"".join(events)
 
 
-def with_tokens(usage: dict[str, Any], said: int) -> dict[str, Any]:
-    """The usage of an answer in whose prompt `said` tokens are of the answer itself."""
+def with_tokens(usage: dict[str, Any], written: int) -> dict[str, Any]:
+    """The usage of an answer in whose prompt `written` tokens are of the answer itself."""
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (said and isinstance(prompt, int) and isinstance(completion, int)):
+    if not (written and isinstance(prompt, int) and isinstance(completion, int)):
         return usage
-    moved = min(said, prompt)
+    moved = min(written, prompt)
     return {**usage, "prompt_tokens": prompt - moved, "completion_tokens": completion + moved}
 
 

@@ -46,8 +46,8 @@ class Turn(Answer):
         """Nobody goes on with half a tool call."""
         return None if self._has_begun else self._anew()
 
-    def _waits(self, choice: dict[str, Any], said: Choice) -> bool:
-        return said.waits and choice.get("finish_reason") not in CALLS
+    def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
+        return state.waits and choice.get("finish_reason") not in CALLS
 
     def _prompt_tokens(self) -> int:
         return self._plan.budget.prompt // 4

@@ -55,8 +55,8 @@ def stream_of(body: bytes) -> bytes:
     """
     whole = orjson.loads(body)
     choices, usage = whole.pop("choices"), whole.pop("usage", None) or {}
-    said = [event({**whole, "choices": [choice]}) for choice in choices]
-    return b"".join([*said, event({**whole, "choices": [], "usage": stated(usage)}), DONE])
+    events = [event({**whole, "choices": [choice]}) for choice in choices]
+    return b"".join([*events, event({**whole, "choices": [], "usage": stated(usage)}), DONE])
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any]:

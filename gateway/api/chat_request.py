@@ -46,12 +46,12 @@ def wants_grounding(headers: Headers) -> bool | None:
     Raises:
         ApiError: 400, the header has another value.
     """
-    said = headers.get(HEADER)
-    if said is None:
+    value = headers.get(HEADER)
+    if value is None:
         return None
-    if said.lower() not in ("on", "off"):
-        raise ApiError(400, f"{HEADER}: {said!r} is neither on nor off")
-    return bool(said.lower() == "on")
+    if value.lower() not in ("on", "off"):
+        raise ApiError(400, f"{HEADER}: {value!r} is neither on nor off")
+    return bool(value.lower() == "on")
 
 
 def is_agents(request: Mapping[str, Any]) -> bool:

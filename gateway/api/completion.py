@@ -44,10 +44,10 @@ class Completion(Translation):
         return shared | {"messages": [{"role": "user", "content": prompt}]}
 
     def _chunk(self, chunk: dict[str, Any]) -> bytes:
-        asked = (self.request.get("stream_options") or {}).get("include_usage")
-        if not chunk["choices"] and not (asked or chunk.get("askdocs")):
+        wants_usage = (self.request.get("stream_options") or {}).get("include_usage")
+        if not chunk["choices"] and not (wants_usage or chunk.get("askdocs")):
             return b""
-        choices = [self._choice(one, one["delta"]) for one in chunk["choices"]]
+        choices = [self._choice(choice, choice["delta"]) for choice in chunk["choices"]]
         return event({**chunk, **self._head(), "choices": choices})
 
     def _end(self) -> bytes:
@@ -57,16 +57,16 @@ class Completion(Translation):
         return b"data: %b\n\n" % dump({"error": error})
 
     def _whole(self, chat: dict[str, Any]) -> dict[str, Any]:
-        choices = [self._choice(one, one["message"]) for one in chat["choices"]]
+        choices = [self._choice(choice, choice["message"]) for choice in chat["choices"]]
         return {**chat, **self._head(), "choices": choices}
 
     def _head(self) -> dict[str, Any]:
         return {"id": self._id, "object": "text_completion"}
 
-    def _choice(self, choice: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    def _choice(self, choice: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
         return {
             "index": choice["index"],
-            "text": said.get("content") or said.get("refusal") or "",
+            "text": message.get("content") or message.get("refusal") or "",
             "logprobs": None,
             "finish_reason": choice.get("finish_reason"),
         }

@@ -39,8 +39,8 @@ class RequestHeaders(Headers):
         return isinstance(key, str) and key.lower().encode("latin-1") in self._first
 
     def get(self, key: str, default: Any = None) -> Any:
-        found = self._first.get(key.encode("latin-1"))
-        return default if found is None else found.decode("latin-1")
+        value = self._first.get(key.encode("latin-1"))
+        return default if value is None else value.decode("latin-1")
 
 
 class Response:

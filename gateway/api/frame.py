@@ -144,7 +144,7 @@ class Asgi:
 async def not_served(context: RequestContext, body: bytes) -> None:
     """Raises ApiError 404."""
     scope = context.scope
-    known = ", ".join([*(f"/v1{one.path}" for one in (MODELS, *ENDPOINTS)), MCP.path])
+    known = ", ".join([*(f"/v1{endpoint.path}" for endpoint in (MODELS, *ENDPOINTS)), MCP.path])
     raise ApiError(
         404,
         f"{scope['method']} {scope['path'][:200]} is not served here; there are {known}",

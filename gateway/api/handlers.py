@@ -70,8 +70,8 @@ class Handlers:
         urls = readable.urls(parse_object(body))
         await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
         rights = parts.library.rights
-        told = await threads.search(readable.answer, rights, context.reader, urls)
-        await send_json(context.response, 200, told)
+        answer = await threads.search(readable.answer, rights, context.reader, urls)
+        await send_json(context.response, 200, answer)
 
     async def warm(self, context: RequestContext, body: bytes) -> None:
         """Warm pages now, with an event for each."""
@@ -94,8 +94,8 @@ class Handlers:
         serves = None
         if served and served.engine:
             with suppress(AskdocsError):
-                found = await served.engine.model()
-                context, serves = found.context, found.id
+                model = await served.engine.model()
+                context, serves = model.context, model.id
         settings = self._parts.settings
         if target == BASE:
             serves = settings.model_name or serves

@@ -44,37 +44,37 @@ class Messages(Translation):
     # The request
 
     def _chat(self) -> dict[str, Any]:
-        asked = self.request
-        if system := asked.get("system"):
-            said = [system] if isinstance(system, str) else list(_texts("system", system))
-            self.add("system", {"role": "system", "content": "\n\n".join(said)})
-        for number, message in enumerate(asked["messages"]):
+        request = self.request
+        if system := request.get("system"):
+            system_texts = [system] if isinstance(system, str) else list(_texts("system", system))
+            self.add("system", {"role": "system", "content": "\n\n".join(system_texts)})
+        for number, message in enumerate(request["messages"]):
             self._message(f"messages[{number}]", message)
         for position, texts in self._reminded.items():
             self.messages[position]["content"] = "\n\n".join(texts)
         same = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "user")
-        body = {"messages": self.messages, **kept(asked, *same)}
-        if isinstance(person := (asked.get("metadata") or {}).get("user_id"), str):
+        body = {"messages": self.messages, **kept(request, *same)}
+        if isinstance(person := (request.get("metadata") or {}).get("user_id"), str):
             body.setdefault("user", person)
-        if "max_tokens" in asked:
-            body["max_completion_tokens"] = asked["max_tokens"]
-        if "stop_sequences" in asked:
-            body["stop"] = asked["stop_sequences"]
-        output = asked.get("output_config") or {}
-        form = asked.get("output_format") or output.get("format")
+        if "max_tokens" in request:
+            body["max_completion_tokens"] = request["max_tokens"]
+        if "stop_sequences" in request:
+            body["stop"] = request["stop_sequences"]
+        output = request.get("output_config") or {}
+        form = request.get("output_format") or output.get("format")
         if isinstance(form, dict) and form.get("type") == "json_schema":
             schema = {"name": "output", "schema": form.get("schema"), "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         if isinstance(output.get("effort"), str):
             body["reasoning_effort"] = output["effort"]
         tools: list[Block] = []
-        for number, tool in enumerate(asked.get("tools") or ()):
+        for number, tool in enumerate(request.get("tools") or ()):
             if _runs(tool):
                 self.places[f"tools[{len(tools)}]"] = f"tools[{number}]"
                 tools.append(_tool(f"tools[{number}]", tool))
         if tools:
             body["tools"] = tools
-            choice = asked.get("tool_choice") or {}
+            choice = request.get("tool_choice") or {}
             if (kind := choice.get("type")) is not None:
                 text("tool_choice.type", kind)
             if kind == "tool":
@@ -135,30 +135,32 @@ class Messages(Translation):
         last = self.messages[-1] if self.messages else {}
         if last.get("role") != "user":
             self.add(place, {"role": "user", "content": reminder})
-        elif isinstance(said := last["content"], list):
-            said.append({"type": "text", "text": reminder})
+        elif isinstance(existing := last["content"], list):
+            existing.append({"type": "text", "text": reminder})
         else:  # joined once in the end: a long text is not copied for each reminder
-            self._reminded.setdefault(len(self.messages) - 1, [said]).append(reminder)
+            self._reminded.setdefault(len(self.messages) - 1, [existing]).append(reminder)
 
     def _result(self, place: str, block: Block) -> None:
         content = block.get("content")
         if content is None or isinstance(content, str):
-            told: Any = content or ""
+            result: Any = content or ""
         else:
-            if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
+            if not isinstance(content, list) or not all(
+                isinstance(entry, dict) for entry in content
+            ):
                 raise refused(f"{place}.content", "must be text or a list of blocks")
-            found = [
+            parts = [
                 part
-                for number, one in enumerate(content)
-                for part in _parts(f"{place}.content[{number}]", one)
+                for number, entry in enumerate(content)
+                for part in _parts(f"{place}.content[{number}]", entry)
             ]
-            told = [part.content for part in found]
-            if all(part["type"] == "text" for part in told):
-                told = "\n".join(part["text"] for part in told)
+            result = [part.content for part in parts]
+            if all(part["type"] == "text" for part in result):
+                result = "\n".join(part["text"] for part in result)
             else:
-                for index, part in enumerate(found):
+                for index, part in enumerate(parts):
                     self.places[f"messages[{len(self.messages)}].content[{index}]"] = part.place
-        self.add_result(place, block, "tool_use_id", told)
+        self.add_result(place, block, "tool_use_id", result)
 
     # The answer
 
@@ -170,10 +172,10 @@ class Messages(Translation):
         thought = message.get("reasoning_content") or message.get("reasoning")
         if thought and self._shows_thoughts:
             content.append({"type": "thinking", "thinking": thought, "signature": ""})
-        said = message.get("content") or message.get("refusal")
+        message_text = message.get("content") or message.get("refusal")
         calls = message.get("tool_calls") or ()
-        if said or not calls:
-            content.append({"type": "text", "text": said or ""})
+        if message_text or not calls:
+            content.append({"type": "text", "text": message_text or ""})
             if cited := self._cited(message.get("annotations")):
                 content[-1]["citations"] = cited
         if message.get("refusal"):
@@ -196,10 +198,10 @@ class Messages(Translation):
                 if self._block != "thinking":
                     out += self._start({"type": "thinking", "thinking": "", "signature": ""})
                 out += self._delta("thinking_delta", thinking=thought)
-            if said := delta.get("content") or delta.get("refusal"):
+            if delta_text := delta.get("content") or delta.get("refusal"):
                 if self._block != "text":
                     out += self._start({"type": "text", "text": ""})
-                out += self._delta("text_delta", text=said)
+                out += self._delta("text_delta", text=delta_text)
             if delta.get("refusal"):
                 self._stop = "refusal"
             if self._block == "text":
@@ -292,12 +294,14 @@ class Messages(Translation):
         Vercel's AI SDK knows this type, and rejects an answer with a `search_result_location`.
         """
         facts = self._askdocs if isinstance(self._askdocs, dict) else {}
-        quotes = {one["url"]: one["quote"] for one in facts.get("sources") or ()}
-        found: dict[str, Block] = {}
-        for one in annotations if isinstance(annotations, list) else ():
-            if isinstance(one, dict) and isinstance(place := one.get("url_citation"), dict):
+        quotes = {source["url"]: source["quote"] for source in facts.get("sources") or ()}
+        citations: dict[str, Block] = {}
+        for annotation in annotations if isinstance(annotations, list) else ():
+            if isinstance(annotation, dict) and isinstance(
+                place := annotation.get("url_citation"), dict
+            ):
                 url = place["url"]
-                found.setdefault(
+                citations.setdefault(
                     url,
                     {
                         "type": "web_search_result_location",
@@ -307,7 +311,7 @@ class Messages(Translation):
                         "encrypted_index": "",
                     },
                 )
-        return list(found.values())
+        return list(citations.values())
 
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -371,14 +375,14 @@ def _within(place: str, content: Any, title: str) -> list[Part]:
     """The blocks in a document, or in the result of a search."""
     if isinstance(content, str):
         return [Part(place, {"type": "text", "text": title + content})]
-    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
+    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         raise refused(place, "must be text or a list of blocks")
     heading = [Part(place, {"type": "text", "text": title})] if title else []
-    inside = [one for one in content if one.get("type") in ("text", "image")]
+    inside = [block for block in content if block.get("type") in ("text", "image")]
     if len(inside) != len(content):
         raise refused(place, "may have blocks of type text and image")
-    found = [part for n, one in enumerate(inside) for part in _parts(f"{place}[{n}]", one)]
-    return heading + found
+    parts = [part for n, block in enumerate(inside) for part in _parts(f"{place}[{n}]", block)]
+    return heading + parts
 
 
 def _arguments(text: Any) -> Any:

@@ -361,14 +361,14 @@ def _operation(
 def _open() -> dict[str, Any]:
     """What needs no key."""
     status = _object({"status": _TEXT})
-    told = {
+    described = {
         "/health": ("Is the gateway alive?", {JSON: {"schema": status}}),
         "/ready": ("Do database and engine answer?", {JSON: {"schema": status}}),
         "/metrics": ("Metrics for Prometheus", {"text/plain": {"schema": _TEXT}}),
         PATH: ("This description", {JSON: {"schema": _object({"openapi": _TEXT})}}),
     }
-    found = {}
-    for path, (what, answers) in told.items():
+    paths = {}
+    for path, (what, answers) in described.items():
         responses: dict[str, Any] = {"200": {"description": "The answer.", "content": answers}}
         if path == "/ready":
             waiting = _object({"status": _TEXT, "for": _TEXT})
@@ -376,5 +376,5 @@ def _open() -> dict[str, Any]:
                 "description": "Not yet; `for` says what it waits for.",
                 "content": {JSON: {"schema": waiting}},
             }
-        found[path] = {"get": {"summary": what, "security": [], "responses": responses}}
-    return found
+        paths[path] = {"get": {"summary": what, "security": [], "responses": responses}}
+    return paths

@@ -144,8 +144,8 @@ class Pipeline:
                     transform = await unwritten.unwritten(plan, plan.first)
                 call = _call(plan, context)
             if plan.budget.answer is not None:  # a text is written
-                told = plan.grounding.told(transform.reads)
-                context.response.headers[chat_request.HEADER] = told
+                header = plan.grounding.told(transform.reads)
+                context.response.headers[chat_request.HEADER] = header
             opening = partial(parts.dispatch.open, call, plan.route)
             resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
             fits = await self._form(plan)
@@ -161,7 +161,7 @@ class Pipeline:
         if plan.endpoint != CHAT.path or not (wanted or is_forced):
             return None
         candidates = [self._parts.fleet.get(name) for name in plan.route.candidates]
-        engines = [one.engine for one in candidates if one is not None]
+        engines = [candidate.engine for candidate in candidates if candidate is not None]
         if all([engine is not None and await engine.binds() for engine in engines]):
             return None
         if is_forced or wanted is None:
@@ -223,11 +223,11 @@ class Pipeline:
     async def _first(self, route: Route, key: Key) -> Served:
         """The model that will answer, as far as one can know."""
         fleet = self._parts.fleet
-        found = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
-        served = [one for one in found if one is not None]
+        candidates = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
+        served = [candidate for candidate in candidates if candidate is not None]
         if not served:
             raise await self.unknown(route.alias, key)
-        return next((one for one in served if not one.breaker.is_open), served[0])
+        return next((candidate for candidate in served if not candidate.breaker.is_open), served[0])
 
     def _grounding(
         self, endpoint: Endpoint, route: Route, request: dict[str, Any], headers: Headers
@@ -423,10 +423,10 @@ class _Answering:
 
     async def _go_on(self, broken: Served) -> Opened | None:
         """The rest of an answer that broke off; None: it is over all the same, or nobody has it."""
-        said = self._transform.said()
+        written = self._transform.said()
         opened = None
-        if said is not None and not self._transform.is_over:
-            opened = await self._resume.open(broken, said)
+        if written is not None and not self._transform.is_over:
+            opened = await self._resume.open(broken, written)
         goes_on = opened is not None or self._transform.is_over
         self._context.measured.broke_off(broken.name, "continued" if goes_on else "ended")
         return opened

@@ -66,8 +66,8 @@ class Plain(Transform):
         self._log: list[bytes] | None = None
         if keeps_text:
             self._log = []
-            asked = request.get("messages", request.get("prompt", request.get("input")))
-            self.question = dump(asked).decode()
+            prompt = request.get("messages", request.get("prompt", request.get("input")))
+            self.question = dump(prompt).decode()
 
     @property
     def tokens(self) -> Tokens:
@@ -76,8 +76,8 @@ class Plain(Transform):
             self._tokens = tokens(stream.usage)
             if self._tokens is None:
                 self._read()
-                said = self._rest.tokens + stream.events if self._is_lost else self._words
-                return self._estimated(said)
+                written = self._rest.tokens + stream.events if self._is_lost else self._words
+                return self._estimated(written)
         return self._tokens or self._estimated(0)
 
     def _estimated(self, completion: int) -> Tokens:
@@ -129,18 +129,18 @@ class Plain(Transform):
     async def whole(self, body: bytes) -> bytes:
         try:
             # What is read of an answer with vectors are its usage and its names.
-            said = orjson.loads(_without_vectors(body) if self._has_vectors else body)
+            answer = orjson.loads(_without_vectors(body) if self._has_vectors else body)
         except ValueError:
-            said = None
-        if isinstance(said, dict):
-            self._tokens = tokens(said.get("usage"))
-            if not self._has_vectors and isinstance(usage := said.get("usage"), dict):
-                said["usage"] = stated(usage)
+            answer = None
+        if isinstance(answer, dict):
+            self._tokens = tokens(answer.get("usage"))
+            if not self._has_vectors and isinstance(usage := answer.get("usage"), dict):
+                answer["usage"] = stated(usage)
             if self._plan.endpoint == CHAT:
-                complete(_choices(said))
+                complete(_choices(answer))
             if self._plan.endpoint in (CHAT, COMPLETIONS):
-                body = dump(said)
-            for old, new in identity(said, self._name, self._prefix):
+                body = dump(answer)
+            for old, new in identity(answer, self._name, self._prefix):
                 body = body.replace(old, new)
         if self._log is not None:
             self._log.append(body)
@@ -165,12 +165,12 @@ class Plain(Transform):
         choices = _choices(chunk)
         says = not choices
         for choice in choices:
-            said = choice["delta"] if isinstance(choice.get("delta"), dict) else choice
-            name = "text" if said is choice else "content"
-            said.pop("role", None)
-            if isinstance(said.get(name), str):
-                said[name] = self._rest.text(said[name])
-            more = said.get(name) if said is choice else any(said.values())
+            delta = choice["delta"] if isinstance(choice.get("delta"), dict) else choice
+            name = "text" if delta is choice else "content"
+            delta.pop("role", None)
+            if isinstance(delta.get(name), str):
+                delta[name] = self._rest.text(delta[name])
+            more = delta.get(name) if delta is choice else any(delta.values())
             says |= bool(more or choice.get("finish_reason"))
         return says
 
@@ -186,13 +186,13 @@ class Plain(Transform):
             if not self._head:
                 self._head = {name: chunk[name] for name in ("id", "created") if name in chunk}
             for choice in _choices(chunk):
-                said = choice["delta"] if isinstance(choice.get("delta"), dict) else choice
-                words = said.get("text" if said is choice else "content")
+                delta = choice["delta"] if isinstance(choice.get("delta"), dict) else choice
+                words = delta.get("text" if delta is choice else "content")
                 if isinstance(words, str) and words:
                     text.append(words)
                     self._words += 1
-                more = () if said is choice else said.keys() - {"role", "content"}
-                self._is_lost |= any(said[name] for name in more)
+                more = () if delta is choice else delta.keys() - {"role", "content"}
+                self._is_lost |= any(delta[name] for name in more)
                 self._is_complete |= is_plain and choice.get("finish_reason") is not None
         self._text = "".join(text)
         self._is_lost |= bool(self._text) and not is_plain
@@ -215,16 +215,16 @@ def _is_plain(plan: Plan) -> bool:
 def _without_vectors(body: bytes) -> bytes:
     """To parse the numbers of 2,048 vectors would hold all other requests up for 80 ms."""
     head, *parts = body.split(_VECTOR)
-    kept = [head]
+    pieces = [head]
     for part in parts:
         end = part.find(b"]")
         # Of vectors for each token the first bracket that closes is not the last.
         is_vector = end >= 0 and part[:2].strip()[:1] == b"[" and part.count(b"[", 0, end) == 1
-        kept.append(b"0" + part[end + 1 :] if is_vector else part)
-    return _VECTOR.join(kept)
+        pieces.append(b"0" + part[end + 1 :] if is_vector else part)
+    return _VECTOR.join(pieces)
 
 
 def _choices(chunk: dict[str, Any]) -> list[dict[str, Any]]:
     choices = chunk.get("choices")
-    found = choices if isinstance(choices, list) else []
-    return [choice for choice in found if isinstance(choice, dict)]
+    entries = choices if isinstance(choices, list) else []
+    return [choice for choice in entries if isinstance(choice, dict)]

@@ -23,12 +23,12 @@ async def chosen(warmer: Warmer, request: dict[str, Any]) -> list[Page]:
     if names is not None and not (isinstance(names, list) and set(map(type, names)) <= {str}):
         raise ApiError(400, "pages must be a list of paths", param="pages")
     if names:
-        found = {name: warmer.find(name) for name in names}
-        for name, page in found.items():
+        by_name = {name: warmer.find(name) for name in names}
+        for name, page in by_name.items():
             if page is None:
                 text = f"there is no page {name[:200]!r}: `askdocs docs list` shows the paths"
                 raise ApiError(404, text, param="pages", code="no_such_page")
-        return [page for page in found.values() if page]
+        return [page for page in by_name.values() if page]
     top = request.get("top")
     if top is not None and not (type(top) is int and top > 0):
         raise ApiError(400, f"top must be a number above 0 (it is {top!r})", param="top")
@@ -45,8 +45,8 @@ async def events(warmer: Warmer, pages: Sequence[Page]) -> AsyncGenerator[bytes,
             if how != "too large":
                 warm += 1
                 tokens += cost
-            said = {"page": page.path, "tokens": cost, "seconds": round(seconds, 3), "how": how}
-            yield event(said)
+            progress = {"page": page.path, "tokens": cost, "seconds": round(seconds, 3), "how": how}
+            yield event(progress)
     except httpx.HTTPError:
         raise engine_away() from None
     except AskdocsError as error:

@@ -17,12 +17,14 @@ MOST = 500
 
 def urls(request: Mapping[str, Any]) -> list[str]:
     """Raises ApiError 400, with `param`: the field is missing or wrong."""
-    found = request.get("urls")
-    if not isinstance(found, list) or not all(isinstance(url, str) for url in found):
+    addresses = request.get("urls")
+    if not isinstance(addresses, list) or not all(isinstance(url, str) for url in addresses):
         raise ApiError(400, "urls must be a list of addresses of pages", param="urls")
-    if len(found) > MOST:
-        raise ApiError(400, f"urls has {len(found):,} addresses; {MOST} are allowed", param="urls")
-    return found
+    if len(addresses) > MOST:
+        raise ApiError(
+            400, f"urls has {len(addresses):,} addresses; {MOST} are allowed", param="urls"
+        )
+    return addresses
 
 
 def answer(rights: Rights, reader: Reader, urls: list[str]) -> dict[str, Any]:
@@ -30,10 +32,10 @@ def answer(rights: Rights, reader: Reader, urls: list[str]) -> dict[str, Any]:
     view = rights.seen_by(reader)
     with view.snapshot():
         is_open = rights.access() is None
-        found = [view.by_url(url) for url in urls]
-        told: dict[str, Any] = {"readable": [is_open or page is not None for page in found]}
+        pages = [view.by_url(url) for url in urls]
+        reply: dict[str, Any] = {"readable": [is_open or page is not None for page in pages]}
         if reader.groups is None:
             closed = shown(() if is_open else NOBODY)
-            told["readers"] = [shown(view.readers([page])) if page else closed for page in found]
-            told["revision"] = rights.revision()
-        return told
+            reply["readers"] = [shown(view.readers([page])) if page else closed for page in pages]
+            reply["revision"] = rights.revision()
+        return reply

@@ -47,32 +47,32 @@ class Responses(Translation):
     # The request
 
     def _chat(self) -> dict[str, Any]:
-        asked = self.request
-        if instructions := asked.get("instructions"):
+        request = self.request
+        if instructions := request.get("instructions"):
             self.add("instructions", {"role": "system", "content": instructions})
-        tools = list(self._tools("tools", asked.get("tools") or []))
-        if isinstance(asked["input"], str):
-            self.add("input", {"role": "user", "content": asked["input"]})
+        tools = list(self._tools("tools", request.get("tools") or []))
+        if isinstance(request["input"], str):
+            self.add("input", {"role": "user", "content": request["input"]})
         else:
-            if not asked["input"]:
+            if not request["input"]:
                 raise refused("input", "must not be empty")
-            for number, item in enumerate(asked["input"]):
+            for number, item in enumerate(request["input"]):
                 self._item(f"input[{number}]", item)
         same = ("model", "stream", "temperature", "top_p", "user", "safety_identifier", "metadata")
-        body = {"messages": self.messages, **kept(asked, *same)}
-        if "max_output_tokens" in asked:
-            body["max_completion_tokens"] = asked["max_output_tokens"]
-        wanted = asked.get("text") or {}
+        body = {"messages": self.messages, **kept(request, *same)}
+        if "max_output_tokens" in request:
+            body["max_completion_tokens"] = request["max_output_tokens"]
+        wanted = request.get("text") or {}
         if isinstance(form := wanted.get("format"), dict):
             body["response_format"] = _format(form)
         if isinstance(wanted.get("verbosity"), str):
             body["verbosity"] = wanted["verbosity"]
-        effort = (asked.get("reasoning") or {}).get("effort")
+        effort = (request.get("reasoning") or {}).get("effort")
         if isinstance(effort, str):
             body["reasoning_effort"] = effort
         if tools:
-            choice, tools = self._choice(asked.get("tool_choice"), tools)
-            body |= {"tools": tools, **kept(asked, "parallel_tool_calls")}
+            choice, tools = self._choice(request.get("tool_choice"), tools)
+            body |= {"tools": tools, **kept(request, "parallel_tool_calls")}
             if choice is not None:
                 body["tool_choice"] = choice
         return body
@@ -96,13 +96,13 @@ class Responses(Translation):
             self.call(place, field(place, item, "call_id"), name, arguments)
         elif kind in _OUTPUTS:
             output = item.get("output")
-            told: Any = output
+            result: Any = output
             if not isinstance(output, str):
-                found = _parts(f"{place}.output", output)
-                told = [part.content for part in found]
-                if all(part.get("type") == "text" for part in told):
-                    told = "\n".join(part["text"] for part in told)
-            self.add_result(place, item, "call_id", told)
+                parts = _parts(f"{place}.output", output)
+                result = [part.content for part in parts]
+                if all(part.get("type") == "text" for part in result):
+                    result = "\n".join(part["text"] for part in result)
+            self.add_result(place, item, "call_id", result)
         elif kind == "item_reference":
             raise refused(place, _NOT_KEPT)
         elif kind != "reasoning":
@@ -170,8 +170,8 @@ class Responses(Translation):
         if thought := message.get("reasoning_content") or message.get("reasoning"):
             self._output.append(_thought(thought))
         content = []
-        if said := message.get("content"):
-            content.append(_text(said, _cited(message.get("annotations"))))
+        if message_text := message.get("content"):
+            content.append(_text(message_text, _cited(message.get("annotations"))))
         if refusal := message.get("refusal"):
             content.append({"type": "refusal", "refusal": refusal})
         calls = message.get("tool_calls") or ()
@@ -189,10 +189,10 @@ class Responses(Translation):
             self._reason = choice.get("finish_reason") or self._reason
             if thought := delta.get("reasoning_content") or delta.get("reasoning"):
                 out += self._think(thought)
-            if said := delta.get("content"):
-                out += self._say("output_text", "text", said)
-            if said := delta.get("refusal"):
-                out += self._say("refusal", "refusal", said)
+            if delta_text := delta.get("content"):
+                out += self._say("output_text", "text", delta_text)
+            if delta_text := delta.get("refusal"):
+                out += self._say("refusal", "refusal", delta_text)
             for citation in _cited(delta.get("annotations")):
                 out += self._cite(citation)
             for call in delta.get("tool_calls") or ():
@@ -220,7 +220,7 @@ class Responses(Translation):
             "response.in_progress", response=response
         )
 
-    def _say(self, kind: str, name: str, said: str) -> bytes:
+    def _say(self, kind: str, name: str, more: str) -> bytes:
         """More of the text, or of the refusal."""
         out = b""
         if self._open is None or self._open["type"] != "message":
@@ -231,11 +231,11 @@ class Responses(Translation):
             out += self._end_part()
             content.append(_text("") if kind == "output_text" else {"type": kind, "refusal": ""})
             out += self._event("response.content_part.added", **self._where(), part=content[-1])
-        content[-1][name] += said
+        content[-1][name] += more
         logprobs: Item = {"logprobs": []} if kind == "output_text" else {}
-        if not said:
+        if not more:
             return out
-        return out + self._event(f"response.{kind}.delta", **self._where(), delta=said, **logprobs)
+        return out + self._event(f"response.{kind}.delta", **self._where(), delta=more, **logprobs)
 
     def _cite(self, citation: Item) -> bytes:
         out = b""
@@ -294,8 +294,8 @@ class Responses(Translation):
             out = self._end_part()
             item["status"] = self._done()
         else:
-            said = item["content"][0]["text"]
-            out = self._event("response.reasoning_text.done", **self._where(), text=said)
+            thought = item["content"][0]["text"]
+            out = self._event("response.reasoning_text.done", **self._where(), text=thought)
         self._open = None
         index = self._index[item["id"]]
         return out + self._event("response.output_item.done", output_index=index, item=item)
@@ -344,9 +344,9 @@ class Responses(Translation):
     def _place(self, item: Item) -> Item:
         return {"item_id": item["id"], "output_index": self._index[item["id"]]}
 
-    def _event(self, kind: str, **said: Any) -> bytes:
+    def _event(self, kind: str, **fields: Any) -> bytes:
         self._number += 1
-        return event(kind, {**said, "sequence_number": self._number})
+        return event(kind, {**fields, "sequence_number": self._number})
 
     def _done(self) -> str:
         return "incomplete" if self._reason in _CUT else "completed"
@@ -389,7 +389,7 @@ class Responses(Translation):
         return item
 
     def _response(self, status: str) -> dict[str, Any]:
-        asked = self.request
+        request = self.request
         cut = {"reason": _CUT[self._reason]} if status == "incomplete" else None
         response: dict[str, Any] = {
             "id": self._id,
@@ -399,26 +399,26 @@ class Responses(Translation):
             "background": False,
             "error": None,
             "incomplete_details": cut,
-            "instructions": asked.get("instructions"),
-            "max_output_tokens": asked.get("max_output_tokens"),
-            "max_tool_calls": asked.get("max_tool_calls"),
-            "model": asked["model"],
+            "instructions": request.get("instructions"),
+            "max_output_tokens": request.get("max_output_tokens"),
+            "max_tool_calls": request.get("max_tool_calls"),
+            "model": request["model"],
             "output": list(self._output),
-            "parallel_tool_calls": asked.get("parallel_tool_calls", True),
+            "parallel_tool_calls": request.get("parallel_tool_calls", True),
             "previous_response_id": None,
-            "reasoning": {"effort": None, "summary": None, **(asked.get("reasoning") or {})},
+            "reasoning": {"effort": None, "summary": None, **(request.get("reasoning") or {})},
             "service_tier": "default",
             "store": False,
-            "temperature": asked.get("temperature", 1.0),
-            "text": {"format": {"type": "text"}, **(asked.get("text") or {})},
-            "tool_choice": asked.get("tool_choice", "auto"),
-            "tools": [_echoed(tool) for tool in asked.get("tools") or []],
-            "top_logprobs": asked.get("top_logprobs", 0),
-            "top_p": asked.get("top_p", 1.0),
-            "truncation": asked.get("truncation", "disabled"),
+            "temperature": request.get("temperature", 1.0),
+            "text": {"format": {"type": "text"}, **(request.get("text") or {})},
+            "tool_choice": request.get("tool_choice", "auto"),
+            "tools": [_echoed(tool) for tool in request.get("tools") or []],
+            "top_logprobs": request.get("top_logprobs", 0),
+            "top_p": request.get("top_p", 1.0),
+            "truncation": request.get("truncation", "disabled"),
             "usage": None,
-            "metadata": asked.get("metadata") or {},
-            **kept(asked, "user", "safety_identifier", "prompt_cache_key"),
+            "metadata": request.get("metadata") or {},
+            **kept(request, "user", "safety_identifier", "prompt_cache_key"),
         }
         if status != "in_progress":
             response["usage"] = _usage(self._usage)
@@ -480,32 +480,37 @@ def _format(form: Item) -> Item:
     return {"type": "json_schema", "json_schema": schema}
 
 
-def _text(said: str, annotations: list[Item] | None = None) -> Item:
-    return {"type": "output_text", "text": said, "annotations": annotations or [], "logprobs": []}
+def _text(content: str, annotations: list[Item] | None = None) -> Item:
+    return {
+        "type": "output_text",
+        "text": content,
+        "annotations": annotations or [],
+        "logprobs": [],
+    }
 
 
-def _thought(said: str) -> Item:
-    content = [{"type": "reasoning_text", "text": said}]
+def _thought(thought: str) -> Item:
+    content = [{"type": "reasoning_text", "text": thought}]
     return {"type": "reasoning", "id": new_id("rs_"), "summary": [], "content": content}
 
 
 def _cited(annotations: Any) -> list[Item]:
     """Chat's citations, which have their facts one level deeper."""
-    found = annotations if isinstance(annotations, list) else ()
+    entries = annotations if isinstance(annotations, list) else ()
     return [
-        {"type": one["type"], **one["url_citation"]}
-        for one in found
-        if isinstance(one, dict) and isinstance(one.get("url_citation"), dict)
+        {"type": entry["type"], **entry["url_citation"]}
+        for entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("url_citation"), dict)
     ]
 
 
 def _input(arguments: str) -> str:
     """What a custom tool is given: the field of `_INPUT`, or what the model wrote instead."""
     try:
-        said = orjson.loads(arguments)["input"]
+        value = orjson.loads(arguments)["input"]
     except (ValueError, KeyError, TypeError):
         return arguments
-    return said if isinstance(said, str) else arguments
+    return value if isinstance(value, str) else arguments
 
 
 def _usage(usage: Any) -> dict[str, Any]:

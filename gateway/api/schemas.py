@@ -252,7 +252,8 @@ _TOKENS = {"type": "array", "minItems": 1, "items": {"type": "integer"}}
 
 def _text_or_tokens(text: Schema, most: int) -> Schema:
     several = [
-        {"type": "array", "minItems": 1, "maxItems": most, "items": one} for one in (text, _TOKENS)
+        {"type": "array", "minItems": 1, "maxItems": most, "items": item}
+        for item in (text, _TOKENS)
     ]
     return {"anyOf": [text, _TOKENS, *several]}
 
@@ -321,9 +322,9 @@ def _conversation(part: Schema) -> Schema:
     calls: Schema = {"anyOf": [{"type": "array", "items": call, "maxItems": CALLS}, _NULL]}
     names: dict[str, Schema] = {n: {"anyOf": [_STRING, _NULL]} for n in ("name", "tool_call_id")}
     role = {"enum": list(_ROLES)}
-    said = _with({"role": role, "content": content}, tool_calls=calls, **names)
+    with_content = _with({"role": role, "content": content}, tool_calls=calls, **names)
     nothing = _with({"role": {"const": "assistant"}}, content=_NULL, tool_calls=calls, **names)
-    items = {"anyOf": [said, nothing]}
+    items = {"anyOf": [with_content, nothing]}
     return {"type": "array", "minItems": 1, "maxItems": MESSAGES, "items": items}
 
 
@@ -351,8 +352,8 @@ def _answered(messages: list[dict[str, Any]]) -> None:
             calls.add(call.get("id"))
         if message["role"] == "tool" and message.get("tool_call_id") not in calls:
             place = f"messages[{number}].tool_call_id"
-            said = shown(message.get("tool_call_id"))
-            text = f"{place} ({said}) is the id of no tool call before it"
+            call_id = shown(message.get("tool_call_id"))
+            text = f"{place} ({call_id}) is the id of no tool call before it"
             raise _refused(place, text)
 
 

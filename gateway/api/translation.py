@@ -85,26 +85,26 @@ class Translation:
             log.exception("an answer could not be translated")
             raise broken_off() from None
 
-    def _keep(self, said: Mapping[str, Any]) -> None:
+    def _keep(self, ending: Mapping[str, Any]) -> None:
         """What the endpoint says at the end, of a chunk or a whole chat."""
-        self._usage = said.get("usage") or self._usage
-        self._askdocs = said.get("askdocs") or self._askdocs
+        self._usage = ending.get("usage") or self._usage
+        self._askdocs = ending.get("askdocs") or self._askdocs
 
     def placed(self, error: ApiError) -> ApiError:
         """The error with the places of the client's own request."""
 
-        def own(found: re.Match[str]) -> str:
-            message, part = found[1], found[2] or ""
+        def own(match: re.Match[str]) -> str:
+            message, part = match[1], match[2] or ""
             if message.startswith("tools"):
                 return self.places.get(message, message)
             return self.places.get(message + part) or self.places.get(message, message) + part
 
-        said = error.body["error"]
+        detail = error.body["error"]
         if not self._is_chat:
             return error
         for name in ("message", "param"):
-            if isinstance(said[name], str):
-                said[name] = _PLACE.sub(own, said[name])
+            if isinstance(detail[name], str):
+                detail[name] = _PLACE.sub(own, detail[name])
         return error
 
     def add(self, place: str, message: dict[str, Any]) -> None:
@@ -128,11 +128,11 @@ class Translation:
         call = {"id": id, "type": "function", "function": function}
         self.messages[-1].setdefault("tool_calls", []).append(call)
 
-    def add_result(self, place: str, item: Mapping[str, Any], name: str, told: Any) -> None:
+    def add_result(self, place: str, item: Mapping[str, Any], name: str, content: Any) -> None:
         """Append the result of a tool call, whose id is the item's field of this name."""
         self.places[f"messages[{len(self.messages)}].tool_call_id"] = f"{place}.{name}"
         call = field(place, item, name)
-        self.add(place, {"role": "tool", "tool_call_id": call, "content": told})
+        self.add(place, {"role": "tool", "tool_call_id": call, "content": content})
 
     def _chat(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -181,6 +181,6 @@ def refused(place: str, why: str, code: str | None = None) -> ApiError:
     return ApiError(400, f"{place} {why}", param=place, code=code)
 
 
-def event(kind: str, said: Mapping[str, Any]) -> bytes:
+def event(kind: str, fields: Mapping[str, Any]) -> bytes:
     """A server-sent event with its name, as Responses and Messages have them."""
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({"type": kind, **said}))
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({"type": kind, **fields}))

@@ -63,15 +63,19 @@ class Unwritten(Transform):
 
 def is_asked(endpoint: str, plan: Plan) -> bool:
     """Is the completion to have no tokens, nor the probabilities of the prompt's?"""
-    asked = plan.request
-    return endpoint == "/completions" and asked.get("max_tokens") == 0 and not asked.get("logprobs")
+    request = plan.request
+    return (
+        endpoint == "/completions"
+        and request.get("max_tokens") == 0
+        and not request.get("logprobs")
+    )
 
 
 async def unwritten(plan: Plan, served: Served) -> Unwritten:
     """Raises ApiError 400."""
-    asked = plan.request["prompt"]
-    is_one = isinstance(asked, str) or isinstance(asked[0], int)
-    prompts: list[Any] = [asked] if is_one else asked
+    given = plan.request["prompt"]
+    is_one = isinstance(given, str) or isinstance(given[0], int)
+    prompts: list[Any] = [given] if is_one else given
     counted = 0
     for prompt in prompts:
         if isinstance(prompt, str):

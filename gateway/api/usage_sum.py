@@ -66,25 +66,27 @@ class UsageSum:
             known = prompts.get(place, read)
             prompts[place] = (max(known[0], read[0]), min(known[1], read[1]))
             completion += _count(usage.get("completion_tokens"))
-        prompt = sum(one for one, _ in prompts.values())
+        prompt = sum(tokens for tokens, _ in prompts.values())
         return {
             "prompt_tokens": prompt,
             "completion_tokens": completion,
             "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": sum(one for _, one in prompts.values())},
+            "prompt_tokens_details": {
+                "cached_tokens": sum(cached_tokens for _, cached_tokens in prompts.values())
+            },
         }
 
 
 def _of_timings(timings: Mapping[str, Any]) -> dict[str, Any] | None:
     """What llama.cpp's `timings_per_token` say in every chunk."""
     try:
-        cached, read, said = (int(timings[n]) for n in ("cache_n", "prompt_n", "predicted_n"))
+        cached, read, written = (int(timings[n]) for n in ("cache_n", "prompt_n", "predicted_n"))
     except (TypeError, KeyError, ValueError):
         return None
     return {
         "prompt_tokens": cached + read,
-        "completion_tokens": said,
-        "total_tokens": cached + read + said,
+        "completion_tokens": written,
+        "total_tokens": cached + read + written,
         "prompt_tokens_details": {"cached_tokens": cached},
     }
 

@@ -65,12 +65,12 @@ class Citations:
     def sections(self) -> list[tuple[Page, Section]]:
         """Each section once, the one that most of the answer rests on first."""
         weight: dict[tuple[str, int], int] = {}
-        found: dict[tuple[str, int], tuple[Page, Section]] = {}
+        by_key: dict[tuple[str, int], tuple[Page, Section]] = {}
         for span in self.spans:
             key = (span.page.path, id(span.section))
             weight[key] = weight.get(key, 0) + span.end - span.start
-            found[key] = (span.page, span.section)
-        return [found[key] for key in sorted(found, key=lambda key: -weight[key])]
+            by_key[key] = (span.page, span.section)
+        return [by_key[key] for key in sorted(by_key, key=lambda key: -weight[key])]
 
 
 def quoted(section: Section, page: Page) -> str:
@@ -80,13 +80,13 @@ def quoted(section: Section, page: Page) -> str:
     it is quoted as far as the page goes along. Empty where that is not a word.
     """
     # Of a section that the page has as it is, looking through the whole page would be for nothing.
-    owner = section if any(section is one for one in page.sections) else page
+    owner = section if any(section is other for other in page.sections) else page
     whole = " ".join(owner.text.split())
-    kept: list[str] = []
+    chosen: list[str] = []
     length = 0
     more = False
     for block in blocks(spoken(section)):
-        if kept and length + len(block) > QUOTE:
+        if chosen and length + len(block) > QUOTE:
             more = True
             break
         text = block
@@ -94,9 +94,9 @@ def quoted(section: Section, page: Page) -> str:
             text = text.rpartition("\n")[0]
         if not text:
             continue
-        kept.append(text)
+        chosen.append(text)
         length += len(text) + 2
-    text = "\n\n".join(kept)
+    text = "\n\n".join(chosen)
     if len(text) > QUOTE:
         text, more = text[:QUOTE], True
     return f"{text}\n\n…" if more else text

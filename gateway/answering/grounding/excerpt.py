@@ -36,14 +36,14 @@ class Excerpt:
         """Each section with the headings that it stood under, where it is out of its place."""
         if self.is_whole:
             return [(section, "") for section in self.sections]
-        found = []
+        placements = []
         before: tuple[str, ...] = ()
         for section in self.sections:
             above = section.path[:-1]
             is_apart = bool(above) and above != before[: len(above)]
             before = section.path
-            found.append((section, " › ".join(above) if is_apart else ""))
-        return found
+            placements.append((section, " › ".join(above) if is_apart else ""))
+        return placements
 
 
 def parts(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
@@ -55,25 +55,25 @@ def parts(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
     of_section: dict[int, list[tuple[int, Passage]]] = {}
     for number, passage in enumerate(passages(page)):
         of_section.setdefault(passage.section, []).append((number, passage))
-    found = []
+    sections = []
     for place, section in enumerate(page.sections):
         inside = of_section.get(place, [])
-        kept = [(number, passage) for number, passage in inside if number in chosen]
-        if kept and len(kept) == len(inside):
-            found.append(section)
-        elif kept:
-            found.append(_part(section, inside, kept))
-    return tuple(found)
+        included = [(number, passage) for number, passage in inside if number in chosen]
+        if included and len(included) == len(inside):
+            sections.append(section)
+        elif included:
+            sections.append(_part(section, inside, included))
+    return tuple(sections)
 
 
 def _part(
     section: Section,
     inside: Sequence[tuple[int, Passage]],
-    kept: Sequence[tuple[int, Passage]],
+    included: Sequence[tuple[int, Passage]],
 ) -> Section:
     texts: list[str] = []
     before, term = inside[0][0] - 1, ""
-    for number, passage in kept:
+    for number, passage in included:
         if number != before + 1:
             texts.append(GAP)
         if passage.term != term and not _has_term(passage):

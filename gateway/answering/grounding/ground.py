@@ -146,8 +146,8 @@ class Grounding:
         the same person asked before, oldest first. `sources` are the wikis whose pages may stand
         there; all of them when empty.
         """
-        one = budget < ALONE
-        limit = FOUND if one else PACKED
+        is_alone = budget < ALONE
+        limit = FOUND if is_alone else PACKED
         looked = await self.look_up(question, page_url, history, sources, limit)
         sought, hits, signals = looked.sought, looked.hits, looked.signals
         best = tuple(hit.page for hit in hits[:3])
@@ -156,9 +156,9 @@ class Grounding:
             return Grounds((), best, signals, sought, readers=readers)
         number = await threads.search(self.index.number, best[0]) if self.warm else None
         is_warm = number in self.warm
-        if one and is_warm and sum(await self.counts(best[0])) <= warm_page:
+        if is_alone and is_warm and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
-        chosen = await self._packed(hits[:1] if one else hits, budget, count)
+        chosen = await self._packed(hits[:1] if is_alone else hits, budget, count)
         # One canonical order, whatever the ranks, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
@@ -273,20 +273,20 @@ class Grounding:
         wanted, idf = sought.words, sought.idf
         hits = self.search.hits(sought, page_url, limit, sources)
         # Further pages count only by a passage among the first: tokens of others are not counted.
-        first = {id(found.page) for found in best_passages(hits)[:FIRST]}
+        first = {id(match.page) for match in best_passages(hits)[:FIRST]}
         hits = hits[:FOUND] + [hit for hit in hits[FOUND:] if id(hit.page) in first]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         unspaced = sum(map(is_unspaced, wanted))
         # The embedding model is English: what is like Japanese to it tells nothing.
         is_foreign = 2 * unspaced > len(wanted)
-        near = [found.meaning for hit in hits[:COMPARED] for found in hit.passages]
+        near = [match.meaning for hit in hits[:COMPARED] for match in hit.passages]
         known = [meaning for meaning in near if meaning is not None]
         # Words alone decide about a page that has just changed.
         is_known = bool(known) and len(known) == len(near) and not is_foreign
         best = best_passages(hits[:COMPARED])
         signals = Signals(
             words=len(wanted) - unspaced // 2,
-            share=max((found.words for found in best), default=0.0),
+            share=max((match.words for match in best), default=0.0),
             heading=max((heading_share(hit.page, idf) for hit in hits[:COMPARED]), default=0.0),
             lead=max(0.0, 1 - second),
             similarity=max(known) if is_known else None,
@@ -326,13 +326,13 @@ class Library:
         """As `open_to`; blocks where the index has changed."""
         view = self.rights.seen_by(reader)
         with self._lock:
-            found = self._opened.pop(id(view), None)
-            if found is None or found.index is not view:
-                found = self._whole.over(view)
-            self._opened[id(view)] = found
+            grounding = self._opened.pop(id(view), None)
+            if grounding is None or grounding.index is not view:
+                grounding = self._whole.over(view)
+            self._opened[id(view)] = grounding
             if len(self._opened) > KEPT_VIEWS:
                 self._opened.popitem(last=False)
-            return found
+            return grounding
 
 
 def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> list[Excerpt]:
@@ -344,35 +344,35 @@ def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> li
         budget: the most tokens of all of them together.
     """
     packing = [_Packing(hit.page, of_page) for hit, of_page in zip(hits, sizes, strict=True)]
-    of_page = {id(hit.page): one for hit, one in zip(hits, packing, strict=True)}
+    of_page = {id(hit.page): packed for hit, packed in zip(hits, packing, strict=True)}
     ranked = best_passages(hits)
     left = budget
 
-    def take(one: _Packing, numbers: Collection[int]) -> None:
+    def take(packed: _Packing, numbers: Collection[int]) -> None:
         nonlocal left
-        cost = one.cost(numbers)
+        cost = packed.cost(numbers)
         if cost <= left:
-            one.take(numbers)
+            packed.take(numbers)
             left -= cost
 
-    for found in ranked[:FIRST]:
-        one = of_page[id(found.page)]
-        take(one, one.number(found.passage))
-    if ranked and not any(one.chosen for one in packing):
-        one = of_page[id(ranked[0].page)]
-        one.take(one.number(ranked[0].passage))  # the room for the answer has some slack
+    for match in ranked[:FIRST]:
+        packed = of_page[id(match.page)]
+        take(packed, packed.number(match.passage))
+    if ranked and not any(packed.chosen for packed in packing):
+        packed = of_page[id(ranked[0].page)]
+        packed.take(packed.number(ranked[0].passage))  # the room for the answer has some slack
         left = 0
-    for found in ranked[:FIRST]:
-        one = of_page[id(found.page)]
-        if one.chosen:
-            take(one, one.section(found.passage.section))
-    for one in packing:
-        if one.chosen:
-            take(one, range(len(one.passages)))
-    for found in ranked[FIRST:]:
-        one = of_page[id(found.page)]
-        take(one, one.number(found.passage))
-    return [one.excerpt() for one in packing if one.chosen]
+    for match in ranked[:FIRST]:
+        packed = of_page[id(match.page)]
+        if packed.chosen:
+            take(packed, packed.section(match.passage.section))
+    for packed in packing:
+        if packed.chosen:
+            take(packed, range(len(packed.passages)))
+    for match in ranked[FIRST:]:
+        packed = of_page[id(match.page)]
+        take(packed, packed.number(match.passage))
+    return [packed.excerpt() for packed in packing if packed.chosen]
 
 
 class _Packing:
@@ -389,8 +389,8 @@ class _Packing:
             self._of_section.setdefault(passage.section, []).append(number)
 
     def number(self, passage: Passage) -> list[int]:
-        found = self._numbers.get(id(passage))
-        return [self.passages.index(passage)] if found is None else [found]
+        number = self._numbers.get(id(passage))
+        return [self.passages.index(passage)] if number is None else [number]
 
     def section(self, number: int) -> list[int]:
         """The passages of a section."""
@@ -414,15 +414,15 @@ class _Packing:
             return 0
         total = 0.0 if len(chosen) == len(self.passages) else AROUND
         for number, inside in self._of_section.items():
-            kept = [one for one in inside if one in chosen]
-            if not kept or number >= len(self.sizes):
+            included = [place for place in inside if place in chosen]
+            if not included or number >= len(self.sizes):
                 continue
-            if len(kept) == len(inside):
+            if len(included) == len(inside):
                 total += self.sizes[number]
                 continue
             text = self.page.sections[number].text
             per = self.sizes[number] / max(1, len(text))
-            own = sum(len(self.passages[one].text) for one in kept)
+            own = sum(len(self.passages[place].text) for place in included)
             heading = len(self.page.sections[number].heading) + 4
-            total += per * (own + heading) + LEFT_OUT * (len(kept) + 1)
+            total += per * (own + heading) + LEFT_OUT * (len(included) + 1)
         return round(total)

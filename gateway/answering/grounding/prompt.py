@@ -105,16 +105,16 @@ def instructed(messages: Sequence[Message], instructions: str) -> list[Message]:
 
     They come before the client's own system prompt, in one message: templates take one.
     """
-    told = neutral(instructions.strip())
-    if not told:
+    text = neutral(instructions.strip())
+    if not text:
         return list(messages)
     first, rest = messages[0], messages[1:]
     if first.get("role") not in ("system", "developer"):
-        return [{"role": "system", "content": told}, *messages]
+        return [{"role": "system", "content": text}, *messages]
     content = first.get("content")
     if isinstance(content, list):
-        return [{**first, "content": [{"type": "text", "text": f"{told}\n\n"}, *content]}, *rest]
-    return [{**first, "content": f"{told}\n\n{content}" if content else told}, *rest]
+        return [{**first, "content": [{"type": "text", "text": f"{text}\n\n"}, *content]}, *rest]
+    return [{**first, "content": f"{text}\n\n{content}" if content else text}, *rest]
 
 
 def fingerprint(instructions: str = "") -> str:

@@ -62,7 +62,7 @@ class Question(NamedTuple):
 
 def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
     """What the person asked last, and before that: oldest first. Empty: a program speaks alone."""
-    found: list[Question] = []
+    recent: list[Question] = []
     for place in range(len(messages) - 1, -1, -1):
         message = messages[place]
         if message.get("role") != "user":
@@ -71,10 +71,10 @@ def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
         if any(text.startswith(_ANEW) for text in texts):
             break
         if text := asked(texts):
-            found.insert(0, Question(text, place))
-            if len(found) == MOST:
+            recent.insert(0, Question(text, place))
+            if len(recent) == MOST:
                 break
-    return found
+    return recent
 
 
 def edits(messages: Sequence[Mapping[str, Any]]) -> bool:
@@ -103,7 +103,7 @@ def asked(texts: Sequence[str]) -> str:
 
 def _own_words(text: str) -> str:
     """`text` without the elements of programs; of a question that stands in one, only that."""
-    kept: list[str] = []
+    parts: list[str] = []
     around: list[str] = []
     open_ended: set[str] = set()  # names that are not closed in the rest of the text
     done = 0
@@ -115,12 +115,12 @@ def _own_words(text: str) -> str:
         if end < 0:
             open_ended.add(name)
             continue
-        kept.append(text[done : tag.start()])
+        parts.append(text[done : tag.start()])
         done = end + len(name) + 3
         if name in _AROUND:
             around.append(text[tag.end() : end])
-    kept.append(text[done:])
-    return (around[-1] if around else "".join(kept)).strip()
+    parts.append(text[done:])
+    return (around[-1] if around else "".join(parts)).strip()
 
 
 def _texts(content: Any) -> Iterator[str]:

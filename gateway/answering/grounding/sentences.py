@@ -59,15 +59,15 @@ def first(text: str, seen: int = 0) -> str | None:
 
 def units(text: str, most: int | None = MOST) -> list[Unit]:
     """A section's text, cut into what can be quoted. At most `most` units."""
-    found: list[Unit] = []
+    quotable: list[Unit] = []
     if "<!--" in text and not _FENCED.search(text):
         text = _COMMENT.sub("", text)  # readers of the page do not see it
     for block, begins in _blocks(text):
         for number, sentence in enumerate(_split(block)):
             bare = sentence.rstrip()
             worth = begins and number == 0 and bool(content_words(_TARGET.sub("", bare)))
-            found.append(Unit(bare, sentence[len(bare) :], worth))
-    return found[:most]
+            quotable.append(Unit(bare, sentence[len(bare) :], worth))
+    return quotable[:most]
 
 
 def _blocks(text: str) -> list[tuple[str, bool]]:

@@ -52,27 +52,27 @@ class Support:
                 self._sections.append((e.page, s, above | stem_set(s.text)))
                 self._windows += [above | window for window in _windows(spoken(s))]
         # Sentences share their words with each other and with the pages: the wiki is asked once.
-        self._known = idf(self._question.union(*(found for _, _, found in self._sections)))
+        self._known = idf(self._question.union(*(words for _, _, words in self._sections)))
 
     def of(self, sentence: str) -> float:
         """The best share that one passage has of the sentence's content words, 0 to 1."""
         for exact in _EXACT.findall(sentence):
             if not _has(self._exact, exact.strip("`.,:").lower()):
                 return 0.0
-        said = set(stems(sentence))
+        sentence_stems = set(stems(sentence))
         # Words of the question prove nothing; a sentence of nothing else is measured by them all.
-        said = said - self._question or said
-        if not said:
+        sentence_stems = sentence_stems - self._question or sentence_stems
+        if not sentence_stems:
             return 1.0
-        return max(map(self._share_of(said), self._windows), default=0.0)
+        return max(map(self._share_of(sentence_stems), self._windows), default=0.0)
 
-    def _share_of(self, said: Set[str]) -> Callable[[Set[str]], float]:
+    def _share_of(self, wanted: Set[str]) -> Callable[[Set[str]], float]:
         """Tells the share of these stems that a passage has, each weighed by its idf; 0 to 1."""
-        if missing := said - self._known.keys():
+        if missing := wanted - self._known.keys():
             self._known.update(self._looked_up(missing))
         idf = self._known.__getitem__
-        total = fsum(map(idf, said)) or 1.0
-        return lambda passage: fsum(map(idf, said & passage)) / total
+        total = fsum(map(idf, wanted)) or 1.0
+        return lambda passage: fsum(map(idf, wanted & passage)) / total
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that an answer rests on most."""
@@ -89,7 +89,7 @@ class Support:
     def _fit(self) -> list[float]:
         """Of each section, its share of the question's stems."""
         share = self._share_of(self._asked)
-        return [share(found) for _, _, found in self._sections]
+        return [share(words) for _, _, words in self._sections]
 
 
 class SentenceGate:
@@ -125,8 +125,8 @@ class SentenceGate:
     @property
     def refused(self) -> bool:
         """Did nothing of substance pass, or the model's own refusal?"""
-        said = self.passed.strip()
-        return not said or said == REFUSAL
+        text = self.passed.strip()
+        return not text or text == REFUSAL
 
     def feed(self, text: str) -> str:
         """Take more of the answer, return what may go out now."""
@@ -177,9 +177,9 @@ class SentenceGate:
     def _is_repeated(self, sentence: str, plain: str) -> bool:
         self._heard.append(sentence.rstrip())
         is_code = self._fence or any(map(_FENCE.match, sentence.splitlines()))
-        said = "\n".join(self._heard[-LINES:]) if is_code else plain
-        is_repeated = said in self._said
-        self._said.add(said)
+        unit = "\n".join(self._heard[-LINES:]) if is_code else plain
+        is_repeated = unit in self._said
+        self._said.add(unit)
         return is_repeated
 
     def _follow(self, sentence: str) -> None:

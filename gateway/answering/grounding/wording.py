@@ -150,7 +150,7 @@ def doubt(question: str) -> str:
 
 def without_doubt(text: str) -> str:
     """An answer without the sentence behind it that says its little confidence."""
-    for _, said in SENTENCES.values():
-        if text.endswith(said):
-            return text.removesuffix(said).rstrip()
+    for _, sentence in SENTENCES.values():
+        if text.endswith(sentence):
+            return text.removesuffix(sentence).rstrip()
     return text

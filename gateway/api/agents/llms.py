@@ -89,9 +89,9 @@ def _listed(pages: Iterator[Page], heading: str) -> Iterator[str]:
 
 def _pages(index: Index, source: str, in_folder: bool | None = None) -> Iterator[Page]:
     path = ""
-    while found := index.after(source, path, BATCH, in_folder):
-        yield from found
-        path = found[-1].path
+    while pages := index.after(source, path, BATCH, in_folder):
+        yield from pages
+        path = pages[-1].path
 
 
 def _names(index: Index, sources: Sequence[str]) -> list[str]:
@@ -100,14 +100,14 @@ def _names(index: Index, sources: Sequence[str]) -> list[str]:
 
 def _front(index: Index, source: str) -> Page | None:
     there = index.by_url(source)  # of a site, whose name is its address
-    found = (index.at(source, path) for path in (*FRONT, there.path if there else ""))
-    return next((page for page in found if page), None)
+    pages = (index.at(source, path) for path in (*FRONT, there.path if there else ""))
+    return next((page for page in pages if page), None)
 
 
 def _title(index: Index, source: str, folder: str) -> str:
     """What the wiki calls a folder: the title of its first page, else its name."""
-    found = (index.at(source, f"{folder}/{path}") for path in FRONT)
-    page = next((page for page in found if page), None)
+    pages = (index.at(source, f"{folder}/{path}") for path in FRONT)
+    page = next((page for page in pages if page), None)
     return _line(page.title if page else sections.name(f"{folder}/index.md"))
 
 

@@ -83,9 +83,11 @@ def reach(key: Key, aliases: Mapping[str, Alias]) -> Reach:
             code="model_not_allowed",
         )
     alias = DOCS if DOCS in grounded else next(iter(grounded))
-    if any(not one.sources for one in grounded.values()):
+    if any(not candidate.sources for candidate in grounded.values()):
         return Reach(alias, ())
-    return Reach(alias, tuple(dict.fromkeys(s for one in grounded.values() for s in one.sources)))
+    return Reach(
+        alias, tuple(dict.fromkeys(s for candidate in grounded.values() for s in candidate.sources))
+    )
 
 
 class Door:
@@ -183,18 +185,18 @@ class _Desk:
 
     async def pages(self, purpose: str) -> Pages:
         grounding = await self._parts.library.open_to(self._context.reader)
-        found = Pages(grounding, (await self.reached(purpose)).sources)
-        self._pages.append(found)
-        return found
+        pages = Pages(grounding, (await self.reached(purpose)).sources)
+        self._pages.append(pages)
+        return pages
 
     async def reached(self, purpose: str) -> Reach:
         """What the key may read; this is counted as a request of it."""
-        found = self._reach()
+        reached = self._reach()
         context = self._context
         context.asks(purpose)
         await context.reserve(self._parts.recorder.limiter, TokenBudget(0, None), _nothing)
         self._is_counted = True
-        return found
+        return reached
 
     def gives_all(self) -> None:
         """It is given the text of all pages that it may read."""
@@ -221,12 +223,12 @@ class _Desk:
                 chunk = {} if data == "[DONE]" else parse_object(data.encode())
                 if "error" in chunk:
                     raise _refused(chunk)
-                said = chunk.get("askdocs", {})
-                if "reading" in said:
-                    titles = ", ".join(neutral(page["title"]) for page in said["reading"])
+                fields = chunk.get("askdocs", {})
+                if "reading" in fields:
+                    titles = ", ".join(neutral(page["title"]) for page in fields["reading"])
                     await tell(f"Reading {titles}")
-                elif said:
-                    facts = said
+                elif fields:
+                    facts = fields
                 for choice in chunk.get("choices", []):
                     text += choice["delta"].get("content") or ""
                     await tell("Answering")
@@ -238,8 +240,8 @@ class _Desk:
             answered=not facts["refused"],
             answer=text,
             caution=facts["caution"],
-            sources=[Source.model_validate(one) for one in facts["sources"]],
-            related=[Link.model_validate(one) for one in facts["pages"]],
+            sources=[Source.model_validate(source) for source in facts["sources"]],
+            related=[Link.model_validate(link) for link in facts["pages"]],
         )
 
     def _reach(self) -> Reach:
@@ -271,8 +273,8 @@ class _Desk:
         }
 
 
-def _refused(said: dict[str, Any]) -> ApiError:
-    return ApiError(502, str(said["error"]["message"]))
+def _refused(chunk: dict[str, Any]) -> ApiError:
+    return ApiError(502, str(chunk["error"]["message"]))
 
 
 async def _nothing() -> int:

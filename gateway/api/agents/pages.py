@@ -49,13 +49,13 @@ class Pages:
     def search(self, query: str, limit: int) -> Search:
         """The pages for a query, each with the passage that fits it best."""
         search = self._grounding.search
-        found = []
+        results = []
         for hit in search.hits(search.sought(query), None, limit, self._sources):
             page = hit.page
             self.shown.append(page.url)
-            best = next((one for one in hit.passages if one.passage.is_readable), None)
+            best = next((match for match in hit.passages if match.passage.is_readable), None)
             text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
-            found.append(
+            results.append(
                 Found(
                     title=page.title,
                     section=" › ".join(above(page, best.passage)[1:]) if best else "",
@@ -64,7 +64,7 @@ class Pages:
                     score=round(hit.score, 2),
                 )
             )
-        return Search(results=found)
+        return Search(results=results)
 
     def read(self, name: str, section: str = "", part: int = 1) -> Read:
         """A page, or a section of it with those below it, or a part of it that is short enough.
@@ -81,7 +81,7 @@ class Pages:
         self.shown.append(page.url)
         wanted = section.strip().removeprefix("#") or anchor
         chosen = _under(page, wanted) if wanted else page.sections
-        texts = _parts([neutral(absolute(one.text, page)) for one in chosen])
+        texts = _parts([neutral(absolute(wanted_section.text, page)) for wanted_section in chosen])
         if part > len(texts):
             raise AskdocsError(f"part {part}: the last one is {len(texts)}")
         text = texts[part - 1]
@@ -106,16 +106,16 @@ class Pages:
         after = self._place(cursor) if cursor else Place("", "")
         if after is None:
             raise AskdocsError(f"{str(cursor)[:100]!r} is no cursor of this list: begin without")
-        found: list[tuple[Place, Page]] = []
+        entries: list[tuple[Place, Page]] = []
         for source in self._names():
             if source < after.source:
                 continue
             behind = after.path if source == after.source else ""
-            pages = self._index.after(source, behind, LISTED + 1 - len(found))
-            found += [(Place(source, page.path), page) for page in pages]
-            if len(found) > LISTED:
-                return found[:LISTED], found[LISTED - 1][0].uri
-        return found, None
+            pages = self._index.after(source, behind, LISTED + 1 - len(entries))
+            entries += [(Place(source, page.path), page) for page in pages]
+            if len(entries) > LISTED:
+                return entries[:LISTED], entries[LISTED - 1][0].uri
+        return entries, None
 
     def _find(self, name: str) -> tuple[Page, str]:
         """A page, and the anchor in its address."""
@@ -191,14 +191,14 @@ def _names(page: Page) -> list[str]:
 def _parts(texts: Sequence[str]) -> list[str]:
     """The sections in parts of `LIMIT` tokens: whole ones, where not one alone is longer."""
     most = int(LIMIT * CHARACTERS_PER_TOKEN)
-    found = [""]
+    parts = [""]
     for text in texts:
         for piece in blocks.parts(text, most) if len(text) > most else (text,):
-            if found[-1] and len(found[-1]) + 2 + len(piece) > most:
-                found.append(piece)
+            if parts[-1] and len(parts[-1]) + 2 + len(piece) > most:
+                parts.append(piece)
             else:
-                found[-1] = f"{found[-1]}\n\n{piece}" if found[-1] else piece
-    return found
+                parts[-1] = f"{parts[-1]}\n\n{piece}" if parts[-1] else piece
+    return parts
 
 
 def _short(source: str) -> str:

@@ -12,7 +12,7 @@ class Told(BaseModel):
     @classmethod
     def _neutral(cls, value: object) -> object:
         if isinstance(value, list):
-            return [cls._neutral(one) for one in value]
+            return [cls._neutral(item) for item in value]
         return neutral(value) if isinstance(value, str) else value
 
 
@@ -40,8 +40,8 @@ class Search(Told):
         if not self.results:
             return "No page was found: try other words, fewer of them, or those the wiki may use."
         shown = [
-            f"{number}. {one.url}\n{delimited(one.excerpt, one.title, section=one.section)}"
-            for number, one in enumerate(self.results, 1)
+            f"{number}. {page.url}\n{delimited(page.excerpt, page.title, section=page.section)}"
+            for number, page in enumerate(self.results, 1)
         ]
         return "\n\n".join(shown)
 
@@ -99,12 +99,12 @@ class Answer(Told):
 
     def text(self) -> str:
         if not self.answered:
-            related = "\n".join(f"- {one.title}: {one.url}" for one in self.related)
+            related = "\n".join(f"- {link.title}: {link.url}" for link in self.related)
             near = f" The nearest pages:\n{delimited(related)}" if related else ""
             return f"The documentation does not answer this.{near}"
         sources = [
-            f"{one.url}\n{delimited(one.quote, one.title, section=one.section)}"
-            for one in self.sources
+            f"{source.url}\n{delimited(source.quote, source.title, section=source.section)}"
+            for source in self.sources
         ]
         doubt = "This may be wrong: read the sources." if self.caution else ""
         shown = [self.answer, doubt, "Sources:" if sources else "", *sources]

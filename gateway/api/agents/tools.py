@@ -241,6 +241,6 @@ def _explained(tool: _Tool, error: ValidationError) -> str:
     problems = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"])
-        said = "" if problem["type"] == "missing" else f" (it is {str(problem['input'])[:100]!r})"
-        problems.append(f"{where}: {problem['msg']}{said}")
+        value = "" if problem["type"] == "missing" else f" (it is {str(problem['input'])[:100]!r})"
+        problems.append(f"{where}: {problem['msg']}{value}")
     return f"{tool.name} was not called right: {'; '.join(problems)}"
