@@ -303,6 +303,20 @@ def test_words_side_by_side_as_in_the_question_come_first(
     assert first.score == pytest.approx(hit.passages[0].score)
 
 
+def test_an_example_that_asks_the_question_stands_behind_its_answer(
+    by_words: Callable[..., Search],
+) -> None:
+    example = (
+        'Ask it from Python: `ask("How do I stop the server?")` prints how to stop the server.'
+    )
+    answer = "Press the red key, and the whole server will stop within a few seconds of that."
+    search = by_words(a=f"# Guide\n\n## One\n\n{example}\n\n## Two\n\n{answer}\n")
+    for question in ("How do I stop the server?", "how to stop the server"):
+        assert best_passages(search.find(question))[0].passage.text == answer
+    # What else the example says is found.
+    assert best_passages(search.find("ask from python"))[0].passage.text == example
+
+
 def test_a_passage_of_a_large_page_loses_more() -> None:
     small, large = (page("a", "# A\n\n" + "\n\n".join([LONG] * n)) for n in (1, 50))
     losses = [lost(passages(one))[0] for one in (small, large)]

@@ -9,7 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import fsum, inf, nextafter
 from typing import Any, NamedTuple, Self
 from urllib.parse import urldefrag, urljoin
@@ -67,6 +67,8 @@ LARGE = 30
 # of the first passages is read.
 OF_PAIRS = 0.07
 PAIRED = 12
+# A question in quotation marks, as in an example of how to ask.
+_QUOTED = re.compile(r"[\"'`“„«]([^\"'`“”„«»\n]{3,200}\?)[\"'`”“»]")
 # Passages of a page that are told, the best ones.
 TOLD = 40
 # Words alone decide until this share of the pages has vectors: the pages that have them would stand
@@ -419,11 +421,15 @@ class Search:
         """The hits with their first passages in a better order, and in that of the reranker where
         it is in time. By the reranker a page is as good as its best passage."""
         first = best_passages(hits)[:PAIRED]
-        scores = [found.score + OF_PAIRS * paired_share(sought, found) for found in first]
-        hits = _placed(hits, first, sorted(range(len(first)), key=lambda place: -scores[place]))
+        keys = [
+            (quotes(sought, found), -found.score - OF_PAIRS * paired_share(sought, found))
+            for found in first
+        ]
+        hits = _placed(hits, first, sorted(range(len(first)), key=keys.__getitem__))
         if self._reranker is None:
             return hits
-        first = best_passages(hits)[: self._reranker.passages]
+        answers = (found for found in best_passages(hits) if not quotes(sought, found))
+        first = list(islice(answers, self._reranker.passages))
         texts = [text_of(found.page, found.passage) for found in first]
         scores = [found.score for found in first]
         order = self._reranker.order(sought.text, texts, scores) if len(first) > 1 else None
@@ -609,6 +615,14 @@ def paired_share(sought: Sought, found: Found) -> float:
         return 0.0
     there = set(pairwise(stems(plain(found.passage.text))))
     return sum(pair in there for pair in pairs) / len(pairs)
+
+
+def quotes(sought: Sought, found: Found) -> bool:
+    """Whether a passage quotes the question. An example of how to ask has all of its words, and
+    answers nothing."""
+    asked = {stem for stem in stems(sought.question) if stem in sought.words}
+    quoted = _QUOTED.findall(found.passage.text)
+    return len(asked) > 1 and any(asked.issubset(stems(question)) for question in quoted)
 
 
 def _by_words(page: Page, sought: Sought) -> _Compared:
