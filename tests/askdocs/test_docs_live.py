@@ -17,6 +17,7 @@ pytestmark = pytest.mark.slow
 
 SITE = "https://wiki.example.com/"
 QUESTION = "How do I descale the coffee machine?"
+MANY = 20
 
 
 @pytest.fixture
@@ -55,8 +56,8 @@ def ask(gateway: starting.Gateway) -> dict[str, Any]:
 
 
 def all_say(gateway: starting.Gateway, right: Callable[[dict[str, Any]], bool]) -> bool:
-    """Does everybody who answers come to say so, asked several times?"""
-    until(lambda: all(right(ask(gateway)) for _ in range(4)))
+    """Do both workers come to say so? Of MANY answers each has given some."""
+    until(lambda: all(right(ask(gateway)) for _ in range(MANY)))
     return True
 
 

@@ -197,7 +197,7 @@ def test_a_bad_question_is_a_sentence(box: Start, question: str, headers: dict[s
 
 
 def test_stop_keeps_what_there_is_and_stops_the_gateway(box: Start) -> None:
-    running = box(Reply(chunks=[chunk("A beginning. "), *answer("More. " * 50)], pause=0.3))
+    running = box(Reply(chunks=[chunk("A beginning. "), *answer("More. " * 500)], pause=0.3))
     id = ask(running)
     stream = events(running, id)
     assert next(stream)[0] == "answer"

@@ -191,7 +191,7 @@ def test_a_failure_keeps_the_question_and_retries_with_one_click(
 
 
 def test_stop_ends_the_answer(wiki: Callable[..., Wiki]) -> None:
-    host = wiki(Reply(chunks=[chunk("A beginning. ")] * 100, pause=0.2))
+    host = wiki(Reply(chunks=[chunk("A beginning. ")] * 500, pause=0.2))
     host.page.goto(host.url)
     host.launcher.click()
     host.ask("How?")

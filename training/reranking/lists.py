@@ -1,7 +1,7 @@
 """Writes what the bundled reranker is trained on: questions with the passages that search finds.
 
     python -m training.reranking.lists --wiki DOCS=QUESTIONS.jsonl [--wiki ...] --out LISTS.jsonl
-                                       [--keep FOLDER]
+                                       --keep FOLDER
 
 Wikis and questions are those of `eval.studies.passages`. A line of the file has a question, the
 texts of the first passages, their scores, and which of them answer. Headings and the text below
