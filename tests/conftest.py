@@ -30,13 +30,13 @@ TOGETHER = {
 
 
 _ON_VLLM = re.compile(r"[\[-]vllm[\]-]")
-"""Tests that run on each engine."""
+"""Tests of tests/conformance that run on each engine."""
 
 
 def group(nodeid: str) -> str:
     """What one process runs: a file, or some that share what they start."""
     file = nodeid.split("::")[0]
-    if _ON_VLLM.search(nodeid):
+    if file.startswith("tests/conformance/") and _ON_VLLM.search(nodeid):
         return "vllm"
     return "clients" if file.startswith("tests/clients/") else TOGETHER.get(file, file)
 
