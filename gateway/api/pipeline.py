@@ -43,7 +43,7 @@ from gateway.core.http import (
 from gateway.core.json_body import SMALL, parse_object
 from gateway.routing import abilities, token_budget
 from gateway.routing.aliases import Route
-from gateway.routing.dispatch import Call, Opened, unknown_model
+from gateway.routing.dispatch import Call, Opened, refuse_unreadable, unknown_model
 from gateway.routing.registry import Served
 from gateway.routing.resume import Resume
 from gateway.routing.token_budget import TokenBudget
@@ -91,8 +91,7 @@ class Pipeline:
         try:
             request = translation.chat()
             plan = await self._plan(CHAT, context, request, context.headers, len(body))
-            if (engine := plan.first.engine) and any(abilities.media(plan.request)):
-                abilities.check(plan.first.name, await engine.abilities(), plan.request)
+            await refuse_unreadable(plan.first, plan.request)
         except ApiError as error:
             raise translation.placed(error) from None
         count = partial(token_budget.count_nearly, plan.request, plan.first.engine)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -391,6 +391,22 @@ async def _within(most: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[byte
 async def _closed(response: Response) -> None:
     if (closing := response.close()) is not None:
         await closing
+
+
+async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
+    """Raises ApiError 400: the engine cannot read a part, as it says of a chat. A provider is not
+    asked."""
+    if served.engine is None or not any(media(request)):
+        return
+    try:
+        abilities.check(served.name, await served.engine.abilities(), request)
+        await served.engine.count_prompt(request)
+    except httpx.HTTPStatusError as error:
+        if error.response.status_code == 400:
+            said = stated(400, error.response.content)
+            raise abilities.explained(served.name, said, request) from None
+    except (httpx.HTTPError, AskdocsError, KeyError):
+        pass  # then the tokens are estimated
 
 
 def stated(status: int, body: bytes) -> ApiError:
