@@ -159,6 +159,12 @@ def each(request: pytest.FixtureRequest) -> Lane:
     return _named(request)
 
 
+@pytest.fixture(params=_params()[:-1])
+def most(request: pytest.FixtureRequest) -> Lane:
+    """As `each`, with one engine over LiteLLM: for what does not depend on a provider's words."""
+    return _named(request)
+
+
 @pytest.fixture(params=_params("llamacpp"))
 def llamacpp(request: pytest.FixtureRequest) -> Lane:
     return _named(request)

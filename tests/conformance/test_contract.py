@@ -145,33 +145,33 @@ def test_a_thread_is_refused_so_that_anthropics_tool_runner_goes_on_without(lane
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_question_in_completions_is_answered_from_the_wiki(each: Lane, stream: bool) -> None:
-    asked: Any = {"model": each.docs, "prompt": COFFEE[0]["content"], "max_tokens": 12}
-    reply = post(each, "/completions", **asked, stream=stream)
+def test_a_question_in_completions_is_answered_from_the_wiki(most: Lane, stream: bool) -> None:
+    asked: Any = {"model": most.docs, "prompt": COFFEE[0]["content"], "max_tokens": 12}
+    reply = post(most, "/completions", **asked, stream=stream)
     lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
     chunks = [json.loads(line) for line in lines] if stream else [reply.json()]
     assert {chunk["object"] for chunk in chunks} == {"text_completion"}
-    assert {chunk["model"] for chunk in chunks} == {each.docs}
+    assert {chunk["model"] for chunk in chunks} == {most.docs}
     assert reply.headers["x-askdocs-grounding"] == "on; pages=1"
     said = "".join(choice["text"] for chunk in chunks for choice in chunk["choices"])
     assert "coffee" in said.lower()
     (facts,) = [chunk["askdocs"] for chunk in chunks if "askdocs" in chunk]
     assert facts["pages"]
-    assert error(post(each, "/completions", **asked, suffix="x"))["param"] == "suffix"
+    assert error(post(most, "/completions", **asked, suffix="x"))["param"] == "suffix"
 
 
-def test_responses_and_messages_say_what_they_stand_on(each: Lane) -> None:
+def test_responses_and_messages_say_what_they_stand_on(most: Lane) -> None:
     asked: Any = {"input": COFFEE[0]["content"], "max_output_tokens": 16}  # one sentence
-    reply = post(each, "/responses", model=each.docs, **asked, stream=True)
+    reply = post(most, "/responses", model=most.docs, **asked, stream=True)
     names = [line[7:] for line in reply.text.splitlines() if line.startswith("event: ")]
     events = [json.loads(line[6:]) for line in reply.text.splitlines() if line[:6] == "data: "]
     assert names == [event["type"] for event in events]
     last = events[-1]["response"]
     assert last["askdocs"]["pages"]
     assert last["output"][0]["content"][0]["annotations"][0]["type"] == "url_citation"
-    body = post(each, "/messages", model=each.docs, messages=COFFEE, max_tokens=16).json()
+    body = post(most, "/messages", model=most.docs, messages=COFFEE, max_tokens=16).json()
     assert body["content"][0]["citations"][0]["url"].endswith("#where-is-the-coffee-machine")
-    counted = post(each, "/messages/count_tokens", model=each.docs, messages=COFFEE).json()
+    counted = post(most, "/messages/count_tokens", model=most.docs, messages=COFFEE).json()
     assert 5 < counted["input_tokens"] < body["usage"]["input_tokens"] + 200
 
 

@@ -60,8 +60,8 @@ def chunks(reply: httpx.Response) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_a_question_with_tools_has_its_pages_in_the_prompt(each: Lane) -> None:
-    reply = ask(each, CODE, ASKED, stream=True, stream_options={"include_usage": True})
+def test_a_question_with_tools_has_its_pages_in_the_prompt(most: Lane) -> None:
+    reply = ask(most, CODE, ASKED, stream=True, stream_options={"include_usage": True})
     assert reply.headers[HEADER] == "on; pages=1"
     *events, usage = chunks(reply)
     (facts,) = [event["askdocs"] for event in events if "askdocs" in event]
@@ -70,15 +70,15 @@ def test_a_question_with_tools_has_its_pages_in_the_prompt(each: Lane) -> None:
     assert facts["cut"] is False
     words = [event["choices"][0]["delta"].get("content") for event in events]
     assert "".join(filter(None, words))
-    off = ask(each, CODE, ASKED, grounding="off")
+    off = ask(most, CODE, ASKED, grounding="off")
     assert off.headers[HEADER] == "off; reason=requested"
     assert "askdocs" not in off.json()
     assert usage["usage"]["prompt_tokens"] > off.json()["usage"]["prompt_tokens"] + 60
 
 
-def test_the_pages_stay_while_the_agent_works(each: Lane) -> None:
-    first = ask(each, CODE, ASKED)
-    more = ask(each, CODE, ASKED, CALL, RESULT)
+def test_the_pages_stay_while_the_agent_works(most: Lane) -> None:
+    first = ask(most, CODE, ASKED)
+    more = ask(most, CODE, ASKED, CALL, RESULT)
     assert more.headers[HEADER] == first.headers[HEADER] == "on; pages=1"
     assert more.json()["askdocs"]["pages"] == first.json()["askdocs"]["pages"]
     # The engine has all of the first prompt in its cache but the end of the template.
@@ -86,39 +86,39 @@ def test_the_pages_stay_while_the_agent_works(each: Lane) -> None:
     assert read > 0.8 * first.json()["usage"]["prompt_tokens"]
 
 
-def test_what_no_page_helps_is_answered_as_without_a_wiki(each: Lane) -> None:
-    reply = ask(each, CODE, OFF_TOPIC)
+def test_what_no_page_helps_is_answered_as_without_a_wiki(most: Lane) -> None:
+    reply = ask(most, CODE, OFF_TOPIC)
     assert reply.headers[HEADER] == "off; reason=no-page"
     assert "askdocs" not in reply.json()
-    plain = ask(each, CODE, OFF_TOPIC, model=each.base)
+    plain = ask(most, CODE, OFF_TOPIC, model=most.base)
     assert plain.headers[HEADER] == "off; reason=alias"
     assert reply.json()["usage"]["prompt_tokens"] == plain.json()["usage"]["prompt_tokens"]
 
 
-def test_pages_that_were_asked_for_and_are_not_there_are_said_to_be_missing(each: Lane) -> None:
-    reply = ask(each, CODE, OFF_TOPIC, grounding="on")
+def test_pages_that_were_asked_for_and_are_not_there_are_said_to_be_missing(most: Lane) -> None:
+    reply = ask(most, CODE, OFF_TOPIC, grounding="on")
     assert reply.headers[HEADER] == "off; reason=no-page"
     facts = reply.json()["askdocs"]
     assert (facts["refused"], facts["reason"], facts["claims"]) == (False, "no_page", [])
-    alone = ask(each, CODE, CALL, RESULT, grounding="on", stream=True)
+    alone = ask(most, CODE, CALL, RESULT, grounding="on", stream=True)
     assert alone.headers[HEADER] == "off; reason=no-question"
     assert chunks(alone)[-1]["askdocs"]["reason"] == "no_question"
 
 
-def test_tools_that_may_not_be_called_leave_the_question_to_the_wiki(each: Lane) -> None:
-    reply = ask(each, CODE, ASKED, tool_choice="none")
+def test_tools_that_may_not_be_called_leave_the_question_to_the_wiki(most: Lane) -> None:
+    reply = ask(most, CODE, ASKED, tool_choice="none")
     assert reply.headers[HEADER] == "on; pages=1"
     assert reply.json()["askdocs"]["pages"][0]["title"] == "Coffee"
-    refused = ask(each, CODE, OFF_TOPIC, tool_choice="none").json()
+    refused = ask(most, CODE, OFF_TOPIC, tool_choice="none").json()
     assert refused["askdocs"]["refused"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_translated_requests_with_tools_are_grounded_and_say_so(each: Lane, stream: bool) -> None:
+def test_translated_requests_with_tools_are_grounded_and_say_so(most: Lane, stream: bool) -> None:
     headers = {"authorization": f"Bearer {starting.KEY}"}
     spoken = [{"type": "text", "text": "<system-reminder>\nx\n</system-reminder>"}]
     messages = {
-        "model": each.docs,
+        "model": most.docs,
         "max_tokens": 8,
         "stream": stream,
         "system": "You write code.",
@@ -126,14 +126,14 @@ def test_translated_requests_with_tools_are_grounded_and_say_so(each: Lane, stre
         "tools": [{"name": "read_file", "input_schema": READ["parameters"]}],
     }
     responses = {
-        "model": each.docs,
+        "model": most.docs,
         "max_output_tokens": 16,
         "stream": stream,
         "input": QUESTION,
         "tools": [{"type": "function", **READ}],
     }
     for path, body in (("messages", messages), ("responses", responses)):
-        url = f"{each.gateway.url}/{path}"
+        url = f"{most.gateway.url}/{path}"
         reply = httpx.post(url, json=body, headers=headers, timeout=200)
         assert reply.status_code == 200, reply.text
         assert reply.headers[HEADER] == "on; pages=1", path
