@@ -36,16 +36,16 @@ def read_answers(file: Path) -> list[Answered]:
         lines = file.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise AskdocsError(f"{file}: cannot be read as UTF-8 text: {error}") from None
-    found, problems = [], []
+    rows, problems = [], []
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                found.append(_row(f"{file}:{number}", line))
+                rows.append(_row(f"{file}:{number}", line))
             except ValueError as error:
                 problems.append(f"{file}:{number}: {error}")
     if problems:
         raise together(problems, "more rows like that")
-    return found
+    return rows
 
 
 def _row(where: str, line: str) -> Answered:
@@ -96,10 +96,10 @@ class Paths:
             return name
         parts = PurePosixPath(name.partition("#")[0].strip("/")).parts
         for start in range(len(parts)):
-            if found := self._endings.get(parts[start:]):
-                return _only(found)
+            if paths := self._endings.get(parts[start:]):
+                return _only(paths)
         return _only(self._stems.get(PurePosixPath(parts[-1]).stem, set())) if parts else None
 
 
-def _only(found: set[str]) -> str | None:
-    return next(iter(found)) if len(found) == 1 else None
+def _only(paths: set[str]) -> str | None:
+    return next(iter(paths)) if len(paths) == 1 else None

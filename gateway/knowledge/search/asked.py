@@ -45,53 +45,53 @@ def asked(question: str, history: Sequence[str] = ()) -> Asked:
         history: what the same person asked before, oldest first. It counts only where the question
             cannot stand alone ("And on a Mac?").
     """
-    found = _weights(question)
+    weights = _weights(question)
     before = _before(question, history)
     for earlier in before:
-        for said in _weights(earlier):
-            found.setdefault(said, BEFORE)
+        for term in _weights(earlier):
+            weights.setdefault(term, BEFORE)
     texts = [*before, question]
     spelt = {stem(word): word for text in texts for word in asked_words(text)}
-    return Asked(found, spelt, "\n".join(texts))
+    return Asked(weights, spelt, "\n".join(texts))
 
 
 def _weights(question: str) -> dict[str, float]:
     counts = Counter(asked_stems(question))
-    found = {said: float(min(count, REPEATS)) for said, count in counts.items()}
+    weights = {term: float(min(count, REPEATS)) for term, count in counts.items()}
     title, _, rest = question.strip().partition("\n")
     if rest.strip():
-        for said in found.keys() & asked_stems(title):
-            found[said] += 1
-    return found
+        for term in weights.keys() & asked_stems(title):
+            weights[term] += 1
+    return weights
 
 
 def _before(question: str, history: Sequence[str]) -> list[str]:
     """The questions that `question` goes on from, oldest first."""
-    found: list[str] = []
+    questions: list[str] = []
     for earlier in reversed(history[-TURNS:]):
-        if not is_follow_up(found[0] if found else question):
+        if not is_follow_up(questions[0] if questions else question):
             break
-        found.insert(0, earlier)
-    return found
+        questions.insert(0, earlier)
+    return questions
 
 
 def is_follow_up(question: str) -> bool:
     """Whether the question depends on the previous question."""
     own = set(asked_stems(question))
-    said = list(words(_THERE_IS.sub(r"\1", question)))
-    if not _POINTS_BACK.isdisjoint(said) or _GOES_ON.match(question):
+    spoken = list(words(_THERE_IS.sub(r"\1", question)))
+    if not _POINTS_BACK.isdisjoint(spoken) or _GOES_ON.match(question):
         return len(own) <= FEW
-    return not own or (len(own) == 1 and not _is_whole(said))
+    return not own or (len(own) == 1 and not _is_whole(spoken))
 
 
-def _is_whole(said: Sequence[str]) -> bool:
+def _is_whole(spoken: Sequence[str]) -> bool:
     """Whether a question with one content word names its subject: "What is an alias?"."""
-    match said:
+    match spoken:
         case ["what" | "who", "is" | "are" | "s", first, *_]:
             # "What is the default?" and "What is needed?": of what was asked before.
-            return first != "the" and not said[-1].endswith("ed")
+            return first != "the" and not spoken[-1].endswith("ed")
         case ["where", "is" | "are" | "s" | "do" | "can", _, *_] | ["which", _, _, *_]:
             return True
         case ["can" | "is" | "are" | "do" | "does" | "should", _, _, *_]:
-            return stem(said[-1]) in asked_stems(said[-1])
+            return stem(spoken[-1]) in asked_stems(spoken[-1])
     return False

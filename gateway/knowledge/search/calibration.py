@@ -103,9 +103,9 @@ def calibrate(
     ranks = np.zeros((0, 3, len(WEIGHTS)), np.int64)
     if len(votable) >= FEWEST:
         ranks = _ranks(votable, numbers, rank, progress)
-    asked = len(ranks)
+    sampled = len(ranks)
     best, surely = 0, 0.0
-    if asked:
+    if sampled:
         text, popular, votes = np.moveaxis(np.mean([ranks < at for at in AT], axis=0), 1, 0)
         best = int(np.argmax(votes.mean(axis=0)))
         surely = min(_sure(votes[:, best] - other[:, best]) for other in (text, popular))
@@ -113,8 +113,8 @@ def calibrate(
         weight=WEIGHTS[best] if surely > 0 else 0.0,
         model=model,
         answers=len(votable),
-        pages=len({path for one in votable for path in one.paths}),
-        asked=asked,
+        pages=len({path for answer in votable for path in answer.paths}),
+        asked=sampled,
         text=_shares(ranks[:, 0, best]),
         votes=_shares(ranks[:, 2, best]),
         surely=round(surely, 4),
@@ -126,8 +126,8 @@ def calibrate(
 def digest(answers: Sequence[Answer]) -> str:
     """Tells whether answers are the ones that were measured."""
     sha = hashlib.sha256()
-    for one in sorted(answers, key=lambda one: one.id):
-        sha.update(repr((one.id, one.paths, one.model)).encode())
+    for answer in sorted(answers, key=lambda answer: answer.id):
+        sha.update(repr((answer.id, answer.paths, answer.model)).encode())
     return sha.hexdigest()[:16]
 
 
@@ -148,28 +148,28 @@ def _ranks(
 ) -> Places:
     """The place of the first page that answered, from 0, for a sample of the questions: by the
     text alone, with popularity and with votes, for each weight, [asked, 3, len(WEIGHTS)]."""
-    vectors = np.array([one.vector for one in answers], np.float32)
+    vectors = np.array([answer.vector for answer in answers], np.float32)
     clusters = _clusters(vectors)
-    found = memory.of_answers(answers, numbers)
+    remembered = memory.of_answers(answers, numbers)
     # In an order of chance that is always the same; and one question of each cluster, so that they
     # are independent.
     order = sorted(
         range(len(answers)), key=lambda n: hashlib.sha256(answers[n].id.encode()).digest()
     )
     _, first = np.unique(clusters[order], return_index=True)
-    asked = [order[n] for n in np.sort(first)[:ASKED]]
-    result = np.zeros((len(asked), 3, len(WEIGHTS)), np.int64)
-    for row, place in enumerate(asked):
+    sample = [order[n] for n in np.sort(first)[:ASKED]]
+    result = np.zeros((len(sample), 3, len(WEIGHTS)), np.int64)
+    for row, place in enumerate(sample):
         gold = {numbers[path] for path in answers[place].paths}
         text = rank(answers[place].question, vectors[place])
         same = np.flatnonzero(clusters == clusters[place])
         result[row, 0] = _place(text, gold)
         for kind, votes in enumerate(
-            (found.popularity(same), found.votes(vectors[place], same)), 1
+            (remembered.popularity(same), remembered.votes(vectors[place], same)), 1
         ):
             for column, weight in enumerate(WEIGHTS):
                 result[row, kind, column] = _place(combine(text, votes, weight), gold)
-        progress(row + 1, len(asked))
+        progress(row + 1, len(sample))
     return result
 
 

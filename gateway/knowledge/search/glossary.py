@@ -91,9 +91,9 @@ def names(page: Page) -> Iterator[tuple[str, str]]:
 def _shortened(line: str) -> Iterator[tuple[str, str]]:
     """Schwartz and Hearst, A simple algorithm for identifying abbreviation definitions in
     biomedical text, 2003; here every word gives one letter."""
-    found = [(match["short"], line[: match.start()]) for match in _SHORT.finditer(line)]
-    found += [(match["short"], match["long"]) for match in _LONG.finditer(line)]
-    for short, before in found:
+    pairs = [(match["short"], line[: match.start()]) for match in _SHORT.finditer(line)]
+    pairs += [(match["short"], match["long"]) for match in _LONG.finditer(line)]
+    for short, before in pairs:
         if long := _long_form(short, before.split()):
             yield short, long
 
@@ -121,16 +121,16 @@ def links(page: Page) -> Iterator[tuple[str, str]]:
 
 def key(text: str) -> str:
     """What two spellings of a name have in common; empty where it is too long for one."""
-    found = stems(text)
-    return " ".join(found) if len(found) <= LONGEST else ""
+    key_stems = stems(text)
+    return " ".join(key_stems) if len(key_stems) <= LONGEST else ""
 
 
 def own(glossary: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
     """The keys of a team's own words, and of what the wiki calls the same."""
-    found: dict[str, set[str]] = {}
+    by_word: dict[str, set[str]] = {}
     for word, others in glossary.items():
-        found.setdefault(key(word), set()).update(map(key, others))
-    return found
+        by_word.setdefault(key(word), set()).update(map(key, others))
+    return by_word
 
 
 def add(db: sqlite3.Connection, number: int, page: Page) -> None:
@@ -141,9 +141,10 @@ def add(db: sqlite3.Connection, number: int, page: Page) -> None:
         "INSERT INTO name VALUES (?, ?, ?)",
         [(number, one, other) for one, other in sorted(both) if one and other and one != other],
     )
-    found = {(target, key(text)) for target, text in links(page)}
+    link_rows = {(target, key(text)) for target, text in links(page)}
     db.executemany(
-        "INSERT INTO link VALUES (?, ?, ?)", [(number, *link) for link in sorted(found) if link[1]]
+        "INSERT INTO link VALUES (?, ?, ?)",
+        [(number, *link) for link in sorted(link_rows) if link[1]],
     )
 
 
@@ -155,12 +156,12 @@ def remove(db: sqlite3.Connection, number: int) -> None:
 
 def phrases(question: str) -> list[str]:
     """The keys of all that may be a name in a question."""
-    said = [stem(word) for word in content_words(question)[:WORDS]]
+    spoken = [stem(word) for word in content_words(question)[:WORDS]]
     return list(
         dict.fromkeys(
-            " ".join(said[at : at + length])
+            " ".join(spoken[at : at + length])
             for length in range(LONGEST, 0, -1)
-            for at in range(len(said) - length + 1)
+            for at in range(len(spoken) - length + 1)
         )
     )
 
@@ -168,12 +169,12 @@ def phrases(question: str) -> list[str]:
 def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[str]]:
     """The keys of the other names of each phrase that has some."""
     wanted = json.dumps(list(phrases))
-    found: dict[str, set[str]] = {}
+    by_phrase: dict[str, set[str]] = {}
     for phrase, means in db.execute(
         "SELECT DISTINCT phrase, means FROM name WHERE phrase IN (SELECT value FROM json_each(?))",
         (wanted,),
     ):
-        found.setdefault(phrase, set()).add(means)
+        by_phrase.setdefault(phrase, set()).add(means)
     # The name of a page is its title; the words of a link to it are another one.
     for phrase, title in db.execute(
         # A large wiki says "see here" ten thousand times: each target is looked up once.
@@ -182,8 +183,8 @@ def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[st
         (wanted,),
     ):
         if (means := key(title)) and means != phrase:
-            found.setdefault(phrase, set()).add(means)
-    return {phrase: means for phrase, means in found.items() if len(means) <= MANY}
+            by_phrase.setdefault(phrase, set()).add(means)
+    return {phrase: means for phrase, means in by_phrase.items() if len(means) <= MANY}
 
 
 def meanings_of(
@@ -191,20 +192,20 @@ def meanings_of(
 ) -> dict[str, set[str]]:
     """The result of `meanings`, restricted to the pages for which `has` is true."""
     wanted = json.dumps(list(phrases))
-    found: dict[str, set[str]] = {}
+    by_phrase: dict[str, set[str]] = {}
     for phrase, means, page in db.execute(
         "SELECT phrase, means, page FROM name WHERE phrase IN (SELECT value FROM json_each(?))",
         (wanted,),
     ):
         if has(page):
-            found.setdefault(phrase, set()).add(means)
+            by_phrase.setdefault(phrase, set()).add(means)
     for phrase, target, title, page in db.execute(
         "SELECT phrase, target, title, number FROM (SELECT DISTINCT phrase, target FROM link"
         " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
         (wanted,),
     ):
         means = key(title)
-        mine = found.setdefault(phrase, set())
+        mine = by_phrase.setdefault(phrase, set())
         if not means or means == phrase or means in mine or len(mine) > MANY or not has(page):
             continue
         linking = db.execute(
@@ -212,7 +213,7 @@ def meanings_of(
         )
         if any(has(number) for (number,) in linking):
             mine.add(means)
-    return {phrase: means for phrase, means in found.items() if means and len(means) <= MANY}
+    return {phrase: means for phrase, means in by_phrase.items() if means and len(means) <= MANY}
 
 
 def readings(
@@ -225,13 +226,13 @@ def readings(
         words: the stems of the question and their weights.
         meanings: of its phrases.
     """
-    found = []
+    wordings = []
     for phrase in sorted(meanings, key=lambda phrase: (-len(phrase.split()), phrase)):
-        said = phrase.split()
-        weight = max(words.get(stem, 0.0) for stem in said)
-        others = {stem: w for stem, w in words.items() if stem not in said}
+        phrase_stems = phrase.split()
+        weight = max(words.get(stem, 0.0) for stem in phrase_stems)
+        others = {stem: w for stem, w in words.items() if stem not in phrase_stems}
         if weight:
-            found += [
+            wordings += [
                 dict.fromkeys(other.split(), weight) | others for other in sorted(meanings[phrase])
             ]
-    return found[:READINGS]
+    return wordings[:READINGS]

@@ -114,8 +114,8 @@ class Index:
     def pages(self) -> list[Page]:
         """All pages in the order of sources and paths."""
         with self.reading() as db:
-            found = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
-            return [rows.read_page(*row) for row in found]
+            cursor = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
+            return [rows.read_page(*row) for row in cursor]
 
     def numbers(self) -> list[int]:
         """The numbers of all pages, ascending. A number stands for one text of a page for ever."""
@@ -125,13 +125,13 @@ class Index:
     def of(self, sources: Sequence[str]) -> frozenset[int]:
         """The numbers of the pages of these sources."""
         with self.reading() as db:
-            kept = self.current(db).of_sources
-            asked = tuple(sorted(sources))
-            if asked not in kept:
+            cached = self.current(db).of_sources
+            wanted = tuple(sorted(sources))
+            if wanted not in cached:
                 query = "SELECT number FROM page WHERE source = ?"
-                rows = (row for name in asked for row in db.execute(query, (name,)))
-                kept[asked] = frozenset(number for (number,) in rows)
-            return kept[asked]
+                rows = (row for name in wanted for row in db.execute(query, (name,)))
+                cached[wanted] = frozenset(number for (number,) in rows)
+            return cached[wanted]
 
     def paths(self) -> dict[str, int]:
         """The number of every page by its path; of the first source that has the path."""
@@ -238,11 +238,11 @@ class Index:
         ]
         with self.reading() as db:
             lengths = self.current(db).lengths
-            found = lengths.match(db, wanted, weighting)
+            scored = lengths.match(db, wanted, weighting)
         if within is not None:
             inside = np.isin(lengths.numbers, np.fromiter(within, np.int64, len(within)))
-            found = [scores * inside for scores in found]
-        return [_best(scores, lengths.numbers, limit) for scores in found]
+            scored = [scores * inside for scores in scored]
+        return [_best(scores, lengths.numbers, limit) for scores in scored]
 
     def idf(self, stems: Iterable[str]) -> dict[str, float]:
         """The inverse document frequency of each stem over pages (at least 0.1).
@@ -251,18 +251,18 @@ class Index:
         """
         with self.reading() as db:
             now = self.current(db)
-            asked = set(stems)
-            known = {term: now.idf[term] for term in asked & now.idf.keys()}
-            if new := asked - known.keys():
+            wanted = set(stems)
+            known = {term: now.idf[term] for term in wanted & now.idf.keys()}
+            if new := wanted - known.keys():
                 clean = {term: term if term.isascii() else rows.clean(term) for term in new}
                 having = now.lengths.having(db, list(clean.values()), WEIGHTING)
-                found = {
+                computed = {
                     term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
                     for term in new
                 }
                 if len(now.idf) < IDFS:
-                    now.idf |= found
-                known |= found
+                    now.idf |= computed
+                known |= computed
         return known
 
     def passage_sums(
@@ -320,8 +320,8 @@ class Index:
         """What the answers were found to be good for, see
         `gateway.knowledge.search.calibration`."""
         with self.reading() as db:
-            found: str | None = db.execute(store.MEMORY).fetchone()[0]
-            return found
+            text: str | None = db.execute(store.MEMORY).fetchone()[0]
+            return text
 
     def answers(self) -> list[Answer]:
         """The answered questions, oldest first."""
@@ -364,16 +364,16 @@ class Index:
     def _take(self) -> tuple[sqlite3.Connection, _Inode]:
         with self._lock:
             try:
-                found = os.stat(self.file)
+                status = os.stat(self.file)
             except OSError:
                 pass  # who has it open can go on reading
             else:
-                if self._inode != (found.st_dev, found.st_ino):  # somebody made another file
+                if self._inode != (status.st_dev, status.st_ino):  # somebody made another file
                     while self._idle:
                         self._idle.pop().close()
                     self._kept.clear()
                     self._now = self._vectors = None
-                    self._inode = (found.st_dev, found.st_ino)
+                    self._inode = (status.st_dev, status.st_ino)
             if self._idle:
                 return self._idle.pop(), self._inode
             inode = self._inode

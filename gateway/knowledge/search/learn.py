@@ -131,21 +131,22 @@ def _paths(writer: Writer) -> Paths:
 def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) -> _Merged:
     held_out = {question_id(row.question) for row in rows if row.held_out}
     learnt = [row for row in rows if question_id(row.question) not in held_out]
-    before = {one.id: one for one in stored if one.id not in held_out}
+    before = {answer.id: answer for answer in stored if answer.id not in held_out}
     given: dict[str, Answer] = {}
     unknown: list[str] = []
     repeated = 0
     for row in learnt:
-        found = {name: pages.find(name) for name in row.pages}
-        unknown += [f"{row.where}: {name}" for name, path in found.items() if path is None]
-        if paths := tuple(dict.fromkeys(path for path in found.values() if path is not None)):
-            one = question_id(row.question)
-            repeated += one in given
-            old = before.get(one, Answer(one, row.question, ()))
-            given[one] = replace(old, paths=paths)
-    added = sum(one not in before for one in given)
+        by_name = {name: pages.find(name) for name in row.pages}
+        unknown += [f"{row.where}: {name}" for name, path in by_name.items() if path is None]
+        if paths := tuple(dict.fromkeys(path for path in by_name.values() if path is not None)):
+            answer_id = question_id(row.question)
+            repeated += answer_id in given
+            old = before.get(answer_id, Answer(answer_id, row.question, ()))
+            given[answer_id] = replace(old, paths=paths)
+    added = sum(given_id not in before for given_id in given)
     known = sum(
-        before.get(one) is not None and before[one].paths == given[one].paths for one in given
+        before.get(given_id) is not None and before[given_id].paths == given[given_id].paths
+        for given_id in given
     )
     return _Merged(
         answers=list((before | given).values()),
@@ -162,13 +163,17 @@ def _embedded(
     answers: Sequence[Answer], embedder: Embedder, vectors: dict[str, Floats], progress: Progress
 ) -> list[Answer]:
     """The answers, all with a vector of this model. New vectors are kept in `vectors`, by id."""
-    missing = [one for one in answers if one.model != embedder.model and one.id not in vectors]
-    for done, one in enumerate(missing, start=1):
-        vectors[one.id] = embedder.ask(one.question)
+    missing = [
+        answer for answer in answers if answer.model != embedder.model and answer.id not in vectors
+    ]
+    for done, answer in enumerate(missing, start=1):
+        vectors[answer.id] = embedder.ask(answer.question)
         progress("questions", done, len(missing))
     return [
-        replace(one, model=embedder.model, vector=vectors[one.id]) if one.id in vectors else one
-        for one in answers
+        replace(answer, model=embedder.model, vector=vectors[answer.id])
+        if answer.id in vectors
+        else answer
+        for answer in answers
     ]
 
 
@@ -180,10 +185,12 @@ def _written(
 ) -> bool:
     """Write what is new, unless somebody else has changed the answers since they were read."""
     with writing() as writer:
-        there = {one.id: (one.paths, one.model) for one in writer.answers()}
-        if there != {one.id: (one.paths, one.model) for one in before}:
+        there = {answer.id: (answer.paths, answer.model) for answer in writer.answers()}
+        if there != {answer.id: (answer.paths, answer.model) for answer in before}:
             return False
-        writer.remove_answers(there.keys() - {one.id for one in answers})
-        writer.put_answers(one for one in answers if there.get(one.id) != (one.paths, one.model))
+        writer.remove_answers(there.keys() - {answer.id for answer in answers})
+        writer.put_answers(
+            answer for answer in answers if there.get(answer.id) != (answer.paths, answer.model)
+        )
         writer.put_memory(measured.dump())
     return True

@@ -120,18 +120,18 @@ def usable(answers: Sequence[Answer], numbers: Mapping[str, int], model: str) ->
         numbers: of every page of the wiki, by path.
         model: that embeds the questions to come; vectors of others do not compare with them.
     """
-    found = []
-    for one in answers:
-        paths = tuple(path for path in one.paths if path in numbers)
-        if paths and one.model == model and one.vector is not None:
-            found.append(Answer(one.id, one.question, paths, one.model, one.vector))
-    return found
+    fitting = []
+    for answer in answers:
+        paths = tuple(path for path in answer.paths if path in numbers)
+        if paths and answer.model == model and answer.vector is not None:
+            fitting.append(Answer(answer.id, answer.question, paths, answer.model, answer.vector))
+    return fitting
 
 
 def of_answers(answers: Sequence[Answer], numbers: Mapping[str, int]) -> Memory:
     """The memory of `usable` answers, at least one."""
-    vectors = np.array([one.vector for one in answers], dtype=np.float32)
-    return Memory(vectors, [[numbers[path] for path in one.paths] for one in answers])
+    vectors = np.array([answer.vector for answer in answers], dtype=np.float32)
+    return Memory(vectors, [[numbers[path] for path in answer.paths] for answer in answers])
 
 
 def combine(
@@ -158,7 +158,9 @@ def combine(
     for number, share in votes.shares.items():
         total[number] = total.get(number, 0.0) + weight * share
     # In the order of the text where the totals are the same: sorting is stable.
-    moving = iter(sorted((one for one in total if one in votes.known), key=lambda one: -total[one]))
+    moving = iter(
+        sorted((page for page in total if page in votes.known), key=lambda page: -total[page])
+    )
     scores = [score for _, score in text]
     result = []
     for rank in range(len(total)):

@@ -94,8 +94,8 @@ def _some(writer: Writer) -> list[Page]:
     """Some pages of a wiki, always the same ones."""
     numbers = writer.missing("")  # of no model: all
     numbers.sort(key=lambda number: hashlib.sha256(str(number).encode()).digest())
-    found = (writer.page(number) for number in numbers[:PAGES])
-    return [page for page in found if page is not None]
+    pages = (writer.page(number) for number in numbers[:PAGES])
+    return [page for page in pages if page is not None]
 
 
 def fitted(pages: list[Page], embedder: Embedder) -> Fit:
@@ -117,9 +117,9 @@ def cosines(pages: list[Page], embedder: Embedder) -> tuple[float, float]:
     for page in pages:
         whole = embedded(page)
         of_page = [
-            (page.sections[one.section].heading, text)
-            for one, text in zip(passages(page), whole, strict=True)
-            if one.is_readable and page.sections and page.sections[one.section].heading
+            (page.sections[passage.section].heading, text)
+            for passage, text in zip(passages(page), whole, strict=True)
+            if passage.is_readable and page.sections and page.sections[passage.section].heading
         ]
         if of_page:
             heading, text = of_page[len(page.title) % len(of_page)]
@@ -129,9 +129,11 @@ def cosines(pages: list[Page], embedder: Embedder) -> tuple[float, float]:
             break
     if len(texts) < 2:
         return 0.0, 0.0
-    asked = np.stack([embedder.ask(heading) for heading in headings])
+    questions = np.stack([embedder.ask(heading) for heading in headings])
     read = embedder.embed(texts)
-    return float(np.vecdot(asked, read).mean()), float(np.vecdot(asked, np.roll(read, 1, 0)).mean())
+    return float(np.vecdot(questions, read).mean()), float(
+        np.vecdot(questions, np.roll(read, 1, 0)).mean()
+    )
 
 
 def _split(numbers: list[int], at: int) -> tuple[list[int], list[int]]:

@@ -72,12 +72,12 @@ class _Unit:
 @lru_cache(maxsize=1000)  # as many as an index keeps pages
 def passages(page: Page) -> tuple[Passage, ...]:
     """The passages of a page in its order; one without text where the page has none."""
-    found = tuple(
+    parts = tuple(
         passage
         for number, section in enumerate(page.sections)
         for passage in _of_section(number, section)
     )
-    return found or (Passage(0, "", "", ""),)
+    return parts or (Passage(0, "", "", ""),)
 
 
 def above(page: Page, passage: Passage) -> list[str]:
@@ -111,29 +111,31 @@ def plain(markdown: str) -> str:
 def _of_section(number: int, section: Section) -> Iterator[Passage]:
     anchors = dict(section.terms)
     term, anchor = "", section.anchor
-    kept: list[_Unit] = []
+    gathered: list[_Unit] = []
 
     def passage() -> Passage:
-        text = kept[0].text
-        for unit in kept[1:]:
+        text = gathered[0].text
+        for unit in gathered[1:]:
             text += ("\n" if unit.follows else "\n\n") + unit.text
-        kept.clear()
+        gathered.clear()
         return Passage(number, term, anchor, text)
 
     for unit in _units(section.body):
-        if unit.is_term and not (kept and all(_is_open(other) for other in kept)):
-            if kept:
+        if unit.is_term and not (gathered and all(_is_open(other) for other in gathered)):
+            if gathered:
                 yield passage()
             term = _MARKS.sub("", unit.text.partition("\n")[0]).strip(" :.\t")
             anchor = anchors.get(unit.text.strip(), section.anchor)
-        elif kept and sum(other.words for other in kept) + unit.words > WORDS:
+        elif gathered and sum(other.words for other in gathered) + unit.words > WORDS:
             # What ends with a colon announces what follows, and goes with it.
-            announces = len(kept) > 1 and kept[-1].text.endswith(":") and not kept[-1].is_term
-            last = kept.pop() if announces else None
+            announces = (
+                len(gathered) > 1 and gathered[-1].text.endswith(":") and not gathered[-1].is_term
+            )
+            last = gathered.pop() if announces else None
             yield passage()
-            kept += [last] if last else []
-        kept.append(unit)
-    if kept:
+            gathered += [last] if last else []
+        gathered.append(unit)
+    if gathered:
         yield passage()
     elif not section.body and section.heading:
         yield Passage(number, "", section.anchor, "")

@@ -156,9 +156,9 @@ def _count(page: Page) -> tuple[list[int], dict[str, list[int]]]:
     lengths = []
     counts: dict[str, list[int]] = {}
     for at, text in enumerate((page.title, headings, page.text)):
-        found = Counter(stems(text))
-        lengths.append(min(found.total(), 65535))
-        for term, times in found.items():
+        counted = Counter(stems(text))
+        lengths.append(min(counted.total(), 65535))
+        for term, times in counted.items():
             counts.setdefault(term, [0, 0, 0])[at] = min(times, 255)
     return lengths, counts
 
@@ -193,13 +193,13 @@ class Lengths:
         self._keeping = threading.Lock()
         self._is_part = False
 
-    def only(self, kept: npt.NDArray[np.bool_]) -> "Lengths":
-        """Some of these pages, as if there were no others. `kept` is in the order of `numbers`."""
+    def only(self, mask: npt.NDArray[np.bool_]) -> "Lengths":
+        """Some of these pages, as if there were no others. `mask` is in the order of `numbers`."""
         part = copy.copy(self)
-        part.numbers = self.numbers[kept]
+        part.numbers = self.numbers[mask]
         part._places = np.full(len(self._places), -1, np.int32)
         part._places[part.numbers] = np.arange(len(part.numbers), dtype=np.int32)
-        part._lengths = self._lengths[kept]
+        part._lengths = self._lengths[mask]
         part._norms, part._kept, part._kept_bytes = {}, OrderedDict(), 0
         part._keeping = threading.Lock()
         part._is_part = True
@@ -242,13 +242,13 @@ class Lengths:
         """
         common = set.intersection(*(set(reading.items()) for reading in readings))
         scores = np.zeros(len(self.numbers), np.float32)
-        self._add(db, [said for said in readings[0].items() if said in common], weighting, scores)
-        found = []
+        self._add(db, [item for item in readings[0].items() if item in common], weighting, scores)
+        scored = []
         for reading in readings:
             own = scores.copy() if len(readings) > 1 else scores
-            self._add(db, [said for said in reading.items() if said not in common], weighting, own)
-            found.append(own)
-        return found
+            self._add(db, [item for item in reading.items() if item not in common], weighting, own)
+            scored.append(own)
+        return scored
 
     def _add(
         self,
@@ -258,26 +258,26 @@ class Lengths:
         scores: npt.NDArray[np.float32],
     ) -> None:
         for term, weight in terms:
-            found = self._gains(db, term, weighting)
-            if found.having:
-                says = weight * idf(len(self.numbers), found.having) * (weighting.k1 + 1)
-                scores[found.places] += np.float32(says) * found.gains
+            gains = self._gains(db, term, weighting)
+            if gains.having:
+                says = weight * idf(len(self.numbers), gains.having) * (weighting.k1 + 1)
+                scores[gains.places] += np.float32(says) * gains.gains
 
     def _gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
         """How well each page has a word."""
         key = term, weighting
         with self._keeping:
-            if kept := self._kept.get(key):
+            if cached := self._kept.get(key):
                 self._kept.move_to_end(key)
-                return kept
-        found = self._read_gains(db, term, weighting)
+                return cached
+        gains = self._read_gains(db, term, weighting)
         with self._keeping:
             if key not in self._kept:
-                self._kept[key] = found
-                self._kept_bytes += found.bytes
+                self._kept[key] = gains
+                self._kept_bytes += gains.bytes
             while self._kept_bytes > KEPT:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
-        return found
+        return gains
 
     def _read_gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
         row = db.execute("SELECT pages, counts FROM posting WHERE term = ?", (term,)).fetchone()
@@ -318,18 +318,18 @@ def idf(pages: int, having: int) -> float:
 
 def pages_with(db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
     """The number of pages with each of these stems; stems without pages are left out."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     # A misspelt word comes with all of its some 500 neighbours; SQLite takes 32,766 at most.
     for start in range(0, len(terms), 1000):
         some = terms[start : start + 1000]
         places = ", ".join("?" * len(some))
-        found.update(
+        counts.update(
             db.execute(
                 f"SELECT term, length(pages) / 4 FROM posting WHERE term IN ({places})",  # noqa: S608
                 some,
             ).fetchall()
         )
-    return found
+    return counts
 
 
 def vocabulary(db: sqlite3.Connection) -> Iterable[tuple[str, int]]:

@@ -54,8 +54,8 @@ def relevance(
     like = [_similarity(text.spans @ vector) for text in texts]
     share = shares(question, [text.text for text in texts])
     return [
-        min(1.0, max(0.0, (one + lexical * other) / (1 + lexical)))
-        for one, other in zip(like, share, strict=True)
+        min(1.0, max(0.0, (cosine + lexical * other) / (1 + lexical)))
+        for cosine, other in zip(like, share, strict=True)
     ]
 
 
@@ -83,6 +83,6 @@ def shares(question: str, texts: Sequence[str]) -> list[float]:
     for count in counts:
         k1, b = WEIGHTING.k1, WEIGHTING.b
         length = k1 * (1 - b + b * count.total() / usual)
-        found = (weight * count[word] / (count[word] + length) for word, weight in weights.items())
-        result.append(sum(found) / every)
+        gains = (weight * count[word] / (count[word] + length) for word, weight in weights.items())
+        result.append(sum(gains) / every)
     return result

@@ -31,8 +31,8 @@ class Remembered:
             now = self._now
         if now is None:
             return text
-        found, weight = now
-        return combine(text, found.votes(vector), weight)
+        answered, weight = now
+        return combine(text, answered.votes(vector), weight)
 
     def _load(self) -> tuple[Memory, float] | None:
         """The memory and the weight of its votes, where it is on."""

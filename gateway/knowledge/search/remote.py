@@ -74,12 +74,12 @@ class Endpoint:
         if reply.status_code != 200:
             raise AskdocsError(f"{where} answers {reply.status_code}: {reply.text[:200]}")
         try:
-            found = reply.json()
+            content = reply.json()
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            content = None
+        if not isinstance(content, dict):
             raise AskdocsError(f"{where} answers with no JSON object")
-        return found
+        return content
 
 
 class RemoteEmbedder(Embedder):
@@ -113,12 +113,16 @@ class RemoteEmbedder(Embedder):
         body = {"input": clean, "encoding_format": "float"}
         rows = _rows(self._endpoint.post("/embeddings", body, seconds), "data", len(texts))
         try:
-            found = np.array([row["embedding"] for row in rows], np.float32)
+            vectors = np.array([row["embedding"] for row in rows], np.float32)
         except (KeyError, OverflowError, TypeError, ValueError):
-            found = np.zeros(0, np.float32)
-        if found.ndim != 2 or not 0 < found.shape[1] <= WIDEST or not np.isfinite(found).all():
+            vectors = np.zeros(0, np.float32)
+        if (
+            vectors.ndim != 2
+            or not 0 < vectors.shape[1] <= WIDEST
+            or not np.isfinite(vectors).all()
+        ):
             raise AskdocsError(f"{self._endpoint.name} answers with no vectors")
-        return unit(found)
+        return unit(vectors)
 
 
 class RemoteReranker:

@@ -152,16 +152,16 @@ def _copy_of(file: Path) -> str | None:
     try:
         with closing(store.connect(file)) as db:
             store.check(db, file)
-            found = db.execute("SELECT copy_of FROM state").fetchone()
+            row = db.execute("SELECT copy_of FROM state").fetchone()
     except (store.NoIndex, OSError):
         return None
     except sqlite3.Error as error:
         raise store.explained(error, file) from error
-    return found[0] if found else None
+    return row[0] if row else None
 
 
 def _copy_sources(connection: sa.Connection, writer: FileWriter) -> None:
-    there = {one.name: one for one in writer.sources()}
+    there = {stored.name: stored for stored in writer.sources()}
     for row in connection.execute(sa.select(source_table)):
         source = rows.read_source(*row)
         if there.pop(source.name, None) != source:
@@ -187,10 +187,10 @@ def _copy_pages(connection: sa.Connection, writer: FileWriter) -> None:
             writer.mark(number, *theirs[number][1:])
     new = sorted(n for n, (digest, *_) in theirs.items() if ours.get(n, (None,))[0] != digest)
     for some in _batches(new):
-        found = connection.execute(
+        page_rows = connection.execute(
             sa.select(page_table).where(columns.number.in_(some)).order_by(columns.number)
         )
-        for number, *row in found:
+        for number, *row in page_rows:
             page = PageRow(*row)
             writer.insert(
                 number, page, rows.read_page(page.path, page.title, page.url, page.sections)
@@ -200,8 +200,8 @@ def _copy_pages(connection: sa.Connection, writer: FileWriter) -> None:
 def _copy_vectors(connection: sa.Connection, writer: FileWriter) -> None:
     columns = vectors_table.c
     ours = writer.stored_vectors()
-    found = connection.execute(sa.select(columns.page, columns.model))
-    theirs = {(page, model) for page, model in found}
+    pairs = connection.execute(sa.select(columns.page, columns.model))
+    theirs = {(page, model) for page, model in pairs}
     for page, model in ours - theirs:
         writer.delete_vectors(page, model)
     for model in sorted({model for _, model in theirs - ours}):
@@ -215,16 +215,16 @@ def _copy_vectors(connection: sa.Connection, writer: FileWriter) -> None:
 def _copy_answers(connection: sa.Connection, writer: FileWriter) -> None:
     columns = answer_table.c
     theirs = {
-        number: (one, digest)
-        for number, one, digest in connection.execute(
+        number: (answer_id, digest)
+        for number, answer_id, digest in connection.execute(
             sa.select(columns.number, columns.id, columns.digest)
         )
     }
     ours = writer.stored_answers()
     writer.remove_answers(
-        one for n, (one, digest) in ours.items() if theirs.get(n) != (one, digest)
+        answer_id for n, (answer_id, digest) in ours.items() if theirs.get(n) != (answer_id, digest)
     )
-    new = sorted(number for number, found in theirs.items() if ours.get(number) != found)
+    new = sorted(number for number, stored in theirs.items() if ours.get(number) != stored)
     for some in _batches(new):
         for number, *row in connection.execute(
             sa.select(answer_table).where(columns.number.in_(some)).order_by(columns.number)

@@ -59,20 +59,20 @@ class OnnxReranker:
         """Raises what the two libraries raise where they do not load."""
         self._tokenizer = load_tokenizer(tokenizer, tokens)
         self._session = load_session(weights)
-        self._inputs = {one.name for one in self._session.get_inputs()}
+        self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         self.scores("a test", ["a text"], 60)
 
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
         deadline = time.monotonic() + seconds
-        found: list[float] = []
+        scores: list[float] = []
         for text in texts:
             if time.monotonic() > deadline:
-                raise AskdocsError(f"{len(found)} of {len(texts)} passages in {seconds:g} s")
-            found.append(self._score(question, text))
-        return found
+                raise AskdocsError(f"{len(scores)} of {len(texts)} passages in {seconds:g} s")
+            scores.append(self._score(question, text))
+        return scores
 
     def _score(self, question: str, text: str) -> float:
-        pair = [one.encode("utf-8", "replace").decode() for one in (question, text)]
+        pair = [side.encode("utf-8", "replace").decode() for side in (question, text)]
         read = self._tokenizer.encode(*pair)
         given = {
             "input_ids": np.array([read.ids], np.int64),
@@ -107,8 +107,8 @@ def open_folder(folder: Path) -> OnnxReranker:
 def bundled() -> OnnxReranker | None:
     """The bundled cross-encoder, or None, with the reason logged, where it cannot run."""
     try:
-        if (found := hashlib.sha256(BUNDLED.read_bytes()).hexdigest()) != SHA256:
-            raise OSError(f"{BUNDLED} is not the file that was measured: its SHA-256 is {found}")
+        if (digest := hashlib.sha256(BUNDLED.read_bytes()).hexdigest()) != SHA256:
+            raise OSError(f"{BUNDLED} is not the file that was measured: its SHA-256 is {digest}")
         return OnnxReranker(BUNDLED, tokenizer_file(), BUNDLED_TOKENS)
     except Exception as error:  # each library has its own, down to plain Exception
         log.warning("passages are not reranked: %s", error)
@@ -145,9 +145,9 @@ class InTime:
         self._trouble = Seldom("askdocs.search")
 
     def order(
-        self, question: str, texts: Sequence[str], found: Sequence[float]
+        self, question: str, texts: Sequence[str], own_scores: Sequence[float]
     ) -> list[int] | None:
-        """The places of texts, best first; None where it is late or fails. `found` are the scores
+        """The places of texts, best first; None where it is late or fails. `own_scores` are those
         of the search."""
         if not self._free.acquire(blocking=False):
             self._left_out("all its threads are busy")
@@ -168,7 +168,9 @@ class InTime:
             self._left_out(str(error) or repr(error))
             return None
         if self._beside is not None:
-            scores = [own + self._beside * score for own, score in zip(found, scores, strict=True)]
+            scores = [
+                own + self._beside * score for own, score in zip(own_scores, scores, strict=True)
+            ]
         return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
 
     def _left_out(self, why: str) -> None:

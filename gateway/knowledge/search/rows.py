@@ -167,10 +167,10 @@ def answer_row(answer: Answer) -> AnswerRow:
 
 
 def read_answer(
-    one: str, question: str, paths: str, model: str | None, vector: bytes | None
+    answer_id: str, question: str, paths: str, model: str | None, vector: bytes | None
 ) -> Answer:
     floats = None if vector is None else np.frombuffer(vector, "<f4")
-    return Answer(one, question, tuple(json.loads(paths)), model, floats)
+    return Answer(answer_id, question, tuple(json.loads(paths)), model, floats)
 
 
 def _digest(content: bytes) -> int:

@@ -78,9 +78,9 @@ def sums(
             for row, size in zip(rows, sizes, strict=True)
         }
     words = np.frombuffer(b"".join(row[2] for row in rows), np.uint32)
-    asked = sorted((_number(stem), weight) for stem, weight in weights.items())
-    known = np.array([number for number, _ in asked], np.uint32)
-    worth = np.array([weight for _, weight in asked], np.float64)
+    wanted = sorted((_number(stem), weight) for stem, weight in weights.items())
+    known = np.array([number for number, _ in wanted], np.uint32)
+    worth = np.array([weight for _, weight in wanted], np.float64)
     place = np.minimum(np.searchsorted(known, words), len(known) - 1)
     here: npt.NDArray[np.bool_] = known[place] == words
     passage = np.repeat(np.arange(len(counts)), counts)

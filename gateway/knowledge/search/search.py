@@ -147,16 +147,16 @@ def best_passages(hits: Iterable[Hit]) -> list[Found]:
     A heading with nothing below it shows nobody anything: its words count for what follows it.
     """
     return sorted(
-        (found for hit in hits for found in hit.passages if found.passage.is_readable),
-        key=lambda found: -found.score,
+        (match for hit in hits for match in hit.passages if match.passage.is_readable),
+        key=lambda match: -match.score,
     )
 
 
 def distinct(ranked: Iterable[Found]) -> list[Found]:
     """Passages in their order, and of those with the same text only the first."""
     first: dict[str, Found] = {}
-    for found in ranked:
-        first.setdefault(found.passage.text.strip(), found)
+    for match in ranked:
+        first.setdefault(match.passage.text.strip(), match)
     return list(first.values())
 
 
@@ -272,12 +272,12 @@ class Search:
             question: as a person wrote it.
             history: the questions that the reader asked before, oldest first.
         """
-        found = asked(question, history)
+        query = asked(question, history)
         # A team's own word is no misspelt one, although no page has it.
-        own = {stem: weight for stem, weight in found.words.items() if stem in self._own}
-        others = {stem: weight for stem, weight in found.words.items() if stem not in own}
-        words = own | corrected(others, found.spelt, self.index.idf)
-        return Sought(question, words, self.index.idf(words), found.text)
+        own = {stem: weight for stem, weight in query.words.items() if stem in self._own}
+        others = {stem: weight for stem, weight in query.words.items() if stem not in own}
+        words = own | corrected(others, query.spelt, self.index.idf)
+        return Sought(question, words, self.index.idf(words), query.text)
 
     def readings(self, sought: Sought) -> list[dict[str, float]]:
         """What else the question is searched for as: with other names, the team's own first."""
@@ -363,10 +363,10 @@ class Search:
             vector: of its text, by `embedder`; None where it cannot be had.
             within: only of these pages.
         """
-        asked = None
+        query_vector = None
         if vector is not None and self.embedder is not None:
-            asked = _Vector(self.embedder.model, vector)
-        return self._ranking(sought, asked, within).pages
+            query_vector = _Vector(self.embedder.model, vector)
+        return self._ranking(sought, query_vector, within).pages
 
     def _vector(self, sought: Sought) -> _Vector | None:
         """Of a question, by the embedder whose vectors serve; None where there is none."""
@@ -422,16 +422,16 @@ class Search:
         it is in time. By the reranker a page is as good as its best passage."""
         first = best_passages(hits)[:PAIRED]
         keys = [
-            (quotes(sought, found), -found.score - OF_PAIRS * paired_share(sought, found))
-            for found in first
+            (quotes(sought, match), -match.score - OF_PAIRS * paired_share(sought, match))
+            for match in first
         ]
         hits = _placed(hits, first, sorted(range(len(first)), key=keys.__getitem__))
         if self._reranker is None:
             return hits
-        answers = (found for found in best_passages(hits) if not quotes(sought, found))
+        answers = (match for match in best_passages(hits) if not quotes(sought, match))
         first = list(islice(answers, self._reranker.passages))
-        texts = [text_of(found.page, found.passage) for found in first]
-        scores = [found.score for found in first]
+        texts = [text_of(match.page, match.passage) for match in first]
+        scores = [match.score for match in first]
         order = self._reranker.order(sought.text, texts, scores) if len(first) > 1 else None
         if order is None:
             return hits
@@ -458,17 +458,17 @@ class Search:
             number: max(share.get(number, 0.0) + like.get(number, usual), LEAST)
             for number in dict.fromkeys([*share, *like])
         }
-        found = sorted(scores.items(), key=_best_first)
+        by_score = sorted(scores.items(), key=_best_first)
         headings = {
             number: _headed(heading_share(self.index.page(number), sought.idf))
-            for number, _ in found[:HEADED]
+            for number, _ in by_score[:HEADED]
         }
-        first = {number: score + headings.get(number, 0.0) for number, score in found[:COMPARED]}
+        first = {number: score + headings.get(number, 0.0) for number, score in by_score[:COMPARED]}
         compared = self._compared(first, wordings, idf, near, fitted)
         best = [(number, of_page.page) for number, of_page in compared.items()]
         best.sort(key=_best_first)
         least = best[-1][1] if best else 0.0
-        rest = [(number, min(score, least)) for number, score in found[COMPARED:]]
+        rest = [(number, min(score, least)) for number, score in by_score[COMPARED:]]
         return _Ranking([*best, *rest], compared, share, like, headings)
 
     def _compared(
@@ -497,7 +497,7 @@ class Search:
                 share[number] = np.maximum(share[number], counted) if place else counted
         known = [near[number] for number in pages if number in near]
         usual = np.float32(np.concatenate(known).mean() if known else 0.0)
-        found = {}
+        compared = {}
         for number, score in pages.items():
             of_words = share[number]
             meaning = near.get(number)
@@ -511,8 +511,8 @@ class Search:
                 total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
                 total_of += _of_length(sizes[number])
             scores = np.maximum(total_of, LEAST)
-            found[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
-        return found
+            compared[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
+        return compared
 
     def _with_passages(
         self, hits: Sequence[Hit], sought: Sought, vector: _Vector | None, ranking: _Ranking
@@ -549,10 +549,10 @@ class Search:
         reading of which it has most. The first reading is the question as it was asked."""
         share: dict[int, float] = {}
         matched = self.index.match_each(readings, CANDIDATES, within=within)
-        for place, (reading, found) in enumerate(zip(readings, matched, strict=True)):
+        for place, (reading, scored) in enumerate(zip(readings, matched, strict=True)):
             all_of_it = sum(weight * idf[stem] for stem, weight in reading.items())
             counts = (READING if place else 1.0) * fitted.lexical / (WEIGHTING.k1 + 1)
-            for number, score in found:
+            for number, score in scored:
                 share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
         return share
 
@@ -568,18 +568,18 @@ class Search:
             return {}
         if vectors.embedded < EMBEDDED * self.index.size or not vectors.fits(vector.numbers):
             return {}
-        asked = vector.numbers
+        query = vector.numbers
         if within is not None and len(within) <= FEW:
-            found = vectors.of(asked, within)
+            similar = vectors.of(query, within)
         else:
-            found = {
+            similar = {
                 number: near
-                for number, near in vectors.best(asked, CANDIDATES).items()
+                for number, near in vectors.best(query, CANDIDATES).items()
                 if within is None or number in within
             }
-            found |= vectors.of(asked, [number for number in numbers if number not in found])
+            similar |= vectors.of(query, [number for number in numbers if number not in similar])
         meaning = self.fit(vector.model).meaning
-        return {number: meaning(near) for number, near in found.items()}
+        return {number: meaning(near) for number, near in similar.items()}
 
 
 def _placed(hits: Sequence[Hit], first: Sequence[Found], order: Sequence[int]) -> list[Hit]:
@@ -590,30 +590,30 @@ def _placed(hits: Sequence[Hit], first: Sequence[Found], order: Sequence[int]) -
     """
     moved: dict[tuple[str, Passage], float] = {}
     lowest = inf
-    for found, old in zip(first, order, strict=True):
-        lowest = min(found.score, nextafter(lowest, -inf))
+    for match, old in zip(first, order, strict=True):
+        lowest = min(match.score, nextafter(lowest, -inf))
         moved[first[old].page.url, first[old].passage] = lowest
     changed = []
     for hit in hits:
         places = [
-            replace(one, score=moved.get((one.page.url, one.passage), one.score))
-            for one in hit.passages
+            replace(match, score=moved.get((match.page.url, match.passage), match.score))
+            for match in hit.passages
         ]
-        changed.append(replace(hit, passages=tuple(sorted(places, key=lambda one: -one.score))))
+        changed.append(replace(hit, passages=tuple(sorted(places, key=lambda match: -match.score))))
     return changed
 
 
 def _as_its_best(hit: Hit) -> Hit:
-    best = (found.score for found in hit.passages if found.passage.is_readable)
+    best = (match.score for match in hit.passages if match.passage.is_readable)
     return replace(hit, score=max(best, default=hit.score))
 
 
-def paired_share(sought: Sought, found: Found) -> float:
+def paired_share(sought: Sought, match: Found) -> float:
     """The share of the neighbouring words of a question that are neighbours in a passage, too."""
     pairs = list(pairwise(stem for stem in stems(sought.question) if stem in sought.words))
     if not pairs:
         return 0.0
-    there = set(pairwise(stems(plain(found.passage.text))))
+    there = set(pairwise(stems(plain(match.passage.text))))
     return sum(pair in there for pair in pairs) / len(pairs)
 
 
@@ -677,7 +677,7 @@ def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
         score = np.maximum(score - lost(cut), LEAST)
     moved = hit.score - compared.page
     order = np.argsort(-score, kind="stable")[:TOLD].tolist()
-    found = tuple(
+    matches = tuple(
         Found(
             hit.page,
             cut[n],
@@ -687,7 +687,7 @@ def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
         )
         for n in order
     )
-    return replace(hit, passages=found)
+    return replace(hit, passages=matches)
 
 
 def heading_share(page: Page, idf: Mapping[str, float]) -> float:

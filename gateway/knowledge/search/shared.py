@@ -102,8 +102,8 @@ class SharedWriter:
 
     def sources(self) -> list[StoredSource]:
         self._send()
-        found = self._db.execute(sa.select(source_table).order_by(source_table.c.name))
-        return [rows.read_source(*row) for row in found]
+        cursor = self._db.execute(sa.select(source_table).order_by(source_table.c.name))
+        return [rows.read_source(*row) for row in cursor]
 
     def put_source(self, source: StoredSource) -> None:
         row = rows.source_row(source)
@@ -111,7 +111,7 @@ class SharedWriter:
         self._write(sa.insert(source_table).values(row))
 
     def remove_source(self, name: str) -> None:
-        self._pending = {key: one for key, one in self._pending.items() if key[0] != name}
+        self._pending = {key: entry for key, entry in self._pending.items() if key[0] != name}
         self._known.pop(name, None)
         self._write(sa.delete(page_table).where(page_table.c.source == name))
         self._write(sa.delete(source_table).where(source_table.c.name == name))
@@ -162,10 +162,10 @@ class SharedWriter:
         has = sa.exists().where(
             vectors_table.c.page == page_table.c.number, vectors_table.c.model == model
         )
-        found = self._db.execute(
+        cursor = self._db.execute(
             sa.select(page_table.c.number).where(~has).order_by(page_table.c.number)
         )
-        return list(found.scalars())
+        return list(cursor.scalars())
 
     def page(self, number: int) -> Page | None:
         self._send()
@@ -209,32 +209,32 @@ class SharedWriter:
 
     def answers(self) -> list[Answer]:
         columns = answer_table.c
-        found = self._db.execute(
+        cursor = self._db.execute(
             sa.select(
                 columns.id, columns.question, columns.paths, columns.model, columns.vector
             ).order_by(columns.number)
         )
-        return [rows.read_answer(*row) for row in found]
+        return [rows.read_answer(*row) for row in cursor]
 
     def put_answers(self, answers: Iterable[Answer]) -> None:
         columns = [column.name for column in answer_table.c][1:]
         new = {row[0]: row for row in map(rows.answer_row, answers)}
         there = self._db.execute(sa.select(answer_table.c.id, answer_table.c.digest)).all()
-        for one, digest in there:
-            if one in new and new[one][-1] == digest:
-                del new[one]
-        self.remove_answers(one for one, _ in there if one in new)
+        for answer_id, digest in there:
+            if answer_id in new and new[answer_id][-1] == digest:
+                del new[answer_id]
+        self.remove_answers(answer_id for answer_id, _ in there if answer_id in new)
         if new:
             values = [dict(zip(columns, row, strict=True)) for row in new.values()]
             self._write(sa.insert(answer_table), values)
 
     def remove_answers(self, ids: Iterable[str]) -> None:
-        for one in ids:
-            self._write(sa.delete(answer_table).where(answer_table.c.id == one))
+        for answer_id in ids:
+            self._write(sa.delete(answer_table).where(answer_table.c.id == answer_id))
 
     def memory(self) -> str | None:
-        found: str | None = self._db.execute(sa.select(state_table.c.memory)).scalar_one()
-        return found
+        text: str | None = self._db.execute(sa.select(state_table.c.memory)).scalar_one()
+        return text
 
     def put_memory(self, measured: str | None) -> None:
         if measured != self.memory():
@@ -249,14 +249,14 @@ class SharedWriter:
     def _pages_of(self, source: str) -> dict[str, tuple[int, int, str, str | None]]:
         if source not in self._known:
             columns = page_table.c
-            found = self._db.execute(
+            cursor = self._db.execute(
                 sa.select(
                     columns.path, columns.number, columns.digest, columns.stamp, columns.groups
                 ).where(columns.source == source)
             )
             self._known[source] = {
                 path: (number, digest, stamp, groups)
-                for path, number, digest, stamp, groups in found
+                for path, number, digest, stamp, groups in cursor
             }
         return self._known[source]
 
@@ -266,7 +266,7 @@ class SharedWriter:
         if not pending:
             return
         before = [self._pages_of(row.source).get(row.path) for row, _ in pending]
-        replaced = [found[0] for found in before if found]
+        replaced = [page[0] for page in before if page]
         if replaced:
             self._take_out(replaced)
         for name in {row.source for row, _ in pending}:
@@ -288,7 +288,7 @@ class SharedWriter:
     def _take_out(self, numbers: Sequence[int]) -> None:
         """Delete pages; others may have their vectors."""
         columns, stored = page_table.c, vectors_table.c
-        found = self._db.execute(
+        cursor = self._db.execute(
             sa.select(
                 columns.path, columns.title, columns.url, columns.sections,
                 stored.model, stored.scales, stored.matrix,
@@ -297,7 +297,7 @@ class SharedWriter:
             .where(columns.number.in_(numbers))
         )  # fmt: skip
         of_pages: dict[tuple[Any, ...], dict[str, Packed]] = {}
-        for *page, model, scales, matrix in found:
+        for *page, model, scales, matrix in cursor:
             of_pages.setdefault(tuple(page), {})[model] = Packed(scales, matrix)
         for page_columns, vectors in of_pages.items():
             self._carried.leave(rows.read_page(*page_columns), vectors)
@@ -339,7 +339,7 @@ def _wait_for_turn(
     me = f"askdocs {os.getpid()} {socket.gethostname()}"
     connection.execute(sa.select(sa.func.set_config("application_name", me[:63], True)))
     deadline = time.monotonic() + patience
-    told = False
+    announced = False
     while not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK))).scalar():
         pid, host = _holder(connection)
         if time.monotonic() >= deadline:
@@ -347,8 +347,8 @@ def _wait_for_turn(
                 f"{database.shown(engine)}: process {pid or '?'} on {host or '?'} is writing to"
                 " the search index: wait until it is done, or end it"
             )
-        if waiting and not told and pid:
-            told = True
+        if waiting and not announced and pid:
+            announced = True
             waiting(pid)
         time.sleep(0.1)
 
@@ -356,7 +356,7 @@ def _wait_for_turn(
 def _holder(connection: sa.Connection) -> tuple[int | None, str | None]:
     """The process that has the lock, and its host."""
     # The two halves of the number: https://www.postgresql.org/docs/current/view-pg-locks.html
-    found = connection.execute(
+    holder = connection.execute(
         sa.text(
             "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"
             " WHERE locktype = 'advisory' AND granted AND objsubid = 1"
@@ -366,5 +366,5 @@ def _holder(connection: sa.Connection) -> tuple[int | None, str | None]:
         ),
         {"high": LOCK >> 32, "low": LOCK & 0xFFFFFFFF},
     ).scalar()
-    words = (found or "").split()
+    words = (holder or "").split()
     return (int(words[1]), words[2]) if len(words) == 3 else (None, None)

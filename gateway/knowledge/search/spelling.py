@@ -24,7 +24,7 @@ def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) ->
         idf: of stems, as of `Index.idf`.
     """
     unknown = idf(["\0"])["\0"]  # no page has this one
-    found: dict[str, float] = {}
+    weights: dict[str, float] = {}
     says = idf(stems)
     wrong = [
         stem
@@ -34,10 +34,10 @@ def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) ->
     for stem, weight in stems.items():
         if stem in wrong:
             near = idf(_one_away(stem) | _one_away(spelt.get(stem, stem)))
-            best = min(near, key=lambda one: (near[one], one))
+            best = min(near, key=lambda candidate: (near[candidate], candidate))
             stem = best if near[best] < unknown else stem
-        found[stem] = max(found.get(stem, 0.0), weight)
-    return found
+        weights[stem] = max(weights.get(stem, 0.0), weight)
+    return weights
 
 
 def _one_away(word: str) -> set[str]:

@@ -98,8 +98,8 @@ def is_older(db: sqlite3.Connection) -> bool:
 
 def is_first_version(db: sqlite3.Connection) -> bool:
     """Version 1 wrote no number into the header."""
-    found = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    return {"about", "page", "section", "page_words"} <= found
+    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    return {"about", "page", "section", "page_words"} <= tables
 
 
 def explained(error: sqlite3.Error, file: Path) -> AskdocsError:

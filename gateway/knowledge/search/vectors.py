@@ -114,13 +114,13 @@ class Vectors(ABC):
         self.far: npt.NDArray[np.uint16] | None = None
         """[n]: all bits set for those that there are not."""
 
-    def only(self, kept: npt.NDArray[np.bool_]) -> Self:
+    def only(self, mask: npt.NDArray[np.bool_]) -> Self:
         """Some of these passages, as if there were no others; the vectors are shared."""
         part = copy.copy(self)
-        part.kept = kept
-        part.count = int(np.count_nonzero(kept))
-        part.embedded = _different(self.pages[kept])
-        part.far = np.where(kept, 0, 0xFFFF).astype(np.uint16)
+        part.kept = mask
+        part.count = int(np.count_nonzero(mask))
+        part.embedded = _different(self.pages[mask])
+        part.far = np.where(mask, 0, 0xFFFF).astype(np.uint16)
         return part
 
     def _there(self, numbers: Iterable[int]) -> Numbers:
@@ -190,15 +190,15 @@ class Sketch(Vectors):
         return -(-len(query) // WORD) == len(self.signs)
 
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
-        asked = _signs(query[None])[0].view(np.uint64)
+        query_signs = _signs(query[None])[0].view(np.uint64)
         differ = np.zeros(len(self.pages), np.uint16)
-        for column, bits in zip(self.signs, asked, strict=True):
+        for column, bits in zip(self.signs, query_signs, strict=True):
             differ += np.bitwise_count(column ^ bits)
         if self.far is not None:
             differ |= self.far
         # The passages within the distance that NEAR of them have: counted, which is quicker than
         # putting half a million in order.
-        within = np.cumsum(np.bincount(differ, minlength=WORD * len(asked) + 1))
+        within = np.cumsum(np.bincount(differ, minlength=WORD * len(query_signs) + 1))
         near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, self.count)))
         rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
         pages = self.pages[near[np.argsort(-rough, kind="stable")]]
@@ -228,10 +228,10 @@ def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
     """For each row of bits [n, bytes] the sum of the numbers of `query` where they are set."""
     # What each byte can add: two and a half times as fast as unpacking the bits.
     sums = np.pad(query, (0, 8 * signs.shape[1] - len(query))).reshape(-1, 8) @ BITS.T
-    found = np.zeros(len(signs), np.float32)
+    weighed = np.zeros(len(signs), np.float32)
     for at, sums_of_byte in enumerate(sums):
-        found += sums_of_byte[signs[:, at]]
-    return found
+        weighed += sums_of_byte[signs[:, at]]
+    return weighed
 
 
 def _first(pages: Numbers, similarities: Floats, limit: int) -> dict[int, Floats]:
@@ -294,19 +294,21 @@ def _loaded(
     """`before`, with what has been written since, without the pages that are gone."""
     since = (before.model, before.generation)
     if isinstance(before, Exact):
-        found = db.execute(
+        changed_rows = db.execute(
             "SELECT page, scales, matrix FROM vectors WHERE model = ? AND generation > ?"
             " ORDER BY page",
             since,
         ).fetchall()
-        parts: list[Any] = [unpack(Packed(*packed)) for _, *packed in found]
+        parts: list[Any] = [unpack(Packed(*packed)) for _, *packed in changed_rows]
     else:
-        found = db.execute(
+        changed_rows = db.execute(
             "SELECT page, chunks, bits FROM signs WHERE model = ? AND generation > ? ORDER BY page",
             since,
         ).fetchall()
-        parts = [np.frombuffer(bits, np.uint64).reshape(chunks, -1) for _, chunks, bits in found]
-    changed = np.array([row[0] for row in found], np.int64)
+        parts = [
+            np.frombuffer(bits, np.uint64).reshape(chunks, -1) for _, chunks, bits in changed_rows
+        ]
+    changed = np.array([row[0] for row in changed_rows], np.int64)
     added = np.repeat(changed, np.array([len(part) for part in parts], np.int64))
     stay = np.isin(before.pages, numbers) & ~np.isin(before.pages, changed)
     pages = np.concatenate((before.pages[stay], added))
@@ -316,7 +318,7 @@ def _loaded(
         matrix = np.concatenate([*old, *parts]) if old or parts else before.matrix
         return Exact(before.model, generation, pages[order], matrix[order])
     assert isinstance(before, Sketch)
-    kept = [before.signs[:, stay]] if len(before.signs) else []
-    joined = [*kept, *(part.T for part in parts)]
+    staying = [before.signs[:, stay]] if len(before.signs) else []
+    joined = [*staying, *(part.T for part in parts)]
     signs = np.concatenate(joined, axis=1) if joined else before.signs
     return Sketch(before.model, generation, pages[order], signs[:, order], fetch)

@@ -169,15 +169,15 @@ def _access(
         key = own.get(number), by_rule.get(number, ())
         if key not in kinds:
             kinds[key] = len(groups)
-            found = load(key[0])
+            needed = load(key[0])
             for name in key[1]:
-                found = both(found, (rules.rules[name].readers,))
-            groups.append(found)
+                needed = both(needed, (rules.rules[name].readers,))
+            groups.append(needed)
         of_pages[place] = kinds[key]
     if len(closed):
         groups.append(NOBODY)
         of_pages[np.searchsorted(numbers, closed)] = len(groups) - 1
-    names = frozenset(name for one in groups for some in one or () for name in some)
+    names = frozenset(name for sets in groups for some in sets or () for name in some)
     return Access(numbers, of_pages, tuple(groups), names), tuple(unused)
 
 
@@ -203,14 +203,14 @@ def _without_groups(
     if rules.without_groups == "everybody":
         return np.zeros(0, np.int64)
     known = np.fromiter(having, np.int64)
-    found = [np.zeros(0, np.int64)]
+    batches = [np.zeros(0, np.int64)]
     for (source,) in db.execute("SELECT name FROM source").fetchall():
         every = db.execute("SELECT number FROM page WHERE source = ?", (source,)).fetchall()
         pages = np.array([number for (number,) in every], np.int64)
         is_known = np.isin(pages, known)
         if rules.without_groups == "nobody" or is_known.any():
-            found.append(pages[~is_known])
-    return np.concatenate(found)
+            batches.append(pages[~is_known])
+    return np.concatenate(batches)
 
 
 class View(Index):
@@ -254,7 +254,7 @@ class View(Index):
             every = self._base.sources()
             if self._sees_all(db):
                 return every
-            return [one for one in every if self.count(one.name)]
+            return [source for source in every if self.count(source.name)]
 
     def count(self, source: str) -> int:
         with self.reading() as db:
@@ -279,19 +279,19 @@ class View(Index):
             every = self._base.of(sources)
             if self._sees_all(db):
                 return every
-            kept, asked = self.current(db).of_sources, tuple(sorted(sources))
-            if asked not in kept:
+            cached, wanted = self.current(db).of_sources, tuple(sorted(sources))
+            if wanted not in cached:
                 has = self.current(db).lengths.has
-                kept[asked] = frozenset(number for number in every if has(number))
-            return kept[asked]
+                cached[wanted] = frozenset(number for number in every if has(number))
+            return cached[wanted]
 
     def paths(self) -> dict[str, int]:
         with self.reading() as db:
             if self._sees_all(db):
                 return self._base.paths()
             has = self.current(db).lengths.has
-            found = db.execute("SELECT path, number FROM page ORDER BY source DESC")
-            return {path: number for path, number in found if has(number)}
+            cursor = db.execute("SELECT path, number FROM page ORDER BY source DESC")
+            return {path: number for path, number in cursor if has(number)}
 
     def page(self, number: int) -> Page:
         with self.reading() as db:
@@ -306,15 +306,15 @@ class View(Index):
                 return ()
             numbers = (self.number(page) for page in pages)
             # One that has gone meanwhile: nobody knows for whom it was.
-            found = (NOBODY if number is None else access.of(number) for number in numbers)
-            return simplified(some for groups in found for some in groups or ())
+            needed = (NOBODY if number is None else access.of(number) for number in numbers)
+            return simplified(some for groups in needed for some in groups or ())
 
     def number(self, page: Page) -> int | None:
         with self.reading() as db:
             has = self.current(db).lengths.has
             query = "SELECT number FROM page WHERE path = ? AND url = ?"
-            found = db.execute(query, (page.path, page.url)).fetchall()
-            return next((number for (number,) in found if has(number)), None)
+            candidates = db.execute(query, (page.path, page.url)).fetchall()
+            return next((number for (number,) in candidates if has(number)), None)
 
     def after(
         self, source: str, path: str, limit: int, in_folder: bool | None = None
@@ -328,14 +328,14 @@ class View(Index):
                 " AND (? IS NULL OR (instr(path, '/') > 0) = ?) ORDER BY path"
             )
             values = (rows.clean(source), rows.clean(path), in_folder, in_folder)
-            found = []
+            numbers = []
             for (number,) in db.execute(query, values):
                 if has(number):
-                    found.append(number)
-                    if len(found) == limit:
+                    numbers.append(number)
+                    if len(numbers) == limit:
                         break
             return [
-                rows.read_page(*db.execute(store.PAGE, (number,)).fetchone()) for number in found
+                rows.read_page(*db.execute(store.PAGE, (number,)).fetchone()) for number in numbers
             ]
 
     def meanings(self, question: str) -> dict[str, set[str]]:
@@ -372,15 +372,15 @@ class View(Index):
             # A path means the page that it means in the whole index, not another wiki's.
             there, whole = self.paths(), self._base.paths()
             mine = {path for path, number in there.items() if whole[path] == number}
-            kept = (
-                (one, tuple(path for path in one.paths if path in mine))
-                for one in self._base.answers()
+            visible = (
+                (answer, tuple(path for path in answer.paths if path in mine))
+                for answer in self._base.answers()
             )
-            return [replace(one, paths=paths) for one, paths in kept if paths]
+            return [replace(answer, paths=paths) for answer, paths in visible if paths]
 
     def _one(self, query: str, *values: str) -> Page | None:
         with self.reading() as db:
             has = self.current(db).lengths.has
-            found = (number for (number,) in db.execute(query, values).fetchall() if has(number))
-            number = next(found, None)
+            numbers = (number for (number,) in db.execute(query, values).fetchall() if has(number))
+            number = next(numbers, None)
             return None if number is None else self.page(number)

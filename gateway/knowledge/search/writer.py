@@ -126,12 +126,12 @@ class FileWriter:
         self._db.execute("DELETE FROM source WHERE name = ?", (name,))
 
     def known(self, source: str) -> dict[str, str]:
-        found = self._db.execute("SELECT path, stamp FROM page WHERE source = ?", (source,))
-        return dict(found.fetchall())
+        cursor = self._db.execute("SELECT path, stamp FROM page WHERE source = ?", (source,))
+        return dict(cursor.fetchall())
 
     def groups(self, source: str) -> dict[str, Groups | None]:
-        found = self._db.execute("SELECT path, groups FROM page WHERE source = ?", (source,))
-        return {path: rights.load(groups) for path, groups in found}
+        cursor = self._db.execute("SELECT path, groups FROM page WHERE source = ?", (source,))
+        return {path: rights.load(groups) for path, groups in cursor}
 
     def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
         page = rows.storable(page)
@@ -189,11 +189,11 @@ class FileWriter:
     def _take_out(self, number: int) -> None:
         """Delete a page; another one may have its vectors."""
         page = self.page(number)
-        found = self._db.execute(
+        vector_rows = self._db.execute(
             "SELECT model, scales, matrix FROM vectors WHERE page = ?", (number,)
         ).fetchall()
-        if page and found:
-            self._carried.leave(page, {model: Packed(*packed) for model, *packed in found})
+        if page and vector_rows:
+            self._carried.leave(page, {model: Packed(*packed) for model, *packed in vector_rows})
         self.delete(number)
 
     def delete(self, number: int) -> None:
@@ -209,12 +209,12 @@ class FileWriter:
         self._changed = True
 
     def missing(self, model: str) -> list[int]:
-        found = self._db.execute(
+        cursor = self._db.execute(
             "SELECT number FROM page WHERE NOT EXISTS"
             " (SELECT 1 FROM vectors WHERE page = number AND model = ?) ORDER BY number",
             (model,),
         )
-        return [number for (number,) in found]
+        return [number for (number,) in cursor]
 
     def page(self, number: int) -> Page | None:
         row = self._db.execute(store.PAGE, (number,)).fetchone()
@@ -281,13 +281,13 @@ class FileWriter:
         self._changed = True
 
     def remove_answers(self, ids: Iterable[str]) -> None:
-        for one in ids:
-            gone = self._db.execute("DELETE FROM answer WHERE id = ?", (one,))
+        for answer_id in ids:
+            gone = self._db.execute("DELETE FROM answer WHERE id = ?", (answer_id,))
             self._changed = self._changed or gone.rowcount > 0
 
     def memory(self) -> str | None:
-        found: str | None = self._db.execute(store.MEMORY).fetchone()[0]
-        return found
+        text: str | None = self._db.execute(store.MEMORY).fetchone()[0]
+        return text
 
     def put_memory(self, measured: str | None) -> None:
         if measured != self.memory():
@@ -296,8 +296,8 @@ class FileWriter:
 
     def stored(self) -> dict[int, tuple[int, str, str | None]]:
         """Digest, stamp and groups of each page, by number."""
-        found = self._db.execute("SELECT number, digest, stamp, groups FROM page")
-        return {number: (digest, stamp, groups) for number, digest, stamp, groups in found}
+        cursor = self._db.execute("SELECT number, digest, stamp, groups FROM page")
+        return {number: (digest, stamp, groups) for number, digest, stamp, groups in cursor}
 
     def stored_vectors(self) -> set[tuple[int, str]]:
         """The pages that have vectors, by number and model."""
@@ -310,13 +310,13 @@ class FileWriter:
 
     def stored_answers(self) -> dict[int, tuple[str, int]]:
         """The id and the digest of each answer, by number."""
-        found = self._db.execute("SELECT number, id, digest FROM answer")
-        return {number: (one, digest) for number, one, digest in found}
+        cursor = self._db.execute("SELECT number, id, digest FROM answer")
+        return {number: (answer_id, digest) for number, answer_id, digest in cursor}
 
     def copy_of(self) -> str | None:
         """The state of a shared index that the file is a copy of."""
-        (found,) = self._db.execute("SELECT copy_of FROM state").fetchone()
-        return None if found is None else str(found)
+        (state,) = self._db.execute("SELECT copy_of FROM state").fetchone()
+        return None if state is None else str(state)
 
     def finish(self, copy_of: str | None = None) -> None:
         """The last thing before the commit: write down what is still held in memory.
@@ -387,7 +387,7 @@ def _wait_for_turn(
 ) -> None:
     """Returns when this process has the lock, which goes with the process."""
     deadline = time.monotonic() + patience
-    told = False
+    announced = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -399,8 +399,8 @@ def _wait_for_turn(
                     f"{file}: process {held_by or '?'} is writing to the search index: wait until"
                     " it is done, or end it"
                 ) from None
-            if waiting and not told and held_by:
-                told = True
+            if waiting and not announced and held_by:
+                announced = True
                 waiting(int(held_by))
             time.sleep(0.05)
         else:
