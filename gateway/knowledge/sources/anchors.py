@@ -65,7 +65,7 @@ class Anchors:
 
         A heading of which nothing is left has no section; its anchor serves what follows.
         """
-        found: list[Heading] = []
+        headings: list[Heading] = []
         above = ""
         for element in list(content.traverse()):
             if element.mem_id == content.mem_id or not element.is_element_node:
@@ -78,8 +78,8 @@ class Anchors:
             text = _text(element)
             above = anchor or above
             if text:
-                found.append(Heading(element, _level(element), text, escaped(above)))
-        return found
+                headings.append(Heading(element, _level(element), text, escaped(above)))
+        return headings
 
     def _near(self, heading: LexborNode, content: LexborNode) -> str:
         """Its own anchor, its permalink's, one in or just before it, or one that begins there."""

@@ -81,19 +81,19 @@ class _Reading:
         assert process.stdout
         self._at = ""
         for line in process.stdout:
-            kind, *said = orjson.loads(line)
+            kind, *values = orjson.loads(line)
             if kind == "page":
-                [self._at] = said
+                [self._at] = values
             elif kind == "done":
                 self.done = True
             elif kind == "error":
-                raise AskdocsError(said[0])
+                raise AskdocsError(values[0])
             elif kind == "expected":
-                yield Expected(said[0])
+                yield Expected(values[0])
             elif kind == "state":
-                yield State(said[0])
+                yield State(values[0])
             else:
-                item, path = _item(kind, said)
+                item, path = _item(kind, values)
                 if path in self._given:
                     continue  # by the process before
                 if not isinstance(item, LeftOut):
@@ -134,8 +134,8 @@ def _why(code: int) -> str:
     return f"ended with the exit code {code}"
 
 
-def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
-    match kind, said:
+def _item(kind: str, values: list[Any]) -> tuple[Item, str]:
+    match kind, values:
         case "unchanged", [path]:
             return Unchanged(path), path
         case "regrouped", [path, groups, stamp]:
@@ -143,10 +143,15 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
         case "changed", [page, stamp, groups]:
             sections = tuple(
                 Section(
-                    *(one["heading"], one["anchor"], tuple(one["path"]), one["text"]),
-                    tuple((line, at) for line, at in one["terms"]),
+                    *(
+                        section["heading"],
+                        section["anchor"],
+                        tuple(section["path"]),
+                        section["text"],
+                    ),
+                    tuple((line, at) for line, at in section["terms"]),
                 )
-                for one in page["sections"]
+                for section in page["sections"]
             )
             read = Page(page["path"], page["title"], page["url"], sections)
             return Changed(read, stamp, load(groups)), read.path
@@ -154,7 +159,7 @@ def _item(kind: str, said: list[Any]) -> tuple[Item, str]:
             return Broken(path, why, load(groups)), path
         case "left_out", [path, why]:
             return LeftOut(path, why), path
-    raise AssertionError(f"{kind}: {said}")
+    raise AssertionError(f"{kind}: {values}")
 
 
 def main() -> None:

@@ -24,8 +24,8 @@ ENDS = re.compile(r"[\s>]*:{3,}\s*$")
 def label(kind: str, *titles: str | None) -> str:
     """What a box of this kind says on it, bold; the first title that it has. Empty: nothing."""
     title = next(filter(None, titles), "").strip()
-    said = ": ".join(filter(None, [kind.capitalize(), title]))
-    return f"**{said}**" if said else ""
+    text = ": ".join(filter(None, [kind.capitalize(), title]))
+    return f"**{text}**" if text else ""
 
 
 def named(lines: Sequence[str]) -> list[str]:
@@ -37,8 +37,8 @@ def named(lines: Sequence[str]) -> list[str]:
             shown.append(line)
         elif len(line) <= LONGEST and (begins := _BEGINS.match(line)):
             depth += 1
-            said = label(begins[2] or "", begins[3], begins[4])
-            shown.append(f"{begins[1]}{said}" if said else "")
+            text = label(begins[2] or "", begins[3], begins[4])
+            shown.append(f"{begins[1]}{text}" if text else "")
         elif depth and ENDS.match(line):
             depth -= 1
             shown.append("")

@@ -88,10 +88,10 @@ def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
     match = _FRONT.match(text)
     if match is None:
         return text.split("\n"), {}
-    said: Any = None
+    fields: Any = None
     with contextlib.suppress(yaml.YAMLError, ValueError):  # a ValueError: a date as 2026-02-30
-        said = safe_yaml.load(match[1] or "", _SafeLoader)
-    return text[match.end() :].split("\n"), said if isinstance(said, dict) else {}
+        fields = safe_yaml.load(match[1] or "", _SafeLoader)
+    return text[match.end() :].split("\n"), fields if isinstance(fields, dict) else {}
 
 
 # The one of libyaml is some ten times as fast, where PyYAML was built with it.
@@ -121,33 +121,33 @@ _FENCE = re.compile(r"[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
 
 def without_comments(lines: Sequence[str], opening: str, closing: str) -> list[str]:
     """The lines with comments outside of code taken out; lines stay, though they may be empty."""
-    kept = []
+    remaining = []
     inside = False
     for line, is_code in zip(lines, fenced(lines), strict=True):
         if is_code and not inside:
-            kept.append(line)
+            remaining.append(line)
             continue
         rest, shown = line, ""
         while rest:
             if inside:
-                _, found, rest = rest.partition(closing)
-                inside = not found
+                _, mark, rest = rest.partition(closing)
+                inside = not mark
             else:
-                before, found, rest = rest.partition(opening)
+                before, mark, rest = rest.partition(opening)
                 shown += before
-                inside = bool(found)
-        kept.append(shown)
-    return kept
+                inside = bool(mark)
+        remaining.append(shown)
+    return remaining
 
 
 def joined_blanks(
     lines: Sequence[str], headings: Sequence[Heading]
 ) -> tuple[list[str], list[Heading]]:
     """The lines with one empty line where several were, outside of code; headings move along."""
-    kept: list[str] = []
+    joined: list[str] = []
     moved: dict[int, int] = {}
     for number, (line, code) in enumerate(zip(lines, fenced(lines), strict=True)):
-        moved[number] = len(kept)
-        if code or line.strip() or (kept and kept[-1].strip()):
-            kept.append(line)
-    return kept, [replace(heading, line=moved[heading.line]) for heading in headings]
+        moved[number] = len(joined)
+        if code or line.strip() or (joined and joined[-1].strip()):
+            joined.append(line)
+    return joined, [replace(heading, line=moved[heading.line]) for heading in headings]

@@ -77,31 +77,31 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
         tree: `parse(text)`; changed.
         text: the document, as `parse` takes it.
     """
-    found = _known(tree) or _guessed(tree, text)
-    _with_name(tree, found)
-    for element in found.css(_NOT_CONTENT):
-        if element.mem_id != found.mem_id:
+    main = _known(tree) or _guessed(tree, text)
+    _with_name(tree, main)
+    for element in main.css(_NOT_CONTENT):
+        if element.mem_id != main.mem_id:
             element.decompose()
-    for element in found.css("aside, header, ul, div"):
-        if element.mem_id != found.mem_id and _is_menu(element):
+    for element in main.css("aside, header, ul, div"):
+        if element.mem_id != main.mem_id and _is_menu(element):
             element.decompose()
-    for element in list(_ways(found)):  # first all of them: it looks at what stands around links
+    for element in list(_ways(main)):  # first all of them: it looks at what stands around links
         element.decompose()
-    return found
+    return main
 
 
-def _with_name(tree: LexborHTMLParser, found: LexborNode) -> None:
+def _with_name(tree: LexborHTMLParser, main: LexborNode) -> None:
     """Put the NAME of a manual page, which AsciiDoc writes into its header, before the rest: the
     line that says what the command does."""
     header = tree.css_first("body > div#header")
-    if header is None or header.css_first("h2") is None or found.first_child is None:
+    if header is None or header.css_first("h2") is None or main.first_child is None:
         return
-    if header.mem_id == found.mem_id or found.tag == "body":
+    if header.mem_id == main.mem_id or main.tag == "body":
         return
     parts = "".join(part.html or "" for part in header.css("h2, div.sectionbody"))
     named = LexborHTMLParser(f"<div>{parts}</div>").css_first("div")
     if named is not None:
-        found.first_child.insert_before(named)
+        main.first_child.insert_before(named)
 
 
 def _known(tree: LexborHTMLParser) -> LexborNode | None:
@@ -135,10 +135,10 @@ def _is_menu(element: LexborNode) -> bool:
     return tag == "aside" and _linked(element) > 0.5
 
 
-def _ways(found: LexborNode) -> Iterator[LexborNode]:
+def _ways(main: LexborNode) -> Iterator[LexborNode]:
     """The blocks of little but links to the pages beside and above."""
-    seen = {found.mem_id}
-    for link in found.css(_STEP):
+    seen = {main.mem_id}
+    for link in main.css(_STEP):
         block = link.parent
         while block is not None and block.mem_id not in seen:
             seen.add(block.mem_id)
@@ -166,10 +166,10 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
     assert marked.body is not None
     for number, run in enumerate(list(_runs(marked.body))):
         run.insert_before(f"{OPEN}{number}{CLOSE}")
-    kept = extract_plain_text(marked.html or "", main_content=True, preserve_formatting=False)
+    extracted = extract_plain_text(marked.html or "", main_content=True, preserve_formatting=False)
     weights: dict[int, int] = {}
     total = 0
-    for number in _MARK.findall(kept):
+    for number in _MARK.findall(extracted):
         run = runs[int(number)]
         weight = len((run.text_content or "").strip())
         total += weight
@@ -177,7 +177,7 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
         while above is not None:
             weights[above.mem_id] = weights.get(above.mem_id, 0) + weight
             above = above.parent
-    element = found = tree.body
+    element = main = tree.body
     while total:
         heaviest = max(element.iter(), key=lambda child: weights.get(child.mem_id, 0), default=None)
         if heaviest is None or heaviest.tag not in _BLOCKS:
@@ -186,12 +186,12 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
             break
         element = heaviest
         if element.tag not in _ROWS:
-            found = element
+            main = element
     # What the extractor left out and what is links, beside the content, is not content.
-    for child in list(found.iter()) if total else []:
+    for child in list(main.iter()) if total else []:
         if not weights.get(child.mem_id) and _linked(child) > 0.5:
             child.decompose()
-    return found
+    return main
 
 
 def _runs(body: LexborNode) -> Iterator[LexborNode]:

@@ -42,9 +42,9 @@ def detect(root: Path, kind: Kind | None = None) -> Found:
     for known, look in _LOOKS:
         if kind in (None, known):
             for folder in folders:
-                found = look(folder, root, Bounds(folder))
-                if found:
-                    return found
+                project = look(folder, root, Bounds(folder))
+                if project:
+                    return project
     return _beside(root, kind) or Found(kind or "mkdocs", root, None, Bounds(root))
 
 
@@ -59,11 +59,11 @@ def _beside(root: Path, kind: Kind | None) -> Found | None:
         return None
     for folder in filter(bounds.holds, map(Path, folders)):
         for known, look in _LOOKS:
-            found = look(folder, folder, bounds) if kind in (None, known) else None
-            if found and found.settings:
-                pages = Path(os.path.abspath(found.content))
+            project = look(folder, folder, bounds) if kind in (None, known) else None
+            if project and project.settings:
+                pages = Path(os.path.abspath(project.content))
                 if bounds.holds(pages) and not pages.is_relative_to(folder):
-                    projects.append(replace(found, content=pages))
+                    projects.append(replace(project, content=pages))
                 break
     return projects[0] if len(projects) == 1 else None
 

@@ -135,18 +135,18 @@ def head(tree: LexborHTMLParser, url: str) -> Head:
         elif name in ("og:site_name", "application-name"):
             site_name = site_name or " ".join(content.split())
         elif attribute(element, "http-equiv").lower() == "refresh":
-            told = _REFRESH.match(content)
-            if told and int(told[1][:9]) <= _SOON:
-                refresh = urldefrag(join(base, told[2].strip())).url
+            match = _REFRESH.match(content)
+            if match and int(match[1][:9]) <= _SOON:
+                refresh = urldefrag(join(base, match[2].strip())).url
     title = tree.css_first("title")
-    asked = {word.strip() for word in robots.split(",")}
+    directives = {word.strip() for word in robots.split(",")}
     return Head(
         title=" ".join(title.text().split()) if title is not None else "",
         canonical=canonical,
         base=base,
         refresh=refresh if refresh != urldefrag(url).url else "",
-        noindex=bool(asked & {"noindex", "none"}),
-        nofollow=bool(asked & {"nofollow", "none"}),
+        noindex=bool(directives & {"noindex", "none"}),
+        nofollow=bool(directives & {"nofollow", "none"}),
         site_name=site_name,
         special=tree.css_first("body.ns-special") is not None,
     )

@@ -115,7 +115,9 @@ class Docusaurus:
     def page(self, path: str, text: str, trail: Trail) -> Page:
         lines, headings = mdx.read(path, text, trail, self._config.path)
         # A first-level heading has no anchor on the page: it is the page's top.
-        headings = [replace(one, anchor="") if one.level == 1 else one for one in headings]
+        headings = [
+            replace(heading, anchor="") if heading.level == 1 else heading for heading in headings
+        ]
         document = self._documents[path]
         return Page(
             path=path,
@@ -126,15 +128,15 @@ class Docusaurus:
         )
 
 
-def opened(found: Found, site_url: str) -> Docusaurus:
+def opened(project: Found, site_url: str) -> Docusaurus:
     """The docs of a docusaurus.config.js, or of a folder without one."""
-    config = load(found.settings, found.bounds) if found.settings else Config()
-    site = found.settings.parent if found.settings else found.content.parent
-    if found.settings and found.content.resolve() != (site / config.path).resolve():
+    config = load(project.settings, project.bounds) if project.settings else Config()
+    site = project.settings.parent if project.settings else project.content.parent
+    if project.settings and project.content.resolve() != (site / config.path).resolve():
         # A second set of pages, which the configuration does not name where it can be read.
-        within = found.content.relative_to(site).as_posix()
+        within = project.content.relative_to(site).as_posix()
         config = replace(config, path=within, route=within)
-    return Docusaurus(Tree(found.content, found.bounds), config, site_url, site / "static")
+    return Docusaurus(Tree(project.content, project.bounds), config, site_url, site / "static")
 
 
 def _places(config: Config, site_url: str) -> tuple[str, str]:

@@ -117,7 +117,7 @@ class _Export:
         self.tree = Tree(root)
         self.broken: list[Broken] = []
         self.left_out: list[LeftOut] = []
-        found: dict[str, _File] = {}
+        files: dict[str, _File] = {}
         for path in sorted(self.tree.files, key=lambda path: path.split("/")):
             if not path.lower().endswith(SUFFIXES):
                 continue
@@ -135,14 +135,14 @@ class _Export:
             if head.no_page:
                 self.left_out.append(LeftOut(path, head.no_page))
             else:
-                found[path] = _File(path, hashlib.sha256(data).hexdigest(), served, head)
-        numbered = sum(1 for path in found if _CONFLUENCE.search(path))
-        self._is_confluence = numbered * 2 > len(found)
-        if self._is_confluence and "index.html" in found:
-            del found["index.html"]
+                files[path] = _File(path, hashlib.sha256(data).hexdigest(), served, head)
+        numbered = sum(1 for path in files if _CONFLUENCE.search(path))
+        self._is_confluence = numbered * 2 > len(files)
+        if self._is_confluence and "index.html" in files:
+            del files["index.html"]
             self.left_out.append(LeftOut("index.html", "list of Confluence's pages"))
-        self.files = found
-        self.urls = {path: self._url(file) for path, file in found.items()}
+        self.files = files
+        self.urls = {path: self._url(file) for path, file in files.items()}
         for copy in self._copies():
             del self.files[copy], self.urls[copy]
             self.left_out.append(LeftOut(copy, COPY))
@@ -167,12 +167,12 @@ class _Export:
 
     @cached_property
     def _by_address(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        by_address: dict[str, str] = {}
         for path, file in self.files.items():
-            found[_key(file.served)] = self.urls[path]
+            by_address[_key(file.served)] = self.urls[path]
             # A static server shows the file of a folder at both addresses.
-            found[_key(file_url(path, self._root_url))] = self.urls[path]
-        return found
+            by_address[_key(file_url(path, self._root_url))] = self.urls[path]
+        return by_address
 
     @property
     def _root_url(self) -> str:

@@ -21,11 +21,11 @@ class Fences(SuperFencesCodeExtension):  # type: ignore[misc]
         fences: SuperFencesBlockPreprocessor = self.md.preprocessors["fenced_code_block"]
         accept = fences.handle_unrecognized
         # "```npm install```" begins no fence: all down to the end of the next one would be code.
-        fences.handle_unrecognized = lambda found: not _is_closed(found) and accept(found)
+        fences.handle_unrecognized = lambda match: not _is_closed(match) and accept(match)
 
 
-def _is_closed(found: Match[str]) -> bool:
-    return found["fence"].startswith("`") and "`" in (found["unrecognized"] or "")
+def _is_closed(match: Match[str]) -> bool:
+    return match["fence"].startswith("`") and "`" in (match["unrecognized"] or "")
 
 
 def makeExtension(**options: Any) -> Fences:

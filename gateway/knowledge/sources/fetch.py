@@ -75,14 +75,14 @@ class Answer:
 
     def wait(self, tried: int) -> float:
         """Seconds until a busy service wants to be asked again, after so many tries."""
-        told = self.headers.get("retry-after", "").strip()
+        retry_after = self.headers.get("retry-after", "").strip()
         reset = self.headers.get("x-ratelimit-reset", "").strip()
-        if not told and self._is_used_up and reset.isascii() and reset.isdecimal():
+        if not retry_after and self._is_used_up and reset.isascii() and reset.isdecimal():
             return max(1.0, float(reset[:12]) - time.time())
-        if told.isascii() and told.isdecimal():
-            return float(told[:9])
+        if retry_after.isascii() and retry_after.isdecimal():
+            return float(retry_after[:9])
         try:
-            then = parsedate_to_datetime(told)
+            then = parsedate_to_datetime(retry_after)
         except (ValueError, OverflowError):
             return min(_WAIT * 2.0 ** min(tried, 10), _LONGEST_WAIT)
         return max(1.0, (then - datetime.now(then.tzinfo)).total_seconds())
@@ -145,8 +145,8 @@ class Fetcher:
         if answer.status == 200:
             self._robots = Protego.parse(answer.data.decode("utf-8", "replace"))
         delay = self._robots.crawl_delay(AGENT) or 0.0
-        if told := self._robots.request_rate(AGENT):
-            delay = max(delay, told.seconds / max(told.requests, 1))
+        if rate := self._robots.request_rate(AGENT):
+            delay = max(delay, rate.seconds / max(rate.requests, 1))
         if delay > PATIENCE:
             raise AskdocsError(
                 f"{address} asks for {delay:,.0f} s between two requests; the most that is waited"

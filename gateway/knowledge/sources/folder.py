@@ -159,13 +159,13 @@ def _why(error: Exception) -> str:
 
 def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
     with bounded.page(SETTINGS):
-        found = detect(root, kind)
-    if not found.bounds.holds(found.content):
+        project = detect(root, kind)
+    if not project.bounds.holds(project.content):
         raise AskdocsError(
-            f"{found.settings} says that its pages are in {os.path.abspath(found.content)}, outside"
-            f" of {found.bounds.folder}: name a folder that holds both"
+            f"{project.settings} says that its pages are in {os.path.abspath(project.content)},"
+            f" outside of {project.bounds.folder}: name a folder that holds both"
         )
-    flavour = made(found, site_url)
+    flavour = made(project, site_url)
     for path in flavour.urls:
         if own := _own_address(flavour.tree, path):
             flavour.urls[path] = own
@@ -190,9 +190,9 @@ def _own_address(tree: Tree, path: str) -> str:
     return url.strip() if isinstance(url, str) and is_address and urlsplit(url).netloc else ""
 
 
-def made(found: Found, site_url: str) -> Flavour:
+def made(project: Found, site_url: str) -> Flavour:
     """A project as its generator reads it."""
-    return _OTHERS.get(found.kind, mkdocs.opened)(found, site_url)
+    return _OTHERS.get(project.kind, mkdocs.opened)(project, site_url)
 
 
 def _within(root: Path, content: Path) -> str:
@@ -205,9 +205,9 @@ def _within(root: Path, content: Path) -> str:
 def preview(root: Path, site_url: str) -> Preview:
     """The folder as the site shows it that `askdocs up` builds."""
     with bounded.page(SETTINGS):
-        found = detect(root)
-    is_plain = found.kind == "mkdocs" or found.content != root
-    own = None if is_plain else _OTHERS[found.kind](found, site_url)
+        project = detect(root)
+    is_plain = project.kind == "mkdocs" or project.content != root
+    own = None if is_plain else _OTHERS[project.kind](project, site_url)
     return Preview(root, site_url, own)
 
 
@@ -234,8 +234,8 @@ def read(folder: Path, site_url: str) -> Reading:
         AskdocsError: as `Folder.read`, or not one of the files could be read.
     """
     reading = Reading()
-    for one in Folder.preview(folder, site_url).read({}):
-        match one:
+    for item in Folder.preview(folder, site_url).read({}):
+        match item:
             case Changed(page):
                 reading.pages.append(page)
             case Broken(path, why):
@@ -254,13 +254,13 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     _require(folder)
     tree = Tree(folder)
-    found = (
+    lists = (
         [folder / path for path in tree.markdown],
         [folder / path for path in documents.documents(tree)],
     )
-    if not any(found):
+    if not any(lists):
         raise _none_at_all(folder)
-    return found
+    return lists
 
 
 def _require(folder: Path) -> None:

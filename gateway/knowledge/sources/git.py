@@ -164,8 +164,8 @@ class Git:
         if done.returncode:
             raise self._explained(done.stderr.decode(errors="replace"))
 
-    def _explained(self, said: str) -> AskdocsError:
-        lines = [without(line).strip() for line in said.splitlines() if line.strip()]
+    def _explained(self, output: str) -> AskdocsError:
+        lines = [without(line).strip() for line in output.splitlines() if line.strip()]
         why = next((line for line in lines if line.startswith("fatal: ")), "".join(lines[-1:]))
         why = why.removeprefix("fatal: ")[:300]
         host = urlsplit(self._at.url).netloc

@@ -132,23 +132,23 @@ class GitBook:
             yield from ["", *self._plain(front_matter(text)[0], trail, (*above, name)), ""]
 
 
-def opened(found: Project, site_url: str) -> GitBook:
+def opened(project: Project, site_url: str) -> GitBook:
     """The book of a `.gitbook.yaml` or a SUMMARY.md, or a folder without them."""
-    config = settings(found)
+    config = settings(project)
     try:
-        return GitBook(Tree(found.content, found.bounds), config, site_url)
+        return GitBook(Tree(project.content, project.bounds), config, site_url)
     except (OSError, ValueError) as error:
-        file = found.content / config.summary
+        file = project.content / config.summary
         raise AskdocsError(
             f"{file} cannot be read ({error}): it says which pages there are"
         ) from None
 
 
-def settings(found: Project) -> Config:
+def settings(project: Project) -> Config:
     """Those of its `.gitbook.yaml`, if it has one."""
-    if found.settings is None or found.settings.name != NAME:
-        return Config(found.content)
-    return load(found.settings, found.bounds)
+    if project.settings is None or project.settings.name != NAME:
+        return Config(project.content)
+    return load(project.settings, project.bounds)
 
 
 def _shown(kind: str, values: dict[str, str]) -> str:
@@ -173,22 +173,22 @@ def _without_details(line: str) -> str:
 def _headings(lines: Sequence[str]) -> Iterator[Heading]:
     slugger = GitBookSlugger()
     titled = False
-    for found in _READER.headings(lines):
-        text, anchor = _named(found, slugger, titled)
-        titled = titled or found.level == 1
-        if not found.nested:
-            yield Heading(found.level, text, anchor, found.line)
+    for heading in _READER.headings(lines):
+        text, anchor = _named(heading, slugger, titled)
+        titled = titled or heading.level == 1
+        if not heading.nested:
+            yield Heading(heading.level, text, anchor, heading.line)
 
 
-def _named(found: Found, slugger: GitBookSlugger, titled: bool) -> tuple[str, str]:
-    text = " ".join(plain(found.children).split()) or found.text
-    for child in found.children:
+def _named(heading: Found, slugger: GitBookSlugger, titled: bool) -> tuple[str, str]:
+    text = " ".join(plain(heading.children).split()) or heading.text
+    for child in heading.children:
         own = _ID.search(child.content) if child.type == "html_inline" else None
         if own:
             return text, own[1]
     if classic := _CLASSIC_ID.search(text):
         return text[: classic.start()], classic[1]
-    if found.anchor:
-        return text, found.anchor
+    if heading.anchor:
+        return text, heading.anchor
     # The first one of the first level is the page's title, and stands at its top.
-    return text, "" if found.level == 1 and not titled else slugger.slug(text)
+    return text, "" if heading.level == 1 and not titled else slugger.slug(text)

@@ -32,13 +32,13 @@ class Config:
 
 def load(file: Path, bounds: Bounds) -> Config:
     """Read a `.gitbook.yaml`; one that cannot be read says nothing."""
-    said: Any = None
+    fields: Any = None
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
-        said = safe_yaml.load(bounds.read(file, LARGEST), yaml.SafeLoader)
-    said = said if isinstance(said, dict) else {}
-    structure = said.get("structure")
+        fields = safe_yaml.load(bounds.read(file, LARGEST), yaml.SafeLoader)
+    fields = fields if isinstance(fields, dict) else {}
+    structure = fields.get("structure")
     structure = structure if isinstance(structure, dict) else {}
-    root = said.get("root")
+    root = fields.get("root")
     folder = posixpath.normpath(root.lstrip("/")) if isinstance(root, str) and root else "."
     return Config(
         root=file.parent if folder == "." or folder.startswith("..") else file.parent / folder,
@@ -96,5 +96,5 @@ def _title(children: Sequence[Token]) -> str:
     return " ".join(plain(children).split())
 
 
-def _path(said: Any, default: str) -> str:
-    return posixpath.normpath(said).lstrip("/") if isinstance(said, str) and said else default
+def _path(value: Any, default: str) -> str:
+    return posixpath.normpath(value).lstrip("/") if isinstance(value, str) and value else default

@@ -81,9 +81,9 @@ class Hosted:
         """The wiki of a repository: the site that its settings name, else its files as they are."""
         from gateway.knowledge.sources.folder import made
 
-        found = detect(root)
-        if found.settings and not place.is_wiki:
-            flavour = made(found, "")
+        project = detect(root)
+        if project.settings and not place.is_wiki:
+            flavour = made(project, "")
             if flavour.urls and all(urlsplit(url).scheme for url in flavour.urls.values()):
                 return flavour
         return cls(Tree(root), place, place.is_wiki)
@@ -105,11 +105,16 @@ class Hosted:
         body, front = front_matter(text)
         lines = retarget(referenced("\n".join(body)), trail.link).split("\n")
         slugger = GitHubSlugger()
-        found = [(one, slugger.slug(one.text)) for one in _READER.headings(lines)]
+        anchored = [(heading, slugger.slug(heading.text)) for heading in _READER.headings(lines)]
         headings = [
-            Heading(one.level, " ".join(one.text.split()), one.anchor or anchor, one.line)
-            for one, anchor in found
-            if not one.nested
+            Heading(
+                heading.level,
+                " ".join(heading.text.split()),
+                heading.anchor or anchor,
+                heading.line,
+            )
+            for heading, anchor in anchored
+            if not heading.nested
         ]
         lines, headings = joined_blanks(lines, headings)
         title = sections.title(front.get("title"), lines, headings) or sections.name(path)

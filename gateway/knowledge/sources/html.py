@@ -186,7 +186,7 @@ def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
 
     Terms that share a definition share the line.
     """
-    found: list[str] = []
+    ids: list[str] = []
     for first in main.css("dt"):
         if _dt_before(first) is not None or first.css_first(", ".join(HEADINGS)) is not None:
             continue
@@ -208,11 +208,11 @@ def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
             f"<code>{html.escape(name)}</code>" if _MARKUP.search(name) else html.escape(name)
             for name in names
         )
-        first.inner_html = f"{OPEN}t{len(found)}{CLOSE}<strong>{shown}</strong>"
+        first.inner_html = f"{OPEN}t{len(ids)}{CLOSE}<strong>{shown}</strong>"
         for other in rest[1:]:
             other.decompose()
-        found.append(escaped(anchor))
-    return found
+        ids.append(escaped(anchor))
+    return ids
 
 
 def _dt_before(term: LexborNode) -> LexborNode | None:

@@ -32,7 +32,7 @@ _DEEPEST = 40
 def read(file: Path, bounds: Bounds) -> str:
     """The program without its comments; empty where it cannot be read."""
     try:
-        return _COMMENT.sub(lambda found: found[1] or "", decode(bounds.read(file, LARGEST)))
+        return _COMMENT.sub(lambda match: match[1] or "", decode(bounds.read(file, LARGEST)))
     except (OSError, ValueError):
         return ""
 
@@ -52,7 +52,7 @@ def strings(name: str, text: str) -> tuple[str, ...]:
     """The texts of a list."""
     match = re.search(rf"\b{name}:\s*\[([^\]]{{0,2000}})\]", text)
     listed = match[1] if match else ""
-    return tuple(found[2] for found in re.finditer(r"""(["'`])(.*?)\1""", listed))
+    return tuple(quoted[2] for quoted in re.finditer(r"""(["'`])(.*?)\1""", listed))
 
 
 def path(name: str, text: str) -> str | None:
@@ -71,10 +71,10 @@ def value(name: str, text: str) -> Any:
 def literal(text: str, start: int) -> Any:
     """The literal that begins at a place of the text; None where it is an expression."""
     try:
-        found, end = _literal(text, *_part(text, start), 0)
+        parsed, end = _literal(text, *_part(text, start), 0)
     except ValueError:
         return None
-    return None if _GOES_ON.match(text, end) else found
+    return None if _GOES_ON.match(text, end) else parsed
 
 
 def _literal(text: str, part: str, at: int, depth: int) -> tuple[Any, int]:
@@ -124,4 +124,4 @@ def _plain(part: str) -> Any:
 
 
 def _unquoted(part: str) -> str:
-    return _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else found[2], part[1:-1])
+    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else match[2], part[1:-1])

@@ -66,72 +66,74 @@ class _Sidebar(NamedTuple):
     entries: list[Any]
 
 
-def of(found: Found) -> dict[str, Any]:
+def of(project: Found) -> dict[str, Any]:
     """Of the project that a folder belongs to; empty where it has no such settings."""
-    if found.kind == "gitbook":
-        return gitbook(found)
-    if found.settings is None or found.kind == "obsidian":
+    if project.kind == "gitbook":
+        return gitbook(project)
+    if project.settings is None or project.kind == "obsidian":
         return {}
-    if found.kind == "docusaurus":
-        return docusaurus(found)
-    if found.kind == "vitepress":
-        return vitepress(found)
+    if project.kind == "docusaurus":
+        return docusaurus(project)
+    if project.kind == "vitepress":
+        return vitepress(project)
     with contextlib.suppress(OSError, ValueError):  # a sync says what is wrong with it
-        return mkdocs_config.look(found.settings, found.bounds)
+        return mkdocs_config.look(project.settings, project.bounds)
     return {}
 
 
-def docusaurus(found: Found) -> dict[str, Any]:
+def docusaurus(project: Found) -> dict[str, Any]:
     """Of the project with a docusaurus.config.js."""
-    assert found.settings is not None
-    text = js_config.read(found.settings, found.bounds)
-    site = found.settings.parent
+    assert project.settings is not None
+    text = js_config.read(project.settings, project.bounds)
+    site = project.settings.parent
     styles = js_config.path("customCss", text)
     navbar = text[match.start() :] if (match := re.search(r"\bnavbar:", text)) else ""
     return _look(
-        found,
+        project,
         name=js_config.string("title", text),
-        sidebars=_docusaurus_sidebars(found, text, navbar),
+        sidebars=_docusaurus_sidebars(project, text, navbar),
         logo=(site / "static", _source(js_config.value("logo", navbar))),
         css=[site / styles.removeprefix("@site/")] if styles else [],
         variables=("--ifm-color-primary",),
     )
 
 
-def vitepress(found: Found) -> dict[str, Any]:
+def vitepress(project: Found) -> dict[str, Any]:
     """Of the project with a .vitepress/config."""
-    assert found.settings is not None
-    text = js_config.read(found.settings, found.bounds)
-    at = found.settings.as_posix().rindex("/.vitepress/")
-    theme = Path(found.settings.as_posix()[:at]) / ".vitepress" / "theme"
-    programs = (js_config.read(theme / f"index.{end}", found.bounds) for end in ("ts", "mts", "js"))
-    above, sidebars = _vitepress_nav(Tree(found.content, found.bounds), text)
+    assert project.settings is not None
+    text = js_config.read(project.settings, project.bounds)
+    at = project.settings.as_posix().rindex("/.vitepress/")
+    theme = Path(project.settings.as_posix()[:at]) / ".vitepress" / "theme"
+    programs = (
+        js_config.read(theme / f"index.{end}", project.bounds) for end in ("ts", "mts", "js")
+    )
+    above, sidebars = _vitepress_nav(Tree(project.content, project.bounds), text)
     return _look(
-        found,
+        project,
         name=js_config.string("title", text),
         sidebars=sidebars,
         above=above,
-        logo=(found.content / "public", _source(js_config.value("logo", text))),
+        logo=(project.content / "public", _source(js_config.value("logo", text))),
         css=[theme / name for program in programs for name in _THEME_CSS.findall(program)[:10]],
         variables=("--vp-c-brand-1", "--vp-c-brand", "--vp-c-brand-2", "--vp-c-brand-3"),
     )
 
 
-def gitbook(found: Found) -> dict[str, Any]:
+def gitbook(project: Found) -> dict[str, Any]:
     """Of the book with a SUMMARY.md, and the title that its book.json may have."""
-    tree = Tree(found.content, found.bounds)
+    tree = Tree(project.content, project.bounds)
     look: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
         look["site_name"] = _text(json.loads(tree.data("book.json", _LARGEST)).get("title"))
     with contextlib.suppress(OSError, ValueError):
-        summary = gitbook_settings(found).summary
+        summary = gitbook_settings(project).summary
         entries = list(gitbook_config.contents(summary, tree.text(summary)))
         look["nav"] = mkdocs_config.navigation(_gitbook_nav(set(tree.markdown), entries))
     return {key: value for key, value in look.items() if value}
 
 
 def _look(
-    found: Found,
+    project: Found,
     name: str | None,
     sidebars: Sequence[_Sidebar],
     logo: tuple[Path, str],
@@ -153,13 +155,13 @@ def _look(
     suffix = posixpath.splitext(source)[1].lower()
     if suffix in _LOGOS and ".." not in PurePosixPath(source).parts:
         with contextlib.suppress(OSError, ValueError):
-            data = found.bounds.read(folder / source.lstrip("/"), _LARGEST)
+            data = project.bounds.read(folder / source.lstrip("/"), _LARGEST)
             files[f"{FOLDER}/logo{suffix}"] = data
             look["theme"] = {"logo": f"{FOLDER}/logo{suffix}"}
     text = ""
     for file in css:
         with contextlib.suppress(OSError, ValueError):
-            text += decode(found.bounds.read(file, _LARGEST)) + "\n"
+            text += decode(project.bounds.read(file, _LARGEST)) + "\n"
     if style := _style(text, variables):
         files[f"{FOLDER}/colours.css"] = style.encode()
         look["extra_css"] = [f"{FOLDER}/colours.css"]
@@ -204,15 +206,15 @@ def _entry(label: str, target: Any) -> Any:
     return {html.escape(label): target} if label else target
 
 
-def _docusaurus_sidebars(found: Found, text: str, navbar: str) -> list[_Sidebar]:
-    assert found.settings is not None
-    numbered = docusaurus_config.load(found.settings, found.bounds).number_prefixes
-    docs = _Docs(Tree(found.content, found.bounds), numbered)
+def _docusaurus_sidebars(project: Found, text: str, navbar: str) -> list[_Sidebar]:
+    assert project.settings is not None
+    numbered = docusaurus_config.load(project.settings, project.bounds).number_prefixes
+    docs = _Docs(Tree(project.content, project.bounds), numbered)
     named = js_config.path("sidebarPath", text)
     if named is None:
         is_code = re.search(r"\bsidebarPath:(?!\s*+undefined\b)", text)
         return [] if is_code else [_Sidebar("", docs.generated(""))]
-    program = js_config.read(found.settings.parent / named.removeprefix("@site/"), found.bounds)
+    program = js_config.read(project.settings.parent / named.removeprefix("@site/"), project.bounds)
     match = _SIDEBARS.search(program)
     sidebars = js_config.literal(program, match.end()) if match else None
     if not isinstance(sidebars, dict):
@@ -320,28 +322,28 @@ class _Docs:
         return self._in(folder, pages, 0)
 
     def _in(self, folder: str, pages: list[_Document], depth: int) -> list[Any]:
-        found: list[tuple[float, str, Any]] = []
+        ordered: list[tuple[float, str, Any]] = []
         below: dict[str, list[_Document]] = {}
         for page in pages:
             name, inner, _ = page.path[len(folder) :].partition("/")
             if inner and depth < _DEEPEST:
                 below.setdefault(name, []).append(page)
             else:
-                found.append((page.order, name, _entry(page.label, page.path)))
+                ordered.append((page.order, name, _entry(page.label, page.path)))
         for name, inside in below.items():
             category = self._category(f"{folder}{name}")
             label = _text(category.get("label")) or (unnumbered(name) if self._numbered else name)
             order = _order(category.get("position"), name if self._numbered else "")
             entries = self._in(f"{folder}{name}/", inside, depth + 1)
-            found.append((order, name, {html.escape(label): entries}))
-        return [entry for _, _, entry in sorted(found, key=lambda one: one[:2])]
+            ordered.append((order, name, {html.escape(label): entries}))
+        return [entry for _, _, entry in sorted(ordered, key=lambda item: item[:2])]
 
     def _category(self, folder: str) -> dict[str, Any]:
         for name in ("_category_.json", "_category_.yml", "_category_.yaml"):
             with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
                 data = self._tree.data(f"{folder}/{name}", _LARGEST)
-                said = safe_yaml.load(decode(data), yaml.SafeLoader)
-                return said if isinstance(said, dict) else {}
+                fields = safe_yaml.load(decode(data), yaml.SafeLoader)
+                return fields if isinstance(fields, dict) else {}
         return {}
 
 
@@ -370,7 +372,7 @@ def _vitepress_nav(tree: Tree, text: str) -> tuple[list[Any], list[_Sidebar]]:
         sidebars.append(_Sidebar(label, _vitepress_entries(pages, items, base)))
     known = set(_targets([entry for sidebar in sidebars for entry in sidebar.entries]))
     entries = _vitepress_entries(pages, above, "")
-    return [one for one in entries if known.isdisjoint(_targets([one]))], sidebars
+    return [entry for entry in entries if known.isdisjoint(_targets([entry]))], sidebars
 
 
 def _vitepress_label(folder: str, above: Any) -> str:

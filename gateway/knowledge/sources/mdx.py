@@ -75,9 +75,11 @@ def read(
     if not partials:
         return joined_blanks(lines, headings)
     whole: list[str] = []
-    found: list[Heading] = []
+    moved: list[Heading] = []
     for number, line in enumerate(lines):
-        found += [replace(one, line=len(whole)) for one in headings if one.line == number]
+        moved += [
+            replace(heading, line=len(whole)) for heading in headings if heading.line == number
+        ]
         use = _USE.match(line)
         name = partials.get(use[1]) if use else None
         if name is None:
@@ -91,9 +93,9 @@ def read(
         if not inner or len(above) >= _DEEPEST:
             continue
         parts, below = read(included, inner, trail, site_path, (*above, path))
-        found += [replace(one, line=one.line + len(whole) + 1) for one in below]
+        moved += [replace(heading, line=heading.line + len(whole) + 1) for heading in below]
         whole += ["", *parts, ""]
-    return joined_blanks(whole, found)
+    return joined_blanks(whole, moved)
 
 
 def _included(path: str, name: str, site_path: str) -> str:
@@ -127,7 +129,7 @@ def _counted(match: re.Match[str]) -> str:
 
 def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """The lines without `import` and `export`, and the Markdown files that are imported."""
-    kept: list[str] = []
+    remaining: list[str] = []
     partials: dict[str, str] = {}
     depth = 0
     inside = False
@@ -139,7 +141,7 @@ def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             inside = True
             depth = 0
         if not inside:
-            kept.append(line)
+            remaining.append(line)
             before = line
             continue
         if match := _PARTIAL.match(line):
@@ -147,18 +149,18 @@ def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         depth += sum(line.count(c) for c in "{([") - sum(line.count(c) for c in "})]")
         if not line.strip() and depth <= 0:
             inside = False
-            kept.append(line)
+            remaining.append(line)
         before = line
-    return kept, partials
+    return remaining, partials
 
 
 def _without_tags(lines: Sequence[str], partials: dict[str, str]) -> list[str]:
     """The lines with what only makes boxes taken out; what boxes say on them stays, bold."""
-    kept: list[str] = []
+    remaining: list[str] = []
     open_tag: list[str] = []
     for line, code in zip(lines, fenced(lines), strict=True):
         if code:
-            kept.append(line)
+            remaining.append(line)
             continue
         if open_tag or _TAG_BEGINS.match(line):
             open_tag.append(line)
@@ -166,8 +168,8 @@ def _without_tags(lines: Sequence[str], partials: dict[str, str]) -> list[str]:
                 continue
             line = " ".join(open_tag) if ">" in line else "\n".join(open_tag)
             open_tag = []
-        kept.extend(_shown(line, partials).split("\n"))
-    return kept + open_tag
+        remaining.extend(_shown(line, partials).split("\n"))
+    return remaining + open_tag
 
 
 def _shown(line: str, partials: dict[str, str]) -> str:
@@ -203,18 +205,18 @@ def _title(rest: str) -> str | None:
 def _headings(lines: Sequence[str]) -> list[Heading]:
     slugger = GitHubSlugger()
     return [
-        Heading(found.level, text, anchor, found.line)
-        for found in _READER.headings([_CODED_TAG.sub(r"\1", line) for line in lines])
-        for text, anchor in [_named(found, slugger)]
-        if not found.nested
+        Heading(heading.level, text, anchor, heading.line)
+        for heading in _READER.headings([_CODED_TAG.sub(r"\1", line) for line in lines])
+        for text, anchor in [_named(heading, slugger)]
+        if not heading.nested
     ]
 
 
-def _named(found: Found, slugger: GitHubSlugger) -> tuple[str, str]:
+def _named(heading: Found, slugger: GitHubSlugger) -> tuple[str, str]:
     """The text of a heading without what names its anchor, and the anchor."""
-    if found.anchor:
-        return found.text, found.anchor
-    text = _FOOTNOTE.sub("", plain(found.children))
+    if heading.anchor:
+        return heading.text, heading.anchor
+    text = _FOOTNOTE.sub("", plain(heading.children))
     named = _CLASSIC_ID.search(text)
     shown = " ".join(_MARKED.sub("", text[: named.start()] if named else text).split())
     return shown, named[1] if named else slugger.slug(text)

@@ -51,13 +51,13 @@ class MkDocs:
 
     def _published(self, paths: Iterable[str]) -> list[str]:
         # MkDocs leaves a README out where there is an index: both would have one address.
-        kept = [path for path in paths if not self._excluded.match_file(path)]
+        published = [path for path in paths if not self._excluded.match_file(path)]
         fronts = {
-            posixpath.dirname(path) for path in kept if posixpath.basename(path) == "index.md"
+            posixpath.dirname(path) for path in published if posixpath.basename(path) == "index.md"
         }
         return [
             path
-            for path in kept
+            for path in published
             if not path.endswith(".mdx")
             and not (posixpath.basename(path) == "README.md" and posixpath.dirname(path) in fronts)
         ]
@@ -82,18 +82,18 @@ class MkDocs:
         return read(path, text, self.urls[path], self._renderer, trail, self._snippets, listed)
 
 
-def opened(found: Found, site_url: str) -> MkDocs:
+def opened(project: Found, site_url: str) -> MkDocs:
     """The wiki of a mkdocs.yml, or of a folder without one."""
-    tree = Tree(found.content, found.bounds)
-    if found.settings is None:
-        return MkDocs(tree, mkdocs_config.default(found.content), site_url)
+    tree = Tree(project.content, project.bounds)
+    if project.settings is None:
+        return MkDocs(tree, mkdocs_config.default(project.content), site_url)
     try:
-        config = mkdocs_config.load(found.settings, found.bounds)
+        config = mkdocs_config.load(project.settings, project.bounds)
         return MkDocs(tree, config, site_url or config.site_url)
     except (OSError, ValueError, TypeError, KeyError) as error:
         # The last two are what Python-Markdown says of options that an extension does not have.
         why = " ".join(str(error).strip("'\"").split())
-        raise AskdocsError(f"{found.settings}: {why}: correct it, or choose a --kind") from None
+        raise AskdocsError(f"{project.settings}: {why}: correct it, or choose a --kind") from None
 
 
 def read(

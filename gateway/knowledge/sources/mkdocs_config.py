@@ -65,7 +65,7 @@ class Config:
 def _said(value: Any) -> Any:
     """The value in a form that is written the same in every process."""
     if isinstance(value, Mapping):
-        return [(key, _said(one)) for key, one in value.items()]
+        return [(key, _said(entry)) for key, entry in value.items()]
     if isinstance(value, partial):
         return [_said(value.func), value.args, value.keywords]
     return getattr(value, "__qualname__", value)
@@ -102,25 +102,25 @@ def load(file: Path, bounds: Bounds) -> Config:
         OSError: it cannot be read.
         ValueError: it is not YAML, or no mapping.
     """
-    found = _read(file, bounds)
-    docs = found.get("docs_dir")
-    exclude = found.get("exclude_docs")
-    drafts = found.get("draft_docs")
-    site_url = found.get("site_url")
+    settings = _read(file, bounds)
+    docs = settings.get("docs_dir")
+    exclude = settings.get("exclude_docs")
+    drafts = settings.get("draft_docs")
+    site_url = settings.get("site_url")
     config = Config(
         file=file,
         docs_dir=file.parent / (docs if isinstance(docs, str) else "docs"),
         site_url=site_url if isinstance(site_url, str) else "",
-        use_directory_urls=found.get("use_directory_urls") is not False,
+        use_directory_urls=settings.get("use_directory_urls") is not False,
         exclude=tuple(
             line
             for patterns in (drafts, exclude)
             if isinstance(patterns, str)
             for line in patterns.splitlines()
         ),
-        titles=dict(_titles(found.get("nav"))),
+        titles=dict(_titles(settings.get("nav"))),
     )
-    listed = found.get("markdown_extensions")
+    listed = settings.get("markdown_extensions")
     if isinstance(listed, dict):
         listed = [{name: options} for name, options in listed.items()]
     return _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
@@ -133,8 +133,8 @@ def look(file: Path, bounds: Bounds) -> dict[str, Any]:
         OSError: it cannot be read.
         ValueError: it is not YAML, or no mapping.
     """
-    found = _plain(_read(file, bounds))
-    theme = found.get("theme")
+    settings = _plain(_read(file, bounds))
+    theme = settings.get("theme")
     if not isinstance(theme, dict) or theme.get("name") != "material":
         theme = {}
     kinds: dict[str, Any] = {
@@ -144,18 +144,20 @@ def look(file: Path, bounds: Bounds) -> dict[str, Any]:
         "favicon": str,
         "language": str,
     }
-    css = found.get("extra_css")
+    css = settings.get("extra_css")
     features = theme["features"] if isinstance(theme.get("features"), list) else []
-    kept = {
-        "site_name": found.get("site_name") if isinstance(found.get("site_name"), str) else None,
-        "nav": navigation(found.get("nav")),
+    fields = {
+        "site_name": settings.get("site_name")
+        if isinstance(settings.get("site_name"), str)
+        else None,
+        "nav": navigation(settings.get("nav")),
         "theme": {
             name: theme[name] for name, kind in kinds.items() if isinstance(theme.get(name), kind)
         },
-        "features": [one for one in _NAVIGATION if one in features],
-        "extra_css": [one for one in css if _is_local(one)] if isinstance(css, list) else [],
+        "features": [feature for feature in _NAVIGATION if feature in features],
+        "extra_css": [style for style in css if _is_local(style)] if isinstance(css, list) else [],
     }
-    return {name: value for name, value in kept.items() if value}
+    return {name: value for name, value in fields.items() if value}
 
 
 def navigation(written: Any) -> list[Any]:
@@ -200,14 +202,14 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
     names = ["toc", "tables", "fenced_code"]
     options: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
-    for name, said in map(_named_options, listed):
+    for name, own_options in map(_named_options, listed):
         if not isinstance(name, str) or not _OURS.fullmatch(name):
             problems.append(
                 f"the Markdown extension {name!r} is not known here and left out:"
                 " where it changes headings, links to them may lead to the top of the page"
             )
             continue
-        values = {key: _plain(value) for key, value in said.items()}
+        values = {key: _plain(value) for key, value in own_options.items()}
         for key in [key for key, value in values.items() if value is _UNKNOWN]:
             problems.append(f"{name}: {key} names code that is not known here; the default is used")
             del values[key]
@@ -244,8 +246,8 @@ def _named_options(entry: Any) -> tuple[Any, dict[str, Any]]:
 def _bases(written: Any, base: Path, docs: Path) -> list[str]:
     """Where snippets are looked for; `!relative $docs_dir/parts` names a place of the project."""
     bases = []
-    for one in written if isinstance(written, list) else [written]:
-        path = str(one)
+    for entry in written if isinstance(written, list) else [written]:
+        path = str(entry)
         for name, place in (("$config_dir", base), ("$docs_dir", docs)):
             if path == name or path.startswith(name + "/"):
                 path = str(place) + path.removeprefix(name)
@@ -255,17 +257,17 @@ def _bases(written: Any, base: Path, docs: Path) -> list[str]:
 
 def _read(file: Path, bounds: Bounds, above: int = 0) -> dict[str, Any]:
     try:
-        found = safe_yaml.load(bounds.read(file, LARGEST), _Loader)
+        settings = safe_yaml.load(bounds.read(file, LARGEST), _Loader)
     except Outside as error:
         raise ValueError(f"inherits from {file}, {error}") from None
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
+    if not isinstance(settings, dict):
         raise ValueError("no settings in it")
-    inherited = found.pop("INHERIT", None)
+    inherited = settings.pop("INHERIT", None)
     if isinstance(inherited, str) and above < 5:
-        return _merged(_read(file.parent / inherited, bounds, above + 1), found)
-    return found
+        return _merged(_read(file.parent / inherited, bounds, above + 1), settings)
+    return settings
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -288,10 +290,10 @@ _UNKNOWN = _Unknown()
 def _plain(value: Any) -> Any:
     """The value without what only code could give; `_UNKNOWN` where that leaves nothing."""
     if isinstance(value, dict):
-        kept = {key: _plain(one) for key, one in value.items()}
-        return {key: one for key, one in kept.items() if one is not _UNKNOWN}
+        entries = {key: _plain(inner) for key, inner in value.items()}
+        return {key: inner for key, inner in entries.items() if inner is not _UNKNOWN}
     if isinstance(value, list):
-        return [one for one in map(_plain, value) if one is not _UNKNOWN]
+        return [inner for inner in map(_plain, value) if inner is not _UNKNOWN]
     return value
 
 
@@ -316,10 +318,10 @@ def _function(name: str) -> Callable[..., Any] | None:
         return None
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        function = getattr(importlib.import_module(module), attribute, None)
     except ImportError:
         return None
-    return found if callable(found) else None
+    return function if callable(function) else None
 
 
 def _relative(loader: _Loader, node: yaml.Node) -> Any:

@@ -84,7 +84,7 @@ class Obsidian:
                 return wanted
             tail = "/" + wanted.lower()
             named = self._by_name.get(posixpath.basename(wanted).lower(), [])
-            matches = [one for one in named if ("/" + one.lower()).endswith(tail)]
+            matches = [candidate for candidate in named if ("/" + candidate.lower()).endswith(tail)]
             if matches:
                 beside = posixpath.join(posixpath.dirname(path), posixpath.basename(wanted))
                 return beside if beside in matches else matches[0]
@@ -122,23 +122,23 @@ class Obsidian:
         lines, headings = joined_blanks(lines, list(_headings(lines)))
         named = front.get("title")
         title = named.strip() if isinstance(named, str) and named.strip() else ""
-        found = sections.cut(lines, headings)
+        page_sections = sections.cut(lines, headings)
         also = _names(front.get("aliases")) + _names(front.get("alias"))
         tags = _names(front.get("tags")) + _names(front.get("tag"))
-        said = [f"Also called: {', '.join(also)}."] * bool(also)
-        said += [f"Tags: {', '.join(tags)}."] * bool(tags)
-        if said and found:
+        sentences = [f"Also called: {', '.join(also)}."] * bool(also)
+        sentences += [f"Tags: {', '.join(tags)}."] * bool(tags)
+        if sentences and page_sections:
             # Readers know the page by these words too, so they are searched for.
-            first = Section("", "", (), " ".join(said))
-            if not found[0].heading:
-                first = Section("", "", (), f"{first.text}\n\n{found[0].text}")
-                found = found[1:]
-            found = (first, *found)
+            first = Section("", "", (), " ".join(sentences))
+            if not page_sections[0].heading:
+                first = Section("", "", (), f"{first.text}\n\n{page_sections[0].text}")
+                page_sections = page_sections[1:]
+            page_sections = (first, *page_sections)
         return Page(
             path=path,
             title=title or posixpath.basename(path).removesuffix(".md"),
             url=self.urls[path],
-            sections=found,
+            sections=page_sections,
         )
 
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
@@ -177,28 +177,28 @@ class Obsidian:
         name, hash_mark, fragment = target.strip().partition("#")
         if len(above) == 1:
             return target.strip()
-        found = self.find(above[-1], name)
-        return (found or name) + hash_mark + fragment
+        note = self.find(above[-1], name)
+        return (note or name) + hash_mark + fragment
 
     def _embedded(self, target: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
         """The text of a note that another one shows; a picture as such."""
         name, _, fragment = target.partition("|")[0].partition("#")
-        found = self.find(above[-1], name)
-        link = trail.link(f"[[{found or name}]]")
-        if found is None:
+        note = self.find(above[-1], name)
+        link = trail.link(f"[[{note or name}]]")
+        if note is None:
             trail.missing(above[-1], f"![[{target}]]", name)
-        elif not found.endswith(".md"):
-            yield f"![{posixpath.basename(found)}](<{link}>)"
-        elif found not in above and len(above) < _DEEPEST:
-            text = trail.file(found) or ""
+        elif not note.endswith(".md"):
+            yield f"![{posixpath.basename(note)}](<{link}>)"
+        elif note not in above and len(above) < _DEEPEST:
+            text = trail.file(note) or ""
             body, _ = front_matter(text)
-            inner = self._plain(_part(body, fragment), trail, (*above, found))
+            inner = self._plain(_part(body, fragment), trail, (*above, note))
             yield from ["", *_without_headings(list(inner)), ""]
 
 
-def opened(found: Found, site_url: str) -> Obsidian:
+def opened(project: Found, site_url: str) -> Obsidian:
     """The vault that a folder is, or is in."""
-    return Obsidian(Tree(found.content, found.bounds), site_url)
+    return Obsidian(Tree(project.content, project.bounds), site_url)
 
 
 def _encoded(text: str) -> str:
@@ -225,19 +225,19 @@ def _anchor_of_link(fragment: str) -> str:
 def _headings(lines: Sequence[str]) -> Iterator[Heading]:
     seen: set[str] = set()
     stack: list[tuple[int, str]] = []
-    for found in _READER.headings(lines):
-        if found.nested:
+    for heading in _READER.headings(lines):
+        if heading.nested:
             continue
-        text = " ".join(plain(found.children).split()) or found.text
-        while stack and stack[-1][0] >= found.level:
+        text = " ".join(plain(heading.children).split()) or heading.text
+        while stack and stack[-1][0] >= heading.level:
             stack.pop()
-        stack.append((found.level, _anchor(text)))
+        stack.append((heading.level, _anchor(text)))
         anchor = stack[-1][1]
         if anchor in seen and len(stack) > 1:
             # A link finds the first of its name; with the headings above it, this one.
             anchor = "#".join(part for _, part in stack)
         seen.add(anchor)
-        yield Heading(found.level, text, anchor, found.line)
+        yield Heading(heading.level, text, anchor, heading.line)
 
 
 def _highlight(match: re.Match[str]) -> str:
@@ -263,11 +263,15 @@ def _part(lines: list[str], fragment: str) -> list[str]:
                 return lines[start : number + 1]
         return []
     wanted = _linkable(fragment.rpartition("#")[2]).lower()
-    headings = [found for found in _READER.headings(lines) if not found.nested]
-    for number, found in enumerate(headings):
-        if _linkable(plain(found.children)).lower() == wanted:
-            ends = (one.line for one in headings[number + 1 :] if one.level <= found.level)
-            return lines[found.line : next(ends, len(lines))]
+    headings = [heading for heading in _READER.headings(lines) if not heading.nested]
+    for number, heading in enumerate(headings):
+        if _linkable(plain(heading.children)).lower() == wanted:
+            ends = (
+                following.line
+                for following in headings[number + 1 :]
+                if following.level <= heading.level
+            )
+            return lines[heading.line : next(ends, len(lines))]
     return []
 
 
@@ -287,9 +291,9 @@ def _unclosed(heading: str) -> str:
     return bare.rstrip() if bare[-1:].isspace() or not bare else text
 
 
-def _names(said: Any) -> list[str]:
-    if isinstance(said, str):
-        return [name.strip() for name in said.split(",") if name.strip()]
-    if isinstance(said, list):
-        return [str(name).strip() for name in said if isinstance(name, str | int | float)]
+def _names(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [name.strip() for name in value.split(",") if name.strip()]
+    if isinstance(value, list):
+        return [str(name).strip() for name in value if isinstance(name, str | int | float)]
     return []

@@ -302,5 +302,5 @@ def _asks_to_log_in(answer: Answer) -> bool:
 
 
 def _digest(page: Page) -> str:
-    told = replace(page, path="", url="")
-    return hashlib.sha256(repr(told).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+    content = replace(page, path="", url="")
+    return hashlib.sha256(repr(content).encode("utf-8", "surrogatepass")).hexdigest()[:32]

@@ -76,9 +76,9 @@ class Renderer:
             self._markdown.reset()
             self._anchors.found = {}  # of a page without text nothing is rendered
             self._markdown.convert("\n".join(_apart(_marked(lines))))
-            found = list(self._anchors.found.values())
+            anchors = list(self._anchors.found.values())
         headings: list[Heading] = []
-        for level, text, anchor in found:
+        for level, text, anchor in anchors:
             mark = _MARK.search(text)
             if mark is None:
                 continue  # HTML that was written as such

@@ -45,6 +45,6 @@ def _size(node: yaml.Node, known: dict[int, int]) -> int:
         if isinstance(node, yaml.SequenceNode):
             inner = node.value
         elif isinstance(node, yaml.MappingNode):
-            inner = [one for pair in node.value for one in pair]
-        known[id(node)] = 1 + sum(_size(one, known) for one in inner)
+            inner = [child for pair in node.value for child in pair]
+        known[id(node)] = 1 + sum(_size(child, known) for child in inner)
     return known[id(node)]

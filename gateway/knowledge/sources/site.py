@@ -87,17 +87,17 @@ class Site:
 
 def _headers(lines: SecretStr | None, host: str) -> dict[str, str]:
     """The headers for one host. Raises AskdocsError, without the value."""
-    found = {}
+    headers = {}
     for number, line in enumerate(lines.get_secret_value().splitlines() if lines else (), 1):
         if not line.strip():
             continue
-        of, *told = line.split(maxsplit=1)
-        name, _, value = (part.strip() for part in "".join(told).partition(":"))
+        of, *rest = line.split(maxsplit=1)
+        name, _, value = (part.strip() for part in "".join(rest).partition(":"))
         if not value or not re.fullmatch(r"[\w-]+", name):
             raise AskdocsError(
                 f"ASKDOCS_SITES_HEADERS, line {number}: write the host and the header:"
                 " wiki.example.com Authorization: Bearer ..."
             )
         if of.lower() == host:
-            found[name] = value
-    return found
+            headers[name] = value
+    return headers

@@ -124,16 +124,16 @@ def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Lis
         if data is None:
             continue
         try:
-            found = parse(data)
+            sitemap = parse(data)
         except ValueError as error:
             if address in start:
                 continue  # a page that says "not found", with 200
             raise ValueError(f"{address} {error}") from None
-        for page in found.pages:
+        for page in sitemap.pages:
             pages.setdefault(page.url, page)
-        if found.sitemaps and depth == DEEPEST:
+        if sitemap.sitemaps and depth == DEEPEST:
             raise ValueError(f"{address} is an index of indexes of indexes: {_PART}")
-        for more in found.sitemaps:
+        for more in sitemap.sitemaps:
             if more not in seen:
                 seen.add(more)
                 pending.append((more, depth + 1))

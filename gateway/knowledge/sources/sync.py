@@ -108,7 +108,7 @@ class Synced:
     @property
     def reasons(self) -> dict[str, int]:
         """How many files were left out for which reason, the most frequent first."""
-        return dict(Counter(one.why for one in self.left_out).most_common())
+        return dict(Counter(file.why for file in self.left_out).most_common())
 
     @property
     def omission(self) -> str:
@@ -176,13 +176,13 @@ def _sync(
             keep = None
             if not dry_run and spec.get("kind") in APIS:
                 keep = partial(_keep, writing, source.name, spec)
-            found = _read(source, before, spec, waiting, progress, keep)
+            result = _read(source, before, spec, waiting, progress, keep)
             if keep:
                 before = replace(
                     before,
-                    spec=before.spec or dict(spec) if found.stamps else before.spec,
-                    stamps={**before.stamps, **found.stamps},
-                    groups={**before.groups, **found.groups},
+                    spec=before.spec or dict(spec) if result.stamps else before.spec,
+                    stamps={**before.stamps, **result.stamps},
+                    groups={**before.groups, **result.groups},
                 )
             if not dry_run:
                 with writing() as writer:
@@ -190,10 +190,10 @@ def _sync(
                     if now != before:
                         before = now
                         continue
-                    _write(writer, source.name, found, waiting, progress)
-                    _remember(writer, found, before.spec, spec, configured)
-                    twin = _twin(writer, source.name) if found.synced.added else ""
-        return replace(found.synced, seconds=time.monotonic() - began, twin=twin)
+                    _write(writer, source.name, result, waiting, progress)
+                    _remember(writer, result, before.spec, spec, configured)
+                    twin = _twin(writer, source.name) if result.synced.added else ""
+        return replace(result.synced, seconds=time.monotonic() - began, twin=twin)
 
 
 @dataclass(frozen=True)
@@ -310,9 +310,9 @@ def _read(
         changed=tuple(sorted(changed)),
         removed=tuple(removed),
         unchanged=unchanged,
-        broken=tuple(sorted(broken, key=lambda one: one.path)),
+        broken=tuple(sorted(broken, key=lambda file: file.path)),
         excluded=tuple(sorted(skipped)),
-        left_out=tuple(sorted(left_out, key=lambda one: one.path)),
+        left_out=tuple(sorted(left_out, key=lambda file: file.path)),
         seconds=0,
         regrouped=tuple(sorted(regrouped)),
     )
@@ -359,7 +359,7 @@ def _now() -> str:
 
 
 def _require_address(source: Source, broken: Sequence[Broken]) -> None:
-    if any(one.why == NO_ADDRESS for one in broken):
+    if any(file.why == NO_ADDRESS for file in broken):
         raise AskdocsError(
             f"{source.name} does not say at which address its pages are shown, which links in"
             " answers lead to: name it, --site-url URL, or write `url: https://...` into the front"
@@ -368,13 +368,13 @@ def _require_address(source: Source, broken: Sequence[Broken]) -> None:
 
 
 def _write(
-    writer: Writer, name: str, found: _Found, waiting: IO[bytes], progress: Progress
+    writer: Writer, name: str, result: _Found, waiting: IO[bytes], progress: Progress
 ) -> None:
-    for path in found.synced.removed:  # first: a page that is moved has the vectors that it had
+    for path in result.synced.removed:  # first: a page that is moved has the vectors that it had
         writer.remove(name, path)
-    for number, item in enumerate(_waiting(waiting, found.waiting), start=1):
+    for number, item in enumerate(_waiting(waiting, result.waiting), start=1):
         _put(writer, name, item)
-        progress("writing", number, found.waiting)
+        progress("writing", number, result.waiting)
 
 
 def _digest(paths: Iterable[str], by_hand: Iterable[str]) -> str:
@@ -385,30 +385,30 @@ def _digest(paths: Iterable[str], by_hand: Iterable[str]) -> str:
 
 def _remember(
     writer: Writer,
-    found: _Found,
+    result: _Found,
     before: Mapping[str, Any],
     spec: Mapping[str, Any],
     configured: bool,
 ) -> None:
-    synced = found.synced
+    synced = result.synced
     if configured:
         for stored in writer.sources():
             if stored.spec.get(CONFIGURED) and stored.name != synced.source:
                 writer.remove_source(stored.name)
         spec = {**spec, CONFIGURED: True}
-    kept = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
+    noted = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
     since = before.get(SINCE, {})
-    kept[SINCE] = {one.path: since.get(one.path) or _now() for one in synced.broken[:LINES]}
-    kept[LEFT_OUT] = {
+    noted[SINCE] = {file.path: since.get(file.path) or _now() for file in synced.broken[:LINES]}
+    noted[LEFT_OUT] = {
         "reasons": synced.reasons,
-        "files": [[one.path, one.why] for one in synced.left_out[:LINES]],
+        "files": [[file.path, file.why] for file in synced.left_out[:LINES]],
     }
-    broken = [one.path for one in synced.broken]
-    if found.state and len(found.state) <= LARGEST_STATE and len(broken) <= MOST_BROKEN:
+    broken = [file.path for file in synced.broken]
+    if result.state and len(result.state) <= LARGEST_STATE and len(broken) <= MOST_BROKEN:
         pages = _digest(writer.known(synced.source), excluded.excluded(before))
-        kept[STATE] = {"text": found.state, "pages": pages, "broken": broken}
-    problems = tuple(f"{one.path}: {one.why}" for one in synced.broken)
-    writer.put_source(StoredSource(synced.source, {**kept, **spec}, datetime.now(UTC), problems))
+        noted[STATE] = {"text": result.state, "pages": pages, "broken": broken}
+    problems = tuple(f"{file.path}: {file.why}" for file in synced.broken)
+    writer.put_source(StoredSource(synced.source, {**noted, **spec}, datetime.now(UTC), problems))
 
 
 def _twin(writer: Writer, name: str) -> str:

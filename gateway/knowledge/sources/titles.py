@@ -32,10 +32,10 @@ class Affixes:
         suffixes: Counter[str] = Counter()
         for text in texts:
             breaks = list(_BREAK.finditer(text))
-            prefixes.update({text[: found.end()] for found in breaks if found.start()})
+            prefixes.update({text[: match.end()] for match in breaks if match.start()})
             if text[-1] == ")":
                 breaks += _BRACKET.finditer(text)
-            suffixes.update({text[found.start() :] for found in breaks if found.end() < len(text)})
+            suffixes.update({text[match.start() :] for match in breaks if match.end() < len(text)})
         least = max(2, _SHARE * len(texts))
         return cls(*(_longest(counts, least) for counts in (prefixes, suffixes)))
 
@@ -51,12 +51,12 @@ class Affixes:
         if self.prefix and short.startswith(self.prefix):
             short = short.removeprefix(self.prefix)
         if self.site:
-            for found in _BREAK.finditer(short):
-                if short[found.end() :] == self.site:
-                    short = short[: found.start()]
+            for match in _BREAK.finditer(short):
+                if short[match.end() :] == self.site:
+                    short = short[: match.start()]
                     break
-                if short[: found.start()] == self.site:
-                    short = short[found.end() :]
+                if short[: match.start()] == self.site:
+                    short = short[match.end() :]
                     break
         return short.strip() or title
 

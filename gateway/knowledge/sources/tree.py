@@ -39,7 +39,7 @@ class Tree:
     @cached_property
     def files(self) -> frozenset[str]:
         """The path of every file, relative to the folder, with forward slashes."""
-        found: list[str] = []
+        paths: list[str] = []
         cut = len(str(self.root).rstrip("/")) + 1
         seen: set[tuple[int, int]] = set()
         links: list[str] = [str(self.root)]
@@ -68,8 +68,8 @@ class Tree:
                         if entry.name not in _NOT_PAGES:
                             (links if entry.is_symlink() else pending).append(entry.path)
                     elif _is_file(entry):
-                        found.append(entry.path)
-        return frozenset(path[cut:].replace(os.sep, "/") for path in found)
+                        paths.append(entry.path)
+        return frozenset(path[cut:].replace(os.sep, "/") for path in paths)
 
     @cached_property
     def markdown(self) -> list[str]:

@@ -28,10 +28,10 @@ class Visit:
     def parse(cls, stamp: str) -> "Visit | None":
         """None for the stamp of another version, or of something else."""
         try:
-            told = cls(**json.loads(stamp))
+            visit = cls(**json.loads(stamp))
         except (ValueError, TypeError):
             return None
-        return told if told.version == VERSION else None
+        return visit if visit.version == VERSION else None
 
     @property
     def unless(self) -> dict[str, str]:

@@ -127,15 +127,15 @@ class VitePress:
                 yield line
 
     def _included(
-        self, found: re.Match[str], trail: Trail, above: tuple[str, ...]
+        self, match: re.Match[str], trail: Trail, above: tuple[str, ...]
     ) -> Iterator[str]:
-        text = self._file(found[1], trail, above)
+        text = self._file(match[1], trail, above)
         if text is None or len(above) >= _DEEPEST:
             return
-        name = _named_file(found[1], above[-1])
+        name = _named_file(match[1], above[-1])
         if name not in above:
             lines, _ = front_matter(text)
-            first, last = int(found[2] or 1), int(found[3] or len(lines))
+            first, last = int(match[2] or 1), int(match[3] or len(lines))
             yield from ["", *self._whole(lines[first - 1 : last], trail, (*above, name)), ""]
 
     def _code(self, written: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
@@ -153,10 +153,12 @@ class VitePress:
         return text
 
 
-def opened(found: Project, site_url: str) -> VitePress:
+def opened(project: Project, site_url: str) -> VitePress:
     """The pages of a .vitepress/config, or of a folder without one."""
-    config = load(found.settings, found.bounds) if found.settings else Config()
-    return VitePress(Tree(found.content, found.bounds), config, site_url, found.content / "public")
+    config = load(project.settings, project.bounds) if project.settings else Config()
+    return VitePress(
+        Tree(project.content, project.bounds), config, site_url, project.content / "public"
+    )
 
 
 def _named_file(written: str, file: str) -> str:
@@ -167,17 +169,17 @@ def _named_file(written: str, file: str) -> str:
 
 def _headings(lines: Sequence[str]) -> Iterator[Heading]:
     slugger = VitePressSlugger()
-    for found in _READER.headings(lines):
-        text, anchor = _named(found, slugger)
-        if not found.nested:
-            yield Heading(found.level, text, anchor, found.line)
+    for heading in _READER.headings(lines):
+        text, anchor = _named(heading, slugger)
+        if not heading.nested:
+            yield Heading(heading.level, text, anchor, heading.line)
 
 
-def _named(found: Found, slugger: VitePressSlugger) -> tuple[str, str]:
+def _named(heading: Found, slugger: VitePressSlugger) -> tuple[str, str]:
     """The text of a heading without what names its anchor, and the anchor."""
-    if found.anchor:
-        return found.text, found.anchor
-    text = plain(found.children)
+    if heading.anchor:
+        return heading.text, heading.anchor
+    text = plain(heading.children)
     own = _ATTRIBUTES.search(text)
     shown = text[: own.start()] if own else text
     anchor = slugger.slug(_EMOJI.sub("", shown), own[1] if own else "")

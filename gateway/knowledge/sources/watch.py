@@ -80,7 +80,7 @@ def interval() -> float:
 
 def _identity(place: Path) -> tuple[int, int] | None:
     try:
-        found = place.stat()
+        status = place.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

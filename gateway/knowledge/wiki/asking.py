@@ -101,14 +101,14 @@ def asked_stems(question: str) -> list[str]:
 
 def language(text: str) -> str:
     """The language of `text`, of those whose stop words are listed; "" for English and others."""
-    said = words(text[:_ENOUGH])
-    most = max(_LEAST - 1, sum(word in STOP_WORDS for word in said))
-    found = ""
+    spoken = words(text[:_ENOUGH])
+    most = max(_LEAST - 1, sum(word in STOP_WORDS for word in spoken))
+    best = ""
     for name, stop_words in _STOP_WORDS.items():
-        count = sum(word in stop_words for word in said)
+        count = sum(word in stop_words for word in spoken)
         if count > most:
-            most, found = count, name
-    return found
+            most, best = count, name
+    return best
 
 
 def _ends(text: str) -> str:

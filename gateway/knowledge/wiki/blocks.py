@@ -21,7 +21,7 @@ def blocks(text: str, promises: bool = True) -> list[str]:
     A fence that nobody closes goes on to the end. `promises`: does what ends with a colon belong to
     the next block?
     """
-    found: list[str] = []
+    block_texts: list[str] = []
     lines: list[str] = []
     fence = ""
     for line in text.strip("\n").split("\n"):
@@ -35,21 +35,21 @@ def blocks(text: str, promises: bool = True) -> list[str]:
         if line.strip() or fence or announced:
             lines.append(line)
         elif lines:
-            found.append("\n".join(lines))
+            block_texts.append("\n".join(lines))
             lines = []
     if lines:
-        found.append("\n".join(lines).rstrip())
-    return [block for block in found if block.strip()]
+        block_texts.append("\n".join(lines).rstrip())
+    return [block for block in block_texts if block.strip()]
 
 
 def beginning(text: str, most: int) -> str:
     """The first blocks of `text` within `most` characters, at least (a part of) one."""
-    kept = ""
+    start = ""
     for block in blocks(text):
-        if kept and len(kept) + 2 + len(block) > most:
+        if start and len(start) + 2 + len(block) > most:
             break
-        kept = f"{kept}\n\n{block}" if kept else block
-    return (kept if len(kept) <= most else parts(kept, most)[0]).strip()
+        start = f"{start}\n\n{block}" if start else block
+    return (start if len(start) <= most else parts(start, most)[0]).strip()
 
 
 def parts(text: str, most: int) -> list[str]:
@@ -66,13 +66,13 @@ def parts(text: str, most: int) -> list[str]:
         else:
             for part in blocks(block, promises=False):
                 pieces += _split(part, most) if len(part) > most else (part,)
-    found: list[str] = []
+    joined: list[str] = []
     for piece in pieces:
-        if found and len(found[-1]) + 2 + len(piece) <= most:
-            found[-1] += f"\n\n{piece}"
+        if joined and len(joined[-1]) + 2 + len(piece) <= most:
+            joined[-1] += f"\n\n{piece}"
         else:
-            found.append(piece)
-    return found
+            joined.append(piece)
+    return joined
 
 
 def _split(block: str, most: int) -> Iterator[str]:
@@ -82,15 +82,15 @@ def _split(block: str, most: int) -> Iterator[str]:
     if frame > most // 2:
         head, lines, foot, frame = "", block.split("\n"), "", 0
     room = most - frame
-    kept = ""
+    body = ""
     for line in lines:
         for bit in _bits(line, room):
-            if kept and len(kept) + 1 + len(bit) > room:
-                yield head + kept + foot
-                kept = bit
+            if body and len(body) + 1 + len(bit) > room:
+                yield head + body + foot
+                body = bit
             else:
-                kept = f"{kept}\n{bit}" if kept else bit
-    yield head + kept + foot
+                body = f"{body}\n{bit}" if body else bit
+    yield head + body + foot
 
 
 def _bits(line: str, room: int) -> Iterator[str]:
@@ -118,10 +118,10 @@ def _frame(block: str) -> tuple[str, list[str], str]:
 
 def _unwrapped(lines: list[str]) -> list[str]:
     """With the lines of a paragraph, or of an item, as one."""
-    found = lines[:1]
+    unwrapped = lines[:1]
     for line in lines[1:]:
-        if _ITEM.match(line) or found[-1].endswith(("  ", "\\")):
-            found.append(line)
+        if _ITEM.match(line) or unwrapped[-1].endswith(("  ", "\\")):
+            unwrapped.append(line)
         else:
-            found[-1] += f"\n{line}"
-    return found
+            unwrapped[-1] += f"\n{line}"
+    return unwrapped

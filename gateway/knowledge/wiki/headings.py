@@ -52,8 +52,8 @@ def question(section: Section) -> str:
     asks = _FIRST.match(heading)
     if not answers(section, ENOUGH_TO_ASK if asks else ENOUGH):
         return ""
-    asked = asks[0].strip() if asks else _how(heading)
-    return asked if len(asked) <= LONGEST else ""
+    text = asks[0].strip() if asks else _how(heading)
+    return text if len(text) <= LONGEST else ""
 
 
 def plain(heading: str) -> str:

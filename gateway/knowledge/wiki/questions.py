@@ -23,9 +23,9 @@ _ASIDE = re.compile(
 
 def first_paths(paths: Iterable[str]) -> list[str]:
     """Of the pages that are mined: those with which people begin, then those at the top."""
-    kept = [path for path in paths if not _ASIDE.search(path)]
-    kept.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
-    return kept[:LOOKED_AT]
+    chosen = [path for path in paths if not _ASIDE.search(path)]
+    chosen.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
+    return chosen[:LOOKED_AT]
 
 
 def mined(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
@@ -33,9 +33,9 @@ def mined(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
 
     One text of each page first. A heading that occurs twice asks for nothing in particular.
     """
-    asked = [(page, list(filter(None, map(question, page.sections)))) for page in pages]
-    silent_first = sorted(asked, key=lambda pair: bool(pair[1]))
-    yield from _in_turn(asked)
+    by_page = [(page, list(filter(None, map(question, page.sections)))) for page in pages]
+    silent_first = sorted(by_page, key=lambda pair: bool(pair[1]))
+    yield from _in_turn(by_page)
     yield from _in_turn([(page, _names(page)) for page, _ in silent_first])
 
 
@@ -43,8 +43,8 @@ def _names(page: Page) -> list[str]:
     """Its title, and its headings as they are, but those that ask."""
     if not any(answers(section, ENOUGH_TO_ASK) for section in page.sections):
         return []
-    told = [part for part in page.sections if answers(part) and not question(part)]
-    names = dict.fromkeys([page.title, *(plain(section.heading) for section in told)])
+    sections = [part for part in page.sections if answers(part) and not question(part)]
+    names = dict.fromkeys([page.title, *(plain(section.heading) for section in sections)])
     return [name for name in names if 0 < len(name) <= LONGEST]
 
 

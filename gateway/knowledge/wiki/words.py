@@ -53,9 +53,9 @@ def words(text: str) -> list[str]:
 def places(text: str) -> Iterator[tuple[str, int, int]]:
     """The `words` of a text, each with where it begins and ends there."""
     for run in _WORD.finditer(text):
-        said = words(run[0])
-        if len(said) == 1:
-            yield said[0], run.start(), run.end()
+        run_words = words(run[0])
+        if len(run_words) == 1:
+            yield run_words[0], run.start(), run.end()
         else:  # a script without spaces, or a sign that is several letters
             for at in range(len(run[0]) - 1):
                 for word in words(run[0][at : at + 2])[:1]:
