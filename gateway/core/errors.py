@@ -21,10 +21,10 @@ TOLD = 10
 
 def together(problems: Sequence[str], more: str = "more like that") -> AskdocsError:
     """One error for problems of one kind, a line each; of many the first, and how many `more`."""
-    told = list(problems[:TOLD])
+    lines = list(problems[:TOLD])
     if len(problems) > TOLD:
-        told.append(f"and {len(problems) - TOLD:,} {more}")
-    return AskdocsError("\n".join(told))
+        lines.append(f"and {len(problems) - TOLD:,} {more}")
+    return AskdocsError("\n".join(lines))
 
 
 def first_problem(error: "ValidationError") -> tuple[str, str]:

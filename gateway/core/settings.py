@@ -250,8 +250,8 @@ def place(file: Path, *keys: str) -> str:
     shown = f"[{'.'.join(keys[:-1])}] {keys[-1]}" if len(keys) > 1 else f"[{keys[0]}]"
     if not file.is_file():
         return shown
-    found = line_of(file, *keys)
-    return f"{file}:{found}: {shown}" if found else f"{file}: {shown}"
+    line_number = line_of(file, *keys)
+    return f"{file}:{line_number}: {shown}" if line_number else f"{file}: {shown}"
 
 
 def line_of(file: Path, *keys: str) -> int:
@@ -260,7 +260,7 @@ def line_of(file: Path, *keys: str) -> int:
     tomllib keeps no line numbers.
     """
     table: list[str] = []
-    best, found = 0, 0
+    best, best_line = 0, 0
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if header := re.match(r"\s*\[+([^\[\]]+)\]", line):
             table = _path(header[1])
@@ -270,8 +270,8 @@ def line_of(file: Path, *keys: str) -> int:
         else:
             continue
         if path == list(keys[: len(path)]) and len(path) > best:
-            best, found = len(path), number
-    return found
+            best, best_line = len(path), number
+    return best_line
 
 
 def _path(dotted: str) -> list[str]:

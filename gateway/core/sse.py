@@ -38,8 +38,8 @@ class Framing:
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if self._held:
             data = self._held + data
-        found = data.rfind(b"\n\n")
-        end = found + 2 if found >= 0 else 0
+        boundary = data.rfind(b"\n\n")
+        end = boundary + 2 if boundary >= 0 else 0
         if end == len(data):
             self._held = b""
             return data
@@ -65,8 +65,8 @@ class EventReader:
         whole = self._framing.feed(chunk)
         if whole.startswith(b"data: ") and whole.find(b"\n") == len(whole) - 2:
             return [whole[6:-2]]  # one event of one line, as nearly all that an engine sends
-        found = map(_data, whole.split(b"\n\n")) if whole else ()
-        return [data for data in found if data is not None]
+        payloads = map(_data, whole.split(b"\n\n")) if whole else ()
+        return [data for data in payloads if data is not None]
 
 
 async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:

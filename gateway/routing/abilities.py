@@ -85,8 +85,8 @@ def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiErro
         return error
     if request.get("tools") and _NO_TOOLS.search(text):
         return no_tools(name)
-    found = next(media(request), None)
-    return no_media(name, *found) if found and _NO_MEDIA.search(text) else error
+    medium = next(media(request), None)
+    return no_media(name, *medium) if medium and _NO_MEDIA.search(text) else error
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:

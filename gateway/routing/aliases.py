@@ -74,7 +74,7 @@ class Route:
 
     def with_last(self, name: str) -> "Route":
         """The same, but that model is asked last."""
-        candidates = tuple(sorted(self.candidates, key=lambda one: one == name))
+        candidates = tuple(sorted(self.candidates, key=lambda candidate: candidate == name))
         return replace(self, candidates=candidates)
 
 
@@ -120,27 +120,27 @@ class Table:
 
     def problems(self, models: Collection[str]) -> list[Problem]:
         """What makes this table unusable where `models` are served."""
-        found = []
+        problems = []
         for name, alias in self.aliases.items():
             if name in models:
                 text = f"{name!r} is the name of a model, too: choose another for the alias"
-                found.append(Problem(name, "targets", text))
+                problems.append(Problem(name, "targets", text))
             for target in alias.targets:
                 if target in self.aliases:
                     text = f"{target!r} is an alias; a target is a model: {_list(models)}"
-                    found.append(Problem(name, "targets", text))
+                    problems.append(Problem(name, "targets", text))
                 elif target not in models:
                     text = f"there is no model {target!r}; there are {_list(models)}"
-                    found.append(Problem(name, "targets", text))
+                    problems.append(Problem(name, "targets", text))
             for other in alias.fallback:
                 if other not in models and other not in self.aliases:
                     known = _list([*models, *self.aliases])
                     text = f"there is no model or alias {other!r}; there are {known}"
-                    found.append(Problem(name, "fallback", text))
+                    problems.append(Problem(name, "fallback", text))
             if cycle := self._cycle(name, ()):
                 text = f"the fallback goes round in a circle: {' -> '.join(cycle)}"
-                found.append(Problem(name, "fallback", text))
-        return found
+                problems.append(Problem(name, "fallback", text))
+        return problems
 
     def _cycle(self, name: str, path: tuple[str, ...]) -> tuple[str, ...]:
         """The circle that leads back to where `path` began, or nothing."""
@@ -179,8 +179,8 @@ class Aliases:
             try:
                 if await threads.database(self._revision) != self._seen:
                     new = await threads.database(self.load)
-                    if found := await problems(new):
-                        log.error("the aliases stay as they were: %s", found[0].message)
+                    if wrong := await problems(new):
+                        log.error("the aliases stay as they were: %s", wrong[0].message)
                     else:
                         self.table = new
                 failing = False

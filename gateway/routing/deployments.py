@@ -64,7 +64,7 @@ def every(database: sa.Engine) -> list[Deployment]:
 
 
 def find(database: sa.Engine, name: str) -> Deployment | None:
-    return next((one for one in every(database) if one.name == name), None)
+    return next((deployment for deployment in every(database) if deployment.name == name), None)
 
 
 def want(database: sa.Engine, name: str, source: str) -> None:
@@ -72,13 +72,15 @@ def want(database: sa.Engine, name: str, source: str) -> None:
     message = "waiting for askdocs up"
     fresh: dict[str, Any] = {"source": source, "state": "wanted", "message": message, "url": None}
     with writing(database) as connection:
-        found = connection.execute(sa.select(_c.state, _c.url).where(_c.name == name)).one_or_none()
-        if found is None:
+        stored = connection.execute(
+            sa.select(_c.state, _c.url).where(_c.name == name)
+        ).one_or_none()
+        if stored is None:
             row = {"name": name, "updated": datetime.now(UTC), **fresh}
             connection.execute(sa.insert(deployment_table).values(row))
-        elif found.state == "stopping" and found.url is not None:
+        elif stored.state == "stopping" and stored.url is not None:
             _change(connection, name, state="ready", message="")
-        elif found.state in ("failed", "stopping"):
+        elif stored.state in ("failed", "stopping"):
             _change(connection, name, **fresh)
 
 

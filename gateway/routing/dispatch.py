@@ -162,15 +162,15 @@ class Dispatch:
             ApiError: the client's mistake as the engine states it; 404 for a model that nobody
                 serves; 503 when no candidate answers.
         """
-        found, left = await self._candidates(route)
+        candidates, left = await self._candidates(route)
         failure: Failed | None = None
         for insist in (False, True):
-            for served in found:
+            for served in candidates:
                 # Asked one by one: a breaker that admits a try waits for how it ends.
-                if not (insist or len(found) == 1 or served.breaker.admits()):
+                if not (insist or len(candidates) == 1 or served.breaker.admits()):
                     left = left or (served.name, "breaker")
                     continue
-                patience = None if served is found[-1] else route.first_byte
+                patience = None if served is candidates[-1] else route.first_byte
                 span = OFF
                 if call.span.is_on:
                     span = call.span.child(f"{call.operation} {served.name}", "CLIENT")
@@ -211,17 +211,17 @@ class Dispatch:
 
     async def _candidates(self, route: Route) -> tuple[list[Served], tuple[str, str] | None]:
         """Those that are served, and the first one if it is not. Raises ApiError 404."""
-        found = []
+        candidates = []
         left = None
         for name in route.candidates:
             served = self._fleet.get(name) or await self._fleet.find(name)
             if served is not None:
-                found.append(served)
+                candidates.append(served)
             elif name == route.candidates[0]:
                 left = (name, "unknown")
-        if not found:
+        if not candidates:
             raise unknown_model(route.alias, self._fleet.configured)
-        return found, left
+        return candidates, left
 
     async def _try(self, call: Call, served: Served, patience: float | None, span: Span) -> Opened:
         try:
@@ -412,8 +412,8 @@ async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
 def stated(status: int, body: bytes) -> ApiError:
     """An engine's error in OpenAI's shape."""
     try:
-        said = orjson.loads(body)
-        error = said.get("error", said)
+        content = orjson.loads(body)
+        error = content.get("error", content)
         message = str(error["message"])
         kind = str(error.get("type") or "invalid_request_error")
         param, code = error.get("param"), error.get("code")

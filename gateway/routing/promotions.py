@@ -153,9 +153,9 @@ def all_needed(database: sa.Engine, configured: Mapping[str, Alias]) -> set[str]
 def release(database: sa.Engine, names: Collection[str], configured: Mapping[str, Alias]) -> None:
     """Have those of the versions stopped that no alias needs. Raises Unreachable."""
     idle = {*names} - all_needed(database, configured)
-    for one in deployments.every(database):
-        if one.name in idle and one.state != "stopping":
-            deployments.stop(database, one.name)
+    for deployment in deployments.every(database):
+        if deployment.name in idle and deployment.state != "stopping":
+            deployments.stop(database, deployment.name)
 
 
 def in_use(database: sa.Engine, configured: Mapping[str, Alias]) -> dict[str, str]:

@@ -66,7 +66,7 @@ class Fleet:
         self._found: dict[str, Served] = {}
         reader = reader or Reader(None)
         own = [embeddings.model(reader), rerank.model(reader)]
-        self._local = {one.name: Served(one.name, local=one) for one in own}
+        self._local = {model.name: Served(model.name, local=model) for model in own}
         self._deployed: dict[str, tuple[Deployment, Served]] = {}
         self._left: list[Served] = []
         self._looked = 0.0
@@ -118,21 +118,21 @@ class Fleet:
     def follow(self, deployments: Iterable[Deployment]) -> None:
         """Serve the versions that are deployed now."""
         new: dict[str, tuple[Deployment, Served]] = {}
-        for one in deployments:
-            if not one.is_served or one.name in self._served:
+        for deployment in deployments:
+            if not deployment.is_served or deployment.name in self._served:
                 continue  # the settings' word holds
-            assert one.url is not None
-            known = self._deployed.pop(one.name, None)
-            if known and (known[0].url, known[0].model) == (one.url, one.model):
-                new[one.name] = (one, known[1])
+            assert deployment.url is not None
+            known = self._deployed.pop(deployment.name, None)
+            if known and (known[0].url, known[0].model) == (deployment.url, deployment.model):
+                new[deployment.name] = (deployment, known[1])
                 continue
             if known:
                 self._left.append(known[1])
             # An engine of its own has no key: its port is bound to this machine.
-            url = one.url.rstrip("/")
+            url = deployment.url.rstrip("/")
             where = self._base if url == self._base[0] else (url, None)
             self._lanes.setdefault(where, Lane(*where))
-            new[one.name] = (one, self._at(one.name, where, one.model))
+            new[deployment.name] = (deployment, self._at(deployment.name, where, deployment.model))
         # Answers that have begun there still ask its engine: it is closed in the end.
         self._left += [served for _, served in self._deployed.values()]
         self._deployed = new
@@ -144,7 +144,9 @@ class Fleet:
     async def names(self) -> list[str]:
         """All names: those of the settings, the versions, what else the engines list now, and the
         models of this process."""
-        versions = [name for name, (one, _) in self._deployed.items() if one.state == "ready"]
+        versions = [
+            name for name, (deployment, _) in self._deployed.items() if deployment.state == "ready"
+        ]
         leaving = self._deployed.keys() - versions
         listed = [name for name in await self._look(fresh=True) if name not in leaving]
         return list(dict.fromkeys([*self._served, *versions, *listed, *self._local]))
@@ -162,8 +164,8 @@ class Fleet:
                     return served.name, await served.engine.prefix_cache()
             return served.name, None
 
-        told = await asyncio.gather(*map(asked, self._one_each()))
-        return {name: cache for name, cache in told if cache is not None}
+        caches = await asyncio.gather(*map(asked, self._one_each()))
+        return {name: cache for name, cache in caches if cache is not None}
 
     async def ready(self) -> dict[str, bool]:
         """Whether each engine answers now, by a model there.
@@ -230,24 +232,24 @@ class Fleet:
                 return self._found
             one_each = {s.lane: s for s in self._served.values() if s.engine}
             answers = await asyncio.gather(*(_listed(s) for s in one_each.values()))
-            found: dict[str, Served] = {}
+            discovered: dict[str, Served] = {}
             for lane, listed in zip(one_each, answers, strict=True):
                 where = next(where for where, known in self._lanes.items() if known is lane)
                 if listed is not None:
                     self._heard.add(lane)
                 else:  # away: what it had stays known
-                    found |= {n: s for n, s in self._found.items() if s.lane is lane}
+                    discovered |= {n: s for n, s in self._found.items() if s.lane is lane}
                     continue
                 for name in listed:
-                    if name not in self._served and name not in found:
-                        found[name] = self._found.get(name) or self._at(name, where, name)
-            gone = [s for n, s in self._found.items() if n not in found and s.engine]
-            self._found = found
+                    if name not in self._served and name not in discovered:
+                        discovered[name] = self._found.get(name) or self._at(name, where, name)
+            gone = [s for n, s in self._found.items() if n not in discovered and s.engine]
+            self._found = discovered
             self._looked = time.monotonic()
             for served in gone:
                 assert served.engine is not None
                 await served.engine.close()
-            return found
+            return discovered
 
 
 async def _listed(served: Served) -> list[str] | None:

@@ -45,12 +45,12 @@ class Resume:
         self.rest = WHOLE
         """Of the answer that was opened last."""
 
-    async def open(self, broken: Served, said: Said) -> Opened | None:
+    async def open(self, broken: Served, written: Said) -> Opened | None:
         """The rest of the answer that `broken` did not give; close it. None: nobody can give it."""
         self._times += 1
         if self._times > TIMES:
             return None
-        self._said = said
+        self._said = written
         last = time.monotonic() + WAIT_S
         pause, longest = PAUSE_S
         while True:

@@ -109,8 +109,8 @@ async def count_nearly(request: Mapping[str, Any], engine: Engine | None) -> int
     counted = await count(request, engine) if engine else None
     if counted is not None:
         return counted
-    said = [request[name] for name in _SAID if name in request]
-    return await estimate(dump(said).decode()) + TEMPLATE
+    parts = [request[name] for name in _SAID if name in request]
+    return await estimate(dump(parts).decode()) + TEMPLATE
 
 
 def _number(value: Any) -> int:

@@ -42,8 +42,8 @@ EXPOSED = [
     "retry-after",
     "retry-after-ms",
     *(
-        f"x-ratelimit-{what}-{of}"
-        for what in ("limit", "remaining", "reset")
+        f"x-ratelimit-{endpoint}-{of}"
+        for endpoint in ("limit", "remaining", "reset")
         for of in ("requests", "tokens")
     ),
 ]

@@ -177,10 +177,10 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         if scorer:
             stack.push_async_callback(scorer.close)
         answering = partial(_answering, fleet, aliases)
-        budget, kept = max(settings.page_budget, settings.warm_page), _kept(settings)
+        budget, snapshots = max(settings.page_budget, settings.warm_page), _kept(settings)
 
         def kept_by(engine: Engine) -> Kept | None:
-            return kept if engine.url == base.url else None
+            return snapshots if engine.url == base.url else None
 
         def told() -> str:
             return aliases.table.aliases[DOCS].instructions or ""

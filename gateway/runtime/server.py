@@ -229,7 +229,11 @@ class _Renewal:
     @property
     def processes(self) -> list[SpawnProcess]:
         """Those that are not, or no longer, among the workers."""
-        return [one for one in (self._preparing, self._fresh, self._leaving) if one is not None]
+        return [
+            process
+            for process in (self._preparing, self._fresh, self._leaving)
+            if process is not None
+        ]
 
     def is_over(self) -> bool:
         """Take the next step, if it is time for it. Does not wait."""
@@ -254,12 +258,12 @@ class _Renewal:
 
     def _prepared(self) -> bool:
         """Does it go on? False: it has failed."""
-        preparing, told = self._preparing, self._told
+        preparing, connection = self._preparing, self._told
         assert preparing is not None
-        assert told is not None
-        if told.poll():
+        assert connection is not None
+        if connection.poll():
             with contextlib.suppress(EOFError):
-                _take(told.recv())
+                _take(connection.recv())
                 self._preparing = None
             preparing.join()
         if self._preparing is None or preparing.exitcode is None:
@@ -268,12 +272,12 @@ class _Renewal:
 
     def _started(self) -> bool:
         """As `_prepared`."""
-        fresh, told = self._fresh, self._told
+        fresh, connection = self._fresh, self._told
         assert fresh is not None
-        assert told is not None
-        if told.poll():
+        assert connection is not None
+        if connection.poll():
             with contextlib.suppress(EOFError):
-                told.recv()
+                connection.recv()
                 self._fresh = None
                 self._workers.append(fresh)
                 # The old one may have died meanwhile; then it has been replaced already.

@@ -193,8 +193,8 @@ def migrate(engine: sa.Engine) -> None:
     if engine.dialect.name == "sqlite":
         _make_file(engine)
     with reading(engine) as connection:
-        found = revision(connection)
-        if found == HEAD or _reaches(connection, found):
+        current = revision(connection)
+        if current == HEAD or _reaches(connection, current):
             return
     from alembic import command
     from alembic.config import Config
@@ -202,10 +202,10 @@ def migrate(engine: sa.Engine) -> None:
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
-        found = revision(connection)
-        if _reaches(connection, found):
+        current = revision(connection)
+        if _reaches(connection, current):
             return
-        _refuse_newer(engine, found)
+        _refuse_newer(engine, current)
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
         config.attributes["connection"] = connection
@@ -215,12 +215,12 @@ def migrate(engine: sa.Engine) -> None:
 def check(engine: sa.Engine) -> None:
     """Raises AskdocsError unless this code can work with the schema; changes nothing."""
     with reading(engine) as connection:
-        found = revision(connection)
-        reaches = _reaches(connection, found)
-    if found != HEAD and not reaches:
-        _refuse_newer(engine, found)
+        current = revision(connection)
+        reaches = _reaches(connection, current)
+    if current != HEAD and not reaches:
+        _refuse_newer(engine, current)
         raise AskdocsError(
-            f"{shown(engine)}: the database is {'older than this askdocs' if found else 'empty'}:"
+            f"{shown(engine)}: the database is {'older than this askdocs' if current else 'empty'}:"
             " start the gateway, or run `askdocs keys list`, which brings it up to date"
         )
 
@@ -239,7 +239,7 @@ def look_for_damage(engine: sa.Engine) -> None:
         deadline = time.monotonic() + LOOKING
         driver.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
         try:
-            (found,) = driver.execute("PRAGMA quick_check(1)").fetchone()
+            (verdict,) = driver.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.OperationalError as error:
             if "interrupted" not in str(error):
                 raise Damaged(_damaged(shown(engine), str(error))) from None
@@ -248,8 +248,8 @@ def look_for_damage(engine: sa.Engine) -> None:
             raise Damaged(_damaged(shown(engine), str(error))) from None
         finally:
             driver.set_progress_handler(None, 0)
-    if found != "ok":
-        raise Damaged(_damaged(shown(engine), " ".join(found.split())))
+    if verdict != "ok":
+        raise Damaged(_damaged(shown(engine), " ".join(verdict.split())))
 
 
 def ping(engine: sa.Engine) -> None:
@@ -367,9 +367,9 @@ def revision(connection: sa.Connection) -> str | None:
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
-def _reaches(connection: sa.Connection, found: str | None) -> bool:
+def _reaches(connection: sa.Connection, current: str | None) -> bool:
     """Is this a schema of a newer askdocs that says that this one can work with it?"""
-    if found is None or not is_newer(found):
+    if current is None or not is_newer(current):
         return False
     if not sa.inspect(connection).has_table(reach_table.name):
         return False
@@ -382,12 +382,12 @@ def is_newer(revision: str) -> bool:
     return len(revision) == len(HEAD) and revision.isdigit() and revision > HEAD
 
 
-def _refuse_newer(engine: sa.Engine, found: str | None) -> None:
+def _refuse_newer(engine: sa.Engine, current: str | None) -> None:
     from alembic.script import ScriptDirectory
 
     known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
-    if found is not None and found not in known:
+    if current is not None and current not in known:
         raise AskdocsError(
-            f"{shown(engine)}: the database belongs to a newer askdocs (its schema is {found!r}):"
+            f"{shown(engine)}: the database belongs to a newer askdocs (its schema is {current!r}):"
             " upgrade this askdocs, or name another database"
         )

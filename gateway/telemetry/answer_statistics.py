@@ -86,11 +86,11 @@ def tally(engine: sa.Engine, alias: str, since: date) -> dict[str, Tally]:
     tallies: dict[str, Tally] = {}
     with reading(engine) as connection:
         for model, measure, bucket_, count in connection.execute(query):
-            one = tallies.setdefault(model, Tally())
-            if measure in one.times:
-                one.times[measure][bucket_] += int(count)
+            model_tally = tallies.setdefault(model, Tally())
+            if measure in model_tally.times:
+                model_tally.times[measure][bucket_] += int(count)
             else:
-                one.counts[measure] += int(count)
+                model_tally.counts[measure] += int(count)
     return tallies
 
 

@@ -70,10 +70,10 @@ def lines(engine: sa.Engine, since: datetime | None = None) -> list[Line]:
         return [Line(**row._mapping) for row in connection.execute(query)]
 
 
-def carry(connection: sa.Connection, found: Sequence[Line]) -> int:
+def carry(connection: sa.Connection, others: Sequence[Line]) -> int:
     """Add lines of another copy of the database that are not here yet; returns how many."""
     known = set(connection.execute(sa.select(_c.id)).scalars())
-    new = [asdict(line) for line in found if line.id not in known]
+    new = [asdict(line) for line in others if line.id not in known]
     if new:
         connection.execute(sa.insert(audit_table), new)
     return len(new)

@@ -119,7 +119,9 @@ class Condition(Collector):
 
 def _failing(spec: Mapping[str, Any]) -> float | None:
     times = [*spec.get(SINCE, {}).values(), spec.get(FAILING, {}).get("since")]
-    return min((datetime.fromisoformat(one).timestamp() for one in times if one), default=None)
+    return min(
+        (datetime.fromisoformat(start).timestamp() for start in times if start), default=None
+    )
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -291,13 +291,13 @@ class Metrics:
         return Exposition(await threads.files(encode, self._registry), content_type)
 
     def _of(self, alias: str, team: str) -> "_Series":
-        found = self._series.get((alias, team))
-        if found is None:
+        series = self._series.get((alias, team))
+        if series is None:
             if len(self._series) >= PAIRS and team != OTHER:
                 return self._of(alias, OTHER)
             labels = storable(alias), storable(team)  # one bad label ends every scrape
-            found = self._series[alias, team] = _Series(self, *labels)
-        return found
+            series = self._series[alias, team] = _Series(self, *labels)
+        return series
 
 
 def _observe_all(histogram: Histogram, counts: list[int], total: float) -> None:
@@ -353,25 +353,25 @@ class _Series:
         return self._metrics._duration.labels(self.alias, self.team)
 
     def ended(self, endpoint: str, status: int) -> Counter:
-        found = self._ended.get((endpoint, status))
-        if found is None:
-            found = self._metrics._requests.labels(endpoint, self.alias, self.team, status)
-            self._ended[endpoint, status] = found
-        return found
+        counter = self._ended.get((endpoint, status))
+        if counter is None:
+            counter = self._metrics._requests.labels(endpoint, self.alias, self.team, status)
+            self._ended[endpoint, status] = counter
+        return counter
 
     def tokens(self, model: str) -> tuple[Counter, Counter, Counter]:
         """Of prompts, of answers, and of prompts as far as they were cached."""
-        found = self._tokens.get(model)
-        if found is None:
+        counters = self._tokens.get(model)
+        if counters is None:
             of = self._metrics._tokens.labels
             model = storable(model)
-            found = (
+            counters = (
                 of(self.alias, model, self.team, "prompt"),
                 of(self.alias, model, self.team, "completion"),
                 self._metrics._cached.labels(self.alias, model, self.team),
             )
-            self._tokens[model] = found
-        return found
+            self._tokens[model] = counters
+        return counters
 
 
 class Request:

@@ -37,18 +37,18 @@ def endpoint(env: Mapping[str, str]) -> str:
         return ""
     if env.get("OTEL_TRACES_EXPORTER") == "none":
         return ""
-    found = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
-    if not found and (base := env.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
-        found = f"{base.rstrip('/')}/v1/traces"
+    url = env.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "")
+    if not url and (base := env.get("OTEL_EXPORTER_OTLP_ENDPOINT")):
+        url = f"{base.rstrip('/')}/v1/traces"
     for name in ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"):
-        if found and (protocol := env.get(name)):
+        if url and (protocol := env.get(name)):
             if protocol != PROTOCOL:
                 raise AskdocsError(
                     f"{name} (environment) is {protocol!r}, and traces are sent by {PROTOCOL}: set"
                     " it to that or drop it, and name the collector's port for it, usually 4318"
                 )
             break
-    return found
+    return url
 
 
 def load(service: str, env: Mapping[str, str]) -> "Tracer | None":

@@ -235,8 +235,8 @@ class Engine:
             return len(reply["tokens"])
         if kind == "vllm":
             model = (await self.model()).id
-            asked = {"model": model, "prompt": text, "add_special_tokens": False}
-            return int((await self._post("/tokenize", asked))["count"])
+            body = {"model": model, "prompt": text, "add_special_tokens": False}
+            return int((await self._post("/tokenize", body))["count"])
         return await estimate(text)
 
     async def counts(self, texts: Sequence[str]) -> list[int]:
@@ -247,8 +247,8 @@ class Engine:
         if len(texts) > 1 and await self.kind() == "llama.cpp":
             # It takes token ids between texts, and gives them back: one that is none parts them.
             mixed = [part for text in texts for part in (text, PARTING)]
-            asked = {"content": mixed, "add_special": False, "parse_special": False}
-            tokens: list[int] = (await self._post("/tokenize", asked))["tokens"]
+            body = {"content": mixed, "add_special": False, "parse_special": False}
+            tokens: list[int] = (await self._post("/tokenize", body))["tokens"]
             ends = [-1, *(place for place, token in enumerate(tokens) if token == PARTING)]
             if len(ends) == len(texts) + 1:
                 return [end - start - 1 for start, end in pairwise(ends)]
@@ -256,8 +256,8 @@ class Engine:
         try:
             return list(await asyncio.gather(*counting))
         finally:
-            for one in counting:  # where one of them failed, nobody waits for the others
-                one.cancel()
+            for task in counting:  # where one of them failed, nobody waits for the others
+                task.cancel()
 
     async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
         """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
@@ -275,11 +275,11 @@ class Engine:
         if kind == "llama.cpp":
             if chat:
                 prompt = (await self._post("/apply-template", chat))["prompt"]
-            asked = {"content": prompt, "add_special": True, "parse_special": True}
-            return len((await self._post("/tokenize", asked))["tokens"])
+            body = {"content": prompt, "add_special": True, "parse_special": True}
+            return len((await self._post("/tokenize", body))["tokens"])
         if kind == "vllm":
-            asked = {"model": (await self.model()).id, **(chat or {"prompt": prompt})}
-            return int((await self._post("/tokenize", asked))["count"])
+            body = {"model": (await self.model()).id, **(chat or {"prompt": prompt})}
+            return int((await self._post("/tokenize", body))["count"])
         return None
 
     async def read(self, messages: list[dict[str, Any]]) -> Read:
@@ -288,20 +288,20 @@ class Engine:
         Raises:
             httpx.HTTPError: the engine did not answer with 200.
         """
-        asked: dict[str, Any] = {
+        body: dict[str, Any] = {
             "model": (await self.model()).id,
             "messages": messages,
             "max_tokens": 1,
             "temperature": 0,
         }
         if await self.kind() != "llama.cpp":
-            reply = await self._http.post(f"{self.url}/chat/completions", json=asked)
+            reply = await self._http.post(f"{self.url}/chat/completions", json=body)
             reply.raise_for_status()
             return _read(reply.json()["usage"])
         # It reads on to the end for a client that has left, unless the answer is a stream.
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
         usage: Any = None
-        async with self._http.stream("POST", f"{self.url}/chat/completions", json=asked) as reply:
+        async with self._http.stream("POST", f"{self.url}/chat/completions", json=body) as reply:
             reply.raise_for_status()
             async for data in events(reply.aiter_bytes()):
                 if data.startswith("{"):
@@ -325,14 +325,14 @@ class Engine:
 
         Returns the tokens written. Raises httpx.HTTPError: it could not, or has no such folder.
         """
-        asked = {"filename": file}
-        reply = await self._post(f"/slots/{slot}?action=save", asked)
+        body = {"filename": file}
+        reply = await self._post(f"/slots/{slot}?action=save", body)
         return int(reply["n_saved"])
 
     async def restore(self, slot: int, file: str) -> int:
         """The opposite of `save`. Returns the tokens. Raises httpx.HTTPError."""
-        asked = {"filename": file}
-        reply = await self._post(f"/slots/{slot}?action=restore", asked)
+        body = {"filename": file}
+        reply = await self._post(f"/slots/{slot}?action=restore", body)
         return int(reply["n_restored"])
 
     async def prefix_cache(self) -> PrefixCache | None:
@@ -441,9 +441,9 @@ class Engine:
         reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
         reply.raise_for_status()
         try:
-            told = reply.json()
-            media = told.get("modalities")
-            tools = told.get("chat_template_caps", {}).get("supports_tools")
+            props = reply.json()
+            media = props.get("modalities")
+            tools = props.get("chat_template_caps", {}).get("supports_tools")
         except (ValueError, AttributeError):
             return Abilities(echo=False)
         return Abilities(
@@ -467,9 +467,9 @@ class Engine:
             pass  # it answers something else than JSON
         return "other"
 
-    async def _tokenized(self, asked: dict[str, Any]) -> Any:
+    async def _tokenized(self, body: dict[str, Any]) -> Any:
         """What it says of a request to count; empty where it takes none of that kind."""
-        reply = await self._http.post(f"{self._root}/tokenize", json=asked, timeout=self._brief)
+        reply = await self._http.post(f"{self._root}/tokenize", json=body, timeout=self._brief)
         if reply.status_code in _AWAY:
             reply.raise_for_status()
         return reply.json() if reply.status_code == 200 else {}

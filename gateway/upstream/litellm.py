@@ -79,7 +79,7 @@ class LiteLLM:
         """
         app = await self.started()
         path = f"/v1{endpoint}"
-        asked = {**schemas.for_litellm(endpoint, body), "model": model, **own}
+        payload = {**schemas.for_litellm(endpoint, body), "model": model, **own}
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -99,7 +99,7 @@ class LiteLLM:
             "client": ("127.0.0.1", 0),
             "server": ("127.0.0.1", 0),
         }
-        return await Reply.open(app, scope, dump(asked))
+        return await Reply.open(app, scope, dump(payload))
 
     async def close(self) -> None:
         await self._app.close()
@@ -134,9 +134,9 @@ def plain(body: bytes) -> bytes:
     text = _OWN_WORDS.sub("", text)
     inside = text[text.find("{") : text.rfind("}") + 1]
     with suppress(ValueError, AttributeError):
-        said = orjson.loads(inside)
-        said = said.get("error", said)
-        text = str(said.get("message", text)) if isinstance(said, dict) else text
+        content = orjson.loads(inside)
+        content = content.get("error", content)
+        text = str(content.get("message", text)) if isinstance(content, dict) else text
     if (at := text.lower().find("litellm")) >= 0:  # its advice: the sentence and what follows
         text = text[: max(text.rfind(end, 0, at) + 1 for end in (".", "\n"))].strip()
     text = text or "the provider refused this request"

@@ -125,16 +125,16 @@ def _sentence(key: Key, limit: Limit, wait: int | None, counts: Counts, tokens: 
 
 
 def headers(limits: Limits, counts: Counts) -> dict[str, str]:
-    found = {}
+    fields = {}
     if limits.rpm is not None:
-        found["x-ratelimit-limit-requests"] = str(limits.rpm)
-        found["x-ratelimit-remaining-requests"] = str(max(0, limits.rpm - counts.requests))
-        found["x-ratelimit-reset-requests"] = duration(counts.reset)
+        fields["x-ratelimit-limit-requests"] = str(limits.rpm)
+        fields["x-ratelimit-remaining-requests"] = str(max(0, limits.rpm - counts.requests))
+        fields["x-ratelimit-reset-requests"] = duration(counts.reset)
     if limits.tpm is not None:
-        found["x-ratelimit-limit-tokens"] = str(limits.tpm)
-        found["x-ratelimit-remaining-tokens"] = str(max(0, limits.tpm - counts.tokens))
-        found["x-ratelimit-reset-tokens"] = duration(counts.reset if counts.tokens else 0)
-    return found
+        fields["x-ratelimit-limit-tokens"] = str(limits.tpm)
+        fields["x-ratelimit-remaining-tokens"] = str(max(0, limits.tpm - counts.tokens))
+        fields["x-ratelimit-reset-tokens"] = duration(counts.reset if counts.tokens else 0)
+    return fields
 
 
 @lru_cache(maxsize=1024)

@@ -67,8 +67,8 @@ async def load(url: str, key: str | None, name: str, folder: Path, *, gpu: bool 
                 " one adapter: give this one another name"
             )
         await engine.make_sure_of_a_place(name, set(there), gpu)
-        asked = {"lora_name": name, "lora_path": str(folder)}
-        await engine.post("/load_lora_adapter", asked, f"does not load {name} from {folder}")
+        body = {"lora_name": name, "lora_path": str(folder)}
+        await engine.post("/load_lora_adapter", body, f"does not load {name} from {folder}")
         try:
             await engine.check()
         except BaseException:
@@ -96,10 +96,10 @@ async def effect(url: str, key: str | None, name: str, base: str) -> float:
         AskdocsError: the engine does not answer as one of the two.
     """
     async with _Client(url, key) as engine:
-        said = [await engine.scored(model) for model in (name, base)]
-    if said[0] is None or said[1] is None:
+        scores = [await engine.scored(model) for model in (name, base)]
+    if scores[0] is None or scores[1] is None:
         raise AskdocsError(f"the engine at {url} does not serve {name} and {base}: load them")
-    return _distance(said[0], said[1])
+    return _distance(scores[0], scores[1])
 
 
 def mixed_up(alone: Mapping[str, Logprobs], beside: Mapping[str, Logprobs]) -> list[str]:
@@ -143,21 +143,24 @@ class _Client:
     async def make_sure_of_a_place(self, name: str, there: set[str], gpu: bool) -> None:
         """Raises AskdocsError: with one more adapter, no place would stay empty."""
         reply = await self._get(f"{self._url.removesuffix('/v1')}/metrics")
-        told = [dict(_LABEL.findall(labels)) for labels in _INFO.findall(reply.text)]
-        if not told:
+        states = [dict(_LABEL.findall(labels)) for labels in _INFO.findall(reply.text)]
+        if not states:
             return  # none has been at work yet: the check will tell
-        places = int(told[0]["max_lora"]) - 1
-        kept = set(there)
+        places = int(states[0]["max_lora"]) - 1
+        taken = set(there)
         if not gpu:
             # One that comes back takes another place.
-            kept |= {
-                one for labels in told for one in labels["running_lora_adapters"].split(",") if one
+            taken |= {
+                adapter
+                for labels in states
+                for adapter in labels["running_lora_adapters"].split(",")
+                if adapter
             }
-        if len(kept) >= places:
+        if len(taken) >= places:
             fix = "unload one" if gpu else "start it again, as a CPU frees no place before"
             raise AskdocsError(
                 f"{name}: the engine at {self._url} has {places} places for adapters, taken by"
-                f" {', '.join(sorted(kept))}: {fix}, or start it with more ([up] adapters)"
+                f" {', '.join(sorted(taken))}: {fix}, or start it with more ([up] adapters)"
             )
 
     async def check(self) -> None:
@@ -166,8 +169,8 @@ class _Client:
         alone = {name: await self.scored(name) for name in names}
         beside = dict(zip(names, await asyncio.gather(*map(self.scored, names)), strict=True))
         wrong = mixed_up(
-            {name: said for name, said in alone.items() if said and beside[name]},
-            {name: said for name, said in beside.items() if said},
+            {name: logprobs for name, logprobs in alone.items() if logprobs and beside[name]},
+            {name: logprobs for name, logprobs in beside.items() if logprobs},
         )
         if wrong:
             raise AskdocsError(
@@ -179,7 +182,7 @@ class _Client:
 
     async def scored(self, model: str) -> Logprobs | None:
         """What the model thinks of TOKENS tokens behind PROMPT; None: it has been unloaded."""
-        asked = {
+        body = {
             "model": model,
             "prompt": PROMPT,
             "allowed_token_ids": [TOKEN],
@@ -188,7 +191,7 @@ class _Client:
             "temperature": 0,
             "logprobs": 1,
         }
-        reply = await self._ask("/completions", asked)
+        reply = await self._ask("/completions", body)
         if reply.status_code == 404:
             return None
         if reply.status_code != 200:

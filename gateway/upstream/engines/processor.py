@@ -32,5 +32,5 @@ def _flags(cpuinfo: Path) -> set[str] | None:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
-    told = (line.partition(":")[2] for line in lines if line.startswith("flags"))
-    return {*next(told, "").split()}
+    flags = (line.partition(":")[2] for line in lines if line.startswith("flags"))
+    return {*next(flags, "").split()}

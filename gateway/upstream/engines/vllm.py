@@ -147,6 +147,6 @@ def preloads(environment: Path, tcmalloc: tuple[Path, ...] = TCMALLOC) -> list[s
 
     vLLM's CPU guide asks for both; without them it runs, slower.
     """
-    found = [path for path in tcmalloc if path.is_file()][:1]
-    found += [path for path in [environment / "lib" / "libiomp5.so"] if path.is_file()]
-    return [str(path) for path in found]
+    libraries = [path for path in tcmalloc if path.is_file()][:1]
+    libraries += [path for path in [environment / "lib" / "libiomp5.so"] if path.is_file()]
+    return [str(path) for path in libraries]

@@ -74,19 +74,19 @@ class _Memory:
     async def read(self, place: str, text: str) -> _Read:
         """Raises as `Reader.windows`."""
         key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
-        found = self._read.pop(key, None)
-        if found is None:
+        reading = self._read.pop(key, None)
+        if reading is None:
             windows = await self._reader.windows(place, text)
             read = [await self._reader.read(window) for window in windows]
-            found = _Read(sum(map(len, windows)), spans(read))
+            reading = _Read(sum(map(len, windows)), spans(read))
             # Another request may have read it at the same time.
             twin = self._read.pop(key, None)
-            self._spans += len(found.spans) - (len(twin.spans) if twin else 0)
-        self._read[key] = found  # to the end
+            self._spans += len(reading.spans) - (len(twin.spans) if twin else 0)
+        self._read[key] = reading  # to the end
         while self._spans > KEPT:
             oldest = self._read.pop(next(iter(self._read)))
             self._spans -= len(oldest.spans)
-        return found
+        return reading
 
 
 def _documents(request: dict[str, Any]) -> dict[str, str]:
@@ -100,8 +100,8 @@ def _documents(request: dict[str, Any]) -> dict[str, str]:
     texts = {}
     for number, document in enumerate(given):
         place = f"documents[{number}]"
-        said = document.get("text") if isinstance(document, dict) else document
-        if not isinstance(said, str):
+        content = document.get("text") if isinstance(document, dict) else document
+        if not isinstance(content, str):
             raise refused(place, f"{place} must be a string, or an object with a string text")
-        texts[place] = said
+        texts[place] = content
     return texts

@@ -54,12 +54,12 @@ class Kept:
         """Is the file as it was written? If not, it is dropped."""
         try:
             noted = json.loads(self._note(key).read_text())["crc32"]
-            found = _checksum(self._folder / self.name(key))
+            checksum = _checksum(self._folder / self.name(key))
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.drop(key, repr(error))
             return False
-        if noted != found:
-            self.drop(key, f"its checksum is {found}, and was {noted}")
+        if noted != checksum:
+            self.drop(key, f"its checksum is {checksum}, and was {noted}")
             return False
         self._used.add(key)
         return True
@@ -98,13 +98,13 @@ class Kept:
     def _make_room(self, size: int) -> bool:
         states = []
         for file in self._folder.iterdir():
-            found = file.stat()
+            status = file.stat()
             if file.suffix == STATE and file.stem in self:
-                states.append((found.st_mtime, found.st_size, file.stem))
-            elif file.suffix != NOTE and found.st_mtime < time.time() - LEFT:
+                states.append((status.st_mtime, status.st_size, file.stem))
+            elif file.suffix != NOTE and status.st_mtime < time.time() - LEFT:
                 file.unlink()
         total = sum(bytes_ for _, bytes_, _ in states) + size
-        unused = sorted(one for one in states if one[2] not in self._used)
+        unused = sorted(state for state in states if state[2] not in self._used)
         while total > self._limit and unused:
             _, bytes_, key = unused.pop(0)
             self._remove(key)
@@ -122,8 +122,8 @@ class Kept:
 
 def _checksum(file: Path) -> int:
     """CRC-32 of a file: against accidents, at a gigabyte a second."""
-    found = 0
+    crc = 0
     with file.open("rb") as stream:
         while chunk := stream.read(2**20):
-            found = zlib.crc32(chunk, found)
-    return found
+            crc = zlib.crc32(chunk, crc)
+    return crc

@@ -145,9 +145,9 @@ class Warmer:
         seen, before = await engine.prefix_cache(), self._seen
         if seen is not None:
             self._seen = seen
-        told = self._instructions()
-        changed = engine is not self._engine or told != self._told
-        self._engine, self._told = engine, told
+        instructions = self._instructions()
+        changed = engine is not self._engine or instructions != self._told
+        self._engine, self._told = engine, instructions
         # What it counts only grows, unless it begins anew.
         if seen is not None and before is not None and seen.asked < before.asked:
             changed = True
@@ -186,28 +186,28 @@ class Warmer:
         number = await threads.search(self._index.number, page)
         async with self._turn:
             await self._traffic.until_idle()
-            kept = await self._kept_by(engine)
+            snapshots = await self._kept_by(engine)
             key = hashlib.sha256(orjson.dumps(messages)).hexdigest()[:32]
             restored = (
-                kept is not None
+                snapshots is not None
                 and number not in self._grounding.warm
-                and key in kept
-                and await _restore(engine, kept, key)
+                and key in snapshots
+                and await _restore(engine, snapshots, key)
             )
             read = await self._read(engine, messages)
             if number is not None:
                 self._grounding.warm.add(number)
             known = read.cached >= KNOWN * read.tokens
-            if kept is not None and (key not in kept or (restored and not known)):
-                await _save(engine, kept, key, read.tokens)
+            if snapshots is not None and (key not in snapshots or (restored and not known)):
+                await _save(engine, snapshots, key, read.tokens)
             if not known:
                 return "read"
             return "restored" if restored else "warm"
 
     async def _kept_by(self, engine: Engine) -> Kept | None:
         """What this engine has read, on disk; None for others than our own llama.cpp."""
-        kept = self._kept(engine)
-        return kept if kept and await engine.kind() == "llama.cpp" else None
+        snapshots = self._kept(engine)
+        return snapshots if snapshots and await engine.kind() == "llama.cpp" else None
 
     async def _read(self, engine: Engine, messages: list[prompt.Message]) -> Read:
         while True:
@@ -224,9 +224,9 @@ class Warmer:
                 await asyncio.gather(reading, busy, return_exceptions=True)
 
 
-async def _restore(engine: Engine, kept: Kept, key: str) -> bool:
+async def _restore(engine: Engine, snapshots: Kept, key: str) -> bool:
     """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
-    if not await threads.files(kept.is_whole, key):
+    if not await threads.files(snapshots.is_whole, key):
         return False
     slots = await engine.slots()
     if len(slots) < 2:
@@ -234,22 +234,22 @@ async def _restore(engine: Engine, kept: Kept, key: str) -> bool:
     try:
         # When a task begins in a slot, what the others hold goes to the engine's memory; what the
         # last one holds is nowhere else.
-        await engine.restore(slots[0].id, kept.name(key))
+        await engine.restore(slots[0].id, snapshots.name(key))
     except httpx.HTTPStatusError as error:
-        kept.drop(key, error.response.text)
+        snapshots.drop(key, error.response.text)
         return False
     return True
 
 
-async def _save(engine: Engine, kept: Kept, key: str, tokens: int) -> None:
+async def _save(engine: Engine, snapshots: Kept, key: str, tokens: int) -> None:
     """Let the engine write down what it has just read. Raises httpx.HTTPError: it is away."""
     try:
         slot = (await engine.slots())[-1]
         # A question that came in between stands in the slot now, and is nobody's to keep.
-        if slot.tokens == tokens and await engine.save(slot.id, kept.part(key)) == tokens:
-            await threads.files(kept.settle, key)
+        if slot.tokens == tokens and await engine.save(slot.id, snapshots.part(key)) == tokens:
+            await threads.files(snapshots.settle, key)
         else:
-            kept.discard(key)
+            snapshots.discard(key)
     except (httpx.HTTPStatusError, OSError) as error:
         log.warning("what the engine has read of a page is not kept: %s", error)
-        kept.discard(key)
+        snapshots.discard(key)
