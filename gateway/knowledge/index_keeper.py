@@ -97,22 +97,22 @@ def sync_named(
     Raises:
         AskdocsError: as `sync`.
     """
-    said = time.monotonic()
+    last_report = time.monotonic()
 
     def progress(step: str, done: int, total: int | None) -> None:
-        nonlocal said
+        nonlocal last_report
         if stop and stop.is_set():
             raise Stopped(f"{spec.place}: the sync was stopped; the index is as it was")
-        if time.monotonic() - said > SAY:
-            said = time.monotonic()
+        if time.monotonic() - last_report > SAY:
+            last_report = time.monotonic()
             say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
 
     return sync(spec.open(), opened, spec=spec.stored, configured=True, progress=progress)
 
 
 def _complain(synced: Synced) -> None:
-    for one in synced.broken:
-        log.warning("%s: %s: not read: %s", synced.source, one.path, one.why)
+    for file in synced.broken:
+        log.warning("%s: %s: not read: %s", synced.source, file.path, file.why)
 
 
 class Stopped(AskdocsError):

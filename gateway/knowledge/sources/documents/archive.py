@@ -31,15 +31,15 @@ class Archive:
         members = self._zip.infolist()
         if len(members) > MEMBERS:
             raise ValueError(f"holds more than {MEMBERS:,} files")
-        parts = [one for one in members if one.filename.lower().endswith(_PARTS)]
-        if sum(one.file_size for one in parts) > LARGEST:
+        parts = [member for member in members if member.filename.lower().endswith(_PARTS)]
+        if sum(part.file_size for part in parts) > LARGEST:
             raise ValueError(f"is larger than {LARGEST // 2**20} MiB unpacked")
-        if any(one.compress_type not in _BOUNDED for one in parts):
+        if any(part.compress_type not in _BOUNDED for part in parts):
             raise ValueError("is packed in an unusual way: save it again")
-        if any(one.flag_bits & 1 for one in parts):
+        if any(part.flag_bits & 1 for part in parts):
             raise ValueError("has a password: save it without")
-        self.names = frozenset(one.filename for one in members)
-        self._parts = {one.filename for one in parts}
+        self.names = frozenset(member.filename for member in members)
+        self._parts = {part.filename for part in parts}
 
     def read(self, name: str) -> bytes:
         """A member. Raises ValueError: it is not there, or is no text."""

@@ -61,10 +61,10 @@ def _module(data: bytes, suffix: str) -> str:
         return "pdf"
     if head.startswith(b"PK\3\4"):
         names = Archive(data).names
-        found = [module for member, module in _MEMBERS.items() if member in names]
-        if not found:
+        modules = [module for member, module in _MEMBERS.items() if member in names]
+        if not modules:
             raise NoText(OTHER)
-        return found[0]
+        return modules[0]
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
         raise ValueError("the service sent a web page in place of the file")
     if suffix in openapi.SUFFIXES:

@@ -18,23 +18,29 @@ def page(data: bytes, path: str, url: str) -> Page:
     if "META-INF/rights.xml" in archive.names:
         raise ValueError("is protected by DRM: its text cannot be read")
     container = archive.xml(_CONTAINER)
-    package = next((one.get("full-path", "") for one in container.iter() if _is_root(one)), "")
+    package = next(
+        (element.get("full-path", "") for element in container.iter() if _is_root(element)), ""
+    )
     tree = archive.xml(package)
-    items = {one.get("id"): one.get("href", "") for one in tree.iter() if local(one) == "item"}
-    spine = [one.get("idref") for one in tree.iter() if local(one) == "itemref"]
-    titles = (one.text for one in tree.iter() if local(one) == "title")
+    items = {
+        element.get("id"): element.get("href", "")
+        for element in tree.iter()
+        if local(element) == "item"
+    }
+    spine = [element.get("idref") for element in tree.iter() if local(element) == "itemref"]
+    titles = (element.text for element in tree.iter() if local(element) == "title")
     title = " ".join((next(titles, "") or "").split()) or sections.name(path)
-    found: list[Section] = []
+    read: list[Section] = []
     for name in spine[:_CHAPTERS]:
         href = unquote(items.get(name, ""))
         member = posixpath.normpath(posixpath.join(posixpath.dirname(package), href))
         if member not in archive.names:
             raise ValueError(f"lacks its chapter {href or name}")
         chapter = html.page(archive.read(member), member, url)
-        for one in chapter.sections:
-            inner = one.path if one.path[:1] == (chapter.title,) else (chapter.title, *one.path)
-            found.append(replace(one, anchor="", path=inner))
-    return Page(path, title, url, tuple(found))
+        for part in chapter.sections:
+            inner = part.path if part.path[:1] == (chapter.title,) else (chapter.title, *part.path)
+            read.append(replace(part, anchor="", path=inner))
+    return Page(path, title, url, tuple(read))
 
 
 def _is_root(element: object) -> bool:

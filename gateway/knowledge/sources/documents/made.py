@@ -32,9 +32,9 @@ def from_markdown(
     """
     lines = scrubbed(text).split("\n")
     headings = [
-        Heading(one.level, " ".join(one.text.split()), slug(one.text), one.line)
-        for one in _READER.headings(lines)
-        if not one.nested
+        Heading(heading.level, " ".join(heading.text.split()), slug(heading.text), heading.line)
+        for heading in _READER.headings(lines)
+        if not heading.nested
     ]
     title = sections.title(title, lines, headings) or sections.name(path)
     return Page(path, title, url, sections.cut(lines, headings))
@@ -43,7 +43,7 @@ def from_markdown(
 def section(heading: str, path: Sequence[str], text: str, anchor: str = "") -> Section:
     """A section with its heading's line, which is one line, and scrubbed text."""
     heading = " ".join(scrubbed(heading).split())
-    above = tuple(" ".join(scrubbed(one).split()) for one in path)
+    above = tuple(" ".join(scrubbed(name).split()) for name in path)
     level = "#" * min(6, len(above) + 2)
     body = scrubbed(text).strip()
     return Section(heading, anchor, (*above, heading), f"{level} {heading}\n\n{body}".strip())
@@ -51,7 +51,7 @@ def section(heading: str, path: Sequence[str], text: str, anchor: str = "") -> S
 
 def without_anchors(page: Page) -> Page:
     """For documents that no address leads into."""
-    return replace(page, sections=tuple(replace(one, anchor="") for one in page.sections))
+    return replace(page, sections=tuple(replace(part, anchor="") for part in page.sections))
 
 
 def escaped(text: str) -> str:
@@ -68,9 +68,9 @@ def fenced(code: str, language: str = "") -> str:
 
 def table(rows: Sequence[Sequence[str]]) -> str:
     """A table whose first row is its head; empty columns and rows are left out."""
-    kept = [row for row in rows if any(cell.strip() for cell in row)]
-    width = max((len(row) for row in kept), default=0)
-    full = [[*row, *[""] * (width - len(row))] for row in kept]
+    filled = [row for row in rows if any(cell.strip() for cell in row)]
+    width = max((len(row) for row in filled), default=0)
+    full = [[*row, *[""] * (width - len(row))] for row in filled]
     used = [n for n in range(width) if any(row[n].strip() for row in full)]
     if not used:
         return ""

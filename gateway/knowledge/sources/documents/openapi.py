@@ -30,17 +30,17 @@ def page(data: bytes, path: str, url: str) -> Page:
     """Read a description. Raises ValueError: it is none."""
     text = decode(data)
     try:
-        said = json.loads(text) if path.endswith(".json") else safe_yaml.load(text, _Loader)
+        document = json.loads(text) if path.endswith(".json") else safe_yaml.load(text, _Loader)
     except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"cannot be read: {' '.join(str(error).split())[:300]}") from None
-    about = _mapping(_mapping(said).get("info"))
+    about = _mapping(_mapping(document).get("info"))
     title = _line(about.get("title")) or sections.name(path)
     intro = _text(about.get("description"))
-    found = [Section("", "", (), intro)] if intro else []
-    operations = list(_operations(_mapping(said)))
+    lead = [Section("", "", (), intro)] if intro else []
+    operations = list(_operations(_mapping(document)))
     if len(operations) > _OPERATIONS:
         raise ValueError(f"describes more than {_OPERATIONS:,} operations: split it")
-    return Page(path, title, url, (*found, *operations))
+    return Page(path, title, url, (*lead, *operations))
 
 
 def _operations(api: dict[str, Any]) -> Iterator[Section]:
@@ -57,7 +57,9 @@ def _operation(
     parts = [_text(operation.get("summary")), _text(operation.get("description"))]
     if operation.get("deprecated") is True:
         parts.append("Deprecated.")
-    parameters = [_resolved(api, one) for one in (*common, *_list(operation.get("parameters")))]
+    parameters = [
+        _resolved(api, parameter) for parameter in (*common, *_list(operation.get("parameters")))
+    ]
     if parameters:
         rows = [["Parameter", "In", "Type", "Required", "Description"]]
         parts.append(table([*rows, *map(_parameter, parameters)]))
@@ -69,27 +71,27 @@ def _operation(
         rows.append([str(status), _line(_resolved(api, answer).get("description"))])
     if len(rows) > 1:
         parts.append(table(rows))
-    tags = [one for one in _list(operation.get("tags")) if isinstance(one, str)][:1]
+    tags = [tag for tag in _list(operation.get("tags")) if isinstance(tag, str)][:1]
     return section(name, tags, "\n\n".join(filter(None, parts)))
 
 
-def _parameter(one: dict[str, Any]) -> list[str]:
+def _parameter(parameter: dict[str, Any]) -> list[str]:
     return [
-        _line(one.get("name")),
-        _line(one.get("in")),
-        _type(one.get("schema") or one),
-        "yes" if one.get("required") is True else "no",
-        _line(one.get("description")),
+        _line(parameter.get("name")),
+        _line(parameter.get("in")),
+        _type(parameter.get("schema") or parameter),
+        "yes" if parameter.get("required") is True else "no",
+        _line(parameter.get("description")),
     ]
 
 
 def _schema(api: dict[str, Any], schema: Any) -> list[str]:
     """The fields of an object, without those of objects in it."""
-    found = _resolved(api, schema)
-    required = _list(found.get("required"))
+    resolved = _resolved(api, schema)
+    required = _list(resolved.get("required"))
     rows = [
-        [str(name), _type(one), "yes" if name in required else "no", _line(_said(one))]
-        for name, one in _mapping(found.get("properties")).items()
+        [str(name), _type(field), "yes" if name in required else "no", _line(_said(field))]
+        for name, field in _mapping(resolved.get("properties")).items()
     ]
     if not rows:
         return [_type(schema)]
@@ -116,10 +118,10 @@ def _resolved(api: dict[str, Any], value: Any) -> dict[str, Any]:
     named = _mapping(value).get("$ref")
     if not isinstance(named, str) or not named.startswith("#/"):
         return _mapping(value)
-    found: Any = api
+    target: Any = api
     for part in named[2:].split("/"):
-        found = _mapping(found).get(part.replace("~1", "/").replace("~0", "~"))
-    return _mapping(found)
+        target = _mapping(target).get(part.replace("~1", "/").replace("~0", "~"))
+    return _mapping(target)
 
 
 def _mapping(value: Any) -> dict[str, Any]:

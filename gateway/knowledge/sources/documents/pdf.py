@@ -74,10 +74,10 @@ def page(data: bytes, path: str, url: str) -> Page:
     if not title or re.search(r"\.\w{2,4}$|^untitled|^microsoft word", title, re.IGNORECASE):
         title = sections.name(path)
     unread = [f"page {number + 1} is a picture without text" for number in pictures]
-    found = _sections(lines, headings)
+    sections_read = _sections(lines, headings)
     if unread:
-        found.append(section("Pages that could not be read", (), "\n".join(unread)))
-    return Page(path, title, url, tuple(found))
+        sections_read.append(section("Pages that could not be read", (), "\n".join(unread)))
+    return Page(path, title, url, tuple(sections_read))
 
 
 def _texts(document: pdfium.PdfDocument) -> tuple[list[str], list[int]]:
@@ -87,25 +87,25 @@ def _texts(document: pdfium.PdfDocument) -> tuple[list[str], list[int]]:
     size = 0
     for number in range(len(document)):
         try:
-            one = document[number]
+            pdf_page = document[number]
         except pdfium.PdfiumError:
             texts.append("")
             continue
-        inner = one.get_textpage()
+        inner = pdf_page.get_textpage()
         text = inner.get_text_range()
         size += len(text)
         if size > LARGEST:
             raise ValueError(f"has more than {LARGEST // 2**20} MiB of text: split it")
         texts.append(text)
-        if len(text.strip()) < _FEW and _has_picture(one):
+        if len(text.strip()) < _FEW and _has_picture(pdf_page):
             pictures.append(number)
         inner.close()
-        one.close()
+        pdf_page.close()
     return texts, pictures
 
 
-def _has_picture(one: pdfium.PdfPage) -> bool:
-    return any(True for _ in one.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
+def _has_picture(pdf_page: pdfium.PdfPage) -> bool:
+    return any(True for _ in pdf_page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3))
 
 
 def _outline(document: pdfium.PdfDocument) -> Iterator[Heading]:
@@ -148,7 +148,7 @@ def _without_edges(pages: list[list[str]]) -> list[list[str]]:
 
 
 def _sections(pages: Sequence[list[str]], headings: Sequence[Heading]) -> list[Section]:
-    found: list[Section] = []
+    result: list[Section] = []
     stack: list[Heading] = []
     by_page: dict[int, list[Heading]] = {}
     for heading in headings:
@@ -158,8 +158,8 @@ def _sections(pages: Sequence[list[str]], headings: Sequence[Heading]) -> list[S
         text = _paragraphs(lines)
         if not text:
             return
-        names = [one.text for one in stack] or [f"Page {number + 1}"]
-        found.append(section(names[-1], names[:-1], text, f"page={number + 1}"))
+        names = [above.text for above in stack] or [f"Page {number + 1}"]
+        result.append(section(names[-1], names[:-1], text, f"page={number + 1}"))
 
     for number, lines in enumerate(pages):
         at = 0
@@ -171,7 +171,7 @@ def _sections(pages: Sequence[list[str]], headings: Sequence[Heading]) -> list[S
                 stack.pop()
             stack.append(heading)
         add(number, lines[at:])
-    return found
+    return result
 
 
 def _place(lines: Sequence[str], start: int, text: str) -> tuple[int, int]:

@@ -67,8 +67,8 @@ def documents(tree: Tree) -> list[str]:
 
 def unsupported(tree: Tree) -> str:
     """The first file of a format that is not read, with the fix; empty without one."""
-    found = ((path, WHY_NOT.get(_suffix(path))) for path in sorted(tree.files))
-    return next((f"{path} is {why}" for path, why in found if why), "")
+    reasons = ((path, WHY_NOT.get(_suffix(path))) for path in sorted(tree.files))
+    return next((f"{path} is {why}" for path, why in reasons if why), "")
 
 
 def read(
@@ -92,7 +92,7 @@ def read(
                 yield LeftOut(path, why)
             continue
         stem = os.path.splitext(path)[0]
-        if _suffix(path) in _SOURCES and any(stem + one in tree.files for one in _BUILT):
+        if _suffix(path) in _SOURCES and any(stem + suffix in tree.files for suffix in _BUILT):
             yield LeftOut(path, COPY)
         elif (url := address(path)) is None:
             yield LeftOut(path, "not published")

@@ -19,7 +19,7 @@ def page(data: bytes, path: str, url: str) -> Page:
     Archive(data).check()
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))
-        found = []
+        sheets = []
         for about in workbook.sheets_metadata:
             if about.typ is not python_calamine.SheetTypeEnum.WorkSheet:
                 continue
@@ -33,10 +33,10 @@ def page(data: bytes, path: str, url: str) -> Page:
                 )
             rows = [[_shown(cell) for cell in row] for row in sheet.to_python()]
             if text := table(rows):
-                found.append(section(about.name, (), text))
+                sheets.append(section(about.name, (), text))
     except python_calamine.CalamineError as error:
         raise ValueError(f"is not a readable workbook: {error}") from None
-    return Page(path, sections.name(path), url, tuple(found))
+    return Page(path, sections.name(path), url, tuple(sheets))
 
 
 def _shown(cell: Any) -> str:

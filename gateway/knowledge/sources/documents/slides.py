@@ -22,11 +22,11 @@ def page(data: bytes, path: str, url: str) -> Page:
     targets = _relations(archive, _MAIN)
     slides = [
         targets[key][1]
-        for one in archive.xml(_MAIN).iter()
-        if local(one) == "sldId" and (key := one.get(_ID, "")) in targets
+        for element in archive.xml(_MAIN).iter()
+        if local(element) == "sldId" and (key := element.get(_ID, "")) in targets
     ]
-    found = tuple(_slide(archive, name, number) for number, name in enumerate(slides, 1))
-    return Page(path, sections.name(path), url, found)
+    slide_sections = tuple(_slide(archive, name, number) for number, name in enumerate(slides, 1))
+    return Page(path, sections.name(path), url, slide_sections)
 
 
 def _slide(archive: Archive, name: str, number: int) -> Section:
@@ -44,11 +44,13 @@ def _read(slide: Element) -> tuple[str, list[str]]:
     blocks: list[str] = []
     for shape in _shapes(slide):
         if local(shape) == "graphicFrame":
-            rows = [one for one in shape.iter() if local(one) == "tr"]
+            rows = [element for element in shape.iter() if local(element) == "tr"]
             cells = [[_text(cell) for cell in row if local(cell) == "tc"] for row in rows]
             blocks += filter(None, [table(cells)])
             continue
-        kind = next((one.get("type", "") for one in shape.iter() if local(one) == "ph"), "")
+        kind = next(
+            (element.get("type", "") for element in shape.iter() if local(element) == "ph"), ""
+        )
         if kind in _FURNITURE:
             continue
         lines = list(_lines(shape))
@@ -60,23 +62,25 @@ def _read(slide: Element) -> tuple[str, list[str]]:
 
 
 def _shapes(slide: Element) -> Iterator[Element]:
-    return (one for one in slide.iter() if local(one) in ("sp", "graphicFrame"))
+    return (element for element in slide.iter() if local(element) in ("sp", "graphicFrame"))
 
 
 def _lines(shape: Element) -> Iterator[str]:
-    paragraphs = [one for one in shape.iter() if local(one) == "p"]
+    paragraphs = [element for element in shape.iter() if local(element) == "p"]
     for paragraph in paragraphs:
         if text := escaped(_text(paragraph)):
-            level = next((one.get("lvl", "0") for one in paragraph if local(one) == "pPr"), "0")
+            level = next(
+                (element.get("lvl", "0") for element in paragraph if local(element) == "pPr"), "0"
+            )
             depth = min(8, int(level)) if level.isdigit() else 0
             yield f"{'  ' * depth}- {text}" if len(paragraphs) > 1 else text
 
 
 def _text(element: Element) -> str:
     return "".join(
-        (one.text or "") if local(one) == "t" else " "
-        for one in element.iter()
-        if local(one) in ("t", "br", "p", "tab")
+        (node.text or "") if local(node) == "t" else " "
+        for node in element.iter()
+        if local(node) in ("t", "br", "p", "tab")
     )
 
 
@@ -86,10 +90,10 @@ def _relations(archive: Archive, name: str) -> dict[str, tuple[str, str]]:
     file = f"{folder}/_rels/{base}.rels"
     if file not in archive.names:
         return {}
-    found = {}
-    for one in archive.xml(file):
-        if one.get("TargetMode") != "External":
-            target = unquote(one.get("Target", ""))
+    relations = {}
+    for element in archive.xml(file):
+        if element.get("TargetMode") != "External":
+            target = unquote(element.get("Target", ""))
             member = posixpath.normpath(posixpath.join("/" + folder, target)).lstrip("/")
-            found[one.get("Id", "")] = (one.get("Type", "").rpartition("/")[2], member)
-    return found
+            relations[element.get("Id", "")] = (element.get("Type", "").rpartition("/")[2], member)
+    return relations

@@ -15,5 +15,5 @@ def page(data: bytes, path: str, url: str) -> Page:
     if data.startswith(_WIDE):
         data = data.decode("utf-16").encode()
     text = scrubbed(decode(data)).strip()
-    found = (Section("", "", (), text),) if text else ()
-    return Page(path, sections.name(path), url, found)
+    read = (Section("", "", (), text),) if text else ()
+    return Page(path, sections.name(path), url, read)

@@ -83,13 +83,13 @@ class GitHubAddress(NamedTuple):
     def parse(cls, url: str) -> Self:
         """Raises AskdocsError: it is no such list, or filtered in a way that is not known."""
         split = urlsplit(url)
-        found = _GITHUB.fullmatch(split.path)
-        if not found or ".." in (found["owner"], found["name"]):
+        match = _GITHUB.fullmatch(split.path)
+        if not match or ".." in (match["owner"], match["name"]):
             raise AskdocsError(
                 f"{url} is no list of issues or discussions of GitHub: write"
                 " https://github.com/OWNER/REPO/issues?label=answered, or .../discussions"
             )
-        is_discussions = bool(found["discussions"])
+        is_discussions = bool(match["discussions"])
         labels, state = _filters(url, ("open", "closed", "all"))
         if is_discussions and (labels or state != "all"):
             raise AskdocsError(f"{url}: discussions are read where an answer is accepted: no label")
@@ -99,8 +99,8 @@ class GitHubAddress(NamedTuple):
         own = f"{split.scheme}://{host}/api"
         api, rest = ("https://api.github.com", "") if host == "github.com" else (own, "/v3")
         return cls(
-            *(api, rest, found["owner"], found["name"]),
-            *(is_discussions, labels, state, found["category"] or ""),
+            *(api, rest, match["owner"], match["name"]),
+            *(is_discussions, labels, state, match["category"] or ""),
         )
 
 
@@ -116,15 +116,15 @@ class GitLabAddress(NamedTuple):
     def parse(cls, url: str) -> Self:
         """Raises AskdocsError: it is no such list, or filtered in a way that is not known."""
         split = urlsplit(url)
-        found = _GITLAB.fullmatch(split.path)
-        if not found:
+        match = _GITLAB.fullmatch(split.path)
+        if not match:
             raise AskdocsError(
                 f"{url} is no list of issues of GitLab: write"
                 " https://gitlab.example.com/group/project/-/issues?label_name[]=answered"
             )
         labels, state = _filters(url, ("opened", "closed", "all"))
         _require_label(url, labels, "?label_name[]=answered")
-        return cls(f"{split.scheme}://{split.netloc}/api", found["project"], labels, state)
+        return cls(f"{split.scheme}://{split.netloc}/api", match["project"], labels, state)
 
 
 def _filters(url: str, states: tuple[str, ...]) -> tuple[tuple[str, ...], str]:

@@ -166,12 +166,12 @@ class Api:
                 why = f"answers {answer.status}"
                 continue
             try:
-                found = read(answer)
+                result = read(answer)
             except ValueError as error:
                 why = str(error)
                 continue
             self._failures = 0
-            return found
+            return result
         self._failures += 1
         if self._failures >= DOWN:
             raise AskdocsError(

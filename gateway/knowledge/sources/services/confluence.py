@@ -50,11 +50,11 @@ class Place(NamedTuple):
     @classmethod
     def parse(cls, url: str) -> "Place":
         split = urlsplit(url)
-        found = _SPACE.match(split.path)
-        path = found["base"] if found else split.path.rstrip("/")
+        match = _SPACE.match(split.path)
+        path = match["base"] if match else split.path.rstrip("/")
         if split.netloc.endswith(".atlassian.net") and not path:
             path = "/wiki"
-        key = unquote(found["key"]) if found else ""
+        key = unquote(match["key"]) if match else ""
         return cls(f"{split.scheme}://{split.netloc}{path}", key)
 
 
@@ -183,8 +183,8 @@ class Confluence:
         return True
 
     def _list(self, api: Api, readers: Readers | None) -> Iterator[_Row]:
-        for one in self._search(api, "page", _EXPAND):
-            yield self._row(one, readers)
+        for page in self._search(api, "page", _EXPAND):
+            yield self._row(page, readers)
 
     def _search(self, api: Api, kind: str, expand: str) -> Iterator[Mapping[str, Any]]:
         """All content of a kind, as the service lists it."""
@@ -214,45 +214,48 @@ class Confluence:
                 raise AskdocsError(f"{self.name}: the list of {kind}s has no end")
             seen.add(path)
 
-    def _row(self, one: Mapping[str, Any], readers: Readers | None) -> _Row:
-        webui = str(mapping(one.get("_links")).get("webui") or "")
-        key = str(mapping(one.get("space")).get("key") or self._place.space)
-        labels = mapping(mapping(one.get("metadata")).get("labels")).get("results")
-        if not one.get("id") or not webui:
+    def _row(self, page: Mapping[str, Any], readers: Readers | None) -> _Row:
+        webui = str(mapping(page.get("_links")).get("webui") or "")
+        key = str(mapping(page.get("space")).get("key") or self._place.space)
+        labels = mapping(mapping(page.get("metadata")).get("labels")).get("results")
+        if not page.get("id") or not webui:
             raise AskdocsError(f"{self.name}: the list of pages has a row without id or address")
         return _Row(
-            id=str(one["id"]),
-            title=str(one.get("title") or "Untitled"),
+            id=str(page["id"]),
+            title=str(page.get("title") or "Untitled"),
             space=key,
             url=self._place.base + webui,
-            version=str(mapping(one.get("version")).get("number")),
+            version=str(mapping(page.get("version")).get("number")),
             labels=tuple(sorted(str(mapping(label).get("name")) for label in listed(labels))),
-            groups=readers.of_page(one, key) if readers else None,
+            groups=readers.of_page(page, key) if readers else None,
         )
 
     def _files(self, api: Api, rows: Mapping[str, _Row]) -> Iterator[_File]:
         """The files that are attached to pages of the list; others belong to no page of it."""
         pages = {row.id: row for row in rows.values()}
-        for one in self._search(api, "attachment", "version,container"):
-            page = pages.get(str(mapping(one.get("container")).get("id")))
-            about, links = mapping(one.get("extensions")), mapping(one.get("_links"))
-            name, size = str(one.get("title") or ""), about.get("fileSize")
+        for attachment in self._search(api, "attachment", "version,container"):
+            page = pages.get(str(mapping(attachment.get("container")).get("id")))
+            about, links = mapping(attachment.get("extensions")), mapping(attachment.get("_links"))
+            name, size = str(attachment.get("title") or ""), about.get("fileSize")
             download = str(links.get("download") or "")
-            if not one.get("id") or not download:
+            if not attachment.get("id") or not download:
                 raise AskdocsError(
                     f"{self.name}: the list of attachments has a row without id or address"
                 )
             if page is None:
                 continue
             yield _File(
-                id=str(one["id"]),
+                id=str(attachment["id"]),
                 page=page,
                 name=name,
                 download=download,
-                version=str(mapping(one.get("version")).get("number")),
+                version=str(mapping(attachment.get("version")).get("number")),
                 why_not=attached.why_not(
                     name,
-                    str(about.get("mediaType") or mapping(one.get("metadata")).get("mediaType")),
+                    str(
+                        about.get("mediaType")
+                        or mapping(attachment.get("metadata")).get("mediaType")
+                    ),
                     size if isinstance(size, int) else 0,
                 ),
             )
@@ -266,7 +269,9 @@ class Confluence:
                 answer = mapping(
                     api.get("/api/v2/pages", id=ids, limit=_PART, **{"body-format": "storage"})
                 )
-                bodies = {str(mapping(one).get("id")): one for one in listed(answer.get("results"))}
+                bodies = {
+                    str(mapping(page).get("id")): page for page in listed(answer.get("results"))
+                }
             except Refused:
                 pass  # one by one, then
         for row in rows:

@@ -29,7 +29,7 @@ class Readers:
         # Who may read a page by its own restriction, by its id; None where it has none.
         self._restricted: dict[str, frozenset[str] | None] = {}
 
-    def of_page(self, one: Mapping[str, Any], key: str) -> Groups:
+    def of_page(self, page: Mapping[str, Any], key: str) -> Groups:
         """What it takes to read a page of the list, in the space `key`: one group or person of the
         space, of the page, and of each page above it that restricts its readers.
 
@@ -37,18 +37,18 @@ class Readers:
         """
         if key not in self._spaces:
             self._spaces[key] = self._of_space(key)
-        found = list(self._spaces[key])
-        own = _restricted(one.get("restrictions"))
-        self._restricted[str(one["id"])] = own
-        for above in listed(one.get("ancestors")):
+        needed = list(self._spaces[key])
+        own = _restricted(page.get("restrictions"))
+        self._restricted[str(page["id"])] = own
+        for above in listed(page.get("ancestors")):
             at = str(mapping(above).get("id"))
             if at not in self._restricted:
                 self._restricted[at] = self._of_ancestor(at)
             if (inherited := self._restricted[at]) is not None:
-                found.append(inherited)
+                needed.append(inherited)
         if own is not None:
-            found.append(own)
-        return simplified(found)
+            needed.append(own)
+        return simplified(needed)
 
     def _of_ancestor(self, at: str) -> frozenset[str] | None:
         path = f"/rest/api/content/{quote(at, safe='')}/restriction/byOperation/read"
@@ -73,10 +73,12 @@ class Readers:
     def _readers(self, key: str) -> Iterator[str]:
         """The groups and people that may view a space."""
         if not self._is_cloud:
-            for one in listed(self._api.get(f"/rest/api/space/{quote(key, safe='')}/permissions")):
+            for permission in listed(
+                self._api.get(f"/rest/api/space/{quote(key, safe='')}/permissions")
+            ):
                 operation, subject = (
-                    mapping(mapping(one).get("operation")),
-                    mapping(one).get("subject"),
+                    mapping(mapping(permission).get("operation")),
+                    mapping(permission).get("subject"),
                 )
                 if (operation.get("operationKey"), operation.get("targetType")) == (
                     "read",
@@ -85,7 +87,7 @@ class Readers:
                     yield self._subject(mapping(subject))
             return
         spaces = mapping(self._api.get("/api/v2/spaces", keys=key)).get("results")
-        ids = [mapping(one).get("id") for one in listed(spaces)]
+        ids = [mapping(space).get("id") for space in listed(spaces)]
         if not ids:
             raise Refused("the service does not show the space", 404)
         path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
@@ -95,10 +97,10 @@ class Readers:
                 raise Refused("the list of permissions has no end", 404)
             seen.add(path)
             answer = mapping(self._api.get(path))
-            for one in listed(answer.get("results")):
-                operation = mapping(mapping(one).get("operation"))
+            for permission in listed(answer.get("results")):
+                operation = mapping(mapping(permission).get("operation"))
                 if (operation.get("key"), operation.get("targetType")) == ("read", "space"):
-                    yield self._principal(mapping(mapping(one).get("principal")))
+                    yield self._principal(mapping(mapping(permission).get("principal")))
             path = str(mapping(answer.get("_links")).get("next") or "")
 
     def _subject(self, subject: Mapping[str, Any]) -> str:
@@ -141,7 +143,9 @@ def _restricted(restrictions: Any) -> frozenset[str] | None:
     people, named = listed(users.get("results")), listed(groups.get("results"))
     if not people and not named:
         return None if not users.get("size") and not groups.get("size") else frozenset()
-    names = {_person(one) for one in people} | {_group(mapping(one).get("name")) for one in named}
+    names = {_person(user) for user in people} | {
+        _group(mapping(named_group).get("name")) for named_group in named
+    }
     return frozenset(filter(None, names))
 
 
@@ -149,8 +153,8 @@ def _group(name: Any) -> str:
     return foreign(name, "confluence")
 
 
-def _person(one: Any) -> str:
-    about = mapping(one)
+def _person(user: Any) -> str:
+    about = mapping(user)
     named = about.get("email") or about.get("username") or about.get("accountId")
     if not named:
         return ""

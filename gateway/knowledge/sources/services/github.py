@@ -53,23 +53,23 @@ class GitHubIssues:
     def threads(self, api: Api) -> Iterator[Thread]:
         wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
         # A thread that changes meanwhile does not change its place.
-        for one in api.parts(
+        for issue in api.parts(
             self._issues, **wanted, sort="created", direction="asc", per_page=_PART
         ):
-            if "pull_request" in one:
+            if "pull_request" in issue:
                 continue
-            version = f"{one.get('updated_at')} {one.get('comments')}"
+            version = f"{issue.get('updated_at')} {issue.get('comments')}"
             keys = ("number", "title", "html_url", "body")
-            yield thread("issues", one, keys, version)
+            yield thread("issues", issue, keys, version)
 
-    def answer(self, api: Api, asked: Thread) -> Answer | None:
+    def answer(self, api: Api, question: Thread) -> Answer | None:
         """The last comment by a member: whoever comments last may be anybody."""
         last = None
-        path = f"{self._issues}/{asked.path.rpartition('/')[2]}/comments"
-        for one in api.parts(path, per_page=_PART):
-            is_bot = mapping(one.get("user")).get("type") == "Bot"
-            if one.get("author_association") in _MEMBERS and one.get("body") and not is_bot:
-                last = Answer(str(one["body"]), f"issuecomment-{one.get('id')}")
+        path = f"{self._issues}/{question.path.rpartition('/')[2]}/comments"
+        for comment in api.parts(path, per_page=_PART):
+            is_bot = mapping(comment.get("user")).get("type") == "Bot"
+            if comment.get("author_association") in _MEMBERS and comment.get("body") and not is_bot:
+                last = Answer(str(comment["body"]), f"issuecomment-{comment.get('id')}")
         return last
 
 
@@ -86,16 +86,22 @@ class GitHubDiscussions:
         after: Any = None
         seen: set[str] = set()
         for _ in range(_MOST):
-            found = mapping(self._ask(api, _LIST, after=after).get("discussions"))
-            if not isinstance(found.get("nodes"), list):
+            discussions = mapping(self._ask(api, _LIST, after=after).get("discussions"))
+            if not isinstance(discussions.get("nodes"), list):
                 break
-            for one in map(mapping, found["nodes"]):
-                category = mapping(one.get("category")).get("slug")
-                if one.get("answer") and self._at.category in ("", category):
-                    version = repr((one.get("updatedAt"), one.get("lastEditedAt"), one["answer"]))
+            for discussion in map(mapping, discussions["nodes"]):
+                category = mapping(discussion.get("category")).get("slug")
+                if discussion.get("answer") and self._at.category in ("", category):
+                    version = repr(
+                        (
+                            discussion.get("updatedAt"),
+                            discussion.get("lastEditedAt"),
+                            discussion["answer"],
+                        )
+                    )
                     keys = ("number", "title", "url", "body")
-                    yield thread("discussions", one, keys, version)
-            about = mapping(found.get("pageInfo"))
+                    yield thread("discussions", discussion, keys, version)
+            about = mapping(discussions.get("pageInfo"))
             if about.get("hasNextPage") is False:
                 return
             after = about.get("endCursor")
@@ -104,8 +110,8 @@ class GitHubDiscussions:
             seen.add(after)
         raise Refused("is not valid, or has no end", 200)
 
-    def answer(self, api: Api, asked: Thread) -> Answer | None:
-        number = int(asked.path.rpartition("/")[2])
+    def answer(self, api: Api, question: Thread) -> Answer | None:
+        number = int(question.path.rpartition("/")[2])
         about = mapping(self._ask(api, _ANSWER, number=number).get("discussion"))
         answer = mapping(about.get("answer"))
         if not answer.get("body"):

@@ -35,17 +35,19 @@ class GitLabIssues:
 
     def threads(self, api: Api) -> Iterator[Thread]:
         self._project, members = self._found(api)
-        self._members = frozenset(str(one.get("id")) for one in members if _is_developer(one))
+        self._members = frozenset(
+            str(member.get("id")) for member in members if _is_developer(member)
+        )
         # Whoever joins or leaves may have written or lose the answer of any thread.
         digest = hashlib.sha256(repr(sorted(self._members)).encode()).hexdigest()
         wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
-        for one in api.parts(
+        for issue in api.parts(
             f"{self._project}/issues", **wanted, order_by="created_at", sort="asc", per_page=_PART
         ):
-            version = f"{one.get('updated_at')} {one.get('user_notes_count')} {digest}"
-            hidden = "" if one.get("confidential") is False else CONFIDENTIAL
+            version = f"{issue.get('updated_at')} {issue.get('user_notes_count')} {digest}"
+            hidden = "" if issue.get("confidential") is False else CONFIDENTIAL
             keys = ("iid", "title", "web_url", "description")
-            yield thread("issues", one, keys, version, hidden)
+            yield thread("issues", issue, keys, version, hidden)
 
     def _found(self, api: Api) -> tuple[str, list[Mapping[str, Any]]]:
         """Where the API has the project, and its members.
@@ -66,20 +68,20 @@ class GitLabIssues:
                     break
         raise problem
 
-    def answer(self, api: Api, asked: Thread) -> Answer | None:
+    def answer(self, api: Api, question: Thread) -> Answer | None:
         """The last comment by a member: whoever comments last may be anybody."""
         last = None
-        path = f"{self._project}/issues/{asked.path.rpartition('/')[2]}/notes"
-        for one in api.parts(path, sort="asc", order_by="created_at", per_page=_PART):
-            is_said = one.get("system") is False and one.get("body")
-            is_internal = one.get("internal") is True or one.get("confidential") is True
-            author = mapping(one.get("author"))
+        path = f"{self._project}/issues/{question.path.rpartition('/')[2]}/notes"
+        for note in api.parts(path, sort="asc", order_by="created_at", per_page=_PART):
+            is_said = note.get("system") is False and note.get("body")
+            is_internal = note.get("internal") is True or note.get("confidential") is True
+            author = mapping(note.get("author"))
             if is_said and not is_internal and str(author.get("id")) in self._members:
-                last = Answer(str(one["body"]), f"note_{one.get('id')}")
+                last = Answer(str(note["body"]), f"note_{note.get('id')}")
         return last
 
 
-def _is_developer(one: Mapping[str, Any]) -> bool:
-    level = one.get("access_level")
-    is_bot = _BOT.match(str(one.get("username")))
+def _is_developer(member: Mapping[str, Any]) -> bool:
+    level = member.get("access_level")
+    is_bot = _BOT.match(str(member.get("username")))
     return isinstance(level, int) and level >= _DEVELOPER and not is_bot

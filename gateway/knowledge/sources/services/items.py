@@ -57,10 +57,10 @@ class Memory:
     def __init__(self, known: Mapping[str, str], state: str) -> None:
         """See `gateway.knowledge.sources.source.Source.read`."""
         self.known = known
-        told = json.loads(state) if state else {}
-        self.feed: Mapping[str, Any] | None = told.get("feed")
+        saved = json.loads(state) if state else {}
+        self.feed: Mapping[str, Any] | None = saved.get("feed")
         """As the last sync gave it to `state`."""
-        self.empty: dict[str, tuple[str, str]] = told.get("empty", {})
+        self.empty: dict[str, tuple[str, str]] = saved.get("empty", {})
         """Version and reason of pages without text, by path."""
         self._empty: dict[str, tuple[str, str]] = {}
 

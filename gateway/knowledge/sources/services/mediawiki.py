@@ -120,7 +120,7 @@ class MediaWiki:
         self, wiki: Wiki, memory: Memory, path: str, row: Mapping[str, Any], groups: Groups | None
     ) -> Item:
         _, _, name = str(row.get("title")).partition(":")
-        [about] = [mapping(one) for one in listed(row.get("imageinfo"))[:1]] or [{}]
+        [about] = [mapping(info) for info in listed(row.get("imageinfo"))[:1]] or [{}]
         url, size = str(about.get("url") or ""), about.get("size")
         if not url or not about.get("sha1"):
             return Broken(path, "the service does not say where it is", groups)
@@ -144,9 +144,9 @@ class MediaWiki:
 def _readers(about: Mapping[str, Any]) -> Groups:
     """The groups that may read; MediaWiki gives or refuses the right for the wiki as a whole."""
     names = [
-        mapping(one).get("name")
-        for one in listed(about.get("usergroups"))
-        if "read" in listed(mapping(one).get("rights"))
+        mapping(group).get("name")
+        for group in listed(about.get("usergroups"))
+        if "read" in listed(mapping(group).get("rights"))
     ]
     return simplified(
         [[EVERYBODY if name == "*" else foreign(name, "mediawiki") for name in names]]

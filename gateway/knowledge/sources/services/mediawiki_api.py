@@ -44,15 +44,15 @@ class Wiki:
 
     def users_of(self, titles: Collection[str], namespaces: Collection[str]) -> dict[str, Row]:
         """The pages of namespaces that include any of `titles`, such as templates."""
-        found: dict[str, Row] = {}
+        users: dict[str, Row] = {}
         for part in _parts(titles):
-            found.update(
+            users.update(
                 self._rows(
                     "pages", generator="transcludedin", titles=part, gtishow="!redirect",
                     gtinamespace="|".join(namespaces), gtilimit="max", prop="info", inprop="url",
                 )
             )  # fmt: skip
-        return found
+        return users
 
     def info(self, key: str, values: Collection[str]) -> Iterator[Row]:
         """What is known of pages by `titles` or `pageids`; of a page that is gone that it is."""
@@ -114,14 +114,14 @@ class Wiki:
 
     def _rows(self, what: str, **parameters: Any) -> Iterator[tuple[str, Row]]:
         for part in self.parts(**parameters):
-            for one in map(mapping, listed(part.get("pages"))):
-                if not one.get("pageid") or not one.get("canonicalurl"):
+            for page in map(mapping, listed(part.get("pages"))):
+                if not page.get("pageid") or not page.get("canonicalurl"):
                     raise AskdocsError(f"{self._name}: the list of {what} breaks off: try later")
-                yield str(one["pageid"]), one
+                yield str(page["pageid"]), page
 
     def _error(self, answer: Mapping[str, Any]) -> str:
-        said = mapping(answer.get("error"))
-        code = str(said.get("code") or "an answer that is not from MediaWiki's API")[:100]
+        error = mapping(answer.get("error"))
+        code = str(error.get("code") or "an answer that is not from MediaWiki's API")[:100]
         if code in ("readapidenied", "permissiondenied"):
             return f"{code}: set ASKDOCS_SITES_TOKENS='{self._api.host} TOKEN'"
         return code

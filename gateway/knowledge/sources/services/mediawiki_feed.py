@@ -51,7 +51,7 @@ class Feed:
         )  # fmt: skip
         self.about = mapping(answer.get("query"))
         spaces = map(mapping, mapping(self.about.get("namespaces")).values())
-        self.namespaces = [str(one.get("id")) for one in spaces if one.get("content") is True]
+        self.namespaces = [str(space.get("id")) for space in spaces if space.get("content") is True]
         self.namespaces = self.namespaces or ["0"]
         self._now = str(answer.get("curtimestamp") or "")
         self._pages = mapping(self.about.get("statistics")).get("pages")
@@ -109,28 +109,28 @@ class Feed:
         logged: set[str] = set()
         explained = entries = 0
         for part in parts:
-            changes = [mapping(one) for one in listed(part.get("recentchanges"))]
-            log = [mapping(one) for one in listed(part.get("logevents"))]
+            changes = [mapping(change) for change in listed(part.get("recentchanges"))]
+            log = [mapping(entry) for entry in listed(part.get("logevents"))]
             entries += len(changes) + len(log)
             if entries > most:
                 return None
-            for one in changes:
-                titles.add(str(one.get("title")))
-                numbers.add(str(one.get("pageid")))
-            for one in log:
-                kind, action = str(one.get("type")), str(one.get("action"))
+            for change in changes:
+                titles.add(str(change.get("title")))
+                numbers.add(str(change.get("pageid")))
+            for entry in log:
+                kind, action = str(entry.get("type")), str(entry.get("action"))
                 if kind in _OTHERS:
                     continue
-                title, number = one.get("title"), one.get("logpage")
+                title, number = entry.get("title"), entry.get("logpage")
                 is_deletion = kind == "delete" and action in _DELETES
-                is_new = before["entry"] < one.get("logid", 0) <= self._entry
+                is_new = before["entry"] < entry.get("logid", 0) <= self._entry
                 if not title or (is_deletion and not number) or (is_new and kind in _UNCOUNTED):
                     return None
-                about = mapping(one.get("params"))
+                about = mapping(entry.get("params"))
                 logged.add(str(title))
                 if target := about.get("target_title"):
                     logged.add(str(target))
-                numbers |= {str(number), str(one.get("pageid"))}
+                numbers |= {str(number), str(entry.get("pageid"))}
                 if is_new:
                     is_copy = kind == "move" and about.get("suppressredirect") is not True
                     explained += _ADDS.get((kind, action), 0) - is_deletion + is_copy

@@ -102,10 +102,10 @@ class Notion:
         root = self._at.root
         if root and root not in self._rows:
             try:
-                found = self._ask(api, root)
+                page = self._ask(api, root)
             except Refused as error:
                 raise AskdocsError(f"{self.name}: the page {error}: try later") from None
-            if not found and not known:
+            if not page and not known:
                 raise AskdocsError(
                     f"{self.name}: the token may not read this page: in Notion, add the connection"
                     " in the page's menu, Connections"
@@ -173,20 +173,20 @@ class Notion:
         """Everything that search finds, and the rows of the databases among it."""
         above: dict[str, tuple[str, str]] = {}
         for kind in ("page", "data_source"):
-            asked = {
+            body = {
                 "filter": {"property": "object", "value": kind},
                 # It lists 10,000 at most: those that changed last.
                 "sort": {"timestamp": "last_edited_time", "direction": "descending"},
             }
             try:
-                for answer in self._parts(api, "/v1/search", asked):
-                    for one in map(mapping, answer["results"]):
-                        if _is_gone(one):
+                for answer in self._parts(api, "/v1/search", body):
+                    for page in map(mapping, answer["results"]):
+                        if _is_gone(page):
                             continue
-                        if one.get("object") == "page":
-                            self._note(one)
-                        elif at := plain_id(mapping(one.get("parent")).get("database_id")):
-                            above[at] = _parent(one.get("database_parent"))
+                        if page.get("object") == "page":
+                            self._note(page)
+                        elif at := plain_id(mapping(page.get("parent")).get("database_id")):
+                            above[at] = _parent(page.get("database_parent"))
             except Refused as error:
                 raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
         self._above.update(above)
@@ -200,7 +200,7 @@ class Notion:
                 if at not in before:  # else it is asked for again
                     yield Broken(path, str(error))
 
-    def _parts(self, api: Api, path: str, asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    def _parts(self, api: Api, path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         """The parts of a list.
 
         Raises:
@@ -210,7 +210,7 @@ class Notion:
         cursor: Any = None
         seen: set[str] = set()
         for _ in range(_MOST):
-            body = {**asked, "page_size": _PART}
+            body = {**query, "page_size": _PART}
             if cursor:
                 body["start_cursor"] = cursor
             answer = mapping(api.post(path, body))
@@ -225,13 +225,13 @@ class Notion:
             seen.add(cursor)
         raise AskdocsError(f"{self.name}: the list of pages has no end")
 
-    def _note(self, one: Mapping[str, Any]) -> str:
+    def _note(self, page: Mapping[str, Any]) -> str:
         """Keep a page of a list; its id, or empty where it is deleted or no page."""
-        at = plain_id(one.get("id"))
-        if not at or _is_gone(one) or "properties" not in one:
+        at = plain_id(page.get("id"))
+        if not at or _is_gone(page) or "properties" not in page:
             return ""
         title, fields = "", []
-        for name, about in mapping(one.get("properties")).items():
+        for name, about in mapping(page.get("properties")).items():
             about = mapping(about)
             if about.get("type") == "title":
                 title = plain(about.get("title"))
@@ -240,17 +240,17 @@ class Notion:
             text, related = value(about)[:_LONG], tuple(relations(about)[:_FIELDS])
             if text or related:
                 fields.append((name[:200], text, related))
-        self._put(one, at, title, fields=tuple(fields[:_FIELDS]))
+        self._put(page, at, title, fields=tuple(fields[:_FIELDS]))
         return at
 
-    def _put(self, one: Mapping[str, Any], at: str, title: str, **more: Any) -> None:
-        address = str(one.get("url"))
+    def _put(self, entry: Mapping[str, Any], at: str, title: str, **more: Any) -> None:
+        address = str(entry.get("url"))
         self._rows[at] = _Row(
             id=at,
             title=" ".join(title.split())[:500] or "Untitled",
             url=address if address.startswith("https://") else f"{HOME}/{at}",
-            parent=_parent(one.get("parent")),
-            edited=str(one.get("last_edited_time")),
+            parent=_parent(entry.get("parent")),
+            edited=str(entry.get("last_edited_time")),
             **more,
         )
 
@@ -275,14 +275,14 @@ class Notion:
     def _database(self, api: Api, at: str) -> bool:
         """Read a database with its rows; is it there?"""
         try:
-            one = mapping(api.get(f"/v1/databases/{at}"))
+            database = mapping(api.get(f"/v1/databases/{at}"))
         except Refused as error:
             error.stop_if_away(self.name)
             raise
-        if _is_gone(one) or plain_id(one.get("id")) != at:
+        if _is_gone(database) or plain_id(database.get("id")) != at:
             return False
         tables = []
-        for source in listed(one.get("data_sources")):
+        for source in listed(database.get("data_sources")):
             about = mapping(source)
             if named := plain_id(about.get("id")):
                 try:
@@ -292,14 +292,14 @@ class Notion:
                     # The database is there, whatever the status says of its rows.
                     raise Refused(f"the list of its rows {error}", 200) from None
                 tables.append((str(about.get("name") or ""), rows))
-        described = rich(one.get("description"))
-        self._put(one, at, plain(one.get("title")), tables=tuple(tables), about=described)
+        described = rich(database.get("description"))
+        self._put(database, at, plain(database.get("title")), tables=tuple(tables), about=described)
         return True
 
     def _query(self, api: Api, source: str) -> Iterator[str]:
         """The rows of a data source. One query gives 10,000 at most; the next begins behind:
         https://developers.notion.com/guides/data-apis/query-large-data-sources."""
-        asked: dict[str, Any] = {
+        body: dict[str, Any] = {
             "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
             "result_type": "page",
         }
@@ -307,15 +307,15 @@ class Notion:
         while is_cut:
             since, is_cut = last, False
             if since:
-                asked["filter"] = {
+                body["filter"] = {
                     "timestamp": "created_time",
                     "created_time": {"on_or_after": since},
                 }
-            for answer in self._parts(api, f"/v1/data_sources/{source}/query", asked):
+            for answer in self._parts(api, f"/v1/data_sources/{source}/query", body):
                 is_cut |= mapping(answer.get("request_status")).get("type") == "incomplete"
-                for one in answer["results"]:
-                    last = str(mapping(one).get("created_time") or last)
-                    if at := self._note(mapping(one)):
+                for entry in answer["results"]:
+                    last = str(mapping(entry).get("created_time") or last)
+                    if at := self._note(mapping(entry)):
                         yield at
             if is_cut and last == since:
                 raise Refused("gives only a part of the rows that were made in one minute", 200)
@@ -367,12 +367,12 @@ class Notion:
 
     def _stamp(self, row: _Row) -> str:
         held = [(name, [self._rows[at] for at in ids]) for name, ids in row.tables or ()]
-        said = repr((replace(row, tables=None), row.tables is None, held))
+        text = repr((replace(row, tables=None), row.tables is None, held))
         try:
             age = datetime.now(UTC) - datetime.fromisoformat(row.edited)
         except (ValueError, TypeError):
             age = _SETTLED
-        return str(Stamp.of(said if age >= _SETTLED else f"{said} may change", None))
+        return str(Stamp.of(text if age >= _SETTLED else f"{text} may change", None))
 
     def _page(self, path: str, row: _Row, stamp: str, document: Document) -> Iterator[Item]:
         try:
@@ -419,13 +419,13 @@ class Notion:
             if len(row.tables or ()) > 1:
                 document.put(f"<h2>{escape(name)}</h2>")
             rows = [self._rows[at] for at in ids[:_ROWS]]
-            names = list(dict.fromkeys(field[0] for one in rows for field in one.fields))
+            names = list(dict.fromkeys(field[0] for entry in rows for field in entry.fields))
             heads = "".join(f"<th>{escape(head)}</th>" for head in ("Name", *names[:_FIELDS]))
             document.put(f"<table><tr>{heads}</tr>")
-            for one in rows:
-                cells = {head: self._shown(text, ids) for head, text, ids in one.fields}
+            for entry in rows:
+                cells = {head: self._shown(text, ids) for head, text, ids in entry.fields}
                 document.put(
-                    f'<tr><td><a href="{escape(one.url)}">{escape(one.title)}</a></td>'
+                    f'<tr><td><a href="{escape(entry.url)}">{escape(entry.title)}</a></td>'
                     + "".join(f"<td>{cells.get(head, '')}</td>" for head in names[:_FIELDS])
                     + "</tr>"
                 )
@@ -438,14 +438,14 @@ class Notion:
         return escape(", ".join(filter(None, [text, *titles]))).replace("\n", "<br>")
 
 
-def _is_gone(one: Mapping[str, Any]) -> bool:
-    return any(one.get(key) is True for key in ("in_trash", "archived", "is_archived"))
+def _is_gone(entry: Mapping[str, Any]) -> bool:
+    return any(entry.get(key) is True for key in ("in_trash", "archived", "is_archived"))
 
 
 def _parent(about: Any) -> tuple[str, str]:
     """The kind and id of a parent; a data source's is its database's."""
-    said = mapping(about)
+    parent = mapping(about)
     for kind in ("database_id", "page_id", "block_id"):
-        if at := plain_id(said.get(kind)):
+        if at := plain_id(parent.get(kind)):
             return kind, at
     return _NOWHERE

@@ -176,18 +176,18 @@ class Document:
 
 def rich(items: Any) -> str:
     """The HTML of rich text."""
-    return "".join(_rich(mapping(one)) for one in listed(items))
+    return "".join(_rich(mapping(item)) for item in listed(items))
 
 
-def _rich(one: Mapping[str, Any]) -> str:
-    text = html.escape(_plain(one)).replace("\n", "<br>")
+def _rich(item: Mapping[str, Any]) -> str:
+    text = html.escape(_plain(item)).replace("\n", "<br>")
     if not text.strip():
         return text
-    marks = mapping(one.get("annotations"))
+    marks = mapping(item.get("annotations"))
     for name, tag in _MARKS.items():
-        if marks.get(name) is True or (tag == "code" and one.get("type") == "equation"):
+        if marks.get(name) is True or (tag == "code" and item.get("type") == "equation"):
             text = f"<{tag}>{text}</{tag}>"
-    target = one.get("href")
+    target = item.get("href")
     if not isinstance(target, str) or not target:
         return text
     # Links within the workspace have no host.
@@ -196,11 +196,11 @@ def _rich(one: Mapping[str, Any]) -> str:
 
 def plain(items: Any) -> str:
     """The text of rich text."""
-    return "".join(_plain(mapping(one)) for one in listed(items))
+    return "".join(_plain(mapping(item)) for item in listed(items))
 
 
-def _plain(one: Mapping[str, Any]) -> str:
-    text = one.get("plain_text") or mapping(one.get("equation")).get("expression") or ""
+def _plain(item: Mapping[str, Any]) -> str:
+    text = item.get("plain_text") or mapping(item.get("equation")).get("expression") or ""
     return "\n".join(str(text).split("\r"))  # which HTML reads as the end of a line, too
 
 
@@ -210,7 +210,7 @@ def _link(address: str, shown: str) -> str:
 
 def relations(value: Mapping[str, Any]) -> list[str]:
     """The ids of pages that a property value relates to."""
-    return [plain_id(mapping(one).get("id")) for one in listed(value.get("relation"))]
+    return [plain_id(mapping(page).get("id")) for page in listed(value.get("relation"))]
 
 
 def value(about: Mapping[str, Any]) -> str:
@@ -219,39 +219,39 @@ def value(about: Mapping[str, Any]) -> str:
     https://developers.notion.com/reference/page-property-values
     """
     kind = str(about.get("type"))
-    said = about.get(kind)
+    content = about.get(kind)
     match kind:
         case "title" | "rich_text":
-            return plain(said)
+            return plain(content)
         case "select" | "status":
-            return str(mapping(said).get("name") or "")
+            return str(mapping(content).get("name") or "")
         case "multi_select" | "people" | "files":
-            names = (str(mapping(one).get("name") or "") for one in listed(said))
+            names = (str(mapping(item).get("name") or "") for item in listed(content))
             return ", ".join(filter(None, names))
         case "created_by" | "last_edited_by" | "place":
-            return str(mapping(said).get("name") or "")
+            return str(mapping(content).get("name") or "")
         case "date":
-            ends = (mapping(said).get(end) for end in ("start", "end"))
+            ends = (mapping(content).get(end) for end in ("start", "end"))
             return " to ".join(str(end) for end in ends if end)
         case "checkbox" | "boolean":
-            return {True: "yes", False: "no"}.get(said, "") if isinstance(said, bool) else ""
+            return {True: "yes", False: "no"}.get(content, "") if isinstance(content, bool) else ""
         case "unique_id":
-            parts = (mapping(said).get(part) for part in ("prefix", "number"))
+            parts = (mapping(content).get(part) for part in ("prefix", "number"))
             return "-".join(str(part) for part in parts if part is not None)
         case "formula" | "rollup":
-            inner = mapping(said)
+            inner = mapping(content)
             return "" if inner.get("type") in ("formula", "rollup") else value(inner)
         case "array":
-            return ", ".join(filter(None, _values(listed(said))))
+            return ", ".join(filter(None, _values(listed(content))))
         case "number" | "string" | "url" | "email" | "phone_number" | "created_time":
-            return str(said) if isinstance(said, str | int | float) else ""
+            return str(content) if isinstance(content, str | int | float) else ""
         case "last_edited_time":
             return ""  # in the table, it would make each edit one of the whole database
     return ""
 
 
 def _values(items: Iterable[Any]) -> Iterator[str]:
-    for one in items:
-        about = mapping(one)
+    for item in items:
+        about = mapping(item)
         if about.get("type") not in ("array", "formula", "rollup"):
             yield value(about)

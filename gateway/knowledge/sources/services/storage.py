@@ -47,7 +47,9 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
     main = tree.css_first("main")
     assert main is not None
     # From within: what a macro holds is done before the macro itself.
-    elements = [one for one in main.traverse() if one.tag is not None and ":" in one.tag]
+    elements = [
+        element for element in main.traverse() if element.tag is not None and ":" in element.tag
+    ]
     for element in reversed(elements):
         _replace(element, link)
     seen: dict[str, int] = {}
@@ -102,7 +104,7 @@ def _macro(element: LexborNode) -> None:
         for child in element.iter()
         if child.tag == "ac:parameter"
     }
-    plain = next((one for one in element.iter() if one.tag == "ac:plain-text-body"), None)
+    plain = next((child for child in element.iter() if child.tag == "ac:plain-text-body"), None)
     for child in list(element.iter()):
         if child.tag == "ac:parameter":
             child.decompose()
