@@ -111,7 +111,7 @@ class Form:
                 choice["message"] = message | instead
                 if instead["refusal"]:
                     choice["logprobs"] = None
-        return dump(self._told(answer))
+        return dump(self._stated(answer))
 
     def _released(self) -> bytes:
         texts: dict[int, str] = {}
@@ -139,7 +139,7 @@ class Form:
                     if number not in begun:
                         begun.add(number)
                         choice["delta"] |= {"role": "assistant", **instead[number]}
-        out = b"".join(event(self._told(chunk)) for chunk in self._held)
+        out = b"".join(event(self._stated(chunk)) for chunk in self._held)
         self._held = []
         return out
 
@@ -153,7 +153,7 @@ class Form:
             return {"content": None, "refusal": why}
         return None if content == text else {"content": content, "refusal": None}
 
-    def _told(self, chunk: dict[str, Any]) -> dict[str, Any]:
+    def _stated(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """A refusal is stated in the facts, too."""
         if self.refused and isinstance(facts := chunk.get("askdocs"), dict) and "refused" in facts:
             chunk["askdocs"] = {**facts, "refused": True, "reason": "schema"}

@@ -52,7 +52,7 @@ class Schema:
         except _TooMuch:
             raise ValueError("takes too long to check") from None
         if wrong:
-            raise ValueError(f"is no JSON schema: {_said(wrong)}")
+            raise ValueError(f"is no JSON schema: {_described(wrong)}")
         self._validator = bounded(schema, registry=Registry())
 
     def problem(self, text: str) -> str:
@@ -69,7 +69,7 @@ class Schema:
             return "a number is too large to be checked"
         except Unresolvable as error:
             return f"the schema refers to {str(error.ref)[:_LONGEST]!r}, which is not in it"
-        return _said(wrong) if wrong else ""
+        return _described(wrong) if wrong else ""
 
 
 def _first_error(validator: Any, value: Any, steps: int) -> ValidationError | None:
@@ -82,7 +82,7 @@ def _first_error(validator: Any, value: Any, steps: int) -> ValidationError | No
         _left.reset(token)
 
 
-def _said(error: ValidationError) -> str:
+def _described(error: ValidationError) -> str:
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
     message = error.message
     if len(message) > _LONGEST:  # the value comes first, and is what is long

@@ -79,13 +79,13 @@ class Endpoint:
             ]
         turns = asyncio.Semaphore(AT_ONCE)
 
-        async def one(sentence: str, passage: str) -> float:
+        async def scored(sentence: str, passage: str) -> float:
             async with turns:
                 if self._judges == "rerank":
                     return await self._reranked(sentence, passage)
                 return await self._answered(sentence, prefix)
 
-        return list(await asyncio.gather(*map(one, sentences, passages)))
+        return list(await asyncio.gather(*map(scored, sentences, passages)))
 
     async def _reranked(self, sentence: str, passage: str) -> float:
         body = {"query": sentence, "documents": [passage]}

@@ -157,14 +157,14 @@ class Fleet:
         An engine that does not answer within a second is left out.
         """
 
-        async def asked(served: Served) -> tuple[str, PrefixCache | None]:
+        async def cache_of(served: Served) -> tuple[str, PrefixCache | None]:
             assert served.engine is not None
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     return served.name, await served.engine.prefix_cache()
             return served.name, None
 
-        caches = await asyncio.gather(*map(asked, self._one_each()))
+        caches = await asyncio.gather(*map(cache_of, self._one_each()))
         return {name: cache for name, cache in caches if cache is not None}
 
     async def ready(self) -> dict[str, bool]:
@@ -173,14 +173,14 @@ class Fleet:
         They have three seconds: one that is busy is not down.
         """
 
-        async def asked(served: Served) -> tuple[str, bool]:
+        async def readiness_of(served: Served) -> tuple[str, bool]:
             assert served.engine is not None
             with suppress(TimeoutError):
                 async with asyncio.timeout(3):
                     return served.name, await served.engine.is_ready()
             return served.name, False
 
-        return dict(await asyncio.gather(*map(asked, self._one_each())))
+        return dict(await asyncio.gather(*map(readiness_of, self._one_each())))
 
     def _one_each(self) -> Iterable[Served]:
         """A model of each engine."""

@@ -42,8 +42,8 @@ EXPOSED = [
     "retry-after",
     "retry-after-ms",
     *(
-        f"x-ratelimit-{endpoint}-{of}"
-        for endpoint in ("limit", "remaining", "reset")
+        f"x-ratelimit-{what}-{of}"
+        for what in ("limit", "remaining", "reset")
         for of in ("requests", "tokens")
     ),
 ]
@@ -72,7 +72,11 @@ class Gateway:
         """All that is served; under other methods it answers 405."""
         opened = OpenPaths(lambda: self._parts)
         return [
-            *(route for one in ENDPOINTS for route in self._v1(one, "POST", self._asking(one))),
+            *(
+                route
+                for endpoint in ENDPOINTS
+                for route in self._v1(endpoint, "POST", self._asking(endpoint))
+            ),
             *self._v1(
                 COUNT_TOKENS, "POST", lambda *request: self._pipeline.count(*request), MESSAGES
             ),

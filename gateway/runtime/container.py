@@ -177,15 +177,15 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         if scorer:
             stack.push_async_callback(scorer.close)
         answering = partial(_answering, fleet, aliases)
-        budget, snapshots = max(settings.page_budget, settings.warm_page), _kept(settings)
+        budget, snapshots = max(settings.page_budget, settings.warm_page), _snapshots(settings)
 
         def kept_by(engine: Engine) -> Kept | None:
             return snapshots if engine.url == base.url else None
 
-        def told() -> str:
+        def instructions() -> str:
             return aliases.table.aliases[DOCS].instructions or ""
 
-        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, told)
+        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, instructions)
         stack.push_async_callback(tasks.close)
         tasks.start("usage", usage.run)
         tasks.start("page popularity", heat.run)
@@ -259,7 +259,7 @@ async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:
     return served.engine if served else None
 
 
-def _kept(settings: GatewaySettings) -> Kept | None:
+def _snapshots(settings: GatewaySettings) -> Kept | None:
     if settings.states is None:
         return None
     try:

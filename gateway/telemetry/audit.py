@@ -91,8 +91,8 @@ def user() -> str:
 
 
 def _names() -> Iterator[str]:
-    if os.geteuid() == 0 and (asked := os.environ.get("SUDO_USER")):
-        yield asked
+    if os.geteuid() == 0 and (sudo_user := os.environ.get("SUDO_USER")):
+        yield sudo_user
     try:
         yield getpass.getuser()
     except (KeyError, OSError):

@@ -116,7 +116,7 @@ class Lane:
                 lines += (name, b": ", value, b"\r\n")
         lines += (b"content-length: %d\r\n\r\n" % len(body), body)
         request = b"".join(lines)
-        connection = self._kept()
+        connection = self._reusable()
         if connection:
             try:
                 return await connection.request(request)
@@ -133,7 +133,7 @@ class Lane:
         for connection in list(self._open):
             connection.abort()
 
-    def _kept(self) -> "_Connection | None":
+    def _reusable(self) -> "_Connection | None":
         """A connection that was in use a moment ago."""
         if not self._idle:
             return None

@@ -85,7 +85,7 @@ class Onnx(Embedder):
         self._session = load_session(weights)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         # A question is asked for by the search and by what judges its result.
-        self._recent = lru_cache(maxsize=64)(self._one)
+        self._recent = lru_cache(maxsize=64)(self._embed)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         # One by one: on a CPU a batch is no faster (measured), and it pays for its padding.
@@ -117,7 +117,7 @@ class Onnx(Embedder):
         read: Vectors = hidden[0]
         return read
 
-    def _one(self, text: str) -> Vectors:
+    def _embed(self, text: str) -> Vectors:
         read = self.read(self.windows(text)[0])
         return unit(read[0] if self._reading.pooling == "cls" else read.mean(axis=0))
 

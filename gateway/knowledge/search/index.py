@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.access.rights import Groups
-from gateway.knowledge.search import glossary, postings, rows, said, store, vectors
+from gateway.knowledge.search import glossary, passage_words, postings, rows, store, vectors
 from gateway.knowledge.search.postings import Lengths, Weighting
 from gateway.knowledge.search.rows import Answer, Embedders, StoredSource
 from gateway.knowledge.search.vectors import Floats, Vectors
@@ -170,12 +170,14 @@ class Index:
 
     def by_path(self, path: str) -> Page | None:
         """The page of that path; of the first source that has one."""
-        return self._one("SELECT number FROM page WHERE path = ? ORDER BY source", rows.clean(path))
+        return self._first(
+            "SELECT number FROM page WHERE path = ? ORDER BY source", rows.clean(path)
+        )
 
     def at(self, source: str, path: str) -> Page | None:
         """The page of that path in that source."""
         query = "SELECT number FROM page WHERE source = ? AND path = ?"
-        return self._one(query, rows.clean(source), rows.clean(path))
+        return self._first(query, rows.clean(source), rows.clean(path))
 
     def after(
         self, source: str, path: str, limit: int, in_folder: bool | None = None
@@ -200,7 +202,7 @@ class Index:
         except ValueError:
             return None  # not an address, or a lone surrogate: clients send what they like
         for candidate in (bare, bare.rstrip("/") + "/", bare.removesuffix("index.html")):
-            if page := self._one("SELECT number FROM page WHERE url = ?", candidate):
+            if page := self._first("SELECT number FROM page WHERE url = ?", candidate):
                 return page
         return None
 
@@ -267,10 +269,12 @@ class Index:
 
     def passage_sums(
         self, numbers: Sequence[int], weights: Mapping[str, float]
-    ) -> dict[int, said.Sums]:
+    ) -> dict[int, passage_words.Sums]:
         """Which of the stems the passages of these pages have, and how much these weigh."""
         with self.reading() as db:
-            return said.sums(db, numbers, {rows.clean(term): w for term, w in weights.items()})
+            return passage_words.sums(
+                db, numbers, {rows.clean(term): w for term, w in weights.items()}
+            )
 
     def meanings(self, question: str) -> dict[str, set[str]]:
         """The other names that the wiki has for what a question names: by phrase, as stems."""
@@ -331,7 +335,7 @@ class Index:
                 now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
             return now.answers
 
-    def _one(self, query: str, *values: str) -> Page | None:
+    def _first(self, query: str, *values: str) -> Page | None:
         with self.reading() as db:
             row = db.execute(query + " LIMIT 1", values).fetchone()
             return self.page(row[0]) if row else None

@@ -91,7 +91,7 @@ def embedded(page: Page) -> list[str]:
     return [text_of(page, passage) for passage in passages(page)]
 
 
-def said(page: Page) -> list[set[str]]:
+def passage_stems(page: Page) -> list[set[str]]:
     """The stems of each passage of a page, and of what stands above it."""
     return [set(stems(text_of(page, passage))) for passage in passages(page)]
 

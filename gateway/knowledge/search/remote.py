@@ -90,7 +90,7 @@ class RemoteEmbedder(Embedder):
         self._reading = reading
         named = hashlib.sha256(repr((reading.query_prefix, reading.passage_prefix)).encode())
         self.model = f"{endpoint.name}:{endpoint.label}-{named.hexdigest()[:6]}/{CUT}"
-        self._recent = lru_cache(maxsize=64)(self._asked)
+        self._recent = lru_cache(maxsize=64)(self._embed_question)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         prefix = self._reading.passage_prefix
@@ -104,7 +104,7 @@ class RemoteEmbedder(Embedder):
     def ask(self, question: str) -> Vectors:
         return self._recent(self._reading.query_prefix + question)
 
-    def _asked(self, text: str) -> Vectors:
+    def _embed_question(self, text: str) -> Vectors:
         vector: Vectors = self._vectors([text], ASK)[0]
         return vector
 

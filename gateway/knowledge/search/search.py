@@ -23,7 +23,7 @@ from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.glossary import READINGS, phrases, readings
 from gateway.knowledge.search.index import WEIGHTING, Index
-from gateway.knowledge.search.passages import Passage, passages, plain, said, text_of
+from gateway.knowledge.search.passages import Passage, passage_stems, passages, plain, text_of
 from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.spelling import corrected
@@ -630,7 +630,10 @@ def _by_words(page: Page, sought: Sought) -> _Compared:
     weights = {stem: weight * sought.idf[stem] for stem, weight in sought.words.items()}
     total = fsum(weights.values()) or 1.0
     share = np.array(
-        [fsum(weights[stem] for stem in words & weights.keys()) / total for words in said(page)],
+        [
+            fsum(weights[stem] for stem in words & weights.keys()) / total
+            for words in passage_stems(page)
+        ],
         np.float32,
     )
     best = float(share.max()) * OF_WORDS

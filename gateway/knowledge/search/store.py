@@ -10,7 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import glossary, postings, said, vectors
+from gateway.knowledge.search import glossary, passage_words, postings, vectors
 
 # Raised when what is stored changes; a writer replaces an index of an older version.
 VERSION = 8
@@ -41,7 +41,7 @@ CREATE TABLE answer (
     + vectors.SCHEMA
     + postings.SCHEMA
     + glossary.SCHEMA
-    + said.SCHEMA
+    + passage_words.SCHEMA
 )
 # Columns as `rows` reads them.
 PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"

@@ -378,7 +378,7 @@ class View(Index):
             )
             return [replace(answer, paths=paths) for answer, paths in visible if paths]
 
-    def _one(self, query: str, *values: str) -> Page | None:
+    def _first(self, query: str, *values: str) -> Page | None:
         with self.reading() as db:
             has = self.current(db).lengths.has
             numbers = (number for (number,) in db.execute(query, values).fetchall() if has(number))

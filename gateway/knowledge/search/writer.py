@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from gateway.access import rights
 from gateway.access.rights import Groups
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import glossary, rows, said, store
+from gateway.knowledge.search import glossary, passage_words, rows, store
 from gateway.knowledge.search.carried import Carried
 from gateway.knowledge.search.postings import Postings
 from gateway.knowledge.search.rows import Answer, Embedders, PageRow, StoredSource
@@ -157,7 +157,7 @@ class FileWriter:
         assert added is not None
         self._postings.add(added, page)
         glossary.add(self._db, added, page)
-        said.add(self._db, added, page)
+        passage_words.add(self._db, added, page)
         self._changed = True
         return added
 
@@ -202,7 +202,7 @@ class FileWriter:
         assert page is not None
         self._postings.remove(number, page)
         glossary.remove(self._db, number)
-        said.remove(self._db, number)
+        passage_words.remove(self._db, number)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))
         self._db.execute("DELETE FROM signs WHERE page = ?", (number,))

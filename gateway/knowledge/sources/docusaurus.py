@@ -43,13 +43,13 @@ class Docusaurus:
         self._config = config
         self._site_url, self._route = _places(config, site_url)
         self.problems: list[Broken] = []
-        self._documents = dict(self._found())
+        self._documents = dict(self._read_documents())
         self.urls = {path: doc.url for path, doc in self._documents.items() if doc.listed}
         self._by_path = {
             urlsplit(url).path.rstrip("/"): url for url, _, _ in self._documents.values()
         }
 
-    def _found(self) -> Iterator[tuple[str, Document]]:
+    def _read_documents(self) -> Iterator[tuple[str, Document]]:
         for path in self.tree.markdown:
             if not path.endswith((".md", ".mdx")) or not is_page(path):
                 continue

@@ -59,15 +59,15 @@ class Config:
     @property
     def about(self) -> str:
         """The settings that pages depend on."""
-        return repr([self.extensions, _said(self.options), _said(self.snippets)])
+        return repr([self.extensions, _stable(self.options), _stable(self.snippets)])
 
 
-def _said(value: Any) -> Any:
+def _stable(value: Any) -> Any:
     """The value in a form that is written the same in every process."""
     if isinstance(value, Mapping):
-        return [(key, _said(entry)) for key, entry in value.items()]
+        return [(key, _stable(entry)) for key, entry in value.items()]
     if isinstance(value, partial):
-        return [_said(value.func), value.args, value.keywords]
+        return [_stable(value.func), value.args, value.keywords]
     return getattr(value, "__qualname__", value)
 
 

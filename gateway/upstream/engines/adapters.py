@@ -196,7 +196,7 @@ class _Client:
             return None
         if reply.status_code != 200:
             raise AskdocsError(
-                f"the engine at {self._url} does not answer as {model}: {_said(reply)}"
+                f"the engine at {self._url} does not answer as {model}: {_reason(reply)}"
             )
         logprobs: Logprobs = reply.json()["choices"][0]["logprobs"]["token_logprobs"]
         return logprobs
@@ -214,7 +214,7 @@ class _Client:
                 " 0, or serve a merged version"
             )
         if reply.status_code != 200:
-            raise AskdocsError(f"the engine at {self._url} {failed}: {_said(reply)}")
+            raise AskdocsError(f"the engine at {self._url} {failed}: {_reason(reply)}")
 
     async def _ask(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         try:
@@ -251,7 +251,7 @@ def _distance(one: Logprobs, other: Logprobs) -> float:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
 
 
-def _said(reply: httpx.Response) -> str:
+def _reason(reply: httpx.Response) -> str:
     """What the engine said."""
     try:
         text = str(reply.json()["error"]["message"])

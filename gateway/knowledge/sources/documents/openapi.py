@@ -90,7 +90,7 @@ def _schema(api: dict[str, Any], schema: Any) -> list[str]:
     resolved = _resolved(api, schema)
     required = _list(resolved.get("required"))
     rows = [
-        [str(name), _type(field), "yes" if name in required else "no", _line(_said(field))]
+        [str(name), _type(field), "yes" if name in required else "no", _line(_description(field))]
         for name, field in _mapping(resolved.get("properties")).items()
     ]
     if not rows:
@@ -98,7 +98,7 @@ def _schema(api: dict[str, Any], schema: Any) -> list[str]:
     return [table([["Field", "Type", "Required", "Description"], *rows])]
 
 
-def _said(schema: Any) -> Any:
+def _description(schema: Any) -> Any:
     return _mapping(schema).get("description")
 
 

@@ -34,7 +34,7 @@ class GitLabIssues:
         self._members: frozenset[str] = frozenset()
 
     def threads(self, api: Api) -> Iterator[Thread]:
-        self._project, members = self._found(api)
+        self._project, members = self._locate(api)
         self._members = frozenset(
             str(member.get("id")) for member in members if _is_developer(member)
         )
@@ -49,7 +49,7 @@ class GitLabIssues:
             keys = ("iid", "title", "web_url", "description")
             yield thread("issues", issue, keys, version, hidden)
 
-    def _found(self, api: Api) -> tuple[str, list[Mapping[str, Any]]]:
+    def _locate(self, api: Api) -> tuple[str, list[Mapping[str, Any]]]:
         """Where the API has the project, and its members.
 
         The first parts of the address are groups, or the path that the GitLab is below.

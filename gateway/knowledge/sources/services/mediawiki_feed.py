@@ -92,7 +92,7 @@ class Feed:
         if len(numbers) > _LEAST:
             return None
         named = self._named(at - _OVERLAP, before, max(len(memory.known), _LEAST), numbers)
-        return self._found(numbers, *named) if named else None
+        return self._changes(numbers, *named) if named else None
 
     def _named(
         self, since: datetime, before: Mapping[str, Any], most: int, numbers: set[str]
@@ -139,7 +139,7 @@ class Feed:
             return None
         return titles | logged, logged
 
-    def _found(self, numbers: set[str], titles: set[str], logged: set[str]) -> Changes:
+    def _changes(self, numbers: set[str], titles: set[str], logged: set[str]) -> Changes:
         rows: dict[str, Row] = {}
         gone: set[str] = set()
         answered: set[str] = set()

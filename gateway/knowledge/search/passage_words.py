@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from gateway.knowledge.search.passages import said
+from gateway.knowledge.search.passages import passage_stems
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page
 
@@ -26,7 +26,7 @@ AT_ONCE = 1000
 
 def add(db: sqlite3.Connection, number: int, page: Page) -> None:
     """Store the words of a page's passages."""
-    of_passages = [sorted(map(_number, words)) for words in said(page)]
+    of_passages = [sorted(map(_number, words)) for words in passage_stems(page)]
     counts = np.array([min(len(words), 65535) for words in of_passages], np.uint16)
     every = [word for words in of_passages for word in words[:65535]]
     db.execute(
