@@ -617,11 +617,11 @@ def paired_share(sought: Sought, match: Found) -> float:
     return sum(pair in there for pair in pairs) / len(pairs)
 
 
-def quotes(sought: Sought, found: Found) -> bool:
+def quotes(sought: Sought, match: Found) -> bool:
     """Whether a passage quotes the question. An example of how to ask has all of its words, and
     answers nothing."""
     asked = {stem for stem in stems(sought.question) if stem in sought.words}
-    quoted = _QUOTED.findall(found.passage.text)
+    quoted = _QUOTED.findall(match.passage.text)
     return len(asked) > 1 and any(asked.issubset(stems(question)) for question in quoted)
 
 
