@@ -73,8 +73,9 @@ class Change:
             for threshold in opened_store(self.home_dir).thresholds(version)
         }
         configured = load(GatewaySettings).aliases.get(self.name)
-        given = configured.thresholds if configured else {}
-        merged = {**self.alias.thresholds, version: own, **given}
+        given = dict(configured.thresholds) if configured else {}
+        given[version] = {**own, **given.get(version, {})}
+        merged = {**self.alias.thresholds, **given}
         thresholds = {name: by_checker for name, by_checker in merged.items() if by_checker}
         return replace(self, alias=self.alias.model_copy(update={"thresholds": thresholds}))
 

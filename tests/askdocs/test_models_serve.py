@@ -134,10 +134,12 @@ def test_a_promotion_brings_the_thresholds_of_the_version_and_settings_go_before
     rollback(home_dir=home.root)
     alias = aliases.stored(stored)["docs"]
     assert (alias.targets, alias.thresholds) == (V1, own)
-    given = {"docs": {"targets": "base", "thresholds": {"docs@v1": {"rules": 0.7}}}}
-    monkeypatch.setenv("ASKDOCS_GATEWAY_ALIASES", json.dumps(given))
-    promote("docs@v1", home_dir=home.root)
-    assert aliases.stored(stored)["docs"].thresholds == {"docs@v1": {"rules": 0.7}}
+    for given in ({"rules": 0.7}, {"judge": 0.3}):
+        alias = {"docs": {"targets": "base", "thresholds": {"docs@v1": given}}}
+        monkeypatch.setenv("ASKDOCS_GATEWAY_ALIASES", json.dumps(alias))
+        promote("docs@v1", home_dir=home.root)
+        applied = aliases.stored(stored)["docs"].thresholds
+        assert applied == {"docs@v1": {**own["docs@v1"], **given}}
 
 
 @pytest.mark.parametrize(
