@@ -74,7 +74,9 @@ def accompany(index: Index) -> Callable[..., Any]:
             reader=EVERYTHING,
             headers=Headers(),
             request=request,
-            route=cast("Route", SimpleNamespace(sources=(), check="hold", alias="docs")),
+            route=cast(
+                "Route", SimpleNamespace(sources=(), check="hold", alias="docs", thresholds={})
+            ),
             first=cast("Served", SimpleNamespace(name="base", engine=engine)),
             stream=bool(more.get("stream")),
             budget=chat.bound(TokenBudget(len(json.dumps(request)), 1024)),

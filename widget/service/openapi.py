@@ -89,6 +89,7 @@ ROUTES: dict[tuple[str, str], Route] = {
         asked=("state", "kind", "channel", "alias", "words", "start"),
     ),
     ("post", "/review"): Route("Sign in to the review", {**_FORM, 303: ()}, {"key": _TEXT}),
+    ("post", "/review/sign-out"): Route("Sign out of the review", {**_FORM, 303: ()}, {}),
     ("get", "/review/gaps"): Route("What the wiki does not answer", _REVIEW),
     ("get", "/review/gaps.csv"): Route("The same as a sheet", {**_REVIEW, 200: ("text/csv",)}),
     ("get", "/review/analytics"): Route("How answers fare", _REVIEW, asked=("days",)),
