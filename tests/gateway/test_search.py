@@ -317,6 +317,17 @@ def test_an_example_that_asks_the_question_stands_behind_its_answer(
     assert best_passages(search.find("ask from python"))[0].passage.text == example
 
 
+@pytest.mark.parametrize("line", ['"{}"', '**"{}"**', 'Q: "{}"', "1. `{}`"])
+def test_a_list_of_questions_stands_where_its_words_put_it(
+    by_words: Callable[..., Search], line: str
+) -> None:
+    listed = f"{line.format('How do I stop the server?')}\n\nPress the red key."
+    other = "The server will stop within a few seconds of that."
+    search = by_words(a=f"# Guide\n\n## One\n\n{listed}\n\n## Two\n\n{other}\n")
+    found = best_passages(search.find("How do I stop the server?"))
+    assert found[0].passage.text == listed
+
+
 def test_a_passage_of_a_large_page_loses_more() -> None:
     small, large = (page("a", "# A\n\n" + "\n\n".join([LONG] * n)) for n in (1, 50))
     losses = [lost(passages(one))[0] for one in (small, large)]

@@ -69,6 +69,7 @@ OF_PAIRS = 0.07
 PAIRED = 12
 # A question in quotation marks, as in an example of how to ask.
 _QUOTED = re.compile(r"[\"'`“„«]([^\"'`“”„«»\n]{3,200}\?)[\"'`”“»]")
+_LINE_STARTS = " >*#_-+.)0123456789Q:"
 # Passages of a page that are told, the best ones.
 TOLD = 40
 # Words alone decide until this share of the pages has vectors: the pages that have them would stand
@@ -619,10 +620,14 @@ def paired_share(sought: Sought, match: Found) -> float:
 
 def quotes(sought: Sought, match: Found) -> bool:
     """Whether a passage quotes the question. An example of how to ask has all of its words, and
-    answers nothing."""
+    answers nothing. Below a line that begins with it, as in a list of questions, is the answer."""
     asked = {stem for stem in stems(sought.question) if stem in sought.words}
-    quoted = _QUOTED.findall(match.passage.text)
-    return len(asked) > 1 and any(asked.issubset(stems(question)) for question in quoted)
+    text = match.passage.text
+    return len(asked) > 1 and any(
+        text[text.rfind("\n", 0, quoted.start()) + 1 : quoted.start()].strip(_LINE_STARTS)
+        and asked.issubset(stems(quoted[1]))
+        for quoted in _QUOTED.finditer(text)
+    )
 
 
 def _by_words(page: Page, sought: Sought) -> _Compared:
