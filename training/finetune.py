@@ -82,8 +82,8 @@ def check(job: dict[str, Any], teller: Teller) -> int:
     from training.tuning.check import refusals
 
     if refused := list(refusals(job)):
-        for one in refused:
-            teller.tell("problem", message=one)
+        for refusal in refused:
+            teller.tell("problem", message=refusal)
         return 1
     recipe = job["recipe"]
     teller.tell(
@@ -104,8 +104,8 @@ def run(job: dict[str, Any], teller: Teller) -> None:
     out = Path(job["out"])
     if (out / "training.json").exists():
         raise Problem(f"{out}: this run is done: name another folder")
-    kept = out / "checkpoints"
-    if not job["resume"] and any(kept.glob("*")):
+    checkpoint_folder = out / "checkpoints"
+    if not job["resume"] and any(checkpoint_folder.glob("*")):
         raise Problem(
             f"{out}: holds a run that was not finished: resume it, or name another folder"
         )
@@ -114,10 +114,10 @@ def run(job: dict[str, Any], teller: Teller) -> None:
             'log_to = "mlflow" needs to know the server: set MLFLOW_TRACKING_URI to its address'
         )
     base = folder_of(job["base"])
-    kept.mkdir(parents=True, exist_ok=True)
+    checkpoint_folder.mkdir(parents=True, exist_ok=True)
     teller.keep(out)
     if teller.is_first:
-        checkpoints.remove_broken(kept)
+        checkpoints.remove_broken(checkpoint_folder)
     if job.get("preferences"):
         from training.tuning.preference import train
     else:

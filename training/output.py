@@ -85,8 +85,8 @@ def _move(new: Path, place: Path) -> None:
     os.close(handle)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(first: Path, second: Path) -> bool:
     """Let two folders change places in one step. False where the system cannot."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    names = os.fsencode(one), os.fsencode(other)
+    names = os.fsencode(first), os.fsencode(second)
     return rename is not None and rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0

@@ -55,11 +55,11 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
                     return answers(model, prompts, end, job["max_tokens"])
 
                 parts = halving(write, left, batch, torch.OutOfMemoryError, torch.cuda.empty_cache)
-                for some, said in parts:
+                for some, texts in parts:
                     # Of the first ones with the loading.
                     each = round((time.monotonic() - began) / len(some), 3)
                     began = time.monotonic()
-                    for row, ids in zip(some, said, strict=True):
+                    for row, ids in zip(some, texts, strict=True):
                         text = tokenizer.decode(ids, skip_special_tokens=True)
                         line = {"checkpoint": checkpoint.name, "row": row, "answer": text}
                         file.write(json.dumps({**line, "seconds": each}).encode() + b"\n")
@@ -89,13 +89,13 @@ def halving(
     while at < len(rows):
         some = rows[at : at + most]
         try:
-            said = write(some)
+            written = write(some)
         except lacking:
             if len(some) == 1:
                 raise
             most = (len(some) + 1) // 2
         else:
-            yield some, said
+            yield some, written
             at += len(some)
             continue
         release()  # not above, where the error still holds what was computed
@@ -117,10 +117,13 @@ def answers(model: Any, prompts: list[list[int]], end: int, most: int) -> list[l
         eos_token_id=end,
         pad_token_id=end,
     )
-    found = written[:, longest:].tolist()
-    return [one[: one.index(end)] if end in one else one for one in found]
+    token_lists = written[:, longest:].tolist()
+    return [
+        answer_ids[: answer_ids.index(end)] if end in answer_ids else answer_ids
+        for answer_ids in token_lists
+    ]
 
 
 def there(file: Path) -> set[tuple[str, int]]:
     """Checkpoint and row of each answer of a file. A truncated last line is cut away."""
-    return {(one["checkpoint"], one["row"]) for one in map(json.loads, journal.whole(file))}
+    return {(row["checkpoint"], row["row"]) for row in map(json.loads, journal.whole(file))}

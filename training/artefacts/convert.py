@@ -396,7 +396,7 @@ def _dequantise(
     from gguf import dequantize
 
     heads = {"attn_q": config["num_attention_heads"], "attn_k": config["num_key_value_heads"]}
-    told = time.monotonic()
+    reported = time.monotonic()
     for position, tensor in enumerate(tensors, start=done + 1):
         name, part = _hf_name(source, tensor.name)
         weights = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
@@ -406,8 +406,8 @@ def _dequantise(
             rows = weights.reshape(heads[part], -1, 2, *weights.shape[1:])
             weights = rows.swapaxes(1, 2).reshape(weights.shape)
         yield name, weights.to(torch.bfloat16).contiguous()
-        if time.monotonic() - told > 2 or position == total:
-            told = time.monotonic()
+        if time.monotonic() - reported > 2 or position == total:
+            reported = time.monotonic()
             say(f"weights: {position} of {total} tensors ({100 * position // total} %)")
 
 

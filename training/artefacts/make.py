@@ -49,11 +49,11 @@ def main(arguments: list[str]) -> int:
     job = json.loads(Path(arguments[1]).read_text(encoding="utf-8"))
     step = importlib.import_module(f"training.artefacts.{arguments[0]}")
     try:
-        found = step.run(job, progress)
+        result = step.run(job, progress)
     except (Problem, OSError) as error:
         tell("problem", message=str(error))
         return 1
-    tell("done", found=found)
+    tell("done", found=result)
     return 0
 
 

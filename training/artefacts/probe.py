@@ -144,18 +144,18 @@ def ask(
         for number, probe in enumerate(probes.probes):
             progress("probing", number, len(probes.probes))
             for place in probe.places:
-                found = _completion(client, model, [*probe.prompt, *probe.answer[: place.after]])
-                pairs += _pairs(place, found)
+                logprobs = _completion(client, model, [*probe.prompt, *probe.answer[: place.after]])
+                pairs += _pairs(place, logprobs)
                 if place.logprobs[0] - place.logprobs[1] > limits.furthest:
                     clear += 1
-                    agreed += max(found, key=found.__getitem__) == place.tokens[0]
-            tokens, found = _chat(client, model, probe.messages)
+                    agreed += max(logprobs, key=logprobs.__getitem__) == place.tokens[0]
+            tokens, logprobs = _chat(client, model, probe.messages)
             if tokens != len(probe.prompt):
                 problems.append(
                     f"chat template: the messages of probe {number + 1} are {tokens} tokens here,"
                     f" {len(probe.prompt)} in training"
                 )
-            elif (off := _furthest(_pairs(probe.places[0], found))) > limits.furthest:
+            elif (off := _furthest(_pairs(probe.places[0], logprobs))) > limits.furthest:
                 problems.append(
                     f"chat template: probe {number + 1} differs by {off:.2f} as messages"
                     f" (limit {limits.furthest})"
@@ -190,12 +190,12 @@ def judged(result: Result, limits: Limits) -> Iterator[str]:
         yield f"likeliest token: another one at {result.clear - result.agreed} of {result.clear}"
 
 
-def _pairs(place: Place, found: dict[int, float]) -> list[tuple[float, float, float]]:
+def _pairs(place: Place, logprobs: dict[int, float]) -> list[tuple[float, float, float]]:
     """Engine, reference and base on the tokens that matter. What the engine does not list has at
     most its least likely one's log-probability."""
-    least = min(found.values())
+    least = min(logprobs.values())
     return [
-        (found.get(token, min(least, reference)), reference, base)
+        (logprobs.get(token, min(least, reference)), reference, base)
         for token, reference, base in zip(place.tokens, place.logprobs, place.base, strict=True)
         if reference >= MATTERS
     ]
@@ -233,8 +233,8 @@ def _listed(logprobs: dict[str, Any]) -> dict[int, float]:
     if "top_logprobs" in logprobs:  # of a prompt; llama.cpp answers as for messages, though
         return {_id(token): value for token, value in logprobs["top_logprobs"][0].items()}
     return {
-        one["id"] if "id" in one else _id(one["token"]): one["logprob"]
-        for one in logprobs["content"][0]["top_logprobs"]
+        candidate["id"] if "id" in candidate else _id(candidate["token"]): candidate["logprob"]
+        for candidate in logprobs["content"][0]["top_logprobs"]
     }
 
 
@@ -259,13 +259,13 @@ def _post(
         )
     try:
         answer = response.json()
-        found = _listed(answer["choices"][0]["logprobs"])
+        logprobs = _listed(answer["choices"][0]["logprobs"])
         tokens = int(answer["usage"]["prompt_tokens"])
     except (ValueError, LookupError, TypeError):
-        found = {}
-    if not found:
+        logprobs = {}
+    if not logprobs:
         raise AskdocsError(
             f"{url}: {response.text[:200]!r} is no answer of an engine that gives"
             " log-probabilities: probe llama.cpp or vLLM"
         )
-    return tokens, found
+    return tokens, logprobs

@@ -37,7 +37,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows = encode(data / "validation.jsonl", tokenizer, job["max_length"])
     train = encode(data / "train.jsonl", tokenizer, job["max_length"])
-    stay = thin([one.kind for one in train], job["refusals"], job["seed"])
+    stay = thin([example.kind for example in train], job["refusals"], job["seed"])
     trained = digest(train[place] for place in stay)
     messages = [
         json.loads(line)["prompt"]
@@ -86,12 +86,12 @@ def probe(model: Any, row: Encoded) -> dict[str, Any]:
     places = sorted({int(part * len(row.completion)) for part in PARTS})
     at = [len(row.prompt) - 1 + place for place in places]
     tokens = torch.tensor([row.prompt + row.completion[: places[-1]]], device=model.device)
-    kept = torch.tensor(
+    positions = torch.tensor(
         at, device=model.device
     )  # a whole prompt's logits are gigabytes in a large vocabulary
-    tuned = model(tokens, logits_to_keep=kept).logits[0].float().log_softmax(-1)
+    tuned = model(tokens, logits_to_keep=positions).logits[0].float().log_softmax(-1)
     with model.disable_adapter():
-        alone = model(tokens, logits_to_keep=kept).logits[0].float().log_softmax(-1)
+        alone = model(tokens, logits_to_keep=positions).logits[0].float().log_softmax(-1)
     best = tuned.topk(TOP)
     return {
         "prompt": row.prompt,
@@ -115,11 +115,11 @@ def rounded(values: Any) -> list[float]:
 def effect(probes: list[dict[str, Any]]) -> float:
     """By how much the adapter moves a log-probability that matters, at most; nats."""
     moves: list[float] = [
-        abs(one - other)
+        abs(tuned - base)
         for probe in probes
         for place in probe["places"]
-        for one, other in zip(place["logprobs"], place["base"], strict=True)
-        if max(one, other) >= MATTERS
+        for tuned, base in zip(place["logprobs"], place["base"], strict=True)
+        if max(tuned, base) >= MATTERS
     ]
     return max(moves)
 

@@ -168,13 +168,15 @@ def write(built: Built, folder: Path) -> dict[str, str]:
     """
     everything = [example for examples in built.parts.values() for example in examples]
     for name, examples in built.parts.items():
-        lines = [json.dumps(one.record(), ensure_ascii=False) + "\n" for one in examples]
+        lines = [json.dumps(example.record(), ensure_ascii=False) + "\n" for example in examples]
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
     prompts = [example.tokens for example in everything]
     answers = [example.answer_tokens for example in everything]
     drawn = [("Tokens of a prompt", prompts), ("Tokens of an answer", answers)]
     lengths.draw(folder / LENGTHS, drawn)
-    learnt = [one.row for name, part in built.parts.items() if name != "test" for one in part]
+    learnt = [
+        example.row for name, part in built.parts.items() if name != "test" for example in part
+    ]
     (folder / leaks.FILE).write_text(leaks.encoded(learnt), encoding="utf-8")
     names = [*(f"{name}.jsonl" for name in built.parts), LENGTHS, leaks.FILE]
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
@@ -195,21 +197,21 @@ def _resolved(
     paths = Paths(pages)
     known: list[Row] = []
     skipped: list[Row] = []
-    told: list[str] = []
+    problems: list[str] = []
     for row in rows:
-        found = {name: paths.find(name) for name in row.pages}
-        told += [
+        matches = {name: paths.find(name) for name in row.pages}
+        problems += [
             f"{file}:{row.line}: the wiki has no page {name!r}: correct context_doc, or add"
             " --skip-unknown"
-            for name, path in found.items()
+            for name, path in matches.items()
             if path is None
         ]
-        there = tuple(dict.fromkeys(path for path in found.values() if path is not None))
+        there = tuple(dict.fromkeys(path for path in matches.values() if path is not None))
         # A text of white space or comments alone is none.
         context = row.context if row.context and own_page(row.context).sections else ""
         into = skipped if row.pages and not there else known
         question = row.question.strip()  # as the gateway does
         into.append(replace(row, question=question, pages=there, context=context))
-    if told and not skip_unknown:
-        raise together(told)
+    if problems and not skip_unknown:
+        raise together(problems)
     return known, skipped

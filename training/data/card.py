@@ -40,7 +40,7 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
             "unanswerable": sum(len(mixed.surplus) for mixed in built.mixed.values()),
         },
         "wanted_removed": {name: mixed.removed for name, mixed in built.mixed.items()},
-        "shortcuts": {name: one._asdict() for name, one in shortcuts(everything).items()},
+        "shortcuts": {name: result._asdict() for name, result in shortcuts(everything).items()},
         "openings": openings(built.parts["train"])._asdict(),
         "lengths": {
             "prompt": _quantiles([example.tokens for example in everything]),
@@ -49,7 +49,7 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
         "distractors": built.embedded or "words only",
         "tokenizer": {"name": tokens.name, "sha256": tokens.sha256},
         "prompt_fingerprint": fingerprint(built.options.instructions),
-        "unread": [f"{one.path}: {one.why}" for one in built.broken],
+        "unread": [f"{page.path}: {page.why}" for page in built.broken],
         "versions": {
             "python": ".".join(map(str, sys.version_info[:3])),
             **{name: version(name) for name in ("askdocs", "tokenizers", "onnxruntime")},
@@ -72,7 +72,7 @@ def _split(examples: Sequence[Example]) -> dict[str, Any]:
     open_book = [example for example in examples if example.kind != CLOSED]
     grounded = [example for example in open_book if example.kind == GROUNDED]
     kinds = Counter(example.kind for example in examples)
-    positions = Counter((len(one.pages), one.position) for one in grounded)
+    positions = Counter((len(example.pages), example.position) for example in grounded)
     supports = Counter(example.support for example in grounded)
     claiming = supports["supported"] + supports["unsupported"]
     return {
@@ -114,10 +114,10 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         f" contract {card['prompt_fingerprint']}. The columns are `prompt`, `completion` and"
         " `meta`; the lengths are drawn in lengths.png."
     )
-    if told := card["options"]["instructions"]:
+    if instructions := card["options"]["instructions"]:
         yield "\n## Instructions\n"
         yield "Models are told them before every question, as the gateway's alias has them:\n"
-        yield from (f"    {line}" for line in told.splitlines())
+        yield from (f"    {line}" for line in instructions.splitlines())
     yield "\n## Examples\n"
     names = list(splits)
     yield from _table(
@@ -165,8 +165,12 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield from _table(
         ["position", "examples", "first page", "any page", "error", "page that answers"],
         [
-            [name, one["examples"], *(f"{one[k]:.3f}" for k in ("first", "any", "error", "gold"))]
-            for name, one in card["shortcuts"].items()
+            [
+                name,
+                result["examples"],
+                *(f"{result[k]:.3f}" for k in ("first", "any", "error", "gold")),
+            ]
+            for name, result in card["shortcuts"].items()
         ],
     )
     first = Openings(**card["openings"])
@@ -183,7 +187,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield "\n## Lengths in tokens\n"
     yield from _table(
         ["", *(f"{q} %" for q in QUANTILES)],
-        [[name, *map(_number, found.values())] for name, found in card["lengths"].items()],
+        [[name, *map(_number, lengths.values())] for name, lengths in card["lengths"].items()],
     )
     yield (
         f"\nCounted with {card['tokenizer']['name']}, without what the chat template adds. Half of"
@@ -200,7 +204,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     )
     if card["unread"]:
         yield "\nFiles of the wiki that could not be read:\n"
-        yield from (f"- {one}" for one in card["unread"])
+        yield from (f"- {path}" for path in card["unread"])
     yield "\n## SHA-256\n"
     hashes = card["sha256"]
     yield from _table(

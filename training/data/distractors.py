@@ -33,14 +33,14 @@ class Distractors:
         """The pages for a question, best first, the row's own among them."""
         return [hit.page for hit in self._search.find(row.question, limit=FOUND)]
 
-    def beside(self, row: Row, found: Sequence[Page]) -> Iterator[Page]:
+    def beside(self, row: Row, candidates: Sequence[Page]) -> Iterator[Page]:
         """Pages that do not answer the row as far as it says itself: best first, then any."""
-        seen = {*_own(row), *(page.path for page in found)}
+        seen = {*_own(row), *(page.path for page in candidates)}
         more = (page for page in self._others if page.path not in seen)
-        return chain((page for page in found if page.path not in _own(row)), more)
+        return chain((page for page in candidates if page.path not in _own(row)), more)
 
     def around(
-        self, row: Row, golds: Sequence[Page], found: Sequence[Page], count: int
+        self, row: Row, golds: Sequence[Page], candidates: Sequence[Page], count: int
     ) -> tuple[list[Page], int, bool]:
         """`count` pages with `golds` among them, as they stand in a prompt.
 
@@ -56,11 +56,11 @@ class Distractors:
         if gold.path:
             left = [page for page in others if page.path < gold.path]
             right = [page for page in others if page.path > gold.path]
-            before = left + self._beside(row, found, most, lambda path: path < gold.path)
-            after = right + self._beside(row, found, most, lambda path: path > gold.path)
+            before = left + self._beside(row, candidates, most, lambda path: path < gold.path)
+            after = right + self._beside(row, candidates, most, lambda path: path > gold.path)
         else:
             left, right = [], []
-            before = after = self._beside(row, found, most, lambda path: True)
+            before = after = self._beside(row, candidates, most, lambda path: True)
         possible = range(len(left), count - len(right))
         places = [n for n in possible if n <= len(before) and most - n <= len(after)]
         place = min(
@@ -80,7 +80,7 @@ class Distractors:
         self._taken[count, place] += 1
 
     def without(
-        self, row: Row, golds: Sequence[Page], found: Sequence[Page], count: int
+        self, row: Row, golds: Sequence[Page], candidates: Sequence[Page], count: int
     ) -> list[Page]:
         """At most `count` pages that were found and that do not hold the answer, best first.
 
@@ -90,7 +90,7 @@ class Distractors:
         held = self.held(row, golds)
         fair = (
             page
-            for page in found
+            for page in candidates
             if page.path not in _own(row) and self.support(row, [whole(page)]) < held
         )
         return list(islice(fair, count))
@@ -106,9 +106,9 @@ class Distractors:
         return sum(shares) / max(1, len(shares))
 
     def _beside(
-        self, row: Row, found: Sequence[Page], most: int, fits: Callable[[str], bool]
+        self, row: Row, candidates: Sequence[Page], most: int, fits: Callable[[str], bool]
     ) -> list[Page]:
-        return list(islice((p for p in self.beside(row, found) if fits(p.path)), most))
+        return list(islice((p for p in self.beside(row, candidates) if fits(p.path)), most))
 
 
 def whole(page: Page) -> Excerpt:

@@ -126,10 +126,12 @@ class Examples:
         Fewer than drawn, where they do not fit the budget. None: what fits of the pages that
         answer has lost the answer.
         """
-        found, golds = self._found(row), self._golds(row)
+        candidates, golds = self._found(row), self._golds(row)
         for count in range(max(self._drawn(), len(golds)), 0, -1):
-            pages, place, is_limited = self._distractors.around(row, golds[:count], found, count)
-            excerpts = self._fit(pages, found, row.question)
+            pages, place, is_limited = self._distractors.around(
+                row, golds[:count], candidates, count
+            )
+            excerpts = self._fit(pages, candidates, row.question)
             if len(excerpts) == len(pages) and self._holds(row, golds, excerpts):
                 break
         else:
@@ -151,37 +153,37 @@ class Examples:
 
     def _holds(self, row: Row, golds: Sequence[Page], excerpts: Sequence[Excerpt]) -> bool:
         """Do the pages that answer still do so, after they were cut to fit?"""
-        kept = [part for part in excerpts if part.page in golds]
-        if len(kept) == len(golds) and all(part.is_whole for part in kept):
+        gold_excerpts = [part for part in excerpts if part.page in golds]
+        if len(gold_excerpts) == len(golds) and all(part.is_whole for part in gold_excerpts):
             return True
-        return self._distractors.support(row, kept) >= self._distractors.held(row, golds)
+        return self._distractors.support(row, gold_excerpts) >= self._distractors.held(row, golds)
 
     def _target(self, row: Row, excerpts: Sequence[Excerpt]) -> tuple[str, Support]:
         """The row's answer as the prompt asks for it, and whether the pages support it."""
         answer, idf = uncited(row.answer.strip()), self._grounding.index.idf
-        found = claims(self._runner, answer, excerpts, idf, row.question)
-        quotes = [*quote(answer, found, excerpts, idf)] if self._quotes else []
-        return "\n\n".join([*quotes, cite(answer, found, excerpts)]), support(found)
+        checked = claims(self._runner, answer, excerpts, idf, row.question)
+        quotes = [*quote(answer, checked, excerpts, idf)] if self._quotes else []
+        return "\n\n".join([*quotes, cite(answer, checked, excerpts)]), support(checked)
 
     def removed(self, row: Row) -> Example | None:
         """Without any page that answers; None where each page that is found may."""
-        found = self._found(row)
-        pages = self._distractors.without(row, self._golds(row), found, self._drawn())
+        candidates = self._found(row)
+        pages = self._distractors.without(row, self._golds(row), candidates, self._drawn())
         if not pages:
             return None
         pages.sort(key=lambda page: page.path)
-        return self._example(row, REMOVED, self._fit(pages, found, row.question), REFUSAL)
+        return self._example(row, REMOVED, self._fit(pages, candidates, row.question), REFUSAL)
 
     def unanswerable(self, row: Row) -> Example:
         """With the page or the text that the row names, if it does, and others that are found."""
-        found = self._found(row)
+        candidates = self._found(row)
         own = self._golds(row) if is_about_something(row) else []
         count = max(0, self._drawn() - len(own))
-        others = islice(self._distractors.beside(row, found), count)
+        others = islice(self._distractors.beside(row, candidates), count)
         pages = sorted([*own, *others], key=lambda page: page.path)
         if pages and not pages[0].path:  # a text of the row's own stands anywhere
             pages.insert(self._random.randrange(len(pages)), pages.pop(0))
-        return self._example(row, UNANSWERABLE, self._fit(pages, found, row.question), REFUSAL)
+        return self._example(row, UNANSWERABLE, self._fit(pages, candidates, row.question), REFUSAL)
 
     def closed_book(self, row: Row) -> Example:
         """The question alone, as a client that switches grounding off sends it."""
@@ -191,8 +193,8 @@ class Examples:
 
     def _found(self, row: Row) -> list[Page]:
         """The pages for the question, best first; a text of the row's own before them."""
-        found = self._distractors.found(row)
-        return found if row.pages or not row.context else [*self._golds(row), *found]
+        candidates = self._distractors.found(row)
+        return candidates if row.pages or not row.context else [*self._golds(row), *candidates]
 
     def _example(
         self, row: Row, kind: str, excerpts: list[Excerpt], answer: str, **more: Any
@@ -212,13 +214,15 @@ class Examples:
         *prompt, answer = self._count([*(m["content"] for m in example.prompt), example.answer])
         return replace(example, tokens=sum(prompt), answer_tokens=answer)
 
-    def _fit(self, order: Sequence[Page], found: Sequence[Page], question: str) -> list[Excerpt]:
+    def _fit(
+        self, order: Sequence[Page], candidates: Sequence[Page], question: str
+    ) -> list[Excerpt]:
         """What of each page stands in front of the question, as in service.
 
         The pages share the budget in the order in which they were found; one that the search did
         not find comes last. Those for which no room is left are left out.
         """
-        rank = {page.path: place for place, page in enumerate(found)}
+        rank = {page.path: place for place, page in enumerate(candidates)}
         pages = sorted(order, key=lambda page: rank.get(page.path, len(rank)))
         fitted = self._runner.run(self._grounding.fit(pages, self._budget, question))
         return sorted(fitted, key=lambda part: order.index(part.page))

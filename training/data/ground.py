@@ -126,7 +126,7 @@ async def look(
             excerpts[place] = [Excerpt(page, page.sections, 0) for page in of_row]
             check = Check(excerpts[place], idf, asked=row.question)
             supports[place] = support(await check.claims(uncited(row.answer)))
-    asked = [place for place, found in supports.items() if found == "unsupported"]
+    asked = [place for place, verdict in supports.items() if verdict == "unsupported"]
     return Work(rows, asked[:limit], supports, excerpts, idf)
 
 
@@ -146,10 +146,10 @@ async def ground(
         AskdocsError: the teacher does not answer. What was written until then is kept.
     """
     done: dict[int, tuple[Outcome, str]] = {}
-    with Journal(journal) as kept:
-        async with aclosing(_answered(work, teacher, scorer, kept)) as answered:
-            async for place, found in answered:
-                done[place] = found
+    with Journal(journal) as answer_journal:
+        async with aclosing(_answered(work, teacher, scorer, answer_journal)) as answered:
+            async for place, outcome in answered:
+                done[place] = outcome
                 progress("rewriting answers", len(done), len(work.asked))
     return done
 
@@ -176,25 +176,25 @@ def written(
     return rows
 
 
-def agreement(said: str, answer: str, evidence: Evidence) -> tuple[float, float]:
+def agreement(original: str, answer: str, evidence: Evidence) -> tuple[float, float]:
     """How much of what a person said the pages have, and of that, how much an answer has; 0 to 1.
 
     Words count by how rare they are, and each number, command, path or label as much as all words.
     """
-    stems = stem_set(said)
+    stems = stem_set(original)
     weights = evidence.weights(stems)
     there = {stem for stem in stems if stem in evidence.stems}
     about = sum(weights[stem] for stem in there) / (sum(weights.values()) or 1.0)
     mine, text = stem_set(answer), Text(answer)
     shares = [sum(weights[s] for s in there & mine) / (sum(weights[s] for s in there) or 1.0)]
-    exact = [fact for fact in facts(said) if evidence.text.has(fact)]
+    exact = [fact for fact in facts(original) if evidence.text.has(fact)]
     if exact:
         shares.append(sum(map(text.has, exact)) / len(exact))
     return about, sum(shares) / len(shares)
 
 
 async def _answered(
-    work: Work, teacher: Teacher, scorer: Scorer | None, kept: "Journal"
+    work: Work, teacher: Teacher, scorer: Scorer | None, answer_journal: "Journal"
 ) -> AsyncGenerator[tuple[int, tuple[Outcome, str]], None]:
     """The outcomes, as they come; at most `teacher.at_once` at the same time."""
     headers = {"Authorization": f"Bearer {teacher.key}"} if teacher.key else {}
@@ -205,8 +205,8 @@ async def _answered(
         try:
             while True:
                 while len(tasks) < teacher.at_once and (place := next(waiting, None)) is not None:
-                    one = _rewritten(work, place, teacher, scorer, kept, http)
-                    tasks[asyncio.create_task(one)] = place
+                    rewriting = _rewritten(work, place, teacher, scorer, answer_journal, http)
+                    tasks[asyncio.create_task(rewriting)] = place
                 if not tasks:
                     return
                 ready, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -223,7 +223,7 @@ async def _rewritten(
     place: int,
     teacher: Teacher,
     scorer: Scorer | None,
-    kept: "Journal",
+    answer_journal: "Journal",
     http: httpx.AsyncClient,
 ) -> tuple[Outcome, str]:
     row, excerpts = work.rows[place][0], work.excerpts[place]
@@ -234,10 +234,10 @@ async def _rewritten(
     messages = render(excerpts, task)
     outcome: Outcome = "unsupported"
     for temperature in ATTEMPTS:
-        said = await kept.answer(teacher, messages, temperature, http)
-        if said is None:
+        reply = await answer_journal.answer(teacher, messages, temperature, http)
+        if reply is None:
             return "too long", ""
-        answer = uncited(said.strip())
+        answer = uncited(reply.strip())
         if not answer or refuses(drafts(answer)):
             return "refused", ""
         check = Check(excerpts, work.idf, scorer, messages[:1], asked=row.question)
@@ -327,17 +327,17 @@ class Journal:
 
         Raises AskdocsError: the teacher does not answer.
         """
-        asked = [teacher.model, teacher.max_tokens, messages, temperature]
-        key = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+        request = [teacher.model, teacher.max_tokens, messages, temperature]
+        key = hashlib.sha256(json.dumps(request).encode()).hexdigest()
         if key not in self._answers:
             try:
-                said = await _asked(teacher, messages, temperature, http)
+                reply = await _asked(teacher, messages, temperature, http)
             except TooLong:
-                said = None
-            self._file.write(json.dumps({"key": key, "said": said}).encode() + b"\n")
+                reply = None
+            self._file.write(json.dumps({"key": key, "said": reply}).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
-            self._answers[key] = said
+            self._answers[key] = reply
         return self._answers[key]
 
 

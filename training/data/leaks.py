@@ -25,7 +25,7 @@ def trained(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.split != "test"]
 
 
-def leaked(asked: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
+def leaked(rows: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
     """The lines of the asked rows that are, or say almost the same as, one that was learnt.
 
     Almost the same as `clusters` has it: of one cluster, or with four fifths of the words. Of
@@ -35,7 +35,7 @@ def leaked(asked: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
     ids = set(map(id, known))
     return {
         row.line
-        for group in (clusters([*known, *map(hashed, asked)]) if known else ())
+        for group in (clusters([*known, *map(hashed, rows)]) if known else ())
         if any(id(row) in ids for row in group)
         for row in group
         if id(row) not in ids
@@ -47,10 +47,10 @@ def hashed(row: Row) -> Row:
     the row itself."""
     if row.source == FILE:
         return row
-    said = stems(row.question) or words(row.question)
+    question_words = stems(row.question) or words(row.question)
     return replace(
         row,
-        question=" ".join(_letters(word) for word in sorted(set(said))),
+        question=" ".join(_letters(word) for word in sorted(set(question_words))),
         answer="",
         context="",
         pages=(),
@@ -61,9 +61,9 @@ def hashed(row: Row) -> Row:
 
 def encoded(rows: Iterable[Row]) -> str:
     """The content of FILE: what these rows are, without what they say."""
-    told = {(one.question, one.cluster) for one in map(hashed, rows)}
-    found = [{"question": question, "cluster": cluster} for question, cluster in sorted(told)]
-    return json.dumps({"rows": found}, indent=0) + "\n"
+    pairs = {(row.question, row.cluster) for row in map(hashed, rows)}
+    records = [{"question": question, "cluster": cluster} for question, cluster in sorted(pairs)]
+    return json.dumps({"rows": records}, indent=0) + "\n"
 
 
 def read(file: Path) -> list[Row]:

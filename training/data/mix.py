@@ -47,13 +47,13 @@ def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random
     # Of all that has pages in front, `refusals` are some; half of them are unanswerable rows if
     # there are enough.
     wanted = round(refusals * len(with_page) / (1 - refusals))
-    kept = random.sample(unanswerable, min(wanted // 2, len(unanswerable)))
-    removed = min(wanted - len(kept), len(with_page))
-    gone = {row.line for row in kept}
+    unanswered = random.sample(unanswerable, min(wanted // 2, len(unanswerable)))
+    removed = min(wanted - len(unanswered), len(with_page))
+    gone = {row.line for row in unanswered}
     return Mix(
         closed=closed,
         answerable=with_page,
-        unanswerable=kept,
+        unanswerable=unanswered,
         removed=removed,
         pageless=[row for row in left if not is_about_something(row)],
         surplus=[row for row in unanswerable if row.line not in gone],

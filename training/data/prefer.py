@@ -62,51 +62,58 @@ def prefer(
         instructions: the alias's.
     """
     by_question: dict[str, list[Opinion]] = defaultdict(list)
-    for one in opinions:
-        by_question[one.question].append(one)
-    found = Preferences([], [], [], 0)
+    for opinion in opinions:
+        by_question[opinion.question].append(opinion)
+    preferences = Preferences([], [], [], 0)
     not_found = 0
     for question, given in by_question.items():
         grounds = runner.run(grounding.ground(question, budget))
         there = {part.page.path for part in grounds.excerpts}
-        if not there or any(one.page and one.page not in there for one in given):
+        if not there or any(opinion.page and opinion.page not in there for opinion in given):
             not_found += 1
             continue
         prompt = render(grounds.excerpts, question, instructions=instructions)
         good, bad = (
             list(
                 dict.fromkeys(
-                    _completion(one, grounds.excerpts, grounding, runner)
-                    for one in given
-                    if one.is_good == wanted
+                    _completion(opinion, grounds.excerpts, grounding, runner)
+                    for opinion in given
+                    if opinion.is_good == wanted
                 )
             )
             for wanted in (True, False)
         )
         both = set(good) & set(bad)  # readers differ: nothing follows
-        good, bad = ([said for said in part if said not in both] for part in (good, bad))
+        good, bad = ([answer for answer in part if answer not in both] for part in (good, bad))
         if good or bad:
-            found.learnt.append(Row(len(found.learnt) + 1, question, "", cluster=given[0].cluster))
-        for said, label in [*((one, True) for one in good), *((one, False) for one in bad)]:
-            found.single.append({"prompt": prompt, "completion": _message(said), "label": label})
+            preferences.learnt.append(
+                Row(len(preferences.learnt) + 1, question, "", cluster=given[0].cluster)
+            )
+        for answer, label in [
+            *((answer, True) for answer in good),
+            *((answer, False) for answer in bad),
+        ]:
+            preferences.single.append(
+                {"prompt": prompt, "completion": _message(answer), "label": label}
+            )
         for chosen in good:
-            found.pairs.extend(
+            preferences.pairs.extend(
                 {"prompt": prompt, "chosen": _message(chosen), "rejected": _message(rejected)}
                 for rejected in bad
             )
-    return found._replace(not_found=not_found)
+    return preferences._replace(not_found=not_found)
 
 
 def _completion(
-    one: Opinion, excerpts: Sequence[Excerpt], grounding: Grounding, runner: asyncio.Runner
+    opinion: Opinion, excerpts: Sequence[Excerpt], grounding: Grounding, runner: asyncio.Runner
 ) -> str:
     """The answer with the numbers of this prompt's sections."""
-    answer = uncited(one.answer.strip())
+    answer = uncited(opinion.answer.strip())
     if not answer:
         return REFUSAL
-    found = claims(runner, answer, excerpts, grounding.index.idf, one.question)
-    return neutral(cite(answer, found, excerpts))
+    checked = claims(runner, answer, excerpts, grounding.index.idf, opinion.question)
+    return neutral(cite(answer, checked, excerpts))
 
 
-def _message(said: str) -> list[dict[str, str]]:
-    return [{"role": "assistant", "content": said}]
+def _message(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]

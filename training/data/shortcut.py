@@ -32,14 +32,14 @@ class Shortcut(NamedTuple):
 
 def shortcuts(examples: Iterable[Example]) -> dict[str, Shortcut]:
     """By the position of the page that answers, and over all: only prompts of several pages."""
-    found: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
+    by_position: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for example in examples:
         if example.position and len(example.pages) > 1:
             scores = [token_f1(example.answer, opening) for opening in example.openings]
             row = scores[0], fmean(scores), scores[example.position - 1]
-            found[f"{example.position} of {len(example.pages)}"].append(row)
-            found["all"].append(row)
-    return {name: _summed(found[name]) for name in sorted(found)}
+            by_position[f"{example.position} of {len(example.pages)}"].append(row)
+            by_position["all"].append(row)
+    return {name: _summed(by_position[name]) for name in sorted(by_position)}
 
 
 class Openings(NamedTuple):

@@ -91,7 +91,7 @@ def _validation(
 
 
 def _require_apart(file: Path, rows: Sequence[Row], groups: Sequence[list[Row]]) -> None:
-    told = [
+    problems = [
         f"{file}:{row.line}: split is {row.split!r}: write train, validation or test, or leave it"
         " out"
         for row in rows
@@ -100,10 +100,11 @@ def _require_apart(file: Path, rows: Sequence[Row], groups: Sequence[list[Row]])
     for group in groups:
         given = {row.split: row for row in reversed(group) if row.split in SPLITS}
         if len(given) > 1:
-            one, other = sorted(given.values(), key=lambda row: row.line)[:2]
-            told.append(
-                f"{file}:{one.line}: is in {one.split}, and line {other.line}, of one cluster with"
-                f" it or (almost) the same question, in {other.split}: give them the same split"
+            first, second = sorted(given.values(), key=lambda row: row.line)[:2]
+            problems.append(
+                f"{file}:{first.line}: is in {first.split}, and line {second.line}, of one cluster"
+                f" with it or (almost) the same question, in {second.split}: give them the same"
+                " split"
             )
-    if told:
-        raise together(told)
+    if problems:
+        raise together(problems)

@@ -34,9 +34,9 @@ def claims(
     return runner.run(Check(excerpts, idf, asked=question).claims(answer))
 
 
-def support(found: Iterable[Claim]) -> Support:
+def support(checked: Iterable[Claim]) -> Support:
     """Of an answer with these claims: its worst sentence decides."""
-    worst = summary(list(found))
+    worst = summary(list(checked))
     if worst == "supported":
         return worst
     return "nothing" if worst == "none" else "unsupported"
@@ -46,24 +46,24 @@ def uncited(answer: str) -> str:
     """The answer without numbers that it cites: they were those of another prompt."""
     for draft in reversed(drafts(answer)):
         if draft.sentence.kind in ("prose", "item"):
-            said = _STALE.sub("", answer[draft.start : draft.end])
-            answer = answer[: draft.start] + said + answer[draft.end :]
+            sentence = _STALE.sub("", answer[draft.start : draft.end])
+            answer = answer[: draft.start] + sentence + answer[draft.end :]
     return answer
 
 
-def cite(answer: str, found: Sequence[Claim], excerpts: Sequence[Excerpt]) -> str:
+def cite(answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt]) -> str:
     """The answer with `[2]` behind each sentence that section 2 supports."""
-    for end, number in reversed(list(_citations(answer, found, excerpts))):
-        said = answer[:end].rstrip(".!?:。！？")
-        answer = f"{said} [{number}]{answer[len(said) :]}"
+    for end, number in reversed(list(_citations(answer, checked, excerpts))):
+        beginning = answer[:end].rstrip(".!?:。！？")
+        answer = f"{beginning} [{number}]{answer[len(beginning) :]}"
     return answer
 
 
 def quote(
-    answer: str, found: Sequence[Claim], excerpts: Sequence[Excerpt], idf: Idf
+    answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt], idf: Idf
 ) -> Iterator[str]:
     """Sentences of the cited sections that have most of the answer between them, as quotations."""
-    cited = {number for _, number in _citations(answer, found, excerpts)}
+    cited = {number for _, number in _citations(answer, checked, excerpts)}
     sentences = [
         (sentence.text.strip(), number)
         for number, _, section in numbered(excerpts)
@@ -74,9 +74,9 @@ def quote(
     left = stem_set(answer)
     weights = idf(left)
     for _ in range(QUOTES):
-        said = [sum(weights[stem] for stem in left & stem_set(text)) for text, _ in sentences]
-        best = max(range(len(said)), key=said.__getitem__, default=-1)
-        if best < 0 or not said[best]:
+        overlaps = [sum(weights[stem] for stem in left & stem_set(text)) for text, _ in sentences]
+        best = max(range(len(overlaps)), key=overlaps.__getitem__, default=-1)
+        if best < 0 or not overlaps[best]:
             return
         text, number = sentences.pop(best)
         left = left - stem_set(text)
@@ -95,13 +95,13 @@ def idf_of(pages: Sequence[Page]) -> Callable[[Iterable[str]], dict[str, float]]
 
 
 def _citations(
-    answer: str, found: Sequence[Claim], excerpts: Sequence[Excerpt]
+    answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt]
 ) -> Iterator[tuple[int, int]]:
     """Where a supported sentence of prose ends, and the number of its section."""
     numbers: dict[str, int] = {}
     for number, page, section in numbered(excerpts):
         numbers.setdefault(page.section_url(section), number)
-    for draft, claim in zip(drafts(answer), found, strict=True):
+    for draft, claim in zip(drafts(answer), checked, strict=True):
         is_prose = draft.sentence.kind in ("prose", "item")
         if claim.verdict == "supported" and is_prose and claim.source in numbers:
             yield draft.end, numbers[claim.source]

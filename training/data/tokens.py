@@ -39,7 +39,7 @@ class Tokens:
     def count(self, texts: Sequence[str]) -> list[int]:
         """The tokens of each text, without any that a chat template adds."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [len(one.ids) for one in encoded]
+        return [len(encoding.ids) for encoding in encoded]
 
     async def counts(self, texts: Sequence[str]) -> list[int]:
         """The same as `gateway.answering.grounding.ground.Count`."""

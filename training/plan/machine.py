@@ -32,9 +32,9 @@ class Machine(NamedTuple):
 def look() -> Machine:
     """What is there and free now."""
     cores = len(psutil.Process().cpu_affinity() or ()) or 1
-    found = gpus(nvidia.query("gpu", "name", "memory.total", "memory.free"))
-    free, gpu = psutil.virtual_memory().available, bool(found)
-    return Machine(cores, free, found, gpu or has_bfloat16(), gpu or prefers_bfloat16())
+    cards = gpus(nvidia.query("gpu", "name", "memory.total", "memory.free"))
+    free, gpu = psutil.virtual_memory().available, bool(cards)
+    return Machine(cores, free, cards, gpu or has_bfloat16(), gpu or prefers_bfloat16())
 
 
 def gpus(listed: str) -> tuple[Gpu, ...]:

@@ -102,7 +102,7 @@ def _activations(shape: Shape, recipe: Recipe) -> int:
         # With dropout each layer keeps an input of its own and what was dropped of it.
         block += inputs * (size + 1) if recipe.lora.dropout else 0
         block += recipe.lora.r * 4
-    kept = size * shape.hidden_size
+    per_layer = size * shape.hidden_size
     if recipe.gradient_checkpointing:  # the inputs of all blocks, and all of one
-        return shape.num_hidden_layers * kept + block
+        return shape.num_hidden_layers * per_layer + block
     return shape.num_hidden_layers * block

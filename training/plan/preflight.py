@@ -98,10 +98,10 @@ def preflight(
 
 def written(recipe: Recipe, shape: Shape) -> int:
     """Bytes of a run's files."""
-    kept = CHECKPOINTS
+    checkpoints = CHECKPOINTS
     if recipe.answers:  # all are kept, until their answers have chosen
-        kept = ceil(recipe.evals_per_epoch * max(1, recipe.epochs)) + 1
-    return adapter_parameters(shape, recipe) * (kept * CHECKPOINT + ADAPTERS * ADAPTER)
+        checkpoints = ceil(recipe.evals_per_epoch * max(1, recipe.epochs)) + 1
+    return adapter_parameters(shape, recipe) * (checkpoints * CHECKPOINT + ADAPTERS * ADAPTER)
 
 
 def needs_gpu(recipe: Recipe) -> bool:
@@ -228,23 +228,23 @@ def fitting(
     """The recipe with as little changed as makes it fit, the same examples in a step; None: nothing
     does."""
 
-    def halved(one: Recipe) -> Recipe:
-        batch = max(1, one.batch_size // 2)
-        ratio = one.batch_size / batch
-        return one.model_copy(
+    def halved(candidate: Recipe) -> Recipe:
+        batch = max(1, candidate.batch_size // 2)
+        ratio = candidate.batch_size / batch
+        return candidate.model_copy(
             update={
                 "batch_size": batch,
-                "gradient_accumulation": ceil(one.gradient_accumulation * ratio),
+                "gradient_accumulation": ceil(candidate.gradient_accumulation * ratio),
             }
         )
 
-    def smaller_batches(one: Recipe) -> Recipe:
-        while one.batch_size > 1 and not fits(one):
-            one = halved(one)
-        return one
+    def smaller_batches(candidate: Recipe) -> Recipe:
+        while candidate.batch_size > 1 and not fits(candidate):
+            candidate = halved(candidate)
+        return candidate
 
     def changing(**update: object) -> Callable[[Recipe], Recipe]:
-        return lambda one: one.model_copy(update=update)
+        return lambda candidate: candidate.model_copy(update=update)
 
     turns = [smaller_batches, changing(gradient_checkpointing=True)]
     if on_gpu:

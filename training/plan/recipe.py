@@ -164,7 +164,7 @@ def load(name: str) -> Recipe:
     try:
         return Recipe.model_validate(table)
     except ValidationError as error:
-        raise together([_problem(file, one) for one in error.errors()]) from None
+        raise together([_problem(file, problem) for problem in error.errors()]) from None
 
 
 def _problem(file: Path, error: Any) -> str:

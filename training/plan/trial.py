@@ -52,7 +52,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         drawn(job, device).save_pretrained(job["save"])
         return {"versions": versions()}
     model = make(job, device)
-    trained = [one for one in model.parameters() if one.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-4)
     shape = job["batch_size"], job["tokens"]
     ids = torch.randint(0, job["shape"]["vocab_size"], shape, device=device)
@@ -72,7 +72,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "memory": memory(device),
         "tokens_per_second": round(tokens / seconds, 1),
         "losses": losses,
-        "trainable": sum(one.numel() for one in trained),
+        "trainable": sum(parameter.numel() for parameter in trained),
         "versions": versions(),
     }
 

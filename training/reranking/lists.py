@@ -41,28 +41,28 @@ MOST = 15
 
 def asked(search: Search, question: Question) -> dict[str, Any]:
     """The passages that are found for a question."""
-    found = distinct(best_passages(search.find(question.text)))[:FIRST]
+    hits = distinct(best_passages(search.find(question.text)))[:FIRST]
     return {
         "question": question.text,
-        "texts": [text_of(one.page, one.passage) for one in found],
-        "scores": [one.score for one in found],
-        "right": [holds(question, one) for one in found],
+        "texts": [text_of(hit.page, hit.passage) for hit in hits],
+        "scores": [hit.score for hit in hits],
+        "right": [holds(question, hit) for hit in hits],
     }
 
 
 def headings(search: Search, chance: random.Random) -> Iterator[dict[str, Any]]:
     """Headings of a wiki, questions among them first, with the text below and near-misses."""
-    known = [found for page in search.index.pages() for found in _headed(page)]
+    known = [section for page in search.index.pages() for section in _headed(page)]
     chance.shuffle(known)
-    known.sort(key=lambda found: not found[2].rstrip().endswith("?"))
+    known.sort(key=lambda section: not section[2].rstrip().endswith("?"))
     for page, passage, heading in known[:HEADINGS]:
         question = heading.translate(str.maketrans("", "", "`*_")).strip()
         text = _without_heading if chance.random() < WITHOUT else text_of
         others = [
-            text(found.page, found.passage)
-            for found in distinct(best_passages(search.find(question)))[:25]
-            if (found.page.path, found.passage.section) != (page.path, passage.section)
-            and found.page.sections[found.passage.section].heading != heading
+            text(hit.page, hit.passage)
+            for hit in distinct(best_passages(search.find(question)))[:25]
+            if (hit.page.path, hit.passage.section) != (page.path, passage.section)
+            and hit.page.sections[hit.passage.section].heading != heading
         ][:MOST]
         if len(others) >= FEWEST:
             texts = [text(page, passage), *others]
@@ -107,7 +107,11 @@ def main() -> None:
                     build(Path(docs), file, embedder)
                 with closing(index.Index(file)) as opened:
                     search = Search(opened, embedder)
-                    rows = [asked(search, one) for one in read(Path(questions)) if one.words]
+                    rows = [
+                        asked(search, question)
+                        for question in read(Path(questions))
+                        if question.words
+                    ]
                     for row in (*rows, *headings(search, chance)):
                         out.write(json.dumps(row, ensure_ascii=False) + "\n")
             except AskdocsError as error:

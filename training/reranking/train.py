@@ -90,7 +90,7 @@ def encode(tokenizer: Any, question: str, text: str) -> tuple[list[int], list[in
 
 def scores(model: torch.nn.Module, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
     """Of pairs in their order; those of like length are read together."""
-    found: list[Any] = [None] * len(pairs)
+    results: list[Any] = [None] * len(pairs)
     order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]))
     for at in range(0, len(order), 12):
         places = order[at : at + 12]
@@ -103,8 +103,8 @@ def scores(model: torch.nn.Module, pairs: list[tuple[list[int], list[int]]]) -> 
             given[2, row, : len(ids)] = torch.tensor(types)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             for place, score in zip(places, model(*given), strict=True):
-                found[place] = score
-    return torch.stack(found).float()
+                results[place] = score
+    return torch.stack(results).float()
 
 
 def drawn(row: dict[str, Any], chance: random.Random) -> list[int]:
@@ -127,7 +127,7 @@ def train(
     ]
     for kind in kinds:
         chance.shuffle(kind)
-    body = [one for one in model.encoder.parameters() if one.requires_grad]
+    body = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     head = [*model.deep.parameters(), *model.out.parameters()]
     groups = [(body, 1.0, DECAY), (head, 3.0, DECAY), ([model.weights], 100.0, 0.0)]
     optimizer = torch.optim.AdamW(
@@ -142,8 +142,8 @@ def train(
             for place in places:
                 ids, types = encode(tokenizer, row["question"], row["texts"][place])
                 masked = [
-                    MASK if kind and one not in (CLS, SEP) and chance.random() < MASKED else one
-                    for one, kind in zip(ids, types, strict=True)
+                    MASK if kind and token not in (CLS, SEP) and chance.random() < MASKED else token
+                    for token, kind in zip(ids, types, strict=True)
                 ]
                 pairs.append((masked, types))
                 known.append(row["scores"][place] if row["scores"] else 0.0)

@@ -30,15 +30,15 @@ def refusals(job: dict[str, Any]) -> Iterator[str]:
     recipe, on_cpu = job["recipe"], not torch.cuda.is_available()
     adapter = options.adapter(recipe)
     lora = {name: value for name, value in adapter.items() if name not in UNSLOTHS_OWN}
-    asked = [
+    configurations = [
         (SFTConfig, options.training(recipe, Path(job["out"]), on_cpu)),
         (DPOConfig, options.preference(recipe, Path(job["out"]), on_cpu)),
         (LoraConfig, {**lora, "task_type": "CAUSAL_LM"}),
     ]
     if recipe["load_in_4bit"]:
-        asked.append((BitsAndBytesConfig, options.quantisation(recipe)))
+        configurations.append((BitsAndBytesConfig, options.quantisation(recipe)))
     reasons: set[str] = set()
-    for kind, values in asked:
+    for kind, values in configurations:
         try:
             kind(**values)
         except (TypeError, ValueError, ImportError) as error:
@@ -78,4 +78,4 @@ def arguments(file: str, kind: str, function: str) -> set[str]:
 
 
 def _names(arguments: Iterable[ast.arg]) -> set[str]:
-    return {one.arg for one in arguments}
+    return {argument.arg for argument in arguments}

@@ -40,14 +40,18 @@ def step(checkpoint: Path) -> int:
 
 def last_whole(folder: Path) -> Path | None:
     """The one to go on from."""
-    return max((one for one in folder.glob(f"{PREFIX}*") if is_whole(one)), key=step, default=None)
+    return max(
+        (checkpoint for checkpoint in folder.glob(f"{PREFIX}*") if is_whole(checkpoint)),
+        key=step,
+        default=None,
+    )
 
 
 def remove_broken(folder: Path) -> None:
     """Take away what a killed run left half written or half removed."""
-    for one in folder.glob(f"{PREFIX}*"):
-        if not is_whole(one):
-            shutil.rmtree(one)
+    for checkpoint in folder.glob(f"{PREFIX}*"):
+        if not is_whole(checkpoint):
+            shutil.rmtree(checkpoint)
 
 
 def sync(folder: Path) -> None:

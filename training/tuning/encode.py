@@ -66,17 +66,17 @@ def encode(file: Path, tokenizer: Any, max_length: int) -> list[Encoded]:
                     f"{place}: the chat template does not render the answer as it is"
                     f" ({answer[:40]!r}): take space away from its ends, or another base model"
                 )
-            one = Encoded(
+            example = Encoded(
                 ids(tokenizer, prompt),
                 ids(tokenizer, answer) + ids(tokenizer, end),
                 row["meta"]["kind"],
             )
-            if (length := one.tokens) > max_length:
+            if (length := example.tokens) > max_length:
                 raise Problem(
                     f"{place}: has {length:,} tokens, and would lose the end of its answer: set"
                     f" max_length = {length} or more, or build the dataset with a smaller --budget"
                 )
-            encoded.append(one)
+            encoded.append(example)
     return encoded
 
 
@@ -91,9 +91,9 @@ def end_of_turn(tokenizer: Any) -> str:
             f"{tokenizer.name_or_path}: has no chat template, so it is no model for questions and"
             " answers: take one that was trained on instructions (Instruct)"
         )
-    asked = [{"role": "user", "content": "q"}]
-    prompt = render(tokenizer, asked, True)
-    whole = render(tokenizer, [*asked, {"role": "assistant", "content": "a"}], False)
+    question = [{"role": "user", "content": "q"}]
+    prompt = render(tokenizer, question, True)
+    whole = render(tokenizer, [*question, {"role": "assistant", "content": "a"}], False)
     behind = ids(tokenizer, whole.removeprefix(prompt + "a"))
     if not whole.startswith(prompt + "a") or not behind:
         raise Problem(

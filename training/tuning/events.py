@@ -21,10 +21,10 @@ FILE = "events.jsonl"
 def parse(line: bytes) -> Event | None:
     """The event of a line; None: it is none, such as half a line of a process that was killed."""
     try:
-        found = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("event"), str) else None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 
 
 def read(folder: Path) -> list[Event]:
@@ -49,9 +49,9 @@ def seconds(events: Iterable[Event]) -> float:
 
 def losses(events: Iterable[Event], kind: str) -> list[tuple[int, float]]:
     """Finite losses of one kind (step, eval) by step; the last of a step that was repeated."""
-    found = {
+    by_step = {
         event["step"]: event["loss"]
         for event in events
         if event["event"] == kind and math.isfinite(event["loss"])
     }
-    return sorted(found.items())
+    return sorted(by_step.items())

@@ -141,7 +141,7 @@ def missing(recipe: Options, modules: Iterable[str]) -> Iterator[str]:
     there = {name.rpartition(".")[2] for name in modules}
     for name in recipe["lora"]["target_modules"]:
         if name not in there:
-            linear = ", ".join(sorted(one for one in there if one.endswith("_proj")))
+            linear = ", ".join(sorted(module for module in there if module.endswith("_proj")))
             yield (
                 f"lora.target_modules has {name!r}, which the base model has not: choose of"
                 f" {linear}"

@@ -60,14 +60,16 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     )
     if job["max_steps"]:
         trainer.args.max_steps = job["max_steps"]
-    trainable = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    trainable = sum(
+        parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+    )
     facts = {"pairs": len(pairs), "trainable": trainable}
     trainer.add_callback(Progress(teller, facts, trainer.accelerator.wait_for_everyone))
     trainer.train()
     if not trainer.is_world_process_zero():
         return
     state = trainer.state
-    logged = [one for one in state.log_history if "loss" in one]
+    logged = [entry for entry in state.log_history if "loss" in entry]
     done = {
         "preferred": logged[-1]["rewards/accuracies"],
         "step": state.global_step,
@@ -75,7 +77,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         "stopped": "end",
         "seconds": round(time.monotonic() - began, 1),
     }
-    told = json.loads((first / saving.FACTS).read_text(encoding="utf-8"))
+    first_facts = json.loads((first / saving.FACTS).read_text(encoding="utf-8"))
     saving.save_adapter(trainer.model, recipe["base_model"], base, out)
     saving.save_facts(
         out,
@@ -84,11 +86,11 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
             "stage": "preference",
             "pairs": len(pairs),
             # Of the pairs of a step, how many the model prefers as people do, by its own odds.
-            "preferred": [(one["step"], one["rewards/accuracies"]) for one in logged],
-            "losses": [(one["step"], one["loss"]) for one in logged],
+            "preferred": [(entry["step"], entry["rewards/accuracies"]) for entry in logged],
+            "losses": [(entry["step"], entry["loss"]) for entry in logged],
             # What the first stage has seen: the same checks hold.
-            "examples": told["examples"],
-            "token_ids_sha256": told["token_ids_sha256"],
+            "examples": first_facts["examples"],
+            "token_ids_sha256": first_facts["token_ids_sha256"],
             "seed": recipe["seed"],
         },
         lambda: teller.tell("done", **done),

@@ -19,11 +19,11 @@ class Teller:
         """Write to the events of this run folder, too, from now on."""
         if self.is_first:
             file = folder / EVENTS
-            kept = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            size = os.fstat(kept).st_size
-            if size and os.pread(kept, 1, size - 1) != b"\n":  # a killed run left half a line
-                os.write(kept, b"\n")
-            self._outputs.append(kept)
+            descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a killed run left half a line
+                os.write(descriptor, b"\n")
+            self._outputs.append(descriptor)
 
     def tell(self, event: str, **facts: object) -> None:
         line = json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n"

@@ -40,17 +40,17 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     """
     began = time.monotonic()
     recipe, out = job["recipe"], Path(job["out"])
-    kept = out / "checkpoints"
-    resumed = checkpoints.last_whole(kept) if job["resume"] else None
+    checkpoint_folder = out / "checkpoints"
+    resumed = checkpoints.last_whole(checkpoint_folder) if job["resume"] else None
     # Not the tokenizer that Unsloth returns: that one was changed to fit training.
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows, validation = (
         encode.encode(Path(job["data"]) / f"{split}.jsonl", tokenizer, recipe["max_length"])
         for split in ("train", "validation")
     )
-    stay = thin([one.kind for one in rows], recipe["refusals"], recipe["seed"])
+    stay = thin([row.kind for row in rows], recipe["refusals"], recipe["seed"])
     rows = [rows[place] for place in stay]
-    trainer = make_trainer(recipe, base, kept, rows, validation)
+    trainer = make_trainer(recipe, base, checkpoint_folder, rows, validation)
     # The loss of the base model, where the curve begins.
     trainer.args.eval_on_start = resumed is None
     batches = len(trainer.get_train_dataloader())
@@ -63,12 +63,14 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         trainer.add_callback(EarlyStoppingCallback(patience))
     trainer.args.warmup_steps = math.ceil(steps * recipe["warmup_ratio"])
     model = trainer.model
-    trainable = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    trainable = sum(
+        parameter.numel() for parameter in model.parameters() if parameter.requires_grad
+    )
     progress = Progress(
         teller,
         {
-            "train_tokens": sum(one.tokens for one in rows),
-            "parameters": sum(one.numel() for one in model.parameters()) - trainable,
+            "train_tokens": sum(row.tokens for row in rows),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()) - trainable,
             "trainable": trainable,
         },
         trainer.accelerator.wait_for_everyone,
@@ -101,9 +103,13 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         {
             **done,
             "steps": steps,
-            "losses": [(one["step"], one["loss"]) for one in state.log_history if "loss" in one],
+            "losses": [
+                (entry["step"], entry["loss"]) for entry in state.log_history if "loss" in entry
+            ],
             "eval_losses": [
-                (one["step"], one["eval_loss"]) for one in state.log_history if "eval_loss" in one
+                (entry["step"], entry["eval_loss"])
+                for entry in state.log_history
+                if "eval_loss" in entry
             ],
             "examples": len(rows),
             "token_ids_sha256": encode.digest(rows),
@@ -146,8 +152,8 @@ def make_trainer(
         model=model,
         args=SFTConfig(**options.training(recipe, out, on_cpu)),
         processing_class=changed,
-        train_dataset=Dataset.from_list([one.row for one in rows]),
-        eval_dataset=Dataset.from_list([one.row for one in validation]),
+        train_dataset=Dataset.from_list([row.row for row in rows]),
+        eval_dataset=Dataset.from_list([row.row for row in validation]),
     )
 
 

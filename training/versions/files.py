@@ -45,14 +45,14 @@ def listed(folder: Path, unfinished: bool = False) -> dict[str, Path]:
     Args:
         unfinished: also what is being written.
     """
-    found = {}
+    paths = {}
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_unless_gone):
         if not unfinished:
             folders[:] = [name for name in folders if not is_unfinished(name)]
             names = [name for name in names if not is_unfinished(name)]
         for path in (Path(place, name) for name in names):
-            found[path.relative_to(folder).as_posix()] = path
-    return dict(sorted(found.items()))
+            paths[path.relative_to(folder).as_posix()] = path
+    return dict(sorted(paths.items()))
 
 
 def _unless_gone(error: OSError) -> None:
@@ -82,12 +82,12 @@ def measure(folder: Path, progress: Progress) -> dict[str, File]:
 
 def digest(path: Path, count: Count) -> str:
     """The SHA-256 of a file."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            found.update(chunk)
+            sha256.update(chunk)
             count(len(chunk))
-    return found.hexdigest()
+    return sha256.hexdigest()
 
 
 def unchanged(source: Path, copy: Path, file: File, count: Count) -> None:
@@ -120,8 +120,8 @@ def verify(
             problems.append(missing(place + name, fix))
         elif (size := there[name].stat().st_size) != file.bytes:
             problems.append(resized(place + name, size, file, fix))
-        elif (found := digest(there[name], count)) != file.sha256:
-            problems.append(f"{place}{name}: has the SHA-256 {found}, not {file.sha256}: {fix}")
+        elif (actual := digest(there[name], count)) != file.sha256:
+            problems.append(f"{place}{name}: has the SHA-256 {actual}, not {file.sha256}: {fix}")
     if problems:
         raise together(problems)
 

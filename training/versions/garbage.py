@@ -60,7 +60,11 @@ def find(
             # An artefact's manifest goes first: without it, what is left is not taken for whole.
             paths = sorted(files, key=lambda path: not path.endswith(f"/{MANIFEST}"))
             yield Garbage(name, why, sum(files.values()), store.place, tuple(paths))
-        copied = {path: one.bytes for path, one in copies.items() if path.startswith(f"{name}-")}
+        copied = {
+            path: copied_entry.bytes
+            for path, copied_entry in copies.items()
+            if path.startswith(f"{name}-")
+        }
         if copied:
             folders = sorted({path.split("/")[0] for path in copied})
             what = f"copies of {name} in {cache}"

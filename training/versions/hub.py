@@ -85,8 +85,8 @@ class Hub:
                 OURS + MANIFEST: content,
                 "README.md": text.encode(),
             }
-            if asked := notice(license):
-                files["NOTICE"] = asked.encode()
+            if notice_text := notice(license):
+                files["NOTICE"] = notice_text.encode()
             self._commit(name, files)
         return True
 
@@ -135,9 +135,9 @@ class Hub:
             data = self._api.model_info(base).card_data
         except (HfHubHTTPError, HFValidationError):
             raise AskdocsError(f"{base}: the hub does not know its licence: {fix}") from None
-        if data is None or not (found := data.get("license_name") or data.get("license")):
+        if data is None or not (license_name := data.get("license_name") or data.get("license")):
             raise AskdocsError(f"{base}: its card on the hub names no licence: {fix}")
-        return str(found)
+        return str(license_name)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

@@ -33,11 +33,11 @@ class Folder:
 
     def list(self, under: str = "") -> dict[str, Entry]:
         with self._told():
-            found = {}
+            entries = {}
             for name, path in hashed.listed(self.root / under).items():
                 with suppress(FileNotFoundError):
-                    found[f"{under}/{name}".lstrip("/")] = _entry(path)
-            return found
+                    entries[f"{under}/{name}".lstrip("/")] = _entry(path)
+            return entries
 
     def read(self, path: str) -> bytes | None:
         with self._told():
@@ -155,8 +155,8 @@ def _beside(target: Path) -> Path:
 
 
 def _entry(path: Path) -> Entry:
-    found = path.stat()
-    return Entry(found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+    stat = path.stat()
+    return Entry(stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
 
 
 def _sync(path: Path) -> None:

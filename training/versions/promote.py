@@ -15,32 +15,35 @@ def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) ->
         verdict: the newest that the gate gave on it.
         fingerprint: of the prompt that the gateway would put to it.
     """
-    name, found = manifest.name, []
+    name, reasons = manifest.name, []
     if manifest.prompt_fingerprint != fingerprint:
-        found.append(
+        reasons.append(
             f"{name} was trained with the prompt {manifest.prompt_fingerprint}, and the gateway"
             f" uses {fingerprint}: train it anew"
         )
     if verdict is None:
-        return [*found, f"the gate has given no verdict on {name}: ask it, or name --verdict FILE"]
+        return [
+            *reasons,
+            f"the gate has given no verdict on {name}: ask it, or name --verdict FILE",
+        ]
     if verdict.version != name:
-        return [*found, f"the verdict is about {verdict.version}, not about {name}"]
+        return [*reasons, f"the verdict is about {verdict.version}, not about {name}"]
     if verdict.prompt_fingerprint != fingerprint:
-        found.append(
+        reasons.append(
             f"the gate measured {name} with the prompt {verdict.prompt_fingerprint}, and the"
             f" gateway uses {fingerprint}: measure it anew"
         )
     if not verdict.passed:
         why = "; ".join(verdict.reasons) or "it gives no reason"
-        found.append(f"the gate refused {name}: {why}")
-    return found
+        reasons.append(f"the gate refused {name}: {why}")
+    return reasons
 
 
-def check(found: Sequence[str], force: bool, why: str | None) -> None:
+def check(reasons: Sequence[str], force: bool, why: str | None) -> None:
     """Raises AskdocsError: there are objections, or they are overruled without a reason."""
     if force and not (why and why.strip()):
         raise AskdocsError("--force needs a reason, which is recorded: add --why TEXT")
     if why and not force:
         raise AskdocsError("--why is the reason for --force: add it, or leave both out")
-    if found and not force:
-        raise AskdocsError("\n".join([*found, "or overrule this with --force --why TEXT"]))
+    if reasons and not force:
+        raise AskdocsError("\n".join([*reasons, "or overrule this with --force --why TEXT"]))

@@ -62,14 +62,14 @@ class Bucket:
 
     def list(self, under: str = "") -> dict[str, Entry]:
         prefix = self._prefix + (f"{under}/" if under else "")
-        found = {}
+        entries = {}
         with self._told():
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                 for item in page.get("Contents", ()):
                     entry = Entry(item["Size"], item["LastModified"])
-                    found[item["Key"].removeprefix(self._prefix)] = entry
-        return found
+                    entries[item["Key"].removeprefix(self._prefix)] = entry
+        return entries
 
     def read(self, path: str) -> bytes | None:
         with self._told():
@@ -144,7 +144,7 @@ class Bucket:
         return target
 
     def remains(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
+        entries: dict[str, Entry] = {}
         published: dict[str, str | None] = {}
         for key, entry in self.list().items():
             if match := _UPLOADED.match(key):
@@ -153,8 +153,8 @@ class Bucket:
                     manifest = self.read(f"{path}/{MANIFEST}")
                     published[path] = None if manifest is None else _id(manifest)
                 if upload != published[path]:
-                    before = found.get(f"{path}/{upload}", Entry(0, entry.modified))
-                    found[f"{path}/{upload}"] = Entry(
+                    before = entries.get(f"{path}/{upload}", Entry(0, entry.modified))
+                    entries[f"{path}/{upload}"] = Entry(
                         before.bytes + entry.bytes, max(before.modified, entry.modified)
                     )
         with self._told():
@@ -167,8 +167,10 @@ class Bucket:
                     # One that goes on may end meanwhile.
                     with suppress(self._client.exceptions.NoSuchUpload):
                         size = sum(p["Size"] for parts in listing for p in parts.get("Parts", ()))
-                        found[f"{path}{_UPLOAD}{item['UploadId']}"] = Entry(size, item["Initiated"])
-        return found
+                        entries[f"{path}{_UPLOAD}{item['UploadId']}"] = Entry(
+                            size, item["Initiated"]
+                        )
+        return entries
 
     def remove(self, path: str) -> None:
         path, _, upload = path.partition(_UPLOAD)

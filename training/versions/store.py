@@ -57,8 +57,8 @@ class Store:
     def names(self) -> list[str]:
         """Every version, retired ones too, by alias and number."""
         ends = (path.split("/") for path in self.place.list())
-        found = (end[0] for end in ends if end[1:] == [MANIFEST] and names.is_version(end[0]))
-        return sorted(found, key=names.parse)
+        versions = (end[0] for end in ends if end[1:] == [MANIFEST] and names.is_version(end[0]))
+        return sorted(versions, key=names.parse)
 
     def manifest(self, name: str) -> Manifest:
         """Raises AskdocsError: there is no such version, or its manifest is not valid."""
@@ -210,16 +210,16 @@ class Store:
         self.place.create(f"{name}/{folder}/{made}-{sha256(content)[:8]}.json", content)
 
     def _added(self, name: str, folder: str, model: type[M]) -> list[M]:
-        found = []
+        records = []
         for path in sorted(self.place.list(f"{name}/{folder}")):
             try:
-                found.append(model.model_validate_json(self.place.read(path) or b""))
+                records.append(model.model_validate_json(self.place.read(path) or b""))
             except ValidationError:
                 raise AskdocsError(
                     f"{self.place}/{path}: is not a {folder.removesuffix('s')}: remove it, and"
                     " measure the version again"
                 ) from None
-        return found
+        return records
 
     def retire(self, name: str) -> bool:
         """From now on a version is not served. False: it was retired before."""
@@ -247,27 +247,31 @@ class Store:
 
     def _version(self, name: str, content: bytes, place: str) -> Manifest:
         """The version with this manifest. Raises AskdocsError: it is another one's."""
-        found = decode(Manifest, content, place)
-        if found.name != name:
-            raise AskdocsError(f"{place}: is that of {found.name}: remove the folder {name}")
-        return found
+        manifest = decode(Manifest, content, place)
+        if manifest.name != name:
+            raise AskdocsError(f"{place}: is that of {manifest.name}: remove the folder {name}")
+        return manifest
 
     def _derived(self, name: str, kind: str, content: bytes, place: str) -> Artefact:
         """The artefact with this manifest. Raises AskdocsError: it is not of this version."""
-        found = decode(Artefact, content, place)
+        artefact = decode(Artefact, content, place)
         version = sha256(self.manifest_bytes(name))
-        if (found.version, found.kind, found.manifest_sha256) != (name, kind, version):
+        if (artefact.version, artefact.kind, artefact.manifest_sha256) != (name, kind, version):
             raise AskdocsError(
-                f"{place}: belongs to another version ({found.version}, {found.manifest_sha256}):"
+                f"{place}: belongs to another version ({artefact.version},"
+                f" {artefact.manifest_sha256}):"
                 " remove it and derive it anew"
             )
-        return found
+        return artefact
 
     def _last(self, alias: str) -> int:
         """The highest number that is taken, by whatever is there."""
         folders = {path.split("/")[0] for path in self.place.list()}
         taken = [names.parse(folder) for folder in folders if names.is_version(folder)]
-        return max((one.number for one in taken if one.alias == alias), default=0)
+        return max(
+            (number_taken.number for number_taken in taken if number_taken.alias == alias),
+            default=0,
+        )
 
 
 def _path(name: str, artefact: str | None) -> str:

@@ -66,7 +66,7 @@ class Checker:
         rows = [entry.row for entry in entries if entry.row]
         measured = libraries.run(self.python, "measure", _job(entries, against), self.progress)
         near = nearness(measured)
-        found = [
+        findings = [
             *plain.broken(entries),
             *plain.nameless(entries),
             *plain.encoding(entries, has_byte_order_mark(file)),
@@ -79,14 +79,14 @@ class Checker:
             *plain.prefixes(rows, wiki),
             *_measured(measured, {row.line: row for row in rows}),
         ]
-        found += self._expected(file, entries, found, report)
-        return sorted(set(found))
+        findings += self._expected(file, entries, findings, report)
+        return sorted(set(findings))
 
     def _expected(
-        self, file: Path, entries: Sequence[Entry], found: Iterable[Finding], report: Path | None
+        self, file: Path, entries: Sequence[Entry], findings: Iterable[Finding], report: Path | None
     ) -> list[Finding]:
         by_line: dict[int, dict[str, str]] = defaultdict(dict)
-        for finding in found:
+        for finding in findings:
             by_line[finding.line].setdefault(finding.rule, shown(finding.message))
         job = {
             "title": file.name,
@@ -105,7 +105,7 @@ class Checker:
         ]
 
     def _table(
-        self, entries: Sequence[Entry], found: Mapping[int, Mapping[str, str]]
+        self, entries: Sequence[Entry], problems: Mapping[int, Mapping[str, str]]
     ) -> list[dict[str, Any]]:
         texts = [entry.texts() for entry in entries]
         counts = {
@@ -126,7 +126,7 @@ class Checker:
                 "row_tokens": question + answer + context,
                 "refusal": int(not row.answerable) if row else None,
             }
-            table.append({"line": entry.line, "found": found.get(entry.line, {}), **cells})
+            table.append({"line": entry.line, "found": problems.get(entry.line, {}), **cells})
         return table
 
 
@@ -138,9 +138,14 @@ def _cell(entry: Entry, field: str) -> object:
 
 def compared(row: Row, file: int = 0) -> dict[str, Any]:
     """A row as `measure` takes it, to be compared with others and not to be read."""
-    said = stems(row.question) or words(row.question) or row.question.split()
+    question_words = stems(row.question) or words(row.question) or row.question.split()
     split = "" if file else row.split
-    return {"place": (file, row.line), "split": split, "words": sorted(set(said)), "texts": {}}
+    return {
+        "place": (file, row.line),
+        "split": split,
+        "words": sorted(set(question_words)),
+        "texts": {},
+    }
 
 
 def nearness(measured: Iterable[Mapping[str, Any]]) -> dict[Place, list[Place]]:
@@ -167,19 +172,19 @@ def _job(entries: Sequence[Entry], against: Mapping[str, Sequence[Row]]) -> dict
 def _measured(measured: Sequence[Mapping[str, Any]], rows: Mapping[int, Row]) -> list[Finding]:
     languages = Counter(thing["language"] for thing in measured if thing["kind"] == "language")
     usual = max(languages, key=languages.__getitem__, default="")
-    found = []
+    findings = []
     for thing in measured:
         line = thing["place"][1]
         if thing["kind"] == "language" and thing["language"] != usual and line in rows:
             message = f"is in {thing['language']!r}, most of the file in {usual!r}"
-            found.append(Finding(line, "language", "question", rows[line].question, message))
+            findings.append(Finding(line, "language", "question", rows[line].question, message))
         elif thing["kind"] == "mojibake":
             field, value = thing["field"], thing["value"]
-            found.append(Finding(line, "mojibake", field, value, f"{field}: {shown(value)}"))
+            findings.append(Finding(line, "mojibake", field, value, f"{field}: {shown(value)}"))
         elif thing["kind"] == "secret":
             message = f"{thing['field']} has what looks like: {thing['type']}, {thing['value']}..."
-            found.append(Finding(line, "secret", thing["field"], thing["value"], message))
-    return found
+            findings.append(Finding(line, "secret", thing["field"], thing["value"], message))
+    return findings
 
 
 def _expectation(thing: Mapping[str, Any], entries: Mapping[int, Entry], file: Path) -> Finding:

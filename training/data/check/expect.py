@@ -70,7 +70,7 @@ def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     results = validated(job)
     about: dict[str, list[str]] = {}  # by column, what the pages say of it
-    with open(sys.argv[2], "w", encoding="utf-8") as found:
+    with open(sys.argv[2], "w", encoding="utf-8") as output:
         for result in results:
             if result.exception_info.get("raised_exception"):
                 raise RuntimeError(result.exception_info["exception_message"])
@@ -85,7 +85,7 @@ def main() -> None:
                 continue
             for row in result.result.get("unexpected_index_list") or [{"line": 0}]:
                 thing = {"line": row["line"], **meta, "value": row.get(column)}
-                found.write(json.dumps(thing, default=lambda number: number.item()) + "\n")
+                output.write(json.dumps(thing, default=lambda number: number.item()) + "\n")
     if job["report"]:
         finish(Path(job["report"]), job["title"], about)
 
@@ -94,8 +94,8 @@ def finish(report: Path, title: str, about: dict[str, list[str]]) -> None:
     """Make the pages stand on their own, say what each column is about, and lead to them."""
 
     def explained(heading: re.Match[str]) -> str:
-        said = dict.fromkeys(about.get(heading[1], []))
-        return heading[0] + "".join(f"<p>{html.escape(text)}</p>" for text in said)
+        messages = dict.fromkeys(about.get(heading[1], []))
+        return heading[0] + "".join(f"<p>{html.escape(text)}</p>" for text in messages)
 
     for page in report.rglob("*.html"):
         text = REMOTE.sub("", page.read_text(encoding="utf-8"))
@@ -149,7 +149,7 @@ def validated(job: dict[str, Any]) -> list[Any]:
     )
     name = gx.RunIdentifier(run_name=job["title"])
     run = checkpoint.run(batch_parameters={"dataframe": table(job)}, run_id=name)
-    return [one for result in run.run_results.values() for one in result.results]
+    return [outcome for result in run.run_results.values() for outcome in result.results]
 
 
 def expectations(job: dict[str, Any]) -> list[Any]:
@@ -163,20 +163,20 @@ def expectations(job: dict[str, Any]) -> list[Any]:
         return {"severity": severity, "meta": {"rule": name, "field": field}}
 
     answerable = {"row_condition": "answerable == True", "condition_parser": "pandas"}
-    found: list[Any] = [
+    expected: list[Any] = [
         *(gxe.ExpectColumnToExist(column=name) for name in ("question", "answer", "answerable")),
         gxe.ExpectColumnValuesToNotBeNull(column="question", **of("field", "question")),
         gxe.ExpectColumnValuesToNotBeNull(column="answer", **answerable, **of("field", "answer")),
     ]
     for field in ("question", "answer"):
         tokens = f"{field}_tokens"
-        found += [
+        expected += [
             gxe.ExpectColumnValuesToBeOfType(column=field, type_="str", **of("field", field)),
             gxe.ExpectColumnValuesToBeBetween(
                 column=tokens, min_value=limits["fewest"], **of("short", field)
             ),
         ]
-    found += [
+    expected += [
         gxe.ExpectColumnValuesToBeBetween(
             column="answer_tokens", max_value=limits["answer"], **of("long-answer", "answer")
         ),
@@ -192,7 +192,7 @@ def expectations(job: dict[str, Any]) -> list[Any]:
         ),
     ]
     others = [name for name in rules if name not in OF_COLUMNS]
-    return found + [gxe.ExpectColumnValuesToBeNull(column=name, **of(name)) for name in others]
+    return expected + [gxe.ExpectColumnValuesToBeNull(column=name, **of(name)) for name in others]
 
 
 def table(job: dict[str, Any]) -> Any:

@@ -38,19 +38,19 @@ def fix(entries: Sequence[Entry], has_mark: bool, near: Near) -> Fixed:
     """
     changes = [
         *plain.encoding(entries, has_mark),
-        *(found for found in plain.texts(entries) if RULES[found.rule].safe),
+        *(finding for finding in plain.texts(entries) if RULES[finding.rule].safe),
     ]
     cleaned = [_cleaned(entry) for entry in entries]
     changes += plain.broken(cleaned)
     rows = [entry.row for entry in cleaned if entry.row]
     doubled = list(plain.duplicates(rows))
-    out = {found.line for found in doubled}
+    out = {finding.line for finding in doubled}
     rows = [row for row in rows if row.line not in out]
     splits = {row.split for row in rows}
     # Leaks need nearness only where there are both sides.
     alike = near(rows) if "train" in splits and splits & {*HELD_OUT} else {}
-    leaks = [found for found in plain.leaks(rows, {}, alike) if RULES[found.rule].safe]
-    out |= {found.line for found in leaks}
+    leaks = [finding for finding in plain.leaks(rows, {}, alike) if RULES[finding.rule].safe]
+    out |= {finding.line for finding in leaks}
     changes += [*doubled, *leaks]
     lines = [_line(entry) for entry in cleaned if entry.row and entry.line not in out]
     return Fixed(lines, sorted(set(changes)))
@@ -81,8 +81,8 @@ def refuse_existing(file: Path) -> None:
 def _cleaned(entry: Entry) -> Entry:
     mended = {name: clean(text) for name, text in entry.texts().items()}
     fields = entry.fields | mended
-    found = parse_row(entry.line, fields) if entry.fields else entry.found
-    return replace(entry, fields=fields, found=found)
+    parsed = parse_row(entry.line, fields) if entry.fields else entry.found
+    return replace(entry, fields=fields, found=parsed)
 
 
 def _line(entry: Entry) -> bytes:

@@ -29,12 +29,12 @@ def run(
     script = Path(__file__).with_name(f"{program}.py")
     with tempfile.TemporaryDirectory(prefix="askdocs-") as name:
         folder = Path(name)
-        given, found, log = folder / "job.json", folder / "found.jsonl", folder / "log"
+        given, output, log = folder / "job.json", folder / "found.jsonl", folder / "log"
         given.write_text(json.dumps(job), encoding="utf-8")
         with log.open("w") as errors:
             # -I: neither this folder nor the caller's settings can put another module in the way.
             process = subprocess.Popen(
-                [str(python), "-I", str(script), str(given), str(found)],
+                [str(python), "-I", str(script), str(given), str(output)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
@@ -45,8 +45,8 @@ def run(
                 assert process.stdout is not None
                 for line in process.stdout:
                     if line.startswith('{"step":'):
-                        said = json.loads(line)
-                        progress(said["step"], said["done"], said["total"])
+                        event = json.loads(line)
+                        progress(event["step"], event["done"], event["total"])
                 code = process.wait()
             finally:
                 if process.poll() is None:
@@ -59,4 +59,4 @@ def run(
                 f"{python} {script.name}: failed ({why}): remove {python.parent.parent} and run"
                 " again, which makes it anew"
             )
-        return [json.loads(line) for line in found.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]

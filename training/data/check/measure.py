@@ -41,11 +41,11 @@ Row = dict[str, Any]
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as job:
         rows = json.load(job)["rows"]
-    with open(sys.argv[2], "w", encoding="utf-8") as found:
+    with open(sys.argv[2], "w", encoding="utf-8") as output:
         for thing in near([row for row in rows if row["words"]]):
-            found.write(json.dumps({"kind": "near", **thing}) + "\n")
+            output.write(json.dumps({"kind": "near", **thing}) + "\n")
         for thing in looked_through([row for row in rows if row["texts"]]):
-            found.write(json.dumps(thing) + "\n")
+            output.write(json.dumps(thing) + "\n")
 
 
 def near(rows: list[Row]) -> Iterator[Row]:
@@ -91,9 +91,9 @@ def looked_through(rows: list[Row]) -> Iterator[Row]:
     """What is in the texts, by all cores."""
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     with multiprocessing.Pool(min(len(os.sched_getaffinity(0)), len(parts) or 1)) as pool:
-        for number, found in enumerate(pool.imap(look, parts)):
+        for number, results in enumerate(pool.imap(look, parts)):
             tell("languages, secrets", number * PART, len(rows))
-            yield from found
+            yield from results
 
 
 def look(rows: list[Row]) -> list[Row]:

@@ -67,23 +67,23 @@ def texts(entries: Iterable[Entry]) -> Iterator[Finding]:
             if "\ufffd" in value:
                 near = value[max(0, value.index("\ufffd") - 20) :]
                 yield Finding(entry.line, "mojibake", field, near, f"{field}: {shown(near)}")
-            for found in _EMAIL.finditer(value):
-                if not _NOBODY.search(found[1]):
-                    message = f"{field} has {found[0]}"
-                    yield Finding(entry.line, "personal", field, found[0], message)
+            for address in _EMAIL.finditer(value):
+                if not _NOBODY.search(address[1]):
+                    message = f"{field} has {address[0]}"
+                    yield Finding(entry.line, "personal", field, address[0], message)
 
 
 def duplicates(rows: Sequence[Row]) -> Iterator[Finding]:
     """Rows that say the same as another one of their split: all but the one to be kept."""
     same: dict[object, list[Row]] = defaultdict(list)
     for row in rows:
-        said = (_plain(row.question), _plain(row.answer), _plain(row.context))
-        same[said, row.pages, row.answerable, row.split].append(row)
+        content = (_plain(row.question), _plain(row.answer), _plain(row.context))
+        same[content, row.pages, row.answerable, row.split].append(row)
     for group in same.values():
-        kept = next((row for row in group if row.validated_by), group[0])
+        first = next((row for row in group if row.validated_by), group[0])
         for row in group:
-            if row is not kept:
-                message = f"says the same as line {kept.line}"
+            if row is not first:
+                message = f"says the same as line {first.line}"
                 yield Finding(row.line, "duplicate", "question", row.question, message)
 
 
@@ -180,8 +180,8 @@ def unsupported(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
             excerpts = [Excerpt(page, page.sections, 0) for page in pages]
             for claim in claims(runner, row.answer, excerpts, idf, row.question):
                 if claim.verdict in ("unsupported", "contradicted"):
-                    said = shown(row.answer[claim.start : claim.end])
-                    message = f"no page of the row says {said!r} ({claim.reason})"
+                    quoted = shown(row.answer[claim.start : claim.end])
+                    message = f"no page of the row says {quoted!r} ({claim.reason})"
                     yield Finding(row.line, "unsupported", "answer", row.answer, message)
                     break
 
@@ -194,12 +194,12 @@ def prefixes(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
         body = "\n\n".join(section.body for section in page.sections)
         begins[page.path] = [_spoken(page.text), _spoken(body)]
     for row in rows:
-        said = _spoken(row.answer)
+        answer_words = _spoken(row.answer)
         path = known.find(row.pages[0]) if row.pages else None
         contexts = [("context", _spoken(row.context))] + [(path, b) for b in begins.get(path, [])]
-        if len(said) >= _PREFIX_WORDS:
+        if len(answer_words) >= _PREFIX_WORDS:
             for where, context in contexts:
-                if context[: len(said)] == said:
+                if context[: len(answer_words)] == answer_words:
                     message = f"answer is how {where} begins"
                     yield Finding(row.line, "prefix", "answer", row.answer, message)
                     break

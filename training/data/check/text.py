@@ -77,7 +77,7 @@ def _nfc(text: str) -> str:
 
 def _without_white_space(text: str) -> str:
     text = _LINE_ENDS.sub("\n", text).strip()
-    return _TRAILING.sub(lambda found: "  " if found["hard"] else "", text)
+    return _TRAILING.sub(lambda match: "  " if match["hard"] else "", text)
 
 
 def _without_markup(text: str) -> str:
