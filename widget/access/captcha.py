@@ -80,12 +80,12 @@ class Captcha:
         try:
             async with httpx.AsyncClient(timeout=TIMEOUT) as client:
                 response = await client.post(self.service.verify, data=fields)
-                said = response.raise_for_status().json()
+                verdict = response.raise_for_status().json()
         except (httpx.HTTPError, ValueError) as error:
             log.warning("the captcha's service cannot be asked: %r", error)
             raise NotHuman(AWAY) from None
-        if not isinstance(said, dict) or said.get("success") is not True:
-            log.info("a captcha was not solved: %.200r", said)
+        if not isinstance(verdict, dict) or verdict.get("success") is not True:
+            log.info("a captcha was not solved: %.200r", verdict)
             raise NotHuman(FIRST)
 
     def _spend(self, answer: str) -> bool:

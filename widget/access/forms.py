@@ -40,12 +40,12 @@ async def fields(request: Request) -> dict[str, list[str]]:
         if len(body) > MAX_FORM:
             raise BadQuestion(f"The question is too long; {MAX_QUESTION:,} characters is the most.")
     try:
-        found = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=30)
+        values = parse_qs(body.decode(), keep_blank_values=True, max_num_fields=30)
     except ValueError:
         raise BadQuestion("The question could not be read. Please type it again.") from None
     if not is_own_post(request):
         raise Elsewhere
-    return found
+    return values
 
 
 def name(text: str) -> str:

@@ -53,33 +53,33 @@ class Identities:
     def of(self, request: Request, token: str = "") -> Identity:
         """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
         settings, headers = self._settings, request.headers
-        found = Identity()
+        identity = Identity()
         if settings.person_header:
             person = self._of_proxy(headers, settings.person_header)[:LONGEST]
             team = self._of_proxy(headers, settings.team_header)
             groups = self._of_proxy(headers, settings.groups_header).split(",")
-            found = self._identity(person, team, groups)
-        if self._key and not found.person:
+            identity = self._identity(person, team, groups)
+        if self._key and not identity.person:
             if settings.identity_header:
                 token = headers.get(settings.identity_header, "") or token
             if token:
-                found = self._read(token.removeprefix("Bearer "))
-        if settings.identity_required and not found.person:
+                identity = self._read(token.removeprefix("Bearer "))
+        if settings.identity_required and not identity.person:
             raise BadIdentity(MISSING)
-        return found
+        return identity
 
     def _of_proxy(self, headers: Headers, name: str) -> str:
         """The value of a proxy's header; empty where it came twice.
 
         Two are the proxy's own and that of a client, which the proxy should have removed.
         """
-        found = headers.getlist(name) if name else []
-        if len(found) > 1:
+        values = headers.getlist(name) if name else []
+        if len(values) > 1:
             self._doubled[name].warn(
                 "%s came more than once and does not count: let the proxy remove what clients send",
                 name,
             )
-        return found[0] if len(found) == 1 else ""
+        return values[0] if len(values) == 1 else ""
 
     def known(self, person: str, team: str) -> Identity:
         """Somebody who has signed in before, with the groups that the file of them has now."""

@@ -35,26 +35,26 @@ class People:
 
     def known(self) -> list[str]:
         """The people that the file names."""
-        return sorted(one.removeprefix(PERSON) for one in self._of)
+        return sorted(name.removeprefix(PERSON) for name in self._of)
 
-    def groups(self, name: str, said: Iterable[object] = ()) -> frozenset[str]:
-        """Of a person: those that the sign-in `said`, those of the file, and the person's own.
+    def groups(self, name: str, claimed: Iterable[object] = ()) -> frozenset[str]:
+        """Of a person: those that the sign-in `claimed`, those of the file, and the person's own.
 
         What is no name of a group is left out, and lets in to less.
         """
-        found: set[str] = set()
-        for one in [*said][:MOST]:
-            if isinstance(one, str):
+        groups: set[str] = set()
+        for name_list in [*claimed][:MOST]:
+            if isinstance(name_list, str):
                 with suppress(ValueError):
-                    found |= groups_of(one)
+                    groups |= groups_of(name_list)
         # Who may name a group of the directory does not become another person by it.
-        found = {group for group in found if not group.startswith(PERSON)}
+        groups = {group for group in groups if not group.startswith(PERSON)}
         try:
             own = person(name)
         except ValueError:
-            return frozenset(found)
+            return frozenset(groups)
         self._renew()
-        return frozenset(found) | {own} | self._of.get(own, frozenset())
+        return frozenset(groups) | {own} | self._of.get(own, frozenset())
 
     def _renew(self) -> None:
         if self._file is None or time.monotonic() < self._looked + FRESH:
@@ -77,14 +77,16 @@ class People:
             if not isinstance(listed, dict):
                 raise ValueError("it is not an object")
             for name, people in listed.items():
-                if not isinstance(people, list) or not all(isinstance(one, str) for one in people):
+                if not isinstance(people, list) or not all(
+                    isinstance(member, str) for member in people
+                ):
                     raise ValueError(f"{name!r} has no list of e-mail addresses")
-                for one in people:
-                    of.setdefault(person(one), set()).update(groups_of(name))
+                for member in people:
+                    of.setdefault(person(member), set()).update(groups_of(name))
         except (OSError, ValueError) as error:
             raise AskdocsError(
                 f"{file}: groups cannot be read ({error}): write JSON, e-mail addresses by group,"
                 ' {"hr": ["ada@example.com"]}'
             ) from None
-        self._of = {one: frozenset(groups) for one, groups in of.items()}
+        self._of = {member_name: frozenset(groups) for member_name, groups in of.items()}
         self._stamp = about.st_mtime_ns, about.st_size

@@ -54,11 +54,11 @@ class SecurityHeaders:
             return
 
         is_review = f"{scope['path']}/".startswith(f"{REVIEW}/")
-        told = {"content-security-policy": self.unframed if is_review else self.policy}
+        own_policy = {"content-security-policy": self.unframed if is_review else self.policy}
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(self.headers | told)
+                MutableHeaders(scope=message).update(self.headers | own_policy)
             await send(message)
 
         await self.app(scope, receive, send_with_headers)

@@ -42,13 +42,16 @@ class Tokens:
     def __init__(self, secret: str, previous: str | None = None) -> None:
         # The last one signs: https://itsdangerous.palletsprojects.com/en/stable/concepts/
         secrets = [previous, secret] if previous else [secret]
-        keys = [hashlib.sha256(f"askdocs box {one}".encode()).hexdigest() for one in secrets]
+        keys = [
+            hashlib.sha256(f"askdocs box {signing_secret}".encode()).hexdigest()
+            for signing_secret in secrets
+        ]
         self._signer = URLSafeTimedSerializer(keys, salt="box")
 
     def make(self, page: str, claims: Claims | None = None) -> str:
         """A token for the box in this page."""
-        said = (claims or Claims()).model_dump(exclude_defaults=True)
-        return self._signer.dumps({**said, "origin": origin(page)})
+        stated = (claims or Claims()).model_dump(exclude_defaults=True)
+        return self._signer.dumps({**stated, "origin": origin(page)})
 
     def read(self, token: str, page: str) -> Claims:
         """What the token says. Raises BadToken."""

@@ -50,10 +50,10 @@ class Visitors:
 
     def of(self, request: Request, token: str = "") -> Visitor:
         """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
-        found = self._identities.of(request, token)
-        if found.person:
-            person = self._pseudonym("person", found.person)
-            return Visitor(person, person, found.person, found.team, found.groups)
+        identity = self._identities.of(request, token)
+        if identity.person:
+            person = self._pseudonym("person", identity.person)
+            return Visitor(person, person, identity.person, identity.team, identity.groups)
         address = network(request.client.host if request.client else "")
         counted = self._pseudonym("network", address)
         if self._settings.visitors == "cookie" and (cookie := request.cookies.get(COOKIE)):
@@ -85,11 +85,11 @@ class Visitors:
 def network(address: str) -> str:
     """The address, or of IPv6 the /64, in which one machine can take any address it likes."""
     try:
-        found = ipaddress.ip_address(address)
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return address
-    if found.version == 4:
-        return str(found)
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ipaddress.ip_network((int(found), 64), strict=False))
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))

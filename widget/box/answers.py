@@ -90,15 +90,15 @@ class Answers:
             ask.finish(end)
 
     async def _states(self, ask: Ask) -> AsyncGenerator[State]:
-        told, shown, due = None, 0, 0.0
+        reading, shown, due = None, 0, 0.0
         self._followed += 1
         try:
             while ask.end is None:
                 waits = len(ask.text) > shown
-                if ask.reading is not told and not ask.text:
-                    told = ask.reading
-                    if told is not None:
-                        yield told
+                if ask.reading is not reading and not ask.text:
+                    reading = ask.reading
+                    if reading is not None:
+                        yield reading
                 elif waits and time.monotonic() >= due:
                     shown = len(ask.text)
                     began = time.monotonic()

@@ -81,12 +81,12 @@ class Feedback:
             sent = await self._form(request)
             id, vote, text = (_first(sent, field) for field in ("ask", "vote", "text"))
             reasons = tuple(reason for reason in REASONS if reason in sent.get("reason", []))
-            said = _vote(vote, reasons, text)
+            given = _vote(vote, reasons, text)
             who = await self._who(request, sent)
-            before = await self._kept(self._journal.vote(name(id), said, who.id))
-            if said.vote != (before.vote.vote if before.vote else ""):
-                self._metrics.voted(said.vote)
-            await self._gateway.count(before, said)
+            before = await self._kept(self._journal.vote(name(id), given, who.id))
+            if given.vote != (before.vote.vote if before.vote else ""):
+                self._metrics.voted(given.vote)
+            await self._gateway.count(before, given)
         except Refused as refused:
             status, problem = refused.status, refused.sentence
         token = _first(sent, "token")
@@ -134,15 +134,15 @@ class Feedback:
     async def shared(self, request: Request, token: str) -> Response:
         """The page of a shared answer."""
         try:
-            kept = await self._journal.shared(token)
+            stored = await self._journal.shared(token)
         except NotKept as error:
             page = await self._box.render(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
         # Asked again: of the person who looks, and of rights as they are now.
-        if not await self._gateway.may_open(kept.answered, self._visitors.groups(request)):
+        if not await self._gateway.may_open(stored.answered, self._visitors.groups(request)):
             page = await self._box.render(request, {}, problem=NOT_FOR_YOU, root="../")
             return HTMLResponse(page, 403)
-        return HTMLResponse(self._views.shared(kept.asked.question, recalled(kept)[1]))
+        return HTMLResponse(self._views.shared(stored.asked.question, recalled(stored)[1]))
 
     async def _form(self, request: Request) -> dict[str, list[str]]:
         try:
@@ -177,8 +177,8 @@ class Feedback:
             if goes_on:
                 return asked, ""
         else:
-            kept: Kept = await self._kept(self._journal.get(id))
-            asked, answered = kept.asked, kept.answered
+            stored: Kept = await self._kept(self._journal.get(id))
+            asked, answered = stored.asked, stored.answered
         may = await self._gateway.may_open(answered, frozenset())
         return asked, answered.answer if may else ""
 

@@ -84,10 +84,10 @@ class Box:
 
         The page can want the most asked, too. Where nobody names any, the wiki's headings are.
         """
-        found = [*self._settings.examples, *(("asked",) if "asked" in own else ())]
-        if "asked" in found:
-            at = found.index("asked")
-            found[at : at + 1] = await self._journal.most_asked(EXAMPLES)
-        if not found and not any(own):
-            found = await asyncio.to_thread(self._mined.get, EXAMPLES)
-        return found
+        examples = [*self._settings.examples, *(("asked",) if "asked" in own else ())]
+        if "asked" in examples:
+            at = examples.index("asked")
+            examples[at : at + 1] = await self._journal.most_asked(EXAMPLES)
+        if not examples and not any(own):
+            examples = await asyncio.to_thread(self._mined.get, EXAMPLES)
+        return examples

@@ -107,8 +107,8 @@ class Views:
         """
         mode = params.get("mode", "")
         scheme = params.get("scheme", "")
-        asked = params.get("ask", "")[:MAX_QUESTION].strip()
-        kept = {name: params[name] for name in KEPT if params.get(name)}
+        first_question = params.get("ask", "")[:MAX_QUESTION].strip()
+        appearance = {name: params[name] for name in KEPT if params.get(name)}
         language = current()
         shortcut = params.get("shortcut", "mod+k").lower()
         return self._render(
@@ -121,11 +121,11 @@ class Views:
             mode=mode if mode in MODES else "page",
             scheme=scheme if scheme in SCHEMES else "",
             accent=accent(params.get("accent", "")),
-            fresh=f"{root}box?{urlencode(kept)}",
+            fresh=f"{root}box?{urlencode(appearance)}",
             # What is answered already is not asked again.
             quote="" if article else params.get("quote", "")[:MAX_SELECTION].strip(),
-            question=question or asked,
-            now=bool(asked) and not question and not article,
+            question=question or first_question,
+            now=bool(first_question) and not question and not article,
             shortcut=shortcut if SHORTCUT.fullmatch(shortcut) else "",
             examples=[*_examples(params), *examples][:MAX_EXAMPLES],
             article=Markup(article),  # noqa: S704  # rendered by `article` below
@@ -231,8 +231,8 @@ class Views:
     def vote(self, id: str, ballot: Ballot, token: str = "") -> str:
         """The vote buttons of an answer, and the vote given."""
         thanks = ballot.vote and not ballot.problem
-        said = current().words["thanks"] if thanks else ""
-        return self._render("vote.html", **_vote(id, ballot, token) | {"said": said})
+        thanks_text = current().words["thanks"] if thanks else ""
+        return self._render("vote.html", **_vote(id, ballot, token) | {"said": thanks_text})
 
     def handed_off(self, sentence: str) -> str:
         """Replaces the buttons: confirms that a person was asked, or says why not."""

@@ -102,8 +102,8 @@ def has_sign_in(settings: WidgetSettings) -> bool:
 
 def link(settings: WidgetSettings, widget: str) -> str:
     """The address of the review, with the key where one lets in; `widget` is where it is served."""
-    found = "" if has_sign_in(settings) else key(settings)
-    return f"{widget}/review?key={found}" if found else f"{widget}/review"
+    secret = "" if has_sign_in(settings) else key(settings)
+    return f"{widget}/review?key={secret}" if secret else f"{widget}/review"
 
 
 class Access:
@@ -115,7 +115,7 @@ class Access:
         self._key = key(settings)
         # Cookies of before are taken; the link is another one. The last key signs.
         keys = [_derived(settings.previous_secret), self._key or "-"]
-        self._cookies = URLSafeTimedSerializer([one for one in keys if one], salt="review")
+        self._cookies = URLSafeTimedSerializer([secret for secret in keys if secret], salt="review")
 
     def reviewer(self, request: Request) -> Reviewer:
         """Who reviews. Raises Refused, Entered."""
@@ -132,10 +132,10 @@ class Access:
             )
         if given := request.query_params.get("key"):
             self._enter_by_key(given)
-        found = self._cookie(request, LIFETIME)
-        if not isinstance(found, str):
+        name = self._cookie(request, LIFETIME)
+        if not isinstance(name, str):
             raise Refused(401, f"{ASK_FOR_KEY}.", KEY)
-        return Reviewer(found, EVERYTHING)
+        return Reviewer(name, EVERYTHING)
 
     def enter(self, request: Request, pasted: str) -> NoReturn:
         """Raises Entered or Refused for what somebody has pasted into the field."""
@@ -144,13 +144,13 @@ class Access:
         if not self._settings.identity_key:
             raise Refused(401, NOBODY)
         try:
-            found = self._identities.of(request, pasted)
+            identity = self._identities.of(request, pasted)
         except BadIdentity as error:
             raise Refused(401, str(error), TOKEN) from error
-        if not found.person:
+        if not identity.person:
             raise Refused(401, NOBODY, TOKEN)
-        self._allowed(found)
-        raise Entered(self._cookies.dumps([found.person, found.team]), SIGNED_IN)
+        self._allowed(identity)
+        raise Entered(self._cookies.dumps([identity.person, identity.team]), SIGNED_IN)
 
     def _enter_by_key(self, given: str) -> NoReturn:
         if self._key and hmac.compare_digest(given.strip().encode(), self._key.encode()):
@@ -168,26 +168,26 @@ class Access:
     def _person(self, request: Request) -> Reviewer:
         field = TOKEN if self._settings.identity_key else ""
         try:
-            found = self._identities.of(request)
+            identity = self._identities.of(request)
         except BadIdentity as error:
-            found, problem = Identity(), str(error)
+            identity, problem = Identity(), str(error)
         else:
             problem = NOBODY
-        kept = None if found.person or not field else self._cookie(request, SIGNED_IN)
-        if isinstance(kept, list):  # of the machine's owner it is a text
+        signed_in = None if identity.person or not field else self._cookie(request, SIGNED_IN)
+        if isinstance(signed_in, list):  # of the machine's owner it is a text
             # Of the token's groups nobody knows whether they still hold; of the file's one does.
-            found = self._identities.known(*kept[:2])
-        if not found.person:
+            identity = self._identities.known(*signed_in[:2])
+        if not identity.person:
             raise Refused(401, problem, field)
-        return self._allowed(found)
+        return self._allowed(identity)
 
-    def _allowed(self, found: Identity) -> Reviewer:
+    def _allowed(self, identity: Identity) -> Reviewer:
         allowed = self._settings.reviewers
-        if found.person in allowed or (found.team and f"@{found.team}" in allowed):
-            return Reviewer(found.person, Reader(found.groups))
-        team = f" or {'@' + found.team!r}" if found.team else ""
+        if identity.person in allowed or (identity.team and f"@{identity.team}" in allowed):
+            return Reviewer(identity.person, Reader(identity.groups))
+        team = f" or {'@' + identity.team!r}" if identity.team else ""
         raise Refused(
             403,
-            f"You are signed in as {found.person!r}, who may not review: add that name{team} to"
+            f"You are signed in as {identity.person!r}, who may not review: add that name{team} to"
             " `reviewers` of the [widget] settings.",
         )

@@ -80,9 +80,9 @@ def measure(engine: sa.Engine, first: date, last: date, reader: Reader) -> Analy
     span = (q.at >= weeks.begin(first), q.at < weeks.begin(last + timedelta(days=1)))
     with reading(engine) as connection:
         within = (*span, open_to(connection, reader))
-    found = Analytics(first, last)
+    analytics = Analytics(first, last)
     for number in range((last - first).days + 1):
-        found.days[(first + timedelta(days=number)).isoformat()] = Counts()
+        analytics.days[(first + timedelta(days=number)).isoformat()] = Counts()
     counts = [_sum(condition) for condition in _CONDITIONS]
     groups = sa.select(day, q.channel, q.alias, sa.func.count(), *counts)
     groups = groups.select_from(with_votes).where(*within).group_by(day, q.channel, q.alias)
@@ -93,34 +93,34 @@ def measure(engine: sa.Engine, first: date, last: date, reader: Reader) -> Analy
     with reading(engine) as connection:
         for when, channel, alias, *numbers in connection.execute(groups):
             for counted in (
-                found.total,
-                found.days[when],
-                found.channels.setdefault(channel, Counts()),
-                found.aliases.setdefault(alias, Counts()),
+                analytics.total,
+                analytics.days[when],
+                analytics.channels.setdefault(channel, Counts()),
+                analytics.aliases.setdefault(alias, Counts()),
             ):
                 counted.add(Counts(*numbers))
         for page, *numbers in connection.execute(pages):
-            found.pages[page] = Counts(*numbers)
+            analytics.pages[page] = Counts(*numbers)
         seconds: defaultdict[str, list[float]] = defaultdict(list)
         for when, duration in connection.execute(took.where(q.duration.is_not(None))):
             seconds[when].append(duration)
-    everything = [duration for one in seconds.values() for duration in one]
-    day_times = {when: _times(seconds.get(when, ())) for when in found.days}
-    return replace(found, times=_times(everything), day_times=day_times)
+    everything = [duration for durations in seconds.values() for duration in durations]
+    day_times = {when: _times(seconds.get(when, ())) for when in analytics.days}
+    return replace(analytics, times=_times(everything), day_times=day_times)
 
 
-def facts(found: Analytics) -> dict[str, Any]:
+def facts(analytics: Analytics) -> dict[str, Any]:
     """The same for JSON."""
     groups = ("days", "pages", "channels", "aliases")
     return {
-        "first": found.first.isoformat(),
-        "last": found.last.isoformat(),
-        "total": {**_facts(found.total), "seconds": asdict(found.times)},
+        "first": analytics.first.isoformat(),
+        "last": analytics.last.isoformat(),
+        "total": {**_facts(analytics.total), "seconds": asdict(analytics.times)},
         **{
-            group: {name: _facts(counts) for name, counts in getattr(found, group).items()}
+            group: {name: _facts(counts) for name, counts in getattr(analytics, group).items()}
             for group in groups
         },
-        "day_seconds": {day: asdict(times) for day, times in found.day_times.items()},
+        "day_seconds": {day: asdict(times) for day, times in analytics.day_times.items()},
     }
 
 

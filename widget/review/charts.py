@@ -84,10 +84,10 @@ def spark(values: Sequence[int]) -> Markup:
         )
         for place, value in enumerate(values)
     ]
-    said = ", ".join(f"{value:,}" for value in values)
+    spoken = ", ".join(f"{value:,}" for value in values)
     return Markup(
         '<svg class="spark" viewBox="0 0 {} 24" role="img" aria-label="{}">{}</svg>'
-    ).format(9 * len(values), f"By week: {said}", Markup().join(shapes))
+    ).format(9 * len(values), f"By week: {spoken}", Markup().join(shapes))
 
 
 def _framed(

@@ -79,14 +79,14 @@ class Sorter:
             .order_by(question_table.c.at)
         )
         with reading(self._engine) as connection:
-            found = [(str(id), str(text)) for id, text in connection.execute(waiting)]
-        for start in range(0, len(found), BATCH):
-            progress(start, len(found))
-            self._assign(found[start : start + BATCH])
-        if found:
-            progress(len(found), len(found))
+            questions = [(str(id), str(text)) for id, text in connection.execute(waiting)]
+        for start in range(0, len(questions), BATCH):
+            progress(start, len(questions))
+            self._assign(questions[start : start + BATCH])
+        if questions:
+            progress(len(questions), len(questions))
         self.tidy()
-        return len(found)
+        return len(questions)
 
     def apart(self, question: str, cluster: int, who: str) -> int:
         """Move a question of a cluster, and those with the same words, to a cluster of its own.
@@ -125,7 +125,7 @@ class Sorter:
         used = [
             sa.exists().where(table.c.cluster == c.id) for table in (member_table, review_table)
         ]
-        unused = sa.select(c.id).where(*(~one for one in used))
+        unused = sa.select(c.id).where(*(~use for use in used))
         with reading(self._engine) as connection:
             if connection.execute(unused.limit(1)).first() is None:
                 return
@@ -175,8 +175,8 @@ class Sorter:
         """Know the clusters that there are now."""
         c = cluster_table.c
         ids = connection.execute(sa.select(c.id).where(c.model == self._model)).scalars().all()
-        kept = np.isin(self._ids, ids)
-        self._ids, self._vectors = self._ids[kept], self._vectors[kept]
+        mask = np.isin(self._ids, ids)
+        self._ids, self._vectors = self._ids[mask], self._vectors[mask]
         # A number is never given twice, so what is new comes after what is known.
         last = int(self._ids.max(initial=0))
         new = sa.select(c.id, c.vector).where(c.model == self._model, c.id > last)

@@ -26,7 +26,7 @@ class NotSent(AskdocsError):
     """The webhook did not take the message."""
 
 
-def text_of(found: gaps.Gaps, public_url: str = "") -> str:
+def text_of(weekly_gaps: gaps.Gaps, public_url: str = "") -> str:
     """The message, in Slack's mrkdwn, which reads well as plain text, too.
 
     `public_url` is the widget's address, for a link to all gaps.
@@ -34,18 +34,18 @@ def text_of(found: gaps.Gaps, public_url: str = "") -> str:
     https://docs.slack.dev/messaging/formatting-message-text: three characters are escaped, so that
     a question cannot mention anybody.
     """
-    week = weeks.name(found.first_days[-1])
-    this = [gap for gap in found.gaps if gap.weeks[-1]]
-    if not this:
+    week = weeks.name(weekly_gaps.first_days[-1])
+    new_gaps = [gap for gap in weekly_gaps.gaps if gap.weeks[-1]]
+    if not new_gaps:
         return f"*{week}: no gaps.* Nothing was asked that the docs did not answer."
-    this.sort(key=lambda gap: (-gap.weeks[-1], gap.cluster))
-    asked = sum(gap.weeks[-1] for gap in this)
-    lines = [f"*{week}: what the docs do not answer* ({asked:,} questions, {len(this):,} gaps)"]
-    for gap in this[:TOLD]:
+    new_gaps.sort(key=lambda gap: (-gap.weeks[-1], gap.cluster))
+    asked = sum(gap.weeks[-1] for gap in new_gaps)
+    lines = [f"*{week}: what the docs do not answer* ({asked:,} questions, {len(new_gaps):,} gaps)"]
+    for gap in new_gaps[:TOLD]:
         change = f", {gap.trend:+,} on the week before" if gap.trend else ""
         near = "".join(f" — near {link(p['url'], _safe(p['title']))}" for p in gap.pages[:1])
         lines.append(f"• {gap.weeks[-1]:,} × {_safe(gap.question, 200)}{change}{near}")
-    more = f"and {len(this) - TOLD:,} more: " if len(this) > TOLD else ""
+    more = f"and {len(new_gaps) - TOLD:,} more: " if len(new_gaps) > TOLD else ""
     if public_url:
         lines.append(more + link(f"{public_url}/review/gaps", "all gaps in the review"))
     elif more:
@@ -53,9 +53,9 @@ def text_of(found: gaps.Gaps, public_url: str = "") -> str:
     return "\n".join(lines)
 
 
-def message(found: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, Any]:
+def message(weekly_gaps: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, Any]:
     """What is posted: for Slack the text alone, for others the numbers, too."""
-    text = {"text": text_of(found, public_url)}
+    text = {"text": text_of(weekly_gaps, public_url)}
     if _host(webhook).endswith("slack.com"):
         return text
     listed = [
@@ -65,10 +65,10 @@ def message(found: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, A
             "trend": gap.trend,
             "pages": list(gap.pages),
         }
-        for gap in found.gaps
+        for gap in weekly_gaps.gaps
         if gap.weeks[-1]
     ]
-    return {**text, "week": weeks.name(found.first_days[-1]), "gaps": listed}
+    return {**text, "week": weeks.name(weekly_gaps.first_days[-1]), "gaps": listed}
 
 
 def send(engine: sa.Engine, webhook: str, week: date, public_url: str = "") -> bool:

@@ -28,10 +28,10 @@ def count(engine: sa.Engine, since: datetime | None = None) -> int:
 def everything(engine: sa.Engine, since: datetime | None = None) -> Iterator[dict[str, Any]]:
     """The questions with their answers and votes, oldest first. Raises Unreachable."""
     q, v = question_table.c, vote_table.c
-    found = {**dict(q.items()), "vote": v.vote, "reasons": v.reasons, "comment": v.text}
-    found["cluster"] = member_table.c.cluster
+    columns = {**dict(q.items()), "vote": v.vote, "reasons": v.reasons, "comment": v.text}
+    columns["cluster"] = member_table.c.cluster
     query = (
-        sa.select(*(found[name].label(name) for name in COLUMNS))
+        sa.select(*(columns[name].label(name) for name in COLUMNS))
         .select_from(with_votes.outerjoin(member_table, member_table.c.question == q.id))
         .where(*_since(since))
         .order_by(q.at, q.id)

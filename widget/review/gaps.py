@@ -87,30 +87,30 @@ def find(engine: sa.Engine, last: date, count: int, reader: Reader) -> Gaps:
             reviewed[cluster] = its_state, question or ""
             if len(latest[cluster]) < LOOKED_AT:
                 latest[cluster].append(id)
-        told = sorted(by_week, key=lambda one: (-by_week[one].total(), one))[:MOST]
-        usual = usual_questions(connection, told)
-        ids = [id for cluster in told for id in latest[cluster]]
+        chosen = sorted(by_week, key=lambda number: (-by_week[number].total(), number))[:MOST]
+        usual = usual_questions(connection, chosen)
+        ids = [id for cluster in chosen for id in latest[cluster]]
         looked_at = sa.select(*KEPT).select_from(with_votes).where(q.id.in_(ids))
         rows = connection.execute(looked_at)
-        kept = {row.id: read_kept(row._mapping) for row in rows}
+        stored = {row.id: read_kept(row._mapping) for row in rows}
     gaps = tuple(
         Gap(
             cluster=cluster,
             question=reviewed[cluster][1] or usual.get(cluster, ""),
             asked=by_week[cluster].total(),
             weeks=tuple(by_week[cluster][day] for day in first_days),
-            pages=tuple(closest_pages([kept[id] for id in latest[cluster] if id in kept])),
+            pages=tuple(closest_pages([stored[id] for id in latest[cluster] if id in stored])),
             state=reviewed[cluster][0],
         )
-        for cluster in told
+        for cluster in chosen
     )
-    asked = sum(counts.total() for counts in by_week.values())
-    return Gaps(first_days, gaps, len(by_week), asked)
+    total = sum(counts.total() for counts in by_week.values())
+    return Gaps(first_days, gaps, len(by_week), total)
 
 
-def sheet_of(found: Gaps) -> str:
+def sheet_of(weekly_gaps: Gaps) -> str:
     """The gaps as CSV."""
-    head = ["question", "asked", *map(weeks.name, found.first_days), "closest pages", "state"]
+    head = ["question", "asked", *map(weeks.name, weekly_gaps.first_days), "closest pages", "state"]
     rows = (
         [
             gap.question,
@@ -119,6 +119,6 @@ def sheet_of(found: Gaps) -> str:
             " ".join(page["url"] for page in gap.pages),
             gap.state,
         ]
-        for gap in found.gaps
+        for gap in weekly_gaps.gaps
     )
     return csv_export.write(head, rows)

@@ -36,9 +36,9 @@ def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iter
     q, v = question_table.c, vote_table.c
     closed = closed_clusters(engine)
     approved = {
-        one.cluster: one.draft
-        for one in Reviews(engine).approved()
-        if one.cluster not in closed and wiki.may_read([one.draft.page], PUBLIC)
+        review.cluster: review.draft
+        for review in Reviews(engine).approved()
+        if review.cluster not in closed and wiki.may_read([review.draft.page], PUBLIC)
     }
     query = (
         sa.select(q.question, q.answer, q.state, v.vote, member_table.c.cluster)
@@ -53,12 +53,12 @@ def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iter
             if PRIVATE.search(question) or len(question) > LONGEST or not question:
                 continue
             draft = approved.get(cluster)
-            said = answer if state == "answered" else ""
+            answered = answer if state == "answered" else ""
             if draft:
                 written = draft.answer if draft.answerable else ""
                 yield Judged(cluster, question, written, draft.page, True)
                 # A reader's vote for another answer than the writer's says that it is good, too.
-                if said != written and vote != "up":
-                    yield Judged(cluster, question, said, "", False)
+                if answered != written and vote != "up":
+                    yield Judged(cluster, question, answered, "", False)
             elif vote in ("up", "down"):
-                yield Judged(cluster, question, said, "", vote == "up")
+                yield Judged(cluster, question, answered, "", vote == "up")

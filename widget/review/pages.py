@@ -129,15 +129,15 @@ def router(
 
     @routes.get("/gaps.csv")
     def gaps_csv(who: Who) -> Response:
-        found = _gaps(engine, who.reader)
-        file = f"gaps-{weeks.name(found.first_days[-1])}.csv"
+        weekly_gaps = _gaps(engine, who.reader)
+        file = f"gaps-{weeks.name(weekly_gaps.first_days[-1])}.csv"
         headers = {"content-disposition": f'attachment; filename="{file}"'}
-        return Response(gaps.sheet_of(found), 200, headers, "text/csv; charset=utf-8")
+        return Response(gaps.sheet_of(weekly_gaps), 200, headers, "text/csv; charset=utf-8")
 
     @routes.get("/analytics")
     def show_analytics(request: Request, who: Who) -> Response:
-        found = _measure(engine, _number(request, "days", DAYS, MOST_DAYS), who.reader)
-        return views.page(request, "analytics.html", who=who.name, found=found)
+        measured = _measure(engine, _number(request, "days", DAYS, MOST_DAYS), who.reader)
+        return views.page(request, "analytics.html", who=who.name, found=measured)
 
     @routes.get("/analytics.json")
     def analytics_json(request: Request, who: Who) -> Response:
@@ -176,7 +176,7 @@ def router(
     def change(request: Request, who: Who, cluster: Cluster, sent: Posted) -> Response:
         _require(who, cluster)
         actions: tuple[Action, ...] = get_args(Action)
-        action: Action = next((one for one in actions if one == sent.get("action")), "save")
+        action: Action = next((known for known in actions if known == sent.get("action")), "save")
         version = _whole(sent.get("version", ""))
         try:
             if action == "undo":
@@ -208,7 +208,7 @@ def router(
         problem: Unfit | Conflict | None = None,
     ) -> Response:
         review = problem.current if isinstance(problem, Conflict) else reviews.current(cluster)
-        kept, count = queue.questions(cluster)
+        stored, count = queue.questions(cluster)
         usual = queue.usual_question(cluster)
         draft = review.draft if review.version else Draft(usual)
         if sent is not None:
@@ -220,13 +220,13 @@ def router(
             who=who.name,
             review=review,
             draft=draft,
-            kept=kept,
+            kept=stored,
             count=count,
             usual=usual,
             page=wiki.find(draft.page, who.reader),
             has_wiki=wiki.is_there,
             closest=[
-                (wiki.find(page["url"], who.reader), page) for page in closest_pages(kept, most=5)
+                (wiki.find(page["url"], who.reader), page) for page in closest_pages(stored, most=5)
             ],
             history=reviews.history(cluster),
             second=settings.second_approval,
@@ -289,8 +289,10 @@ def _wanted(params: Mapping[str, str]) -> Wanted:
         for name in ("channel", "alias", "words")
     )
     return Wanted(
-        state="all" if state == "all" else next((one for one in STATES if one == state), "open"),
-        kind=next((one for one in kinds if one == kind), "all"),
+        state="all"
+        if state == "all"
+        else next((known for known in STATES if known == state), "open"),
+        kind=next((known for known in kinds if known == kind), "all"),
         channel=channel,
         alias=alias,
         words=words,

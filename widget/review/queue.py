@@ -79,11 +79,11 @@ class Queue:
             conditions.append(q.alias == wanted.alias)
         if wanted.words:
             conditions.append(q.question.icontains(wanted.words, autoescape=True))
-        asked = sa.func.count()
+        question_count = sa.func.count()
         query = (
             sa.select(
                 member_table.c.cluster,
-                asked.label("asked"),
+                question_count.label("asked"),
                 *(_count(KINDS[kind]).label(kind) for kind in get_args(Kind)),
                 sa.func.max(q.at).label("last"),
                 state.label("state"),
@@ -93,7 +93,7 @@ class Queue:
             .select_from(_with_reviews)
             .where(*conditions)
             .group_by(member_table.c.cluster, state, current_review.c.question)
-            .order_by(asked.desc(), sa.desc("last"), member_table.c.cluster)
+            .order_by(question_count.desc(), sa.desc("last"), member_table.c.cluster)
             .limit(PAGE)
             .offset(start)
         )
@@ -121,8 +121,8 @@ class Queue:
         )
         with reading(self._engine) as connection:
             query = query.where(open_to(connection, reader))
-            found = {str(state): int(count) for state, count in connection.execute(query)}
-        return {state: found.get(state, 0) for state in STATES}
+            by_state = {str(state): int(count) for state, count in connection.execute(query)}
+        return {state: by_state.get(state, 0) for state in STATES}
 
     def may_open(self, cluster: int, reader: Reader) -> bool:
         """Raises Unreachable."""
@@ -150,8 +150,8 @@ class Queue:
         count = sa.select(sa.func.count()).where(member_table.c.cluster == cluster)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(question_table.c.at.desc()).limit(SHOWN))
-            kept = [read_kept(row._mapping) for row in rows]
-            return kept, connection.execute(count).scalar_one()
+            stored = [read_kept(row._mapping) for row in rows]
+            return stored, connection.execute(count).scalar_one()
 
     def usual_question(self, cluster: int) -> str:
         """As most readers have put it; empty when none is kept. Raises Unreachable."""
@@ -168,29 +168,29 @@ def usual_questions(connection: sa.Connection, clusters: Sequence[int]) -> dict[
         .where(m.cluster.in_(clusters))
         .group_by(m.cluster, q.question)
     )
-    said: dict[int, Counter[str]] = {}
+    by_cluster: dict[int, Counter[str]] = {}
     for cluster, question, count in connection.execute(query):
-        said.setdefault(cluster, Counter())[question] = count
+        by_cluster.setdefault(cluster, Counter())[question] = count
     return {
         cluster: min(counts, key=lambda text: (-counts[text], len(text), text))
-        for cluster, counts in said.items()
+        for cluster, counts in by_cluster.items()
     }
 
 
-def closest_pages(kept: Sequence[Kept], most: int = 3) -> list[dict[str, str]]:
+def closest_pages(questions: Sequence[Kept], most: int = 3) -> list[dict[str, str]]:
     """The pages, title and url, that answers to these questions stood on or came closest."""
-    found: Counter[str] = Counter()
+    cited: Counter[str] = Counter()
     titles: dict[str, str] = {}
-    for one in kept:
-        outcome: dict[str, Any] = one.answered.outcome
+    for question in questions:
+        outcome: dict[str, Any] = question.answered.outcome
         for page in {
             page.get("url", "").partition("#")[0]: page
             for page in (*outcome.get("sources", ()), *outcome.get("pages", ()))
         }.values():
             url = page.get("url", "").partition("#")[0]
-            found[url] += 1
+            cited[url] += 1
             titles.setdefault(url, page.get("title", ""))
-    return [{"url": url, "title": titles[url] or url} for url, _ in found.most_common(most) if url]
+    return [{"url": url, "title": titles[url] or url} for url, _ in cited.most_common(most) if url]
 
 
 def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:

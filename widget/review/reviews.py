@@ -125,10 +125,10 @@ class Reviews:
 
     def undo(self, cluster: int, version: int, who: str, to: int) -> Review:
         """Write what version `to` was as a new one; 0 is a blank. Raises as `change`."""
-        found = [one for one in self.history(cluster) if one.version == to]
-        if to and not found:
+        versions = [review for review in self.history(cluster) if review.version == to]
+        if to and not versions:
             raise Unknown(f"cluster {cluster} has no version {to}")
-        old = found[0] if found else Review(cluster, 0, Draft())
+        old = versions[0] if versions else Review(cluster, 0, Draft())
         if old.state == "approved" and self._second and len(old.approved) < 2:
             old = replace(old, state="proposed")
         return self._write(cluster, version, who, "undo", lambda current: old)

@@ -26,10 +26,10 @@ def name(first: date) -> str:
 
 def parse(text: str) -> date:
     """The first day of the week of that name. Raises AskdocsError."""
-    found = re.fullmatch(r"([0-9]{4})-W([0-9]{2})", text)
+    match = re.fullmatch(r"([0-9]{4})-W([0-9]{2})", text)
     try:
-        if found:
-            return date.fromisocalendar(int(found[1]), int(found[2]), 1)
+        if match:
+            return date.fromisocalendar(int(match[1]), int(match[2]), 1)
     except ValueError:
         pass
     raise AskdocsError(f"--week {text}: write a week as 2026-W48 (year and ISO week)")

@@ -59,10 +59,10 @@ class Wiki:
         wikis = [source.name for source in whole.sources()]
         for name in filter(None, names):
             if "://" in name:
-                found = [mine.by_url(name)]
+                pages = [mine.by_url(name)]
             else:
-                found = [mine.at(wiki, name) for wiki in wikis if whole.at(wiki, name)]
-            if not found or None in found:
+                pages = [mine.at(wiki, name) for wiki in wikis if whole.at(wiki, name)]
+            if not pages or None in pages:
                 return False
         return True
 

@@ -163,8 +163,8 @@ class Outcome(BaseModel):
 
     def stored(self) -> dict[str, Any]:
         """What the store keeps of it."""
-        kept = {"sources", "citations", "pages", "model", "mode", "claims", "caution", "cut"}
-        return self.model_dump(mode="json", include=kept)
+        fields = {"sources", "citations", "pages", "model", "mode", "claims", "caution", "cut"}
+        return self.model_dump(mode="json", include=fields)
 
 
 Reason = Literal[
@@ -295,11 +295,11 @@ class Gateway:
     ) -> Mapping[str, bool] | None:
         """Which of these pages a person with these groups may read now, as far as it is known; None
         where the gateway is of before."""
-        asked = list(dict.fromkeys(urls))
+        distinct = list(dict.fromkeys(urls))
         try:
             asking = self._client.post(
                 self.readable_url,
-                json={"urls": asked},
+                json={"urls": distinct},
                 headers=self._for(groups),
                 timeout=aiohttp.ClientTimeout(10),
             )
@@ -309,8 +309,8 @@ class Gateway:
                 if response.status == 404:
                     return None
                 response.raise_for_status()
-                said = (await response.json())["readable"]
-                return {url: one is True for url, one in zip(asked, said, strict=True)}
+                answers = (await response.json())["readable"]
+                return {url: answer is True for url, answer in zip(distinct, answers, strict=True)}
         except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
             log.warning("the rights of an answer cannot be read: %r", error)
             return {}
@@ -332,7 +332,7 @@ class Gateway:
         pages = [urls_of(turn.answered.outcome) for turn in turns]
         every = list(chain.from_iterable(pages))
         readable = await self._readable(every, groups) if every else {}
-        found = []
+        open_turns = []
         for turn, urls in zip(turns, pages, strict=True):
             if readable is None:
                 is_closed = bool(urls) and turn.answered.readers is not None
@@ -340,8 +340,8 @@ class Gateway:
                 is_closed = not all(readable.get(url) for url in urls)
             if is_closed:
                 break
-            found.append((turn.question, turn.answered.answer))
-        return found
+            open_turns.append((turn.question, turn.answered.answer))
+        return open_turns
 
     async def rights(self, urls: Sequence[str]) -> Rights | None:
         """What it takes to read each of these pages now; None where the gateway does not say.
@@ -487,8 +487,8 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
                 yield outcome.model_copy(update={"citations": cited, "served": served})
         elif cited:
             # A gateway that says no more than OpenAI's annotations.
-            found = {cite.url: Source(title=cite.title, url=cite.url) for cite in cited}
-            yield Outcome(sources=tuple(found.values()), citations=cited)
+            sources = {cite.url: Source(title=cite.title, url=cite.url) for cite in cited}
+            yield Outcome(sources=tuple(sources.values()), citations=cited)
         finished = finished or bool(choice.get("finish_reason"))
         if length > MAX_ANSWER:
             log.warning("gateway: the answer is longer than %d characters; cut", MAX_ANSWER)

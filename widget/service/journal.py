@@ -102,8 +102,8 @@ class Journal:
         if (store := self.store) and time.monotonic() >= self._most_asked_until:
             self._most_asked_until = time.monotonic() + MINUTE
             since = datetime.now(UTC) - timedelta(days=90)
-            found = await self._patiently(lambda: store.most_asked(count, since))
-            self._most_asked = found or self._most_asked
+            questions = await self._patiently(lambda: store.most_asked(count, since))
+            self._most_asked = questions or self._most_asked
         return self._most_asked
 
     async def run(self) -> None:

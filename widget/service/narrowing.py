@@ -86,7 +86,7 @@ class Narrowing:
         standings = await asyncio.to_thread(self._store.standings, conversations)
         if len(self._readers) > PAGES:
             self._readers = {}
-        urls = dict.fromkeys(url for one in standings for url in one.pages)
+        urls = dict.fromkeys(url for standing in standings for url in standing.pages)
         unknown = [url for url in urls if url not in self._readers]
         for start in range(0, len(unknown), MOST):
             some = unknown[start : start + MOST]
@@ -102,13 +102,13 @@ class Narrowing:
         self, standings: Sequence[Standing], readers: Mapping[str, Groups], revision: str
     ) -> None:
         needed = {
-            one.id: _stored(frozenset(some for url in one.pages for some in readers[url]))
-            for one in standings
+            standing.id: _stored(frozenset(some for url in standing.pages for some in readers[url]))
+            for standing in standings
         }
         changed = {
-            one.id: needed[one.id]
-            for one in standings
-            if one.is_new or one.readers_now != needed[one.id]
+            standing.id: needed[standing.id]
+            for standing in standings
+            if standing.is_new or standing.readers_now != needed[standing.id]
         }
         self._store.narrow(changed, revision)
 

@@ -25,8 +25,8 @@ class Opening:
             may = await self._gateway.may_read(ask.outcome.urls, ask.groups, is_open)
             return ask if may else None
         with suppress(NotKept):
-            kept = await self._journal.get(id)
-            whole = kept.answered.state in ("answered", "refused", "stopped")
-            if whole and await self._gateway.may_open(kept.answered, groups):
-                return recalled(kept)[0]
+            stored = await self._journal.get(id)
+            whole = stored.answered.state in ("answered", "refused", "stopped")
+            if whole and await self._gateway.may_open(stored.answered, groups):
+                return recalled(stored)[0]
         return None

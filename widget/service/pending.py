@@ -263,12 +263,15 @@ def checked(question: str) -> str:
     return question
 
 
-def recalled(kept: Kept) -> tuple[Ask, Done]:
+def recalled(stored: Kept) -> tuple[Ask, Done]:
     """A stored question as it was answered."""
-    told: dict[str, Any] = {**kept.answered.outcome, "refused": kept.answered.state == "refused"}
+    fields: dict[str, Any] = {
+        **stored.answered.outcome,
+        "refused": stored.answered.state == "refused",
+    }
     try:
-        outcome = Outcome.model_validate(told)
+        outcome = Outcome.model_validate(fields)
     except ValidationError:  # of a newer askdocs
-        outcome = Outcome(refused=told["refused"])
-    done = Done(kept.answered.answer, outcome, kept.answered.state == "stopped")
-    return Ask(kept.asked, 0.0, text=done.text, outcome=outcome, end=done), done
+        outcome = Outcome(refused=fields["refused"])
+    done = Done(stored.answered.answer, outcome, stored.answered.state == "stopped")
+    return Ask(stored.asked, 0.0, text=done.text, outcome=outcome, end=done), done

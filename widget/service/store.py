@@ -189,8 +189,8 @@ class Store:
 
     def get(self, id: str) -> Kept:
         """Raises Unknown, Unreachable."""
-        for kept in self._select(question_table.c.id == id):
-            return kept
+        for stored in self._select(question_table.c.id == id):
+            return stored
         raise _unknown(id)
 
     def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
@@ -199,8 +199,8 @@ class Store:
         Raises Unknown, Unreachable.
         """
         with writing(self.engine) as connection:
-            found = connection.execute(_joined().where(question_table.c.id == id)).first()
-            if found is None:
+            kept_row = connection.execute(_joined().where(question_table.c.id == id)).first()
+            if kept_row is None:
                 raise _unknown(id)
             connection.execute(vote_table.delete().where(vote_table.c.question == id))
             if vote.vote:
@@ -209,7 +209,7 @@ class Store:
                 connection.execute(
                     vote_table.insert(), {"question": id, "at": at, "visitor": visitor, **row}
                 )
-        return read_kept(found._mapping)
+        return read_kept(kept_row._mapping)
 
     def history(self, conversation: str) -> list[Turn]:
         """The last questions of a conversation with their answers, oldest first.
@@ -225,8 +225,8 @@ class Store:
             .limit(TURNS)
         )
         with reading(self.engine) as connection:
-            kept = [read_kept(row._mapping) for row in connection.execute(query)]
-        return [Turn(one.asked.question, one.answered) for one in kept][::-1]
+            stored = [read_kept(row._mapping) for row in connection.execute(query)]
+        return [Turn(question.asked.question, question.answered) for question in stored][::-1]
 
     def share(self, id: str) -> str:
         """The token under which the answer can be read; the same each time.
@@ -246,8 +246,8 @@ class Store:
 
     def shared(self, token: str) -> Kept:
         """Raises Unknown, Unreachable."""
-        for kept in self._select(question_table.c.shared == token):
-            return kept
+        for stored in self._select(question_table.c.shared == token):
+            return stored
         raise Unknown("This answer is no longer kept, or the link is not complete.")
 
     def most_asked(self, count: int, since: datetime) -> list[str]:
@@ -277,8 +277,8 @@ class Store:
         c = question_table.c
         query = sa.select(c.conversation).where(c.conversation > after).distinct()
         with reading(self.engine) as connection:
-            found = connection.execute(query.order_by(c.conversation).limit(count))
-            return [str(one) for one in found.scalars()]
+            rows = connection.execute(query.order_by(c.conversation).limit(count))
+            return [str(conversation) for conversation in rows.scalars()]
 
     def unchecked(self, count: int) -> list[str]:
         """Conversations with answers whose readers of now were never checked.
@@ -288,7 +288,10 @@ class Store:
         c = question_table.c
         query = sa.select(c.conversation).where(c.rights.is_(None), c.state != "asked").distinct()
         with reading(self.engine) as connection:
-            return [str(one) for one in connection.execute(query.limit(count)).scalars()]
+            return [
+                str(conversation)
+                for conversation in connection.execute(query.limit(count)).scalars()
+            ]
 
     def standings(self, conversations: Sequence[str]) -> list[Standing]:
         """The answers of conversations, with the pages that each stands on. Raises Unreachable."""
@@ -301,14 +304,14 @@ class Store:
             .order_by(c.at, c.id)
         )
         of_talk: dict[str, dict[str, None]] = {}
-        found = []
+        standings = []
         with reading(self.engine) as connection:
             for id, conversation, text, readers_now, checked, state in connection.execute(query):
                 pages = of_talk.setdefault(conversation, {})
                 pages |= dict.fromkeys(urls_of(orjson.loads(text)))
                 if state != "asked":
-                    found.append(Standing(id, tuple(pages), readers_now, checked is None))
-        return found
+                    standings.append(Standing(id, tuple(pages), readers_now, checked is None))
+        return standings
 
     def narrow(self, readers: Mapping[str, str | None], revision: str) -> None:
         """Keep what it takes now to read some answers, by id. Raises Unreachable."""
@@ -341,8 +344,8 @@ class Store:
         if not conditions:
             raise ValueError("forget needs a condition")
         with writing(self.engine) as connection:
-            found = sa.select(sa.func.count()).select_from(question_table).where(*conditions)
-            count = connection.execute(found).scalar_one()
+            counting = sa.select(sa.func.count()).select_from(question_table).where(*conditions)
+            count = connection.execute(counting).scalar_one()
             if count and not dry_run:
                 connection.execute(question_table.delete().where(*conditions))
                 # Not of whom: the log would keep what is to be forgotten.
@@ -372,7 +375,7 @@ def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]
     conditions = []
     for column in _READERS:
         every = connection.execute(sa.select(column).where(column.is_not(None)).distinct())
-        allowed = [one for one in every.scalars() if reader.may_read(rights.load(one))]
+        allowed = [readers for readers in every.scalars() if reader.may_read(rights.load(readers))]
         conditions.append(sa.or_(column.is_(None), column.in_(allowed)))
     return sa.and_(*conditions)
 

@@ -87,8 +87,8 @@ class Presses:
             return
         try:
             question = await self._question(carried)
-            told = await self._hand_on(question, channel, ts, body)
-            await self.asking.post(channel, told, thread=_thread(body))
+            message = await self._hand_on(question, channel, ts, body)
+            await self.asking.post(channel, message, thread=_thread(body))
         except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: not handed on to %s: %r", self.asking.settings.humans, error)
             self.once.forget("human", channel, ts, carried["id"])
@@ -131,8 +131,8 @@ class Presses:
 
     async def _question(self, carried: dict[str, str]) -> str:
         """The whole question; a button can carry only its beginning."""
-        kept = await self.asking.record.question(carried["id"])
-        return kept or carried["question"]
+        whole = await self.asking.record.question(carried["id"])
+        return whole or carried["question"]
 
     async def _vote(self, id: str, vote: Vote, body: dict[str, Any]) -> Kept:
         """Store a vote; returns the question as it was before. Raises NotKept."""
@@ -141,10 +141,10 @@ class Presses:
 
     async def _whisper(self, body: dict[str, Any], respond: AsyncRespond, text: str) -> None:
         """Tell something to the person who pressed a button, and to nobody else."""
-        told = messages.said(literal(text), text=text)
+        message = messages.said(literal(text), text=text)
         await respond(
-            text=told.text,
-            blocks=told.blocks,
+            text=message.text,
+            blocks=message.blocks,
             response_type="ephemeral",
             replace_original=False,
             thread_ts=_thread(body),

@@ -101,9 +101,9 @@ class Answering:
 
         Raises OSError: the folder of open answers cannot be written.
         """
-        one = Open(reply.channel, reply.ts, asked.id, asked.question)
-        await asyncio.to_thread(self.unfinished.begin, one)
-        task = asyncio.create_task(self._run(asked, turns, reply, human, one, groups))
+        opened = Open(reply.channel, reply.ts, asked.id, asked.question)
+        await asyncio.to_thread(self.unfinished.begin, opened)
+        task = asyncio.create_task(self._run(asked, turns, reply, human, opened, groups))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -120,7 +120,7 @@ class Answering:
         turns: Turns,
         reply: Reply,
         human: bool,
-        one: Open,
+        opened: Open,
         groups: frozenset[str],
     ) -> None:
         growing, began, patience = Growing(), time.monotonic(), None
@@ -136,19 +136,19 @@ class Answering:
             log.exception("an answer failed")
             sentence = WRONG
         # First, so that the next question of the thread knows of it, and votes find it.
-        kept = growing.kept(bool(sentence), time.monotonic() - began, groups)
-        await self.record.answered(asked, kept, turns)
+        answered = growing.kept(bool(sentence), time.monotonic() - began, groups)
+        await self.record.answered(asked, answered, turns)
         if sentence:
             message = messages.failed(asked.id, asked.question, sentence, growing.text)
         else:
             message = messages.done(asked.id, asked.question, growing.text, growing.outcome, human)
-        ended = await self._ended(reply, message, one, patience)
+        ended = await self._ended(reply, message, opened, patience)
         while not ended and patience is None:
             await asyncio.sleep(AGAIN)
-            ended = await self._ended(reply, message, one, patience)
+            ended = await self._ended(reply, message, opened, patience)
 
     async def _ended(
-        self, reply: Reply, message: Message, one: Open, patience: float | None
+        self, reply: Reply, message: Message, opened: Open, patience: float | None
     ) -> bool:
         """Whether the end could be shown. If not, the file stays, and the next start tells."""
         try:
@@ -157,7 +157,7 @@ class Answering:
         except UNREACHED as error:
             log.warning("slack: the end of an answer is not shown yet: %r", error)
             return False
-        self.unfinished.end(one)
+        self.unfinished.end(opened)
         return True
 
     async def _grow(

@@ -144,8 +144,8 @@ class Asking:
 
     async def address(self, channel: str, ts: str) -> str:
         """Where people find a message. Raises SlackApiError or one of UNREACHED."""
-        found = await self.client.chat_getPermalink(channel=channel, message_ts=ts)
-        return str(found["permalink"])
+        reply = await self.client.chat_getPermalink(channel=channel, message_ts=ts)
+        return str(reply["permalink"])
 
     def name(self, *parts: str) -> str:
         """A name that says nothing about what it stands for."""

@@ -86,8 +86,8 @@ class Questions:
         alias = await self.asking.places.alias(body["channel_id"])
         channel, ts = above["channel"], above["ts"]
         await self.asking.ask(secrets.token_urlsafe(16), question, channel, ts, user, alias)
-        told = messages.said(literal(PRIVATE), link(address, "open"), text=f"{PRIVATE}{address}")
-        await respond(text=told.text, blocks=told.blocks)
+        message = messages.said(literal(PRIVATE), link(address, "open"), text=f"{PRIVATE}{address}")
+        await respond(text=message.text, blocks=message.blocks)
 
     async def _message(self, event: dict[str, Any]) -> None:
         new = event.get("subtype") in SUBTYPES and not event.get("edited")

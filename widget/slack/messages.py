@@ -51,8 +51,8 @@ class Message(NamedTuple):
 def typed(text: str, bot: str) -> str:
     """What somebody typed, as a model reads it: no mention of the bot, links as their text."""
 
-    def plain(found: re.Match[str]) -> str:
-        kind, target, label = found[1], found[2], found[3]
+    def plain(match: re.Match[str]) -> str:
+        kind, target, label = match[1], match[2], match[3]
         if kind == "@" and target == bot:
             return ""
         if kind == "!":
@@ -111,8 +111,8 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
         blocks.append(_note(f"Answered by {outcome.model}"))
     flawed = [text[claim.start : claim.end].strip() for claim in outcome.flaws]
     if flawed and not outcome.refused:  # Slack has no underlining
-        said = " ".join(f"“{sentence}”" for sentence in flawed)
-        blocks.append(_note(f"⚠️ Not supported by the docs: {said}"[:MAX_NOTE]))
+        flawed_text = " ".join(f"“{sentence}”" for sentence in flawed)
+        blocks.append(_note(f"⚠️ Not supported by the docs: {flawed_text}"[:MAX_NOTE]))
     buttons = [
         _button(UP, "👍", value=id, accessibility_label="This helped"),
         _button(DOWN, "👎", value=id, accessibility_label="This did not help"),

@@ -45,16 +45,16 @@ class Persons:
         if known and time.monotonic() < known.until:
             return known.email
         try:
-            told = (await self._client.users_info(user=user))["user"]
+            user_facts = (await self._client.users_info(user=user))["user"]
         except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: the e-mail address of %s cannot be read: %r", user, error)
             return ""
-        stranger = told.get("team_id") != self._team or told.get("is_stranger")
-        guest = told.get("is_restricted") or told.get("is_ultra_restricted")
-        is_ours = told.get("is_email_confirmed") and not (
-            stranger or guest or told.get("deleted") or told.get("is_bot")
+        stranger = user_facts.get("team_id") != self._team or user_facts.get("is_stranger")
+        guest = user_facts.get("is_restricted") or user_facts.get("is_ultra_restricted")
+        is_ours = user_facts.get("is_email_confirmed") and not (
+            stranger or guest or user_facts.get("deleted") or user_facts.get("is_bot")
         )
-        email = str(told.get("profile", {}).get("email") or "") if is_ours else ""
+        email = str(user_facts.get("profile", {}).get("email") or "") if is_ours else ""
         self._known[user] = _Address(email, time.monotonic() + FRESH)
         if len(self._known) > REMEMBERED:
             self._known.popitem(last=False)

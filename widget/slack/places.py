@@ -44,10 +44,10 @@ class Places:
         if known and time.monotonic() < known.until:
             return known.name
         try:
-            told = await self.client.conversations_info(channel=channel)
+            reply = await self.client.conversations_info(channel=channel)
         except (SlackApiError, *UNREACHED) as error:
             log.warning("slack: the name of channel %s is not known: %r", channel, error)
             return known.name if known else ""
-        name = str(told["channel"].get("name", ""))
+        name = str(reply["channel"].get("name", ""))
         self._names[channel] = Name(name, time.monotonic() + FRESH)
         return name

@@ -82,23 +82,23 @@ class Record:
         """The last turns of a conversation, oldest first."""
         known = self._earlier.get(conversation)
         if store := self._store:
-            found = await self._patiently(lambda: _stored(store, conversation))
-            if found and (found.turns or known is None):
-                return found
+            stored = await self._patiently(lambda: _stored(store, conversation))
+            if stored and (stored.turns or known is None):
+                return stored
         return known or Earlier()
 
     async def broke_off(self, id: str) -> None:
         """Keep that a question got no answer, unless it has one."""
         if store := self._store:
-            kept = await self._patiently(lambda: store.get(id))
-            if kept and kept.answered.state == "asked":
+            stored = await self._patiently(lambda: store.get(id))
+            if stored and stored.answered.state == "asked":
                 await self._patiently(lambda: store.answered(id, Answered("failed")))
 
     async def question(self, id: str) -> str:
         """A question as it was asked, or an empty string when that is not known."""
         if store := self._store:
-            kept = await self._patiently(lambda: store.get(id))
-            return kept.asked.question if kept else ""
+            stored = await self._patiently(lambda: store.get(id))
+            return stored.asked.question if stored else ""
         return ""
 
     async def run(self, days: int) -> None:

@@ -63,17 +63,17 @@ def _with_links(element: Element, cited: Sequence[str]) -> Element:
     """The element with links in place of its marks."""
     if "elements" not in element:
         return element
-    found: list[Element] = []
+    elements: list[Element] = []
     for inner in element["elements"]:
         if inner["type"] != "text" or "⁅" not in inner["text"]:
-            found.append(_with_links(inner, cited))
+            elements.append(_with_links(inner, cited))
             continue
         for number, part in enumerate(_MARK.split(inner["text"])):
             if number % 2 == 0:
-                _add(found, {**inner, "text": part})
+                _add(elements, {**inner, "text": part})
             elif 0 < int(part) <= len(cited) and (url := web_address(cited[int(part) - 1])):
-                _add(found, link(url, f"[{part}]"))
-    return {**element, "elements": found or [literal(" ")]}
+                _add(elements, link(url, f"[{part}]"))
+    return {**element, "elements": elements or [literal(" ")]}
 
 
 def rich_text(*elements: Element) -> Element:
@@ -165,11 +165,11 @@ class _Writer:
 
 
 def _inline(node: Node, base: str, **style: bool) -> list[Element]:
-    found: list[Element] = []
+    elements: list[Element] = []
     for child in node.children:
         for element in _span(child, base, style):
-            _add(found, element)
-    return found
+            _add(elements, element)
+    return elements
 
 
 def _span(node: Node, base: str, style: dict[str, bool]) -> Iterator[Element]:

@@ -63,7 +63,7 @@ class Workspace:
 async def workspace(client: AsyncWebClient) -> Workspace:
     """Who the bot token belongs to. Raises AskdocsError: it does not work."""
     try:
-        told = await client.auth_test()
+        reply = await client.auth_test()
     except SlackApiError as error:
         raise _refused(
             "bot_token",
@@ -72,8 +72,8 @@ async def workspace(client: AsyncWebClient) -> Workspace:
         ) from None
     except UNREACHED as error:
         raise _unreachable(client, error) from None
-    scopes = frozenset(told.headers.get("x-oauth-scopes", "").replace(" ", "").split(","))
-    return Workspace(told["team"], told["team_id"], told["user"], told["user_id"], scopes)
+    scopes = frozenset(reply.headers.get("x-oauth-scopes", "").replace(" ", "").split(","))
+    return Workspace(reply["team"], reply["team_id"], reply["user"], reply["user_id"], scopes)
 
 
 def bot_client(settings: SlackSettings, session: aiohttp.ClientSession) -> AsyncWebClient:
@@ -171,7 +171,7 @@ async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str
             "app_token", "an App-Level Token (xapp-...) with connections:write, or use --http"
         )
     try:
-        told = await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
+        reply = await client.apps_connections_open(app_token=settings.app_token.get_secret_value())
     except SlackApiError as error:
         raise _refused(
             "app_token",
@@ -181,7 +181,7 @@ async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str
         ) from None
     except UNREACHED as error:
         raise _unreachable(client, error) from None
-    return str(told["url"])
+    return str(reply["url"])
 
 
 async def by_socket(app: AsyncApp, settings: SlackSettings, say: Callable[[str], None]) -> None:
@@ -202,14 +202,14 @@ async def by_socket(app: AsyncApp, settings: SlackSettings, say: Callable[[str],
 
 async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncWebClient) -> None:
     unfinished = answering.unfinished
-    for one in unfinished.left():
-        reply = Reply(client, eager, answering.pace, one.channel, one.ts)
+    for opened in unfinished.left():
+        reply = Reply(client, eager, answering.pace, opened.channel, opened.ts)
         try:
-            await reply.finish(messages.failed(one.id, one.question, BROKE_OFF))
-            unfinished.end(one)
-            await answering.record.broke_off(one.id)
+            await reply.finish(messages.failed(opened.id, opened.question, BROKE_OFF))
+            unfinished.end(opened)
+            await answering.record.broke_off(opened.id)
         except UNREACHED as error:
-            log.warning("slack: %s: not told that it broke off: %r", one.channel, error)
+            log.warning("slack: %s: not told that it broke off: %r", opened.channel, error)
 
 
 def _stopped() -> asyncio.Event:

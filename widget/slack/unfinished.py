@@ -28,29 +28,29 @@ class Unfinished:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def begin(self, one: Open) -> None:
+    def begin(self, answer: Open) -> None:
         """Remember it, whole or not at all. Raises OSError."""
-        path = self._path(one)
+        path = self._path(answer)
         new = path.with_suffix(".new")
         with new.open("w", encoding="utf-8") as file:
-            json.dump(asdict(one), file)
+            json.dump(asdict(answer), file)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)
 
-    def end(self, one: Open) -> None:
+    def end(self, answer: Open) -> None:
         """Forget it: its end is shown."""
-        self._path(one).unlink(missing_ok=True)
+        self._path(answer).unlink(missing_ok=True)
 
     def left(self) -> list[Open]:
         """What another process has left, oldest first."""
-        found = []
+        answers = []
         for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
             try:
-                found.append(Open(**json.loads(path.read_text(encoding="utf-8"))))
+                answers.append(Open(**json.loads(path.read_text(encoding="utf-8"))))
             except (ValueError, TypeError) as error:
                 log.warning("%s: not understood, left where it is: %s", path, error)
-        return found
+        return answers
 
-    def _path(self, one: Open) -> Path:
-        return self.folder / f"{one.channel}-{one.ts}.json"
+    def _path(self, answer: Open) -> Path:
+        return self.folder / f"{answer.channel}-{answer.ts}.json"

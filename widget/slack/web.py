@@ -36,10 +36,10 @@ def create_app(app: AsyncApp) -> Starlette:
             if len(body) > MAX_BODY:
                 return JSONResponse({"error": "too large"}, 413)
         try:
-            asked = to_async_bolt_request(request, body)
+            bolt_request = to_async_bolt_request(request, body)
         except (ValueError, RecursionError):
             return JSONResponse({"error": "invalid request"}, 400)
-        return to_starlette_response(await app.async_dispatch(asked))
+        return to_starlette_response(await app.async_dispatch(bolt_request))
 
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "ok"})

@@ -21,18 +21,20 @@ def numbers(text: str, outcome: Outcome) -> list[tuple[int, int]]:
             for citation in outcome.citations
             if citation.url in known and 0 < citation.end_index <= len(text)
         ]
-    found: list[tuple[int, int]] = []
+    citations: list[tuple[int, int]] = []
     for claim in sorted(outcome.claims, key=lambda claim: claim.end):
         number = known.get(claim.source or "") if claim.verdict == "supported" else None
         if number is None or not 0 < claim.end <= len(text):
-            found.append((claim.end, 0))  # ends a run
+            citations.append((claim.end, 0))  # ends a run
         elif (
-            found and found[-1][1] == number and "\n" not in text[found[-1][0] : claim.end].strip()
+            citations
+            and citations[-1][1] == number
+            and "\n" not in text[citations[-1][0] : claim.end].strip()
         ):
-            found[-1] = (claim.end, number)
+            citations[-1] = (claim.end, number)
         else:
-            found.append((claim.end, number))
-    return [(end, number) for end, number in found if number]
+            citations.append((claim.end, number))
+    return [(end, number) for end, number in citations if number]
 
 
 def quotations(text: str, outcome: Outcome) -> list[tuple[int, Source, str]]:

@@ -55,25 +55,25 @@ def plain(text: str, *, page: bool = True) -> str:
                 fence = ""
         elif mark:
             fence = mark[1]
-        elif found := _ADMONITION.match(bare):
-            title = found[1].capitalize() if found[2] is None else found[2]
+        elif match := _ADMONITION.match(bare):
+            title = match[1].capitalize() if match[2] is None else match[2]
             body = plain(_indented(lines), page=page).split("\n")
             heading = [f"**{title}**", ""] if title else []
-            first = (found[3] or "") + (marks[0] if marks else "")
+            first = (match[3] or "") + (marks[0] if marks else "")
             parts = [*heading, *([first] if first else []), *body]
             result += ["", *(f"> {part}".rstrip() for part in parts), ""]
             continue
-        elif found := _ALERT.match(bare):
-            quoted = found[1].rstrip()
-            result += [f"{quoted} **{found[2].capitalize()}**", quoted]
+        elif match := _ALERT.match(bare):
+            quoted = match[1].rstrip()
+            result += [f"{quoted} **{match[2].capitalize()}**", quoted]
             continue
-        elif found := _TAB.match(bare):
-            result += ["", f"**{found[1]}**", "", plain(_indented(lines), page=page), ""]
+        elif match := _TAB.match(bare):
+            result += ["", f"**{match[1]}**", "", plain(_indented(lines), page=page), ""]
             continue
-        elif page and (found := _DEFINITION.match(bare)):
+        elif page and (match := _DEFINITION.match(bare)):
             if result and not _NO_TERM.match(result[-1]):
                 result[-1] = f"**{result[-1].strip()}**"
-            first = found[1] + (marks[0] if marks else "")
+            first = match[1] + (marks[0] if marks else "")
             result += ["", plain(f"{first}\n{_indented(lines)}", page=page), ""]
             continue
         elif page and _ROW.match(line) and not _is_within_table(result):

@@ -44,9 +44,9 @@ class Language:
             if "{}" not in pattern:
                 continue
             parts = (re.escape(part) for part in pattern.split("{}"))
-            if found := re.fullmatch("(.+?)".join(parts), english, re.DOTALL):
+            if match := re.fullmatch("(.+?)".join(parts), english, re.DOTALL):
                 # What stands in the gap may be a sentence's part itself: "in {} seconds".
-                return translation.format(*(self.sentence(part) for part in found.groups()))
+                return translation.format(*(self.sentence(part) for part in match.groups()))
         return english
 
 
@@ -79,8 +79,8 @@ def _accepted(header: str) -> Iterator[str]:
     weighed = []
     for item in header.split(","):
         tag, _, weight = item.partition(";")
-        found = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight) if weight else None
-        weighed.append((float(found[1]) if found else 1.0, tag))
+        match = re.fullmatch(r"\s*q=([01](?:\.\d{0,3})?)\s*", weight) if weight else None
+        weighed.append((float(match[1]) if match else 1.0, tag))
     return (tag for weight, tag in sorted(weighed, key=lambda item: -item[0]) if weight)
 
 

@@ -109,8 +109,8 @@ def render(
         bare = parsed((), ())
 
         def is_whole(html: str) -> bool:
-            said = [int(number) for number in _WHY.findall(html)]
-            return sorted(said) == [*range(len(flaws))] and _words(html) == _words(bare)
+            numbers = [int(number) for number in _WHY.findall(html)]
+            return sorted(numbers) == [*range(len(flaws))] and _words(html) == _words(bare)
 
         if not is_whole(safe):  # a mark broke the Markdown around it
             safe = parsed(cites, [(end, end) for _, end in flaws])
@@ -119,8 +119,8 @@ def render(
             safe = f"{bare}<p>{' '.join(notes)}</p>\n" if notes else bare
     # What is matched cannot stand in an attribute, where quotes are escaped, nor come from the
     # text, where tags are.
-    marked = _CITED.sub(lambda it: mark(it[0]), safe)
-    return Markup(_WHY.sub(lambda it: why(int(it[0])), marked))  # noqa: S704  # sanitised
+    marked = _CITED.sub(lambda match: mark(match[0]), safe)
+    return Markup(_WHY.sub(lambda match: why(int(match[0])), marked))  # noqa: S704  # sanitised
 
 
 def _words(html: str) -> str:
@@ -145,7 +145,7 @@ class Growing:
         """HTML for the text, which must begin with that of the last time."""
         rest = text[self._finished :]
         tokens = _parser.parse(rest.translate(_BRACKETS))
-        lines = [0, *(found.end() for found in _LINE_END.finditer(rest))]
+        lines = [0, *(line_end.end() for line_end in _LINE_END.finditer(rest))]
         # A block whose first line is whole (of a table the second, too) cannot become part of the
         # one before it any more.
         begun = [
@@ -269,8 +269,8 @@ def _with_all_marks(
         if outside(begin) == begin < place:
             marks.append((begin, 2, f"⁅+{number}⁆"))
         marks.append((place, 0, f"⁅-{number}⁆" if place else f"⁅-{number}⁆\n\n"))
-    for place, _, said in sorted(dict.fromkeys(marks), reverse=True):
-        text = f"{text[:place]}{said}{text[place:]}"
+    for place, _, mark in sorted(dict.fromkeys(marks), reverse=True):
+        text = f"{text[:place]}{mark}{text[place:]}"
     return text
 
 
@@ -278,7 +278,7 @@ def _blocks_of_code(text: str) -> list[tuple[int, int]]:
     """Where blocks of code begin, at the end of what is before them, and end."""
     if "```" not in text and "~~~" not in text and "    " not in text and "\t" not in text:
         return []
-    lines = [0, *(found.end() for found in _LINE_END.finditer(text)), len(text)]
+    lines = [0, *(line_end.end() for line_end in _LINE_END.finditer(text)), len(text)]
     return [
         (len(text[: lines[token.map[0]]].rstrip()), lines[min(token.map[1], len(lines) - 1)])
         for token in _blocks.parse(text)
