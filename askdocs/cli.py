@@ -95,8 +95,8 @@ class Commands(Mapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in self._imported:
             module, attribute, _ = self._places[name]
-            found = getattr(importlib.import_module(f"askdocs.commands.{module}"), attribute)
-            self._imported[name] = _built(name, found)
+            command = getattr(importlib.import_module(f"askdocs.commands.{module}"), attribute)
+            self._imported[name] = _built(name, command)
         return self._imported[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -106,13 +106,13 @@ class Commands(Mapping[str, click.Command]):
         return len(self._places)
 
 
-def _built(name: str, found: Any) -> click.Command:
+def _built(name: str, imported: Any) -> click.Command:
     """The command that a group of commands, or a function, stands for."""
     parent = typer.Typer(add_completion=False, rich_markup_mode=None)
-    if isinstance(found, typer.Typer):
-        parent.add_typer(found, name=name)
+    if isinstance(imported, typer.Typer):
+        parent.add_typer(imported, name=name)
     else:
-        parent.command(name)(found)
+        parent.command(name)(imported)
         parent.callback()(lambda: None)
     built: Any = typer.main.get_group(parent)
     command: click.Command = built.commands[name]

@@ -114,8 +114,8 @@ def read(given: Sequence[str] = (), file: Path | None = None) -> tuple[Assumptio
             before = gpus[name].model_dump() if name in gpus else {}
             gpus[name] = _valid(Gpu, {**before, **facts}, f"{file}: gpus.{name}.")
         values = _valid(Assumptions, values, f"{file}: ").model_dump(exclude_unset=True)
-    for one in given:
-        name, _, value = one.partition("=")
+    for assumption in given:
+        name, _, value = assumption.partition("=")
         values[name.strip()] = value.strip()
     return _valid(Assumptions, values, "--assume "), gpus
 
@@ -136,7 +136,7 @@ def _valid(model: type[M], values: dict[str, Any], where: str) -> M:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
         known = ", ".join(model.model_fields)
-        said = problem["msg"]
+        reason = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            said = f"no such name: they are {known}"
-        raise AskdocsError(f"{where}{name} = {problem['input']!r}: {said}") from None
+            reason = f"no such name: they are {known}"
+        raise AskdocsError(f"{where}{name} = {problem['input']!r}: {reason}") from None

@@ -13,12 +13,12 @@ HEADS = (64, 128, 256, 512)
 def backends(setup: Setup) -> list[str]:
     """By vLLM's names; empty: the cache must have 16 bits."""
     shape, capability = setup.shape, setup.gpu.capability
-    found = []
+    names = []
     if capability >= 8.9:
-        found.append("TRITON_MLA" if shape.latent else "TRITON_ATTN")
+        names.append("TRITON_MLA" if shape.latent else "TRITON_ATTN")
     if capability >= 8.0 and not shape.latent and shape.head_dim in HEADS:
-        found.append("FLASHINFER")
-    return found
+        names.append("FLASHINFER")
+    return names
 
 
 def runs(setup: Setup) -> bool:

@@ -58,7 +58,7 @@ class Checked:
 
 def machine(here: Machine) -> Iterator[Checked]:
     """GPUs, driver, compiler and headers."""
-    named = ", ".join(f"{one.name} ({one.memory / GIB:.0f} GiB)" for one in here.gpus)
+    named = ", ".join(f"{card.name} ({card.memory / GIB:.0f} GiB)" for card in here.gpus)
     if not here.gpus:
         yield Checked("GPU", "skipped", "an NVIDIA GPU", f"none; {here.cores} cores")
         return
@@ -68,8 +68,8 @@ def machine(here: Machine) -> Iterator[Checked]:
         text, _, fix = problem.rpartition(": ")
         yield Checked("driver and compiler", "failed", f"driver {gpu.DRIVER} or newer", text, fix)
     if not problems:
-        found = f"driver {gpu.driver() or 'unknown'}, a C compiler and Python.h"
-        yield Checked("driver and compiler", "passed", f"driver {gpu.DRIVER} or newer", found)
+        present = f"driver {gpu.driver() or 'unknown'}, a C compiler and Python.h"
+        yield Checked("driver and compiler", "passed", f"driver {gpu.DRIVER} or newer", present)
 
 
 def disk(folder: Path, shape: Shape, here: Machine) -> Checked:
@@ -119,21 +119,21 @@ def training(
         text = f"{free / GIB:.1f} GiB are free; the recipe itself may fit in 4 bits"
         yield Checked("training memory", "skipped", what, text)
         return
-    found = _tried(python, tried, shape, tokens, patience)
-    if isinstance(found, Checked):
-        yield found
+    trial_run = _tried(python, tried, shape, tokens, patience)
+    if isinstance(trial_run, Checked):
+        yield trial_run
         return
     most = planned * (ABOVE if on_gpu else ABOVE_CPU)
-    fits = found["memory"] <= most
+    fits = trial_run["memory"] <= most
     yield Checked(
         "training memory",
         "passed" if fits else "failed",
         what,
-        f"{found['memory'] / GIB:.1f} GiB on {found['device']}",
+        f"{trial_run['memory'] / GIB:.1f} GiB on {trial_run['device']}",
         "" if fits else "halve batch_size, double gradient_accumulation, and report the numbers",
         "16 GB",
     )
-    speed, hundred = found["tokens_per_second"], 1e8 / found["tokens_per_second"] / 3600
+    speed, hundred = trial_run["tokens_per_second"], 1e8 / trial_run["tokens_per_second"] / 3600
     expected = "" if on_gpu else f"about {rate(tried, shape, here):,.0f} tokens/s when idle"
     measured = f"{speed:,.0f} tokens/s; 100 million tokens take {hundred:,.0f} hours"
     price = read().of_gpu(seen(here.gpus[0].name) or "") if on_gpu else None
@@ -141,8 +141,8 @@ def training(
         measured += f" and ${hundred * price.usd:,.0f}"
     expected = expected or "no plan"
     yield Checked("training speed", "passed", expected, measured, article="48 hours on four A10G")
-    learns = found["losses"][-1] < found["losses"][0]
-    losses = " ".join(f"{loss:.3f}" for loss in found["losses"])
+    learns = trial_run["losses"][-1] < trial_run["losses"][0]
+    losses = " ".join(f"{loss:.3f}" for loss in trial_run["losses"])
     fix = "" if learns else "the loss of a repeated batch does not fall: run doctor, and report it"
     yield Checked("training loss", "passed" if learns else "failed", "falls", losses, fix)
 
@@ -186,9 +186,9 @@ def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path) -> Path:
     Raises AskdocsError: it could not be made.
     """
     job = {"shape": asdict(shape), "dtype": recipe.dtype, "save": str(out)}
-    found = _run(python, job, PATIENCE)
-    if isinstance(found, Checked):
-        raise AskdocsError(f"no random weights: {found.measured}: {found.fix}")
+    result = _run(python, job, PATIENCE)
+    if isinstance(result, Checked):
+        raise AskdocsError(f"no random weights: {result.measured}: {result.fix}")
     for name, text in tokenizer_files(Path(model.shipped().source)).items():
         (out / name).write_text(text, encoding="utf-8")
     return out
@@ -200,7 +200,7 @@ def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     lines += ["", "| check | outcome | plan | measured | what to do | article |"]
     lines += ["|---|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(asdict(one).values())} |" for one in checks]
+    lines += [f"| {' | '.join(asdict(check).values())} |" for check in checks]
     return "\n".join(lines) + "\n"
 
 
@@ -235,5 +235,5 @@ def _run(python: Path, job: dict[str, Any], patience: float) -> dict[str, Any] |
     if done.returncode:
         last = next(iter(done.stderr.strip().splitlines()[-1:]), "")
         return Checked("training", "failed", f"{STEPS} steps", last, "see the message")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result

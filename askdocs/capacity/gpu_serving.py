@@ -189,13 +189,13 @@ def _is_ready(url: str) -> bool:
 
 
 def _cache(url: str, planned: int) -> Checked:
-    found = reported.read(url).tokens
-    within = abs(found - planned) <= DIFFERS * planned
+    tokens = reported.read(url).tokens
+    within = abs(tokens - planned) <= DIFFERS * planned
     return Checked(
         "KV cache",
         "passed" if within else "failed",
         f"{planned:,} tokens",
-        f"{found:,} tokens ({found / planned - 1:+.1%})",
+        f"{tokens:,} tokens ({tokens / planned - 1:+.1%})",
         "" if within else "report the GPU, the model and both numbers; plan with the measured one",
     )
 
@@ -236,19 +236,19 @@ def _lora(url: str, adapter: Path, gpu: bool) -> Checked:
 
     planned = f"changes answers by {LEAST_EFFECT:g} nats or more"
     try:
-        found = asyncio.run(measured())
+        effect = asyncio.run(measured())
     except AskdocsError as error:
         return Checked("adapter", "failed", planned, str(error), "see the message")
-    changed = found >= LEAST_EFFECT
+    changed = effect >= LEAST_EFFECT
     fix = "" if changed else "serve merged versions, and report it"
-    return Checked("adapter", "passed" if changed else "failed", planned, f"{found:.2f} nats", fix)
+    return Checked("adapter", "passed" if changed else "failed", planned, f"{effect:.2f} nats", fix)
 
 
 def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
     """The highest rate at which the slowest of a hundred answers takes less than P99."""
     expected = f"{planned:.1f} questions/s" if planned else "no plan"
-    asked = f"prompts of {load.prompt} words, {load.answer} tokens each"
-    what = f"{expected}; p99 under {P99:,.0f} ms; {asked}"
+    prompts = f"prompts of {load.prompt} words, {load.answer} tokens each"
+    what = f"{expected}; p99 under {P99:,.0f} ms; {prompts}"
     questions = work / "questions.json"
     chance = random.Random(0)  # noqa: S311
     best, why = 0.0, "no question was asked"
@@ -257,16 +257,16 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
         count = ceil(MANY * rate * load.seconds)
         questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(count)]))
         try:
-            told = _asked(url, rate, load, questions)
+            loaded = _asked(url, rate, load, questions)
         except AskdocsError as error:
             return Checked("load", "failed", what, f"at {rate:g} questions/s: {error}", REPORT)
-        times = [seconds for _, state, _, seconds in told["answers"] if state != "failed"]
-        count = len(told["answers"])
+        times = [seconds for _, state, _, seconds in loaded["answers"] if state != "failed"]
+        count = len(loaded["answers"])
         if not count:
             continue  # none came in so short a time
         if len(times) < count:
             failed = f"{count - len(times)} of" if times else "all"
-            why = f"{failed} {count} answers failed at {rate:g} questions/s ({told['error']})"
+            why = f"{failed} {count} answers failed at {rate:g} questions/s ({loaded['error']})"
             break
         p99 = percentile(times, 0.99) * 1e3
         if p99 >= P99:
@@ -295,10 +295,10 @@ def _asked(url: str, rate: float, load: Load, questions: Path) -> dict[str, Any]
     if done.returncode:
         raise AskdocsError(f"the load test ended ({how(done.returncode)}): {last}")
     try:
-        told: dict[str, Any] = json.loads(done.stdout)
+        measured: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         raise AskdocsError(f"the load test printed no JSON: {last}") from None
-    return told
+    return measured
 
 
 def _question(chance: random.Random, words: int) -> str:

@@ -53,11 +53,11 @@ def after(url: str, context: int, say: Callable[[str], None]) -> None:
     Raises AskdocsError: it holds less.
     """
     try:
-        found = reported.read(url)
+        cache = reported.read(url)
     except AskdocsError as error:
         say(f"its cache is not checked: {error}")
         return
-    if why := reported.refusal(found, context):
+    if why := reported.refusal(cache, context):
         raise AskdocsError(why)
-    times = found.tokens / context
-    say(f"its cache holds {found.tokens:,} tokens, {times:.1f} requests of {context:,}")
+    times = cache.tokens / context
+    say(f"its cache holds {cache.tokens:,} tokens, {times:.1f} requests of {context:,}")

@@ -73,12 +73,12 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub.errors import HFValidationError
 
     try:
-        found = try_to_load_from_cache(name, "config.json")
+        path = try_to_load_from_cache(name, "config.json")
     except HFValidationError:
         raise AskdocsError(
             f"--model {name!r} is no folder here, and no name on the hub (owner/name)"
         ) from None
-    return Path(found) if isinstance(found, str) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def _download(name: str) -> Path:

@@ -72,9 +72,9 @@ def make(setup: Setup, gpus: int | None, qps: float | None) -> Plan:
     """
     _check(setup)
     setup = _typical(setup)
-    asked = _on(setup, gpus or 1)
-    why = refusal(asked)
-    chosen = asked
+    wanted = _on(setup, gpus or 1)
+    why = refusal(wanted)
+    chosen = wanted
     if why:
         more = [each for each in _sizes(setup) if not refusal(each)]
         if gpus or not more:
@@ -124,25 +124,25 @@ def demand(users: float, setup: Setup) -> float:
 
 def notes(setup: Setup) -> list[str]:
     """What a plan of this kind does not tell by its numbers."""
-    said = []
+    sentences = []
     if setup.quantization == "int4":
-        said.append(
+        sentences.append(
             "the weights must have been quantised: askdocs models quantise --scheme w4a16, or a"
             " repository that has them"
         )
     if setup.bits == 8 and "fp8" not in setup.gpu.tflops:
-        said.append("8-bit weights do not speed up reading here: the GPU computes in 16 bits")
+        sentences.append("8-bit weights do not speed up reading here: the GPU computes in 16 bits")
     if attention.only_flashinfer(setup):
-        said.append(
+        sentences.append(
             "only FlashInfer takes an 8-bit cache on this GPU, and compiles its kernels at the"
             " first start: have nvcc (CUDA_HOME) and ninja (PATH) there"
         )
     if tight(setup):
-        said.append(
+        sentences.append(
             f"tight: a plan has been wrong by {MARGIN / GIB:.2f} GiB, and less is left, so vLLM may"
             f" refuse to start; to be sure, use {_fixes(setup)}"
         )
-    return said
+    return sentences
 
 
 def slow(plan: Plan) -> list[str]:
@@ -254,8 +254,8 @@ def _sizes(setup: Setup) -> list[Setup]:
 def _can_share(shape: Shape, gpus: int) -> bool:
     """Heads of keys and values are shared evenly, or each by as many GPUs, as vLLM's models assert
     (vllm/model_executor/models/llama.py)."""
-    kept = 1 if shape.latent else shape.kv_heads
-    return shape.heads % gpus == 0 and (kept % gpus == 0 or gpus % kept == 0)
+    heads_kept = 1 if shape.latent else shape.kv_heads
+    return shape.heads % gpus == 0 and (heads_kept % gpus == 0 or gpus % heads_kept == 0)
 
 
 def _surely(setup: Setup) -> bool:
@@ -273,16 +273,18 @@ def _fixes(setup: Setup) -> str:
 
 def _smaller(setup: Setup) -> list[str]:
     """Smaller numbers with which it fits: the first way that does."""
-    kept: list[str | None] = ["fp8", "int4"]
+    quantizations: list[str | None] = ["fp8", "int4"]
     if setup.quantization or setup.shape.bits < 16:
-        kept = [setup.quantization]
-    ways = [(weights, kv) for weights in kept for kv in dict.fromkeys((setup.kv_dtype, "fp8"))]
+        quantizations = [setup.quantization]
+    ways = [
+        (weights, kv) for weights in quantizations for kv in dict.fromkeys((setup.kv_dtype, "fp8"))
+    ]
     for weights, kv in ways:
         tried = dataclasses.replace(setup, quantization=weights, kv_dtype=kv)
         if attention.runs(tried) and _surely(tried):
-            said = [f"--quantization {weights}"] if weights != setup.quantization else []
-            said += [f"--kv-cache-dtype {kv}"] if kv != setup.kv_dtype else []
-            return [" ".join(said)]
+            options = [f"--quantization {weights}"] if weights != setup.quantization else []
+            options += [f"--kv-cache-dtype {kv}"] if kv != setup.kv_dtype else []
+            return [" ".join(options)]
     return []
 
 

@@ -53,22 +53,22 @@ def of_file(file: Path, context: int, parallel: int) -> Ram:
 
     def value(key: str, default: Any = None) -> Any:
         field = fields.get(f"{kind}.{key}")
-        found = field.contents() if field else default
-        if found is None:
+        number = field.contents() if field else default
+        if number is None:
             raise AskdocsError(f"{file}: has no {kind}.{key}: cannot be planned")
-        return found
+        return number
 
     layers, hidden = value("block_count"), value("embedding_length")
     heads = value("attention.head_count")
     head = hidden // max(heads if isinstance(heads, list) else [heads])
     keys = value("attention.key_length", head) + value("attention.value_length", head)
-    kept = value("attention.head_count_kv", heads)
-    kept = sum(kept) if isinstance(kept, list) else layers * kept
+    kv_heads = value("attention.head_count_kv", heads)
+    kv_heads = sum(kv_heads) if isinstance(kv_heads, list) else layers * kv_heads
     inner = value("feed_forward_length")
     inner = max(inner) if isinstance(inner, list) else inner
     return Ram(
         weights=file.stat().st_size,
-        cache=context * parallel * kept * keys * KEPT,
+        cache=context * parallel * kv_heads * keys * KEPT,
         compute=int(PROCESS + BATCH * (4 * hidden + 3 * inner) * FLOAT),
         prompts=CACHE_MIB * 2**20,
         context=value("context_length"),

@@ -26,16 +26,16 @@ def read(url: str) -> Reported:
     root = url.rstrip("/").removesuffix("/v1")
     try:
         reply = httpx.get(f"{root}/metrics", timeout=10)
-        found = parse(reply.text) if reply.status_code == 200 else None
+        cache = parse(reply.text) if reply.status_code == 200 else None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise AskdocsError(
             f"{root}/metrics does not answer ({error}): name the address of a running vLLM"
         ) from None
     except ValueError:  # a page of something else
-        found = None
-    if found is None:
+        cache = None
+    if cache is None:
         raise AskdocsError(f"{root}/metrics tells no cache size: name the address of a recent vLLM")
-    return found
+    return cache
 
 
 def parse(metrics: str) -> Reported | None:
@@ -50,12 +50,12 @@ def parse(metrics: str) -> Reported | None:
     return None
 
 
-def refusal(found: Reported, context: int) -> str:
+def refusal(cache: Reported, context: int) -> str:
     """Why a context is longer than what the engine holds, with the fix; empty when it holds it."""
-    if found.tokens >= context:
+    if cache.tokens >= context:
         return ""
     return (
-        f"the engine's cache holds {found.tokens:,} tokens, fewer than the context of {context:,}:"
+        f"the engine's cache holds {cache.tokens:,} tokens, fewer than the context of {context:,}:"
         " start vLLM with a shorter one (--max-model-len, [up] context), or with the --quantization"
         " and --kv-cache-dtype that askdocs plan proposes"
     )

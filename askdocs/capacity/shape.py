@@ -228,7 +228,7 @@ def _windows(read: _Reader, layers: int) -> tuple[int, ...]:
         narrow = [(number + 1) % each != 0 for number in range(layers)]
     else:
         narrow = [kind == "mistral" and bool(read.config.get("sliding_window"))] * layers
-    return tuple(read.size("sliding_window") if one else 0 for one in narrow)
+    return tuple(read.size("sliding_window") if is_narrow else 0 for is_narrow in narrow)
 
 
 def _bits(read: _Reader) -> float:

@@ -282,29 +282,29 @@ def merged(text: str, file: File, target: Target) -> str:
 def _merge(tree: Any, settings: Mapping[str, Any], place: str) -> None:
     for name, value in settings.items():
         here = f"{place}{name}"
-        found = tree.get(name)
-        if found is None:
+        current = tree.get(name)
+        if current is None:
             tree[name] = value
         elif isinstance(value, dict):
-            if not isinstance(found, dict):
+            if not isinstance(current, dict):
                 raise AskdocsError(f"{here} is not a group of settings in the file: correct it")
-            _merge(found, value, f"{here}.")
+            _merge(current, value, f"{here}.")
         elif isinstance(value, list) and value and isinstance(value[0], dict):
-            if not isinstance(found, list):
+            if not isinstance(current, list):
                 raise AskdocsError(f"{here} is not a list in the file: correct it")
-            _join(found, value)
+            _join(current, value)
         else:
             tree[name] = value
 
 
-def _join(found: list[Any], entries: list[Tree]) -> None:
+def _join(current: list[Any], entries: list[Tree]) -> None:
     """Entries take the place of those with their name, or come behind the others."""
-    names = [entry.get("name") if isinstance(entry, dict) else None for entry in found]
+    names = [entry.get("name") if isinstance(entry, dict) else None for entry in current]
     for entry in entries:
         if entry["name"] in names:
-            found[names.index(entry["name"])] = entry
+            current[names.index(entry["name"])] = entry
         else:
-            found.append(entry)
+            current.append(entry)
 
 
 def _read(text: str, form: Form) -> tuple[Any, Callable[[Any], str]]:

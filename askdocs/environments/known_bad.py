@@ -69,14 +69,14 @@ def pins(lock: Path) -> Iterator[Pin]:
 
 def refuse(locks: Iterable[Path], known: Path) -> None:
     """Raise AskdocsError when a lock file names a release that is known to be bad."""
-    bad = {(one.name, one.version): one for one in read(known)}
+    bad = {(release.name, release.version): release for release in read(known)}
     problems = []
     for lock in locks:
         for name, version in pins(lock):
-            if one := bad.get((name, version)) or bad.get((name, "*")):
+            if release := bad.get((name, version)) or bad.get((name, "*")):
                 problems.append(
-                    f"{lock}: {name} {version} must not be installed: {one.reason}"
-                    f" ({one.source}); pin another release in pyproject.toml or the .in file"
+                    f"{lock}: {name} {version} must not be installed: {release.reason}"
+                    f" ({release.source}); pin another release in pyproject.toml or the .in file"
                     " beside it, and run make lock"
                 )
     if problems:

@@ -21,8 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = False
     for environment in parser.parse_args(arguments).environments:
         try:
-            found = refuse(environment, requirements() / FILE)
-            print(f"{environment}: {len(found)} known, nothing else")
+            startup_files = refuse(environment, requirements() / FILE)
+            print(f"{environment}: {len(startup_files)} known, nothing else")
         except AskdocsError as error:
             print(f"error: {error}", file=sys.stderr)
             failed = True

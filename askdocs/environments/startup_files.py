@@ -40,7 +40,7 @@ def allowed(file: Path) -> set[tuple[str, str]]:
     """
     try:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))["allowed"]
-        return {(one["file"], one["line"]) for one in entries if one["reason"]}
+        return {(entry["file"], entry["line"]) for entry in entries if entry["reason"]}
     except OSError as error:
         raise AskdocsError(f"{file}: {error.strerror}; install askdocs again") from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
@@ -58,27 +58,29 @@ def find(environment: Path) -> list[Found]:
         text = config.read_text(encoding="utf-8", errors="replace")
     except OSError:
         raise AskdocsError(f"{environment}: no virtual environment (no pyvenv.cfg)") from None
-    found = []
+    files = []
     if _OUTSIDE.search(text):
-        found.append(Found(config, "", "takes in the packages of the whole system"))
-    for site in sorted({one.resolve() for one in environment.glob("lib*/python*/site-packages")}):
-        found += _in_site(site, environment.resolve())
-    return found
+        files.append(Found(config, "", "takes in the packages of the whole system"))
+    for site in sorted(
+        {folder.resolve() for folder in environment.glob("lib*/python*/site-packages")}
+    ):
+        files += _in_site(site, environment.resolve())
+    return files
 
 
 def refuse(environment: Path, known: Path) -> list[Found]:
     """What runs at start and is known. Raises AskdocsError when something else is there."""
     names = allowed(known)
-    found = find(environment)
+    files = find(environment)
     problems = [
-        f"{one.file}: {one.what}, and is not in {known}: read it before you start anything there;"
-        f" if you cannot tell why it is there, remove {environment} and set it up again"
-        for one in found
-        if (one.file.name, one.line.strip()) not in names
+        f"{entry.file}: {entry.what}, and is not in {known}: read it before you start anything"
+        f" there; if you cannot tell why it is there, remove {environment} and set it up again"
+        for entry in files
+        if (entry.file.name, entry.line.strip()) not in names
     ]
     if problems:
         raise together(list(dict.fromkeys(problems)))
-    return found
+    return files
 
 
 def _in_site(site: Path, environment: Path) -> Iterator[Found]:

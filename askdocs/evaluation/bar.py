@@ -12,11 +12,11 @@ from training.tuning.events import Event
 class EvaluationBar:
     """Bars on standard error at a terminal, one for each system; elsewhere lines."""
 
-    def __init__(self, console: Console, kept: int, total: int) -> None:
+    def __init__(self, console: Console, answered: int, total: int) -> None:
         """
         Args:
             console: where to draw.
-            kept: answers that are there.
+            answered: answers that are there.
             total: answers that there are to be.
         """
         self._console = console
@@ -30,7 +30,7 @@ class EvaluationBar:
         self._tasks: dict[str, TaskID] = {}
         self._errors: dict[str, int] = {}
         self._began = self._told = time.monotonic()
-        self._kept, self._done, self._total = kept, kept, total
+        self._kept, self._done, self._total = answered, answered, total
 
     def __enter__(self) -> "EvaluationBar":
         if self._console.is_terminal:
@@ -54,9 +54,9 @@ class EvaluationBar:
         elif kind == "answered":
             self._done += 1
             self._errors[name] = self._errors.get(name, 0) + bool(event["error"])
-            said = self.said(name)
-            self._progress.update(self._tasks[name], advance=1, said=said)
-            self._tell(f"{name}: {self._done:,} of {self._total:,} answers, {said}")
+            counts = self.said(name)
+            self._progress.update(self._tasks[name], advance=1, said=counts)
+            self._tell(f"{name}: {self._done:,} of {self._total:,} answers, {counts}")
 
     def said(self, name: str) -> str:
         """How long the rest will take, and what went wrong."""

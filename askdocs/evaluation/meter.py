@@ -94,7 +94,7 @@ def family(pid: int) -> list[int]:
     """A process and all that it started; empty where it has gone."""
     try:
         parent = psutil.Process(pid)
-        return [pid, *(one.pid for one in parent.children(recursive=True))]
+        return [pid, *(child.pid for child in parent.children(recursive=True))]
     except psutil.Error:
         return []
 
@@ -110,5 +110,5 @@ def memory(pid: int) -> int:
 def held_on_gpu(listed: str, pids: Collection[int]) -> int:
     """Bytes that processes hold on GPUs, of lines `pid, MiB`; 0 where nvidia-smi does not tell."""
     rows = [line.split(", ") for line in listed.splitlines()]
-    told = [row for row in rows if len(row) == 2 and row[0].isdigit() and row[1].isdigit()]
-    return sum(int(mib) for pid, mib in told if int(pid) in pids) * 2**20
+    usage = [row for row in rows if len(row) == 2 and row[0].isdigit() and row[1].isdigit()]
+    return sum(int(mib) for pid, mib in usage if int(pid) in pids) * 2**20

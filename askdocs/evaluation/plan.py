@@ -63,7 +63,7 @@ class Options:
     @property
     def models(self) -> dict[Role, str]:
         """Those that the systems need."""
-        roles = {one.role for one in self.systems if one.role}
+        roles = {system.role for system in self.systems if system.role}
         return {role: self.named[role] for role in ROLES if role in roles}
 
 
@@ -89,14 +89,14 @@ class Plan:
     def processes(self) -> dict[str, int]:
         """Of the engines on this machine, by system."""
         known = self.place.processes
-        found = {}
-        for one in parse(self.run.systems):
-            name = self.run.models[one.role].name if one.role else ""
+        pids = {}
+        for system in parse(self.run.systems):
+            name = self.run.models[system.role].name if system.role else ""
             # An adapter is in the process of its base.
             pid = known.get(name) or (known.get(BASE) if is_version(name) else None)
             if pid:
-                found[one.name] = pid
-        return found
+                pids[system.name] = pid
+        return pids
 
     def job(self, folder: Path, shared: Path) -> dict[str, str | tuple[str, ...] | None]:
         """For eval/running/ask.py: the run in `folder`, and in `shared` what runs have in common.
@@ -148,7 +148,7 @@ def plan(
     instructions = _instructions(alias, reads.prompt, home_dir)
     reserved = options.max_tokens + estimated(instructions)
     if place.is_of_home:
-        models = {role: _with_manifest(one, home_dir) for role, one in models.items()}
+        models = {role: _with_manifest(model, home_dir) for role, model in models.items()}
     kind, slots = target.engine_facts(place)
     notes = [
         f"{name} is not served yet: the evaluation has it served while it lasts" for name in to_come
@@ -165,7 +165,7 @@ def plan(
             f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is"
             " asked as base alone; train a version, or name another with --tuned"
         )
-        chosen = tuple(one for one in chosen if one.role != "tuned")
+        chosen = tuple(system for system in chosen if system.role != "tuned")
         if not chosen:
             raise AskdocsError(
                 f"--tuned {options.named['tuned']} is {tuned.name}, the base itself: name"
@@ -203,11 +203,11 @@ def plan(
             f" finds pages, has them or nearly: `askdocs docs learn {file}` takes those of the"
             " split test out of it"
         )
-    asked = draw.questions(file, drawn, (page.path for page in pages), lines)
+    sample = draw.questions(file, drawn, (page.path for page in pages), lines)
     if "tuned" in models:
         margin = gate.read().margin
         needed = gate.questions_needed(margin)
-        answerable = sum(one.answerable and not one.leaked for one in asked)
+        answerable = sum(question.answerable and not question.leaked for question in sample)
         if answerable < needed:
             notes.append(
                 f"{answerable:,} answerable questions are few for the release gate: to show a loss"
@@ -216,19 +216,19 @@ def plan(
             )
     recorded = Recorded(options.recorded)
     for name in recorded.systems:
-        if not (has := sum(recorded.has(name, one) for one in asked)):
+        if not (has := sum(recorded.has(name, question) for question in sample)):
             raise AskdocsError(
-                f"--recorded {options.recorded}: {name} answers none of {len(asked):,} questions:"
+                f"--recorded {options.recorded}: {name} answers none of {len(sample):,} questions:"
                 " write each `question` as the questions file has it"
             )
-        if has < len(asked):
+        if has < len(sample):
             notes.append(
-                f"{name} has answers to {has:,} of {len(asked):,} questions: the others do not"
+                f"{name} has answers to {has:,} of {len(sample):,} questions: the others do not"
                 " count for it"
             )
     budget = target.budget(reads.page_budget, reserved, list(models.values()))
     rag = None
-    if any(one.method == "rag" for one in chosen):
+    if any(system.method == "rag" for system in chosen):
         rag = _rag(options.rag, budget, reserved, list(models.values()))
         if rag.budget != budget:
             notes.append(
@@ -245,15 +245,15 @@ def plan(
             sha256=sha256(file.read_bytes()),
             split=split,
             seed=options.seed,
-            ids=tuple(one.id for one in asked),
+            ids=tuple(question.id for question in sample),
             copies=copies,
             trained_sha256=None if learnt is None else sha256(learnt.read_bytes()),
         ),
         wiki=wiki_of(source, pages),
         beside=tuple(wiki_of(name, other) for name, other in others.items()),
         memory=memory,
-        systems=tuple(one.name for one in chosen),
-        contrasts=declared([one.name for one in chosen]),
+        systems=tuple(system.name for system in chosen),
+        contrasts=declared([system.name for system in chosen]),
         models=models,
         alias=alias,
         answers=reads.answers,
@@ -265,20 +265,20 @@ def plan(
         prompt_fingerprint=prompt.fingerprint(instructions),
         provenance=target.provenance(place, listed, kind),
     )
-    counted = asyncio.run(_counted(asked, index, source, place.engine))
+    counted = asyncio.run(_counted(sample, index, source, place.engine))
     return Plan(run, counted, place, index, source, instructions, sources, options.recorded, notes)
 
 
-def _instructions(alias: str, told: str | None, home_dir: Path | None) -> str:
-    """What the alias tells its models, of which the gateway has `told` the prompt's fingerprint.
+def _instructions(alias: str, fingerprint: str | None, home_dir: Path | None) -> str:
+    """What the alias tells its models; `fingerprint` is of the prompt that the gateway names.
 
     Raises AskdocsError: that is not known here.
     """
-    if told == prompt.fingerprint():
+    if fingerprint == prompt.fingerprint():
         return ""
-    found = in_force(home_dir).get(alias)
-    known = (found and found.instructions) or ""
-    if told not in (None, prompt.fingerprint(known)):
+    stored_alias = in_force(home_dir).get(alias)
+    known = (stored_alias and stored_alias.instructions) or ""
+    if fingerprint not in (None, prompt.fingerprint(known)):
         raise AskdocsError(
             f"the gateway asks with another prompt for {alias} than it has here, so that systems"
             f" could not be compared: give it the gateway's instructions with `askdocs aliases set"
@@ -318,8 +318,8 @@ def _hashes(model: str, home_dir: Path | None) -> Path | None:
         return None
     store = opened_store(home_dir)
     try:
-        found = leaks.FILE in store.manifest(model).files
-        return store.fetch(model) / leaks.FILE if found else None
+        has_hashes = leaks.FILE in store.manifest(model).files
+        return store.fetch(model) / leaks.FILE if has_hashes else None
     except AskdocsError:
         return None  # it is of another store
 
@@ -332,8 +332,8 @@ def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:
         name = opened_store(home_dir).manifest(model).dataset.file
     except AskdocsError:
         return None  # it is of another store
-    found = file.with_name(name)
-    return found if found.is_file() else None
+    hashes_file = file.with_name(name)
+    return hashes_file if hashes_file.is_file() else None
 
 
 def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
@@ -369,8 +369,8 @@ def _sources(
         names = [stored.name for stored in index.sources()]
         if names == [source]:
             return (), {}
-        found = in_force(home_dir).get(alias)
-        limits = found.sources if found else ()
+        stored_alias = in_force(home_dir).get(alias)
+        limits = stored_alias.sources if stored_alias else ()
         if limits and source not in limits:
             raise AskdocsError(
                 f"--docs: {alias} does not answer from {source}, but from {', '.join(limits)}:"
@@ -392,7 +392,7 @@ def _memory(file: Path) -> tuple[str, list[Row]]:
             return "off", []
         answers = index.answers()
     which = f"{calibration.digest(answers)}, weight {measured.weight:g}"
-    return which, [Row(line=0, question=one.question, answer="") for one in answers]
+    return which, [Row(line=0, question=answer.question, answer="") for answer in answers]
 
 
 def wiki_of(name: str, pages: Sequence[Page]) -> Known:
@@ -403,12 +403,12 @@ def wiki_of(name: str, pages: Sequence[Page]) -> Known:
 
 
 async def _counted(
-    asked: Sequence[Question], index: Path, source: str, engine: str | None
+    questions: Sequence[Question], index: Path, source: str, engine: str | None
 ) -> list[Question]:
     """With the tokens of their pages."""
     wiki = Wiki(index, source, None, engine)
     try:
-        paths = dict.fromkeys(one.pages[0] for one in asked if one.pages)
-        return draw.counted(asked, {path: await wiki.tokens(path) for path in paths})
+        paths = dict.fromkeys(question.pages[0] for question in questions if question.pages)
+        return draw.counted(questions, {path: await wiki.tokens(path) for path in paths})
     finally:
         await wiki.close()

@@ -33,7 +33,7 @@ def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
         raise AskdocsError(f"{folder}: is not a folder: name another --out DIR")
     old: dict[str, Any] | None = read_json(folder / FILE)
     if old is None:
-        if folder.is_dir() and any(one.name != "lock" for one in folder.iterdir()):
+        if folder.is_dir() and any(path.name != "lock" for path in folder.iterdir()):
             raise AskdocsError(f"{folder}: is not empty, and holds no run: name another --out DIR")
         if resume:
             raise AskdocsError(
@@ -58,19 +58,21 @@ def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
 def _nearest(others: Path, run: Run) -> str:
     """Which run of the same file has most in common, and what differs."""
     new = run.identity()
-    found = []
+    nearest = []
     for file in sorted(others.glob(f"*/{FILE}")):
         old = read_json(file) or {}
         if (old.get("questions") or {}).get("file") == run.questions.file:
             keys = [key for key in new if old.get(key) != new[key]]
-            found.append((len(keys), file.parent, [differing(old.get(k), new[k], k) for k in keys]))
-    if not found:
+            nearest.append(
+                (len(keys), file.parent, [differing(old.get(k), new[k], k) for k in keys])
+            )
+    if not nearest:
         return ""
-    _, folder, differences = min(found)
+    _, folder, differences = min(nearest)
     return f": the nearest is {folder} ({'; '.join(differences) or 'the same: name it with --out'})"
 
 
-def begin(folder: Path, run: Run, asked: Sequence[Question]) -> None:
+def begin(folder: Path, run: Run, questions: Sequence[Question]) -> None:
     """Write what it is; where it is there already, add where and with what it goes on."""
     if (folder / FILE).exists():
         old, now = runs.read(folder), run.provenance
@@ -79,7 +81,7 @@ def begin(folder: Path, run: Run, asked: Sequence[Question]) -> None:
             went_on = old.model_copy(update={"resumed": (*old.resumed, now)})
             write(folder / FILE, went_on.model_dump_json(indent=2) + "\n")
     else:
-        write(folder / question.FILE, "".join(f"{one.model_dump_json()}\n" for one in asked))
+        write(folder / question.FILE, "".join(f"{row.model_dump_json()}\n" for row in questions))
         write(folder / FILE, run.model_dump_json(indent=2) + "\n")
 
 

@@ -72,8 +72,8 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
         budget = settings.page_budget
         return Place(url.rstrip("/"), key, None, "", {}, budget, False)
     running = status.read(home)
-    found = key or home.existing_key()
-    if found is None:
+    secret = key or home.existing_key()
+    if secret is None:
         raise AskdocsError(f"{home.root}: has no key: start `askdocs up` again, or add --key")
     pids = {
         "base" if name == "engine" else name: pid
@@ -83,7 +83,7 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
     # One that was not started here may want a key, which is the gateway's to know.
     engine = running.engine_url if "base" in pids else None
     budget = running.page_budget
-    return Place(running.gateway, found, engine, running.model, pids, budget, True)
+    return Place(running.gateway, secret, engine, running.model, pids, budget, True)
 
 
 def listed(place: Place) -> Listed:
@@ -123,11 +123,11 @@ def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
 
 def reads(place: Place, listed: Listed, alias: str = DOCS) -> Reads:
     """As the gateway tells it; one of an earlier release does not."""
-    told = listed.get(alias, {}).get("grounding") or {}
+    grounding = listed.get(alias, {}).get("grounding") or {}
     return Reads(
-        told.get("answers"),
-        told.get("page_budget", place.page_budget),
-        told.get("prompt"),
+        grounding.get("answers"),
+        grounding.get("page_budget", place.page_budget),
+        grounding.get("prompt"),
     )
 
 
@@ -138,23 +138,23 @@ def models(
 
     Raises AskdocsError: the gateway has no such model.
     """
-    found: dict[str, Model] = {}
+    models_found: dict[str, Model] = {}
     for role, name in named.items():
         if name not in listed and name in to_come:
-            found[role] = Model(named=name, name=name, context=None)
+            models_found[role] = Model(named=name, name=name, context=None)
             continue
         if name not in listed:
             raise AskdocsError(
                 f"--{role} {name}: the gateway has no such model; it has {', '.join(listed)}"
             )
         entry = listed[name]
-        found[role] = Model(
+        models_found[role] = Model(
             named=name,
             name=entry.get("root") or name,
             context=entry.get("max_model_len"),
             serves=entry.get("serves"),
         )
-    return found
+    return models_found
 
 
 def engine_facts(place: Place) -> tuple[str, int]:
@@ -176,7 +176,7 @@ def engine_facts(place: Place) -> tuple[str, int]:
 
 def budget(page_budget: int, answer: int, models: Sequence[Model]) -> int:
     """Tokens of pages in a prompt, such that the answer has room beside them."""
-    room = [one.context - answer - BESIDE for one in models if one.context is not None]
+    room = [model.context - answer - BESIDE for model in models if model.context is not None]
     return max(200, min([page_budget, *room]))
 
 
@@ -205,7 +205,7 @@ def _release(place: Place) -> dict[str, str]:
 
 
 def _machine() -> dict[str, str | int | list[str]]:
-    found = look()
+    machine = look()
     try:
         text = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -214,7 +214,7 @@ def _machine() -> dict[str, str | int | list[str]]:
     return {
         "system": f"{platform.system()} {platform.release()}",
         "processor": named[1] if named else platform.machine(),
-        "cores": found.cores,
+        "cores": machine.cores,
         "memory": psutil.virtual_memory().total,
-        "gpus": [gpu.name for gpu in found.gpus],
+        "gpus": [gpu.name for gpu in machine.gpus],
     }

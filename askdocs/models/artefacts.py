@@ -153,15 +153,15 @@ def make(name: str, kind: Literal["gguf", "merged"], home_dir: Path | None) -> N
     Raises:
         AskdocsError: it could not be made, or fails its probes.
     """
-    with work(name, home_dir) as found:
+    with work(name, home_dir) as working:
         if kind == "merged":
-            found.artefact(MERGED, found.merge)
+            working.artefact(MERGED, working.merge)
             return
         try:
-            found.gguf(GgufType.Q8_0)
+            working.gguf(GgufType.Q8_0)
         except ProbesFailed as error:
-            found.say(f"{error}; trying 16 bits")
-            found.gguf(GgufType.BF16)
+            working.say(f"{error}; trying 16 bits")
+            working.gguf(GgufType.BF16)
 
 
 @contextmanager

@@ -67,14 +67,16 @@ def choose(
     if known is not None:
         return known
     there = [
-        one for one in (folder / "checkpoints").glob("checkpoint-*") if checkpoints.is_whole(one)
+        checkpoint
+        for checkpoint in (folder / "checkpoints").glob("checkpoint-*")
+        if checkpoints.is_whole(checkpoint)
     ]
     if not recipe.answers or not there:
         return None
     there.sort(key=checkpoints.step)
     job = {
         "base": str(base),
-        "checkpoints": [str(one) for one in there],
+        "checkpoints": [str(checkpoint) for checkpoint in there],
         "data": str(data),
         "max_length": recipe.max_length,
         "rows": recipe.answers,
@@ -86,11 +88,19 @@ def choose(
         write_json(folder / CHOICE, {"problem": problem})
         return {"problem": problem}
     scores = scored(folder / ANSWERS, data / "validation.jsonl")
-    best = max(there, key=lambda one: (scores[one.name], -losses.get(checkpoints.step(one), inf)))
+    best = max(
+        there,
+        key=lambda checkpoint: (
+            scores[checkpoint.name],
+            -losses.get(checkpoints.step(checkpoint), inf),
+        ),
+    )
     _put(best, folder / "adapter")
     choice = {
         "step": checkpoints.step(best),
-        "scores": {str(checkpoints.step(one)): scores[one.name] for one in there},
+        "scores": {
+            str(checkpoints.step(checkpoint)): scores[checkpoint.name] for checkpoint in there
+        },
     }
     write_json(folder / CHOICE, choice)
     return choice
@@ -101,13 +111,13 @@ def scored(answers: Path, validation: Path) -> dict[str, float]:
     # A text's lines would end at U+2028, too.
     rows = [json.loads(line) for line in validation.read_bytes().splitlines()]
     rarity = Rarity(text for row in rows for text in pages(row))
-    found: dict[str, list[float]] = defaultdict(list)
+    by_checkpoint: dict[str, list[float]] = defaultdict(list)
     with asyncio.Runner() as runner:
         for line in answers.read_bytes().splitlines():
-            one = json.loads(line)
-            score = runner.run(_score(rows[one["row"]], one["answer"], rarity))
-            found[one["checkpoint"]].append(score)
-    return {name: round(fmean(values), 4) for name, values in found.items()}
+            answered = json.loads(line)
+            score = runner.run(_score(rows[answered["row"]], answered["answer"], rarity))
+            by_checkpoint[answered["checkpoint"]].append(score)
+    return {name: round(fmean(values), 4) for name, values in by_checkpoint.items()}
 
 
 def seconds(answers: Path) -> float:
@@ -125,13 +135,13 @@ async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:
         return float(refused)
     if refused:
         return 0.0
-    said, reference = uncited(answer), uncited(row["completion"][0]["content"])
+    generated, reference = uncited(answer), uncited(row["completion"][0]["content"])
     excerpts = [Excerpt(page, page.sections, 0) for page in map(own_page, pages(row))]
     question = str(row["prompt"][-1]["content"])
-    claims = await Check(excerpts, rarity, asked=question).claims(said)
+    claims = await Check(excerpts, rarity, asked=question).claims(generated)
     verdicts = [claim.verdict for claim in claims if claim.verdict != "none"]
     supported = verdicts.count("supported") / len(verdicts) if verdicts else 1.0
-    return token_f1(said, reference) * supported
+    return token_f1(generated, reference) * supported
 
 
 def pages(row: dict[str, Any]) -> Sequence[str]:

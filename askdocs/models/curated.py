@@ -75,16 +75,16 @@ LARGEST_GB = 2.1
 
 
 def find(name: str) -> Curated | None:
-    return next((one for one in MODELS if one.name == name.lower()), None)
+    return next((model for model in MODELS if model.name == name.lower()), None)
 
 
 def best(memory: float, disk: float, cores: int | None = None) -> Curated | None:
     """The largest that runs well in so many GB of memory, disk, and so many cores."""
     largest = LARGEST_GB * max(1, (cores or psutil.cpu_count() or 1) // 2)
     fitting = [
-        one
-        for one in MODELS
-        if one.memory <= memory and one.gigabytes < disk and one.gigabytes <= largest
+        model
+        for model in MODELS
+        if model.memory <= memory and model.gigabytes < disk and model.gigabytes <= largest
     ]
     return fitting[-1] if fitting else None
 

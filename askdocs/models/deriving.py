@@ -40,7 +40,7 @@ def derive(
     Raises:
         AskdocsError: it could not be taken.
     """
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     with TemporaryDirectory(prefix="askdocs-") as name:
         file = Path(name) / "job.json"
         file.write_text(json.dumps(job), encoding="utf-8")
@@ -48,8 +48,8 @@ def derive(
             if event["event"] == "progress":
                 progress(event["step"], event["done"], event["total"])
             elif event["event"] == "done":
-                found = event["found"]
-    return found
+                result = event["found"]
+    return result
 
 
 def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[s
     trained = json.loads((run / "training.json").read_text(encoding="utf-8"))
     recipe = job["recipe"]
     new = run / f"{probe.FILE}.new"
-    found = derive(
+    result = derive(
         python,
         "reference",
         {
@@ -86,16 +86,16 @@ def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[s
         progress,
     )
     checks = {
-        "adapter_effect": (found["adapter_effect"] >= LEAST_EFFECT, LEAST_EFFECT),
-        "chat_template": (found["chat_template"], True),
-        "prompt_tokens": (found["prompt_tokens"], True),
+        "adapter_effect": (result["adapter_effect"] >= LEAST_EFFECT, LEAST_EFFECT),
+        "chat_template": (result["chat_template"], True),
+        "prompt_tokens": (result["prompt_tokens"], True),
         "trained_tokens": (
-            found["trained_tokens"] == trained["token_ids_sha256"],
+            result["trained_tokens"] == trained["token_ids_sha256"],
             trained["token_ids_sha256"],
         ),
     }
     failed = [
-        f"{run}: {name} is {found[name]}, not {limit}: {MEANING[name]}"
+        f"{run}: {name} is {result[name]}, not {limit}: {MEANING[name]}"
         for name, (passed, limit) in checks.items()
         if not passed
     ]
@@ -103,6 +103,6 @@ def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[s
         raise together(failed)
     new.replace(run / probe.FILE)
     return {
-        name: {"passed": passed, "value": found[name], "limit": limit}
+        name: {"passed": passed, "value": result[name], "limit": limit}
         for name, (passed, limit) in checks.items()
     }

@@ -44,8 +44,8 @@ def refused(python: Path, job: Path) -> list[str]:
     checked = subprocess.run(
         [str(python), "-I", str(SCRIPT), "--check", str(job)], capture_output=True
     )
-    told = [event for event in map(parse, checked.stdout.splitlines()) if event]
-    problems = [str(event["message"]) for event in told if event["event"] == "problem"]
+    events = [event for event in map(parse, checked.stdout.splitlines()) if event]
+    problems = [str(event["message"]) for event in events if event["event"] == "problem"]
     if checked.returncode and not problems:
         last = checked.stderr.decode(errors="replace").strip().splitlines()[-1:]
         raise AskdocsError(f"the options could not be checked ({how(checked.returncode)}): {last}")
@@ -77,13 +77,13 @@ def follow(
     log = folder / LOG
     is_done = False
     problem = None
-    with log.open("ab") as said, contextlib.ExitStack() as stack:
+    with log.open("ab") as log_file, contextlib.ExitStack() as stack:
         with held():  # a signal meanwhile would leave it behind
             child = subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=said,
+                stderr=log_file,
                 pass_fds=keep,
                 # Ctrl-C reaches this process alone, which then stops that one in order.
                 start_new_session=True,
@@ -97,8 +97,8 @@ def follow(
         for line in _lines(child):
             event = parse(line)
             if event is None:
-                said.write(line + b"\n")
-                said.flush()
+                log_file.write(line + b"\n")
+                log_file.flush()
                 continue
             is_done = is_done or event["event"] == "done"
             if event["event"] == "problem":

@@ -86,7 +86,7 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
         return Model(repo.split("/")[1], _download(repo, quantisation, say))
     raise AskdocsError(
         f"--model {name!r} is no file and no folder here, no hub id (owner/name), and none of"
-        f" {', '.join(one.name for one in curated.MODELS)}"
+        f" {', '.join(model.name for model in curated.MODELS)}"
     )
 
 
@@ -216,7 +216,7 @@ def prefetch(repo: str, say: Callable[[str], None]) -> None:
 
     try:
         listed = HfApi().model_info(repo, timeout=HUB_TIMEOUT, files_metadata=True).siblings or []
-        wanted = [f for f in listed if any(fnmatch(f.rfilename, one) for one in FILES)]
+        wanted = [f for f in listed if any(fnmatch(f.rfilename, pattern) for pattern in FILES)]
         say(f"fetching {repo}, unless it is here")
         telling = threading.Thread(
             target=tell, args=[sum(file.size or 0 for file in wanted)], daemon=True

@@ -37,7 +37,7 @@ def probed(
         AskdocsError: the engine could not be started, or does not answer.
     """
     port, threads = free_port(), default_threads()
-    longest = max(len(one.prompt) + len(one.answer) for one in probes.probes)
+    longest = max(len(sample.prompt) + len(sample.answer) for sample in probes.probes)
     context = (longest // 256 + 1) * 256
     if vllm_python is None:
         launch = llamacpp.launch(

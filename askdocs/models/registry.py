@@ -27,17 +27,21 @@ def targeted(home_dir: Path | None) -> dict[str, list[str]]:
     with _database(home_dir) as database:
         if database is not None:
             table |= aliases.stored(database)
-    found: dict[str, list[str]] = {}
+    by_target: dict[str, list[str]] = {}
     for name, alias in sorted(table.items()):
         for target in (*alias.targets, *alias.fallback):
-            found.setdefault(target, []).append(name)
-    return found
+            by_target.setdefault(target, []).append(name)
+    return by_target
 
 
 def served(home_dir: Path | None) -> list[str]:
     """The versions that are served, or are to be, whether or not an alias points to them."""
     with _database(home_dir) as database:
-        return [] if database is None else [one.name for one in deployments.every(database)]
+        return (
+            []
+            if database is None
+            else [deployment.name for deployment in deployments.every(database)]
+        )
 
 
 @contextmanager

@@ -32,8 +32,8 @@ def serve(
     """
     place = home.find(home_dir)
     running = status.read(place)
-    one = deployments.find(database, name)
-    is_served = one is None or one.state == "ready"
+    deployment = deployments.find(database, name)
+    is_served = deployment is None or deployment.state == "ready"
     if is_served and _lists(running.gateway, place.key(), name):
         return  # it was before; or is base, or what somebody else has loaded into an engine
     from askdocs.models import artefacts
@@ -47,27 +47,27 @@ def serve(
             say(f"{name}: making what the engine can serve")
         artefacts.make(name, running.versions, home_dir)
     deployments.want(database, name, str(store.place))
-    said = ""
+    message = ""
     while True:
-        one = deployments.find(database, name)
-        if one is None or one.state == "stopping":
+        deployment = deployments.find(database, name)
+        if deployment is None or deployment.state == "stopping":
             # The one that wanted it has given up, or askdocs up was started again.
             raise AskdocsError(f"{name}: askdocs was started again meanwhile: try once more")
-        if one.state == "failed":
-            raise AskdocsError(one.message)
-        if one.state == "ready":
+        if deployment.state == "failed":
+            raise AskdocsError(deployment.message)
+        if deployment.state == "ready":
             break
         if not place.is_locked():
             raise AskdocsError(f"{name}: askdocs has ended meanwhile: start it, and try once more")
-        if say and one.message != said:
-            said = one.message
-            say(f"{name}: {said}")
+        if say and deployment.message != message:
+            message = deployment.message
+            say(f"{name}: {message}")
         time.sleep(LOOK)
     _wait(running.gateway, place.key(), name)
     if say:
         say(f"{name}: is served, and answers its probes")
     if probe.FILE in store.manifest(name).files:
-        probed(store, one, running.versions)
+        probed(store, deployment, running.versions)
     _ask(running.gateway, place.key(), name)
 
 
@@ -104,17 +104,17 @@ def lent(
     from gateway.routing import promotions
 
     with opened(home_dir) as database:
-        asked: list[str] = []
+        requested: list[str] = []
         try:
             for name in names:
-                asked.append(name)
+                requested.append(name)
                 serve(database, name, home_dir, say)
             yield
         finally:
-            promotions.release(database, asked, load(GatewaySettings).aliases)
+            promotions.release(database, requested, load(GatewaySettings).aliases)
 
 
-def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind") -> None:
+def probed(store: "Store", deployment: deployments.Deployment, kind: "deployments.Kind") -> None:
     """Raises AskdocsError: what is served is not the version."""
     from askdocs.models.artefacts import BITS
     from askdocs.supervision.deployed import derived
@@ -123,16 +123,18 @@ def probed(store: "Store", one: deployments.Deployment, kind: "deployments.Kind"
     from gateway.core.settings import load
     from training.artefacts import probe
 
-    artefact = derived(store, one.name, kind)
+    artefact = derived(store, deployment.name, kind)
     limits = probe.LIMITS[BITS[artefact] if artefact else 16]
-    probes = probe.read(store.fetch(one.name) / probe.FILE)
+    probes = probe.read(store.fetch(deployment.name) / probe.FILE)
     secret = load(GatewaySettings).engine_key
     key = secret.get_secret_value() if secret else None
-    assert one.url is not None
+    assert deployment.url is not None
     with Bar() as bar:
-        result = probe.ask(one.url, one.model or one.name, probes, limits, bar.show, key)
+        result = probe.ask(
+            deployment.url, deployment.model or deployment.name, probes, limits, bar.show, key
+        )
     if not result.passed:
-        raise AskdocsError(f"{one.name}: fails its probes: {'; '.join(result.problems)}")
+        raise AskdocsError(f"{deployment.name}: fails its probes: {'; '.join(result.problems)}")
 
 
 def _wait(gateway: str, key: str, name: str) -> None:

@@ -102,8 +102,8 @@ def runs(
 ) -> list[tuple[str, Run]]:
     """Each with its setting, in the order in which they are made."""
     return [
-        (setting, Run(out / f"{setting}-seed{seed}", one, data, max_steps))
-        for setting, seed, one in recipes(sweep, recipe)
+        (setting, Run(out / f"{setting}-seed{seed}", tuned, data, max_steps))
+        for setting, seed, tuned in recipes(sweep, recipe)
     ]
 
 
@@ -148,7 +148,7 @@ def run(
 
 def ranked(tried: Iterable[Tried]) -> list[Tried]:
     """The best one first; whoever has fewer seeds is behind."""
-    return sorted(tried, key=lambda one: (len(one.scores), one.mean), reverse=True)
+    return sorted(tried, key=lambda setting: (len(setting.scores), setting.mean), reverse=True)
 
 
 def score(made: Run) -> float:
@@ -169,9 +169,9 @@ def table(tried: Iterable[Tried]) -> list[list[str]]:
     """Setting, mean with its interval, and seeds."""
     return [
         [
-            one.setting,
-            f"{one.mean:.4f}" + (f" ± {one.half:.4f}" if one.half is not None else ""),
-            str(len(one.scores)),
+            row.setting,
+            f"{row.mean:.4f}" + (f" ± {row.half:.4f}" if row.half is not None else ""),
+            str(len(row.scores)),
         ]
-        for one in tried
+        for row in tried
     ]

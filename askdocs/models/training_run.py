@@ -82,7 +82,7 @@ class Run:
             raise AskdocsError(f"{there}: is not a folder: name another --out DIR")
         old = read_json(there / JOB)
         if old is None:
-            if there.is_dir() and any(one.name != "lock" for one in there.iterdir()):
+            if there.is_dir() and any(path.name != "lock" for path in there.iterdir()):
                 raise AskdocsError(f"{there}: is not empty, and holds no run: name another --out")
             return
         if self._stage is None:
@@ -138,9 +138,11 @@ class Run:
 
     def draw(self) -> None:
         """The losses so far, as a picture in the folder."""
-        said = self.events
+        events_so_far = self.events
         picture = self.folder / PICTURE
-        curve.draw(picture, events.losses(said, "step"), events.losses(said, "eval"))
+        curve.draw(
+            picture, events.losses(events_so_far, "step"), events.losses(events_so_far, "eval")
+        )
 
     @contextmanager
     def version(self) -> Iterator[Path]:
@@ -153,7 +155,11 @@ class Run:
                     os.link(self.folder / name, folder / name)
             known = [self.data.folder, *([self._stage.preferences] if self._stage else [])]
             # A dataset of before had none.
-            if files := [one / leaks.FILE for one in known if (one / leaks.FILE).is_file()]:
+            if files := [
+                version_folder / leaks.FILE
+                for version_folder in known
+                if (version_folder / leaks.FILE).is_file()
+            ]:
                 rows = [row for file in files for row in leaks.read(file)]
                 (folder / leaks.FILE).write_text(leaks.encoded(rows), encoding="utf-8")
             yield folder
@@ -196,13 +202,13 @@ class Run:
 
     def metrics(self) -> dict[str, float]:
         """For the manifest."""
-        said = self.events
-        done = next(event for event in reversed(said) if event["event"] == "done")
-        validation = dict(events.losses(said, "eval"))
-        train = events.losses(said, "step")
+        run_events = self.events
+        done = next(event for event in reversed(run_events) if event["event"] == "done")
+        validation = dict(events.losses(run_events, "eval"))
+        train = events.losses(run_events, "step")
         choice = None if self.undecided else read_json(self.folder / choosing.CHOICE)
         best = choice["step"] if choice else done["best_step"]
-        found = {
+        numbers = {
             "eval_loss": validation.get(best),
             "answer_score": choice["scores"][str(best)] if choice else None,
             "train_loss": train[-1][1] if train else None,
@@ -211,7 +217,7 @@ class Run:
             "tokens_per_second": done.get("tokens_per_second"),
             "preferred": done.get("preferred"),
         }
-        return {name: float(value) for name, value in found.items() if value is not None}
+        return {name: float(value) for name, value in numbers.items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -59,10 +59,10 @@ def before_start(settings: UpSettings, home: Home) -> list[Check]:
 
 
 def machine() -> Check:
-    found = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    text = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
     ok = sys.platform == "linux" and platform.machine() == "x86_64"
     fix = "" if ok else "use a Linux x86-64 machine (on Windows, WSL 2)"
-    return Check("machine", ok, found, fix)
+    return Check("machine", ok, text, fix)
 
 
 def processor(settings: UpSettings) -> Check:
@@ -72,9 +72,9 @@ def processor(settings: UpSettings) -> Check:
     if settings.engine_url or not flags:
         return Check("processor", True, f"{cores} cores")
     ok = "avx2" in flags
-    found = f"{cores} cores, {'with' if ok else 'without'} AVX2"
+    text = f"{cores} cores, {'with' if ok else 'without'} AVX2"
     fix = "" if ok else "use a newer machine, or an engine elsewhere with --engine-url URL"
-    return Check("processor", ok, found, fix)
+    return Check("processor", ok, text, fix)
 
 
 def engine_library(settings: UpSettings) -> Iterator[Check]:
@@ -133,8 +133,8 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
             return
         counts = " and ".join(f"{len(files)} {name}" for name, files in kinds.items() if files)
     except AskdocsError as error:
-        found, _, fix = str(error).partition(": ")
-        yield Check("wiki", False, found, fix)
+        problem, _, fix = str(error).partition(": ")
+        yield Check("wiki", False, problem, fix)
         return
     if home.root.resolve().is_relative_to(docs.resolve()):
         yield Check(
@@ -175,14 +175,14 @@ def ports(settings: UpSettings) -> Iterator[Check]:
     taken: dict[int, str] = {}
     for name, port in wanted.items():
         if port in taken:
-            found = f"{port} is wanted by {taken[port]} too"
-            yield Check(f"{name} port", False, found, f"choose another --{name}-port N")
+            text = f"{port} is wanted by {taken[port]} too"
+            yield Check(f"{name} port", False, text, f"choose another --{name}-port N")
             continue
         taken[port] = name
         ok = is_free(port)
-        found = f"{port} is {'free' if ok else 'in use' + _user_of(port)}"
+        text = f"{port} is {'free' if ok else 'in use' + _user_of(port)}"
         fix = "" if ok else f"stop that, or choose another: --{name}-port N"
-        yield Check(f"{name} port", ok, found, fix)
+        yield Check(f"{name} port", ok, text, fix)
 
 
 def is_free(port: int) -> bool:

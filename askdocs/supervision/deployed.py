@@ -86,14 +86,14 @@ class Deployed:
         """
         needed = await asyncio.to_thread(promotions.all_needed, self._database, configured)
         await asyncio.to_thread(deployments.begin_anew, self._database, needed)
-        for one in await self._table():
-            await self._bring(one)
+        for deployment in await self._table():
+            await self._bring(deployment)
         used = await asyncio.to_thread(promotions.in_use, self._database, configured)
-        for one in await self._table():
-            if one.state == "failed" and one.name in used:
+        for deployment in await self._table():
+            if deployment.state == "failed" and deployment.name in used:
                 raise AskdocsError(
-                    f"{one.name}: {one.message}; or let the alias go back, with `askdocs models"
-                    f" rollback --alias {used[one.name]}`"
+                    f"{deployment.name}: {deployment.message}; or let the alias go back, with"
+                    f" `askdocs models rollback --alias {used[deployment.name]}`"
                 )
 
     async def follow(self) -> None:
@@ -102,8 +102,8 @@ class Deployed:
         try:
             while True:
                 try:
-                    for one in await self._table():
-                        self._look_at(one)
+                    for deployment in await self._table():
+                        self._look_at(deployment)
                     failing = False
                 except AskdocsError as error:
                     if not failing:
@@ -115,17 +115,17 @@ class Deployed:
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def _look_at(self, one: Deployment) -> None:
-        task = self._tasks.get(one.name)
-        if one.state == "stopping" and one.name not in self._stopping:
+    def _look_at(self, deployment: Deployment) -> None:
+        task = self._tasks.get(deployment.name)
+        if deployment.state == "stopping" and deployment.name not in self._stopping:
             if task is not None:
                 task.cancel()
-            self._stopping.add(one.name)
-            self._begin(one.name, self._end(one))
-        elif task is None and one.state == "wanted":
-            self._begin(one.name, self._bring(one))
-        elif task is None and one.state == "ready" and one.kind == "adapter":
-            self._begin(one.name, self._load_again(one))
+            self._stopping.add(deployment.name)
+            self._begin(deployment.name, self._end(deployment))
+        elif task is None and deployment.state == "wanted":
+            self._begin(deployment.name, self._bring(deployment))
+        elif task is None and deployment.state == "ready" and deployment.kind == "adapter":
+            self._begin(deployment.name, self._load_again(deployment))
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         async def run() -> None:
@@ -139,11 +139,13 @@ class Deployed:
 
         self._tasks[name] = asyncio.create_task(run())
 
-    async def _bring(self, one: Deployment) -> None:
+    async def _bring(self, deployment: Deployment) -> None:
         """Serve a version that is wanted, and say where, or why not."""
-        name = one.name
+        name = deployment.name
         try:
-            url = await (self._load(one) if self._host.kind == "adapter" else self._start(one))
+            url = await (
+                self._load(deployment) if self._host.kind == "adapter" else self._start(deployment)
+            )
         except (AskdocsError, OSError) as error:
             self._say(name, f"cannot be served: {error}")
             await asyncio.to_thread(deployments.fail, self._database, name, str(error))
@@ -154,49 +156,51 @@ class Deployed:
         if not wanted:
             await self._take_away(name)
 
-    async def _load(self, one: Deployment) -> str:
+    async def _load(self, deployment: Deployment) -> str:
         """Its adapter into the engine; the base URL of the engine's API. Raises AskdocsError."""
         host = self._host
-        await self._tell(one.name, "checking its files")
-        store = open_store(one.source, self._home.root)
-        folder = await asyncio.to_thread(store.fetch, one.name)
-        await self._tell(one.name, "loading")
+        await self._tell(deployment.name, "checking its files")
+        store = open_store(deployment.source, self._home.root)
+        folder = await asyncio.to_thread(store.fetch, deployment.name)
+        await self._tell(deployment.name, "loading")
         async with self._loading:
-            await adapters.load(host.url, host.key, one.name, folder / "adapter", gpu=host.gpu)
+            await adapters.load(
+                host.url, host.key, deployment.name, folder / "adapter", gpu=host.gpu
+            )
         return host.url
 
-    async def _load_again(self, one: Deployment) -> None:
+    async def _load_again(self, deployment: Deployment) -> None:
         """An engine that was started again has lost its adapters."""
         engine = Engine(self._host.url, self._host.key)
         try:
-            if await engine.is_ready() and one.name not in await engine.listed():
-                await self._load(one)
+            if await engine.is_ready() and deployment.name not in await engine.listed():
+                await self._load(deployment)
         finally:
             await engine.close()
             await asyncio.sleep(FORGOTTEN)
 
-    async def _start(self, one: Deployment) -> str:
+    async def _start(self, deployment: Deployment) -> str:
         """A process of its own; the base URL of its API. Raises AskdocsError."""
-        await self._tell(one.name, "checking its files")
-        store = open_store(one.source, self._home.root)
-        artefact = await asyncio.to_thread(derived, store, one.name, self._host.kind)
-        folder = await asyncio.to_thread(store.fetch, one.name, artefact)
+        await self._tell(deployment.name, "checking its files")
+        store = open_store(deployment.source, self._home.root)
+        artefact = await asyncio.to_thread(derived, store, deployment.name, self._host.kind)
+        folder = await asyncio.to_thread(store.fetch, deployment.name, artefact)
         model = next(folder.glob("*.gguf"), None) if self._host.kind == "gguf" else folder
         if model is None:
             raise AskdocsError(
-                f"{folder}: has no GGUF file: remove the artefact and export {one.name} anew"
+                f"{folder}: has no GGUF file: remove the artefact and export {deployment.name} anew"
             )
-        check_memory(one.name, model, psutil.virtual_memory().available)
-        await self._tell(one.name, "starting")
+        check_memory(deployment.name, model, psutil.virtual_memory().available)
+        await self._tell(deployment.name, "starting")
         port = checks.free_port()
-        launch = await self._host.launch(one.name, model, port)
+        launch = await self._host.launch(deployment.name, model, port)
         url = f"http://127.0.0.1:{port}/v1"
         engine = Engine(url)
         service = Service(
-            name=one.name,
+            name=deployment.name,
             argv=launch.argv,
             env=launch.env,
-            log=self._home.logs / f"{one.name}.log",
+            log=self._home.logs / f"{deployment.name}.log",
             ready=engine.is_ready,
             timeout=self._host.timeout,
             hung=partial(hanging.hung, url),
@@ -207,27 +211,31 @@ class Deployed:
         except BaseException:
             await running.stop()
             raise
-        self._running[one.name] = running
+        self._running[deployment.name] = running
         self._changed()
-        self._say(one.name, "ready")
+        self._say(deployment.name, "ready")
         return url
 
-    async def _end(self, one: Deployment) -> None:
+    async def _end(self, deployment: Deployment) -> None:
         """Stop a version once nobody asks it any more."""
         try:
             began = datetime.now(UTC)
             await asyncio.sleep(FORGOTTEN)
             # vLLM by itself ends the open answers of an adapter that is taken away.
-            while one.url is not None and one.kind != "adapter" and await working(one.url):
+            while (
+                deployment.url is not None
+                and deployment.kind != "adapter"
+                and await working(deployment.url)
+            ):
                 if (datetime.now(UTC) - began).total_seconds() > LONGEST:
-                    self._say(one.name, "is stopped in the middle of answers")
+                    self._say(deployment.name, "is stopped in the middle of answers")
                     break
                 await asyncio.sleep(LOOK)
-            if await asyncio.to_thread(deployments.forget, self._database, one.name):
+            if await asyncio.to_thread(deployments.forget, self._database, deployment.name):
                 await asyncio.sleep(FORGOTTEN)
-                await self._take_away(one.name)
+                await self._take_away(deployment.name)
         finally:
-            self._stopping.discard(one.name)
+            self._stopping.discard(deployment.name)
 
     async def _take_away(self, name: str) -> None:
         if running := self._running.pop(name, None):
@@ -249,7 +257,9 @@ class Deployed:
 def derivatives(store: Store, name: str, kind: Kind) -> list[str]:
     """The artefacts of a version that an engine of this kind serves."""
     is_gguf = kind == "gguf"
-    return [one for one in store.artefacts(name) if one.startswith("gguf-") == is_gguf]
+    return [
+        artefact for artefact in store.artefacts(name) if artefact.startswith("gguf-") == is_gguf
+    ]
 
 
 def derived(store: Store, name: str, kind: Kind) -> str | None:
@@ -260,14 +270,14 @@ def derived(store: Store, name: str, kind: Kind) -> str | None:
     """
     if kind == "adapter":
         return None
-    found = derivatives(store, name, kind)
-    if not found:
+    names = derivatives(store, name, kind)
+    if not names:
         make, engine = ("export", "llama.cpp") if kind == "gguf" else ("merge", "vLLM")
         raise AskdocsError(
             f"{name}: has nothing that {engine} can serve: make it with `askdocs models {make}"
             f" {name}`"
         )
-    return max(found, key=lambda one: store.artefact(name, one).created)
+    return max(names, key=lambda artefact: store.artefact(name, artefact).created)
 
 
 def check_memory(name: str, model: Path, available: int) -> None:

@@ -18,18 +18,18 @@ from gateway.knowledge.search.index import Index
 def examine(settings: UpSettings, home: Home) -> list[Check]:
     """Every finding, good or bad."""
     running = home.is_locked()
-    found = checks.before_start(settings, home)
+    results = checks.before_start(settings, home)
     if running:
         # Ports that our own processes hold are as they should be.
-        found = [check for check in found if not check.name.endswith(" port")]
-    found.append(_startup(home))
-    found.append(_model(settings))
+        results = [check for check in results if not check.name.endswith(" port")]
+    results.append(_startup(home))
+    results.append(_model(settings))
     if environments.has_gpu():
-        found.append(_gpu())
-    found.extend(_state(home))
+        results.append(_gpu())
+    results.extend(_state(home))
     if running:
-        found.extend(_parts(home))
-    return found
+        results.extend(_parts(home))
+    return results
 
 
 def _model(settings: UpSettings) -> Check:
@@ -63,7 +63,7 @@ def _startup(home: Home) -> Check:
     if sys.prefix == sys.base_prefix:
         return Check("start-up", True, "no environment of its own, so not looked at")
     places = [Path(sys.prefix)]
-    places += sorted(one.parent for one in home.root.glob("environments/*/pyvenv.cfg"))
+    places += sorted(config.parent for config in home.root.glob("environments/*/pyvenv.cfg"))
     problems, known = [], 0
     for place in places:
         try:
@@ -80,17 +80,17 @@ def _startup(home: Home) -> Check:
 
 
 def _state(home: Home) -> list[Check]:
-    found = []
+    results = []
     if home.index.is_file():
         try:
             with closing(Index(home.index)) as index:
-                found.append(Check("index", True, f"{index.size} pages"))
+                results.append(Check("index", True, f"{index.size} pages"))
         except AskdocsError as error:
             text, _, fix = str(error).rpartition(": ")
-            found.append(Check("index", False, text, fix))
+            results.append(Check("index", False, text, fix))
     prefill = read_json(home.prefill)
     if prefill:
-        found.append(
+        results.append(
             Check(
                 "reading",
                 True,
@@ -98,7 +98,7 @@ def _state(home: Home) -> list[Check]:
                 f" (delete {home.prefill} to measure again)",
             )
         )
-    return found
+    return results
 
 
 def _parts(home: Home) -> list[Check]:

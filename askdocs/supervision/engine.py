@@ -189,16 +189,16 @@ class UpEngine:
     async def _elsewhere(self, url: str) -> Served:
         engine = Engine(url, self._key, self._settings.model)
         try:
-            found = await engine.model()
-            self._tell(f"{found.id} at {url}")
-            if found.context and await engine.kind() == "vllm":
-                await self._threads.run(here.after, url, found.context, self._tell)
+            listed = await engine.model()
+            self._tell(f"{listed.id} at {url}")
+            if listed.context and await engine.kind() == "vllm":
+                await self._threads.run(here.after, url, listed.context, self._tell)
         except httpx.HTTPError as error:
             raise AskdocsError(f"the engine at {url} failed to answer: {error!r}") from None
         finally:
             await engine.close()
         # Servers that do not tell their context have one of 4,096 tokens at the very least.
-        return Served(url, found.id, found.id, found.context or 4096, own=False)
+        return Served(url, listed.id, listed.id, listed.context or 4096, own=False)
 
     async def _prepare(self) -> Served:
         """The model on this machine, in the form that its engine takes."""
@@ -244,10 +244,10 @@ class UpEngine:
         )
         self._tell(f"starting {settings.engine} with {served.name}")
         await self._start(service)
-        found = await probe.model()
+        listed = await probe.model()
         if settings.engine == "vllm":
             await in_thread(here.after, served.url, settings.context, self._tell)
-        return replace(served, id=found.id, context=found.context or settings.context)
+        return replace(served, id=listed.id, context=listed.context or settings.context)
 
     async def _launch(
         self,

@@ -55,7 +55,7 @@ async def hung(url: str, pid: int) -> str:
                         heard, worked = now, {}
                         continue
                 was, worked = worked, _worked(pid)
-                grown = sum(max(0, ns - was.get(one, 0)) for one, ns in worked.items())
+                grown = sum(max(0, ns - was.get(thread, 0)) for thread, ns in worked.items())
                 if not was or grown > LEAST * (now - last) * 1e9:
                     moved = now
                 if now - moved >= STILL:
@@ -96,8 +96,8 @@ def _worked(pid: int) -> dict[str, int]:
         pids = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     except psutil.NoSuchProcess:
         return {}
-    for one in pids:
-        for file in Path(f"/proc/{one}/task").glob("*/schedstat"):
+    for process in pids:
+        for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
             try:
                 ran, waited, _ = file.read_text().split()
             except OSError:  # it ended just now

@@ -46,14 +46,17 @@ def read(gateway: str) -> dict[str, Any] | None:
 
 def summary(facts: dict[str, Any]) -> str:
     """The same in a line."""
-    said = [f"requests {_share(facts['requests'])}"]
-    said += [f"engine of {model} {_share(counts)}" for model, counts in facts["engines"].items()]
-    return "; ".join(said)
+    parts = [f"requests {_share(facts['requests'])}"]
+    parts += [f"engine of {model} {_share(counts)}" for model, counts in facts["engines"].items()]
+    return "; ".join(parts)
 
 
 def _rated(counts: dict[str, int]) -> dict[str, Any]:
-    asked = counts["prompt_tokens"]
-    return {**counts, "hit_rate": round(counts["cached_tokens"] / asked, 4) if asked else None}
+    prompt_tokens = counts["prompt_tokens"]
+    return {
+        **counts,
+        "hit_rate": round(counts["cached_tokens"] / prompt_tokens, 4) if prompt_tokens else None,
+    }
 
 
 def _share(counts: dict[str, Any]) -> str:

@@ -110,13 +110,13 @@ def _versions(home: Home, running: Running) -> dict[str, Any]:
     try:
         with opened(home.root) as database:
             return {
-                one.name: {
-                    "state": one.state,
-                    "message": one.message,
-                    "url": one.url,
-                    "pid": running.processes.get(one.name),
+                deployment.name: {
+                    "state": deployment.state,
+                    "message": deployment.message,
+                    "url": deployment.url,
+                    "pid": running.processes.get(deployment.name),
                 }
-                for one in deployments.every(database)
+                for deployment in deployments.every(database)
             }
     except Unreachable:
         return {}  # `missing` says so

@@ -214,8 +214,8 @@ def last_words(log: Path, lines: int = 3) -> str:
         text = log.read_text(errors="replace")
     except OSError:
         return "it said nothing"
-    said = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(said[-lines:]) or "it said nothing"
+    written = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(written[-lines:]) or "it said nothing"
 
 
 async def _ended(process: asyncio.subprocess.Process) -> int:

@@ -137,18 +137,18 @@ class Up:
         """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
         from askdocs.state.backups import moves
 
-        if kept := moves.finish(moves.journal_of(self._database_file())):
-            self._say("up", f"finished a restore that was cut off; what was there is in {kept}")
+        if previous := moves.finish(moves.journal_of(self._database_file())):
+            self._say("up", f"finished a restore that was cut off; what was there is in {previous}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """All at once, as far as one does not need another: most of it is waiting for imports."""
-        found = asyncio.ensure_future(self._engine.find())
+        served = asyncio.ensure_future(self._engine.find())
         indexed = asyncio.ensure_future(self._first_look())
         opened = asyncio.ensure_future(self._threads.run(self._open_database))
-        started = asyncio.ensure_future(self._engine_of(found))
+        started = asyncio.ensure_future(self._engine_of(served))
         coding = asyncio.ensure_future(self._code_model())
-        rest = self._rest(found, indexed, opened, started, coding)
-        parts = [found, indexed, opened, started, coding, rest]
+        rest = self._rest(served, indexed, opened, started, coding)
+        parts = [served, indexed, opened, started, coding, rest]
         if self._wiki.spec.folder:
             parts.append(self._site(indexed))
         await self._together(*parts)
@@ -161,24 +161,24 @@ class Up:
         async with self._said("wiki", f"reading {self._settings.docs}"):
             await self._threads.run(self._wiki.first)
 
-    async def _engine_of(self, found: Awaitable[Served]) -> Served:
-        return await self._engine.start(await found)
+    async def _engine_of(self, served: Awaitable[Served]) -> Served:
+        return await self._engine.start(await served)
 
     async def _code_model(self) -> CodeModel | None:
         """The one for autocomplete, started unless it runs elsewhere."""
         wanted = self._settings.autocomplete
         if wanted is None:
             return None
-        found = await autocomplete.find(wanted, self._home.logs, self._threads, self._say)
-        if found.service is not None:
-            await self._service(found.service)
-        await found.check()
-        self._say(autocomplete.NAME, f"autocomplete uses {found.name}")
-        return found
+        code_model = await autocomplete.find(wanted, self._home.logs, self._threads, self._say)
+        if code_model.service is not None:
+            await self._service(code_model.service)
+        await code_model.check()
+        self._say(autocomplete.NAME, f"autocomplete uses {code_model.name}")
+        return code_model
 
     async def _rest(
         self,
-        found: Awaitable[Served],
+        engine_found: Awaitable[Served],
         indexed: Awaitable[None],
         opened: Awaitable[None],
         started: Awaitable[Served],
@@ -186,7 +186,7 @@ class Up:
     ) -> None:
         """Gateway and widget."""
         settings = self._settings
-        served = await found
+        served = await engine_found
         # askdocs sets llama.cpp's context; another engine reports its own.
         if not (served.own and settings.engine == "llama.cpp"):
             served = await started

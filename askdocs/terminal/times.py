@@ -10,10 +10,10 @@ def duration(option: str, text: str) -> timedelta:
     match = re.fullmatch(r"([0-9]{1,9})([dhm])", text)
     if match is None:
         raise AskdocsError(f"{option} {text}: write days, hours or minutes as 90d, 12h or 30m")
-    found = int(match[1]) * UNITS[match[2]] if int(match[1]) < 10**8 else timedelta.max
-    if found > LONGEST:
+    length = int(match[1]) * UNITS[match[2]] if int(match[1]) < 10**8 else timedelta.max
+    if length > LONGEST:
         raise AskdocsError(f"{option} {text}: that is more than {LONGEST.days} days")
-    return found
+    return length
 
 
 def day(text: str) -> date:

@@ -80,9 +80,9 @@ def run(
             " wait for the gateway"
         )
     model = embedder.model
-    asked = read(questions) if questions else []
-    known = [one for one in asked if one.words]
-    foreign = [one for one in asked if not one.words]
+    questions_read = read(questions) if questions else []
+    known = [question for question in questions_read if question.words]
+    foreign = [question for question in questions_read if not question.words]
     if questions is None and model == MODEL:
         raise AskdocsError(
             "the bundled embedder needs no headings: name questions with --questions FILE"
@@ -98,16 +98,16 @@ def run(
     if known:
         after = _weighed(search, after, known, progress)
         after = _limited(search, after, known, foreign)
-        first, then = (_measured(search.trying(one), known, foreign) for one in (before, after))
+        first, then = (_measured(search.trying(fit), known, foreign) for fit in (before, after))
         measured = {name: (value, then[name]) for name, value in first.items()}
     return Calibrated(model, len(known), len(foreign), before, after, measured)
 
 
-def store(writing: Writing, found: Calibrated) -> None:
+def store(writing: Writing, calibrated: Calibrated) -> None:
     """Let it count; a gateway sees it within two seconds."""
     with writing() as writer:
-        stored = dict(writer.embedders().stored.get(found.model, {}))
-        writer.put_embedder(found.model, {**stored, "fit": found.after.dump()})
+        stored = dict(writer.embedders().stored.get(calibrated.model, {}))
+        writer.put_embedder(calibrated.model, {**stored, "fit": calibrated.after.dump()})
 
 
 def _moved(search: Search, current: Fit, progress: Callable[[str, int, int], None]) -> Fit:
@@ -120,8 +120,8 @@ def _moved(search: Search, current: Fit, progress: Callable[[str, int, int], Non
             f"{len(pages)} pages have headings; at least {FEWEST_PAGES} are needed to calibrate"
         )
     progress("comparing headings", 0, len(pages))
-    found = fitted(pages, search.embedder)
-    return replace(current, zero=found.zero, scale=found.scale)
+    measured = fitted(pages, search.embedder)
+    return replace(current, zero=measured.zero, scale=measured.scale)
 
 
 def _weighed(
@@ -139,8 +139,8 @@ def _weighed(
         for of_passage in OF_PASSAGE
     ]
     for number, other in enumerate(tried, 1):
-        found = _places(search.trying(other), known)
-        gains = [new - old for new, old in zip(found, usual, strict=True)]
+        places = _places(search.trying(other), known)
+        gains = [new - old for new, old in zip(places, usual, strict=True)]
         surely = _surely(gains)
         if surely > gain:
             best, gain = other, surely
@@ -157,17 +157,17 @@ def _surely(gains: Sequence[float]) -> float:
 
 def _places(search: Search, known: Sequence[Question]) -> list[float]:
     """Of each question the share of AT that a right passage is within."""
-    found = []
+    shares = []
     for question in known:
         best = distinct(best_passages(search.find(question.text)))[: max(AT)]
-        place = next((n for n, one in enumerate(best) if holds(question, one)), max(AT))
-        found.append(sum(place < at for at in AT) / len(AT))
-    return found
+        place = next((n for n, passage in enumerate(best) if holds(question, passage)), max(AT))
+        shares.append(sum(place < at for at in AT) / len(AT))
+    return shares
 
 
-def _looked(search: Search, asked: Sequence[Question]) -> list[Looked]:
+def _looked(search: Search, questions: Sequence[Question]) -> list[Looked]:
     grounding = Grounding(search.index, estimates, search=search)
-    return [asyncio.run(grounding.look_up(question.text)) for question in asked]
+    return [asyncio.run(grounding.look_up(question.text)) for question in questions]
 
 
 def _limited(
@@ -180,10 +180,10 @@ def _limited(
 
     def told(about: float) -> list[float]:
         """By question, weighed so that both kinds count the same."""
-        kept = [float(_about(one) >= about) for one in ours]
-        refused = [float(_about(one) < about) for one in theirs]
-        whole = len(kept) + len(refused)
-        return [value * whole / (2 * len(kept)) for value in kept] + [
+        answered = [float(_about(looked) >= about) for looked in ours]
+        refused = [float(_about(looked) < about) for looked in theirs]
+        whole = len(answered) + len(refused)
+        return [value * whole / (2 * len(answered)) for value in answered] + [
             value * whole / (2 * len(refused)) for value in refused
         ]
 
@@ -198,9 +198,9 @@ def _limited(
             current = replace(current, about=best)
             ours = _looked(search.trying(current), known)
     right = [
-        confidence(one.signals)
-        for question, one in zip(known, ours, strict=True)
-        if any(holds(question, found) for found in shown(one))
+        confidence(looked.signals)
+        for question, looked in zip(known, ours, strict=True)
+        if any(holds(question, passage) for passage in shown(looked))
     ]
     if len(right) >= FEWEST:
         least, most = CAUTIONS
@@ -220,45 +220,45 @@ def _measured(
     """Shares: of right passages, refusals and cautions."""
     ours, theirs = _looked(search, known), _looked(search, foreign)
     cautious = [
-        confidence(one.signals) < one.caution
-        for question, one in zip(known, ours, strict=True)
-        if any(holds(question, found) for found in shown(one))
+        confidence(looked.signals) < looked.caution
+        for question, looked in zip(known, ours, strict=True)
+        if any(holds(question, passage) for passage in shown(looked))
     ]
     places = [
-        next((n for n, found in enumerate(one.passages) if holds(question, found)), max(AT))
-        for question, one in zip(known, ours, strict=True)
+        next((n for n, passage in enumerate(looked.passages) if holds(question, passage)), max(AT))
+        for question, looked in zip(known, ours, strict=True)
     ]
     shares = {f"right passage among {at}": [place < at for place in places] for at in AT}
-    shares["answerable ones kept"] = [one.is_answered for one in ours]
-    shares["unanswerable ones refused"] = [not one.is_answered for one in theirs]
+    shares["answerable ones kept"] = [looked.is_answered for looked in ours]
+    shares["unanswerable ones refused"] = [not looked.is_answered for looked in theirs]
     shares["right quotations with a caution"] = cautious
     return {name: round(sum(of) / len(of), 4) for name, of in shares.items() if of}
 
 
-def facts(found: Calibrated, dry_run: bool) -> dict[str, Any]:
+def facts(calibrated: Calibrated, dry_run: bool) -> dict[str, Any]:
     """For --json."""
     return {
-        "model": found.model,
-        "questions": found.answerable,
-        "unanswerable": found.unanswerable,
-        "fit": asdict(found.after),
-        "changed": {name: list(pair) for name, pair in found.changed.items()},
-        "measured": {name: list(pair) for name, pair in found.measured.items()},
-        "stored": bool(found.changed) and not dry_run,
+        "model": calibrated.model,
+        "questions": calibrated.answerable,
+        "unanswerable": calibrated.unanswerable,
+        "fit": asdict(calibrated.after),
+        "changed": {name: list(pair) for name, pair in calibrated.changed.items()},
+        "measured": {name: list(pair) for name, pair in calibrated.measured.items()},
+        "stored": bool(calibrated.changed) and not dry_run,
     }
 
 
 DEFAULTS = {"about": ABOUT, "caution": CAUTION}
 
 
-def show(found: Calibrated, dry_run: bool) -> None:
+def show(calibrated: Calibrated, dry_run: bool) -> None:
     """For people."""
-    for name, (old, new) in found.changed.items():
+    for name, (old, new) in calibrated.changed.items():
         usual = DEFAULTS.get(name)
         print(f"{name}: {usual if old is None else old:.3g} -> {usual if new is None else new:.3g}")
-    if not found.changed:
+    if not calibrated.changed:
         print("nothing changed: the numbers in use fit as well")
-    for name, (old, new) in found.measured.items():
+    for name, (old, new) in calibrated.measured.items():
         print(f"{name}: {old:.0%} -> {new:.0%}")
-    if found.changed and dry_run:
+    if calibrated.changed and dry_run:
         print("not stored: --dry-run")

@@ -19,7 +19,7 @@ def index_file(home_dir: Path | None) -> Path:
 def summary(facts: dict[str, Any]) -> str:
     """The index in a line; `facts` as `status.index` tells them."""
     wikis = len(facts["sources"])
-    synced = max((one["synced"] or "" for one in facts["sources"]), default="")
+    synced = max((source["synced"] or "" for source in facts["sources"]), default="")
     return (
         f"{facts['pages']:,} pages of {wikis} {'wiki' if wikis == 1 else 'wikis'}, last sync"
         f" {synced or 'never'}; {vectors(facts['vectors'])}"

@@ -82,4 +82,4 @@ def _list(files: Files, config: MkDocsConfig) -> str:
 def _link_text(title: str) -> str:
     """Brackets would end the link, and a tag that is named would be one; code is as it is."""
     title = title.replace("[", "(").replace("]", ")")
-    return re.sub(r"(`[^`]*`)|<", lambda found: found[1] or "&lt;", title)
+    return re.sub(r"(`[^`]*`)|<", lambda match: match[1] or "&lt;", title)

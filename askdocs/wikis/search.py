@@ -57,7 +57,9 @@ def find(
 
 def _best(hit: Hit) -> dict[str, str]:
     """The passage of a page that fits the question best."""
-    best = next((found for found in hit.passages if found.passage.is_readable), None)
+    best = next(
+        (hit_passage for hit_passage in hit.passages if hit_passage.passage.is_readable), None
+    )
     if best is None:
         return {"section": "", "url": hit.page.url, "passage": ""}
     return {

@@ -97,8 +97,8 @@ def config(
 
 def _look(docs: Path) -> dict[str, Any]:
     """Of the project that the folder is the pages of; empty where it has none."""
-    found = detect(docs.absolute())
-    return looks.of(found) if found.content == docs.absolute() else {}
+    detected = detect(docs.absolute())
+    return looks.of(detected) if detected.content == docs.absolute() else {}
 
 
 def _tell(text: str) -> None:
@@ -147,8 +147,8 @@ async def build(
                 f"MkDocs did not finish {docs} within {patience / 60:.0f} minutes: one of its pages"
                 f" may be what it hangs at (its own words are in {log})"
             ) from None
-        said = log.read_text(errors="replace")
-        failed = _FAILED.search(said) if code else None
+        output = log.read_text(errors="replace")
+        failed = _FAILED.search(output) if code else None
         if code and failed is None and look:
             say("the wiki's own navigation and colours are left out: MkDocs fails with them")
             look, settings = {}, config(docs, home, site_url, widget_url, {})
@@ -158,7 +158,7 @@ async def build(
         left_out.append(failed[1])
         say(f"{failed[1]} is not shown: MkDocs fails at it: {failed[2]}".rstrip(": "))
     if code:
-        lines = said.strip().splitlines() or ["it said nothing"]
+        lines = output.strip().splitlines() or ["it said nothing"]
         # Its own errors name the page; the last line of a traceback says why.
         errors = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
         why = ": ".join(dict.fromkeys([*errors[:1], lines[-1]]))
@@ -304,10 +304,10 @@ class _Files(StaticFiles):
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
         if any(part[:1] == "." and part not in (".", ".well-known") for part in path.split(os.sep)):
             return "", None  # `.git/config`, `.env`: an HTML folder may be a checkout
-        found, status = super().lookup_path(path)
+        file, status = super().lookup_path(path)
         if status is not None and not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
             return "", None
-        return found, status
+        return file, status
 
     def file_response(self, *args: Any, **more: Any) -> Response:
         response = super().file_response(*args, **more)
@@ -331,8 +331,8 @@ class _Files(StaticFiles):
             return response
         ends = list(_END.finditer(page))
         at = ends[-1].start() if ends else len(page)
-        kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
-        return Response(page[:at] + self._tag + page[at:], response.status_code, kept)
+        headers = {name: response.headers[name] for name in _KEPT if name in response.headers}
+        return Response(page[:at] + self._tag + page[at:], response.status_code, headers)
 
 
 def tag(widget_url: str) -> str:

@@ -86,18 +86,18 @@ class Job:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _keep(self, spec: Spec, stop: threading.Event, turn: threading.Lock) -> None:
-        told: Any = None
+        reported: Any = None
         for _ in watch.changes(spec.folder, stop):
             with turn:
                 try:
                     synced = self._sync(spec)
                 except AskdocsError as error:
-                    if told != str(error):
+                    if reported != str(error):
                         _complain(str(error))
-                    told = str(error)
+                    reported = str(error)
                     continue
-                if synced.is_different or told != synced.broken:
-                    told = synced.broken
+                if synced.is_different or reported != synced.broken:
+                    reported = synced.broken
                     if self.as_json:
                         print(json.dumps(facts(synced, self.dry_run)), flush=True)
                     else:
@@ -146,13 +146,13 @@ def show(synced: Synced, dry_run: bool) -> None:
     more = len(synced.left_out) - LISTED
     if dry_run and more > 0:
         out.print(f"  o and {more:,} more; --json lists up to {LEFT_OUT:,}")
-    for one in synced.broken:
-        out.print(f"  [red]![/red] {escape(one.path)}: {escape(one.why)}")
+    for page in synced.broken:
+        out.print(f"  [red]![/red] {escape(page.path)}: {escape(page.why)}")
 
 
 def facts(synced: Synced, dry_run: bool) -> dict[str, Any]:
     """The same for scripts."""
-    files = [asdict(one) for one in synced.left_out[:LEFT_OUT]]
+    files = [asdict(file) for file in synced.left_out[:LEFT_OUT]]
     left_out = {"count": len(synced.left_out), "reasons": synced.reasons, "files": files}
     return {
         **asdict(synced),

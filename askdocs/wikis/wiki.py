@@ -82,19 +82,19 @@ class Wiki:
 
     def keep(self, changed: Callable[[], None]) -> None:
         """Read it again whenever it may have changed, and call `changed` when it had; for ever."""
-        said = ""
+        reported = ""
         for number, _ in enumerate(watch.changes(self.spec.folder, self.stop)):
             if number == 0 and self.spec.folder:
                 continue  # `first` was just there
             try:
                 if self._sync():
                     changed()
-                said = ""
+                reported = ""
             except AskdocsError as error:
                 # As long as it is away, its pages stay, and this is said once.
-                if str(error) != said and not self.stop.is_set():
+                if str(error) != reported and not self.stop.is_set():
                     self._say(str(error))
-                said = str(error)
+                reported = str(error)
 
     def questions(self) -> list[str]:
         """What this wiki should answer, the most likely first."""
@@ -139,9 +139,9 @@ class Wiki:
             }
             did = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
             self._say(f"{synced.pages:,} pages, {did}")
-        for one in synced.broken:
-            if one not in self._broken:
-                self._say(f"{one.path}: {one.why}")
+        for page in synced.broken:
+            if page not in self._broken:
+                self._say(f"{page.path}: {page.why}")
         self._broken = synced.broken
         if synced.omission not in ("", self._omission):
             self._say(f"{synced.omission}; `askdocs docs sync --dry-run` lists them")
@@ -184,7 +184,7 @@ def _as_before(spec: Spec, index: Path) -> Spec:
     except NoIndex:
         return spec
     try:
-        found = (stored for stored in opened.sources() if stored.name == spec.place)
-        return next((Spec.remembered(stored.name, stored.spec) for stored in found), spec)
+        sources = (stored for stored in opened.sources() if stored.name == spec.place)
+        return next((Spec.remembered(stored.name, stored.spec) for stored in sources), spec)
     finally:
         opened.close()

@@ -127,9 +127,9 @@ def verify(backup: Backup, progress: Progress) -> None:
         wanted = missing.pop(name, None)
         if wanted is None:
             raise _different(backup, name, "is in it twice, or not in the manifest")
-        found = digest(content, count)
-        if found != wanted.sha256:
-            raise _different(backup, name, f"has the SHA-256 {found}, not {wanted.sha256}")
+        sha256 = digest(content, count)
+        if sha256 != wanted.sha256:
+            raise _different(backup, name, f"has the SHA-256 {sha256}, not {wanted.sha256}")
 
     backup.each(take)
     for name in missing:
@@ -142,13 +142,13 @@ def _different(backup: Backup, name: str, what: str) -> AskdocsError:
 
 def digest(content: IO[bytes], count: Count, copy: IO[bytes] | None = None) -> str:
     """The SHA-256 of all that can be read; `copy` gets it, too."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     while chunk := content.read(CHUNK):
-        found.update(chunk)
+        sha256.update(chunk)
         if copy is not None:
             copy.write(chunk)
         count(len(chunk))
-    return found.hexdigest()
+    return sha256.hexdigest()
 
 
 def extract(backup: Backup, wanted: Mapping[str, Path], progress: Progress) -> None:
@@ -233,10 +233,10 @@ def _pack(
     ):
         content = encode(manifest)
         _add(tar, MANIFEST, len(content), manifest, BytesIO(content))
-        for name, one in manifest.files.items():
+        for name, entry in manifest.files.items():
             with sources[name].open("rb") as source:
-                _add(tar, name, one.bytes, manifest, source)
-            count(one.bytes)
+                _add(tar, name, entry.bytes, manifest, source)
+            count(entry.bytes)
 
 
 def _add(
@@ -249,9 +249,9 @@ def _add(
 
 def private(folder: Path) -> None:
     """Make a folder and those above it, for their owner alone. Raises OSError."""
-    for one in (*reversed(folder.parents), folder):
-        if not one.exists():
-            one.mkdir(mode=0o700, exist_ok=True)
+    for place in (*reversed(folder.parents), folder):
+        if not place.exists():
+            place.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync(folder: Path) -> None:

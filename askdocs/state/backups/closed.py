@@ -26,12 +26,12 @@ def keep_closed(old: sa.Engine, new: sa.Engine) -> int:
     """
     with database.reading(old) as connection:
         tables = set(sa.inspect(connection).get_table_names())
-        keys, held, asked = [], [], set()
+        keys, held, questions = [], [], set()
         if {key_table.name, secret_table.name} <= tables:
             keys = list(connection.execute(sa.select(key_table.c.id, key_table.c.revoked)))
             held = [dict(row._mapping) for row in connection.execute(sa.select(secret_table))]
         if "questions" in tables:
-            asked = set(connection.execute(sa.text("SELECT id FROM questions")).scalars())
+            questions = set(connection.execute(sa.text("SELECT id FROM questions")).scalars())
     lines = audit.lines(old) if audit.audit_table.name in tables else []
     with database.writing(new) as connection:
         there = set(connection.execute(sa.select(key_table.c.id)).scalars())
@@ -39,14 +39,14 @@ def keep_closed(old: sa.Engine, new: sa.Engine) -> int:
             if id not in there:
                 continue
             if revoked is not None:
-                this = key_table.c.id == id
-                connection.execute(sa.update(key_table).where(this).values(revoked=revoked))
+                the_key = key_table.c.id == id
+                connection.execute(sa.update(key_table).where(the_key).values(revoked=revoked))
             connection.execute(sa.delete(secret_table).where(secret_table.c.key_id == id))
             if rows := [row for row in held if row["key_id"] == id]:
                 connection.execute(sa.insert(secret_table), rows)
         audit.carry(connection, lines)
         restored = set(connection.execute(sa.text("SELECT id FROM questions")).scalars())
-    return len(restored - asked) if "questions" in tables else 0
+    return len(restored - questions) if "questions" in tables else 0
 
 
 def close_again(damaged: Path, new: sa.Engine) -> list[str]:
@@ -61,12 +61,14 @@ def close_again(damaged: Path, new: sa.Engine) -> list[str]:
     with database.writing(new) as connection:
         for key_id, at, digest in [*revocations.read(damaged), *salvaged]:
             if digest is None:
-                this = sa.and_(key_table.c.id == key_id, key_table.c.revoked.is_(None))
-                connection.execute(sa.update(key_table).where(this).values(revoked=at))
+                the_secret = sa.and_(key_table.c.id == key_id, key_table.c.revoked.is_(None))
+                connection.execute(sa.update(key_table).where(the_secret).values(revoked=at))
             else:
                 until = secret_table.c.valid_until
-                this = sa.and_(secret_table.c.digest == digest, sa.or_(until.is_(None), until > at))
-                connection.execute(sa.update(secret_table).where(this).values(valid_until=at))
+                the_secret = sa.and_(
+                    secret_table.c.digest == digest, sa.or_(until.is_(None), until > at)
+                )
+                connection.execute(sa.update(secret_table).where(the_secret).values(valid_until=at))
     return [] if is_whole else open_keys(new)
 
 
@@ -81,19 +83,19 @@ def open_keys(engine: sa.Engine) -> list[str]:
 
 def _salvaged(damaged: Path) -> tuple[list[Closed], bool]:
     """What can be read of a damaged file, and whether that was all of it."""
-    found: list[Closed] = []
+    rows: list[Closed] = []
     try:
         with closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as db:
             for id, revoked in db.execute("SELECT id, revoked FROM keys NOT INDEXED"):
                 if revoked is not None:
-                    found.append(Closed(id, _moment(revoked)))
+                    rows.append(Closed(id, _moment(revoked)))
             query = "SELECT key_id, valid_until, digest FROM key_secrets NOT INDEXED"
             for id, until, digest in db.execute(query):
                 if until is not None:
-                    found.append(Closed(id, _moment(until), bytes(digest)))
+                    rows.append(Closed(id, _moment(until), bytes(digest)))
     except (sqlite3.Error, ValueError, TypeError):
-        return [one for one in found if isinstance(one.key_id, str)], False
-    return found, True
+        return [row for row in rows if isinstance(row.key_id, str)], False
+    return rows, True
 
 
 def _moment(text: str) -> datetime:

@@ -118,8 +118,8 @@ def _collected(
         sources[SETTINGS] = folder / "askdocs.toml"
         shutil.copyfile(places.settings, sources[SETTINGS])
     files = {name: _measured(source) for name, source in sources.items()}
-    for name, source, one in _versions(places.store, weights, progress):
-        sources[name], files[name] = source, one
+    for name, source, entry in _versions(places.store, weights, progress):
+        sources[name], files[name] = source, entry
     url = f"sqlite:///{sources[DATABASE]}" if DATABASE in sources else places.url
     revision, stored = _said(url)
     table = {**aliases.DEFAULT, **places.configured, **stored}
@@ -152,15 +152,15 @@ def _versions(store: Store, weights: bool, progress: Progress) -> Iterator[tuple
         return
     root = store.place.root
     for name in store.names():
-        measured = [path for one in MEASURED for path in store.place.list(f"{name}/{one}")]
+        measured = [path for kind in MEASURED for path in store.place.list(f"{name}/{kind}")]
         for path in (MANIFEST, RETIRED, *measured):
             source = root / (path if "/" in path else f"{name}/{path}")
             if source.is_file():
                 yield f"versions/{source.relative_to(root).as_posix()}", source, _measured(source)
         if weights and not store.retired(name):
             folder = store.fetch(name, None, progress)
-            for path, one in store.manifest(name).files.items():
-                yield f"versions/{name}/{path}", folder / path, one
+            for path, entry in store.manifest(name).files.items():
+                yield f"versions/{name}/{path}", folder / path, entry
 
 
 def _measured(path: Path) -> File:

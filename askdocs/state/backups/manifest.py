@@ -83,11 +83,11 @@ def decode(content: bytes, place: str) -> Manifest:
     Raises AskdocsError: it is none, or of a newer askdocs.
     """
     try:
-        found = orjson.loads(content)
-        if not isinstance(found, Mapping):
+        values = orjson.loads(content)
+        if not isinstance(values, Mapping):
             raise ValueError("it is no object")
-        _refuse_newer(found, place)
-        return Manifest.model_validate(found)
+        _refuse_newer(values, place)
+        return Manifest.model_validate(values)
     except (ValidationError, ValueError) as error:
         first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
@@ -96,13 +96,13 @@ def decode(content: bytes, place: str) -> Manifest:
         ) from None
 
 
-def _refuse_newer(found: Mapping[str, object], place: str) -> None:
+def _refuse_newer(values: Mapping[str, object], place: str) -> None:
     """Raises AskdocsError."""
-    form, revision = found.get("format"), found.get("revision")
+    form, revision = values.get("format"), values.get("revision")
     newer = isinstance(form, int) and form > FORMAT
     if newer or (isinstance(revision, str) and revision > database.HEAD):
         raise AskdocsError(
-            f"{place}: is of a newer askdocs ({_shown(found.get('askdocs'))}, schema"
+            f"{place}: is of a newer askdocs ({_shown(values.get('askdocs'))}, schema"
             f" {_shown(revision)}; this is {askdocs_version()}, schema {database.HEAD}): upgrade"
             " this askdocs first"
         )

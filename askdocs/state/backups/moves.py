@@ -112,11 +112,11 @@ def finish(journal: Path) -> Path | None:
 
 def _describe(decided: Journal) -> None:
     """Make what is kept a backup, so that the restore can be undone."""
-    kept = {move.name: move.kept for move in decided.moves if move.name and move.kept.exists()}
-    if kept:
+    moved = {move.name: move.kept for move in decided.moves if move.name and move.kept.exists()}
+    if moved:
         files = {
             name: File(sha256=digest(path, lambda more: None), bytes=path.stat().st_size)
-            for name, path in kept.items()
+            for name, path in moved.items()
         }
         manifest = Manifest(
             askdocs=askdocs_version(),
@@ -127,13 +127,13 @@ def _describe(decided: Journal) -> None:
         home.write(decided.replaced / MANIFEST, encode(manifest).decode(), mode=0o600)
 
 
-def _keep(file: Path, kept: Path) -> None:
+def _keep(file: Path, target: Path) -> None:
     try:
-        os.link(file, kept)
+        os.link(file, target)
     except OSError:  # another file system, or one without links
-        new = _beside(kept, ".new")
+        new = _beside(target, ".new")
         shutil.copy2(file, new)
-        new.replace(kept)
+        new.replace(target)
 
 
 def _beside(file: Path, ending: str) -> Path:

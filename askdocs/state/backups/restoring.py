@@ -57,10 +57,10 @@ def plan(places: Places, backup: Backup, parts: Collection[Part], progress: Prog
     """
     archive.verify(backup, progress)
     manifest = backup.manifest
-    found = Plan(backup, tuple(part for part in parts if manifest.of(part)))
-    if not found.parts:
+    planned = Plan(backup, tuple(part for part in parts if manifest.of(part)))
+    if not planned.parts:
         raise AskdocsError(f"{backup.place}: holds no {' or '.join(parts)}: take another backup")
-    has = found.parts
+    has = planned.parts
     if "database" in has:
         kind = "PostgreSQL" if DUMP in manifest.files else "SQLite"
         here = "SQLite" if places.database else "PostgreSQL"
@@ -72,14 +72,14 @@ def plan(places: Places, backup: Backup, parts: Collection[Part], progress: Prog
         if places.database is None:
             _refuse_used(places.url)
     if "versions" in has:
-        found.versions = _versions(places, backup, progress)
+        planned.versions = _versions(places, backup, progress)
     if SETTINGS in manifest.files:
         content = places.settings.read_bytes() if places.settings.is_file() else b""
-        found.settings_differ = sha256(content) != manifest.files[SETTINGS].sha256
-    return found
+        planned.settings_differ = sha256(content) != manifest.files[SETTINGS].sha256
+    return planned
 
 
-def restore(home: Home, places: Places, found: Plan, progress: Progress) -> Path | None:
+def restore(home: Home, places: Places, planned: Plan, progress: Progress) -> Path | None:
     """Do it. Returns the folder where what was there is kept; None: there was nothing.
 
     Raises:
@@ -89,18 +89,18 @@ def restore(home: Home, places: Places, found: Plan, progress: Progress) -> Path
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     replaced = home.root / REPLACED / stamp
     with exclusive(home, places) as journal, ExitStack() as stack:
-        dump = _dump(home, places, found, stack, progress)
+        dump = _dump(home, places, planned, stack, progress)
         staged: list[Move] = []
         stack.callback(_discard, staged)
-        revision = _database(places, found, replaced, staged, progress)
-        _index(places, found, replaced, staged, progress)
-        _put_versions(places, found, stamp, staged, progress)
+        revision = _database(places, planned, replaced, staged, progress)
+        _index(places, planned, replaced, staged, progress)
+        _put_versions(places, planned, stamp, staged, progress)
         with stopping.held() as stops:
             if dump is not None:
-                _load(places, found, dump, stops, progress)
+                _load(places, planned, dump, stops, progress)
             if staged:
-                if "database" not in found.parts:
-                    _note(places, found)
+                if "database" not in planned.parts:
+                    _note(places, planned)
                 moves.decide(journal, staged, replaced, revision)
                 staged.clear()
                 moves.finish(journal)
@@ -122,10 +122,10 @@ def exclusive(home: Home, places: Places) -> Iterator[Path]:
     home.make()
     file = places.database or home.database
     with home.lock():
-        for one in (file, places.index):
-            if users := list(_users(one)):
+        for database_file in (file, places.index):
+            if users := list(_users(database_file)):
                 raise AskdocsError(
-                    f"{one}: is in use by {', '.join(users)}: stop that, and restore then"
+                    f"{database_file}: is in use by {', '.join(users)}: stop that, and restore then"
                 )
         moves.finish(moves.journal_of(file))
         yield moves.journal_of(file)
@@ -139,28 +139,28 @@ def _users(file: Path) -> Iterator[str]:
         if process.pid == own:
             continue
         try:
-            if any(one.path in paths for one in process.open_files()):
+            if any(open_file.path in paths for open_file in process.open_files()):
                 yield f"process {process.pid} ({' '.join(process.cmdline()[:4])})"
         except (psutil.Error, OSError):
             continue
 
 
 def _database(
-    places: Places, found: Plan, replaced: Path, staged: list[Move], progress: Progress
+    places: Places, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
 ) -> str | None:
     """Lay the database ready, as today's askdocs needs it; returns the schema of the old one."""
     target = places.database
-    if target is None or "database" not in found.parts:
+    if target is None or "database" not in planned.parts:
         return None
     new = target.with_name(f"{target.name}.restored")
     _clear(new)
     intact = _settled(target)
-    kept = replaced / DATABASE
-    staged.append(Move(new=new, target=target, kept=kept, name=DATABASE if intact else None))
-    archive.extract(found.backup, {DATABASE: new}, progress)
+    old_file = replaced / DATABASE
+    staged.append(Move(new=new, target=target, kept=old_file, name=DATABASE if intact else None))
+    archive.extract(planned.backup, {DATABASE: new}, progress)
     with closing(sqlite3.connect(new)) as db:
         if problem := snapshot.damage(db, "reading the database", progress):
-            raise AskdocsError(f"{found.backup.place}: {DATABASE} is damaged ({problem})")
+            raise AskdocsError(f"{planned.backup.place}: {DATABASE} is damaged ({problem})")
     revision = None
     with opened(f"sqlite:///{new}") as engine:
         database.migrate(engine)
@@ -168,19 +168,19 @@ def _database(
             with opened(f"sqlite:///{target}") as old:
                 with database.reading(old) as connection:
                     revision = database.revision(connection)
-                found.comes_back = closed.keep_closed(old, engine)
+                planned.comes_back = closed.keep_closed(old, engine)
         else:  # it is damaged, or lost
-            found.unchecked = closed.close_again(target, engine)
+            planned.unchecked = closed.close_again(target, engine)
         with database.writing(engine) as connection:
-            _record(connection, found)
+            _record(connection, planned)
     _settled(new)
     return revision
 
 
 def _index(
-    places: Places, found: Plan, replaced: Path, staged: list[Move], progress: Progress
+    places: Places, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
 ) -> None:
-    if "index" not in found.parts or INDEX not in found.backup.manifest.files:
+    if "index" not in planned.parts or INDEX not in planned.backup.manifest.files:
         return
     target = places.index
     new = target.with_name(f"{target.name}.restored")
@@ -188,16 +188,16 @@ def _index(
     intact = _settled(target)
     name = INDEX if intact else None
     staged.append(Move(new=new, target=target, kept=replaced / INDEX, name=name))
-    archive.extract(found.backup, {INDEX: new}, progress)
+    archive.extract(planned.backup, {INDEX: new}, progress)
     with closing(sqlite3.connect(new)) as db:
         if problem := snapshot.damage(db, "reading the index", progress):
-            raise AskdocsError(f"{found.backup.place}: {INDEX} is damaged ({problem})")
+            raise AskdocsError(f"{planned.backup.place}: {INDEX} is damaged ({problem})")
         application = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if application == search.APPLICATION and version > search.VERSION:
             raise AskdocsError(
-                f"{found.backup.place}: its index is of a newer askdocs: upgrade this one, or leave"
-                " it out with --only"
+                f"{planned.backup.place}: its index is of a newer askdocs: upgrade this one, or"
+                " leave it out with --only"
             )
 
 
@@ -219,20 +219,20 @@ def _settled(file: Path) -> bool:
         return False
 
 
-def _record(connection: sa.Connection, found: Plan) -> None:
-    made = found.backup.manifest.made.isoformat(timespec="seconds")
-    back = [name for name, what in found.versions.items() if what == BACK]
+def _record(connection: sa.Connection, planned: Plan) -> None:
+    made = planned.backup.manifest.made.isoformat(timespec="seconds")
+    back = [name for name, what in planned.versions.items() if what == BACK]
     audit.record(
         connection,
         "backup.restore",
-        found.backup.place.name,
+        planned.backup.place.name,
         made=made,
-        parts=list(found.parts),
+        parts=list(planned.parts),
         versions=back,
     )
 
 
-def _note(places: Places, found: Plan) -> None:
+def _note(places: Places, planned: Plan) -> None:
     """The line in the database that stays, where there is one with an audit log.
 
     It is not brought up to date for that: an empty one of PostgreSQL could not be restored then.
@@ -241,7 +241,7 @@ def _note(places: Places, found: Plan) -> None:
     if places.database is None or places.database.exists():
         with opened(places.url) as engine, database.writing(engine) as connection:
             if (database.revision(connection) or "") >= audit.SINCE:
-                _record(connection, found)
+                _record(connection, planned)
 
 
 def _refuse_used(url: str) -> None:
@@ -258,27 +258,27 @@ def _refuse_used(url: str) -> None:
 
 
 def _dump(
-    home: Home, places: Places, found: Plan, stack: ExitStack, progress: Progress
+    home: Home, places: Places, planned: Plan, stack: ExitStack, progress: Progress
 ) -> Path | None:
     """Lay the dump ready for PostgreSQL, until the stack ends."""
-    if places.database is not None or "database" not in found.parts:
+    if places.database is not None or "database" not in planned.parts:
         return None
     file = stack.enter_context(scratch(home.root, ".restore-")) / "postgresql.dump"
-    archive.extract(found.backup, {DUMP: file}, progress)
+    archive.extract(planned.backup, {DUMP: file}, progress)
     return file
 
 
 def _load(
-    places: Places, found: Plan, dump: Path, stops: Sequence[int], progress: Progress
+    places: Places, planned: Plan, dump: Path, stops: Sequence[int], progress: Progress
 ) -> None:
     """A dump into PostgreSQL, in one transaction. Raises KeyboardInterrupt: stopped before that."""
     with opened(places.url) as engine:
         if not snapshot.load(engine, dump, stops, progress):
             raise KeyboardInterrupt
         database.migrate(engine)
-        found.unchecked = closed.open_keys(engine)
+        planned.unchecked = closed.open_keys(engine)
         with database.writing(engine) as connection:
-            _record(connection, found)
+            _record(connection, planned)
 
 
 STAYS, BACK, ABSENT = "is here", "comes back", "is not here, and the backup has no weights"
@@ -287,7 +287,7 @@ STAYS, BACK, ABSENT = "is here", "comes back", "is not here, and the backup has 
 def _versions(places: Places, backup: Backup, progress: Progress) -> dict[str, str]:
     """What is to be done about each version. Raises AskdocsError: another one has its name."""
     store, manifest = places.store, backup.manifest
-    found = {}
+    states = {}
     for name, wanted in manifest.versions.items():
         try:
             there = sha256(store.manifest_bytes(name))
@@ -305,10 +305,10 @@ def _versions(places: Places, backup: Backup, progress: Progress) -> dict[str, s
                     " leave the versions out with --only"
                 )
         elif there and (not has_files or _is_whole(places, name, progress)):
-            found[name] = STAYS
+            states[name] = STAYS
             continue
-        found[name] = BACK if has_files and isinstance(store.place, Folder) else ABSENT
-    return found
+        states[name] = BACK if has_files and isinstance(store.place, Folder) else ABSENT
+    return states
 
 
 def _is_whole(places: Places, name: str, progress: Progress) -> bool:
@@ -321,10 +321,10 @@ def _is_whole(places: Places, name: str, progress: Progress) -> bool:
 
 
 def _put_versions(
-    places: Places, found: Plan, stamp: str, staged: list[Move], progress: Progress
+    places: Places, planned: Plan, stamp: str, staged: list[Move], progress: Progress
 ) -> None:
     """Lay ready what is missing or damaged here; what was derived from a version stays with it."""
-    back = [name for name, what in found.versions.items() if what == BACK]
+    back = [name for name, what in planned.versions.items() if what == BACK]
     if not back or not isinstance(places.store.place, Folder):
         return
     root = places.store.place.root
@@ -332,16 +332,16 @@ def _put_versions(
     for name in back:
         # A name that `askdocs models gc` knows as that of a write that was cut off.
         new = root / f".{name}.{secrets.token_hex(4)}{hashed.NEW}"
-        target, kept = root / name, root / REPLACED / stamp / name
-        staged.append(Move(new=new, target=target, kept=kept))
+        target, old_folder = root / name, root / REPLACED / stamp / name
+        staged.append(Move(new=new, target=target, kept=old_folder))
         prefix = f"versions/{name}/"
-        for path in found.backup.manifest.files:
+        for path in planned.backup.manifest.files:
             if path.startswith(prefix):
                 wanted[path] = new / path.removeprefix(prefix)
-    archive.extract(found.backup, wanted, progress)
+    archive.extract(planned.backup, wanted, progress)
     for move in staged:
         if move.new.is_dir():
-            _check_version(move.new, found.backup, move.target.name, progress)
+            _check_version(move.new, planned.backup, move.target.name, progress)
             if (move.target / ARTEFACTS).is_dir():
                 shutil.copytree(move.target / ARTEFACTS, move.new / ARTEFACTS)
 
@@ -355,8 +355,8 @@ def _check_version(folder: Path, backup: Backup, name: str, progress: Progress) 
 
 def _clear(new: Path) -> None:
     """What a restore that was cut off before it counted has left."""
-    for one in (new, *(new.with_name(new.name + log) for log in LOGS)):
-        one.unlink(missing_ok=True)
+    for path in (new, *(new.with_name(new.name + log) for log in LOGS)):
+        path.unlink(missing_ok=True)
 
 
 def _discard(staged: Sequence[Move]) -> None:
@@ -368,18 +368,18 @@ def _discard(staged: Sequence[Move]) -> None:
                 _clear(move.new)
 
 
-def facts(found: Plan) -> Mapping[str, object]:
+def facts(planned: Plan) -> Mapping[str, object]:
     """A plan for scripts."""
-    manifest = found.backup.manifest
+    manifest = planned.backup.manifest
     return {
-        "backup": str(found.backup.place),
+        "backup": str(planned.backup.place),
         "made": manifest.made.isoformat(timespec="seconds"),
         "askdocs": manifest.askdocs,
         "schema": manifest.revision,
         "bytes": manifest.bytes,
         "weights": manifest.weights,
         "live": manifest.live,
-        "parts": list(found.parts),
-        "versions": found.versions,
-        "settings_differ": found.settings_differ,
+        "parts": list(planned.parts),
+        "versions": planned.versions,
+        "settings_differ": planned.settings_differ,
     }

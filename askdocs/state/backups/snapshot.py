@@ -76,7 +76,7 @@ def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
 
     db.set_progress_handler(beat, 1_000_000)
     try:
-        found = [row[0] for row in db.execute("PRAGMA integrity_check(1)")]
+        problems = [row[0] for row in db.execute("PRAGMA integrity_check(1)")]
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
             # By Ctrl-C or the like within `beat`, which SQLite has made an error of its own of.
@@ -86,7 +86,7 @@ def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
         return str(error)
     finally:
         db.set_progress_handler(None, 0)
-    return "" if found == ["ok"] else " ".join(" ".join(found).split())
+    return "" if problems == ["ok"] else " ".join(" ".join(problems).split())
 
 
 def dump(engine: sa.Engine, target: Path, progress: Progress) -> None:
@@ -160,9 +160,9 @@ def _run(words: list[str], env: dict[str, str], file: Path | None, progress: Pro
             process.kill()
             raise
         assert process.stderr is not None
-        said = process.stderr.read().strip().splitlines()
+        output = process.stderr.read().strip().splitlines()
     if process.returncode:
-        why = next((line for line in said if "error" in line), said[0] if said else "")
+        why = next((line for line in output if "error" in line), output[0] if output else "")
         if file is not None and os.strerror(errno.ENOSPC) in why:
             raise _full(file)
         raise AskdocsError(
@@ -176,13 +176,13 @@ def _full(target: Path) -> OSError:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    path = shutil.which(name)
+    if path is None:
         raise AskdocsError(
             f"{name} is not installed, and a backup of PostgreSQL needs it: apt-get install"
             " postgresql-client, or let whoever looks after the server back it up"
         )
-    return found
+    return path
 
 
 def _libpq(engine: sa.Engine, **options: str) -> tuple[str, dict[str, str]]:
