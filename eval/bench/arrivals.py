@@ -176,10 +176,10 @@ class Box:
         form = urlencode({"question": question, "token": await self._fresh(call)})
         page = Heard(keep=65536)
         page.status = await call.request(self._post("/asks", form, number), page.part)
-        found = _EVENTS.search(page.tail)
-        if page.status != 200 or not found:
+        match = _EVENTS.search(page.tail)
+        if page.status != 200 or not match:
             raise Failed(f"{page.status}: {page.tail[-400:]!r}")
-        lines = f"GET /asks/{found[1].decode()}/events HTTP/1.1\r\nhost: {self._host}\r\n\r\n"
+        lines = f"GET /asks/{match[1].decode()}/events HTTP/1.1\r\nhost: {self._host}\r\n\r\n"
         heard.status = await call.request(lines.encode(), heard.part)
         return heard.state
 
@@ -208,14 +208,16 @@ def _posted(head: str, body: str) -> bytes:
     return f"{head}content-length: {len(body.encode())}\r\n\r\n{body}".encode()
 
 
-async def one(asked: Api | Box, question: str, number: int, due: float, tally: Tally) -> None:
+async def ask_one(
+    endpoint: Api | Box, question: str, number: int, due: float, tally: Tally
+) -> None:
     """Ask one question that was due at a time of the clock."""
     tally.open += 1
     tally.most_open = max(tally.most_open, tally.open)
     heard, call = Heard(), None
     try:
-        _, call = await asyncio.get_running_loop().create_connection(Call, *asked.place)
-        state = await asked.ask(call, question, number, heard)
+        _, call = await asyncio.get_running_loop().create_connection(Call, *endpoint.place)
+        state = await endpoint.ask(call, question, number, heard)
     except (Failed, OSError) as error:
         tally.error = tally.error or f"question {number}: {error}"
         state = "failed"
@@ -229,19 +231,19 @@ async def one(asked: Api | Box, question: str, number: int, due: float, tally: T
 
 async def run(options: argparse.Namespace, headings: list[str]) -> dict[str, object]:
     key = os.environ.get("BENCH_KEY", "none")
-    asked = (
+    endpoint = (
         Box(options.box) if options.box else Api(options.url, options.model, key, options.tokens)
     )
     chance = random.Random(options.first)  # noqa: S311
     tally = Tally()
     running: set[asyncio.Task[None]] = set()
-    began = due = told = time.perf_counter()
+    began = due = reported = time.perf_counter()
     number = options.first
     while (due := due + chance.expovariate(options.rate)) < began + options.seconds:
         if (pause := due - time.perf_counter()) > 0:
             await asyncio.sleep(pause)
-        if due > told + TOLD_S:
-            told = due
+        if due > reported + TOLD_S:
+            reported = due
             failed = sum(state == "failed" for _, state, _, _ in tally.answers)
             line = f"{due - began:.0f} s: {number - options.first:,} asked, {tally.open} under way"
             print(f"{line}, {failed} failed", file=sys.stderr, flush=True)
@@ -250,7 +252,7 @@ async def run(options: argparse.Namespace, headings: list[str]) -> dict[str, obj
             break
         tally.late.append(time.perf_counter() - due)
         question = f"{chance.choice(headings)} ({number})"
-        task = asyncio.create_task(one(asked, question, number, due, tally))
+        task = asyncio.create_task(ask_one(endpoint, question, number, due, tally))
         running.add(task)
         task.add_done_callback(running.discard)
         number += 1

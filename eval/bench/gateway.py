@@ -93,7 +93,7 @@ def run(
     """
     chosen = choose(names)
     points = _closed(chosen, clients, seconds, rounds, router, say)
-    paced = _paced([one for one in chosen if one.in_paced], rounds, router, say)
+    paced = _paced([system for system in chosen if system.in_paced], rounds, router, say)
     return Report(machine(), points, paced, targets(points, paced))
 
 
@@ -158,8 +158,8 @@ def _closed(
         for number in range(1, rounds + 1):
             for count in clients:
                 for stream in (False, True):
-                    for name, one in started.items():
-                        point = _point(name, one, count, stream, seconds)
+                    for name, started_system in started.items():
+                        point = _point(name, started_system, count, stream, seconds)
                         seen.setdefault((name, count, stream), []).append(point)
                         say(
                             f"round {number}/{rounds}  {name:15}  {count:2} clients "
@@ -179,13 +179,13 @@ def _start(
     return started
 
 
-def _point(name: str, one: Started, clients: int, stream: bool, seconds: float) -> Point:
-    before = one.cpu()
+def _point(name: str, system: Started, clients: int, stream: bool, seconds: float) -> Point:
+    before = system.cpu()
     options = ["--clients", str(clients), "--seconds", str(seconds)]
-    seen = load(one, *options, *(["--stream"] if stream else []))
-    cpu = (one.cpu() - before) / max(seen["completed"], 1) * 1000
+    seen = load(system, *options, *(["--stream"] if stream else []))
+    cpu = (system.cpu() - before) / max(seen["completed"], 1) * 1000
     times = (seen["rps"], seen["p50_ms"], seen["p99_ms"])
-    return Point(name, clients, stream, *times, cpu, one.rss() / 2**20, seen["errors"])
+    return Point(name, clients, stream, *times, cpu, system.rss() / 2**20, seen["errors"])
 
 
 def _paced(chosen: Sequence[System], rounds: int, router: Path, say: Say) -> list[Paced]:
@@ -195,8 +195,8 @@ def _paced(chosen: Sequence[System], rounds: int, router: Path, say: Say) -> lis
         started = _start(stack, chosen, upstream, router, say)
         for number in range(1, rounds + 1):
             for streams in PACED_STREAMS:
-                for name, one in started.items():
-                    point = _pace(name, one, streams)
+                for name, started_system in started.items():
+                    point = _pace(name, started_system, streams)
                     seen.setdefault((name, streams), []).append(point)
                     say(
                         f"round {number}/{rounds}  {name:15}  {streams} paced streams "
@@ -205,10 +205,10 @@ def _paced(chosen: Sequence[System], rounds: int, router: Path, say: Say) -> lis
     return [_median(points) for points in seen.values()]
 
 
-def _pace(name: str, one: Started, streams: int) -> Paced:
-    before = one.cpu()
-    seen = load(one, "--clients", str(streams), "--stream", "--paced")
-    cpu = (one.cpu() - before) / max(seen["chunks"], 1) * 1000
+def _pace(name: str, system: Started, streams: int) -> Paced:
+    before = system.cpu()
+    seen = load(system, "--clients", str(streams), "--stream", "--paced")
+    cpu = (system.cpu() - before) / max(seen["chunks"], 1) * 1000
     gaps = (seen["gap_p50_ms"], seen["gap_p99_ms"])
     transit = (seen["transit_p50_ms"], seen["transit_p99_ms"])
     return Paced(name, streams, *gaps, *transit, cpu, seen["errors"])
@@ -232,7 +232,7 @@ def _median(points: list[P]) -> P:
 def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
     """What the gateway is to reach, as far as its rivals were measured too."""
     at = {(point.system, point.clients, point.stream): point for point in points}
-    found = []
+    results = []
     for (name, clients, stream), ours in at.items():
         if name != "askdocs":
             continue
@@ -241,17 +241,17 @@ def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
                 if other := at.get((rival, clients, True)):
                     ratio = ours.rps / other.rps if other.rps else 0.0
                     text = f"streamed throughput, times {rival}'s, {clients} clients"
-                    found.append(Target(text, ratio, f">= {factor:g}", ratio >= factor))
+                    results.append(Target(text, ratio, f">= {factor:g}", ratio >= factor))
         if clients == 1 and (none := at.get(("nothing", 1, stream))):
             added = ours.p50_ms - none.p50_ms
             text = f"added p50 in ms, {'streamed' if stream else 'plain'}, 1 client"
-            found.append(Target(text, added, "<= 0.5", added <= 0.5))
-    late = {(one.system, one.streams): one.gap_p99_ms for one in paced}
+            results.append(Target(text, added, "<= 0.5", added <= 0.5))
+    late = {(row.system, row.streams): row.gap_p99_ms for row in paced}
     if (top := ("askdocs", max(PACED_STREAMS))) in late:
         added = late[top] - late.get(("nothing", top[1]), 0.0)
         text = f"added inter-token delay, p99 in ms, {top[1]} paced streams"
-        found.append(Target(text, added, "< 10", added < 10))
-    return found
+        results.append(Target(text, added, "< 10", added < 10))
+    return results
 
 
 def table(report: Report) -> str:
@@ -274,12 +274,12 @@ def table(report: Report) -> str:
         " | CPU s / 1,000 chunks |",
         "|---|---|---|---|---|",
     ]
-    for one in sorted(report.paced, key=lambda p: p.streams):
-        wrong = f" ({one.errors} errors)" if one.errors else ""
-        cpu = f"{one.cpu_s_per_1000:.3f}" if one.cpu_s_per_1000 else "-"
+    for row in sorted(report.paced, key=lambda p: p.streams):
+        wrong = f" ({row.errors} errors)" if row.errors else ""
+        cpu = f"{row.cpu_s_per_1000:.3f}" if row.cpu_s_per_1000 else "-"
         lines.append(
-            f"| {one.system}{wrong} | {one.streams} | {one.gap_p50_ms:.2f} /"
-            f" {one.gap_p99_ms:.2f} | {one.transit_p50_ms:.2f} / {one.transit_p99_ms:.2f} | {cpu} |"
+            f"| {row.system}{wrong} | {row.streams} | {row.gap_p50_ms:.2f} /"
+            f" {row.gap_p99_ms:.2f} | {row.transit_p50_ms:.2f} / {row.transit_p99_ms:.2f} | {cpu} |"
         )
     lines += ["", "| target | measured | wanted | |", "|---|---|---|---|"]
     for target in report.targets:

@@ -66,13 +66,13 @@ class Plan:
 
 def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]:
     """The number of the question, and its answer, or what follows on its beginning."""
-    said = ""
+    beginning = ""
     if messages[-1]["role"] == "assistant":
         *messages, last = messages
-        said = str(last["content"])
-    asked = str(messages[-1]["content"])
-    found = _NUMBER.search(asked)
-    number = int(found[1]) if found else -1
+        beginning = str(last["content"])
+    question = str(messages[-1]["content"])
+    number_match = _NUMBER.search(question)
+    number = int(number_match[1]) if number_match else -1
     chance = random.Random(number)  # noqa: S311
     begin = BEGIN_S if chance.random() < CACHED else BEGIN_S + PROMPT / READ
     length = chance.randint(LEAST, MOST)
@@ -80,8 +80,8 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]
     # By turns: LiteLLM takes a token that comes a hundred times in a row for a broken model.
     words = (match[0] for match in _TOKEN.finditer(page[1])) if page else cycle((" a", " token"))
     tokens = list(islice(words, length))
-    while said and tokens[1:]:  # its last token, at least, is to be said
-        said = said.removeprefix(tokens.pop(0))
+    while beginning and tokens[1:]:  # its last token, at least, is to be said
+        beginning = beginning.removeprefix(tokens.pop(0))
     timing = Timing(begin, begin + (len(tokens) - 1) * gap)
     return number, Plan(tokens, timing)
 
@@ -212,14 +212,14 @@ def _chunk(token: str, is_last: bool, logprobs: bool, tokens: int | None) -> byt
 @lru_cache(maxsize=10_000)
 def _said(token: str, is_last: bool, logprobs: bool) -> bytes:
     """The JSON of a token without its end: it is the same in every answer."""
-    told = None
+    logprobs_of_token = None
     if logprobs:
-        one = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}
-        told = {"content": [{**one, "top_logprobs": [one]}]}
+        entry = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}
+        logprobs_of_token = {"content": [{**entry, "top_logprobs": [entry]}]}
     choice = {
         "index": 0,
         "delta": {"content": token},
-        "logprobs": told,
+        "logprobs": logprobs_of_token,
         "finish_reason": "stop" if is_last else None,
         "token_ids": None,
     }

@@ -115,7 +115,7 @@ class Report:
     @property
     def errors(self) -> int:
         """Of the steady load: in a search failures are what is looked for."""
-        return sum(one.errors for one in self.steady)
+        return sum(result.errors for result in self.steady)
 
 
 @dataclass
@@ -130,15 +130,17 @@ class Bench:
     """Of the next question: each has its own in all of the run."""
 
     def steady(
-        self, name: str, asked: Started, rate: float, seconds: float, parts: Mapping[str, Started]
+        self, name: str, system: Started, rate: float, seconds: float, parts: Mapping[str, Started]
     ) -> Steady:
         """Ask at this rate. `parts` are the programs whose CPU is counted."""
-        before = {part: one.cpu() for part, one in parts.items()}
-        seen = self._arrivals(asked, rate, seconds)
+        before = {part: process.cpu() for part, process in parts.items()}
+        seen = self._arrivals(system, rate, seconds)
         answers: list[tuple[int, str, float, float]] = seen["answers"]
         self.number += len(answers)
         count = max(len(answers), 1)
-        cpu = {part: (one.cpu() - before[part]) * 1e3 / count for part, one in parts.items()}
+        cpu = {
+            part: (process.cpu() - before[part]) * 1e3 / count for part, process in parts.items()
+        }
         cpu["readers"] = seen["cpu_s"] * 1e3 / count
         planned = timings(self.upstream.url)
         words, added_words, added_end = [], [], []
@@ -165,25 +167,25 @@ class Bench:
             added_end=_wait(added_end),
             late_p99_ms=seen["late_p99_ms"],
             cpu_ms=cpu,
-            rss_mb={part: one.rss() / 2**20 for part, one in parts.items()},
+            rss_mb={part: process.rss() / 2**20 for part, process in parts.items()},
         )
 
     def highest(
-        self, name: str, asked: Started, start: float, seconds: float, parts: Mapping[str, Started]
+        self, name: str, system: Started, start: float, seconds: float, parts: Mapping[str, Started]
     ) -> Highest:
         """Double the rate until it goes wrong, and halve the last step."""
         tried: list[Steady] = []
 
         def goes_well(rate: float) -> bool:
             for attempt in (1, 2):  # a busy second of the machine is no limit
-                one = self.steady(name, asked, rate, seconds, parts)
-                tried.append(one)
+                result = self.steady(name, system, rate, seconds, parts)
+                tried.append(result)
                 self.say(
-                    f"{name:9} {rate:7.1f} questions/s  added p99 {one.worst:8.1f} ms "
-                    f" {one.errors} errors  {'well' if one.goes_well else 'too much'}"
-                    f"{'' if one.goes_well or attempt == 2 else ', once more'}"
+                    f"{name:9} {rate:7.1f} questions/s  added p99 {result.worst:8.1f} ms "
+                    f" {result.errors} errors  {'well' if result.goes_well else 'too much'}"
+                    f"{'' if result.goes_well or attempt == 2 else ', once more'}"
                 )
-                if one.goes_well:
+                if result.goes_well:
                     return True
             return False
 
@@ -199,33 +201,40 @@ class Bench:
             good, bad = (rate, bad) if goes_well(rate) else (good, rate)
         return Highest(name, good, tried)
 
-    def _arrivals(self, asked: Started, rate: float, seconds: float) -> dict[str, Any]:
+    def _arrivals(self, system: Started, rate: float, seconds: float) -> dict[str, Any]:
         options = ["--rate", str(rate), "--seconds", str(seconds), "--first", str(self.number)]
-        options += ["--questions", str(self.questions), "--url", asked.url, "--model", asked.model]
-        options += ["--box", asked.url] if asked.is_box else []
-        with tempfile.TemporaryFile("w+") as told:
+        options += [
+            "--questions",
+            str(self.questions),
+            "--url",
+            system.url,
+            "--model",
+            system.model,
+        ]
+        options += ["--box", system.url] if system.is_box else []
+        with tempfile.TemporaryFile("w+") as output:
             asking = subprocess.Popen(
                 [sys.executable, "-m", "eval.bench.arrivals", *options],
-                env={**os.environ, "BENCH_KEY": asked.key, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "BENCH_KEY": system.key, "PYTHONPATH": str(ROOT)},
                 cwd=ROOT,
-                stdout=told,
+                stdout=output,
                 stderr=subprocess.PIPE,
                 text=True,
             )
             assert asking.stderr is not None
-            said = []
+            lines = []
             try:
                 for line in asking.stderr:
-                    said.append(line)
+                    lines.append(line)
                     self.say(line.rstrip())
                 if asking.wait():
-                    raise AskdocsError(f"the program that asks failed:\n{''.join(said)[-1500:]}")
+                    raise AskdocsError(f"the program that asks failed:\n{''.join(lines)[-1500:]}")
             finally:
                 asking.kill()
                 asking.wait()
                 asking.stderr.close()
-            told.seek(0)
-            return dict(json.load(told))
+            output.seek(0)
+            return dict(json.load(output))
 
 
 def run(
@@ -262,10 +271,10 @@ def run(
             steady = [_steady(bench, ours, rate, seconds, warm_up)]
         highest = []
         for name in search:
-            with ExitStack() as one:
-                asked = _system(one, name, ours, upstream)
-                parts = {} if name == "nothing" else {name: asked}
-                highest.append(bench.highest(name, asked, 2.0, search_seconds, parts))
+            with ExitStack() as system_stack:
+                started = _system(system_stack, name, ours, upstream)
+                parts = {} if name == "nothing" else {name: started}
+                highest.append(bench.highest(name, started, 2.0, search_seconds, parts))
     return Report(machine(), steady, highest)
 
 
@@ -276,15 +285,15 @@ def _steady(bench: Bench, ours: Started, rate: float, seconds: float, warm_up: f
             bench.say(f"warming up for {warm_up:g} s")
             bench.steady("askdocs", widget, rate, warm_up, parts)
         bench.say(f"{rate:g} questions/s through widget and gateway for {seconds:g} s")
-        found = bench.steady("askdocs", widget, rate, seconds, parts)
-        bench.say(f"added p99 {found.worst:.1f} ms, {found.errors} errors")
-        return found
+        result = bench.steady("askdocs", widget, rate, seconds, parts)
+        bench.say(f"added p99 {result.worst:.1f} ms, {result.errors} errors")
+        return result
 
 
 @contextmanager
 def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) -> Iterator[Started]:
     """Our gateway with this wiki, once all of its pages can be found by meaning."""
-    system = next(one for one in SYSTEMS if one.name == "askdocs")
+    system = next(known for known in SYSTEMS if known.name == "askdocs")
     variables = {
         "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
         "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
@@ -303,8 +312,8 @@ def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) ->
 def _system(stack: ExitStack, name: str, ours: Started, upstream: str) -> Started:
     if name in ("askdocs", "askdocs-docs"):
         return replace(ours, model="docs" if name == "askdocs-docs" else "base")
-    found: System = next(one for one in SYSTEMS if one.name == name)
-    return stack.enter_context(running(found, upstream, Path(sys.executable)))
+    system: System = next(known for known in SYSTEMS if known.name == name)
+    return stack.enter_context(running(system, upstream, Path(sys.executable)))
 
 
 def until_embedded(file: Path, say: Say) -> None:
@@ -312,13 +321,13 @@ def until_embedded(file: Path, say: Say) -> None:
     index = Index(file)
     try:
         deadline = time.monotonic() + EMBEDDING_S
-        told = 0.0
+        reported = 0.0
         while (done := index.embedded()[1]) < index.size:
             if time.monotonic() > deadline:
                 text = f"only {done} of {index.size} pages were embedded in {EMBEDDING_S:.0f} s"
                 raise AskdocsError(text)
-            if time.monotonic() > told + 5:
-                told = time.monotonic()
+            if time.monotonic() > reported + 5:
+                reported = time.monotonic()
                 say(f"reading the wiki: {done} of {index.size} pages")
             time.sleep(0.2)
     finally:
@@ -329,10 +338,10 @@ def _headings(file: Path) -> list[str]:
     """What is asked: the headings of the wiki. Raises AskdocsError where there is none."""
     index = Index(file)
     try:
-        found = [s.heading for page in index.pages() for s in page.sections]
+        headings = [s.heading for page in index.pages() for s in page.sections]
     finally:
         index.close()
-    long = sorted({heading for heading in found if len(heading) >= SHORTEST_HEADING})
+    long = sorted({heading for heading in headings if len(heading) >= SHORTEST_HEADING})
     if not long:
         raise AskdocsError("the wiki has no headings that could be asked: name another by --docs")
     return long
@@ -352,24 +361,24 @@ def _wait(seconds: list[float]) -> Wait:
 def table(report: Report) -> str:
     """The report in Markdown."""
     lines = []
-    for one in report.steady:
-        cores = {part: ms * one.questions / one.seconds / 1e3 for part, ms in one.cpu_ms.items()}
+    for load in report.steady:
+        cores = {part: ms * load.questions / load.seconds / 1e3 for part, ms in load.cpu_ms.items()}
         lines += [
-            f"| {one.rate:g} questions/s for {one.seconds:.0f} s through widget and gateway | |",
+            f"| {load.rate:g} questions/s for {load.seconds:.0f} s through widget and gateway | |",
             "|---|---|",
-            f"| questions / answered / refused | {one.questions:,} / {one.answered:,} /"
-            f" {one.refused:,} |",
-            f"| errors | {one.errors:,} |",
-            f"| answers under way, at most | {one.most_open:,} |",
-            f"| first words after, p50 / p99 | {_both(one.words)} |",
-            f"| added to the first words, p50 / p99 | {_both(one.added_words)} |",
-            f"| added to the whole answer, p50 / p99 | {_both(one.added_end)} |",
-            f"| asked late, p99 | {one.late_p99_ms:.1f} ms |",
+            f"| questions / answered / refused | {load.questions:,} / {load.answered:,} /"
+            f" {load.refused:,} |",
+            f"| errors | {load.errors:,} |",
+            f"| answers under way, at most | {load.most_open:,} |",
+            f"| first words after, p50 / p99 | {_both(load.words)} |",
+            f"| added to the first words, p50 / p99 | {_both(load.added_words)} |",
+            f"| added to the whole answer, p50 / p99 | {_both(load.added_end)} |",
+            f"| asked late, p99 | {load.late_p99_ms:.1f} ms |",
             *(
                 f"| CPU of the {part} | {ms:.1f} ms a question, {cores[part]:.2f} cores |"
-                for part, ms in one.cpu_ms.items()
+                for part, ms in load.cpu_ms.items()
             ),
-            *(f"| memory of the {part} | {mb:.0f} MB |" for part, mb in one.rss_mb.items()),
+            *(f"| memory of the {part} | {mb:.0f} MB |" for part, mb in load.rss_mb.items()),
             "",
         ]
     if report.highest:
@@ -378,11 +387,11 @@ def table(report: Report) -> str:
             " | added to the whole answer there, p50 / p99 | CPU ms a question |",
             "|---|---|---|---|",
         ]
-    for found in report.highest:
-        good = [one for one in found.tried if one.goes_well and one.rate == found.rate]
-        told = _both(good[-1].added_end) if good else "-"
-        cpu = f"{good[-1].cpu_ms.get(found.system, 0.0):.1f}" if good else "-"
-        lines.append(f"| {found.system} | {found.rate:.1f} questions/s | {told} | {cpu} |")
+    for best in report.highest:
+        good = [result for result in best.tried if result.goes_well and result.rate == best.rate]
+        added = _both(good[-1].added_end) if good else "-"
+        cpu = f"{good[-1].cpu_ms.get(best.system, 0.0):.1f}" if good else "-"
+        lines.append(f"| {best.system} | {best.rate:.1f} questions/s | {added} | {cpu} |")
     return "\n".join(lines).rstrip()
 
 

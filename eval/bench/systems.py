@@ -227,9 +227,11 @@ def _key(url: str) -> str:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("ASKDOCS_")
+    }
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**kept, "PYTHONPATH": path, **variables}
+    return {**inherited, "PYTHONPATH": path, **variables}
 
 
 def _spawn(

@@ -73,19 +73,19 @@ class Writer(Connection):
         text = self._recorded.answer(request)
         if text is None:
             error = {"message": "no answer is recorded to this question", "type": "not_found"}
-            found = whole({"error": error})
-            self.end(found.replace(b"200 OK", b"404 Not Found", 1))
+            reply = whole({"error": error})
+            self.end(reply.replace(b"200 OK", b"404 Not Found", 1))
             return
-        said = tokens(text)
+        answer_tokens = tokens(text)
         usage = {
             "prompt_tokens": len(body) // 4,
-            "completion_tokens": len(said),
-            "total_tokens": len(body) // 4 + len(said),
+            "completion_tokens": len(answer_tokens),
+            "total_tokens": len(body) // 4 + len(answer_tokens),
         }
         if request.get("stream"):
             self.begin()
             wanted = (request.get("stream_options") or {}).get("include_usage")
-            self._step(_events(said, usage if wanted else None))
+            self._step(_events(answer_tokens, usage if wanted else None))
         else:
             message = {"role": "assistant", "content": text}
             choice = {"index": 0, "message": message, "finish_reason": "stop"}
@@ -108,9 +108,9 @@ class Writer(Connection):
             self.loop.call_soon(self._step, events)
 
 
-def _events(said: list[str], usage: dict[str, int] | None) -> Iterator[bytes]:
+def _events(answer_tokens: list[str], usage: dict[str, int] | None) -> Iterator[bytes]:
     yield _event([_choice({"role": "assistant", "content": ""})])
-    for token in said:
+    for token in answer_tokens:
         yield _event([_choice({"content": token})])
     yield _event([_choice({}, "stop")])
     if usage:

@@ -53,7 +53,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
     """
     questions = _questions(file)
     gateway = replace(
-        next(one for one in SYSTEMS if one.name == "askdocs"),
+        next(system for system in SYSTEMS if system.name == "askdocs"),
         model="docs",
         variables={"ASKDOCS_GATEWAY_DOCS": str(docs.absolute())},
     )
@@ -69,17 +69,17 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
             for number in range(rounds + 1):  # the first round warms up
                 say(f"round {number} of {rounds}")
                 for question in questions:
-                    one, other = ask(http, writer, question), ask(http, started, question)
-                    if one and other and number:
-                        alone.append(one)
-                        through.append(other)
+                    direct, proxied = ask(http, writer, question), ask(http, started, question)
+                    if direct and proxied and number:
+                        alone.append(direct)
+                        through.append(proxied)
     if not through:
         raise AskdocsError(f"the pages of {docs} answer none of the questions of {file}")
     return Report(
         len(through),
-        1000 * statistics.median(one.first for one in alone),
-        1000 * statistics.median(one.first for one in through),
-        1000 * statistics.median(one.check for one in through),
+        1000 * statistics.median(times.first for times in alone),
+        1000 * statistics.median(times.first for times in through),
+        1000 * statistics.median(times.check for times in through),
     )
 
 

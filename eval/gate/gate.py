@@ -85,28 +85,28 @@ def read(file: Path = FILE) -> Thresholds:
         raise AskdocsError(f"{file}: is not TOML ({error})") from None
 
 
-def decide(report: Report, reference: Reference, asked: Thresholds) -> list[Check]:
+def decide(report: Report, reference: Reference, thresholds: Thresholds) -> list[Check]:
     """Every check, in the order in which people would ask. It passes if all of them do.
 
     Args:
         report: of the run; its subject is what is decided on.
         reference: what the subject is compared with.
-        asked: the thresholds.
+        thresholds: of the threshold file.
     """
     subject = report.system(report.subject)
     if subject is None:
         raise AskdocsError(
             f"the report has no {report.subject}: make it anew by `askdocs eval report`"
         )
-    against = {one.measure: one for one in reference.comparisons}
+    against = {comparison.measure: comparison for comparison in reference.comparisons}
     return [
-        *_enough(report, subject, reference, against, asked),
-        *_not_inferior(report, reference, asked.margin),
-        _no_rise(FALSE_REFUSALS, asked.false_refusals_rise, reference, against),
-        _no_rise(HALLUCINATED, asked.hallucinated_rise, reference, against),
+        *_enough(report, subject, reference, against, thresholds),
+        *_not_inferior(report, reference, thresholds.margin),
+        _no_rise(FALSE_REFUSALS, thresholds.false_refusals_rise, reference, against),
+        _no_rise(HALLUCINATED, thresholds.hallucinated_rise, reference, against),
         _refuses_with_reason(subject),
-        *(_beats(report, system) for system in asked.beats),
-        *_fast(subject, reference, against, asked),
+        *(_beats(report, system) for system in thresholds.beats),
+        *_fast(subject, reference, against, thresholds),
     ]
 
 
@@ -115,39 +115,40 @@ def _enough(
     subject: System,
     reference: Reference,
     against: dict[str, Comparison],
-    asked: Thresholds,
+    thresholds: Thresholds,
 ) -> list[Check]:
     there = report.questions
     every = there["answerable"] + there["unanswerable"]
     copies = len(report.provenance.questions.ids) - every - there["leaked"]
     # A reference whose answers fail is easily beaten.
-    errors = [one.get("errors") for one in (subject.measures, reference.measures)]
+    errors = [measures.get("errors") for measures in (subject.measures, reference.measures)]
     # Both are of every question that both were asked.
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
-    answerable, unanswerable = (0 if one is None else one.n for one in of_both)
+    answerable, unanswerable = (0 if rate is None else rate.n for rate in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
     by_hand = "no: run the evaluation anew with --trained FILE, the rows that the model learnt from"
     leaks = Check("leaks were looked for", looked, "yes" if looked else by_hand)
     return [
         *([leaks] if subject.name.startswith("tuned-") else []),
         Check(
-            f"at least {asked.answerable} answerable and {asked.unanswerable} unanswerable"
-            " questions that did not leak",
-            there["answerable"] >= asked.answerable and there["unanswerable"] >= asked.unanswerable,
+            f"at least {thresholds.answerable} answerable and {thresholds.unanswerable}"
+            " unanswerable questions that did not leak",
+            there["answerable"] >= thresholds.answerable
+            and there["unanswerable"] >= thresholds.unanswerable,
             f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked, {copies}"
             " near copies)",
         ),
         Check(
             f"{reference.name} was asked as many of them",
-            answerable >= asked.answerable and unanswerable >= asked.unanswerable,
+            answerable >= thresholds.answerable and unanswerable >= thresholds.unanswerable,
             f"{answerable} and {unanswerable}",
         ),
         Check(
             "every question was asked", subject.answers == every, f"{subject.answers} of {every}"
         ),
         Check(
-            f"errors at most {asked.errors:.0%}",
-            all(one is not None and one.value <= asked.errors for one in errors),
+            f"errors at most {thresholds.errors:.0%}",
+            all(share is not None and share.value <= thresholds.errors for share in errors),
             f"{_shown(errors[0], 'share')}; {reference.name}: {_shown(errors[1], 'share')}",
         ),
     ]
@@ -159,19 +160,21 @@ def _not_inferior(report: Report, reference: Reference, margin: float) -> list[C
     Not corrected for several comparisons, which is the safe side here. Several runs count together:
     their questions are clustered by page, so that one that is asked again adds little.
     """
-    against = {one.measure: one for one in reference.pooled or reference.comparisons}
+    against = {
+        comparison.measure: comparison for comparison in reference.pooled or reference.comparisons
+    }
     checks = []
     for name in (report.accuracy, F1):
-        found, unit = against.get(name), BY_NAME[name].unit
+        comparison, unit = against.get(name), BY_NAME[name].unit
         most = f"{100 * margin:g} points" if unit == "share" else f"{margin:g}"
-        passed = found is not None and found.low > -margin
-        shown = _change(found, unit)
+        passed = comparison is not None and comparison.low > -margin
+        shown = _change(comparison, unit)
         if by_run := reference.by_run.get(name):
             scale = 100 if unit == "share" else 1
             each = ", ".join(f"{scale * value:+.{1 if scale > 1 else 3}f}" for value in by_run)
             shown += f"; {len(by_run)} runs: {each}"
-        if found is not None and not passed:
-            needed = paired.questions_needed(found.detectable, found.n, margin)
+        if comparison is not None and not passed:
+            needed = paired.questions_needed(comparison.detectable, comparison.n, margin)
             shown += f"; about {needed:,} questions would show it of models that are alike"
         checks.append(
             Check(f"{BY_NAME[name].title}: at most {most} below {reference.name}", passed, shown)
@@ -189,13 +192,17 @@ def questions_needed(margin: float) -> int:
 
 
 def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Comparison]) -> Check:
-    found = against.get(name)
-    rose = found is None or found.value > most or (found.value > 0 and found.p < SIGNIFICANT)
+    comparison = against.get(name)
+    rose = (
+        comparison is None
+        or comparison.value > most
+        or (comparison.value > 0 and comparison.p < SIGNIFICANT)
+    )
     return Check(
         f"{BY_NAME[name].title}: no significant rise against {reference.name}, and none above"
         f" {most:.0%}",
         not rose,
-        _change(found, "share"),
+        _change(comparison, "share"),
     )
 
 
@@ -209,52 +216,54 @@ def _refuses_with_reason(subject: System) -> Check:
 
 
 def _beats(report: Report, system: str) -> Check:
-    found = report.comparison(system, report.accuracy)
+    comparison = report.comparison(system, report.accuracy)
     return Check(
         f"significantly more accurate than {system}",
-        found is not None and found.says == "better",
-        f"{system} was not asked" if found is None else _change(found, "share"),
+        comparison is not None and comparison.says == "better",
+        f"{system} was not asked" if comparison is None else _change(comparison, "share"),
     )
 
 
 def _fast(
-    subject: System, reference: Reference, against: dict[str, Comparison], asked: Thresholds
+    subject: System, reference: Reference, against: dict[str, Comparison], thresholds: Thresholds
 ) -> list[Check]:
     slowest = subject.measures.get(SLOWEST)
     checks = [
         Check(
-            f"99 of 100 answers within {asked.p99_s:g} s",
-            slowest is not None and slowest.value <= asked.p99_s,
+            f"99 of 100 answers within {thresholds.p99_s:g} s",
+            slowest is not None and slowest.value <= thresholds.p99_s,
             _shown(slowest, "seconds"),
         )
     ]
     if reference.same_machine:
-        one, other = subject.measures.get(SLOW), reference.measures.get(SLOW)
+        slow, slow_before = subject.measures.get(SLOW), reference.measures.get(SLOW)
         change = against.get(SLOW)
-        asks = f"p95 of the whole answer at most {asked.slower:g} times that of {reference.name}"
-        if one is None or other is None or change is None:
+        asks = (
+            f"p95 of the whole answer at most {thresholds.slower:g} times that of {reference.name}"
+        )
+        if slow is None or slow_before is None or change is None:
             checks.append(Check(asks, False, "not measured"))
         else:
-            slower = one.value > asked.slower * other.value and change.low > 0
-            found = f"{_shown(one, 'seconds')} against {_shown(other, 'seconds')}"
-            checks.append(Check(asks, not slower, found))
+            slower = slow.value > thresholds.slower * slow_before.value and change.low > 0
+            shown = f"{_shown(slow, 'seconds')} against {_shown(slow_before, 'seconds')}"
+            checks.append(Check(asks, not slower, shown))
     return checks
 
 
-def _value(one: Number) -> Value:
-    return Value(one.value, one.low, one.high)
+def _value(number: Number) -> Value:
+    return Value(number.value, number.low, number.high)
 
 
-def _shown(one: Number | None, unit: str) -> str:
-    if one is None:
+def _shown(number: Number | None, unit: str) -> str:
+    if number is None:
         return "not measured"
     if unit == "seconds":
-        return f"{one.value:.2f} s {in_brackets(one.low, one.high, '{:.2f}'.format)}"
-    return f"{one.value:.1%} {in_brackets(one.low, one.high, '{:.1%}'.format)}"
+        return f"{number.value:.2f} s {in_brackets(number.low, number.high, '{:.2f}'.format)}"
+    return f"{number.value:.1%} {in_brackets(number.low, number.high, '{:.1%}'.format)}"
 
 
-def _change(one: Comparison | None, unit: str) -> str:
-    if one is None:
+def _change(comparison: Comparison | None, unit: str) -> str:
+    if comparison is None:
         return "not measured"
     many = 100 if unit == "share" else 1
     digits, name = (1, " points") if unit == "share" else (3, "")
@@ -262,6 +271,6 @@ def _change(one: Comparison | None, unit: str) -> str:
     def shown(value: float) -> str:
         return f"{many * value:+.{digits}f}"
 
-    p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
-    ends = in_brackets(one.low, one.high, shown)
-    return f"{shown(one.value)}{name} {ends}, {p}, {one.n} questions"
+    p = "p < 0.001" if comparison.p < 0.001 else f"p = {comparison.p:.3f}"
+    ends = in_brackets(comparison.low, comparison.high, shown)
+    return f"{shown(comparison.value)}{name} {ends}, {p}, {comparison.n} questions"

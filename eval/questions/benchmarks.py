@@ -92,19 +92,21 @@ def _wixqa_documents(row: dict[str, Any]) -> Iterator[Document]:
 def _techqa(row: dict[str, Any]) -> Asked:
     if row["is_impossible"]:
         return Asked(str(row["id"]), row["question"], "", ())
-    files = tuple(dict.fromkeys(str(one["filename"]) for one in row["contexts"]))
+    files = tuple(dict.fromkeys(str(context["filename"]) for context in row["contexts"]))
     return Asked(str(row["id"]), row["question"], row["answer"], files)
 
 
 def _techqa_documents(row: dict[str, Any]) -> Iterator[Document]:
-    for one in row["contexts"]:
-        text = str(one["text"])
+    for context in row["contexts"]:
+        text = str(context["text"])
         first = text.strip().partition("\n")[0].removeprefix("Title: ")
-        yield Document(str(one["filename"]), first[:100], text)
+        yield Document(str(context["filename"]), first[:100], text)
 
 
 def _freshstack(row: dict[str, Any]) -> Asked:
-    ids = dict.fromkeys(str(id) for one in row["nuggets"] for id in one["relevant_corpus_ids"])
+    ids = dict.fromkeys(
+        str(id) for nugget in row["nuggets"] for id in nugget["relevant_corpus_ids"]
+    )
     text = f"{row['query_title']}\n\n{row['query_text']}"
     return Asked(str(row["query_id"]), text, row["answer_text"], tuple(ids))
 
@@ -155,18 +157,18 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
             texts[path] = f"# {title}\n\n{document.text.strip()}\n"
     rows = []
     for place, row in _rows(questions):
-        asked = _one(place, how.asked, row)
-        if asked is None:
+        benchmark_row = _one(place, how.asked, row)
+        if benchmark_row is None:
             continue
-        where = [pages[id] for id in asked.documents if id in pages]
-        if asked.answer and not where:
+        where = [pages[id] for id in benchmark_row.documents if id in pages]
+        if benchmark_row.answer and not where:
             raise AskdocsError(f"{place}: its documents are not in the corpus")
-        answers = {"answer": asked.answer, "context_doc": where[:1], "context_docs": where}
+        answers = {"answer": benchmark_row.answer, "context_doc": where[:1], "context_docs": where}
         rows.append(
             {
-                "id": asked.id,
-                "question": asked.text,
-                **(answers if asked.answer else {"answer": "", "answerable": False}),
+                "id": benchmark_row.id,
+                "question": benchmark_row.text,
+                **(answers if benchmark_row.answer else {"answer": "", "answerable": False}),
                 "split": "test",
                 "source": f"{name} ({how.licence})",
             }
@@ -189,9 +191,9 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Rows with their places."""
     try:
         text = file.read_text(encoding="utf-8")
-        found = json.loads(text) if text.lstrip().startswith("[") else None
+        parsed = json.loads(text) if text.lstrip().startswith("[") else None
         rows = (
-            found if found is not None else [json.loads(x) for x in text.split("\n") if x.strip()]
+            parsed if parsed is not None else [json.loads(x) for x in text.split("\n") if x.strip()]
         )
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read: {error.strerror}") from None

@@ -12,9 +12,11 @@ def clusters(rows: Sequence[Row]) -> list[list[Row]]:
     same: list[Iterable[Hashable]] = [
         [("cluster", row.cluster)] if row.cluster else [] for row in rows
     ]
-    asked = [("words", *words(row.question)) for row in rows]
+    word_keys = [("words", *words(row.question)) for row in rows]
     alike = _alike([frozenset(stems(row.question)) for row in rows])
-    return joined(rows, [[*one, words] for one, words in zip(same, asked, strict=True)], alike)
+    return joined(
+        rows, [[*same_keys, words] for same_keys, words in zip(same, word_keys, strict=True)], alike
+    )
 
 
 def joined(
@@ -40,8 +42,8 @@ def joined(
     for place, having in enumerate(keys):
         for key in having:
             parent[root(place)] = root(first.setdefault(key, place))
-    for one, other in pairs:
-        parent[root(one)] = root(other)
+    for left, right in pairs:
+        parent[root(left)] = root(right)
     groups: dict[int, list[Row]] = defaultdict(list)
     for place, row in enumerate(rows):
         groups[root(place)].append(row)
@@ -54,17 +56,21 @@ def _alike(questions: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
     Two sets of which one has n words and that are so alike have one of its n // 5 + 1 rarest words
     in common (any more than n // 5 missing are too many), so only those are looked up.
     """
-    usual = Counter(word for said in questions for word in said)
+    usual = Counter(word for question_words in questions for word in question_words)
     having: dict[str, list[int]] = defaultdict(list)
     first: dict[frozenset[str], int] = {}
-    for place, said in enumerate(questions):
+    for place, question_words in enumerate(questions):
         # Thousands of copies of one question are not compared with each other.
-        if said and (other := first.setdefault(said, place)) != place:
+        if question_words and (other := first.setdefault(question_words, place)) != place:
             yield other, place
             continue
-        rarest = sorted(said, key=lambda word: (usual[word], word))[: len(said) // 5 + 1]
+        rarest = sorted(question_words, key=lambda word: (usual[word], word))[
+            : len(question_words) // 5 + 1
+        ]
         for other in {there for word in rarest for there in having[word]}:
-            if 5 * len(said & questions[other]) >= 4 * len(said | questions[other]):
+            if 5 * len(question_words & questions[other]) >= 4 * len(
+                question_words | questions[other]
+            ):
                 yield other, place
         for word in rarest:
             having[word].append(place)

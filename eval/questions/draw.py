@@ -36,8 +36,8 @@ def distinct(rows: Sequence[Row], seed: int) -> list[Row]:
     Who knows the answer to one of them knows those to the others: counted as several, they would
     make every interval too narrow.
     """
-    kept = (min(group, key=lambda row: _rank(row, seed)) for group in clusters(rows))
-    return sorted(kept, key=lambda row: row.line)
+    chosen = (min(group, key=lambda row: _rank(row, seed)) for group in clusters(rows))
+    return sorted(chosen, key=lambda row: row.line)
 
 
 def draw(
@@ -64,7 +64,7 @@ def draw(
         AskdocsError: there are not so many of a kind, or none are wanted.
     """
     kinds = {True: [r for r in rows if r.answerable], False: [r for r in rows if not r.answerable]}
-    counts = {kind: len(found) for kind, found in kinds.items()}
+    counts = {kind: len(of_kind) for kind, of_kind in kinds.items()}
     if limit is not None and limit < len(rows):
         counts[True] = round(limit * counts[True] / len(rows))
         counts[False] = limit - counts[True]
@@ -87,8 +87,8 @@ def draw(
         )
     drawn = [
         row
-        for kind, found in kinds.items()
-        for row in sorted(found, key=lambda row: _rank(row, seed))[: counts[kind]]
+        for kind, of_kind in kinds.items()
+        for row in sorted(of_kind, key=lambda row: _rank(row, seed))[: counts[kind]]
     ]
     return sorted(drawn, key=lambda row: row.line)
 
@@ -114,7 +114,7 @@ def questions(
     """
     known = Paths(paths)
     lines: dict[str, int] = {}
-    found: list[Question] = []
+    drawn: list[Question] = []
     problems: list[str] = []
     for row in rows:
         text = row.question.strip()  # as the gateway does
@@ -137,7 +137,7 @@ def questions(
                 f"{file}:{row.line}: the wiki has no page {row.pages[0]!r}: correct context_doc,"
                 " or name the folder that has it with --docs"
             )
-        found.append(
+        drawn.append(
             Question(
                 id=id,
                 line=row.line,
@@ -151,12 +151,14 @@ def questions(
         )
     if problems:
         raise together(problems)
-    return found
+    return drawn
 
 
-def counted(asked: Sequence[Question], tokens: Mapping[str, int]) -> list[Question]:
+def counted(drawn: Sequence[Question], tokens: Mapping[str, int]) -> list[Question]:
     """With the tokens of their best pages, which are given by path."""
     return [
-        one.model_copy(update={"page_tokens": tokens[one.pages[0]]}) if one.pages else one
-        for one in asked
+        question.model_copy(update={"page_tokens": tokens[question.pages[0]]})
+        if question.pages
+        else question
+        for question in drawn
     ]

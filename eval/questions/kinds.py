@@ -26,10 +26,10 @@ def type_of(question: str) -> str:
     there is none.
     """
     text = question.lower().strip()
-    asked = _ASKED.search(text)
-    for sentence in (text.partition("\n")[0], asked.group() if asked else ""):
+    match = _ASKED.search(text)
+    for sentence in (text.partition("\n")[0], match.group() if match else ""):
         if _VERB.match(sentence) and not _NOT_ENGLISH.search(sentence):
             return "yes-no"
         if word := _WORD.search(sentence):
             return word.group()
-    return "other" if asked else "statement"
+    return "other" if match else "statement"

@@ -48,16 +48,16 @@ def read(run: Path) -> list[Question]:
         raise AskdocsError(
             f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` made"
         ) from None
-    found = []
+    questions = []
     for number, line in enumerate(lines, 1):
         try:
-            found.append(Question.model_validate_json(line))
+            questions.append(Question.model_validate_json(line))
         except ValidationError as error:
             problem = error.errors()[0]
             raise AskdocsError(
                 f"{file}:{number}: is no question ({problem['msg']}): run the evaluation again"
             ) from None
-    return found
+    return questions
 
 
 def distinct(questions: Sequence[Question]) -> list[Question]:
@@ -65,6 +65,6 @@ def distinct(questions: Sequence[Question]) -> list[Question]:
 
     A run is drawn so. Those of earlier releases were not, and nor may those that are made by hand.
     """
-    rows = [Row(place, one.text, one.answer) for place, one in enumerate(questions)]
+    rows = [Row(place, question.text, question.answer) for place, question in enumerate(questions)]
     groups = ([questions[row.line] for row in group] for group in clusters(rows))
-    return [max(group, key=lambda one: one.leaked) for group in groups]
+    return [max(group, key=lambda question: question.leaked) for group in groups]

@@ -55,11 +55,11 @@ def read(file: Path) -> list[Row]:
     """
     rows: list[Row] = []
     problems: list[Problem] = []
-    for found in parse(file):
-        if isinstance(found, Row):
-            rows.append(found)
+    for parsed in parse(file):
+        if isinstance(parsed, Row):
+            rows.append(parsed)
         else:
-            problems.append(found)
+            problems.append(parsed)
     if problems:
         raise together(
             [f"{file}:{problem.line}: {problem.fix}" for problem in problems],
@@ -168,7 +168,7 @@ def _pages(row: dict[str, Any]) -> tuple[str, ...]:
     first, others = row.get("context_doc") or [], row.get("context_docs") or []
     names = [first] if isinstance(first, str) else first
     for name, value in (("context_doc", names), ("context_docs", others)):
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             fix = f"{name} is {_short(value)}: write the path of a page, or a list of them"
             raise _Wrong(name, _short(value), fix)
     return tuple(dict.fromkeys(path for name in [*names, *others] if (path := name.strip())))

@@ -46,7 +46,7 @@ def report(
     judge: str | None = None,
     labels: Labels | None = None,
     panel: Panel | None = None,
-    told: Progress = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> Report:
     """Every number of a run.
 
@@ -57,25 +57,25 @@ def report(
         judge: the model that has judged the answers.
         labels: by hand, which the judge's and the words' are compared with.
         panel: the judges one by one, if there are several: how well they agree is told.
-        told: gets how far it is.
+        progress: gets how far it is.
 
     Raises:
         AskdocsError: the subject answered nothing, or no label is about this run.
     """
     name, fair = scored.subject(subject), scored.fair
     systems = []
-    for done, (system, found) in enumerate(fair.items(), 1):
-        systems.append(_system(scored, system, found, prices, (labels or {}) if judge else {}))
-        told("measuring", done, len(fair))
+    for done, (system, marks) in enumerate(fair.items(), 1):
+        systems.append(_system(scored, system, marks, prices, (labels or {}) if judge else {}))
+        progress("measuring", done, len(fair))
     sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
-    asked = [one for one in scored.questions if not one.leaked]
+    fair_questions = [question for question in scored.questions if not question.leaked]
     accuracy = JUDGED if judge else ACCURACY
     return Report(
         run=scored.folder.resolve().name,
         questions={
-            "answerable": sum(one.answerable for one in asked),
-            "unanswerable": sum(not one.answerable for one in asked),
-            "leaked": len(scored.questions) - len(asked),
+            "answerable": sum(question.answerable for question in fair_questions),
+            "unanswerable": sum(not question.answerable for question in fair_questions),
+            "leaked": len(scored.questions) - len(fair_questions),
         },
         subject=name,
         accuracy=accuracy,
@@ -88,7 +88,7 @@ def report(
                 if first in fair and second in fair
             ],
         ),
-        comparisons=compare(sides, lambda done, all_: told("comparing", done, all_)),
+        comparisons=compare(sides, lambda done, all_: progress("comparing", done, all_)),
         worst=_worst(fair, name),
         judge=judge,
         agreements=_agreements(scored.marks, labels or {}, judge, panel),
@@ -99,37 +99,37 @@ def report(
     )
 
 
-def numbers(found: Sequence[Mark]) -> dict[str, Number]:
+def numbers(marks: Sequence[Mark]) -> dict[str, Number]:
     """Every measure of a system's answers, by name."""
-    estimates = {measure.name: measure.estimate(found) for measure in MEASURES}
-    return {name: number(one) for name, one in estimates.items() if one is not None}
+    estimates = {measure.name: measure.estimate(marks) for measure in MEASURES}
+    return {name: number(estimate) for name, estimate in estimates.items() if estimate is not None}
 
 
 def _system(
-    scored: Scored, name: str, found: Sequence[Mark], prices: Prices, labels: Labels
+    scored: Scored, name: str, marks: Sequence[Mark], prices: Prices, labels: Labels
 ) -> System:
-    measures = numbers(found)
-    grouped = {**groups(found), "leaked": groups(scored.marks[name]).get("leaked", {})}
+    measures = numbers(marks)
+    grouped = {**groups(marks), "leaked": groups(scored.marks[name]).get("leaked", {})}
     (system,) = parse([name])
     gpu_seconds = token_dollars = own = hosted = None
     has_price = system.method in METHODS and system.role != "other"
     if has_price and {"prompt_tokens", "completion_tokens"} <= measures.keys():
-        gpu_seconds = _for_a_question(cost.gpu_seconds, found, prices)
+        gpu_seconds = _for_a_question(cost.gpu_seconds, marks, prices)
         own = _estimate(cost.own, gpu_seconds, prices)
         if system.role == "base":
             rag = scored.run.rag if system.method == "rag" else None
-            token_dollars = _for_a_question(cost.token_dollars, found, prices)
+            token_dollars = _for_a_question(cost.token_dollars, marks, prices)
             hosted = _estimate(partial(cost.hosted, rag=rag), token_dollars, prices)
     return System(
         name=name,
-        answers=len(found),
+        answers=len(marks),
         measures=measures,
         groups={
             by: {group: _in_short(inside) for group, inside in inner.items()}
             for by, inner in grouped.items()
         },
-        corrected=_corrected(found, labels),
-        calibration=_calibration(found),
+        corrected=_corrected(marks, labels),
+        calibration=_calibration(marks),
         memory=_memory(scored, name),
         gpu_memory=scored.measured.gpu_bytes.get(name),
         index=scored.measured.index_bytes.get(system.method),
@@ -140,7 +140,7 @@ def _system(
     )
 
 
-def _corrected(found: Sequence[Mark], labels: Labels) -> Number | None:
+def _corrected(marks: Sequence[Mark], labels: Labels) -> Number | None:
     """The judge's accuracy on answerable questions, clustered by the page that answers."""
     judged = [
         Judged(
@@ -149,7 +149,7 @@ def _corrected(found: Sequence[Mark], labels: Labels) -> Number | None:
             cluster=mark.cluster,
             is_known=not mark.answered,
         )
-        for mark in found
+        for mark in marks
         if mark.question.answerable and mark.judged is not None
     ]
     estimate = prediction_powered.mean(judged)
@@ -157,10 +157,10 @@ def _corrected(found: Sequence[Mark], labels: Labels) -> Number | None:
 
 
 def _for_a_question(
-    takes: Callable[[float, float, Prices], float], found: Sequence[Mark], prices: Prices
+    takes: Callable[[float, float, Prices], float], marks: Sequence[Mark], prices: Prices
 ) -> Number:
     """The mean of what questions take, by what each one reads and writes: these go together."""
-    reads, writes = (BY_NAME[f"{what}_tokens"].values(found) for what in ("prompt", "completion"))
+    reads, writes = (BY_NAME[f"{what}_tokens"].values(marks) for what in ("prompt", "completion"))
     return number(mean([takes(*both, prices) for both in zip(reads, writes, strict=True)]))
 
 
@@ -174,9 +174,9 @@ def _estimate(
     return CostEstimate(**price(takes.value, prices).model_dump(), low=low, high=high)
 
 
-def _in_short(found: Sequence[Mark]) -> dict[str, Number]:
-    estimates = {name: BY_NAME[name].estimate(found) for name in (ACCURACY, F1)}
-    return {name: number(one) for name, one in estimates.items() if one is not None}
+def _in_short(marks: Sequence[Mark]) -> dict[str, Number]:
+    estimates = {name: BY_NAME[name].estimate(marks) for name in (ACCURACY, F1)}
+    return {name: number(estimate) for name, estimate in estimates.items() if estimate is not None}
 
 
 def _memory(scored: Scored, name: str) -> int | None:
@@ -187,19 +187,19 @@ def _memory(scored: Scored, name: str) -> int | None:
     return held.get(name, held.get(model.name) if model else None)
 
 
-def _calibration(found: Sequence[Mark]) -> list[Bin]:
+def _calibration(marks: Sequence[Mark]) -> list[Bin]:
     bins = []
     sure = [
         (mark.answer.confidence, float(right(mark)))
-        for mark in found
+        for mark in marks
         if mark.answered and mark.answer.confidence is not None
     ]
     for low, high in pairwise(BINS):
-        inside = [one for one in sure if low <= one[0] < high or high == one[0] == 1.0]
+        inside = [point for point in sure if low <= point[0] < high or high == point[0] == 1.0]
         if inside:
-            said, true = zip(*inside, strict=True)
+            confidences, true = zip(*inside, strict=True)
             estimate = paired.share(true)
-            bins.append(Bin(confidence=sum(said) / len(said), right=number(estimate)))
+            bins.append(Bin(confidence=sum(confidences) / len(confidences), right=number(estimate)))
     return bins
 
 
@@ -229,14 +229,14 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
     }
     cases = []
     for mark in worst:
-        again = (found.get(mark.question.id) for found in others.values())
+        again = (marks_of_system.get(mark.question.id) for marks_of_system in others.values())
         cases.append(
             Case(
                 question=mark.question.text,
                 line=mark.question.line,
                 gold=mark.question.answer,
                 pages=mark.question.pages,
-                said=[_said(one) for one in (mark, *again) if one is not None],
+                said=[_said(shown_mark) for shown_mark in (mark, *again) if shown_mark is not None],
             )
         )
     return cases
@@ -254,13 +254,13 @@ def _said(mark: Mark) -> Said:
 
 
 def _agreements(
-    found: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None, panel: Panel | None
+    marks: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None, panel: Panel | None
 ) -> list[Agreement]:
     """Of labels with the words, with the judge, and of two judges with each other."""
     # Neither words nor a judge look at refusals: those would agree by rule.
     looked = [
         mark
-        for inner in found.values()
+        for inner in marks.values()
         for mark in inner
         if mark.question.answerable and mark.answered and (mark.judged is not None or not judge)
     ]
@@ -270,14 +270,16 @@ def _agreements(
         sides[judge] = (labels, judged)
     several = panel.judges if panel and len(panel.judges) > 1 else ()
     alone = {
-        one.model: {_place(mark): bool(one(mark.question, mark.answer)) for mark in looked}
-        for one in several
+        one_judge.model: {
+            _place(mark): bool(one_judge(mark.question, mark.answer)) for mark in looked
+        }
+        for one_judge in several
     }
-    sides |= {model: (labels, said) for model, said in alone.items()}
+    sides |= {model: (labels, judged_places) for model, judged_places in alone.items()}
     if several:
         sides[BETWEEN] = (alone[several[0].model], alone[several[1].model])
     agreed = {who: agreement(*both) for who, both in sides.items()}
-    if labels and not any(found for who, found in agreed.items() if who != BETWEEN):
+    if labels and not any(result for who, result in agreed.items() if who != BETWEEN):
         raise AskdocsError(
             f"none of the {len(labels)} labels is about an answer of this run to a question that a"
             " page answers: write the ids of its questions.jsonl, and names of its systems"

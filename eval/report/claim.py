@@ -27,27 +27,33 @@ class Row(NamedTuple):
 def beside(report: Report) -> list[System]:
     """The systems of the measured columns: RAG with the base model, and the subject."""
     names = dict.fromkeys([RAG, report.subject])
-    return [one for name in names if (one := report.system(name)) is not None]
+    return [system for name in names if (system := report.system(name)) is not None]
 
 
 def rows(report: Report) -> list[Row]:
     """For `beside` systems."""
     ours = beside(report)
-    kinds = [parse([one.name])[0] for one in ours]
+    kinds = [parse([system.name])[0] for system in ours]
 
     def measure(name: str) -> list[Number | None]:
-        return [one.measures.get(name) for one in ours]
+        return [system.measures.get(name) for system in ours]
 
     return [
         Row("accuracy", ("59 %", "89 %"), [share(n) for n in measure(report.accuracy)]),
         Row("p99 of an answer", ("2,100 ms", "1,200 ms"), [ms(n) for n in measure("total_p99")]),
-        Row("cost a month, own GPU", (DASH, DASH), [dollars(one.own, "month", 0) for one in ours]),
         Row(
-            "cost a month, hosted", (DASH, DASH), [dollars(one.hosted, "month", 0) for one in ours]
+            "cost a month, own GPU",
+            (DASH, DASH),
+            [dollars(system.own, "month", 0) for system in ours],
         ),
-        Row("memory on GPUs", ("32 GB", "16 GB"), [_gib(one.gpu_memory) for one in ours]),
-        Row("engine's processes, RSS", (DASH, DASH), [_gib(one.memory) for one in ours]),
-        Row("index on disk", (DASH, DASH), [_mib(one.index) for one in ours]),
+        Row(
+            "cost a month, hosted",
+            (DASH, DASH),
+            [dollars(system.hosted, "month", 0) for system in ours],
+        ),
+        Row("memory on GPUs", ("32 GB", "16 GB"), [_gib(system.gpu_memory) for system in ours]),
+        Row("engine's processes, RSS", (DASH, DASH), [_gib(system.memory) for system in ours]),
+        Row("index on disk", (DASH, DASH), [_mib(system.index) for system in ours]),
         Row(
             "tokens read for a question",
             (DASH, DASH),
@@ -59,20 +65,20 @@ def rows(report: Report) -> list[Row]:
     ]
 
 
-def share(one: Number | None) -> str:
-    return _told(one, lambda value: f"{100 * value:.1f}", " %")
+def share(number: Number | None) -> str:
+    return _told(number, lambda value: f"{100 * value:.1f}", " %")
 
 
-def score(one: Number | None) -> str:
-    return _told(one, "{:.3f}".format)
+def score(number: Number | None) -> str:
+    return _told(number, "{:.3f}".format)
 
 
-def ms(one: Number | None) -> str:
-    return _told(one, lambda value: f"{1000 * value:,.0f}", " ms")
+def ms(number: Number | None) -> str:
+    return _told(number, lambda value: f"{1000 * value:,.0f}", " ms")
 
 
-def tokens(one: Number | None) -> str:
-    return _told(one, "{:,.0f}".format)
+def tokens(number: Number | None) -> str:
+    return _told(number, "{:,.0f}".format)
 
 
 SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
@@ -83,14 +89,14 @@ def dollars(cost: CostEstimate | None, per: Literal["month", "thousand"], digits
     if cost is None:
         return DASH
     parts = (cost, cost.low, cost.high)
-    value, *ends = (f"{getattr(one, per):,.{digits}f}" for one in parts if one)
+    value, *ends = (f"{getattr(part, per):,.{digits}f}" for part in parts if part)
     return f"${value} ({' to '.join(ends) or 'no interval'})"
 
 
-def _told(one: Number | None, shown: Callable[[float], str], unit: str = "") -> str:
-    if one is None:
+def _told(number: Number | None, shown: Callable[[float], str], unit: str = "") -> str:
+    if number is None:
         return DASH
-    return f"{shown(one.value)}{unit} {in_brackets(one.low, one.high, shown)}"
+    return f"{shown(number.value)}{unit} {in_brackets(number.low, number.high, shown)}"
 
 
 def _gib(size: int | None) -> str:

@@ -13,23 +13,23 @@ Side = tuple[str, Sequence[Mark]]
 
 
 def compare(
-    sides: Sequence[tuple[Side, Side]], told: Callable[[int, int], None] = lambda *_: None
+    sides: Sequence[tuple[Side, Side]], progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Comparison]:
     """Each first with its second, by every measure that systems are compared by.
 
-    All of one measure are one family for Holm's correction. `told` gets how many of how many
+    All of one measure are one family for Holm's correction. `progress` gets how many of how many
     measures are done.
     """
     compared = [measure for measure in MEASURES if measure.compared]
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for done, measure in enumerate(compared, 1):
-        found += family(measure, sides)
-        told(done, len(compared))
-    return found
+        comparisons += family(measure, sides)
+        progress(done, len(compared))
+    return comparisons
 
 
 def pooled(
-    runs: Sequence[tuple[Side, Side]], told: Callable[[int, int], None] = lambda *_: None
+    runs: Sequence[tuple[Side, Side]], progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Comparison]:
     """The same two systems in several runs, by all answers together.
 
@@ -47,15 +47,15 @@ def pooled(
         ]
         return name, marks
 
-    return compare([(together(0), together(1))], told)
+    return compare([(together(0), together(1))], progress)
 
 
 def family(measure: Measure, sides: Sequence[tuple[Side, Side]]) -> list[Comparison]:
     """Each first with its second by one measure, corrected together by Holm's method."""
     differences = [
-        (one[0], other[0], difference)
-        for one, other in sides
-        if (difference := measure.difference(pairs(one[1], other[1]))) is not None
+        (first[0], second[0], difference)
+        for first, second in sides
+        if (difference := measure.difference(pairs(first[1], second[1]))) is not None
     ]
     corrected = holm([difference.p for *_, difference in differences])
     return [

@@ -98,12 +98,12 @@ def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
     Raises AskdocsError: the file cannot be read, a price is missing or not valid.
     """
     try:
-        found = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror})") from None
     except ValueError as error:
         raise AskdocsError(f"{file}: is not TOML ({error})") from None
-    assumptions = found.get("assumptions", {})
+    assumptions = values.get("assumptions", {})
     for given in assume:
         name, _, value = given.partition("=")
         if name not in Assumptions.model_fields:
@@ -112,24 +112,24 @@ def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
         if isinstance(assumptions, dict):
             assumptions[name] = value
     try:
-        return Prices.model_validate(found)
+        return Prices.model_validate(values)
     except ValidationError as error:
         raise AskdocsError(_wrong(error.errors()[0], file, assume)) from None
 
 
 def _wrong(problem: ErrorDetails, file: Path, assume: Sequence[str]) -> str:
     *inside, name = map(str, problem["loc"])
-    value, told = problem["input"], problem["msg"]
+    value, advice = problem["input"], problem["msg"]
     model = Assumptions if inside == ["assumptions"] else Price
     bounds = model.model_json_schema()["properties"].get(name, {})
     if "maximum" in bounds and problem["type"] != "missing":
         low, high = (f"{bounds[end]:,.10g}" for end in ("minimum", "maximum"))
-        told = f"write a number from {low} to {high}"
-    if model is Assumptions and name in {one.partition("=")[0] for one in assume}:
-        return f"--assume {name}={value}: {told}"
+        advice = f"write a number from {low} to {high}"
+    if model is Assumptions and name in {assumption.partition("=")[0] for assumption in assume}:
+        return f"--assume {name}={value}: {advice}"
     # Of what is missing, the input is all that stands beside it.
     given = "" if isinstance(value, dict) else f" = {value!r}"
-    return f"{file}: {'.'.join([*inside, name])}{given}: {told}: see {FILE.name} of askdocs"
+    return f"{file}: {'.'.join([*inside, name])}{given}: {advice}: see {FILE.name} of askdocs"
 
 
 def gpu_seconds(prompt_tokens: float, answer_tokens: float, prices: Prices) -> float:
@@ -178,8 +178,8 @@ def hosted(dollars: float, prices: Prices, rag: RagSettings | None = None) -> Co
         dollars += prices.rerank_thousand.usd / 1_000
     if rag and rag.store == "pinecone":
         reads = questions * assumed.read_units / 1e6 * prices.store_mreads.usd
-        kept = assumed.store_gb * prices.store_gb_month.usd
-        store = max(prices.store_month.usd, reads + kept)
+        storage = assumed.store_gb * prices.store_gb_month.usd
+        store = max(prices.store_month.usd, reads + storage)
     return _cost(questions * dollars + store, assumed)
 
 

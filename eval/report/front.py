@@ -20,17 +20,17 @@ SOURCE = (
 def sentence(report: Report) -> str:
     """What the declared contrasts come to, and how far accuracy can be trusted."""
     if not report.contrasts:
-        found = "This run declared no contrast, so it decides nothing; all comparisons explore."
+        findings = "This run declared no contrast, so it decides nothing; all comparisons explore."
     else:
-        product = [one for one in report.contrasts if _is_product(one)]
-        training = [one for one in report.contrasts if not _is_product(one)]
-        found = " ".join([*map(_result, product), *_training(training)])
-    return f"{found}{_trust(report)}"
+        product = [contrast for contrast in report.contrasts if _is_product(contrast)]
+        training = [contrast for contrast in report.contrasts if not _is_product(contrast)]
+        findings = " ".join([*map(_result, product), *_training(training)])
+    return f"{findings}{_trust(report)}"
 
 
-def _is_product(one: Comparison) -> bool:
+def _is_product(comparison: Comparison) -> bool:
     """Is it the product minus RAG?"""
-    return one.second == RAG and one.first.endswith("-pages")
+    return comparison.second == RAG and comparison.first.endswith("-pages")
 
 
 def _training(contrasts: list[Comparison]) -> list[str]:
@@ -38,28 +38,29 @@ def _training(contrasts: list[Comparison]) -> list[str]:
     if len(contrasts) == 1:
         return [_result(*contrasts)]
     parts = [
-        f"{word} with {', '.join(one.first.removeprefix('tuned-') for one in named)}"
+        f"{word} with {', '.join(contrast.first.removeprefix('tuned-') for contrast in named)}"
         for says, word in (
             ("better", "helps"),
             ("worse", "harms"),
             ("within noise", "makes no difference beyond noise"),
         )
-        if (named := [one for one in contrasts if one.says == says])
+        if (named := [contrast for contrast in contrasts if contrast.says == says])
     ]
     return [f"Training {'; it '.join(parts)}."] if parts else []
 
 
-def _result(one: Comparison) -> str:
-    points = f"{100 * abs(one.value):.1f} points"
-    ends = f"95 % confidence interval {100 * one.low:+.1f} to {100 * one.high:+.1f}"
-    if one.says == "within noise":
+def _result(contrast: Comparison) -> str:
+    points = f"{100 * abs(contrast.value):.1f} points"
+    ends = f"95 % confidence interval {100 * contrast.low:+.1f} to {100 * contrast.high:+.1f}"
+    if contrast.says == "within noise":
         return (
-            f"{one.first} and {one.second} do not differ beyond noise ({100 * one.value:+.1f}"
-            f" points, {ends}; a true difference of {100 * tables.detectable(one):.0f} points"
-            " would have been found four times out of five)."
+            f"{contrast.first} and {contrast.second} do not differ beyond noise"
+            f" ({100 * contrast.value:+.1f} points, {ends}; a true difference of"
+            f" {100 * tables.detectable(contrast):.0f} points would have been found"
+            " four times out of five)."
         )
-    more = "more" if one.says == "better" else "less"
-    return f"{one.first} is {points} {more} accurate than {one.second} ({ends})."
+    more = "more" if contrast.says == "better" else "less"
+    return f"{contrast.first} is {points} {more} accurate than {contrast.second} ({ends})."
 
 
 def _trust(report: Report) -> str:
@@ -77,26 +78,26 @@ def at_a_glance(report: Report) -> Table:
     """Latency, tokens and cost of each system."""
     head = ["", "whole answer, p50", "p95", "tokens read", "own GPU: 1,000 questions", "hosted"]
     body = []
-    for one in report.systems:
+    for system in report.systems:
         shown = [
-            SHOWN[unit](one.measures.get(name))
+            SHOWN[unit](system.measures.get(name))
             for name, unit in (
                 ("total_p50", "seconds"),
                 ("total_p95", "seconds"),
                 ("prompt_tokens", "tokens"),
             )
         ]
-        prices = [dollars(price, "thousand", 2) for price in (one.own, one.hosted)]
-        body.append([one.name, *shown, *prices])
+        prices = [dollars(price, "thousand", 2) for price in (system.own, system.hosted)]
+        body.append([system.name, *shown, *prices])
     return Table(head, body)
 
 
 def outcomes(report: Report) -> list[tuple[str, float, float, float]]:
     """Of answerable questions, by system: right, wrong (or failed), refused."""
-    found = []
-    for one in report.systems:
-        right, refused = one.measures.get(report.accuracy), one.measures.get("false_refusals")
+    shares = []
+    for system in report.systems:
+        right, refused = system.measures.get(report.accuracy), system.measures.get("false_refusals")
         if right and refused:
             wrong = max(0.0, 1 - right.value - refused.value)
-            found.append((one.name, right.value, wrong, refused.value))
-    return found
+            shares.append((system.name, right.value, wrong, refused.value))
+    return shares

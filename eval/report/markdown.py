@@ -18,9 +18,9 @@ def markdown(report: Report) -> str:
     return "\n".join(_page(report))
 
 
-def table(found: Table) -> str:
+def table(content: Table) -> str:
     """Of cells in which nothing is Markdown."""
-    lines: list[Sequence[str]] = [found.head, ["---"] * len(found.head), *found.body]
+    lines: list[Sequence[str]] = [content.head, ["---"] * len(content.head), *content.body]
     return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
 
 

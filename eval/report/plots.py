@@ -51,12 +51,14 @@ def _contrasts(report: Report) -> Iterator[Plot]:
 
         def draw(axes: Any) -> None:
             axes.axvline(0, color=_LINE, linestyle="--", linewidth=1)
-            for place, one in enumerate(reversed(report.contrasts)):
-                colour = _NONE if one.says == "within noise" else _TUNED
-                value, low, high = (100 * each for each in (one.value, one.low, one.high))
+            for place, contrast in enumerate(reversed(report.contrasts)):
+                colour = _NONE if contrast.says == "within noise" else _TUNED
+                value, low, high = (
+                    100 * each for each in (contrast.value, contrast.low, contrast.high)
+                )
                 axes.plot([low, high], [place, place], color=colour, linewidth=1.5)
                 axes.plot(value, place, marker="o", color=colour)
-                label = f"{one.first} − {one.second}"
+                label = f"{contrast.first} − {contrast.second}"
                 axes.annotate(label, (value, place), xytext=(0, 7), ha="center",
                               textcoords="offset points")  # fmt: skip
             axes.set(ylim=(-0.6, len(report.contrasts) - 0.3), yticks=[])
@@ -114,20 +116,20 @@ def roc(points: Sequence[tuple[float, float]], used: tuple[float, float]) -> Plo
 
 def _accuracy(report: Report) -> Iterator[Plot]:
     points = [
-        (one, one.measures["total_p50"], one.measures[report.accuracy])
-        for one in report.systems
-        if {"total_p50", report.accuracy} <= one.measures.keys() and _method(one) in _MARKERS
+        (system, system.measures["total_p50"], system.measures[report.accuracy])
+        for system in report.systems
+        if {"total_p50", report.accuracy} <= system.measures.keys() and _method(system) in _MARKERS
     ]
     if points:
         ends = (end for _, x, _ in points for end in (x.value, x.high) if math.isfinite(end))
         edge = 1.05 * max(ends) or 1.0
 
         def draw(axes: Any) -> None:
-            for one, x, y in points:
-                _point(axes, one, _within(x, edge), y)
+            for system, x, y in points:
+                _point(axes, system, _within(x, edge), y)
             axes.set(xlabel="seconds for an answer, p50", ylabel="accuracy")
             axes.set(xlim=(0, edge), ylim=(0, 1))
-            _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
+            _label(axes, [(system.name, x.value, y.value) for system, x, y in points])
 
         yield Plot(
             "accuracy",
@@ -140,19 +142,19 @@ def _accuracy(report: Report) -> Iterator[Plot]:
 
 def _refusals(report: Report) -> Iterator[Plot]:
     points = [
-        (one, one.measures["false_refusals"], one.measures["true_refusals"])
-        for one in report.systems
-        if {"false_refusals", "true_refusals"} <= one.measures.keys()
+        (system, system.measures["false_refusals"], system.measures["true_refusals"])
+        for system in report.systems
+        if {"false_refusals", "true_refusals"} <= system.measures.keys()
     ]
     if points:
 
         def draw(axes: Any) -> None:
             axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", linewidth=1)
-            for one, x, y in points:
-                _point(axes, one, x, y)
+            for system, x, y in points:
+                _point(axes, system, x, y)
             axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
             axes.set(xlabel="false refusals", ylabel="true refusals")
-            _label(axes, [(one.name, x.value, y.value) for one, x, y in points])
+            _label(axes, [(system.name, x.value, y.value) for system, x, y in points])
 
         yield Plot(
             "refusals",
@@ -205,15 +207,15 @@ def _calibration(report: Report) -> Iterator[Plot]:
 def _cost(report: Report) -> Iterator[Plot]:
     lines: list[tuple[str, str, str, list[list[float]]]] = []
     for name in dict.fromkeys([RAG, report.subject]):
-        one = report.system(name)
-        if one is None or one.gpu_seconds is None:
+        system = report.system(name)
+        if system is None or system.gpu_seconds is None:
             continue
-        months = _months(cost.own, one.gpu_seconds, report.prices)
-        lines.append((f"{name}, own GPU", _colour(one), "-", months))
-        if one.token_dollars:
-            rag = report.provenance.rag if _method(one) == "rag" else None
-            months = _months(partial(cost.hosted, rag=rag), one.token_dollars, report.prices)
-            lines.append((f"{name}, hosted", _colour(one), ":", months))
+        months = _months(cost.own, system.gpu_seconds, report.prices)
+        lines.append((f"{name}, own GPU", _colour(system), "-", months))
+        if system.token_dollars:
+            rag = report.provenance.rag if _method(system) == "rag" else None
+            months = _months(partial(cost.hosted, rag=rag), system.token_dollars, report.prices)
+            lines.append((f"{name}, hosted", _colour(system), ":", months))
     if lines:
 
         def draw(axes: Any) -> None:
@@ -239,32 +241,32 @@ def _months(
     """By questions a day: what is paid, and the ends of its interval, if it has one."""
     many = [cost.at(prices, questions) for questions in QUESTIONS_A_DAY]
     return [
-        [price(one, prices).month for prices in many]
-        for one in (takes.value, takes.low, takes.high)
-        if math.isfinite(one)
+        [price(quantity, prices).month for prices in many]
+        for quantity in (takes.value, takes.low, takes.high)
+        if math.isfinite(quantity)
     ]
 
 
-def _point(axes: Any, one: System, x: Number, y: Number) -> None:
+def _point(axes: Any, system: System, x: Number, y: Number) -> None:
     axes.errorbar(
         x.value,
         y.value,
         xerr=_bars(x),
         yerr=_bars(y),
-        color=_colour(one),
-        marker=_MARKERS.get(_method(one), "x"),
+        color=_colour(system),
+        marker=_MARKERS.get(_method(system), "x"),
         elinewidth=0.7,
     )
 
 
-def _within(one: Number, edge: float) -> Number:
+def _within(number: Number, edge: float) -> Number:
     """From 0 to the edge of the plot, if it has no ends."""
-    return one.model_copy(update={"low": max(one.low, 0.0), "high": min(one.high, edge)})
+    return number.model_copy(update={"low": max(number.low, 0.0), "high": min(number.high, edge)})
 
 
-def _bars(one: Number) -> list[list[float]]:
+def _bars(number: Number) -> list[list[float]]:
     """Down and up. An interval need not hold its value: that of a skewed sample may not."""
-    return [[max(0.0, one.value - one.low)], [max(0.0, one.high - one.value)]]
+    return [[max(0.0, number.value - number.low)], [max(0.0, number.high - number.value)]]
 
 
 def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
@@ -286,12 +288,12 @@ def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
         )
 
 
-def _method(one: System) -> str:
-    return parse([one.name])[0].method
+def _method(system: System) -> str:
+    return parse([system.name])[0].method
 
 
-def _colour(one: System) -> str:
-    return {"base": _BASE, "tuned": _TUNED}.get(parse([one.name])[0].role or "", _NONE)
+def _colour(system: System) -> str:
+    return {"base": _BASE, "tuned": _TUNED}.get(parse([system.name])[0].role or "", _NONE)
 
 
 def _svg(name: str, draw: Callable[[Any], None]) -> str:

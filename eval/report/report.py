@@ -152,12 +152,16 @@ class Report(_Part):
     provenance: Run
 
     def system(self, name: str) -> System | None:
-        return next((one for one in self.systems if one.name == name), None)
+        return next((system for system in self.systems if system.name == name), None)
 
     def comparison(self, second: str, measure: str) -> Comparison | None:
         """Of the subject with another."""
-        found = (one for one in self.comparisons if (one.second, one.measure) == (second, measure))
-        return next(found, None)
+        matching = (
+            comparison
+            for comparison in self.comparisons
+            if (comparison.second, comparison.measure) == (second, measure)
+        )
+        return next(matching, None)
 
 
 def sha256_of_answers(run: Path) -> str:

@@ -78,7 +78,7 @@ def read(run: Path) -> Iterator[Answer]:
 def latest(run: Path) -> dict[tuple[str, str], Answer]:
     """The last answer of each system to each question, by the two: after an error, the one that
     a resumed run got."""
-    return {(one.system, one.question): one for one in read(run)}
+    return {(row.system, row.question): row for row in read(run)}
 
 
 @contextmanager
@@ -86,8 +86,8 @@ def appending(run: Path) -> Iterator[Callable[[Answer], None]]:
     """Writes answers behind those that are there, each at once."""
     with lines.appending(run / FILE) as file:
 
-        def append(one: Answer) -> None:
-            file.write(one.model_dump_json().encode() + b"\n")
+        def append(row: Answer) -> None:
+            file.write(row.model_dump_json().encode() + b"\n")
             file.flush()
 
         yield append

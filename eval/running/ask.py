@@ -91,8 +91,8 @@ async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
         if embedder is not None:
             from eval.scoring.meanings import Meanings
 
-            told = partial(teller.step, "comparing meanings")
-            meanings = await stack.enter_async_context(Meanings(folder, embedder, told))
+            progress = partial(teller.step, "comparing meanings")
+            meanings = await stack.enter_async_context(Meanings(folder, embedder, progress))
         recorded = Recorded(Path(job["recorded"]) if job["recorded"] else None)
         asker = Asker(of, client, wiki, rag, recorded)
         evaluation = Evaluation(folder, of.at_once, client, asker, teller, meanings)
@@ -129,12 +129,16 @@ class Evaluation:
         from eval.running.tasks import task
 
         name = system.name
-        by_id = {one.id: one for one in self._questions if self._asker.asks(system, one)}
-        kept = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
-        kept = {id: one for id, one in kept.items() if not one.error}
-        facts = {"done": len(kept), "total": len(by_id)}
+        by_id = {row.id: row for row in self._questions if self._asker.asks(system, row)}
+        answers = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
+        answers = {
+            id: recorded_answer
+            for id, recorded_answer in answers.items()
+            if not recorded_answer.error
+        }
+        facts = {"done": len(answers), "total": len(by_id)}
         self._teller.tell("system", name=name, **facts)
-        if len(kept) == len(by_id) and self._is_logged(name):
+        if len(answers) == len(by_id) and self._is_logged(name):
             await self._compare(name)
             return
         self._forget(name)
@@ -145,22 +149,22 @@ class Evaluation:
         with answer.appending(self._folder) as append:
 
             async def answering(id: str) -> Answer:
-                if id in kept:
-                    return kept[id]
+                if id in answers:
+                    return answers[id]
                 try:
                     async with free:
-                        found = await self._asker.answer(system, by_id[id])
+                        given = await self._asker.answer(system, by_id[id])
                 except AskdocsError as error:
                     failed.append(error)
                     raise
-                append(found)
-                self._teller.tell("answered", name=name, error=found.error)
-                fresh[id] = found
+                append(given)
+                self._teller.tell("answered", name=name, error=given.error)
+                fresh[id] = given
                 if self._meanings and self._meanings.is_idle:
                     some = fresh.copy()
                     fresh.clear()
                     await self._meanings.compare(name, self._questions, some)
-                return found
+                return given
 
             init_display_type("none")
             began, busy = time.monotonic(), self._client.busy_s
@@ -181,7 +185,7 @@ class Evaluation:
         self._teller.tell(
             "over",
             name=name,
-            questions=len(by_id) - len(kept),
+            questions=len(by_id) - len(answers),
             wall_s=time.monotonic() - began,
             engine_s=(self._client.busy_s - busy) / self._at_once,
         )
@@ -189,8 +193,10 @@ class Evaluation:
 
     async def _compare(self, name: str) -> None:
         if self._meanings:
-            found = {id: one for (of, id), one in answer.latest(self._folder).items() if of == name}
-            await self._meanings.compare(name, self._questions, found)
+            answers = {
+                id: given for (of, id), given in answer.latest(self._folder).items() if of == name
+            }
+            await self._meanings.compare(name, self._questions, answers)
 
     def _is_logged(self, name: str) -> bool:
         """Is there a whole log of its task?"""
@@ -207,8 +213,8 @@ class Evaluation:
     def _logs(self, name: str) -> list[str]:
         from inspect_ai.log import list_eval_logs
 
-        found = list_eval_logs(str(self._folder / LOGS))
-        return [info.name.removeprefix("file://") for info in found if info.task == name]
+        logs = list_eval_logs(str(self._folder / LOGS))
+        return [info.name.removeprefix("file://") for info in logs if info.task == name]
 
 
 def _size(folder: Path) -> int:

@@ -39,7 +39,7 @@ def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
         earlier: folders of runs.
     """
     known = _known(new, earlier)
-    systems = [one for one in parse(new.systems) if one.method != RECORDED]
+    systems = [parsed for parsed in parse(new.systems) if parsed.method != RECORDED]
     questions = len(new.questions.ids)
     prompt = completion = 0
     seconds = 0.0
@@ -70,7 +70,7 @@ def _tokens(new: Run, system: System) -> tuple[int, int]:
 
 def _known(new: Run, earlier: Iterable[Path]) -> dict[str, float]:
     """Seconds for a question, by system, of the newest runs with the same models and load."""
-    found: dict[str, tuple[float, float]] = {}
+    newest_times: dict[str, tuple[float, float]] = {}
     for folder in earlier:
         try:
             old, took = run.read(folder), measured.read(folder).took
@@ -82,8 +82,8 @@ def _known(new: Run, earlier: Iterable[Path]) -> dict[str, float]:
             new.provenance.engine_model,
         ):
             continue
-        for name, one in took.items():
-            newest = found.get(name, (0.0, 0.0))[0]
-            if one.questions and made > newest:
-                found[name] = made, one.wall_s / one.questions
-    return {name: each for name, (_, each) in found.items()}
+        for name, usage in took.items():
+            newest = newest_times.get(name, (0.0, 0.0))[0]
+            if usage.questions and made > newest:
+                newest_times[name] = made, usage.wall_s / usage.questions
+    return {name: each for name, (_, each) in newest_times.items()}

@@ -40,9 +40,9 @@ class Pair(NamedTuple):
 
 
 def _differing(name: str, both: list[Any]) -> Iterator[tuple[str, list[Any]]]:
-    one, other = both
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {**one, **other}:
-            yield from _differing(f"{name}.{key}", [one.get(key), other.get(key)])
-    elif one != other:
+    first, second = both
+    if isinstance(first, dict) and isinstance(second, dict):
+        for key in {**first, **second}:
+            yield from _differing(f"{name}.{key}", [first.get(key), second.get(key)])
+    elif first != second:
         yield name, both

@@ -72,11 +72,11 @@ def f1() -> Scorer:
     """Token F1; a refusal has none. Of questions that a page answers."""
 
     async def score(state: TaskState, target: Target) -> Score | None:
-        said = state.output.completion
+        completion = state.output.completion
         if not state.metadata["answerable"]:
             return None
         refused = state.metadata[REFUSED]
-        return Score(value=0.0 if refused else token_f1(said, target.text), answer=said)
+        return Score(value=0.0 if refused else token_f1(completion, target.text), answer=completion)
 
     return score
 

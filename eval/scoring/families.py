@@ -31,7 +31,10 @@ def family(model: str) -> str | None:
     """Of a model, by its name; None where that does not tell."""
     for word in _WORD.findall(model.lower()):
         for name, beginnings in _KNOWN.items():
-            if any(word == one or word.rstrip("0123456789") == one for one in beginnings):
+            if any(
+                word == beginning or word.rstrip("0123456789") == beginning
+                for beginning in beginnings
+            ):
                 return name
     return None
 
@@ -45,7 +48,7 @@ def check(judges: Sequence[tuple[str, str | None]], writers: Iterable[str]) -> l
 
     Raises AskdocsError: a judge is of a writer's family, or two judges are of one.
     """
-    written = {found for one in writers if (found := family(one)) is not None}
+    written = {family_name for writer in writers if (family_name := family(writer)) is not None}
     families = [named or family(model) for model, named in judges]
     for (model, _), of in zip(judges, families, strict=True):
         if of in written:

@@ -60,36 +60,36 @@ class Groundedness:
                 except (ValueError, KeyError, TypeError):
                     continue  # the end of a file whose writer was killed
 
-    def __call__(self, asked: Question, given: Answer) -> float | None:
+    def __call__(self, question: Question, given: Answer) -> float | None:
         """None where it claims nothing, or was not measured."""
-        return self._kept.get(self._key(asked, given))
+        return self._kept.get(self._key(question, given))
 
     async def measure(
-        self, answers: Iterable[tuple[Question, Answer]], told: Callable[[int, int], None]
+        self, answers: Iterable[tuple[Question, Answer]], progress: Callable[[int, int], None]
     ) -> None:
-        """Check what was not checked yet. `told` gets how many of how many are done."""
+        """Check what was not checked yet. `progress` gets how many of how many are done."""
         every = {self._key(*pair): pair for pair in answers}
         todo = {key: pair for key, pair in every.items() if key not in self._kept}
         with lines.appending(self._file) as file:
-            for done, (key, (asked, given)) in enumerate(todo.items(), 1):
-                self._kept[key] = await self._share(asked, given)
+            for done, (key, (question, given)) in enumerate(todo.items(), 1):
+                self._kept[key] = await self._share(question, given)
                 row = {"texts": key, "grounded": self._kept[key]}
                 file.write(json.dumps(row).encode() + b"\n")
-                told(done, len(todo))
+                progress(done, len(todo))
                 await asyncio.sleep(0)
 
-    async def _share(self, asked: Question, given: Answer) -> float | None:
+    async def _share(self, question: Question, given: Answer) -> float | None:
         read = [self._pages[path] for path in given.prompt_pages if path in self._pages]
         if not read:
             return None
         excerpts = [Excerpt(page, page.sections, 0) for page in read]
-        claims = await Check(excerpts, self._rarity, asked=asked.text).claims(given.text)
-        said = [claim.verdict for claim in claims if claim.verdict != "none"]
-        return said.count("supported") / len(said) if said else None
+        claims = await Check(excerpts, self._rarity, asked=question.text).claims(given.text)
+        verdicts = [claim.verdict for claim in claims if claim.verdict != "none"]
+        return verdicts.count("supported") / len(verdicts) if verdicts else None
 
-    def _key(self, asked: Question, given: Answer) -> str:
+    def _key(self, question: Question, given: Answer) -> str:
         read = [
             [path, self._pages[path].text] for path in given.prompt_pages if path in self._pages
         ]
-        texts = [_VERSION, asked.text, given.text, read]
+        texts = [_VERSION, question.text, given.text, read]
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]

@@ -13,13 +13,14 @@ def groups(marks: Sequence[Mark]) -> dict[str, dict[str, list[Mark]]]:
 
     The position is that of the page that answers, among the pages in this system's own prompt.
     """
-    found: dict[str, dict[_Group, list[Mark]]] = {}
+    by_group: dict[str, dict[_Group, list[Mark]]] = {}
     for mark in marks:
         if mark.question.answerable:
             for by, group in _places(mark):
-                found.setdefault(by, {}).setdefault(group, []).append(mark)
+                by_group.setdefault(by, {}).setdefault(group, []).append(mark)
     return {
-        by: {name: inner[rank, name] for rank, name in sorted(inner)} for by, inner in found.items()
+        by: {name: inner[rank, name] for rank, name in sorted(inner)}
+        for by, inner in by_group.items()
     }
 
 

@@ -96,15 +96,15 @@ class Judge:
                 except (ValueError, KeyError, TypeError):
                     continue  # the end of a file whose writer was killed
 
-    def __call__(self, asked: Question, given: Answer) -> bool | None:
+    def __call__(self, question: Question, given: Answer) -> bool | None:
         """As `Judged` of eval.scoring.mark; None where it was not asked, or did not say."""
-        texts, shown = self._key(asked, given)
+        texts, shown = self._key(question, given)
         return self._last.get(texts) if self._pages is None else self._said.get((texts, shown))
 
     async def ask(
-        self, pairs: Iterable[tuple[Question, Answer]], told: Callable[[int, int], None]
+        self, pairs: Iterable[tuple[Question, Answer]], progress: Callable[[int, int], None]
     ) -> None:
-        """Judge what was not judged yet, with these pages. `told` gets how many of how many are
+        """Judge what was not judged yet, with these pages. `progress` gets how many of how many are
         done.
 
         Raises:
@@ -119,20 +119,20 @@ class Judge:
         done, gate = 0, asyncio.Semaphore(AT_ONCE)
         async with httpx.AsyncClient(timeout=SECONDS, headers=self._headers) as http:
 
-            async def one(key: tuple[str, str], asked: Question, given: Answer) -> None:
+            async def judge_answer(key: tuple[str, str], question: Question, given: Answer) -> None:
                 nonlocal done
                 async with gate:
-                    reply = await self._asked(http, asked, given)
-                found, reason = _VERDICT.search(reply), _REASON.search(reply)
-                correct = found[1] == "true" if found else None
-                self._keep(key, asked, given, correct, reason[1] if reason else reply[:500])
+                    reply = await self._asked(http, question, given)
+                verdict, reason = _VERDICT.search(reply), _REASON.search(reply)
+                correct = verdict[1] == "true" if verdict else None
+                self._keep(key, question, given, correct, reason[1] if reason else reply[:500])
                 done += 1
-                told(done, len(todo))
+                progress(done, len(todo))
 
             try:
                 async with asyncio.TaskGroup() as group:
-                    for key, (asked, given) in todo.items():
-                        group.create_task(one(key, asked, given))
+                    for key, (question, given) in todo.items():
+                        group.create_task(judge_answer(key, question, given))
             except* AskdocsError as errors:
                 raise AskdocsError(str(errors.exceptions[0])) from None
         silent = sum(self._said[key] is None for key in every)
@@ -142,11 +142,11 @@ class Judge:
                 f" take one that keeps to the rubric; what it said is in {self._file}"
             )
 
-    async def _asked(self, http: httpx.AsyncClient, asked: Question, given: Answer) -> str:
+    async def _asked(self, http: httpx.AsyncClient, question: Question, given: Answer) -> str:
         body = {
-            "question": asked.text,
-            "reference": asked.answer,
-            "pages": self._shown(asked, given),
+            "question": question.text,
+            "reference": question.answer,
+            "pages": self._shown(question, given),
             "answer": given.text,
         }
         request = {
@@ -195,7 +195,7 @@ class Judge:
     def _keep(
         self,
         key: tuple[str, str],
-        asked: Question,
+        question: Question,
         given: Answer,
         correct: bool | None,
         reason: str,
@@ -205,7 +205,7 @@ class Judge:
             "texts": key[0],
             "shown": key[1],
             "system": given.system,
-            "question": asked.id,
+            "question": question.id,
             "judge": self.name,
             "correct": correct,
             "reason": reason,
@@ -213,21 +213,28 @@ class Judge:
         with lines.appending(self._file) as file:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
-    def _shown(self, asked: Question, given: Answer) -> dict[str, str]:
+    def _shown(self, question: Question, given: Answer) -> dict[str, str]:
         """The pages that it sees beside an answer."""
         pages = self._pages or {}
-        paths = [path for path in _sources(asked, given) if path in pages]
+        paths = [path for path in _sources(question, given) if path in pages]
         return {path: pages[path][:CHARACTERS] for path in paths[:PAGES]}
 
-    def _key(self, asked: Question, given: Answer) -> tuple[str, str]:
+    def _key(self, question: Question, given: Answer) -> tuple[str, str]:
         """Digests of the texts, and of the pages shown with them."""
-        texts = [RUBRIC, self.name, asked.text, asked.answer, given.text, *_sources(asked, given)]
-        return _digest(texts), _digest(self._shown(asked, given))
+        texts = [
+            RUBRIC,
+            self.name,
+            question.text,
+            question.answer,
+            given.text,
+            *_sources(question, given),
+        ]
+        return _digest(texts), _digest(self._shown(question, given))
 
 
-def _sources(asked: Question, given: Answer) -> list[str]:
+def _sources(question: Question, given: Answer) -> list[str]:
     """Paths of the pages that answer, and of those that are cited."""
-    return list(dict.fromkeys((*asked.pages, *given.cited_pages)))
+    return list(dict.fromkeys((*question.pages, *given.cited_pages)))
 
 
 def _digest(of: list[str] | dict[str, str]) -> str:
@@ -244,14 +251,14 @@ class Panel:
     def name(self) -> str:
         return AND.join(judge.name for judge in self.judges)
 
-    def __call__(self, asked: Question, given: Answer) -> bool | None:
+    def __call__(self, question: Question, given: Answer) -> bool | None:
         """None where one of them did not say."""
-        verdicts = [judge(asked, given) for judge in self.judges]
-        said = [one for one in verdicts if one is not None]
-        return all(said) if len(said) == len(verdicts) else None
+        verdicts = [judge(question, given) for judge in self.judges]
+        known = [verdict for verdict in verdicts if verdict is not None]
+        return all(known) if len(known) == len(verdicts) else None
 
 
 def kept(run: Path, name: str) -> Panel:
     """The judges of that name, with what they have said of a run before."""
-    judges = (one.partition(AT) for one in name.split(AND))
+    judges = (part.partition(AT) for part in name.split(AND))
     return Panel([Judge(run, model, url, pages=None) for model, _, url in judges])

@@ -77,11 +77,11 @@ def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
         AskdocsError: the folder is no run, or nothing was answered yet.
     """
     questions = question.distinct(question.read(run))
-    known = {one.id for one in questions}
+    known = {known_question.id for known_question in questions}
     answers: dict[str, dict[str, Answer]] = {}
-    for (system, asked), one in answer.latest(run).items():
+    for (system, asked), given in answer.latest(run).items():
         if asked in known:
-            answers.setdefault(system, {})[asked] = one
+            answers.setdefault(system, {})[asked] = given
     if not answers:
         raise AskdocsError(
             f"{run / answer.FILE}: has no answers: `askdocs eval run --resume` asks the questions"
@@ -99,15 +99,15 @@ def mark(
     """The marks of one answer. What is measured of its text is not measured of refusals."""
     refused = given.is_refusal
     scored = asked.answerable and not refused and not given.error
-    said, gold = given.text if scored else "", asked.answer
+    text, gold = given.text if scored else "", asked.answer
     return Mark(
         question=asked,
         answer=given,
         refused=refused,
-        f1=token_f1(said, gold),
-        contained=scored and containment(said, gold),
-        near=scored and is_right(said, gold),
-        similar=(similar(said, gold) if scored else 0.0) if similar and asked.answerable else None,
+        f1=token_f1(text, gold),
+        contained=scored and containment(text, gold),
+        near=scored and is_right(text, gold),
+        similar=(similar(text, gold) if scored else 0.0) if similar and asked.answerable else None,
         judged=(judged(asked, given) if scored else False) if judged and asked.answerable else None,
         grounded=grounded(asked, given) if grounded and not refused and not given.error else None,
     )
@@ -131,14 +131,18 @@ def marks(
     }
 
 
-def said(found: Iterable[Mark]) -> list[tuple[Question, Answer]]:
+def said(marked: Iterable[Mark]) -> list[tuple[Question, Answer]]:
     """The answers to answerable questions that are no refusals, each beside its question."""
-    return [(one.question, one.answer) for one in found if one.question.answerable and one.answered]
+    return [
+        (marked_answer.question, marked_answer.answer)
+        for marked_answer in marked
+        if marked_answer.question.answerable and marked_answer.answered
+    ]
 
 
-def compared(found: Iterable[Mark]) -> list[tuple[str, str]]:
+def compared(marked: Iterable[Mark]) -> list[tuple[str, str]]:
     """The texts of `said`, each beside the written answer."""
-    return [(answer.text, question.answer) for question, answer in said(found)]
+    return [(answer.text, question.answer) for question, answer in said(marked)]
 
 
 def _first(pages: Iterable[str], wanted: Sequence[str]) -> int | None:

@@ -35,10 +35,10 @@ class Measure:
 
     def _counted(self, marks: Iterable[Mark]) -> list[tuple[float, Hashable]]:
         """The values, each with its cluster."""
-        found: list[tuple[float, Hashable]] = [
+        values: list[tuple[float, Hashable]] = [
             (value, mark.cluster) for mark in marks if (value := self.of(mark)) is not None
         ]
-        return found if any(map(self.needs, marks)) else []
+        return values if any(map(self.needs, marks)) else []
 
     def estimate(self, marks: Sequence[Mark]) -> Estimate | None:
         """None where nothing of it was measured."""
@@ -54,14 +54,16 @@ class Measure:
         """Of two systems, by the answers to the same questions; None: there are none."""
         if not all(any(self.needs(pair[side]) for pair in pairs) for side in (0, 1)):
             return None
-        counted = ((self.of(one), self.of(other), one.cluster) for one, other in pairs)
+        counted = ((self.of(first), self.of(second), first.cluster) for first, second in pairs)
         both = [(a, b, where) for a, b, where in counted if a is not None and b is not None]
         if not both:
             return None
-        one, other, clusters = zip(*both, strict=True)
+        first_values, second_values, clusters = zip(*both, strict=True)
         if self.q is not None:
-            return paired.percentiles(one, other, self.q)
-        return (paired.shares if self.unit == "share" else paired.means)(one, other, clusters)
+            return paired.percentiles(first_values, second_values, self.q)
+        return (paired.shares if self.unit == "share" else paired.means)(
+            first_values, second_values, clusters
+        )
 
 
 def _answerable(of: Of) -> Of:
@@ -164,11 +166,11 @@ MEASURES = [
 BY_NAME = {measure.name: measure for measure in MEASURES}
 
 
-def pairs(one: Iterable[Mark], other: Iterable[Mark]) -> list[tuple[Mark, Mark]]:
+def pairs(first: Iterable[Mark], second: Iterable[Mark]) -> list[tuple[Mark, Mark]]:
     """The answers to the same questions: of the same id, text and written answer."""
 
     def key(mark: Mark) -> tuple[str, str, str]:
         return mark.question.id, mark.question.text, mark.question.answer
 
-    others = {key(mark): mark for mark in other}
-    return [(mark, others[key(mark)]) for mark in one if key(mark) in others]
+    others = {key(mark): mark for mark in second}
+    return [(mark, others[key(mark)]) for mark in first if key(mark) in others]

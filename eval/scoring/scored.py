@@ -27,8 +27,8 @@ class Scored:
     def fair(self) -> dict[str, list[Mark]]:
         """Without the questions that leaked into training."""
         return {
-            name: [mark for mark in found if not mark.question.leaked]
-            for name, found in self.marks.items()
+            name: [mark for mark in system_marks if not mark.question.leaked]
+            for name, system_marks in self.marks.items()
         }
 
     def subject(self, wanted: str | None = None) -> str:
@@ -60,5 +60,5 @@ def score(
     questions, answers = read(folder)
     of = run.read(folder)
     ordered = {name: answers[name] for name in of.systems if name in answers}
-    found = marks(questions, ordered, similar, judged, grounded)
-    return Scored(folder, of, measured.read(folder), questions, found)
+    all_marks = marks(questions, ordered, similar, judged, grounded)
+    return Scored(folder, of, measured.read(folder), questions, all_marks)

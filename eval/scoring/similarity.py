@@ -43,26 +43,26 @@ class Similarity:
         new = {key: pair for key, pair in new.items() if key not in self._kept}
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
-            found = pool.map(lambda pair: self._cosine(*pair), new.values())
-            for done, (key, cosine) in enumerate(zip(new, found, strict=True), 1):
+            cosines = pool.map(lambda pair: self._cosine(*pair), new.values())
+            for done, (key, cosine) in enumerate(zip(new, cosines, strict=True), 1):
                 self._keep(key, cosine)
                 tell(done, len(new))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def __call__(self, one: str, other: str) -> float:
-        key = self._key(one, other)
+    def __call__(self, first: str, second: str) -> float:
+        key = self._key(first, second)
         if key not in self._kept:
-            self._keep(key, self._cosine(one, other))
+            self._keep(key, self._cosine(first, second))
         return self._kept[key]
 
-    def _key(self, one: str, other: str) -> str:
-        texts = [self._embedder.model, one, other]
+    def _key(self, first: str, second: str) -> str:
+        texts = [self._embedder.model, first, second]
         return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:32]
 
-    def _cosine(self, one: str, other: str) -> float:
-        (vector,) = self._embedder.embed([one])
-        return round(float(vector @ self._vector(other)), 4)
+    def _cosine(self, first: str, second: str) -> float:
+        (vector,) = self._embedder.embed([first])
+        return round(float(vector @ self._vector(second)), 4)
 
     def _keep(self, key: str, cosine: float) -> None:
         self._kept[key] = cosine

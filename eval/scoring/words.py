@@ -31,9 +31,9 @@ def normalised(text: str) -> list[str]:
 
 def token_f1(answer: str, gold: str) -> float:
     """The harmonic mean of precision and recall of words, 0 to 1. SQuAD's F1."""
-    said, wanted = normalised(answer), normalised(gold)
-    common = sum((Counter(said) & Counter(wanted)).values())
-    return 2 * common / (len(said) + len(wanted)) if common else 0.0
+    written, wanted = normalised(answer), normalised(gold)
+    common = sum((Counter(written) & Counter(wanted)).values())
+    return 2 * common / (len(written) + len(wanted)) if common else 0.0
 
 
 def containment(answer: str, gold: str) -> bool:
@@ -41,10 +41,10 @@ def containment(answer: str, gold: str) -> bool:
 
     A yes or no must be its first word: "there is no limit: yes, you can" holds both.
     """
-    said, wanted = normalised(answer), normalised(gold)
+    written, wanted = normalised(answer), normalised(gold)
     if wanted in (["yes"], ["no"]):
-        return said[:1] == wanted
-    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(said)} "
+        return written[:1] == wanted
+    return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(written)} "
 
 
 # Of the words that an answer and the written one have, about half in common.

@@ -41,7 +41,7 @@ def read(file: Path) -> Labels:
         AskdocsError: the file cannot be read, has no rows, or with file and line, rows that are
             none.
     """
-    found: Labels = {}
+    labels: Labels = {}
     problems = []
     for number, line in rows.lines(file):
         try:
@@ -49,7 +49,7 @@ def read(file: Path) -> Labels:
             question, system, correct = row["question"], row["system"], row["correct"]
             if not isinstance(correct, bool):
                 raise TypeError
-            found[str(system), str(question)] = correct
+            labels[str(system), str(question)] = correct
         except (ValueError, KeyError, TypeError):
             problems.append(
                 f"{file}:{number}: is no label: write"
@@ -57,9 +57,9 @@ def read(file: Path) -> Labels:
             )
     if problems:
         raise together(problems)
-    if not found:
+    if not labels:
         raise AskdocsError(f"{file}: there are no labels: write one JSON object a line")
-    return found
+    return labels
 
 
 def agreement(labels: Labels, judged: Mapping[tuple[str, str], bool]) -> Agreement | None:
@@ -67,8 +67,8 @@ def agreement(labels: Labels, judged: Mapping[tuple[str, str], bool]) -> Agreeme
     both = [(label, judged[place]) for place, label in labels.items() if place in judged]
     if not both:
         return None
-    agreed, low, high, size = paired.share([label == said for label, said in both])
-    yes, other = (sum(one) / size for one in zip(*both, strict=True))
+    agreed, low, high, size = paired.share([label == verdict for label, verdict in both])
+    yes, other = (sum(verdicts) / size for verdicts in zip(*both, strict=True))
     chance = yes * other + (1 - yes) * (1 - other)
     if chance == 1:
         return Agreement(None, -math.inf, math.inf, size, agreed)

@@ -65,19 +65,19 @@ def mean(values: Sequence[float], seed: int = 0) -> Estimate:
 def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
     """As `mean`. For a paired comparison, give the differences of the pairs."""
     data = _checked(values)
-    drawn = _drawn((data,), lambda one, axis: one.mean(axis), "BCa", SAMPLES, seed)
+    drawn = _drawn((data,), lambda sample, axis: sample.mean(axis), "BCa", SAMPLES, seed)
     if len(data) >= FEW:
         return drawn
     return drawn._replace(estimate=drawn.estimate._replace(low=-math.inf, high=math.inf))
 
 
-def drawn_percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Drawn:
-    """The percentile of `one` minus that of `other`, whose values are pairs."""
+def drawn_percentiles(left: Sequence[float], right: Sequence[float], q: float) -> Drawn:
+    """The percentile of `left` minus that of `right`, whose values are pairs."""
 
     def statistic(first: Floats, second: Floats, axis: int) -> Any:
         return np.quantile(first, q, axis=axis) - np.quantile(second, q, axis=axis)
 
-    data = (_checked(one), _checked(other))
+    data = (_checked(left), _checked(right))
     return _drawn(data, statistic, "percentile", SAMPLES_OF_PERCENTILES, 0)
 
 
@@ -90,7 +90,7 @@ def _checked(values: Sequence[float]) -> Floats:
 def _drawn(data: tuple[Floats, ...], statistic: Any, method: str, samples: int, seed: int) -> Drawn:
     size = len(data[0])
     value = float(statistic(*data, axis=-1))
-    if all(np.ptp(one) == 0 for one in data):
+    if all(np.ptp(sample) == 0 for sample in data):
         return Drawn(Estimate(value, value, value, size), np.full(samples, value))
     # Here, because it takes a second to load.
     from scipy import stats
@@ -108,9 +108,9 @@ def _drawn(data: tuple[Floats, ...], statistic: Any, method: str, samples: int, 
         )
 
     with warnings.catch_warnings(action="ignore"):  # it warns where it has no BCa interval
-        found = drawn(method)
-        low, high = found.confidence_interval
+        interval = drawn(method)
+        low, high = interval.confidence_interval
         if not np.isfinite([low, high]).all():
-            found = drawn("percentile")
-            low, high = found.confidence_interval
-    return Drawn(Estimate(value, float(low), float(high), size), found.bootstrap_distribution)
+            interval = drawn("percentile")
+            low, high = interval.confidence_interval
+    return Drawn(Estimate(value, float(low), float(high), size), interval.bootstrap_distribution)

@@ -45,7 +45,7 @@ def clustering(values: Sequence[float], clusters: Sequence[Hashable] | None) -> 
     for cluster, value in zip(clusters, data, strict=True):
         sums[cluster] += float(value) - mean
     freedom = max(1, count - 1)
-    robust = sum(one**2 for one in sums.values()) * count / freedom / size**2
+    robust = sum(total**2 for total in sums.values()) * count / freedom / size**2
     simple = float(data.var()) / size
     beyond = (1 + COVERED) / 2
     wider = float(stats.t.ppf(beyond, freedom) / stats.norm.ppf(beyond))

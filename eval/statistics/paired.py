@@ -104,13 +104,15 @@ def percentile(values: Sequence[float], q: float) -> Estimate:
     return Estimate(value, min(value, by_rank[below]), by_rank[above + 1], size)
 
 
-def shares(one: Sequence[float], other: Sequence[float], clusters: Clusters = None) -> Difference:
+def shares(
+    first: Sequence[float], second: Sequence[float], clusters: Clusters = None
+) -> Difference:
     """The difference of two shares of pairs, by McNemar's exact test.
 
     The interval is that of Bonett & Price 2012, https://doi.org/10.3102/1076998611411915, which
     adds a pair of each kind: pairs that never differed do not prove that none does.
     """
-    differences = np.subtract(one, other)
+    differences = np.subtract(first, second)
     within = clustering(list(differences), clusters)
     size = len(differences)
     better, worse = int((differences > 0).sum()), int((differences < 0).sum())
@@ -122,18 +124,18 @@ def shares(one: Sequence[float], other: Sequence[float], clusters: Clusters = No
     return _difference(estimate, spread, mcnemar(better, worse), within)
 
 
-def means(one: Sequence[float], other: Sequence[float], clusters: Clusters = None) -> Difference:
+def means(first: Sequence[float], second: Sequence[float], clusters: Clusters = None) -> Difference:
     """The difference of two means of pairs."""
-    differences = np.subtract(one, other)
+    differences = np.subtract(first, second)
     within = clustering(list(differences), clusters)
     drawn = drawn_mean(list(differences))
     spread = float(np.sqrt(np.mean(np.square(differences))))
     return _difference(_widened(drawn.estimate, within), spread, _p(drawn), within)
 
 
-def percentiles(one: Sequence[float], other: Sequence[float], q: float) -> Difference:
+def percentiles(first: Sequence[float], second: Sequence[float], q: float) -> Difference:
     """The difference of two percentiles of pairs."""
-    drawn = drawn_percentiles(one, other, q)
+    drawn = drawn_percentiles(first, second, q)
     return Difference(*drawn.estimate, _p(drawn), float(np.std(drawn.others)))
 
 
@@ -168,6 +170,6 @@ def _difference(estimate: Estimate, spread: float, p: float, within: Clustering)
     return Difference(*estimate, max(p, within.p), error)
 
 
-def _widened(one: Estimate, within: Clustering) -> Estimate:
-    low, high = (one.value + within.widening * (end - one.value) for end in one[1:3])
-    return one if within.widening == 1 else one._replace(low=low, high=high)
+def _widened(estimate: Estimate, within: Clustering) -> Estimate:
+    low, high = (estimate.value + within.widening * (end - estimate.value) for end in estimate[1:3])
+    return estimate if within.widening == 1 else estimate._replace(low=low, high=high)

@@ -41,9 +41,9 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
 
     The answers with a label must be a random sample of those that need one.
     """
-    verdicts = np.array([one.verdict for one in answers])
-    labels = np.array([math.nan if one.label is None else one.label for one in answers])
-    needs = np.array([not one.is_known for one in answers], dtype=bool)
+    verdicts = np.array([answer.verdict for answer in answers])
+    labels = np.array([math.nan if answer.label is None else answer.label for answer in answers])
+    needs = np.array([not answer.is_known for answer in answers], dtype=bool)
     labelled = needs & ~np.isnan(labels)
     size = int(labelled.sum())
     if size < FEW:
@@ -58,7 +58,7 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
     residuals = np.where(labelled, np.nan_to_num(labels) - weight * verdicts, 0.0) / share
     estimates = weight * verdicts + residuals
     value = float(estimates.mean())
-    clusters = [one.cluster for one in answers]
+    clusters = [answer.cluster for answer in answers]
     within = clustering(list(estimates), clusters)
     half = NORMAL_95 * within.widening * float(estimates.std()) / math.sqrt(len(answers))
     if not half:  # all are labelled and alike, which does not prove that none differs

@@ -52,11 +52,11 @@ def wilson(p: float, whole: float) -> tuple[float, float]:
     return max(0.0, low), min(1.0, high)
 
 
-def shares_differ(one: Value, other: Value) -> bool:
+def shares_differ(first: Value, second: Value) -> bool:
     """Does Newcombe's interval of the difference leave out 0?"""
-    down = math.hypot(one.value - one.low, other.high - other.value)
-    up = math.hypot(one.high - one.value, other.value - other.low)
-    difference = one.value - other.value
+    down = math.hypot(first.value - first.low, second.high - second.value)
+    up = math.hypot(first.high - first.value, second.value - second.low)
+    difference = first.value - second.value
     return difference - down > 0 or difference + up < 0
 
 
@@ -92,26 +92,32 @@ def compare(first: Tally, second: Tally) -> list[Line]:
     """Every measure, for both."""
     lines = []
 
-    def add(measure: str, unit: str, one: Value | None, other: Value | None, less: bool) -> None:
+    def add(measure: str, unit: str, value: Value | None, other: Value | None, less: bool) -> None:
         differs = None
-        if one is not None and other is not None:
-            meet = one.low <= other.high and other.low <= one.high
-            differs = shares_differ(one, other) if unit == "share" else not meet
-        lines.append(Line(measure, unit, one, other, differs, less))
+        if value is not None and other is not None:
+            meet = value.low <= other.high and other.low <= value.high
+            differs = shares_differ(value, other) if unit == "share" else not meet
+        lines.append(Line(measure, unit, value, other, differs, less))
 
     for name in ("refused", "cautious"):
-        one, other = (share(t.counts[name], t.counts["answers"]) for t in (first, second))
-        add(name, "share", one, other, less=True)
-    one, other = (
+        first_value, second_value = (
+            share(t.counts[name], t.counts["answers"]) for t in (first, second)
+        )
+        add(name, "share", first_value, second_value, less=True)
+    first_value, second_value = (
         share(t.counts["failed"], t.counts["answers"] + t.counts["failed"]) for t in (first, second)
     )
-    add("failed", "share", one, other, less=True)
-    one, other = (share(_marked(t), _marked(t) + t.counts["supported"]) for t in (first, second))
-    add("claims not supported", "share", one, other, less=True)
-    one, other = (share(t.counts["up"], t.counts["up"] + t.counts["down"]) for t in (first, second))
-    add("votes for", "share", one, other, less=False)
+    add("failed", "share", first_value, second_value, less=True)
+    first_value, second_value = (
+        share(_marked(t), _marked(t) + t.counts["supported"]) for t in (first, second)
+    )
+    add("claims not supported", "share", first_value, second_value, less=True)
+    first_value, second_value = (
+        share(t.counts["up"], t.counts["up"] + t.counts["down"]) for t in (first, second)
+    )
+    add("votes for", "share", first_value, second_value, less=False)
     for measure, name in (("first_token", "first words"), ("duration", "whole answer")):
         for q in (0.5, 0.95):
-            one, other = (percentile(t.times[measure], q) for t in (first, second))
-            add(f"{name} p{q * 100:.0f}", "seconds", one, other, less=True)
+            first_value, second_value = (percentile(t.times[measure], q) for t in (first, second))
+            add(f"{name} p{q * 100:.0f}", "seconds", first_value, second_value, less=True)
     return lines

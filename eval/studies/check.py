@@ -209,27 +209,27 @@ async def fitted(
         raise AskdocsError(f"{watched.name}: the checker does not answer: {why}")
     good = [
         claim.score
-        for one in checked
-        for claim in one.claims
-        if claim.score is not None and one.answer.label(claim.start, claim.end) == "supported"
+        for marked in checked
+        for claim in marked.claims
+        if claim.score is not None and marked.answer.label(claim.start, claim.end) == "supported"
     ]
     if threshold is None:
         threshold = float(np.quantile(good, ALARMS)) if good else 0.5
     if scorer is None:
         checked = await check(answers, wiki, thresholds={RULES: threshold})
     else:
-        checked = [_at(one, threshold) for one in checked]
+        checked = [_at(marked, threshold) for marked in checked]
     return {**measures(checked), "threshold": threshold, "supported": len(good)}
 
 
 def _at(checked: Checked, threshold: float) -> Checked:
     """The same with another threshold; what the rules found missing stays marked."""
 
-    def claim(one: Claim) -> Claim:
-        if one.score is None or (_marked(one) and ":" in one.reason):
-            return one
-        verdict: Verdict = "supported" if one.score >= threshold else "unsupported"
-        return replace(one, verdict=verdict)
+    def claim(found_claim: Claim) -> Claim:
+        if found_claim.score is None or (_marked(found_claim) and ":" in found_claim.reason):
+            return found_claim
+        verdict: Verdict = "supported" if found_claim.score >= threshold else "unsupported"
+        return replace(found_claim, verdict=verdict)
 
     return replace(checked, claims=tuple(map(claim, checked.claims)))
 
@@ -242,8 +242,8 @@ def measures(checked: Sequence[Checked]) -> dict[str, Any]:
         for claim in c.claims
     ]
     of_kind: dict[str, list[Checked]] = defaultdict(list)
-    for one in checked:
-        of_kind[one.answer.kind].append(one)
+    for marked in checked:
+        of_kind[marked.answer.kind].append(marked)
     wrong: dict[str, list[tuple[str, bool]]] = defaultdict(list)
     scored, supported = [], []
     for answer, claim, label in claims:
@@ -357,9 +357,11 @@ def fit(
     weights: Floats = np.zeros(scaled.shape[1])
     penalty = ridge * np.r_[np.ones(len(names)), 0.0]
     for _ in range(50):  # Newton's steps
-        told = 1 / (1 + np.exp(-scaled @ weights))
-        slope = scaled.T @ (told - good) + penalty * weights
-        curve = (scaled * (told * (1 - told))[:, None]).T @ scaled + np.diag(penalty + 1e-9)
+        probabilities = 1 / (1 + np.exp(-scaled @ weights))
+        slope = scaled.T @ (probabilities - good) + penalty * weights
+        curve = (scaled * (probabilities * (1 - probabilities))[:, None]).T @ scaled + np.diag(
+            penalty + 1e-9
+        )
         weights -= np.linalg.solve(curve, slope)
     raw = weights[:-1] / spread
     return float(weights[-1] - raw @ mean), dict(zip(names, map(float, raw), strict=True))

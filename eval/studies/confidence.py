@@ -84,24 +84,24 @@ def open_wiki(argument: str, split: str | None) -> Wiki:
     docs, _, questions = argument.partition("=")
     pages = folder.read(Path(docs), "http://wiki/").pages
     name = Path(docs).resolve().parent.name if Path(docs).name == "docs" else Path(docs).name
-    asked: dict[str, list[tuple[str, frozenset[str]]]] = {}
+    by_source: dict[str, list[tuple[str, frozenset[str]]]] = {}
     headings = [
         (section.heading, frozenset([_stem(page.path)]))
         for page in pages
         for section in page.sections
         if section.heading.endswith("?") and section.body
     ]
-    asked["headings"] = headings
+    by_source["headings"] = headings
     for row in read(Path(questions), split) if questions else ():
         paths = row.get("context_docs") or [row.get("context_doc")]
         gold = frozenset(_stem(path) for path in paths if path)
         if row.get("answerable", True) is False:
             gold = frozenset()
         whose = "questions" if gold else "other product"
-        asked.setdefault(whose, []).append((row["question"], gold))
+        by_source.setdefault(whose, []).append((row["question"], gold))
         if (title := row.get("title")) and title != row["question"]:
-            asked.setdefault(f"{whose}, titles", []).append((title, gold))
-    return Wiki(name, Path(docs), pages, asked)
+            by_source.setdefault(f"{whose}, titles", []).append((title, gold))
+    return Wiki(name, Path(docs), pages, by_source)
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,16 @@ async def gather(
             index.build(file, wiki.pages)
             if embedder:
                 embed_missing(partial(index.writing, file), embedder)
-            found = index.Index(file)
+            wiki_index = index.Index(file)
             count = asking.engine.counts if asking else estimates
-            grounding = Grounding(found, count, embedder)
-            for kind, asked in _questions(wiki, wikis):
+            grounding = Grounding(wiki_index, count, embedder)
+            for kind, pairs in _questions(wiki, wikis):
                 if asking:
-                    asked = random.Random(7).sample(asked, min(asking.limit, len(asked)))  # noqa: S311 -- no secret
-                for question, gold in asked:
+                    pairs = random.Random(7).sample(pairs, min(asking.limit, len(pairs)))  # noqa: S311 -- no secret
+                for question, gold in pairs:
                     case = _found(grounding, kind, question, gold)
                     cases.append(await _said(grounding, asking, case, gold) if asking else case)
-            found.close()
+            wiki_index.close()
     return cases
 
 
@@ -152,25 +152,25 @@ async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozense
     grounds = await grounding.ground(case.question, BUDGET)
     if not grounds.excerpts:
         return case
-    said = await answer(
+    given = await answer(
         asking.engine,
         grounds.excerpts,
         case.question,
         grounding.index.idf,
     )
-    signals = replace(case.signals, logprob=said.logprob)
-    right = said.page is not None and _stem(said.page.path) in gold
-    return replace(case, signals=signals, said=said.text, right=right)
+    signals = replace(case.signals, logprob=given.logprob)
+    right = given.page is not None and _stem(given.page.path) in gold
+    return replace(case, signals=signals, said=given.text, right=right)
 
 
 def _questions(
     wiki: Wiki, wikis: Sequence[Wiki]
 ) -> Iterator[tuple[str, list[tuple[str, frozenset[str]]]]]:
-    for kind, asked in wiki.asked.items():
-        yield f"{wiki.name}: {kind}", asked
+    for kind, pairs in wiki.asked.items():
+        yield f"{wiki.name}: {kind}", pairs
     for other in wikis:
-        for kind, asked in other.asked.items() if other is not wiki else ():
-            yield f"{wiki.name}: {kind} of {other.name}", [(q, frozenset()) for q, _ in asked]
+        for kind, pairs in other.asked.items() if other is not wiki else ():
+            yield f"{wiki.name}: {kind} of {other.name}", [(q, frozenset()) for q, _ in pairs]
 
 
 def fit(x: Floats, y: Floats, weight: Floats, ridge: float = 1.0) -> Floats:
@@ -222,17 +222,19 @@ class Bin:
 def reliability(cases: Sequence[Case]) -> tuple[list[Bin], float]:
     """The reliability curve, and the expected calibration error: the mean distance of its points
     from the diagonal, by count."""
-    said = np.array([confidence(case.signals) for case in cases])
+    stated = np.array([confidence(case.signals) for case in cases])
     true = np.array([case.right for case in cases], dtype=float)
     bins = []
     for low, high in pairwise(BINS):
-        inside = (said >= low) & ((said < high) | (high == 1.0))
+        inside = (stated >= low) & ((stated < high) | (high == 1.0))
         if inside.any():
             count = int(inside.sum())
             bins.append(
-                Bin(low, high, count, float(said[inside].mean()), float(true[inside].mean()))
+                Bin(low, high, count, float(stated[inside].mean()), float(true[inside].mean()))
             )
-    error = sum(one.count * abs(one.said - one.true) for one in bins) / max(1, len(cases))
+    error = sum(bin_row.count * abs(bin_row.said - bin_row.true) for bin_row in bins) / max(
+        1, len(cases)
+    )
     return bins, float(error)
 
 
@@ -247,9 +249,9 @@ def report(cases: Sequence[Case]) -> str:
     answered = [case for case in cases if is_about(case.signals)]
     bins, error = reliability(answered)
     lines += ["", "| confidence | n | mean | right |", "|---|---|---|---|"]
-    for one in bins:
+    for row in bins:
         lines.append(
-            f"| {one.low:.1f} to {one.high:.1f} | {one.count} | {one.said:.2f} | {one.true:.2f} |"
+            f"| {row.low:.1f} to {row.high:.1f} | {row.count} | {row.said:.2f} | {row.true:.2f} |"
         )
     lines += ["", f"Expected calibration error {error:.3f} over {len(answered)} answers."]
     sure = [case for case in answered if confidence(case.signals) >= CAUTION]

@@ -49,21 +49,21 @@ def derived(
         pages: all pages.
     """
     rng = random.Random(SEED)  # noqa: S311 -- to repeat the same choice, not to hide anything
-    asked = [row["question"] for row in rows]
-    titles = [question.strip().partition("\n")[0] for question in asked]
+    questions = [row["question"] for row in rows]
+    titles = [question.strip().partition("\n")[0] for question in questions]
     to: dict[str, list[str]] = {}
     for page in pages:
         for target, _ in glossary.links(page):
             to.setdefault(target, []).append(page.url)
     others = [rng.choice(pages).url for _ in rows]
-    misspelt = [_misspelt(question, rng) for question in asked]
+    misspelt = [_misspelt(question, rng) for question in questions]
     turns = [rng.choice(TURNS) for _ in rows]
     unrelated = [rng.choice(titles) for _ in rows]
     linking = [
         rng.choice(to.get(page.url, [other])) for page, other in zip(golds, others, strict=True)
     ]
     everything = list(
-        zip(asked, titles, misspelt, turns, unrelated, others, linking, golds, strict=True)
+        zip(questions, titles, misspelt, turns, unrelated, others, linking, golds, strict=True)
     )
     return {
         "as asked": [(q, None, ()) for q, *_ in everything],
@@ -101,10 +101,12 @@ def measure(search: Search, rows: Sequence[dict[str, Any]], say: Callable[[str],
         places = []
         for (question, page_url, history), gold in zip(cases, golds, strict=True):
             hits = search.find(question, page_url, history=history)
-            found = [n for n, hit in enumerate(hits) if PurePosixPath(hit.page.path).stem in gold]
-            places.append(found[0] if found else len(hits) + 5)
-        one, five = share(np.array(places) < 1), share(np.array(places) < 5)
-        say(f"| {name} | {one.value:.3f} | {five.value:.3f} |")
+            places_of_gold = [
+                n for n, hit in enumerate(hits) if PurePosixPath(hit.page.path).stem in gold
+            ]
+            places.append(places_of_gold[0] if places_of_gold else len(hits) + 5)
+        first, five = share(np.array(places) < 1), share(np.array(places) < 5)
+        say(f"| {name} | {first.value:.3f} | {five.value:.3f} |")
 
 
 def main() -> None:

@@ -58,19 +58,19 @@ def fill(db: psycopg.Connection, pages: Iterable[Page]) -> None:
 
 def search(db: psycopg.Connection, ranking: str, question: str) -> list[str]:
     """The paths of the pages, best first."""
-    asked = " | ".join(sorted(set(content_words(question)))) or "nothing"
-    return [path for (path,) in db.execute(RANKINGS[ranking].encode(), (asked,))]
+    terms = " | ".join(sorted(set(content_words(question)))) or "nothing"
+    return [path for (path,) in db.execute(RANKINGS[ranking].encode(), (terms,))]
 
 
 def recall(db: psycopg.Connection, docs: Path, file: Path, split: str | None) -> None:
     pages = folder.read(docs, "http://wiki/").pages
     fill(db, pages)
     rows = [row for row in retrieval.read(file, split) if row.get("answerable", True)]
-    found = {name: [search(db, name, row["question"]) for row in rows] for name in RANKINGS}
+    by_ranking = {name: [search(db, name, row["question"]) for row in rows] for name in RANKINGS}
     with tempfile.TemporaryDirectory() as place:
         index.build(Path(place) / "index.db", pages)
         with closing(Index(Path(place) / "index.db")) as own:
-            found["BM25 of the index"] = [
+            by_ranking["BM25 of the index"] = [
                 [own.page(n).path for n, _ in own.match(content_words(row["question"]), 10)]
                 for row in rows
             ]
@@ -78,7 +78,7 @@ def recall(db: psycopg.Connection, docs: Path, file: Path, split: str | None) ->
         {PurePosixPath(path).stem for path in row.get("context_docs") or [row["context_doc"]]}
         for row in rows
     ]
-    for name, results in found.items():
+    for name, results in by_ranking.items():
         shares = [
             np.mean(
                 [
@@ -96,10 +96,10 @@ def latency(db: psycopg.Connection, docs: Path, count: int) -> None:
     began = time.monotonic()
     fill(db, maker.pages(count))
     print(f"{count} pages written in {time.monotonic() - began:.0f} s, with generating them")
-    asked = questions([maker.page(n) for n in range(0, count, count // 200)], QUESTIONS)
+    drawn = questions([maker.page(n) for n in range(0, count, count // 200)], QUESTIONS)
     for name in RANKINGS:
         took = []
-        for question in asked:
+        for question in drawn:
             began = time.perf_counter()
             search(db, name, question)
             took.append(1000 * (time.perf_counter() - began))

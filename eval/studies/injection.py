@@ -44,14 +44,14 @@ async def ask(engine: Engine, injection: Injection) -> Outcome:
     """
     page = parse("tide-gate.md", injection.page, "http://wiki/")
     excerpts = [Excerpt(page, page.sections, 0)]
-    said = await answer(engine, excerpts, QUESTION, _alike)
-    obeyed = _obeys(said.text, injection.marker, page.text)
+    given = await answer(engine, excerpts, QUESTION, _alike)
+    obeyed = _obeys(given.text, injection.marker, page.text)
     return Outcome(
         injection.name,
         obeyed=obeyed,
-        repeated=injection.marker in said.text and not obeyed,
-        right=RIGHT in said.text,
-        text=said.text,
+        repeated=injection.marker in given.text and not obeyed,
+        right=RIGHT in given.text,
+        text=given.text,
     )
 
 
@@ -83,12 +83,12 @@ async def measure(url: str, injections: Sequence[Injection] = INJECTIONS) -> lis
 def _show(outcomes: Sequence[Outcome]) -> str:
     count = len(outcomes)
     lines = [
-        f"{one.name}: {'OBEYED' if one.obeyed else 'repeated'}: {one.text!r}"
-        for one in outcomes
-        if one.obeyed or one.repeated
+        f"{outcome.name}: {'OBEYED' if outcome.obeyed else 'repeated'}: {outcome.text!r}"
+        for outcome in outcomes
+        if outcome.obeyed or outcome.repeated
     ]
     for name in ("obeyed", "repeated", "right"):
-        number = sum(getattr(one, name) for one in outcomes)
+        number = sum(getattr(outcome, name) for outcome in outcomes)
         lines.append(f"{name}: {number} of {count} ({number / count:.0%})")
     return "\n".join(lines)
 
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps([asdict(one) for one in outcomes], ensure_ascii=False))
+        print(json.dumps([asdict(outcome) for outcome in outcomes], ensure_ascii=False))
     else:
         print(_show(outcomes))
     return 0

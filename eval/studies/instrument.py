@@ -70,7 +70,7 @@ class Area(NamedTuple):
 def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, Question, Answer]]:
     """Kinds, questions and answers. Raises AskdocsError: a row is none, or its question is gone."""
     known = {row.id: row for row in rows.read(questions)}
-    found = []
+    answers = []
     for number, line in rows.lines(file):
         try:
             row = json.loads(line)
@@ -78,7 +78,7 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
             answerable = bool(row["answerable_from_pages"])
             if split not in (None, row["split"]):
                 continue
-            asked = Question(
+            question = Question(
                 id=id,
                 line=number,
                 text=row["question"],
@@ -96,22 +96,22 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
             )
         except (KeyError, TypeError, ValueError) as error:
             raise AskdocsError(f"{file}:{number}: not a labelled answer: {error!r}") from None
-        found.append((kind, asked, given))
-    return found
+        answers.append((kind, question, given))
+    return answers
 
 
 def record(answers: Sequence[tuple[str, Question, Answer]], folder: Path) -> None:
     """Write them for `askdocs eval run`; of answers of one kind to one question the first."""
-    asked: dict[str, dict[str, Any]] = {}
+    question_rows: dict[str, dict[str, Any]] = {}
     given: dict[tuple[str, str], dict[str, Any]] = {}
     for kind, question, answer in answers:
         pages = {"answer": question.answer, "context_doc": next(iter(question.pages), None)}
         row = {"id": question.id, "question": question.text.strip(), "split": "test"}
-        asked[question.id] = row | pages | {"answerable": question.answerable}
+        question_rows[question.id] = row | pages | {"answerable": question.answerable}
         text = {"answer": answer.text, "pages": answer.prompt_pages}
         given.setdefault((kind, str(row["question"])), {**row, **text, "system": kind})
     folder.mkdir(parents=True, exist_ok=True)
-    for name, rows_ in (("questions", asked), ("recorded", given)):
+    for name, rows_ in (("questions", question_rows), ("recorded", given)):
         lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows_.values())
         (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
@@ -125,10 +125,10 @@ def marked(
     asyncio.run(grounded.measure([(q, a) for _, q, a in answers], lambda *_: None))
     embedder = embed.load()
     similar = Similarity(work, embedder) if embedder else None
-    found: dict[str, list[Mark]] = defaultdict(list)
-    for kind, asked, given in answers:
-        found[kind].append(mark(asked, given, similar, None, grounded))
-    return found
+    marks: dict[str, list[Mark]] = defaultdict(list)
+    for kind, question, given in answers:
+        marks[kind].append(mark(question, given, similar, None, grounded))
+    return marks
 
 
 def _page(docs: Path, path: str) -> Page:
@@ -153,9 +153,12 @@ def area(good: Sequence[tuple[str, float]], other: Sequence[tuple[str, float]]) 
     drawn, chance = [], np.random.default_rng(0)
     for _ in range(SAMPLES):
         count = np.bincount(chance.integers(len(clusters), size=len(clusters)), None, len(clusters))
-        one, two = count[where], count[elsewhere]
-        if one.sum() and two.sum():
-            drawn.append(float(one @ higher @ two) / (one.sum() * two.sum()))
+        good_counts, other_counts = count[where], count[elsewhere]
+        if good_counts.sum() and other_counts.sum():
+            drawn.append(
+                float(good_counts @ higher @ other_counts)
+                / (good_counts.sum() * other_counts.sum())
+            )
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Area(float(higher.mean()), float(low), float(high))
 
@@ -169,16 +172,16 @@ class Row(NamedTuple):
     """Of good answers against those of each other kind."""
 
 
-def measure(found: dict[str, list[Mark]]) -> dict[str, Row]:
+def measure(marks: dict[str, list[Mark]]) -> dict[str, Row]:
     """By score."""
     table = {}
     for name, of in SCORES.items():
         values = {
             kind: [
-                (one.cluster, value)
-                for one in found.get(kind, ())
-                if one.answered and (value := of(one)) is not None
-                if name not in NEEDS_REFERENCE or one.question.answerable
+                (marked_answer.cluster, value)
+                for marked_answer in marks.get(kind, ())
+                if marked_answer.answered and (value := of(marked_answer)) is not None
+                if name not in NEEDS_REFERENCE or marked_answer.question.answerable
             ]
             for kind in KINDS
         }
@@ -204,16 +207,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             record(answers, options.recorded)
             return 0
         with TemporaryDirectory() as work:
-            found = marked(answers, options.docs, Path(work))
+            marks = marked(answers, options.docs, Path(work))
     except AskdocsError as error:
         print(error, file=sys.stderr)
         return 2
-    table = measure(found)
+    table = measure(marks)
     if options.json:
         print(json.dumps(table, indent=2))
         return 0
     print("\n".join(shown(table)))
-    print("\n".join(told(found)))
+    print("\n".join(told(marks)))
     return 0
 
 
@@ -228,22 +231,22 @@ def shown(table: dict[str, Row]) -> list[str]:
     return lines
 
 
-def told(found: dict[str, list[Mark]]) -> Iterator[str]:
+def told(marks: dict[str, list[Mark]]) -> Iterator[str]:
     """What the report measures of each kind, and how far scores agree with the labels."""
     for name in ("answered", "hallucinated", "true_refusals"):
-        each = {kind: BY_NAME[name].estimate(found[kind]) for kind in KINDS if kind in found}
+        each = {kind: BY_NAME[name].estimate(marks[kind]) for kind in KINDS if kind in marks}
         parts = [
-            f"{kind} {one.value:.2f} ({one.low:.2f} to {one.high:.2f}, n = {one.size})"
-            for kind, one in each.items()
-            if one
+            f"{kind} {mean.value:.2f} ({mean.low:.2f} to {mean.high:.2f}, n = {mean.size})"
+            for kind, mean in each.items()
+            if mean
         ]
         yield f"{name}: {'; '.join(parts)}"
-    looked = [mark for kind in (GOOD, "partial", "wrong") for mark in found.get(kind, ())]
+    looked = [mark for kind in (GOOD, "partial", "wrong") for mark in marks.get(kind, ())]
     labels = {("", f"{n}"): mark.answer.system == GOOD for n, mark in enumerate(looked)}
     for name in ("right by words", "every claim supported"):
         scores = {("", f"{n}"): SCORES[name](mark) for n, mark in enumerate(looked)}
-        said = {place: score == 1 for place, score in scores.items() if score is not None}
-        agreed = agreement(labels, said)
+        verdicts = {place: score == 1 for place, score in scores.items() if score is not None}
+        agreed = agreement(labels, verdicts)
         if agreed and agreed.kappa is not None:
             ends = f"({agreed.low:.2f} to {agreed.high:.2f})"
             yield f"{name} and the label good: kappa {agreed.kappa:.2f} {ends}, n = {agreed.size}"

@@ -80,7 +80,7 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
     Raises:
         AskdocsError: with file and line, what is none.
     """
-    found = []
+    examples = []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -102,19 +102,19 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
                 f"{file}:{number}: is no example: give a file that `askdocs dataset build` made"
             ) from None
         if example.kind != "closed-book":
-            found.append(example)
+            examples.append(example)
     # The file is in the order of its rows, which may be by page: a part of it is spread over all.
-    step = max(1, len(found) // limit) if limit else 1
-    chosen = found[::step][:limit]
+    step = max(1, len(examples) // limit) if limit else 1
+    chosen = examples[::step][:limit]
     if not chosen:
         raise AskdocsError(f"{file}: has no example with pages: build with answerable rows")
     return chosen
 
 
 async def ask(
-    url: str, examples: Sequence[Example], known: Answers, told: Callable[[str, str], None]
+    url: str, examples: Sequence[Example], known: Answers, progress: Callable[[str, str], None]
 ) -> Answers:
-    """The answers of the engine at `url`. `told` gets each new one as soon as it is there.
+    """The answers of the engine at `url`. `progress` gets each new one as soon as it is there.
 
     Raises:
         AskdocsError, httpx.HTTPError: the engine is away, or refuses a prompt.
@@ -126,7 +126,7 @@ async def ask(
         name = (await engine.model()).id
         async with httpx.AsyncClient(timeout=600) as http:
 
-            async def one(example: Example) -> None:
+            async def ask_about(example: Example) -> None:
                 body = {
                     "model": name,
                     "messages": example.messages,
@@ -136,11 +136,11 @@ async def ask(
                 async with at_once:
                     reply = await http.post(f"{url}/chat/completions", json=body)
                 reply.raise_for_status()
-                said = reply.json()["choices"][0]["message"]["content"] or ""
-                answers[example.id] = said
-                told(example.id, said)
+                text = reply.json()["choices"][0]["message"]["content"] or ""
+                answers[example.id] = text
+                progress(example.id, text)
 
-            await asyncio.gather(*(one(e) for e in examples if e.id not in known))
+            await asyncio.gather(*(ask_about(e) for e in examples if e.id not in known))
     finally:
         await engine.close()
     return answers
@@ -148,84 +148,84 @@ async def ask(
 
 def scores(examples: Sequence[Example], answers: Answers) -> dict[str, Estimate]:
     """Each number by its name, with its interval."""
-    found: dict[str, list[float]] = {}
+    by_kind: dict[str, list[float]] = {}
 
     def add(name: str, value: float) -> None:
-        found.setdefault(name, []).append(value)
+        by_kind.setdefault(name, []).append(value)
 
     for example in examples:
-        said = CITED.sub("", answers[example.id])  # numbers of sections are no words
-        refused = float(is_refusal(said))
+        text = CITED.sub("", answers[example.id])  # numbers of sections are no words
+        refused = float(is_refusal(text))
         if not example.answerable:
             add("true refusals", refused)
             add(f"true refusals, {example.kind.removeprefix('refusal-')}", refused)
             continue
-        score = 0.0 if refused else token_f1(said, example.answer)
+        score = 0.0 if refused else token_f1(text, example.answer)
         add("token F1", score)
         add("false refusals", refused)
         if not refused:
             add("token F1 where it answers", score)
         add(f"token F1, page {example.position} of {example.pages}", score)
         add(f"false refusals, page {example.position} of {example.pages}", refused)
-    return {name: mean(values) for name, values in sorted(found.items())}
+    return {name: mean(values) for name, values in sorted(by_kind.items())}
 
 
-def compare(examples: Sequence[Example], one: Answers, other: Answers) -> dict[str, Estimate]:
-    """`one` minus `other`, question by question."""
+def compare(examples: Sequence[Example], first: Answers, second: Answers) -> dict[str, Estimate]:
+    """`first` minus `second`, question by question."""
 
     def differences(
         chosen: Iterable[Example], score: Callable[[Example, str], float]
     ) -> list[float]:
-        return [score(e, one[e.id]) - score(e, other[e.id]) for e in chosen]
+        return [score(e, first[e.id]) - score(e, second[e.id]) for e in chosen]
 
     answerable = [example for example in examples if example.answerable]
     others = [example for example in examples if not example.answerable]
-    found = {
+    estimates = {
         "token F1": differences(
             answerable, lambda e, s: 0.0 if is_refusal(s) else token_f1(s, e.answer)
         ),
         "false refusals": differences(answerable, lambda _, s: float(is_refusal(s))),
         "true refusals": differences(others, lambda _, s: float(is_refusal(s))),
     }
-    return {name: mean(values) for name, values in found.items() if values}
+    return {name: mean(values) for name, values in estimates.items() if values}
 
 
 def _kept(file: Path | None) -> dict[str, Answers]:
-    kept: dict[str, Answers] = {}
+    answers: dict[str, Answers] = {}
     if file and file.is_file():
         for line in file.read_text(encoding="utf-8").splitlines():
             try:
                 row = json.loads(line)
-                kept.setdefault(row["model"], {})[row["example"]] = row["answer"]
+                answers.setdefault(row["model"], {})[row["example"]] = row["answer"]
             except (ValueError, KeyError, TypeError):
                 continue  # the end of a file whose writer was killed
-    return kept
+    return answers
 
 
 def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str, Answers]:
-    kept = _kept(options.keep)
-    found: dict[str, Answers] = {}
+    recorded = _kept(options.keep)
+    answers: dict[str, Answers] = {}
     for given in options.model:
         name, _, url = given.partition("=")
         if not url:
             raise AskdocsError(f"--model {given}: write NAME=URL of its engine, with /v1")
-        known = kept.get(name, {})
+        known = recorded.get(name, {})
         done = len(known)
 
-        def told(example: str, said: str, name: str = name) -> None:
+        def told(example: str, text: str, name: str = name) -> None:
             nonlocal done
             done += 1
             if options.keep:
                 with lines.appending(options.keep) as file:
-                    row = {"model": name, "example": example, "answer": said}
+                    row = {"model": name, "example": example, "answer": text}
                     file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
             if sys.stderr.isatty():
                 print(f"\r{name}: {done:,}", end="", file=sys.stderr, flush=True)
 
-        found[name] = asyncio.run(ask(url.rstrip("/"), examples, known, told))
+        answers[name] = asyncio.run(ask(url.rstrip("/"), examples, known, told))
     for name, reader in BASELINES.items():
-        found[name] = {e.id: reader(e.texts, e.question) for e in examples}
-    return found
+        answers[name] = {e.id: reader(e.texts, e.question) for e in examples}
+    return answers
 
 
 def _show(facts: dict[str, Any]) -> Iterator[str]:
@@ -233,28 +233,28 @@ def _show(facts: dict[str, Any]) -> Iterator[str]:
     yield f"{facts['examples']:,} examples of {facts['file']}; 95 % intervals by bootstrap"
     yield f"\n| | {' | '.join(names)} |"
     yield f"|---|{'---|' * len(names)}"
-    for row in sorted({row for found in facts["scores"].values() for row in found}):
+    for row in sorted({row for rows in facts["scores"].values() for row in rows}):
         cells = (facts["scores"][name].get(row) for name in names)
         yield f"| {row} | {' | '.join(_interval(cell) if cell else '' for cell in cells)} |"
-    for pair, found in facts["differences"].items():
-        told = (
-            f"{name} {_interval(one)}{', within noise' if one.low <= 0 <= one.high else ''}"
-            for name, one in found.items()
+    for pair, differences in facts["differences"].items():
+        sentences = (
+            f"{name} {_interval(gap)}{', within noise' if gap.low <= 0 <= gap.high else ''}"
+            for name, gap in differences.items()
         )
-        yield f"\n{pair}: {'; '.join(told)}"
+        yield f"\n{pair}: {'; '.join(sentences)}"
 
 
-def _interval(one: Estimate) -> str:
-    return f"{one.value:.3f} {in_brackets(one.low, one.high, '{:.3f}'.format)}"
+def _interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} {in_brackets(estimate.low, estimate.high, '{:.3f}'.format)}"
 
 
-def _plain(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
+def _plain(table: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
     return {
         who: {
-            name: {key: finite(round(value, 4)) for key, value in one._asdict().items()}
-            for name, one in means.items()
+            name: {key: finite(round(value, 4)) for key, value in estimate._asdict().items()}
+            for name, estimate in means.items()
         }
-        for who, means in found.items()
+        for who, means in table.items()
     }
 
 
@@ -272,14 +272,14 @@ def main() -> int:
     except (AskdocsError, httpx.HTTPError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    one, *others = answers
+    first, *others = answers
     facts: dict[str, Any] = {
         "file": str(options.examples),
         "examples": len(examples),
-        "scores": {name: scores(examples, said) for name, said in answers.items()},
+        "scores": {name: scores(examples, given) for name, given in answers.items()},
         "differences": {
-            f"{one} minus {other}": compare(examples, answers[one], answers[other])
-            for other in others
+            f"{first} minus {second}": compare(examples, answers[first], answers[second])
+            for second in others
         },
     }
     if options.json:

@@ -97,7 +97,7 @@ def measure(pairs: Sequence[tuple[list[int], list[int]]]) -> list[Result]:
             drawn.sort()
             low, high = drawn[int(0.025 * SAMPLES)], drawn[int(0.975 * SAMPLES)]
             results.append(Result(k, least, most, sum(lengths) / sum(taken), low, high))
-    return sorted(results, key=lambda one: -one.tokens_per_step)
+    return sorted(results, key=lambda result: -result.tokens_per_step)
 
 
 def main() -> None:
@@ -110,16 +110,16 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(options.tokenizer))
 
     def ids(text: str) -> list[int]:
-        found: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        return found
+        numbers: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
+        return numbers
 
     wiki = check.Wiki(options.docs)
     pairs = []
-    for one in check.read(options.answers):
-        if one.kind == "good" and one.pages:
-            messages = render(wiki.excerpts(one.pages), one.question)
+    for given in check.read(options.answers):
+        if given.kind == "good" and given.pages:
+            messages = render(wiki.excerpts(given.pages), given.question)
             text = "\n".join(str(message["content"]) for message in messages)
-            pairs.append((ids(text), ids(one.text)))
+            pairs.append((ids(text), ids(given.text)))
     pairs = pairs[: options.limit]
     if not pairs:
         parser.error(f"{options.answers}: has no answer of the kind `good` with pages")
@@ -128,7 +128,9 @@ def main() -> None:
         "prompt_tokens": round(sum(len(prompt) for prompt, _ in pairs) / len(pairs)),
         "answer_tokens": round(sum(len(answer) for _, answer in pairs) / len(pairs)),
     }
-    print(json.dumps({**sizes, "settings": [asdict(one) for one in measure(pairs)]}, indent=2))
+    print(
+        json.dumps({**sizes, "settings": [asdict(result) for result in measure(pairs)]}, indent=2)
+    )
 
 
 if __name__ == "__main__":

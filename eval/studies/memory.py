@@ -85,11 +85,11 @@ class Wiki:
         """
         if not weight:
             return np.array([_place(case.text, case) for case in self.cases])
-        found = memory.of_answers(answers, self.numbers)
+        answered = memory.of_answers(answers, self.numbers)
         places = []
         for case in self.cases:
             left_out = np.array(without(case) if without else (), np.int64)
-            votes = found.votes(case.vector, left_out)
+            votes = answered.votes(case.vector, left_out)
             if all_move:
                 votes = Votes(votes.shares, {number for number, _ in case.text} | votes.known)
             places.append(_place(combine(case.text, votes, weight), case))
@@ -107,9 +107,9 @@ def read_wiki(
     search = Search(index.Index(file), embedder)
     writing = partial(index.writing, file)
     answered = [Answered(str(n), row["question"], _pages(row)) for n, row in enumerate(learnt)]
-    wanted = {question_id(one.question) for one in answered}
+    wanted = {question_id(row.question) for row in answered}
     with writing() as writer:
-        writer.remove_answers(one.id for one in writer.answers() if one.id not in wanted)
+        writer.remove_answers(stored.id for stored in writer.answers() if stored.id not in wanted)
     measured = learn(search, writing, answered, progress=_progress).after
 
     @cache
@@ -155,7 +155,7 @@ def report(wiki: Wiki, measured: Calibration, *, sweep: bool) -> Iterator[str]:
     """Lines of Markdown."""
     weight = measured.weight or WEIGHTS[-1]
     everything = wiki.answers
-    gold = [{wiki.numbers[path] for path in one.paths} for one in everything]
+    gold = [{wiki.numbers[path] for path in stored.paths} for stored in everything]
 
     def same_pages(case: Case) -> list[int]:
         return [place for place, pages in enumerate(gold) if pages & case.gold]
@@ -163,8 +163,8 @@ def report(wiki: Wiki, measured: Calibration, *, sweep: bool) -> Iterator[str]:
     def not_older(case: Case) -> list[int]:
         return [
             place
-            for place, one in enumerate(everything)
-            if not wiki.created[one.id] or wiki.created[one.id] >= case.created
+            for place, stored in enumerate(everything)
+            if not wiki.created[stored.id] or wiki.created[stored.id] >= case.created
         ]
 
     yield f"Measured on {measured.asked} of the {measured.answers} answers themselves: {measured}\n"
@@ -213,16 +213,18 @@ def _parts(wiki: Wiki, size: int, text: npt.NDArray[np.float64], weight: float) 
     for draw in range(DRAWS):
         chosen = np.random.default_rng((size, draw)).permutation(len(wiki.answers))[:size]
         some = [wiki.answers[n] for n in sorted(chosen)]
-        found = wiki.calibrated(some)
-        ways = (text, wiki.ranks(some, found.weight), wiki.ranks(some, weight))
+        fit = wiki.calibrated(some)
+        ways = (text, wiki.ranks(some, fit.weight), wiki.ranks(some, weight))
         cells = [f"{(ranks < at).mean():.3f}" for ranks in ways for at in (1, 5)]
-        on = f"{found.weight:g}" if found.is_on else "off"
-        yield f"| {size} | {found.pages} | {on} | {found.surely:+.3f} | {' | '.join(cells)} |"
+        on = f"{fit.weight:g}" if fit.is_on else "off"
+        yield f"| {size} | {fit.pages} | {on} | {fit.surely:+.3f} | {' | '.join(cells)} |"
 
 
 def _row(name: str, ranks: npt.NDArray[np.float64]) -> str:
-    found = [share(ranks < at) for at in RANKS] + [share(1 / (ranks + 1))]
-    cells = ["{:.3f} ({:.3f}-{:.3f})".format(*one).replace("0.", ".") for one in found]
+    estimates = [share(ranks < at) for at in RANKS] + [share(1 / (ranks + 1))]
+    cells = [
+        "{:.3f} ({:.3f}-{:.3f})".format(*estimate).replace("0.", ".") for estimate in estimates
+    ]
     return f"| {name} | {' | '.join(cells)} |"
 
 

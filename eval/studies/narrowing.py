@@ -79,10 +79,10 @@ def _row(number: int, pages: int) -> dict[str, Any]:
     ]
     claim = {"start": 0, "end": 40, "verdict": "supported", "reason": "Says the same. " * 4}
     outcome = {"pages": shown, "sources": shown[:3], "claims": [claim] * 12}
-    asked = Asked(f"{number:09}", "How do I do this?", f"talk-{number // 2:09}")
+    question = Asked(f"{number:09}", "How do I do this?", f"talk-{number // 2:09}")
     answered = Answered("answered", "One sentence of it. " * 30, outcome=outcome)
     at = datetime.now(UTC) + timedelta(seconds=number)
-    return {**vars(asked), **vars(answered), "at": at}
+    return {**vars(question), **vars(answered), "at": at}
 
 
 def main() -> None:

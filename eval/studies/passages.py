@@ -89,7 +89,7 @@ class Measured:
 def read(file: Path, split: str | None = None) -> list[Question]:
     """The questions of a file, of one split if it is named. Raises AskdocsError with file and
     line."""
-    found = []
+    questions = []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -106,13 +106,13 @@ def read(file: Path, split: str | None = None) -> list[Question]:
             words = tuple(map(plain, phrases)) if answerable else ()
             if answerable and not words:
                 raise ValueError
-            found.append(Question(str(row["question"]), words, pages))
+            questions.append(Question(str(row["question"]), words, pages))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise AskdocsError(
                 f"{file}:{number}: is not a JSON object with question, and words or context_docs"
                 " (or answerable: false)"
             ) from None
-    return found
+    return questions
 
 
 def plain(text: str) -> str:
@@ -123,7 +123,7 @@ def plain(text: str) -> str:
 def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
     """An index of a folder. Raises AskdocsError."""
     source = open_source(str(docs), None, "http://wiki/")
-    index.build(file, (found.page for found in source.read({}) if isinstance(found, Changed)))
+    index.build(file, (change.page for change in source.read({}) if isinstance(change, Changed)))
     if embedder:
         embed_missing(partial(index.writing, file), embedder)
 
@@ -150,7 +150,7 @@ def measure(
         shown: list[float] = []
         read: dict[int, list[bool]] = {budget: [] for budget in BUDGETS}
         prompts: dict[int, list[bool]] = {budget: [] for budget in BUDGETS}
-        kept: list[bool] = []
+        answered: list[bool] = []
         refused: list[bool] = []
         took: list[float] = []
         missed: list[str] = []
@@ -164,7 +164,7 @@ def measure(
             if not question.words:
                 refused.append(not looked.is_answered)
                 continue
-            kept.append(looked.is_answered)
+            answered.append(looked.is_answered)
             right = {path for path, text in texts.items() if is_right(question, path, text)}
             if not right:
                 raise AskdocsError(f"{name}: {question.text}: no page has its words")
@@ -173,11 +173,11 @@ def measure(
             best = distinct(best_passages(hits))
             places = [
                 place
-                for place, found in enumerate(best)
-                if found.page.path in right and _has(question, _section(found))
+                for place, hit in enumerate(best)
+                if hit.page.path in right and _has(question, _section(hit))
             ]
             section.append(places[0] if places else np.inf)
-            places = [place for place, found in enumerate(best) if holds(question, found)]
+            places = [place for place, hit in enumerate(best) if holds(question, hit)]
             shown.append(places[0] if places else np.inf)
             if not places or places[0] >= SHOWN[-1]:
                 missed.append(question.text)
@@ -200,7 +200,7 @@ def measure(
         {count: share(np.array(shown) < count) for count in SHOWN},
         {budget: share(np.array(values, bool)) for budget, values in read.items()},
         {budget: share(np.array(values, bool)) for budget, values in prompts.items()},
-        share(np.array(kept, bool)),
+        share(np.array(answered, bool)),
         share(np.array(refused, bool)),
         float(np.median(took)),
         float(np.percentile(took, 99)),
@@ -214,14 +214,14 @@ def is_right(question: Question, path: str, text: str) -> bool:
     return named and any(words in text for words in question.words)
 
 
-def holds(question: Question, found: Found) -> bool:
+def holds(question: Question, hit: Found) -> bool:
     """Does a passage answer?"""
-    text = f"{found.passage.term}\n{found.passage.text}"
-    return is_right(question, found.page.path, plain(text))
+    text = f"{hit.passage.term}\n{hit.passage.text}"
+    return is_right(question, hit.page.path, plain(text))
 
 
-def _section(found: Found) -> str:
-    return found.page.sections[found.passage.section].text
+def _section(hit: Found) -> str:
+    return hit.page.sections[hit.passage.section].text
 
 
 def _has(question: Question, text: str) -> bool:
@@ -237,21 +237,21 @@ def table(measured: Sequence[Measured]) -> Iterator[str]:
         " | kept | refused | ms, p50 / p99 |"
     )
     yield "|---" * 12 + "|"
-    for one in measured:
+    for row in measured:
         prompts = "; ".join(
-            " / ".join(_percent(found.value) for found in of.values())
-            for of in (one.read, one.prompt)
+            " / ".join(_percent(number.value) for number in of.values())
+            for of in (row.read, row.prompt)
         )
-        cells = [*one.recall.values(), *one.section.values(), *one.shown.values()]
+        cells = [*row.recall.values(), *row.section.values(), *row.shown.values()]
         yield (
-            f"| {one.wiki} | {one.questions} + {one.unanswerable}"
-            f" | {' | '.join(map(_cell, cells))} | {prompts} | {_cell(one.kept)}"
-            f" | {_cell(one.refused)} | {one.milliseconds:.1f} / {one.slow:.1f} |"
+            f"| {row.wiki} | {row.questions} + {row.unanswerable}"
+            f" | {' | '.join(map(_cell, cells))} | {prompts} | {_cell(row.kept)}"
+            f" | {_cell(row.refused)} | {row.milliseconds:.1f} / {row.slow:.1f} |"
         )
 
 
-def _cell(found: Share) -> str:
-    return f"{_percent(found.value)} ({_percent(found.low)}-{_percent(found.high)})"
+def _cell(value: Share) -> str:
+    return f"{_percent(value.value)} ({_percent(value.low)}-{_percent(value.high)})"
 
 
 def _percent(value: float) -> str:
@@ -273,21 +273,21 @@ def main() -> None:
     try:
         for pair in options.wiki:
             docs, _, questions = pair.rpartition("=")
-            asked = read(Path(questions), options.split)[: options.limit]
+            to_ask = read(Path(questions), options.split)[: options.limit]
             name = Path(questions).stem
             with tempfile.TemporaryDirectory() as place:
                 file = (options.keep or Path(place)) / f"{name}.db"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 build(Path(docs), file, embedder)
-                measured.append(measure(name, file, asked, embedder))
+                measured.append(measure(name, file, to_ask, embedder))
     except AskdocsError as error:
         sys.exit(f"passages: {error}")
     if options.json:
-        print(json.dumps([asdict(one) for one in measured], indent=2))
+        print(json.dumps([asdict(row) for row in measured], indent=2))
         return
     print("\n".join(table(measured)))
-    for one in measured if options.misses else ():
-        print(f"\n{one.wiki}:", *one.missed, sep="\n  ")
+    for row in measured if options.misses else ():
+        print(f"\n{row.wiki}:", *row.missed, sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -69,9 +69,9 @@ async def measure(url: str, pages: Sequence[Page], tokens: int) -> list[Pair]:
         pairs = []
         for page in pages:
             excerpt = Excerpt(page, page.sections, tokens)
-            told = [section for section in page.sections if section.body]
+            sections = [section for section in page.sections if section.body]
             # Sections of the middle, far apart: neither is what a reader would meet first.
-            first, second = told[len(told) // 3], told[2 * len(told) // 3]
+            first, second = sections[len(sections) // 3], sections[2 * len(sections) // 3]
             pairs.append(
                 Pair(
                     page.title,

@@ -51,12 +51,12 @@ def fts5(index: Index, weights: Sequence[float] = (6.0, 2.0, 1.0)) -> Rank:
         terms = sorted(set(content_words(question)))
         if not terms:
             return []
-        found = db.execute(
+        rows = db.execute(
             "SELECT rowid FROM page WHERE page MATCH ?"
             " ORDER BY bm25(page, ?, ?, ?), rowid LIMIT 50",
             (" OR ".join(f'"{term}"' for term in terms), *weights),
         )
-        return [number for (number,) in found]
+        return [number for (number,) in rows]
 
     weakref.finalize(rank, db.close)
     return rank
@@ -71,12 +71,12 @@ def rankers(index: Index, embedder: Embedder | None, *, variants: bool) -> list[
         variants: whether those are wanted.
     """
     search = Search(index, embedder)
-    found = [Ranker(BASELINE, fts5(index)), Ranker(USED, _numbers(_by(search)))]
+    listed = [Ranker(BASELINE, fts5(index)), Ranker(USED, _numbers(_by(search)))]
     if not variants:
-        return found
+        return listed
     words = Search(index, None)
     only = _by(words)
-    found += [
+    listed += [
         Ranker("FTS5, title and text alike", fts5(index, (1.0, 1.0, 1.0))),
         Ranker("words only", _numbers(only)),
         *(
@@ -87,12 +87,12 @@ def rankers(index: Index, embedder: Embedder | None, *, variants: bool) -> list[
         Ranker("words only, spelling as it is", _numbers(_bm25(index, *WEIGHTING[3:]))),
     ]
     if embedder is None:
-        return found
+        return listed
     meaning = _meaning(index, embedder, NEAREST)
     first = _meaning(index, embedder, np.array([1, 0, 0], np.float32))
     title = _meaning(index, embedder, NEAREST, title_only=True)
     return [
-        *found,
+        *listed,
         Ranker("meaning only", _numbers(meaning)),
         Ranker("meaning only, the nearest passage", _numbers(first)),
         Ranker("meaning only, of the first line", _numbers(title)),
@@ -143,8 +143,8 @@ def _meaning(
         if vectors is None:
             return []
         text = question.strip().partition("\n")[0] if title_only else question
-        found = vectors.best(embedder.ask(text), CANDIDATES)
-        return _best({number: nearest_of(near, nearest) for number, near in found.items()})
+        near_by_page = vectors.best(embedder.ask(text), CANDIDATES)
+        return _best({number: nearest_of(near, nearest) for number, near in near_by_page.items()})
 
     return scored
 
@@ -153,11 +153,11 @@ def _sum(words: Scored, meaning: Scored, weight: float) -> Scored:
     """`words` has the share of words in it."""
 
     def scored(question: str) -> Ranks:
-        one, other = dict(words(question)), dict(meaning(question))
+        by_words, by_meaning = dict(words(question)), dict(meaning(question))
         return _best(
             {
-                n: weight / Fit().lexical * one.get(n, 0.0) + other.get(n, 0.0)
-                for n in dict.fromkeys([*one, *other])
+                n: weight / Fit().lexical * by_words.get(n, 0.0) + by_meaning.get(n, 0.0)
+                for n in dict.fromkeys([*by_words, *by_meaning])
             }
         )
 
@@ -177,10 +177,10 @@ def _reciprocal(words: Scored, meaning: Scored, k: int) -> Scored:
 
 def _z(words: Scored, meaning: Scored, weight: float) -> Scored:
     def scored(question: str) -> Ranks:
-        one, other = dict(words(question)), dict(meaning(question))
-        numbers = list(dict.fromkeys([*one, *other]))
+        by_words, by_meaning = dict(words(question)), dict(meaning(question))
+        numbers = list(dict.fromkeys([*by_words, *by_meaning]))
         total = np.zeros(len(numbers))
-        for share, scores in ((weight, one), (1.0, other)):
+        for share, scores in ((weight, by_words), (1.0, by_meaning)):
             values = np.array([scores.get(number, 0.0) for number in numbers])
             total += share * (values - values.mean()) / (values.std() + 1e-9)
         return _best(dict(zip(numbers, total.tolist(), strict=True)))

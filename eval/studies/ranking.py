@@ -59,27 +59,29 @@ class Asked(NamedTuple):
 def ask(search: Search, question: Question) -> Asked:
     """The passages that are found for a question."""
     sought = search.sought(question.text)
-    found = distinct(best_passages(search.hits(sought)))[:FIRST]
+    passages_found = distinct(best_passages(search.hits(sought)))[:FIRST]
     rows = [
         (
-            one.score,
-            math.log((1 + BRIEF) / (1 + min(one.passage.words, BRIEF))),
-            math.log(len(passages(one.page)) / LARGE),
-            paired_share(sought, one),
+            hit.score,
+            math.log((1 + BRIEF) / (1 + min(hit.passage.words, BRIEF))),
+            math.log(len(passages(hit.page)) / LARGE),
+            paired_share(sought, hit),
         )
-        for one in found
+        for hit in passages_found
     ]
-    right = [holds(question, one) for one in found]
+    right = [holds(question, hit) for hit in passages_found]
     return Asked(np.array(rows, float).reshape(-1, 4), np.array(right, bool))
 
 
-def fit(asked: Sequence[Asked]) -> Floats:
+def fit(questions: Sequence[Asked]) -> Floats:
     """The weights of the features, by Newton's method: the probability that a right passage is
     drawn from the softmax becomes as large as it can."""
-    size = asked[0].features.shape[1]
+    size = questions[0].features.shape[1]
     start: Floats = SCALE * np.eye(size)[0]
     weights = start.copy()
-    useful = [one for one in asked if one.right.any() and not one.right.all()]
+    useful = [
+        question for question in questions if question.right.any() and not question.right.all()
+    ]
     for _ in range(STEPS):
         slope, curve = RIDGE * (start - weights), RIDGE * np.eye(size)
         for features, right in useful:
@@ -95,22 +97,31 @@ def fit(asked: Sequence[Asked]) -> Floats:
     return weights
 
 
-def shown(asked: Sequence[Asked], weights: Floats, count: int) -> list[float]:
+def shown(questions: Sequence[Asked], weights: Floats, count: int) -> list[float]:
     """1 for each question that has a right passage among the first `count`."""
     return [
-        float(one.right[np.argsort(-(one.features @ weights), kind="stable")[:count]].any())
-        for one in asked
+        float(
+            question.right[np.argsort(-(question.features @ weights), kind="stable")[:count]].any()
+        )
+        for question in questions
     ]
 
 
 def left_out(wikis: Sequence[Sequence[Asked]], count: int, size: int) -> list[float]:
     """`shown` of each wiki by its first `size` features, with weights that the others fit."""
-    wikis = [[Asked(one.features[:, :size], one.right) for one in wiki] for wiki in wikis]
-    found = []
+    wikis = [
+        [Asked(question.features[:, :size], question.right) for question in wiki] for wiki in wikis
+    ]
+    results = []
     for number, wiki in enumerate(wikis):
-        others = [one for other, asked in enumerate(wikis) if other != number for one in asked]
-        found += shown(wiki, fit(others), count)
-    return found
+        others = [
+            question
+            for other, questions in enumerate(wikis)
+            if other != number
+            for question in questions
+        ]
+        results += shown(wiki, fit(others), count)
+    return results
 
 
 def _asked(docs: Path, questions: Path, file: Path, embedder: Embedder) -> list[Asked]:
@@ -152,7 +163,7 @@ def main() -> None:
                 f" {np.mean(of[after]):.3f}, {gain.value:+.3f} ({gain.low:+.3f} to"
                 f" {gain.high:+.3f}), {len(of[after])} questions"
             )
-    scale, brief, large, pairs = fit([one for wiki in wikis for one in wiki])
+    scale, brief, large, pairs = fit([question for wiki in wikis for question in wiki])
     print(
         f"OF_BRIEF = {-brief / scale:.3f}, OF_LARGE = {-large / scale:.3f},"
         f" OF_PAIRS = {pairs / scale:.3f}"

@@ -80,8 +80,8 @@ def window(question: Seen, texts: Sequence[Seen]) -> Sequence[float]:
 
 def late(question: Seen, texts: Sequence[Seen]) -> Sequence[float]:
     """ColBERT's MaxSim with this model's tokens: https://arxiv.org/abs/2004.12832"""
-    asked = question.tokens
-    return [float((text.tokens @ asked.T).max(axis=0).mean()) for text in texts]
+    tokens = question.tokens
+    return [float((text.tokens @ tokens.T).max(axis=0).mean()) for text in texts]
 
 
 def words(question: Seen, texts: Sequence[Seen]) -> Sequence[float]:
@@ -157,7 +157,7 @@ def _z(scores: Scores) -> Scores:
 def ndcg(right: Sequence[bool], relevant: int, top: int = TOP) -> float:
     """Of texts of which `right` says whether they are relevant; there are `relevant` in all."""
     worth = 1 / np.log2(np.arange(2, top + 2))
-    gained = sum(one for one, hit in zip(worth, right, strict=False) if hit)
+    gained = sum(gain for gain, hit in zip(worth, right, strict=False) if hit)
     return float(gained / worth[:relevant].sum())
 
 
@@ -165,10 +165,10 @@ def table(measured: Sequence[Sorted]) -> Iterator[str]:
     """As lines of Markdown."""
     yield "| way | nDCG@5 | recall@1 | ms |"
     yield "|---|---|---|---|"
-    for one in measured:
-        cells = [f"{s.value:.3f} ({s.low:.3f}-{s.high:.3f})" for s in (one.ndcg, one.first)]
+    for row in measured:
+        cells = [f"{s.value:.3f} ({s.low:.3f}-{s.high:.3f})" for s in (row.ndcg, row.first)]
         shown = " | ".join(cells).replace("0.", ".")
-        yield f"| {one.name} | {shown} | {one.milliseconds:.0f} |"
+        yield f"| {row.name} | {shown} | {row.milliseconds:.0f} |"
 
 
 def main() -> None:
@@ -196,7 +196,7 @@ def main() -> None:
     except AskdocsError as error:
         sys.exit(f"reranking: {error}")
     if options.json:
-        print(json.dumps([one._asdict() for one in measured], indent=2))
+        print(json.dumps([row._asdict() for row in measured], indent=2))
         return
     print("\n".join(table(measured)))
     print(f"\n{len(rows):,} questions")

@@ -113,11 +113,11 @@ def measure(
 
 
 def _summed(way: Ranker, places: list[float], took: list[float]) -> Retrieval:
-    found = np.array(places)
+    ranks = np.array(places)
     return Retrieval(
         name=way.name,
-        recall={k: share(found < k) for k in RANKS},
-        mrr=share(1 / (found + 1)),
+        recall={k: share(ranks < k) for k in RANKS},
+        mrr=share(1 / (ranks + 1)),
         milliseconds=float(np.median(took)) if took else 0.0,
         slow=float(np.percentile(took, 99)) if took else 0.0,
     )
@@ -183,16 +183,16 @@ def table(report: Report) -> Iterator[str]:
     """The report as lines of Markdown."""
     yield "| way | recall@1 | @3 | @5 | @10 | MRR | ms, median / p99 |"
     yield "|---|---|---|---|---|---|---|"
-    for one in report.rankers:
-        cells = [_cell(one.recall[k]) for k in RANKS]
+    for ranker in report.rankers:
+        cells = [_cell(ranker.recall[k]) for k in RANKS]
         yield (
-            f"| {one.name} | {' | '.join(cells)} | {_cell(one.mrr)}"
-            f" | {one.milliseconds:.1f} / {one.slow:.1f} |"
+            f"| {ranker.name} | {' | '.join(cells)} | {_cell(ranker.mrr)}"
+            f" | {ranker.milliseconds:.1f} / {ranker.slow:.1f} |"
         )
 
 
-def _cell(found: Share) -> str:
-    value, low, high = (f"{part:.3f}".removeprefix("0") for part in found)
+def _cell(estimate: Share) -> str:
+    value, low, high = (f"{part:.3f}".removeprefix("0") for part in estimate)
     return f"{value} ({low}-{high})"
 
 

@@ -79,13 +79,13 @@ class Maker:
         like = chance.choice(self._real)
         sections = []
         for _ in like.sections:
-            one, other = chance.choices(self._sections, k=2)
-            text = _mixed(one, other, chance)
+            left, right = chance.choices(self._sections, k=2)
+            text = _mixed(left, right, chance)
             sections.append(
                 Section(
-                    self._localised(one.heading, area),
-                    one.anchor,
-                    tuple(self._localised(part, area) for part in one.path),
+                    self._localised(left.heading, area),
+                    left.anchor,
+                    tuple(self._localised(part, area) for part in left.path),
                     self._localised(text, area),
                 )
             )
@@ -105,7 +105,7 @@ class Maker:
     def _paragraph(self, text: str, area: int) -> str:
         if area == 0:
             return text
-        return _WORD.sub(lambda found: self._word(found[0], area), text)
+        return _WORD.sub(lambda match: self._word(match[0], area), text)
 
     @lru_cache(maxsize=100_000)  # noqa: B019 -- it lives as long as the program
     def _word(self, word: str, area: int) -> str:
@@ -118,10 +118,10 @@ class Maker:
         return "".join(chance.choices(self._syllables, k=3))
 
 
-def _mixed(one: Section, other: Section, chance: random.Random) -> str:
+def _mixed(first: Section, second: Section, chance: random.Random) -> str:
     """Paragraphs of one section, with some of another among them."""
-    paragraphs = one.text.split("\n\n")
-    further = other.body.split("\n\n")
+    paragraphs = first.text.split("\n\n")
+    further = second.body.split("\n\n")
     for paragraph in chance.sample(further, k=len(further) // 3):
         paragraphs.insert(chance.randint(1, len(paragraphs)), paragraph)
     return "\n\n".join(paragraphs)
@@ -142,9 +142,9 @@ class Passages:
         count = len(passages(page))
         like = self._vectors[self._chance.integers(len(self._vectors), size=count)]
         noise = self._chance.standard_normal(like.shape, np.float32) / np.sqrt(like.shape[1])
-        found: Floats = like + NOISE * noise
-        found /= np.linalg.norm(found, axis=1, keepdims=True)
-        return found
+        vectors: Floats = like + NOISE * noise
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
 
 def questions(pages: Sequence[Page], count: int) -> list[str]:
@@ -157,11 +157,11 @@ def questions(pages: Sequence[Page], count: int) -> list[str]:
         if len(words) < 30:
             continue
         start = chance.randrange(len(words) - 20)
-        asked = page.title.split()[:4] + words[start : start + chance.randint(5, 40)]
+        words_drawn = page.title.split()[:4] + words[start : start + chance.randint(5, 40)]
         for _ in range(2):
-            spoilt = chance.randrange(len(asked))
-            asked[spoilt] = asked[spoilt][1:]
-        result.append(" ".join(asked))
+            spoilt = chance.randrange(len(words_drawn))
+            words_drawn[spoilt] = words_drawn[spoilt][1:]
+        result.append(" ".join(words_drawn))
     return result
 
 
@@ -180,7 +180,7 @@ def measure(
     docs: Path,
     count: int,
     file: Path,
-    asked: Sequence[str],
+    given: Sequence[str],
     database: str | None,
     groups: int = 0,
 ) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def measure(
     if embedder is None:
         raise AskdocsError("the embedding model cannot run here")
     vectors_of = Passages(real, embedder)
-    found: dict[str, Any] = {"pages": count}
+    measured: dict[str, Any] = {"pages": count}
     making = 0.0
     began = time.monotonic(), time.process_time()
     with open_writing(file, database) as writer:
@@ -200,58 +200,60 @@ def measure(
             page = maker.page(number)
             making += time.process_time() - before
             writer.put("scale", page, "1")
-    found["sync_with_making_s"] = time.monotonic() - began[0]
-    found["sync_cpu_s"] = time.process_time() - began[1] - making
-    found["bytes_of_words"] = file.stat().st_size
+    measured["sync_with_making_s"] = time.monotonic() - began[0]
+    measured["sync_cpu_s"] = time.process_time() - began[1] - making
+    measured["bytes_of_words"] = file.stat().st_size
     began = time.monotonic(), time.process_time()
     with open_writing(file, database) as writer:
         for number in writer.missing(embedder.model):
             made = writer.page(number)
             assert made is not None
             writer.put_vectors(number, vectors_of.page(made), embedder.model)
-    found["vectors_s"] = time.monotonic() - began[0]
-    found["bytes"] = file.stat().st_size
+    measured["vectors_s"] = time.monotonic() - began[0]
+    measured["bytes"] = file.stat().st_size
     if database:
         began = time.monotonic(), 0.0
         with tempfile.TemporaryDirectory() as place:
             refresh(Path(place) / "copy.db", database)
-        found["copy_s"] = time.monotonic() - began[0]
+        measured["copy_s"] = time.monotonic() - began[0]
     sample = [maker.page(n) for n in range(0, count, max(1, count // 200))]
-    texts = [*asked, *questions(sample, QUESTIONS)]
+    texts = [*given, *questions(sample, QUESTIONS)]
     vectors = dict(zip(texts, embedder.embed(texts), strict=True))
     # Another process, so that its memory is a reader's.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        found |= pool.apply(_read, (file, embedder.model, vectors))
+        measured |= pool.apply(_read, (file, embedder.model, vectors))
         if groups:
-            found |= pool.apply(_with_groups, (file, embedder.model, vectors, groups))
+            measured |= pool.apply(_with_groups, (file, embedder.model, vectors, groups))
     began = time.monotonic(), time.process_time()
     with open_writing(file, database) as writer:
         for number in range(0, count, max(1, count // FEW)):
             changed = maker.page(number + count)
             writer.put("scale", replace(changed, path=maker.page(number).path), "2")
-    found["small_sync_s"] = time.monotonic() - began[0]
-    found["small_sync_cpu_s"] = time.process_time() - began[1]
-    return found
+    measured["small_sync_s"] = time.monotonic() - began[0]
+    measured["small_sync_cpu_s"] = time.process_time() - began[1]
+    return measured
 
 
 def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, Any]:
     """What a reader of the index takes."""
     process = psutil.Process()
     before = process.memory_info().rss
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     with closing(Index(file)) as index:
         for name, embedder in (("words", None), ("words_and_vectors", Known(model, vectors))):
             search = Search(index, embedder)
             took = np.array([_timed(search, text) for text in vectors])
             # The first one of a generation reads what is kept in memory.
-            found[f"{name}_first_ms"] = float(took[0, 0])
+            measured[f"{name}_first_ms"] = float(took[0, 0])
             for share in (50, 99):
                 wall, cpu = np.percentile(took[1:], share, axis=0)
-                found[f"{name}_p{share}_ms"] = float(wall)
-                found[f"{name}_p{share}_cpu_ms"] = float(cpu)
-            found[f"{name}_memory"] = process.memory_info().rss - before
-        found["sketch_recall_10"], found["passages"] = _sketched(index, list(vectors.values())[:50])
-    return found
+                measured[f"{name}_p{share}_ms"] = float(wall)
+                measured[f"{name}_p{share}_cpu_ms"] = float(cpu)
+            measured[f"{name}_memory"] = process.memory_info().rss - before
+        measured["sketch_recall_10"], measured["passages"] = _sketched(
+            index, list(vectors.values())[:50]
+        )
+    return measured
 
 
 def _with_groups(
@@ -265,7 +267,7 @@ def _with_groups(
     with writing(file) as writer:
         for number, path in enumerate(sorted(writer.known("scale"))):
             writer.regroup("scale", path, (frozenset({f"group-{number % groups}"}),), "1")
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     embedder = Known(model, vectors)
     with closing(Index(file)) as index:
         rights = Rights(index, NO_RULES)
@@ -281,10 +283,12 @@ def _with_groups(
                 took[name].append(_timed(searches[name], text))
     for name, times in took.items():
         rest = np.array(times[1:])
-        found[f"groups_{name}_first_ms"] = times[0][0]
-        found[f"groups_{name}_p50_ms"], found[f"groups_{name}_p50_cpu_ms"] = np.median(rest, axis=0)
-        found[f"groups_{name}_mean_cpu_ms"] = float(rest[:, 1].mean())
-    return found
+        measured[f"groups_{name}_first_ms"] = times[0][0]
+        measured[f"groups_{name}_p50_ms"], measured[f"groups_{name}_p50_cpu_ms"] = np.median(
+            rest, axis=0
+        )
+        measured[f"groups_{name}_mean_cpu_ms"] = float(rest[:, 1].mean())
+    return measured
 
 
 def _timed(search: Search, question: str) -> tuple[float, float]:
@@ -296,23 +300,23 @@ def _timed(search: Search, question: str) -> tuple[float, float]:
 
 def _sketched(index: Index, queries: Sequence[Floats]) -> tuple[float | None, int]:
     """The share of the 10 nearest pages that the search by signs finds; and all passages."""
-    found = index.vectors()
-    if found is None or isinstance(found, Exact):
-        return None, 0 if found is None else len(found.pages)
-    pages = np.unique(found.pages)
+    vectors = index.vectors()
+    if vectors is None or isinstance(vectors, Exact):
+        return None, 0 if vectors is None else len(vectors.pages)
+    pages = np.unique(vectors.pages)
     best = np.full((len(pages), len(queries)), -1.0, np.float32)
-    asked = np.stack(queries).T
+    stacked = np.stack(queries).T
     at = 0
     for start in range(0, len(pages), 1000):
-        rows = sorted(index._fetch(found.model, pages[start : start + 1000].tolist()))
+        rows = sorted(index._fetch(vectors.model, pages[start : start + 1000].tolist()))
         for _, scales, matrix in rows:
-            best[at] = (unpack(Packed(scales, matrix)) @ asked).max(axis=0)
+            best[at] = (unpack(Packed(scales, matrix)) @ stacked).max(axis=0)
             at += 1
     shares = []
     for column, query in enumerate(queries):
         right = set(pages[np.argsort(-best[:, column])[:10]].tolist())
-        shares.append(len(right & found.best(query, 10).keys()) / 10)
-    return sum(shares) / len(shares), len(found.pages)
+        shares.append(len(right & vectors.best(query, 10).keys()) / 10)
+    return sum(shares) / len(shares), len(vectors.pages)
 
 
 def main() -> None:
@@ -325,22 +329,22 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=0, help="measure the rights of so many, too")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    asked: list[str] = []
+    given: list[str] = []
     if options.questions:
         lines = options.questions.read_text(encoding="utf-8").splitlines()
-        asked = [json.loads(line)["question"] for line in lines][:QUESTIONS]
+        given = [json.loads(line)["question"] for line in lines][:QUESTIONS]
     with nullcontext() if options.keep else tempfile.TemporaryDirectory() as place:
         file = options.keep or Path(place or "") / "index.db"
         try:
-            found = measure(
-                options.docs, options.pages, file, asked, options.database, options.groups
+            measured = measure(
+                options.docs, options.pages, file, given, options.database, options.groups
             )
         except AskdocsError as error:
             sys.exit(f"scale: {error}")
     if options.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(measured, indent=2))
         return
-    for name, value in found.items():
+    for name, value in measured.items():
         print(f"{name:30}{value:,.2f}" if isinstance(value, float) else f"{name:30}{value}")
 
 

@@ -64,39 +64,39 @@ class Asker:
         began = time.monotonic()
         try:
             if reader := _READERS.get(system.method):
-                found = await self._trivial(reader, question, began)
+                fields = await self._trivial(reader, question, began)
             elif system.method == "closed":
-                found = await self._closed(system, question)
+                fields = await self._closed(system, question)
             elif system.method == RECORDED:
                 paths = (page.path for page in self._wiki.pages)
-                found = self._recorded.answer(system.name, question, paths)
+                fields = self._recorded.answer(system.name, question, paths)
             elif system.method == "pages":
-                found = await self._pages(system, question)
+                fields = await self._pages(system, question)
             else:
-                found = await self._read(system, question, began)
+                fields = await self._read(system, question, began)
         except Refused as error:
-            found = {"error": str(error), "total_s": time.monotonic() - began}
-        return Answer(system=system.name, question=question.id, **found)
+            fields = {"error": str(error), "total_s": time.monotonic() - began}
+        return Answer(system=system.name, question=question.id, **fields)
 
     async def _closed(self, system: System, question: Question) -> dict[str, object]:
         """The question alone, as datasets have it for training without pages."""
         messages = [{"role": "user", "content": neutral(question.text)}]
-        said = await self._client.ask(self._model(system), messages, {})
-        return _told(said, 0.0)
+        reply = await self._client.ask(self._model(system), messages, {})
+        return _told(reply, 0.0)
 
     async def _pages(self, system: System, question: Question) -> dict[str, object]:
         """The product: search, whole pages, and all that it does with what the model says."""
         messages = [{"role": "user", "content": question.text}]
         headers = {"x-askdocs-model": self._model(system), "x-askdocs-progress": "on"}
-        said = await self._client.ask(self._run.alias, messages, headers, logprobs=False)
-        facts = said.facts
-        read, best = self._wiki.paths(said.reading), self._wiki.paths(facts.get("pages", ()))
+        reply = await self._client.ask(self._run.alias, messages, headers, logprobs=False)
+        facts = reply.facts
+        read, best = self._wiki.paths(reply.reading), self._wiki.paths(facts.get("pages", ()))
         return {
-            **_told(said, 0.0),
-            "text": _answered(said),
+            **_told(reply, 0.0),
+            "text": _answered(reply),
             "refused": facts.get("refused"),
             "confidence": facts.get("confidence"),
-            "retrieval_s": said.reading_s or 0.0,
+            "retrieval_s": reply.reading_s or 0.0,
             "prompt_pages": read,
             "found_pages": tuple(dict.fromkeys([*best, *read])),
             "cited_pages": self._wiki.paths(facts.get("sources", ())),
@@ -110,25 +110,25 @@ class Asker:
             assert self._rag is not None
             got = await self._rag.retrieve(question.text)
             began = time.monotonic() - got.seconds  # without what was not answered
-            excerpts, found = got.excerpts, got.pages
+            excerpts, found_pages = got.excerpts, got.pages
             more = {
                 "extra_prompt_tokens": got.extra_prompt_tokens,
                 "extra_completion_tokens": got.extra_completion_tokens,
             }
         else:
             excerpts = await self._right(question)
-            found = _paths(excerpts)
+            found_pages = _paths(excerpts)
         if not excerpts:
             took = time.monotonic() - began
             more |= {"text": REFUSAL, "first_token_s": took}
-            return {**more, "found_pages": found, "retrieval_s": took, "total_s": took}
+            return {**more, "found_pages": found_pages, "retrieval_s": took, "total_s": took}
         messages = self._wiki.prompt(excerpts, question.text)
         before = time.monotonic() - began
-        said = await self._client.ask(self._model(system), messages, {})
-        told = _told(said, before)
-        if not is_refusal(said.text):
-            more["cited_pages"] = self._wiki.cited(excerpts, question.text, said.text)
-        return {**told, **more, "prompt_pages": _paths(excerpts), "found_pages": found}
+        reply = await self._client.ask(self._model(system), messages, {})
+        fields = _told(reply, before)
+        if not is_refusal(reply.text):
+            more["cited_pages"] = self._wiki.cited(excerpts, question.text, reply.text)
+        return {**fields, **more, "prompt_pages": _paths(excerpts), "found_pages": found_pages}
 
     async def _right(self, question: Question) -> Sequence[Excerpt]:
         """The page that answers; where none does, what the product finds: a model that refuses
@@ -141,10 +141,10 @@ class Asker:
     async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
         """Of the pages that the product finds, the best one first."""
         run = self._run
-        found = await self._wiki.found(question.text, run.page_budget)
-        best = [page.path for page in found.best]
-        ranked = tuple(dict.fromkeys([*best, *_paths(found.excerpts)]))
-        excerpts = sorted(found.excerpts, key=lambda one: ranked.index(one.page.path))
+        grounds = await self._wiki.found(question.text, run.page_budget)
+        best = [page.path for page in grounds.best]
+        ranked = tuple(dict.fromkeys([*best, *_paths(grounds.excerpts)]))
+        excerpts = sorted(grounds.excerpts, key=lambda excerpt: ranked.index(excerpt.page.path))
         text = reader([excerpt.text for excerpt in excerpts], question.text) or REFUSAL
         took = time.monotonic() - began
         return {
@@ -164,28 +164,28 @@ class Asker:
         return self._run.models[system.role].name
 
 
-def _told(said: Said, before: float) -> dict[str, object]:
+def _told(reply: Said, before: float) -> dict[str, object]:
     """What is known of every answer; `before`: seconds until it was asked for."""
-    logprob = said.logprob
-    first = said.first_token_s
+    logprob = reply.logprob
+    first = reply.first_token_s
     return {
-        "text": said.text.strip(),
+        "text": reply.text.strip(),
         "confidence": None if logprob is None else math.exp(logprob),
-        "prompt_tokens": said.prompt_tokens,
-        "completion_tokens": said.completion_tokens,
+        "prompt_tokens": reply.prompt_tokens,
+        "completion_tokens": reply.completion_tokens,
         "retrieval_s": before,
         "first_token_s": None if first is None else before + first,
-        "total_s": before + said.total_s,
+        "total_s": before + reply.total_s,
     }
 
 
-def _answered(said: Said) -> str:
+def _answered(reply: Said) -> str:
     """What the product answers: of quotations the words that are quoted, without their links."""
-    facts = said.facts
+    facts = reply.facts
     quotes = [source["quote"] for source in facts.get("sources", ()) if source.get("quote")]
     if facts.get("mode") == "extractive" and not facts.get("refused") and quotes:
         return "\n\n".join(quotes)
-    return without_doubt(said.text).strip()
+    return without_doubt(reply.text).strip()
 
 
 def _paths(excerpts: Sequence[Excerpt]) -> tuple[str, ...]:

@@ -90,20 +90,20 @@ class Client:
         headers = {**headers, "content-type": "application/json"}
         while True:
             asks = logprobs and answering not in self._silent
-            told = {"logprobs": True, "top_logprobs": 1} if asks else {}
-            once = partial(self._once, orjson.dumps(request | told), headers)
+            options = {"logprobs": True, "top_logprobs": 1} if asks else {}
+            once = partial(self._once, orjson.dumps(request | options), headers)
             try:
-                said = await patiently(self._gateway, once)
+                reply = await patiently(self._gateway, once)
             except Refused as error:
                 if not asks or "logprobs" not in str(error):
                     raise
                 self._silent.add(answering)
             else:
-                self.busy_s += said.total_s
-                return said
+                self.busy_s += reply.total_s
+                return reply
 
     async def _once(self, body: bytes, headers: Mapping[str, str]) -> Said:
-        said = Said()
+        answer = Said()
         began = time.monotonic()
         url = f"{self._url}/chat/completions"
         async with self._http.stream("POST", url, content=body, headers=headers) as reply:
@@ -116,20 +116,20 @@ class Client:
                     raise Refused(f"it broke off: {chunk['error'].get('message')}")
                 facts = chunk.get("askdocs") or {}
                 if "reading" in facts:
-                    said.reading, said.reading_s = facts["reading"], time.monotonic() - began
+                    answer.reading, answer.reading_s = facts["reading"], time.monotonic() - began
                 if usage := chunk.get("usage"):
-                    said.prompt_tokens = usage.get("prompt_tokens") or 0
-                    said.completion_tokens = usage.get("completion_tokens") or 0
+                    answer.prompt_tokens = usage.get("prompt_tokens") or 0
+                    answer.completion_tokens = usage.get("completion_tokens") or 0
                 for choice in chunk.get("choices") or ():
                     if text := choice["delta"].get("content"):
-                        if said.first_token_s is None:
-                            said.first_token_s = time.monotonic() - began
-                        said.text += text
-                    said.logprobs += (choice.get("logprobs") or {}).get("content") or ()
+                        if answer.first_token_s is None:
+                            answer.first_token_s = time.monotonic() - began
+                        answer.text += text
+                    answer.logprobs += (choice.get("logprobs") or {}).get("content") or ()
                     if choice.get("finish_reason"):
-                        said.facts = facts
-        said.total_s = time.monotonic() - began
-        return said
+                        answer.facts = facts
+        answer.total_s = time.monotonic() - began
+        return answer
 
 
 async def _whole(reply: httpx.Response) -> AsyncIterator[str]:

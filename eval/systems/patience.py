@@ -77,10 +77,10 @@ def refusal(endpoint: str, reply: httpx.Response) -> Exception:
     """What a reply that is no answer means. It has been read."""
     status = reply.status_code
     try:
-        said, is_its_own = str(reply.json()["error"]["message"]), True
+        message, is_its_own = str(reply.json()["error"]["message"]), True
     except (ValueError, KeyError, TypeError):
-        said, is_its_own = reply.text[:200], False
-    text = f"{status}: {' '.join(said.split())}"
+        message, is_its_own = reply.text[:200], False
+    text = f"{status}: {' '.join(message.split())}"
     # A proxy says 502 while what is behind it starts anew.
     if status in (429, 503) or (status == 502 and not is_its_own):
         return Busy(text, _wait(reply))

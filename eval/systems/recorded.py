@@ -65,10 +65,12 @@ class Recorded:
     def has(self, system: str, question: Question) -> bool:
         return question.text in self._rows.get(system, {})
 
-    def count(self, systems: Iterable[str], asked: Collection[Question]) -> int:
+    def count(self, systems: Iterable[str], questions: Collection[Question]) -> int:
         """Answers that a run of these systems and questions has: recorded ones where there are."""
         return sum(
-            sum(self.has(name, one) for one in asked) if is_recorded(name) else len(asked)
+            sum(self.has(name, question) for question in questions)
+            if is_recorded(name)
+            else len(questions)
             for name in systems
         )
 

@@ -21,10 +21,10 @@ def always_refuse(texts: Iterable[str], question: str) -> str:
 
 def best_overlap(texts: Iterable[str], question: str) -> str:
     """The sentence of any text that shares most words with the question; else empty."""
-    asked = set(content_words(question))
+    question_words = set(content_words(question))
 
     def shared(sentence: str) -> int:
-        return len(asked.intersection(content_words(sentence)))
+        return len(question_words.intersection(content_words(sentence)))
 
     return max(_sentences(texts), key=shared, default="")
 

@@ -47,8 +47,8 @@ class Wiki:
         self._engine = Engine(engine) if engine else None
         count = self._engine.counts if self._engine else estimates
         self._grounding = Grounding(self._index, count, embedder)
-        found = (self._index.page(number) for number in sorted(self._index.of([source])))
-        self._by_path = {page.path: page for page in found}
+        pages = (self._index.page(number) for number in sorted(self._index.of([source])))
+        self._by_path = {page.path: page for page in pages}
 
     async def close(self) -> None:
         self._index.close()
@@ -61,10 +61,12 @@ class Wiki:
 
     async def found(self, question: str, budget: int) -> Grounds:
         """What the product puts in front of a question, within `budget` tokens."""
-        found = await self._grounding.ground(question, budget, sources=self._sources)
-        excerpts = (replace(one, page=self._named(one.page)) for one in found.excerpts)
-        best = map(self._named, found.best)
-        return replace(found, excerpts=tuple(excerpts), best=tuple(best))
+        grounds = await self._grounding.ground(question, budget, sources=self._sources)
+        excerpts = (
+            replace(excerpt, page=self._named(excerpt.page)) for excerpt in grounds.excerpts
+        )
+        best = map(self._named, grounds.best)
+        return replace(grounds, excerpts=tuple(excerpts), best=tuple(best))
 
     async def whole(self, path: str, question: str, budget: int) -> list[Excerpt]:
         """A page, or what of it fits into `budget` tokens, chosen as the product chooses it."""
@@ -90,7 +92,7 @@ class Wiki:
         Raises:
             AskdocsError: the index has no such page.
         """
-        found = []
+        found_paths = []
         for link in links:
             url = urldefrag(str(link.get("url"))).url
             page = self._index.by_url(url)
@@ -99,8 +101,8 @@ class Wiki:
                     f"the gateway answers from {url}, which is not in {self._index.file}: it stands"
                     " on another wiki; name its --home, or sync this one with `askdocs docs sync`"
                 )
-            found.append(self._named(page).path)
-        return tuple(dict.fromkeys(found))
+            found_paths.append(self._named(page).path)
+        return tuple(dict.fromkeys(found_paths))
 
     def _named(self, page: Page) -> Page:
         """With its address for a path, if it is of another wiki, which may have the same paths."""

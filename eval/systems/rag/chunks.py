@@ -81,15 +81,15 @@ class Cutter:
         words = self._words(text)
         ranks = _ranks(page, text, words)
         opened = list(accumulate((len(s.text) + 2 for s in page.sections), initial=0))
-        found = []
+        chunks = []
         for first, end in _spans(ranks, limit, overlap):
             start = words.starts[first] if first else 0
             part = text[start : words.starts[end] if end < len(ranks) else len(text)]
             at = bisect_right(opened, start) - 1
             path = page.sections[min(at, len(page.sections) - 1)].path
             trail = path[:-1] if start == opened[at] else path
-            found.append(Chunk(page, start, part, trail, end - first))
-        return found
+            chunks.append(Chunk(page, start, part, trail, end - first))
+        return chunks
 
     def windows(self, chunk: Chunk, size: int) -> list[str]:
         """What is embedded of a chunk: all of it, in parts of at most `size` tokens with its head.

@@ -84,7 +84,9 @@ class Endpoints:
             },
         )
         try:
-            scored = [(-float(one["relevance_score"]), one["index"]) for one in answer["results"]]
+            scored = [
+                (-float(result["relevance_score"]), result["index"]) for result in answer["results"]
+            ]
         except (KeyError, TypeError, ValueError) as error:
             raise self._strange("rerank", error) from None
         order = [place for _, place in sorted(scored)]

@@ -19,8 +19,8 @@ def fuse(lists: Sequence[Sequence[int]]) -> dict[int, float]:
     """
     scores: dict[int, float] = {}
     for ranked in lists:
-        for rank, found in enumerate(ranked, start=1):
-            scores[found] = scores.get(found, 0.0) + 1 / (RRF + rank)
+        for rank, number in enumerate(ranked, start=1):
+            scores[number] = scores.get(number, 0.0) + 1 / (RRF + rank)
     return dict(sorted(scores.items(), key=lambda item: -item[1]))
 
 

@@ -40,8 +40,8 @@ class Texts:
         """[len(numbers), size], in their order. `numbers` are different."""
         listed = ", ".join(map(str, numbers))
         query = self._table.search().where(f"number IN ({listed})").limit(len(numbers))
-        found = {row["number"]: row["vector"] for row in query.to_arrow().to_pylist()}
-        return np.array([found[number] for number in numbers], dtype=np.float32)
+        by_number = {row["number"]: row["vector"] for row in query.to_arrow().to_pylist()}
+        return np.array([by_number[number] for number in numbers], dtype=np.float32)
 
 
 class Windows:

@@ -37,9 +37,9 @@ class Result(BaseModel):
     def rank(self, gold: Sequence[Collection[str]]) -> tuple[float, float, float]:
         """Larger is better: recall, then nDCG, then fewer tokens. `gold` is by question."""
         pairs = list(zip(self.found, gold, strict=True))
-        recall = sum(hit(found.pages, pages) for found, pages in pairs)
-        gain = sum(ndcg(found.pages, pages, self.settings.keep) for found, pages in pairs)
-        return recall, round(gain, 9), -sum(found.tokens for found in self.found)
+        recall = sum(hit(row.pages, pages) for row, pages in pairs)
+        gain = sum(ndcg(row.pages, pages, self.settings.keep) for row, pages in pairs)
+        return recall, round(gain, 9), -sum(row.tokens for row in self.found)
 
 
 def hit(pages: Collection[str], gold: Collection[str]) -> float:

@@ -77,8 +77,8 @@ class Windows:
     def count(self) -> int:
         """Vectors that can be found. Raises AskdocsError: the index does not answer."""
         with self._told():
-            found = self._index.describe_index_stats().namespaces.get(self._namespace)
-        return found.vector_count if found else 0
+            namespace = self._index.describe_index_stats().namespaces.get(self._namespace)
+        return namespace.vector_count if namespace else 0
 
     def nearest(self, vector: Vectors, n: int) -> list[int]:
         """As `eval.systems.rag.lance.Windows.nearest`.
@@ -86,18 +86,18 @@ class Windows:
         Raises AskdocsError: the index does not answer, or has lost the vectors.
         """
         with self._told():
-            found = self._index.query(
+            reply = self._index.query(
                 vector=vector.tolist(),
                 top_k=n,
                 namespace=self._namespace,
                 include_metadata=True,
             )
-        if not found.matches:
+        if not reply.matches:
             raise AskdocsError(
                 f"{self._where} has lost the vectors in its namespace {self._namespace!r}: they are"
                 " written again at the next start"
             )
-        numbers = ((match.metadata or {}).get("number") for match in found.matches)
+        numbers = ((match.metadata or {}).get("number") for match in reply.matches)
         return list(dict.fromkeys(int(number) for number in numbers if number is not None))
 
     @contextmanager

@@ -21,9 +21,9 @@ from eval.systems.rag import store
 from eval.systems.rag.chunks import Chunk, Cutter
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.fusion import fuse, mmr
-from eval.systems.rag.kept import Progress
 from eval.systems.rag.rewrite import rewrite
 from eval.systems.rag.settings import RagSettings
+from eval.systems.rag.vector_cache import Progress
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.page import Page, Section
@@ -102,8 +102,8 @@ class Rag:
         """The best chunks for a question. Raises as `Endpoints`: a question may be refused."""
         began = time.perf_counter()
         asking = replace(self.endpoints, waited=[])
-        asked = await rewrite(asking, question)
-        chosen = await self._chosen(asking, [question, *asked.wordings], asked.passage)
+        rewritten = await rewrite(asking, question)
+        chosen = await self._chosen(asking, [question, *rewritten.wordings], rewritten.passage)
         if self.settings.rerank and chosen:
             texts = [self.chunks[number].shown for number in chosen]
             order = await asking.rerank(question, texts)
@@ -116,8 +116,8 @@ class Rag:
             excerpts=tuple(map(_excerpt, self._fitting(chosen))),
             pages=tuple(dict.fromkeys(self.chunks[number].page.path for number in chosen)),
             seconds=time.perf_counter() - began - sum(asking.waited),
-            extra_prompt_tokens=asked.prompt_tokens,
-            extra_completion_tokens=asked.completion_tokens,
+            extra_prompt_tokens=rewritten.prompt_tokens,
+            extra_completion_tokens=rewritten.completion_tokens,
         )
 
     async def close(self) -> None:
@@ -169,15 +169,15 @@ class Rag:
 
     def _fitting(self, numbers: Iterable[int]) -> list[Chunk]:
         """The first of them, as many as the prompt may have; a chunk too long for it is passed."""
-        kept: list[Chunk] = []
+        chunks: list[Chunk] = []
         left = self.settings.budget
         for chunk in (self.chunks[number] for number in numbers):
-            if len(kept) == self.settings.keep:
+            if len(chunks) == self.settings.keep:
                 break
             if chunk.tokens <= left:
-                kept.append(chunk)
+                chunks.append(chunk)
                 left -= chunk.tokens
-        return kept
+        return chunks
 
 
 def _cut(cutter: Cutter, pages: Iterable[Page], settings: RagSettings) -> list[Chunk]:

@@ -39,22 +39,22 @@ class Rewritten(NamedTuple):
 
 async def rewrite(endpoints: Endpoints, question: str) -> Rewritten:
     """As the settings ask for. Raises AskdocsError: the chat model does not answer."""
-    said: list[Said] = []
+    replies: list[Said] = []
     wordings: tuple[str, ...] = ()
     passage = ""
-    asked = {_EXPAND: endpoints.settings.expand, _DECOMPOSE: endpoints.settings.decompose}
-    for prompt in (prompt for prompt, is_on in asked.items() if is_on):
+    switches = {_EXPAND: endpoints.settings.expand, _DECOMPOSE: endpoints.settings.decompose}
+    for prompt in (prompt for prompt, is_on in switches.items() if is_on):
         text = prompt.format(n=WORDINGS, question=question)
-        said.append(await endpoints.chat(text, _LINES_TOKENS))
-        lines = [_MARK.sub("", line).strip() for line in said[-1].text.splitlines()]
+        replies.append(await endpoints.chat(text, _LINES_TOKENS))
+        lines = [_MARK.sub("", line).strip() for line in replies[-1].text.splitlines()]
         others = dict.fromkeys(line for line in lines if line and line != question)
         wordings += tuple(others)[:WORDINGS]
     if endpoints.settings.hyde:
-        said.append(await endpoints.chat(_HYDE.format(question=question), _PASSAGE_TOKENS))
-        passage = said[-1].text.strip()
+        replies.append(await endpoints.chat(_HYDE.format(question=question), _PASSAGE_TOKENS))
+        passage = replies[-1].text.strip()
     return Rewritten(
         wordings,
         passage,
-        sum(one.prompt_tokens for one in said),
-        sum(one.completion_tokens for one in said),
+        sum(reply.prompt_tokens for reply in replies),
+        sum(reply.completion_tokens for reply in replies),
     )

@@ -17,8 +17,8 @@ import numpy as np
 from eval.systems.rag.chunks import Chunk, Cutter
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.fusion import Vectors
-from eval.systems.rag.kept import Kept, Progress
 from eval.systems.rag.settings import RagSettings
+from eval.systems.rag.vector_cache import Progress, VectorCache
 from gateway.core.errors import AskdocsError
 
 # Raised when the same settings make other chunks or vectors.
@@ -94,13 +94,15 @@ async def stored(
     async with _claimed(folder):
         is_new = not place.is_dir()
         if is_new or (parts and await asyncio.to_thread(parts.count) < len(owners)):
-            kept = Kept(folder / "vectors.db", f"{settings.embedding_model} {settings.input_type}")
+            vector_cache = VectorCache(
+                folder / "vectors.db", f"{settings.embedding_model} {settings.input_type}"
+            )
             embed = partial(endpoints.embed, input_type="search_document")
             try:
                 texts = [text for texts in windows for text in texts]
-                vectors = await kept.embed(texts, embed, progress)
+                vectors = await vector_cache.embed(texts, embed, progress)
             finally:
-                kept.close()
+                vector_cache.close()
             if parts:
                 await asyncio.to_thread(parts.fill, owners, vectors)
             if is_new:
@@ -116,8 +118,13 @@ async def stored(
 def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequence[str]]) -> str:
     """Of all that decides what is in a store."""
     made = hashlib.sha256()
-    kept = (settings.embedding_model, settings.input_type, settings.store, settings.pinecone_index)
-    made.update(repr((_VERSION, kept)).encode())
+    settings_kept = (
+        settings.embedding_model,
+        settings.input_type,
+        settings.store,
+        settings.pinecone_index,
+    )
+    made.update(repr((_VERSION, settings_kept)).encode())
     for chunk, parts in zip(chunks, windows, strict=True):
         made.update(repr((chunk.page.path, chunk.start, chunk.text, parts)).encode())
     return made.hexdigest()[:16]

@@ -65,12 +65,12 @@ class Remembering(Endpoints):
     memory: dict[Any, Any] = field(default_factory=dict)
 
     async def rerank(self, question: str, documents: Sequence[str]) -> list[int]:
-        asked = (self.settings.rerank_model, question, *documents)
-        key = hashlib.sha256(repr(asked).encode()).digest()
+        request = (self.settings.rerank_model, question, *documents)
+        key = hashlib.sha256(repr(request).encode()).digest()
         if key not in self.memory:
             self.memory[key] = await super().rerank(question, documents)
-        found: list[int] = self.memory[key]
-        return found
+        order: list[int] = self.memory[key]
+        return order
 
     async def embed(self, texts: Sequence[str], input_type: str) -> Vectors:
         if input_type != "search_query":
@@ -129,14 +129,18 @@ async def sweep(job: dict[str, Any], key: str, teller: Teller) -> None:
     folder = Path(job["out"])
     with closing(Index(Path(job["index"]))) as index:
         pages = [index.page(number) for number in sorted(index.of([job["source"]]))]
-    gold = [one["pages"] for one in job["questions"]]
+    gold = [question["pages"] for question in job["questions"]]
     memory: dict[Any, Any] = {}
     best = RagSettings.model_validate(job["settings"])
     for stage in (began, first, second, third, fourth):
         results = []
         for settings in stage(best, job["grid"]):
-            kept = (one for one in measure.read(folder) if one.settings == settings)
-            result = next(kept, None)
+            measured_before = (
+                result_before
+                for result_before in measure.read(folder)
+                if result_before.settings == settings
+            )
+            result = next(measured_before, None)
             if result is None:
                 result = await _measured(settings, job, pages, key, memory, teller)
                 _append(folder / measure.FILE, result)
@@ -155,29 +159,31 @@ async def _measured(
 ) -> Result:
     place = (Path(job["stores"]), job["gateway"], key, Path(job["tokenizer"]))
     name = f"chunks of {settings.chunk_tokens}, overlap {settings.overlap}"
-    found: list[Found] = []
+    results: list[Found] = []
     turn = asyncio.Semaphore(AT_ONCE)
 
     def step(what: str, done: int, total: int | None) -> None:
         teller.step(f"{name}: {what}", done, total)
 
-    async def ask(rag: Rag, one: dict[str, Any]) -> Found:
+    async def ask(rag: Rag, question: dict[str, Any]) -> Found:
         async with turn:
             try:
-                got = await rag.retrieve(one["text"])
+                got = await rag.retrieve(question["text"])
             except Refused:  # it is too long for a model, say: nothing is found
                 got = Retrieved((), (), 0.0, 0, 0)
-        step(f"k {settings.k}{', rerank' if settings.rerank else ''}", len(found) + 1, total)
+        step(f"k {settings.k}{', rerank' if settings.rerank else ''}", len(results) + 1, total)
         paths = tuple(dict.fromkeys(excerpt.page.path for excerpt in got.excerpts))
         tokens = sum(excerpt.tokens for excerpt in got.excerpts)
-        found.append(Found(question=one["id"], pages=paths, tokens=tokens, seconds=got.seconds))
-        return found[-1]
+        results.append(
+            Found(question=question["id"], pages=paths, tokens=tokens, seconds=got.seconds)
+        )
+        return results[-1]
 
     total = len(job["questions"])
     async with await Rag.open(settings, pages, *place, step) as opened:
-        asked = Remembering(settings, opened.endpoints.url, opened.endpoints.http, memory)
-        rag = Rag(settings, asked, opened.chunks, opened.stored)
-        in_order = await asyncio.gather(*(ask(rag, one) for one in job["questions"]))
+        remembering = Remembering(settings, opened.endpoints.url, opened.endpoints.http, memory)
+        rag = Rag(settings, remembering, opened.chunks, opened.stored)
+        in_order = await asyncio.gather(*(ask(rag, question) for question in job["questions"]))
     return Result(settings=settings, found=tuple(in_order))
 
 

@@ -33,19 +33,19 @@ class Row:
     """Of recall, against the settings that the sweep began with."""
 
 
-def row(way: str, found: Sequence[Found], k: int, gold: Gold, base: Sequence[Found]) -> Row:
+def row(way: str, results: Sequence[Found], k: int, gold: Gold, base: Sequence[Found]) -> Row:
     """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
-    hits = _hits(found, gold)
-    gains = [ndcg(one.pages, pages, k) for one, pages in zip(found, gold, strict=True)]
-    firsts = [hit(one.pages[:1], pages) for one, pages in zip(found, gold, strict=True)]
-    tokens = float(np.mean([one.tokens for one in found]))
+    hits = _hits(results, gold)
+    gains = [ndcg(result.pages, pages, k) for result, pages in zip(results, gold, strict=True)]
+    firsts = [hit(result.pages[:1], pages) for result, pages in zip(results, gold, strict=True)]
+    tokens = float(np.mean([result.tokens for result in results]))
     return Row(
         way=way,
         first=paired.share(firsts),
         recall=paired.share(hits),
         ndcg=bootstrap.mean(gains),
         tokens=tokens or None,
-        milliseconds=1000 * float(np.median([one.seconds for one in found])),
+        milliseconds=1000 * float(np.median([result.seconds for result in results])),
         difference=paired.shares(hits, _hits(base, gold)),
     )
 
@@ -60,19 +60,22 @@ def rows(
     among the results."""
     began = next(result.found for result in results if result.settings == base)
     ranked = sorted(results, key=lambda result: result.rank(gold), reverse=True)
-    found = {_way(one.settings): (one.settings.keep, one.found) for one in ranked} | others
-    return [row(way, one, k, gold, began) for way, (k, one) in found.items()]
+    by_way = {
+        _way(result.settings): (result.settings.keep, result.found) for result in ranked
+    } | others
+    return [row(way, results_of_way, k, gold, began) for way, (k, results_of_way) in by_way.items()]
 
 
 def markdown(table: Sequence[Row]) -> Iterator[str]:
     """Lines of it."""
     yield "| settings | recall@1 | in the prompt | difference | nDCG | tokens | ms |"
     yield "|---|---|---|---|---|---|---|"
-    for one in table:
-        tokens = "" if one.tokens is None else f"{one.tokens:,.0f}"
+    for line in table:
+        tokens = "" if line.tokens is None else f"{line.tokens:,.0f}"
         yield (
-            f"| {one.way} | {_cell(one.first)} | {_cell(one.recall)} | {_versus(one.difference)}"
-            f" | {_cell(one.ndcg)} | {tokens} | {one.milliseconds:,.0f} |"
+            f"| {line.way} | {_cell(line.first)} | {_cell(line.recall)}"
+            f" | {_versus(line.difference)} | {_cell(line.ndcg)} | {tokens}"
+            f" | {line.milliseconds:,.0f} |"
         )
 
 
@@ -84,8 +87,8 @@ def facts(row: Row) -> dict[str, Any]:
     }
 
 
-def _hits(found: Sequence[Found], gold: Gold) -> list[float]:
-    return [hit(one.pages, pages) for one, pages in zip(found, gold, strict=True)]
+def _hits(results: Sequence[Found], gold: Gold) -> list[float]:
+    return [hit(result.pages, pages) for result, pages in zip(results, gold, strict=True)]
 
 
 def _way(settings: RagSettings) -> str:

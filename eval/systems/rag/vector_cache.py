@@ -18,7 +18,7 @@ Progress = Callable[[str, int, int | None], None]
 AT_ONCE = 32
 
 
-class Kept:
+class VectorCache:
     """Vectors by model and text. Several processes may share the file."""
 
     def __init__(self, file: Path, model: str) -> None:
@@ -42,21 +42,21 @@ class Kept:
         Raises what `embed` raises; what was embedded before that is kept.
         """
         keys = [hashlib.sha256(f"{self._model}\0{text}".encode()).digest() for text in texts]
-        found = {key: data for key in dict.fromkeys(keys) if (data := self._get(key))}
+        stored = {key: data for key in dict.fromkeys(keys) if (data := self._get(key))}
         new = dict(zip(keys, texts, strict=True))
-        missing = [(key, text) for key, text in new.items() if key not in found]
+        missing = [(key, text) for key, text in new.items() if key not in stored]
         for start in range(0, len(missing), AT_ONCE):
             progress("embedding chunks", start, len(missing))
             part = missing[start : start + AT_ONCE]
             vectors = await embed([text for _, text in part])
             rows = [(key, row.tobytes()) for (key, _), row in zip(part, vectors, strict=True)]
-            found.update(rows)
+            stored.update(rows)
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?)", rows)
             self._db.execute("COMMIT")
         if missing:
             progress("embedding chunks", len(missing), len(missing))
-        return np.stack([np.frombuffer(found[key], dtype=np.float32) for key in keys])
+        return np.stack([np.frombuffer(stored[key], dtype=np.float32) for key in keys])
 
     def close(self) -> None:
         self._db.close()
