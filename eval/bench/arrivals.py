@@ -140,7 +140,7 @@ class Api:
     """Asks an OpenAI endpoint."""
 
     def __init__(self, url: str, model: str, key: str, tokens: int | None = None) -> None:
-        """`tokens`: of each answer, whatever the model says: else the longer ones are the slow."""
+        """`tokens`: the length of every answer; otherwise long answers are the slow ones."""
         parts = urlsplit(url)
         self.place = (parts.hostname or "", parts.port or 80)
         self._body = {

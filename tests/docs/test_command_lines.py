@@ -4,7 +4,7 @@ import re
 import shlex
 import textwrap
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,12 @@ def command(typed: list[str]) -> tuple[Any, list[str]]:
     while hasattr(found, "commands") and typed and typed[0] in found.commands:
         found, typed = found.commands[typed[0]], typed[1:]
     return found, typed
+
+
+@pytest.mark.parametrize("lines", [blocks, spans])
+def test_commands_are_found_in_blocks_and_in_the_text(lines: Callable[[Path], list[str]]) -> None:
+    found = [typed for path in WRITTEN for line in lines(path) for typed in arguments(line)]
+    assert len(found) > 100
 
 
 @every_page
