@@ -60,7 +60,7 @@ class Stream:
         *,
         keep_usage: bool,
         prefix: str = "",
-        said: int = 0,
+        given: int = 0,
         choices: int = 1,
         copies: int = 1,
     ) -> None:
@@ -68,7 +68,7 @@ class Stream:
 
         `prefix`: what the answer's id begins with; another one gets a new id.
         `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
-        `said`: tokens of the answer that the engine was given as the end of its prompt.
+        `given`: tokens of the answer that the engine was given as the end of its prompt.
         `choices`: of all prompts; `copies`: those of one prompt.
         """
         self._renames = _renames(there, here)
@@ -76,7 +76,7 @@ class Stream:
         self._prefix = prefix
         self._is_known = False
         self._keep_usage = keep_usage
-        self._said = said
+        self._given = given
         self._is_several = choices > 1
         self._sum = UsageSum(copies)
         self._template: dict[str, Any] = {}  # of the event with the sum of all usages
@@ -156,13 +156,13 @@ class Stream:
                 keeps = self._keep_usage
                 if isinstance(usage, dict):
                     usage = self._sum.total or usage
-                    self.usage = usage = with_tokens(usage, self._said)
+                    self.usage = usage = with_tokens(usage, self._given)
                     if self._is_several and self._sum.is_apart:
                         self._template = {**chunk, "choices": []}
                         keeps = False
                     if not keeps and not _says_something(chunk):
                         continue
-                if keeps and self._said:
+                if keeps and self._given:
                     event = b"data: " + orjson.dumps({**chunk, "usage": usage})
                 elif not keeps:
                     event = b"data: " + orjson.dumps(chunk)

@@ -101,7 +101,7 @@ class Plain(Transform):
             self._name,
             keep_usage=self._shows_usage,
             prefix=self._prefix,
-            said=rest.tokens,
+            given=rest.tokens,
             choices=self._plan.budget.choices,
             copies=self._plan.copies,
         )

@@ -403,8 +403,8 @@ async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
         await served.engine.count_prompt(request)
     except httpx.HTTPStatusError as error:
         if error.response.status_code == 400:
-            said = stated(400, error.response.content)
-            raise abilities.explained(served.name, said, request) from None
+            stated_error = stated(400, error.response.content)
+            raise abilities.explained(served.name, stated_error, request) from None
     except (httpx.HTTPError, AskdocsError, KeyError):
         pass  # then the tokens are estimated
 

@@ -171,7 +171,7 @@ def test_an_error_waits_for_the_end_and_nothing_comes_after_it() -> None:
 
 @pytest.mark.parametrize("keep", [False, True])
 def test_what_was_said_before_counts_as_answer_and_not_as_prompt(keep: bool) -> None:
-    stream = Stream(b"at/engine", b"docs", keep_usage=keep, said=2)
+    stream = Stream(b"at/engine", b"docs", keep_usage=keep, given=2)
     out = stream.feed(delta("c") + event(choices=[], usage=USAGE) + DONE)
     summed = {"prompt_tokens": 1, "completion_tokens": 4, "total_tokens": 5}
     assert stream.usage == summed

@@ -63,12 +63,12 @@ class Warmer:
         heat: Heat,
         engine: Callable[[], Awaitable[Engine | None]],
         budget: int,
-        kept: Callable[[Engine], Kept | None],
+        snapshots: Callable[[Engine], Kept | None],
         instructions: Callable[[], str],
     ) -> None:
         """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
 
-        `grounding` is told what is warm. `kept` says where an engine keeps what it has read: what
+        `grounding` is told what is warm. `snapshots` finds the store of an engine's snapshots: what
         one model has read, another one must not take for its own. `instructions` are what stands
         before the pages now, see `prompt.render`.
         """
@@ -78,7 +78,7 @@ class Warmer:
         self._heat = heat
         self._find = engine
         self._budget = budget
-        self._kept = kept
+        self._snapshots = snapshots
         self._turn = asyncio.Lock()
         self._engine: Engine | None = None
         self._seen: PrefixCache | None = None
@@ -206,7 +206,7 @@ class Warmer:
 
     async def _kept_by(self, engine: Engine) -> Kept | None:
         """What this engine has read, on disk; None for others than our own llama.cpp."""
-        snapshots = self._kept(engine)
+        snapshots = self._snapshots(engine)
         return snapshots if snapshots and await engine.kind() == "llama.cpp" else None
 
     async def _read(self, engine: Engine, messages: list[prompt.Message]) -> Read:
