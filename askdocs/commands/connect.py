@@ -67,9 +67,9 @@ def connect(
     target = _target(base, key, model, autocomplete)
     for path, text, config in zip(paths, before, entry.files, strict=True):
         _show_or_write(path, text, _checked(path, text, config, target), write)
-    said = {"url": target.url, "key": target.key, "model": target.model, "code": target.code}
+    values = {"url": target.url, "key": target.key, "model": target.model, "code": target.code}
     if entry.by_hand:
-        print(entry.by_hand.format(**said))
+        print(entry.by_hand.format(**values))
     if name:
         print(f"key: {name} (`askdocs keys revoke {name}` revokes it)")
     print(f"asking {model} through {entry.endpoint}: {question}", flush=True)
@@ -77,7 +77,7 @@ def connect(
     if entry.files and not write:
         print(f"nothing is written: `askdocs connect {client} --write` does it")
     elif entry.after:
-        print(entry.after.format(**said))
+        print(entry.after.format(**values))
 
 
 def _new_key(client: str, home_dir: Path | None) -> tuple[str, str]:

@@ -178,7 +178,7 @@ def _limited(
     ours, theirs = _looked(search, known), _looked(search, foreign)
     usual = ABOUT if current.about is None else current.about
 
-    def told(about: float) -> list[float]:
+    def weighed(about: float) -> list[float]:
         """By question, weighed so that both kinds count the same."""
         answered = [float(_about(looked) >= about) for looked in ours]
         refused = [float(_about(looked) < about) for looked in theirs]
@@ -188,9 +188,9 @@ def _limited(
         ]
 
     if len(foreign) >= FEWEST_FOREIGN:
-        now = told(usual)
+        now = weighed(usual)
         gains = {
-            about: _surely([new - old for new, old in zip(told(about), now, strict=True)])
+            about: _surely([new - old for new, old in zip(weighed(about), now, strict=True)])
             for about in ABOUTS
         }
         best = max(gains, key=lambda about: (gains[about], -abs(about - ABOUT)))

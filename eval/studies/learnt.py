@@ -212,7 +212,7 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
         known = recorded.get(name, {})
         done = len(known)
 
-        def told(example: str, text: str, name: str = name) -> None:
+        def keep_answer(example: str, text: str, name: str = name) -> None:
             nonlocal done
             done += 1
             if options.keep:
@@ -222,7 +222,7 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
             if sys.stderr.isatty():
                 print(f"\r{name}: {done:,}", end="", file=sys.stderr, flush=True)
 
-        answers[name] = asyncio.run(ask(url.rstrip("/"), examples, known, told))
+        answers[name] = asyncio.run(ask(url.rstrip("/"), examples, known, keep_answer))
     for name, reader in BASELINES.items():
         answers[name] = {e.id: reader(e.texts, e.question) for e in examples}
     return answers
