@@ -38,6 +38,17 @@ def _media(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
                 yield f"messages[{number}].content[{index}]", part
 
 
+def without_media(request: Mapping[str, Any]) -> list[Any]:
+    """The messages of a request with their texts alone."""
+    messages = []
+    for message in request.get("messages") or ():
+        content = message.get("content")
+        if isinstance(content, list):
+            content = [part for part in content if part.get("type") not in MEDIA]
+        messages.append({**message, "content": content})
+    return messages
+
+
 def is_forced(request: Mapping[str, Any]) -> bool:
     """Is the model to call a tool in any case?"""
     return request.get("tool_choice") not in (None, "none", "auto")

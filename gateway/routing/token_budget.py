@@ -11,11 +11,14 @@ import httpx
 
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, dump
-from gateway.routing.abilities import refuse_addresses
+from gateway.routing.abilities import media, refuse_addresses, without_media
 from gateway.upstream.engine import Engine, estimate
 
 # The template around the messages, beside the role names that the JSON spells out.
 TEMPLATE = 64
+# An image, sound or file where no engine can tell. Providers scale images down to about as many; by
+# its data one of a megabyte would count 440,000, more than many keys may use in a minute.
+MEDIA = 1600
 # Where a request has what its model reads.
 _SAID = ("messages", "prompt", "input", "tools", "query", "documents")
 
@@ -109,8 +112,9 @@ async def count_nearly(request: Mapping[str, Any], engine: Engine | None) -> int
     counted = await count(request, engine) if engine else None
     if counted is not None:
         return counted
-    parts = [request[name] for name in _SAID if name in request]
-    return await estimate(dump(parts).decode()) + TEMPLATE
+    parts = [request[name] for name in _SAID if name in request and name != "messages"]
+    text = dump([without_media(request), *parts]).decode()
+    return await estimate(text) + TEMPLATE + MEDIA * sum(1 for _ in media(request))
 
 
 def _number(value: Any) -> int:

@@ -82,6 +82,15 @@ async def test_only_a_reranker_that_moves_pages_is_asked_for_those_of_the_turn_b
     assert reranker.asked == (2 if beside is None else 1)
 
 
+@pytest.mark.parametrize("question", ["Wie kann ich ein backup machen?", "backup と restore"])
+def test_the_bundled_reranker_is_asked_in_english_alone(wiki: Index, question: str) -> None:
+    reranker = Counting()
+    Search(wiki, None, InTime(reranker, 8, 60.0, 0.1)).find(question)
+    assert reranker.asked == 0
+    Search(wiki, None, InTime(reranker, 8, 60.0)).find(question)
+    assert reranker.asked == 1
+
+
 @pytest.mark.parametrize(
     "question",
     [

@@ -1,9 +1,11 @@
 """How long an answer may be, and what a request can cost at most."""
 
+from typing import Any
+
 import pytest
 
 from gateway.core.http import ApiError, dump
-from gateway.routing.token_budget import TokenBudget, bound, count_nearly, fit, within
+from gateway.routing.token_budget import MEDIA, TokenBudget, bound, count_nearly, fit, within
 from gateway.upstream.engine import Engine, EngineModel
 
 ASKED = {"messages": [{"role": "user", "content": "Where is the coffee machine?"}]}
@@ -31,6 +33,18 @@ async def test_where_no_engine_can_tell_the_count_is_near_and_below_the_bound(te
     asked = {"messages": [{"role": "user", "content": text}]}
     counted = await count_nearly(asked, None)
     assert len(text) / 3 <= counted <= bound("/chat/completions", asked, len(dump(asked)), 1).prompt
+
+
+async def test_an_image_for_a_provider_does_not_count_by_its_data() -> None:
+    def asked(megabytes: int) -> dict[str, Any]:
+        url = "data:image/png;base64," + "A" * (megabytes << 20)
+        image = {"type": "image_url", "image_url": {"url": url}}
+        text = {"type": "text", "text": "What is on it? " * 100}
+        return {"messages": [{"role": "user", "content": [text, image]}]}
+
+    small, large = [await count_nearly(asked(megabytes), None) for megabytes in (0, 2)]
+    assert small == large
+    assert 500 + MEDIA < large < 800 + MEDIA
 
 
 async def test_the_small_model_counts_exactly_and_an_answer_is_clamped(engine: Engine) -> None:

@@ -28,6 +28,7 @@ from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.search.vectors import Floats
+from gateway.knowledge.wiki.asking import is_english
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems, words
 
@@ -427,7 +428,9 @@ class Search:
             for match in first
         ]
         hits = _placed(hits, first, sorted(range(len(first)), key=keys.__getitem__))
-        if self._reranker is None:
+        # The bundled reranker has read nothing but English.
+        reads_all = self._reranker is not None and self._reranker.decides
+        if self._reranker is None or not (reads_all or is_english(sought.question)):
             return hits
         answers = (match for match in best_passages(hits) if not quotes(sought, match))
         first = list(islice(answers, self._reranker.passages))

@@ -111,5 +111,10 @@ def language(text: str) -> str:
     return best
 
 
+def is_english(text: str) -> bool:
+    """Whether `text` may be English: its letters are, and it is of no other language."""
+    return all(letter.isascii() for letter in text if letter.isalpha()) and not language(text)
+
+
 def _ends(text: str) -> str:
     return text if len(text) <= 2 * _ENDS else f"{text[:_ENDS]} {text[-_ENDS:]}"
