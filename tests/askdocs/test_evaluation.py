@@ -535,7 +535,7 @@ def test_the_bar_knows_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) 
 
     clock = iter([0.0, *[10.0] * 99])
     monkeypatch.setattr("askdocs.evaluation.bar.time.monotonic", lambda: next(clock))
-    bar = EvaluationBar(Console(), kept=4, total=14)
+    bar = EvaluationBar(Console(), answered=4, total=14)
     bar.show({"event": "system", "name": "base-rag", "done": 4, "total": 14})
     bar.show({"event": "answered", "name": "base-rag", "error": ""})
     bar.show({"event": "answered", "name": "base-rag", "error": "too long"})

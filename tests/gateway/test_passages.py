@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.passages import WORDS, embedded, passages, said
+from gateway.knowledge.search.passages import WORDS, embedded, passage_stems, passages
 from gateway.knowledge.sources import html
 from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
@@ -26,7 +26,7 @@ def test_a_passage_has_title_headings_and_term_in_front() -> None:
         "Refunds\nIntro.",
         "Refunds › By card › Foreign cards\n**Foreign cards** Five days.",
     ]
-    assert [sorted(words) for words in said(read)] == [
+    assert [sorted(words) for words in passage_stems(read)] == [
         ["intro", "refund"],
         ["card", "dai", "five", "foreign", "refund"],
     ]
