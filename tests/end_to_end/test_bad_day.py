@@ -23,7 +23,16 @@ def family(askdocs: Askdocs) -> list[psutil.Process]:
 
 
 def all_gone(processes: list[psutil.Process], seconds: float) -> bool:
-    return not psutil.wait_procs(processes, timeout=seconds)[1]
+    """Whether none of them runs."""
+    return not any(map(runs, psutil.wait_procs(processes, timeout=seconds)[1]))
+
+
+def runs(process: psutil.Process) -> bool:
+    """One that has ended may wait for init to take note of it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def stops(askdocs: Askdocs, number: signal.Signals) -> None:
