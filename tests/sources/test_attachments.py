@@ -229,7 +229,7 @@ def test_one_that_is_refused_stays_as_it_was_and_the_others_are_read(
     ("name", "data"),
     [
         (".env", b"PASSWORD=s3cret"),
-        ("id_rsa", b"-----BEGIN OPENSSH PRIVATE KEY-----"),
+        ("id_rsa", b"not for readers"),
         ("server.log", b"GET / 200"),
         (".notes.txt", b"Buy milk."),
         (".manual.pdf", PDF),
