@@ -16,6 +16,7 @@ text of those pages is right. `--keep` keeps the indexes for the next run.
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 import sys
@@ -126,6 +127,16 @@ def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
     index.build(file, (change.page for change in source.read({}) if isinstance(change, Changed)))
     if embedder:
         embed_missing(partial(index.writing, file), embedder)
+
+
+def kept(docs: Path, folder: Path, embedder: Embedder | None) -> Path:
+    """The index of a wiki in a folder of indexes, built if it is not there. Raises AskdocsError."""
+    digest = hashlib.sha256(str(docs.resolve()).encode()).hexdigest()[:16]
+    file = folder / f"{digest}.db"  # not the questions' name: many are qa_pairs.jsonl
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        build(docs, file, embedder)
+    return file
 
 
 def measure(

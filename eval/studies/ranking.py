@@ -10,7 +10,6 @@ on all wikis.
 """
 
 import argparse
-import hashlib
 import math
 import sys
 import tempfile
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.statistics import paired
-from eval.studies.passages import SHOWN, Question, build, holds, read
+from eval.studies.passages import SHOWN, Question, holds, kept, read
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
 from gateway.knowledge.search import search as weights_of
@@ -124,10 +123,8 @@ def left_out(wikis: Sequence[Sequence[Asked]], count: int, size: int) -> list[fl
     return results
 
 
-def _asked(docs: Path, questions: Path, file: Path, embedder: Embedder) -> list[Asked]:
-    if not file.exists():
-        build(docs, file, embedder)
-    with closing(index.Index(file)) as opened:
+def _asked(docs: Path, questions: Path, folder: Path, embedder: Embedder) -> list[Asked]:
+    with closing(index.Index(kept(docs, folder, embedder))) as opened:
         search = Search(opened, embedder)
         return [ask(search, question) for question in read(questions) if question.words]
 
@@ -145,13 +142,10 @@ def main() -> None:
     wikis = []
     with tempfile.TemporaryDirectory() as place:
         folder = options.keep or Path(place)
-        folder.mkdir(parents=True, exist_ok=True)
         for pair in options.wiki:
             docs, _, questions = pair.rpartition("=")
-            digest = hashlib.sha256(str(Path(docs).resolve()).encode()).hexdigest()[:16]
-            file = folder / f"{digest}.db"  # not the questions' name: many are qa_pairs.jsonl
             try:
-                wikis.append(_asked(Path(docs), Path(questions), file, embedder))
+                wikis.append(_asked(Path(docs), Path(questions), folder, embedder))
             except AskdocsError as error:
                 sys.exit(f"ranking: {error}")
     for count in SHOWN:

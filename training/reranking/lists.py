@@ -10,7 +10,6 @@ words alone do not decide.
 """
 
 import argparse
-import hashlib
 import json
 import random
 import sys
@@ -19,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from eval.studies.passages import Question, build, holds, read
+from eval.studies.passages import Question, holds, kept, read
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
 from gateway.knowledge.search.passages import Passage, above, passages, plain, text_of
@@ -96,15 +95,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, required=True, help="folder of the indexes")
     options = parser.parse_args()
     embedder, chance = embed.load(), random.Random(1)  # noqa: S311 -- no secret
-    options.keep.mkdir(parents=True, exist_ok=True)
     with options.out.open("w", encoding="utf-8") as out:
         for pair in options.wiki:
             docs, _, questions = pair.rpartition("=")
-            digest = hashlib.sha256(str(Path(docs).resolve()).encode()).hexdigest()[:16]
-            file = options.keep / f"{digest}.db"
             try:
-                if not file.exists():
-                    build(Path(docs), file, embedder)
+                file = kept(Path(docs), options.keep, embedder)
                 with closing(index.Index(file)) as opened:
                     search = Search(opened, embedder)
                     rows = [

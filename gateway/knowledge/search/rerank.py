@@ -4,7 +4,6 @@ The bundled reranker is a cross-encoder of this project: `reranker/NOTICE.md` ha
 recipe.
 """
 
-import hashlib
 import logging
 import os
 import threading
@@ -24,6 +23,7 @@ from gateway.knowledge.search.embed import (
     WEIGHTS,
     load_session,
     load_tokenizer,
+    measured,
     read_layout,
     tokenizer_file,
 )
@@ -107,9 +107,7 @@ def open_folder(folder: Path) -> OnnxReranker:
 def bundled() -> OnnxReranker | None:
     """The bundled cross-encoder, or None, with the reason logged, where it cannot run."""
     try:
-        if (digest := hashlib.sha256(BUNDLED.read_bytes()).hexdigest()) != SHA256:
-            raise OSError(f"{BUNDLED} is not the file that was measured: its SHA-256 is {digest}")
-        return OnnxReranker(BUNDLED, tokenizer_file(), BUNDLED_TOKENS)
+        return OnnxReranker(measured(BUNDLED, SHA256), tokenizer_file(), BUNDLED_TOKENS)
     except Exception as error:  # each library has its own, down to plain Exception
         log.warning("passages are not reranked: %s", error)
         return None

@@ -209,6 +209,8 @@ class Sought:
     """How much each of them says, see `Index.idf`."""
     text: str
     """What is embedded: the question, with those before it that it goes on from."""
+    in_order: Sequence[str]
+    """The stems of `words` that the question itself has, in its order, with repetitions."""
 
 
 class Search:
@@ -279,7 +281,8 @@ class Search:
         own = {stem: weight for stem, weight in query.words.items() if stem in self._own}
         others = {stem: weight for stem, weight in query.words.items() if stem not in own}
         words = own | corrected(others, query.spelt, self.index.idf)
-        return Sought(question, words, self.index.idf(words), query.text)
+        in_order = [stem for stem in stems(question) if stem in words]
+        return Sought(question, words, self.index.idf(words), query.text, in_order)
 
     def readings(self, sought: Sought) -> list[dict[str, float]]:
         """What else the question is searched for as: with other names, the team's own first."""
@@ -614,7 +617,7 @@ def _as_its_best(hit: Hit) -> Hit:
 
 def paired_share(sought: Sought, match: Found) -> float:
     """The share of the neighbouring words of a question that are neighbours in a passage, too."""
-    pairs = list(pairwise(stem for stem in stems(sought.question) if stem in sought.words))
+    pairs = list(pairwise(sought.in_order))
     if not pairs:
         return 0.0
     there = set(pairwise(stems(plain(match.passage.text))))
@@ -624,7 +627,7 @@ def paired_share(sought: Sought, match: Found) -> float:
 def quotes(sought: Sought, match: Found) -> bool:
     """Whether a passage quotes the question. An example of how to ask has all of its words, and
     answers nothing. Below a line that begins with it, as in a list of questions, is the answer."""
-    asked = {stem for stem in stems(sought.question) if stem in sought.words}
+    asked = set(sought.in_order)
     text = match.passage.text
     return len(asked) > 1 and any(
         text[text.rfind("\n", 0, quoted.start()) + 1 : quoted.start()].strip(_LINE_STARTS)
