@@ -9,16 +9,17 @@ each document, and `qa_pairs.jsonl`, whose rows are of the split test:
     repliqa     CC BY 4.0. Rows of document_id, document_extracted, question_id, question, answer
                 (JSON lines). Questions that the document does not answer are unanswerable.
     wixqa       MIT. Questions: question, answer, article_ids; corpus: id, title, contents.
-    techqa      Apache-2.0 (TechQA-RAG-Eval). A JSON list of id, question, answer, is_impossible,
-                contexts (filename, text).
+    techqa      Apache-2.0 (TechQA-RAG-Eval). train.json, a JSON list of id, question, answer,
+                is_impossible, contexts (filename, text); corpus.zip, a text for each document,
+                of which a question's contexts are some.
     freshstack  CC BY-SA 4.0. Questions: query_id, query_title, query_text, answer_text, nuggets
                 (relevant_corpus_ids); corpus: _id, text.
     enterprise  MIT (EnterpriseRAG-Bench). Questions: question_id, question_type, question,
                 gold_answer, expected_doc_ids; corpus: doc_id, title, content. Questions about
                 the company as a whole (`high_level`) name no document and are left out.
 
-Rows are JSON lines or one JSON list. `repliqa` and `techqa` have their documents in the questions'
-file, so they need no corpus.
+Rows are JSON lines or one JSON list. `repliqa` has its documents in the questions' file. So has
+`techqa` those that answer: without corpus.zip, a search has only these to choose from.
 """
 
 import argparse
@@ -27,9 +28,10 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from eval.questions import zipped
 from gateway.core.errors import AskdocsError
 
 NOT_FOUND = "the answer is not found in the document"
@@ -59,12 +61,22 @@ class Asked(NamedTuple):
 class Benchmark(NamedTuple):
     """How its rows are read."""
 
+    title: str
     licence: str
+    url: str
+    """Where its authors publish it."""
     asked: Callable[[dict[str, Any]], Asked | None]
     """None: the question has an answer and names no document for it."""
     documents: Callable[[dict[str, Any]], Iterator[Document]]
     """Of a row of the corpus, or of the questions where there is no corpus."""
     has_corpus: bool
+    zipped: Callable[[str, str], Document] | None = None
+    """Of a name and a text of its corpus as a ZIP archive, which may be left out."""
+
+    @property
+    def source(self) -> str:
+        """What each row says of where it comes from; the report prints it."""
+        return f"{self.title} ({self.licence}), {self.url}"
 
 
 def _repliqa(row: dict[str, Any]) -> Asked:
@@ -89,18 +101,30 @@ def _wixqa_documents(row: dict[str, Any]) -> Iterator[Document]:
     yield Document(str(row["id"]), str(row.get("title") or row["id"]), str(row["contents"]))
 
 
-def _techqa(row: dict[str, Any]) -> Asked:
-    if row["is_impossible"]:
+def _techqa(row: dict[str, Any]) -> Asked | None:
+    if str(row["is_impossible"]).lower() == "true":
         return Asked(str(row["id"]), row["question"], "", ())
-    files = tuple(dict.fromkeys(str(context["filename"]) for context in row["contexts"]))
+    if not str(row["answer"]).strip():
+        return None
+    files = tuple(dict.fromkeys(_base(context["filename"]) for context in row["contexts"]))
     return Asked(str(row["id"]), row["question"], row["answer"], files)
 
 
 def _techqa_documents(row: dict[str, Any]) -> Iterator[Document]:
     for context in row["contexts"]:
-        text = str(context["text"])
-        first = text.strip().partition("\n")[0].removeprefix("Title: ")
-        yield Document(str(context["filename"]), first[:100], text)
+        yield _technote(_base(context["filename"]), str(context["text"]))
+
+
+def _base(path: object) -> str:
+    return PurePosixPath(str(path)).name
+
+
+def _technote(name: str, text: str) -> Document:
+    """Its head is "Title: ...", and after an empty line "Text:"."""
+    head, found, body = text.strip().partition("\n\nText:\n")
+    if not found:
+        head, body = head.partition("\n")[0], head
+    return Document(name, head.removeprefix("Title: ")[:200], body)
 
 
 def _freshstack(row: dict[str, Any]) -> Asked:
@@ -126,12 +150,37 @@ def _enterprise_documents(row: dict[str, Any]) -> Iterator[Document]:
     yield Document(str(row["doc_id"]), str(row["title"] or row["doc_id"]), str(row["content"]))
 
 
+_HUB = "https://huggingface.co/datasets"
 BENCHMARKS = {
-    "repliqa": Benchmark("CC BY 4.0", _repliqa, _repliqa_documents, False),
-    "wixqa": Benchmark("MIT", _wixqa, _wixqa_documents, True),
-    "techqa": Benchmark("Apache-2.0", _techqa, _techqa_documents, False),
-    "freshstack": Benchmark("CC BY-SA 4.0", _freshstack, _freshstack_documents, True),
-    "enterprise": Benchmark("MIT", _enterprise, _enterprise_documents, True),
+    "repliqa": Benchmark(
+        "RepLiQA", "CC BY 4.0", f"{_HUB}/ServiceNow/repliqa", _repliqa, _repliqa_documents, False
+    ),
+    "wixqa": Benchmark("WixQA", "MIT", f"{_HUB}/Wix/WixQA", _wixqa, _wixqa_documents, True),
+    "techqa": Benchmark(
+        "TechQA-RAG-Eval",
+        "Apache-2.0",
+        f"{_HUB}/nvidia/TechQA-RAG-Eval",
+        _techqa,
+        _techqa_documents,
+        has_corpus=False,
+        zipped=_technote,
+    ),
+    "freshstack": Benchmark(
+        "FreshStack",
+        "CC BY-SA 4.0",
+        f"{_HUB}/freshstack/queries-oct-2024",
+        _freshstack,
+        _freshstack_documents,
+        has_corpus=True,
+    ),
+    "enterprise": Benchmark(
+        "EnterpriseRAG-Bench",
+        "MIT",
+        f"{_HUB}/onyx-dot-app/EnterpriseRAG-Bench",
+        _enterprise,
+        _enterprise_documents,
+        has_corpus=True,
+    ),
 }
 
 
@@ -142,19 +191,18 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
     be written.
     """
     how = BENCHMARKS[name]
-    if how.has_corpus != (corpus is not None):
+    if how.has_corpus != (corpus is not None) and not how.zipped:
         needs = "has a corpus: add --corpus FILE" if how.has_corpus else "has no corpus of its own"
         raise AskdocsError(f"{name} {needs}")
     if out.is_dir() and any(out.iterdir()):
         raise AskdocsError(f"{out}: is not empty: name another --out DIR")
     pages: dict[str, str] = {}
     texts: dict[str, str] = {}
-    for place, row in _rows(corpus or questions):
-        for document in _known(place, how.documents, row):
-            path = f"docs/{_file(document.id)}.md"
-            pages[document.id] = path
-            title = " ".join(document.title.split()) or document.id
-            texts[path] = f"# {title}\n\n{document.text.strip()}\n"
+    for document in _documents(how, questions, corpus):
+        path = f"docs/{_file(document.id)}.md"
+        pages[document.id] = path
+        title = " ".join(document.title.split()) or document.id
+        texts[path] = f"# {title}\n\n{document.text.strip()}\n"
     rows = []
     for place, row in _rows(questions):
         benchmark_row = _one(place, how.asked, row)
@@ -170,7 +218,7 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
                 "question": benchmark_row.text,
                 **(answers if benchmark_row.answer else {"answer": "", "answerable": False}),
                 "split": "test",
-                "source": f"{name} ({how.licence})",
+                "source": how.source,
             }
         )
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -185,6 +233,16 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
         ) from None
     answerable = sum(bool(row["answer"]) for row in rows)
     return len(texts), answerable, len(rows) - answerable
+
+
+def _documents(how: Benchmark, questions: Path, corpus: Path | None) -> Iterator[Document]:
+    """Those of the corpus, and where the questions' file has some, those of it."""
+    if how.zipped and corpus:
+        for name, text in zipped.texts(corpus):
+            yield how.zipped(name, text)
+    of_rows = questions if how.zipped else corpus or questions
+    for place, row in _rows(of_rows):
+        yield from _known(place, how.documents, row)
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -243,9 +301,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AskdocsError as error:
         print(error, file=sys.stderr)
         return 2
-    licence = BENCHMARKS[options.name].licence
+    source = BENCHMARKS[options.name].source
     print(f"{pages:,} pages, {answerable:,} answerable and {not_:,} unanswerable questions")
-    print(f"licence: {licence}; {options.out / 'docs'}, {options.out / 'qa_pairs.jsonl'}")
+    print(f"source and licence: {source}")
+    print(f"{options.out / 'docs'}, {options.out / 'qa_pairs.jsonl'}")
     return 0
 
 

@@ -1,16 +1,18 @@
 """Public benchmarks in their documented form, as a wiki and rows."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eval.questions import rows
+from eval.questions import rows, zipped
 from eval.questions.benchmarks import BENCHMARKS, convert, main
 from gateway.core.errors import AskdocsError
 
 ANSWER = "Turn the brass wheel."
+NOTE = "Title: Tide gate\n\nText:\nA wheel."
 WIX = {"id": "a/../b", "url": "https://x.example", "title": "Tide gate", "contents": "A wheel."}
 CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
     "repliqa": (
@@ -30,8 +32,10 @@ CASES: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]] | None]] = {
     "techqa": (
         [
             {"id": "t1", "question": "How?", "answer": ANSWER, "is_impossible": False,
-             "contexts": [{"filename": "swg1.txt", "text": "Title: Tide gate\n\nA wheel."}]},
+             "contexts": [{"filename": "swg1.txt", "text": NOTE}]},
             {"id": "t2", "question": "Who?", "answer": "", "is_impossible": True, "contexts": []},
+            {"id": "t3", "question": "Why?", "answer": " ", "is_impossible": False,
+             "contexts": [{"filename": "swg1.txt", "text": NOTE}]},
         ],
         None,
     ),
@@ -81,12 +85,89 @@ def test_a_benchmark_becomes_a_wiki_and_rows(name: str, tmp_path: Path) -> None:
     (row,) = (row for row in found if row.answerable)
     assert row.answer == ANSWER
     assert row.split == "test"
-    assert BENCHMARKS[name].licence in row.source
+    assert row.source == BENCHMARKS[name].source
+    assert f"({BENCHMARKS[name].licence}), https://huggingface.co/datasets/" in row.source
     assert "A wheel." in (out / row.pages[0]).read_text()
     assert (out / row.pages[0]).read_text().startswith("# ")
     assert all((out / "docs") in file.resolve().parents for file in files)
     with pytest.raises(AskdocsError, match="is not empty"):
         convert(name, file, documents, out)
+
+
+def archive(file: Path, members: dict[str, str]) -> Path:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, text in members.items():
+            made.writestr(name, text)
+    return file
+
+
+def techqa(folder: Path, corpus: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command says of an archive."""
+    questions = folder / "train.json"
+    questions.write_text(json.dumps(CASES["techqa"][0]))
+    words = ["techqa", "--questions", str(questions), "--out", str(folder / "out")]
+    code = main([*words, "--corpus", str(corpus)])
+    told = capsys.readouterr()
+    assert bool(code) == bool(told.err)
+    return told.err or told.out
+
+
+def test_the_corpus_of_techqa_is_the_wiki(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "Title: Another\ngate \n\nText:\nIt has no wheel.\n\nText:\n12 turns."
+    members = {
+        "corpus/swg1.txt": NOTE,
+        "corpus/swg2.txt": other,
+        "../../../swg3.txt": "No head.",
+        "corpus/": "",
+        "corpus/notes.pdf": "PDF",
+        "__MACOSX/corpus/._swg1.txt": "a",
+    }
+    told = techqa(tmp_path, archive(tmp_path / "corpus.zip", members), capsys)
+    assert told.startswith("3 pages, 1 answerable and 1 unanswerable questions\n")
+    assert "TechQA-RAG-Eval (Apache-2.0), https://huggingface.co/datasets/nvidia/" in told
+    docs = tmp_path / "out" / "docs"
+    pages = [page.read_text() for page in sorted(docs.iterdir())]
+    assert pages == [
+        "# Tide gate\n\nA wheel.\n",
+        "# Another gate\n\nIt has no wheel.\n\nText:\n12 turns.\n",
+        "# No head.\n\nNo head.\n",
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["corpus.zip", "out", "train.json"]
+
+
+def test_an_archive_that_is_too_large_is_never_unpacked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "corpus.zip"
+    monkeypatch.setattr(zipped, "LARGEST", 1000)
+    told = techqa(tmp_path, archive(file, {"a.txt": "a" * 1001}), capsys)
+    assert "'a.txt' is larger than" in told
+    monkeypatch.setattr(zipped, "ALL", 1500)
+    told = techqa(tmp_path, archive(file, {"a.txt": "a" * 800, "b.txt": "b" * 800}), capsys)
+    assert "GiB unpacked" in told
+    monkeypatch.setattr(zipped, "MEMBERS", 1)
+    assert "holds more than 1 files" in techqa(
+        tmp_path, archive(file, {"a.txt": "a", "b.pdf": "b"}), capsys
+    )
+    monkeypatch.undo()
+    assert "two texts of one name" in techqa(
+        tmp_path, archive(file, {"a.txt": "a", "b/a.txt": "b"}), capsys
+    )
+    lie = archive(file, {"a.txt": "a" * 5000})
+    data = lie.read_bytes().replace((5000).to_bytes(4, "little"), (5).to_bytes(4, "little"))
+    lie.write_bytes(data)
+    assert "cannot be unpacked" in techqa(tmp_path, lie, capsys)
+    secret = archive(file, {"a.txt": "a"})
+    data = bytearray(secret.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    secret.write_bytes(data)
+    assert "has a password" in techqa(tmp_path, secret, capsys)
+    file.write_text("no archive")
+    assert "cannot be unpacked" in techqa(tmp_path, file, capsys)
+    assert "cannot be read" in techqa(tmp_path, tmp_path / "gone.zip", capsys)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_no_such_benchmark_is_one_line(
