@@ -27,7 +27,6 @@ from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES, right
 from eval.scoring.scored import Scored
 from eval.statistics import paired, prediction_powered
 from eval.statistics.agreement import Labels, agreement
-from eval.statistics.bootstrap import mean
 from eval.statistics.prediction_powered import Judged
 from eval.systems.systems import METHODS, parse
 from gateway.core.errors import AskdocsError
@@ -161,7 +160,8 @@ def _for_a_question(
 ) -> Number:
     """The mean of what questions take, by what each one reads and writes: these go together."""
     reads, writes = (BY_NAME[f"{what}_tokens"].values(marks) for what in ("prompt", "completion"))
-    return number(mean([takes(*both, prices) for both in zip(reads, writes, strict=True)]))
+    each = [takes(*both, prices) for both in zip(reads, writes, strict=True)]
+    return number(paired.mean(each, [mark.cluster for mark in marks if not mark.answer.error]))
 
 
 def _estimate(
@@ -190,15 +190,15 @@ def _memory(scored: Scored, name: str) -> int | None:
 def _calibration(marks: Sequence[Mark]) -> list[Bin]:
     bins = []
     sure = [
-        (mark.answer.confidence, float(right(mark)))
+        (mark.answer.confidence, float(right(mark)), mark.cluster)
         for mark in marks
         if mark.answered and mark.answer.confidence is not None
     ]
     for low, high in pairwise(BINS):
         inside = [point for point in sure if low <= point[0] < high or high == point[0] == 1.0]
         if inside:
-            confidences, true = zip(*inside, strict=True)
-            estimate = paired.share(true)
+            confidences, true, clusters = zip(*inside, strict=True)
+            estimate = paired.share(true, clusters)
             bins.append(Bin(confidence=sum(confidences) / len(confidences), right=number(estimate)))
     return bins
 
@@ -278,7 +278,8 @@ def _agreements(
     sides |= {model: (labels, judged_places) for model, judged_places in alone.items()}
     if several:
         sides[BETWEEN] = (alone[several[0].model], alone[several[1].model])
-    agreed = {who: agreement(*both) for who, both in sides.items()}
+    clusters = {_place(mark): mark.cluster for mark in looked}
+    agreed = {who: agreement(*both, clusters) for who, both in sides.items()}
     if labels and not any(result for who, result in agreed.items() if who != BETWEEN):
         raise AskdocsError(
             f"none of the {len(labels)} labels is about an answer of this run to a question that a"

@@ -9,7 +9,7 @@ has no width where all agree.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,12 +62,18 @@ def read(file: Path) -> Labels:
     return labels
 
 
-def agreement(labels: Labels, judged: Mapping[tuple[str, str], bool]) -> Agreement | None:
-    """With its interval; None where there are no answers of both."""
-    both = [(label, judged[place]) for place, label in labels.items() if place in judged]
-    if not both:
+def agreement(
+    labels: Labels,
+    judged: Mapping[tuple[str, str], bool],
+    clusters: Mapping[tuple[str, str], Hashable] | None = None,
+) -> Agreement | None:
+    """With its interval, wider where answers lie in `clusters`; None: no answers of both."""
+    places = [place for place in labels if place in judged]
+    if not places:
         return None
-    agreed, low, high, size = paired.share([label == verdict for label, verdict in both])
+    both = [(labels[place], judged[place]) for place in places]
+    where = None if clusters is None else [clusters[place] for place in places]
+    agreed, low, high, size = paired.share([label == verdict for label, verdict in both], where)
     yes, other = (sum(verdicts) / size for verdicts in zip(*both, strict=True))
     chance = yes * other + (1 - yes) * (1 - other)
     if chance == 1:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eval.statistics import paired
-from eval.statistics.bootstrap import Estimate
+from eval.statistics.bootstrap import COVERED, Estimate
 from eval.statistics.clustered import clustering
 from eval.statistics.paired import NORMAL_95
 
@@ -55,14 +55,29 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
         (sample_labels - sample_labels.mean()) * (sample_verdicts - sample_verdicts.mean())
     )
     weight = float(np.clip(covariance / spread, 0, 1)) if spread else 0.0
-    residuals = np.where(labelled, np.nan_to_num(labels) - weight * verdicts, 0.0) / share
-    estimates = weight * verdicts + residuals
+    residuals = sample_labels - weight * sample_verdicts
+    correction = float(residuals.mean())
+    # The influence of each answer: their mean is theta, and their spread the error of it. The
+    # number of labels is fixed, so a label adds only what its residual differs from the mean one;
+    # two degrees of freedom went into the weight and that mean.
+    estimates = weight * verdicts + needs * correction
+    estimates[labelled] += (residuals - correction) / share * math.sqrt(size / (size - 2))
     value = float(estimates.mean())
     clusters = [answer.cluster for answer in answers]
     within = clustering(list(estimates), clusters)
-    half = NORMAL_95 * within.widening * float(estimates.std()) / math.sqrt(len(answers))
+    # As sure as the labels are: of few pages, they tell little, however many pages have verdicts.
+    beside = len({answer.cluster for answer, has in zip(answers, labelled, strict=True) if has})
+    wider = _quantile(beside) / _quantile(len(set(clusters)))
+    half = NORMAL_95 * wider * within.widening * float(estimates.std()) / math.sqrt(len(answers))
     if not half:  # all are labelled and alike, which does not prove that none differs
         return paired.share(list(estimates), clusters)
     return Estimate(
         min(1.0, max(0.0, value)), max(0.0, value - half), min(1.0, value + half), len(answers)
     )
+
+
+def _quantile(clusters: int) -> float:
+    """Student's t, by which the interval of a mean of so many clusters is as wide."""
+    from scipy import stats  # here, because it takes a second to load
+
+    return float(stats.t.ppf((1 + COVERED) / 2, max(1, clusters - 1)))

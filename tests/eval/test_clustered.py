@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from eval.statistics import paired
+from eval.statistics import agreement, paired
 from eval.statistics.bootstrap import Estimate
 from eval.statistics.clustered import ALONE, clustering
 
@@ -66,3 +66,26 @@ def test_a_difference_that_is_the_same_for_all_of_three_pages_is_not_significant
     assert paired.shares(better, worse, pages).p == paired.means(better, worse, pages).p == 0.25
     assert paired.shares(better, worse, ["page"] * 60).p == 1
     assert paired.shares(better, worse, CLUSTERS[:60]).p < 0.001
+
+
+def test_kappa_of_answers_about_few_pages_is_in_its_interval_as_often_as_it_says() -> None:
+    """On hard pages a judge and a person disagree more often than on easy ones."""
+    chance, held, naive = np.random.default_rng(3), 0, 0
+    places = [("s", f"q{number}") for number in range(PAGES * EACH)]
+    pages = dict(zip(places, CLUSTERS, strict=True))
+    for _ in range(RUNS):
+        labels = dict(zip(places, (chance.random(PAGES * EACH) < 0.5).tolist(), strict=True))
+        agreed = drawn(chance, 0.8)
+        judged = {
+            place: label == bool(same)
+            for (place, label), same in zip(labels.items(), agreed, strict=True)
+        }
+        with_pages = agreement.agreement(labels, judged, pages)
+        without = agreement.agreement(labels, judged)
+        assert with_pages is not None
+        assert without is not None
+        assert with_pages.kappa == without.kappa
+        held += with_pages.low <= 0.6 <= with_pages.high
+        naive += without.low <= 0.6 <= without.high
+    assert held / RUNS > 0.92
+    assert naive / RUNS < 0.85

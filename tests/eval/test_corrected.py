@@ -79,3 +79,57 @@ def test_few_pages_and_labels_that_are_all_alike_are_no_certainty() -> None:
     same = mean([Judged(1.0, 1.0, at) for at in range(FEW)])
     assert same == paired.share([1.0] * FEW)
     assert same.low < 0.9
+
+
+@pytest.mark.parametrize("kind", [0.3, 1.0])
+def test_the_interval_is_no_wider_than_the_estimate_varies(kind: float) -> None:
+    """A judge that is wrong on average shifts the estimate, and adds nothing to its error."""
+    draws, half, values = np.random.default_rng(7), 0.0, []
+    for _ in range(400):
+        found, _ = answers(draws, 600, 120, kind)
+        estimate = mean(found)
+        assert estimate is not None
+        half += (estimate.high - estimate.low) / 2 / 400
+        values.append(estimate.value)
+    assert half == pytest.approx(1.96 * np.std(values), rel=0.12)
+
+
+def test_it_is_the_published_estimate() -> None:
+    """Mean and variance of PPI++, worked out from the verdicts and labels alone."""
+    found, _ = answers(np.random.default_rng(8), 900, 150, kind=0.4)
+    verdicts = np.array([one.verdict for one in found])
+    pairs = [(one.verdict, one.label) for one in found if one.label is not None]
+    said, true = np.array(pairs).T
+    weights = np.linspace(0, 1, 1001)
+    size, every = len(pairs), len(found)
+
+    def variance(weight: float) -> float:
+        # Of the mean of all verdicts and that of the labelled residuals, and what they share: the
+        # labelled answers are among all.
+        shared = 2 * weight * float(np.cov(said, true - weight * said, ddof=0)[0, 1]) / every
+        rest = float(np.var(true - weight * said)) / size
+        return weight**2 * float(np.var(said)) / every + rest + shared
+
+    best = float(weights[np.argmin([variance(weight) for weight in weights])])
+    estimate = mean(found)
+    assert estimate is not None
+    assert estimate.value == pytest.approx(
+        best * verdicts.mean() + (true - best * said).mean(), abs=1e-3
+    )
+    assert (estimate.high - estimate.low) / 2 == pytest.approx(
+        1.96 * np.sqrt(variance(best)), rel=0.04
+    )
+
+
+def test_labels_about_few_pages_tell_little_of_many() -> None:
+    draws = np.random.default_rng(9)
+    found, _ = answers(draws, 600, 60, kind=0.3)
+    places = iter(range(60))
+    few = [
+        one._replace(cluster=at if one.label is None else -1 - next(places) % 3)
+        for at, one in enumerate(found)
+    ]
+    apart, together = mean(found), mean(few)
+    assert apart is not None
+    assert together is not None
+    assert together.high - together.low > 1.8 * (apart.high - apart.low)

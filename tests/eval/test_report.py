@@ -492,6 +492,40 @@ def test_the_calibration_says_what_the_confidence_is_of(made: Report, page: str)
     assert not any("first source" in plot.says for plot in of_rag)
 
 
+def test_what_is_told_of_answers_about_one_page_is_less_sure(tmp_path: Path) -> None:
+    """Agreement, calibration and costs as all else."""
+    asked = runs.questions(60, 10)
+    one_page = [
+        question.model_copy(update={"pages": ("valve.md",)}) if question.pages else question
+        for question in asked
+    ]
+    luck = {question.id: luck for luck, question in enumerate(asked)}
+
+    def change(given: Answer) -> Answer:
+        tokens = 800 + 10 * luck[given.question]
+        return given.model_copy(update={"prompt_tokens": tokens, "confidence": 0.5})
+
+    labels = {("tuned-pages", question.id): luck[question.id] % 3 > 0 for question in asked}
+    apart, together = (
+        report(
+            score(runs.write(tmp_path / name, {"tuned-pages": Behaviour()}, of, change=change)),
+            cost.read(),
+            labels=labels,
+        )
+        for name, of in (("apart", asked), ("together", one_page))
+    )
+
+    def widths(made: Report) -> list[float]:
+        (system,), (words,) = made.systems, made.agreements
+        (bin_,) = system.calibration
+        assert system.gpu_seconds is not None
+        return [one.high - one.low for one in (words, bin_.right, system.gpu_seconds)]
+
+    assert all(
+        wide > 1.3 * narrow for narrow, wide in zip(*map(widths, (apart, together)), strict=True)
+    )
+
+
 def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> None:
     """Of refusals a rule says what they are: they would make a judge agree more, or words less."""
     asked = runs.questions(8, 4)
