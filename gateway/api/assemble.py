@@ -48,15 +48,27 @@ async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
     raise broken_off()
 
 
-def stream_of(body: bytes) -> bytes:
-    """The events of a stream, of a whole completion.
+def stream_of(whole: dict[str, Any]) -> bytes:
+    """The events of a stream, of a whole chat or completion.
 
     Raises LookupError, TypeError, ValueError: it is none.
     """
-    whole = orjson.loads(body)
-    choices, usage = whole.pop("choices"), whole.pop("usage", None) or {}
-    events = [event({**whole, "choices": [choice]}) for choice in choices]
-    return b"".join([*events, event({**whole, "choices": [], "usage": stated(usage)}), DONE])
+    head = {name: value for name, value in whole.items() if name not in ("choices", "usage")}
+    if head.get("object") == "chat.completion":
+        head["object"] = "chat.completion.chunk"
+    usage = stated(whole.get("usage") or {})
+    events = [event({**head, "choices": [_streamed(choice)]}) for choice in whole["choices"]]
+    return b"".join([*events, event({**head, "choices": [], "usage": usage}), DONE])
+
+
+def _streamed(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice of a whole answer under the names of a stream."""
+    if "message" not in choice:
+        return choice
+    delta = {name: value for name, value in choice["message"].items() if value is not None}
+    if calls := delta.get("tool_calls"):
+        delta["tool_calls"] = [{"index": at, **call} for at, call in enumerate(calls)]
+    return {**{k: v for k, v in choice.items() if k != "message"}, "delta": delta}
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any]:

@@ -82,14 +82,25 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
             choose(choice, accepted.get("tools") or [])
     if accepted.get("best_of", 1) > accepted.get("n", 1):
         raise _refused("best_of", "best_of: engines write no more answers than n, and choose none")
-    if endpoint == "/completions" and accepted.get("n", 1) > 1 and not accepted.get("suffix"):
-        if accepted.get("max_tokens") == 0:
-            raise _refused("n", "n must be 1 where max_tokens is 0: all choices would be the same")
-        prompt = accepted["prompt"]
-        if prompt == "" or (type(prompt) is list and "" in prompt):
-            # llama.cpp would never answer: the second completion waits for the first one's prompt.
-            raise _refused("n", "n must be 1 where a prompt is empty")
+    if endpoint == "/completions" and (copies := accepted.get("n", 1)) > 1:
+        _copied(accepted, copies)
     return accepted
+
+
+def _copied(accepted: Mapping[str, Any], copies: int) -> None:
+    """Are so many completions of each prompt possible?"""
+    prompt = accepted["prompt"]
+    is_list = type(prompt) is list and type(prompt[0]) is not int
+    if is_list and len(prompt) * copies > PROMPTS:
+        text = f"n x prompts has {len(prompt) * copies:,} entries: send at most {PROMPTS}"
+        raise _refused("n", text)
+    if accepted.get("suffix"):
+        return
+    if accepted.get("max_tokens") == 0:
+        raise _refused("n", "n must be 1 where max_tokens is 0: all choices would be the same")
+    if prompt == "" or (is_list and "" in prompt):
+        # llama.cpp would never answer: the second completion waits for the first one's prompt.
+        raise _refused("n", "n must be 1 where a prompt is empty")
 
 
 def for_engine(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import logging
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import httpx
@@ -27,6 +27,7 @@ from gateway.routing import abilities
 from gateway.routing.abilities import is_forced, media
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Fleet, Served
+from gateway.routing.several import Several
 from gateway.routing.token_budget import choices
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import OFF, Span
@@ -154,6 +155,7 @@ class Dispatch:
         self._metrics = metrics
         self._fleet = fleet
         self._providers = providers
+        self._several = Several()
 
     async def open(self, call: Call, route: Route) -> Opened:
         """The answer of the first candidate that gives one; close it in the end.
@@ -280,20 +282,29 @@ class Dispatch:
         self, call: Call, served: Served, request: dict[str, Any], span: Span
     ) -> Opened:
         trace = span.onward(call.scope["headers"])
-        # In a stream of completions LiteLLM gives every choice the number 0.
-        is_mixed = call.stream and call.path == "/completions" and choices(request) > 1
-        if is_mixed:
-            request = {k: v for k, v in request.items() if k not in ("stream", "stream_options")}
-        response = await self._providers.open(call.path, request, served.name, trace)
-        opened = await self._begun(call, served, "litellm", response, served.name)
-        if is_mixed:
+
+        async def ask(body: dict[str, Any]) -> Opened:
+            response = await self._providers.open(call.path, body, served.name, trace)
+            return await self._begun(call, served, "litellm", response, served.name)
+
+        if call.path not in WHOLE or choices(request) == 1:
+            return await ask(request)
+        opened: list[Opened] = []
+
+        async def whole(body: dict[str, Any]) -> dict[str, Any]:
+            opened.append(await ask(body))
             try:
-                opened.first, opened.is_stream = stream_of(await opened.body()), True
-            except (LaneError, LookupError, TypeError, ValueError):
-                raise Failed("broke off", _away(served)) from None
+                answer: dict[str, Any] = orjson.loads(await opened[-1].body())
             finally:
-                await opened.close()  # it is whole, or of no use
-        return opened
+                await opened[-1].close()
+            return answer
+
+        try:
+            answer = await self._several.answer(served.name, request, whole)
+            first = stream_of(answer) if call.stream else dump(answer)
+        except (LaneError, LookupError, TypeError, ValueError):
+            raise Failed("broke off", _away(served)) from None
+        return replace(opened[0], first=first, is_stream=call.stream)
 
     async def _begun(
         self, call: Call, served: Served, lane: str, response: Response, there: str

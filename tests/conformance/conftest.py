@@ -47,11 +47,6 @@ class Lane:
         """The small model's chat template has no place for tools; vLLM binds a call without it."""
         return isinstance(self.engine, Vllm)
 
-    @property
-    def counts_choices(self) -> bool:
-        """llama.cpp states the usage of one choice alone, and only the fast lane adds them up."""
-        return self.base == "base" or isinstance(self.engine, Vllm)
-
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[starting.Engine]:
@@ -88,10 +83,7 @@ def llamacpp_lane(
         "hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS},
         "locked-else-base": {"targets": "claude-locked", "fallback": ["base"]},
     }
-    more = {
-        "gateway_cors_origins": "https://wiki.example.com",
-        "gateway_access_log": str(folder / "access.log"),
-    }
+    more = {"gateway_cors_origins": "https://wiki.example.com"}
     with _lane(folder, engine, "small-llama", providers, models, aliases, **more) as lane:
         yield lane
 
@@ -128,6 +120,7 @@ def _lane(
             gateway_docs=str(docs),
             gateway_models=json.dumps({**models, "base-litellm": through}),
             gateway_aliases=json.dumps(aliases),
+            gateway_access_log=str(folder / "access.log"),
             **more,
         ) as gateway,
         openai.OpenAI(

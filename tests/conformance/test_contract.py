@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from tests.conformance.conftest import VLLM_STARTS, Lane
-from tests.conformance.test_openai import COFFEE, HELLO, TOOL, post
+from tests.conformance.test_openai import COFFEE, HELLO, TOOL, logged, post
 from tests.starting import KEY
 
 pytestmark = pytest.mark.slow
@@ -21,6 +21,10 @@ PIXEL = "data:image/png;base64,AAAA"
 
 class Place(pydantic.BaseModel):
     room: str = pydantic.Field(max_length=30)  # the small model says it again and again, else
+
+
+def ended(choice: dict[str, Any]) -> bool:
+    return choice["finish_reason"] is not None
 
 
 def error(reply: httpx.Response, status: int = 400) -> dict[str, Any]:
@@ -102,23 +106,29 @@ def test_completions_of_several_prompts_are_one_answer(each: Lane, stream: bool)
     assert id.startswith("cmpl-")
     assert {choice["index"] for chunk in chunks for choice in chunk["choices"]} == {0, 1, 2, 3}
     assert {chunk["model"] for chunk in chunks} == {each.base}
-    if each.counts_choices:
-        assert chunks[-1]["usage"]["completion_tokens"] == 12
+    ends = [choice["index"] for chunk in chunks for choice in chunk["choices"] if ended(choice)]
+    assert sorted(ends) == [0, 1, 2, 3]
+    usage = chunks[-1]["usage"]
+    assert usage["completion_tokens"] == 12
+    assert usage["total_tokens"] == usage["prompt_tokens"] + 12
+    assert logged(each, reply.headers["x-request-id"])["completion_tokens"] == 12
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_several_choices_of_a_chat_are_counted_and_have_one_id(each: Lane, stream: bool) -> None:
-    asked: Any = {"model": each.base, "messages": HELLO, "n": 2, "max_tokens": 2}
-    if stream:
-        asked |= {"stream": True, "stream_options": {"include_usage": True}}
-    made: Any = each.client.chat.completions.create(**asked)
+    asked: Any = {"model": each.base, "messages": HELLO, "max_tokens": 2}
+    usage: Any = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    made: Any = each.client.chat.completions.create(**asked, n=2, **usage)
     chunks = list(made) if stream else [made]
-    if each.counts_choices:
-        assert chunks[-1].usage.completion_tokens == 4
+    assert chunks[-1].usage.completion_tokens == 4
     (id,) = {chunk.id for chunk in chunks}
     assert id.startswith("chatcmpl-")
-    assert {choice.index for chunk in chunks for choice in chunk.choices} == {0, 1}
+    choices = [choice for chunk in chunks for choice in chunk.choices]
+    assert {choice.index for choice in choices} == {0, 1}
+    assert [choice.finish_reason for choice in choices if choice.finish_reason] == ["length"] * 2
     assert {chunk.model for chunk in chunks} == {each.base}
+    one = each.client.chat.completions.create(**asked)
+    assert one.usage.prompt_tokens == chunks[-1].usage.prompt_tokens  # the prompt counts once
 
 
 @pytest.mark.parametrize(("echo", "text"), [(False, ""), (True, "Red")])

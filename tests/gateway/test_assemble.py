@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gateway.api.assemble import assemble
+from gateway.api.assemble import assemble, stream_of
 from gateway.core.http import ApiError
+from gateway.core.sse import EventReader
 
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 
@@ -105,3 +106,20 @@ async def test_what_llama_cpp_says_between_two_prompts_is_nothing() -> None:
 async def test_a_message_has_a_role_where_the_engine_names_none() -> None:
     whole = await assembled(choice(content="Hi"), choice(finish="stop"))
     assert whole["choices"][0]["message"] == {"role": "assistant", "content": "Hi"}
+
+
+async def test_a_whole_answer_with_calls_is_itself_again_after_a_stream() -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    made = [
+        {"index": number, "message": {"role": "assistant", **message}, "finish_reason": finish}
+        for number, (finish, message) in enumerate(
+            [
+                ("tool_calls", {"content": None, "tool_calls": [call, {**call, "id": "call_2"}]}),
+                ("stop", {"content": "Yes."}),
+            ]
+        )
+    ]
+    usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
+    whole = {**HEAD, "object": "chat.completion", "choices": made, "usage": usage}
+    events = EventReader().feed(stream_of(whole))
+    assert await assembled(*map(json.loads, events[:-1])) == whole

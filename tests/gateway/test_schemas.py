@@ -349,6 +349,7 @@ TOO_MANY: list[tuple[str, dict[str, Any]]] = [
     (CHAT, {"metadata": {str(number): "" for number in range(101)}}),
     ("/completions", {"prompt": ["a"] * 513}),
     ("/completions", {"prompt": [[1]] * 513}),
+    ("/completions", {"prompt": ["a"] * 257, "n": 2}),
     ("/embeddings", {"input": ["a"] * 2049}),
     ("/rerank", {"documents": ["a"] * 1001}),
     ("/responses", {"input": [{}] * 4097}),
