@@ -29,7 +29,7 @@ SETTINGS: dict[type[Section], str] = {
     UpSettings: "reference/configuration.md",
     GatewaySettings: "reference/gateway-settings.md",
     SearchSettings: "how-to/search-models.md",
-    SitesSettings: "how-to/sources-site.md",
+    SitesSettings: "how-to/sources-folders.md",
     TrainingSettings: "reference/versions.md",
     WidgetSettings: "reference/widget-settings.md",
     SlackSettings: "reference/slack-settings.md",

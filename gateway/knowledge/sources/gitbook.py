@@ -1,7 +1,7 @@
 """Reads a folder of Markdown in the layout of GitBook's Git Sync.
 
 GitBook is a service, and its program is not public: what is done here follows its documentation and
-what its synced repositories show (docs/how-to/sources-markdown.md says what could not be checked).
+what its synced repositories show (docs/how-to/sources-folders.md says what could not be checked).
 """
 
 import posixpath
