@@ -17,7 +17,7 @@ from widget.settings import WidgetSettings
 from widget.text.language import FOLDER
 
 EMBED = (assets.FOLDER / "embed.js").read_text(encoding="utf-8")
-OPTIONS = Path(__file__).resolve().parents[2] / "docs" / "how-to/widget-options.md"
+OPTIONS = Path(__file__).resolve().parents[2] / "docs" / "how-to/widget.md"
 
 
 async def test_it_is_at_most_6_kb_as_it_is_served() -> None:

@@ -1,5 +1,5 @@
 // Puts the "Ask the docs" box into a page: <script src="…/embed.js" data-… defer></script>
-// docs/how-to/widget-options.md says what each data-… does. All styles are set through the CSSOM, so that a
+// docs/how-to/widget.md says what each data-… does. All styles are set through the CSSOM, so that a
 // page's strict style-src is no obstacle.
 (() => {
   "use strict";
