@@ -299,7 +299,7 @@ def _get(connection: sa.Connection, id_or_name: str) -> Key:
         raise AskdocsError(f"every key named {id_or_name!r} is revoked; by id they are {ids}")
     if id_or_name == INSTALLATION:
         raise AskdocsError(
-            "the installation's own key is no key of the database: docs/reference/api-key.md says"
+            "the installation's own key is no key of the database: docs/how-to/keys.md says"
             " how to replace it"
         )
     raise AskdocsError(f"no key has the name or the id {id_or_name!r}: see `askdocs keys list`")
