@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = {"critical": DOCS / "how-to/runbook.md", "warning": DOCS / "how-to/runbook-warnings.md"}
+PAGES = {"critical": DOCS / "how-to/runbook.md", "warning": DOCS / "how-to/runbook.md"}
 Place = Literal["machine", "compose", "kubernetes"]
 
 
