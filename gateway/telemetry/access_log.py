@@ -1,4 +1,4 @@
-"""The access log: one JSON line per request, described in docs/how-to/logs.md."""
+"""The access log: one JSON line per request, described in docs/how-to/monitoring.md."""
 
 import logging
 import os

@@ -288,7 +288,7 @@ def test_services_are_named_where_they_are_in_reach() -> None:
 
 
 def test_all_that_send_traces_reach_a_collector_in_the_networks_that_the_docs_name() -> None:
-    said = (ROOT / "docs" / "how-to/traces.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/monitoring.md").read_text(encoding="utf-8")
     joined = set(re.findall(r"network connect --alias collector askdocs_(\w+)", said))
     senders = {name for name in SERVICES if "OTEL_ENDPOINT" in yaml.safe_dump(SERVICES[name])}
     assert senders == {"gateway", "widget", "vllm", "vllm-cpu"}

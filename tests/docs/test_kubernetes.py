@@ -545,7 +545,7 @@ EVERYBODY: dict[str, Pod | None] = {
 
 def collector() -> SplitResult:
     """Where the docs send traces, from gateway and widget as from vLLM."""
-    said = (ROOT / "docs" / "how-to/traces.md").read_text(encoding="utf-8")
+    said = (ROOT / "docs" / "how-to/monitoring.md").read_text(encoding="utf-8")
     made = r"configmap (\w+) -n askdocs --from-literal=(\w+)=(\S+)"
     ((config, key, url),) = re.findall(made, said)
     for name in ("gateway", "widget"):

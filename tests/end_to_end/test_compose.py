@@ -217,13 +217,13 @@ def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
 def test_prometheus_knows_the_alertmanager_and_an_alert_can_be_tried_and_silenced(
     composed: Composed,
 ) -> None:
-    """By the commands of docs/reference/alerts.md."""
+    """By the commands of docs/how-to/monitoring.md."""
     deadline = time.monotonic() + 60
     while not prometheus(composed, "alertmanagers")["activeAlertmanagers"]:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     id, typed = "", []
-    for command in commands(ROOT / "docs" / "reference/alerts.md"):
+    for command in commands(ROOT / "docs" / "how-to/monitoring.md"):
         if command.words[:3] == ["docker", "compose", "exec"]:
             done = composed.exec(*[id if word == "ID" else word for word in command.words[3:]])
             assert done.returncode == 0, done.stderr

@@ -345,6 +345,6 @@ def test_a_line_costs_a_few_calls(tmp_path: Path) -> None:
     log = AccessLog(str(tmp_path / "log"))
     line = entry()
     log.write(line)
-    # 7 microseconds on the machine of docs/how-to/logs.md.
+    # 7 microseconds on the machine of docs/how-to/monitoring.md.
     assert calls(lambda: log.write(line)) <= 30
     log.close()

@@ -21,7 +21,7 @@ from tests.parts import require
 from tests.waiting import until
 
 FOLDER = ROOT / "deploy" / "alertmanager"
-PAGE = ROOT / "docs" / "reference/alerts.md"
+PAGE = ROOT / "docs" / "how-to/monitoring.md"
 FILES = sorted(FOLDER.glob("*.yml"))
 
 
