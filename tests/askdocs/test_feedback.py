@@ -208,7 +208,7 @@ def test_a_backup_made_while_feedback_is_written_restores_to_a_consistent_state(
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env) as process:
         assert process.stdout is not None
         acknowledged = [process.stdout.readline().strip() for _ in range(50)]
-        # As docs/how-to/database.md has it.
+        # As docs/how-to/backup.md has it.
         backup = "import sqlite3, sys; a, b = map(sqlite3.connect, sys.argv[1:]); a.backup(b)"
         made = [sys.executable, "-c", backup, str(tmp_path / "live.db"), str(tmp_path / "copy.db")]
         subprocess.run(made, check=True)
