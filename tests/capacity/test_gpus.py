@@ -98,7 +98,7 @@ def test_an_unknown_gpu_is_refused_with_those_that_may_be_meant(name: str, says:
 
 
 def test_the_page_has_every_assumption_and_gpu() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "reference/plan-assumptions.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "how-to/plan.md").read_text("utf-8")
     rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line[:3] == "| `"]
     assert rows == [
         [
