@@ -27,12 +27,12 @@ PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 SETTINGS: dict[type[Section], str] = {
     UpSettings: "reference/configuration.md",
-    GatewaySettings: "reference/gateway-settings.md",
+    GatewaySettings: "reference/configuration.md",
     SearchSettings: "how-to/search-models.md",
     SitesSettings: "how-to/sources-folders.md",
     TrainingSettings: "reference/versions.md",
-    WidgetSettings: "reference/widget-settings.md",
-    SlackSettings: "reference/slack-settings.md",
+    WidgetSettings: "reference/configuration.md",
+    SlackSettings: "reference/configuration.md",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
 KEY = "ASKDOCS_KEY"
