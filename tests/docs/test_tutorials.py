@@ -29,7 +29,7 @@ PAGES = (
     "how-to/keys.md",
     "how-to/widget.md",
     "how-to/keys.md",
-    "reference/ports.md",
+    "reference/files.md",
     "tutorials/getting-started.md",
 )
 ADDRESSES = {
