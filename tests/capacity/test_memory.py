@@ -96,7 +96,7 @@ def test_latents_become_keys_and_values_while_a_long_prompt_is_read() -> None:
 
 def test_places_for_adapters_take_memory_and_one_of_them_stays_empty() -> None:
     of = setup(adapters=4)
-    # Rank 64 on all linear layers is 167.8 million parameters (docs/reference/training-memory.md).
+    # Rank 64 on all linear layers is 167.8 million parameters (docs/reference/training.md).
     layers = 64 * (memory.lora_width(of.shape) - 2 * (of.shape.hidden + of.shape.vocab))
     assert layers == pytest.approx(167.8e6, rel=0.001)
     assert memory.taken(of).adapters >= 5 * layers * 2

@@ -17,7 +17,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
     [(Recipe, "{#keys}"), (Lora, "{#lora}"), (Preference, "{#preference}")],
 )
 def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], heading: str) -> None:
-    page = (DOCS / "reference/training-recipes.md").read_text(encoding="utf-8")
+    page = (DOCS / "reference/training.md").read_text(encoding="utf-8")
     section = page.split(heading)[1].split("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     assert [tuple(row) for row in rows] == [

@@ -1,6 +1,6 @@
 """The memory that a training run needs, estimated from the sizes of the model and the recipe.
 
-What was measured beside it is in docs/reference/training-memory.md.
+What was measured beside it is in docs/reference/training.md.
 """
 
 from math import ceil

@@ -1,6 +1,6 @@
 """What a training run does, all of it: a TOML file whose every key is known.
 
-The recipes that come along lie in training/recipes/; docs/reference/training-recipes.md explains
+The recipes that come along lie in training/recipes/; docs/reference/training.md explains
 the keys.
 """
 
