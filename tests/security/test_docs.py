@@ -11,8 +11,8 @@ from tests.security.conftest import ROOT
 DOCS = ROOT / "docs"
 THREATS = (
     DOCS / "explanation/threats.md",
-    DOCS / "explanation/threats-inside.md",
-    DOCS / "explanation/threats-around.md",
+    DOCS / "explanation/threats.md",
+    DOCS / "explanation/threats.md",
 )
 PAGES = (
     *THREATS,
