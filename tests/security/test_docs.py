@@ -17,7 +17,7 @@ THREATS = (
 PAGES = (
     *THREATS,
     DOCS / "explanation/security.md",
-    DOCS / "explanation/supply-chain.md",
+    DOCS / "explanation/security.md",
     DOCS / "how-to/tls.md",
 )
 FOUND = DOCS / "explanation/threats-found.md"
