@@ -78,7 +78,7 @@ def test_the_packages_are_as_large_as_is_said() -> None:
     for name in {pin.name for lock in locks for pin in pins(lock)}:
         with suppress(PackageNotFoundError):  # those for another system
             size += sum(file.size or 0 for file in distribution(name).files or [])
-    page = (ROOT / "docs" / "how-to/compose-images.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to/operations.md").read_text(encoding="utf-8")
     (most,) = map(float, re.findall(r"packages are less than ([\d.]+) GB", page))
     assert most - 0.2 < size / 1e9 < most
 

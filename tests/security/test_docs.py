@@ -18,7 +18,7 @@ PAGES = (
     *THREATS,
     DOCS / "explanation/security.md",
     DOCS / "explanation/security.md",
-    DOCS / "how-to/tls.md",
+    DOCS / "how-to/operations.md",
 )
 FOUND = DOCS / "explanation/threats-found.md"
 CODE = ("askdocs", "training", "eval", "widget", "gateway")
