@@ -1,4 +1,4 @@
-"""The commands of the runbook, as its two pages have them."""
+"""The commands of the runbook."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-PAGES = {"critical": DOCS / "how-to/runbook.md", "warning": DOCS / "how-to/runbook.md"}
+RUNBOOK = DOCS / "how-to/runbook.md"
 Place = Literal["machine", "compose", "kubernetes"]
 
 
@@ -30,7 +30,9 @@ class Command(NamedTuple):
 def sections(page: Path) -> dict[str, str]:
     """By their anchors."""
     found = re.findall(
-        r"^## [^\n]*\{#([\w-]+)\}\n(.*?)(?=^## |\Z)", page.read_text(encoding="utf-8"), re.M | re.S
+        r"^##+ [^\n]*\{#([\w-]+)\}\n(.*?)(?=^##+ |\Z)",
+        page.read_text(encoding="utf-8"),
+        re.M | re.S,
     )
     return dict(found)
 

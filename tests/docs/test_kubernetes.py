@@ -30,7 +30,7 @@ from gateway.core.settings import Section, load, variable
 from gateway.telemetry import tracing
 from tests.capacity.sizes import setup
 from tests.parts import require
-from tests.runbook import DOCS, PAGES, commands, sections
+from tests.runbook import DOCS, RUNBOOK, commands, sections
 from widget.app import create_app
 from widget.settings import WidgetSettings
 
@@ -604,7 +604,7 @@ def test_what_has_to_get_out_is_typed_nowhere_that_has_no_way_out() -> None:
     assert all(reaches(ours(job), None, 443) for job in jobs)
     assert not reaches(GATEWAY, None, 443)
     # A bare `askdocs` is for the gateway's pod, too, in the text of the runbook as well.
-    runbook = [text for page in PAGES.values() for text in sections(page).values()]
+    runbook = list(sections(RUNBOOK).values())
     told = re.findall(r"(?:`|-- )askdocs ([a-z ]+)", "\n".join([operations["commands"], *runbook]))
     assert "keys rotate " in told
     assert [words for words in told if words.startswith(("docs sync", "plan"))] == []

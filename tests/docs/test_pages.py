@@ -2,6 +2,7 @@
 
 import re
 import textwrap
+from functools import cache
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -25,14 +26,15 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
+# The page and the heading above the table.
 SETTINGS: dict[type[Section], str] = {
-    UpSettings: "reference/configuration.md",
-    GatewaySettings: "reference/configuration.md",
-    SearchSettings: "how-to/search-models.md",
-    SitesSettings: "how-to/sources-folders.md",
-    TrainingSettings: "reference/versions.md",
-    WidgetSettings: "reference/configuration.md",
-    SlackSettings: "reference/configuration.md",
+    UpSettings: "reference/configuration.md#up",
+    GatewaySettings: "reference/configuration.md#gateway",
+    SearchSettings: "how-to/search-models.md#search",
+    SitesSettings: "how-to/sources-folders.md#site-settings",
+    TrainingSettings: "reference/versions.md#store",
+    WidgetSettings: "reference/configuration.md#widget",
+    SlackSettings: "reference/configuration.md#slack",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
 KEY = "ASKDOCS_KEY"
@@ -41,6 +43,7 @@ ids = [str(path.relative_to(ROOT)) for path in TEXTS]
 every_text = pytest.mark.parametrize("path", TEXTS, ids=ids)
 
 
+@cache
 def page(path: Path) -> Page:
     name = path.relative_to(DOCS) if path.is_relative_to(DOCS) else Path(path.name)
     return parse(name.as_posix(), path.read_text(encoding="utf-8"), "http://wiki/")
@@ -69,9 +72,12 @@ def shown(default: object) -> str:
 
 @pytest.mark.parametrize("model", SETTINGS, ids=lambda model: model.section)
 def test_every_setting_has_its_row_with_default_and_meaning(model: type[Section]) -> None:
+    path, anchor = urldefrag(SETTINGS[model])
+    _, below = (DOCS / path).read_text(encoding="utf-8").split(f"{{#{anchor}}}\n")
+    table = re.findall(r"(?:^\|.*\n)+", below, re.M)[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in (DOCS / SETTINGS[model]).read_text(encoding="utf-8").splitlines()
+        for line in table.splitlines()
         if line.startswith("| `")
     ]
     written = [tuple(cell.strip(" |") for cell in row[:3]) for row in rows]

@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from tests.containers import ROOT, compose
-from tests.runbook import DOCS, PAGES, Command, commands, sections
+from tests.runbook import DOCS, RUNBOOK, Command, commands, sections
 from widget.service.gateway import Reason
 
 OPERATIONS = DOCS / "how-to/operations.md"
-ALL = [command for page in (*PAGES.values(), OPERATIONS) for command in commands(page)]
+ALL = [command for page in (RUNBOOK, OPERATIONS) for command in commands(page)]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
 (GROUP,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
 # Ours, that of the engines, and that of the databases, which are yours.
@@ -32,7 +32,7 @@ def test_each_alert_leads_to_commands_for_a_machine_for_compose_and_for_kubernet
     rule: dict[str, Any],
 ) -> None:
     page, _, anchor = rule["annotations"]["runbook"].partition("#")
-    assert ROOT / page == PAGES[rule["labels"]["severity"]]
+    assert ROOT / page == RUNBOOK
     places = {command.place for command in commands(ROOT / page) if command.alert == anchor}
     assert places == {"machine", "compose", "kubernetes"}
 
@@ -77,7 +77,7 @@ def test_what_is_wrong_is_not_hidden_by_what_is_asked(command: Command, tmp_path
 
 
 def test_each_reason_for_which_the_box_fails_is_explained() -> None:
-    said = sections(PAGES["critical"])["alert-box-fails"]
+    said = sections(RUNBOOK)["alert-box-fails"]
     assert set(get_args(Reason)) <= set(re.findall(r"`(\w+)`", said))
 
 

@@ -1,6 +1,7 @@
 """The pages of training say what the code says."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 )
 def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], heading: str) -> None:
     page = (DOCS / "reference/training.md").read_text(encoding="utf-8")
-    section = page.split(heading)[1].split("\n## ")[0]
+    section = re.split("\n##+ ", page.split(heading)[1])[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     assert [tuple(row) for row in rows] == [
         (f"`{name}`", shown(field.default), field.description)

@@ -28,7 +28,6 @@ INSTALLATION = ("git clone", "cd askdocs")  # see tests/askdocs/test_setup.py
 PAGES = (
     "how-to/keys.md",
     "how-to/widget.md",
-    "how-to/keys.md",
     "reference/files.md",
     "tutorials/getting-started.md",
 )

@@ -12,7 +12,7 @@ import yaml
 from dotenv import dotenv_values
 
 from tests.parts import require
-from tests.runbook import PAGES, sections
+from tests.runbook import RUNBOOK, sections
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
@@ -63,7 +63,7 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> N
     assert rule["labels"]["severity"] in ("critical", "warning")
     told = rule["annotations"]
     assert set(told) == {"summary", "description", "runbook"}
-    page = PAGES[rule["labels"]["severity"]]
+    page = RUNBOOK
     assert told["runbook"] == f"{page.relative_to(ROOT)}#{anchor(rule['alert'])}"
     assert rule["for"]
     assert anchor(rule["alert"]) in sections(page)
@@ -77,5 +77,5 @@ def test_metrics_are_kept_for_as_long_as_the_alerts_look_back() -> None:
     ]
     days, example = max(windows), ROOT / ".env.example"
     assert int(dotenv_values(example)["METRICS_DAYS"] or 0) >= days
-    for said in (example, ROOT / "docs" / "tutorials/compose.md", PAGES["critical"]):
+    for said in (example, ROOT / "docs" / "tutorials/compose.md", RUNBOOK):
         assert f"{days} at least" in said.read_text(encoding="utf-8")
