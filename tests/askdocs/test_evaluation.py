@@ -43,7 +43,7 @@ from training.versions.store import Store
 pytestmark = pytest.mark.slow
 
 ROWS: list[dict[str, Any]] = [
-    {"question": "Which port is it?", "answer": "4000", "context_doc": "docs/reference/files.md"},
+    {"question": "Which port is it?", "answer": "4000", "context_doc": "docs/reference/ports.md"},
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},
     {"question": "Who won the cup?", "answer": "", "answerable": False},
 ]

@@ -28,7 +28,7 @@ INSTALLATION = ("git clone", "cd askdocs")  # see tests/askdocs/test_setup.py
 PAGES = (
     "how-to/keys.md",
     "how-to/widget.md",
-    "reference/files.md",
+    "reference/ports.md",
     "tutorials/getting-started.md",
 )
 ADDRESSES = {
