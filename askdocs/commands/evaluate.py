@@ -239,6 +239,8 @@ def _show(planned: "Plan", folder: Path, state: home.Home) -> None:
         f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
         f" {len(asked) - answerable:,} not; {leaked:,} leaked"
     )
+    for source in run.provenance.sources:
+        print(f"source      {source}")
     print(f"wiki        {run.wiki.pages:,} pages of {run.wiki.name}")
     for role, model in run.models.items():
         alias = f" ({model.named})" if model.named != model.name else ""

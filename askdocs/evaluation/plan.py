@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -158,9 +159,11 @@ def plan(
             f"{copies:,} of {len(of_split):,} rows are left out: they ask almost the same as"
             " another one, or have its cluster"
         )
+    untuned = ""
     base, tuned = options.named["base"], models.get("tuned")
     if tuned and base in listed and tuned.name == (listed[base].get("root") or base):
         # Its answers would be those of the base once more, under a name that they do not have.
+        untuned = f"{options.named['tuned']} is {tuned.name}, the base model"
         notes.append(
             f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is"
             " asked as base alone; train a version, or name another with --tuned"
@@ -205,9 +208,16 @@ def plan(
         )
     sample = draw.questions(file, drawn, (page.path for page in pages), lines)
     if "tuned" in models:
-        margin = gate.read().margin
-        needed = gate.questions_needed(margin)
-        answerable = sum(question.answerable and not question.leaked for question in sample)
+        thresholds = gate.read()
+        margin = thresholds.margin
+        needed = max(gate.questions_needed(margin), thresholds.answerable)
+        fair = [question for question in sample if not question.leaked]
+        answerable = sum(question.answerable for question in fair)
+        if (unanswerable := len(fair) - answerable) < thresholds.unanswerable:
+            notes.append(
+                f"{unanswerable:,} unanswerable questions are too few for the release gate: it"
+                f" needs {thresholds.unanswerable:,}"
+            )
         if answerable < needed:
             notes.append(
                 f"{answerable:,} answerable questions are few for the release gate: to show a loss"
@@ -263,10 +273,19 @@ def plan(
         rag=rag,
         recorded_sha256=sha256(options.recorded.read_bytes()) if options.recorded else None,
         prompt_fingerprint=prompt.fingerprint(instructions),
-        provenance=target.provenance(place, listed, kind),
+        provenance=target.provenance(place, listed, kind).model_copy(
+            update={"sources": _origins(drawn), "untuned": untuned}
+        ),
     )
     counted = asyncio.run(_counted(sample, index, source, place.engine))
     return Plan(run, counted, place, index, source, instructions, sources, options.recorded, notes)
+
+
+def _origins(drawn: Sequence[Row]) -> tuple[str, ...]:
+    """What rows say of where they come from: what most of them say first, five at most."""
+    return tuple(
+        source for source, _ in Counter(row.source for row in drawn).most_common(5) if source
+    )
 
 
 def _instructions(alias: str, fingerprint: str | None, home_dir: Path | None) -> str:

@@ -264,7 +264,7 @@ def _agreements(
         for mark in inner
         if mark.question.answerable and mark.answered and (mark.judged is not None or not judge)
     ]
-    sides = {"the words": (labels, {_place(mark): mark.near for mark in looked})}
+    sides = {"word comparison": (labels, {_place(mark): mark.near for mark in looked})}
     if judge:
         judged = {_place(mark): bool(mark.judged) for mark in looked}
         sides[judge] = (labels, judged)

@@ -55,7 +55,7 @@ def rows(report: Report) -> list[Row]:
         Row("engine's processes, RSS", (DASH, DASH), [_gib(system.memory) for system in ours]),
         Row("index on disk", (DASH, DASH), [_mib(system.index) for system in ours]),
         Row(
-            "tokens read for a question",
+            "input tokens of a question",
             (DASH, DASH),
             [tokens(n) for n in measure("prompt_tokens")],
         ),

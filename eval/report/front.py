@@ -7,7 +7,8 @@ from eval.report.tables import Table
 from eval.scoring.measures import ACCURACY
 
 LONG = 40.0
-"""Mean tokens of an answer above which words tell nothing about it, see docs, "instrument"."""
+"""Mean tokens of an answer above which word comparison says nothing about it: see the notebook,
+"instrument"."""
 SOURCE = (
     "The published numbers are quoted from the article that made the claim,"
     " https://dev.to/johalputt/we-ditched-rag-20-for-fine-tuned-llam"
@@ -68,15 +69,22 @@ def _trust(report: Report) -> str:
     length = subject.measures.get("completion_tokens") if subject else None
     if report.accuracy == ACCURACY and length and length.value > LONG:
         return (
-            f" Accuracy is told by words, and these answers have {length.value:.0f} tokens on"
-            " average: for such answers words tell nothing. Let judges look at them."
+            f" Accuracy is decided by word comparison, which says nothing about answers as long as"
+            f" these ({length.value:.0f} tokens on average): let judges decide (--judge-model)."
         )
     return ""
 
 
 def at_a_glance(report: Report) -> Table:
     """Latency, tokens and cost of each system."""
-    head = ["", "whole answer, p50", "p95", "tokens read", "own GPU: 1,000 questions", "hosted"]
+    head = [
+        "system",
+        "whole answer, p50",
+        "p95",
+        "input tokens",
+        "own GPU: 1,000 questions",
+        "hosted",
+    ]
     body = []
     for system in report.systems:
         shown = [

@@ -52,7 +52,7 @@ def _page(report: Report) -> Iterator[str]:
     yield f"{table(Table(['assumed', ''], tables.assumptions(report)))}\n"
     head = ["price", "US dollars", "read on", "where"]
     yield f"{table(Table(head, tables.prices(report)))}\n"
-    yield f"## Where it comes from\n\n{table(Table(['', ''], tables.provenance(report)))}\n"
+    yield f"## Provenance\n\n{table(Table(['', ''], tables.provenance(report)))}\n"
 
 
 def _plain(text: str) -> str:

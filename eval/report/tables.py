@@ -5,8 +5,10 @@ from typing import NamedTuple
 from eval.report.claim import COLUMNS, RAG, SHOWN, beside, dollars, rows
 from eval.report.report import Agreement, Comparison, Report
 from eval.running.run import Model, Provenance
-from eval.scoring.measures import ACCURACY, BY_NAME, F1, MEASURES
+from eval.scoring.judge import AND
+from eval.scoring.measures import ACCURACY, BY_NAME, F1, JUDGED, MEASURES
 from eval.statistics.bootstrap import in_brackets
+from eval.systems.systems import is_recorded
 
 ONCE = (
     "Memory, at its highest, and the index are one measurement of a run: they have no interval."
@@ -30,22 +32,36 @@ class Table(NamedTuple):
 def summary(report: Report) -> str:
     """What was asked, and what the numbers mean, in a paragraph."""
     counts, run = report.questions, report.provenance
-    by = "the judge tells" if report.accuracy == "judged" else "words tell"
-    leaked = f" {counts['leaked']} more had leaked, and are left out."
-    unknown = " Whether questions had leaked into training was not looked at."
+    made = run.provenance
+    sources = f" Source: {'; '.join(made.sources)}." if made.sources else ""
+    leaked = unknown = ""
+    if counts["leaked"]:
+        leaked = f" {counts['leaked']} more are contaminated, and are left out."
+    elif run.questions.trained_sha256 is None and "tuned" in run.models:
+        unknown = " Whether questions are contaminated was not checked."
+    untuned = ""
+    if made.untuned:
+        untuned = f" Nothing was tuned: {made.untuned}, so the tuned systems are left out."
+    by = "word comparison"
+    if report.accuracy == JUDGED:
+        by = "judges" if AND in (report.judge or "") else "a judge"
     every = counts["answerable"] + counts["unanswerable"]
-    short = [
-        f" Not finished: {system.name} answered {system.answers} of {every}."
-        for system in report.systems
-        if system.answers < every
+    short = [system for system in report.systems if system.answers < every]
+    recorded = [
+        f" {system.name} has answers to {system.answers} of them."
+        for system in short
+        if is_recorded(system.name)
     ]
-    looked = run.questions.trained_sha256 is not None
+    unfinished = [
+        f" Not finished: {system.name} answered {system.answers} of {every}."
+        for system in short
+        if not is_recorded(system.name)
+    ]
     return (
         f"{counts['answerable']} answerable and {counts['unanswerable']} unanswerable questions of"
-        f" {run.questions.file}, about {run.wiki.pages} pages."
-        f"{leaked if counts['leaked'] else '' if looked else unknown}"
-        f" Accuracy is of answerable questions, as far as {by}; a refusal is wrong there."
-        f" In brackets the interval of 95 %.{''.join(short)}"
+        f" {run.questions.file}, about {run.wiki.pages} pages.{sources}{leaked}{unknown}{untuned}"
+        f"{''.join(recorded)} Accuracy covers answerable questions and is decided by {by}; a"
+        f" refusal is wrong there. Parentheses hold 95 % confidence intervals.{''.join(unfinished)}"
     )
 
 
@@ -80,7 +96,7 @@ def measured(report: Report) -> Table:
             body.append([measure.title, *(SHOWN[measure.unit](number) for number in numbers)])
     if any(system.corrected for system in report.systems):
         cells = (SHOWN["share"](system.corrected) for system in report.systems)
-        body.insert(0, ["right, the judge corrected by labels (PPI++)", *cells])
+        body.insert(0, ["accuracy (judge, corrected by labels: PPI++)", *cells])
     return Table(["", *(system.name for system in report.systems)], body)
 
 
@@ -98,7 +114,7 @@ def compared(comparisons: list[Comparison]) -> Table:
         ]
         for comparison in comparisons
     ]
-    return Table(["measure", "of", "difference", "p", "", "detectable"], body)
+    return Table(["measure", "systems", "difference", "p (Holm)", "result", "detectable"], body)
 
 
 def groups(report: Report) -> Table:

@@ -80,6 +80,11 @@ class Provenance(BaseModel):
     """What the engine serves as `base`, for people."""
     machine: dict[str, str | int | list[str]]
     """system, processor, cores, memory (bytes), gpus."""
+    sources: tuple[str, ...] = ()
+    """Where the questions come from, as most of their rows say: of a public benchmark its name,
+    licence and address."""
+    untuned: str = ""
+    """Why no tuned system was asked: the tuned model is the base model."""
 
 
 class Run(BaseModel):

@@ -1,13 +1,15 @@
 """Does the evaluation rank answers as people label them? Each of its scores, on labelled answers.
 
     python -m eval.studies.instrument ANSWERS.jsonl --docs FOLDER --questions qa_pairs.jsonl \\
-        [--split test] [--json | --recorded DIR]
+        [--split validation,test] [--json | --recorded DIR]
 
 The labelled answers are those of `eval.studies.check`; each has the `row_id` of a row of the
 questions, whose written answer it is compared with. Answers of one kind are scored as if a writer
 had given them: good, partial, wrong in one sentence, hallucinated, and refusals. A score is worth
-something if it separates kinds: AUC is the chance that it is higher for a good answer than for one
-of another kind, 0.5 being luck. Intervals are drawn by whole pages.
+something if it ranks them in this order: the AUC of two kinds is the chance that it is higher for
+an answer of the better kind, 0.5 being luck, and "order" is the mean AUC of all pairs of kinds
+(Hand & Till 2001, https://doi.org/10.1023/A:1010920819831). The length of an answer is no score:
+one that does no better tells nothing. Intervals are drawn by whole pages.
 
 `--recorded DIR` measures nothing: it writes the same questions and answers, each kind a system, for
 `askdocs eval run --questions DIR/questions.jsonl --recorded DIR/recorded.jsonl`.
@@ -15,6 +17,7 @@ of another kind, 0.5 being luck. Intervals are drawn by whole pages.
 
 import argparse
 import asyncio
+import itertools
 import json
 import math
 import sys
@@ -41,7 +44,10 @@ from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.page import Page
 
 GOOD = "good"
-KINDS = (GOOD, "partial", "wrong", "hallucination", "refusal")
+RANKED = (GOOD, "partial", "wrong", "hallucination")
+"""Kinds of answers, the best one first."""
+KINDS = (*RANKED, "refusal")
+PAIRS = list(itertools.combinations(RANKED, 2))
 SCORES: dict[str, Callable[[Mark], float | None]] = {
     "right by words": lambda m: float(m.near),
     "token F1": lambda m: m.f1,
@@ -49,6 +55,7 @@ SCORES: dict[str, Callable[[Mark], float | None]] = {
     "meaning (cosine)": lambda m: m.similar,
     "groundedness": lambda m: m.grounded,
     "every claim supported": lambda m: None if m.grounded is None else float(m.grounded == 1),
+    "length, for comparison": lambda m: float(len(m.answer.text.split())),
 }
 NEEDS_REFERENCE = {"right by words", "token F1", "holds the written answer", "meaning (cosine)"}
 SAMPLES = 1000
@@ -76,7 +83,7 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
             row = json.loads(line)
             kind, id = str(row["kind"]).partition(":")[0], str(row["row_id"])
             answerable = bool(row["answerable_from_pages"])
-            if split not in (None, row["split"]):
+            if split is not None and row["split"] not in split.split(","):
                 continue
             question = Question(
                 id=id,
@@ -138,29 +145,54 @@ def _page(docs: Path, path: str) -> Page:
         raise AskdocsError(f"{docs / path}: {error.strerror}: name another --docs") from None
 
 
-def area(good: Sequence[tuple[str, float]], other: Sequence[tuple[str, float]]) -> Area:
-    """Of scores, each with its cluster."""
-    if not good or not other:
+Values = Sequence[tuple[str, float]]
+"""Scores of answers of one kind, each with its cluster."""
+
+
+def areas(by_kind: dict[str, Values]) -> dict[tuple[str, str], Area]:
+    """The AUC of each pair of kinds, of which the first is the better one."""
+    return {pair: area for pair, (area, _) in _drawn(by_kind).items()}
+
+
+def order(by_kind: dict[str, Values]) -> Area:
+    """The mean AUC of all pairs; NaN where there are fewer than two kinds."""
+    pairs = list(_drawn(by_kind).values())
+    if not pairs:
         return Area(math.nan, math.nan, math.nan)
-    clusters = sorted({where for where, _ in (*good, *other)})
+    # Those of one sample of pages belong together.
+    means = np.mean([others for _, others in pairs], axis=0)
+    low, high = np.nanquantile(means, [0.025, 0.975])
+    value = sum(area.value for area, _ in pairs) / len(pairs)
+    return Area(value, float(low), float(high))
+
+
+def _drawn(by_kind: dict[str, Values]) -> dict[tuple[str, str], tuple[Area, list[float]]]:
+    """The AUC of each pair, and what it is in each of `SAMPLES` samples of pages."""
+    clusters = sorted({where for side in by_kind.values() for where, _ in side})
     place = {where: number for number, where in enumerate(clusters)}
-    sides = [
-        (np.array([place[where] for where, _ in side]), np.array([value for _, value in side]))
-        for side in (good, other)
+    chance = np.random.default_rng(0)
+    counts = [
+        np.bincount(chance.integers(len(clusters), size=len(clusters)), None, len(clusters))
+        for _ in range(SAMPLES if clusters else 0)
     ]
-    (where, ours), (elsewhere, theirs) = sides
-    higher = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
-    drawn, chance = [], np.random.default_rng(0)
-    for _ in range(SAMPLES):
-        count = np.bincount(chance.integers(len(clusters), size=len(clusters)), None, len(clusters))
-        good_counts, other_counts = count[where], count[elsewhere]
-        if good_counts.sum() and other_counts.sum():
-            drawn.append(
-                float(good_counts @ higher @ other_counts)
-                / (good_counts.sum() * other_counts.sum())
-            )
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Area(float(higher.mean()), float(low), float(high))
+    found = {}
+    for pair in PAIRS:
+        good, other = (by_kind.get(kind, ()) for kind in pair)
+        if not good or not other:
+            continue
+        (where, ours), (elsewhere, theirs) = (
+            (np.array([place[at] for at, _ in side]), np.array([value for _, value in side]))
+            for side in (good, other)
+        )
+        higher = (ours[:, None] > theirs) + 0.5 * (ours[:, None] == theirs)
+        others = []
+        for count in counts:
+            weights, their_weights = count[where], count[elsewhere]
+            of = float(weights.sum() * their_weights.sum())
+            others.append(float(weights @ higher @ their_weights) / of if of else math.nan)
+        low, high = np.nanquantile(others, [0.025, 0.975])
+        found[pair] = Area(float(higher.mean()), float(low), float(high)), others
+    return found
 
 
 class Row(NamedTuple):
@@ -169,14 +201,17 @@ class Row(NamedTuple):
     means: dict[str, float]
     """By kind."""
     auc: dict[str, Area]
-    """Of good answers against those of each other kind."""
+    """Of each pair of kinds, the better one first."""
+    order: Area
+    sizes: dict[str, int]
+    """Answers that have this score."""
 
 
 def measure(marks: dict[str, list[Mark]]) -> dict[str, Row]:
     """By score."""
     table = {}
     for name, of in SCORES.items():
-        values = {
+        values: dict[str, list[tuple[str, float]]] = {
             kind: [
                 (marked_answer.cluster, value)
                 for marked_answer in marks.get(kind, ())
@@ -185,9 +220,12 @@ def measure(marks: dict[str, list[Mark]]) -> dict[str, Row]:
             ]
             for kind in KINDS
         }
+        ranked: dict[str, Values] = {kind: values[kind] for kind in RANKED}
         table[name] = Row(
             {kind: sum(v for _, v in each) / len(each) for kind, each in values.items() if each},
-            {kind: area(values[GOOD], values[kind]) for kind in KINDS[1:4] if values[kind]},
+            {" over ".join(pair): area for pair, area in areas(ranked).items()},
+            order(ranked),
+            {kind: len(each) for kind, each in values.items() if each},
         )
     return table
 
@@ -197,7 +235,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--docs", type=Path, required=True)
     parser.add_argument("--questions", type=Path, required=True)
-    parser.add_argument("--split")
+    parser.add_argument("--split", metavar="NAME[,NAME]", help="rows of these splits alone")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--recorded", type=Path, metavar="DIR")
     options = parser.parse_args(arguments)
@@ -222,12 +260,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def shown(table: dict[str, Row]) -> list[str]:
     """A table in Markdown."""
-    lines = ["| score | good | partial | wrong | hallucination | AUC of good against partial"
-             " | against wrong | against hallucination |", "|---" * 8 + "|"]  # fmt: skip
+    pairs = [" over ".join(pair) for pair in PAIRS]
+    heads = ["score", *(f"{kind} (mean)" for kind in RANKED), *pairs, "order"]
+    lines = [f"| {' | '.join(heads)} |", f"{'|---' * len(heads)}|"]
     for name, row in table.items():
-        means = [f"{row.means[kind]:.2f}" if kind in row.means else "–" for kind in KINDS[:4]]
-        areas = [str(row.auc[kind]) if kind in row.auc else "–" for kind in KINDS[1:4]]
-        lines.append(f"| {' | '.join([name, *means, *areas])} |")
+        means = [
+            f"{row.means[kind]:.2f}, n = {row.sizes[kind]}" if kind in row.means else "–"
+            for kind in RANKED
+        ]
+        cells = [str(row.auc[pair]) if pair in row.auc else "–" for pair in pairs]
+        lines.append(f"| {' | '.join([name, *means, *cells, str(row.order)])} |")
     return lines
 
 
@@ -243,10 +285,11 @@ def told(marks: dict[str, list[Mark]]) -> Iterator[str]:
         yield f"{name}: {'; '.join(parts)}"
     looked = [mark for kind in (GOOD, "partial", "wrong") for mark in marks.get(kind, ())]
     labels = {("", f"{n}"): mark.answer.system == GOOD for n, mark in enumerate(looked)}
+    clusters = {("", f"{n}"): mark.cluster for n, mark in enumerate(looked)}
     for name in ("right by words", "every claim supported"):
         scores = {("", f"{n}"): SCORES[name](mark) for n, mark in enumerate(looked)}
         verdicts = {place: score == 1 for place, score in scores.items() if score is not None}
-        agreed = agreement(labels, verdicts)
+        agreed = agreement(labels, verdicts, clusters)
         if agreed and agreed.kappa is not None:
             ends = f"({agreed.low:.2f} to {agreed.high:.2f})"
             yield f"{name} and the label good: kappa {agreed.kappa:.2f} {ends}, n = {agreed.size}"

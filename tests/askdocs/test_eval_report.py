@@ -307,7 +307,7 @@ def test_runs_are_compared_only_where_one_judge_has_judged_both(
     (accuracy,) = [
         one["found"]
         for one in said(*asked, code=1)["checks"]
-        if one["asks"].startswith("right, as the judge has it: at most 3 points below")
+        if one["asks"].startswith("accuracy (judge): at most 3 points below")
     ]
     assert ", 12 questions" in accuracy
     found = said(*compared)
@@ -378,7 +378,7 @@ def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
     row = {"question": "q1", "system": "tuned-pages", "correct": True}
     labels = runs.labels(tmp_path / "labels.jsonl", [row])
     found = said("report", str(run), "--no-similarity", "--labels", str(labels))
-    assert [(one["who"], one["n"]) for one in found["agreements"]] == [("the words", 1)]
+    assert [(one["who"], one["n"]) for one in found["agreements"]] == [("word comparison", 1)]
     runs.labels(labels, [{**row, "question": "of another"}])
     done = call("report", str(run), "--no-similarity", "--labels", str(labels))
     assert "none of the 1 labels is about an answer" in str(done.exception)

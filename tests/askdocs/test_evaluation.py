@@ -42,8 +42,14 @@ from training.versions.store import Store
 
 pytestmark = pytest.mark.slow
 
+SOURCE = "WixQA (MIT), https://huggingface.co/datasets/Wix/WixQA"
 ROWS: list[dict[str, Any]] = [
-    {"question": "Which port is it?", "answer": "4000", "context_doc": "docs/reference/ports.md"},
+    {
+        "question": "Which port is it?",
+        "answer": "4000",
+        "context_doc": "docs/reference/ports.md",
+        "source": SOURCE,
+    },
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},
     {"question": "Who won the cup?", "answer": "", "answerable": False},
 ]
@@ -110,10 +116,13 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Evaluation, home:
     assert found.models["base"].serves == found.provenance.engine_model == "small"
     assert (found.answers, found.page_budget) == ("quote", 700)
     assert found.provenance.versions["inspect-ai"]
+    assert found.provenance.sources == (SOURCE,)
+    assert not found.provenance.untuned
     assert not (home.root / "evals").exists()
     assert "leaks into the training are not marked" in result.stderr
     assert "2 answerable questions are few for the release gate" in result.stderr
     assert "of at most 3 points it needs about 2,617" in result.stderr
+    assert "1 unanswerable questions are too few for the release gate: it needs 40" in result.stderr
     assert "ask-secret" not in result.output
 
 
@@ -126,6 +135,7 @@ def test_without_a_trained_version_the_base_is_asked_once_and_not_called_tuned(
     assert list(found.models) == ["base"]
     assert not [name for name in found.systems if name.startswith("tuned")]
     assert "there is no tuned model: base is base" in result.stderr
+    assert found.provenance.untuned == "base is base, the base model"
     only = examine(tuned="base", systems="tuned-pages")
     assert "--tuned base is base, the base itself" in str(only.exception)
 

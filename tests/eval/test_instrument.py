@@ -1,11 +1,12 @@
 """Scores of labelled answers, by kind."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
 
-from eval.studies.instrument import area, main
+from eval.studies.instrument import PAIRS, areas, labelled, main, order
 
 PAGE = (
     "# Tide gate\n\nThe tide gate is opened with the brass wheel, which takes 12 turns.\n\n"
@@ -38,9 +39,15 @@ def test_each_score_is_measured_by_kind(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(words) == 0
     out = capsys.readouterr().out.splitlines()
     lines = {line.split(" | ")[0].strip("| "): line for line in out}
-    assert lines["token F1"].split(" | ")[1] == "1.00"
-    assert lines["groundedness"].split(" | ")[1] == "1.00"
-    assert lines["groundedness"].split(" | ")[4] == "0.00"
+    assert lines["token F1"].split(" | ")[1] == "1.00, n = 1"
+    grounded = lines["groundedness"].strip("| ").split(" | ")
+    assert (grounded[1], grounded[4]) == ("1.00, n = 1", "0.00, n = 1")
+    # Good before wrong and hallucinated; the partial one is as well supported, and so a tie.
+    heads = lines["score"].strip("| ").split(" | ")
+    shown = dict(zip(heads, grounded, strict=True))
+    assert shown["good over wrong"].startswith("1.00 (")
+    assert shown["good over partial"].startswith("0.50 (")
+    assert float(shown["order"].split()[0]) > 0.8
     assert any(line.startswith("answered: good 1.00") for line in lines.values())
     assert any("refusal 1.00" in line for line in lines.values() if line.startswith("true_ref"))
     file.write_text('{"kind": "good"}\n')
@@ -50,8 +57,39 @@ def test_each_score_is_measured_by_kind(tmp_path: Path, capsys: pytest.CaptureFi
 
 def test_the_area_is_the_chance_of_a_higher_score() -> None:
     good = [(f"p{n}", 1.0) for n in range(20)]
-    assert area(good, [(f"p{n}", 0.0) for n in range(20)]) == (1.0, 1.0, 1.0)
-    assert area(good, good).value == 0.5
+    found = areas({"good": good, "wrong": [(f"p{n}", 0.0) for n in range(20)], "partial": good})
+    assert found["good", "wrong"] == found["partial", "wrong"] == (1.0, 1.0, 1.0)
+    assert found["good", "partial"].value == 0.5
     mixed = [(f"p{n}", n / 20) for n in range(20)]
-    found = area(mixed, [(where, 0.25) for where, _ in mixed])
-    assert found.low < found.value == 0.725 < found.high
+    found = areas({"good": mixed, "wrong": [(where, 0.25) for where, _ in mixed]})
+    area = found["good", "wrong"]
+    assert area.low < area.value == 0.725 < area.high
+
+
+def test_the_order_of_kinds_is_one_number() -> None:
+    kinds = ("good", "partial", "wrong", "hallucination")
+    ranked = {
+        kind: [(f"p{n}", 3.0 - rank + n / 50) for n in range(20)] for rank, kind in enumerate(kinds)
+    }
+    assert order(ranked) == (1.0, 1.0, 1.0)
+    backwards = {kind: [(at, -score) for at, score in ranked[kind]] for kind in kinds}
+    assert order(backwards).value == 0.0
+    swapped = {**ranked, "partial": ranked["wrong"], "wrong": ranked["partial"]}
+    assert order(swapped).value == 1 - 1 / len(PAIRS)
+    same = dict.fromkeys(kinds, ranked["good"])
+    assert order(same).low <= order(same).value == 0.5 <= order(same).high
+    assert math.isnan(order({"good": ranked["good"]}).value)
+
+
+def test_several_splits_are_measured_together(tmp_path: Path) -> None:
+    row = {"id": "r1", "question": "How?", "answer": GOOD, "context_doc": "gate.md"}
+    questions, file = tmp_path / "qa.jsonl", tmp_path / "answers.jsonl"
+    questions.write_text(json.dumps(row) + "\n")
+    rows = [
+        {"row_id": "r1", "question": "How?", "pages": ["gate.md"], "answer": GOOD, "kind": "good",
+         "split": split, "answerable_from_pages": True}
+        for split in ("train", "validation", "test")
+    ]  # fmt: skip
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    for split, size in ((None, 3), ("test", 1), ("validation,test", 2)):
+        assert len(labelled(file, questions, split)) == size

@@ -170,7 +170,7 @@ def test_markdown_quotes_nobody_and_holds_its_tables(made: Report) -> None:
 
 def test_the_claim_is_told_in_words(made: Report) -> None:
     told = tables.in_words(made)
-    assert told.startswith("tuned-pages beside base-rag: right, as far as words tell: +")
+    assert told.startswith("tuned-pages beside base-rag: accuracy (word comparison): +")
     assert ", which is better" in told
     noise = [
         one.model_copy(update={"says": "within noise", "holm": 0.4}) for one in made.comparisons
@@ -444,16 +444,36 @@ def test_assumptions_that_are_no_table_are_named(tmp_path: Path) -> None:
 
 
 def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
-    assert "5 more had leaked" in tables.summary(made)
+    assert "5 more are contaminated" in tables.summary(made)
     one, *others = made.systems
     short = [one.model_copy(update={"answers": 7}), *others]
     told = tables.summary(made.model_copy(update={"systems": short}))
     assert told.endswith("Not finished: base-closed answered 7 of 80.")
     none = made.model_copy(update={"questions": {**made.questions, "leaked": 0}})
-    assert "leaked" not in tables.summary(none)
+    assert "contaminated" not in tables.summary(none)
     asked = made.provenance.questions.model_copy(update={"trained_sha256": None})
     run = made.provenance.model_copy(update={"questions": asked})
-    assert "was not looked at" in tables.summary(none.model_copy(update={"provenance": run}))
+    assert "contaminated was not checked" in tables.summary(
+        none.model_copy(update={"provenance": run})
+    )
+
+
+def test_the_first_page_says_where_the_questions_come_from(made: Report) -> None:
+    source = "TechQA-RAG-Eval (Apache-2.0), https://huggingface.co/datasets/nvidia/TechQA-RAG-Eval"
+    untuned = "docs is base, the base model"
+    place = made.provenance.provenance.model_copy(update={"sources": (source,), "untuned": untuned})
+    run = made.provenance.model_copy(update={"provenance": place})
+    recorded = made.systems[0].model_copy(update={"name": "recorded-bot", "answers": 7})
+    update = {"provenance": run, "systems": [*made.systems, recorded]}
+    told = made.model_copy(update=update)
+    summary = tables.summary(told)
+    assert f"Source: {source}. " in summary
+    assert f"Nothing was tuned: {untuned}, so the tuned systems are left out." in summary
+    assert "recorded-bot has answers to 7 of them." in summary
+    assert "Not finished" not in summary
+    for shown in (html(told), markdown(told)):
+        assert shown.index(source) < shown.index("The claim")
+        assert shown.index("Nothing was tuned") < shown.index("The claim")
 
 
 def test_the_provenance_says_what_was_measured_with_what_and_where(made: Report, page: str) -> None:
@@ -543,7 +563,7 @@ def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> 
     scored = score(run, judged=lambda question, _: judged[question.id])
     found = report(scored, cost.read(), judge="j", labels=labels)
     words, judge = found.agreements
-    assert (words.who, words.n, words.share) == ("the words", 3, 1.0)
+    assert (words.who, words.n, words.share) == ("word comparison", 3, 1.0)
     assert words.kappa is None
     assert (judge.who, judge.n) == ("j", 3)
     assert judge.share == pytest.approx(2 / 3)
