@@ -154,7 +154,7 @@ class WidgetSettings(Section):
             )
         return self
 
-    @field_validator("secret", "identity_key")
+    @field_validator("secret", "previous_secret", "identity_key")
     @classmethod
     def _is_not_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
         # Whoever has a signature can try secrets without asking anybody (RFC 7518, 3.2).

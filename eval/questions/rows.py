@@ -1,5 +1,6 @@
 """The rows of a `qa_pairs.jsonl`: questions, their answers, and where the answers stand."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,12 @@ from typing import Any, NamedTuple
 from gateway.core.errors import AskdocsError, together
 
 SPLITS = ("train", "validation", "test")
+# Of a file, which may be somebody else's and is held in memory.
+MOST = 500_000
+LONGEST = 2**24
+LARGEST = 2**30
+DEEPEST = 100
+"""Objects and lists within each other."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,26 @@ def lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
     Raises AskdocsError: the file cannot be read.
     """
+    size = 0
     try:
-        data = file.read_bytes()
+        with file.open("rb") as stream:
+            for number in itertools.count(1):
+                line = stream.readline(LONGEST + 1)
+                size += len(line)
+                if not line:
+                    return
+                if len(line) > LONGEST or number > MOST or size > LARGEST:
+                    raise AskdocsError(
+                        f"{file}:{number}: is too much: a file has up to {MOST:,} lines of"
+                        f" {LONGEST >> 20} MiB each, {LARGEST >> 20:,} MiB together; split it"
+                    )
+                line = line.removesuffix(b"\n")
+                if number == 1:
+                    line = line.removeprefix(b"\xef\xbb\xbf")
+                if line.strip():
+                    yield number, line
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read: {error.strerror}") from None
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if line.strip():
-            yield number, line
 
 
 def parse_object(number: int, line: bytes) -> dict[str, Any] | Problem:
@@ -106,11 +126,22 @@ def parse_object(number: int, line: bytes) -> dict[str, Any] | Problem:
     except (ValueError, RecursionError) as error:
         fix = f"is not JSON ({error}): write one object a line"
         return Problem(number, "", _short(text), fix)
+    if line.count(b"[") + line.count(b"{") > DEEPEST and _is_deep(fields):
+        fix = f"has more than {DEEPEST} objects and lists within each other: write them flat"
+        return Problem(number, "", _short(text), fix)
     if not isinstance(fields, dict):
         kind = type(fields).__name__
         fix = f"is a JSON {kind}: write an object with question and answer"
         return Problem(number, "", _short(fields), fix)
     return fields
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        inside = [item for item in level if isinstance(item, dict | list)]
+        level = [v for i in inside for v in (i.values() if isinstance(i, dict) else i)]
+    return any(isinstance(item, dict | list) for item in level)
 
 
 def parse_row(number: int, fields: dict[str, Any]) -> Row | Problem:

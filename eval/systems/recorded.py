@@ -5,7 +5,6 @@ A file of JSON lines: `question` as the questions file has it, `answer`, and whe
 several tools. Questions that a system has no row for do not count for it.
 """
 
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
@@ -41,7 +40,7 @@ class Recorded:
         self._rows: dict[str, dict[str, Row]] = {}
         for number, line in rows.lines(file) if file else ():
             try:
-                row = Row.model_validate(json.loads(line))
+                row = Row.model_validate_json(line)
             except ValueError as error:
                 raise AskdocsError(
                     f"{file}:{number}: is no recorded answer, an object with question and answer:"

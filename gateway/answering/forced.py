@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from gateway.core.http import broken_off, event
-from gateway.core.sse import EventReader
+from gateway.core.sse import MAX_HELD, EventReader
 from gateway.routing.abilities import no_tools
 from gateway.routing.registry import Served
 
@@ -28,6 +28,7 @@ class ForcedCall:
         self._is_broken = False
         self._reader = EventReader()
         self._held: list[bytes] = []
+        self._size = 0
 
     def begin(self, served: Served) -> None:
         """This model answers now, or goes on with the answer."""
@@ -36,12 +37,16 @@ class ForcedCall:
             self._holds = served.engine is None or not served.engine.is_known_to_bind
 
     def feed(self, data: bytes) -> bytes:
-        """The events of a stream that may go out now."""
+        """The events of a stream that may go out now. Raises ApiError: too much is held."""
         if self._is_broken:
             return b""
         if not self._holds:
             self._has_passed |= bool(self._name and data)
             return data
+        self._size += len(data)
+        if self._size > MAX_HELD:
+            self._held, self._holds, self._is_prose = [], False, False
+            raise broken_off()
         self._held.append(data)
         try:
             is_known = [self._is_known(chunk) for chunk in self._reader.feed(data)]

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.core.http import DONE, ApiError, broken_off, dump, event
-from gateway.core.sse import EventReader
+from gateway.core.sse import MAX_HELD, EventReader
 from gateway.routing.registry import Served
 
 log = logging.getLogger("askdocs.gateway")
@@ -50,6 +50,7 @@ class Form:
         self._is_whole = False
         self._reader = EventReader()
         self._held: list[dict[str, Any]] = []
+        self._size = 0
         self.refused = False
 
     def begin(self, served: Served) -> None:
@@ -59,10 +60,17 @@ class Form:
             self._holds = served.engine is None or not served.engine.is_known_to_bind
 
     def feed(self, data: bytes) -> bytes:
-        """The events of a stream that may go out now. What is held goes out with `rest`."""
+        """The events of a stream that may go out now. What is held goes out with `rest`.
+
+        Raises ApiError: too much is held.
+        """
         if not self._holds:
             self._has_passed |= self._has_begun and bool(data)
             return data
+        self._size += len(data)
+        if self._size > MAX_HELD:
+            self._held, self._holds = [], False
+            raise broken_off()
         out = b""
         try:
             for payload in () if self._is_over else self._reader.feed(data):

@@ -6,6 +6,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 from collections.abc import AsyncIterable, AsyncIterator
 
 MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
+MAX_HELD = 2**25  # bytes of events that are held until their answer is known
 
 
 class EventTooLong(ValueError):

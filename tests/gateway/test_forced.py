@@ -75,3 +75,16 @@ def test_an_error_goes_out_at_once() -> None:
     made = forced()
     assert b"engine_unavailable" in made.feed(b"data: {nonsense\n\n")
     assert made.feed(chunk({"content": "Further."})) + made.rest() == b""
+
+
+def test_an_answer_that_never_calls_is_held_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.answering.forced.MAX_HELD", 2**20)
+    made, word = forced(), chunk({"content": "a" * 2**16})
+    assert made.feed(word * 15) == b""
+    with pytest.raises(ApiError) as caught:
+        made.feed(word)
+    assert caught.value.status == 503
+    error = b'data: {"error":{}}\n\n'
+    assert made.feed(error) + made.rest() == error

@@ -133,6 +133,19 @@ def test_an_error_ends_the_answer_and_nothing_of_it_goes_out() -> None:
     assert b"engine_unavailable" in form().feed(b"data: {nonsense\n\n")
 
 
+def test_an_answer_without_end_is_held_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.answering.form.MAX_HELD", 2**20)
+    made, word = form(), chunk({"content": "a" * 2**16})
+    assert made.feed(word * 15) == b""
+    with pytest.raises(ApiError) as caught:
+        made.feed(word)
+    assert caught.value.status == 503
+    error = b'data: {"error":{}}\n\n'
+    assert made.feed(error) + made.rest() == error
+
+
 def test_which_requests_ask_for_json() -> None:
     assert asked({}) is asked({"response_format": {"type": "text"}}) is None
     assert asked({"response_format": {"type": "json_object"}}) == (

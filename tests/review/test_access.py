@@ -104,7 +104,7 @@ def test_who_signs_out_is_asked_again_and_no_other_page_signs_anybody_out(start:
     assert "sign-out" not in proxied.get("/review", headers={"x-person": "ann@example.com"}).text
 
 
-@pytest.mark.parametrize("name", ["SECRET", "IDENTITY_KEY"])
+@pytest.mark.parametrize("name", ["SECRET", "PREVIOUS_SECRET", "IDENTITY_KEY"])
 def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(name: str) -> None:
     variable = f"ASKDOCS_WIDGET_{name}"
     with pytest.raises(SettingsError, match="32 is the least") as refused:
@@ -127,10 +127,11 @@ def test_a_cookie_of_another_installation_is_not_taken(start: Start) -> None:
 def test_a_cookie_lives_through_a_rotation_of_the_secret_and_the_link_does_not(
     start: Start,
 ) -> None:
-    link = {"key": access.key(WidgetSettings(gateway_key="ask-test"))}
-    client = start()
+    before = "ask-" + "old" * 10
+    link = {"key": access.key(WidgetSettings(gateway_key=before))}
+    client = start(gateway_key=before)
     client.get("/review", params=link)
-    rotated = start(secret="new" * 11, previous_secret="ask-test")
+    rotated = start(secret="new" * 11, previous_secret=before)
     assert rotated.get("/review", params=link).status_code == 403
     rotated.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
     assert rotated.get("/review").status_code == 200
