@@ -1,14 +1,20 @@
 """What a model has learnt: its answers to examples that it was not trained on, beside the base's.
 
-    python -m eval.studies.learnt --examples DIR/test.jsonl --keep answers.jsonl \\
-        --model tuned=http://127.0.0.1:8101/v1 --model base=http://127.0.0.1:8102/v1
+    python -m eval.studies.learnt --examples DIR/test.jsonl --keep answers.jsonl --docs FOLDER \\
+        --model tuned#0=http://127.0.0.1:8101/v1 --model tuned#1=http://127.0.0.1:8102/v1 \\
+        --model base=http://127.0.0.1:8103/v1
 
 The examples are those of `askdocs dataset build`, and each engine is asked exactly their prompts,
 greedily. Beside the models stand readers that understand nothing: one that answers with the first
 sentence of the first page, one with the sentence that has most words of the question, and one that
 always refuses. The first named model is compared with each other one, question by question.
 
-What was answered is kept in the file of --keep, and is not asked again.
+Models that differ only behind `#` are seeds of one arm. An arm's score on a question is the mean
+over its seeds, so intervals are over questions; the lowest and highest seed show the spread.
+With --docs the claim checker judges the answers by the whole pages of their prompts.
+
+Answers are written to the file of --keep, and are not requested again: `--model NAME` without an
+address takes them from there.
 """
 
 import argparse
@@ -20,20 +26,33 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import httpx
 
 from eval.running import lines
-from eval.scoring.words import is_refusal, token_f1
+from eval.scoring.groundedness import Rarity
+from eval.scoring.words import is_refusal, normalised, token_f1
 from eval.statistics.bootstrap import Estimate, finite, in_brackets, mean
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
+from gateway.answering.check import Check
 from gateway.answering.facts import CITED
+from gateway.answering.grounding.excerpt import Excerpt
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.markdown import parse
+from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine
 
 _PAGE = re.compile(r'<page title="[^"]*">\n((?:(?!<page title=).)*?)\n</page>', re.DOTALL)
 ASIDE = "Question: "
+SEED = "#"
+# Words in a row that an answer and a page have, for the answer to quote the page.
+QUOTED = 8
+COMPARED = (
+    *("token F1", "claims supported", "every claim supported", "quotes its pages"),
+    *("false refusals", "true refusals"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +64,8 @@ class Example:
     kind: str
     """grounded: the page that answers is there. refusal-...: no page answers."""
     position: int | None
-    pages: int
+    pages: tuple[str, ...]
+    """Their paths, in their order."""
     messages: list[dict[str, Any]]
     answer: str
 
@@ -93,7 +113,7 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
                 id=hashlib.sha256(json.dumps(row["prompt"]).encode()).hexdigest()[:16],
                 kind=meta["kind"],
                 position=meta["position"],
-                pages=len(meta["pages"]),
+                pages=tuple(meta["pages"]),
                 messages=row["prompt"],
                 answer=CITED.sub("", row["completion"][0]["content"]),
             )
@@ -112,7 +132,11 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
 
 
 async def ask(
-    url: str, examples: Sequence[Example], known: Answers, progress: Callable[[str, str], None]
+    url: str,
+    examples: Sequence[Example],
+    known: Answers,
+    progress: Callable[[str, str], None],
+    max_tokens: int = 160,
 ) -> Answers:
     """The answers of the engine at `url`. `progress` gets each new one as soon as it is there.
 
@@ -130,7 +154,7 @@ async def ask(
                 body = {
                     "model": name,
                     "messages": example.messages,
-                    "max_tokens": 160,
+                    "max_tokens": max_tokens,
                     "temperature": 0,
                 }
                 async with at_once:
@@ -146,48 +170,109 @@ async def ask(
     return answers
 
 
-def scores(examples: Sequence[Example], answers: Answers) -> dict[str, Estimate]:
-    """Each number by its name, with its interval."""
-    by_kind: dict[str, list[float]] = {}
+class Support:
+    """The share of an answer's claims that the pages of its prompt support.
 
-    def add(name: str, value: float) -> None:
-        by_kind.setdefault(name, []).append(value)
+    Args:
+        docs: folder of the wiki.
 
-    for example in examples:
-        text = CITED.sub("", answers[example.id])  # numbers of sections are no words
-        refused = float(is_refusal(text))
-        if not example.answerable:
-            add("true refusals", refused)
-            add(f"true refusals, {example.kind.removeprefix('refusal-')}", refused)
-            continue
-        score = 0.0 if refused else token_f1(text, example.answer)
-        add("token F1", score)
-        add("false refusals", refused)
-        if not refused:
-            add("token F1 where it answers", score)
-        add(f"token F1, page {example.position} of {example.pages}", score)
-        add(f"false refusals, page {example.position} of {example.pages}", refused)
-    return {name: mean(values) for name, values in sorted(by_kind.items())}
+    Raises:
+        AskdocsError: a page of an example is not in it.
+    """
+
+    def __init__(self, docs: Path, examples: Iterable[Example]) -> None:
+        paths = {path for example in examples for path in example.pages}
+        self._pages = {path: _page(docs, path) for path in paths}
+        self._rarity = Rarity(
+            page.read_text(encoding="utf-8") for page in sorted(docs.rglob("*.md"))
+        )
+
+    def __call__(self, example: Example, answer: str) -> float | None:
+        """None: it claims nothing."""
+        pages = [self._pages[path] for path in example.pages]
+        excerpts = [Excerpt(page, page.sections, 0) for page in pages]
+        check = Check(excerpts, self._rarity, asked=example.question)
+        claims = asyncio.run(check.claims(answer))
+        verdicts = [claim.verdict for claim in claims if claim.verdict != "none"]
+        return verdicts.count("supported") / len(verdicts) if verdicts else None
 
 
-def compare(examples: Sequence[Example], first: Answers, second: Answers) -> dict[str, Estimate]:
-    """`first` minus `second`, question by question."""
+Measure = Callable[[Example, str], dict[str, float]]
 
-    def differences(
-        chosen: Iterable[Example], score: Callable[[Example, str], float]
-    ) -> list[float]:
-        return [score(e, first[e.id]) - score(e, second[e.id]) for e in chosen]
 
-    answerable = [example for example in examples if example.answerable]
-    others = [example for example in examples if not example.answerable]
-    estimates = {
-        "token F1": differences(
-            answerable, lambda e, s: 0.0 if is_refusal(s) else token_f1(s, e.answer)
-        ),
-        "false refusals": differences(answerable, lambda _, s: float(is_refusal(s))),
-        "true refusals": differences(others, lambda _, s: float(is_refusal(s))),
+def measure(
+    example: Example, answer: str, support: Callable[[Example, str], float | None] | None = None
+) -> dict[str, float]:
+    """The scores of one answer, by name."""
+    text = CITED.sub("", answer)  # numbers of sections are no words
+    refused = float(is_refusal(text))
+    if not example.answerable:
+        kind = example.kind.removeprefix("refusal-")
+        return {"true refusals": refused, f"true refusals, {kind}": refused}
+    score = 0.0 if refused else token_f1(text, example.answer)
+    place = f"page {example.position} of {len(example.pages)}"
+    measured = {
+        "token F1": score,
+        f"token F1, {place}": score,
+        "false refusals": refused,
+        f"false refusals, {place}": refused,
     }
-    return {name: mean(values) for name, values in estimates.items() if values}
+    if refused:
+        return measured
+    measured["token F1 where it answers"] = score
+    measured["quotes its pages"] = float(quotes(text, example.texts))
+    share = support(example, answer) if support else None
+    if share is not None:
+        measured["claims supported"] = share
+        measured["every claim supported"] = float(share == 1)
+    return measured
+
+
+def quotes(answer: str, pages: Iterable[str]) -> bool:
+    """Has the answer QUOTED words in a row from one of the pages?"""
+    there = {run for page in pages for run in _runs(page)}
+    return not there.isdisjoint(_runs(answer))
+
+
+def _runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = normalised(text)
+    return (tuple(words[at : at + QUOTED]) for at in range(len(words) - QUOTED + 1))
+
+
+Measured = list[dict[str, float]]
+"""Of each example, in their order."""
+
+
+def over_seeds(seeds: Sequence[Measured]) -> Measured:
+    """The mean of each score of each example over the seeds that have it."""
+    together = []
+    for rows in zip(*seeds, strict=True):
+        names = {name for row in rows for name in row}
+        together.append({name: fmean(row[name] for row in rows if name in row) for name in names})
+    return together
+
+
+def scores(measured: Measured) -> dict[str, Estimate]:
+    """Each score by its name, with its interval over examples."""
+    names = sorted({name for row in measured for name in row})
+    return {name: mean([row[name] for row in measured if name in row]) for name in names}
+
+
+def compare(first: Measured, second: Measured) -> dict[str, Estimate]:
+    """`first` minus `second`, example by example."""
+    pairs = list(zip(first, second, strict=True))
+    differences = {
+        name: [one[name] - other[name] for one, other in pairs if name in one and name in other]
+        for name in COMPARED
+    }
+    return {name: mean(values) for name, values in differences.items() if values}
+
+
+def _page(docs: Path, path: str) -> Page:
+    try:
+        return parse(path, (docs / path).read_text(encoding="utf-8"), "https://wiki.example.com/")
+    except OSError as error:
+        raise AskdocsError(f"{docs / path}: {error.strerror}: name another --docs") from None
 
 
 def _kept(file: Path | None) -> dict[str, Answers]:
@@ -207,9 +292,12 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
     answers: dict[str, Answers] = {}
     for given in options.model:
         name, _, url = given.partition("=")
-        if not url:
-            raise AskdocsError(f"--model {given}: write NAME=URL of its engine, with /v1")
         known = recorded.get(name, {})
+        if not url:
+            if any(example.id not in known for example in examples):
+                raise AskdocsError(f"--model {given}: write NAME=URL of its engine, with /v1")
+            answers[name] = known
+            continue
         done = len(known)
 
         def keep_answer(example: str, text: str, name: str = name) -> None:
@@ -222,20 +310,22 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
             if sys.stderr.isatty():
                 print(f"\r{name}: {done:,}", end="", file=sys.stderr, flush=True)
 
-        answers[name] = asyncio.run(ask(url.rstrip("/"), examples, known, keep_answer))
+        answers[name] = asyncio.run(
+            ask(url.rstrip("/"), examples, known, keep_answer, options.max_tokens)
+        )
     for name, reader in BASELINES.items():
         answers[name] = {e.id: reader(e.texts, e.question) for e in examples}
     return answers
 
 
 def _show(facts: dict[str, Any]) -> Iterator[str]:
-    names = list(facts["scores"])
+    arms = facts["scores"]
     yield f"{facts['examples']:,} examples of {facts['file']}; 95 % intervals by bootstrap"
-    yield f"\n| | {' | '.join(names)} |"
-    yield f"|---|{'---|' * len(names)}"
-    for row in sorted({row for rows in facts["scores"].values() for row in rows}):
-        cells = (facts["scores"][name].get(row) for name in names)
-        yield f"| {row} | {' | '.join(_interval(cell) if cell else '' for cell in cells)} |"
+    yield f"\n| | {' | '.join(arms)} |"
+    yield f"|---|{'---|' * len(arms)}"
+    for row in sorted({row for rows in arms.values() for row in rows}):
+        cells = (_cell(facts, arm, row) for arm in arms)
+        yield f"| {row} | {' | '.join(cells)} |"
     for pair, differences in facts["differences"].items():
         sentences = (
             f"{name} {_interval(gap)}{', within noise' if gap.low <= 0 <= gap.high else ''}"
@@ -244,11 +334,19 @@ def _show(facts: dict[str, Any]) -> Iterator[str]:
         yield f"\n{pair}: {'; '.join(sentences)}"
 
 
+def _cell(facts: dict[str, Any], arm: str, row: str) -> str:
+    if row not in facts["scores"][arm]:
+        return ""
+    of_seeds = [seed[row].value for seed in facts["seeds"].get(arm, ()) if row in seed]
+    spread = f", seeds {min(of_seeds):.3f} to {max(of_seeds):.3f}" if of_seeds else ""
+    return f"{_interval(facts['scores'][arm][row])}{spread}"
+
+
 def _interval(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} {in_brackets(estimate.low, estimate.high, '{:.3f}'.format)}"
 
 
-def _plain(table: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
+def _plain(table: Mapping[Any, Mapping[str, Estimate]]) -> dict[str, Any]:
     return {
         who: {
             name: {key: finite(round(value, 4)) for key, value in estimate._asdict().items()}
@@ -261,30 +359,43 @@ def _plain(table: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--examples", type=Path, required=True, help="file of dataset build")
-    parser.add_argument("--model", action="append", required=True, metavar="NAME=URL")
+    parser.add_argument("--model", action="append", required=True, metavar="NAME[=URL]")
+    parser.add_argument("--docs", type=Path, help="folder of the wiki, to check the answers by")
     parser.add_argument("--keep", type=Path, help="file for the answers")
     parser.add_argument("--limit", type=int, help="ask so many, spread over the file")
+    parser.add_argument("--max-tokens", type=int, default=160, help="of an answer")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
         examples = read(options.examples, options.limit)
+        support = Support(options.docs, examples) if options.docs else None
         answers = _asked(options, examples)
     except (AskdocsError, httpx.HTTPError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    first, *others = answers
+    arms: dict[str, list[Measured]] = {}
+    for name, given in answers.items():
+        rows = [measure(example, given[example.id], support) for example in examples]
+        arms.setdefault(name.partition(SEED)[0], []).append(rows)
+    measured = {arm: over_seeds(seeds) for arm, seeds in arms.items()}
+    first = next(iter(measured))
     facts: dict[str, Any] = {
         "file": str(options.examples),
         "examples": len(examples),
-        "scores": {name: scores(examples, given) for name, given in answers.items()},
+        "scores": {arm: scores(rows) for arm, rows in measured.items()},
+        "seeds": {arm: [*map(scores, seeds)] for arm, seeds in arms.items() if len(seeds) > 1},
         "differences": {
-            f"{first} minus {second}": compare(examples, answers[first], answers[second])
-            for second in others
+            f"{first} minus {other}": compare(measured[first], rows)
+            for other, rows in measured.items()
+            if other != first
         },
     }
     if options.json:
         plain = {key: _plain(facts[key]) for key in ("scores", "differences")}
-        print(json.dumps({**facts, **plain}, indent=2))
+        seeds = {
+            arm: [*_plain(dict(enumerate(each))).values()] for arm, each in facts["seeds"].items()
+        }
+        print(json.dumps({**facts, **plain, "seeds": seeds}, indent=2))
     else:
         print("\n".join(_show(facts)))
     return 0

@@ -99,7 +99,11 @@ async def asked(url: str, examples: list[learnt.Example]) -> dict[str, learnt.Es
     told: dict[str, str] = {}
     answers = await learnt.ask(url, examples, {}, told.__setitem__)
     assert told == answers
-    return learnt.scores(examples, answers)
+    return learnt.scores(measured(examples, answers))
+
+
+def measured(examples: list[learnt.Example], answers: dict[str, str]) -> learnt.Measured:
+    return [learnt.measure(example, answers[example.id]) for example in examples]
 
 
 async def test_a_known_accuracy_is_measured(file: Path, serve: Any) -> None:
@@ -139,7 +143,7 @@ async def test_two_models_are_compared_question_by_question(file: Path) -> None:
     examples = learnt.read(file)
     better = {e.id: e.answer for e in examples}
     worse = {e.id: e.answer if n % 2 else REFUSAL for n, e in enumerate(examples)}
-    found = learnt.compare(examples, better, worse)
+    found = learnt.compare(measured(examples, better), measured(examples, worse))
     assert found["token F1"].value == pytest.approx(0.5)
     assert found["token F1"].low > 0
     assert found["false refusals"].value == pytest.approx(-0.5)
@@ -180,3 +184,47 @@ def test_what_is_no_example_is_named_with_its_line(file: Path) -> None:
         more.write('{"question": "?"}\n')
     with pytest.raises(AskdocsError, match=r"test.jsonl:301: is no example"):
         learnt.read(file)
+
+
+def test_seeds_of_an_arm_count_once_for_each_question(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    examples, kept = learnt.read(file), tmp_path / "kept.jsonl"
+    lines = [
+        {"model": f"tuned#{seed}", "example": e.id, "answer": e.answer if seed else "nothing"}
+        for seed in (0, 1)
+        for e in examples
+    ]
+    kept.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    words = ["--examples", str(file), "--model", "tuned#0", "--model", "tuned#1"]
+    monkeypatch.setattr(sys, "argv", ["learnt", *words, "--keep", str(kept)])
+    assert learnt.main() == 0
+    row = next(r for r in capsys.readouterr().out.splitlines() if r.startswith("| token F1 |"))
+    assert row.split(" | ")[1] == "0.500 (0.500 to 0.500), seeds 0.000 to 1.000"
+    monkeypatch.setattr(sys, "argv", ["learnt", *words])
+    assert learnt.main() == 2
+    assert "--model tuned#0: write NAME=URL" in capsys.readouterr().err
+
+
+def test_answers_are_checked_by_the_pages_of_their_prompt(file: Path, tmp_path: Path) -> None:
+    example = learnt.read(file)[0]
+    for path, text in zip(example.pages, example.texts, strict=True):
+        (tmp_path / path).write_text(text)
+    support = learnt.Support(tmp_path, [example])
+    right = f"The pump has a valve {example.position}0."
+    found = learnt.measure(example, f"{right} Turn it with 47 spanners.", support)
+    assert found["claims supported"] == 0.5
+    assert found["every claim supported"] == 0
+    assert learnt.measure(example, right, support)["every claim supported"] == 1
+    assert learnt.measure(example, "Hello!", support).get("claims supported") is None
+    with pytest.raises(AskdocsError, match="name another --docs"):
+        learnt.Support(tmp_path / "away", [example])
+
+
+def test_a_quotation_is_a_run_of_words_that_a_page_has() -> None:
+    page = "Open the menu, choose **Help** once, then Troubleshooting Information, and wait."
+    copied = (
+        "> Open the menu, choose Help once, then troubleshooting information. [1]\n\nThen wait."
+    )
+    assert learnt.quotes(copied, ["another page", page])
+    assert not learnt.quotes("Choose Help, then wait for the troubleshooting menu.", [page])
