@@ -146,6 +146,25 @@ def test_a_run_is_checked_and_has_probes(checks: dict[str, Any], probes: probe.P
         assert all(list(p.logprobs) == sorted(p.logprobs, reverse=True) for p in one.places)
 
 
+def test_the_reference_pass_takes_the_gpu_that_there_is(
+    python: Path, run: Path, base: Path
+) -> None:
+    """A CPU build of PyTorch that believes in a GPU fails where the pass looks at its memory."""
+    job = json.loads((run / "job.json").read_text()) | {"out": str(run / "unused.json")}
+    job |= {"base": str(base), "adapter": str(run / "adapter"), **job["recipe"]}
+    code = (
+        "import json, sys, torch; from training.artefacts import reference;"
+        "torch.cuda.is_available = lambda: True;"
+        "reference.run(json.loads(sys.argv[1]), print)"
+    )
+    ended = subprocess.run(
+        [python, "-c", code, json.dumps(job)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert "mem_get_info" in ended.stderr
+    assert "CUDA" in ended.stderr.splitlines()[-1]
+
+
 def test_what_went_wrong_in_training_is_found(
     python: Path, run: Path, base: Path, tmp_path: Path
 ) -> None:

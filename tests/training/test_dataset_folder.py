@@ -1,15 +1,25 @@
 """A dataset's folder as a run takes it, and the sizes of its base model."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from askdocs import environments
+from askdocs.models import model
 from gateway.core.errors import AskdocsError
+from tests.parts import require
 from tests.training import small
 from training.data import dataset
+from training.data.tokens import Tokens
 from training.plan import shape
+
+ROOT = Path(__file__).parent.parent.parent
+INSTALL = ".venv/bin/python -m askdocs.environments train --home .cache/train"
 
 
 @pytest.fixture
@@ -23,6 +33,24 @@ def test_a_dataset_is_read_with_the_tokens_of_its_examples(folder: Path) -> None
     assert len(found.lengths["train"]) == len(rows) == found.card["splits"]["train"]["examples"]
     first = rows[0]["meta"]
     assert found.lengths["train"][0] == first["tokens"] + first["answer_tokens"] + dataset.TEMPLATE
+
+
+@pytest.mark.slow  # it needs the environment, for TRL's file
+def test_the_tokens_of_a_chat_template_suffice_for_llama_3_1() -> None:
+    """By TRL's template of it, and a tokenizer that takes each digit for itself."""
+    home = Path(os.environ.get("TEST_TRAIN_HOME", ROOT / ".cache" / "train"))
+    python = environments.find(environments.trainer(), home)
+    require(python is not None, INSTALL)
+    assert python is not None
+    (file,) = python.parent.parent.glob("lib/*/site-packages/trl/chat_templates/llama3_1.jinja")
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    turns = [{"role": role, "content": ""} for role in ("system", "user", "assistant")]
+    template = environment.from_string(file.read_text())
+    text = template.render(messages=turns, bos_token="<|begin_of_text|>")
+    assert "Today Date: " in text
+    special = re.compile(r"<\|\w+\|>")
+    tokens = Tokens(Path(model.shipped().source)).count(special.split(text))
+    assert 40 <= sum(tokens) + len(special.findall(text)) <= dataset.TEMPLATE
 
 
 def test_rows_that_were_changed_by_hand_are_refused(folder: Path) -> None:
