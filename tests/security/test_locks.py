@@ -97,6 +97,13 @@ def test_litellm_is_the_pinned_release() -> None:
         assert "litellm-proxy" not in pins
 
 
+def test_cuda_python_is_of_the_same_release_as_its_bindings() -> None:
+    """cuda-python before 13 is a package of its own, whose files lie over those of its bindings."""
+    pins = dict(known_bad.pins(REQUIREMENTS / "vllm-gpu.lock"))
+    majors = {pins[name].partition(".")[0] for name in ("cuda-python", "cuda-bindings")}
+    assert majors == {"13"}
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
