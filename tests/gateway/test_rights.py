@@ -63,6 +63,10 @@ def test_rules_of_two_origins_add_up() -> None:
         ("\ufeff---\ngroups: hr\n---\n", rights.NOBODY),
         ("\n---\ngroups: hr\n---\n", rights.NOBODY),
         ("---\ngroups: hr\n", rights.NOBODY),
+        ('+++\ntitle = "Pay"\ngroups = ["hr", "board"]\n+++\n', (frozenset({"hr", "board"}),)),
+        ("+++\ngroups = hr\n+++\n", rights.NOBODY),
+        ('"groups ": hr\n', None),
+        ('---\n"groups ": hr\n---\n', (frozenset({"hr"}),)),
     ],
 )
 def test_front_matter_says_who_may_read_and_closes_the_page_where_it_is_wrong(
@@ -71,6 +75,12 @@ def test_front_matter_says_who_may_read_and_closes_the_page_where_it_is_wrong(
     found, problem = front_groups(text)
     assert found == groups
     assert bool(problem) == (groups == rights.NOBODY and "[]" not in text)
+
+
+def test_groups_count_in_every_front_matter_that_mkdocs_hides() -> None:
+    text = "title: Pay\ngroups: hr\n\n# Pay\n"
+    assert front_groups(text, by_mkdocs=True) == ((frozenset({"hr"}),), "")
+    assert front_groups(text) == (None, "")  # elsewhere it is text that everybody sees
 
 
 def test_a_sync_stores_groups_and_says_whose_have_changed(tmp_path: Path) -> None:

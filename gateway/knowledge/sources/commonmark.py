@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from gateway.knowledge.sources import safe_yaml
 from gateway.knowledge.sources.sections import Heading
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?\n)??\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
 _NOTE = re.compile(r"^ {0,3}\[\^[^\]\s]+\]:")
 _RAW = re.compile(r"<h([1-6])\b([^>]*)>(.*?)</h\1>", re.IGNORECASE | re.DOTALL)
 _ID = re.compile(r"""\bid\s*=\s*["']([^"'<>]+)["']""")
@@ -81,16 +83,18 @@ def _texts(children: Sequence[Token]) -> Iterator[str]:
 
 
 def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
-    """The lines below a page's front matter, and what the front matter says.
+    """The lines below a page's front matter, and what the front matter says, in YAML or TOML.
 
-    Front matter that is not YAML, or no mapping, says nothing.
+    Front matter that is neither, or no mapping, says nothing.
     """
-    match = _FRONT.match(text)
+    is_toml = text.startswith("+++")
+    match = (_TOML if is_toml else _FRONT).match(text)
     if match is None:
         return text.split("\n"), {}
     fields: Any = None
     with contextlib.suppress(yaml.YAMLError, ValueError):  # a ValueError: a date as 2026-02-30
-        fields = safe_yaml.load(match[1] or "", _SafeLoader)
+        written = match[1] or ""
+        fields = tomllib.loads(written) if is_toml else safe_yaml.load(written, _SafeLoader)
     return text[match.end() :].split("\n"), fields if isinstance(fields, dict) else {}
 
 

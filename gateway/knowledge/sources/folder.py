@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from mkdocs.utils import meta
+
 from gateway.access.rights import NOBODY, Groups, groups_of, simplified
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import (
@@ -34,7 +36,7 @@ SETTINGS = "the settings of its generator"
 # Of a page, what is looked at for an address of its own.
 _HEAD = 4096
 # Raised when pages are read differently: all are read again then.
-_VERSION = 4
+_VERSION = 5
 
 
 class Folder:
@@ -110,7 +112,7 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
         return
     if page.sections:
         page = replace(page, url=flavour.urls[path])
-        groups, problem = front_groups(decode(data))
+        groups, problem = front_groups(decode(data), isinstance(flavour, mkdocs.MkDocs))
         yield Changed(page, trail.stamp(), groups)
         if problem:
             yield Broken(f"{path}:1", problem)
@@ -119,29 +121,28 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
     yield from trail.problems
 
 
-def front_groups(text: str) -> tuple[Groups | None, str]:
+def front_groups(text: str, by_mkdocs: bool = False) -> tuple[Groups | None, str]:
     """Who may read a page, by the `groups` of its front matter; and what is wrong with them.
 
     Front matter that cannot be read and names groups closes the page: whoever wrote it meant to.
+    MkDocs also takes lines of `name: value` at the top for front matter, and does not show them.
     """
-    head = _FRONT.match(text)
-    if head is None:
-        return None, ""
-    _, front = front_matter(text)
-    key = next((key for key in front if str(key).lower() == "groups"), None)
+    front = front_matter(text)[1] or (meta.get_data(text)[1] if by_mkdocs else {})
+    key = next((key for key in front if str(key).strip().lower() == "groups"), None)
     try:
         if key is not None:
             return simplified([groups_of(front[key])]), ""
-        if not front and _GROUPS.search(head[0]):
-            raise ValueError("the front matter names groups, and is not valid YAML")
+        head = _FRONT.match(text)
+        if not front and head and _GROUPS.search(head[0]):
+            raise ValueError("the front matter names groups, and is not valid YAML or TOML")
     except ValueError as error:
         return NOBODY, f"{error}; until it is corrected nobody may read the page"
     return None, ""
 
 
 # Wider than any generator's own idea of front matter: what might close a page is looked at.
-_FRONT = re.compile(r"\ufeff?\s*---.*?(?:\n(?:---|\.\.\.)|\Z)", re.DOTALL)
-_GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*:", re.MULTILINE | re.IGNORECASE)
+_FRONT = re.compile(r"\ufeff?\s*(---|\+\+\+).*?(?:\n(?:\1|\.\.\.)|\Z)", re.DOTALL)
+_GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*[:=]", re.MULTILINE | re.IGNORECASE)
 
 
 def _address(flavour: Flavour, path: str) -> str | None:
