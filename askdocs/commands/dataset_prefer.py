@@ -60,7 +60,7 @@ def prefer(
         raise AskdocsError("name the new folder: --out DIR, or look first with --dry-run")
     settings, file = load(GatewaySettings), index_file(home_dir)
     start = feedback.since_moment(since)
-    with database.opened(home_dir) as engine, closing(Wiki(file)) as wiki:
+    with database.opened(home_dir) as engine, closing(Wiki(file, engine)) as wiki:
         opinions = [
             # As `feedback pull` writes it: its rows are in the same cluster.
             Opinion(

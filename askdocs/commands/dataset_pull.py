@@ -33,7 +33,8 @@ def pull(
         raise AskdocsError("name the new file: --out FILE.jsonl, or look first with --dry-run")
     if out is not None:
         feedback.refuse_existing(out)
-    with database.opened(home_dir) as engine, closing(Wiki(index_file(home_dir))) as wiki:
+    file = index_file(home_dir)
+    with database.opened(home_dir) as engine, closing(Wiki(file, engine)) as wiki:
         pulled_rows = list(pulled(engine, wiki, feedback.since_moment(since)))
     left_out = [row for row in pulled_rows if isinstance(row, LeftOut)]
     rows = [row for row in pulled_rows if not isinstance(row, LeftOut)]

@@ -95,6 +95,13 @@ def record(engine: sa.Engine, rights: Set[Right], now: datetime | None = None) -
         connection.execute(sa.delete(readers_table).where(_c.until <= before))
 
 
+def has_groups(engine: sa.Engine) -> bool:
+    """Has any page groups now, as far as a gateway has recorded it? Raises Unreachable."""
+    query = sa.select(_c.id).where(_c.until.is_(None), _c.url != EVERY).limit(1)
+    with reading(engine) as connection:
+        return connection.execute(query).first() is not None
+
+
 def of(engine: sa.Engine, url: str) -> list[Period]:
     """Who could read a page, newest first. Raises Unreachable."""
     query = sa.select(_c.groups, _c.since, _c.until, _c.url).where(_c.url.in_((url, EVERY)))

@@ -117,7 +117,7 @@ def test_an_answer_that_a_reader_liked_is_not_called_bad_beside_a_writers(home: 
         store.vote(id, Vote("down"), "")
     Sorter(engine, load=lambda: None).sort()
     store.vote("liked", Vote("up"), "")  # somebody thought again
-    with closing(Wiki(home.index)) as wiki:
+    with closing(Wiki(home.index, engine)) as wiki:
         bad = {one.answer for one in judged(engine, wiki) if not one.is_good}
     engine.dispose()
     assert "plain oil" in bad

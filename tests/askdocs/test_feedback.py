@@ -22,8 +22,9 @@ from gateway.telemetry import audit
 from tests.askdocs.conftest import ROOT, Run
 from tests.askdocs.test_dataset_check import HOME, INSTALL
 from tests.parts import require
+from tests.review.conftest import queue_of
 from widget.review.clusters import Sorter
-from widget.review.queue import Queue, Wanted
+from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.service.store import Answered, Asked, Store, Vote
 
@@ -58,7 +59,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def approve(store: Store, words: str, draft: Draft) -> None:
     Sorter(store.engine).sort()
-    items, _ = Queue(store.engine).items(Wanted(words=words), EVERYTHING)
+    items, _ = queue_of(store).items(Wanted(words=words), EVERYTHING)
     for item in items:
         Reviews(store.engine).change(item.cluster, 0, "ann@example.com", "approve", draft)
 

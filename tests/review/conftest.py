@@ -13,6 +13,8 @@ from gateway.storage import database
 from tests.gateway.postgres import Postgres, postgres
 from widget.app import create_app
 from widget.review.clusters import Sorter
+from widget.review.queue import Queue
+from widget.review.wiki import Wiki
 from widget.service.store import Answered, Asked, Store, Vote
 from widget.settings import WidgetSettings
 
@@ -42,6 +44,15 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     database.migrate(engine)
     yield Store(engine)
     engine.dispose()
+
+
+def unindexed(store: Store) -> Wiki:
+    """A wiki whose pages the review does not know."""
+    return Wiki(None, store.engine)
+
+
+def queue_of(store: Store) -> Queue:
+    return Queue(store.engine, unindexed(store))
 
 
 @pytest.fixture

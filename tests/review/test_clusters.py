@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from gateway.access.rights import EVERYTHING
 from gateway.storage import database
 from gateway.telemetry import audit
-from tests.review.conftest import ask
+from tests.review.conftest import ask, queue_of
 from widget.review.clusters import Sorter
-from widget.review.queue import Queue, Wanted
+from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.tables import cluster_table, member_table
 from widget.service.store import Store, Unknown, Vote
@@ -51,7 +51,7 @@ def test_only_what_is_a_concern_is_sorted(store: Store) -> None:
     store.vote(fine, Vote("down", ("wrong",)), "v")
     assert sorter.sort() == 1
     store.vote(down, Vote(""), "v")
-    items, count = Queue(store.engine).items(Wanted(), EVERYTHING)
+    items, count = queue_of(store).items(Wanted(), EVERYTHING)
     assert {item.question for item in items} == {"Where?", "How?"}
     assert count == 2
     assert liked not in clusters(store)
@@ -62,7 +62,7 @@ def test_a_claim_that_is_not_supported_is_a_reason_to_look(both: Store) -> None:
         ask(both, "Which port?", state="answered", answer="9.", confidence=0.9, verdict=verdict)
     ask(both, "Which host?", verdict="unsupported")  # refused
     Sorter(both.engine).sort()
-    items, _ = Queue(both.engine).items(Wanted(kind="unsupported"), EVERYTHING)
+    items, _ = queue_of(both).items(Wanted(kind="unsupported"), EVERYTHING)
     assert [(item.question, item.asked, item.unsupported) for item in items] == [
         ("Which port?", 2, 2)
     ]
@@ -116,7 +116,7 @@ def test_forgetting_leaves_no_cluster_behind_but_what_a_writer_wrote(store: Stor
     ask(store, "Where is the canteen?", visitor="jo")
     sorter = Sorter(store.engine)
     sorter.sort()
-    items, _ = Queue(store.engine).items(Wanted(), EVERYTHING)
+    items, _ = queue_of(store).items(Wanted(), EVERYTHING)
     kept = next(item for item in items if "canteen" in item.question)
     written = Draft("Where is the canteen?", "On the ground floor.", "office.md")
     Reviews(store.engine).change(kept.cluster, 0, "ann", "approve", written)

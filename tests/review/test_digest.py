@@ -17,7 +17,7 @@ from gateway.access.rights import EVERYTHING
 from gateway.core.tasks import Tasks
 from gateway.knowledge.search import embed
 from gateway.storage.database import reading, writing
-from tests.review.conftest import NOW, PORTS, ask
+from tests.review.conftest import NOW, PORTS, ask, unindexed
 from tests.review.test_gaps import days_before
 from tests.waiting import async_until
 from tests.widget.stand_in import serve
@@ -68,7 +68,7 @@ def test_a_week_is_sent_once_by_many(gap: Store, hook: Hook) -> None:
     outcomes: list[bool] = []
 
     def send() -> None:
-        outcomes.append(digest.send(gap.engine, hook.url, WEEK))
+        outcomes.append(digest.send(gap.engine, unindexed(gap), hook.url, WEEK))
 
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
@@ -76,7 +76,7 @@ def test_a_week_is_sent_once_by_many(gap: Store, hook: Hook) -> None:
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == [False, False, False, True]
-    assert digest.send(gap.engine, hook.url, WEEK) is False
+    assert digest.send(gap.engine, unindexed(gap), hook.url, WEEK) is False
     assert len(hook.got) == 1
     message = hook.got[0]
     assert message["week"] == weeks.name(WEEK)
@@ -92,12 +92,12 @@ def test_what_was_refused_can_be_sent_again_and_the_address_is_not_told(
 ) -> None:
     hook.status = 404
     with pytest.raises(digest.NotSent, match="answered 404 'no_service'") as caught:
-        digest.send(gap.engine, hook.url, WEEK)
+        digest.send(gap.engine, unindexed(gap), hook.url, WEEK)
     assert "/hook" not in str(caught.value)
     with pytest.raises(digest.NotSent, match="cannot be reached"):
-        digest.send(gap.engine, "http://127.0.0.1:9/secret", WEEK)
+        digest.send(gap.engine, unindexed(gap), "http://127.0.0.1:9/secret", WEEK)
     hook.status = 200
-    assert digest.send(gap.engine, hook.url, WEEK) is True
+    assert digest.send(gap.engine, unindexed(gap), hook.url, WEEK) is True
 
 
 def test_the_turn_of_a_process_that_was_killed_ends(gap: Store, hook: Hook) -> None:
@@ -106,20 +106,20 @@ def test_the_turn_of_a_process_that_was_killed_ends(gap: Store, hook: Hook) -> N
         with writing(gap.engine) as connection:
             connection.execute(digest_table.delete())
             connection.execute(digest_table.insert(), {"week": WEEK, "claimed": claimed})
-        assert digest.send(gap.engine, hook.url, WEEK) is sends
+        assert digest.send(gap.engine, unindexed(gap), hook.url, WEEK) is sends
     with reading(gap.engine) as connection:
         assert connection.execute(digest_table.select()).one().sent is not None
 
 
 def test_slack_gets_the_text_alone(gap: Store) -> None:
-    found = gaps.find(gap.engine, WEEK, 2, EVERYTHING)
+    found = gaps.find(gap.engine, WEEK, 2, EVERYTHING, unindexed(gap))
     assert digest.message(found, "https://hooks.slack.com/services/T/B/x").keys() == {"text"}
-    nothing = gaps.find(gap.engine, WEEK - 9 * weeks.WEEK, 2, EVERYTHING)
+    nothing = gaps.find(gap.engine, WEEK - 9 * weeks.WEEK, 2, EVERYTHING, unindexed(gap))
     assert "no gaps" in digest.text_of(nothing)
 
 
 def test_the_message_links_to_the_review(gap: Store) -> None:
-    found = gaps.find(gap.engine, WEEK, 2, EVERYTHING)
+    found = gaps.find(gap.engine, WEEK, 2, EVERYTHING, unindexed(gap))
     last = digest.text_of(found, "https://ask.example.com").splitlines()[-1]
     assert last == "<https://ask.example.com/review/gaps|all gaps in the review>"
 
@@ -138,7 +138,7 @@ async def test_the_widget_clusters_and_sends_by_itself(
     monkeypatch.setattr(keeper, "LOOK", 0.05)
     monkeypatch.setattr(keeper, "FROM", 0)
     ask(store, "How do I print?", days=days_before(WEEK))
-    keeping = asyncio.create_task(keeper.Keeper(store.engine, hook.url).run())
+    keeping = asyncio.create_task(keeper.Keeper(store.engine, unindexed(store), hook.url).run())
     assert await asyncio.to_thread(hook.called.wait, 20)
     keeping.cancel()
     await asyncio.wait([keeping])
@@ -165,7 +165,7 @@ async def test_clustering_that_fails_begins_again(
             return embed.unit(np.ones((len(texts), embed.SIZE), np.float32))
 
     ask(store, "How do I print?")
-    keeping = keeper.Keeper(store.engine, None)
+    keeping = keeper.Keeper(store.engine, unindexed(store), None)
     keeping.sorter = clusters.Sorter(store.engine, FailsOnce)  # type: ignore[arg-type]
     tasks = Tasks()
     tasks.start("clusters", keeping.run)
@@ -198,7 +198,7 @@ async def test_a_widget_that_stops_does_not_wait_for_a_long_queue(
 
     for number in range(5):
         ask(store, f"Question {number}?")
-    keeping = keeper.Keeper(store.engine, None)
+    keeping = keeper.Keeper(store.engine, unindexed(store), None)
     keeping.sorter = clusters.Sorter(store.engine, Slow)  # type: ignore[arg-type]
     running = asyncio.create_task(keeping.run())
     assert await asyncio.to_thread(begun.wait, 20)

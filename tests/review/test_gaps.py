@@ -6,10 +6,10 @@ import pytest
 
 from gateway.access.rights import EVERYTHING
 from gateway.core.errors import AskdocsError
-from tests.review.conftest import NOW, PORTS, ask
+from tests.review.conftest import NOW, PORTS, ask, queue_of, unindexed
 from widget.review import analytics, gaps, weeks
 from widget.review.clusters import Sorter
-from widget.review.queue import Queue, Wanted
+from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.service.store import Store
 
@@ -41,9 +41,9 @@ def test_gaps_are_refused_incomplete_or_unsure_by_week_with_the_closest_pages(bo
     ask(both, "What is old?", days=days_before(before, 7))
     ask(both, "What was dismissed?", days=days_before(last))
     Sorter(both.engine).sort()
-    items, _ = Queue(both.engine).items(Wanted(words="dismissed"), EVERYTHING)
+    items, _ = queue_of(both).items(Wanted(words="dismissed"), EVERYTHING)
     Reviews(both.engine).change(items[0].cluster, 0, "ann", "dismiss")
-    found = gaps.find(both.engine, last, 2, EVERYTHING)
+    found = gaps.find(both.engine, last, 2, EVERYTHING, unindexed(both))
     assert found.first_days == (before, last)
     assert (found.count, found.asked) == (3, 5)
     assert [(gap.question, gap.weeks, gap.trend) for gap in found.gaps] == [
@@ -58,7 +58,7 @@ def test_a_gap_is_called_as_the_writer_has_put_it(store: Store) -> None:
     ask(store, "print???")
     Sorter(store.engine).sort()
     Reviews(store.engine).change(1, 0, "ann", "save", Draft("How do I print?"))
-    found = gaps.find(store.engine, MONDAY, 1, EVERYTHING)
+    found = gaps.find(store.engine, MONDAY, 1, EVERYTHING, unindexed(store))
     assert [(gap.question, gap.state) for gap in found.gaps] == [("How do I print?", "open")]
 
 

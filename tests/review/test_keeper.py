@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.storage.database import reading
-from tests.review.conftest import ask
+from tests.review.conftest import ask, unindexed
 from widget.review import clusters, keeper
 from widget.review.tables import member_table
 from widget.service.store import Store
@@ -23,7 +23,7 @@ def test_a_busy_box_sorts_one_batch_after_a_rest(
     for number in range(5):
         ask(store, f"Question {number}?")
     busy = True
-    keeping = keeper.Keeper(store.engine, None, busy=lambda: busy)
+    keeping = keeper.Keeper(store.engine, unindexed(store), None, busy=lambda: busy)
     keeping.sorter = clusters.Sorter(store.engine, lambda: None)
     keeping._sort()
     assert sorted_questions(store) == 0

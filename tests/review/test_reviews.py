@@ -5,9 +5,9 @@ import threading
 import pytest
 
 from gateway.access.rights import EVERYTHING
-from tests.review.conftest import ask
+from tests.review.conftest import ask, queue_of
 from widget.review.clusters import Sorter
-from widget.review.queue import Queue, Wanted
+from widget.review.queue import Wanted
 from widget.review.reviews import Action, Conflict, Draft, Review, Reviews, Unfit
 from widget.service.store import Store, Unknown
 
@@ -17,7 +17,7 @@ DRAFT = Draft("How do I print?", "Press Ctrl+P.", "print.md", "Printing")
 def cluster(store: Store) -> int:
     ask(store, "how to print")
     Sorter(store.engine).sort()
-    return Queue(store.engine).items(Wanted(), EVERYTHING)[0][0].cluster
+    return queue_of(store).items(Wanted(), EVERYTHING)[0][0].cluster
 
 
 def test_each_change_is_a_version_with_who_and_when(both: Store) -> None:

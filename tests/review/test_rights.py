@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from gateway.access import past_readers, rights
 from gateway.access.rights import EVERYTHING, PUBLIC, Reader
 from gateway.knowledge.search.writer import writing
 from tests.gateway.conftest import page
-from tests.review.conftest import Start, ask
-from widget.review import analytics, gaps, weeks
+from tests.review.conftest import Start, ask, queue_of, unindexed
+from widget.review import analytics, digest, gaps, weeks
 from widget.review.clusters import Sorter
-from widget.review.queue import Queue, Wanted
+from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import CLOSED, LeftOut, pull
 from widget.review.wiki import Wiki
@@ -33,7 +34,7 @@ def test_a_cluster_with_an_answer_for_some_is_shown_to_them_alone(both: Store) -
     ask(both, "Where is tea?", state="refused")
     closed(both, "What is the severance?")
     Sorter(both.engine).sort()
-    queue = Queue(both.engine)
+    queue = queue_of(both)
     today = datetime.now(UTC).date()
     for reader, count in ((EVERYTHING, 2), (HR, 2), (PUBLIC, 1)):
         items, found = queue.items(Wanted(), reader)
@@ -66,10 +67,10 @@ def test_training_data_leave_out_what_not_everybody_may_read(store: Store, is_cl
     else:
         ask(store, "What is the severance?", state="refused")
     Sorter(store.engine).sort()
-    cluster = Queue(store.engine).items(Wanted(), EVERYTHING)[0][0].cluster
+    cluster = queue_of(store).items(Wanted(), EVERYTHING)[0][0].cluster
     draft = Draft("What is the severance?", "98,765 euros.", "pay.md")
     Reviews(store.engine).change(cluster, 0, "ada", "approve", draft)
-    rows = list(pull(store.engine, Wiki(None)))
+    rows = list(pull(store.engine, unindexed(store)))
     assert all(isinstance(row, LeftOut) and row.why == CLOSED for row in rows) == is_closed
 
 
@@ -85,14 +86,25 @@ def index(tmp_path: Path) -> Path:
     return file
 
 
-def test_drafts_need_the_rights_of_all_pages_of_their_path(index: Path) -> None:
-    with closing(Wiki(index)) as wiki:
+def test_drafts_need_the_rights_of_all_pages_of_their_path(index: Path, store: Store) -> None:
+    with closing(Wiki(index, store.engine)) as wiki:
         for name in ("pay.md", "index.md", page("pay.md", "# Pay\n").url, "gone.md"):
-            assert not wiki.may_read(["tea.md", name], PUBLIC), name
-            assert wiki.may_read([name], HR) == (name != "gone.md"), name
-            assert wiki.may_read([name], EVERYTHING), name
-        assert wiki.may_read(["", "tea.md"], PUBLIC)
-    assert Wiki(index.with_name("none.db")).may_read(["pay.md"], PUBLIC)
+            assert wiki.closed(["tea.md", name, ""], PUBLIC) == [name]
+            assert wiki.closed([name], HR) == ["gone.md"] * (name == "gone.md")
+            assert wiki.closed([name], EVERYTHING) == []
+
+
+def test_without_an_index_drafts_that_name_a_page_are_closed_once_a_page_has_groups(
+    store: Store,
+) -> None:
+    wiki = Wiki(None, store.engine)
+    past_readers.record(store.engine, {(rights.EVERY, "[]")})
+    assert wiki.closed(["pay.md"], HR) == []
+    past_readers.record(store.engine, {("https://wiki.example.com/pay/", READERS)})
+    assert wiki.closed(["", "pay.md"], HR) == ["pay.md"]
+    assert wiki.closed(["pay.md"], EVERYTHING) == []
+    past_readers.record(store.engine, {(rights.EVERY, "[]")})
+    assert wiki.closed(["pay.md"], HR) == []
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -115,7 +127,7 @@ def test_an_answer_from_a_closed_page_stays_closed_whoever_asked(
     eng = {"x-person": "eng"}
     taken = client.post("/review/1", data={"version": "1", "action": "reopen"}, headers=eng)
     assert taken.status_code == 404
-    with closing(Wiki(index)) as wiki:
+    with closing(Wiki(index, store.engine)) as wiki:
         (row,) = pull(store.engine, wiki)
     assert isinstance(row, LeftOut)
     assert row.why == CLOSED
@@ -123,3 +135,21 @@ def test_an_answer_from_a_closed_page_stays_closed_whoever_asked(
     moved = {**form, "page": "tea.md", "answer": "At four.", "version": "1", "action": "save"}
     assert client.post("/review/1", data=moved, headers=hr).status_code == 303
     assert client.get("/review/1", headers=eng).status_code == 404
+
+
+def test_the_wording_of_a_draft_is_as_closed_as_its_page(
+    start: Start, store: Store, index: Path
+) -> None:
+    client = start(
+        index=index, person_header="x-person", groups_header="x-groups", reviewers=("hr", "eng")
+    )
+    hr, eng = {"x-person": "hr", "x-groups": "hr"}, {"x-person": "eng"}
+    form = {"question": "Is 98,765 net?", "answer": "Yes.", "page": "pay.md"}
+    saved = client.post("/review/1", data={**form, "version": "0", "action": "save"}, headers=hr)
+    assert saved.status_code == 303
+    for path in ("/review", "/review?state=all", "/review/gaps", "/review/gaps.csv"):
+        assert "98,765" in client.get(path, headers=hr).text
+        assert "98,765" not in client.get(path, headers=eng).text
+    with closing(Wiki(index, store.engine)) as wiki:
+        weekly = gaps.find(store.engine, weeks.monday(datetime.now(UTC).date()), 2, PUBLIC, wiki)
+    assert "98,765" not in digest.text_of(weekly)

@@ -6,21 +6,20 @@ import io
 import pytest
 
 from gateway.access.rights import EVERYTHING
-from tests.review.conftest import ask
+from tests.review.conftest import ask, queue_of, unindexed
 from widget.review import csv_export
 from widget.review.clusters import Sorter
 from widget.review.export import COLUMNS, everything
-from widget.review.queue import Queue, Wanted
+from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import LeftOut, pull
-from widget.review.wiki import Wiki
 from widget.service.store import Store
 
 
 def approve(store: Store, words: str, draft: Draft) -> int:
     """Approve the answer to the cluster that has these words."""
     Sorter(store.engine).sort()
-    items, _ = Queue(store.engine).items(Wanted(words=words), EVERYTHING)
+    items, _ = queue_of(store).items(Wanted(words=words), EVERYTHING)
     Reviews(store.engine).change(items[0].cluster, 0, "ann", "approve", draft)
     return items[0].cluster
 
@@ -33,7 +32,7 @@ def test_wordings_of_a_cluster_are_rows_of_a_cluster(store: Store) -> None:
     cluster = approve(store, "imap", draft)
     ask(store, "Who will win?")
     approve(store, "win", Draft("Who will win?", "", "", "", answerable=False))
-    rows = list(pull(store.engine, Wiki(None)))
+    rows = list(pull(store.engine, unindexed(store)))
     shared = {
         "answer": "IMAP stays.",
         "context_doc": "mail.md",
@@ -74,7 +73,7 @@ def test_wordings_of_a_cluster_are_rows_of_a_cluster(store: Store) -> None:
 def test_what_may_be_private_is_left_out_and_told(store: Store, private: str) -> None:
     id = ask(store, private)
     cluster = approve(store, "print", Draft("How do I print?", "Press it.", "print.md"))
-    rows = list(pull(store.engine, Wiki(None)))
+    rows = list(pull(store.engine, unindexed(store)))
     assert [row["question"] for row in rows if isinstance(row, dict)] == ["How do I print?"]
     assert [row.cluster for row in rows if isinstance(row, LeftOut)] == [cluster]
     assert id
@@ -85,7 +84,7 @@ def test_a_question_is_not_answered_twice(store: Store) -> None:
     ask(store, "Where is the canteen?")
     approve(store, "print", Draft("How do I print?", "Press it.", "print.md"))
     approve(store, "canteen", Draft("how do I  PRINT?", "Pull it.", "print.md"))
-    found = list(pull(store.engine, Wiki(None)))
+    found = list(pull(store.engine, unindexed(store)))
     assert [row["answer"] for row in found if isinstance(row, dict)] == ["Press it."]
     (left,) = [row for row in found if isinstance(row, LeftOut)]
     assert "cluster 1 has an answer to the same question" in left.why

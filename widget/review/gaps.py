@@ -19,6 +19,7 @@ from widget.review.tables import (
     member_table,
     with_votes,
 )
+from widget.review.wiki import Wiki
 from widget.service.store import question_table, read_kept
 
 MOST = 100  # gaps that are told, the most asked ones
@@ -60,7 +61,7 @@ class Gaps:
     """Questions in all of them."""
 
 
-def find(engine: sa.Engine, last: date, count: int, reader: Reader) -> Gaps:
+def find(engine: sa.Engine, last: date, count: int, reader: Reader, wiki: Wiki) -> Gaps:
     """The gaps of `count` weeks, the last of which begins at `last`. Raises Unreachable."""
     q, m = question_table.c, member_table.c
     first_days = tuple(last - number * weeks.WEEK for number in range(count))[::-1]
@@ -81,7 +82,7 @@ def find(engine: sa.Engine, last: date, count: int, reader: Reader) -> Gaps:
     latest: defaultdict[int, list[str]] = defaultdict(list)
     reviewed: dict[int, tuple[str, str]] = {}
     with reading(engine) as connection:
-        query = query.where(open_to(connection, reader))
+        query = query.where(open_to(connection, reader, wiki))
         for cluster, id, at, its_state, question in connection.execute(query):
             by_week[cluster][weeks.monday(at.date())] += 1
             reviewed[cluster] = its_state, question or ""

@@ -38,7 +38,7 @@ def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iter
     approved = {
         review.cluster: review.draft
         for review in Reviews(engine).approved()
-        if review.cluster not in closed and wiki.may_read([review.draft.page], PUBLIC)
+        if review.cluster not in closed and not wiki.closed([review.draft.page], PUBLIC)
     }
     query = (
         sa.select(q.question, q.answer, q.state, v.vote, member_table.c.cluster)

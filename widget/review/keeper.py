@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from gateway.core.errors import AskdocsError
 from widget.review import digest, weeks
 from widget.review.clusters import Sorter
+from widget.review.wiki import Wiki
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ class Keeper:
     def __init__(
         self,
         engine: sa.Engine,
+        wiki: Wiki,
         webhook: str | None,
         public_url: str = "",
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """`busy`, which any thread may call: is there something that cannot wait?"""
         self._engine = engine
+        self._wiki = wiki
         self._webhook = webhook
         self._public_url = public_url
         self._busy = busy
@@ -94,5 +97,5 @@ class Keeper:
         if now.weekday() == 0 and now.hour < FROM:
             return
         assert self._webhook is not None
-        if digest.send(self._engine, self._webhook, week, self._public_url):
+        if digest.send(self._engine, self._wiki, self._webhook, week, self._public_url):
             log.info("sent the digest of %s", weeks.name(week))

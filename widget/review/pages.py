@@ -90,14 +90,14 @@ def router(
 
     if engine is None:
         return _without_store(access, Explained)
-    queue, sorter = Queue(engine), Sorter(engine)
+    wiki = Wiki(settings.index, engine)
+    queue, sorter = Queue(engine, wiki), Sorter(engine)
     reviews = Reviews(engine, second_approval=settings.second_approval)
-    wiki = Wiki(settings.index)
     webhook = settings.digest_webhook.get_secret_value() if settings.digest_webhook else None
 
     @asynccontextmanager
     async def lifespan(app: object) -> AsyncIterator[None]:
-        tasks.start("clusters", Keeper(engine, webhook, settings.public_url, busy).run)
+        tasks.start("clusters", Keeper(engine, wiki, webhook, settings.public_url, busy).run)
         yield
         await tasks.close()
         wiki.close()
@@ -125,11 +125,11 @@ def router(
 
     @routes.get("/gaps")
     def show_gaps(request: Request, who: Who) -> Response:
-        return views.page(request, "gaps.html", who=who.name, found=_gaps(engine, who.reader))
+        return views.page(request, "gaps.html", who=who.name, found=_gaps(engine, who.reader, wiki))
 
     @routes.get("/gaps.csv")
     def gaps_csv(who: Who) -> Response:
-        weekly_gaps = _gaps(engine, who.reader)
+        weekly_gaps = _gaps(engine, who.reader, wiki)
         file = f"gaps-{weeks.name(weekly_gaps.first_days[-1])}.csv"
         headers = {"content-disposition": f'attachment; filename="{file}"'}
         return Response(gaps.sheet_of(weekly_gaps), 200, headers, "text/csv; charset=utf-8")
@@ -195,9 +195,7 @@ def router(
         return RedirectResponse(f"../{cluster}?did=apart", 303)
 
     def _require(who: Reviewer, cluster: int) -> None:
-        # A writer may have taken the answer from a page that its questions do not tell of.
-        pages = {version.draft.page for version in reviews.history(cluster)}
-        if not (queue.may_open(cluster, who.reader) and wiki.may_read(pages, who.reader)):
+        if not queue.may_open(cluster, who.reader):
             raise Unknown(f"no cluster {cluster}")  # as of one that is not there
 
     def _cluster(
@@ -271,8 +269,8 @@ def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:
     return routes
 
 
-def _gaps(engine: sa.Engine, reader: Reader) -> gaps.Gaps:
-    return gaps.find(engine, weeks.monday(datetime.now(UTC).date()), WEEKS, reader)
+def _gaps(engine: sa.Engine, reader: Reader, wiki: Wiki) -> gaps.Gaps:
+    return gaps.find(engine, weeks.monday(datetime.now(UTC).date()), WEEKS, reader, wiki)
 
 
 def _measure(engine: sa.Engine, days: int, reader: Reader) -> analytics.Analytics:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from gateway.access.rights import Reader
 from gateway.storage.database import reading
 from widget.review.reviews import State
-from widget.review.rights import open_to
+from widget.review.rights import closed, open_to
 from widget.review.tables import (
     CONCERN,
     KEPT,
@@ -21,6 +21,7 @@ from widget.review.tables import (
     current_review,
     member_table,
 )
+from widget.review.wiki import Wiki
 from widget.service.store import Kept, question_table, read_kept
 
 PAGE = 50  # clusters on a page of the queue
@@ -60,8 +61,9 @@ class Item:
 class Queue:
     """Clusters with a reason to look at them."""
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, wiki: Wiki) -> None:
         self._engine = engine
+        self._wiki = wiki
 
     def items(self, wanted: Wanted, reader: Reader, start: int = 0) -> tuple[list[Item], int]:
         """At most PAGE clusters from place `start` on, and how many there are.
@@ -98,7 +100,7 @@ class Queue:
             .offset(start)
         )
         with reading(self._engine) as connection:
-            query = query.where(open_to(connection, reader))
+            query = query.where(open_to(connection, reader, self._wiki))
             rows = connection.execute(query).mappings().all()
             usual = usual_questions(connection, [row["cluster"] for row in rows])
         items = [
@@ -120,16 +122,17 @@ class Queue:
             .group_by(state)
         )
         with reading(self._engine) as connection:
-            query = query.where(open_to(connection, reader))
+            query = query.where(open_to(connection, reader, self._wiki))
             by_state = {str(state): int(count) for state, count in connection.execute(query)}
         return {state: by_state.get(state, 0) for state in STATES}
 
     def may_open(self, cluster: int, reader: Reader) -> bool:
         """Raises Unreachable."""
-        m = member_table.c
+        if reader.groups is None:
+            return True
         with reading(self._engine) as connection:
-            mine = sa.select(m.cluster).where(m.cluster == cluster, ~open_to(connection, reader))
-            return connection.execute(mine.limit(1)).first() is None
+            hidden = closed(connection, reader, self._wiki)
+            return not connection.execute(sa.select(sa.literal(cluster).in_(hidden))).scalar_one()
 
     def choices(self) -> dict[str, list[str]]:
         """The channels and aliases that questions came by. Raises Unreachable."""

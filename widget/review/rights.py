@@ -1,17 +1,32 @@
-"""The clusters that a reviewer may see: every page behind their answers must be readable."""
+"""The clusters that a reviewer may see: every page behind their answers and drafts is readable."""
 
 import sqlalchemy as sa
 
 from gateway.access.rights import Reader
-from widget.review.tables import member_table
+from widget.review.tables import member_table, review_table
+from widget.review.wiki import Wiki
 from widget.service import store
 from widget.service.store import question_table
 
 
-def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:
+def closed(connection: sa.Connection, reader: Reader, wiki: Wiki) -> sa.CompoundSelect[tuple[int]]:
+    """The clusters that the reader may not see.
+
+    A writer may have taken an answer, and the wording of a question, from a page that the answers
+    to its questions do not name. All versions count: the history shows them.
+    """
+    m, r = member_table.c, review_table.c
+    asked = sa.select(m.cluster).join_from(member_table, question_table)
+    pages = connection.execute(sa.select(r.page).distinct()).scalars()
+    closed_pages = wiki.closed(pages, reader)
+    return sa.union(
+        asked.where(~store.open_to(connection, reader)),
+        sa.select(r.cluster).where(r.page.in_(closed_pages)),
+    )
+
+
+def open_to(connection: sa.Connection, reader: Reader, wiki: Wiki) -> sa.ColumnElement[bool]:
     """Of members: those of the clusters that the reader may see."""
-    allowed = store.open_to(connection, reader)
     if reader.groups is None:
-        return allowed
-    closed = sa.select(member_table.c.cluster).join_from(member_table, question_table)
-    return member_table.c.cluster.not_in(closed.where(~allowed))
+        return sa.true()
+    return member_table.c.cluster.not_in(closed(connection, reader, wiki))

@@ -50,7 +50,7 @@ def pull(
     closed = closed_clusters(engine)
     for review in Reviews(engine).approved(since):
         draft = review.draft
-        if review.cluster in closed or not wiki.may_read([draft.page], PUBLIC):
+        if review.cluster in closed or wiki.closed([draft.page], PUBLIC):
             yield LeftOut(review.cluster, draft.question, CLOSED)
             continue
         key = _plain(draft.question)

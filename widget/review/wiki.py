@@ -4,6 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import sqlalchemy as sa
+
+from gateway.access import past_readers
 from gateway.access.rights import EVERYTHING, PUBLIC, Reader
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
@@ -20,9 +23,13 @@ OFFERED = 20
 class Wiki:
     """The index where there is one. Safe to use from any thread."""
 
-    def __init__(self, file: Path | None) -> None:
-        """The rules about rights are those of the gateway's settings."""
+    def __init__(self, file: Path | None, engine: sa.Engine) -> None:
+        """The rules about rights are those of the gateway's settings.
+
+        `engine`: the gateway's database, which says without an index whether any page has groups.
+        """
         self._file = file
+        self._engine = engine
         self._index: Index | None = None
         self._rights: Rights | None = None
 
@@ -45,26 +52,30 @@ class Wiki:
             return None
         return index.by_url(name) if "://" in name else index.by_path(name)
 
-    def may_read(self, names: Iterable[str], reader: Reader) -> bool:
-        """May the reader read the pages of drafts? A page that is gone only where nothing has
-        rights. A draft does not name the wiki: all pages of its path count.
+    def closed(self, names: Iterable[str], reader: Reader) -> list[str]:
+        """The pages of drafts that the reader may not read. A page that is gone is one of them,
+        and without an index each page, unless nothing has rights. A draft does not name the wiki:
+        all pages of its path count.
 
-        Raises AskdocsError: the index is damaged.
+        Raises AskdocsError: the index is damaged, or the database does not answer.
         """
+        named = [name for name in names if name]
+        if reader.groups is None or not named:
+            return []
         mine, whole = self._open(reader), self._open(EVERYTHING)
-        if mine is None or whole is None or self._rights is None or self._rights.access() is None:
-            return True
-        if reader.groups is None:
-            return True
+        if mine is None or whole is None or self._rights is None:
+            return named if past_readers.has_groups(self._engine) else []
+        if self._rights.access() is None:
+            return []
         wikis = [source.name for source in whole.sources()]
-        for name in filter(None, names):
+
+        def is_closed(name: str) -> bool:
             if "://" in name:
-                pages = [mine.by_url(name)]
-            else:
-                pages = [mine.at(wiki, name) for wiki in wikis if whole.at(wiki, name)]
-            if not pages or None in pages:
-                return False
-        return True
+                return mine.by_url(name) is None
+            pages = [mine.at(wiki, name) for wiki in wikis if whole.at(wiki, name)]
+            return not pages or None in pages
+
+        return [name for name in named if is_closed(name)]
 
     def checked(self, draft: Draft, reader: Reader) -> Draft:
         """The draft with the path of its page, which may be given by its address.
