@@ -78,6 +78,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         await gateway.close()
         await visitors.close()
         journal.close()
+        box.close()
 
     proxies = [ipaddress.ip_network(proxy) for proxy in settings.trusted_proxies]
     headers = (

@@ -276,6 +276,7 @@ def description() -> dict[str, Any]:
                     "schema": _object(
                         {"readable": _list({"type": "boolean"})},
                         readers=_list(_list(_list(_TEXT))),
+                        known=_list({"type": "boolean"}),
                         revision=_TEXT,
                     )
                 }

@@ -37,5 +37,6 @@ def answer(rights: Rights, reader: Reader, urls: list[str]) -> dict[str, Any]:
         if reader.groups is None:
             closed = shown(() if is_open else NOBODY)
             reply["readers"] = [shown(view.readers([page])) if page else closed for page in pages]
+            reply["known"] = [page is not None for page in pages]
             reply["revision"] = rights.revision()
         return reply

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
-from gateway.knowledge.search.index import build
+from gateway.knowledge.search.index import build, writing
 from gateway.knowledge.wiki.page import Page, Section
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply
@@ -65,6 +66,22 @@ def test_a_wiki_in_another_language_offers_its_headings(tmp_path: Path) -> None:
         "Papier nachlegen",
         "Benutzer anlegen",
     ]
+
+
+def test_a_page_that_is_closed_is_offered_no_longer(tmp_path: Path) -> None:
+    file = tmp_path / "index.db"
+    tea, pay = (
+        page("tea.md", "Tea", "How do I get tea?"),
+        page("pay.md", "Pay", "How do I get paid?"),
+    )
+    with writing(file) as writer:
+        for one in (tea, pay):
+            writer.put("wiki", one, "1", ())
+    with closing(Examples(file)) as examples:
+        assert examples.get(4) == ["How do I get paid?", "How do I get tea?"]
+        with writing(file) as writer:
+            writer.regroup("wiki", "pay.md", (frozenset({"hr"}),), "1")
+        assert examples.get(4) == ["How do I get tea?"]
 
 
 def test_without_an_index_there_are_none_and_nothing_fails(tmp_path: Path) -> None:

@@ -239,11 +239,14 @@ def test_a_closed_answer_is_not_handed_on_nor_shared_without_rights(
     with serve(tickets.app) as hook:
         given = {"database_url": url, "handoff_webhook": f"{hook}/hook"}
         running = box(Reply(chunks=CLOSED), **given)
-        id = asked(running)
+        id = asked(running, page=f"{WIKI}/pay/", quote="98,765 euros")
         assert store.get(id).answered.answer == "98,765 euros. "
         for one in (running, box(Reply(), **given)):  # the second has it from the database
             assert httpx.post(f"{one.url}/asks/{id}/handoff", headers=HTMX).status_code == 200
-    assert [(body["question"], body["answer"]) for body in tickets.posted] == [("How?", "")] * 2
+    sent = [
+        [body[name] for name in ("question", "answer", "page", "quote")] for body in tickets.posted
+    ]
+    assert sent == [["How?", "", "", ""]] * 2
 
 
 async def test_a_gateway_that_knows_no_rights_opens_only_what_was_open(

@@ -122,6 +122,18 @@ async def test_without_a_store_nothing_is_kept_and_that_is_said() -> None:
     journal.close()
 
 
+async def test_questions_that_were_all_closed_are_offered_no_longer(
+    journal: Journal, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "FRESH", 0.0)
+    for visitor in ("one", "another"):
+        store.asked(Asked(visitor, "Is the layoff on Monday?", visitor, visitor=visitor))
+        store.answered(visitor, Answered("answered"))
+    assert await journal.most_asked(3) == ["Is the layoff on Monday?"]
+    store.narrow(dict.fromkeys(("one", "another"), '[["hr"]]'), "two")
+    assert await journal.most_asked(3) == []
+
+
 async def told(journal: Journal) -> list[tuple[str, str]]:
     return [(turn.question, turn.answered.answer) for turn in await journal.history("c")]
 

@@ -63,7 +63,8 @@ class Gateway:
             if not self.away:
                 raise AskdocsError("the gateway does not answer")
         readers = tuple(self.pages.get(url, (frozenset(),)) for url in urls)
-        return Rights(revision=self.revision, readers=readers)
+        known = tuple(url in self.pages for url in urls)
+        return Rights(revision=self.revision, readers=readers, known=known)
 
 
 def answer(store: Store, id: str, page: str, conversation: str = "") -> None:
@@ -119,6 +120,26 @@ async def test_answers_follow_the_rights_of_their_pages(
     assert await work.once()
     assert "new" not in seen(store, PUBLIC)
     assert "new" in seen(store, Reader(HR))
+
+
+async def test_a_question_follows_the_rights_of_the_page_on_which_it_was_asked(
+    store: Store,
+) -> None:
+    told = Gateway()
+    told.pages = {f"{WIKI}/tea": (), f"{WIKI}/pay": (HR,)}
+    around = "https://wiki.example.com/search"
+    for id, page, quote in (
+        ("about-pay", f"{WIKI}/pay#net", ""),
+        ("about-tea", f"{WIKI}/tea", "Tea is served"),
+        ("around", around, ""),
+        ("selected-around", around, "98,765"),
+        ("selected-anywhere", "", "98,765"),
+    ):
+        store.asked(Asked(id, "How?", id, page=page, quote=quote))
+        store.answered(id, Answered("refused"))
+    assert await Narrowing(cast(gateway.Gateway, told), store).once()
+    assert seen(store, PUBLIC) == ["about-tea", "around"]
+    assert seen(store, Reader(HR)) == ["about-pay", "about-tea", "around"]
 
 
 async def test_what_changes_meanwhile_is_looked_at_again(store: Store) -> None:

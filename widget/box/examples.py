@@ -14,7 +14,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights
+from gateway.knowledge.search.view import Rights, View
 from gateway.knowledge.wiki.asking import asked_stems
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.questions import first_paths, mined
@@ -29,47 +29,61 @@ LOOKUPS = 200  # searches
 
 
 class Examples:
-    """Questions from the index of the gateway, where there is one."""
+    """Questions from the index of the gateway, where there is one. Safe to use from any thread."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
+        self._index: Index | None = None
+        self._rights: Rights | None = None
+        self._revision = ""
         self._found: list[str] = []
         self._until = 0.0
         self._lock = threading.Lock()
 
-    def get(self, count: int) -> list[str]:
-        """At most so many, of as many pages. Reads the index: call it in a thread."""
-        if self._file is None:
-            return []
+    def close(self) -> None:
+        """Close the index."""
         with self._lock:
-            if time.monotonic() >= self._until:
-                self._until = time.monotonic() + RENEWED
+            if self._index is not None:
+                self._index.close()
+                self._index = self._rights = None
+
+    def get(self, count: int) -> list[str]:
+        """At most so many, of as many pages, by the rights of now. Reads the index: call it in a
+        thread."""
+        with self._lock:
+            now = time.monotonic()
+            if self._file is not None and (self._rights or now >= self._until):
                 try:
-                    self._found = _mined(self._file)
+                    self._renew(self._file, now)
                 except (AskdocsError, OSError) as error:  # it may come yet
                     log.info("no examples from the wiki: %s", error)
-                    self._until = time.monotonic() + RENEWED / 20
-        return self._found[:count]
+                    self._found, self._until = [], now + RENEWED / 20
+            return self._found[:count]
+
+    def _renew(self, file: Path, now: float) -> None:
+        if self._rights is None:
+            self._index = Index(file)
+            self._rights = Rights(self._index, load(GatewaySettings).rules)
+        revision = self._rights.revision()
+        if revision != self._revision or now >= self._until:
+            self._revision, self._until = revision, now + RENEWED
+            self._found = []
+            # The box offers them to everybody.
+            self._found = _mined(self._rights.seen_by(PUBLIC))
 
 
-def _mined(file: Path) -> list[str]:
-    whole = Index(file)
-    try:
-        # The box offers them to everybody.
-        index = Rights(whole, load(GatewaySettings).rules).seen_by(PUBLIC)
-        with index.snapshot():
-            numbers = index.paths()
-            pages = [index.page(numbers[path]) for path in first_paths(numbers)]
-            offered: dict[frozenset[str], str] = {}
-            for text, page in itertools.islice(mined(pages), LOOKUPS):
-                if len(text.encode()) >= SHORTEST and meaning(text) not in offered:
-                    if _finds(index, text, page):
-                        offered[meaning(text)] = text
-                    if len(offered) == MOST:
-                        break
-            return list(offered.values())
-    finally:
-        whole.close()
+def _mined(index: View) -> list[str]:
+    with index.snapshot():
+        numbers = index.paths()
+        pages = [index.page(numbers[path]) for path in first_paths(numbers)]
+        offered: dict[frozenset[str], str] = {}
+        for text, page in itertools.islice(mined(pages), LOOKUPS):
+            if len(text.encode()) >= SHORTEST and meaning(text) not in offered:
+                if _finds(index, text, page):
+                    offered[meaning(text)] = text
+                if len(offered) == MOST:
+                    break
+        return list(offered.values())
 
 
 def meaning(text: str) -> frozenset[str]:

@@ -1,6 +1,7 @@
 """Routes for a finished answer: vote, share, hand over to people."""
 
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 from fastapi import APIRouter, Request
@@ -118,7 +119,7 @@ class Feedback:
             await self._who(request, sent)
             if self._settings.handoff_webhook is None:
                 raise Refused(404, GONE)
-            asked, answer = await self._question(id)
+            asked, answer = await self._for_everybody(id)
             if id not in self._handed:
                 self._handed.add(id)
                 try:
@@ -168,18 +169,20 @@ class Feedback:
         except NotKept as error:
             raise Refused(404 if str(error) == GONE else 503, str(error)) from None
 
-    async def _question(self, id: str) -> tuple[Asked, str]:
-        """A question with its answer; that is empty unless everybody may read it."""
+    async def _for_everybody(self, id: str) -> tuple[Asked, str]:
+        """A question with its answer; without what not everybody may read: the answer, and the page
+        on which it was asked with the text that was selected there."""
         if (ask := self._asks.get(id)) is not None:
             # The turns before it were told to the model, too.
             goes_on = bool(ask.groups) and ask.conversation != ask.id
             asked, answered = ask.asked, ask.answered("answered")
-            if goes_on:
-                return asked, ""
+            may = not goes_on
         else:
             stored: Kept = await self._kept(self._journal.get(id))
-            asked, answered = stored.asked, stored.answered
-        may = await self._gateway.may_open(answered, frozenset())
+            asked, answered, may = stored.asked, stored.answered, True
+        may = may and await self._gateway.may_open(answered, frozenset())
+        if not await self._gateway.may_read([asked.page], frozenset(), may):
+            asked = replace(asked, page="", quote="")
         return asked, answered.answer if may else ""
 
     async def _reply(

@@ -35,6 +35,10 @@ class Box:
         self.router.add_api_route("/box", self.box, methods=["GET"])
         self.router.add_api_route("/token", self.token, methods=["POST"])
 
+    def close(self) -> None:
+        """Close the index."""
+        self._mined.close()
+
     async def box(self, request: Request) -> HTMLResponse:
         # A link must not put its reader into somebody else's conversation.
         params = {name: value for name, value in request.query_params.items() if name != "token"}

@@ -98,6 +98,8 @@ class Rights(BaseModel):
     revision: str
     """Changes with who may read which page."""
     readers: tuple[tuple[frozenset[str], ...], ...]
+    known: tuple[bool, ...] = ()
+    """Is it a page of the wiki? None where the gateway does not say."""
 
 
 class Outcome(BaseModel):
@@ -365,7 +367,7 @@ class Gateway:
                 rights = Rights.model_validate(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise AskdocsError(f"the gateway does not tell its rights: {error!r}") from None
-        if len(rights.readers) != len(urls):
+        if len(rights.readers) != len(urls) or len(rights.known) not in (0, len(urls)):
             raise AskdocsError("the gateway tells the rights of other pages than it was asked for")
         return rights
 

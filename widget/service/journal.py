@@ -29,7 +29,7 @@ PATIENCE = 1.0  # seconds that an answer waits for the database
 AWAY = 5.0  # seconds for which a database that failed is not asked again
 RETRY = 1.0  # seconds between two attempts to write what waits for it
 WAITING = 10_000  # questions and answers that may
-MINUTE = 60.0
+FRESH = 30.0  # seconds for which the most asked questions are not read again
 HOURLY = 3600.0
 
 
@@ -100,10 +100,11 @@ class Journal:
     async def most_asked(self, count: int) -> list[str]:
         """What is asked most often, of the last 90 days; empty when nobody knows."""
         if (store := self.store) and time.monotonic() >= self._most_asked_until:
-            self._most_asked_until = time.monotonic() + MINUTE
+            self._most_asked_until = time.monotonic() + FRESH
             since = datetime.now(UTC) - timedelta(days=90)
             questions = await self._patiently(lambda: store.most_asked(count, since))
-            self._most_asked = questions or self._most_asked
+            if questions is not None:
+                self._most_asked = questions
         return self._most_asked
 
     async def run(self) -> None:

@@ -1,14 +1,15 @@
 """Withdraws stored answers from readers who lost access to their pages.
 
-An answer is stored with what it took to read its pages on its day. The gateway says what it takes
-now. When its rights change, every answer is checked, conversation by conversation, and those that
-others may read now are written, so that the review, the gaps, suggested questions and exported rows
-follow within a minute. Links and old answers ask the gateway themselves when they are opened.
+An answer is stored with what it took to read its pages on its day, among them the page on which it
+was asked. The gateway says what it takes now. When its rights change, every answer is checked,
+conversation by conversation, and those that others may read now are written, so that the review,
+the gaps, suggested questions and exported rows follow within a minute. Links and old answers ask
+the gateway themselves when they are opened.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 
 from gateway.access.rights import Groups, dump, simplified
@@ -40,6 +41,8 @@ class Narrowing:
         self._revision = revision
         self._readers: dict[str, Groups] = {}
         """What it takes to read each page, under this revision."""
+        self._unknown: set[str] = set()
+        """Pages that are not of the wiki, as far as the gateway says."""
         self._at = ""
         """The last conversation that was checked under it."""
         self._is_done = False
@@ -85,8 +88,10 @@ class Narrowing:
         """Check the answers of some conversations. False: the rights changed meanwhile."""
         standings = await asyncio.to_thread(self._store.standings, conversations)
         if len(self._readers) > PAGES:
-            self._readers = {}
-        urls = dict.fromkeys(url for standing in standings for url in standing.pages)
+            self._readers, self._unknown = {}, set()
+        urls = dict.fromkeys(
+            url for standing in standings for url in (*standing.pages, *standing.asked_on)
+        )
         unknown = [url for url in urls if url not in self._readers]
         for start in range(0, len(unknown), MOST):
             some = unknown[start : start + MOST]
@@ -94,17 +99,27 @@ class Narrowing:
             if rights is None or rights.revision != self._revision:
                 return False
             self._readers |= zip(some, rights.readers, strict=True)
-        await asyncio.to_thread(self._write, standings, self._readers, self._revision)
+            known = rights.known or [False] * len(some)
+            self._unknown.update(
+                url for url, is_known in zip(some, known, strict=True) if not is_known
+            )
+        readers, unknown = self._readers, self._unknown
+        await asyncio.to_thread(self._write, standings, readers, unknown, self._revision)
         await _sleep(PAUSE)
         return True
 
     def _write(
-        self, standings: Sequence[Standing], readers: Mapping[str, Groups], revision: str
+        self,
+        standings: Sequence[Standing],
+        readers: Mapping[str, Groups],
+        unknown: Set[str],
+        revision: str,
     ) -> None:
-        needed = {
-            standing.id: _stored(frozenset(some for url in standing.pages for some in readers[url]))
-            for standing in standings
-        }
+        needed = {}
+        for standing in standings:
+            pages = (*standing.pages, *(url for url in standing.asked_on if url not in unknown))
+            every = frozenset(some for url in pages for some in readers[url])
+            needed[standing.id] = _stored(every)
         changed = {
             standing.id: needed[standing.id]
             for standing in standings

@@ -156,7 +156,10 @@ class Standing(NamedTuple):
 
     id: str
     pages: tuple[str, ...]
-    """Addresses; those of the turns before it, too, which its model was given."""
+    """Addresses; those of the turns before it, too, which its model was given. Text that a reader
+    selected stands on the page that it was selected on."""
+    asked_on: tuple[str, ...]
+    """The other pages on which the questions were asked, of the wiki or around it."""
     readers_now: str | None
     is_new: bool
     """Its readers of now were never checked."""
@@ -300,17 +303,24 @@ class Store:
         outcome = sa.cast(c.outcome, sa.Text)
         query = (
             sa.select(c.id, c.conversation, outcome, c.readers_now, c.rights, c.state)
+            .add_columns(c.page, c.quote != "")
             .where(c.conversation.in_(conversations))
             .order_by(c.at, c.id)
         )
-        of_talk: dict[str, dict[str, None]] = {}
+        of_talk: dict[str, dict[str, bool]] = {}
         standings = []
         with reading(self.engine) as connection:
-            for id, conversation, text, readers_now, checked, state in connection.execute(query):
+            for row in connection.execute(query):
+                id, conversation, text, readers_now, checked, state, page, has_quote = row
                 pages = of_talk.setdefault(conversation, {})
-                pages |= dict.fromkeys(urls_of(orjson.loads(text)))
+                pages |= dict.fromkeys(urls_of(orjson.loads(text)), True)
+                if page or has_quote:
+                    page = page.partition("#")[0]
+                    pages[page] = has_quote or pages.get(page, False)
                 if state != "asked":
-                    standings.append(Standing(id, tuple(pages), readers_now, checked is None))
+                    shown = tuple(url for url, is_shown in pages.items() if is_shown)
+                    asked_on = tuple(url for url, is_shown in pages.items() if not is_shown)
+                    standings.append(Standing(id, shown, asked_on, readers_now, checked is None))
         return standings
 
     def narrow(self, readers: Mapping[str, str | None], revision: str) -> None:
