@@ -139,6 +139,31 @@ def test_a_repository_is_cloned_once_and_followed_and_links_lead_to_the_service(
     assert len(shallow) == 2  # of two histories, one commit each
 
 
+def test_a_wiki_of_a_gitlab_below_a_path_leads_to_its_pages_and_anchors(
+    repository: Repository,
+) -> None:
+    repository.commit(
+        {
+            "home.md": "# Home\n\nSee [setup](guide/set-up#one-two).",
+            "guide/set-up.md": "# Set up\n\n## One & two\n\nSee [more](guide/more), [it](./more), "
+            "[home](/home).\n\n## 2026\n\nText.\n\n## 2026\n\nText.",
+            "guide/more.md": "More.",
+            "_sidebar.md": "- [Home](home)",
+        }
+    )
+    host = repository.url.removesuffix("/team.git")
+    repository.url = f"{host}/gitlab/group/sub/app.wiki.git"
+    wiki = f"{host}/gitlab/group/sub/app/-/wikis"
+    read = {item.page.url: item.page for item in repository.read() if isinstance(item, Changed)}
+    assert sorted(read) == [wiki, f"{wiki}/guide/more", f"{wiki}/guide/set-up"]
+    page = read[f"{wiki}/guide/set-up"]
+    anchors = [section.anchor for section in page.sections]
+    assert anchors == ["set-up", "one-two", "anchor-2026", "anchor-2026-1"]
+    links = [urllib.parse.urljoin(page.url, to) for to in re.findall(r"\]\((.*?)\)", page.text)]
+    assert links == [f"{wiki}/guide/more", f"{wiki}/guide/more", wiki]
+    assert "(wikis/guide/set-up#one-two)" in read[wiki].text
+
+
 def test_a_branch_and_a_folder_are_read_alone_and_a_generators_address_wins(
     repository: Repository,
 ) -> None:
@@ -272,7 +297,27 @@ def test_other_ways_to_a_repository_than_http_are_none(place: str, tmp_path: Pat
     ("address", "path", "url"),
     [
         ("https://github.com/o/r.git", "a b.md", "https://github.com/o/r/blob/HEAD/a%20b.md"),
-        ("https://gitlab.com/o/r.git#x:d", "a.md", "https://gitlab.com/o/r/blob/x/d/a.md"),
+        ("https://gitlab.com/o/r.git#x:d", "a.md", "https://gitlab.com/o/r/-/blob/x/d/a.md"),
+        (
+            "https://host.example/gitlab/group/sub/app.git",
+            "a.md",
+            "https://host.example/gitlab/group/sub/app/-/blob/HEAD/a.md",
+        ),
+        (
+            "https://host.example/gitlab/group/sub/app.wiki.git",
+            "a.md",
+            "https://host.example/gitlab/group/sub/app/-/wikis/a",
+        ),
+        (
+            "https://code.example.com/group/sub/app.wiki.git",
+            "home.md",
+            "https://code.example.com/group/sub/app/-/wikis",
+        ),
+        (
+            "https://host.example/gitea/o/r.wiki.git",
+            "a.md",
+            "https://host.example/gitea/o/r/wiki/a",
+        ),
         ("https://codeberg.org/o/r.git#x", "a.md", "https://codeberg.org/o/r/src/branch/x/a.md"),
         ("https://github.com/o/r.wiki.git", "Set-Up.md", "https://github.com/o/r/wiki/Set-Up"),
         ("https://github.com/o/r.wiki.git", "Home.md", "https://github.com/o/r/wiki"),

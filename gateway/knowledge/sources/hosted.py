@@ -12,7 +12,7 @@ from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.flavour import Flavour
 from gateway.knowledge.sources.git_address import Address
 from gateway.knowledge.sources.sections import Heading
-from gateway.knowledge.sources.slugs import GitHubSlugger
+from gateway.knowledge.sources.slugs import GitHubSlugger, GitLabSlugger
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
@@ -33,6 +33,7 @@ class Place:
     folder: str
     """Of the repository, that pages are read from."""
     is_wiki: bool
+    is_gitlab: bool = False
 
     def __call__(self, path: str) -> str:
         """The address of a file."""
@@ -47,19 +48,29 @@ class Place:
 def place_of(at: Address, site_url: str) -> Place:
     """Where the files of a repository are shown; `site_url` names the place of a wiki."""
     shown = at.url.rstrip("/").removesuffix(".git")
+    host, is_gitlab = urlsplit(shown).netloc, _is_gitlab(shown)
     if shown.endswith(_WIKI):
-        host = urlsplit(shown).netloc
-        between = "/-/wikis/" if "gitlab" in host else "/wiki/"
+        between = "/-/wikis/" if is_gitlab else "/wiki/"
         base = site_url.rstrip("/") + "/" if site_url else shown.removesuffix(_WIKI) + between
-        return Place(base, at.folder, True)
+        return Place(base, at.folder, True, is_gitlab or base.endswith("/-/wikis/"))
     branch = quote(at.branch or "HEAD")
-    host = urlsplit(shown).netloc
-    blob = "/blob/"
+    blob = "/-/blob/" if is_gitlab else "/blob/"
     if "bitbucket" in host:
         blob = "/src/"
-    elif any(name in host for name in ("codeberg", "forgejo", "gitea")):
+    elif any(name in host for name in _GITEAS):
         blob = "/src/branch/"
-    return Place(f"{shown}{blob}{branch}/", at.folder, False)
+    return Place(f"{shown}{blob}{branch}/", at.folder, False, is_gitlab)
+
+
+_GITEAS = ("codeberg", "forgejo", "gitea")
+
+
+def _is_gitlab(shown: str) -> bool:
+    """By the host, by the path that it is below, or because only GitLab has groups in groups."""
+    split = urlsplit(shown)
+    first, *rest = split.path.strip("/").split("/")
+    is_other = any(name in split.netloc or name == first for name in ("bitbucket", *_GITEAS))
+    return "gitlab" in split.netloc or (not is_other and len(rest) > 1)
 
 
 class Hosted:
@@ -67,9 +78,13 @@ class Hosted:
 
     about = "hosted"
 
-    def __init__(self, tree: Tree, place: Callable[[str], str], is_wiki: bool) -> None:
+    def __init__(
+        self, tree: Tree, place: Callable[[str], str], is_wiki: bool, is_gitlab: bool = False
+    ) -> None:
         self.tree = tree
         self._place = place
+        self._is_gitlab_wiki = is_wiki and is_gitlab
+        self._slugger = GitLabSlugger if is_gitlab else GitHubSlugger
         self.titles: dict[str, str] = {}
         self.problems: list[Broken] = []
         self.urls = {
@@ -86,7 +101,7 @@ class Hosted:
             flavour = made(project, "")
             if flavour.urls and all(urlsplit(url).scheme for url in flavour.urls.values()):
                 return flavour
-        return cls(Tree(root), place, place.is_wiki)
+        return cls(Tree(root), place, place.is_wiki, place.is_gitlab)
 
     def file(self, path: str) -> str | None:
         return self._place(path)
@@ -95,7 +110,9 @@ class Hosted:
         if addresses.is_elsewhere(target):
             return target
         named, rest = addresses.split(target)
-        there = addresses.beside(path, named)
+        # A wiki of GitLab takes `a/b` from its root, and `./a/b` from the page.
+        from_root = self._is_gitlab_wiki and not named.startswith((".", "/"))
+        there = addresses.beside("" if from_root else path, named)
         for file in (there, f"{there}.md"):
             if file in self.tree.files:
                 return addresses.relative(self.urls[path], self._place(file) + rest)
@@ -104,7 +121,7 @@ class Hosted:
     def page(self, path: str, text: str, trail: Trail) -> Page:
         body, front = front_matter(text)
         lines = retarget(referenced("\n".join(body)), trail.link).split("\n")
-        slugger = GitHubSlugger()
+        slugger = self._slugger()
         anchored = [(heading, slugger.slug(heading.text)) for heading in _READER.headings(lines)]
         headings = [
             Heading(

@@ -37,6 +37,23 @@ def _is_kept(character: str) -> bool:
     return any(first <= ord(character) <= last for first, last in _LETTERLIKE)
 
 
+class GitLabSlugger:
+    """The anchors of one page, as GitLab makes them (`string_to_anchor` of its `Utils::Markdown`):
+    one hyphen for several, and a number alone is `anchor-5`."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def slug(self, text: str) -> str:
+        """The anchor of the next heading."""
+        bare = "".join(c for c in text.strip().lower() if _is_kept(c))
+        slug = re.sub(r"-+", "-", bare.replace(" ", "-"))
+        slug = f"anchor-{slug}" if slug.isdecimal() else slug
+        count = self._seen.get(slug, 0)
+        self._seen[slug] = count + 1
+        return f"{slug}-{count}" if count else slug
+
+
 class GitBookSlugger:
     """The anchors of one page, as synced GitBooks show them: `#id-1.-what-and-why`.
 
