@@ -102,6 +102,12 @@ def test_a_sync_stores_groups_and_says_whose_have_changed(tmp_path: Path) -> Non
     assert again.is_different
     with writing(file) as writer:
         assert writer.groups(str(wiki))["pay.md"] == (frozenset({"board"}),)
+    # Who closes a page in the edit that breaks it has closed the text of before, too.
+    (wiki / "tea.md").write_bytes(b"---\ngroups: hr\n---\n# Tea\n\nA w\xf6rd.\n")
+    broken = run()
+    assert (broken.regrouped, [page.path for page in broken.broken]) == (("tea.md",), ["tea.md"])
+    with writing(file) as writer:
+        assert writer.groups(str(wiki))["tea.md"] == (frozenset({"hr"}),)
 
 
 def test_whoever_serves_people_has_no_way_to_a_page_but_as_a_reader() -> None:

@@ -96,6 +96,7 @@ class Folder:
 
 def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
     about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
+    by_mkdocs, data = isinstance(flavour, mkdocs.MkDocs), b""
     try:
         with bounded.page(path):
             data = flavour.tree.data(path)
@@ -105,14 +106,16 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
                 trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
                 page = flavour.page(path, decode(data), trail)
     except Exception as error:  # a page may be what a parser of somebody else's fails on
-        yield Broken(path, _why(error))
+        # Whoever has closed the page has closed its earlier text, which stays in the index.
+        groups, _ = front_groups(data.decode(errors="replace"), by_mkdocs)
+        yield Broken(path, _why(error), groups)
         return
     if page is None:
         yield Unchanged(path)
         return
     if page.sections:
         page = replace(page, url=flavour.urls[path])
-        groups, problem = front_groups(decode(data), isinstance(flavour, mkdocs.MkDocs))
+        groups, problem = front_groups(decode(data), by_mkdocs)
         yield Changed(page, trail.stamp(), groups)
         if problem:
             yield Broken(f"{path}:1", problem)
