@@ -5,7 +5,7 @@ They work on the database itself, whether or not a widget runs.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database, home
 from askdocs.terminal import table, times
 from askdocs.terminal.bar import Bar
+from askdocs.wikis.index import index_file
 from gateway.access.rights import EVERYTHING, PUBLIC
 from gateway.core.errors import AskdocsError
 from gateway.core.settings import load
@@ -24,6 +25,7 @@ from widget.review import digest as digests
 from widget.review.clusters import Sorter
 from widget.review.export import COLUMNS, count, everything
 from widget.review.gaps import find, sheet_of
+from widget.review.wiki import Wiki
 from widget.service.store import Store
 from widget.settings import WidgetSettings
 
@@ -97,8 +99,8 @@ def gaps(
     if out is not None:
         refuse_existing(out)
     last = weeks.parse(week) if week else weeks.monday(datetime.now(UTC).date())
-    with _sorted(home_dir) as engine:
-        listed = find(engine, last, 1 if week else WEEKS, EVERYTHING)
+    with _sorted(home_dir) as (engine, wiki):
+        listed = find(engine, last, 1 if week else WEEKS, EVERYTHING, wiki)
     if out is not None:
         audit.note(home_dir, "gaps.export", out.name, gaps=len(listed.gaps))
         write_new(out, sheet_of(listed))
@@ -128,11 +130,10 @@ def digest(
         raise AskdocsError(
             "--send: there is no webhook: set ASKDOCS_WIDGET_DIGEST_WEBHOOK in the environment"
         )
-    with _sorted(home_dir) as engine:
-        text = digests.text_of(find(engine, first, 2, PUBLIC), settings.public_url)
-        sent = bool(send and webhook) and digests.send(
-            engine, webhook.get_secret_value() if webhook else "", first, settings.public_url
-        )
+    with _sorted(home_dir) as (engine, wiki):
+        text = digests.text_of(find(engine, first, 2, PUBLIC, wiki), settings.public_url)
+        address = webhook.get_secret_value() if send and webhook else ""
+        sent = bool(address) and digests.send(engine, wiki, address, first, settings.public_url)
     if as_json:
         print(json.dumps({"week": weeks.name(first), "text": text, "sent": sent}, indent=2))
         return
@@ -196,12 +197,13 @@ def write_new(out: Path, text: str) -> None:
 
 
 @contextmanager
-def _sorted(home_dir: Path | None) -> "Iterator[sa.Engine]":
-    """The database, with every question in its cluster."""
-    with database.opened(home_dir) as engine:
+def _sorted(home_dir: Path | None) -> "Iterator[tuple[sa.Engine, Wiki]]":
+    """The database, with every question in its cluster, and the wiki."""
+    file = index_file(home_dir)
+    with database.opened(home_dir) as engine, closing(Wiki(file, engine)) as wiki:
         with Bar() as bar:
             Sorter(engine).sort(lambda done, total: bar.show("clustering", done, total))
-        yield engine
+        yield engine, wiki
 
 
 def _days_ago(days: int) -> datetime:

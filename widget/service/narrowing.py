@@ -92,17 +92,15 @@ class Narrowing:
         urls = dict.fromkeys(
             url for standing in standings for url in (*standing.pages, *standing.asked_on)
         )
-        unknown = [url for url in urls if url not in self._readers]
-        for start in range(0, len(unknown), MOST):
-            some = unknown[start : start + MOST]
+        new = [url for url in urls if url not in self._readers]
+        for start in range(0, len(new), MOST):
+            some = new[start : start + MOST]
             rights = await self._gateway.rights(some)
             if rights is None or rights.revision != self._revision:
                 return False
             self._readers |= zip(some, rights.readers, strict=True)
-            known = rights.known or [False] * len(some)
-            self._unknown.update(
-                url for url, is_known in zip(some, known, strict=True) if not is_known
-            )
+            known = rights.known or (False,) * len(some)
+            self._unknown |= {url for url, there in zip(some, known, strict=True) if not there}
         readers, unknown = self._readers, self._unknown
         await asyncio.to_thread(self._write, standings, readers, unknown, self._revision)
         await _sleep(PAUSE)
