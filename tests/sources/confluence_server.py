@@ -6,7 +6,7 @@ Data Center: https://developer.atlassian.com/server/confluence/rest/
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import ThreadingHTTPServer
@@ -78,6 +78,8 @@ class Wiki:
     held: threading.Event = field(default_factory=threading.Event)
     until: int | None = None
     """Requests until the token expires."""
+    listed: Callable[[], None] = lambda: None
+    """Called behind the last row of a list."""
 
     def answer(self, path: str, query: dict[str, str]) -> tuple[int, Any]:
         if path == "/api/v2/spaces":
@@ -120,7 +122,9 @@ class Wiki:
             if path.startswith("/api"):
                 return 200, self._v2(at)
             body = {"storage": {"value": self.pages[at].body, "representation": "storage"}}
-            return 200, {"id": at, "type": "page", "status": "current", "body": body}
+            version = {"number": self.pages[at].version}
+            return 200, {"id": at, "type": "page", "status": "current", "body": body,
+                         "version": version}  # fmt: skip
         return 404, {}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
@@ -137,6 +141,8 @@ class Wiki:
                 f"&start={start + self.part}"
             )
         rows = [row(at) for at in ids[start : start + self.part]]
+        if "next" not in links:
+            self.listed()
         return {"results": rows, "start": start, "size": len(rows), "_links": links}
 
     def _row(self, at: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from gateway.access.rights import NOBODY, Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.sources import fetch, sync
-from gateway.knowledge.sources.services.confluence import Confluence, Place
+from gateway.knowledge.sources.services.confluence import NEWER, Confluence, Place
 from gateway.knowledge.sources.services.storage import document
 from gateway.knowledge.sources.source import (
     Broken,
@@ -181,6 +181,24 @@ def test_a_page_that_cannot_be_read_gets_its_new_groups_at_once(
     done, stored = synced()
     assert (done.changed, done.broken) == (("ENG/101", "ENG/102"), ())
     assert (stored["ENG/101"], stored["ENG/102"]) == ((frozenset({"board"}), STAFF), (STAFF,))
+
+
+def test_a_page_that_is_restricted_and_written_while_it_is_read_is_left_to_the_next_sync(
+    wiki: Wiki,
+) -> None:
+    def restrict() -> None:
+        wiki.pages["102"] = Written("Page 102", "<p>The salary is 98,765.</p>", 2, readers=("hr",))
+
+    wiki.listed = restrict
+    items = read(wiki)
+    assert "98,765" not in str(items)
+    assert [(item.path, item.why) for item in items if isinstance(item, Broken)] == [
+        ("ENG/102", NEWER)
+    ]
+    again = groups(read(wiki, stamps(items)))
+    assert again == {"ENG/102": (frozenset({"hr"}), STAFF)}
+    wiki.listed = lambda: wiki.pages.update({"103": Written("Page 103", "<p>New.</p>", 3)})
+    assert "ENG/103" in groups(read(wiki, rights=False))
 
 
 def test_names_of_groups_do_not_become_everybody_or_a_person(wiki: Wiki) -> None:

@@ -33,6 +33,7 @@ _PLAIN = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
 _PART = 50
 # Rows of a list to ask for; a service gives fewer where it wants to.
 _ROWS = 200
+NEWER = "was changed after the list of pages was read: the next sync reads it"
 # Slashes in the path of an attachment: space/page/attachment.
 _DEPTH = 2
 _EXPAND = (
@@ -280,7 +281,12 @@ class Confluence:
             except Refused as error:
                 yield Broken(row.path, str(error), row.groups)
                 continue
-            yield self._page(memory, row, body)
+            # The list says who may read the text of its version, and nothing of a newer one.
+            version = str(mapping(body.get("version")).get("number", row.version))
+            if self._rights and version != row.version:
+                yield Broken(row.path, NEWER, row.groups)
+            else:
+                yield self._page(memory, row, body)
 
     def _body(self, api: Api, at: str) -> Mapping[str, Any]:
         at = quote(at, safe="")
