@@ -78,6 +78,8 @@ class Wiki:
     held: threading.Event = field(default_factory=threading.Event)
     until: int | None = None
     """Requests until the token expires."""
+    lacking: str = ""
+    """What rows of the list do not have."""
     listed: Callable[[], None] = lambda: None
     """Called behind the last row of a list."""
 
@@ -147,6 +149,11 @@ class Wiki:
 
     def _row(self, at: str) -> dict[str, Any]:
         page = self.pages[at]
+        row = self._whole_row(at, page)
+        row.pop(self.lacking, None)
+        return row
+
+    def _whole_row(self, at: str, page: Written) -> dict[str, Any]:
         people = [{"type": "known", "email": one} for one in page.readers if "@" in one]
         groups = [{"type": "group", "name": one} for one in page.readers if "@" not in one]
         return {

@@ -228,6 +228,14 @@ def test_a_space_whose_permissions_are_not_listed_is_for_nobody(
     assert f"the rights of the space: {why}; so nobody may read it" in problem.why
 
 
+@pytest.mark.parametrize("lacking", ["ancestors", "restrictions"])
+def test_a_list_that_does_not_say_what_restricts_a_page_opens_it_to_nobody(
+    wiki: Wiki, lacking: str
+) -> None:
+    wiki.lacking = lacking
+    assert set(groups(read(wiki)).values()) == {NOBODY}
+
+
 def test_a_list_of_pages_that_goes_on_for_ever_ends(
     wiki: Wiki, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,9 @@ class Readers:
         needed = list(self._spaces[key])
         own = _restricted(page.get("restrictions"))
         self._restricted[str(page["id"])] = own
-        for above in listed(page.get("ancestors")):
+        if not isinstance(ancestors := page.get("ancestors"), list):
+            return NOBODY  # the service did not say: one above it may be restricted
+        for above in ancestors:
             at = str(mapping(above).get("id"))
             if at not in self._restricted:
                 self._restricted[at] = self._of_ancestor(at)
