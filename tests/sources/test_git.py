@@ -326,3 +326,17 @@ def test_other_ways_to_a_repository_than_http_are_none(place: str, tmp_path: Pat
 )
 def test_pages_are_shown_where_the_service_shows_them(address: str, path: str, url: str) -> None:
     assert place_of(git.Address.parse(address), "")(path) == url
+
+
+@pytest.mark.parametrize(
+    ("page", "repository"),
+    [
+        ("https://host.example/gitlab/g/sub/app/-/wikis/a/b", "host.example/gitlab/g/sub/app"),
+        ("https://gitlab.com/o/r/-/wikis", "gitlab.com/o/r"),
+        ("https://github.com/o/r/wiki/Set-Up", "github.com/o/r"),
+    ],
+)
+def test_the_address_of_a_wikis_page_names_its_repository(page: str, repository: str) -> None:
+    with pytest.raises(AskdocsError, match=re.escape(f"sync https://{repository}.wiki.git")):
+        Spec.named(page)
+    assert Spec.named(page, "site").kind == "site"

@@ -1,6 +1,7 @@
 """The specification of a wiki, as a user types it and as the index stores it."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,6 +95,8 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
         place = _address(url) + mark + part
         Address.parse(place)
         return place, "git", site_url
+    if kind is None and (page := _WIKI_PAGE.match(text.strip())):
+        raise AskdocsError(f"{text} is a page of a Git wiki: sync {page[1]}.wiki.git")
     if kind is None:
         kind, host = "site", urlsplit(text).netloc.lower()
         if host.endswith(".atlassian.net"):
@@ -109,6 +112,12 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
     if parsed := ADDRESSES.get(kind):
         parsed.parse(text.strip())
     return _address(text), kind, ""
+
+
+_WIKI_PAGE = re.compile(
+    r"(https?://github\.com/[^/]+/[^/]+(?=/wiki(?:/|$))|https?://[^?#]+?(?=/-/wikis(?:/|$)))",
+    re.IGNORECASE,
+)
 
 
 def _address(text: str) -> str:
