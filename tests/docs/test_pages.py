@@ -1,6 +1,7 @@
 """The documentation of this project: true to the code, and whole."""
 
 import re
+import subprocess
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -136,6 +137,33 @@ def test_links_and_anchors_resolve(path: Path) -> None:
         if not file.is_file() or (fragment and fragment not in anchors):
             broken.append(target)
     assert broken == []
+
+
+def test_every_page_and_section_that_code_alerts_and_settings_name_is_there() -> None:
+    """As docs/how-to/runbook.md#alert-down, or docs/results/notebook.md, "The check"."""
+    named = re.compile(
+        r"(docs/(?:tutorials|how-to|reference|explanation|results)/[\w-]+\.md)"
+        r"(?:#([\w-]+)|,[\s#]+\"([^\"]+)\")?"
+    )
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", ":!docs", ":!tests/answers", ":!CHANGELOG.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    broken, links = [], 0
+    for file in filter(Path.is_file, map(ROOT.joinpath, listed.stdout.split("\0"))):
+        for address, anchor, heading in named.findall(file.read_text("utf-8", "ignore")):
+            links += 1
+            sections = page(ROOT / address).sections if (ROOT / address).is_file() else []
+            known = {section.anchor for section in sections}
+            known |= {section.heading for section in sections}
+            section = anchor or re.sub(r"[\s#]+", " ", heading)
+            if not sections or (section and section not in known):
+                broken.append((str(file.relative_to(ROOT)), address, section))
+    assert broken == []
+    assert links > 100
 
 
 def test_the_navigation_lists_every_page_once() -> None:
