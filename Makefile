@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 DOCS ?= docs
 ARGS ?=
 ROUNDS ?= 3
-# Python keeps what it compiles, else each run compiles every test anew.
+# Python keeps what it compiles, else each run compiles every test again.
 unexport PYTHONDONTWRITEBYTECODE
 SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 

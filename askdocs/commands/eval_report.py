@@ -388,7 +388,7 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
     """The report of a run; made where there is none.
 
     Raises AskdocsError: there is one, of other questions or answers or about another system. It
-    is not made anew, since a judge, labels or prices may have been named for it.
+    is not made again, since a judge, labels or prices may have been named for it.
     """
     from eval.report import cost, report
 
@@ -397,7 +397,7 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
         scored_run = _kept(run, None, (run / similarity.FILE).is_file(), bar)
         return _report(scored_run, bar, cost.read(), system)
     stored = report.read(run)
-    again = f"make it anew by {_command(run, system or stored.subject, stored.judge)}"
+    again = f"create it again with {_command(run, system or stored.subject, stored.judge)}"
     if system not in (None, stored.subject):
         raise AskdocsError(f"{file}: is about {stored.subject}: {again}")
     if stored.answers_sha256 != report.sha256_of_answers(run):

@@ -84,7 +84,7 @@ class Forward:
             AskdocsError: it is away, or refuses the key.
             MCPError: it says that the request is wrong.
         """
-        # A connection for each: a gateway may have been started anew since the last one.
+        # A connection for each: a gateway may have been started again since the last one.
         try:
             timeout = httpx2.Timeout(TIMEOUT, read=ANSWER)
             async with (

@@ -291,7 +291,7 @@ def _checked(file: Path, say: Callable[[str], None]) -> str:
         stored.unlink(missing_ok=True)
         raise AskdocsError(
             f"{file.name} arrived damaged (its SHA-256 is {sha256[:12]}..., the hub states"
-            f" {stored.name[:12]}...) and was deleted: run the command again to download it anew"
+            f" {stored.name[:12]}...) and was deleted: run the command again to download it"
         )
     return str(file)
 

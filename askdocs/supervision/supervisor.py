@@ -25,7 +25,7 @@ Say = Callable[[str, str], None]
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 FIRST_PAUSE = 0.2  # seconds until a process that died is started again
 LONGEST_PAUSE = 15.0  # of one that keeps dying: each pause is twice the last one
-STEADY = 60.0  # seconds that it has to live until the pauses begin anew
+STEADY = 60.0  # seconds that it has to live until the pauses begin again
 LARGEST_LOG = 10 * 2**20
 
 _libc = ctypes.CDLL(None, use_errno=True)

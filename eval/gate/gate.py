@@ -96,7 +96,7 @@ def decide(report: Report, reference: Reference, thresholds: Thresholds) -> list
     subject = report.system(report.subject)
     if subject is None:
         raise AskdocsError(
-            f"the report has no {report.subject}: make it anew by `askdocs eval report`"
+            f"the report has no {report.subject}: create it again with `askdocs eval report`"
         )
     against = {comparison.measure: comparison for comparison in reference.comparisons}
     return [
@@ -126,7 +126,7 @@ def _enough(
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if rate is None else rate.n for rate in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
-    by_hand = "no: run the evaluation anew with --trained FILE, the rows that the model learnt from"
+    by_hand = "no: run the evaluation again with --trained FILE, the rows that the model learnt from"
     leaks = Check("leaks were looked for", looked, "yes" if looked else by_hand)
     return [
         *([leaks] if subject.name.startswith("tuned-") else []),

@@ -185,5 +185,5 @@ def read(run: Path) -> Report:
         where, what = first_problem(error)
         raise AskdocsError(
             f"{file}: {where or 'its beginning'}: {what}:"
-            f" make it anew by `askdocs eval report {run}`"
+            f" create it again with `askdocs eval report {run}`"
         ) from None

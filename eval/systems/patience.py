@@ -81,7 +81,7 @@ def refusal(endpoint: str, reply: httpx.Response) -> Exception:
     except (ValueError, KeyError, TypeError):
         message, is_its_own = reply.text[:200], False
     text = f"{status}: {' '.join(message.split())}"
-    # A proxy says 502 while what is behind it starts anew.
+    # A proxy says 502 while what is behind it starts again.
     if status in (429, 503) or (status == 502 and not is_its_own):
         return Busy(text, _wait(reply))
     if status >= 500:

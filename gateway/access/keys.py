@@ -234,7 +234,7 @@ class Keys:
             if key.expires is not None and key.expires <= now:
                 raise AskdocsError(
                     f"the key {key.name!r} expired on {key.expires:%Y-%m-%d %H:%M} UTC, and a new"
-                    f" secret would be too: `askdocs keys revoke {key.name}` and create it anew"
+                    f" secret would be too: `askdocs keys revoke {key.name}` and create a new key"
                 )
             until = secret_table.c.valid_until
             here = secret_table.c.key_id == key.id

@@ -448,7 +448,7 @@ class _Answering:
         return 200
 
     async def _read(self, opened: Opened) -> bytes:
-        """The whole answer; one that breaks off is asked for anew, as nothing of it was sent."""
+        """The whole answer; one that breaks off is asked for again, as nothing of it was sent."""
         rest = WHOLE
         while True:
             try:

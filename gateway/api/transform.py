@@ -11,7 +11,7 @@ class Said(NamedTuple):
     """What an engine had said of an answer when it broke off."""
 
     text: str
-    """Empty: the answer is asked for anew."""
+    """Empty: the answer is asked for again."""
     tokens: int
 
 

@@ -21,7 +21,7 @@ log = logging.getLogger("askdocs.tasks")
 
 FIRST_PAUSE = 0.5  # seconds until work that failed begins again
 LONGEST_PAUSE = 60.0  # of work that keeps failing: each pause is twice the last one
-STEADY = 120.0  # seconds that it has to go on until the pauses begin anew, and it counts as well
+STEADY = 120.0  # seconds that it has to go on until the pauses begin again, and it counts as well
 
 
 class Tasks:

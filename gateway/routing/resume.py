@@ -2,7 +2,7 @@
 
 Another engine, or the same one when it is back, is given what the first one has said as the
 beginning of its answer, and what it sends goes on in the stream of the first. An answer that has
-not begun is asked for anew. An engine can be given the beginning of words, and of nothing else.
+not begun is asked for again. An engine can be given the beginning of words, and of nothing else.
 """
 
 import asyncio

@@ -32,7 +32,7 @@ def renew(given: Mapping[str, str], before: GatewaySettings, answer: Connection)
     for name in ("host", "port", "workers"):
         was, now = getattr(before, name), getattr(settings, name)
         if was != now:
-            raise AskdocsError(f"[gateway] {name} is {now!r} now and was {was!r}: start it anew")
+            raise AskdocsError(f"[gateway] {name} is {now!r} now and was {was!r}: restart it")
     os.environ.update(environment(settings))
     asyncio.run(container.prepare(settings))
     answer.send({name: text for name, text in os.environ.items() if name.startswith("ASKDOCS_")})

@@ -301,7 +301,7 @@ class _Renewal:
 def _refuse_hangup(*_: object) -> None:
     _say(
         "SIGHUP is ignored: one worker alone cannot be replaced without a failed request;"
-        " set ASKDOCS_GATEWAY_WORKERS=2 and start it anew"
+        " set ASKDOCS_GATEWAY_WORKERS=2 and restart it"
     )
 
 

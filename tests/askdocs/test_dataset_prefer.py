@@ -35,7 +35,7 @@ GOOD, BAD = "Replace the filter every 14 weeks [7].", "Replace the filter every 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
-    """A wiki in the index, and readers who asked, voted and were answered anew."""
+    """A wiki in the index, and readers who asked, voted and were answered again."""
     home = Home(tmp_path / "home")
     home.root.mkdir()
     wiki = tmp_path / "wiki"

@@ -116,7 +116,7 @@ def test_the_gate_makes_no_report_anew(home: Home, tmp_path: Path, endpoint: End
     made = (run / "report.json").read_bytes()
     asked = ["gate", str(run), "--home", str(home.root)]
     assert said(*asked, code=1)["system"] == "tuned-pages"
-    again = f"make it anew by `askdocs eval report {run} --system"
+    again = f"create it again with `askdocs eval report {run} --system"
     done = call(*asked, "--system", "base-pages")
     assert f"is about tuned-pages: {again} base-pages --judge-model j" in str(done.exception)
     with (run / "answers.jsonl").open("a") as file:
@@ -138,7 +138,7 @@ def test_the_gate_takes_no_report_that_counts_copies(
         earlier.setattr(question, "distinct", list)
         said("report", str(run), "--no-similarity")
     done = call("gate", str(run), "--home", str(home.root))
-    assert "report.json: counts near copies of questions: make it anew by" in str(done.exception)
+    assert "report.json: counts near copies of questions: create it again with" in str(done.exception)
     (run / "report.json").unlink()
     checks = said("gate", str(run), "--home", str(home.root), code=1)["checks"]
     assert checks[1]["found"] == "6 and 4 (0 leaked, 20 near copies)"

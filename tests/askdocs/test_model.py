@@ -298,7 +298,7 @@ def test_a_download_that_arrived_damaged_is_refused_and_fetched_anew(asker: Aske
     asker.hub.damage = 1
     said = asker("owner/tiny-GGUF").splitlines()[-1]
     assert said.startswith("error tiny.Q4_K_M.gguf arrived damaged (its SHA-256 is ")
-    assert said.endswith("and was deleted: run the command again to download it anew")
+    assert said.endswith("and was deleted: run the command again to download it")
     assert not [file for file in asker.cache.rglob("*.gguf") if file.is_file()]
     assert asker.file("owner/tiny-GGUF") == SMALL + b"Q4_K_M"
     assert asker.hub.fetched == ["tiny.Q4_K_M.gguf"] * 2

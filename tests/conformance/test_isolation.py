@@ -96,7 +96,7 @@ def test_query_and_headers_lead_nowhere_else(lane: Lane, narrow: str, endpoint: 
 def test_timeouts_of_clients_open_no_breaker(lane: Lane) -> None:
     headers = {"x-litellm-timeout": "0.000000001"}
     assert post(lane, KEY, "/chat/completions", "", headers, model="claude").is_success
-    for _ in range(5):  # without a success, after which failures are counted anew
+    for _ in range(5):  # without a success, after which failures are counted again
         post(lane, KEY, "/chat/completions", model="claude", timeout=1e-9)
         post(lane, KEY, "/responses", timeout=1e-9)
     metrics = httpx.get(f"{lane.gateway.root}/metrics").text

@@ -82,7 +82,7 @@ def test_each_reason_for_which_the_box_fails_is_explained() -> None:
 
 
 def test_an_upgrade_restarts_what_reads_files_of_the_repository_when_it_starts() -> None:
-    # Compose starts anew what has another image or other settings, not what has other files.
+    # Compose starts again what has another image or other settings, not what has other files.
     services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
     reads = {
         name

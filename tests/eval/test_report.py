@@ -187,7 +187,7 @@ def test_a_report_comes_back_from_its_file(made: Report, tmp_path: Path) -> None
     file.write_text(made.model_dump_json())
     assert reports.read(tmp_path) == made
     file.write_text('{"run": 3}')
-    with pytest.raises(AskdocsError, match=r"report\.json: .*make it anew"):
+    with pytest.raises(AskdocsError, match=r"report\.json: .*create it again"):
         reports.read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What the metrics say of engines, wikis and disk: read each time anew."""
+"""What the metrics say of engines, wikis and disk: read each time again."""
 
 import json
 import threading

@@ -202,7 +202,7 @@ def test_rotating_an_expired_key_is_refused(store: Keys, engine: sa.Engine) -> N
     with database.writing(engine) as connection:
         past = sa.update(keys.key_table).values(expires=datetime.now(UTC) - HOUR)
         connection.execute(past.where(keys.key_table.c.id == key.id))
-    with pytest.raises(AskdocsError, match=r"expired on .* UTC.*create it anew"):
+    with pytest.raises(AskdocsError, match=r"expired on .* UTC.*create a new key"):
         store.rotate("ci", HOUR)
 
 

@@ -148,7 +148,7 @@ def texts(pattern: str, flags: int, length: int) -> Iterator[str]:
 
 
 def _walk(items: Any, before: str, prefixes: set[str], pumps: set[str], variant: int) -> None:
-    between = ""  # of two repetitions: `b` in `[^>]*b[^>]*>` is read by the first, and begins anew
+    between = ""  # of two repetitions: `b` in `[^>]*b[^>]*>` is read by the first, and begins again
     for op, argument in items:
         text = _sample([(op, argument)], variant)
         if op in (c.MAX_REPEAT, c.MIN_REPEAT, c.POSSESSIVE_REPEAT):

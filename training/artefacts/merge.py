@@ -13,7 +13,7 @@ from typing import Any
 from training.tuning.problem import Problem
 
 SHARD = "4GB"
-# Of the base, byte by byte: saving them anew would change them.
+# Of the base, byte by byte: saving them again would change them.
 COPIED = (
     "tokenizer.json",
     "tokenizer_config.json",

@@ -109,7 +109,7 @@ def read(file: Path) -> Probes:
     try:
         return Probes.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        raise AskdocsError(f"{file}: no such file: it has no probes: train it anew") from None
+        raise AskdocsError(f"{file}: no such file: it has no probes: train it again") from None
     except (OSError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise AskdocsError(f"{file}: cannot be read ({first}): verify the version") from None

@@ -45,7 +45,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     ]
     chosen = choose(rows, job["seed"])
     if not chosen:
-        raise Problem(f"{data / 'validation.jsonl'}: has no example to probe with: build it anew")
+        raise Problem(f"{data / 'validation.jsonl'}: has no example to probe with: build it again")
 
     device = "cuda" if torch.cuda.is_available() else "cpu"  # which training has left by now
     dtype = dtype_for(base, free(device))

@@ -37,7 +37,7 @@ def read(folder: Path) -> list[Event]:
 
 
 def seconds(events: Iterable[Event]) -> float:
-    """Of all starts of a run: each one counts them anew, and is known up to its last event."""
+    """Of all starts of a run: each one counts them again, and is known up to its last event."""
     before = last = 0.0
     for event in events:
         now = float(event.get("seconds", last))

@@ -106,7 +106,7 @@ class Hub:
                 progress(f"downloading {name}", number, len(manifest.files))
                 (work / path).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(self._download(name, _there(path)), work / path)
-        fix = "push the version there anew"
+        fix = "push the version there again"
         hashed.verify(work, manifest.files, f"{self}@{name}/", fix, progress)
         store.put(name, None, content, work, progress)
 

@@ -17,9 +17,9 @@ from training.versions.place import Entry
 
 FIX = (
     "put it back with `askdocs restore FILE --only versions`, from a backup with weights, or remove"
-    " the folder and pull it anew"
+    " the folder and pull it again"
 )
-FIX_ARTEFACT = "remove the folder, and make it anew with `askdocs models export` or `merge`"
+FIX_ARTEFACT = "remove the folder, and create it again with `askdocs models export` or `merge`"
 
 
 class Folder:

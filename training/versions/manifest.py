@@ -154,7 +154,7 @@ def decode(model: type[M], content: bytes, place: str) -> M:
         message = first["msg"].removeprefix("Value error, ")
         raise AskdocsError(
             f"{place}: is not a manifest ({f'{where}: ' if where else ''}{message}):"
-            " put it back with `askdocs restore FILE --only versions`, or pull the version anew"
+            " put it back with `askdocs restore FILE --only versions`, or pull the version again"
         ) from None
 
 

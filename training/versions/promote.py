@@ -19,7 +19,7 @@ def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) ->
     if manifest.prompt_fingerprint != fingerprint:
         reasons.append(
             f"{name} was trained with the prompt {manifest.prompt_fingerprint}, and the gateway"
-            f" uses {fingerprint}: train it anew"
+            f" uses {fingerprint}: train it again"
         )
     if verdict is None:
         return [
@@ -31,7 +31,7 @@ def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) ->
     if verdict.prompt_fingerprint != fingerprint:
         reasons.append(
             f"the gate measured {name} with the prompt {verdict.prompt_fingerprint}, and the"
-            f" gateway uses {fingerprint}: measure it anew"
+            f" gateway uses {fingerprint}: measure it again"
         )
     if not verdict.passed:
         why = "; ".join(verdict.reasons) or "it gives no reason"

@@ -39,7 +39,7 @@ PART = 32 * 2**20
 _UPLOADED = re.compile(r"([^/]+(?:/artefacts/[^/]+)?)/([0-9a-f]{16})/")
 # Ends the name of an upload in parts that is not complete.
 _UPLOAD = "?uploadId="
-FIX = "push the version there anew"
+FIX = "push the version there again"
 CREDENTIALS = "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"
 
 

@@ -120,7 +120,7 @@ class Store:
             there = sha256(self.manifest_bytes(name, artefact))
             raise AskdocsError(
                 f"{self.place}/{_path(name, artefact)}: is another one, with the manifest {there}"
-                f" and not {sha256(content)}: train or derive it anew in one of the two stores"
+                f" and not {sha256(content)}: train or derive it again in one of the two stores"
             )
 
     def fetch(self, name: str, artefact: str | None = None, progress: Progress = quiet) -> Path:
@@ -260,7 +260,7 @@ class Store:
             raise AskdocsError(
                 f"{place}: belongs to another version ({artefact.version},"
                 f" {artefact.manifest_sha256}):"
-                " remove it and derive it anew"
+                " remove it and derive it again"
             )
         return artefact
 

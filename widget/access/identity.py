@@ -22,7 +22,7 @@ class BadIdentity(Exception):
 
 
 EXPIRED = "Your sign-in has expired. Please load the page again."
-INVALID = "Your sign-in was not accepted. Please load the page again, or sign in anew."
+INVALID = "Your sign-in was not accepted. Please load the page again, or sign in again."
 MISSING = "Please sign in to the wiki first. Then load this page again."
 
 

@@ -72,7 +72,7 @@ vote_table = sa.Table(
 )
 
 
-# Made once: to make one anew, and find it in SQLAlchemy's cache, is a tenth of a write.
+# Made once: to make one again, and find it in SQLAlchemy's cache, is a tenth of a write.
 _ASK = question_table.insert()
 _ANSWER = question_table.update().where(question_table.c.id == sa.bindparam("asked"))
 _NARROW = _ANSWER.values(readers_now=sa.bindparam("readers_now"), rights=sa.bindparam("rights"))

@@ -94,7 +94,7 @@ def finish(journal: Path) -> Path | None:
     except ValidationError as error:
         raise AskdocsError(
             f"{journal}: is no journal of a restore ({error.error_count()} errors): move it away,"
-            " and restore anew"
+            " and restore again"
         ) from None
     try:
         for move in decided.moves:

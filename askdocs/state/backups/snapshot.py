@@ -39,7 +39,7 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
             closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)) as db,
             closing(sqlite3.connect(target, isolation_level=None)) as copy,
         ):
-            # Else each commit of somebody else would begin the copy anew:
+            # Else each commit of somebody else would begin the copy again:
             # https://www.sqlite.org/c3ref/backup_finish.html
             db.execute("BEGIN")
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()

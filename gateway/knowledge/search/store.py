@@ -78,7 +78,7 @@ def check(db: sqlite3.Connection, file: Path) -> None:
     if application == APPLICATION or is_first_version(db):
         raise NoIndex(
             f"{file}: the search index is of an older askdocs: run `askdocs docs sync`, which"
-            " makes it anew"
+            " rebuilds it"
         )
     if is_empty(db):
         raise NoIndex(f"{file}: the search index is empty: run `askdocs docs sync`")

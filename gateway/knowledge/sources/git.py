@@ -28,7 +28,7 @@ from gateway.knowledge.sources.within import Bounds
 # Seconds for all that git does in one sync, and bytes of a file that it writes.
 PATIENCE = 3_600.0
 LARGEST = 8 * 2**30
-# Packs, one for each sync that found something new; then the clone is made anew.
+# Packs, one for each sync that found something new; then the clone is made again.
 PACKS = 50
 LFS = "in Git LFS, which is not fetched"
 _POINTER = b"version https://git-lfs.github.com/spec/"

@@ -104,11 +104,11 @@ def launch(
         env["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
         return Launch([*argv, "--gpu-memory-utilization", "0.90"], env)
     # Without a C++ compiler the CPU build dies a minute into its start, and with one it compiles
-    # anew at every start (its cache fails to load): ready in 64 s against 37 s eager, for 57
+    # again at every start (its cache fails to load): ready in 64 s against 37 s eager, for 57
     # against 47 tokens/s (SmolLM2-135M, 2 cores).
     argv.append("--enforce-eager")
     # What is cached ends with a whole block: of the CPU build's 128 tokens a second question about
-    # a page would read 64 anew, on average. The first one takes as long either way.
+    # a page would read 64 again, on average. The first one takes as long either way.
     argv += ["--block-size", "32"]
     bfloat16 = has_bfloat16()
     argv += ["--dtype", "auto" if bfloat16 else "float32"]

@@ -148,7 +148,7 @@ class Warmer:
         instructions = self._instructions()
         changed = engine is not self._engine or instructions != self._told
         self._engine, self._told = engine, instructions
-        # What it counts only grows, unless it begins anew.
+        # What it counts only grows, unless it begins again.
         if seen is not None and before is not None and seen.asked < before.asked:
             changed = True
         if changed:

@@ -57,6 +57,6 @@ def run(
             why = lines[-1] if lines else f"exit code {code}"
             raise AskdocsError(
                 f"{python} {script.name}: failed ({why}): remove {python.parent.parent} and run"
-                " again, which makes it anew"
+                " the command again, which creates it again"
             )
         return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
