@@ -237,7 +237,7 @@ def _show(planned: "Plan", folder: Path, state: home.Home) -> None:
     leaked = sum(question.leaked for question in asked)
     print(
         f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
-        f" {len(asked) - answerable:,} not; {leaked:,} leaked"
+        f" {len(asked) - answerable:,} not; {leaked:,} contaminated"
     )
     for source in run.provenance.sources:
         print(f"source      {source}")

@@ -185,7 +185,9 @@ def plan(
         name = models["tuned"].name
         learnt = options.trained or _hashes(name, home_dir) or _learnt(file, name, home_dir)
         if learnt is None:
-            notes.append("leaks into the training are not marked: name its rows with --trained")
+            notes.append(
+                "contaminated questions are not marked: name the training rows with --trained"
+            )
     known = [] if learnt is None else _known(learnt)
     index = index_file(home_dir)
     source, pages = source_of(index, options.docs)
@@ -202,9 +204,9 @@ def plan(
     if of_memory := leaks.leaked(of_split, remembered) & here:
         lines |= of_memory
         notes.append(
-            f"{len(of_memory):,} questions count as leaked because the memory, by which the product"
-            f" finds pages, has them or nearly: `askdocs docs learn {file}` takes those of the"
-            " split test out of it"
+            f"{len(of_memory):,} questions count as contaminated because the memory, by which the"
+            f" product finds pages, has them or nearly: `askdocs docs learn {file}` takes those of"
+            " the split test out of it"
         )
     sample = draw.questions(file, drawn, (page.path for page in pages), lines)
     if "tuned" in models:

@@ -188,7 +188,8 @@ class Deployed:
         model = next(folder.glob("*.gguf"), None) if self._host.kind == "gguf" else folder
         if model is None:
             raise AskdocsError(
-                f"{folder}: has no GGUF file: remove the artefact and export {deployment.name} again"
+                f"{folder}: has no GGUF file: remove the artefact, and export"
+                f" {deployment.name} again"
             )
         check_memory(deployment.name, model, psutil.virtual_memory().available)
         await self._tell(deployment.name, "starting")

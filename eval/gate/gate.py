@@ -126,17 +126,17 @@ def _enough(
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if rate is None else rate.n for rate in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
-    by_hand = "no: run the evaluation again with --trained FILE, the rows that the model learnt from"
-    leaks = Check("leaks were looked for", looked, "yes" if looked else by_hand)
+    by_hand = "no: run the evaluation again with --trained FILE, the training rows of the model"
+    leaks = Check("contaminated questions were sought", looked, "yes" if looked else by_hand)
     return [
         *([leaks] if subject.name.startswith("tuned-") else []),
         Check(
             f"at least {thresholds.answerable} answerable and {thresholds.unanswerable}"
-            " unanswerable questions that did not leak",
+            " unanswerable questions that are not contaminated",
             there["answerable"] >= thresholds.answerable
             and there["unanswerable"] >= thresholds.unanswerable,
-            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} leaked, {copies}"
-            " near copies)",
+            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} contaminated,"
+            f" {copies} near copies)",
         ),
         Check(
             f"{reference.name} was asked as many of them",

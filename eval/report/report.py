@@ -70,7 +70,7 @@ class System(_Part):
 
     name: str
     answers: int
-    """To questions that did not leak."""
+    """To questions that are not contaminated."""
     measures: dict[str, Number]
     groups: dict[str, dict[str, dict[str, Number]]]
     """Accuracy and token F1, by what questions are grouped by, and by group."""

@@ -3,7 +3,7 @@
     python -m eval.studies.scale --docs DIR [--pages 100000] [--questions FILE.jsonl] [--keep FILE]
                          [--database postgresql://...] [--groups 500] [--json]
 
-The pages are made of real ones: sections of the real pages, cut and put together again. A large wiki
+The pages are made of real ones: sections of the real pages, cut and recombined. A large wiki
 is many areas, each with words of its own; so the rarer words of each area but the first are
 replaced by others that are made of the syllables of the wiki. The vectors of passages are those
 of real passages with noise, because embedding half a million texts takes hours and the search does

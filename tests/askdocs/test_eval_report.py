@@ -138,10 +138,12 @@ def test_the_gate_takes_no_report_that_counts_copies(
         earlier.setattr(question, "distinct", list)
         said("report", str(run), "--no-similarity")
     done = call("gate", str(run), "--home", str(home.root))
-    assert "report.json: counts near copies of questions: create it again with" in str(done.exception)
+    assert "report.json: counts near copies of questions: create it again with" in str(
+        done.exception
+    )
     (run / "report.json").unlink()
     checks = said("gate", str(run), "--home", str(home.root), code=1)["checks"]
-    assert checks[1]["found"] == "6 and 4 (0 leaked, 20 near copies)"
+    assert checks[1]["found"] == "6 and 4 (0 contaminated, 20 near copies)"
     assert not checks[1]["passed"]
 
 

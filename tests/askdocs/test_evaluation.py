@@ -119,7 +119,7 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Evaluation, home:
     assert found.provenance.sources == (SOURCE,)
     assert not found.provenance.untuned
     assert not (home.root / "evals").exists()
-    assert "leaks into the training are not marked" in result.stderr
+    assert "contaminated questions are not marked" in result.stderr
     assert "2 answerable questions are few for the release gate" in result.stderr
     assert "of at most 3 points it needs about 2,617" in result.stderr
     assert "1 unanswerable questions are too few for the release gate: it needs 40" in result.stderr
@@ -178,7 +178,7 @@ def test_a_version_knows_itself_what_it_was_trained_on(
         (folder / FILE).write_text(encoded([Row(1, ROWS[0]["question"], "So.")]))
         store.add("docs", folder, FACTS)
     result = examine()
-    assert "leaks into the training are not marked" not in result.stderr
+    assert "contaminated questions are not marked" not in result.stderr
     digest = hashlib.sha256((tmp_path / "two" / FILE).read_bytes()).hexdigest()
     assert Run.model_validate_json(result.stdout).questions.trained_sha256 == digest
 
@@ -186,16 +186,16 @@ def test_a_version_knows_itself_what_it_was_trained_on(
 def test_the_rows_of_a_version_are_found_beside_the_questions(
     examine: Evaluation, home: Home, tmp_path: Path
 ) -> None:
-    """So that the gate, which asks whether leaks were looked for, passes it without more words."""
+    """So that the gate, which asks for contaminated questions, passes it without more words."""
     store = Store(Folder(home.root / "versions"))
     learnt = FACTS.dataset.model_copy(update={"file": "learnt.jsonl"})
     for name in ("one", "two"):
         facts = FACTS.model_copy(update={"dataset": learnt})
         store.add("docs", trained(tmp_path / name, name), facts)
-    assert "leaks into the training are not marked" in examine().stderr
+    assert "contaminated questions are not marked" in examine().stderr
     (tmp_path / "learnt.jsonl").write_text(json.dumps({**ROWS[0], "split": "train"}) + "\n")
     result = examine()
-    assert "leaks into the training are not marked" not in result.stderr
+    assert "contaminated questions are not marked" not in result.stderr
     digest = sha256((tmp_path / "learnt.jsonl").read_bytes())
     found = Run.model_validate_json(result.stdout)
     assert found.questions.trained_sha256 == digest
@@ -269,7 +269,7 @@ def test_near_copies_are_left_out_and_the_one_that_is_asked_leaks_with_them(
     for seed in range(4):
         result = examine(seed=str(seed))
         assert "note: 2 of 5 rows are left out: they ask almost the same" in result.stderr
-        assert "1 questions count as leaked" in result.stderr
+        assert "1 questions count as contaminated" in result.stderr
         found = Run.model_validate_json(result.stdout).questions
         assert (len(found.ids), found.copies) == (3, 2)
         asked.add(found.ids)
@@ -347,11 +347,11 @@ def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
         asked = {"a": "which PORT is it", "b": "How do I start?"}
         writer.put_answers(Known(id, text, ("ports.md",)) for id, text in asked.items())
         writer.put_memory(off.dump())
-    assert "count as leaked" not in examine("--resume").stderr
+    assert "count as contaminated" not in examine("--resume").stderr
     with writing(home.index) as writer:
         writer.put_memory(replace(off, weight=2).dump())
     begun = examine()
-    assert "1 questions count as leaked because the memory" in begun.stderr
+    assert "1 questions count as contaminated because the memory" in begun.stderr
     assert str(Run.model_validate_json(begun.stdout).memory).endswith(", weight 2")
     other = str(examine("--resume", out=str(folder)).exception)
     assert 'holds another run (memory = "off" there, "' in other

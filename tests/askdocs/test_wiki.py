@@ -203,7 +203,7 @@ def test_an_address_is_read_as_it_was_synced_before(home: Home) -> None:
     place = "https://wiki.example.com/display/ENG"
     assert opened(place, home, []).spec.kind == "site"
     home.make()
-    home.index.touch()  # as a kill may leave it; a sync creates it again, as one of an older version
+    home.index.touch()  # as a kill may leave it; a sync rebuilds it, as one of an older version
     assert opened(place, home, []).spec.kind == "site"
     with writing(home.index) as writer:
         writer.put_source(StoredSource(place, {"kind": "confluence", "site_url": ""}, None, ()))

@@ -145,13 +145,13 @@ def test_one_that_is_better_on_leaked_questions_alone_is_found_out(tmp_path: Pat
 
 def test_most_questions_leaked_leaves_too_few(tmp_path: Path) -> None:
     found = measured(tmp_path, Behaviour(accuracy=0.8), answerable=30, leaked=300)
-    assert about("that did not leak", failed(found))
+    assert about("that are not contaminated", failed(found))
 
 
 def test_a_run_in_which_nobody_looked_for_leaks_is_found_out(tmp_path: Path) -> None:
     does = {SUBJECT: Behaviour(accuracy=0.75), "base-pages": BASE, **TRIVIAL}
     run = runs.write(tmp_path, does, trained=None)
-    assert failed(report(score(run), cost.read())) == ["leaks were looked for"]
+    assert failed(report(score(run), cost.read())) == ["contaminated questions were sought"]
     base = report(score(run), cost.read(), "base-pages")
     assert not about("leaks", failed(base, "first-sentence")), "it has learnt from no rows"
 
