@@ -124,6 +124,8 @@ def report(
     """Score a run: report.html, report.md and report.json in its folder."""
     run = run_folder(run, home_dir)
     judges = _judges(run, judge_model or (), judge_url or (), judge_family or ())
+    if judges and not docs:
+        typer.echo("note: the judges see no pages: name the wiki's folder with --docs", err=True)
     costs = cost.read(prices or cost.FILE, assume or ())
     by_hand = agreement.read(labels) if labels else None
     pages = _pages(run, docs, home_dir) if docs else []

@@ -78,6 +78,7 @@ def report(
         },
         subject=name,
         accuracy=accuracy,
+        answer_words=_answer_words(fair[name]),
         systems=systems,
         contrasts=family(
             BY_NAME[accuracy],
@@ -96,6 +97,12 @@ def report(
         answers_sha256=sha256_of_answers(scored.folder),
         provenance=scored.run,
     )
+
+
+def _answer_words(marks: Sequence[Mark]) -> float:
+    said = [mark for mark in marks if mark.question.answerable and mark.answered]
+    texts = ([mark.answer.text for mark in said], [mark.question.answer for mark in said])
+    return max(sum(len(text.split()) for text in of) / max(1, len(of)) for of in texts)
 
 
 def numbers(marks: Sequence[Mark]) -> dict[str, Number]:

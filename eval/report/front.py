@@ -6,9 +6,9 @@ from eval.report.report import Comparison, Report
 from eval.report.tables import Table
 from eval.scoring.measures import ACCURACY
 
-LONG = 40.0
-"""Mean tokens of an answer above which word comparison says nothing about it: see the notebook,
-"instrument"."""
+LONG, LONG_WORDS = 40.0, 30.0
+"""Mean tokens and words of answers above which word comparison says nothing about them: see the
+notebook, "instrument"."""
 SOURCE = (
     "The published numbers are quoted from the article that made the claim,"
     " https://dev.to/johalputt/we-ditched-rag-20-for-fine-tuned-llam"
@@ -21,7 +21,7 @@ SOURCE = (
 def sentence(report: Report) -> str:
     """What the declared contrasts come to, and how far accuracy can be trusted."""
     if not report.contrasts:
-        findings = "This run declared no contrast, so it decides nothing; all comparisons explore."
+        findings = "No contrast was declared, so this run decides nothing: it only explores."
     else:
         product = [contrast for contrast in report.contrasts if _is_product(contrast)]
         training = [contrast for contrast in report.contrasts if not _is_product(contrast)]
@@ -65,14 +65,23 @@ def _result(contrast: Comparison) -> str:
 
 
 def _trust(report: Report) -> str:
-    subject = report.system(report.subject)
-    length = subject.measures.get("completion_tokens") if subject else None
-    if report.accuracy == ACCURACY and length and length.value > LONG:
+    if length := too_long(report):
         return (
             f" Accuracy is decided by word comparison, which says nothing about answers as long as"
-            f" these ({length.value:.0f} tokens on average): let judges decide (--judge-model)."
+            f" these ({length} on average): let judges decide (--judge-model)."
         )
     return ""
+
+
+def too_long(report: Report) -> str:
+    """How long answers are, if word comparison decides and cannot tell; empty: it can."""
+    if report.accuracy != ACCURACY:
+        return ""
+    subject = report.system(report.subject)
+    tokens = subject.measures.get("completion_tokens") if subject else None
+    if tokens and tokens.value > LONG:
+        return f"{tokens.value:.0f} tokens"
+    return f"{report.answer_words:.0f} words" if report.answer_words > LONG_WORDS else ""
 
 
 def at_a_glance(report: Report) -> Table:

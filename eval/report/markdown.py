@@ -28,10 +28,11 @@ def _page(report: Report) -> Iterator[str]:
     yield f"# Report of {_plain(report.run)}\n\n**{_plain(front.sentence(report))}**\n"
     yield f"{_plain(tables.summary(report))}\n"
     yield f"## At a glance\n\n{table(front.at_a_glance(report))}\n"
-    head = ["answerable questions", "right", "refused", "wrong or failed"]
+    wrong = "not confirmed, or failed" if front.too_long(report) else "wrong or failed"
+    head = ["answerable questions", "right", "refused", wrong]
     bars = [[n, f"{r:.1%}", f"{s:.1%}", f"{w:.1%}"] for n, r, w, s in front.outcomes(report)]
     yield f"{table(Table(head, bars))}\n"
-    yield f"## The claim\n\n{table(tables.claim(report))}\n\n{front.SOURCE} {tables.ONCE}\n"
+    yield f"## Published claim\n\n{table(tables.claim(report))}\n\n{front.SOURCE} {tables.ONCE}\n"
     if words := tables.in_words(report):
         yield f"{_plain(words)}\n"
     if report.contrasts:

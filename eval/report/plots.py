@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from eval.report import cost
 from eval.report.claim import RAG
 from eval.report.cost import Cost, Prices
-from eval.report.front import outcomes
+from eval.report.front import outcomes, too_long
 from eval.report.report import Number, Report, System
 from eval.systems.systems import parse
 
@@ -67,31 +67,36 @@ def _contrasts(report: Report) -> Iterator[Plot]:
         yield Plot(
             "differences",
             "Declared contrasts",
-            "Each line is a 95 % confidence interval. Right of the dashed line the first system is"
-            " more accurate; grey ones are within noise.",
+            "Each line is a contrast's own 95 % confidence interval. Right of the dashed line the"
+            " first system is more accurate. Grey: within noise, after Holm's correction for all"
+            " contrasts, even where the interval leaves out 0.",
             _svg("differences", draw),
         )
 
 
 def _outcomes(report: Report) -> Iterator[Plot]:
-    bars = outcomes(report)
+    bars, is_told = outcomes(report), not too_long(report)
+    wrong_is, colour_of_wrong = ("wrong", _BAD) if is_told else ("not confirmed", _NONE)
     if bars:
 
         def draw(axes: Any) -> None:
             for place, (name, right, wrong, refused) in enumerate(reversed(bars)):
                 left = 0.0
-                for share, colour in ((right, _GOOD), (refused, _LINE), (wrong, _BAD)):
+                for share, colour in ((right, _GOOD), (refused, _LINE), (wrong, colour_of_wrong)):
                     axes.barh(place, share, left=left, color=colour, height=0.45)
                     left += share
-                label = f"{name}: {right:.0%} right, {refused:.0%} refused, {wrong:.0%} wrong"
+                label = f"{name}: {right:.0%} right, {refused:.0%} refused, {wrong:.0%} {wrong_is}"
                 axes.annotate(label, (0, place + 0.25), va="bottom", fontsize=8)
             axes.set(xlim=(0, 1), ylim=(-0.5, len(bars) - 0.1), yticks=[])
             axes.set(xlabel="share of answerable questions")
 
         yield Plot(
             "outcomes",
-            "Right, refused, wrong",
-            "Of the questions that a page answers. Errors count as wrong.",
+            f"Right, refused, {wrong_is}",
+            "Of the questions that a page answers. Errors count as wrong."
+            if is_told
+            else "Of the questions that a page answers. Word comparison cannot confirm answers as"
+            " long as these: an answer that is not confirmed may be right.",
             _svg("outcomes", draw),
         )
 

@@ -137,6 +137,9 @@ class Report(_Part):
     """The system that the others are compared with."""
     accuracy: str
     """The measure that is called accuracy here: the judge's, if there is one, else the words'."""
+    answer_words: float = 0.0
+    """Of the subject's answers or of the reference answers, the longer on average; 0 in reports of
+    earlier releases."""
     systems: list[System]
     contrasts: list[Comparison] = []
     """Those that were declared before the run, by accuracy; corrected as one family."""

@@ -45,6 +45,7 @@ for, or is too vague to act on.
 Reply with one JSON object and nothing else: {"correct": true or false, "reason": "one sentence"}"""
 _CREDENTIALS = re.compile(r"(?<=//)[^/@]*@|[?#].*", re.DOTALL)
 _VERDICT = re.compile(r'"correct"\s*:\s*(true|false)')
+_THOUGHTS = re.compile(r"^\s*+<think>.*</think>", re.DOTALL)
 _REASON = re.compile(r'"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
 AT_ONCE = 4
 SECONDS = 120.0
@@ -123,9 +124,9 @@ class Judge:
                 nonlocal done
                 async with gate:
                     reply = await self._asked(http, question, given)
-                verdict, reason = _VERDICT.search(reply), _REASON.search(reply)
-                correct = verdict[1] == "true" if verdict else None
-                self._keep(key, question, given, correct, reason[1] if reason else reply[:500])
+                reason = _REASON.search(reply)
+                why = reason[1] if reason else reply[:500]
+                self._keep(key, question, given, verdict(reply), why)
                 done += 1
                 progress(done, len(todo))
 
@@ -156,11 +157,11 @@ class Judge:
                 {"role": "user", "content": json.dumps(body, ensure_ascii=False)},
             ],
         }
-        while True:
+        is_cut = True
+        while is_cut:
             limits = {name: LIMITS[name] for name in LIMITS if name not in self._refused}
             try:
                 reply = await patiently(self._named, partial(self._once, http, request | limits))
-                break
             except Away as error:
                 why = str(error)
             except Refused as error:
@@ -168,14 +169,27 @@ class Judge:
                     self._refused |= refused
                     continue
                 why = f"{self._named} refuses: {error}"
+            else:
+                text, is_cut = self._read(reply, "max_tokens" in limits)
+                if is_cut:  # its thoughts took all the tokens
+                    self._refused.add("max_tokens")
+                continue
             raise AskdocsError(f"{why}: check --judge-model and its key; what was judged is kept")
+        return text
+
+    def _read(self, reply: httpx.Response, is_limited: bool) -> tuple[str, bool]:
+        """What it says; and was it cut off before its verdict? Raises AskdocsError."""
         try:
-            return str(reply.json()["choices"][0]["message"]["content"] or "")
-        except (ValueError, KeyError, IndexError, TypeError):
+            choice = reply.json()["choices"][0]
+            message = choice["message"]
+            text = str(message["content"] or message.get("refusal") or "")
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise AskdocsError(
                 f"the judge at {self._shown_url} answers with no chat completion: name an"
                 " OpenAI-compatible --judge-url, with /v1"
             ) from None
+        ended = choice.get("finish_reason") != "length"
+        return text, is_limited and not ended and verdict(text) is None
 
     async def _once(self, http: httpx.AsyncClient, request: dict[str, Any]) -> httpx.Response:
         try:
@@ -230,6 +244,15 @@ class Judge:
             *_sources(question, given),
         ]
         return _digest(texts), _digest(self._shown(question, given))
+
+
+def verdict(reply: str) -> bool | None:
+    """What a reply says of an answer; None: nothing, or both.
+
+    Words around the JSON object are passed over, and thoughts before it.
+    """
+    said = {found == "true" for found in _VERDICT.findall(_THOUGHTS.sub("", reply))}
+    return said.pop() if len(said) == 1 else None
 
 
 def _sources(question: Question, given: Answer) -> list[str]:

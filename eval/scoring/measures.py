@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eval.scoring.mark import Mark
+from eval.scoring.words import admits_gap
 from eval.statistics import paired
 from eval.statistics.bootstrap import Estimate
 from eval.statistics.paired import Difference
@@ -109,8 +110,9 @@ def _judged(mark: Mark) -> float | None:
     return None if mark.judged is None else float(mark.judged)
 
 
-def _reads(mark: Mark) -> bool:
-    return bool(mark.answer.prompt_pages)
+def _ranks(mark: Mark) -> bool:
+    """Is it known which pages were found, in which order? Of recorded answers it is not."""
+    return bool(mark.answer.prompt_pages and mark.answer.found_pages)
 
 
 ACCURACY, JUDGED, F1 = "accuracy", "judged", "token_f1"
@@ -139,13 +141,15 @@ MEASURES = [
             _unanswerable(lambda m: float(m.answered)), compared=True),
     Measure("groundedness", "groundedness: claims supported by its pages", "score", "more",
             _answered(lambda m: m.grounded), compared=True),
+    Measure("partial", "partial: says that the pages leave something open", "share", "",
+            _answerable(_answered(lambda m: float(admits_gap(m.answer.text))))),
     Measure("errors", "errors", "share", "less",
             lambda m: float(bool(m.answer.error))),
     Measure("cited_right", "cites a page that answers", "share", "more",
             _answerable(_answered(lambda m: float(m.cites_right))),
             needs=lambda m: bool(m.answer.cited_pages)),
     *(Measure(f"recall_{k}", f"retrieval recall@{k} (pages in the prompt)", "share", "more",
-              _recall(k), needs=_reads)
+              _recall(k), needs=_ranks)
       for k in (1, 3, 5)),
     Measure("brier", "Brier score of its confidence", "score", "less", _answered(_brier)),
     *(Measure(f"first_token_p{q}", f"time to first token, p{q}", "seconds", "less",

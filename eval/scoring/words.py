@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from unicodedata import category, normalize
 
 from gateway.answering.grounding.refusal import refuses
@@ -86,11 +87,21 @@ def is_refusal(answer: str) -> bool:
     the refusal is an answer, and so is "I don't have enough information about the price, but press
     Escape.", which is not the refusal.
     """
-    while answer := answer.strip():
-        sentence = first(answer) or answer
+    for sentence in _sentences(answer):
         if refuses(sentence):
             return True
         if not _EXCUSE.search(sentence):
             return False
-        answer = answer[len(sentence) :]
     return False
+
+
+def admits_gap(answer: str) -> bool:
+    """Does a sentence say that the pages leave something open, as one of half an answer does?"""
+    return any(_EXCUSE.search(sentence) for sentence in _sentences(answer))
+
+
+def _sentences(text: str) -> Iterator[str]:
+    while text := text.strip():
+        sentence = first(text) or text
+        yield sentence
+        text = text[len(sentence) :]

@@ -36,6 +36,7 @@ from eval.scoring.groundedness import Groundedness
 from eval.scoring.mark import Mark, mark
 from eval.scoring.measures import BY_NAME
 from eval.scoring.similarity import Similarity
+from eval.scoring.words import admits_gap
 from eval.statistics.agreement import agreement
 from gateway.answering.claims import drafts, refuses
 from gateway.core.errors import AskdocsError
@@ -51,13 +52,23 @@ PAIRS = list(itertools.combinations(RANKED, 2))
 SCORES: dict[str, Callable[[Mark], float | None]] = {
     "right by words": lambda m: float(m.near),
     "token F1": lambda m: m.f1,
-    "holds the written answer": lambda m: float(m.contained),
+    "contains the reference answer": lambda m: float(m.contained),
     "meaning (cosine)": lambda m: m.similar,
     "groundedness": lambda m: m.grounded,
     "every claim supported": lambda m: None if m.grounded is None else float(m.grounded == 1),
+    # Of answers that are supported alike, those without a gap come first.
+    "groundedness, then no gap admitted": lambda m: (
+        None if m.grounded is None else m.grounded - 1e-6 * admits_gap(m.answer.text)
+    ),
+    "no gap admitted": lambda m: float(not admits_gap(m.answer.text)),
     "length, for comparison": lambda m: float(len(m.answer.text.split())),
 }
-NEEDS_REFERENCE = {"right by words", "token F1", "holds the written answer", "meaning (cosine)"}
+NEEDS_REFERENCE = {
+    "right by words",
+    "token F1",
+    "contains the reference answer",
+    "meaning (cosine)",
+}
 SAMPLES = 1000
 
 

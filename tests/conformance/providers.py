@@ -17,6 +17,9 @@ from tests.speaking import Handler, serving
 
 KEY = "provider-secret"
 SAID = ("Hel", "lo.")
+# Words of an answer that each judge takes for right.
+TAKES = {"claude": ("Turn the valve", "lever 0.1", "lever 0.2"),
+         "gpt": ("Turn the valve", "lever 0.1", "lever 0.2", "lever 0.3")}  # fmt: skip
 Body = dict[str, Any]
 
 
@@ -34,6 +37,8 @@ class _Handler(Handler):
                 self._embed(body)
             case "/v2/rerank" if self._is_known("Bearer"):
                 self._rerank(body)
+            case "/gpt/v1/chat/completions" if self._is_known("Bearer"):
+                self._chat(body)
             case "/v1/messages" if self._is_known("x-api-key"):
                 self._messages(body)
             case "/led-away/v1/messages" | "/led-away/chat/completions" | "/led-away/v2/embed":
@@ -86,6 +91,19 @@ class _Handler(Handler):
         meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
         self.json(200, {"id": "r", "results": results, "meta": meta})
 
+    def _chat(self, body: Body) -> None:
+        """GPT-5, which has a temperature of its own and calls the limit by another name."""
+        wrong = "max_tokens" if "max_tokens" in body else "temperature"
+        if body.get(wrong, 1) != 1:
+            text = f"Unsupported parameter: '{wrong}' is not supported with this model."
+            self.json(400, {"error": {"message": text, "type": "invalid_request_error"}})
+            return
+        message = {"role": "assistant", "content": _graded("gpt", body["messages"][-1])}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 12, "completion_tokens": 5, "total_tokens": 17}
+        head = {"id": "c", "object": "chat.completion", "created": 1, "model": body["model"]}
+        self.json(200, {**head, "choices": [choice], "usage": usage})
+
     def _messages(self, body: Body) -> None:
         if {"model", "messages", "max_tokens"} - body.keys() or body["max_tokens"] == 13:
             text = "max_tokens: 13 brings bad luck"
@@ -102,7 +120,10 @@ class _Handler(Handler):
             "usage": {"input_tokens": 12, "output_tokens": 1},
         }
         if not body.get("stream"):
-            content = [{"type": "text", "text": "".join(SAID)}]
+            text = "".join(SAID)
+            if "You grade an answer" in json.dumps(body.get("system", "")):
+                text = _graded("claude", body["messages"][-1])
+            content = [{"type": "text", "text": text}]
             usage = {"input_tokens": 12, "output_tokens": 5}
             whole = {"content": content, "stop_reason": "end_turn", "usage": usage}
             self.json(200, {**head, **whole})
@@ -129,6 +150,15 @@ class _Handler(Handler):
 
     def _anthropic_error(self, status: int, kind: str, message: str) -> None:
         self.json(status, {"type": "error", "error": {"type": kind, "message": message}})
+
+
+def _graded(who: str, message: Body) -> str:
+    """A judge's verdict, in a fence as Claude often writes it."""
+    parts = message["content"]
+    given = json.loads(parts if isinstance(parts, str) else parts[0]["text"])
+    is_right = any(words in given["answer"] for words in TAKES[who])
+    verdict = json.dumps({"correct": is_right, "reason": "By its words."})
+    return f"```json\n{verdict}\n```" if who == "claude" else verdict
 
 
 def _scored(body: Body) -> list[tuple[int, str, float]]:
@@ -163,6 +193,7 @@ class Providers(ThreadingHTTPServer):
             | key,
             "cohere-rerank": {"litellm": "cohere/rerank-v3.5", "api_base": self.url} | key,
             "claude": {"litellm": "anthropic/claude-sonnet-4-5", "api_base": self.url} | key,
+            "gpt": {"litellm": "openai/gpt-5", "api_base": f"{self.url}/gpt/v1"} | key,
             "claude-led-away": {
                 "litellm": "anthropic/claude-sonnet-4-5",
                 "api_base": f"{self.url}/led-away",

@@ -1,6 +1,7 @@
 """A judge behind a real OpenAI endpoint, whose taste is known."""
 
 import json
+import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from typing import Any
@@ -23,6 +24,12 @@ class Endpoint(ThreadingHTTPServer):
         """The status of each of the next requests."""
         self.unsupported: tuple[str, ...] = ()
         """Parameters that it refuses, in OpenAI's words."""
+        self.says: dict[str, dict[str, Any]] = {}
+        """Of an answer the whole choice, in place of its own."""
+        self.thinks = False
+        """Its thoughts take all the tokens that a request allows."""
+        self.hangs: list[threading.Event] = []
+        """Each of the next requests waits for one of these."""
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
 
@@ -42,11 +49,20 @@ class _Handler(Handler):
         if self.server.refusing:
             self.send_error(self.server.refusing.pop(0))
             return
+        if self.server.hangs:
+            self.server.hangs.pop(0).wait(30)
         for name in self.server.unsupported:
             if name in body:
                 self.json(400, {"error": {"message": UNSUPPORTED % name, "param": name}})
                 return
         given = json.loads(body["messages"][1]["content"])["answer"]
+        if choice := self.server.says.get(given):
+            self.json(200, {"choices": [choice]})
+            return
+        if self.server.thinks and "max_tokens" in body:
+            cut = {"message": {"content": "<think>Is it?"}, "finish_reason": "length"}
+            self.json(200, {"choices": [cut]})
+            return
         reply = json.dumps({"correct": self.server.right in given, "reason": 'It says "so".'})
         text = "I cannot say." if "mumble" in given else f"```json\n{reply}\n```"
         self.json(self.server.status, {"choices": [{"message": {"content": text}}]})

@@ -34,7 +34,33 @@ def test_it_says_what_the_declared_contrasts_come_to(made: Report) -> None:
     assert "tuned-pages and base-pages do not differ beyond noise" in told
     assert "says nothing about answers as long as these (60 tokens" in told
     none = made.model_copy(update={"contrasts": []})
-    assert front.sentence(none).startswith("This run declared no contrast")
+    assert front.sentence(none).startswith("No contrast was declared")
+
+
+def test_words_call_no_long_answer_wrong(made: Report) -> None:
+    """A quotation has no tokens, and a person's answer may be longer than it."""
+    (subject,) = (one for one in made.systems if one.name == made.subject)
+    quoting = subject.model_copy(
+        update={
+            "measures": {
+                name: number
+                for name, number in subject.measures.items()
+                if name != "completion_tokens"
+            }
+        }
+    )
+    others = [one for one in made.systems if one.name != made.subject]
+    short = made.model_copy(update={"systems": [*others, quoting]})
+    assert not front.too_long(short)
+    assert "wrong" in plots.front(short)[-1].title
+    long = short.model_copy(update={"answer_words": 80.0})
+    assert "(80 words on average)" in front.sentence(long)
+    bars = plots.front(long)[-1]
+    assert "wrong" not in bars.svg + bars.title
+    assert "not confirmed" in bars.svg
+    assert "not confirmed" in markdown(long)
+    judged = long.model_copy(update={"accuracy": "judged"})
+    assert not front.too_long(judged)
 
 
 def test_the_effects_of_training_are_one_sentence(made: Report) -> None:

@@ -48,6 +48,10 @@ def test_each_score_is_measured_by_kind(tmp_path: Path, capsys: pytest.CaptureFi
     assert shown["good over wrong"].startswith("1.00 (")
     assert shown["good over partial"].startswith("0.50 (")
     assert float(shown["order"].split()[0]) > 0.8
+    gap = lines["groundedness, then no gap admitted"].strip("| ").split(" | ")
+    shown = dict(zip(heads, gap, strict=True))
+    assert shown["good over partial"].startswith("1.00 (")
+    assert shown["order"].startswith("0.92 ("), "wrong and hallucinated ones are a tie: 5.5 of 6"
     assert any(line.startswith("answered: good 1.00") for line in lines.values())
     assert any("refusal 1.00" in line for line in lines.values() if line.startswith("true_ref"))
     file.write_text('{"kind": "good"}\n')

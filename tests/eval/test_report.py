@@ -472,8 +472,8 @@ def test_the_first_page_says_where_the_questions_come_from(made: Report) -> None
     assert "recorded-bot has answers to 7 of them." in summary
     assert "Not finished" not in summary
     for shown in (html(told), markdown(told)):
-        assert shown.index(source) < shown.index("The claim")
-        assert shown.index("Nothing was tuned") < shown.index("The claim")
+        assert shown.index(source) < shown.index("Published claim")
+        assert shown.index("Nothing was tuned") < shown.index("Published claim")
 
 
 def test_the_provenance_says_what_was_measured_with_what_and_where(made: Report, page: str) -> None:

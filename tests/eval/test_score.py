@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.scoring.words import containment, is_refusal, is_right, normalised, token_f1
+from eval.scoring.words import admits_gap, containment, is_refusal, is_right, normalised, token_f1
 from eval.statistics.bootstrap import mean
 from gateway.answering.grounding.prompt import REFUSAL
 
@@ -125,6 +125,13 @@ def test_a_refusal_is_one_however_it_is_written(answer: str) -> None:
 )
 def test_what_answers_is_none_whatever_it_adds(answer: str) -> None:
     assert not is_refusal(answer)
+
+
+def test_half_an_answer_says_what_the_pages_leave_open() -> None:
+    assert admits_gap("Press F5. The page doesn't say what Shift does.")
+    assert admits_gap("I'm sorry, but only this is certain: press F5.")
+    assert not admits_gap("Press F5. The page reloads. Nothing is lost.")
+    assert not admits_gap("")
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:

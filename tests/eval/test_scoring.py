@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from eval.questions.question import Question
 from eval.running.answer import Answer
+from eval.scoring import judge as judge_module
 from eval.scoring import mark
 from eval.scoring.groups import groups
 from eval.scoring.judge import RUBRIC, Judge, Panel, kept
@@ -97,6 +99,8 @@ def test_pages_are_counted_where_they_stand() -> None:
     assert value("cited_right", second, missed) == 0.5
     assert value("recall_1", said(GOLD)) is None, "without pages there is no recall"
     assert value("cited_right", said(GOLD)) is None
+    recorded = said(GOLD, prompt_pages=("keys.md",))
+    assert value("recall_1", recorded) is None, "nobody knows what it has found"
 
 
 def test_recall_is_by_rank_and_the_position_by_place() -> None:
@@ -333,6 +337,64 @@ async def test_a_judge_that_reasons_is_asked_without_limits(
     await judge.ask(asked, lambda *_: None)
     assert [judge(*one) for one in asked] == [True, False]
     assert len(endpoint.asked) == 4
+
+
+async def test_what_is_no_clear_verdict_is_none(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge_module, "SILENT", 1.0)
+    yes, no = ('{"correct": true, "reason": "so"}', '{"correct": false, "reason": "no"}')
+    texts = {
+        "plain": (yes, True),
+        "fenced": (f"Here it is:\n```json\n{no}\n```", False),
+        "said twice": (f"{yes}\n{yes}", True),
+        "contradictory": (f"{yes} On second thought: {no}", None),
+        "thoughtful": (f"<think>Perhaps {no}</think>{yes}", True),
+        "malformed": ('{"correct": "perhaps"', None),
+        "cut": ('{"correct": tr', None),
+        "quoting": (r'{"correct": false, "reason": "It says \"correct\": true."}', False),
+        "empty": ("", None),
+        "refusing": (None, None),
+    }
+    endpoint.says = {
+        text: {
+            "message": {"content": content, "refusal": "I can't help." if content is None else None}
+        }
+        for text, (content, _) in texts.items()
+    }
+    judge, asked = Judge(tmp_path, "j", endpoint.url), answers(*texts)
+    await judge.ask(asked, lambda *_: None)
+    assert {given.text: judge(question, given) for question, given in asked} == {
+        text: verdict for text, (_, verdict) in texts.items()
+    }
+    rows = [json.loads(line) for line in (tmp_path / "judged.jsonl").read_text().splitlines()]
+    assert sum(row["reason"] == "I can't help." for row in rows) == 1
+
+
+async def test_a_judge_whose_thoughts_take_all_tokens_is_asked_without_a_limit(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    endpoint.thinks = True
+    judge, asked = Judge(tmp_path, "j", endpoint.url), answers("F5", "F6")
+    await judge.ask(asked[:1], lambda *_: None)
+    await judge.ask(asked, lambda *_: None)
+    assert [judge(*one) for one in asked] == [True, False]
+    assert ["max_tokens" in body for body in endpoint.asked] == [True, False, False]
+
+
+async def test_a_judge_that_does_not_answer_in_time_is_asked_again(
+    tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge_module, "SECONDS", 0.5)
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    never = threading.Event()
+    endpoint.hangs = [never]
+    judge = Judge(tmp_path, "j", endpoint.url)
+    ((asked, given),) = pair = answers("F5")
+    await judge.ask(pair, lambda *_: None)
+    never.set()
+    assert judge(asked, given) is True
+    assert len(endpoint.asked) >= 2
 
 
 async def test_a_judge_that_is_busy_is_asked_again(
