@@ -64,7 +64,7 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         if row["sources"]:
             print(f"  sources    {', '.join(row['sources'])}")
         if row["instructions"]:
-            print(f"  told       {shortened(row['instructions'])}")
+            print(f"  instructions  {shortened(row['instructions'])}")
 
 
 @app.command("set")

@@ -213,7 +213,7 @@ def compare(
     _tell(pair, first, second)
     if judges[0] != judges[1]:
         names = " and ".join(name or "nobody" for name in judges)
-        print(f"they were judged by {names}: what is right is told by words alone")
+        print(f"they were judged by {names}: correctness is compared by words alone")
 
 
 def gate(

@@ -89,7 +89,7 @@ def find(name: str) -> Base:
     if not model.HUB_ID.fullmatch(name):
         raise AskdocsError(
             f"base_model {name!r}: is no file and no folder here, and not a hub id (owner/name);"
-            f" {model.SHIPPED} comes along"
+            f" {model.SHIPPED} is bundled"
         )
     return Base(name, None)
 

@@ -19,7 +19,7 @@ def read(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise AskdocsError(f"{file}: byte {error.start} is not UTF-8: save it as UTF-8") from None
     if not text:
-        raise AskdocsError(f"{file}: is empty: write into it what the model is to be told")
+        raise AskdocsError(f"{file}: is empty: write the instructions for the model into it")
     if len(text) > LONGEST:
         raise AskdocsError(
             f"{file}: has {len(text):,} characters, and instructions at most {LONGEST:,}: they"

@@ -370,8 +370,8 @@ def table(report: Report) -> str:
             f" {load.refused:,} |",
             f"| errors | {load.errors:,} |",
             f"| answers under way, at most | {load.most_open:,} |",
-            f"| first words after, p50 / p99 | {_both(load.words)} |",
-            f"| added to the first words, p50 / p99 | {_both(load.added_words)} |",
+            f"| time to first token, p50 / p99 | {_both(load.words)} |",
+            f"| added to the time to first token, p50 / p99 | {_both(load.added_words)} |",
             f"| added to the whole answer, p50 / p99 | {_both(load.added_end)} |",
             f"| asked late, p99 | {load.late_p99_ms:.1f} ms |",
             *(

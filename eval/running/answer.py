@@ -50,7 +50,7 @@ class Answer(BaseModel):
     retrieval_s: float = 0.0
     """From the question to the request that answers it."""
     first_token_s: float | None = None
-    """From the question to the first words of the answer, retrieval included (TTFT)."""
+    """Time to first token (TTFT), retrieval included."""
     total_s: float = 0.0
     """From the question to the end of the answer."""
 

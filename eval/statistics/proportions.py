@@ -116,7 +116,7 @@ def compare(first: Tally, second: Tally) -> list[Line]:
         share(t.counts["up"], t.counts["up"] + t.counts["down"]) for t in (first, second)
     )
     add("votes for", "share", first_value, second_value, less=False)
-    for measure, name in (("first_token", "first words"), ("duration", "whole answer")):
+    for measure, name in (("first_token", "time to first token"), ("duration", "whole answer")):
         for q in (0.5, 0.95):
             first_value, second_value = (percentile(t.times[measure], q) for t in (first, second))
             add(f"{name} p{q * 100:.0f}", "seconds", first_value, second_value, less=True)

@@ -167,8 +167,8 @@ class Metrics:
         )
         self._circuit = Gauge(
             PREFIX + "circuit_state",
-            "Circuit breaker of a model: 0 closed (in use), 2 open (passed over, but for single"
-            " tries). The worst of all workers.",
+            "Circuit breaker of a model: 0 closed (in use), 2 open (skipped, except for single"
+            " trial requests). The worst of all workers.",
             ("model",),
             registry=own,
             multiprocess_mode="livemax",

@@ -65,7 +65,7 @@ def test_what_a_file_says_and_which_wikis_stay_until_they_are_taken_away(
     assert row["instructions"] == "You answer for the people team.\nBe kind."
     assert (row["sources"], row["grounding"]) == ([str(tmp_path / "hr")], True)
     shown = aliases("list")[1]
-    assert "told       You answer for the people team. Be kind.\n" in shown
+    assert "instructions  You answer for the people team. Be kind.\n" in shown
     assert aliases("set", "hr", "--no-instructions", "--all-sources")[0] == 0
     row = one(aliases, "hr")
     assert (row["instructions"], row["sources"]) == (None, [])

@@ -85,7 +85,7 @@ def test_a_slower_and_more_refusing_model_is_seen_and_noise_is_not() -> None:
     assert found["refused"].differs
     assert found["whole answer p95"].differs
     assert found["votes for"].differs is None
-    assert found["first words p50"].first is None
+    assert found["time to first token p50"].first is None
     found = lines(of(400, 40, 1.0), of(40, 5, 1.0))
     assert found["refused"].differs is False
     assert found["whole answer p50"].differs is False

@@ -1,6 +1,6 @@
 """What a training run does, all of it: a TOML file whose every key is known.
 
-The recipes that come along lie in training/recipes/; docs/reference/training.md explains
+The bundled recipes lie in training/recipes/; docs/reference/training.md explains
 the keys.
 """
 
@@ -136,12 +136,12 @@ class Recipe(_Table):
 
 
 def names() -> list[str]:
-    """The recipes that come along."""
+    """The bundled recipes."""
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
 def load(name: str) -> Recipe:
-    """The recipe that comes along under this name, or of a file (`*.toml`).
+    """The bundled recipe of this name, or of a file (`*.toml`).
 
     Raises:
         AskdocsError: there is none, or a key or a value is wrong; with file and line.

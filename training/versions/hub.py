@@ -27,7 +27,7 @@ from training.versions.store import Store
 
 SCHEME = "hf://"
 OURS = "askdocs/"
-# The name in recipes of the model that comes along, and its place on the hub.
+# The name in recipes of the bundled model, and its place on the hub.
 SHIPPED = {"SmolLM2-135M-Instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 

@@ -78,7 +78,7 @@ class Metrics:
         )
         self._first = Histogram(
             PREFIX + "time_to_first_text_seconds",
-            "From the beginning of an answer to its first words.",
+            "Time from the request to the first text of the answer.",
             registry=registry,
             buckets=FIRST,
         )
