@@ -39,7 +39,10 @@ def test_a_cluster_with_an_answer_for_some_is_shown_to_them_alone(both: Store) -
     for reader, count in ((EVERYTHING, 2), (HR, 2), (PUBLIC, 1)):
         items, found = queue.items(Wanted(), reader)
         assert (len(items), found, queue.counts(reader)["open"]) == (count, count, count)
-        assert len(gaps.find(both.engine, weeks.monday(today), 2, reader).gaps) == count
+        assert (
+            len(gaps.find(both.engine, weeks.monday(today), 2, reader, unindexed(both)).gaps)
+            == count
+        )
         measured = analytics.measure(both.engine, today - timedelta(days=2), today, reader)
         assert measured.total.asked == count
         opened = [queue.may_open(item.cluster, reader) for item in items]
@@ -125,6 +128,12 @@ def test_an_answer_from_a_closed_page_stays_closed_whoever_asked(
         shown = client.get("/review/1", headers=headers)
         assert (shown.status_code, "98,765" in shown.text) == (status, status == 200)
     eng = {"x-person": "eng"}
+    for path in ("/review/{}", "/review/{}/apart"):  # as one that is not there
+        hidden, missing = (
+            client.request("POST" if "apart" in path else "GET", path.format(n), headers=eng)
+            for n in (1, 9)
+        )
+        assert hidden.text == missing.text.replace("cluster 9", "cluster 1")
     taken = client.post("/review/1", data={"version": "1", "action": "reopen"}, headers=eng)
     assert taken.status_code == 404
     with closing(Wiki(index, store.engine)) as wiki:

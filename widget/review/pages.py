@@ -196,7 +196,7 @@ def router(
 
     def _require(who: Reviewer, cluster: int) -> None:
         if not queue.may_open(cluster, who.reader):
-            raise Unknown(f"no cluster {cluster}")  # as of one that is not there
+            raise Unknown(f"no cluster {cluster} that you may see")
 
     def _cluster(
         request: Request,

@@ -17,6 +17,7 @@ from widget.review.tables import (
     KEPT,
     KINDS,
     Kind,
+    cluster_table,
     clustered,
     current_review,
     member_table,
@@ -127,12 +128,13 @@ class Queue:
         return {state: by_state.get(state, 0) for state in STATES}
 
     def may_open(self, cluster: int, reader: Reader) -> bool:
-        """Raises Unreachable."""
-        if reader.groups is None:
-            return True
+        """Is there such a cluster, and may the reader see it? Raises Unreachable."""
+        c = cluster_table.c
+        query = sa.select(c.id).where(c.id == cluster)
         with reading(self._engine) as connection:
-            hidden = closed(connection, reader, self._wiki)
-            return not connection.execute(sa.select(sa.literal(cluster).in_(hidden))).scalar_one()
+            if reader.groups is not None:
+                query = query.where(c.id.not_in(closed(connection, reader, self._wiki)))
+            return connection.execute(query).first() is not None
 
     def choices(self) -> dict[str, list[str]]:
         """The channels and aliases that questions came by. Raises Unreachable."""
