@@ -24,6 +24,9 @@ from tests.parts import require
 
 REPO = Path(__file__).parents[1]
 KEY = "ask-installation-0123456789"
+# A client reads the certificates of all authorities, which takes 8 ms: a tenth of a core while
+# something starts, as it is asked ten times a second.
+TLS = httpx.create_ssl_context()
 
 
 @dataclass
@@ -101,7 +104,7 @@ def engine(
         states=states,
     )
     with _process(launch.argv, launch.env, folder / f"engine-{port}.log") as process:
-        _until(lambda: _is_up(f"http://127.0.0.1:{port}/health"), process, 60)
+        _until(lambda: is_up(f"http://127.0.0.1:{port}/health"), process, 60)
         yield Engine(process, port)
 
 
@@ -128,7 +131,7 @@ def gateway(
     argv = [sys.executable, "-m", "gateway"]
     with _process(argv, env, folder / f"gateway-{port}.log", folder) as process:
         path = "ready" if ready else "health"
-        _until(lambda: _is_up(f"http://127.0.0.1:{port}/{path}"), process, 120)
+        _until(lambda: is_up(f"http://127.0.0.1:{port}/{path}"), process, 120)
         yield Gateway(process, port, home, folder / f"gateway-{port}.log")
 
 
@@ -146,7 +149,7 @@ def widget(folder: Path, gateway: str, *, code: Path = REPO, **variables: str) -
     url = f"http://127.0.0.1:{port}"
     argv = [sys.executable, "-m", "widget"]
     with _process(argv, env, folder / f"widget-{port}.log", folder) as process:
-        _until(lambda: _is_up(f"{url}/health"), process, 120)
+        _until(lambda: is_up(f"{url}/health"), process, 120)
         yield url
 
 
@@ -196,11 +199,12 @@ def _until(done: Callable[[], bool], process: subprocess.Popen[bytes], seconds: 
         time.sleep(0.1)
 
 
-def _is_up(url: str) -> bool:
+def is_up(url: str, seconds: float = 2) -> bool:
     try:
-        return httpx.get(url, timeout=2).status_code == 200
+        reply = httpx.get(url, timeout=seconds, verify=TLS, trust_env=False)
     except httpx.HTTPError:
         return False
+    return reply.status_code == 200
 
 
 def refuses_other_hosts(port: int, path: str, setting: str) -> bool:
@@ -225,5 +229,5 @@ def writer(folder: Path, file: Path, *, gap: float = 0.0) -> Iterator[str]:
     argv = [sys.executable, "-m", "eval.bench.writer", str(file)]
     argv += ["--port", str(port), "--gap", str(gap)]
     with _process(argv, {"PYTHONPATH": str(REPO)}, folder / f"writer-{port}.log") as process:
-        _until(lambda: _is_up(f"http://127.0.0.1:{port}/v1/models"), process, 60)
+        _until(lambda: is_up(f"http://127.0.0.1:{port}/v1/models"), process, 60)
         yield f"http://127.0.0.1:{port}/v1"

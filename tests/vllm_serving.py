@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
 from askdocs import environments
@@ -19,6 +18,7 @@ from askdocs.models import model
 from askdocs.supervision.checks import free_port
 from gateway.upstream.engines import llamacpp, vllm
 from gateway.upstream.engines.launch import Launch
+from tests import starting
 from tests.monitoring.otlp import Collector, collector
 from tests.parts import require
 
@@ -129,7 +129,7 @@ def running(launch: Launch, port: int, log: Path) -> Iterator[str]:
         )
     try:
         deadline = time.monotonic() + 500  # beside other work it took 296 s
-        while not is_ready(url):
+        while not starting.is_up(f"{url}/health", 5):
             assert process.poll() is None, log.read_text()[-3000:]
             assert time.monotonic() < deadline, log.read_text()[-3000:]
             time.sleep(0.2)
@@ -147,13 +147,6 @@ def running(launch: Launch, port: int, log: Path) -> Iterator[str]:
         while members(process.pid):
             assert time.monotonic() < deadline, members(process.pid)
             time.sleep(0.1)
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def members(group: int) -> list[str]:
