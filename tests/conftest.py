@@ -7,9 +7,11 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.gateway.postgres import postgres
 from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_spans, vllm_url
 
-__all__ = ["small_folder", "small_gguf", "vllm_python", "vllm_spans", "vllm_url"]
+# pytest starts a fixture of the session once for each file that imports it; from here, once.
+__all__ = ["postgres", "small_folder", "small_gguf", "vllm_python", "vllm_spans", "vllm_url"]
 
 # How long an example takes says nothing where other processes share the cores.
 settings.register_profile("askdocs", deadline=None)

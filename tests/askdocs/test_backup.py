@@ -48,12 +48,10 @@ from gateway.telemetry import audit
 from tests.askdocs.conftest import COMMAND
 from tests.askdocs.kill_restore import places as places_in
 from tests.askdocs.kill_restore import quiet
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from tests.parts import require
 from training.versions.manifest import Dataset, Facts
 from widget.service.store import Answered, Asked, Store
-
-__all__ = ["postgres"]
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = bytes(range(256)) * 64

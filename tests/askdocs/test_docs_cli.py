@@ -32,13 +32,12 @@ from gateway.storage import database
 from gateway.telemetry import audit
 from gateway.telemetry.shown_pages import Shown
 from tests.askdocs.conftest import COMMAND, Run
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from tests.parts import require
 from widget.service.store import Answered, Asked, Store
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["postgres"]  # a fixture
 SITE = "https://wiki.example.com/"
 
 

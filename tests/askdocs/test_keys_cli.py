@@ -16,9 +16,7 @@ from gateway.access.keys import Keys
 from gateway.storage import database
 from gateway.telemetry.usage import Usage
 from tests.askdocs.conftest import COMMAND, Run
-from tests.gateway.postgres import PASSWORD, Postgres, postgres
-
-__all__ = ["postgres"]
+from tests.gateway.postgres import PASSWORD, Postgres
 
 TEXT = re.compile(r"ask-[a-z0-9]{10}-[A-Za-z0-9_-]{43}")
 

@@ -24,10 +24,8 @@ from tests.chaos import report
 from tests.chaos.half_open import HalfOpen, half_open
 from tests.chaos.load import Load, Target, kept, lost
 from tests.end_to_end.running import REPO, Askdocs, up
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from tests.gateway.redis_server import RedisServer, need_redis
-
-__all__ = ["postgres"]
 
 
 @pytest.fixture(scope="session")

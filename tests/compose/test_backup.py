@@ -17,10 +17,8 @@ from gateway.access import keys
 from gateway.access.keys import Keys
 from gateway.storage import database
 from gateway.telemetry import audit
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from widget.service.store import Asked, Store
-
-__all__ = ["postgres"]
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow

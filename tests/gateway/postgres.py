@@ -1,6 +1,6 @@
 """A PostgreSQL of the tests' own, on a free port, that can be stopped and started.
 
-`from tests.gateway.postgres import postgres, Postgres` makes the fixture known to a test file.
+All test files share it: a test that stops it starts it again.
 """
 
 import itertools
@@ -40,7 +40,8 @@ class Postgres:
         self._do("initdb", "--no-sync", *options)
 
     def start(self) -> None:
-        options = f"-p {self._port} -k {self._folder} -h 127.0.0.1 -c fsync=off"
+        options = f"-p {self._port} -k {self._folder} -h 127.0.0.1"
+        options += " -c fsync=off -c max_connections=300"
         self._do("pg_ctl", "start", "--wait", f"--log={self._folder}/log", f"--options={options}")
 
     def processes(self) -> list[psutil.Process]:

@@ -17,13 +17,13 @@ from gateway.access.auth import Keyring, presented
 from gateway.access.keys import Found, Key, Keys
 from gateway.core.http import ApiError
 from gateway.storage import database
-from tests.gateway.postgres import Postgres, postgres, url
+from tests.gateway.postgres import Postgres, url
 from tests.waiting import async_until
 
 # Real servers, which take their time.
 pytestmark = pytest.mark.slow
 
-__all__ = ["postgres", "url"]
+__all__ = ["url"]
 
 OWN = "ask-of-the-installation"
 NO_KEY = f"ask-abcdefghij-{'x' * 43}"

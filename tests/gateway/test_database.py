@@ -21,12 +21,12 @@ import widget.service.store  # noqa: F401
 from askdocs.supervision.checks import free_port
 from gateway.core.errors import AskdocsError
 from gateway.storage import database
-from tests.gateway.postgres import PASSWORD, Postgres, postgres, url
+from tests.gateway.postgres import PASSWORD, Postgres, url
 
 # Real servers, which take their time.
 pytestmark = pytest.mark.slow
 
-__all__ = ["postgres", "url"]
+__all__ = ["url"]
 
 ROOT = Path(__file__).parents[2]
 MIGRATE = """

@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from gateway.storage import database
 from gateway.upstream.prefill.popularity import HALF_LIFE, Heat
-from tests.gateway.postgres import postgres, url
+from tests.gateway.postgres import url
 
-__all__ = ["postgres", "url"]  # fixtures
+__all__ = ["url"]  # a fixture
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 

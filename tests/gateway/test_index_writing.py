@@ -22,9 +22,7 @@ from gateway.knowledge.search.writer import Busy
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.page import Page, Section
 from tests.gateway.conftest import page
-from tests.gateway.postgres import Postgres, postgres
-
-__all__ = ["postgres"]
+from tests.gateway.postgres import Postgres
 
 Writing = Callable[..., AbstractContextManager[Writer]]
 ROOT = Path(__file__).parents[2]

@@ -17,9 +17,9 @@ from gateway.access import keys
 from gateway.access.keys import Keys, Limits
 from gateway.core.errors import AskdocsError
 from gateway.storage import database
-from tests.gateway.postgres import postgres, url
+from tests.gateway.postgres import url
 
-__all__ = ["postgres", "url"]
+__all__ = ["url"]
 
 ROOT = Path(__file__).parents[2]
 HOUR = timedelta(hours=1)

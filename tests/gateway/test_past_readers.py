@@ -17,10 +17,10 @@ from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from tests.gateway.conftest import page
-from tests.gateway.postgres import postgres, url
+from tests.gateway.postgres import url
 from tests.waiting import until
 
-__all__ = ["postgres", "url"]
+__all__ = ["url"]
 
 DAY = datetime(2026, 11, 2, tzinfo=UTC)
 PAY, TEA = "https://w/pay", "https://w/tea"

@@ -7,11 +7,9 @@ import sqlalchemy as sa
 
 from gateway.storage import database
 from tests.chaos.half_open import half_open
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 
 pytestmark = pytest.mark.slow
-
-__all__ = ["postgres"]
 
 
 def test_a_database_that_falls_silent_is_away_after_the_patience_and_comes_back(

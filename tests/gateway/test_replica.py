@@ -30,13 +30,11 @@ from gateway.knowledge.search.view import Rights
 from gateway.knowledge.search.writer import Busy
 from gateway.storage import database
 from tests.gateway.conftest import page
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from tests.waiting import until
 
 # A real server, which takes its time.
 pytestmark = pytest.mark.slow
-
-__all__ = ["postgres"]
 
 ROOT = Path(__file__).parents[2]
 WRITER = """

@@ -17,11 +17,11 @@ from gateway.access.keys import Key
 from gateway.storage import database
 from gateway.telemetry.usage import Usage, report
 from gateway.telemetry.usage_journal import Line, Spool
-from tests.gateway.postgres import postgres, url
+from tests.gateway.postgres import url
 
 pytestmark = pytest.mark.slow
 
-__all__ = ["postgres", "url"]
+__all__ = ["url"]
 
 ROOT = Path(__file__).parents[2]
 ANN = Key("ann0000000", "ann", "red", datetime.now(UTC))

@@ -13,9 +13,7 @@ import pytest
 
 from gateway.core import threads
 from tests import starting
-from tests.gateway.postgres import Postgres, postgres
-
-__all__ = ["postgres"]
+from tests.gateway.postgres import Postgres
 
 ACCEPT = "application/json, text/event-stream"
 

@@ -23,14 +23,14 @@ from gateway.storage import database
 from gateway.telemetry import audit
 from gateway.telemetry.usage import report
 from gateway.upstream.prefill.popularity import Heat
-from tests.gateway.postgres import postgres, url
+from tests.gateway.postgres import url
 from tests.gateway.schemas.make import PAGE, SECRET
 from widget.review.reviews import Reviews
 
 # A real PostgreSQL, and Alembic.
 pytestmark = pytest.mark.slow
 
-__all__ = ["gateway", "postgres", "url"]
+__all__ = ["gateway", "url"]
 
 SCHEMAS = Path(__file__).with_name("schemas")
 REVISIONS = [f"{number:04}" for number in range(1, int(database.HEAD))]

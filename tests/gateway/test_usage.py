@@ -19,13 +19,13 @@ from gateway.storage import database
 from gateway.telemetry import usage
 from gateway.telemetry.usage import Usage, last_used, report
 from gateway.telemetry.usage_journal import Spool
-from tests.gateway.postgres import Postgres, postgres, url
+from tests.gateway.postgres import Postgres, url
 from tests.waiting import async_until
 
 # Real servers, which take their time.
 pytestmark = pytest.mark.slow
 
-__all__ = ["postgres", "url"]
+__all__ = ["url"]
 
 ROOT = Path(__file__).parents[2]
 ANN = Key("ann0000000", "ann", "red", datetime.now(UTC))

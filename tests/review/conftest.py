@@ -10,15 +10,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from gateway.storage import database
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from widget.app import create_app
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue
 from widget.review.wiki import Wiki
 from widget.service.store import Answered, Asked, Store, Vote
 from widget.settings import WidgetSettings
-
-__all__ = ["postgres"]
 
 NOW = datetime.now(UTC)
 PORTS = {"title": "Ports", "url": "https://wiki.example.com/ports/"}

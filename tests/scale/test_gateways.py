@@ -19,11 +19,9 @@ import pytest
 
 from tests import starting
 from tests.conformance.faulty import Faulty, faulty
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from tests.gateway.redis_server import RedisServer, need_redis
 from tests.waiting import until
-
-__all__ = ["postgres"]
 
 pytestmark = pytest.mark.slow
 

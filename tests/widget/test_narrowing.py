@@ -17,15 +17,13 @@ from gateway.access.rights import PUBLIC, Groups, Reader
 from gateway.api import readable
 from gateway.core.errors import AskdocsError
 from gateway.storage import database
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from tests.widget.stand_in import serve
 from widget.service import gateway, narrowing
 from widget.service.gateway import Rights
 from widget.service.narrowing import Narrowing
 from widget.service.store import Answered, Asked, Store, open_to, question_table
 from widget.settings import WidgetSettings
-
-__all__ = ["postgres"]
 
 HR, BOARD = frozenset({"hr"}), frozenset({"board"})
 WIKI = "https://wiki.example.com"

@@ -9,10 +9,8 @@ import pytest
 
 from gateway.storage import database
 from gateway.storage.database import Unreachable
-from tests.gateway.postgres import Postgres, postgres
+from tests.gateway.postgres import Postgres
 from widget.service.store import Answered, Asked, Store, Unknown, Vote
-
-__all__ = ["postgres"]
 
 NOW = datetime.now(UTC)
 
