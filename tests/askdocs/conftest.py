@@ -1,16 +1,30 @@
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from askdocs import cli
 from askdocs.state.home import Home
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = Path(sys.executable).with_name("askdocs")
 Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+RunHere = Callable[..., Done]
 
 
 @pytest.fixture(autouse=True)
@@ -53,5 +67,27 @@ def askdocs() -> Run:
             timeout=60,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> RunHere:
+    """The command in this process: a new one takes a second to import what it needs."""
+
+    def run(*words: str, typed: str = "", **env: str) -> Done:
+        with monkeypatch.context() as patch:
+            patch.setattr("sys.argv", ["askdocs", *words])
+            patch.setattr("sys.stdin", io.StringIO(typed))
+            for name, value in env.items():
+                patch.setenv(name, value)
+            capfd.readouterr()
+            code = 0
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else 0
+        said = capfd.readouterr()
+        return Done(code, said.out, said.err)
 
     return run

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import io
 import json
 import os
 import re
@@ -10,15 +9,15 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
-from askdocs import cli
 from askdocs.state.home import Home
 from askdocs.wikis import sync as syncing
 from gateway.access import past_readers
@@ -31,7 +30,7 @@ from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from gateway.telemetry import audit
 from gateway.telemetry.shown_pages import Shown
-from tests.askdocs.conftest import COMMAND, Run
+from tests.askdocs.conftest import COMMAND, Done, Run, RunHere
 from tests.gateway.postgres import Postgres
 from tests.parts import require
 from widget.service.store import Answered, Asked, Store
@@ -41,35 +40,11 @@ pytestmark = pytest.mark.slow
 SITE = "https://wiki.example.com/"
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Docs = Callable[..., Done]
-
-
 @pytest.fixture
-def docs(home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Docs:
-    """`askdocs docs` in the home of the test, in this process: a new one takes a second."""
+def docs(home: Home, here: RunHere, monkeypatch: pytest.MonkeyPatch) -> RunHere:
+    """`askdocs docs` in the home of the test."""
     monkeypatch.setenv("ASKDOCS_HOME", str(home.root))
-
-    def run(*words: str) -> Done:
-        monkeypatch.setattr("sys.argv", ["askdocs", "docs", *words])
-        monkeypatch.setattr("sys.stdin", io.StringIO())
-        capfd.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        said = capfd.readouterr()
-        return Done(code, said.out, said.err)
-
-    return run
+    return partial(here, "docs")
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +55,7 @@ def _without_vectors(home: Home) -> Iterator[None]:
 
 
 @pytest.fixture
-def synced(wiki: Path, docs: Docs) -> Path:
+def synced(wiki: Path, docs: RunHere) -> Path:
     """The wiki, when the index has it."""
     assert docs("sync", str(wiki), "--site-url", SITE).returncode == 0
     return wiki
@@ -91,7 +66,7 @@ def told(done: Done) -> Any:
     return json.loads(done.stdout)
 
 
-def paths(docs: Docs) -> list[str]:
+def paths(docs: RunHere) -> list[str]:
     return [row["path"] for row in told(docs("list", "--json"))]
 
 
@@ -105,7 +80,7 @@ def acts(home: Home) -> list[tuple[str, str]]:
         engine.dispose()
 
 
-def test_a_sync_counts_and_lists_what_differs(wiki: Path, docs: Docs) -> None:
+def test_a_sync_counts_and_lists_what_differs(wiki: Path, docs: RunHere) -> None:
     first = docs("sync", str(wiki), "--site-url", SITE)
     assert first.returncode == 0
     assert "2 added, 0 changed, 0 removed, 0 unchanged" in first.stdout
@@ -119,7 +94,7 @@ def test_a_sync_counts_and_lists_what_differs(wiki: Path, docs: Docs) -> None:
 
 
 def test_sync_without_a_name_takes_every_known_wiki(
-    synced: Path, docs: Docs, tmp_path: Path
+    synced: Path, docs: RunHere, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -135,13 +110,13 @@ def test_sync_without_a_name_takes_every_known_wiki(
     assert "https://tea.example.com/cup/" in urls  # as it was named the first time
 
 
-def test_sync_without_a_name_and_without_a_wiki_says_what_to_type(docs: Docs) -> None:
+def test_sync_without_a_name_and_without_a_wiki_says_what_to_type(docs: RunHere) -> None:
     done = docs("sync")
     assert done.returncode == 2
     assert done.stderr == ("askdocs: no wiki is known yet: name one, `askdocs docs sync SOURCE`\n")
 
 
-def test_a_broken_page_has_path_and_reason_and_exit_code_1(wiki: Path, docs: Docs) -> None:
+def test_a_broken_page_has_path_and_reason_and_exit_code_1(wiki: Path, docs: RunHere) -> None:
     (wiki / "latin.md").write_bytes("# Größe\n".encode("latin-1"))
     done = docs("sync", str(wiki), "--site-url", SITE)
     assert done.returncode == 1
@@ -156,7 +131,7 @@ def test_a_broken_page_has_path_and_reason_and_exit_code_1(wiki: Path, docs: Doc
 
 
 def test_a_wiki_that_is_gone_is_exit_code_2_and_the_others_are_synced(
-    synced: Path, docs: Docs, tmp_path: Path
+    synced: Path, docs: RunHere, tmp_path: Path
 ) -> None:
     other = tmp_path / "another"
     other.mkdir()
@@ -173,7 +148,7 @@ def test_a_wiki_that_is_gone_is_exit_code_2_and_the_others_are_synced(
 
 
 def test_a_folder_that_up_has_shown_is_read_as_its_own_site_once_that_is_named(
-    wiki: Path, docs: Docs
+    wiki: Path, docs: RunHere
 ) -> None:
     (wiki / ".vitepress").mkdir()
     (wiki / ".vitepress" / "config.mts").write_text("export default {}")
@@ -186,7 +161,7 @@ def test_a_folder_that_up_has_shown_is_read_as_its_own_site_once_that_is_named(
     assert f"{SITE}install.html" in docs("list").stdout
 
 
-def test_json_of_a_sync_is_whole(wiki: Path, docs: Docs) -> None:
+def test_json_of_a_sync_is_whole(wiki: Path, docs: RunHere) -> None:
     (only,) = told(docs("sync", str(wiki), "--site-url", SITE, "--json"))
     assert only.pop("seconds") >= 0
     assert only == {
@@ -205,7 +180,7 @@ def test_json_of_a_sync_is_whole(wiki: Path, docs: Docs) -> None:
 
 
 def test_what_a_sync_left_out_is_counted_and_a_dry_run_lists_it(
-    tmp_path: Path, docs: Docs, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, docs: RunHere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wiki = tmp_path / "sources"
     wiki.mkdir()
@@ -231,7 +206,7 @@ def test_what_a_sync_left_out_is_counted_and_a_dry_run_lists_it(
     }
 
 
-def test_a_dry_run_leaves_no_trace(synced: Path, docs: Docs, home: Home) -> None:
+def test_a_dry_run_leaves_no_trace(synced: Path, docs: RunHere, home: Home) -> None:
     before = hashlib.sha256(home.index.read_bytes()).hexdigest()
     (synced / "ports.md").unlink()
     done = docs("sync", str(synced), "--dry-run")
@@ -242,14 +217,14 @@ def test_a_dry_run_leaves_no_trace(synced: Path, docs: Docs, home: Home) -> None
     assert "ports.md" in paths(docs)
 
 
-def test_a_dry_run_without_an_index_makes_none(wiki: Path, docs: Docs, home: Home) -> None:
+def test_a_dry_run_without_an_index_makes_none(wiki: Path, docs: RunHere, home: Home) -> None:
     done = docs("sync", str(wiki), "--site-url", SITE, "--dry-run", "--json")
     assert told(done)[0]["added"] == ["install.md", "ports.md"]
     assert not home.index.exists()
 
 
 def test_a_new_wiki_without_a_line_in_the_audit_log_is_not_taken_in(
-    wiki: Path, docs: Docs, home: Home
+    wiki: Path, docs: RunHere, home: Home
 ) -> None:
     home.database.write_bytes(os.urandom(4096))
     done = docs("sync", str(wiki), "--site-url", SITE)
@@ -258,7 +233,7 @@ def test_a_new_wiki_without_a_line_in_the_audit_log_is_not_taken_in(
     assert paths(docs) == []
 
 
-def test_list_shows_pages_by_wiki(synced: Path, docs: Docs) -> None:
+def test_list_shows_pages_by_wiki(synced: Path, docs: RunHere) -> None:
     assert told(docs("list", "--json")) == [
         {
             "source": str(synced),
@@ -277,7 +252,7 @@ def test_list_shows_pages_by_wiki(synced: Path, docs: Docs) -> None:
 
 @pytest.mark.parametrize("name", ["ports.md", f"{SITE}ports/", f"{SITE}ports/#ports"])
 def test_show_tells_a_page_with_the_address_of_each_section(
-    synced: Path, docs: Docs, name: str
+    synced: Path, docs: RunHere, name: str
 ) -> None:
     shown = docs("show", name)
     assert shown.returncode == 0
@@ -290,14 +265,14 @@ def test_show_tells_a_page_with_the_address_of_each_section(
     assert section["url"] == f"{SITE}ports/#ports"
 
 
-def test_a_page_that_is_not_there_says_where_to_look(synced: Path, docs: Docs) -> None:
+def test_a_page_that_is_not_there_says_where_to_look(synced: Path, docs: RunHere) -> None:
     for command in ("show", "remove"):
         done = docs(command, "nowhere.md")
         assert done.returncode == 2
         assert "nowhere.md: the index has no such page; `askdocs docs list`" in done.stderr
 
 
-def test_search_ranks_pages_with_their_best_section(synced: Path, docs: Docs) -> None:
+def test_search_ranks_pages_with_their_best_section(synced: Path, docs: RunHere) -> None:
     found = told(docs("search", "Which port does the gateway listen on?", "--json"))
     assert found["refused"] is False
     assert found["by"] == "words"  # there are no vectors
@@ -312,25 +287,25 @@ def test_search_ranks_pages_with_their_best_section(synced: Path, docs: Docs) ->
     assert len(told(docs("search", "gateway port make", "--limit", "1", "--json"))["pages"]) == 1
 
 
-def test_search_explains_why_a_page_was_found(synced: Path, docs: Docs) -> None:
+def test_search_explains_why_a_page_was_found(synced: Path, docs: RunHere) -> None:
     shown = docs("search", "gateway port", "--explain").stdout
     assert "       passage: words " in shown
     assert "meaning –" in shown  # there are no vectors
     assert "passage: words" not in docs("search", "gateway port").stdout
 
 
-def test_search_says_when_docs_would_refuse(synced: Path, docs: Docs) -> None:
+def test_search_says_when_docs_would_refuse(synced: Path, docs: RunHere) -> None:
     question = "How do I bake bread with yeast in Norway?"
     assert told(docs("search", question, "--json"))["refused"] is True
     assert "docs would refuse: no page answers it" in docs("search", question).stdout
 
 
-def test_search_begins_at_the_page_that_the_reader_is_on(synced: Path, docs: Docs) -> None:
+def test_search_begins_at_the_page_that_the_reader_is_on(synced: Path, docs: RunHere) -> None:
     found = told(docs("search", "What is this?", "--page-url", f"{SITE}install/", "--json"))
     assert found["pages"][0]["path"] == "install.md"
 
 
-def test_stats_tell_wikis_pages_and_size(synced: Path, docs: Docs, home: Home) -> None:
+def test_stats_tell_wikis_pages_and_size(synced: Path, docs: RunHere, home: Home) -> None:
     facts = told(docs("stats", "--json"))
     assert facts["pages"] == facts["sections"] == 2
     assert facts["bytes"] == home.index.stat().st_size
@@ -341,7 +316,7 @@ def test_stats_tell_wikis_pages_and_size(synced: Path, docs: Docs, home: Home) -
     assert "2 pages, last sync 20" in docs("stats").stdout
 
 
-def test_remove_asks_first(synced: Path, docs: Docs, home: Home) -> None:
+def test_remove_asks_first(synced: Path, docs: RunHere, home: Home) -> None:
     done = docs("remove", "ports.md")  # and nobody answers
     assert done.returncode == 1
     assert f"Take ports.md of {synced} out of answers?" in done.stderr
@@ -353,7 +328,7 @@ def test_remove_asks_first(synced: Path, docs: Docs, home: Home) -> None:
 
 
 def test_a_page_that_was_removed_stays_out_until_it_is_restored(
-    synced: Path, docs: Docs, home: Home
+    synced: Path, docs: RunHere, home: Home
 ) -> None:
     gone = docs("remove", f"{SITE}ports/", "--yes")
     assert "`askdocs docs restore ports.md` brings it back" in gone.stdout
@@ -370,7 +345,7 @@ def test_a_page_that_was_removed_stays_out_until_it_is_restored(
 
 
 def test_a_wiki_that_was_removed_is_gone_with_its_pages(
-    synced: Path, docs: Docs, home: Home
+    synced: Path, docs: RunHere, home: Home
 ) -> None:
     done = docs("remove", str(synced), "--yes", "--json")
     assert told(done) == {"source": str(synced), "path": None, "pages": 2, "changed": True}
@@ -380,7 +355,7 @@ def test_a_wiki_that_was_removed_is_gone_with_its_pages(
 
 
 def test_learn_reads_answered_questions_and_says_whether_they_help(
-    synced: Path, docs: Docs, tmp_path: Path
+    synced: Path, docs: RunHere, tmp_path: Path
 ) -> None:
     require(embed.load() is not None, "the embedding model is not installed: run make setup")
     rows = tmp_path / "qa_pairs.jsonl"
@@ -406,7 +381,7 @@ def test_learn_reads_answered_questions_and_says_whether_they_help(
 
 
 def test_a_row_that_cannot_be_learnt_names_file_and_line(
-    synced: Path, docs: Docs, tmp_path: Path
+    synced: Path, docs: RunHere, tmp_path: Path
 ) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"question": 7}\n')
@@ -426,7 +401,7 @@ def test_an_index_that_the_settings_name_is_used(wiki: Path, askdocs: Run, tmp_p
 
 def test_a_shared_index_is_synced_once_and_read_by_all(
     wiki: Path,
-    docs: Docs,
+    docs: RunHere,
     postgres: Postgres,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -461,7 +436,7 @@ def started(*words: str, home: Home) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_watch_syncs_at_once_and_when_a_page_changes_and_ends_at_ctrl_c(
-    wiki: Path, docs: Docs, home: Home
+    wiki: Path, docs: RunHere, home: Home
 ) -> None:
     with started("sync", str(wiki), "--site-url", SITE, "--watch", "--json", home=home) as process:
         assert process.stdout is not None
@@ -486,7 +461,7 @@ def many(folder: Path, count: int) -> None:
 
 
 def test_a_kill_9_in_the_middle_leaves_the_index_of_before(
-    synced: Path, docs: Docs, home: Home
+    synced: Path, docs: RunHere, home: Home
 ) -> None:
     many(synced, 1000)
     with started("sync", str(synced), home=home) as process:
@@ -516,7 +491,7 @@ def until_it_writes(index: Path, process: subprocess.Popen[str]) -> None:
             time.sleep(0.002)
 
 
-def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: Docs, home: Home) -> None:
+def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: RunHere, home: Home) -> None:
     many(wiki, 300)
     words = ("sync", str(wiki), "--site-url", SITE, "--json")
     with started(*words, home=home) as one, started(*words, home=home) as other:
@@ -528,7 +503,7 @@ def test_two_syncs_at_once_leave_one_whole_index(wiki: Path, docs: Docs, home: H
 
 
 def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
-    wiki: Path, docs: Docs, home: Home
+    wiki: Path, docs: RunHere, home: Home
 ) -> None:
     docs("sync", str(wiki), "--site-url", SITE)
     page = wiki / "ports.md"

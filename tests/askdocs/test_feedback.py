@@ -19,7 +19,7 @@ from askdocs import environments
 from gateway.access.rights import EVERYTHING
 from gateway.storage import database
 from gateway.telemetry import audit
-from tests.askdocs.conftest import ROOT, Run
+from tests.askdocs.conftest import ROOT, Done, RunHere
 from tests.askdocs.test_dataset_check import HOME, INSTALL
 from tests.parts import require
 from tests.review.conftest import queue_of
@@ -28,7 +28,7 @@ from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.service.store import Answered, Asked, Store, Vote
 
-# Each starts the command in a process of its own.
+# They ask the database as the gateway fills it, and start processes.
 pytestmark = pytest.mark.slow
 
 
@@ -64,22 +64,22 @@ def approve(store: Store, words: str, draft: Draft) -> None:
         Reviews(store.engine).change(item.cluster, 0, "ann@example.com", "approve", draft)
 
 
-def said(done: subprocess.CompletedProcess[str]) -> Any:
+def said(done: Done) -> Any:
     assert done.returncode == 0, done
     return json.loads(done.stdout)
 
 
 def test_what_is_pulled_passes_the_check_and_builds_clusters(
-    askdocs: Run, store: Store, tmp_path: Path
+    here: RunHere, store: Store, tmp_path: Path
 ) -> None:
     require(environments.find(environments.DATASET, HOME) is not None, INSTALL)
     answer = "With **IMAP** messages stay on the server; POP3 downloads them.\n\n- IMAP\n- POP3"
     approve(store, "difference", Draft("IMAP or POP3: which one?", answer, "mail.md", "Servers"))
     approve(store, "canteen", Draft("Where is the canteen?", "On the ground floor.", "office.md"))
     approve(store, "cup", Draft("Who wins the cup this year?", answerable=False))
-    looked = said(askdocs("dataset", "pull", "--dry-run", "--json"))
+    looked = said(here("dataset", "pull", "--dry-run", "--json"))
     assert looked["file"] is None
-    done = said(askdocs("dataset", "pull", "--out", "pulled.jsonl", "--json"))
+    done = said(here("dataset", "pull", "--out", "pulled.jsonl", "--json"))
     assert (done["rows"], done["clusters"]) == (looked["rows"], 3) == (6, 3)
     file = tmp_path / "pulled.jsonl"
     assert file.stat().st_mode & 0o777 == 0o600
@@ -88,33 +88,33 @@ def test_what_is_pulled_passes_the_check_and_builds_clusters(
     for page in ("mail.md", "office.md"):
         (wiki / page).write_text(f"# About {page}\n\nText.\n")
     options = ("--docs", str(wiki), "--home", str(HOME), "--json")
-    checked = said(askdocs("dataset", "check", str(file), *options))
+    checked = said(here("dataset", "check", str(file), *options))
     assert (checked["errors"], checked["rows"]) == (0, 6)
-    again = askdocs("dataset", "pull", "--out", "pulled.jsonl")
+    again = here("dataset", "pull", "--out", "pulled.jsonl")
     assert again.returncode == 2
     assert "is there already" in again.stderr
-    nothing = askdocs("dataset", "pull", "--out", "new.jsonl", "--since", "2999-01-01")
+    nothing = here("dataset", "pull", "--out", "new.jsonl", "--since", "2999-01-01")
     assert "nothing is approved" in nothing.stdout
     assert not (tmp_path / "new.jsonl").exists()
 
 
 def test_exports_say_what_and_not_who_and_no_cell_is_a_formula(
-    askdocs: Run, store: Store, tmp_path: Path
+    here: RunHere, store: Store, tmp_path: Path
 ) -> None:
-    assert said(askdocs("feedback", "export", "--out", "all.csv", "--json"))["questions"] == 5
+    assert said(here("feedback", "export", "--out", "all.csv", "--json"))["questions"] == 5
     text = (tmp_path / "all.csv").read_text(encoding="utf-8-sig")
     cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
     assert "'=1+1 where is the canteen?" in cells
-    assert askdocs("feedback", "export", "--out", "new.jsonl", "--since", "30d").returncode == 0
+    assert here("feedback", "export", "--out", "new.jsonl", "--since", "30d").returncode == 0
     rows = [json.loads(line) for line in (tmp_path / "new.jsonl").read_text().splitlines()]
     assert len(rows) == 4
     assert rows[0]["comment"] == '=HYPERLINK("x")'
     assert not {"visitor", "person"} & rows[0].keys()
-    wrong = askdocs("feedback", "export", "--out", "all.txt")
+    wrong = here("feedback", "export", "--out", "all.txt")
     assert wrong.returncode == 2
     assert "ends with .jsonl or .csv" in wrong.stderr
-    lost = askdocs("feedback", "export", "--out", "no/all.csv")
+    lost = here("feedback", "export", "--out", "no/all.csv")
     assert "there is no folder" in lost.stderr
     done = [(one.action, one.target, one.details) for one in audit.lines(store.engine)]
     assert done == [
@@ -123,35 +123,35 @@ def test_exports_say_what_and_not_who_and_no_cell_is_a_formula(
     ]
 
 
-def test_gaps_and_the_digest_are_told(askdocs: Run, store: Store, tmp_path: Path) -> None:
-    found = said(askdocs("feedback", "gaps", "--json"))
+def test_gaps_and_the_digest_are_told(here: RunHere, store: Store, tmp_path: Path) -> None:
+    found = said(here("feedback", "gaps", "--json"))
     assert len(found["weeks"]) == 8
     counts = {gap["question"]: gap["asked"] for gap in found["gaps"]}
     assert counts["=1+1 where is the canteen?"] == 1
     assert counts["imap vs pop3"] == 3
     assert found["gaps"][0]["pages"][0]["title"] == "Ports"
     week = found["weeks"][-1]
-    table = askdocs("feedback", "gaps", "--week", week)
+    table = here("feedback", "gaps", "--week", week)
     assert "canteen" in table.stdout
-    assert askdocs("feedback", "gaps", "--out", "gaps.csv").returncode == 0
+    assert here("feedback", "gaps", "--out", "gaps.csv").returncode == 0
     assert "'=1+1 where" in (tmp_path / "gaps.csv").read_text(encoding="utf-8-sig")
-    message = said(askdocs("feedback", "digest", "--week", week, "--json"))
+    message = said(here("feedback", "digest", "--week", week, "--json"))
     assert "what the docs do not answer" in message["text"]
     assert message["sent"] is False
-    unset = askdocs("feedback", "digest", "--send")
+    unset = here("feedback", "digest", "--send")
     assert unset.returncode == 2
     assert "ASKDOCS_WIDGET_DIGEST_WEBHOOK" in unset.stderr
 
 
-def test_forgetting_asks_and_deletes_only_what_was_meant(askdocs: Run, store: Store) -> None:
-    assert askdocs("feedback", "forget").returncode == 2
-    looked = said(askdocs("feedback", "forget", "--visitor", "2", "--dry-run", "--json"))
+def test_forgetting_asks_and_deletes_only_what_was_meant(here: RunHere, store: Store) -> None:
+    assert here("feedback", "forget").returncode == 2
+    looked = said(here("feedback", "forget", "--visitor", "2", "--dry-run", "--json"))
     assert looked == {"questions": 2, "changed": False}
-    assert askdocs("feedback", "forget", "--person", "p3").returncode == 1  # nobody said yes
-    done = said(askdocs("feedback", "forget", "--before", "30", "--yes", "--json"))
+    assert here("feedback", "forget", "--person", "p3").returncode == 1  # nobody said yes
+    done = said(here("feedback", "forget", "--before", "30", "--yes", "--json"))
     assert done == {"questions": 1, "changed": True}
-    askdocs("feedback", "forget", "--person", "p2", "--yes")
-    left = said(askdocs("feedback", "export", "--out", "left.jsonl", "--json"))
+    here("feedback", "forget", "--person", "p2", "--yes")
+    left = said(here("feedback", "export", "--out", "left.jsonl", "--json"))
     assert left["questions"] == 2
 
 
@@ -201,7 +201,7 @@ def test_what_was_acknowledged_is_there_after_kill_9(tmp_path: Path) -> None:
 
 
 def test_a_backup_made_while_feedback_is_written_restores_to_a_consistent_state(
-    askdocs: Run, tmp_path: Path
+    here: RunHere, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/live.db"
     words = [sys.executable, "-c", WRITER, url]
@@ -217,7 +217,7 @@ def test_a_backup_made_while_feedback_is_written_restores_to_a_consistent_state(
     home = tmp_path / "restored"
     home.mkdir()
     (tmp_path / "copy.db").rename(home / "askdocs.db")
-    done = askdocs("feedback", "export", "--out", "restored.jsonl", "--home", str(home), "--json")
+    done = here("feedback", "export", "--out", "restored.jsonl", "--home", str(home), "--json")
     assert said(done)["questions"] >= 50
     rows = [json.loads(line) for line in (tmp_path / "restored.jsonl").read_text().splitlines()]
     assert set(acknowledged) <= {row["id"] for row in rows}

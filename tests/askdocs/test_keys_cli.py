@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import shlex
-import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,24 @@ from gateway.access import keys
 from gateway.access.keys import Keys
 from gateway.storage import database
 from gateway.telemetry.usage import Usage
-from tests.askdocs.conftest import COMMAND, Run
+from tests.askdocs.conftest import Done, RunHere
 from tests.gateway.postgres import PASSWORD, Postgres
 
 TEXT = re.compile(r"ask-[a-z0-9]{10}-[A-Za-z0-9_-]{43}")
 
-# Each starts the command in a process of its own.
+# They fill databases, and some of them PostgreSQL.
 pytestmark = pytest.mark.slow
 
 
-def said(done: subprocess.CompletedProcess[str]) -> Any:
+def said(done: Done) -> Any:
     assert done.returncode == 0, done
     return json.loads(done.stdout)
 
 
 def test_a_created_key_is_shown_once_with_a_command_that_uses_it(
-    askdocs: Run, tmp_path: Path
+    here: RunHere, tmp_path: Path
 ) -> None:
-    done = askdocs("keys", "create", "ci", "--models", "base,docs")
+    done = here("keys", "create", "ci", "--models", "base,docs")
     assert done.returncode == 0, done
     text = done.stdout.splitlines()[0]
     assert TEXT.fullmatch(text)
@@ -46,25 +45,25 @@ def test_a_created_key_is_shown_once_with_a_command_that_uses_it(
     part = keys.parse(text)
     assert part is not None
     for words in (("keys", "list"), ("keys", "list", "--json"), ("usage", "--json")):
-        assert part.secret not in askdocs(*words).stdout
+        assert part.secret not in here(*words).stdout
     assert part.secret.encode() not in file.read_bytes()
 
 
-def test_a_key_that_can_ask_nothing_is_made_with_a_warning(askdocs: Run) -> None:
-    done = askdocs("keys", "create", "ci", "--models", "docs,nope", "--tpm", "100")
+def test_a_key_that_can_ask_nothing_is_made_with_a_warning(here: RunHere) -> None:
+    done = here("keys", "create", "ci", "--models", "docs,nope", "--tpm", "100")
     assert done.returncode == 0, done
     unknown, little = done.stderr.splitlines()
     assert "warning: no alias or model is called 'nope'" in unknown
     assert "base, docs" in unknown
     assert "warning: --tpm 100 is too little for one question" in little
-    assert askdocs("keys", "create", "two", "--models", "docs,base,minilm").stderr == ""
+    assert here("keys", "create", "two", "--models", "docs,base,minilm").stderr == ""
 
 
-def test_json_has_key_id_limits_and_the_rest(askdocs: Run, tmp_path: Path) -> None:
+def test_json_has_key_id_limits_and_the_rest(here: RunHere, tmp_path: Path) -> None:
     began = datetime.now(UTC)
     options = "--team red --models a,b --rpm 60 --tpm 1000 --max-parallel 4 --monthly-tokens 9000"
     made = said(
-        askdocs("keys", "create", "ci", *options.split(), "--expires", "90d", "--json", "--home=h")
+        here("keys", "create", "ci", *options.split(), "--expires", "90d", "--json", "--home=h")
     )
     expires = datetime.fromisoformat(made.pop("expires"))
     assert timedelta(days=89.9) < expires - began < timedelta(days=90.1)
@@ -90,43 +89,36 @@ def test_json_has_key_id_limits_and_the_rest(askdocs: Run, tmp_path: Path) -> No
     assert [secret.digest for secret in found.secrets] == [keys.digest(part.secret)]
 
 
-def test_list_has_every_key_with_its_state_and_last_use(askdocs: Run, tmp_path: Path) -> None:
-    assert "keys create NAME" in askdocs("keys", "list").stdout
-    assert said(askdocs("keys", "list", "--json")) == []
+def test_list_has_every_key_with_its_state_and_last_use(here: RunHere, tmp_path: Path) -> None:
+    assert "keys create NAME" in here("keys", "list").stdout
+    assert said(here("keys", "list", "--json")) == []
     for words in (("[bold]北京", "--rpm", "1000"), ("gone",)):
-        assert askdocs("keys", "create", *words).returncode == 0
-    assert askdocs("keys", "revoke", "gone", "--yes").returncode == 0
+        assert here("keys", "create", *words).returncode == 0
+    assert here("keys", "revoke", "gone", "--yes").returncode == 0
     engine = database.open(f"sqlite:///{tmp_path}/.askdocs/askdocs.db")
     used = Usage(engine)
     used.add(Keys(engine).get("[bold]北京"), "docs", "base", 1, 1)
     asyncio.run(used.flush())
     engine.dispose()
-    listed = said(askdocs("keys", "list", "--json"))
+    listed = said(here("keys", "list", "--json"))
     assert [(key["name"], key["state"]) for key in listed] == [
         ("[bold]北京", "active"),
         ("gone", "revoked"),
     ]
     assert listed[0]["last_used"] == datetime.now(UTC).date().isoformat()
     assert listed[1]["last_used"] is None
-    head, first, second = askdocs("keys", "list").stdout.splitlines()
+    head, first, second = here("keys", "list").stdout.splitlines()
     assert head.split()[:2] == ["name", "id"]
     assert first.startswith(f"[bold]北京  {listed[0]['id']}")
     assert "rpm 1,000" in first
     assert "revoked" in second
 
 
-def test_revoking_asks_first(tmp_path: Path, askdocs: Run) -> None:
-    made = said(askdocs("keys", "create", "ci", "--json"))
+def test_revoking_asks_first(tmp_path: Path, here: RunHere) -> None:
+    made = said(here("keys", "create", "ci", "--json"))
 
-    def revoke(answer: str, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, "keys", "revoke", *words],
-            input=answer,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+    def revoke(answer: str, *words: str) -> Done:
+        return here("keys", "revoke", *words, typed=answer)
 
     for answer in ("n\n", "\n", ""):
         done = revoke(answer, "ci")
@@ -134,30 +126,30 @@ def test_revoking_asks_first(tmp_path: Path, askdocs: Run) -> None:
         assert f"Revoke ci ({made['id']})?" in done.stderr
     dry = revoke("", "ci", "--dry-run")
     assert (dry.returncode, dry.stdout.startswith("would revoke ci")) == (0, True)
-    assert said(askdocs("keys", "list", "--json"))[0]["state"] == "active"
+    assert said(here("keys", "list", "--json"))[0]["state"] == "active"
     assert revoke("y\n", made["id"]).returncode == 0
-    assert said(askdocs("keys", "list", "--json"))[0]["state"] == "revoked"
+    assert said(here("keys", "list", "--json"))[0]["state"] == "revoked"
     again = revoke("", "ci")
     assert again.returncode == 2
     assert "is revoked" in again.stderr
 
 
-def test_a_rotation_shows_a_new_text_and_says_how_long_the_old_one_works(askdocs: Run) -> None:
-    made = said(askdocs("keys", "create", "ci", "--json"))
-    turned = said(askdocs("keys", "rotate", "ci", "--json"))
+def test_a_rotation_shows_a_new_text_and_says_how_long_the_old_one_works(here: RunHere) -> None:
+    made = said(here("keys", "create", "ci", "--json"))
+    turned = said(here("keys", "rotate", "ci", "--json"))
     assert turned["id"] == made["id"]
     assert TEXT.fullmatch(turned["key"])
     assert turned["key"] != made["key"]
     left = datetime.fromisoformat(turned["old_valid_until"]) - datetime.now(UTC)
     assert timedelta(hours=23.9) < left < timedelta(hours=24.1)
-    text = askdocs("keys", "rotate", made["id"], "--grace", "0m").stdout
+    text = here("keys", "rotate", made["id"], "--grace", "0m").stdout
     assert TEXT.match(text)
     assert "The old text works no more." in text
 
 
-def test_usage_is_shown_by_what_one_asks_for(askdocs: Run, tmp_path: Path) -> None:
-    assert askdocs("usage").stdout.startswith("no usage since ")
-    assert askdocs("keys", "create", "ci", "--team", "red").returncode == 0
+def test_usage_is_shown_by_what_one_asks_for(here: RunHere, tmp_path: Path) -> None:
+    assert here("usage").stdout.startswith("no usage since ")
+    assert here("keys", "create", "ci", "--team", "red").returncode == 0
     engine = database.open(f"sqlite:///{tmp_path}/.askdocs/askdocs.db")
     used = Usage(engine)
     key = Keys(engine).get("ci")
@@ -166,7 +158,7 @@ def test_usage_is_shown_by_what_one_asks_for(askdocs: Run, tmp_path: Path) -> No
     asyncio.run(used.flush())
     engine.dispose()
     today = datetime.now(UTC).date()
-    report = said(askdocs("usage", "--json"))
+    report = said(here("usage", "--json"))
     assert report == {
         "since": str(today - timedelta(days=30)),
         "by": ["key"],
@@ -181,23 +173,23 @@ def test_usage_is_shown_by_what_one_asks_for(askdocs: Run, tmp_path: Path) -> No
             }
         ],
     }
-    rows = said(askdocs("usage", "--by", "team,model", "--since", "1d", "--json"))["rows"]
+    rows = said(here("usage", "--by", "team,model", "--since", "1d", "--json"))["rows"]
     assert [(row["team"], row["model"]) for row in rows] == [("red", "docs@v7"), ("red", "base")]
-    assert said(askdocs("usage", "--by", "day", "--json"))["rows"][0]["day"] == str(today)
+    assert said(here("usage", "--by", "day", "--json"))["rows"][0]["day"] == str(today)
     tomorrow = str(today + timedelta(days=1))
-    assert said(askdocs("usage", "--since", tomorrow, "--json"))["rows"] == []
-    lines = askdocs("usage", "--by", "model").stdout.splitlines()
+    assert said(here("usage", "--since", tomorrow, "--json"))["rows"] == []
+    lines = here("usage", "--by", "model").stdout.splitlines()
     assert re.split(r"  +", lines[1]) == ["docs@v7", "1", "12,000", "345", "12,345"]
 
 
 def test_postgresql_is_used_where_the_environment_names_it(
-    askdocs: Run, postgres: Postgres, tmp_path: Path
+    here: RunHere, postgres: Postgres, tmp_path: Path
 ) -> None:
     url = postgres.database()
-    made = said(askdocs("keys", "create", "ci", "--json", ASKDOCS_DATABASE_URL=url))
-    listed = said(askdocs("keys", "list", "--json", ASKDOCS_DATABASE_URL=url))
+    made = said(here("keys", "create", "ci", "--json", ASKDOCS_DATABASE_URL=url))
+    listed = said(here("keys", "list", "--json", ASKDOCS_DATABASE_URL=url))
     assert [key["id"] for key in listed] == [made["id"]]
-    assert said(askdocs("usage", "--json", ASKDOCS_DATABASE_URL=url))["rows"] == []
+    assert said(here("usage", "--json", ASKDOCS_DATABASE_URL=url))["rows"] == []
     assert not (tmp_path / ".askdocs").exists()
 
 
@@ -223,9 +215,9 @@ def test_postgresql_is_used_where_the_environment_names_it(
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_code_2(
-    askdocs: Run, words: str, why: str
+    here: RunHere, words: str, why: str
 ) -> None:
-    done = askdocs(*shlex.split(words))
+    done = here(*shlex.split(words))
     assert done.returncode == 2, done
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
@@ -233,9 +225,9 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(
     assert why in line
 
 
-def test_a_database_that_is_away_is_one_line_without_its_password(askdocs: Run) -> None:
+def test_a_database_that_is_away_is_one_line_without_its_password(here: RunHere) -> None:
     url = f"postgresql://ann:{PASSWORD}@127.0.0.1:9/askdocs"
-    done = askdocs("keys", "list", ASKDOCS_DATABASE_URL=url)
+    done = here("keys", "list", ASKDOCS_DATABASE_URL=url)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "postgresql://ann:***@127.0.0.1:9/askdocs" in line
@@ -243,7 +235,7 @@ def test_a_database_that_is_away_is_one_line_without_its_password(askdocs: Run) 
 
 
 @pytest.mark.parametrize("words", ["create", "list", "revoke", "rotate"])
-def test_every_command_of_keys_explains_itself(askdocs: Run, words: str) -> None:
-    shown = askdocs("keys", words, "--help")
+def test_every_command_of_keys_explains_itself(here: RunHere, words: str) -> None:
+    shown = here("keys", words, "--help")
     assert shown.returncode == 0
     assert "--home" in shown.stdout

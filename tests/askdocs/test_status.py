@@ -18,7 +18,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
-from tests.askdocs.conftest import Run
+from tests.askdocs.conftest import RunHere
 from tests.widget.stand_in import serve
 
 
@@ -102,7 +102,7 @@ def test_everything_that_answers_is_healthy(home: Home, running: status.Running)
 
 @pytest.mark.slow
 def test_status_tells_wiki_pages_and_the_last_sync(
-    home: Home, running: status.Running, wiki: Path, askdocs: Run
+    home: Home, running: status.Running, wiki: Path, here: RunHere
 ) -> None:
     assert status.health(home)["index"] is None
     spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
@@ -110,7 +110,7 @@ def test_status_tells_wiki_pages_and_the_last_sync(
     found = status.health(home)["index"]
     assert found["pages"] == 2
     assert [one["name"] for one in found["sources"]] == [str(wiki)]
-    shown = askdocs("status", "--home", str(home.root)).stdout
+    shown = here("status", "--home", str(home.root)).stdout
     assert "index     2 pages of 1 wiki, last sync 20" in shown
 
 
@@ -143,31 +143,31 @@ def test_an_engine_is_not_down_because_the_gateway_is(
 
 @pytest.mark.slow
 def test_an_engine_is_not_down_because_the_database_is(
-    home: Home, parts: Parts, running: status.Running, askdocs: Run
+    home: Home, parts: Parts, running: status.Running, here: RunHere
 ) -> None:
     parts.down, parts.missing = {"/ready"}, '{"status": "waiting", "for": "database"}'
     found = status.health(home)
     assert not found["ready"]
     assert all(part["healthy"] for part in found["parts"].values())
-    shown = askdocs("status", "--home", str(home.root)).stdout
+    shown = here("status", "--home", str(home.root)).stdout
     assert "down  database" in shown
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_database_that_is_away_is_down_and_the_rest_is_told(
-    home: Home, running: status.Running, parts: Parts, askdocs: Run, damaged: bool
+    home: Home, running: status.Running, parts: Parts, here: RunHere, damaged: bool
 ) -> None:
     if damaged:
         home.database.write_bytes(b"SQLite format 3\0" + b"\xff" * 8176)
     else:
         home.database.mkdir()
     parts.down, parts.missing = {"/ready"}, '{"status": "waiting", "for": "database"}'
-    done = askdocs("status", "--home", str(home.root))
+    done = here("status", "--home", str(home.root))
     assert done.returncode == 0, done.stderr
     assert f"down  database  see {home.logs}/gateway.log" in done.stdout
     assert f"ok    gateway  {running.gateway}" in done.stdout
-    told = json.loads(askdocs("status", "--json", "--home", str(home.root)).stdout)
+    told = json.loads(here("status", "--json", "--home", str(home.root)).stdout)
     assert (told["running"], told["ready"], told["missing"]) == (True, False, "database")
 
 
@@ -196,32 +196,32 @@ def test_what_either_name_leaves_out_of_the_proxy_is_left_out(
 
 @pytest.mark.slow
 def test_the_command_prints_addresses_and_secrets_only_when_asked(
-    home: Home, running: status.Running, askdocs: Run
+    home: Home, running: status.Running, here: RunHere
 ) -> None:
-    shown = askdocs("status", "--home", str(home.root))
+    shown = here("status", "--home", str(home.root))
     assert shown.returncode == 0
     for text in (running.gateway, running.widget, running.site, "process 11"):
         assert text in shown.stdout
     assert home.key() not in shown.stdout
     assert "/review" not in shown.stdout
-    as_json = json.loads(askdocs("status", "--json", "--home", str(home.root)).stdout)
+    as_json = json.loads(here("status", "--json", "--home", str(home.root)).stdout)
     assert not {"key", "review"} & as_json.keys()
-    secrets = askdocs("status", "--secrets", "--json", "--home", str(home.root))
+    secrets = here("status", "--secrets", "--json", "--home", str(home.root))
     assert json.loads(secrets.stdout)["key"] == home.key()
-    assert home.key() in askdocs("status", "--secrets", "--home", str(home.root)).stdout
+    assert home.key() in here("status", "--secrets", "--home", str(home.root)).stdout
     assert as_json["running"]
     assert as_json["parts"]["widget"]["url"] == running.widget
 
 
 @pytest.mark.slow
 def test_the_command_says_that_nothing_runs_with_exit_code_2_or_3_in_json(
-    home: Home, askdocs: Run
+    home: Home, here: RunHere
 ) -> None:
-    told = askdocs("status", ASKDOCS_HOME=str(home.root))
+    told = here("status", ASKDOCS_HOME=str(home.root))
     assert told.returncode == 2
     assert told.stderr.startswith(f"askdocs: askdocs does not run in {home.root}")
     assert told.stderr.count("\n") == 1
-    as_json = askdocs("status", "--json", ASKDOCS_HOME=str(home.root))
+    as_json = here("status", "--json", ASKDOCS_HOME=str(home.root))
     assert as_json.returncode == 3
     assert as_json.stderr == ""
     found = json.loads(as_json.stdout)

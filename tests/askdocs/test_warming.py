@@ -16,7 +16,7 @@ from askdocs.wikis import prefill
 from gateway.core.errors import AskdocsError
 from gateway.core.http import event
 from gateway.telemetry.metrics import Metrics
-from tests.askdocs.conftest import Run
+from tests.askdocs.conftest import RunHere
 from tests.widget.stand_in import serve
 
 pytestmark = pytest.mark.slow
@@ -83,9 +83,9 @@ def running(home: Home, gateway: Gateway) -> Iterator[str]:
 
 
 def test_each_page_is_told_with_its_tokens_and_what_was_done(
-    home: Home, gateway: Gateway, running: str, askdocs: Run
+    home: Home, gateway: Gateway, running: str, here: RunHere
 ) -> None:
-    done = askdocs("docs", "warm", "--top", "2", "--home", str(home.root))
+    done = here("docs", "warm", "--top", "2", "--home", str(home.root))
     assert done.stdout.splitlines() == [
         "ports.md  1,500 tokens, read, 2.5 s",
         "all.md  9,000 tokens, too large, sections are read, 0.0 s",
@@ -95,17 +95,17 @@ def test_each_page_is_told_with_its_tokens_and_what_was_done(
     assert gateway.key == home.key()
 
 
-def test_json_has_every_event(home: Home, gateway: Gateway, running: str, askdocs: Run) -> None:
-    done = askdocs("docs", "warm", "ports.md", "all.md", "--json", "--home", str(home.root))
+def test_json_has_every_event(home: Home, gateway: Gateway, running: str, here: RunHere) -> None:
+    done = here("docs", "warm", "ports.md", "all.md", "--json", "--home", str(home.root))
     assert json.loads(done.stdout) == gateway.events
     assert gateway.asked == {"pages": ["ports.md", "all.md"], "top": None}
 
 
 def test_what_the_gateway_refuses_is_the_error(
-    home: Home, gateway: Gateway, running: str, askdocs: Run
+    home: Home, gateway: Gateway, running: str, here: RunHere
 ) -> None:
     gateway.error = "there is no page 'x'"
-    done = askdocs("docs", "warm", "x", "--home", str(home.root))
+    done = here("docs", "warm", "x", "--home", str(home.root))
     assert done.returncode != 0
     assert "there is no page 'x'" in done.stderr
 

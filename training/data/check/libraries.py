@@ -31,16 +31,18 @@ def run(
         folder = Path(name)
         given, output, log = folder / "job.json", folder / "found.jsonl", folder / "log"
         given.write_text(json.dumps(job), encoding="utf-8")
-        with log.open("w") as errors:
+        with (
+            log.open("w") as errors,
             # -I: neither this folder nor the caller's settings can put another module in the way.
-            process = subprocess.Popen(
+            subprocess.Popen(
                 [str(python), "-I", str(script), str(given), str(output)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
                 start_new_session=True,  # so that it can be ended with the processes it started
                 env={**os.environ, "GX_ANALYTICS_ENABLED": "false", "HOME": name},
-            )
+            ) as process,
+        ):
             try:
                 assert process.stdout is not None
                 for line in process.stdout:
@@ -51,7 +53,6 @@ def run(
             finally:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
         if code:
             lines = log.read_text(errors="replace").strip().splitlines()
             why = lines[-1] if lines else f"exit code {code}"
