@@ -7,6 +7,7 @@ from gateway.knowledge.wiki.headings import question
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.questions import first_paths, mined
 
+LANG = "Das ist ein Abschnitt, der in mehreren Sätzen genug sagt und damit die Überschrift klärt."
 LONG = "This is a section that says enough to answer what its heading asks, in some sentences."
 
 
@@ -42,7 +43,10 @@ def test_behind_questions_pages_are_named_that_say_something() -> None:
 
 
 def test_headings_of_other_languages_are_taken_as_they_are() -> None:
-    german = f"# Konten\n\n{LONG}\n\n## Benutzer `anlegen`\n\n{LONG}\n\n## Wer darf das?\n\n{LONG}"
+    german = "\n\n".join(
+        f"{heading}\n\n{LANG}"
+        for heading in ("# Konten", "## Benutzer `anlegen`", "## Wer darf das?")
+    )
     assert texts(parse("konten.md", german, "/k"))[:3] == [
         "Wer darf das?",
         "Konten",
@@ -68,6 +72,8 @@ def of(heading: str, body: str = LONG) -> str:
         ("Back up the database", "How do I back up the database?"),
         ("Create a user. ", "How do I create a user?"),
         ("Install the app? How do I do it?", "Install the app?"),
+        ("Create the Folders", "How do I create the folders?"),
+        ("Getting Started", "How do I get started?"),
     ],
 )
 def test_a_heading_that_says_what_to_do_answers_how(heading: str, asked: str) -> None:
@@ -79,11 +85,19 @@ def test_a_heading_that_says_what_to_do_answers_how(heading: str, asked: str) ->
     [
         *("Use cases", "Build options", "Test results", "Logging levels", "Running costs"),
         *("Open source", "Installation", "Configure", "Add --force: options", "Prompts", ""),
+        *("High or low?", "View function", "Serving and testing"),
         "Benutzer anlegen",
     ],
 )
 def test_a_heading_that_may_name_a_thing_asks_nothing(heading: str) -> None:
     assert of(heading) == ""
+
+
+def test_what_the_section_writes_large_is_a_name() -> None:
+    assert of("Deploying To Kubernetes", f"Kubernetes has it. {LONG}") == (
+        "How do I deploy to Kubernetes?"
+    )
+    assert of("Read the Docs", f"On Read the Docs it is free. {LONG}") == ""
 
 
 def test_a_section_that_only_leads_elsewhere_answers_nothing() -> None:

@@ -1,6 +1,8 @@
-"""Example questions for the empty box, from the wiki's headings or page titles.
+"""Example questions for the empty box, from the wiki's headings.
 
-A text is offered where the search finds its own page first, so that a click on it is answered.
+A text is offered where the search finds its own page first, so that a click on it is answered. Of
+English pages only questions are offered; which headings of other languages say what to do is not
+known, so that titles and headings stand in for questions there.
 """
 
 import itertools
@@ -15,9 +17,9 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights, View
-from gateway.knowledge.wiki.asking import asked_stems
+from gateway.knowledge.wiki.asking import asked_stems, language
 from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.questions import first_paths, mined
+from gateway.knowledge.wiki.questions import asked, first_paths, named
 from gateway.knowledge.wiki.words import words
 
 log = logging.getLogger(__name__)
@@ -26,6 +28,8 @@ RENEWED = 600.0  # seconds
 SHORTEST = 12  # bytes: below that a text asks nothing by itself; an ideograph says more, and has 3
 MOST = 8
 LOOKUPS = 200  # searches
+READ = 4_000  # characters of a page that show its language
+ASCII = 0.9  # of the letters of an English page, at least
 
 
 class Examples:
@@ -77,7 +81,9 @@ def _mined(index: View) -> list[str]:
         numbers = index.paths()
         pages = [index.page(numbers[path]) for path in first_paths(numbers)]
         offered: dict[frozenset[str], str] = {}
-        for text, page in itertools.islice(mined(pages), LOOKUPS):
+        others = [page for page in pages if not _is_english(page)]
+        texts = itertools.chain(asked(pages), named(others))
+        for text, page in itertools.islice(texts, LOOKUPS):
             if len(text.encode()) >= SHORTEST and meaning(text) not in offered:
                 if _finds(index, text, page):
                     offered[meaning(text)] = text
@@ -89,6 +95,12 @@ def _mined(index: View) -> list[str]:
 def meaning(text: str) -> frozenset[str]:
     """The question's words, independent of their order and form."""
     return frozenset(asked_stems(text))
+
+
+def _is_english(page: Page) -> bool:
+    text = " ".join(section.body for section in page.sections)[:READ]
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(map(str.isascii, letters)) >= ASCII * len(letters) and not language(text)
 
 
 def _finds(index: Index, text: str, page: Page) -> bool:

@@ -1,12 +1,14 @@
 """Turns headings into questions: "Installing plugins" answers "How do I install plugins?".
 
-A heading that ends as a question is one, in every language. Of the others only English headings
-that surely say what to do: most verbs of documentation are nouns, too ("Use cases", "Build
-options", "Test results").
+A heading that ends as a question is one, in every language, but for English fragments ("High or
+low?"). Of the others only English headings that surely say what to do: most verbs of documentation
+are nouns, too ("Use cases", "Build options", "Test results").
 """
 
 import re
+from collections.abc import Iterator, Sequence
 
+from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.page import Section
 
 LONGEST = 72  # characters of a question that is read at a glance
@@ -27,13 +29,13 @@ _VERBS = """
     expose extend find generate get include install integrate invite join make manage migrate modify
     move organise organize override prepare prevent provide publish reinstall remove rename
     replace rotate secure select send serve specify submit subscribe switch sync transfer
-    troubleshoot uninstall unlock validate verify view write
+    troubleshoot uninstall unlock validate verify write
 """.split()  # noqa: SIM905
 _NOUNS_TOO = """
     access archive back benchmark block build cache call change check clean copy debug display
     export filter fix format group handle host import link load lock log mark merge monitor open
     print process query read record report request reset restart restore retry run save schedule
-    search set share sign start stop store tag test track turn update upgrade upload use
+    search set share sign start stop store tag test track turn update upgrade upload use view
 """.split()  # noqa: SIM905
 # What stands behind a verb, and behind no noun that is a heading.
 _OBJECT = frozenset(
@@ -41,6 +43,12 @@ _OBJECT = frozenset(
     a an the your our my its all any another each every it them multiple several custom up down
     from to with off on in out into over
     """.split()  # noqa: SIM905
+)
+# How English asks.
+_ASKING = re.compile(
+    r"(how|what|why|when|where|who|whom|whose|which|can|could|do|does|did|is|are|was|were|am|has"
+    r"|have|should|will|would|may|must|shall|in which|at which|for whom)(?:n['’]t|['’]s)?\b",
+    re.I,
 )
 # Words that are written small in a sentence, however a heading has them.
 _SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without", "using", "when"}
@@ -52,7 +60,10 @@ def question(section: Section) -> str:
     asks = _FIRST.match(heading)
     if not answers(section, ENOUGH_TO_ASK if asks else ENOUGH):
         return ""
-    text = asks[0].strip() if asks else _how(heading)
+    text = asks[0].strip() if asks else _how(heading, section.body)
+    is_fragment = asks and not _ASKING.match(text) and not _how(text[:-1], "")
+    if is_fragment and text.isascii() and not language(section.body):
+        return ""
     return text if len(text) <= LONGEST else ""
 
 
@@ -66,7 +77,10 @@ def answers(section: Section, enough: int = ENOUGH) -> bool:
     return len(_LINK.sub("", section.body)) >= enough
 
 
-def _how(heading: str) -> str:
+def _how(heading: str, body: str) -> str:
+    said = body.partition("\n")[2] if body.startswith("#") else body  # without the heading
+    if heading in said and heading != heading.capitalize():
+        return ""  # "Read the Docs": what the text calls so is a name
     ahead = _AHEAD.match(heading)
     heading = heading[ahead.end() if ahead else 0 :]
     first, _, rest = heading.rstrip(".:!").partition(" ")
@@ -74,8 +88,23 @@ def _how(heading: str) -> str:
     verb = _verb(first.lower(), behind[0].lower() if behind else "")
     if not verb or not behind or any(mark in rest for mark in ":;|—–()[]<>"):
         return ""
-    small = (word.lower() if word.lower() in _SMALL else word for word in behind)
-    return f"How do I {verb} {' '.join(small)}?"
+    if behind[0].lower() in ("and", "or", "&"):  # "Serving and testing"
+        return ""
+    return f"How do I {verb} {' '.join(_in_a_sentence(behind, said))}?"
+
+
+def _in_a_sentence(words: Sequence[str], said: str) -> Iterator[str]:
+    """The words of a heading as a sentence has them: "Create the Folders" writes them large.
+
+    What its section writes large is a name.
+    """
+    heavy = [word for word in words if word.lower() not in _SMALL]
+    are_large = all(word[:1].isupper() for word in heavy)
+    for word in words:
+        small = word.lower()
+        is_title = word[:1].isupper() and word[1:].islower()
+        is_name = word in said or not (are_large or small in said)
+        yield small if small in _SMALL or (is_title and not is_name) else word
 
 
 def _verb(word: str, behind: str) -> str:

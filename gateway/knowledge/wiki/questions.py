@@ -33,10 +33,23 @@ def mined(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
 
     One text of each page first. A heading that occurs twice asks for nothing in particular.
     """
-    by_page = [(page, list(filter(None, map(question, page.sections)))) for page in pages]
-    silent_first = sorted(by_page, key=lambda pair: bool(pair[1]))
-    yield from _in_turn(by_page)
-    yield from _in_turn([(page, _names(page)) for page, _ in silent_first])
+    yield from asked(pages)
+    yield from named(pages)
+
+
+def asked(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
+    """What the pages ask or answer."""
+    yield from _in_turn([(page, _questions(page)) for page in pages])
+
+
+def named(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
+    """What the pages and their sections are called; pages that ask nothing first."""
+    silent_first = sorted(pages, key=lambda page: bool(_questions(page)))
+    yield from _in_turn([(page, _names(page)) for page in silent_first])
+
+
+def _questions(page: Page) -> list[str]:
+    return list(filter(None, map(question, page.sections)))
 
 
 def _names(page: Page) -> list[str]:
