@@ -12,13 +12,17 @@ import httpx
 import pytest
 
 from askdocs.environments import DATASET, EVAL
+from askdocs.models import curated
 from gateway.knowledge.search.index import Index
+from tests import starting
+from tests.askdocs.hub import Hub
 from tests.clients import environments
 from tests.docs.tutorial import ROOT, reuse, steps, terminal
 from tests.sources.confluence_server import Written, confluence
 from tests.sources.test_git import SECRET, Repository, repository
 from tests.starting import shown
 from tests.waiting import until
+from tests.widget.stand_in import serve
 from tests.widget.test_main import free_port
 
 __all__ = ["repository"]
@@ -124,6 +128,26 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.mark.timeout(900)
 def test_quick_start(running: Running) -> None:
     assert (running.folder / ".askdocs" / "key").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_models(tmp_path: Path) -> None:
+    """With the bundled model under another's name, from a hub on this machine."""
+    model = curated.MODELS[0]
+    name = model.repo.split("/")[1].replace("-GGUF", f"-{model.quantisation}.gguf")
+    (tmp_path / "docs" / "reference").mkdir(parents=True)
+    shutil.copy(ROOT / "docs/reference/ports.md", tmp_path / "docs" / "reference")
+    with serve(Hub({model.repo: {name: starting.shipped().read_bytes()}}).app) as hub:
+        environment = {
+            **ports(),
+            "ASKDOCS_UP_WARM": "false",
+            "HF_ENDPOINT": hub,
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+            "HF_TOKEN": "",
+        }
+        with terminal(tmp_path, environment) as reader:
+            reader.follow(TUTORIALS / "models.md", ours(environment))
 
 
 @pytest.mark.slow
