@@ -7,6 +7,12 @@ from contextlib import suppress
 
 FILES = 65_536
 SWITCH_S = 0.0005
+# Bytes that glibc keeps at the end of a heap, and from which on it maps a block for itself. It
+# raises both with the blocks that a program frees, until 40 MB stay that long texts took. With
+# blocks of 1 MiB mapped, reranking takes a fifth more time; with these, no more.
+KEPT = 2**20
+MAPPED = 32 * 2**20
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 def prepare() -> None:
@@ -16,6 +22,8 @@ def prepare() -> None:
 
     The event loop gets the interpreter back from a thread that searches a wiki after half a
     millisecond, not after five: with hundreds of streams it asks for it hundreds of times a turn.
+
+    Freed memory goes back to the system.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
@@ -23,6 +31,10 @@ def prepare() -> None:
         with suppress(OSError, ValueError):  # some systems allow less than they say
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     sys.setswitchinterval(SWITCH_S)
+    with suppress(OSError, AttributeError):  # glibc's
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_TRIM_THRESHOLD, KEPT)
+        libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
 
 
 def trim() -> None:
