@@ -2,15 +2,17 @@
 
 import importlib.util
 import logging
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
 import pytest
 
 from gateway.core import install
-from gateway.knowledge.search import embed
+from gateway.knowledge.search import embed, rerank
 from gateway.knowledge.search.embed import Embedder
 
 
@@ -95,3 +97,38 @@ def test_an_unknown_model_file_is_not_used(
     monkeypatch.setattr(embed, "SHA256", "0" * 64)
     assert embed.load() is None
     assert "not the file that was measured" in caplog.text
+
+
+@pytest.mark.parametrize("weights", [embed.weights_file(), rerank.BUNDLED], ids=["embed", "rerank"])
+def test_a_model_whose_weights_stay_in_their_file_computes_the_same(weights: Path) -> None:
+    whole = onnxruntime.InferenceSession(str(weights), providers=["CPUExecutionProvider"])
+    for size in (3, 40, 256):
+        ids = np.random.default_rng(size).integers(0, 30_522, (1, size))
+        given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+        given["token_type_ids"] = (np.arange(size) > size // 2).astype(np.int64)[None]
+        expected, *_ = whole.run(None, given)
+        result, *_ = embed.load_session(weights).run(None, given)
+        assert np.array_equal(result, expected)
+
+
+# Resident MB that the two bundled models add.
+TAKEN = """
+import os
+import onnxruntime
+from gateway.core import process
+from gateway.knowledge.search import embed, rerank
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
+
+process.prepare()
+before = resident()
+sessions = [embed.load_session(file) for file in (embed.weights_file(), rerank.BUNDLED)]
+process.trim()
+print(resident() - before)
+"""
+
+
+def test_the_bundled_models_take_less_than_a_hundred_megabytes() -> None:
+    told = subprocess.run([sys.executable, "-c", TAKEN], capture_output=True, text=True)
+    assert int(told.stdout) < 100, told.stderr

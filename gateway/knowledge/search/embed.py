@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from gateway.core.errors import AskdocsError
 from gateway.core.install import bundled_models
+from gateway.knowledge.search import onnx_file
 
 log = logging.getLogger("askdocs.search")
 
@@ -226,7 +227,12 @@ def load_session(weights: Path) -> Any:
     # What a long text took is given back: 41 MB, in no measurable time.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3  # errors: its warnings are about graph optimisation
-    return onnxruntime.InferenceSession(str(weights), options, providers=["CPUExecutionProvider"])
+    file = weights.resolve()  # links out of its folder are refused
+    options.add_session_config_entry(
+        "session.model_external_initializers_file_folder_path", str(file.parent)
+    )
+    model = onnx_file.without_weights(file) or str(weights)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def weights_file() -> Path:
