@@ -17,6 +17,8 @@ from eval.report import html, plots
 from eval.studies import check as measuring
 from eval.studies.check import Answer, Wiki
 from gateway.answering import scorers
+from gateway.answering.claims import THRESHOLD
+from gateway.answering.judge import Judge
 from gateway.answering.scorers import Endpoint, Judges
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import RULES, GatewaySettings
@@ -45,6 +47,10 @@ def check(
         str | None,
         typer.Option(metavar="URL", help="Also use this model: base URL of its API, with /v1."),
     ] = None,
+    checker: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also use this judge: an .onnx file."),
+    ] = None,
     judges: Annotated[
         str, typer.Option(metavar="ENDPOINT", help="chat, rerank, score or classify.")
     ] = "chat",
@@ -52,7 +58,7 @@ def check(
         float | None,
         typer.Option(
             help="Score below which a sentence is marked (default: the one in use; with"
-            " --checker-url or --version one that marks 4 % of supported sentences).",
+            " --checker, --checker-url or --version one that marks 4 % of supported sentences).",
         ),
     ] = None,
     version: Annotated[
@@ -79,23 +85,28 @@ def check(
 
     AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """
-    if version and (checker_url or alone):
+    if version and (checker or checker_url or alone):
         raise AskdocsError(
-            "--version measures the check of your settings: leave out --checker-url and --alone"
+            "--version measures the check of your settings: leave out --checker, --checker-url and"
+            " --alone"
         )
-    checker = scorers.load(load(GatewaySettings), os.environ) if version else None
+    if checker and checker_url:
+        raise AskdocsError("name one checker: --checker or --checker-url")
+    scorer = scorers.load(load(GatewaySettings), os.environ) if version else None
+    if checker:
+        scorer = Judge(checker, THRESHOLD)
     if checker_url:
         if judges not in get_args(Judges):
             raise AskdocsError(f"--judges {judges!r} is none of {', '.join(get_args(Judges))}")
         key = os.environ.get("OPENAI_API_KEY")
         name = f"{checker_url} ({judges})"
-        checker = Endpoint(checker_url, None, key, cast(Judges, judges), name=name)
+        scorer = Endpoint(checker_url, None, key, cast(Judges, judges), name=name)
     store = opened_store(home_dir) if version else None
     manifest = sha256(store.manifest_bytes(version)) if store and version else ""
     answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
-    by = checker.name if checker else RULES
-    fits = checker is not None or version is not None or threshold is not None
-    measured = asyncio.run(_measured(answers, wiki, checker, threshold, alone, fits))
+    by = scorer.name if scorer else RULES
+    fits = scorer is not None or version is not None or threshold is not None
+    measured = asyncio.run(_measured(answers, wiki, scorer, threshold, alone, fits))
     if store and version:
         if measured["supported"] < LEAST:
             raise AskdocsError(
@@ -129,7 +140,7 @@ def check(
 async def _measured(
     answers: Sequence[Answer],
     wiki: Wiki,
-    checker: Endpoint | None,
+    scorer: Endpoint | Judge | None,
     threshold: float | None,
     alone: bool,
     fits: bool,
@@ -137,10 +148,10 @@ async def _measured(
     if not fits:
         return measuring.measures(await measuring.check(answers, wiki))
     try:
-        return await measuring.fitted(answers, wiki, checker, threshold, alone)
+        return await measuring.fitted(answers, wiki, scorer, threshold, alone)
     finally:
-        if checker:
-            await checker.close()
+        if scorer:
+            await scorer.close()
 
 
 def page(file: str, by: str, measured: dict[str, Any]) -> str:

@@ -176,7 +176,7 @@ class _Watched:
     """A scorer that keeps its last failure."""
 
     def __init__(self, scorer: Scorer) -> None:
-        self.name, self.threshold = scorer.name, scorer.threshold
+        self.name, self.threshold, self.beside = scorer.name, scorer.threshold, scorer.beside
         self.failed: BaseException | None = None
         self._scorer = scorer
 

@@ -11,6 +11,7 @@ from gateway.answering.claims import (
     THRESHOLD,
     Claim,
     Draft,
+    added,
     drafts,
     foreign,
     score_of,
@@ -20,6 +21,7 @@ from gateway.answering.evidence import Evidence, Idf
 from gateway.answering.features import Seen, see
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message
+from gateway.answering.plain import plain
 from gateway.core.gateway_settings import RULES
 
 log = logging.getLogger("askdocs.gateway")
@@ -34,11 +36,13 @@ class Scorer(Protocol):
     name: str
     """In the settings."""
     threshold: float
+    beside: bool
+    """Its scores are logits that are added to those of the rules, for a narrow passage."""
 
     async def scores(
         self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
     ) -> list[float]:
-        """0 to 1, for each sentence beside its passage.
+        """0 to 1, or logits, for each sentence beside its passage.
 
         `prefix` are the messages that the answer came from, without the question: an engine that
         has read them reads only the sentence. Raises AskdocsError, httpx.HTTPError.
@@ -91,13 +95,12 @@ class Check:
         await self._add_before()
         drafted, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
         threshold = self._thresholds.get(RULES, THRESHOLD)
+        by_rules = [score_of(features, is_foreign) if features else 0.0 for features in seen]
         claims = [
-            verdict_of(draft, features, score_of(features, is_foreign), threshold)
-            if features
-            else none(draft)
-            for draft, features in zip(drafted, seen, strict=True)
+            verdict_of(draft, features, score, threshold) if features else none(draft)
+            for draft, features, score in zip(drafted, seen, by_rules, strict=True)
         ]
-        if self._scorer is None:
+        if self._scorer is None or (self._scorer.beside and is_foreign):
             return claims
         to_score = [
             n
@@ -105,6 +108,9 @@ class Check:
             if features and (self._alone or not features.missing)
         ]
         scores = await self._scored([(drafted[n].text, seen[n]) for n in to_score])
+        if self._scorer.beside:
+            known = [0.5 if self._alone else by_rules[n] for n in to_score]
+            scores = [added(*pair) for pair in zip(known, scores, strict=False)]
         threshold = self._thresholds.get(self._scorer.name, self._scorer.threshold)
         for number, score in zip(to_score, scores, strict=False):
             features = seen[number]
@@ -138,9 +144,19 @@ class Check:
         if not pairs:
             return []
         sentences = [sentence for sentence, _ in pairs]
-        passages = [
-            features.place.text.text if features and features.place else "" for _, features in pairs
-        ]
+        if self._scorer.beside:
+            sentences = [plain(sentence) for sentence in sentences]
+            passages = [
+                self.evidence.passage(features.stems, features.window)
+                if features and features.window
+                else ""
+                for _, features in pairs
+            ]
+        else:
+            passages = [
+                features.place.text.text if features and features.place else ""
+                for _, features in pairs
+            ]
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._scorer.scores(sentences, passages, self._prefix)

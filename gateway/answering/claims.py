@@ -155,6 +155,12 @@ def score_of(seen: Seen, is_foreign: bool = False) -> float:
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
 
 
+def added(score: float, logit: float) -> float:
+    """A probability, moved by a logit."""
+    score = min(max(score, 1e-9), 1 - 1e-9)
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, math.log(score / (1 - score)) + logit))))
+
+
 _UNIVERSAL = frozenset({"number", "address", "path", "option", "code"})
 
 

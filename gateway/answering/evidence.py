@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.answering.facts import Fact, numbers, parts, squeezed
-from gateway.answering.grounding.excerpt import Excerpt, spoken
+from gateway.answering.grounding.excerpt import GAP, Excerpt, spoken
 from gateway.answering.plain import plain, unescaped
 from gateway.answering.sentences import split
 from gateway.knowledge.wiki.asking import language
@@ -21,6 +21,8 @@ Idf = Callable[[Iterable[str]], Mapping[str, float]]
 
 # Sentences of a page that are read together with a sentence of the answer.
 WINDOW = 3
+# A second window has at least this share of what the first one lacks.
+MORE = 0.5
 
 
 class Text:
@@ -135,6 +137,15 @@ class Evidence:
         weighed = np.array([weights[stem] / total for stem in known], dtype=np.float32)
         shares: Floats = self._having[:, [self._columns[stem] for stem in known]] @ weighed
         return shares
+
+    def passage(self, stems: frozenset[str], window: Window) -> str:
+        """A window as plain text, and the best window of the stems that it lacks."""
+        rest = stems - window.stems
+        shares = self.shares(rest)
+        more = self.windows[int(shares.argmax())] if rest else window
+        if more is window or shares.max() < MORE:
+            return plain(window.text.text)
+        return plain(f"{window.text.text}\n{GAP}\n{more.text.text}")
 
     @cached_property
     def narrow(self) -> npt.NDArray[np.bool_]:

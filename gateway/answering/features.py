@@ -72,12 +72,13 @@ class Seen:
     """The word that the passage has the other way round."""
     place: Place | None
     window: Window | None
+    stems: frozenset[str]
 
 
 def see(sentence: str, evidence: Evidence) -> Seen:
     """Compare a sentence with the pages."""
     if not evidence.windows:
-        return Seen({}, tuple(facts(sentence)), (), "", None, None)
+        return Seen({}, tuple(facts(sentence)), (), "", None, None, frozenset())
     sentence = CITED.sub("", sentence)
     shown = plain(sentence)
     stems = stem_set(shown)
@@ -124,7 +125,7 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         "elsewhere_number": _has(elsewhere, "number"),
         "elsewhere_literal": _has(elsewhere, "address", "path", "option", "code"),
     }
-    return Seen(values, missing, elsewhere, opposed, place, window)
+    return Seen(values, missing, elsewhere, opposed, place, window, stems)
 
 
 def _has(claimed: Iterable[Fact], *kinds: str) -> float:

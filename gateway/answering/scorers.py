@@ -8,12 +8,15 @@ in its prefix cache. `rerank` is Cohere's and Jina's format, which vLLM, TEI and
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 
+from gateway.answering.claims import THRESHOLD
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import Message
+from gateway.answering.judge import SUFFIX, Judge
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import ENGINE, GatewaySettings
 
@@ -34,6 +37,8 @@ _SUPPORTED, _NOT = ("yes", "ja", "oui", "true"), ("no", "nein", "non", "false")
 
 class Endpoint:
     """A model behind one of these endpoints. `close` it."""
+
+    beside = False
 
     def __init__(
         self,
@@ -132,11 +137,13 @@ class Endpoint:
         return self._model
 
 
-def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | None:
-    """The checker that the settings name."""
+def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | Judge | None:
+    """The checker that the settings name. Raises AskdocsError: a file that is no judge."""
     name = settings.checker
     if name is None:
         return None
+    if name.endswith(SUFFIX):
+        return Judge(Path(name).expanduser(), THRESHOLD)
     if name == ENGINE:
         key = settings.engine_key.get_secret_value() if settings.engine_key else None
         return Endpoint(

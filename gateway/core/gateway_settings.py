@@ -222,7 +222,7 @@ class GatewaySettings(Section):
     checker: str | None = Field(
         None,
         description="Model that checks answers in addition to the rules: engine (the model at"
-        " engine_url), or one of your models with a url.",
+        " engine_url), one of your models with a url, or the path of a judge (an .onnx file).",
     )
     checker_threshold: float = Field(
         0.5, description="Score below which a checker without its own threshold marks a sentence."
@@ -275,11 +275,13 @@ class GatewaySettings(Section):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
-        if self.checker not in (None, ENGINE) and not (
-            self.checker in self.models and self.models[self.checker].url
+        if (
+            self.checker not in (None, ENGINE)
+            and not str(self.checker).endswith(".onnx")
+            and not (self.checker in self.models and self.models[self.checker].url)
         ):
             raise ValueError(
-                f"checker = {self.checker!r} is no model with url; there are"
+                f"checker = {self.checker!r} is no .onnx file and no model with url; there are"
                 f" {', '.join([ENGINE, *(n for n, m in self.models.items() if m.url)])}"
             )
         for name in self.models:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.reranking import lists
+from training.encoders import lists
 
 TOPICS = ("printer", "coffee", "travel", "badge", "laptop", "parking", "phone", "desk")
 ACTS = ("Order a new", "Return the old")

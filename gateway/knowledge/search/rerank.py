@@ -37,8 +37,10 @@ SHA256 = "11c0850af1ebb834f32721ace00bcc0ba05d50bc96d44fe3e9ba75577c517528"
 BUNDLED_TOKENS = 160
 BUNDLED_PASSAGES = 8
 # What its score counts beside the search's: as much as when it was trained, see SEARCH in
-# training/reranking/train.py.
+# training/encoders/rerank.py.
 BESIDE = 1 / 14
+# A cross-encoder gives one number, or one for each of two classes.
+CLASSES = 2
 # Questions that are reranked at the same time; another one stays as it is.
 AT_ONCE = 4
 # In this process, as many as there are processors for: more at once would all be late.
@@ -79,9 +81,12 @@ class OnnxReranker:
             "attention_mask": np.ones((1, len(read.ids)), np.int64),
             "token_type_ids": np.array([read.type_ids], np.int64),
         }
-        logits, *_ = self._session.run(None, {name: given[name] for name in self._inputs})
+        output, *_ = self._session.run(None, {name: given[name] for name in self._inputs})
+        logits = np.asarray(output).reshape(-1)
+        if len(logits) > CLASSES:
+            raise AskdocsError(f"it gives {len(logits)} numbers for a pair: no cross-encoder")
         # Of two classes the last is "relevant".
-        return float(np.asarray(logits).reshape(-1)[-1])
+        return float(logits[-1])
 
 
 def open_folder(folder: Path) -> OnnxReranker:

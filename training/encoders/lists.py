@@ -1,6 +1,6 @@
 """Writes what the bundled reranker is trained on: questions with the passages that search finds.
 
-    python -m training.reranking.lists --wiki DOCS=QUESTIONS.jsonl [--wiki ...] --out LISTS.jsonl
+    python -m training.encoders.lists --wiki DOCS=QUESTIONS.jsonl [--wiki ...] --out LISTS.jsonl
                                        --keep FOLDER
 
 Wikis and questions are those of `eval.studies.passages`. A line of the file has a question, the

@@ -1,0 +1,55 @@
+"""A judge in this process: a cross-encoder that reads a sentence beside a narrow passage.
+
+`training/encoders/judge.py` makes its file. Its score is a logit, which is added to that of the
+rules: it says what they do not see.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.answering.grounding.prompt import Message
+from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import tokenizer_file
+from gateway.knowledge.search.rerank import OnnxReranker
+
+SUFFIX = ".onnx"
+# As in training/encoders/judge.py.
+TOKENS = 144
+# Seconds for the sentences of one answer.
+LONGEST = 10.0
+
+
+class Judge:
+    """Reads an ONNX file."""
+
+    beside = True
+
+    def __init__(self, file: Path, threshold: float) -> None:
+        """Raises AskdocsError: the file is missing, or no cross-encoder."""
+        self.name = file.name
+        self.threshold = threshold
+        if not file.is_file():
+            raise AskdocsError(f"{file}: no such file: name the judge.onnx of your training")
+        try:
+            self._model = OnnxReranker(file, tokenizer_file(), TOKENS)
+        except AskdocsError as error:
+            raise AskdocsError(f"{file}: {error}") from None
+        except Exception as error:  # each library has its own, down to plain Exception
+            raise AskdocsError(f"{file}: the judge does not run here: {error}") from None
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def scores(
+        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+    ) -> list[float]:
+        """A logit for each sentence. Raises AskdocsError: it takes too long."""
+
+        def work() -> list[float]:
+            return [
+                self._model.scores(sentence, [passage], LONGEST)[0]
+                for sentence, passage in zip(sentences, passages, strict=True)
+            ]
+
+        return await asyncio.to_thread(work)

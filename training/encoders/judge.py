@@ -1,0 +1,227 @@
+"""Trains a judge of "does this passage support this sentence", and writes it as ONNX in eight bits.
+
+    PYTHON -m training.encoders.judge PAIRS.jsonl [CLAIMS.jsonl ...] --base FOLDER --out judge.onnx
+                                      [--start WEIGHTS] [--keep WEIGHTS]
+
+PYTHON and the base are those of training/encoders/rerank.py; the pairs those of
+training/encoders/pairs.py. `--keep` also writes the weights before they are rounded to eight bits,
+from which another training can `--start`: first on documentations, then on labelled answers.
+
+Each token of the sentence gets a logit: is it wrong? The score of a sentence comes from the worst
+of them. The loss has three parts: a right sentence is above its wrong twin; each sentence is on
+its side of 0; and in a twin the tokens that differ are the wrong ones.
+"""
+
+import argparse
+import json
+import random
+import sys
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn.functional import binary_cross_entropy_with_logits as entropy
+
+from training.encoders import encoder
+from training.encoders.encoder import SIZE, CrossEncoder, Descent
+
+TOKENS = 144
+RATE = 1.5e-4
+GROUPS = 16  # of a step
+HIDDEN = 128
+# A right sentence that is this much like a wrong one is its twin: what differs is wrong.
+TWIN = 0.6
+# A token that is wrong counts as much as this many that are not.
+RARE = 4.0
+
+
+class Judge(CrossEncoder):
+    """Scores how well a passage supports a sentence: a logit."""
+
+    def __init__(self, base: Path) -> None:
+        super().__init__(base)
+        self.near = torch.nn.Linear(SIZE, SIZE, bias=False)
+        torch.nn.init.eye_(self.near.weight)
+        self.hidden = torch.nn.Linear(3 * SIZE + 1, HIDDEN)
+        self.out = torch.nn.Linear(HIDDEN, 1)
+        self.whole = torch.nn.Linear(SIZE, 1)
+        # Of the file: the logit that is added to that of the rules.
+        self.register_buffer("scale", torch.tensor([1.0, 0.0]))
+
+    def tokens(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Whether each token is wrong, which are of the sentence, and the score of the sentence."""
+        states, mask, sentence, passage = self.read(*given)
+        unit = states / states.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        asked = self.near(unit)
+        like = asked @ unit.transpose(1, 2) - 3 * (1 - passage).unsqueeze(1)
+        match = torch.softmax(12 * like, -1) @ states
+        nearest = like.max(-1, keepdim=True).values
+        compared = torch.cat([states, match, (states - match).abs(), nearest], -1)
+        wrong = self.out(torch.nn.functional.gelu(self.hidden(compared))).squeeze(-1)
+        worst = torch.logsumexp(wrong - 30 * (1 - sentence), -1)
+        score = self.whole(encoder.mean(states, mask)).squeeze(-1) - worst
+        return wrong, sentence, score
+
+    def forward(self, *given: torch.Tensor) -> torch.Tensor:
+        return self.scale[0] * self.tokens(*given)[2] + self.scale[1]
+
+    def head(self) -> list[torch.nn.Parameter]:
+        parts = (self.near, self.hidden, self.out, self.whole)
+        return [parameter for part in parts for parameter in part.parameters()]
+
+
+class Claim(NamedTuple):
+    """A sentence of a pair, and the characters of it that are known to be wrong."""
+
+    text: str
+    passage: str
+    supported: bool
+    wrong: tuple[tuple[int, int], ...] | None = ()
+    """None where it is not known which."""
+
+
+def read(file: Path) -> list[list[Claim]]:
+    """Right and wrong sentences in pairs; one that has no counterpart is alone.
+
+    Exits with the line that is none.
+    """
+    items: list[list[Claim]] = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            claims = [
+                Claim(str(claim["text"]), str(claim["passage"]), bool(claim["supported"]))
+                for claim in row["claims"]
+            ]
+        except (ValueError, KeyError, TypeError):
+            sys.exit(f"{file}:{number}: no line of training/encoders/pairs.py")
+        items += paired(claims)
+    if not items:
+        sys.exit(f"{file}: no claims")
+    return items
+
+
+def paired(claims: Sequence[Claim]) -> list[list[Claim]]:
+    """Each wrong sentence beside the right one that is most like it; the others alone."""
+    right = [claim for claim in claims if claim.supported]
+    items, used = [], set()
+    for claim in claims:
+        if claim.supported:
+            continue
+        like = {other: _likeness(other.text, claim.text) for other in right}
+        twin = max(right, key=lambda other: like[other], default=None)
+        if twin is None:
+            items.append([claim._replace(wrong=None)])
+            continue
+        used.add(twin)
+        wrong = changed(twin.text, claim.text) if like[twin] >= TWIN else None
+        items.append([twin, claim._replace(wrong=wrong)])
+    return items + [[claim] for claim in right if claim not in used]
+
+
+def changed(right: str, wrong: str) -> tuple[tuple[int, int], ...]:
+    """The characters of the wrong sentence that differ; around a gap, its neighbours."""
+    spans, at = [], 0
+    for word in wrong.split():
+        at = wrong.index(word, at)
+        spans.append((at, at + len(word)))
+        at += len(word)
+    places = set()
+    matcher = SequenceMatcher(None, right.split(), wrong.split(), autojunk=False)
+    for kind, _, _, start, end in matcher.get_opcodes():
+        if kind == "delete":
+            places |= {max(0, start - 1), min(start, len(spans) - 1)}
+        elif kind != "equal":
+            places |= set(range(start, end))
+    return tuple(spans[place] for place in sorted(places))
+
+
+def _likeness(first: str, second: str) -> float:
+    return SequenceMatcher(None, first.split(), second.split(), autojunk=False).ratio()
+
+
+def loss_of(model: Judge, tokenizer: Any, items: Sequence[Sequence[Claim]]) -> torch.Tensor:
+    claims = [claim for item in items for claim in item]
+    encoded = [tokenizer.encode(claim.text, claim.passage) for claim in claims]
+    order = sorted(range(len(claims)), key=lambda place: len(encoded[place].ids))
+    scores: list[Any] = [None] * len(claims)
+    of_tokens = []
+    for at in range(0, len(order), encoder.TOGETHER):
+        places = order[at : at + encoder.TOGETHER]
+        given = encoder.padded([(encoded[p].ids, encoded[p].type_ids) for p in places])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            wrong, sentence, score = model.tokens(*given)
+        for row, place in enumerate(places):
+            scores[place] = score[row]
+            spans = claims[place].wrong
+            if spans is None:
+                continue
+            labels = torch.zeros(wrong.shape[1])
+            for token, (start, end) in enumerate(encoded[place].offsets):
+                if sentence[row, token] and any(start < b and a < end for a, b in spans):
+                    labels[token] = 1.0
+            weights = sentence[row] * (1 + (RARE - 1) * labels)
+            each = entropy(wrong[row].float(), labels, reduction="none")
+            of_tokens.append((each * weights).sum() / weights.sum().clamp_min(1))
+    score = torch.stack(scores).float()
+    labels = torch.tensor([float(claim.supported) for claim in claims])
+    losses = [0.5 * entropy(score, labels)]
+    if of_tokens:
+        losses.append(torch.stack(of_tokens).mean())
+    at, margins = 0, []
+    for item in items:
+        if len(item) == 2:
+            margins.append(score[at] - score[at + 1])
+        at += len(item)
+    if margins:
+        losses.append(torch.nn.functional.softplus(-torch.stack(margins)).mean())
+    return torch.stack(losses).sum()
+
+
+def train(model: Judge, tokenizer: Any, items: list[list[Claim]], rate: float, seed: int) -> None:
+    """Once through the items."""
+    chance = random.Random(seed)  # noqa: S311 -- no secret
+    chance.shuffle(items)
+    steps = -(-len(items) // GROUPS)
+    descent = Descent(model, model.head(), [], steps, rate)
+    for step in range(steps):
+        descent.step(loss_of(model, tokenizer, items[step * GROUPS : (step + 1) * GROUPS]))
+
+
+def scored(model: Judge, tokenizer: Any, claims: Sequence[Claim]) -> list[float]:
+    """The score of each claim."""
+    pairs = [encoder.encode(tokenizer, claim.text, claim.passage) for claim in claims]
+    with torch.no_grad():
+        return [float(score) for score in encoder.scores(model.eval(), pairs)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("pairs", type=Path, nargs="+")
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, metavar="WEIGHTS")
+    parser.add_argument("--keep", type=Path, metavar="WEIGHTS")
+    parser.add_argument("--rate", type=float, default=RATE)
+    parser.add_argument("--times", type=int, default=1, help="readings of the pairs")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    tokenizer = encoder.tokenizer_of(options.base, TOKENS)
+    items = [item for file in options.pairs for item in read(file)]
+    model = Judge(options.base)
+    if options.start:
+        model.load_state_dict(load_file(options.start))
+    for time in range(options.times):
+        train(model.train(), tokenizer, items, options.rate / (1 + time), options.seed + time)
+    if options.keep:
+        save_file(model.state_dict(), options.keep)
+    encoder.write(model, encoder.encode(tokenizer, "It is on.", "It is off."), options.out)
+
+
+if __name__ == "__main__":
+    main()
