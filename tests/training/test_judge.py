@@ -44,7 +44,7 @@ Some workers may need a minute until they have answered the last question.
         (rewrite.raised, "A worker may wait.", {"A worker will wait.", "Every worker may wait."}),
         (rewrite.mixed, "It has 14 jobs.", {"It has 50 jobs."}),
         (rewrite.misplaced, "It runs on Windows.", {"It runs on Linux.", "It runs on macOS."}),
-        (rewrite.disordered, "Stop it, then wait.", {"Wait, then stop it."}),
+        (rewrite.disordered, "Stop it, then wait here.", {"Wait here, then stop it."}),
     ],
 )
 def test_a_mistake_changes_what_a_sentence_says(way: Any, sentence: str, results: set[str]) -> None:
