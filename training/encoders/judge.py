@@ -1,11 +1,13 @@
 """Trains a judge of "does this passage support this sentence", and writes it as ONNX in eight bits.
 
     PYTHON -m training.encoders.judge PAIRS.jsonl [CLAIMS.jsonl ...] --base FOLDER --out judge.onnx
-                                      [--start WEIGHTS] [--keep WEIGHTS]
+                                      [--start WEIGHTS] [--keep WEIGHTS] [--weigh CLAIMS.jsonl]
 
 PYTHON and the base are those of training/encoders/rerank.py; the pairs those of
 training/encoders/pairs.py. `--keep` also writes the weights before they are rounded to eight bits,
 from which another training can `--start`: first on documentations, then on labelled answers.
+`--weigh` names labelled claims that were not trained on: they decide how much the judge's score
+counts beside that of the rules.
 
 Each token of the sentence gets a logit: is it wrong? The score of a sentence comes from the worst
 of them. The loss has three parts: a right sentence is above its wrong twin; each sentence is on
@@ -30,7 +32,9 @@ from training.encoders.encoder import SIZE, CrossEncoder, Descent
 
 TOKENS = 144
 RATE = 1.5e-4
-GROUPS = 16  # of a step
+GROUPS = 8  # of a step
+# What the score counts beside the logit of the rules, if no claims decide it.
+BESIDE = 0.3
 HIDDEN = 128
 # A right sentence that is this much like a wrong one is its twin: what differs is wrong.
 TWIN = 0.6
@@ -49,7 +53,7 @@ class Judge(CrossEncoder):
         self.out = torch.nn.Linear(HIDDEN, 1)
         self.whole = torch.nn.Linear(SIZE, 1)
         # Of the file: the logit that is added to that of the rules.
-        self.register_buffer("scale", torch.tensor([1.0, 0.0]))
+        self.register_buffer("scale", torch.tensor([BESIDE, 0.0]))
 
     def tokens(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Whether each token is wrong, which are of the sentence, and the score of the sentence."""
@@ -81,6 +85,8 @@ class Claim(NamedTuple):
     supported: bool
     wrong: tuple[tuple[int, int], ...] | None = ()
     """None where it is not known which."""
+    rules: float | None = None
+    """Their probability that it is supported."""
 
 
 def read(file: Path) -> list[list[Claim]]:
@@ -93,7 +99,12 @@ def read(file: Path) -> list[list[Claim]]:
         try:
             row = json.loads(line)
             claims = [
-                Claim(str(claim["text"]), str(claim["passage"]), bool(claim["supported"]))
+                Claim(
+                    str(claim["text"]),
+                    str(claim["passage"]),
+                    bool(claim["supported"]),
+                    rules=claim.get("rules"),
+                )
                 for claim in row["claims"]
             ]
         except (ValueError, KeyError, TypeError):
@@ -198,6 +209,26 @@ def scored(model: Judge, tokenizer: Any, claims: Sequence[Claim]) -> list[float]
         return [float(score) for score in encoder.scores(model.eval(), pairs)]
 
 
+def weigh(model: Judge, tokenizer: Any, claims: Sequence[Claim]) -> None:
+    """Fit what the score counts beside the rules, and the constant beside it."""
+    rules = torch.logit(torch.tensor([claim.rules for claim in claims]), eps=1e-6)
+    labels = torch.tensor([float(claim.supported) for claim in claims])
+    model.scale.copy_(torch.tensor([1.0, 0.0]))
+    score = torch.tensor(scored(model, tokenizer, claims))
+    scale = torch.tensor([BESIDE, 0.0], requires_grad=True)
+    fitting = torch.optim.LBFGS([scale], max_iter=100)
+
+    def loss() -> torch.Tensor:
+        fitting.zero_grad()
+        value = entropy(rules + scale[0] * score + scale[1], labels) + 0.01 * scale[0] ** 2
+        value.backward()
+        return value
+
+    fitting.step(loss)
+    model.scale.copy_(scale.detach())
+    print(f"beside the rules: {scale[0].item():.2f} of the score, and {scale[1].item():+.2f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("pairs", type=Path, nargs="+")
@@ -205,6 +236,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, metavar="WEIGHTS")
     parser.add_argument("--keep", type=Path, metavar="WEIGHTS")
+    parser.add_argument("--weigh", type=Path, metavar="CLAIMS")
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--times", type=int, default=1, help="readings of the pairs")
     parser.add_argument("--seed", type=int, default=0)
@@ -218,6 +250,9 @@ def main() -> None:
         model.load_state_dict(load_file(options.start))
     for time in range(options.times):
         train(model.train(), tokenizer, items, options.rate / (1 + time), options.seed + time)
+    if options.weigh:
+        known = [claim for item in read(options.weigh) for claim in item]
+        weigh(model, tokenizer, [claim for claim in known if claim.rules is not None])
     if options.keep:
         save_file(model.state_dict(), options.keep)
     encoder.write(model, encoder.encode(tokenizer, "It is on.", "It is off."), options.out)
