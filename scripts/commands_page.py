@@ -25,62 +25,64 @@ TOP = """\
 # Commands
 
 The command is `.venv/bin/askdocs`. `make setup` installs it. It has the commands {names}.
-This page is made from `--help`.
+This page is generated from `--help`.
 """
 TEAM_TOP = """\
 # Commands for a team
 
 `.venv/bin/askdocs plan` plans GPUs; `keys`, `aliases` and `bench` have verbs of their own. Each
-takes `--json`, for scripts, and nearly all `--home DIR`, the state folder. This page is made from
-`--help`.
+takes `--json`, for scripts, and nearly all `--home DIR`, the state folder. This page is generated
+from `--help`.
 """
 WIKI_TOP = """\
 # Commands for wikis
 
-`.venv/bin/askdocs docs` has verbs for the wikis that answers stand on: see
-[Sync](../how-to/sync.md). Each
-takes `--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs docs` has verbs for the wikis in the index: see [Sync](../how-to/sync.md). Each
+takes `--json`, for scripts, and `--home DIR`, the state folder. This page is generated from
+`--help`.
 """
 MODELS_TOP = """\
 # Commands for versions of models
 
-`.venv/bin/askdocs models` has verbs for the versions that were trained: see
-[Versions](versions.md). Each takes `--json`, for scripts, and `--home DIR`, the state folder. This
-page is made from `--help`.
+`.venv/bin/askdocs models` has verbs for trained versions: see [Versions](versions.md). Each takes
+`--json`, for scripts, and `--home DIR`, the state folder. This page is generated from `--help`.
 """
 DATA_TOP = """\
 # Commands for feedback and datasets
 
-`.venv/bin/askdocs feedback` has verbs for what readers asked and said, see
-[Review](../tutorials/review.md), and `dataset` for what a model learns from. Each takes `--json`,
-for scripts, and nearly all `--home DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs feedback` has verbs for readers' questions and votes, see
+[Review](../tutorials/review.md), and `dataset` for training data, see
+[Datasets](../how-to/dataset.md). Each takes `--json`, for scripts, and nearly all `--home DIR`, the
+state folder. This page is generated from `--help`.
 """
 CARE_TOP = """\
 # Commands for backups and records
 
-These commands keep an installation, see [Backup](../how-to/backup.md), and say what was done and
-used in it. Each takes `--json`, for scripts. This page is made from `--help`.
+These commands back an installation up, see [Backups](../how-to/backup.md#backups), and show its
+[audit log](../how-to/audit.md) and [usage](../how-to/keys.md#usage). Each takes `--json`, for
+scripts. This page is generated from `--help`.
 """
 EVAL_TOP = """\
 # Commands for evaluation
 
-`.venv/bin/askdocs eval` has verbs for measuring: see [Evaluation](../how-to/evaluation.md). Nearly
-all take `--json`, for scripts, and `--home DIR`, the state folder. This page is made from `--help`.
+`.venv/bin/askdocs eval` has verbs for evaluations: see [Evaluation](../how-to/evaluation.md).
+Nearly all take `--json`, for scripts, and `--home DIR`, the state folder. This page is generated
+from `--help`.
 """
 # What the help says in a word or two less than a reader of a wiki needs.
 HEADINGS = {
     "up": "up: start everything",
     "ask": "ask: a question in the terminal",
     "status": "status: what runs, and the key",
-    "doctor": "doctor: find out what is wrong",
+    "doctor": "doctor: find problems",
     "backup": "backup: everything in one file",
-    "restore": "restore: a backup comes back",
+    "restore": "restore: restore a backup",
     "audit": "audit: who did what",
     "usage": "usage: requests and tokens",
     "plan": "plan: GPUs for a model and a team",
     "mcp": "mcp: the wiki as tools for an agent",
     "slack": "slack: answers in Slack",
-    "train": "train: a dataset becomes a version of a model",
+    "train": "train: train a version on a dataset",
 }
 END = """\
 ## Exit codes
