@@ -23,7 +23,7 @@ from askdocs.wikis.index import index_file
 from eval.gate.gate import Reference
 from eval.gate.verdict import Verdict
 from eval.questions import question
-from eval.report import build, cost, html, markdown, tables
+from eval.report import build, cost, front, html, markdown, tables
 from eval.report.build import numbers
 from eval.report.report import FILE
 from eval.running import run as runs
@@ -136,13 +136,17 @@ def report(
         print(made.model_dump_json(indent=2))
         return
 
-    print(f"{tables.summary(made)}\n")
+    print(f"{front.sentence(made)}\n\n{tables.summary(made)}\n")
     table.show(*tables.claim(made))
+    if made.contrasts:
+        print(f"\nDeclared contrasts. {tables.DECLARED}\n")
+        table.show(*tables.compared(made.contrasts))
     accuracy = [
         comparison for comparison in made.comparisons if comparison.measure == made.accuracy
     ]
     if accuracy:
-        print(f"\n{tables.in_words(made)}\n")
+        words = tables.in_words(made)
+        print(f"\nExploratory.{f' {words}' if words else ''}\n")
         table.show(*tables.compared(accuracy))
     print(f"\n{run / 'report.html'}")
 

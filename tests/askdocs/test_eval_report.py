@@ -71,6 +71,10 @@ def test_a_report_is_three_files(tmp_path: Path) -> None:
     done = call("report", str(run), "--no-similarity", "--assume", "questions_a_day=50")
     assert done.exit_code == 0
     assert "59 %" in done.stdout
+    assert done.stdout.startswith("tuned-pages ")
+    declared, exploratory = map(done.stdout.index, ("Declared contrasts. ", "\nExploratory."))
+    assert declared < exploratory
+    assert "always-refuse" not in done.stdout[declared:exploratory]
     assert "report.html" in done.stdout
     report = json.loads((run / "report.json").read_text())
     assert report["prices"]["assumptions"]["questions_a_day"] == 50
