@@ -26,7 +26,7 @@ run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..
 	@exec .venv/bin/askdocs up --docs "$(DOCS)" $(ARGS)
 
 test: setup-dev lint ## Set up and run every test (parts that are missing are skipped, with the fix)
-	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE)
+	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE) --durations=25
 	@.venv/bin/python -m pytest -m alone
 
 test-fast: setup-dev ## The tests that take under two minutes together

@@ -15,6 +15,7 @@ import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
@@ -129,8 +130,8 @@ def _methods(tree: ast.Module) -> dict[str, set[str]]:
     return found
 
 
-def texts(pattern: str, flags: int, length: int) -> Iterator[str]:
-    """Texts of about `length` characters that may be slow for `pattern`."""
+def texts(pattern: str, flags: int) -> Iterator[Callable[[int], str]]:
+    """Texts of about so many characters that may be slow for `pattern`."""
     parsed = parser.parse(pattern, flags)
     prefixes = {""}
     pumps: set[str] = set()
@@ -142,9 +143,12 @@ def texts(pattern: str, flags: int, length: int) -> Iterator[str]:
         pairs = random.Random(MOST).sample(pairs, MOST)  # the same ones each time
     for prefix, pump in pairs:
         if pump:
-            body = pump * (length // len(pump))
-            yield prefix + body
-            yield prefix + body + "\0"
+            for end in ("", "\0"):
+                yield partial(_text, prefix, pump, end)
+
+
+def _text(prefix: str, pump: str, end: str, length: int) -> str:
+    return prefix + pump * (length // len(pump)) + end
 
 
 def _walk(items: Any, before: str, prefixes: set[str], pumps: set[str], variant: int) -> None:
@@ -289,13 +293,7 @@ def slow(used: Used) -> str:
             return compiled.match(text), compiled.fullmatch(text)
         return compiled.sub("", text)
 
-    for number, text in enumerate(texts(used.pattern, used.flags, QUARTER)):
-        if seconds(work, text) < QUARTER_SUSPECT:
-            continue
-
-        def longer(length: int, number: int = number) -> str:
-            return next(itertools.islice(texts(used.pattern, used.flags, length), number, None))
-
-        if is_steep(work, longer):
-            return text[:100]
+    for text in texts(used.pattern, used.flags):
+        if seconds(work, text(QUARTER)) >= QUARTER_SUSPECT and is_steep(work, text):
+            return text(SHORT)[:100]
     return ""
