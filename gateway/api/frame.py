@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.access.auth import reader
 from gateway.access.keys import Key
 from gateway.api.context import RequestContext, RequestHeaders, request_id
-from gateway.api.endpoints import ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
+from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
 from gateway.core.http import ApiError, read_body
 from gateway.runtime.container import Parts
 from gateway.runtime.protocol import WRITER, Edge
@@ -29,6 +30,7 @@ _ANTHROPIC = {
     429: "rate_limit_error",
     503: "overloaded_error",
 }
+_MESSAGES = re.compile(r"(/v1)?/messages(/|\Z)")
 _NOTHING: Mapping[str, Any] = {}
 Identify = Callable[[Headers], Awaitable[Key]]
 
@@ -110,7 +112,7 @@ class Frame:
 
     def _shown(self, error: ApiError, context: RequestContext) -> ApiError:
         """The error in the shape that who asks can read: Anthropic's or OpenAI's SDK."""
-        if self._endpoint is MESSAGES:
+        if _MESSAGES.match(context.scope["path"]):
             kind = _ANTHROPIC.get(error.status, "api_error" if error.status >= 500 else "")
             shown = error.body["error"]
             shown["type"] = kind or "invalid_request_error"

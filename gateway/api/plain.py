@@ -6,6 +6,7 @@ import orjson
 
 from gateway.answering.stream import Stream, identity, parsed
 from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.probabilities import Probabilities
 from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
 from gateway.api.usage_sum import stated
 from gateway.core.http import DONE, dump
@@ -63,6 +64,9 @@ class Plain(Transform):
         self._is_lost = False
         self._is_complete = False  # it was said why the answer ends
         self._tokens: Tokens | None = None
+        self._probabilities: Probabilities | None = None
+        if plan.endpoint == COMPLETIONS and request.get("logprobs") is not None:
+            self._probabilities = Probabilities()
         self._log: list[bytes] | None = None
         if keeps_text:
             self._log = []
@@ -110,6 +114,8 @@ class Plain(Transform):
         out = self._stream.feed(data)
         if self._is_resumed:
             out = self._joined(out)
+        if self._probabilities is not None:
+            out = _settled(out, self._probabilities)
         if not self._is_lost:
             self._events.append(out)
             self._size += len(out)
@@ -138,6 +144,9 @@ class Plain(Transform):
                 answer["usage"] = stated(usage)
             if self._plan.endpoint == CHAT:
                 complete(_choices(answer))
+            if self._probabilities is not None:
+                for choice in _choices(answer):
+                    self._probabilities.settle(choice)
             if self._plan.endpoint in (CHAT, COMPLETIONS):
                 body = dump(answer)
             for old, new in identity(answer, self._name, self._prefix):
@@ -199,6 +208,17 @@ class Plain(Transform):
 
 
 BYTES_PER_TOKEN = 4  # of English, about
+
+
+def _settled(events: bytes, probabilities: Probabilities) -> bytes:
+    made = []
+    for event in events[:-2].split(b"\n\n") if events else ():
+        if b'"logprobs":{' in event and (chunk := parsed(event)) is not None:
+            for choice in _choices(chunk):
+                probabilities.settle(choice)
+            event = b"data: " + orjson.dumps(chunk)
+        made.append(event + b"\n\n")
+    return b"".join(made)
 
 
 def _is_plain(plan: Plan) -> bool:

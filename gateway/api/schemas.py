@@ -78,6 +78,7 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         _answered(accepted["messages"])
         if "top_logprobs" in accepted and not accepted.get("logprobs"):
             raise _refused("top_logprobs", "top_logprobs needs logprobs: true beside it")
+        _allow(accepted)
         if (choice := accepted.get("tool_choice")) not in (None, "none", "auto"):
             choose(choice, accepted.get("tools") or [])
     if accepted.get("best_of", 1) > accepted.get("n", 1):
@@ -487,6 +488,35 @@ def choose(choice: Any, tools: list[dict[str, Any]]) -> None:
         if name not in names:
             text = f"tool_choice names {shown(name)}; tools has {', '.join(names)[:200]}"
             raise _refused("tool_choice", text)
+
+
+_mode = _choice("auto", "required")
+
+
+def _allow(accepted: dict[str, Any]) -> None:
+    """Leave the tools that `tool_choice` allows, and its mode: engines know no such choice."""
+    choice, tools = accepted.get("tool_choice"), accepted.get("tools") or []
+    if type(choice) is not dict or choice["type"] != "allowed_tools":
+        return
+    place = "tool_choice.allowed_tools"
+    inside: Any = choice.get("allowed_tools")
+    _object(place, inside)
+    _mode(f"{place}.mode", inside.get("mode"))
+    _some_tools(f"{place}.tools", inside.get("tools"))
+    known = {(tool["type"], tool[tool["type"]]["name"]): tool for tool in tools}
+    allowed = {}
+    for number, tool in enumerate(inside["tools"]):
+        where = f"{place}.tools[{number}]"
+        kind: Any = tool.get("type")
+        _tool_type(f"{where}.type", kind)
+        _object(f"{where}.{kind}", tool.get(kind))
+        name: Any = tool[kind].get("name")
+        _name(f"{where}.{kind}.name", name)
+        if (kind, name) not in known:
+            raise _refused(where, f"{where} names {shown(name)}, which tools does not have")
+        allowed[kind, name] = known[kind, name]
+    accepted["tools"] = list(allowed.values())
+    accepted["tool_choice"] = inside["mode"]
 
 
 _format_type = _choice("text", "json_object", "json_schema", "structural_tag")

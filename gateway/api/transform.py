@@ -46,6 +46,10 @@ WHOLE = Rest()
 _LEFT_OUT = frozenset(("annotations", "audio", "function_call", "tool_calls"))
 
 
+# What a message may have in place of a text.
+_INSTEAD = ("tool_calls", "refusal", "function_call", "audio")
+
+
 def complete(choices: list[dict[str, Any]]) -> None:
     """Give the choices of a whole chat what OpenAI's always have, and engines leave out."""
     for choice in choices:
@@ -53,6 +57,8 @@ def complete(choices: list[dict[str, Any]]) -> None:
             logprobs.setdefault("refusal", None)
         if isinstance(message := choice.get("message"), dict):
             message.setdefault("refusal", None)
+            if message.get("content") is None and not any(map(message.get, _INSTEAD)):
+                message["content"] = ""
             for name in _LEFT_OUT & message.keys():  # vLLM names them
                 if message[name] is None:
                     del message[name]

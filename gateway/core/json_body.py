@@ -62,7 +62,15 @@ def _parse(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError:
         # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
-        return json.loads(body, parse_constant=_refuse)
+        parsed = json.loads(body, parse_constant=_refuse)
+        return _whole(parsed) if b"\\ud" in body or b"\\uD" in body else parsed
+
+
+def _whole(parsed: Any) -> Any:
+    """With U+FFFD for half a surrogate pair: editors cut texts within a character, and engines
+    refuse the half in words of their own."""
+    text = json.dumps(parsed, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def _refuse(constant: str) -> None:

@@ -54,8 +54,13 @@ def is_forced(request: Mapping[str, Any]) -> bool:
     return request.get("tool_choice") not in (None, "none", "auto")
 
 
+def speaks(request: Mapping[str, Any]) -> bool:
+    """Is the answer to be heard?"""
+    return "audio" in (request.get("modalities") or ())
+
+
 def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the model has no eyes or ears for a part, or no way to call tools; or as
+    """Raises ApiError 400: the model has no eyes, ears or voice, or no way to call tools; or as
     `refuse_addresses`."""
     if can.media is not None:
         for place, kind in media(request):
@@ -64,6 +69,9 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
     refuse_addresses(request)
     if can.tools is False and is_forced(request):
         raise no_tools(name)
+    if speaks(request):
+        text = f"modalities: {name} writes text alone, and gives no audio"
+        raise ApiError(400, text, param="modalities", code="model_not_supported")
     if request.get("echo") and not can.echo:
         text = f"echo: the engine of {name} does not give the prompt back, unless max_tokens is 0"
         raise ApiError(400, text, param="echo", code="model_not_supported")

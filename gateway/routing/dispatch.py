@@ -24,7 +24,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, dump, engine_away, unavailable
 from gateway.core.sse import events
 from gateway.routing import abilities
-from gateway.routing.abilities import is_forced, media
+from gateway.routing.abilities import is_forced, media, speaks
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Fleet, Served
 from gateway.routing.several import Several
@@ -48,6 +48,7 @@ MISTAKE = re.compile(
     rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
     rb"|Unknown reasoning format|does not support embeddings"
 )
+NAMED = re.compile(r"Field '([a-z_]{1,40})': ")  # llama.cpp's words for a value beyond its limits
 PROBE = 3.0  # seconds that an engine has to say that it is alive
 LARGEST = 256 * 2**20  # bytes of a whole answer or error: 2,048 vectors of 4,096 numbers are 170 MB
 
@@ -229,9 +230,12 @@ class Dispatch:
         try:
             request = await call.render(served)
             if served.engine is not None and call.path in WHOLE:
-                if any(media(request)) or is_forced(request) or request.get("echo"):
+                is_odd = any(media(request)) or speaks(request) or request.get("echo")
+                if is_odd or is_forced(request):
                     abilities.check(served.name, await served.engine.abilities(), request)
                 request = abilities.forced(request)
+            if call.path in WHOLE and request.get("logprobs") is not None:
+                request = await _with_probabilities(call.path, request, served)
             if await _asked_as_stream(call, served):
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):
@@ -342,6 +346,7 @@ class Dispatch:
         # the client; they must not set a model aside for everybody.
         if status == 501 or (status == 500 and MISTAKE.search(body)):
             error.status = 400
+            error.body["error"]["type"] = "invalid_request_error"
             return error
         # Of an engine's 404s those to a path that it does not have are the client's.
         is_ours = status in OPERATORS or (status == 404 and (served.lane is None or GONE in body))
@@ -364,6 +369,17 @@ class Dispatch:
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")
         return Failed(str(status), error)
+
+
+async def _with_probabilities(path: str, request: dict[str, Any], served: Served) -> dict[str, Any]:
+    """llama.cpp tells no token's probability where those of 0 other tokens are asked for, and those
+    of 20 where a chat names no number."""
+    name = "top_logprobs" if path == CHAT else "logprobs"
+    if request["logprobs"] is False or request.get(name):
+        return request
+    if served.engine is None:  # 0 is what providers take a chat to ask for that names no number
+        return {k: v for k, v in request.items() if k != "top_logprobs"}
+    return request | {name: 1} if await served.engine.kind() == "llama.cpp" else request
 
 
 async def _asked_as_stream(call: Call, served: Served) -> bool:
@@ -430,6 +446,8 @@ def stated(status: int, body: bytes) -> ApiError:
         param, code = error.get("param"), error.get("code")
     except (ValueError, KeyError, TypeError, AttributeError):
         message, kind, param, code = body.decode("utf-8", "replace")[:500], "api_error", None, None
+    if param is None and (named := NAMED.match(message)):
+        param = named[1]
     if kind == "exceed_context_size_error" or "maximum context length" in message:
         kind, param, code = "invalid_request_error", "messages", "context_length_exceeded"
     return ApiError(

@@ -270,3 +270,90 @@ def test_a_model_without_tools_is_not_made_to_call_any(
     asked |= {"tools": [TOOL], "tool_choice": choice}
     said = error(post(llamacpp, "/chat/completions", **asked))
     assert (said["param"], said["code"]) == ("tool_choice", "model_not_supported")
+
+
+@pytest.mark.parametrize("top", [None, 0, 2])
+@pytest.mark.parametrize("stream", [False, True])
+def test_probabilities_come_however_many_others_are_asked_for(
+    each: Lane, top: int | None, stream: bool
+) -> None:
+    asked: Any = {"messages": HELLO, "max_tokens": 2, "logprobs": True}
+    asked |= {} if top is None else {"top_logprobs": top}
+    reply = post(each, "/chat/completions", model=each.base, **asked, stream=stream)
+    lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+    choices = [c for line in lines or [reply.text] for c in json.loads(line)["choices"]]
+    told = [token for c in choices for token in (c.get("logprobs") or {}).get("content") or ()]
+    assert len(told) == 2
+    assert all(token["logprob"] <= 0 for token in told)
+    assert all(len(token["top_logprobs"]) >= (top or 0) for token in told)
+
+
+def test_an_answer_without_words_is_an_empty_text(llamacpp: Lane) -> None:
+    asked: Any = {"messages": HELLO, "max_tokens": 4, "stop": [""]}
+    reply = post(llamacpp, "/chat/completions", model=llamacpp.base, **asked).json()
+    message = reply["choices"][0]["message"]
+    assert (message["content"], message["refusal"]) == ("", None)
+
+
+def test_half_a_character_reaches_no_engine(most: Lane) -> None:
+    """Editors send it that cut a text at a length."""
+    for model in (most.base, most.docs):
+        asked: Any = {"messages": [{"role": "user", "content": "Where is the coffee? \ud83d"}]}
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        body = json.dumps({"model": model, "max_tokens": 4, **asked})
+        url = f"{most.gateway.url}/chat/completions"
+        reply = httpx.post(url, content=body, headers=headers, timeout=240)
+        assert reply.status_code == 200, reply.text
+
+
+def test_what_an_engine_refuses_is_an_invalid_request_that_names_it(lane: Lane) -> None:
+    custom: Any = [{"type": "custom", "custom": {"name": "x"}}]
+    for path, asked, param in (
+        ("/chat/completions", {"messages": HELLO, "n": 9}, "n"),
+        ("/chat/completions", {"messages": HELLO, "tools": custom}, None),
+        ("/chat/completions", {"messages": HELLO, "modalities": ["text", "audio"]}, "modalities"),
+        ("/embeddings", {"input": "x"}, None),
+    ):
+        said = error(post(lane, path, model="base", **asked))
+        assert (said["type"], said["param"]) == ("invalid_request_error", param)
+
+
+def test_tools_may_be_limited_to_some(each: Lane) -> None:
+    other: Any = {"type": "function", "function": {"name": "close_page"}}
+    named = {"type": "function", "function": {"name": TOOL["function"]["name"]}}
+    allowed: Any = {"type": "allowed_tools"}
+    allowed["allowed_tools"] = {"mode": "auto", "tools": [named]}
+    asked: Any = {"messages": HELLO, "max_tokens": 4, "tools": [TOOL, other]}
+    reply = post(each, "/chat/completions", model=each.base, **asked, tool_choice=allowed)
+    if each.calls_tools and reply.status_code == 400:  # vLLM was started without a parser
+        assert error(reply)["param"] == "tool_choice"
+    else:
+        assert reply.status_code == 200, reply.text
+
+
+def test_whatever_is_wrong_below_messages_has_anthropics_shape(lane: Lane) -> None:
+    for path in ("/messages/batches", "/messages/count_tokens"):
+        reply = post(lane, path, model="base", nonsense=1)
+        assert reply.json()["type"] == "error", reply.text
+    headers = {"x-api-key": KEY}
+    reply = httpx.get(f"{lane.gateway.url}/messages", headers=headers)
+    assert (reply.status_code, reply.json()["type"]) == (405, "error")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_probabilities_of_a_completion_have_their_own_form(most: Lane, stream: bool) -> None:
+    top = 0 if most.base == "base" else 2  # llama.cpp takes 0 for none; who knows of a provider?
+    asked: Any = {"prompt": "One, two,", "max_tokens": 3, "logprobs": top}
+    reply = post(most, "/completions", model=most.base, **asked, stream=stream)
+    lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
+    choices = [c for line in lines or [reply.text] for c in json.loads(line)["choices"]]
+    text = "".join(choice["text"] for choice in choices)
+    told = [choice["logprobs"] for choice in choices if choice.get("logprobs")]
+    tokens = [token for part in told for token in part["tokens"]]
+    offsets = [offset for part in told for offset in part["text_offset"]]
+    others = [other for part in told for other in part["top_logprobs"]]
+    assert len(tokens) == 3
+    assert "".join(tokens) == text
+    assert offsets == [len("".join(tokens[:at])) for at in range(3)]
+    assert all(value <= 0 for part in told for value in part["token_logprobs"])
+    assert all(len(other) >= top for other in others)

@@ -360,3 +360,27 @@ TOO_MANY: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("endpoint", "fields"), TOO_MANY)
 def test_counts_are_bounded(endpoint: str, fields: dict[str, Any]) -> None:
     assert "entries: send at most" in refusal(endpoint, **fields)[1]
+
+
+def test_tools_that_a_choice_allows_are_those_that_are_sent() -> None:
+    def named(name: Any, kind: str = "function") -> dict[str, Any]:
+        return {"type": kind, kind: {"name": name}}
+
+    def allowing(*tools: Any, mode: Any = "auto") -> dict[str, Any]:
+        inside = {"mode": mode, "tools": list(tools)}
+        return {"type": "allowed_tools", "allowed_tools": inside}
+
+    tools = [named("a"), named("b"), named("b", "custom")]
+    body = {**GOOD[CHAT], "tools": tools}
+    sent = accept(CHAT, {**body, "tool_choice": allowing(named("b"), mode="required")})
+    assert (sent["tools"], sent["tool_choice"]) == ([named("b")], "required")
+    for choice, place in (
+        (allowing(named("c")), "tool_choice.allowed_tools.tools[0]"),
+        (allowing(named("a"), mode="none"), "tool_choice.allowed_tools.mode"),
+        (allowing(named(["a"])), "tool_choice.allowed_tools.tools[0].function.name"),
+        (allowing({"type": []}), "tool_choice.allowed_tools.tools[0].type"),
+        (allowing(5), "tool_choice.allowed_tools.tools[0]"),
+        ({"type": "allowed_tools"}, "tool_choice.allowed_tools"),
+        (allowing(mode="required"), "tool_choice"),
+    ):
+        assert refusal(CHAT, tools=tools, tool_choice=choice)[0] == place

@@ -25,4 +25,4 @@ def test_fields_that_openai_leaves_out_are_left_out() -> None:
     nothing = dict.fromkeys(("annotations", "audio", "function_call", "tool_calls"))
     choice: Any = {"message": {"content": None, **nothing}}
     complete([choice])
-    assert choice["message"] == {"content": None, "refusal": None}
+    assert choice["message"] == {"content": "", "refusal": None}
