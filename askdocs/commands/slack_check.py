@@ -45,7 +45,7 @@ async def _slack(
         "add them on the app's OAuth & Permissions, and install it again" if missing else "",
     )
     if http:
-        there = settings.signing_secret is not None
+        there = bool(settings.signing_secret)
         yield Check(
             "signing secret",
             there,

@@ -43,6 +43,7 @@ def settings(slack: Slack, **changed: Any) -> SlackSettings:
         ({"app_token": None}, "ASKDOCS_SLACK_APP_TOKEN is not set: set it to an App-Level Token"),
         ({"app_token": "no"}, "ASKDOCS_SLACK_APP_TOKEN: Slack says 'invalid_auth': make an App"),
         ({"signing_secret": None}, "ASKDOCS_SLACK_SIGNING_SECRET is not set: set it to the Sign"),
+        ({"signing_secret": "", "host": "203.0.113.1"}, "ASKDOCS_SLACK_SIGNING_SECRET is not set"),
         ({"host": "203.0.113.1"}, "203.0.113.1:3000: cannot listen (Cannot assign"),
         ({"api_url": "http://127.0.0.1:9/"}, "http://127.0.0.1:9/: Slack cannot be reached"),
     ],

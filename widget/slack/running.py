@@ -78,7 +78,7 @@ async def workspace(client: AsyncWebClient) -> Workspace:
 
 def bot_client(settings: SlackSettings, session: aiohttp.ClientSession) -> AsyncWebClient:
     """Raises AskdocsError: there is no bot token."""
-    if settings.bot_token is None:
+    if not settings.bot_token:
         raise _missing("bot_token", "the Bot User OAuth Token (xoxb-...)")
     return AsyncWebClient(
         settings.bot_token.get_secret_value(),
@@ -140,7 +140,7 @@ async def parts(
 
 async def by_http(app: AsyncApp, settings: SlackSettings, say: Callable[[str], None]) -> None:
     """Let Slack send events to our address, until SIGINT or SIGTERM."""
-    if settings.signing_secret is None:
+    if not settings.signing_secret:  # nor empty: anybody could sign
         raise _missing("signing_secret", "the Signing Secret from the app's Basic Information")
     config = uvicorn.Config(
         web.create_app(app),
@@ -166,7 +166,7 @@ async def by_http(app: AsyncApp, settings: SlackSettings, say: Callable[[str], N
 
 async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str:
     """Where Socket Mode connects to. Raises AskdocsError: the app token is missing or wrong."""
-    if settings.app_token is None:
+    if not settings.app_token:
         raise _missing(
             "app_token", "an App-Level Token (xapp-...) with connections:write, or use --http"
         )
