@@ -278,7 +278,7 @@ def test_probabilities_come_however_many_others_are_asked_for(
     each: Lane, top: int | None, stream: bool
 ) -> None:
     stream &= each.base == "base"  # LiteLLM leaves them out of streams
-    asked: Any = {"messages": HELLO, "max_tokens": 2, "logprobs": True}
+    asked: Any = {"messages": HELLO, "max_tokens": 2, "temperature": 0, "logprobs": True}
     asked |= {} if top is None else {"top_logprobs": top}
     reply = post(each, "/chat/completions", model=each.base, **asked, stream=stream)
     lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
@@ -345,7 +345,7 @@ def test_whatever_is_wrong_below_messages_has_anthropics_shape(lane: Lane) -> No
 def test_probabilities_of_a_completion_have_their_own_form(most: Lane, stream: bool) -> None:
     stream &= most.base == "base"  # LiteLLM leaves them out of streams
     top = 0 if most.base == "base" else 2  # llama.cpp takes 0 for none; who knows of a provider?
-    asked: Any = {"prompt": "One, two,", "max_tokens": 3, "logprobs": top}
+    asked: Any = {"prompt": "One, two,", "max_tokens": 3, "temperature": 0, "logprobs": top}
     reply = post(most, "/completions", model=most.base, **asked, stream=stream)
     lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: {")]
     choices = [c for line in lines or [reply.text] for c in json.loads(line)["choices"]]
