@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from askdocs.cli import app
 from askdocs.state.home import Home
+from gateway.knowledge.search.rerank import BUNDLED
 from tests.training.versions import FACTS, trained
 from training.versions.open import open_store
 
@@ -71,3 +72,16 @@ def test_no_threshold_is_stored_that_the_checker_did_not_give(
     told = CliRunner().invoke(app, [*words, "--version", name])
     assert "engine: the checker does not answer" in str(told.exception)
     assert store.thresholds(name) == []
+
+
+def test_a_judge_is_measured_beside_the_rules(tmp_path: Path) -> None:
+    few = tmp_path / "few.jsonl"
+    few.write_text("\n".join((FOLDER / "own_docs.jsonl").read_text().splitlines()[:3]))
+    words = ["eval", "check", str(few), "--docs", str(FOLDER / "wiki"), "--json"]
+    rules = json.loads(CliRunner().invoke(app, [*words, "--threshold", "0.65"]).stdout)
+    words += ["--checker", str(BUNDLED)]
+    judged = json.loads(CliRunner().invoke(app, words).stdout)
+    assert judged["roc"] != rules["roc"]
+    assert judged["sentences"] == rules["sentences"]
+    told = CliRunner().invoke(app, [*words, "--checker-url", "http://127.0.0.1:9/v1"])
+    assert "name one checker: --checker or --checker-url" in str(told.exception)
