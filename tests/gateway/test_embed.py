@@ -107,7 +107,7 @@ def test_a_model_whose_weights_stay_in_their_file_computes_the_same(weights: Pat
         given = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
         given["token_type_ids"] = (np.arange(size) > size // 2).astype(np.int64)[None]
         expected, *_ = whole.run(None, given)
-        result, *_ = embed.load_session(weights).run(None, given)
+        result, *_ = embed.load_session(weights, is_bundled=True).run(None, given)
         assert np.array_equal(result, expected)
 
 
@@ -123,7 +123,8 @@ def resident():
 
 process.prepare()
 before = resident()
-sessions = [embed.load_session(file) for file in (embed.weights_file(), rerank.BUNDLED)]
+files = embed.weights_file(), rerank.BUNDLED
+sessions = [embed.load_session(file, is_bundled=True) for file in files]
 process.trim()
 print(resident() - before)
 """
@@ -132,3 +133,25 @@ print(resident() - before)
 def test_the_bundled_models_take_less_than_a_hundred_megabytes() -> None:
     told = subprocess.run([sys.executable, "-c", TAKEN], capture_output=True, text=True)
     assert int(told.stdout) < 100, told.stderr
+
+
+# In a process of its own, which is killed if it reads where the file was.
+REWRITTEN = """
+import sys
+from pathlib import Path
+from gateway.knowledge.search import embed, rerank
+
+weights = Path(sys.argv[1])
+model = rerank.OnnxReranker(weights, embed.tokenizer_file(), rerank.BUNDLED_TOKENS)
+weights.write_bytes(b"")
+print(model.scores("Unusual zebras", ["Quixotic plumbing of granite."], 60)[0])
+"""
+
+
+def test_a_file_of_a_model_can_be_rewritten_while_it_is_in_use(tmp_path: Path) -> None:
+    weights = tmp_path / "judge.onnx"
+    weights.write_bytes(rerank.BUNDLED.read_bytes())
+    told = subprocess.run(
+        [sys.executable, "-c", REWRITTEN, str(weights)], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr

@@ -78,12 +78,20 @@ class Reading:
 class Onnx(Embedder):
     """A model in this process."""
 
-    def __init__(self, model: str, weights: Path, tokenizer: Path, reading: Reading) -> None:
+    def __init__(
+        self,
+        model: str,
+        weights: Path,
+        tokenizer: Path,
+        reading: Reading,
+        *,
+        is_bundled: bool = False,
+    ) -> None:
         """Raises ImportError, OSError and what the two libraries raise where they do not load."""
         self.model = model
         self._reading = reading
         self._tokenizer = load_tokenizer(tokenizer, reading.tokens)
-        self._session = load_session(weights)
+        self._session = load_session(weights, is_bundled=is_bundled)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         # A question is asked for by the search and by what judges its result.
         self._recent = lru_cache(maxsize=64)(self._embed)
@@ -133,7 +141,7 @@ def unit(vectors: Vectors) -> Vectors:
 def load() -> Onnx | None:
     """The bundled model, or None, with the reason logged, where it cannot run."""
     try:
-        return Onnx(MODEL, weights_file(), tokenizer_file(), Reading())
+        return Onnx(MODEL, weights_file(), tokenizer_file(), Reading(), is_bundled=True)
     except Exception as error:  # each library has its own, down to plain Exception
         log.warning("pages are found by their words only, not by meaning: %s", error)
         return None
@@ -215,8 +223,12 @@ def load_tokenizer(file: Path, tokens: int) -> Any:
     return tokenizer
 
 
-def load_session(weights: Path) -> Any:
-    """A model of ONNX Runtime on the CPU."""
+def load_session(weights: Path, *, is_bundled: bool = False) -> Any:
+    """A model of ONNX Runtime on the CPU.
+
+    The weights of a bundled model stay in its file. Another file may be written while it is in
+    use, such as that of a judge: who then reads behind its end is killed (SIGBUS).
+    """
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
@@ -227,11 +239,13 @@ def load_session(weights: Path) -> Any:
     # What a long text took is given back: 41 MB, in no measurable time.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3  # errors: its warnings are about graph optimisation
-    file = weights.resolve()  # links out of its folder are refused
-    options.add_session_config_entry(
-        "session.model_external_initializers_file_folder_path", str(file.parent)
-    )
-    model = onnx_file.without_weights(file) or str(weights)
+    model: str | bytes = str(weights)
+    if is_bundled:
+        file = weights.resolve()  # links out of its folder are refused
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", str(file.parent)
+        )
+        model = onnx_file.without_weights(file)
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

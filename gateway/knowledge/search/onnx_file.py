@@ -1,4 +1,4 @@
-"""Leaves the weights of an ONNX model in its file, for less memory.
+"""Leaves the weights of a bundled ONNX model in its file, for less memory.
 
 Weights in eight bits are replaced by references into the file, from where ONNX Runtime maps the
 parts that it uses. Vectors of tokens are looked up in eight bits: ONNX Runtime would turn the whole
@@ -28,10 +28,10 @@ TABLE = b"inner.embeddings.word_embeddings.weight"
 ROWS, SCALES, FLOATS = TABLE + b"_q", TABLE + b"_scale", TABLE + b"_f"
 
 
-def without_weights(file: Path) -> bytes | None:
-    """The model with references into `file`; None where it has no large weights in eight bits."""
+def without_weights(file: Path) -> bytes:
+    """The model with references into `file`."""
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        model, is_smaller = [], False
+        model = []
         for field in _fields(data, 0, len(data)):
             if field.number != GRAPH:
                 model.append(data[field.begin : field.end])
@@ -40,14 +40,13 @@ def without_weights(file: Path) -> bytes | None:
             for part in _fields(data, field.content, field.end):
                 tensor = _reference(data, part, file.name) if part.number == TENSORS else None
                 if tensor is not None:
-                    is_smaller = True
                     graph.append(tensor)
                 elif part.number == NODES:
                     graph.append(_looked_up_first(data, part))
                 else:
                     graph.append(data[part.begin : part.end])
             model.append(_written(GRAPH, b"".join(graph)))
-        return b"".join(model) if is_smaller else None
+        return b"".join(model)
 
 
 class _Field(NamedTuple):

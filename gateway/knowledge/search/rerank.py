@@ -57,10 +57,12 @@ class Reranker(Protocol):
 class OnnxReranker:
     """A cross-encoder in this process."""
 
-    def __init__(self, weights: Path, tokenizer: Path, tokens: int) -> None:
+    def __init__(
+        self, weights: Path, tokenizer: Path, tokens: int, *, is_bundled: bool = False
+    ) -> None:
         """Raises what the two libraries raise where they do not load."""
         self._tokenizer = load_tokenizer(tokenizer, tokens)
-        self._session = load_session(weights)
+        self._session = load_session(weights, is_bundled=is_bundled)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
         self.scores("a test", ["a text"], 60)
 
@@ -112,7 +114,8 @@ def open_folder(folder: Path) -> OnnxReranker:
 def bundled() -> OnnxReranker | None:
     """The bundled cross-encoder, or None, with the reason logged, where it cannot run."""
     try:
-        return OnnxReranker(measured(BUNDLED, SHA256), tokenizer_file(), BUNDLED_TOKENS)
+        weights = measured(BUNDLED, SHA256)
+        return OnnxReranker(weights, tokenizer_file(), BUNDLED_TOKENS, is_bundled=True)
     except Exception as error:  # each library has its own, down to plain Exception
         log.warning("passages are not reranked: %s", error)
         return None
