@@ -83,6 +83,15 @@ def test_groups_count_in_every_front_matter_that_mkdocs_hides() -> None:
     assert front_groups(text) == (None, "")  # elsewhere it is text that everybody sees
 
 
+@pytest.mark.parametrize(
+    "toml", ["[" * 5_000, "1\n" + ".".join("a" * 40_000) + " = 1"], ids=["deep", "long"]
+)
+def test_toml_that_python_cannot_read_closes_the_page(toml: str) -> None:
+    found, problem = front_groups(f"+++\ngroups = {toml}\n+++\n# Pay\n")
+    assert found == rights.NOBODY
+    assert "not valid YAML or short TOML" in problem
+
+
 def test_a_sync_stores_groups_and_says_whose_have_changed(tmp_path: Path) -> None:
     wiki, file = tmp_path / "wiki", tmp_path / "index.db"
     wiki.mkdir()

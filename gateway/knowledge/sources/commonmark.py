@@ -16,6 +16,8 @@ from gateway.knowledge.sources.sections import Heading
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?\n)??\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
+# Characters of TOML that are read: of a key of a million parts, tomllib makes a million keys.
+_LONGEST = 2**13
 _NOTE = re.compile(r"^ {0,3}\[\^[^\]\s]+\]:")
 _RAW = re.compile(r"<h([1-6])\b([^>]*)>(.*?)</h\1>", re.IGNORECASE | re.DOTALL)
 _ID = re.compile(r"""\bid\s*=\s*["']([^"'<>]+)["']""")
@@ -85,16 +87,21 @@ def _texts(children: Sequence[Token]) -> Iterator[str]:
 def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
     """The lines below a page's front matter, and what the front matter says, in YAML or TOML.
 
-    Front matter that is neither, or no mapping, says nothing.
+    Front matter that is neither, no mapping, or longer than front matter in TOML ever is, says
+    nothing.
     """
     is_toml = text.startswith("+++")
     match = (_TOML if is_toml else _FRONT).match(text)
     if match is None:
         return text.split("\n"), {}
     fields: Any = None
-    with contextlib.suppress(yaml.YAMLError, ValueError):  # a ValueError: a date as 2026-02-30
+    # A ValueError: a date as 2026-02-30. A RecursionError: TOML that is nested too deep.
+    with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
         written = match[1] or ""
-        fields = tomllib.loads(written) if is_toml else safe_yaml.load(written, _SafeLoader)
+        if not is_toml:
+            fields = safe_yaml.load(written, _SafeLoader)
+        elif len(written) <= _LONGEST:
+            fields = tomllib.loads(written)
     return text[match.end() :].split("\n"), fields if isinstance(fields, dict) else {}
 
 

@@ -130,19 +130,23 @@ def front_groups(text: str, by_mkdocs: bool = False) -> tuple[Groups | None, str
     Front matter that cannot be read and names groups closes the page: whoever wrote it meant to.
     MkDocs also takes lines of `name: value` at the top for front matter, and does not show them.
     """
-    front = front_matter(text)[1] or (meta.get_data(text)[1] if by_mkdocs else {})
+    _, front = front_matter(text)
+    if by_mkdocs and not front and not text.startswith("---"):
+        front = meta.get_data(text[:_TOP])[1]
     key = next((key for key in front if str(key).strip().lower() == "groups"), None)
     try:
         if key is not None:
             return simplified([groups_of(front[key])]), ""
         head = _FRONT.match(text)
         if not front and head and _GROUPS.search(head[0]):
-            raise ValueError("the front matter names groups, and is not valid YAML or TOML")
+            raise ValueError("the front matter names groups, and is not valid YAML or short TOML")
     except ValueError as error:
         return NOBODY, f"{error}; until it is corrected nobody may read the page"
     return None, ""
 
 
+# Characters; for more lines than a page ever begins with, MkDocs's function takes minutes.
+_TOP = 2**16
 # Wider than any generator's own idea of front matter: what might close a page is looked at.
 _FRONT = re.compile(r"\ufeff?\s*(---|\+\+\+).*?(?:\n(?:\1|\.\.\.)|\Z)", re.DOTALL)
 _GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*[:=]", re.MULTILINE | re.IGNORECASE)
