@@ -143,16 +143,10 @@ class Check:
         assert self._scorer is not None
         if not pairs:
             return []
-        sentences = [sentence for sentence, _ in pairs]
         if self._scorer.beside:
-            sentences = [plain(sentence) for sentence in sentences]
-            passages = [
-                self.evidence.passage(features.stems, features.window)
-                if features and features.window
-                else ""
-                for _, features in pairs
-            ]
+            sentences, passages = await asyncio.to_thread(self._narrow, pairs)
         else:
+            sentences = [sentence for sentence, _ in pairs]
             passages = [
                 features.place.text.text if features and features.place else ""
                 for _, features in pairs
@@ -163,6 +157,16 @@ class Check:
         except Exception as error:  # whatever a model answers, the reader has the answer already
             log.warning("the checker does not answer, the rules decide: %s", error or "too slow")
             return []
+
+    def _narrow(self, pairs: Sequence[tuple[str, Seen | None]]) -> tuple[list[str], list[str]]:
+        """Sentences and narrow passages as plain text."""
+        passages = [
+            self.evidence.passage(features.stems, features.window)
+            if features and features.window
+            else ""
+            for _, features in pairs
+        ]
+        return [plain(sentence) for sentence, _ in pairs], passages
 
 
 def none(draft: Draft) -> Claim:

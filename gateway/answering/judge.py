@@ -5,6 +5,7 @@ rules: it says what they do not see.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,9 +48,14 @@ class Judge:
         """A logit for each sentence. Raises AskdocsError: it takes too long."""
 
         def work() -> list[float]:
-            return [
-                self._model.scores(sentence, [passage], LONGEST)[0]
-                for sentence, passage in zip(sentences, passages, strict=True)
-            ]
+            deadline = time.monotonic() + LONGEST
+            scores: list[float] = []
+            for sentence, passage in zip(sentences, passages, strict=True):
+                if time.monotonic() > deadline:
+                    raise AskdocsError(
+                        f"{len(scores)} of {len(sentences)} sentences in {LONGEST:g} s"
+                    )
+                scores += self._model.scores(sentence, [passage], LONGEST)
+            return scores
 
         return await asyncio.to_thread(work)

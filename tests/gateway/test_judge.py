@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.answering import judge as judging
 from gateway.answering import scorers
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, added
@@ -50,6 +51,14 @@ async def test_a_judge_adds_its_logit_to_the_score_of_the_rules(judge: Judge) ->
 async def test_a_judge_of_english_leaves_other_languages_to_the_rules(judge: Judge) -> None:
     german = "Gäste dürfen die Maschine auf Etage 3 benutzen und müssen sie danach sauber machen."
     assert await claims(judge, text=german) == await claims(None, text=german)
+
+
+async def test_a_judge_gives_up_an_answer_that_takes_too_long(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "LONGEST", 1e-4)
+    with pytest.raises(AskdocsError, match=r"\d of 9 sentences in 0\.0001 s"):
+        await judge.scores([ANSWER] * 9, [PAGE.text] * 9, ())
 
 
 def test_the_settings_name_a_file(tmp_path: Path) -> None:
