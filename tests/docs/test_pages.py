@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import textwrap
 from functools import cache
 from pathlib import Path
@@ -169,6 +170,16 @@ def test_every_page_and_section_that_code_alerts_and_settings_name_is_there() ->
 def test_the_navigation_lists_every_page_once() -> None:
     listed = re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
     assert sorted(listed) == [path.relative_to(DOCS).as_posix() for path in PAGES]
+
+
+def test_mkdocs_builds_the_site_with_the_anchors_that_links_name(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    done = subprocess.run(
+        [*build, "--site-dir", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    built = [file.read_text(encoding="utf-8") for file in tmp_path.rglob("index.html")]
+    assert [title for text in built for title in re.findall(r"<h\d.*\{#.*", text)] == []
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
