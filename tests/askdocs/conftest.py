@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 
@@ -76,17 +77,17 @@ def here(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     """The command in this process: a new one takes a second to import what it needs."""
 
     def run(*words: str, typed: str = "", **env: str) -> Done:
-        with monkeypatch.context() as patch:
+        # A command also sets variables itself, as for proxies: they end with it.
+        with monkeypatch.context() as patch, mock.patch.dict(os.environ, env):
             patch.setattr("sys.argv", ["askdocs", *words])
             patch.setattr("sys.stdin", io.StringIO(typed))
-            for name, value in env.items():
-                patch.setenv(name, value)
             capfd.readouterr()
             code = 0
             try:
                 cli.main()
             except SystemExit as end:
-                code = end.code if isinstance(end.code, int) else 0
+                assert end.code is None or isinstance(end.code, int), end.code
+                code = end.code or 0
         said = capfd.readouterr()
         return Done(code, said.out, said.err)
 

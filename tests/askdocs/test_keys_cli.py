@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
@@ -232,6 +233,12 @@ def test_a_database_that_is_away_is_one_line_without_its_password(here: RunHere)
     (line,) = done.stderr.splitlines()
     assert "postgresql://ann:***@127.0.0.1:9/askdocs" in line
     assert PASSWORD not in line
+
+
+def test_a_command_in_the_process_of_the_tests_leaves_no_variables(here: RunHere) -> None:
+    before = dict(os.environ)
+    assert here("keys", "list", no_proxy="example.com").returncode == 0
+    assert dict(os.environ) == before
 
 
 @pytest.mark.parametrize("words", ["create", "list", "revoke", "rotate"])

@@ -1,8 +1,6 @@
 """What hangs holds up its own kind alone."""
 
 import asyncio
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,14 +57,17 @@ async def test_searches_go_on_while_postgresql_hangs(
 @contextmanager
 def hanging(postgres: Postgres) -> Iterator[None]:
     """It keeps its connections, and does nothing any more."""
-    family = postgres.processes()
-    for process in family:
-        os.kill(process.pid, signal.SIGSTOP)
+    first, *_ = postgres.processes()
+    first.suspend()  # before its children are listed: from here on it starts none and reaps none
+    family = [first]
     try:
+        for child in first.children(recursive=True):
+            child.suspend()
+            family.append(child)
         yield
     finally:
         for process in family:
-            os.kill(process.pid, signal.SIGCONT)
+            process.resume()
 
 
 async def test_calls_above_the_size_of_a_pool_wait_for_their_turn() -> None:
