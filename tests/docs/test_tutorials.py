@@ -11,21 +11,24 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs.environments import DATASET, EVAL
+from askdocs.environments import DATASET, EVAL, trainer
 from askdocs.models import curated
 from gateway.knowledge.search.index import Index
 from tests import starting
 from tests.askdocs.hub import Hub
+from tests.askdocs.test_train_slow import RECIPE, sharpened
 from tests.clients import environments
 from tests.docs.tutorial import ROOT, reuse, steps, terminal
 from tests.sources.confluence_server import Written, confluence
 from tests.sources.test_git import SECRET, Repository, repository
 from tests.starting import shown
+from tests.training import small
+from tests.training.test_finetune import base, python
 from tests.waiting import until
 from tests.widget.stand_in import serve
 from tests.widget.test_main import free_port
 
-__all__ = ["repository"]
+__all__ = ["base", "python", "repository"]
 
 TUTORIALS = ROOT / "docs" / "tutorials"
 INSTALLATION = ("git clone", "cd askdocs")  # see tests/askdocs/test_setup.py
@@ -148,6 +151,21 @@ def test_models(tmp_path: Path) -> None:
         }
         with terminal(tmp_path, environment) as reader:
             reader.follow(TUTORIALS / "models.md", ours(environment))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_training(tmp_path: Path, base: Path) -> None:
+    """Two steps on a random model of two layers: the recipe of the page takes 90 minutes."""
+    reuse(DATASET, tmp_path)
+    reuse(trainer(), tmp_path)
+    small.wiki(tmp_path)
+    small.write(tmp_path / "qa_pairs.jsonl", small.questions()[::12])
+    recipe = RECIPE.format(base=sharpened(base, tmp_path / "base"))
+    (tmp_path / "tiny.toml").write_text(f"max_steps = 2\n{recipe}")
+    with terminal(tmp_path, {}) as reader:
+        reader.follow(TUTORIALS / "training.md", {"smollm2-135m-cpu": "tiny.toml"})
+    assert (tmp_path / ".askdocs" / "versions" / "docs@v1" / "adapter").is_dir()
 
 
 @pytest.mark.slow
