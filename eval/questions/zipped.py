@@ -1,6 +1,7 @@
 """Texts of an untrusted ZIP archive, such as a benchmark's corpus. Nothing is unpacked to disk."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -37,7 +38,7 @@ def texts(file: Path) -> Iterator[tuple[str, str]]:
                 yield name, data.decode("utf-8", "replace")
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read: {error.strerror}") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise AskdocsError(f"{file}: cannot be unpacked: {error}: download it again") from None
 
 

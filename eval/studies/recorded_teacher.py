@@ -20,13 +20,15 @@ from gateway.answering.grounding.prompt import REFUSAL
 def serve(recorded: Mapping[str, str], port: int) -> ThreadingHTTPServer:
     """A server on this machine that answers chat completions; not started yet."""
     answers = {neutral(question.strip()): answer for question, answer in recorded.items()}
+    # The longest first: a question may begin with another one.
+    longest_first = sorted(answers, key=len, reverse=True)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             asked = body["messages"][-1]["content"]
-            given = (answer for question, answer in answers.items() if asked.startswith(question))
-            message = {"role": "assistant", "content": next(given, REFUSAL)}
+            known = next(filter(asked.startswith, longest_first), None)
+            message = {"role": "assistant", "content": answers[known] if known else REFUSAL}
             reply = json.dumps({"choices": [{"message": message}]}).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

@@ -164,6 +164,10 @@ def test_an_archive_that_is_too_large_is_never_unpacked(
     data[data.index(b"PK\x01\x02") + 8] |= 1
     secret.write_bytes(data)
     assert "has a password" in techqa(tmp_path, secret, capsys)
+    damaged = bytearray(archive(file, {"a.txt": "a wheel " * 1000}).read_bytes())
+    damaged[40:50] = b"\xff" * 10
+    file.write_bytes(damaged)
+    assert "cannot be unpacked" in techqa(tmp_path, file, capsys)
     file.write_text("no archive")
     assert "cannot be unpacked" in techqa(tmp_path, file, capsys)
     assert "cannot be read" in techqa(tmp_path, tmp_path / "gone.zip", capsys)

@@ -10,10 +10,11 @@ from training.data.ground import TASK
 
 
 def test_a_known_question_gets_its_recorded_answer_and_another_the_refusal() -> None:
-    with serve({"Which valve? ": "The blue valve."}, 0) as server:
+    recorded = {"Which": "Whichever.", "Which valve? ": "The blue valve."}
+    with serve(recorded, 0) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         said = []
-        for question in ("Which valve?", "Which pump?"):
+        for question in ("Which valve?", "What pump?"):
             task = TASK.format(question=question, answer="Somebody's.")
             body = {"messages": [{"role": "user", "content": task}]}
             url = f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
