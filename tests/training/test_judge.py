@@ -168,3 +168,28 @@ def test_a_line_that_is_no_pair_is_named_by_its_number(python: Path, tmp_path: P
     done = run(python, *words, "--out", str(tmp_path / "judge.onnx"))
     assert done.returncode == 1
     assert "pairs.jsonl:2: no line of training/encoders/pairs.py" in done.stderr
+
+
+HELD = """
+import sys
+from pathlib import Path
+from training.encoders.judge import held
+
+for claim in held(Path(sys.argv[1])):
+    print(claim.text)
+"""
+
+
+@pytest.mark.slow
+def test_each_claim_counts_once_beside_the_rules(python: Path, tmp_path: Path) -> None:
+    file = tmp_path / "held.jsonl"
+    texts = {"It is on.": True, "It is not on.": False, "It is never on.": False}
+    claims: list[dict[str, Any]] = [
+        {"text": text, "passage": "It is on.", "supported": supported}
+        for text, supported in texts.items()
+    ]
+    file.write_text(json.dumps({"claims": claims}) + "\n")
+    without = run(python, "-c", HELD, str(file))
+    assert "held.jsonl: no claim has a score of the rules: " in without.stderr
+    file.write_text(json.dumps({"claims": [{**claim, "rules": 0.5} for claim in claims]}) + "\n")
+    assert sorted(run(python, "-c", HELD, str(file)).stdout.splitlines()) == sorted(texts)

@@ -115,6 +115,16 @@ def read(file: Path) -> list[list[Claim]]:
     return items
 
 
+def held(file: Path) -> list[Claim]:
+    """The claims with a score of the rules. Exits where there is none."""
+    # Once each: a right sentence is the twin of several wrong ones.
+    claims = {(claim.text, claim.passage): claim for item in read(file) for claim in item}
+    known = [claim for claim in claims.values() if claim.rules is not None]
+    if not known:
+        sys.exit(f"{file}: no claim has a score of the rules: use pairs of --answers or --written")
+    return known
+
+
 def paired(claims: Sequence[Claim]) -> list[list[Claim]]:
     """Each wrong sentence beside the right one that is most like it; the others alone."""
     right = [claim for claim in claims if claim.supported]
@@ -245,14 +255,14 @@ def main() -> None:
     torch.manual_seed(options.seed)
     tokenizer = encoder.tokenizer_of(options.base, TOKENS)
     items = [item for file in options.pairs for item in read(file)]
+    known = held(options.weigh) if options.weigh else []
     model = Judge(options.base)
     if options.start:
         model.load_state_dict(load_file(options.start))
     for time in range(options.times):
         train(model.train(), tokenizer, items, options.rate / (1 + time), options.seed + time)
     if options.weigh:
-        known = [claim for item in read(options.weigh) for claim in item]
-        weigh(model, tokenizer, [claim for claim in known if claim.rules is not None])
+        weigh(model, tokenizer, known)
     if options.keep:
         save_file(model.state_dict(), options.keep)
     encoder.write(model, encoder.encode(tokenizer, "It is on.", "It is off."), options.out)

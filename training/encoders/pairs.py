@@ -9,9 +9,10 @@ The first form makes pairs by the rules of `training.encoders.rewrite` from docu
 of HTML or Markdown. The second takes the written claims of `claims.jsonl`, the third labelled
 answers, in the form of `askdocs eval check`.
 
-A line is a group of claims: text, passage, whether the passage supports it, and the score of the
-rules. A group of the first form has a right sentence and its wrong twin; one of the second the
-claims about a passage; one of the third the sentences of all answers to a question.
+A line is a group of claims: text, passage, whether the passage supports it, and, but for the first
+form, the score of the rules. A group of the first form has a right sentence and its wrong twin; one
+of the second the claims about a passage; one of the third the sentences of all answers to a
+question.
 """
 
 import argparse
