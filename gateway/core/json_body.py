@@ -63,7 +63,9 @@ def _parse(body: bytes) -> Any:
     except ValueError:
         # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
         parsed = json.loads(body, parse_constant=_refuse)
-        return _whole(parsed) if b"\\ud" in body or b"\\uD" in body else parsed
+        # Escaped, or as three bytes that are no UTF-8.
+        may_be_half = any(mark in body for mark in (b"\\ud", b"\\uD", b"\xed"))
+        return _whole(parsed) if may_be_half else parsed
 
 
 def _whole(parsed: Any) -> Any:

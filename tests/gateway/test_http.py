@@ -142,6 +142,11 @@ def test_an_error_has_openais_shape() -> None:
     }
 
 
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\uDE00", b"\xed\xa0\xbd"])
+def test_half_a_surrogate_pair_is_replaced(half: bytes) -> None:
+    assert parse_object(b'{"a": "b' + half + b'"}') == {"a": "b\ufffd"}
+
+
 async def test_json_is_sent_with_its_length_and_lone_surrogates_do_no_harm() -> None:
     sent = Sent()
     await send_json(sent.send, 200, {"a": "ü\ud800"}, {"retry-after": "3"})
