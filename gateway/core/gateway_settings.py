@@ -39,7 +39,7 @@ class ModelEntry(BaseModel):
     )
 
     judges: Literal["chat", "rerank", "score", "classify"] = Field(
-        "chat", description="Endpoint to call when it is the checker: see answers.md."
+        "chat", description="Endpoint to call when this model is the checker."
     )
     threshold: float | None = Field(
         None,
@@ -152,7 +152,7 @@ class GatewaySettings(Section):
         None, description="Redis, to enforce limits across workers. Environment only."
     )
     models: dict[str, ModelEntry] = Field(
-        {}, description="Models beside base, each a table [gateway.models.NAME]: see aliases.md."
+        {}, description="Models beside base, each a table [gateway.models.NAME]."
     )
     aliases: dict[str, Alias] = Field(
         {}, description="Names that clients use, each a table [gateway.aliases.NAME]."

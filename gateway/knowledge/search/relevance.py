@@ -3,7 +3,7 @@
 A sum, as in the search: how like the question the nearest parts of a text are in meaning, and which
 share of its words the text has. The parts are spans of what the model made of the whole text, so
 that each knows what stands around it ("late chunking", https://arxiv.org/abs/2409.04701). What else
-was measured: docs/results/notebook.md, "Sorting again".
+was measured: docs/results/notebook.md, "Reranking".
 """
 
 import math
