@@ -51,7 +51,7 @@ async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
 def stream_of(whole: dict[str, Any]) -> bytes:
     """The events of a stream, of a whole chat or completion.
 
-    Raises LookupError, TypeError, ValueError: it is none.
+    Raises LookupError, TypeError, ValueError, AttributeError: it is none.
     """
     head = {name: value for name, value in whole.items() if name not in ("choices", "usage")}
     if head.get("object") == "chat.completion":

@@ -306,7 +306,7 @@ class Dispatch:
         try:
             answer = await self._several.answer(served.name, request, whole)
             first = stream_of(answer) if call.stream else dump(answer)
-        except (LaneError, LookupError, TypeError, ValueError):
+        except (LaneError, LookupError, TypeError, ValueError, AttributeError):
             raise Failed("broke off", _away(served)) from None
         return replace(opened[0], first=first, is_stream=call.stream)
 

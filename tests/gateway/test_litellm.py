@@ -157,7 +157,9 @@ async def test_litellm_gets_an_empty_query_and_our_own_headers() -> None:
     assert names == {"host", "content-type", "content-length", "authorization", "traceparent"}
 
 
-@pytest.mark.parametrize("body", [b'{"choices": [{"te', b"[]", b"{}", b""])
+@pytest.mark.parametrize(
+    "body", [b'{"choices": [{"te', b"[]", b"{}", b"", b'{"choices": [{"message": null}]}']
+)
 async def test_a_stream_of_several_choices_that_breaks_off_is_left_for_another_model(
     body: bytes,
 ) -> None:
