@@ -142,6 +142,38 @@ def test_only_what_check_and_person_agree_on_is_kept(place: Path, teacher: Teach
     assert "wrench" in system
 
 
+@pytest.mark.parametrize(
+    ("person", "answer", "outcome"),
+    [
+        pytest.param(
+            "Bob in hall 99 sells filters, repairs broken hoses and knows the interval; I wait 14"
+            " weeks.",
+            "Replace the filter every 14 weeks with a wrench.",
+            "rewritten",
+            id="little of what the person said is on the page",
+        ),
+        pytest.param(
+            "Replace the filter with a wrench, and close the valve before. Bob sells filters.",
+            "Replace the filter every 14 weeks.",
+            "rewritten",
+            id="shorter than the person's answer",
+        ),
+        pytest.param(
+            ROWS[0]["answer"],
+            "Do not wait longer than 14 weeks, because the filter clogs then.",
+            "unsupported",
+            id="a sentence that the check does not mark, and is unsure of",
+        ),
+    ],
+)
+def test_a_good_answer_is_kept_and_an_unsure_one_is_not(
+    place: Path, teacher: Teacher, person: str, answer: str, outcome: str
+) -> None:
+    (place / "rows.jsonl").write_text(json.dumps({**ROWS[0], "answer": person}))
+    teacher.says = lambda _: answer
+    assert json.loads(run(*to(teacher)).stdout)["outcomes"] == {outcome: 1}
+
+
 def test_rows_that_are_rewritten_are_counted_and_those_that_a_person_confirmed(
     place: Path, teacher: Teacher
 ) -> None:
