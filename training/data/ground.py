@@ -1,10 +1,10 @@
 """Rewrite answers that their pages do not support, by a model that sees the pages.
 
 A teacher writes from the prompt that the gateway would send. Its answer takes the place of a
-person's only where two agree with it: the check, which is surer of each sentence than in service,
-and the person's question and answer, whose subject it shares. Each answer of the teacher is written to a journal at
-once, so that a killed run asks for none again. Verdicts are not kept: a run that goes on with
-another check judges by that one.
+person's only where two agree with it: the check, which is stricter than in service, and the
+person's question and answer, whose subject it shares. Each answer of the teacher is written to a
+journal at once, so that a killed run asks for none again. Verdicts are not kept: a run that goes on
+with another check judges by that one.
 """
 
 import asyncio
