@@ -47,7 +47,10 @@ class Client:
         """The settings or the code in that language under a heading of the docs."""
         (file,) = (REPO / "docs").rglob(f"{page}.md")
         text = file.read_text(encoding="utf-8")
-        section = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        title = re.search(rf"^(#+) {re.escape(heading)}(?: {{#[\w-]+}})?\n", text, re.M)
+        assert title, f"{page}.md has no heading {heading!r}"
+        # Up to the next heading of this level or above. Comments of code have one #.
+        section = re.split(rf"^##{{1,{len(title[1]) - 1}}} ", text[title.end() :], flags=re.M)[0]
         found = re.search(rf"^( *)```{language}\n(.*?)^\1```", section, re.M | re.S)
         assert found, f"{page}.md has no {language} under {heading!r}"
         code = textwrap.dedent(found[2]).replace("http://127.0.0.1:4000/v1", self.url)

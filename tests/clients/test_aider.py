@@ -20,7 +20,7 @@ QUIET = (
 def command(client: Client, say: Say) -> str:
     """The commands of the docs, in a repository that has the settings of the docs."""
     aider = environments.python("aider", say) / "aider"
-    page = "clients-agents"
+    page = "editors"
     settings = {"settings.yml": "yaml", "metadata.json": "json"}
     for name, language in settings.items():
         (client.home / f".aider.model.{name}").write_text(client.doc(page, HEADING, language))

@@ -23,7 +23,7 @@ def coder(served: tuple[str, str, str, str, Path], tmp_path: Path) -> Iterator[C
     port = free_port()
     client = Client(f"http://127.0.0.1:{port}/v1", starting.KEY, engine, site, state, tmp_path)
     with serving_markers(tmp_path, FAMILIES[0].markers) as url:
-        settings = client.doc("autocomplete", "Set up autocomplete", "toml")
+        settings = client.doc("editors", "Set up autocomplete", "toml")
         (tmp_path / "askdocs.toml").write_text(settings.replace("http://127.0.0.1:8002/v1", url))
         with starting.gateway(tmp_path, port=port, gateway_engine_url=engine):
             yield client

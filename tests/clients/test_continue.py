@@ -17,8 +17,8 @@ HEADING = "Continue CLI, cn"
 def command(client: Client, say: Say) -> str:
     """The command of the docs, with the settings of the docs beside it."""
     cn: Path = environments.node("cn", say) / ".bin" / "cn"
-    (client.home / "config.yaml").write_text(client.doc("clients-agents", HEADING, "yaml"))
-    return client.doc("clients-agents", HEADING, "sh").replace("cn --", f"{cn} --")
+    (client.home / "config.yaml").write_text(client.doc("editors", HEADING, "yaml"))
+    return client.doc("editors", HEADING, "sh").replace("cn --", f"{cn} --")
 
 
 def test_a_question_without_tools_is_answered_from_the_wiki(client: Client, command: str) -> None:

@@ -65,7 +65,7 @@ def test_the_sdk_lists_models_streams_completes_and_raises_typed_errors(
 
 
 def test_the_docs_code_embeds(client: Client, programs: Path) -> None:
-    code = client.doc("embeddings", "Get embeddings from Python", "python")
+    code = client.doc("search-models", "Get embeddings from Python", "python")
     done = client.run(programs / "python", "-c", f"{code}print(len(vectors), len(vectors[0]))")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["2", "384"]

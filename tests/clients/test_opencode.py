@@ -25,12 +25,12 @@ def opencode(client: Client, say: Say) -> Path:
     """The program, with the settings of the docs in the project."""
     require((platform.system(), platform.machine()) == ("Linux", "x86_64"), "Linux on x86-64")
     binary = environments.node("opencode", say) / BINARY / "bin" / "opencode"
-    (client.home / "opencode.json").write_text(client.doc("clients-agents", HEADING, "json"))
+    (client.home / "opencode.json").write_text(client.doc("editors", HEADING, "json"))
     return binary
 
 
 def command(client: Client, opencode: Path) -> tuple[str, str, str]:
-    text = client.doc("clients-agents", HEADING, "sh")
+    text = client.doc("editors", HEADING, "sh")
     return "sh", "-ec", text.replace("opencode ", f"{opencode} ")
 
 
