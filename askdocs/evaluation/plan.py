@@ -197,6 +197,11 @@ def plan(
             f"{alias} answers from {', '.join(others)}, too, and RAG from {source} alone:"
             f" `askdocs aliases set {alias} --source {source}` makes them alike"
         )
+    if missing := _without_vectors(index):
+        notes.append(
+            f"{missing:,} pages have no embeddings yet, and until they have, the product refuses"
+            " hardly any question: wait until `askdocs docs stats` shows all of them"
+        )
     memory, remembered = _memory(index)
     # With the copies that were left out: whoever knows one of them knows the one that is asked.
     here = {row.line for row in drawn}
@@ -403,6 +408,13 @@ def _sources(
 
 def _pages(index: Index, source: str) -> list[Page]:
     return [index.page(number) for number in sorted(index.of([source]))]
+
+
+def _without_vectors(file: Path) -> int:
+    """How many pages still wait for the embedding model; none where words alone are searched."""
+    with closing(Index(file)) as index, index.snapshot():
+        model, embedded = index.embedded()
+        return index.size - embedded if model else 0
 
 
 def _memory(file: Path) -> tuple[str, list[Row]]:

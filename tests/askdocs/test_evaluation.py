@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -333,6 +334,16 @@ def test_another_model_or_product_behind_the_same_names_is_another_run(
     assert "there is no such run to resume" in nothing
     assert f": the nearest is {folder} ({differs}" in nothing
     assert examine().exit_code == 0
+
+
+def test_pages_without_embeddings_are_counted_before_anything_is_asked(
+    examine: Evaluation, home: Home
+) -> None:
+    assert "no embeddings yet" not in examine().stderr, "words alone are searched"
+    with writing(home.index) as writer:
+        first, *others = writer.missing("m")
+        writer.put_vectors(first, np.ones((1, 384), np.float32) / np.sqrt(384), "m")
+    assert f"note: {len(others)} pages have no embeddings yet" in examine().stderr
 
 
 def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
