@@ -33,7 +33,7 @@ def test_the_docs_code_is_completed_by_a_code_model_and_refused_by_another(
     coder: Client, say: Say
 ) -> None:
     python = environments.python("openai-3", say) / "python"
-    code = coder.doc("autocomplete", "Try fill in the middle", "python")
+    code = coder.doc("editors", "Try fill in the middle", "python")
     done = coder.run(python, "-c", code + "print(reply.usage.prompt_tokens, reply.model)")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(" qwen-coder")

@@ -274,7 +274,7 @@ SECRETS = {
     "redis-url": "redis://:secret@redis.databases:6379/0",
     "widget-secret": "secret" * 6,
     "previous-key": "ask-0123456789-former",
-    "previous-widget-secret": "former",
+    "previous-widget-secret": "former" * 6,
 }
 
 
