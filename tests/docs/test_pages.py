@@ -20,6 +20,7 @@ from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.site import SitesSettings
 from gateway.knowledge.wiki.page import Page
 from scripts import commands_page
+from tests.headings import below
 from training.settings import TrainingSettings
 from widget.settings import WidgetSettings
 from widget.slack.settings import SlackSettings
@@ -30,13 +31,13 @@ PAGES = sorted(DOCS.rglob("*.md"))
 TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 # The page and the heading above the table.
 SETTINGS: dict[type[Section], str] = {
-    UpSettings: "reference/configuration.md#up",
-    GatewaySettings: "reference/configuration.md#gateway",
-    SearchSettings: "how-to/search-models.md#search",
-    SitesSettings: "how-to/sources-folders.md#site-settings",
-    TrainingSettings: "reference/versions.md#store",
-    WidgetSettings: "reference/configuration.md#widget",
-    SlackSettings: "reference/configuration.md#slack",
+    UpSettings: "reference/configuration.md#starting-up",
+    GatewaySettings: "reference/configuration.md#gateway-gateway",
+    SearchSettings: "how-to/search-models.md#settings-of-the-embedding-model-and-the-reranker",
+    SitesSettings: "how-to/sources-folders.md#settings-of-sites",
+    TrainingSettings: "reference/versions.md#the-store",
+    WidgetSettings: "reference/configuration.md#widget-widget",
+    SlackSettings: "reference/configuration.md#slack-slack",
 }
 # Not a setting: what readers of the docs call the key in their own shell and in compose's .env.
 KEY = "ASKDOCS_KEY"
@@ -75,8 +76,7 @@ def shown(default: object) -> str:
 @pytest.mark.parametrize("model", SETTINGS, ids=lambda model: model.section)
 def test_every_setting_has_its_row_with_default_and_meaning(model: type[Section]) -> None:
     path, anchor = urldefrag(SETTINGS[model])
-    _, below = (DOCS / path).read_text(encoding="utf-8").split(f"{{#{anchor}}}\n")
-    table = re.findall(r"(?:^\|.*\n)+", below, re.M)[0]
+    table = re.findall(r"(?:^\|.*\n)+", below(DOCS / path, anchor), re.M)[0]
     rows = [
         [cell.strip() for cell in line.strip("|").split(" | ")]
         for line in table.splitlines()
@@ -89,13 +89,11 @@ def test_every_setting_has_its_row_with_default_and_meaning(model: type[Section]
     ]
 
 
-@pytest.mark.parametrize(("table", "heading"), [(ModelEntry, "{#models}"), (Alias, "{#aliases}")])
-def test_every_key_of_a_model_and_an_alias_has_its_row(
-    table: type[BaseModel], heading: str
-) -> None:
-    section = (
-        (DOCS / "how-to/aliases.md").read_text(encoding="utf-8").split(heading)[1].split("\n## ")[0]
-    )
+@pytest.mark.parametrize(
+    ("table", "anchor"), [(ModelEntry, "add-a-model"), (Alias, "set-an-alias")]
+)
+def test_every_key_of_a_model_and_an_alias_has_its_row(table: type[BaseModel], anchor: str) -> None:
+    section = below(DOCS / "how-to/aliases.md", anchor).split("\n## ")[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     assert [tuple(row) for row in rows] == [
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from tests.headings import below
 from training.plan import recipe
 from training.plan.recipe import Lora, Preference, Recipe
 
@@ -14,12 +15,15 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
-    ("table", "heading"),
-    [(Recipe, "{#keys}"), (Lora, "{#lora}"), (Preference, "{#preference}")],
+    ("table", "anchor"),
+    [
+        (Recipe, "keys-of-a-recipe"),
+        (Lora, "keys-of-the-adapter"),
+        (Preference, "keys-of-the-second-stage"),
+    ],
 )
-def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], heading: str) -> None:
-    page = (DOCS / "reference/training.md").read_text(encoding="utf-8")
-    section = re.split("\n##+ ", page.split(heading)[1])[0]
+def test_every_key_of_a_recipe_has_its_row(table: type[BaseModel], anchor: str) -> None:
+    section = re.split("\n##+ ", below(DOCS / "reference/training.md", anchor))[0]
     rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line[:3] == "| `"]
     assert [tuple(row) for row in rows] == [
         (f"`{name}`", shown(field.default), field.description)

@@ -41,7 +41,7 @@ HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 
 TUTORIAL = ROOT / "docs" / "tutorials" / "compose.md"
 START = "Start askdocs with Docker Compose"
-VLLM = "Use vLLM and a GPU with Compose {#vllm}"
+VLLM = "Use vLLM and a GPU with Compose"
 KEYS = "Create keys in the containers"
 BACKUP = "Back up and restore the database"
 DUMP = re.compile(r"askdocs-\d{8}T\d{6}Z\.dump")

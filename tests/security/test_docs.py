@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.headings import below
 from tests.security.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -65,10 +66,8 @@ def test_every_part_of_the_picture_has_threats() -> None:
     where = {part: place for names, *place in table for part in names.split(", ")}
     assert where.keys() == parts
     for page, anchor in where.values():
-        begun = (
-            (DOCS / "explanation" / page).read_text(encoding="utf-8").split(f"{{#{anchor}}}\n")[1]
-        )
-        assert re.search(r"^\| [STRIDE](, [STRIDE])*: ", begun.split("\n## ")[0], re.M), anchor
+        section = below(DOCS / "explanation" / page, anchor).split("\n## ")[0]
+        assert re.search(r"^\| [STRIDE](, [STRIDE])*: ", section, re.M), anchor
 
 
 def sources() -> dict[Path, str]:

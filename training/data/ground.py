@@ -38,7 +38,8 @@ from training.data.support import Support, support, uncited
 
 SYNTHETIC = "synthetic"
 """What the `source` of a rewritten row begins with."""
-# All three numbers were chosen on labelled answers (docs/results/notebook.md#kept).
+# All three numbers were chosen on labelled answers
+# (docs/results/notebook.md#answers-that-dataset-ground-keeps).
 # Each sentence is supported with at least this score; in service it is `claims.THRESHOLD`.
 STRICT = {RULES: 0.75}
 # How much of its subject an answer shares with the person, see `agreement`.

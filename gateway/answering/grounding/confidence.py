@@ -86,7 +86,8 @@ RIGHT_BY_WORDS = Curve(
 )
 # At .4 a caution stood on 36 to 55 % of the right quotations, at .15 on 6 to 19 %, and
 # still on half of the answers to questions without one. Of short questions with an answer, wrong
-# quotations have it no more often than right ones (docs/results/notebook.md#cautions).
+# quotations have it no more often than right ones
+# (docs/results/notebook.md#when-a-quotation-has-a-caution).
 CAUTION = 0.15
 
 

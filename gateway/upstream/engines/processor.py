@@ -20,7 +20,7 @@ def prefers_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether it multiplies bfloat16 faster than float32, as it does with AMX.
 
     With AVX-512 alone float32 trains 1.9 times as fast, also where it has instructions for bfloat16
-    (docs/results/notebook.md#without-bfloat16).
+    (docs/results/notebook.md#processors-without-bfloat16).
     """
     flags = _flags(cpuinfo)
     return flags is None or "amx_bf16" in flags
