@@ -173,7 +173,6 @@ def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> 
     assert found.launch.argv[1:] == plan.command(setup, str(tmp_path), 9)[0][1:]
     assert found.launch.argv[0] == "/opt/python"
     assert found.cache == made.kv_tokens
-    assert found.rate == made.load.questions * setup.assumed.utilisation
     assumed = made.setup.assumed
     assert found.load.prompt + gpu_serving.TEMPLATE == assumed.prompt_tokens
     assert found.load.answer == assumed.answer_tokens
@@ -185,7 +184,12 @@ def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("gap", "planned", "outcome"),
-    [("0.0001", 9.0, "passed"), ("0.05", 9.0, "failed"), ("0.05", None, "passed")],
+    [
+        ("0.0001", 9.0, "passed"),
+        ("0.05", 9.0, "failed"),
+        ("0.05", 0.0, "passed"),
+        ("0.05", None, "passed"),
+    ],
 )
 def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
     tmp_path: Path,
@@ -254,6 +258,21 @@ def answers(url: str) -> bool:
         return httpx.get(f"{url}/models").status_code == 200
     except httpx.HTTPError:
         return False
+
+
+@pytest.mark.parametrize(("name", "is_fast"), [("a10g", False), ("h100", False), ("b200", True)])
+def test_no_rate_is_planned_where_one_answer_alone_is_too_slow(
+    tmp_path: Path, name: str, is_fast: bool
+) -> None:
+    llama = models.known()["meta-llama/Llama-3.1-8B-Instruct"]
+    (tmp_path / "config.json").write_text(json.dumps(llama))
+    shape = models.find(str(tmp_path)).shape
+    card = Gpu(f"NVIDIA {GPUS[name].seen}", 0, 0)
+    here = Machine(8, 64 * GIB, (card,), True, True)
+    found = gpu_serving._planned(Path("python"), tmp_path, 9, shape, here, 8192)
+    setup = Setup(shape, GPUS[name], 1, None, "auto", 8192, 1, Assumptions())
+    rate = plan.make(setup, 1, None).load.questions * setup.assumed.utilisation
+    assert found.rate == (rate if is_fast else 0)
 
 
 def test_a_vllm_that_does_not_start_says_why(tmp_path: Path) -> None:
