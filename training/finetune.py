@@ -15,9 +15,9 @@ training/tuning/. JOB is an object:
     preferences folder that `askdocs dataset prefer` made: train on its pairs (DPO), beginning with
                 the adapter of the run folder `first`; or null
 
-The standard output has one event a line (training/tuning/events.py) and nothing else. A run that
-was killed and resumed ends with the same adapter as one that was not. --check loads no weights: it
-says which option of the recipe a library refuses, on any machine.
+The standard output has one event a line (training/tuning/events.py) and nothing else. On a CPU, a
+run that was killed and resumed ends with the same adapter as one that was not. --check loads no
+weights: it says which option of the recipe a library refuses, on any machine.
 """
 
 import json
