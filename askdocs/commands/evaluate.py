@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -166,8 +167,7 @@ def run_evaluation(
         run_folder.can_start(folder, planned.run, resume, state.root / "evals")
         for note in planned.notes:
             _say(f"note: {note}")
-        if not as_json:
-            _show(planned, folder, state)
+        _show(planned, folder, state, _say if as_json else print)
         if dry_run:
             if as_json:
                 print(planned.run.model_dump_json(indent=2))
@@ -231,35 +231,35 @@ def _ask(planned: "Plan", folder: Path, state: home.Home, lock: int) -> None:
             raise typer.Exit(130) from None
 
 
-def _show(planned: "Plan", folder: Path, state: home.Home) -> None:
+def _show(planned: "Plan", folder: Path, state: home.Home, say: Callable[[str], None]) -> None:
     run, asked = planned.run, planned.asked
     answerable = sum(question.answerable for question in asked)
     leaked = sum(question.leaked for question in asked)
-    print(
+    say(
         f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
         f" {len(asked) - answerable:,} not; {leaked:,} contaminated"
     )
     for source in run.provenance.sources:
-        print(f"source      {source}")
-    print(f"wiki        {run.wiki.pages:,} pages of {run.wiki.name}")
+        say(f"source      {source}")
+    say(f"wiki        {run.wiki.pages:,} pages of {run.wiki.name}")
     for role, model in run.models.items():
         alias = f" ({model.named})" if model.named != model.name else ""
-        print(f"{role:11} {model.name}{alias}")
-    print(f"systems     {', '.join(run.systems)}")
+        say(f"{role:11} {model.name}{alias}")
+    say(f"systems     {', '.join(run.systems)}")
     quoted = ", which the product quotes" if run.answers == "quote" else ""
-    print(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
+    say(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
     earlier = (file.parent for file in (state.root / "evals").glob("*/run.json"))
     takes = estimate(run, cost.read(), earlier)
-    print(
+    say(
         f"takes       about {_duration(takes.seconds)} for {takes.answers:,} answers (of"
         f" {takes.systems} systems the time of {takes.measured} is known from earlier runs; the"
         " others are assumed to run on the GPU of prices.toml)"
     )
-    print(
+    say(
         f"costs       at most ${takes.dollars:,.2f} if a service is paid by the token:"
         f" {takes.prompt_tokens:,} tokens read, {takes.completion_tokens:,} written"
     )
-    print(f"run         {folder}")
+    say(f"run         {folder}")
 
 
 def _duration(seconds: float) -> str:
