@@ -322,13 +322,11 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>(?:(?!<metadata>).)*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(r'^<svg [^>]*viewBox="([^"]*)"[^>]*>', _opened(name), svg)
+    opening, _, rest = svg.partition(">")
+    box = opening.partition(' viewBox="')[2].partition('"')[0]
+    # `xlink` is what matplotlib's markers use; in HTML it needs no declaration.
+    svg = f'<svg viewBox="{box}" role="img" aria-labelledby="{name}-title">{rest}'
     svg = re.sub(r" font-family: (?:(?! font-family: )[^;\"])*+;", "", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, f"var(--{variable})")
     return svg
-
-
-def _opened(name: str) -> str:
-    """`xlink` is what matplotlib's markers use; in HTML it needs no declaration."""
-    return rf'<svg viewBox="\1" role="img" aria-labelledby="{name}-title">'
