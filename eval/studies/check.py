@@ -16,7 +16,7 @@ import math
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from eval.scoring.groundedness import Rarity
 from gateway.answering.check import Check, Scorer
-from gateway.answering.claims import Claim, Verdict, drafts, foreign, refuses
+from gateway.answering.claims import Claim, Draft, Verdict, drafts, foreign, refuses
 from gateway.answering.evidence import Evidence
 from gateway.answering.features import see
 from gateway.answering.grounding import prompt
@@ -106,7 +106,9 @@ class Wiki:
         try:
             return parse(path, (self._folder / path).read_text(encoding="utf-8"), SITE)
         except OSError as error:
-            raise AskdocsError(f"{self._folder / path}: {error.strerror}; name --docs") from None
+            raise AskdocsError(
+                f"{self._folder / path}: {error.strerror}; name another --docs"
+            ) from None
 
     @cached_property
     def idf(self) -> Rarity:
@@ -335,11 +337,13 @@ def _marked(claim: Claim) -> bool:
     return claim.verdict in BAD
 
 
-def fit(
-    answers: Sequence[Answer], wiki: Wiki, ridge: float = 10.0
-) -> tuple[float, dict[str, float]]:
-    """Bias and weights of the rules' regression."""
-    rows, labels, names = [], [], []
+def labelled(
+    answers: Sequence[Answer], wiki: Wiki
+) -> Iterator[tuple[Answer, Draft, str, Evidence]]:
+    """The sentences that claim something, in the language of the pages, with label and evidence.
+
+    Raises AskdocsError: a page is not there.
+    """
     for answer in answers:
         evidence = wiki.evidence(answer.pages, answer.question)
         if foreign(answer.text, evidence):
@@ -347,10 +351,19 @@ def fit(
         for draft in drafts(answer.text):
             label = answer.label(draft.start, draft.end)
             if draft.claims and label != "frame":
-                values = see(draft.text, evidence).values
-                names = list(values)
-                rows.append(list(values.values()))
-                labels.append(label == "supported")
+                yield answer, draft, label, evidence
+
+
+def fit(
+    answers: Sequence[Answer], wiki: Wiki, ridge: float = 10.0
+) -> tuple[float, dict[str, float]]:
+    """Bias and weights of the rules' regression."""
+    rows, labels, names = [], [], []
+    for _, draft, label, evidence in labelled(answers, wiki):
+        values = see(draft.text, evidence).values
+        names = list(values)
+        rows.append(list(values.values()))
+        labels.append(label == "supported")
     table, good = np.array(rows, dtype=float), np.array(labels)
     mean, spread = table.mean(0), table.std(0) + 1e-9
     scaled = np.c_[(table - mean) / spread, np.ones(len(table))]

@@ -32,16 +32,13 @@ from typing import Any
 import httpx
 
 from eval.running import lines
-from eval.scoring.groundedness import Rarity
 from eval.scoring.words import is_refusal, normalised, token_f1
 from eval.statistics.bootstrap import Estimate, finite, in_brackets, mean
+from eval.studies.check import Wiki
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
 from gateway.answering.check import Check
 from gateway.answering.facts import CITED
-from gateway.answering.grounding.excerpt import Excerpt
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine
 
 _PAGE = re.compile(r'<page title="[^"]*">\n((?:(?!<page title=).)*?)\n</page>', re.DOTALL)
@@ -181,17 +178,14 @@ class Support:
     """
 
     def __init__(self, docs: Path, examples: Iterable[Example]) -> None:
-        paths = {path for example in examples for path in example.pages}
-        self._pages = {path: _page(docs, path) for path in paths}
-        self._rarity = Rarity(
-            page.read_text(encoding="utf-8") for page in sorted(docs.rglob("*.md"))
-        )
+        self._wiki = Wiki(docs)
+        for example in examples:
+            self._wiki.excerpts(example.pages)
 
     def __call__(self, example: Example, answer: str) -> float | None:
         """None: it claims nothing."""
-        pages = [self._pages[path] for path in example.pages]
-        excerpts = [Excerpt(page, page.sections, 0) for page in pages]
-        check = Check(excerpts, self._rarity, asked=example.question)
+        excerpts = self._wiki.excerpts(example.pages)
+        check = Check(excerpts, self._wiki.idf, asked=example.question)
         claims = asyncio.run(check.claims(answer))
         verdicts = [claim.verdict for claim in claims if claim.verdict != "none"]
         return verdicts.count("supported") / len(verdicts) if verdicts else None
@@ -266,13 +260,6 @@ def compare(first: Measured, second: Measured) -> dict[str, Estimate]:
         for name in COMPARED
     }
     return {name: mean(values) for name, values in differences.items() if values}
-
-
-def _page(docs: Path, path: str) -> Page:
-    try:
-        return parse(path, (docs / path).read_text(encoding="utf-8"), "https://wiki.example.com/")
-    except OSError as error:
-        raise AskdocsError(f"{docs / path}: {error.strerror}: name another --docs") from None
 
 
 def _kept(file: Path | None) -> dict[str, Answers]:

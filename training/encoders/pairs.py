@@ -27,9 +27,9 @@ from random import Random
 from typing import Any
 
 from eval.scoring.groundedness import Rarity
+from eval.studies import check
 from eval.studies.check import BAD, Answer, Wiki
-from eval.studies.check import read as labelled
-from gateway.answering.claims import drafts, foreign, score_of
+from gateway.answering.claims import drafts, score_of
 from gateway.answering.evidence import Evidence, Window
 from gateway.answering.features import see
 from gateway.answering.grounding.excerpt import Excerpt
@@ -180,19 +180,13 @@ def of_answers(answers: Sequence[Answer], wiki: Wiki) -> Iterator[dict[str, Any]
     """The groups of labelled answers: one for each question. Raises AskdocsError."""
     groups: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     kinds: dict[str, set[str]] = defaultdict(set)
-    for answer in answers:
-        evidence = wiki.evidence(answer.pages, answer.question)
-        if foreign(answer.text, evidence):
+    for answer, draft, label, evidence in check.labelled(answers, wiki):
+        if not evidence.windows:
             continue
-        for draft in drafts(answer.text):
-            label = answer.label(draft.start, draft.end)
-            if not draft.claims or label == "frame" or not evidence.windows:
-                continue
-            text = plain(draft.text)
-            supported = label not in BAD
-            if not supported:
-                kinds[answer.row].add(answer.kind.removeprefix("wrong:"))
-            groups[answer.row][text] = _claim(draft.text, supported, evidence)
+        supported = label not in BAD
+        if not supported:
+            kinds[answer.row].add(answer.kind.removeprefix("wrong:"))
+        groups[answer.row][plain(draft.text)] = _claim(draft.text, supported, evidence)
     for row, claims in groups.items():
         kind = ", ".join(sorted(kinds[row])) or "good"
         yield {"docs": "answers", "kind": kind, "claims": list(claims.values())}
@@ -239,7 +233,7 @@ def main() -> None:
         if options.written:
             groups = list(of_claims(CLAIMS, options.split))
         elif options.answers:
-            answers = labelled(options.answers, options.split)
+            answers = check.read(options.answers, options.split)
             groups = list(of_answers(answers, Wiki(options.docs[0])))
         else:
             groups = []
