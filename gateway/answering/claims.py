@@ -15,6 +15,7 @@ from gateway.answering.evidence import Evidence, Place
 from gateway.answering.facts import facts
 from gateway.answering.features import Seen
 from gateway.answering.frames import is_frame, is_pointer, is_refusal
+from gateway.answering.grounding.confidence import probability
 from gateway.answering.plain import plain
 from gateway.answering.sentences import Sentence, split
 from gateway.knowledge.wiki.asking import language
@@ -152,13 +153,13 @@ def score_of(seen: Seen, is_foreign: bool = False) -> float:
     if is_foreign:
         return 0.1 if any(f.kind in _UNIVERSAL for f in seen.missing) else 0.75
     logit = BIAS + sum(weight * seen.values.get(name, 0.0) for name, weight in WEIGHTS.items())
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
+    return probability(logit)
 
 
 def added(score: float, logit: float) -> float:
     """A probability, moved by a logit."""
     score = min(max(score, 1e-9), 1 - 1e-9)
-    return 1 / (1 + math.exp(-max(-30.0, min(30.0, math.log(score / (1 - score)) + logit))))
+    return probability(math.log(score / (1 - score)) + logit)
 
 
 _UNIVERSAL = frozenset({"number", "address", "path", "option", "code"})

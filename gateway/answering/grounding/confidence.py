@@ -55,7 +55,12 @@ class Curve:
         """The probability, 0 to 1."""
         values = features(signals)
         logit = self.bias + sum(weight * values[name] for name, weight in self.weights.items())
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
+        return probability(logit)
+
+
+def probability(logit: float) -> float:
+    """0 to 1."""
+    return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
 
 
 def features(signals: Signals) -> dict[str, float]:
