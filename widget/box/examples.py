@@ -17,7 +17,7 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.view import Rights, View
-from gateway.knowledge.wiki.asking import asked_stems, language
+from gateway.knowledge.wiki.asking import asked_stems, is_english
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.questions import asked, first_paths, named
 from gateway.knowledge.wiki.words import words
@@ -81,7 +81,7 @@ def _mined(index: View) -> list[str]:
         numbers = index.paths()
         pages = [index.page(numbers[path]) for path in first_paths(numbers)]
         offered: dict[frozenset[str], str] = {}
-        others = [page for page in pages if not _is_english(page)]
+        others = [page for page in pages if not is_english(_beginning(page), ASCII)]
         texts = itertools.chain(asked(pages), named(others))
         for text, page in itertools.islice(texts, LOOKUPS):
             if len(text.encode()) >= SHORTEST and meaning(text) not in offered:
@@ -97,10 +97,8 @@ def meaning(text: str) -> frozenset[str]:
     return frozenset(asked_stems(text))
 
 
-def _is_english(page: Page) -> bool:
-    text = " ".join(section.body for section in page.sections)[:READ]
-    letters = [letter for letter in text if letter.isalpha()]
-    return sum(map(str.isascii, letters)) >= ASCII * len(letters) and not language(text)
+def _beginning(page: Page) -> str:
+    return " ".join(section.body for section in page.sections)[:READ]
 
 
 def _finds(index: Index, text: str, page: Page) -> bool:

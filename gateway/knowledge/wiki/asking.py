@@ -111,9 +111,11 @@ def language(text: str) -> str:
     return best
 
 
-def is_english(text: str) -> bool:
-    """Whether `text` may be English: its letters are, and it is of no other language."""
-    return all(letter.isascii() for letter in text if letter.isalpha()) and not language(text)
+def is_english(text: str, least: float = 1.0) -> bool:
+    """Whether `text` may be English: this share of its letters is, and it is of no other
+    language."""
+    letters = [letter for letter in text if letter.isalpha()]
+    return sum(map(str.isascii, letters)) >= least * len(letters) and not language(text)
 
 
 def _ends(text: str) -> str:
