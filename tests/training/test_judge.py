@@ -10,14 +10,12 @@ from typing import Any
 
 import pytest
 
-from askdocs import environments
 from gateway.knowledge.search.embed import tokenizer_file
 from tests import starting
-from tests.parts import require
+from tests.training.test_finetune import python
 from training.encoders import pairs, rewrite
 
-HOME = Path(os.environ.get("TEST_TRAIN_HOME", starting.REPO / ".cache" / "train"))
-INSTALL = ".venv/bin/python -m askdocs.environments train --home .cache/train"
+__all__ = ["python"]
 ANSWERS = Path(__file__).parents[1] / "answers"
 PAGE = ["The cache is read by the server.", "The queue is 50 jobs long.", "A worker may wait."]
 WIKI = """# Server
@@ -125,14 +123,6 @@ known = [claim._replace(rules=0.5) for claim in claims]
 judge.weigh(model, tokenizer, known)
 print(*(float(number) for number in model.scale))
 """
-
-
-@pytest.fixture(scope="module")
-def python() -> Path:
-    found = environments.find(environments.trainer(), HOME)
-    require(found is not None, INSTALL)
-    assert found is not None
-    return found
 
 
 def run(python: Path, *words: str) -> subprocess.CompletedProcess[str]:
