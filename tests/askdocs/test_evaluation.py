@@ -213,7 +213,8 @@ def test_models_and_leaks_are_only_those_of_the_systems(examine: Evaluation) -> 
     found = Run.model_validate_json(result.stdout)
     assert list(found.models) == ["base"]
     assert found.rag is None
-    assert result.stderr == ""
+    assert "contaminated questions are not marked" not in result.stderr
+    assert "docs@v2" not in result.stderr
 
 
 @pytest.mark.parametrize(
