@@ -12,7 +12,10 @@ from askdocs.supervision import checks, status
 from askdocs.supervision.checks import Check
 from askdocs.supervision.settings import UpSettings
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
+from gateway.core.settings import load
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.view import Rights
 
 
 def examine(settings: UpSettings, home: Home) -> list[Check]:
@@ -85,6 +88,7 @@ def _state(home: Home) -> list[Check]:
         try:
             with closing(Index(home.index)) as index:
                 results.append(Check("index", True, f"{index.size} pages"))
+                results.extend(_rights(index))
         except AskdocsError as error:
             text, _, fix = str(error).rpartition(": ")
             results.append(Check("index", False, text, fix))
@@ -99,6 +103,18 @@ def _state(home: Home) -> list[Check]:
             )
         )
     return results
+
+
+def _rights(index: Index) -> list[Check]:
+    """Does each rule of the settings protect a page?"""
+    rules = load(GatewaySettings).rules
+    if unused := Rights(index, rules).without_pages():
+        names = ", ".join(f"[gateway.rights.{name}]" for name in unused)
+        fix = "write wiki and path as askdocs docs list shows them"
+        return [Check("rights", False, f"{names} protects no page", fix)]
+    if rules.rules:
+        return [Check("rights", True, "each rule protects pages")]
+    return []
 
 
 def _parts(home: Home) -> list[Check]:

@@ -73,15 +73,19 @@ class Rights:
         self._index = index
         self._rules = rules
         self._lock = threading.Lock()
-        self._now: tuple[Generation, Access | None] | None = None
+        self._now: tuple[Generation, Access | None, tuple[str, ...]] | None = None
         self._named: tuple[Access, str] | None = None
         self._views: OrderedDict[Reader, View] = OrderedDict()
-        self._complained: tuple[str, ...] = ()
 
     def access(self) -> Access | None:
         """The page permissions; None if everybody may read everything."""
         with self._index.reading() as db:
             return self.access_of(db, self._index.current(db))
+
+    def without_pages(self) -> tuple[str, ...]:
+        """The names of rules that protect no page of the index."""
+        with self._index.reading() as db:
+            return self._at(db, self._index.current(db))[1]
 
     def readers(self, page: Page) -> Groups:
         """The permissions required to read a page. Raises KeyError if the page is gone."""
@@ -112,15 +116,17 @@ class Rights:
             return frozenset((url, groups or "[]") for url, groups in _listed(db, access))
 
     def access_of(self, db: sqlite3.Connection, now: Generation) -> Access | None:
+        return self._at(db, now)[0]
+
+    def _at(self, db: sqlite3.Connection, now: Generation) -> tuple[Access | None, tuple[str, ...]]:
         with self._lock:
             if self._now is None or self._now[0] is not now:
                 access, unused = _access(db, now.lengths.numbers, self._rules)
-                if unused != self._complained:
+                if unused and (self._now is None or self._now[2] != unused):
                     for name in unused:
-                        log.warning("[gateway.rights.%s] is about no page of the index", name)
-                self._complained = unused
-                self._now = now, access
-            return self._now[1]
+                        log.warning("[gateway.rights.%s] protects no page of the index", name)
+                self._now = now, access, unused
+            return self._now[1:]
 
     def seen_by(self, reader: Reader) -> "View":
         """The index as the reader may see it."""
@@ -147,7 +153,7 @@ def _listed(db: sqlite3.Connection, access: Access) -> Iterator[tuple[str, str |
 def _access(
     db: sqlite3.Connection, numbers: Numbers, rules: Rules
 ) -> tuple[Access | None, tuple[str, ...]]:
-    """Who may read what, and the rules that are about no page."""
+    """Who may read what, and the rules that protect no page."""
     own = dict(db.execute("SELECT number, groups FROM page WHERE groups IS NOT NULL").fetchall())
     by_rule: dict[int, tuple[str, ...]] = {}
     unused = []

@@ -1,0 +1,45 @@
+"""What `askdocs doctor` finds out about an installation that has an index."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from askdocs.state.home import Home
+from askdocs.supervision.doctor import examine
+from askdocs.supervision.settings import UpSettings
+from gateway.knowledge.search.index import writing
+from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import sync
+
+
+@pytest.mark.parametrize(
+    ("rules", "lines"),
+    [
+        ({}, []),
+        ({"it": "ports.md"}, ["rights: each rule protects pages"]),
+        (
+            {"it": "ports.md", "hr": "hr/"},
+            [
+                "rights: [gateway.rights.hr] protects no page: write wiki and path as"
+                " askdocs docs list shows them"
+            ],
+        ),
+    ],
+    ids=["no rules", "all protect", "one protects nothing"],
+)
+def test_a_rule_that_protects_no_page_is_named(
+    rules: dict[str, str],
+    lines: list[str],
+    wiki: Path,
+    home: Home,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
+    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+    written = {name: {"path": path, "groups": ["people"]} for name, path in rules.items()}
+    monkeypatch.setenv("ASKDOCS_GATEWAY_RIGHTS", json.dumps(written))
+    checks = [check for check in examine(UpSettings(), home) if check.name == "rights"]
+    assert [check.line() for check in checks] == lines
+    assert all(check.ok for check in checks) == ("hr" not in rules)
