@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -17,6 +18,8 @@ from askdocs.supervision.checks import free_port
 from gateway.access.rights import EVERYBODY
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import writing
+from gateway.knowledge.sources import fetch
+from gateway.knowledge.sources import sync as syncing
 from gateway.knowledge.sources.documents import pdf
 from gateway.knowledge.sources.services.mediawiki import MediaWiki
 from gateway.knowledge.sources.source import (
@@ -29,6 +32,7 @@ from gateway.knowledge.sources.source import (
 )
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Synced, sync
+from gateway.knowledge.sources.tokens import Token
 from tests.parts import require
 from tests.sources import office
 from tests.speaking import Handler, serving
@@ -283,6 +287,94 @@ def test_a_wiki_that_only_its_users_may_read_belongs_to_their_groups() -> None:
         rows[1] = {"title": "B", "missing": True}
         with pytest.raises(AskdocsError, match="the list of pages breaks off"):
             list(source.read({}))
+
+
+class Failing:
+    """A wiki of five pages whose requests for texts fail as `faults` says, then no more."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.faults: list[Any] = []
+        """None, "truncated", (status, headers), or the code of an error with the status 200."""
+        self.pages = [
+            {"pageid": n, "title": f"Page {n}", "lastrevid": 1, "touched": "x",
+             "canonicalurl": f"https://w.example/{n}"}
+            for n in range(1, 6)
+        ]  # fmt: skip
+
+    def source(self) -> MediaWiki:
+        return MediaWiki(f"{self.url}/api.php", Token("", "s3cret"), 1000, True)
+
+    def read(self) -> list[Item]:
+        return list(self.source().read({}))
+
+
+@pytest.fixture
+def failing() -> Iterator[Failing]:
+    made = Failing()
+    general = {
+        "namespaces": {"0": {"id": 0, "content": True}},
+        "usergroups": [{"name": "user", "rights": ["read"]}],
+    }
+
+    class Serve(Handler):
+        def do_GET(self) -> None:
+            query = parse_qs(urlsplit(self.path).query)
+            if "meta" in query:
+                self.json(200, {"batchcomplete": True, "query": general})
+                return
+            if "generator" in query:
+                self.json(200, {"batchcomplete": True, "query": {"pages": made.pages}})
+                return
+            fault = made.faults.pop(0) if made.faults else None
+            if isinstance(fault, tuple):
+                self.bare(*fault)
+            elif fault == "truncated":
+                self.send(200, b'{"parse": {"text": "<p>Te', "application/json")
+            elif fault:
+                self.json(200, {"error": {"code": fault}})
+            else:
+                self.json(200, {"parse": {"text": "<p>Text</p>"}})
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Serve)) as server:
+        made.url = f"http://127.0.0.1:{server.server_port}"
+        yield made
+
+
+def test_a_page_that_is_refused_stays_as_it_was_and_the_others_are_read(failing: Failing) -> None:
+    failing.faults = [None, (403, {}), "permissiondenied", *["truncated"] * 3]
+    items = failing.read()
+    assert len([item for item in items if isinstance(item, Changed)]) == 2
+    assert {item.path: item.groups for item in items if isinstance(item, Broken)} == {
+        n: (frozenset({"user"}),) for n in ("2", "3", "4")
+    }
+
+
+def test_a_busy_service_is_waited_for_as_long_as_it_says(
+    failing: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(fetch.time, "sleep", slept.append)
+    failing.faults = [(429, {"Retry-After": "7"}), (503, {}), "truncated"]
+    assert len([item for item in failing.read() if isinstance(item, Changed)]) == 5
+    assert max(slept) > 6
+
+
+@pytest.mark.parametrize("fault", [(401, {}), "mwoauth-invalid-authorization", "readapidenied"])
+def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
+    failing: Failing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    monkeypatch.setattr(syncing, "BATCH", 2)
+    opened = partial(writing, tmp_path / "index.db")
+    spec = {"kind": "mediawiki", "site_url": ""}
+    failing.faults = [None, None, None, fault]
+    with pytest.raises(AskdocsError, match="what was read is kept") as refused:
+        sync(failing.source(), opened, spec=spec)
+    assert "s3cret" not in str(refused.value)
+    done = sync(failing.source(), opened, spec=spec)
+    assert (done.unchanged, len(done.added), done.removed) == (3, 2, ())
+    del failing.pages[0]
+    assert sync(failing.source(), opened, spec=spec).removed == ("1",)
 
 
 def test_a_right_that_is_removed_is_seen_where_the_feed_names_no_page() -> None:

@@ -17,6 +17,8 @@ Row = Mapping[str, Any]
 _PART = 50
 _LONGEST = 4_000
 _MOST = 100_000
+# Codes of errors with the status 200: the token does not let us in, for any page.
+_NO_ENTRY = ("mwoauth-", "readapidenied")
 
 
 class Wiki:
@@ -61,7 +63,7 @@ class Wiki:
             yield from map(mapping, listed(mapping(answer.get("query")).get("pages")))
 
     def text(self, number: str) -> str:
-        """A page as HTML. Raises Refused."""
+        """A page as HTML. Raises Refused, and AskdocsError where the token is valid no more."""
         answer = mapping(
             self._api.get(
                 "/api.php", action="parse", pageid=number, prop="text|displaytitle",
@@ -69,6 +71,8 @@ class Wiki:
             )
         )  # fmt: skip
         if "error" in answer:
+            if _code(answer).startswith(_NO_ENTRY):
+                raise AskdocsError(f"{self._name}: {self._error(answer)}; what was read is kept")
             raise Refused(self._error(answer))
         text = mapping(answer.get("parse")).get("text")
         if not isinstance(text, str):
@@ -120,11 +124,14 @@ class Wiki:
                 yield str(page["pageid"]), page
 
     def _error(self, answer: Mapping[str, Any]) -> str:
-        error = mapping(answer.get("error"))
-        code = str(error.get("code") or "an answer that is not from MediaWiki's API")[:100]
-        if code in ("readapidenied", "permissiondenied"):
+        code = _code(answer) or "an answer that is not from MediaWiki's API"
+        if code.startswith((*_NO_ENTRY, "permissiondenied")):
             return f"{code}: set ASKDOCS_SITES_TOKENS='{self._api.host} TOKEN'"
         return code
+
+
+def _code(answer: Mapping[str, Any]) -> str:
+    return str(mapping(answer.get("error")).get("code") or "")[:100]
 
 
 def _parts(values: Collection[str]) -> Iterator[str]:
