@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import urllib.parse
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,11 +16,13 @@ import pytest
 
 from gateway.core.errors import AskdocsError
 from gateway.core.settings import SecretStr
+from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.sources import git
 from gateway.knowledge.sources.git import Git
 from gateway.knowledge.sources.hosted import place_of
 from gateway.knowledge.sources.source import Broken, Changed, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.sync import Synced, sync
 from gateway.knowledge.sources.tokens import Token, token_for
 from tests.speaking import Handler, serving
 
@@ -36,6 +40,8 @@ class Repository:
         self.folder = folder
         self.url = ""
         self.secret = ""
+        self.fault: int | str = ""
+        """What the next request for a pack gets: a status, or "truncated"."""
         self.seen: list[str] = []
         folder.mkdir()
         self.git("init", "--quiet", "--initial-branch=main")
@@ -82,6 +88,10 @@ def repository(tmp_path: Path) -> Iterator[Repository]:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
+            fault, made.fault = made.fault, made.fault if self.command == "GET" else ""
+            if isinstance(fault, int) and self.command == "POST":
+                self.bare(fault, {"Retry-After": "7"})
+                return
             split = urllib.parse.urlsplit(self.path)
             env = {
                 "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(tmp_path),
@@ -99,7 +109,11 @@ def repository(tmp_path: Path) -> Iterator[Repository]:
             for name, value in {**told, "Content-Length": str(len(said))}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(said)
+            is_cut = fault == "truncated" and b"PACK" in said
+            if fault == "truncated" and not is_cut:
+                made.fault = fault  # the list of branches comes by a request of its own
+            self.wfile.write(said[: len(said) - 30] if is_cut else said)
+            self.close_connection = is_cut
 
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Serve)) as server:
         made.url = f"http://127.0.0.1:{server.server_address[1]}/team.git"
@@ -203,6 +217,34 @@ def test_a_private_repository_needs_the_token_which_is_in_no_argument_or_message
     with pytest.raises(AskdocsError, match="line 1: write the host and its token") as wrong:
         token_for(SecretStr(SECRET), "x.example")
     assert SECRET not in str(wrong.value)
+
+
+@pytest.mark.parametrize("fault", [401, 403, 429, 500, "truncated"])
+def test_a_fetch_that_fails_in_the_middle_loses_no_page(
+    repository: Repository, tmp_path: Path, fault: int | str
+) -> None:
+    """As with a token that expires between two requests of one fetch."""
+    opened = partial(writing, tmp_path / "index.db")
+
+    def synced() -> Synced:
+        clones = tmp_path / "clones"
+        token = Token("", repository.secret)
+        return sync(Git(repository.url, "", token, clones), opened, spec={"kind": "git"})
+
+    repository.secret = SECRET
+    repository.commit({"a.md": "Text", "b.md": "Text"})
+    assert len(synced().added) == 2
+    repository.commit({"a.md": "Other text", "b.md": None})
+    repository.fault = fault
+    with pytest.raises(AskdocsError, match="cannot be read") as failed:
+        synced()
+    assert SECRET not in str(failed.value)
+    with closing(Index(tmp_path / "index.db")) as index:
+        assert sorted(index.paths()) == ["a.md", "b.md"]
+    done = synced()
+    assert (done.changed, done.removed) == (("a.md",), ("b.md",))
+    packs = (tmp_path / "clones").glob("*/.git/objects/pack/*.pack")
+    assert len(list(packs)) == 2  # the clone is followed, not made anew
 
 
 def test_nothing_of_a_repository_runs_and_no_link_in_it_leads_out(

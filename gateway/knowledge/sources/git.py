@@ -61,6 +61,7 @@ _SETTINGS = {
     "pack.threads": "1",
     "advice.detachedHead": "false",
 }
+_AWAY = re.compile("unable to access|RPC failed|unexpected disconnect")
 
 
 class _Local(AskdocsError):
@@ -166,8 +167,10 @@ class Git:
 
     def _explained(self, output: str) -> AskdocsError:
         lines = [without(line).strip() for line in output.splitlines() if line.strip()]
-        why = next((line for line in lines if line.startswith("fatal: ")), "".join(lines[-1:]))
-        why = why.removeprefix("fatal: ")[:300]
+        # A transfer that breaks off is no fault of the clone, whatever git says after that line.
+        away = next((line for line in lines if _AWAY.search(line)), "")
+        fatal = next((line for line in lines if line.startswith("fatal: ")), "".join(lines[-1:]))
+        why = re.sub("^(?:error|fatal): ", "", away or fatal)[:300]
         host = urlsplit(self._at.url).netloc
         if re.search("Authentication failed|could not read Username|error: 40[13]|not found", why):
             have = "the token was refused" if self._token else "no token is set"
@@ -177,8 +180,8 @@ class Git:
             )
         if "couldn't find remote ref" in why:
             return AskdocsError(f"{self._at.url} has no branch {self._at.branch or 'HEAD'!r}")
-        kind = AskdocsError if "unable to access" in why else _Local
-        return kind(f"{self._at.url} cannot be read: {why or 'git failed without a message'}")
+        why = why or "git failed without a message"
+        return (AskdocsError if away else _Local)(f"{self._at.url} cannot be read: {why}")
 
     def _environment(self) -> dict[str, str]:
         passed = {key: os.environ[key] for key in _PASSED if key in os.environ}
