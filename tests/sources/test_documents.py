@@ -217,7 +217,8 @@ def test_what_is_not_read_is_named_and_programs_own_texts_are_no_pages(tmp_path:
         {
             "a.md": "Text", "a.txt": "built from", "notes.txt": "Notes.", "old.doc": "x",
             "requirements-dev.txt": "x", "robots.txt": "x", "empty.txt": "",
-            "wrong.txt": b"\xff\xfe\x00", "latin.txt": b"\xe4",
+            "wrong.txt": b"\xff\xfe\x00", "latin.txt": b"\xe4", "static/app.js": "x",
+            "b.html": "<p>Text", "c.textile": "h1. C", "d.CSV": "a,b", "e.docm": "x",
         },
     )  # fmt: skip
     assert [item.page.path for item in items if isinstance(item, Changed)] == ["a.md", "notes.txt"]
@@ -225,6 +226,10 @@ def test_what_is_not_read_is_named_and_programs_own_texts_are_no_pages(tmp_path:
         "a.txt": "copy of another page",
         "empty.txt": "no text",
         "old.doc": "old Word document: save it as DOCX",
+        "b.html": "HTML in a folder of Markdown: sync its folder with --kind html",
+        "c.textile": "Textile text: convert it to Markdown",
+        "d.CSV": "table as text: save it as XLSX",
+        "e.docm": "Word document with macros: save it as DOCX",
     }
     assert [item.path for item in items if isinstance(item, Broken)] == ["latin.txt", "wrong.txt"]
 

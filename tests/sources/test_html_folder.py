@@ -84,6 +84,7 @@ def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
         "old.html": "leads to another page",
         "b.rst": "copy of another page",
         "old.ppt": "old presentation: save it as PPTX",
+        "readme.md": "Markdown in a folder of HTML: sync a folder of Markdown alone",
     }
     root = write(
         {

@@ -23,9 +23,9 @@ from gateway.knowledge.sources.source import (
     Unchanged,
 )
 from gateway.knowledge.sources.titles import Affixes
-from gateway.knowledge.sources.tree import Tree, file_url
+from gateway.knowledge.sources.tree import HTML, Tree, file_url
+from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
 
-SUFFIXES = (".html", ".htm", ".xhtml")
 # Markup is a few times its text, so a page may be larger here than in Markdown.
 LARGEST = 16 * 2**20
 # Raised when pages are read differently: all are read again then.
@@ -40,6 +40,7 @@ _SPECIAL = re.compile(r"(^|/|[=~])special(:|%3a|_3a|~)", re.IGNORECASE)
 # Confluence names a page's file after its title and its number.
 _CONFLUENCE = re.compile(r"(?:^|_)(\d{4,})\.html$")
 _PAGE_ID = "pageId="
+_MARKDOWN = "Markdown in a folder of HTML: sync a folder of Markdown alone"
 
 
 class HtmlFolder:
@@ -68,7 +69,7 @@ class HtmlFolder:
         export = _Export(self.root, self.site_url)
         if not export.files and not export.broken:
             raise AskdocsError(
-                f"{self.root} has no HTML page ({', '.join('*' + s for s in SUFFIXES)}) but stubs"
+                f"{self.root} has no HTML page ({', '.join('*' + s for s in HTML)}) but stubs"
                 " and search pages: name the folder that holds your wiki's pages"
             )
         yield from export.broken
@@ -96,6 +97,7 @@ class HtmlFolder:
             yield Changed(page, stamp) if page.has_text else LeftOut(path, NO_TEXT)
         # Sphinx keeps the sources of its pages in a folder beside them.
         files = [path for path in export.tree.files if not _no_page(path)]
+        yield from (LeftOut(path, _MARKDOWN) for path in files if path.lower().endswith(MARKDOWN))
         yield from documents.read(export.tree, files, export.served, known)
 
 
@@ -119,7 +121,7 @@ class _Export:
         self.left_out: list[LeftOut] = []
         files: dict[str, _File] = {}
         for path in sorted(self.tree.files, key=lambda path: path.split("/")):
-            if not path.lower().endswith(SUFFIXES):
+            if not path.lower().endswith(HTML):
                 continue
             if why := _no_page(path):
                 self.left_out.append(LeftOut(path, why))

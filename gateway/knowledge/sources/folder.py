@@ -29,12 +29,13 @@ from gateway.knowledge.sources.flavour import Flavour, Kind
 from gateway.knowledge.sources.preview import Own, Preview
 from gateway.knowledge.sources.source import NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.trail import Trail
-from gateway.knowledge.sources.tree import Tree, decode
+from gateway.knowledge.sources.tree import HTML, Tree, decode
 from gateway.knowledge.wiki.page import Page
 
 SETTINGS = "the settings of its generator"
 # Of a page, what is looked at for an address of its own.
 _HEAD = 4096
+_HTML = "HTML in a folder of Markdown: sync its folder with --kind html"
 # Raised when pages are read differently: all are read again then.
 _VERSION = 5
 
@@ -89,6 +90,9 @@ class Folder:
         for path in flavour.tree.markdown:
             if path.startswith(within) and path not in flavour.urls:
                 yield LeftOut(path, "not published")
+        for path in sorted(files):
+            if path.lower().endswith(HTML):
+                yield LeftOut(path, _HTML)
         for path in paths:
             yield from _read(flavour, path, known.get(path, ""))
         yield from documents.read(flavour.tree, files, partial(_address, flavour), known)

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from gateway.knowledge.sources.tree import HTML
 from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
 
 
@@ -15,9 +16,6 @@ def is_html(folder: Path) -> bool:
 
 def count(folder: Path) -> tuple[int, int, int]:
     """How many files are HTML, Markdown, and in all."""
-    # HTML has libraries of its own, half a second to import.
-    from gateway.knowledge.sources.export import SUFFIXES as HTML
-
     html = markdown = every = 0
     for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -10,6 +10,7 @@ from gateway.knowledge.sources.source import Broken, LeftOut
 from gateway.knowledge.sources.within import Bounds
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
+HTML = (".html", ".htm", ".xhtml")
 # A page is a document for people; more than this is a log or a dump, and would stall every build.
 LARGEST = 4 * 2**20
 _NOT_PAGES = ("node_modules", "__pycache__", "bower_components")
