@@ -66,14 +66,15 @@ def of(heading: str, body: str = LONG) -> str:
         ("Installing plugins", "How do I install plugins?"),
         ("Step 1: Install `pip`", "How do I install pip?"),
         ("How to send a fax", "How do I send a fax?"),
-        ("Setting Up your account {#setup}", "How do I set up your account?"),
+        ("Setting Up your account {#setup}", "How do I set up my account?"),
         ("Stopping the server", "How do I stop the server?"),
-        ("Use your own domain", "How do I use your own domain?"),
+        ("Use your own domain", "How do I use my own domain?"),
         ("Back up the database", "How do I back up the database?"),
         ("Create a user. ", "How do I create a user?"),
         ("Install the app? How do I do it?", "Install the app?"),
         ("Create the Folders", "How do I create the folders?"),
         ("Getting Started", "How do I get started?"),
+        ("Check your version of npm", "How do I check my version of npm?"),
     ],
 )
 def test_a_heading_that_says_what_to_do_answers_how(heading: str, asked: str) -> None:
@@ -85,6 +86,7 @@ def test_a_heading_that_says_what_to_do_answers_how(heading: str, asked: str) ->
     [
         *("Use cases", "Build options", "Test results", "Logging levels", "Running costs"),
         *("Open source", "Installation", "Configure", "Add --force: options", "Prompts", ""),
+        "Install what you need",
         *("High or low?", "View function", "Serving and testing"),
         "Benutzer anlegen",
     ],

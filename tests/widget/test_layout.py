@@ -28,7 +28,8 @@ FAULTS = """() => {
   const shown = (e) => e.checkVisibility({ visibilityProperty: true }) && !e.closest(".unseen");
   const name = (e) => e.outerHTML.slice(0, 90);
   const size = (e) => { const b = e.getBoundingClientRect(); return [b.width, b.height]; };
-  const large = "button, .icon, .button, summary, textarea, .pages a, fieldset label";
+  const alone = "figcaption a, .source > p a, .pages a";
+  const large = `button, .icon, .button, summary, textarea, fieldset label, ${alone}`;
   for (const e of document.querySelectorAll(large)) {
     const [width, height] = size(e);
     if (shown(e) && (height < 43.5 || (e.matches("button, .icon") && width < 43.5))) {

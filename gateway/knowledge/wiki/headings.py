@@ -50,6 +50,8 @@ _ASKING = re.compile(
     r"|have|should|will|would|may|must|shall|in which|at which|for whom)(?:n['’]t|['’]s)?\b",
     re.I,
 )
+# A heading speaks to readers; a question is theirs.
+_OWN = {"your": "my", "yours": "mine", "yourself": "myself"}
 # Words that are written small in a sentence, however a heading has them.
 _SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without", "using", "when"}
 
@@ -88,6 +90,8 @@ def _how(heading: str, body: str) -> str:
     verb = _verb(first.lower(), behind[0].lower() if behind else "")
     if not verb or not behind or any(mark in rest for mark in ":;|—–()[]<>"):
         return ""
+    if "you" in rest.lower().split():  # "I" or "me", as the sentence has it
+        return ""
     if behind[0].lower() in ("and", "or", "&"):  # "Serving and testing"
         return ""
     return f"How do I {verb} {' '.join(_in_a_sentence(behind, said))}?"
@@ -104,7 +108,8 @@ def _in_a_sentence(words: Sequence[str], said: str) -> Iterator[str]:
         small = word.lower()
         is_title = word[:1].isupper() and word[1:].islower()
         is_name = word in said or not (are_large or small in said)
-        yield small if small in _SMALL or (is_title and not is_name) else word
+        in_sentence = small if small in _SMALL or (is_title and not is_name) else word
+        yield _OWN.get(small, in_sentence)
 
 
 def _verb(word: str, behind: str) -> str:
