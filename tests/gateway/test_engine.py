@@ -31,6 +31,19 @@ async def test_the_address_may_end_with_a_slash(engine_url: str) -> None:
     await engine.close()
 
 
+async def test_no_web_page_may_read_the_engines_answers(engine_url: str) -> None:
+    page = {"origin": "http://elsewhere.example"}
+    wish = {"access-control-request-method": "POST"}
+    async with httpx.AsyncClient() as client:
+        answers = [
+            await client.get(f"{engine_url}/models", headers=page),
+            await client.options(f"{engine_url}/chat/completions", headers=page | wish),
+        ]
+    for answer in answers:
+        assert not answer.headers.get("access-control-allow-origin")
+        assert answer.headers.get("access-control-allow-credentials") != "true"
+
+
 @pytest.mark.parametrize("text", TEXTS)
 async def test_texts_are_counted_by_the_engines_own_tokenizer(engine: Engine, text: str) -> None:
     root = engine.url.removesuffix("/v1")

@@ -114,6 +114,8 @@ def main() -> None:
             params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.endpoint_metrics = True
     params.ui = False
+    # By default llama.cpp lets web pages read its answers: any page in a browser of this machine.
+    params.cors_origins, params.cors_credentials = "", False
     # Waited for, not handled: a handler that sets an Event may wait for ever for a lock that the
     # code it interrupts holds. Blocked before there are threads, which have the same mask.
     stops = {signal.SIGINT, signal.SIGTERM}
