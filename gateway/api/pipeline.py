@@ -201,6 +201,7 @@ class Pipeline:
         if grounding.is_on and not grounding.is_agents:
             for place, kind in abilities.media(request):  # a question to the wiki is text
                 raise abilities.no_media(name, place, kind)
+            abilities.refuse_to_speak(name, request)
         budget = self._budget(endpoint, route, request, size, first, grounding)
         keeps = grounding.is_agents or not grounding.is_on
         if endpoint.is_chat and keeps:

@@ -69,12 +69,17 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
     refuse_addresses(request)
     if can.tools is False and is_forced(request):
         raise no_tools(name)
-    if speaks(request):
-        text = f"modalities: {name} writes text alone, and gives no audio"
-        raise ApiError(400, text, param="modalities", code="model_not_supported")
+    refuse_to_speak(name, request)
     if request.get("echo") and not can.echo:
         text = f"echo: the engine of {name} does not give the prompt back, unless max_tokens is 0"
         raise ApiError(400, text, param="echo", code="model_not_supported")
+
+
+def refuse_to_speak(name: str, request: Mapping[str, Any]) -> None:
+    """Raises ApiError 400: the answer is to be heard."""
+    if speaks(request):
+        text = f"modalities: {name} writes text alone, and gives no audio"
+        raise ApiError(400, text, param="modalities", code="model_not_supported")
 
 
 def refuse_addresses(request: Mapping[str, Any]) -> None:

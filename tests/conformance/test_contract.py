@@ -309,13 +309,15 @@ def test_half_a_character_reaches_no_engine(most: Lane) -> None:
 
 def test_what_an_engine_refuses_is_an_invalid_request_that_names_it(lane: Lane) -> None:
     custom: Any = [{"type": "custom", "custom": {"name": "x"}}]
+    voiced: Any = {"messages": HELLO, "modalities": ["text", "audio"]}
     for path, asked, param in (
         ("/chat/completions", {"messages": HELLO, "n": 9}, "n"),
         ("/chat/completions", {"messages": HELLO, "tools": custom}, None),
-        ("/chat/completions", {"messages": HELLO, "modalities": ["text", "audio"]}, "modalities"),
+        ("/chat/completions", voiced, "modalities"),
+        ("/chat/completions", {"model": "docs", **voiced}, "modalities"),
         ("/embeddings", {"input": "x"}, None),
     ):
-        said = error(post(lane, path, model="base", **asked))
+        said = error(post(lane, path, **{"model": "base", **asked}))
         assert (said["type"], said["param"]) == ("invalid_request_error", param)
 
 

@@ -96,6 +96,6 @@ def _require_pages(folder: Path) -> None:
             return
         raise AskdocsError(
             f"{folder} has no page of Markdown or HTML and no document that"
-            f" is read: its {every:,} files are something else;"
-            " name the folder that holds your wiki's pages, or the address of its site"
+            f" is read, only other files ({every:,}): name the folder"
+            " that holds your wiki's pages, or the address of its site"
         )
