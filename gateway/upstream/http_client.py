@@ -9,7 +9,7 @@
         reply.close()
 
 It stands on asyncio.Protocol and httptools' C parser, with one future per wait and no queue:
-half of what aiohttp's client costs per request (docs/results/benchmarks.md).
+half of what aiohttp's client costs per request (docs/explanation/gateway.md).
 """
 
 import asyncio

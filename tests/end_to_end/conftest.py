@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.running import REPO, Askdocs, up
 
-PAGES = ("getting-started", "security", "keys", "coverage", "ports", "widget", "clients")
+PAGES = ("getting-started", "security", "keys", "ports", "widget", "clients")
 """Of the project's own docs: all of them keep two cores busy for minutes with their vectors."""
 
 

@@ -427,7 +427,7 @@ async def test_what_was_judged_is_kept_when_the_judge_goes(
 
 
 def test_the_rubric_is_published() -> None:
-    page = Path(__file__).resolve().parents[2] / "docs" / "reference/evaluation-report.md"
+    page = Path(__file__).resolve().parents[2] / "docs" / "reference/evaluation.md"
     assert f"```text\n{RUBRIC}\n```" in page.read_text(encoding="utf-8")
 
 

@@ -88,7 +88,7 @@ def test_who_acts_behind_sudo_or_without_a_name_is_named(monkeypatch: pytest.Mon
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)  # of nobody here
     assert audit.user() == "uid987654321"
-    monkeypatch.setenv("USER", "bob")  # as docs/how-to/audit.md says it for containers
+    monkeypatch.setenv("USER", "bob")  # as docs/how-to/operations.md says it for containers
     assert audit.user() == "bob"
 
 

@@ -16,7 +16,7 @@ PAGES = (
     DOCS / "explanation/security.md",
     DOCS / "how-to/operations.md",
 )
-FOUND = DOCS / "explanation/threats-found.md"
+FOUND = ROOT / "tests/security/README.md"
 CODE = ("askdocs", "training", "eval", "widget", "gateway")
 
 
