@@ -38,6 +38,7 @@ NO_CLUSTER = (
     ' && echo "create_main_cluster = false" >"$1/etc/postgresql-common/createcluster.conf"'
 )
 LEFT_OUT = ("grafana",)  # no package has it
+OVER = "stand-ins.yaml"  # the second file for Compose
 SECONDS = 300
 
 
@@ -94,7 +95,7 @@ class Docker:
     """A Docker engine, and the commands that ask it."""
 
     def __init__(self, socket: Path) -> None:
-        self._env = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(socket.parent),  # nobody's own settings of Docker
             "DOCKER_HOST": f"unix://{socket}",
@@ -106,7 +107,7 @@ class Docker:
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [str(word) for word in ("docker", *words)],
-            env=self._env,
+            env=self.environment,
             input=said,
             stdin=None if said is not None else subprocess.DEVNULL,
             capture_output=True,
@@ -204,7 +205,7 @@ class Composed:
         self._folder = folder
         self._env_file = env_file
         self._names = list(read(env_file)["services"])
-        self._over = folder / "stand-ins.yaml"
+        self._over = folder / OVER
         self._over.write_text(json.dumps({"services": self._without_digests()}))
 
     def _without_digests(self) -> dict[str, Any]:

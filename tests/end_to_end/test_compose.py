@@ -1,6 +1,7 @@
 """compose.yaml in containers (tests/containers.py): what a team does with it, and what fails.
 
-The tests follow one another: each goes on from what those before it have left.
+The tests follow one another: each goes on from what those before it have left. Among them they type
+every command of the tutorial, docs/tutorials/compose.md, in the order of the page.
 """
 
 import json
@@ -22,26 +23,33 @@ from dotenv import dotenv_values
 from redis import Redis
 from redis.exceptions import AuthenticationError
 
-from tests.containers import LEFT_OUT, ROOT, Composed, engine, make_stand_ins
+from tests.containers import FILE, LEFT_OUT, OVER, ROOT, Composed, Docker, engine, make_stand_ins
+from tests.containers import read as described
+from tests.docs.tutorial import Terminal, steps, terminal
 from tests.runbook import RUNBOOK, Command, commands
+from tests.waiting import until
 
 GATEWAY = "http://127.0.0.1:4000"
 WIDGET = "http://127.0.0.1:8080"
 SITE = "http://127.0.0.1:8000"
 QUESTION = "How do I descale the coffee machine?"
 VOTES = "SELECT vote FROM votes"
-EMPTY = (
-    "HOSTS",
-    "PREVIOUS_KEY",
-    "HF_TOKEN",
-    "CONFIG",
-    "ALERTS_URL",
-    "OTEL_ENDPOINT",
-)  # in .env, by choice
 RUN = ("postgres", "redis", "prometheus", "alertmanager", "engine", "site", "gateway", "widget")
 # Others on this machine may not have its ports.
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
+
+TUTORIAL = ROOT / "docs" / "tutorials" / "compose.md"
+START = "Start askdocs with Docker Compose"
+VLLM = "Use vLLM and a GPU with Compose"
+KEYS = "Create keys in the containers"
+BACKUP = "Back up and restore the database"
+DUMP = re.compile(r"askdocs-\d{8}T\d{6}Z\.dump")
+
+
+def typed(heading: str) -> list[str]:
+    """The commands of the tutorial below a heading."""
+    return [step.command for step in steps(TUTORIAL) if step.heading == heading]
 
 
 @pytest.fixture(scope="module")
@@ -67,31 +75,50 @@ def wiki() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def composed(
-    request: pytest.FixtureRequest, wiki: Path, secrets: dict[str, str]
-) -> Iterator[Composed]:
-    folder = wiki.parent
-    env = folder / ".env"
-    lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines):
-        if re.fullmatch("[A-Z_]+=", line) and line[:-1] not in EMPTY:
-            secrets[line[:-1]] = f"secret-of-the-tests-{number}"
-            lines[number] = line + secrets[line[:-1]]
-        elif line.startswith("WIKI="):
-            lines[number] = f"WIKI={wiki}"
-    env.write_text("\n".join(lines) + "\n")
+def docker() -> Iterator[Docker]:
     with engine() as docker:
         make_stand_ins(docker)
-        running = Composed(docker, folder, env)
-        try:
-            running.down()  # what a test that was killed has left
-            running("build", "gateway")  # the image of all four
-            yield running
-        finally:
-            if request.session.testsfailed:
-                for name in running.names:
-                    print(f"--- {name}\n{running.logs(name)[-4000:]}")
-            running.down()
+        yield docker
+
+
+@pytest.fixture(scope="module")
+def reader(docker: Docker, wiki: Path) -> Iterator[Terminal]:
+    """A terminal in a clone, where .env.example names the wiki."""
+    folder = wiki.parent
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    (folder / ".env.example").write_text(re.sub("(?m)^WIKI=.*", f"WIKI={wiki}", example))
+    files = {
+        "COMPOSE_FILE": f"{FILE}:{folder / OVER}",
+        "COMPOSE_ENV_FILES": str(folder / ".env"),
+    }
+    with terminal(folder, docker.environment | files) as reader:
+        yield reader
+
+
+@pytest.fixture(scope="module")
+def composed(
+    request: pytest.FixtureRequest,
+    docker: Docker,
+    reader: Terminal,
+    wiki: Path,
+    secrets: dict[str, str],
+) -> Iterator[Composed]:
+    make_env, up = typed(START)
+    reader.run(make_env)
+    env = wiki.parent / ".env"
+    example = dotenv_values(wiki.parent / ".env.example")
+    made = dotenv_values(env)
+    secrets |= {name: value or "" for name, value in made.items() if value != example[name]}
+    running = Composed(docker, wiki.parent, env)
+    try:
+        running.down()  # what a test that was killed has left
+        reader.run(up)
+        yield running
+    finally:
+        if request.session.testsfailed:
+            for name in running.names:
+                print(f"--- {name}\n{running.logs(name)[-4000:]}")
+        running.down()
 
 
 def ask(key: str, **more: Any) -> httpx.Response:
@@ -120,6 +147,21 @@ def redis_at(composed: Composed, password: str | None) -> Redis:
 
 def prometheus(composed: Composed, path: str) -> Any:
     return httpx.get(f"http://{composed.address('prometheus')}:9090/api/v1/{path}").json()["data"]
+
+
+def test_vllm_is_an_engine_of_the_tutorial(composed: Composed, wiki: Path) -> None:
+    """Compose reads its settings. Nothing starts with them here: vLLM needs an NVIDIA GPU, an image
+    of a registry, and a model of a hub."""
+    assert {step.heading for step in steps(TUTORIAL)} == {START, VLLM, KEYS, BACKUP}
+    (settings,) = (step for step in steps(TUTORIAL) if step.heading == VLLM)
+    env = wiki.parent / "vllm.env"
+    env.write_text((wiki.parent / settings.file).read_text() + settings.command)
+    services = described(env)["services"]
+    assert {*services} - {*RUN} == {"vllm", "model", *LEFT_OUT}
+    assert "HuggingFaceTB/SmolLM2-1.7B-Instruct" in services["vllm"]["command"]
+    wanted = {"MODEL_NAME": "SmolLM2-1.7B-Instruct", "PAGE_BUDGET": "6000", "ANSWERS": "write"}
+    found = services["gateway"]["environment"]
+    assert {name: found[f"ASKDOCS_GATEWAY_{name}"] for name in wanted} == wanted
 
 
 def test_all_start_and_become_healthy(composed: Composed) -> None:
@@ -174,11 +216,11 @@ def test_a_page_that_changes_is_shown_and_answered_from_without_a_restart(
 
 
 def test_limits_of_a_key_hold_across_workers_in_redis(
-    composed: Composed, secrets: dict[str, str]
+    composed: Composed, reader: Terminal, secrets: dict[str, str]
 ) -> None:
-    made = composed.exec("gateway", "askdocs", "keys", "create", "ci", "--rpm", "3", "--json")
-    assert made.returncode == 0, made.stderr
-    key = secrets["ci"] = json.loads(made.stdout)["key"]
+    create, usage = typed(KEYS)
+    (key,) = re.findall(r"^ask-\S+$", reader.run(create.replace("--rpm 60", "--rpm 3")), re.M)
+    secrets["ci"] = key
 
     def embed(_: int) -> int:
         body = {"model": "minilm", "input": "coffee"}
@@ -197,6 +239,7 @@ def test_limits_of_a_key_hold_across_workers_in_redis(
         assert redis.dbsize() > 0
     with pytest.raises(AuthenticationError), redis_at(composed, None) as redis:
         redis.ping()
+    until(lambda: re.search(r"^ci\b", reader.run(usage), re.M), 60)
 
 
 def test_prometheus_reads_all_of_them_and_its_rules(composed: Composed) -> None:
@@ -379,37 +422,39 @@ def test_each_service_that_is_killed_comes_back(
     assert rows(composed, secrets, VOTES) == [("up",)]
 
 
-def test_a_backup_is_made_checked_and_restored(composed: Composed, secrets: dict[str, str]) -> None:
-    made = composed.run("backup")
-    assert made.returncode == 0, made.stderr
-    (name,) = composed.run("backup", "list").stdout.split()
-    assert name in made.stdout
+def test_a_backup_is_made_checked_and_restored(
+    composed: Composed, reader: Terminal, secrets: dict[str, str]
+) -> None:
+    make, list_all, *others = typed(BACKUP)
+    made = reader.run(make)
+    (name,) = DUMP.findall(reader.run(list_all))
+    assert name in made
     before = rows(composed, secrets, VOTES)
     assert before == [("up",)]
 
-    checked = composed.run("backup", "restore", name)
-    assert checked.returncode == 0, checked.stderr
-    assert {"questions", "votes"} <= set(checked.stdout.split())
+    check, stop, restore, start = (DUMP.sub(name, command) for command in others)
+    assert {"questions", "votes"} <= set(reader.run(check).split())
     busy = composed.run("backup", "restore", name, "--yes")
     assert busy.returncode != 0
     assert "docker compose stop gateway widget" in busy.stderr
 
     revoked = composed.exec("gateway", "askdocs", "keys", "revoke", "ci", "--yes")
     assert revoked.returncode == 0, revoked.stderr
-    composed.stop("widget")
-    composed.stop("gateway")
+    reader.run(stop)
+    for service in ("gateway", "widget"):
+        composed.stop(service)  # they are, and ended by themselves
     with psycopg.connect(database(composed, secrets)) as connection:
         connection.execute("DELETE FROM votes")
         connection.execute("CREATE TABLE newer (x int)")
     for _ in range(2):  # what was restored can be restored again
-        restored = composed.run("backup", "restore", name, "--yes")
-        assert restored.returncode == 0, restored.stderr
+        reader.run(restore)
         assert rows(composed, secrets, VOTES) == before
         assert rows(composed, secrets, "SELECT to_regclass('newer')") == [(None,)]
-    assert len(composed.run("backup", "list").stdout.split()) == 3  # each kept what was there
+    assert len(DUMP.findall(reader.run(list_all))) == 3  # each kept what was there
     log = [action for (action,) in rows(composed, secrets, "SELECT action FROM audit ORDER BY at")]
     again = ["backup.make", "backup.restore"]
     assert log[-6:] == ["backup.make", "key.revoke", *again, *again]
+    reader.run(start)
 
 
 def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]) -> None:
@@ -431,8 +476,6 @@ def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
 ) -> None:
     """By the commands of docs/how-to/operations.md, but for what Compose and Grafana do."""
     folder, former = wiki.parent, dict(secrets)
-    (folder / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "compose_env.sh", folder / "scripts")
     for command in commands(ROOT / "docs" / "how-to/operations.md"):
         if command.words[0] == "sh" and command.words[2] != "PREVIOUS_KEY":
             subprocess.run(command.words, cwd=folder, check=True)
