@@ -5,6 +5,8 @@ import shlex
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tests.headings import sections
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 RUNBOOK = DOCS / "how-to/runbook.md"
 Place = Literal["machine", "compose", "kubernetes"]
@@ -27,19 +29,12 @@ class Command(NamedTuple):
         return "kubernetes" if self.words[0] == "kubectl" else "machine"
 
 
-def sections(page: Path) -> dict[str, str]:
-    """By their anchors."""
-    found = re.findall(
-        r"^##+ [^\n]*\{#([\w-]+)\}\n(.*?)(?=^##+ |\Z)",
-        page.read_text(encoding="utf-8"),
-        re.M | re.S,
-    )
-    return dict(found)
-
-
-def commands(page: Path) -> list[Command]:
+def commands(page: Path, *anchors: str) -> list[Command]:
+    """Of all sections, or of those with these anchors."""
     found = []
     for alert, text in sections(page).items():
+        if anchors and alert not in anchors:
+            continue
         for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S):
             for line in filter(None, block.splitlines()):
                 first, _, pipe = line.partition(" | ")

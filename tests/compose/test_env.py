@@ -15,6 +15,7 @@ from tests.runbook import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / ".env.example"
+OPERATIONS = ROOT / "docs" / "how-to/operations.md"
 SECRETS = {"ASKDOCS_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD"}
 # Named in the file, and made by whoever builds: docs/tutorials/compose.md.
 BUILT = {"SOURCE_DATE_EPOCH"}
@@ -92,7 +93,7 @@ def test_the_script_replaces_one_secret_and_keeps_the_key_before(copy: Path) -> 
 
 
 def test_the_docs_say_how_each_secret_is_replaced() -> None:
-    told = [command.words for command in commands(ROOT / "docs" / "how-to/operations.md")]
+    told = [command.words for command in commands(OPERATIONS, "rotate-compose")]
     script = ["sh", "scripts/compose_env.sh"]
     named = [words[2] for words in told if words[:2] == script]
     assert sorted(named) == sorted({*SECRETS, "PREVIOUS_KEY"})

@@ -266,7 +266,8 @@ def test_prometheus_knows_the_alertmanager_and_an_alert_can_be_tried_and_silence
         assert time.monotonic() < deadline
         time.sleep(0.5)
     id, typed = "", []
-    for command in commands(ROOT / "docs" / "how-to/monitoring.md"):
+    page = ROOT / "docs" / "how-to/monitoring.md"
+    for command in commands(page, "testing-alert-routing", "silencing-an-alert"):
         if command.words[:3] == ["docker", "compose", "exec"]:
             done = composed.exec(*[id if word == "ID" else word for word in command.words[3:]])
             assert done.returncode == 0, done.stderr
@@ -476,7 +477,7 @@ def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
 ) -> None:
     """By the commands of docs/how-to/operations.md, but for what Compose and Grafana do."""
     folder, former = wiki.parent, dict(secrets)
-    for command in commands(ROOT / "docs" / "how-to/operations.md"):
+    for command in commands(ROOT / "docs" / "how-to/operations.md", "rotate-compose"):
         if command.words[0] == "sh" and command.words[2] != "PREVIOUS_KEY":
             subprocess.run(command.words, cwd=folder, check=True)
         elif command.words[0] == "sed":

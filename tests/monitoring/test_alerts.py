@@ -11,8 +11,9 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 
+from tests.headings import sections
 from tests.parts import require
-from tests.runbook import RUNBOOK, sections
+from tests.runbook import RUNBOOK
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
