@@ -280,27 +280,27 @@ def test_a_list_that_cannot_be_read_whole_ends_the_sync(wiki: Wiki, failure: Any
 
 
 def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
-    cloud: Wiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wiki: Wiki, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after `kill -9`, but for the last pages."""
     monkeypatch.setattr(sync, "BATCH", 2)
     monkeypatch.setattr("gateway.knowledge.sources.services.confluence._PART", 2)
     opened = partial(writing, tmp_path / "index.db")
     spec = {"kind": "confluence", "site_url": ""}
-    cloud.until = 8  # within the bodies
+    wiki.until = 8  # within the bodies
     with pytest.raises(AskdocsError, match="refuses the token"):
-        sync.sync(source(cloud), opened, spec=spec)
+        sync.sync(source(wiki), opened, spec=spec)
     index = Index(tmp_path / "index.db")
     kept = index.size
     assert 0 < kept < 5
     [stored] = index.sources()
     assert stored.synced is None
-    cloud.until = None
-    cloud.asked.clear()
-    done = sync.sync(source(cloud), opened, spec=spec)
+    wiki.until = None
+    wiki.asked.clear()
+    done = sync.sync(source(wiki), opened, spec=spec)
     assert (done.unchanged, len(done.added), done.removed) == (kept, 5 - kept, ())
-    del cloud.pages["101"]
-    assert sync.sync(source(cloud), opened, spec=spec).removed == ("ENG/101",)
+    del wiki.pages["101"]
+    assert sync.sync(source(wiki), opened, spec=spec).removed == ("ENG/101",)
     assert index.size == 4
     index.close()
 
