@@ -64,6 +64,14 @@ def test_only_the_split_that_is_named_is_read(tmp_path: Path) -> None:
     assert [one.text for one in read(written(tmp_path, *rows), "test")] == ["test"]
 
 
+@pytest.mark.parametrize("file", sorted(QUESTIONS.glob("*.jsonl")), ids=lambda file: file.stem)
+def test_stored_questions_are_different_and_their_documentation_is_named(file: Path) -> None:
+    asked = [one.text for one in read(file)]
+    assert len(set(asked)) == len(asked)
+    named = (QUESTIONS.parent / "README.md").read_text("utf-8")
+    assert f"| `search/{file.name}` |" in named
+
+
 @pytest.mark.parametrize("name", ["borg", "flask", "npm"])
 def test_the_stored_questions_are_short_and_different(name: str) -> None:
     asked = read(QUESTIONS / f"{name}.jsonl")
