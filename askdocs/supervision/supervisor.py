@@ -55,7 +55,7 @@ class Running:
     def __init__(self, service: Service, say: Say, changed: Callable[[], None]) -> None:
         self.service = service
         self.restarts = 0
-        self._say = say
+        self._show = say
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
         self._tasks = Tasks(lambda name: self._tell("supervision failed; it begins again"))
@@ -136,7 +136,7 @@ class Running:
             text = line.decode("utf-8", "replace").rstrip("\n")
             self._write(text)
             if text.startswith("» "):
-                self._say(self.service.name, text[2:])
+                self._say(text[2:])
 
     def _write(self, line: str) -> None:
         self._log.emit(logging.makeLogRecord({"msg": line}))
@@ -173,7 +173,7 @@ class Running:
                 return time.monotonic()
         now = time.monotonic()
         if self.pid is not None:
-            self._say(self.service.name, f"is back after {now - began:.1f} s")
+            self._say(f"is back after {now - began:.1f} s")
         return now
 
     async def _over(self) -> str:
@@ -200,8 +200,13 @@ class Running:
 
     def _tell(self, text: str) -> None:
         """At the terminal and in the log."""
-        self._say(self.service.name, text)
+        self._say(text)
         self._write(f"askdocs: {text}")
+
+    def _say(self, text: str) -> None:
+        """Show it to people. A full disk or a closed terminal behind it must end no supervision."""
+        with contextlib.suppress(OSError, ValueError):
+            self._show(self.service.name, text)
 
     async def _drained(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -82,7 +82,10 @@ class Tasks:
         pause: float = min(FIRST_PAUSE * 2 ** min(before, 20), LONGEST_PAUSE)
         self._failures[name] = before + 1
         self._last[name] = now
-        self._failed(name)
+        try:
+            self._failed(name)
+        except Exception:  # whoever hears of it must not end what is kept going
+            log.exception("nobody could be told that %s failed", name)
         # What we raise ourselves is a sentence; of all else one needs to know where it came from.
         trace = None if isinstance(error, AskdocsError) else error
         text = str(error) or type(error).__name__

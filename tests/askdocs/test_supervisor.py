@@ -1,6 +1,7 @@
 """Real processes: small Python programs that are ready, die, ignore signals, have children."""
 
 import asyncio
+import errno
 import os
 import resource
 import signal
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from askdocs.supervision import supervisor
-from askdocs.supervision.supervisor import Running, Service
+from askdocs.supervision.supervisor import Running, Say, Service
 from gateway.core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.waiting import async_until, until
@@ -41,6 +42,7 @@ class Desk:
         ready: bool | None = None,
         timeout: float = 20,
         hung: Callable[[int], Awaitable[str]] | None = None,
+        say: Say | None = None,
     ) -> Running:
         """A service of this code; ready (unless told) when it made the file `ready`."""
 
@@ -58,7 +60,7 @@ class Desk:
         )
         running = Running(
             service,
-            lambda name, text: self.said.append((name, text)),
+            say or (lambda name, text: self.said.append((name, text))),
             lambda: self.pids.append(running.pid),
         )
         self.all.append(running)
@@ -309,6 +311,20 @@ async def test_a_watch_that_fails_is_said_and_begins_again(
     os.kill(pids[0], signal.SIGKILL)
     await async_until(lambda: len(pids) == 3)
     assert running.restarts == 1
+
+
+async def test_a_full_disk_behind_the_terminal_ends_neither_the_watch_nor_the_log(
+    desk: Desk,
+) -> None:
+    def full(name: str, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    line = "» " + "x" * 1000
+    running = desk.running(f"for _ in range(200): print({line!r})\n{SERVES}", say=full)
+    await running.start()  # 200 kB: it would wait for ever for a reader of its output
+    os.kill(pid_of(running), signal.SIGKILL)
+    await async_until(lambda: running.restarts == 1 and running.pid is not None)
+    await async_until(lambda: desk.log.read_text().count(line) == 400)
 
 
 async def test_lines_for_people_are_shown_and_everything_is_in_the_log(desk: Desk) -> None:

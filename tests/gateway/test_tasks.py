@@ -57,6 +57,27 @@ async def test_work_that_fails_is_logged_counted_and_begun_again(
     await tasks.close()
 
 
+async def test_work_begins_again_where_nobody_can_be_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    again = asyncio.Event()
+
+    async def work() -> None:
+        if not tasks.failing:
+            raise ValueError("first")
+        again.set()
+
+    def full(name: str) -> None:
+        raise OSError("no space left on device")
+
+    tasks = Tasks(full)
+    tasks.start("usage", work)
+    async with asyncio.timeout(60):
+        await again.wait()
+    assert "no space left on device" in caplog.text
+    await tasks.close()
+
+
 async def test_work_that_returns_has_come_to_its_end() -> None:
     runs = 0
 
