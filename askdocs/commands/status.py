@@ -47,6 +47,8 @@ def show_status(
         out.print(f"  {mark}  {name:8} {escape(part['url'])}{pid}")
     if state["missing"] == "database":
         out.print(f"  [red]down[/red]  database  see {escape(state['home'])}/logs/gateway.log")
+    if state["degraded"]:
+        out.print(f"  [red]failing[/red] {', '.join(state['degraded'])}: begins again by itself")
     for name, version in state["versions"].items():
         pid = f"  process {version['pid']}" if version["pid"] else ""
         what = version["message"] or version["url"] or ""

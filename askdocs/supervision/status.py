@@ -1,6 +1,6 @@
 """The status file: written by `up`; read by `status`, `ask` and scripts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ class Running:
     """How versions of a model are served: `gguf`, `merged` or `adapter`."""
     question: str = ""
     """That the wiki has answered at the start."""
+    degraded: list[str] = field(default_factory=list)
+    """Background work of `up` that failed within the last two minutes, and began again."""
 
     def save(self, home: Home) -> None:
         write_json(home.running, asdict(self))
@@ -79,6 +81,7 @@ def health(home: Home) -> dict[str, Any]:
         "running": True,
         "ready": running.ready and missing is None and all(ok for _, ok in parts.values()),
         "missing": missing,
+        "degraded": running.degraded,
         "home": str(home.root),
         "pid": running.pid,
         "started": running.started,

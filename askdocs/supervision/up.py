@@ -62,6 +62,7 @@ class Up:
         self._state: status.Running | None = None
         self._began = time.monotonic()
         self._threads = Threads()
+        self._tasks = Tasks(lambda name: self._save())
         self._build_took = 0.0
         self._deployed: Deployed | None = None
         self._served: Served | None = None
@@ -108,13 +109,14 @@ class Up:
                     starting.result()
                     assert self._deployed is not None
                     assert self._served is not None
-                    tasks = Tasks()
-                    tasks.start("wiki", self._keep)
-                    tasks.start("versions", self._deployed.follow)
-                    tasks.start("reading", partial(self._engine.observe, self._served))
+                    self._tasks.start("wiki", self._keep)
+                    self._tasks.start("versions", self._deployed.follow)
+                    self._tasks.start("reading", partial(self._engine.observe, self._served))
                     while not (await asyncio.wait({stopped}, timeout=60))[0]:
                         rotate(self._home.logs / "access.log")
-                    await tasks.close()
+                        if self._state and self._state.degraded != self._tasks.failing:
+                            self._save()
+                    await self._tasks.close()
                 else:
                     self._engine.stop.set()
                     self._wiki.stop.set()
@@ -414,7 +416,7 @@ class Up:
     def _save(self) -> None:
         if self._state is not None:
             pids = {name: running.pid for name, running in self._running.items()}
-            self._state = self._replace(processes=pids)
+            self._state = self._replace(processes=pids, degraded=self._tasks.failing)
             self._state.save(self._home)
 
 

@@ -14,11 +14,14 @@ from starlette.routing import Route
 from askdocs import cli
 from askdocs.state.home import Home, write_json
 from askdocs.supervision import status
+from askdocs.supervision.settings import UpSettings
+from askdocs.supervision.up import Up
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from tests.askdocs.conftest import RunHere
+from tests.waiting import async_until
 from tests.widget.stand_in import serve
 
 
@@ -98,6 +101,20 @@ def test_everything_that_answers_is_healthy(home: Home, running: status.Running)
     assert found["parts"]["gateway"]["pid"] == 11
     assert found["parts"]["gateway"]["log"] == str(home.logs / "gateway.log")
     assert "key" not in found
+
+
+async def test_work_of_up_that_fails_is_named(
+    home: Home, running: status.Running, here: RunHere
+) -> None:
+    async def fails() -> None:
+        raise ValueError("no such folder")
+
+    up = Up(UpSettings(), home, lambda name, text: None)
+    up._state = running
+    up._tasks.start("wiki", fails)
+    await async_until(lambda: status.read(home).degraded == ["wiki"])
+    await up._tasks.close()
+    assert "failing wiki: begins again by itself" in here("status", "--home", str(home.root)).stdout
 
 
 @pytest.mark.slow
