@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 
 from gateway.answering.grounding.prompt import Message
 from gateway.answering.grounding.question import Question, edits, questions
+from gateway.api.endpoints import GROUNDING, PROGRESS
 from gateway.core.http import ApiError
 
 
@@ -34,8 +35,6 @@ class Asked:
     """Is the answer to be text, and no JSON?"""
 
 
-# The header by which a client asks for pages, or for none, and in which it reads what it got.
-HEADER = "x-askdocs-grounding"
 # What a request has for its tools, beside its messages.
 OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
 
@@ -46,11 +45,11 @@ def wants_grounding(headers: Headers) -> bool | None:
     Raises:
         ApiError: 400, the header has another value.
     """
-    value = headers.get(HEADER)
+    value = headers.get(GROUNDING)
     if value is None:
         return None
     if value.lower() not in ("on", "off"):
-        raise ApiError(400, f"{HEADER}: {value!r} is neither on nor off")
+        raise ApiError(400, f"{GROUNDING}: {value!r} is neither on nor off")
     return bool(value.lower() == "on")
 
 
@@ -123,7 +122,7 @@ def _asked(
         client_system=client_system,
         page_url=page_url if isinstance(page_url, str) else None,
         stream=bool(request.get("stream")),
-        progress=headers.get("x-askdocs-progress", "").lower() == "on",
+        progress=headers.get(PROGRESS, "").lower() == "on",
         usage=isinstance(options, dict) and bool(options.get("include_usage")),
         logprobs=bool(request.get("logprobs")),
         plain=not is_structured(request),

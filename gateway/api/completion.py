@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.answering.stream import new_id
 from gateway.api import schemas
+from gateway.api.endpoints import CHAT
 from gateway.api.translation import Translation, refused
 from gateway.core.http import DONE, dump, event
 
@@ -36,7 +37,7 @@ class Completion(Translation):
         if not isinstance(prompt, str):
             raise refused("prompt", f"must be one question as a string here, {instead}")
         self.places["messages[0]"] = "prompt"
-        chat = schemas.ENDPOINTS["/chat/completions"]
+        chat = schemas.ENDPOINTS[CHAT.path]
         shared = {name: value for name, value in self.request.items() if name in chat}
         shared.pop("logprobs", None)
         if not shared.get("max_tokens", 1):

@@ -9,7 +9,14 @@ from importlib import metadata
 from typing import Any, get_args
 
 from gateway.api import prefill, readable, schemas, votes
-from gateway.api.endpoints import COUNT_TOKENS, MESSAGES, MODELS
+from gateway.api.endpoints import (
+    COUNT_TOKENS,
+    ENDPOINTS,
+    GROUNDING,
+    MESSAGES,
+    MODELS,
+    PROGRESS,
+)
 from gateway.api.schemas import Schema
 from gateway.core.http import EVENTS, JSON
 
@@ -26,7 +33,7 @@ _HEADERS = {
     "x-request-id": "The request's name in the log.",
     "x-askdocs-model": "The model that answered.",
     "x-askdocs-fallback": "The first choice, and why it did not answer.",
-    "x-askdocs-grounding": "`on; pages=2`, or `off; reason=no-page`: what the model was given.",
+    GROUNDING: "`on; pages=2`, or `off; reason=no-page`: what the model was given.",
 }
 
 
@@ -194,50 +201,37 @@ _REFUSALS = {
     "500": "A fault of the gateway; its log has the request by its x-request-id.",
     "503": "Nobody answers, or the database is away; `Retry-After` says when to come back.",
 }
-_GROUNDING = {
-    "name": "x-askdocs-grounding",
-    "in": "header",
-    "description": "`off`: answer without the wiki.",
-    "schema": {"type": "string", "enum": ["on", "off"]},
-}
 _MODEL = {
     "name": "x-askdocs-model",
     "in": "header",
     "description": "For this request the alias answers by this model and by no other.",
     "schema": {"type": "string", "minLength": 1},
 }
-_PROGRESS = {
-    "name": "x-askdocs-progress",
-    "in": "header",
-    "description": "`on`: the stream begins with what is read, and for about how long. Else not.",
-    "schema": _TEXT,
+_READ: dict[str, dict[str, Any]] = {
+    GROUNDING: {
+        "description": "`off`: answer without the wiki.",
+        "schema": {"type": "string", "enum": ["on", "off"]},
+    },
+    PROGRESS: {
+        "description": "`on`: the stream begins with what is read, and for about how long.",
+        "schema": _TEXT,
+    },
 }
-# Endpoint, what it does, what it answers, headers that it reads.
-_ASKED: tuple[tuple[str, str, str, list[dict[str, Any]]], ...] = (
-    (
-        "/chat/completions",
-        "Answer, from the wiki or not",
-        "ChatCompletion",
-        [_GROUNDING, _PROGRESS],
-    ),
-    ("/completions", "Go on with a text", "Completion", []),
-    ("/embeddings", "Turn texts into vectors", "Embeddings", []),
-    ("/rerank", "Order texts by how well they answer", "Ranks", []),
-    ("/responses", "Answer, as the Responses API has it", "Response", [_GROUNDING]),
-    ("/messages", "Answer, as the Messages API has it", "Message", [_GROUNDING]),
-)
 
 
 @cache
 def description() -> dict[str, Any]:
     """The whole of it. Not to be changed: there is one for all."""
     paths: dict[str, Any] = {}
-    for endpoint, what, answer, headers in _ASKED:
-        answers: Schema = {JSON: {"schema": _ref(answer)}}
-        if "stream" in schemas.ENDPOINTS[endpoint] and answer not in ("Embeddings", "Ranks"):
+    for endpoint in ENDPOINTS:
+        answers: Schema = {JSON: {"schema": _ref(endpoint.answer)}}
+        if "stream" in schemas.ENDPOINTS[endpoint.path]:
             answers[EVENTS] = {}
-        paths[f"/v1{endpoint}"] = {
-            "post": _operation(what, answers, body=_body(endpoint), parameters=[*headers, _MODEL])
+        read = [{"name": name, "in": "header", **_READ[name]} for name in endpoint.headers]
+        paths[f"/v1{endpoint.path}"] = {
+            "post": _operation(
+                endpoint.summary, answers, body=_body(endpoint.path), parameters=[*read, _MODEL]
+            )
         }
     count = _object({"input_tokens": _COUNT})
     paths[f"/v1{COUNT_TOKENS.path}"] = {

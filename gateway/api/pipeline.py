@@ -23,7 +23,7 @@ from gateway.answering.grounding.prompt import instructed
 from gateway.api import chat_request, schemas, unwritten
 from gateway.api.completion import Completion
 from gateway.api.context import RequestContext
-from gateway.api.endpoints import CHAT, COMPLETIONS, MESSAGES, RESPONSES, Endpoint
+from gateway.api.endpoints import CHAT, COMPLETIONS, GROUNDING, MESSAGES, RESPONSES, Endpoint
 from gateway.api.messages import Messages
 from gateway.api.plain import Plain
 from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
@@ -144,7 +144,7 @@ class Pipeline:
                 call = _call(plan, context)
             if plan.budget.answer is not None:  # a text is written
                 header = plan.grounding.told(transform.reads)
-                context.response.headers[chat_request.HEADER] = header
+                context.response.headers[GROUNDING] = header
             opening = partial(parts.dispatch.open, call, plan.route)
             resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
             fits = await self._form(plan)

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from gateway.answering.stream import Stream, identity, parsed
+from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.probabilities import Probabilities
 from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
@@ -13,11 +14,8 @@ from gateway.core.http import DONE, dump
 from gateway.routing.dispatch import Opened
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
-CHAT = "/chat/completions"
-COMPLETIONS = "/completions"
-EMBEDDINGS = "/embeddings"
 _VECTOR = b'"embedding":'
-PREFIXES = {CHAT: "chatcmpl-", COMPLETIONS: "cmpl-"}
+PREFIXES = {CHAT.path: "chatcmpl-", COMPLETIONS.path: "cmpl-"}
 
 # What a request may have whose answer is nothing but words; of some, only these values.
 _PLAIN = frozenset(
@@ -53,7 +51,7 @@ class Plain(Transform):
         self._rest = WHOLE
         self._name = plan.alias.encode()
         self._prefix = PREFIXES.get(plan.endpoint, "")
-        self._has_vectors = plan.endpoint == EMBEDDINGS
+        self._has_vectors = plan.endpoint == EMBEDDINGS.path
         self._has_begun = False
         self._is_resumed = False
         self._events: list[bytes] = []
@@ -65,7 +63,7 @@ class Plain(Transform):
         self._is_complete = False  # it was said why the answer ends
         self._tokens: Tokens | None = None
         self._probabilities: Probabilities | None = None
-        if plan.endpoint == COMPLETIONS and request.get("logprobs") is not None:
+        if plan.endpoint == COMPLETIONS.path and request.get("logprobs") is not None:
             self._probabilities = Probabilities()
         self._log: list[bytes] | None = None
         if keeps_text:
@@ -142,12 +140,12 @@ class Plain(Transform):
             self._tokens = tokens(answer.get("usage"))
             if not self._has_vectors and isinstance(usage := answer.get("usage"), dict):
                 answer["usage"] = stated(usage)
-            if self._plan.endpoint == CHAT:
+            if self._plan.endpoint == CHAT.path:
                 complete(_choices(answer))
             if self._probabilities is not None:
                 for choice in _choices(answer):
                     self._probabilities.settle(choice)
-            if self._plan.endpoint in (CHAT, COMPLETIONS):
+            if self._plan.endpoint in (CHAT.path, COMPLETIONS.path):
                 body = dump(answer)
             for old, new in identity(answer, self._name, self._prefix):
                 body = body.replace(old, new)
@@ -226,7 +224,7 @@ def _is_plain(plan: Plan) -> bool:
     for name, value in plan.request.items():
         if name not in _PLAIN and value not in _UNSET and value not in _SET_TO.get(name, ()):
             return False
-    if plan.endpoint != CHAT:
+    if plan.endpoint != CHAT.path:
         return isinstance(plan.request.get("prompt"), str)
     # Some engines go on with such a message, others begin a new one.
     return bool(plan.request["messages"][-1]["role"] != "assistant")

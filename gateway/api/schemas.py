@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, cast
 
+from gateway.api import endpoints
+from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, RESPONSES
 from gateway.core.http import ApiError
 
 Schema = dict[str, Any]
@@ -74,7 +76,7 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if value is not None:
             field.rule(name, value)
             accepted[name] = value
-    if endpoint == "/chat/completions":
+    if endpoint == CHAT.path:
         _answered(accepted["messages"])
         if "top_logprobs" in accepted and not accepted.get("logprobs"):
             raise _refused("top_logprobs", "top_logprobs needs logprobs: true beside it")
@@ -83,7 +85,7 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
             choose(choice, accepted.get("tools") or [])
     if accepted.get("best_of", 1) > accepted.get("n", 1):
         raise _refused("best_of", "best_of: engines write no more answers than n, and choose none")
-    if endpoint == "/completions" and (copies := accepted.get("n", 1)) > 1:
+    if endpoint == COMPLETIONS.path and (copies := accepted.get("n", 1)) > 1:
         _copied(accepted, copies)
     return accepted
 
@@ -800,20 +802,20 @@ _MESSAGES: dict[str, Field] = {
     "user": Field(_text),
 }
 ENDPOINTS: dict[str, dict[str, Field]] = {
-    "/chat/completions": _CHAT,
-    "/completions": _COMPLETIONS,
-    "/embeddings": _EMBEDDINGS,
-    "/rerank": _RERANK,
-    "/responses": _RESPONSES,
-    "/messages": _MESSAGES,
+    CHAT.path: _CHAT,
+    COMPLETIONS.path: _COMPLETIONS,
+    EMBEDDINGS.path: _EMBEDDINGS,
+    RERANK.path: _RERANK,
+    RESPONSES.path: _RESPONSES,
+    endpoints.MESSAGES.path: _MESSAGES,
 }
 REQUIRED: dict[str, tuple[str, ...]] = {
-    "/chat/completions": ("model", "messages"),
-    "/completions": ("model", "prompt"),
-    "/embeddings": ("model", "input"),
-    "/rerank": ("model", "query", "documents"),
-    "/responses": ("model", "input"),
-    "/messages": ("model", "messages"),
+    CHAT.path: ("model", "messages"),
+    COMPLETIONS.path: ("model", "prompt"),
+    EMBEDDINGS.path: ("model", "input"),
+    RERANK.path: ("model", "query", "documents"),
+    RESPONSES.path: ("model", "input"),
+    endpoints.MESSAGES.path: ("model", "messages"),
 }
 _NOT_FOR_ENGINES = {
     path: frozenset(name for name, field in fields.items() if not field.engine)

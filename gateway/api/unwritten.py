@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from gateway.answering.stream import new_id
+from gateway.api.endpoints import COMPLETIONS
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
 from gateway.core.http import DONE, ApiError, dump, event
@@ -65,7 +66,7 @@ def is_asked(endpoint: str, plan: Plan) -> bool:
     """Is the completion to have no tokens, nor the probabilities of the prompt's?"""
     request = plan.request
     return (
-        endpoint == "/completions"
+        endpoint == COMPLETIONS.path
         and request.get("max_tokens") == 0
         and not request.get("logprobs")
     )

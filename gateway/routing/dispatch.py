@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from gateway.api import schemas
 from gateway.api.assemble import assemble, stream_of
+from gateway.api.endpoints import CHAT, COMPLETIONS
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, dump, engine_away, unavailable
 from gateway.core.sse import events
@@ -36,8 +37,7 @@ from gateway.upstream.http_client import BrokenOff, Feed, LaneError, LaneReply
 from gateway.upstream.litellm import LiteLLM
 
 # Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
-CHAT = "/chat/completions"
-WHOLE = (CHAT, "/completions")
+WHOLE = (CHAT.path, COMPLETIONS.path)
 REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
 # The operator's problem with a provider or engine, and no client's: a key, its credit, its rights.
 OPERATORS = (401, 402, 403)
@@ -135,7 +135,7 @@ class Call:
     @property
     def operation(self) -> str:
         """Its name in OpenTelemetry's conventions for generative AI."""
-        named = {"/chat/completions": "chat", "/completions": "text_completion"}
+        named = {CHAT.path: "chat", COMPLETIONS.path: "text_completion"}
         return named.get(self.path, self.path.strip("/"))
 
 
@@ -374,7 +374,7 @@ class Dispatch:
 async def _with_probabilities(path: str, request: dict[str, Any], served: Served) -> dict[str, Any]:
     """llama.cpp tells no token's probability where those of 0 other tokens are asked for, and those
     of 20 where a chat names no number."""
-    name = "top_logprobs" if path == CHAT else "logprobs"
+    name = "top_logprobs" if path == CHAT.path else "logprobs"
     if request["logprobs"] is False or request.get(name):
         return request
     if served.engine is None:  # 0 is what providers take a chat to ask for that names no number

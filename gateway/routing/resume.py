@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from gateway.api.endpoints import CHAT
 from gateway.api.transform import WHOLE, Rest, Said
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError
@@ -26,7 +27,6 @@ log = logging.getLogger("askdocs.gateway")
 TIMES = 2  # that one answer goes on: more of them may break by what is asked
 WAIT_S = 15.0  # from the break to the last try: llama.cpp is back 3 s after a kill
 PAUSE_S = (0.25, 2.0)  # the first one between two tries, and the longest
-CHAT = "/chat/completions"
 
 Find = Callable[[str], Awaitable[Served | None]]
 
@@ -85,7 +85,7 @@ class Resume:
             return True
         if served.engine is None:
             return False
-        if self._call.path != CHAT:
+        if self._call.path != CHAT.path:
             return True
         try:
             return await served.engine.kind() != "other"
@@ -101,7 +101,7 @@ class Resume:
             return body
         assert served.engine is not None
         blanks = ""
-        if self._call.path != CHAT:
+        if self._call.path != CHAT.path:
             body["prompt"] += text
         else:
             kind = await served.engine.kind()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from gateway.api.endpoints import EMBEDDINGS, RERANK
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, dump
 from gateway.routing.abilities import media, refuse_addresses, without_media
@@ -49,7 +50,7 @@ def wanted(request: dict[str, Any], default: int) -> int:
 
 def bound(path: str, request: dict[str, Any], size: int, default: int) -> TokenBudget:
     """The budget by the size of the body alone: a token is at least a byte of it."""
-    if path in ("/embeddings", "/rerank"):
+    if path in (EMBEDDINGS.path, RERANK.path):
         return TokenBudget(size, None)
     return TokenBudget(size + TEMPLATE, wanted(request, default), choices(request))
 

@@ -20,7 +20,16 @@ from gateway.api import openapi, prefill, readable, votes
 from gateway.api.agents import mcp_server
 from gateway.api.agents.mcp_server import Door
 from gateway.api.context import request_id
-from gateway.api.endpoints import COUNT_TOKENS, ENDPOINTS, MCP, MESSAGES, MODELS, OTHER, Endpoint
+from gateway.api.endpoints import (
+    COUNT_TOKENS,
+    ENDPOINTS,
+    GROUNDING,
+    MCP,
+    MESSAGES,
+    MODELS,
+    OTHER,
+    Endpoint,
+)
 from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method
 from gateway.api.handlers import Handlers, OpenPaths
 from gateway.api.pipeline import Pipeline
@@ -38,7 +47,7 @@ EXPOSED = [
     "x-request-id",
     "x-askdocs-model",
     "x-askdocs-fallback",
-    "x-askdocs-grounding",
+    GROUNDING,
     "retry-after",
     "retry-after-ms",
     *(

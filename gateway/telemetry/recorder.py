@@ -4,8 +4,8 @@ import logging
 from dataclasses import dataclass
 
 from gateway.access.limits.limiter import Limiter
-from gateway.api.chat_request import HEADER
 from gateway.api.context import NOBODY, RequestContext
+from gateway.api.endpoints import CHAT, GROUNDING
 from gateway.api.plan import Plan, Result
 from gateway.telemetry.access_log import AccessLog, Entry
 from gateway.telemetry.answer_statistics import Outcomes
@@ -50,7 +50,7 @@ class Recorder:
         used = result.tokens.prompt + result.tokens.completion
         if context.grant is not None:
             self.limiter.settle(context.grant, used)
-        if plan is not None and plan.endpoint == "/chat/completions":
+        if plan is not None and plan.endpoint == CHAT.path:
             self._count_outcome(context, plan, result)
         if seen := (*result.pages, *result.shown):
             self.shown.shown(context.key.id, seen)
@@ -109,7 +109,7 @@ def _trace(context: RequestContext, plan: Plan | None, result: Result) -> None:
         askdocs__team=context.key.team,
         askdocs__lane=result.lane or None,
         askdocs__fallback=result.fallback.reason if result.fallback else None,
-        askdocs__grounding=context.response.headers.get(HEADER),
+        askdocs__grounding=context.response.headers.get(GROUNDING),
         askdocs__refused=result.refused,
         askdocs__cached_tokens=result.tokens.cached,
         askdocs__first_byte_seconds=context.measured.ttft,

@@ -1,6 +1,7 @@
 """What the fields of a request must be, before an engine sees them."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import chat, completion_create_params, embedding_create_params, responses
 
+import gateway
 from gateway.api.schemas import ENDPOINTS, accept
 from gateway.core.http import ApiError
 from tests.counting import calls
@@ -355,6 +357,17 @@ TOO_MANY: list[tuple[str, dict[str, Any]]] = [
     ("/responses", {"input": [{}] * 4097}),
     ("/messages", {"system": [{"type": "text", "text": "a"}] * 4097}),
 ]
+
+
+def test_each_endpoint_is_declared_once() -> None:
+    """Who needs its path takes it from the table."""
+    root = Path(gateway.__file__).parent
+    text = "".join(
+        file.read_text()
+        for part in ("api", "routing", "runtime", "telemetry")
+        for file in (root / part).rglob("*.py")
+    )
+    assert {path: text.count(f'"{path}"') for path in ENDPOINTS} == dict.fromkeys(ENDPOINTS, 1)
 
 
 @pytest.mark.parametrize(("endpoint", "fields"), TOO_MANY)
