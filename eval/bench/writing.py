@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ import httpx
 from eval.bench import systems
 from eval.bench.systems import SYSTEMS, Started
 from gateway.core.errors import AskdocsError
+from gateway.core.sse import EventReader
 
 
 class Times(NamedTuple):
@@ -101,10 +103,11 @@ def ask(http: httpx.Client, of: Started, question: str) -> Times | None:
     with http.stream("POST", f"{of.url}/chat/completions", json=body, headers=headers) as reply:
         if reply.status_code != 200:
             raise AskdocsError(f"{of.url} answers {reply.status_code}: {reply.read()[:200]!r}")
-        for line in reply.iter_lines():
-            if not line.startswith("data: {"):
+        reader = EventReader()
+        for data in chain.from_iterable(map(reader.feed, reply.iter_bytes())):
+            if data == b"[DONE]":
                 continue
-            chunk = json.loads(line[6:])
+            chunk = json.loads(data)
             if chunk.get("askdocs", {}).get("reason") == "no_page":
                 return None
             if any(choice["delta"].get("content") for choice in chunk.get("choices", [])):

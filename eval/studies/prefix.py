@@ -23,6 +23,7 @@ import httpx
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.core.errors import AskdocsError
+from gateway.core.sse import events
 from gateway.knowledge.sources import folder
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.upstream.engine import Engine
@@ -134,9 +135,9 @@ async def _ask(engine: Engine, excerpt: Excerpt, section: Section) -> Asked:
         http.stream("POST", f"{engine.url}/chat/completions", json=body) as reply,
     ):
         reply.raise_for_status()
-        async for line in reply.aiter_lines():
-            if line.startswith("data: {"):
-                chunk = json.loads(line[6:])
+        async for data in events(reply.aiter_bytes()):
+            if data.startswith("{"):
+                chunk = json.loads(data)
                 usage = chunk.get("usage") or usage
                 if any(choice["delta"].get("content") for choice in chunk["choices"]):
                     first = first or time.monotonic() - began

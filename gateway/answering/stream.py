@@ -20,7 +20,7 @@ import orjson
 
 from gateway.api.usage_sum import UsageSum
 from gateway.core.http import DONE, broken_off
-from gateway.core.sse import EventTooLong, Framing
+from gateway.core.sse import EventTooLong, Framing, cut
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -129,7 +129,7 @@ class Stream:
 
     def _know(self, data: bytes) -> None:
         """Read in the first chunk how the engine calls the answer and its model."""
-        for event in data[:-2].split(b"\n\n"):
+        for event in cut(data):
             chunk = parsed(event)
             if chunk and isinstance(chunk.get("choices"), list):
                 self._is_known = True
@@ -149,7 +149,7 @@ class Stream:
         start = data.rfind(b"\n\n", 0, data.find(b'"usage":'))
         start = start + 2 if start >= 0 else 0
         events = [data[:start]]
-        for event in data[start:-2].split(b"\n\n"):
+        for event in cut(data[start:]):
             if b'"usage":' in event and (chunk := parsed(event)) is not None:
                 self._sum.add(chunk)
                 usage = chunk.pop("usage", None)
@@ -184,7 +184,7 @@ class Stream:
         llama.cpp of 2024 wrote it as `error: {...}`, which no client reads.
         """
         events = []
-        for event in data[:-2].split(b"\n\n"):
+        for event in cut(data):
             if event.startswith(b"error:"):
                 event = b'data: {"error":' + event[6:].strip() + b"}"
             # A chunk that says `"error":null` beside its choices is none.

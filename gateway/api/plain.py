@@ -11,6 +11,7 @@ from gateway.api.probabilities import Probabilities
 from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
 from gateway.api.usage_sum import stated
 from gateway.core.http import DONE, dump
+from gateway.core.sse import cut
 from gateway.routing.dispatch import Opened
 
 KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
@@ -158,7 +159,7 @@ class Plain(Transform):
         if not self._head:
             return events
         joined = []
-        for event in events[:-2].split(b"\n\n") if events else ():
+        for event in cut(events):
             if (chunk := parsed(event)) is not None:
                 if not self._join(chunk):
                     continue
@@ -183,7 +184,7 @@ class Plain(Transform):
 
     def _read(self) -> None:
         """Take the words out of the events that were kept."""
-        events = b"".join(self._events).split(b"\n\n")
+        events = cut(b"".join(self._events))
         self._events.clear()
         self._size = 0
         is_plain = _is_plain(self._plan)
@@ -210,7 +211,7 @@ BYTES_PER_TOKEN = 4  # of English, about
 
 def _settled(events: bytes, probabilities: Probabilities) -> bytes:
     made = []
-    for event in events[:-2].split(b"\n\n") if events else ():
+    for event in cut(events):
         if b'"logprobs":{' in event and (chunk := parsed(event)) is not None:
             for choice in _choices(chunk):
                 probabilities.settle(choice)

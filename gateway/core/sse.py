@@ -51,6 +51,11 @@ class Framing:
         return data[:end]
 
 
+def cut(whole: bytes) -> list[bytes]:
+    """The events that `Framing` has found whole, each without the empty line behind it."""
+    return whole[:-2].split(b"\n\n") if whole else []
+
+
 class EventReader:
     """Takes the data out of events."""
 
@@ -66,8 +71,7 @@ class EventReader:
         whole = self._framing.feed(chunk)
         if whole.startswith(b"data: ") and whole.find(b"\n") == len(whole) - 2:
             return [whole[6:-2]]  # one event of one line, as nearly all that an engine sends
-        payloads = map(_data, whole.split(b"\n\n")) if whole else ()
-        return [data for data in payloads if data is not None]
+        return [data for data in map(_data, cut(whole)) if data is not None]
 
 
 async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
