@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engines.llamacpp import CACHE_MIB
+from training.artefacts.convert import reader
 
 GIB = 2**30
 # Python and llama.cpp themselves: 0.06 GiB and 0.02 after the first question (SmolLM2-135M).
@@ -34,7 +35,7 @@ class Ram(NamedTuple):
 
 
 def of_file(file: Path, context: int, parallel: int) -> Ram:
-    """What a GGUF file needs. Takes some seconds: the reader reads its vocabulary, too.
+    """What a GGUF file needs.
 
     Args:
         context: tokens of each request.
@@ -43,10 +44,8 @@ def of_file(file: Path, context: int, parallel: int) -> Ram:
     Raises:
         AskdocsError: it is no GGUF file, or lacks a size.
     """
-    from gguf import GGUFReader
-
     try:
-        fields = GGUFReader(file).fields
+        fields = reader(file).fields
     except (OSError, ValueError, IndexError) as error:
         raise AskdocsError(f"{file}: is not a readable GGUF file ({error}): name another") from None
     kind = fields["general.architecture"].contents() if "general.architecture" in fields else ""

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy
-from gguf import GGUFReader, GGUFValueType, GGUFWriter
+from gguf import GGUFValueType, GGUFWriter
+
+from training.artefacts import convert
 
 LOUD = 100.0  # so that the likelier word has nearly all of the probability
 
 
 def make(source: Path, models: Mapping[Path, tuple[str, str]]) -> None:
     """Write a model to each path; its words are tokens of the model `source`, such as "Ġred"."""
-    reader = GGUFReader(source)
+    reader = convert.reader(source)
     fields = {
         name: (field.contents(), field.types)
         for name, field in reader.fields.items()

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from gguf import GGUFReader
 
 from askdocs import environments
 from tests import starting
@@ -71,7 +70,7 @@ def base(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that has everything of the small one but its size."""
     folder = tmp_path_factory.mktemp("base")
     gguf = starting.shipped()
-    fields = GGUFReader(gguf).fields
+    fields = convert.reader(gguf).fields
     (folder / "tokenizer.json").write_text(convert.tokenizer_files(gguf)["tokenizer.json"])
     (folder / "chat_template.jinja").write_text(fields["tokenizer.chat_template"].contents())
     end = fields["tokenizer.ggml.eos_token_id"].contents()

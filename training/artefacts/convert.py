@@ -151,11 +151,40 @@ def config_json(source: Path) -> dict[str, Any]:
         raise ConversionError(f"{source}: has no {error.args[0]}; {INSTEAD}") from None
 
 
-def _reader(source: Path) -> Any:
-    from gguf import GGUFReader
+def reader(source: Path) -> Any:
+    """gguf's reader, without its array for each text of a vocabulary, which takes seconds.
 
+    Raises ValueError, IndexError or KeyError: the file is broken.
+    """
+    from gguf import GGUFReader, GGUFValueType
+
+    class Reader(GGUFReader):  # type: ignore[misc]
+        def _get_field_parts(self, orig_offs: int, raw_type: int) -> Any:
+            if raw_type != GGUFValueType.ARRAY or self.byte_order == "S":
+                return super()._get_field_parts(orig_offs, raw_type)
+            kind = GGUFValueType(int(self._get(orig_offs, "u4")[0]))
+            length, start = int(self._get(orig_offs + 4, "u8")[0]), orig_offs + 12
+            types = [GGUFValueType.ARRAY, kind]
+            if kind in self.gguf_scalar_to_np:
+                values = self._get(start, self.gguf_scalar_to_np[kind], length)
+                return start + values.nbytes - orig_offs, [values], [0], types
+            if kind != GGUFValueType.STRING:
+                return super()._get_field_parts(orig_offs, raw_type)
+            texts, data, at = [], memoryview(self.data), start
+            for _ in range(length):
+                end = at + 8 + int.from_bytes(data[at : at + 8], "little")
+                if end > len(data):
+                    raise ValueError("it ends within a text")
+                texts.append(data[at + 8 : end])
+                at = end
+            return at - orig_offs, texts, list(range(length)), types
+
+    return Reader(source)
+
+
+def _reader(source: Path) -> Any:
     try:
-        return GGUFReader(source)
+        return reader(source)
     except (ValueError, IndexError, KeyError) as error:
         raise ConversionError(f"{source}: not a readable GGUF file ({error})") from None
 
