@@ -27,7 +27,7 @@ run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..
 
 test: setup-dev lint ## Set up and run every test (parts that are missing are skipped, with the fix)
 	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE) --durations=25
-	@.venv/bin/python -m pytest -m alone
+	@.venv/bin/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
 test-fast: setup-dev ## The tests that take under two minutes together
 	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)

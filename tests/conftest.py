@@ -1,5 +1,6 @@
 """Fixtures of several folders, where one engine serves them all, and what runs side by side."""
 
+import os
 import re
 
 import pytest
@@ -16,6 +17,7 @@ __all__ = ["postgres", "small_folder", "small_gguf", "vllm_python", "vllm_spans"
 # How long an example takes says nothing where other processes share the cores.
 settings.register_profile("askdocs", deadline=None)
 settings.load_profile("askdocs")
+
 
 TOGETHER = {
     "tests/capacity/test_vllm_slow.py": "vllm",
@@ -54,8 +56,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Grouped
     return Grouped(config, log) if config.getoption("dist") == "loadscope" else None
 
 
+@pytest.hookimpl(trylast=True)  # when the tests that -m leaves out are out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that all processes end at the same time."""
+    """Begin with what takes long, so that all processes end at the same time. With CASES=first,
+    leave all cases of a test out but its first."""
+    if os.environ.get("CASES") == "first":
+        first = {item.nodeid.partition("[")[0]: item for item in reversed(items)}
+        items[:] = [item for item in items if first[item.nodeid.partition("[")[0]] is item]
     if hasattr(config, "workerinput"):
         shared = {"clients", *TOGETHER.values()}
         slow = {group(item.nodeid) for item in items if item.get_closest_marker("slow")}
