@@ -408,7 +408,7 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
         raise AskdocsError(f"{file}: is about {stored.subject}: {again}")
     if stored.answers_sha256 != report.sha256_of_answers(run):
         raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
-    counted = sum(stored.questions[kind] for kind in ("answerable", "unanswerable", "leaked"))
+    counted = sum(stored.questions[kind] for kind in ("answerable", "unanswerable", "contaminated"))
     if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
         raise AskdocsError(f"{file}: counts near copies of questions: {again}")
     return stored

@@ -234,10 +234,10 @@ def _ask(planned: "Plan", folder: Path, state: home.Home, lock: int) -> None:
 def _show(planned: "Plan", folder: Path, state: home.Home, say: Callable[[str], None]) -> None:
     run, asked = planned.run, planned.asked
     answerable = sum(question.answerable for question in asked)
-    leaked = sum(question.leaked for question in asked)
+    contaminated = sum(question.contaminated for question in asked)
     say(
         f"questions   {len(asked):,} of {run.questions.file}: {answerable:,} answerable,"
-        f" {len(asked) - answerable:,} not; {leaked:,} contaminated"
+        f" {len(asked) - answerable:,} not; {contaminated:,} contaminated"
     )
     for source in run.provenance.sources:
         say(f"source      {source}")

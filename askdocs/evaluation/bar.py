@@ -24,7 +24,7 @@ class EvaluationBar:
             TextColumn("{task.description:15}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[counts]}"),
             console=console,
         )
         self._tasks: dict[str, TaskID] = {}
@@ -46,7 +46,7 @@ class EvaluationBar:
         kind, name = event["event"], event.get("name", "")
         if kind in ("step", "system"):
             if name not in self._tasks:
-                task = self._progress.add_task(name, total=event["total"], said="")
+                task = self._progress.add_task(name, total=event["total"], counts="")
                 self._tasks[name] = task
             self._progress.update(self._tasks[name], completed=event["done"])
             if kind == "step":
@@ -54,11 +54,11 @@ class EvaluationBar:
         elif kind == "answered":
             self._done += 1
             self._errors[name] = self._errors.get(name, 0) + bool(event["error"])
-            counts = self.said(name)
-            self._progress.update(self._tasks[name], advance=1, said=counts)
+            counts = self.counts(name)
+            self._progress.update(self._tasks[name], advance=1, counts=counts)
             self._tell(f"{name}: {self._done:,} of {self._total:,} answers, {counts}")
 
-    def said(self, name: str) -> str:
+    def counts(self, name: str) -> str:
         """How long the rest will take, and what went wrong."""
         new = self._done - self._kept
         left = (time.monotonic() - self._began) / new * (self._total - self._done) if new else 0

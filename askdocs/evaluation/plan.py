@@ -205,8 +205,8 @@ def plan(
     memory, remembered = _memory(index)
     # With the copies that were left out: whoever knows one of them knows the one that is asked.
     here = {row.line for row in drawn}
-    lines = leaks.leaked(of_split, known) & here
-    if of_memory := leaks.leaked(of_split, remembered) & here:
+    lines = leaks.contaminated(of_split, known) & here
+    if of_memory := leaks.contaminated(of_split, remembered) & here:
         lines |= of_memory
         notes.append(
             f"{len(of_memory):,} questions count as contaminated because the memory, by which the"
@@ -218,7 +218,7 @@ def plan(
         thresholds = gate.read()
         margin = thresholds.margin
         needed = max(gate.questions_needed(margin), thresholds.answerable)
-        fair = [question for question in sample if not question.leaked]
+        fair = [question for question in sample if not question.contaminated]
         answerable = sum(question.answerable for question in fair)
         if (unanswerable := len(fair) - answerable) < thresholds.unanswerable:
             notes.append(

@@ -20,13 +20,13 @@ class TrainingBar:
         self._columns = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[state]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
         )
-        self._task = self._columns.add_task("loading the libraries", total=None, said="")
+        self._task = self._columns.add_task("loading the libraries", total=None, state="")
         self._steps: deque[Event] = deque(maxlen=RECENT)
         self._validation: float | None = None
         self._total = 0
@@ -48,13 +48,13 @@ class TrainingBar:
             self._columns.update(self._task, description="training", total=self._total)
         elif kind == "step":
             self._steps.append(event)
-            self._columns.update(self._task, completed=event["step"], said=self._said())
+            self._columns.update(self._task, completed=event["step"], state=self._state())
         elif kind == "eval":
             self._validation = event["loss"]
             if not self._console.is_terminal:
-                self._console.print(self._said())
+                self._console.print(self._state())
 
-    def _said(self) -> str:
+    def _state(self) -> str:
         parts = []
         if self._steps:
             last, first = self._steps[-1], self._steps[0]

@@ -1,7 +1,7 @@
 """The release gate: may a version answer people?
 
-It looks at the report of an evaluation run alone, from which leaked questions and near copies of
-others are left out. A check passes only where something was measured. For accuracy it asks for
+It looks at the report of an evaluation run alone, from which contaminated questions and near copies
+of others are left out. A check passes only where something was measured. For accuracy it asks for
 non-inferiority: the lower bound of the difference must be above a margin. A difference that is
 merely not significant proves nothing, least of all where few questions were asked.
 """
@@ -119,7 +119,7 @@ def _enough(
 ) -> list[Check]:
     there = report.questions
     every = there["answerable"] + there["unanswerable"]
-    copies = len(report.provenance.questions.ids) - every - there["leaked"]
+    copies = len(report.provenance.questions.ids) - every - there["contaminated"]
     # A reference whose answers fail is easily beaten.
     errors = [measures.get("errors") for measures in (subject.measures, reference.measures)]
     # Both are of every question that both were asked.
@@ -135,8 +135,8 @@ def _enough(
             " unanswerable questions that are not contaminated",
             there["answerable"] >= thresholds.answerable
             and there["unanswerable"] >= thresholds.unanswerable,
-            f"{there['answerable']} and {there['unanswerable']} ({there['leaked']} contaminated,"
-            f" {copies} near copies)",
+            f"{there['answerable']} and {there['unanswerable']}"
+            f" ({there['contaminated']} contaminated, {copies} near copies)",
         ),
         Check(
             f"{reference.name} was asked as many of them",

@@ -121,8 +121,8 @@ def _base(path: object) -> str:
 
 def _technote(name: str, text: str) -> Document:
     """Its head is "Title: ...", and after an empty line "Text:"."""
-    head, found, body = text.strip().partition("\n\nText:\n")
-    if not found:
+    head, separator, body = text.strip().partition("\n\nText:\n")
+    if not separator:
         head, body = head.partition("\n")[0], head
     return Document(name, head.removeprefix("Title: ")[:200], body)
 

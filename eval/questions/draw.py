@@ -98,7 +98,7 @@ def _rank(row: Row, seed: int) -> str:
 
 
 def questions(
-    file: Path, rows: Iterable[Row], paths: Iterable[str], leaked: Collection[int]
+    file: Path, rows: Iterable[Row], paths: Iterable[str], contaminated: Collection[int]
 ) -> list[Question]:
     """The questions of rows. Their pages are not counted yet.
 
@@ -106,7 +106,7 @@ def questions(
         file: where the rows are from.
         rows: what is asked.
         paths: of the wiki's pages.
-        leaked: lines of rows that a system was trained on, or nearly.
+        contaminated: lines of rows that a system was trained on, or nearly.
 
     Raises:
         AskdocsError: with file and line, two rows have one id, an answerable one names no page, or
@@ -146,7 +146,7 @@ def questions(
                 answerable=row.answerable,
                 pages=pages if row.answerable else (),
                 type=type_of(text),
-                leaked=row.line in leaked,
+                contaminated=row.line in contaminated,
             )
         )
     if problems:

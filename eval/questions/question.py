@@ -31,7 +31,7 @@ class Question(BaseModel):
     """What is asked for: how, what, why, yes-no, ...; see `type_of`."""
     page_tokens: int | None = None
     """Of the best of `pages`; None where no page answers."""
-    leaked: bool = False
+    contaminated: bool = False
     """Is it, or one that is nearly the same, in what a system was trained on?"""
 
 
@@ -51,6 +51,8 @@ def read(run: Path) -> list[Question]:
     questions = []
     for number, line in enumerate(lines, 1):
         try:
+            # Earlier releases wrote "leaked".
+            line = line.replace(b'"leaked":', b'"contaminated":')
             questions.append(Question.model_validate_json(line))
         except ValidationError as error:
             problem = error.errors()[0]
@@ -61,10 +63,10 @@ def read(run: Path) -> list[Question]:
 
 
 def distinct(questions: Sequence[Question]) -> list[Question]:
-    """Without those that ask almost the same as another one; of these, a leaked one stays.
+    """Without those that ask almost the same as another one; of these, a contaminated one stays.
 
     A run is drawn so. Those of earlier releases were not, and nor may those that are made by hand.
     """
     rows = [Row(place, question.text, question.answer) for place, question in enumerate(questions)]
     groups = ([questions[row.line] for row in group] for group in clusters(rows))
-    return [max(group, key=lambda question: question.leaked) for group in groups]
+    return [max(group, key=lambda question: question.contaminated) for group in groups]

@@ -67,14 +67,14 @@ def report(
         systems.append(_system(scored, system, marks, prices, (labels or {}) if judge else {}))
         progress("measuring", done, len(fair))
     sides = [((name, fair[name]), (other, fair[other])) for other in fair if other != name]
-    fair_questions = [question for question in scored.questions if not question.leaked]
+    fair_questions = [question for question in scored.questions if not question.contaminated]
     accuracy = JUDGED if judge else ACCURACY
     return Report(
         run=scored.folder.resolve().name,
         questions={
             "answerable": sum(question.answerable for question in fair_questions),
             "unanswerable": sum(not question.answerable for question in fair_questions),
-            "leaked": len(scored.questions) - len(fair_questions),
+            "contaminated": len(scored.questions) - len(fair_questions),
         },
         subject=name,
         accuracy=accuracy,
@@ -100,8 +100,8 @@ def report(
 
 
 def _answer_words(marks: Sequence[Mark]) -> float:
-    said = [mark for mark in marks if mark.question.answerable and mark.answered]
-    texts = ([mark.answer.text for mark in said], [mark.question.answer for mark in said])
+    answered = [mark for mark in marks if mark.question.answerable and mark.answered]
+    texts = ([mark.answer.text for mark in answered], [mark.question.answer for mark in answered])
     return max(sum(len(text.split()) for text in of) / max(1, len(of)) for of in texts)
 
 
@@ -115,7 +115,7 @@ def _system(
     scored: Scored, name: str, marks: Sequence[Mark], prices: Prices, labels: Labels
 ) -> System:
     measures = numbers(marks)
-    grouped = {**groups(marks), "leaked": groups(scored.marks[name]).get("leaked", {})}
+    grouped = {**groups(marks), "contaminated": groups(scored.marks[name]).get("contaminated", {})}
     (system,) = parse([name])
     gpu_seconds = token_dollars = own = hosted = None
     has_price = system.method in METHODS and system.role != "other"

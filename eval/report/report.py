@@ -132,7 +132,7 @@ class Report(_Part):
     run: str
     """The name of its folder."""
     questions: dict[str, int]
-    """How many: answerable, unanswerable, leaked (left out of all but the group of that name)."""
+    """How many: answerable, unanswerable, contaminated (only in the group of that name)."""
     subject: str
     """The system that the others are compared with."""
     accuracy: str
@@ -179,7 +179,9 @@ def read(run: Path) -> Report:
     """Raises AskdocsError: there is none, or it is not valid."""
     file = run / FILE
     try:
-        return Report.model_validate_json(file.read_bytes())
+        # Earlier releases wrote "leaked".
+        stored = file.read_bytes().replace(b'"leaked":', b'"contaminated":')
+        return Report.model_validate_json(stored)
     except OSError as error:
         raise AskdocsError(
             f"{file}: cannot be read ({error.strerror}): `askdocs eval report {run}` makes it"

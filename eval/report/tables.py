@@ -34,9 +34,9 @@ def summary(report: Report) -> str:
     counts, run = report.questions, report.provenance
     made = run.provenance
     sources = f" Source: {'; '.join(made.sources)}." if made.sources else ""
-    leaked = unknown = ""
-    if counts["leaked"]:
-        leaked = f" {counts['leaked']} more are contaminated, and are left out."
+    left_out = unknown = ""
+    if counts["contaminated"]:
+        left_out = f" {counts['contaminated']} more are contaminated, and are left out."
     elif run.questions.trained_sha256 is None and "tuned" in run.models:
         unknown = " Whether questions are contaminated was not checked."
     untuned = ""
@@ -59,7 +59,7 @@ def summary(report: Report) -> str:
     ]
     return (
         f"{counts['answerable']} answerable and {counts['unanswerable']} unanswerable questions of"
-        f" {run.questions.file}, about {run.wiki.pages} pages.{sources}{leaked}{unknown}{untuned}"
+        f" {run.questions.file}, about {run.wiki.pages} pages.{sources}{left_out}{unknown}{untuned}"
         f"{''.join(recorded)} Accuracy covers answerable questions and is decided by {by}; a"
         f" refusal is wrong there. Parentheses hold 95 % confidence intervals.{''.join(unfinished)}"
     )

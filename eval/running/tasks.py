@@ -40,7 +40,9 @@ def _sample(question: Question) -> Sample:
         id=question.id,
         input=question.text,
         target=question.answer or REFUSAL,
-        metadata=question.model_dump(include={"answerable", "pages", "type", "leaked", "line"}),
+        metadata=question.model_dump(
+            include={"answerable", "pages", "type", "contaminated", "line"}
+        ),
     )
 
 

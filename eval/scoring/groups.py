@@ -33,7 +33,7 @@ def _places(mark: Mark) -> Iterator[tuple[str, _Group]]:
     yield "page", _length(mark.question.page_tokens)
     if mark.answer.prompt_pages:
         yield "position", _position(mark.position)
-    yield "leaked", (0, "yes" if mark.question.leaked else "no")
+    yield "contaminated", (0, "yes" if mark.question.contaminated else "no")
 
 
 def _length(tokens: int | None) -> _Group:

@@ -251,8 +251,8 @@ def verdict(reply: str) -> bool | None:
 
     Words around the JSON object are passed over, and thoughts before it.
     """
-    said = {found == "true" for found in _VERDICT.findall(_THOUGHTS.sub("", reply))}
-    return said.pop() if len(said) == 1 else None
+    verdicts = {verdict == "true" for verdict in _VERDICT.findall(_THOUGHTS.sub("", reply))}
+    return verdicts.pop() if len(verdicts) == 1 else None
 
 
 def _sources(question: Question, given: Answer) -> list[str]:

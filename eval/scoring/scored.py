@@ -25,9 +25,9 @@ class Scored:
 
     @property
     def fair(self) -> dict[str, list[Mark]]:
-        """Without the questions that leaked into training."""
+        """Without contaminated questions."""
         return {
-            name: [mark for mark in system_marks if not mark.question.leaked]
+            name: [mark for mark in system_marks if not mark.question.contaminated]
             for name, system_marks in self.marks.items()
         }
 

@@ -186,7 +186,7 @@ def _drawn(by_kind: dict[str, Values]) -> dict[tuple[str, str], tuple[Area, list
         np.bincount(chance.integers(len(clusters), size=len(clusters)), None, len(clusters))
         for _ in range(SAMPLES if clusters else 0)
     ]
-    found = {}
+    measured = {}
     for pair in PAIRS:
         good, other = (by_kind.get(kind, ()) for kind in pair)
         if not good or not other:
@@ -202,8 +202,8 @@ def _drawn(by_kind: dict[str, Values]) -> dict[tuple[str, str], tuple[Area, list
             of = float(weights.sum() * their_weights.sum())
             others.append(float(weights @ higher @ their_weights) / of if of else math.nan)
         low, high = np.nanquantile(others, [0.025, 0.975])
-        found[pair] = Area(float(higher.mean()), float(low), float(high)), others
-    return found
+        measured[pair] = Area(float(higher.mean()), float(low), float(high)), others
+    return measured
 
 
 class Row(NamedTuple):

@@ -14,8 +14,8 @@ class Probabilities:
 
     def settle(self, choice: dict[str, Any]) -> None:
         """Put those of a choice, or of a chunk of it, into the form."""
-        told = choice.get("logprobs")
-        content = told.get("content") if isinstance(told, dict) else None
+        logprobs = choice.get("logprobs")
+        content = logprobs.get("content") if isinstance(logprobs, dict) else None
         if not isinstance(content, list):
             return
         tokens = [token for token in content if isinstance(token, dict)]

@@ -252,11 +252,11 @@ class Metrics:
         """`state`: 0 closed, 2 open. A try leaves it open: to alerts it is one state."""
         self._circuit.labels(model).set(state)
 
-    def prefix_cache(self, model: str, asked: int, found: int) -> None:
+    def prefix_cache(self, model: str, asked: int, cached: int) -> None:
         """What the engine of `model` states: tokens of prompts, and those that its cache had."""
         self._engine_asked.labels(model).set(asked)
-        self._engine_found.labels(model).set(found)
-        self._engine_ratio.labels(model).set(found / asked if asked else 0)
+        self._engine_found.labels(model).set(cached)
+        self._engine_ratio.labels(model).set(cached / asked if asked else 0)
 
     def limiter_local(self, is_local: bool) -> None:
         self._local.set(is_local)

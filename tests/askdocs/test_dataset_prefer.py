@@ -133,7 +133,7 @@ def test_evaluations_know_the_questions_of_preferences(home: Home, tmp_path: Pat
         Row(3, "Is XK30 right?", "", cluster=known_cluster(home)),
         Row(4, "Who invented the zeppelin balloon?", ""),  # left out: no page has it
     ]
-    assert leaks.leaked(asked, known) == {1, 3}
+    assert leaks.contaminated(asked, known) == {1, 3}
 
 
 def known_cluster(home: Home) -> str:

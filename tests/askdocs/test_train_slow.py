@@ -138,8 +138,8 @@ def test_a_run_that_is_killed_goes_on_and_becomes_a_version(
     assert json.loads(second.stdout)["version"] == "docs@v2"
     known = leaks.read(place.home / "versions" / "docs@v2" / leaks.FILE)
     before = leaks.read(version / leaks.FILE)
-    assert leaks.leaked([asked], known)
-    assert not leaks.leaked([asked], before)
+    assert leaks.contaminated([asked], known)
+    assert not leaks.contaminated([asked], before)
     assert len(known) == len(before) + 1
 
 

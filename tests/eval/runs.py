@@ -27,8 +27,8 @@ class Behaviour:
     """Of what it does not refuse."""
     false_refusals: float = 0.05
     true_refusals: float = 0.7
-    leaked_accuracy: float | None = None
-    """On leaked questions; None: as on all others."""
+    contaminated_accuracy: float | None = None
+    """On contaminated questions; None: as on all others."""
     seconds: float = 1.0
     """Of an answer, in the middle."""
     first_sentence: bool = False
@@ -36,10 +36,12 @@ class Behaviour:
     fails: float = 0.0
 
 
-def questions(answerable: int = 150, unanswerable: int = 60, leaked: int = 0) -> list[Question]:
-    """The leaked ones come on top of the answerable ones."""
+def questions(
+    answerable: int = 150, unanswerable: int = 60, contaminated: int = 0
+) -> list[Question]:
+    """The contaminated ones come on top of the answerable ones."""
     found = []
-    for number in range(answerable + unanswerable + leaked):
+    for number in range(answerable + unanswerable + contaminated):
         there = number < answerable or number >= answerable + unanswerable
         found.append(
             Question(
@@ -53,7 +55,7 @@ def questions(answerable: int = 150, unanswerable: int = 60, leaked: int = 0) ->
                 pages=(f"valve-{number}.md",) if there else (),
                 type=TYPES[number % len(TYPES)],
                 page_tokens=200 * (number % 30) if there else None,
-                leaked=number >= answerable + unanswerable,
+                contaminated=number >= answerable + unanswerable,
             )
         )
     return found
@@ -63,8 +65,8 @@ def answer(name: str, asked: Question, does: Behaviour, luck: random.Random) -> 
     """What it says, with all that is measured of it."""
     draw = [luck.random() for _ in range(6)]
     accuracy = does.accuracy
-    if asked.leaked and does.leaked_accuracy is not None:
-        accuracy = does.leaked_accuracy
+    if asked.contaminated and does.contaminated_accuracy is not None:
+        accuracy = does.contaminated_accuracy
     refuses = draw[0] < (does.false_refusals if asked.answerable else does.true_refusals)
     # Hard questions are hard for everyone: half of the answers of two systems go together.
     hard = random.Random(asked.id).random() if draw[1] < 0.5 else draw[2]

@@ -87,7 +87,7 @@ def test_of_near_copies_one_is_drawn_and_the_seed_decides_which() -> None:
     assert distinct(rows(30, 20), 0) == rows(30, 20)
 
 
-def test_of_near_copies_in_a_run_the_leaked_one_stays() -> None:
+def test_of_near_copies_in_a_run_the_contaminated_one_stays() -> None:
     same = [Row(n, "How do I brew?", "A", id=f"q{n}", pages=("a.md",)) for n in range(1, 4)]
     asked = questions(FILE, same, ["a.md"], {2})
     assert [one.id for one in distinct_questions(asked)] == ["q2"]
@@ -106,7 +106,7 @@ def test_a_question_knows_the_wikis_own_path_of_its_page() -> None:
     row = Row(7, " How do I brew? \n", "Press.", pages=("docs/coffee.md",), id="x")
     (found,) = questions(FILE, [row], ["coffee.md", "tea.md"], {7})
     assert (found.text, found.pages, found.type) == ("How do I brew?", ("coffee.md",), "how")
-    assert found.leaked
+    assert found.contaminated
 
 
 def test_rows_that_cannot_be_asked_are_told_with_their_lines() -> None:

@@ -131,20 +131,20 @@ def test_one_that_copies_the_first_sentence_is_found_out(tmp_path: Path) -> None
     assert about("more readily", failures)
 
 
-def test_one_that_is_better_on_leaked_questions_alone_is_found_out(tmp_path: Path) -> None:
-    knows = Behaviour(accuracy=0.3, leaked_accuracy=1)
-    found = measured(tmp_path, knows, leaked=150)
+def test_one_that_is_better_on_contaminated_questions_alone_is_found_out(tmp_path: Path) -> None:
+    knows = Behaviour(accuracy=0.3, contaminated_accuracy=1)
+    found = measured(tmp_path, knows, contaminated=150)
     assert about("points below base-pages", failed(found))
     subject = found.system(SUBJECT)
     assert subject is not None
     assert subject.answers == 210
-    assert found.questions["leaked"] == 150
-    leaked = subject.groups["leaked"]
-    assert leaked["yes"]["accuracy"].value > 0.9 > leaked["no"]["accuracy"].value
+    assert found.questions["contaminated"] == 150
+    contaminated = subject.groups["contaminated"]
+    assert contaminated["yes"]["accuracy"].value > 0.9 > contaminated["no"]["accuracy"].value
 
 
-def test_most_questions_leaked_leaves_too_few(tmp_path: Path) -> None:
-    found = measured(tmp_path, Behaviour(accuracy=0.8), answerable=30, leaked=300)
+def test_most_questions_contaminated_leaves_too_few(tmp_path: Path) -> None:
+    found = measured(tmp_path, Behaviour(accuracy=0.8), answerable=30, contaminated=300)
     assert about("that are not contaminated", failed(found))
 
 
@@ -206,7 +206,7 @@ def test_one_whose_questions_are_copies_is_found_out(tmp_path: Path) -> None:
         questions = draw.questions(file, asked, ["valve.md"], ())
         does = {SUBJECT: good, "base-pages": Behaviour(accuracy=0.4), **TRIVIAL}
         found = report(score(runs.write(tmp_path / name, does, questions)), cost.read())
-        assert found.questions == {"answerable": 5, "unanswerable": 5, "leaked": 0}
+        assert found.questions == {"answerable": 5, "unanswerable": 5, "contaminated": 0}
         assert {one.answers for one in found.systems} == {10}
         assert about("at least 100 answerable", failed(found))
 

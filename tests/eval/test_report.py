@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from eval.questions import question
 from eval.report import claim, cost, tables
 from eval.report import report as reports
 from eval.report.build import WORST, report
@@ -214,10 +215,20 @@ def test_everything_is_compared_with_the_product(made: Report) -> None:
     assert slow is not None
     assert slow.says == "better", "less is better"
     assert slow.value < 0
-    assert made.questions == {"answerable": 60, "unanswerable": 20, "leaked": 5}
+    assert made.questions == {"answerable": 60, "unanswerable": 20, "contaminated": 5}
     for one in made.systems:
         for number in one.measures.values():
             assert number.low - 1e-9 <= number.value <= number.high + 1e-9
+
+
+def test_reports_and_questions_of_earlier_releases_are_read(made: Report, tmp_path: Path) -> None:
+    text = made.model_dump_json().replace('"contaminated":', '"leaked":')
+    (tmp_path / reports.FILE).write_text(text)
+    assert reports.read(tmp_path) == made
+    asked = runs.questions(2, 1, contaminated=1)
+    lines = [one.model_dump_json().replace("contaminated", "leaked") for one in asked]
+    (tmp_path / question.FILE).write_text("\n".join(lines))
+    assert question.read(tmp_path) == asked
 
 
 def test_a_percentile_of_few_answers_has_no_upper_end(made: Report, page: str) -> None:
@@ -449,7 +460,7 @@ def test_the_summary_says_whether_leaks_were_looked_for(made: Report) -> None:
     short = [one.model_copy(update={"answers": 7}), *others]
     told = tables.summary(made.model_copy(update={"systems": short}))
     assert told.endswith("Not finished: base-closed answered 7 of 80.")
-    none = made.model_copy(update={"questions": {**made.questions, "leaked": 0}})
+    none = made.model_copy(update={"questions": {**made.questions, "contaminated": 0}})
     assert "contaminated" not in tables.summary(none)
     asked = made.provenance.questions.model_copy(update={"trained_sha256": None})
     run = made.provenance.model_copy(update={"questions": asked})
@@ -583,7 +594,7 @@ def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("does", "how"),
     [
-        (Behaviour(), {"answerable": 0, "unanswerable": 0, "leaked": 3}),
+        (Behaviour(), {"answerable": 0, "unanswerable": 0, "contaminated": 3}),
         (Behaviour(0, 1, 1), {"answerable": 1, "unanswerable": 0}),
         (Behaviour(fails=1.1), {"answerable": 3, "unanswerable": 3}),
     ],

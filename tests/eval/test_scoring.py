@@ -157,12 +157,15 @@ def test_every_measure_is_made_of_a_whole_run(tmp_path: Path, embedder: Embedder
     assert len({m.title for m in MEASURES}) == len(MEASURES)
 
 
-def test_leaked_questions_are_a_group_and_nothing_else(tmp_path: Path) -> None:
+def test_contaminated_questions_are_a_group_and_nothing_else(tmp_path: Path) -> None:
     found = score(runs.write(tmp_path, {"base-rag": Behaviour()}, runs.questions(40, 10, 7)))
     assert len(found.marks["base-rag"]) == 57
     assert len(found.fair["base-rag"]) == 50
     split = groups(found.marks["base-rag"])
-    assert {name: len(inside) for name, inside in split["leaked"].items()} == {"no": 40, "yes": 7}
+    assert {name: len(inside) for name, inside in split["contaminated"].items()} == {
+        "no": 40,
+        "yes": 7,
+    }
     assert next(iter(split["page"])) == "up to 500 tokens"
     assert set(split["position"]) == {"1", "2"}
     assert sum(len(inside) for inside in split["type"].values()) == 47

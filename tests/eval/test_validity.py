@@ -172,7 +172,7 @@ def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> Non
 def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
     names = "base-closed,base-rag,tuned-oracle,base-pages,tuned-pages,always-refuse"
     report = evaluation(setting, "set", "sixty", "ninety", "--systems", names)
-    assert report.questions == {"answerable": 60, "unanswerable": 40, "leaked": 0}
+    assert report.questions == {"answerable": 60, "unanswerable": 40, "contaminated": 0}
     each_mark_is_true(setting, "set", "sixty", "ninety")
     for name, right, false_refusals, hallucinated in (
         # What was set does not depend on what is in the prompt.
@@ -201,7 +201,7 @@ def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
     assert better.value == pytest.approx(0.3)
 
 
-def test_a_model_that_refuses_and_one_that_knows_leaked_questions_are_found_out(
+def test_a_model_that_refuses_and_one_that_knows_contaminated_questions_are_found_out(
     setting: Setting,
 ) -> None:
     trained = setting.folder / "trained.jsonl"
@@ -213,7 +213,7 @@ def test_a_model_that_refuses_and_one_that_knows_leaked_questions_are_found_out(
 
     report = evaluation(setting, "leaks", "refusing", "leaking", *more)
 
-    assert report.questions == {"answerable": 40, "unanswerable": 40, "leaked": 20}
+    assert report.questions == {"answerable": 40, "unanswerable": 40, "contaminated": 20}
     each_mark_is_true(setting, "leaks", "refusing", "leaking")
     for method, withheld in (("closed", 0.0), ("pages", 0.5)):
         base, tuned = of(report, f"base-{method}"), of(report, f"tuned-{method}")
@@ -223,8 +223,9 @@ def test_a_model_that_refuses_and_one_that_knows_leaked_questions_are_found_out(
             # What it knows by heart is left out of all numbers, and shown apart.
             holds(system, "accuracy", 0.0)
             holds(system, "true_refusals", 1.0)
-        knows = {leaked: found["accuracy"] for leaked, found in tuned.groups["leaked"].items()}
-        assert {leaked: (one.value, one.n) for leaked, one in knows.items()} == {
+        groups = tuned.groups["contaminated"].items()
+        knows = {group: numbers["accuracy"] for group, numbers in groups}
+        assert {group: (number.value, number.n) for group, number in knows.items()} == {
             "yes": (1.0, 20),
             "no": (0.0, 40),
         }

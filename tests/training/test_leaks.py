@@ -5,7 +5,7 @@ import pytest
 
 from eval.questions.rows import Row
 from gateway.core.errors import AskdocsError
-from training.data.leaks import FILE, encoded, hashed, leaked, read, trained
+from training.data.leaks import FILE, contaminated, encoded, hashed, read, trained
 
 LEARNT = [
     Row(1, "How do I descale the coffee machine in the kitchen?", "So.", cluster=""),
@@ -21,14 +21,14 @@ ASKED = [
 
 
 def test_a_question_that_was_learnt_or_almost_is_a_leak() -> None:
-    assert leaked(ASKED, LEARNT) == {1, 2, 4}
-    assert leaked(ASKED, []) == set()
+    assert contaminated(ASKED, LEARNT) == {1, 2, 4}
+    assert contaminated(ASKED, []) == set()
 
 
 def test_hashes_find_the_same_leaks_as_the_rows_and_tell_no_word(tmp_path: Path) -> None:
     file = tmp_path / FILE
     file.write_text(encoded(LEARNT))
-    assert leaked(ASKED, read(file)) == leaked(ASKED, LEARNT)
+    assert contaminated(ASKED, read(file)) == contaminated(ASKED, LEARNT)
     text = file.read_text()
     assert not any(word in text for word in ("descale", "coffee", "train", "c1", "There"))
     assert encoded(reversed(LEARNT)) == text
@@ -39,8 +39,8 @@ def test_labels_that_change_after_the_training_hide_no_leak(tmp_path: Path) -> N
     file = tmp_path / FILE
     file.write_text(encoded(LEARNT))
     today = [replace(row, split="test") for row in LEARNT]
-    assert leaked(today, read(file)) == {1, 2, 3}
-    assert leaked(today, trained(today)) == set()
+    assert contaminated(today, read(file)) == {1, 2, 3}
+    assert contaminated(today, trained(today)) == set()
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
 
 def test_questions_that_are_only_like_each_other_are_none() -> None:
     same = [Row(1, "How do I grind coffee?", "So."), Row(2, "How do I grind coffee?", "So.")]
-    assert leaked(same, [Row(1, "Where is the train?", "There.")]) == set()
+    assert contaminated(same, [Row(1, "Where is the train?", "There.")]) == set()
 
 
 def test_rows_of_the_split_test_are_not_learnt() -> None:

@@ -25,7 +25,7 @@ def trained(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if row.split != "test"]
 
 
-def leaked(rows: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
+def contaminated(rows: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
     """The lines of the asked rows that are, or say almost the same as, one that was learnt.
 
     Almost the same as `clusters` has it: of one cluster, or with four fifths of the words. Of

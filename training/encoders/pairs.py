@@ -68,16 +68,17 @@ def of_docs(folder: Path, chance: Random) -> Iterator[dict[str, Any]]:
     pages = [change.page for change in source.read({}) if isinstance(change, Changed)]
     pages = [page for page in pages if len(page.text) <= LONGEST]
     idf = Rarity(page.text for page in pages)
-    told = {page.path: _sentences(page) for page in pages}
+    sentences_of = {page.path: _sentences(page) for page in pages}
     for page in pages:
-        if len(told[page.path]) < 4:
+        if len(sentences_of[page.path]) < 4:
             continue
         evidence = Evidence([Excerpt(page, page.sections, 0)], idf)
-        others = [other for other in pages if other is not page and told[other.path]]
+        others = [other for other in pages if other is not page and sentences_of[other.path]]
         foreign_texts = [
-            chance.choice(told[chance.choice(others).path]) for _ in range(40 if others else 0)
+            chance.choice(sentences_of[chance.choice(others).path])
+            for _ in range(40 if others else 0)
         ]
-        own = told[page.path]
+        own = sentences_of[page.path]
         for sentence in chance.sample(own, min(SENTENCES, len(own))):
             if not _TELLING.search(sentence) and chance.random() > _OTHERS:
                 continue

@@ -173,10 +173,10 @@ def _other_end(sentence: str, page: Sequence[str], chance: Random) -> str:
     ways = [" to ", " in ", " with ", " for ", " by "]
     chance.shuffle(ways)
     for way in ways:
-        head, found, mine = sentence.rpartition(way)
+        head, separator, mine = sentence.rpartition(way)
         ends = [text.rpartition(way)[2] for text in page if way in text and text.endswith(".")]
         ends = [end for end in ends if end != mine and len(end.split()) <= 8]
-        if found and ends and len(mine.split()) <= 8:
+        if separator and ends and len(mine.split()) <= 8:
             return head + way + chance.choice(ends)
     return sentence
 
@@ -224,8 +224,8 @@ def reasoned(sentence: str, page: Sequence[str], chance: Random) -> str:
 def disordered(sentence: str, page: Sequence[str], chance: Random) -> str:
     """Two steps in the other order."""
     for word in (", then ", " and then ", ", and then "):
-        first, found, second = sentence.partition(word)
-        if found and 2 <= len(second.split()) <= 15:
+        first, separator, second = sentence.partition(word)
+        if separator and 2 <= len(second.split()) <= 15:
             return f"{_upper(second.rstrip('.'))}{word}{_lower(first)}."
     return sentence
 

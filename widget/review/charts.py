@@ -125,14 +125,14 @@ def _numbers(step: float, top: float, unit: str) -> Markup:
     return Markup().join(
         Markup(
             '<line x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            '<text x="{at}" y="{base:.1f}" text-anchor="end">{said}{unit}</text>'
+            '<text x="{at}" y="{base:.1f}" text-anchor="end">{label}{unit}</text>'
         ).format(
             left=LEFT,
             right=WIDTH,
             y=TOP + HEIGHT - value / top * HEIGHT,
             at=LEFT - 6,
             base=TOP + HEIGHT - value / top * HEIGHT + 4,
-            said=f"{value:,.0f}" if step >= 1 else f"{value:.2g}",
+            label=f"{value:,.0f}" if step >= 1 else f"{value:.2g}",
             unit=unit,
         )
         for value in marks

@@ -125,7 +125,9 @@ def router(
 
     @routes.get("/gaps")
     def show_gaps(request: Request, who: Who) -> Response:
-        return views.page(request, "gaps.html", who=who.name, found=_gaps(engine, who.reader, wiki))
+        return views.page(
+            request, "gaps.html", who=who.name, report=_gaps(engine, who.reader, wiki)
+        )
 
     @routes.get("/gaps.csv")
     def gaps_csv(who: Who) -> Response:
@@ -137,7 +139,7 @@ def router(
     @routes.get("/analytics")
     def show_analytics(request: Request, who: Who) -> Response:
         measured = _measure(engine, _number(request, "days", DAYS, MOST_DAYS), who.reader)
-        return views.page(request, "analytics.html", who=who.name, found=measured)
+        return views.page(request, "analytics.html", who=who.name, analytics=measured)
 
     @routes.get("/analytics.json")
     def analytics_json(request: Request, who: Who) -> Response:

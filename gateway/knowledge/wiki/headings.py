@@ -80,8 +80,8 @@ def answers(section: Section, enough: int = ENOUGH) -> bool:
 
 
 def _how(heading: str, body: str) -> str:
-    said = body.partition("\n")[2] if body.startswith("#") else body  # without the heading
-    if heading in said and heading != heading.capitalize():
+    text = body.partition("\n")[2] if body.startswith("#") else body  # without the heading
+    if heading in text and heading != heading.capitalize():
         return ""  # "Read the Docs": what the text calls so is a name
     ahead = _AHEAD.match(heading)
     heading = heading[ahead.end() if ahead else 0 :]
@@ -94,10 +94,10 @@ def _how(heading: str, body: str) -> str:
         return ""
     if behind[0].lower() in ("and", "or", "&"):  # "Serving and testing"
         return ""
-    return f"How do I {verb} {' '.join(_in_a_sentence(behind, said))}?"
+    return f"How do I {verb} {' '.join(_in_a_sentence(behind, text))}?"
 
 
-def _in_a_sentence(words: Sequence[str], said: str) -> Iterator[str]:
+def _in_a_sentence(words: Sequence[str], text: str) -> Iterator[str]:
     """The words of a heading as a sentence has them: "Create the Folders" writes them large.
 
     What its section writes large is a name.
@@ -107,7 +107,7 @@ def _in_a_sentence(words: Sequence[str], said: str) -> Iterator[str]:
     for word in words:
         small = word.lower()
         is_title = word[:1].isupper() and word[1:].islower()
-        is_name = word in said or not (are_large or small in said)
+        is_name = word in text or not (are_large or small in text)
         in_sentence = small if small in _SMALL or (is_title and not is_name) else word
         yield _OWN.get(small, in_sentence)
 
