@@ -31,11 +31,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from eval.questions import zipped
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.sources.documents.archive import Archive
 
 NOT_FOUND = "the answer is not found in the document"
 """How RepLiQA's answers begin where the document has none."""
+# Of an archive: members, and bytes of all texts, unpacked. TechQA's corpus has 46 MB packed.
+MEMBERS, LARGEST = 200_000, 2**30
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
 
 
@@ -238,11 +240,26 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
 def _documents(how: Benchmark, questions: Path, corpus: Path | None) -> Iterator[Document]:
     """Those of the corpus, and where the questions' file has some, those of it."""
     if how.zipped and corpus:
-        for name, text in zipped.texts(corpus):
+        for name, text in _texts(corpus):
             yield how.zipped(name, text)
     of_rows = questions if how.zipped else corpus or questions
     for place, row in _rows(of_rows):
         yield from _known(place, how.documents, row)
+
+
+def _texts(file: Path) -> Iterator[tuple[str, str]]:
+    """Name and text of each .txt member of an archive, without its folder, in their order."""
+    try:
+        archive = Archive(file, (".txt",), MEMBERS, LARGEST)
+        texts = [path for path in archive.names if path.lower().endswith(".txt")]
+        # Members such as "__MACOSX/._a.txt" are no texts.
+        paths = {name: path for path in texts if not (name := _base(path)).startswith(".")}
+        if len(paths) < sum(not _base(path).startswith(".") for path in texts):
+            raise ValueError("has two texts of one name: keep one")
+        for name, path in sorted(paths.items()):
+            yield name, archive.read(path).decode("utf-8", "replace")
+    except ValueError as error:
+        raise AskdocsError(f"{file}: {error}") from None
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from eval.questions import rows, zipped
+from eval.questions import benchmarks, rows
 from eval.questions.benchmarks import BENCHMARKS, convert, main
 from gateway.core.errors import AskdocsError
 
@@ -141,13 +141,10 @@ def test_an_archive_that_is_too_large_is_never_unpacked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "corpus.zip"
-    monkeypatch.setattr(zipped, "LARGEST", 1000)
-    told = techqa(tmp_path, archive(file, {"a.txt": "a" * 1001}), capsys)
-    assert "'a.txt' is larger than" in told
-    monkeypatch.setattr(zipped, "ALL", 1500)
+    monkeypatch.setattr(benchmarks, "LARGEST", 1500)
     told = techqa(tmp_path, archive(file, {"a.txt": "a" * 800, "b.txt": "b" * 800}), capsys)
-    assert "GiB unpacked" in told
-    monkeypatch.setattr(zipped, "MEMBERS", 1)
+    assert "MiB unpacked" in told
+    monkeypatch.setattr(benchmarks, "MEMBERS", 1)
     assert "holds more than 1 files" in techqa(
         tmp_path, archive(file, {"a.txt": "a", "b.pdf": "b"}), capsys
     )
@@ -170,7 +167,7 @@ def test_an_archive_that_is_too_large_is_never_unpacked(
     assert "cannot be unpacked" in techqa(tmp_path, file, capsys)
     file.write_text("no archive")
     assert "cannot be unpacked" in techqa(tmp_path, file, capsys)
-    assert "cannot be read" in techqa(tmp_path, tmp_path / "gone.zip", capsys)
+    assert "No such file" in techqa(tmp_path, tmp_path / "gone.zip", capsys)
     assert not (tmp_path / "out").exists()
 
 

@@ -6,12 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eval.studies import derived
 from eval.studies.rankers import BASELINE, USED
 from eval.studies.retrieval import measure, prepare, read, share, table
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.search import Search
 
 PAGES = {
     "refunds": "# Refunds\n\nMoney is paid back within five days. See [keys](keys.md).",
@@ -75,15 +72,3 @@ def test_a_broken_row_is_named(tmp_path: Path, line: str) -> None:
     file.write_text(json.dumps(ROWS[0]) + "\n" + line)
     with pytest.raises(AskdocsError, match=r"rows\.jsonl:2: "):
         list(read(file, None))
-
-
-def test_derived_questions_are_asked_where_they_are_said_to_be(file: Path) -> None:
-    index = Index(file)
-    said: list[str] = []
-    derived.measure(Search(index, None), ROWS[:2], said.append)
-    index.close()
-    found = dict(line.strip("| ").split(" | ", 1) for line in said if " | " in line)
-    assert found["as asked"] == "1.000 | 1.000"
-    assert found["on the page that answers"] == "1.000 | 1.000"
-    assert found["the pronoun alone"] == "0.000 | 0.000"
-    assert found["first line, then a pronoun"] == "1.000 | 1.000"

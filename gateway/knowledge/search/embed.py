@@ -161,11 +161,7 @@ def open_folder(
 
     Raises AskdocsError.
     """
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    tokenizer = folder / "tokenizer.json"
-    if weights is None or not tokenizer.is_file():
-        missing = tokenizer.name if weights else " or ".join(WEIGHTS[:2])
-        raise AskdocsError(f"{folder}: has no {missing}: name the folder of a model in ONNX")
+    weights, tokenizer = model_files(folder)
     try:
         reading = read_layout(folder)
         if query_prefix is not None:
@@ -182,6 +178,16 @@ def open_folder(
     except Exception as error:
         raise AskdocsError(f"{folder}: the embedding model does not run here: {error}") from None
     return model
+
+
+def model_files(folder: Path) -> tuple[Path, Path]:
+    """Weights and tokenizer of a model in ONNX. Raises AskdocsError: one of them is missing."""
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    tokenizer = folder / "tokenizer.json"
+    if weights is None or not tokenizer.is_file():
+        missing = tokenizer.name if weights else " or ".join(WEIGHTS[:2])
+        raise AskdocsError(f"{folder}: has no {missing}: name the folder of a model in ONNX")
+    return weights, tokenizer
 
 
 def read_layout(folder: Path) -> Reading:

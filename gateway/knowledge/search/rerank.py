@@ -20,10 +20,10 @@ from gateway.core.seldom import Seldom
 from gateway.knowledge.search.embed import (
     THREADS,
     TOKENS,
-    WEIGHTS,
     load_session,
     load_tokenizer,
     measured,
+    model_files,
     read_layout,
     tokenizer_file,
 )
@@ -96,13 +96,7 @@ def open_folder(folder: Path) -> OnnxReranker:
 
     Raises AskdocsError.
     """
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-    tokenizer = folder / "tokenizer.json"
-    if weights is None or not tokenizer.is_file():
-        raise AskdocsError(
-            f"{folder}: needs {' or '.join(WEIGHTS[:2])}, and tokenizer.json: name the folder"
-            " of a cross-encoder in ONNX"
-        )
+    weights, tokenizer = model_files(folder)
     try:
         return OnnxReranker(weights, tokenizer, max(TOKENS, read_layout(folder).tokens))
     except AskdocsError:

@@ -1,4 +1,4 @@
-"""Opens untrusted ZIP archives (office documents, books), protected against ZIP bombs.
+"""Opens untrusted ZIP archives (documents, a benchmark's corpus), protected against ZIP bombs.
 
 A member is never unpacked beyond the size that the archive's directory gives for it, so the sizes
 there bound the work (https://docs.python.org/3/library/zipfile.html#decompression-pitfalls). The
@@ -8,7 +8,9 @@ tell of; its `read` of so many bytes unpacks no more than these.
 
 import io
 import zipfile
+import zlib
 from copy import copy
+from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 MEMBERS = 20_000
@@ -20,25 +22,32 @@ _PARTS = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".bin")
 
 
 class Archive:
-    """One archive in memory."""
+    """One archive, of which only members with certain suffixes are read."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(
+        self,
+        source: bytes | Path,
+        suffixes: tuple[str, ...] = _PARTS,
+        members: int | None = None,
+        largest: int | None = None,
+    ) -> None:
         """Raises ValueError: it is no archive, has a password, or is too large unpacked."""
         try:
-            self._zip = zipfile.ZipFile(io.BytesIO(data))
+            self._zip = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
             raise ValueError(f"cannot be unpacked: {error}") from None
-        members = self._zip.infolist()
-        if len(members) > MEMBERS:
-            raise ValueError(f"holds more than {MEMBERS:,} files")
-        parts = [member for member in members if member.filename.lower().endswith(_PARTS)]
-        if sum(part.file_size for part in parts) > LARGEST:
-            raise ValueError(f"is larger than {LARGEST // 2**20} MiB unpacked")
+        members, largest = members or MEMBERS, largest or LARGEST
+        infos = self._zip.infolist()
+        if len(infos) > members:
+            raise ValueError(f"holds more than {members:,} files")
+        parts = [info for info in infos if info.filename.lower().endswith(suffixes)]
+        if sum(part.file_size for part in parts) > largest:
+            raise ValueError(f"is larger than {largest // 2**20} MiB unpacked")
         if any(part.compress_type not in _BOUNDED for part in parts):
             raise ValueError("is packed in an unusual way: save it again")
         if any(part.flag_bits & 1 for part in parts):
             raise ValueError("has a password: save it without")
-        self.names = frozenset(member.filename for member in members)
+        self.names = frozenset(info.filename for info in infos)
         self._parts = {part.filename for part in parts}
 
     def read(self, name: str) -> bytes:
@@ -51,7 +60,10 @@ class Archive:
             longer.file_size += 1  # else the library hides what comes behind the size
             with self._zip.open(longer) as member:
                 data = member.read(longer.file_size)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        except (
+            *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
+            *(NotImplementedError, RuntimeError),
+        ) as error:
             raise ValueError(f"{name} cannot be unpacked: {error}") from None
         if len(data) > size:
             raise ValueError(f"{name} is larger than the archive's directory says")
