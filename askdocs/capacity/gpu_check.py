@@ -7,7 +7,8 @@ model is named, the same checks run at that size.
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,8 +37,8 @@ ABOVE_CPU = 1.25
 STEPS = 3
 # Tokens of a row where there is no GPU: more would take minutes.
 TOKENS_CPU = 128
-# Seconds for the trial: loading the libraries, drawing 8B weights, and three steps.
-PATIENCE = 600.0
+# Seconds for a whole check, once the environments are there.
+SECONDS = 600.0
 # Bytes of the environments that vLLM and training need beside the weights, on a GPU.
 ENVIRONMENTS = 20 * GIB
 
@@ -54,6 +55,25 @@ class Checked:
     """What to do; empty where nothing is wrong."""
     article: str = ""
     """What the article says of the same."""
+
+
+class Budget:
+    """The time that a check may take; its parts end, or are not run, when it is over."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds, 0 or more."""
+        return max(0.0, self._end - self._clock())
+
+    def not_run(self, name: str, planned: str) -> Checked:
+        """A part that does not fit."""
+        measured = f"not run: the {self.seconds / 60:.0f} minutes are over"
+        return Checked(name, "skipped", planned, measured, "run each half alone: --only PART")
 
 
 def machine(here: Machine) -> Iterator[Checked]:
@@ -99,7 +119,7 @@ def hub(base: Base) -> Checked:
 
 
 def training(
-    python: Path, recipe: Recipe, shape: Shape, here: Machine, patience: float = PATIENCE
+    python: Path, recipe: Recipe, shape: Shape, here: Machine, budget: Budget
 ) -> Iterator[Checked]:
     """Steps of the recipe with random weights: memory and speed.
 
@@ -119,7 +139,10 @@ def training(
         text = f"{free / GIB:.1f} GiB are free; the recipe itself may fit in 4 bits"
         yield Checked("training memory", "skipped", what, text)
         return
-    trial_run = _tried(python, tried, shape, tokens, patience)
+    if not budget.left:
+        yield budget.not_run("training memory", what)
+        return
+    trial_run = _tried(python, tried, shape, tokens, budget)
     if isinstance(trial_run, Checked):
         yield trial_run
         return
@@ -131,7 +154,6 @@ def training(
         what,
         f"{trial_run['memory'] / GIB:.1f} GiB on {trial_run['device']}",
         "" if fits else "halve batch_size, double gradient_accumulation, and report the numbers",
-        "16 GB",
     )
     speed, hundred = trial_run["tokens_per_second"], 1e8 / trial_run["tokens_per_second"] / 3600
     expected = "" if on_gpu else f"about {rate(tried, shape, here):,.0f} tokens/s when idle"
@@ -140,7 +162,7 @@ def training(
     if price:
         measured += f" and ${hundred * price.usd:,.0f}"
     expected = expected or "no plan"
-    yield Checked("training speed", "passed", expected, measured, article="48 hours on four A10G")
+    yield Checked("training speed", "passed", expected, measured, article=_article())
     learns = trial_run["losses"][-1] < trial_run["losses"][0]
     losses = " ".join(f"{loss:.3f}" for loss in trial_run["losses"])
     fix = "" if learns else "the loss of a repeated batch does not fall: run doctor, and report it"
@@ -148,7 +170,7 @@ def training(
 
 
 def artefacts(
-    python: Path, quantiser: Path | None, folder: Path, adapter: Path, work: Path
+    python: Path, quantiser: Path | None, folder: Path, adapter: Path, work: Path, budget: Budget
 ) -> Iterator[Checked]:
     """Merge an adapter into the model, and quantise what comes of it.
 
@@ -171,27 +193,39 @@ def artefacts(
             fix = "python -m askdocs.environments quantise --home HOME"
             yield Checked(name, "skipped", "is made", text, fix)
             continue
+        if not budget.left:
+            yield budget.not_run(name, "is made")
+            continue
+        step: Literal["merge", "quantise"] = "merge" if name == "merge" else "quantise"
         try:
-            derive(runs, "merge" if name == "merge" else "quantise", job, lambda *_: None)
+            derive(runs, step, job, lambda *_: None, budget.left)
         except AskdocsError as error:
+            if not budget.left:
+                yield budget.not_run(name, "is made")
+                continue
             yield Checked(name, "failed", "is made", str(error), "see the message")
             return
         size = sum(file.stat().st_size for file in Path(job["out"]).iterdir())
         yield Checked(name, "passed", "is made", f"{size / GIB:.2f} GiB")
 
 
-def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path) -> Path:
+def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path, budget: Budget) -> Path:
     """A Hugging Face folder with random weights of this shape, and the bundled tokenizer.
 
     Raises AskdocsError: it could not be made.
     """
     job = {"shape": asdict(shape), "dtype": recipe.dtype, "save": str(out)}
-    result = _run(python, job, PATIENCE)
+    result = _run(python, job, budget)
     if isinstance(result, Checked):
         raise AskdocsError(f"no random weights: {result.measured}: {result.fix}")
     for name, text in tokenizer_files(Path(model.shipped().source)).items():
         (out / name).write_text(text, encoding="utf-8")
     return out
+
+
+def _article() -> str:
+    price = read().gpu_hour.usd
+    return f"48 hours on four A10G (${4 * 48 * price:,.0f} at ${price:g} an hour)"
 
 
 def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
@@ -205,7 +239,7 @@ def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
 
 
 def _tried(
-    python: Path, recipe: Recipe, shape: Shape, tokens: int, patience: float
+    python: Path, recipe: Recipe, shape: Shape, tokens: int, budget: Budget
 ) -> dict[str, Any] | Checked:
     job = {
         "shape": asdict(shape),
@@ -216,14 +250,14 @@ def _tried(
         "steps": STEPS,
         "gradient_checkpointing": recipe.gradient_checkpointing,
     }
-    return _run(python, job, patience)
+    return _run(python, job, budget)
 
 
-def _run(python: Path, job: dict[str, Any], patience: float) -> dict[str, Any] | Checked:
+def _run(python: Path, job: dict[str, Any], budget: Budget) -> dict[str, Any] | Checked:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "job.json"
         file.write_text(json.dumps(job), encoding="utf-8")
-        argv = [str(python), "-I", trial.__file__, str(file)]
+        argv, patience = [str(python), "-I", trial.__file__, str(file)], budget.left
         try:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=patience)
         except OSError as error:

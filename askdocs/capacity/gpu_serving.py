@@ -23,7 +23,7 @@ import httpx
 
 from askdocs.capacity import models, plan, reported, speed
 from askdocs.capacity.assumptions import Assumptions
-from askdocs.capacity.gpu_check import Checked
+from askdocs.capacity.gpu_check import Budget, Checked
 from askdocs.capacity.gpus import GPUS, seen
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
@@ -31,22 +31,23 @@ from askdocs.supervision.checks import free_port
 from askdocs.supervision.supervisor import end_with_parent, how, last_words, signal_group
 from askdocs.terminal.stopping import held
 from eval.bench.load import percentile
+from eval.report.cost import HOURS, read
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engines import adapters, vllm
 from gateway.upstream.engines.launch import Launch
+from training.plan import machine
 from training.plan.machine import Machine
 
 # By this share the reported cache may differ from the plan.
 DIFFERS = 0.03
 # What the article measured, and what the load test looks for: p99 of whole answers, ms.
 ARTICLE_RATE, P99 = 50, 1200.0
+ARTICLE_MEMORY, ARTICLE_MONTH = "16 GB", "$26,000 a month of infrastructure"
 BASE, ADAPTER = "base", "check@v1"
 # Nats by which an adapter at least moves the log-probabilities of its base.
 LEAST_EFFECT = 0.01
 # Of a prompt that was read a moment ago, the share that is in the cache at least.
 CACHED = 0.9
-# Seconds for a start: loading, compiling, CUDA graphs.
-START = 600.0
 # Questions to draw from, for each that is asked.
 MANY = 5
 KV_GIB = 1
@@ -76,8 +77,11 @@ class Planned(NamedTuple):
     rate: float | None
     """Questions a second; 0: one answer alone takes longer than P99; None: no plan for a CPU."""
     load: Load
+    memory: int = 0
+    """Bytes on the GPU; 0: no plan for a CPU."""
 
 
+STARTS = "starts with the planned flags"
 SECONDS, RATES = 20, (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80)
 # Tokens that a chat template and the number of a question add to a prompt, at most.
 TEMPLATE = 64
@@ -85,7 +89,13 @@ ON_CPU = Load(60, 4, 4, (0.25, 0.5, 1, 2, 4, 8))
 
 
 def serving(
-    python: Path, folder: Path, adapter: Path, work: Path, here: Machine, context: int
+    python: Path,
+    folder: Path,
+    adapter: Path,
+    work: Path,
+    here: Machine,
+    context: int,
+    budget: Budget,
 ) -> Iterator[Checked]:
     """Start vLLM, and compare.
 
@@ -96,6 +106,7 @@ def serving(
         work: folder for the log and the questions.
         here: where it runs.
         context: tokens of the longest request.
+        budget: the time that is left.
     """
     shape = models.find(str(folder), online=False).shape
     context = min(context, shape.context)
@@ -105,15 +116,20 @@ def serving(
     except AskdocsError as error:
         yield Checked("vLLM", "skipped", "fits", str(error))
         return
+    if not budget.left:
+        yield budget.not_run("vLLM", STARTS)
+        return
     began = time.monotonic()
     try:
-        with _running(planned.launch, port, work / "vllm.log") as url:
+        with _running(planned.launch, port, work / "vllm.log", budget) as url:
             took = time.monotonic() - began
-            yield Checked("vLLM", "passed", "starts with the planned flags", f"{took:.0f} s")
+            yield Checked("vLLM", "passed", STARTS, f"{took:.0f} s")
+            if planned.memory:
+                yield _memory(planned.memory, here, machine.look())
             yield _cache(url, planned.cache)
             yield from _prefix(url, context)
             yield _lora(url, adapter, bool(here.gpus))
-            yield _load(url, planned.load, planned.rate, work)
+            yield _load(url, planned.load, planned.rate, work, here, budget)
     except (AskdocsError, httpx.HTTPError) as error:
         yield Checked("vLLM", "failed", "starts and answers", str(error), "see the message")
 
@@ -147,11 +163,12 @@ def _planned(
     alone += assumed.answer_tokens * speed.step(made.setup, 1, assumed.prompt_tokens)
     rate = made.load.questions * assumed.utilisation if alone * 1e3 < P99 else 0.0
     load = Load(assumed.prompt_tokens - TEMPLATE, assumed.answer_tokens, SECONDS, RATES)
-    return Planned(Launch([str(python), *argv[1:]], env), made.kv_tokens, rate, load)
+    taken = made.memory.total + made.cache
+    return Planned(Launch([str(python), *argv[1:]], env), made.kv_tokens, rate, load, taken)
 
 
 @contextmanager
-def _running(launch: Launch, port: int, log: Path) -> Iterator[str]:
+def _running(launch: Launch, port: int, log: Path, budget: Budget) -> Iterator[str]:
     """Its base URL, with /v1, once it is ready. Raises AskdocsError: it does not start."""
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
@@ -167,9 +184,8 @@ def _running(launch: Launch, port: int, log: Path) -> Iterator[str]:
                 preexec_fn=end_with_parent,
             )
             stack.callback(_end, engine)
-        until = time.monotonic() + START
         while not _is_ready(url):
-            if engine.poll() is not None or time.monotonic() > until:
+            if engine.poll() is not None or not budget.left:
                 raise AskdocsError(f"vLLM does not start: {last_words(log)}")
             time.sleep(0.5)
         yield f"{url}/v1"
@@ -188,6 +204,20 @@ def _is_ready(url: str) -> bool:
         return httpx.get(f"{url}/health", timeout=5).status_code == 200
     except httpx.HTTPError:
         return False
+
+
+def _memory(planned: int, before: Machine, after: Machine) -> Checked:
+    """What vLLM takes of the GPU, weights and cache together."""
+    used = before.gpus[0].free - after.gpus[0].free
+    within = used <= planned * (1 + DIFFERS)
+    return Checked(
+        "serving memory",
+        "passed" if within else "failed",
+        f"{planned / GIB:.1f} GiB",
+        f"{used / GIB:.1f} GiB",
+        "" if within else "lower --gpu-memory-utilization, and report both numbers",
+        ARTICLE_MEMORY,
+    )
 
 
 def _cache(url: str, planned: int) -> Checked:
@@ -246,7 +276,9 @@ def _lora(url: str, adapter: Path, gpu: bool) -> Checked:
     return Checked("adapter", "passed" if changed else "failed", planned, f"{effect:.2f} nats", fix)
 
 
-def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
+def _load(
+    url: str, load: Load, planned: float | None, work: Path, here: Machine, budget: Budget
+) -> Checked:
     """The highest rate at which the slowest of a hundred answers takes less than P99."""
     expected = "no plan" if planned is None else f"{planned:.1f} questions/s"
     prompts = f"prompts of {load.prompt} words, {load.answer} tokens each"
@@ -255,11 +287,18 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
     chance = random.Random(0)  # noqa: S311
     best, why = 0.0, "no question was asked"
     for rate in load.rates:
+        if budget.left < load.seconds:
+            why = f"no time was left for {rate:g} questions/s"
+            if not best:
+                return budget.not_run("load", what)
+            break
         # New ones for each rate, and many: the prefix cache holds hardly any of them.
         count = ceil(MANY * rate * load.seconds)
         questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(count)]))
         try:
-            loaded = _asked(url, rate, load, questions)
+            loaded = _asked(url, rate, load, questions, budget)
+        except subprocess.TimeoutExpired:
+            break
         except AskdocsError as error:
             return Checked("load", "failed", what, f"at {rate:g} questions/s: {error}", REPORT)
         times = [seconds for _, state, _, seconds in loaded["answers"] if state != "failed"]
@@ -276,6 +315,10 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
             break
         best = rate
     measured = f"{best:g} questions/s" if best else f"none: {why}"
+    price = read().of_gpu(seen(here.gpus[0].name) or "") if here.gpus else None
+    if best and price:
+        cards = ceil(ARTICLE_RATE / best)
+        measured += f"; {ARTICLE_RATE} take {cards} GPUs, ${cards * price.usd * HOURS:,.0f} a month"
     reached = bool(best) or not planned  # nothing is promised
     return Checked(
         "load",
@@ -283,16 +326,23 @@ def _load(url: str, load: Load, planned: float | None, work: Path) -> Checked:
         what,
         measured,
         "" if reached else "use a faster GPU, smaller weights or fewer pages (page_budget)",
-        f"{ARTICLE_RATE} questions/s, p99 {P99:,.0f} ms",
+        f"{ARTICLE_RATE} questions/s, p99 {P99:,.0f} ms, {ARTICLE_MONTH}",
     )
 
 
-def _asked(url: str, rate: float, load: Load, questions: Path) -> dict[str, Any]:
-    """What eval/bench/arrivals.py prints. Raises AskdocsError: it failed, and why."""
+def _asked(url: str, rate: float, load: Load, questions: Path, budget: Budget) -> dict[str, Any]:
+    """What eval/bench/arrivals.py prints.
+
+    Raises:
+        AskdocsError: it failed, and why.
+        TimeoutExpired: it takes more time than is left.
+    """
     argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
     argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
     argv += ["--questions", str(questions), "--tokens", str(load.answer)]
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace")
+    done = subprocess.run(
+        argv, capture_output=True, text=True, errors="replace", timeout=budget.left
+    )
     last = next(iter(done.stderr.strip().splitlines()[-1:]), "no message")
     if done.returncode:
         raise AskdocsError(f"the load test ended ({how(done.returncode)}): {last}")

@@ -83,20 +83,33 @@ def check(
         result.outcome == "failed" and result.name.startswith("driver") for result in checks
     ):
         trains = python or environments.ensure(environments.trainer(), state.root, _say)
-        if only != "serving":
-            checks += gpu_check.training(trains, chosen, shape, here)
+        serves = None
         if only != "training":
             serves = vllm_python or environments.ensure_vllm(state.root, _say)
+        budget = gpu_check.Budget(gpu_check.SECONDS)
+        if only != "serving":
+            checks += gpu_check.training(trains, chosen, shape, here, budget)
+        if serves:
             quantiser = environments.find(environments.QUANTISE, state.root)
             with stoppable(), scratch(existing(state.root), SCRATCH) as work:
-                if start.path is None:
-                    folder = gpu_check.drawn(trains, chosen, shape, work / "random")
+                try:
+                    if start.path is None:
+                        folder = gpu_check.drawn(trains, chosen, shape, work / "random", budget)
+                    else:
+                        folder = start.folder(trains, state, _say)
+                except AskdocsError as error:
+                    checks.append(
+                        budget.not_run("vLLM", gpu_serving.STARTS)
+                        if not budget.left
+                        else gpu_check.Checked("weights", "failed", "are there", str(error))
+                    )
                 else:
-                    folder = start.folder(trains, state, _say)
-                adapter = random_adapter.write(work / "adapter", folder, seed=1)
-                context = chosen.max_length
-                checks += gpu_serving.serving(serves, folder, adapter, work, here, context)
-                checks += gpu_check.artefacts(trains, quantiser, folder, adapter, work)
+                    adapter = random_adapter.write(work / "adapter", folder, seed=1)
+                    context = chosen.max_length
+                    checks += gpu_serving.serving(
+                        serves, folder, adapter, work, here, context, budget
+                    )
+                    checks += gpu_check.artefacts(trains, quantiser, folder, adapter, work, budget)
     facts = {"recipe": recipe, "model": chosen.base_model, "parameters": shape.parameters}
     report = {**facts, "checks": [asdict(result) for result in checks]}
     if out is not None:

@@ -28,6 +28,7 @@ def derive(
     step: Literal["reference", "answers", "merge", "export", "quantise"],
     job: dict[str, Any],
     progress: Progress,
+    patience: float | None = None,
 ) -> dict[str, Any]:
     """Take a step, and return what it found.
 
@@ -36,6 +37,7 @@ def derive(
         step: the module of that name in training/artefacts/ says what its job is.
         job: see there.
         progress: see `Progress`.
+        patience: seconds after which it is given up.
 
     Raises:
         AskdocsError: it could not be taken.
@@ -44,7 +46,8 @@ def derive(
     with TemporaryDirectory(prefix="askdocs-") as name:
         file = Path(name) / "job.json"
         file.write_text(json.dumps(job), encoding="utf-8")
-        for event in follow([str(python), "-I", str(SCRIPT), step, str(file)], Path(name)):
+        argv = [str(python), "-I", str(SCRIPT), step, str(file)]
+        for event in follow(argv, Path(name), patience=patience):
             if event["event"] == "progress":
                 progress(event["step"], event["done"], event["total"])
             elif event["event"] == "done":

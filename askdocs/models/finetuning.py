@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import subprocess
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def follow(
     keep: Sequence[int] = (),
     what: str = "training",
     stdin: bytes = b"",
+    patience: float | None = None,
 ) -> Generator[Event, None, None]:
     """Run it and yield its events as they come; everything else that it prints goes to LOG.
 
@@ -70,6 +72,7 @@ def follow(
         keep: descriptors that it inherits, such as that of a lock.
         what: it does, for people.
         stdin: what it reads; at most some kB.
+        patience: seconds after which it is terminated.
 
     Raises:
         AskdocsError: it told a problem, or ended without being done.
@@ -90,6 +93,10 @@ def follow(
                 preexec_fn=end_with_parent,
             )
             stack.callback(_stop, child)
+        if patience is not None:
+            timer = threading.Timer(patience, child.terminate)
+            timer.start()
+            stack.callback(timer.cancel)
         assert child.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(stdin)

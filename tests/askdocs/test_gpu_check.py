@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from askdocs.capacity import gpu_check, gpu_serving, models, plan
 from askdocs.capacity.assumptions import Assumptions
-from askdocs.capacity.gpu_check import Checked
+from askdocs.capacity.gpu_check import Budget, Checked
 from askdocs.capacity.gpu_serving import Load
 from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.setup import Setup
@@ -39,6 +39,9 @@ CPU = Machine(2, 8 * GIB, (), True, False)
 A10G = Machine(8, 64 * GIB, (Gpu("NVIDIA A10G", 23 * GIB, 22 * GIB),), True, True)
 
 
+TIME = Budget(600)
+
+
 def saying(folder: Path, memory: float, losses: tuple[float, ...] = (3.0, 2.9, 2.8)) -> Path:
     """A Python that tells what steps took on some machine."""
     told = {"device": "some GPU", "memory": int(memory), "tokens_per_second": 1000.0}
@@ -57,7 +60,7 @@ def outcomes(checks: list[Checked]) -> dict[str, str]:
 
 
 def test_memory_above_the_plan_and_a_loss_that_does_not_fall_are_failures(tmp_path: Path) -> None:
-    good = list(gpu_check.training(saying(tmp_path, GIB), RECIPE, SMALL, CPU))
+    good = list(gpu_check.training(saying(tmp_path, GIB), RECIPE, SMALL, CPU, TIME))
     assert outcomes(good) == {
         "training memory": "passed",
         "training speed": "passed",
@@ -65,14 +68,14 @@ def test_memory_above_the_plan_and_a_loss_that_does_not_fall_are_failures(tmp_pa
     }
     assert "100 million tokens take 28 hours" in good[1].measured
     bad = saying(tmp_path, 4 * GIB, (3.0, 3.0, 3.1))
-    found = list(gpu_check.training(bad, RECIPE, SMALL, CPU))
+    found = list(gpu_check.training(bad, RECIPE, SMALL, CPU, TIME))
     assert outcomes(found)["training memory"] == outcomes(found)["training loss"] == "failed"
     assert "halve batch_size" in found[0].fix
 
 
 def test_what_a_gpu_cannot_hold_unquantised_is_not_tried(tmp_path: Path) -> None:
     big = recipes.load("llama31-8b-1gpu").settled(True)
-    (found,) = gpu_check.training(tmp_path / "never", big, LLAMA, A10G)
+    (found,) = gpu_check.training(tmp_path / "never", big, LLAMA, A10G, TIME)
     assert found.outcome == "skipped"
     assert "22.0 GiB are free" in found.measured
     assert found.planned.startswith("2 x 8,192 tokens")
@@ -80,14 +83,62 @@ def test_what_a_gpu_cannot_hold_unquantised_is_not_tried(tmp_path: Path) -> None
 
 def test_steps_that_crash_or_take_too_long_are_told(tmp_path: Path) -> None:
     (found,) = gpu_check.training(
-        script(tmp_path, "echo 'CUDA out of memory' >&2; exit 1"), RECIPE, SMALL, CPU
+        script(tmp_path, "echo 'CUDA out of memory' >&2; exit 1"), RECIPE, SMALL, CPU, TIME
     )
     assert (found.outcome, found.measured) == ("failed", "CUDA out of memory")
-    (found,) = gpu_check.training(script(tmp_path, "exec sleep 60"), RECIPE, SMALL, CPU, 0.2)
+    slow = script(tmp_path, "exec sleep 60")
+    (found,) = gpu_check.training(slow, RECIPE, SMALL, CPU, Budget(0.2))
     assert "not done after" in found.measured
-    (found,) = gpu_check.training(tmp_path / "no python", RECIPE, SMALL, CPU)
+    (found,) = gpu_check.training(tmp_path / "no python", RECIPE, SMALL, CPU, TIME)
     assert "does not start (No such file or directory)" in found.measured
     assert found.fix == "name another --python"
+
+
+def test_what_does_not_fit_into_the_time_is_named_and_not_run(tmp_path: Path) -> None:
+    now = [0.0]
+    budget = Budget(600, lambda: now[0])
+    assert budget.left == 600
+    now[0] = 599
+    assert budget.left == 1
+    now[0] = 601
+    never = tmp_path / "never"
+    found = list(gpu_check.training(never, RECIPE, SMALL, CPU, budget))
+    found += gpu_check.artefacts(never, never, never, never, tmp_path, budget)
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    found += gpu_serving.serving(never, tmp_path, never, tmp_path, CPU, 2048, budget)
+    found.append(gpu_serving._load("", Load(5, 4, 1, (3,)), None, tmp_path, CPU, budget))
+    assert list(outcomes(found)) == [
+        *("training memory", "merge", "quantise fp8", "quantise w4a16", "vLLM", "load"),
+    ]
+    for one in found:
+        assert (one.outcome, one.measured) == ("skipped", "not run: the 10 minutes are over")
+        assert "--only" in one.fix
+
+
+def test_a_part_that_takes_longer_than_the_time_ends_with_it(tmp_path: Path) -> None:
+    sleeps = script(tmp_path, "exec sleep 600")
+    merge, *_ = gpu_check.artefacts(sleeps, None, tmp_path, tmp_path, tmp_path, Budget(0.2))
+    assert (merge.name, merge.outcome) == ("merge", "skipped")
+    assert "not run" in merge.measured
+
+
+def test_a_check_without_time_reports_what_it_has_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_check, "SECONDS", 0.0)
+    never = tmp_path / "never"
+    done = CliRunner().invoke(app, words_for(tmp_path, never, never))
+    assert done.exit_code == 0, done.output
+    by_name = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
+    assert by_name["vLLM"]["measured"].startswith("not run")
+    assert by_name["merge"]["measured"].startswith("not run")
+
+
+def test_the_memory_of_serving_stands_beside_that_of_the_article() -> None:
+    after = A10G._replace(gpus=(A10G.gpus[0]._replace(free=2 * GIB),))
+    found = gpu_serving._memory(20 * GIB, A10G, after)
+    assert (found.outcome, found.measured, found.article) == ("passed", "20.0 GiB", "16 GB")
+    assert gpu_serving._memory(15 * GIB, A10G, after).outcome == "failed"
 
 
 def test_an_out_that_is_a_file_is_an_error_of_one_line(tmp_path: Path) -> None:
@@ -136,8 +187,10 @@ def test_vllm_has_the_cache_of_the_plan_and_takes_adapters(
     python: Path,  # noqa: F811
     vllm_python: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The real vLLM with the small model: what a GPU machine is asked, at the size of this one."""
+    monkeypatch.setattr(gpu_check, "SECONDS", 3600.0)  # of a busy machine
     words = ["gpu", "check", "--recipe", "smollm2-135m-smoke", "--python", str(python)]
     words += ["--only", "serving", "--vllm", str(vllm_python), "--home", str(tmp_path / "home")]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
@@ -146,7 +199,9 @@ def test_vllm_has_the_cache_of_the_plan_and_takes_adapters(
     for name in ("vLLM", "KV cache", "prefix cache", "adapter", "load", "merge"):
         assert by_name[name]["outcome"] == "passed", by_name
     assert done.exit_code == 0
-    assert by_name["load"]["article"] == "50 questions/s, p99 1,200 ms"
+    assert by_name["load"]["article"] == (
+        "50 questions/s, p99 1,200 ms, $26,000 a month of infrastructure"
+    )
     assert "nats" in by_name["adapter"]["measured"]
     assert not list((tmp_path / "home").glob(".gpu-check-*"))
     assert "| KV cache | passed |" in (tmp_path / "out" / "check.md").read_text()
@@ -157,7 +212,7 @@ def test_random_weights_of_a_shape_are_a_model_with_a_tokenizer(
     python: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    folder = gpu_check.drawn(python, RECIPE, SMALL, tmp_path / "random")
+    folder = gpu_check.drawn(python, RECIPE, SMALL, tmp_path / "random", TIME)
     config = json.loads((folder / "config.json").read_text())
     assert (config["hidden_size"], config["num_hidden_layers"]) == (64, 2)
     assert {"tokenizer.json", "model.safetensors"} <= {one.name for one in folder.iterdir()}
@@ -177,7 +232,7 @@ def test_vllm_is_started_on_a_gpu_with_the_flags_of_the_plan(tmp_path: Path) -> 
     assert found.load.prompt + gpu_serving.TEMPLATE == assumed.prompt_tokens
     assert found.load.answer == assumed.answer_tokens
     few = Machine(8, 64 * GIB, (Gpu("NVIDIA Unheard Of", 23 * GIB, 22 * GIB),), True, True)
-    (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, tmp_path, few, 8192)
+    (skipped,) = gpu_serving.serving(Path("none"), tmp_path, tmp_path, tmp_path, few, 8192, TIME)
     assert (skipped.outcome, skipped.name) == ("skipped", "vLLM")
 
 
@@ -211,7 +266,7 @@ def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
             while not answers(url):
                 assert time.monotonic() < until
                 time.sleep(0.1)
-            found = gpu_serving._load(url, load, planned, tmp_path)
+            found = gpu_serving._load(url, load, planned, tmp_path, CPU, TIME)
         finally:
             engine.kill()
     assert found.outcome == outcome, found
@@ -230,7 +285,9 @@ def test_a_load_test_that_breaks_is_a_failed_check_with_its_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, said: str
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(script(tmp_path, line)))
-    found = gpu_serving._load("http://127.0.0.1:9/v1", Load(5, 4, 1, (3,)), 9.0, tmp_path)
+    found = gpu_serving._load(
+        "http://127.0.0.1:9/v1", Load(5, 4, 1, (3,)), 9.0, tmp_path, CPU, TIME
+    )
     assert found.outcome == "failed"
     assert found.measured.startswith("at 3 questions/s: the load test")
     assert said in found.measured
@@ -239,7 +296,7 @@ def test_a_load_test_that_breaks_is_a_failed_check_with_its_reason(
 def test_answers_that_all_fail_are_counted(tmp_path: Path) -> None:
     """The real load test: nothing listens on the port."""
     url = f"http://127.0.0.1:{free_port()}/v1"
-    found = gpu_serving._load(url, Load(5, 4, 1, (9,)), 9.0, tmp_path)
+    found = gpu_serving._load(url, Load(5, 4, 1, (9,)), 9.0, tmp_path, CPU, TIME)
     assert found.outcome == "failed"
     assert re.match(r"none: all \d+ answers failed at 9 questions/s \(question 1: ", found.measured)
 
@@ -279,7 +336,7 @@ def test_a_vllm_that_does_not_start_says_why(tmp_path: Path) -> None:
     name = "meta-llama/Llama-3.1-8B-Instruct"
     (tmp_path / "config.json").write_text(json.dumps(models.known()[name]))
     failing = script(tmp_path, "echo 'no such device'; exit 3")
-    (failed,) = gpu_serving.serving(failing, tmp_path, tmp_path, tmp_path, CPU, 2048)
+    (failed,) = gpu_serving.serving(failing, tmp_path, tmp_path, tmp_path, CPU, 2048, TIME)
     assert failed.outcome == "failed"
     assert "vLLM does not start: no such device" in failed.measured
 
