@@ -5,6 +5,7 @@ model is named, the same checks run at that size.
 """
 
 import json
+import random
 import shutil
 import subprocess
 import time
@@ -21,13 +22,15 @@ from askdocs.models.base import Base
 from askdocs.models.deriving import derive
 from eval.report.cost import read
 from gateway.core.errors import AskdocsError
+from training.artefacts import probe
 from training.artefacts.convert import tokenizer_files
 from training.plan import trial
 from training.plan.machine import Machine
 from training.plan.memory import GIB, estimate
 from training.plan.preflight import rate
 from training.plan.recipe import Recipe
-from training.plan.shape import Shape
+from training.plan.shape import Shape, of_config
+from training.tuning.options import quantisation
 
 Outcome = Literal["passed", "failed", "skipped"]
 # What may be measured above the plan: what the plan leaves out is less than this share.
@@ -39,6 +42,8 @@ STEPS = 3
 TOKENS_CPU = 128
 # Seconds for a whole check, once the environments are there.
 SECONDS = 600.0
+# What merged and quantised weights are asked: random token ids, so many prompts of so many.
+PROMPTS, LENGTH = 4, 16
 # Bytes of the environments that vLLM and training need beside the weights, on a GPU.
 ENVIRONMENTS = 20 * GIB
 
@@ -123,20 +128,22 @@ def training(
 ) -> Iterator[Checked]:
     """Steps of the recipe with random weights: memory and speed.
 
-    The weights are not quantised and the optimiser has 32 bits, in the plan, too.
+    On a GPU they are those of the recipe: packed rows, weights in 4 bits and the optimiser in 8
+    where it says so. On a CPU weights and optimiser are plain, in the plan, too.
 
     Args:
-        python: has torch, transformers and peft.
+        python: has torch, transformers and peft; for 4 and 8 bits bitsandbytes.
     """
     on_gpu = bool(here.gpus)
     tokens = recipe.max_length if on_gpu else min(recipe.max_length, TOKENS_CPU)
-    plain = {"load_in_4bit": False, "optimizer": "adamw_torch", "processes": 1}
-    tried = recipe.model_copy(update={**plain, "max_length": tokens, "packing": True})
+    plain = {} if on_gpu else {"load_in_4bit": False, "optimizer": "adamw_torch"}
+    same = {"max_length": tokens, "packing": recipe.packing or not on_gpu, "processes": 1}
+    tried = recipe.model_copy(update={**plain, **same})
     planned = estimate(shape, tried, tokens, on_gpu).total
     free = here.gpus[0].free if on_gpu else here.memory
     what = f"{tried.batch_size} x {tokens:,} tokens: {planned / GIB:.1f} GiB"
     if planned > free:
-        text = f"{free / GIB:.1f} GiB are free; the recipe itself may fit in 4 bits"
+        text = f"{free / GIB:.1f} GiB are free"
         yield Checked("training memory", "skipped", what, text)
         return
     if not budget.left:
@@ -172,7 +179,10 @@ def training(
 def artefacts(
     python: Path, quantiser: Path | None, folder: Path, adapter: Path, work: Path, budget: Budget
 ) -> Iterator[Checked]:
-    """Merge an adapter into the model, and quantise what comes of it.
+    """Merge an adapter into the model, quantise the result, and probe all three.
+
+    Each is loaded again and asked what comes next after a few prompts; the model with its adapter,
+    not merged, is the reference.
 
     Args:
         python: has torch, transformers and peft.
@@ -180,33 +190,67 @@ def artefacts(
         folder: the model, as a Hugging Face folder.
         adapter: as PEFT writes it.
         work: folder for the results.
+        budget: the time that is left.
     """
-    merged = work / "merged"
-    job = {"base": str(folder), "adapter": str(adapter), "out": str(merged)}
-    steps: list[tuple[str, Path | None, dict[str, Any]]] = [("merge", python, job)]
-    for scheme in ("fp8", "w4a16"):
-        job = {"model": str(merged), "out": str(work / scheme), "scheme": scheme}
-        steps.append((f"quantise {scheme}", quantiser, job))
-    for name, runs, job in steps:
+    merged, reference = work / "merged", None
+    for name, bits in (("merge", 16), ("quantise fp8", 8), ("quantise w4a16", 4)):
+        off = probe.LIMITS[bits].share
+        planned = f"{100 * (1 - off):.0f} to {100 * (1 + off):.0f} % of the adapter's effect"
+        runs = python if name == "merge" else quantiser
         if runs is None:
             text = "llm-compressor is not installed"
             fix = "python -m askdocs.environments quantise --home HOME"
-            yield Checked(name, "skipped", "is made", text, fix)
+            yield Checked(name, "skipped", planned, text, fix)
             continue
         if not budget.left:
-            yield budget.not_run(name, "is made")
+            yield budget.not_run(name, planned)
             continue
-        step: Literal["merge", "quantise"] = "merge" if name == "merge" else "quantise"
         try:
-            derive(runs, step, job, lambda *_: None, budget.left)
+            if reference is None:
+                prompts = _prompts(folder)
+                job: dict[str, Any] = {"base": str(folder), "adapter": str(adapter)}
+                job |= {"out": str(merged), "prompts": prompts}
+                made = reference = derive(python, "merge", job, lambda *_: None, budget.left)
+            else:
+                scheme = name.split()[1]
+                job = {"model": str(merged), "out": str(work / scheme), "scheme": scheme}
+                job |= {"prompts": prompts, "tokens": reference["tokens"]}
+                made = derive(runs, "quantise", job, lambda *_: None, budget.left)
         except AskdocsError as error:
             if not budget.left:
-                yield budget.not_run(name, "is made")
+                yield budget.not_run(name, planned)
                 continue
-            yield Checked(name, "failed", "is made", str(error), "see the message")
+            yield Checked(name, "failed", planned, str(error), "see the message")
             return
-        size = sum(file.stat().st_size for file in Path(job["out"]).iterdir())
-        yield Checked(name, "passed", "is made", f"{size / GIB:.2f} GiB")
+        yield _probed(name, planned, off, Path(job["out"]), made["made"], reference)
+
+
+def _prompts(folder: Path) -> list[list[int]]:
+    vocabulary, chance = of_config(folder / "config.json").vocab_size, random.Random(0)  # noqa: S311
+    return [[chance.randrange(vocabulary) for _ in range(LENGTH)] for _ in range(PROMPTS)]
+
+
+def _probed(
+    name: str,
+    planned: str,
+    off: float,
+    out: Path,
+    made: list[list[float]],
+    reference: dict[str, Any],
+) -> Checked:
+    size = sum(file.stat().st_size for file in out.iterdir()) / GIB
+    pairs = [
+        values
+        for rows in zip(made, reference["adapter"], reference["base"], strict=True)
+        for values in zip(*rows, strict=True)
+    ]
+    mean = sum(abs(ours - adapter) for ours, adapter, _ in pairs) / len(pairs)
+    share = probe.share(pairs)
+    # By a share and no nats: how far random weights spread their tokens depends on the shape.
+    good = abs(1 - share) <= off
+    measured = f"{size:.2f} GiB; {100 * share:.0f} % of it, next tokens off by {mean:.3f} nats"
+    fix = "" if good else "serve the adapter itself, and report the numbers"
+    return Checked(name, "passed" if good else "failed", planned, measured, fix)
 
 
 def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path, budget: Budget) -> Path:
@@ -249,7 +293,11 @@ def _tried(
         "tokens": tokens,
         "steps": STEPS,
         "gradient_checkpointing": recipe.gradient_checkpointing,
+        "optimizer": recipe.optimizer,
+        "packing": recipe.packing,
     }
+    if recipe.load_in_4bit:
+        job["quantisation"] = quantisation(recipe.model_dump(mode="json"))
     return _run(python, job, budget)
 
 

@@ -29,8 +29,9 @@ from training.data.tokens import Tokens
 from training.plan import machine
 from training.plan import recipe as recipes
 from training.plan.machine import Gpu, Machine
-from training.plan.memory import GIB
+from training.plan.memory import GIB, estimate
 from training.plan.shape import KNOWN, Shape
+from training.tuning.options import quantisation
 
 LLAMA = KNOWN["meta-llama/Llama-3.1-8B-Instruct"]
 SMALL = Shape(64, 128, 2, 4, 2, 16, 512, 2048, True)
@@ -73,12 +74,28 @@ def test_memory_above_the_plan_and_a_loss_that_does_not_fall_are_failures(tmp_pa
     assert "halve batch_size" in found[0].fix
 
 
-def test_what_a_gpu_cannot_hold_unquantised_is_not_tried(tmp_path: Path) -> None:
+def test_what_a_gpu_cannot_hold_is_not_tried(tmp_path: Path) -> None:
     big = recipes.load("llama31-8b-1gpu").settled(True)
-    (found,) = gpu_check.training(tmp_path / "never", big, LLAMA, A10G, TIME)
+    few = A10G._replace(gpus=(Gpu("NVIDIA T4", 15 * GIB, 14 * GIB),))
+    (found,) = gpu_check.training(tmp_path / "never", big, LLAMA, few, TIME)
     assert found.outcome == "skipped"
-    assert "22.0 GiB are free" in found.measured
+    assert "14.0 GiB are free" in found.measured
     assert found.planned.startswith("2 x 8,192 tokens")
+
+
+def test_a_card_of_24_gb_takes_the_steps_of_the_recipe(tmp_path: Path) -> None:
+    """In 4 bits, with packed rows and the optimiser in 8 bits, in the memory of the same plan."""
+    big = recipes.load("llama31-8b-1gpu").settled(True)
+    takes = script(tmp_path, f'cp "$3" {tmp_path}/job.json; echo stopped >&2; exit 1')
+    (found,) = gpu_check.training(takes, big, LLAMA, A10G, TIME)
+    assert found.measured == "stopped"
+    job = json.loads((tmp_path / "job.json").read_text())
+    assert job["quantisation"] == quantisation(big.model_dump(mode="json"))
+    assert job["quantisation"]["bnb_4bit_quant_type"] == "nf4"
+    assert (job["optimizer"], job["packing"], job["tokens"]) == ("adamw_8bit", True, 8192)
+    taken = saying(tmp_path, estimate(LLAMA, big, 8192, True).total)
+    by_name = outcomes(list(gpu_check.training(taken, big, LLAMA, A10G, TIME)))
+    assert by_name["training memory"] == "passed"
 
 
 def test_steps_that_crash_or_take_too_long_are_told(tmp_path: Path) -> None:
@@ -117,6 +134,7 @@ def test_what_does_not_fit_into_the_time_is_named_and_not_run(tmp_path: Path) ->
 
 def test_a_part_that_takes_longer_than_the_time_ends_with_it(tmp_path: Path) -> None:
     sleeps = script(tmp_path, "exec sleep 600")
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
     merge, *_ = gpu_check.artefacts(sleeps, None, tmp_path, tmp_path, tmp_path, Budget(0.2))
     assert (merge.name, merge.outcome) == ("merge", "skipped")
     assert "not run" in merge.measured
@@ -360,7 +378,8 @@ from pathlib import Path
 job = json.loads(Path(sys.argv[-1]).read_text())
 assert (Path(job["adapter"]) / "adapter_config.json").is_file(), "no adapter"
 Path(job["out"]).mkdir()
-print(json.dumps({"event": "done", "found": {}}))
+said = {"tokens": [[7]], "adapter": [[-1.0]], "base": [[-2.0]], "made": [[-1.01]]}
+print(json.dumps({"event": "done", "found": said}))
 """
 
 
@@ -387,6 +406,7 @@ def test_a_merge_is_checked_where_vllm_is_skipped(
     by_name = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
     assert by_name["vLLM"]["outcome"] == "skipped"
     assert by_name["merge"]["outcome"] == "passed", by_name["merge"]
+    assert "99 % of it, next tokens off by 0.010 nats" in by_name["merge"]["measured"]
 
 
 @pytest.mark.slow

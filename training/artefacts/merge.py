@@ -1,6 +1,7 @@
 """Base and adapter as one model in bf16, for engines that serve no adapters.
 
-The job: {"base": folder, "adapter": folder, "out": new folder}.
+The job: {"base": folder, "adapter": folder, "out": new folder}. With "prompts" (token ids), what it
+returns has what adapter, base and the saved folder say next: see training/artefacts/nexts.py.
 
 PEFT merges, and not Unsloth: the folder of the base is all that it needs, whatever the adapter was
 trained on (4 bits, a GPU), and each weight is rounded once, from the sum in float32.
@@ -10,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from training.artefacts import nexts
 from training.tuning.problem import Problem
 
 SHARD = "4GB"
@@ -30,6 +32,8 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     base, out = Path(job["base"]), Path(job["out"])
     tell("merging", 0, 3)
     model = load(base, Path(job["adapter"]), torch.bfloat16)
+    prompts = job.get("prompts")
+    compared = nexts.reference(model, prompts) if prompts else {}
     tell("merging", 1, 3)
     merged = model.merge_and_unload()
     broken = [name for name, w in merged.named_parameters() if not torch.isfinite(w).all()]
@@ -42,8 +46,11 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
             shutil.copyfile(base / name, out / name)
     for path in out.iterdir():
         path.chmod(0o644)  # safetensors makes them readable for their owner alone
+    del model, merged
+    if prompts:
+        compared["made"] = nexts.saved(out, prompts, compared["tokens"])
     tell("merging", 3, 3)
-    return {"dtype": "bfloat16"}
+    return {"dtype": "bfloat16", **compared}
 
 
 def load(base: Path, adapter: Path, dtype: Any) -> Any:

@@ -1,6 +1,7 @@
 """A merged model with smaller weights, for vLLM: by llm-compressor, without calibration data.
 
-The job: {"model": folder, "out": new folder, "scheme": "fp8" or "w4a16"}.
+The job: {"model": folder, "out": new folder, "scheme": "fp8" or "w4a16"}. With "prompts" and
+"tokens", what it returns has what the saved folder says next: see training/artefacts/nexts.py.
 
 fp8: weights in 8 bits, and activations where the GPU can (Hopper; on Ampere vLLM computes in 16).
 w4a16: weights in 4 bits by groups of inputs, rounded to the nearest. NOT YET RUN ON A GPU.
@@ -10,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from training.artefacts import nexts
 from training.artefacts.merge import COPIED
 from training.tuning.problem import Problem
 
@@ -35,6 +37,9 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
             shutil.copyfile(folder / name, out / name)
     for path in out.iterdir():
         path.chmod(0o644)
+    del model
+    if job.get("prompts"):
+        facts["made"] = nexts.saved(out, job["prompts"], job["tokens"])
     tell("quantising", 2, 2)
     return facts
 

@@ -2,20 +2,23 @@
 
     PYTHON -I training/plan/trial.py JOB.json
 
-Needs PyTorch, transformers and PEFT, no weights and no network, so that it can be carried alone to
-a machine that has a GPU and nothing else. JOB is an object:
+Needs PyTorch, transformers and PEFT (for 4 bits and an 8-bit optimiser also bitsandbytes), no
+weights and no network, so that it can be carried alone to a machine that has a GPU and nothing
+else. JOB is an object:
 
     shape       sizes of the model, as its config.json names them
     lora        r, alpha, dropout, target_modules
     dtype       bfloat16 or float32
     batch_size, tokens, steps
     gradient_checkpointing
+    quantisation  arguments of BitsAndBytesConfig (QLoRA), or none: weights in `dtype`
+    optimizer   adamw_torch or adamw_8bit
+    packing     rows hold several examples, whose positions begin anew
 
     save        a new folder: the random weights are written there, and no step is taken
 
 The standard output is one JSON object: `device`, `memory` (bytes at most, of the GPU where there is
-one), `tokens_per_second` of the steps behind the first, `losses`. The weights are not quantised and
-the optimiser is AdamW in 32 bits: `askdocs gpu check` plans for the same. Not yet run on a GPU.
+one), `tokens_per_second` of the steps behind the first, `losses`. Not yet run on a GPU.
 """
 
 import json
@@ -28,6 +31,10 @@ from typing import Any
 
 # Tokens whose logits are there at once, as Unsloth cuts them: 128,256 of a token are half a MB.
 CHUNK = 512
+# Standard deviation of random weights, as Llama's configuration has it.
+SPREAD = 0.02
+# Examples in a packed row.
+PACKED = 4
 
 
 def main(arguments: list[str]) -> int:
@@ -53,14 +60,17 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         return {"versions": versions()}
     model = make(job, device)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    optimizer = optimiser(job.get("optimizer"), trained)
     shape = job["batch_size"], job["tokens"]
     ids = torch.randint(0, job["shape"]["vocab_size"], shape, device=device)
+    positions = torch.arange(shape[1], device=device).expand(shape)
+    if job.get("packing"):
+        positions = positions % -(-shape[1] // PACKED)
     losses, began = [], 0.0
     for step in range(job["steps"]):
         if step == 1:
             began = now(device)
-        loss = loss_of(model, ids)
+        loss = loss_of(model, ids, positions)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -75,6 +85,17 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "trainable": sum(parameter.numel() for parameter in trained),
         "versions": versions(),
     }
+
+
+def optimiser(name: str | None, trained: list[Any]) -> Any:
+    """AdamW, with its state in 32 or 8 bits."""
+    if name == "adamw_8bit":
+        from bitsandbytes.optim import AdamW8bit
+
+        return AdamW8bit(trained, lr=1e-4)
+    from torch.optim import AdamW
+
+    return AdamW(trained, lr=1e-4)
 
 
 def drawn(job: dict[str, Any], device: str) -> Any:
@@ -93,11 +114,48 @@ def drawn(job: dict[str, Any], device: str) -> Any:
         torch.set_default_dtype(default)
 
 
+def drawn_small(job: dict[str, Any], device: str) -> Any:
+    """The same with its linear layers in 4 bits: drawn layer by layer, never whole in 16 bits."""
+    import torch
+    from bitsandbytes.nn import Linear4bit, Params4bit
+    from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
+
+    config = BitsAndBytesConfig(**job["quantisation"])
+    kind = {
+        "compress_statistics": config.bnb_4bit_use_double_quant,
+        "quant_type": config.bnb_4bit_quant_type,
+    }
+    dtype = getattr(torch, job["dtype"])
+    few = {**job["shape"], "num_hidden_layers": 0}
+    model = drawn({**job, "shape": few}, device)
+    with torch.device("meta"):
+        whole = LlamaForCausalLM(LlamaConfig(**job["shape"], use_cache=False))
+    for layer in whole.model.layers:
+        for name, part in list(layer.named_modules()):
+            owner, _, last = name.rpartition(".")
+            if isinstance(part, torch.nn.Linear):
+                weight = (
+                    torch.randn(part.weight.shape, dtype=dtype) * whole.config.initializer_range
+                )
+                small = Linear4bit(
+                    part.in_features, part.out_features, bias=False, compute_dtype=dtype, **kind
+                )
+                small.weight = Params4bit(weight, requires_grad=False, **kind)
+                setattr(layer.get_submodule(owner), last, small.to(device))
+            elif name.endswith("layernorm"):
+                part.weight = torch.nn.Parameter(torch.ones(part.weight.shape, dtype=dtype))
+        layer.to(device)
+    model.model.layers = whole.model.layers
+    model.model.config = model.config = whole.config
+    model.is_loaded_in_4bit = True  # PEFT asks
+    return model
+
+
 def make(job: dict[str, Any], device: str) -> Any:
     """Such a Llama with an adapter."""
     from peft import LoraConfig, get_peft_model
 
-    model = drawn(job, device)
+    model = drawn_small(job, device) if job.get("quantisation") else drawn(job, device)
     if job["gradient_checkpointing"]:
         model.gradient_checkpointing_enable({"use_reentrant": False})
     lora = job["lora"]
@@ -114,14 +172,16 @@ def make(job: dict[str, Any], device: str) -> Any:
     return model
 
 
-def loss_of(model: Any, ids: Any) -> Any:
+def loss_of(model: Any, ids: Any, positions: Any) -> Any:
     """The loss of the next tokens. Logits are computed a chunk at a time, and again backwards."""
     import torch
     from torch.nn.functional import cross_entropy
     from torch.utils.checkpoint import checkpoint
 
     llama = model.get_base_model()
-    hidden = llama.model(input_ids=ids).last_hidden_state[:, :-1].flatten(0, 1)
+    hidden = (
+        llama.model(input_ids=ids, position_ids=positions).last_hidden_state[:, :-1].flatten(0, 1)
+    )
     wanted = ids[:, 1:].flatten()
 
     def part(states: Any, labels: Any) -> Any:
