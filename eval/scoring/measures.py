@@ -106,6 +106,26 @@ def _utility(mark: Mark) -> float | None:
     return 1.0 if mark.question.answerable and right(mark) else -1.0
 
 
+def supported_utility(mark: Mark) -> float | None:
+    """As `_utility`, by the pages instead of the written answer.
+
+    An answer with one unsupported claim is wrong, and one that leaves something open half right.
+    """
+    if not mark.answered:
+        return 0.0
+    if mark.grounded is None:
+        return None
+    if mark.grounded < 1:
+        return -1.0
+    return 0.5 if admits_gap(mark.answer.text) else 1.0
+
+
+def _supported_utility(mark: Mark) -> float | None:
+    """An answer that quotes other pages where none answers is wrong, too."""
+    worth = supported_utility(mark)
+    return -1.0 if worth and not mark.question.answerable else worth
+
+
 def _judged(mark: Mark) -> float | None:
     return None if mark.judged is None else float(mark.judged)
 
@@ -132,6 +152,10 @@ MEASURES = [
             _answerable(lambda m: m.similar), compared=True),
     Measure("utility", "utility: +1 right, 0 refused, -1 wrong", "score", "more", _utility,
             compared=True),
+    Measure("supported_utility",
+            "utility by groundedness: +1 every claim supported (+0.5 if it leaves something open),"
+            " 0 refused, -1 otherwise", "score", "more", _supported_utility,
+            needs=lambda m: m.grounded is not None, compared=True),
     Measure("answered", "answered", "share", "", lambda m: float(m.answered)),
     Measure(FALSE_REFUSALS, "false refusals", "share", "less",
             _answerable(lambda m: float(m.refused)), compared=True),

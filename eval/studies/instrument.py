@@ -34,7 +34,7 @@ from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.scoring.groundedness import Groundedness
 from eval.scoring.mark import Mark, mark
-from eval.scoring.measures import BY_NAME
+from eval.scoring.measures import BY_NAME, supported_utility
 from eval.scoring.similarity import Similarity
 from eval.scoring.words import admits_gap
 from eval.statistics.agreement import agreement
@@ -60,6 +60,7 @@ SCORES: dict[str, Callable[[Mark], float | None]] = {
     "groundedness, then no gap admitted": lambda m: (
         None if m.grounded is None else m.grounded - 1e-6 * admits_gap(m.answer.text)
     ),
+    "utility by groundedness": supported_utility,
     "no gap admitted": lambda m: float(not admits_gap(m.answer.text)),
     "length, for comparison": lambda m: float(len(m.answer.text.split())),
 }

@@ -52,6 +52,11 @@ def test_each_score_is_measured_by_kind(tmp_path: Path, capsys: pytest.CaptureFi
     shown = dict(zip(heads, gap, strict=True))
     assert shown["good over partial"].startswith("1.00 (")
     assert shown["order"].startswith("0.92 ("), "wrong and hallucinated ones are a tie: 5.5 of 6"
+    worth = lines["utility by groundedness"].strip("| ").split(" | ")
+    assert [cell.split(",")[0] for cell in worth[1:5]] == ["1.00", "0.50", "-1.00", "-1.00"]
+    shown = dict(zip(heads, worth, strict=True))
+    for pair in ("good over partial", "partial over wrong"):
+        assert shown[pair].startswith("1.00 ("), pair
     assert any(line.startswith("answered: good 1.00") for line in lines.values())
     assert any("refusal 1.00" in line for line in lines.values() if line.startswith("true_ref"))
     file.write_text('{"kind": "good"}\n')

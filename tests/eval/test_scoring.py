@@ -89,6 +89,20 @@ def test_words_about_nothing_are_made_up() -> None:
     assert value("hallucinated", said("Because of the rain.", NOTHING), said(GOLD)) == 1
 
 
+def test_an_answer_is_worth_what_the_pages_support() -> None:
+    def worth(text: str, grounded: float | None, asked: Question = ASKED) -> float | None:
+        given = Answer(system="base-pages", question=asked.id, text=text)
+        return value("supported_utility", mark.mark(asked, given, grounded=lambda *_: grounded))
+
+    assert worth("Press it.", 1.0) == 1
+    assert worth("Press it. The page does not say how often.", 1.0) == 0.5
+    assert worth("Press it.", 0.9) == -1
+    assert worth("Press it.", 1.0, NOTHING) == -1, "it quotes a page that does not answer"
+    assert worth("Press it.", None) is None, "not measured"
+    right = mark.mark(ASKED, Answer(system="a", question="q", text=GOLD), grounded=lambda *_: 1.0)
+    assert value("supported_utility", right, said(REFUSAL)) == 0.5, "a refusal counts 0"
+
+
 def test_pages_are_counted_where_they_stand() -> None:
     two, one = ("a.md", "keys.md"), ("a.md",)
     second = said(GOLD, prompt_pages=two, found_pages=two, cited_pages=("keys.md",))
