@@ -45,6 +45,7 @@ CONFIG: dict[str, Any] = {
         "disable_cooldowns": True,
     },
 }
+FETCHES_NOTHING = "an address is not fetched here: send the file itself, as a data: URL"
 _key = secrets.token_hex(32)  # between `LiteLLM` and `authorize`; opens nothing else
 
 
@@ -168,7 +169,16 @@ def _load(config: str) -> "FastAPI":
     # Where an image forbids Python to keep what it compiles (PYTHONDONTWRITEBYTECODE), every start
     # compiles LiteLLM again: 12 s of a core instead of 6.
     sys.dont_write_bytecode = False
+    import litellm
+    from litellm.litellm_core_utils import url_utils
     from litellm.proxy.proxy_server import app
+
+    # For some providers LiteLLM fetches pictures and files by their addresses in a request: each
+    # client could have this machine call any host. They all ask this function first.
+    def fetch_nothing(url: str) -> tuple[str, str]:
+        raise litellm.ImageFetchError(FETCHES_NOTHING)
+
+    url_utils.validate_url = fetch_nothing
 
     # LiteLLM's and OpenAI's clients follow redirects, to any host, with the question and with keys
     # in headers that httpx does not take away there, such as Anthropic's `x-api-key`. They have no

@@ -11,6 +11,7 @@ import pytest
 from eval.systems.client import Client
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.settings import RagSettings
+from gateway.upstream.litellm import FETCHES_NOTHING
 from tests import starting
 from tests.conformance.conftest import Lane
 from tests.conformance.test_openai import HELLO, post
@@ -188,6 +189,15 @@ def test_a_providers_answer_leads_to_no_other_host(lane: Lane, model: str, strea
     reply = post(lane, "/chat/completions", model=model, messages=HELLO, stream=stream)
     assert "/elsewhere" not in [path for path, _ in lane.providers.asked]
     assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error"), reply.text
+
+
+def test_no_picture_is_fetched_for_a_provider(lane: Lane) -> None:
+    """Anthropic itself fetches those of https; for http LiteLLM did, three times."""
+    picture = {"type": "image_url", "image_url": {"url": "http://1.1.1.1/a.png"}}
+    asked: Any = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]
+    reply = post(lane, "/chat/completions", model="claude", messages=asked)
+    assert reply.status_code == 400, reply.text
+    assert reply.json()["error"]["message"] == FETCHES_NOTHING
 
 
 def test_a_provider_of_embeddings_leads_to_no_other_host(lane: Lane) -> None:
