@@ -10,9 +10,11 @@ import pytest
 
 from gateway.knowledge.search.index import build, writing
 from gateway.knowledge.wiki.page import Page, Section
+from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply
 from widget.box.examples import Examples
+from widget.service.store import Answered, Asked, Store
 
 BODY = "Here stands in some sentences what the heading above says, and enough of it to answer."
 
@@ -104,3 +106,29 @@ def test_the_empty_box_offers_them_where_nobody_named_others(
     assert len(offered(running)) == 4
     assert offered(running, examples="Mine?") == ["Mine?"]
     assert offered(box(Reply(), index=index, examples=("Ours?",))) == ["Ours?"]
+
+
+def test_headings_fill_up_what_too_few_readers_asked(
+    box: Callable[..., Box], index: Path, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'q.db'}"
+    running = box(Reply(), index=index, database_url=url, examples=("Ours?", "asked"))
+    engine = database.open(url)
+    store = Store(engine)
+    for question, confidence in (("How do I cross at a zebra?", 0.9), ("Is it closed?", 0.1)):
+        for visitor in ("one", "another"):
+            id = f"{question} {visitor}"
+            store.asked(Asked(id, question, id, visitor=visitor))
+            store.answered(id, Answered("answered", confidence=confidence))
+    engine.dispose()
+    assert offered(running) == [
+        "Ours?",
+        "How do I cross at a zebra?",
+        "Install the tool?",
+        "How do I send a fax?",
+    ]
+    assert offered(running, examples="Mine? | asked")[:3] == [
+        "Mine?",
+        "Ours?",
+        "How do I cross at a zebra?",
+    ]

@@ -90,8 +90,10 @@ def test_the_most_asked_are_asked_by_more_than_one_visitor(store: Store) -> None
         answered = Answered("refused" if question == "Refused" else "answered")
         store.answered(str(number), answered)
     store.asked(asked("old", "Old?", visitor="1"), NOW - timedelta(days=40))
-    found = store.most_asked(5, NOW - timedelta(days=30))
-    assert [question.lower() for question in found] == ["why?", "how?"]
+    recent = NOW - timedelta(days=30)
+    assert [question.lower() for question in store.most_asked(5, recent)] == ["why?", "how?"]
+    store.vote("2", Vote("down"), "1")
+    assert [question.lower() for question in store.most_asked(5, recent)] == ["how?"]
 
 
 @pytest.mark.parametrize(

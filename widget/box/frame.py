@@ -11,7 +11,7 @@ from widget.access.forms import ELSEWHERE, Elsewhere, form
 from widget.access.identity import COOKIE, new_cookie
 from widget.access.origins import web_address, within
 from widget.access.tokens import Tokens
-from widget.box.examples import Examples
+from widget.box.examples import Examples, meaning
 from widget.box.views import Views
 from widget.service.journal import Journal
 from widget.service.pending import BadQuestion
@@ -86,12 +86,19 @@ class Box:
     async def _examples(self, own: Sequence[str]) -> list[str]:
         """Questions that the empty box offers behind the page's `own`.
 
-        The page can want the most asked, too. Where nobody names any, the wiki's headings are.
+        The page can want the most asked, too. Where nobody names any, or too few were asked, the
+        wiki's headings are.
         """
         examples = [*self._settings.examples, *(("asked",) if "asked" in own else ())]
+        is_open = not examples and not any(own)
         if "asked" in examples:
             at = examples.index("asked")
-            examples[at : at + 1] = await self._journal.most_asked(EXAMPLES)
-        if not examples and not any(own):
-            examples = await asyncio.to_thread(self._mined.get, EXAMPLES)
+            most_asked = await self._journal.most_asked(EXAMPLES)
+            examples[at : at + 1] = most_asked
+            is_open = len(most_asked) < EXAMPLES
+        if is_open:
+            known = {meaning(example) for example in (*own, *examples) if example not in ("", "asked")}
+            mined = await asyncio.to_thread(self._mined.get, EXAMPLES)
+            others = [example for example in mined if meaning(example) not in known]
+            examples += others[: max(0, EXAMPLES - len(known))]
         return examples

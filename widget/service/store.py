@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from gateway.access import rights
 from gateway.access.rights import Reader
+from gateway.answering.confidence import CAUTION
 from gateway.core.errors import AskdocsError
 from gateway.storage.database import Utc, metadata, reading, writing
 from gateway.telemetry import audit
@@ -254,7 +255,9 @@ class Store:
         raise Unknown("This answer is no longer kept, or the link is not complete.")
 
     def most_asked(self, count: int, since: datetime) -> list[str]:
-        """Questions that were asked most often and answered, by their words. Raises Unreachable.
+        """Questions that were asked most often and answered well, by their words.
+
+        Raises Unreachable.
 
         Of those that began a conversation in the box: what is asked in Slack or by an agent is for
         nobody else to read, and a question that follows another one means nothing alone.
@@ -262,13 +265,19 @@ class Store:
         c = question_table.c
         # What only one visitor asked may say who that is.
         visitors = sa.func.count(c.visitor.distinct())
+        doubtful = sa.or_(
+            sa.func.coalesce(vote_table.c.vote, "") == "down",
+            sa.func.coalesce(c.confidence, 1) < CAUTION,
+            sa.func.coalesce(c.verdict, "").in_(("unsupported", "contradicted")),
+        )
         query = (
             sa.select(sa.func.min(c.question))
+            .select_from(question_table.outerjoin(vote_table))
             .where(c.channel == "box", c.conversation == c.id, c.quote == "")
             .where(for_everybody())
             .where(c.state == "answered", c.at >= since, sa.func.length(c.question) <= 100)
             .group_by(sa.func.lower(c.question))
-            .having(visitors > 1)
+            .having(visitors > 1, sa.func.max(sa.case((doubtful, 1), else_=0)) == 0)
             .order_by(visitors.desc(), sa.func.lower(c.question))
             .limit(count)
         )
