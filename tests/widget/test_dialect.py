@@ -76,6 +76,33 @@ def test_tags_of_pages_are_not_shown_and_placeholders_are() -> None:
     assert plain('<a name="x"></a>The <b> tag', page=False) == "The <b> tag"
 
 
+def test_tables_and_images_of_html_are_those_of_markdown() -> None:
+    table = (
+        "<table class='x'>\n<thead><tr><th>Port</th><th>For</th></tr></thead>\n"
+        "<tr><td>4000</td><td>the <code>API</code> | <b>MCP</b></td></tr><tr><td>8080</td></tr>"
+        "</table>"
+    )
+    html = render(f"Ports:\n{table}\nEnd <img width=9 src='a.png' alt=\"A [b]\"/>", page=True)
+    assert html.count("<tr>") == 3
+    assert "<th>Port</th>\n<th>For</th>" in html
+    assert "| MCP</td>" in html
+    assert html.endswith("<p>End A b</p>\n")  # images are shown where the caller wants them
+    assert "&lt;t" not in html
+    bare = render("<table><tr><td>a</td></tr></table>", page=True)
+    assert bare.count("<tr>") == 2
+    code = f"```html\n{table}\n```"
+    assert plain(code) == code
+    assert plain(table, page=False) == table
+
+
+def test_components_icons_and_attributes_are_not_shown() -> None:
+    text = (
+        'Use <Badge type="tip" text="new" /> <X/> <Card a={1}>it</Card> with <NAME>.\n'
+        '--8<-- "file.md"\n:material-clock: Fast [link](a.md){:target=_blank} {x}'
+    )
+    assert plain(text) == "Use   it with <NAME>.\nFast [link](a.md) {x}"
+
+
 def test_many_lines_are_read_in_linear_time() -> None:
     text = '!!! a "t"\n    ' * 20_000
     assert plain(text).count("t") == 20_000

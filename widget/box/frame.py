@@ -97,7 +97,9 @@ class Box:
             examples[at : at + 1] = most_asked
             is_open = len(most_asked) < EXAMPLES
         if is_open:
-            known = {meaning(example) for example in (*own, *examples) if example not in ("", "asked")}
+            known = {
+                meaning(example) for example in (*own, *examples) if example not in ("", "asked")
+            }
             mined = await asyncio.to_thread(self._mined.get, EXAMPLES)
             others = [example for example in mined if meaning(example) not in known]
             examples += others[: max(0, EXAMPLES - len(known))]

@@ -2,8 +2,8 @@
 
 Admonitions, tabs, definitions, footnotes, keys and highlights are those of Python-Markdown and
 Material for MkDocs, alerts and tasks those of GitHub;
-comments, anchors and the tags of raw HTML are dropped; rows of a table whose head was cut off get
-an empty one. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
+comments, anchors, components and the tags of raw HTML are dropped, tables and images of raw HTML
+become those of Markdown; rows of a table whose head was cut off get an empty one. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
 """
 
 import re
@@ -27,6 +27,20 @@ _RULE = re.compile(r"[\s:|]*+-[\s:|-]*+$")
 _CODE = re.compile(r"(`+[^`]*`+)")
 _BREAK = re.compile(r"<br(?:\s[^<>]*)?/?>", re.I)
 _ANCHOR = re.compile(r"<a\s+(?:id|name)\s*=[^<>]*(?:/>|>\s*</a\s*>)", re.I)
+_IMAGE = re.compile(r"<img\s([^<>]*)>", re.I)
+_NAMED = re.compile(r"(?<![\w-])(src|alt)\s?=\s?(?:\"([^\"]*)\"|'([^']*)')", re.I)
+_TABLE = re.compile(r"<table(?:\s[^<>]*)?>((?:(?!<table[\s>]).)*?)</table\s?>", re.I | re.DOTALL)
+_TABLE_ROW = re.compile(r"<tr(?:\s[^<>]*)?>", re.I)
+_CELL = re.compile(r"<t([hd])(?:\s[^<>]*)?>", re.I)
+_END = re.compile(r"</?(?:thead|tbody|tfoot|tr|th|td)(?:\s[^<>]*)?>", re.I)
+# Attributes behind a link or an image, icons, and lines that include another file.
+_BEHIND = re.compile(r"(\]\([^()\n]{0,500}\))\{:?[^{}\n]{0,200}\}")
+_ICON = re.compile(r":(?:material|fontawesome|octicons|simple)-[\w-]+:\s?")
+_INCLUDED = re.compile(r"\s*-{1,4}8<-{1,4}\s.*")
+# Of JSX and Vue: with attributes, or closed at once. <NAME> alone may be a placeholder.
+_COMPONENT = re.compile(
+    r"<[A-Z][\w.]*(?:\s[^<>=]*=[^<>]*|\s?/)>|</[A-Z][\w.]*>|<[A-Z][\w.]*\s[^<>=/]*/>"
+)
 # Tags that pages are written with. Another word in brackets may be a placeholder: <name>.
 _TAGS = re.compile(
     r"</?(?:a|abbr|b|big|center|dd|details|div|dl|dt|em|figcaption|figure|font|i|ins|kbd|mark|nobr"
@@ -42,7 +56,10 @@ def plain(text: str, *, page: bool = True) -> str:
     `page`: the text is a page's. A model's own tags are shown as they are, and its rows.
     """
     result: list[str] = []
-    lines = _COMMENT.sub("", text).split("\n")
+    text = _COMMENT.sub("", text)
+    if page and "<table" in text.lower():
+        text = _outside_code(text)
+    lines = text.split("\n")
     lines.reverse()  # taken from the end: taking from the front would copy the rest each time
     fence = ""
     while lines:
@@ -66,6 +83,8 @@ def plain(text: str, *, page: bool = True) -> str:
         elif match := _ALERT.match(bare):
             quoted = match[1].rstrip()
             result += [f"{quoted} **{match[2].capitalize()}**", quoted]
+            continue
+        elif page and _INCLUDED.fullmatch(bare):
             continue
         elif match := _TAB.match(bare):
             result += ["", f"**{match[1]}**", "", plain(_indented(lines), page=page), ""]
@@ -98,13 +117,46 @@ def _ticked(task: re.Match[str]) -> str:
     return f"{task[1]}{'☐' if task[2] == ' ' else '☑'}"
 
 
+def _outside_code(text: str) -> str:
+    """The text with its tables of HTML as tables of Markdown."""
+    parts = re.split(r"(^[ ]{0,3}```.*?^[ ]{0,3}```)", text, flags=re.MULTILINE | re.DOTALL)
+    parts[::2] = [_TABLE.sub(_table, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def _table(table: re.Match[str]) -> str:
+    rows = [_cells(row) for row in _TABLE_ROW.split(table[1])[1:]]
+    rows = [row for row in rows if row]
+    if not rows:
+        return ""
+    columns = max(map(len, rows))
+    lines = ["| " + " | ".join(row + [""] * (columns - len(row))) + " |" for row in rows]
+    if not re.search("<th[\\s>]", table[1], re.I):
+        lines.insert(0, "| " * columns + "|")
+    lines.insert(1, "|---" * columns + "|")
+    return "\n".join(["", "", *lines, "", ""])
+
+
+def _cells(row: str) -> list[str]:
+    _, *cells = _CELL.split(row)
+    return [" ".join(_END.sub(" ", cell).split()).replace("|", "\\|") for cell in cells[1::2]]
+
+
+def _image(image: re.Match[str]) -> str:
+    values = {name.lower(): one or other for name, one, other in _NAMED.findall(image[1])}
+    alt = re.sub(r"[\[\]]", "", values.get("alt", ""))
+    source = values.get("src", "")
+    return f"![{alt}]({source})" if source and not re.search(r"[\s()<>]", source) else alt
+
+
 def _inline(line: str, page: bool) -> str:
     """The line without tags and the marks of extensions; code stays."""
     parts = _CODE.split(line)
     for number in range(0, len(parts), 2):
         part = _BREAK.sub(" ", _ANCHOR.sub("", parts[number]))
         if page:
-            part = _TAGS.sub("", part)
+            part = _TAGS.sub("", _COMPONENT.sub("", _IMAGE.sub(_image, part)))
+            part = _ICON.sub("", _BEHIND.sub(r"\1", part))
             part = _FOOTNOTE.sub(r"\\[\1\\]", _HIGHLIGHT.sub(r"**\1**", part))
             part = _KEYS.sub(lambda keys: "+".join(map(str.capitalize, keys[1].split("+"))), part)
         parts[number] = part
