@@ -3,13 +3,10 @@
 import concurrent.futures
 import json
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,15 +14,17 @@ import openai
 import pytest
 
 from tests import starting
+from tests.askdocs.conftest import RunHere, here
 from tests.conformance.faulty import Faulty, faulty
 from tests.gateway.redis_server import RedisServer
 from tests.parts import require
 from tests.waiting import until
 
+__all__ = ["here"]
+
 pytestmark = pytest.mark.slow
 
 HELLO: Any = [{"role": "user", "content": "Say hello."}]
-ASKDOCS = Path(sys.executable).with_name("askdocs")
 ENDPOINTS: dict[str, dict[str, Any]] = {
     "/chat/completions": {"messages": HELLO},
     "/completions": {"prompt": "x"},
@@ -37,21 +36,20 @@ ENDPOINTS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Team:
+class Service:
     gateway: starting.Gateway
     engine: Faulty
     redis: RedisServer
 
+
+@dataclass(frozen=True)
+class Team(Service):
+    here: RunHere
+
     def cli(self, *arguments: str, code: int = 0) -> Any:
         """What the command says, as JSON."""
-        done = subprocess.run(
-            [ASKDOCS, *arguments, "--home", self.gateway.home, "--json"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={"ASKDOCS_GATEWAY_ENGINE_URL": self.engine.url, "PATH": "/usr/bin:/bin"},
-            cwd=self.gateway.home.parent,
-        )
+        words = (*arguments, "--home", str(self.gateway.home), "--json")
+        done = self.here(*words, ASKDOCS_GATEWAY_ENGINE_URL=self.engine.url)
         assert done.returncode == code, done.stderr
         return json.loads(done.stdout) if code == 0 else done.stderr
 
@@ -70,7 +68,7 @@ class Team:
 
 
 @pytest.fixture(scope="module")
-def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     folder = tmp_path_factory.mktemp("team")
     require(shutil.which("redis-server") is not None, "apt-get install redis-server")
     store = RedisServer(folder)
@@ -86,9 +84,15 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Team]:
                 redis_url=store.url,
             ) as gateway,
         ):
-            yield Team(gateway, engine, store)
+            yield Service(gateway, engine, store)
     finally:
         store.kill()
+
+
+@pytest.fixture
+def team(service: Service, here: RunHere, monkeypatch: pytest.MonkeyPatch) -> Team:
+    monkeypatch.chdir(service.gateway.home.parent)
+    return Team(service.gateway, service.engine, service.redis, here)
 
 
 # Keys
