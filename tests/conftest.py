@@ -2,12 +2,15 @@
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from tests import starting
+from tests.engines import gguf_shallow
 from tests.gateway.postgres import postgres
 from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_spans, vllm_url
 
@@ -17,6 +20,14 @@ __all__ = ["postgres", "small_folder", "small_gguf", "vllm_python", "vllm_spans"
 # How long an example takes says nothing where other processes share the cores.
 settings.register_profile("askdocs", deadline=None)
 settings.load_profile("askdocs")
+
+
+@pytest.fixture(scope="session")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers of the small model, for tests that do not look at its words: a tenth of its time
+    for a prompt, a quarter for an answer."""
+    file = tmp_path_factory.mktemp("shallow") / "shallow.gguf"
+    return gguf_shallow.make(starting.shipped(), file, layers=2)
 
 
 TOGETHER = {

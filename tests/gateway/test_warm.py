@@ -71,14 +71,15 @@ Make = Callable[..., AbstractAsyncContextManager[Warming]]
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return llamacpp.states_folder(tmp_path_factory.mktemp("states"), starting.shipped())
+def states(tmp_path_factory: pytest.TempPathFactory, shallow: Path) -> Path:
+    return llamacpp.states_folder(tmp_path_factory.mktemp("states"), shallow)
 
 
 @pytest.fixture
-def url(tmp_path_factory: pytest.TempPathFactory, states: Path) -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory, shallow: Path, states: Path) -> Iterator[str]:
     """A new engine, up in a second."""
-    with starting.engine(tmp_path_factory.mktemp("engine"), context=1024, states=states) as engine:
+    folder = tmp_path_factory.mktemp("engine")
+    with starting.engine(folder, gguf=shallow, context=1024, states=states) as engine:
         yield engine.url
 
 
@@ -162,19 +163,20 @@ async def test_pages_are_read_again_behind_other_instructions(url: str, warming:
 
 async def test_pages_are_warm_after_a_restart_of_the_engine_and_a_broken_file_is_read_again(
     tmp_path_factory: pytest.TempPathFactory,
+    shallow: Path,
     states: Path,
     warming: Make,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     pages = wiki(*NAMES)
     folder = tmp_path_factory.mktemp("engines")
-    with starting.engine(folder, context=1024, states=states) as first:
+    with starting.engine(folder, gguf=shallow, context=1024, states=states) as first:
         async with warming(first.url, *pages, kept=states) as it:
             assert set((await it.warm()).values()) == {"read"}
     kept = files(states)
     assert len(kept) == len(NAMES)
     damage(kept[0])  # in the middle of the values, where the engine itself would notice nothing
-    with starting.engine(folder, context=1024, states=states) as second:
+    with starting.engine(folder, gguf=shallow, context=1024, states=states) as second:
         async with warming(second.url, *pages, kept=states) as it:
             with caplog.at_level(logging.WARNING):
                 done = await it.warm()
