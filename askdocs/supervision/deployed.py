@@ -85,7 +85,7 @@ class Deployed:
             AskdocsError: a version that answers for an alias cannot be served.
         """
         needed = await asyncio.to_thread(promotions.all_needed, self._database, configured)
-        await asyncio.to_thread(deployments.begin_anew, self._database, needed)
+        await asyncio.to_thread(deployments.begin_again, self._database, needed)
         for deployment in await self._table():
             await self._bring(deployment)
         used = await asyncio.to_thread(promotions.in_use, self._database, configured)

@@ -102,7 +102,7 @@ class Heard:
     """The last bytes, at most `keep`."""
     status: int = 0
     first: float | None = None
-    """The clock when the first words came."""
+    """The clock at the first token."""
     ended: bool = False
     refused: bool = False
 
@@ -129,7 +129,7 @@ class Tally:
     """What became of the questions."""
 
     answers: list[tuple[int, State, float, float]] = field(default_factory=list)
-    """Number, state, and seconds until the first words and the end."""
+    """Number, state, and seconds until the first token and the end."""
     late: list[float] = field(default_factory=list)
     open: int = 0
     most_open: int = 0

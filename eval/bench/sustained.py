@@ -72,7 +72,7 @@ class Steady:
     most_open: int
     """Answers under way at the same time."""
     words: Wait
-    """From the question to the first words."""
+    """From the question to the first token."""
     added_words: Wait
     """Of this, what the engine is not the reason for."""
     added_end: Wait
@@ -85,7 +85,7 @@ class Steady:
 
     @property
     def worst(self) -> float:
-        """The p99 that counts: of the first words or of the end, whichever is more."""
+        """The p99 that counts: of the first token or of the end, whichever is more."""
         return max(self.added_words.p99_ms, self.added_end.p99_ms)
 
     @property

@@ -133,7 +133,7 @@ class Answer(Transform):
         return b""
 
     def begin(self, opened: Opened, rest: Rest) -> None:
-        is_anew = not any(choice.heard for choice in self._choices) or not self._asked.stream
+        starts_over = not any(choice.heard for choice in self._choices) or not self._asked.stream
         self._is_asked = True
         if not self._has_begun:
             self._served = opened.served.name
@@ -141,7 +141,7 @@ class Answer(Transform):
         self._sum = UsageSum(self._plan.copies)
         self._events = EventReader()
         self._error = None
-        if is_anew:
+        if starts_over:
             self._choices = [self._choice() for _ in range(self._plan.copies)]
             self._going_on = set(range(self._plan.copies))
 
@@ -164,12 +164,12 @@ class Answer(Transform):
         if not any(choice.heard for choice in self._choices):
             return Said("", 0)
         if len(self._choices) > 1 or self._asked.logprobs:
-            return None if any(choice.sent for choice in self._choices) else self._anew()
+            return None if any(choice.sent for choice in self._choices) else self._start_over()
         if self._error:
             return None
         return Said(self._choices[0].heard, self._pieces)
 
-    def _anew(self) -> Said:
+    def _start_over(self) -> Said:
         """Nothing of it has gone out: forget what was heard."""
         self._choices = []
         return Said("", 0)

@@ -44,7 +44,7 @@ class Turn(Answer):
 
     def said(self) -> Said | None:
         """Nobody goes on with half a tool call."""
-        return None if self._has_begun else self._anew()
+        return None if self._has_begun else self._start_over()
 
     def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
         return state.waits and choice.get("finish_reason") not in CALLS

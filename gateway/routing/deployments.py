@@ -116,7 +116,7 @@ def forget(database: sa.Engine, name: str) -> bool:
         return bool(connection.execute(there).rowcount)
 
 
-def begin_anew(database: sa.Engine, needed: set[str]) -> None:
+def begin_again(database: sa.Engine, needed: set[str]) -> None:
     """After a start nothing is served yet: `needed` is wanted again, and the rest forgotten."""
     with writing(database) as connection:
         others = sa.delete(deployment_table).where(_c.name.not_in(needed))

@@ -247,7 +247,7 @@ def test_a_journal_in_an_older_format_and_another_file_are_told_apart(
         grounding.Journal(file)
 
 
-def test_another_checker_judges_anew_the_answers_that_are_known(
+def test_another_checker_judges_again_the_answers_that_are_known(
     place: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that broke off had judged by the rules alone; now a model checks, too, and says no."""

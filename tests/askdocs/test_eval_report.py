@@ -112,7 +112,7 @@ def test_a_judge_url_with_a_query_is_refused_and_not_shown(tmp_path: Path) -> No
     assert "secret" not in str(done.exception).replace("may be a secret", "")
 
 
-def test_the_gate_makes_no_report_anew(home: Home, tmp_path: Path, endpoint: Endpoint) -> None:
+def test_the_gate_makes_no_report_again(home: Home, tmp_path: Path, endpoint: Endpoint) -> None:
     """It may have been made with a judge, labels or prices, which the gate does not know."""
     run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(12, 3))
     words = ["--no-similarity", "--judge-model", "j", "--judge-url", endpoint.url]

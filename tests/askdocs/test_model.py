@@ -294,7 +294,7 @@ def test_a_download_that_broke_off_goes_on_where_it_was(asker: Asker) -> None:
     assert asker.hub.ranges == [f"bytes={10 * 2**20}-"]
 
 
-def test_a_download_that_arrived_damaged_is_refused_and_fetched_anew(asker: Asker) -> None:
+def test_a_download_that_arrived_damaged_is_refused_and_fetched_again(asker: Asker) -> None:
     asker.hub.damage = 1
     said = asker("owner/tiny-GGUF").splitlines()[-1]
     assert said.startswith("error tiny.Q4_K_M.gguf arrived damaged (its SHA-256 is ")

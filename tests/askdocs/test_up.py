@@ -15,7 +15,7 @@ from gateway.telemetry.access_log import AccessLog, Entry
 from tests.waiting import until
 
 
-def test_an_access_log_that_has_grown_is_begun_anew_and_no_line_is_lost(tmp_path: Path) -> None:
+def test_an_access_log_that_has_grown_is_begun_again_and_no_line_is_lost(tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
     for number in range(20):

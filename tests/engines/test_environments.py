@@ -190,14 +190,14 @@ def test_a_python_that_the_locks_are_not_for_is_refused(locks: Path, tmp_path: P
         environments.ensure(old, tmp_path / "home", lambda line: None, locks)
 
 
-def test_a_changed_lock_makes_the_environment_anew(locks: Path) -> None:
+def test_a_changed_lock_makes_the_environment_again(locks: Path) -> None:
     before = environments._digest(recipe(LOCAL), locks)
     with (locks / "tiny.lock").open("a") as file:
         file.write("# changed\n")
     assert environments._digest(recipe(LOCAL), locks) != before
 
 
-def test_what_people_are_told_does_not_make_an_environment_anew(locks: Path) -> None:
+def test_what_people_are_told_does_not_make_an_environment_again(locks: Path) -> None:
     told = replace(recipe(LOCAL), title="another name", instead="")
     assert environments._digest(told, locks) == environments._digest(recipe(LOCAL), locks)
 

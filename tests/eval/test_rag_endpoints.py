@@ -141,7 +141,7 @@ async def test_a_full_gateway_is_asked_again_when_it_says(
     assert len(gateway.asked) == 2
 
 
-async def test_a_gateway_that_starts_anew_is_waited_for() -> None:
+async def test_a_gateway_that_starts_again_is_waited_for() -> None:
     asked = 0
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

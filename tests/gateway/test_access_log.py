@@ -191,7 +191,7 @@ def test_a_failure_nobody_thought_of_is_shown_and_loses_no_line(
 # The file
 
 
-def test_a_renamed_file_is_begun_anew(tmp_path: Path) -> None:
+def test_a_renamed_file_is_begun_again(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log = AccessLog(str(path))
     log.write(entry(request_id="before"))

@@ -31,7 +31,7 @@ def test_it_opens_after_failures_in_a_row(clock: Clock) -> None:
     assert not breaker.admits()
 
 
-def test_a_success_begins_the_count_anew(clock: Clock) -> None:
+def test_a_success_begins_the_count_again(clock: Clock) -> None:
     breaker = Breaker(clock)
     for _ in range(3 * FAILURES):
         breaker.failed()

@@ -212,7 +212,7 @@ def test_what_is_more_than_words_ends_with_an_error_once_it_has_begun(
 
 
 @pytest.mark.parametrize("more", SAMPLES)
-def test_but_before_its_first_word_anything_is_asked_anew(
+def test_but_before_its_first_word_anything_is_asked_again(
     setting: Setting, more: dict[str, Any]
 ) -> None:
     first, second = setting.engines["llama.cpp"]
@@ -233,7 +233,7 @@ def test_an_engine_of_another_kind_is_not_given_half_an_answer(setting: Setting)
     assert second.asked == []
 
 
-def test_a_whole_answer_of_which_nothing_was_seen_is_asked_for_anew(setting: Setting) -> None:
+def test_a_whole_answer_of_which_nothing_was_seen_is_asked_for_again(setting: Setting) -> None:
     first, second = setting.engines["llama.cpp"]
     first.deaths = [(4, "cut")]
     reply = setting.ask("llama.cpp", stream=False, tools=[TOOL])

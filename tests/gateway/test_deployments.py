@@ -62,7 +62,7 @@ def test_what_is_no_longer_wanted_becomes_neither_ready_nor_failed(stored: sa.En
     assert state(stored) == "stopping"
 
 
-def test_one_that_failed_is_tried_anew(stored: sa.Engine) -> None:
+def test_one_that_failed_is_tried_again(stored: sa.Engine) -> None:
     deployments.want(stored, "docs@v7", "store")
     deployments.fail(stored, "docs@v7", "too large")
     deployments.want(stored, "docs@v7", "store")
@@ -74,7 +74,7 @@ def test_after_a_start_what_is_needed_is_wanted_and_the_rest_forgotten(stored: s
         deployments.want(stored, name, "store")
         deployments.ready(stored, name, "gguf", URL, name)
     deployments.stop(stored, "docs@v7")
-    deployments.begin_anew(stored, {"docs@v7", "docs@v8", "base"})
+    deployments.begin_again(stored, {"docs@v7", "docs@v8", "base"})
     found = deployments.every(stored)
     assert [(one.name, one.state, one.url) for one in found] == [
         ("docs@v7", "wanted", None),

@@ -241,7 +241,7 @@ def test_a_truncated_index_is_named_with_the_fix(file: Path, share: float) -> No
             use()
 
 
-def test_an_index_that_was_deleted_and_made_anew_is_seen_by_who_has_it_open(file: Path) -> None:
+def test_an_index_that_was_deleted_and_made_again_is_seen_by_who_has_it_open(file: Path) -> None:
     put(file, a="# Apples")
     with closing(Index(file)) as opened:
         first = opened.generation
@@ -261,7 +261,7 @@ def test_every_version_before_this_one_has_its_index() -> None:
 
 
 @pytest.mark.parametrize("version", ["1", "2-fts5", "2", "3", "4"])
-def test_the_index_of_an_older_askdocs_is_named_and_made_anew(version: str, file: Path) -> None:
+def test_the_index_of_an_older_askdocs_is_named_and_made_again(version: str, file: Path) -> None:
     """It keeps its wikis, which page is left out of them, and the answers."""
     wiki = file.with_name("wiki")
     wiki.mkdir()

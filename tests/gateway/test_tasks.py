@@ -117,7 +117,7 @@ async def test_a_close_cancels_work_that_is_at_work_or_in_a_pause(
     assert tasks.failing == ["fails"]
 
 
-def test_pauses_grow_to_a_limit_and_begin_anew_after_a_steady_time(
+def test_pauses_grow_to_a_limit_and_begin_again_after_a_steady_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.5)

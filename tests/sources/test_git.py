@@ -244,7 +244,7 @@ def test_a_fetch_that_fails_in_the_middle_loses_no_page(
     done = synced()
     assert (done.changed, done.removed) == (("a.md",), ("b.md",))
     packs = (tmp_path / "clones").glob("*/.git/objects/pack/*.pack")
-    assert len(list(packs)) == 2  # the clone is followed, not made anew
+    assert len(list(packs)) == 2  # the clone is followed, not made again
 
 
 def test_nothing_of_a_repository_runs_and_no_link_in_it_leads_out(
@@ -279,7 +279,7 @@ def test_nothing_of_a_repository_runs_and_no_link_in_it_leads_out(
     assert not [item for item in items if isinstance(item, Broken)]
 
 
-def test_a_clone_that_was_broken_by_a_kill_is_made_anew(
+def test_a_clone_that_was_broken_by_a_kill_is_made_again(
     repository: Repository, tmp_path: Path
 ) -> None:
     repository.commit({"a.md": "Text"})

@@ -328,7 +328,7 @@ def test_paragraphs_are_prose_as_readers_see_it() -> None:
 @given(st.text("ab1.-*_`~#>|=+ \n\r\t()[]<&"), st.integers(1, 5))
 @example("a\n| b | c |\n-|-|-", 1)  # a table for a moment
 @example("- a\n\n1\n\n2. b", 1)
-def test_a_growing_text_looks_as_if_it_were_rendered_anew(text: str, step: int) -> None:
+def test_a_growing_text_looks_as_if_it_were_rendered_again(text: str, step: int) -> None:
     growing = Growing(WIKI)
     for end in (*range(0, len(text), step), len(text)):
         assert growing.render(text[:end]) == render(text[:end], origins=WIKI)

@@ -57,7 +57,7 @@ TASK = """{question}
 Somebody answered:
 {answer}
 
-Answer the question anew, from the sections alone and as the person would. Leave out what no\
+Answer the question again, from the sections alone and as the person would. Leave out what no\
  section says."""
 
 Outcome = Literal["rewritten", "not on the page", "unsupported", "disagrees", "refused", "too long"]

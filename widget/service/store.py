@@ -116,9 +116,9 @@ class Answered:
     """`sources` and `pages` as widget.gateway.Outcome has them."""
     confidence: float | None = None
     first_token: float | None = None
-    """Seconds until the first words."""
+    """Seconds until the first token."""
     duration: float | None = None
-    """Seconds until the last ones."""
+    """Seconds until the last token."""
     verdict: str | None = None
     """The worst verdict of its claims, as the gateway states it; None when it was not checked."""
     readers: str | None = None
