@@ -54,14 +54,14 @@ SENSIBLE = {
 
 
 @pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[starting.Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, shallow: Path) -> Iterator[starting.Gateway]:
     tool("schemathesis")  # before what takes long
     folder = tmp_path_factory.mktemp("fuzzed")
     docs = folder / "docs"
     docs.mkdir()
     (docs / "coffee.md").write_text(WIKI)
     with (
-        starting.engine(folder, name="small", context=2048) as engine,
+        starting.engine(folder, gguf=shallow, name="small", context=2048) as engine,
         starting.gateway(
             folder,
             gateway_engine_url=engine.url,
