@@ -12,10 +12,11 @@ from gateway.knowledge.search.index import build, writing
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
-from tests.widget.stand_in import Reply
+from tests.widget.stand_in import Reply, answer
 from widget.box.examples import Examples
 from widget.service.store import Answered, Asked, Store
 
+HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 BODY = "Here stands in some sentences what the heading above says, and enough of it to answer."
 
 
@@ -86,6 +87,23 @@ def test_a_page_that_is_closed_is_offered_no_longer(tmp_path: Path) -> None:
         with writing(file) as writer:
             writer.regroup("wiki", "pay.md", (frozenset({"hr"}),), "1")
         assert examples.get(4) == ["How do I get tea?"]
+
+
+def test_a_refusal_suggests_questions_of_near_pages_that_share_a_word(
+    box: Callable[..., Box], index: Path
+) -> None:
+    with closing(Examples(index)) as examples:
+        assert examples.near("When was the zebra painted?", 2) == ["How do I cross at a zebra?"]
+        assert examples.near("How do I bake a cake?", 2) == []
+        assert Examples(None).near("zebra", 2) == []
+    refused = Reply(chunks=answer("No.", refused=True, pages=[]))
+    running = box(refused, index=index)
+    token = httpx.post(f"{running.url}/token", data={"page": WIKI}).json()["token"]
+    form = {"question": "When was the zebra painted?", "page": WIKI, "token": token}
+    asked = httpx.post(f"{running.url}/asks", data=form, headers=HTMX).text
+    (id,) = set(re.findall(r"asks/([\w-]+)/events", asked))
+    done = httpx.get(f"{running.url}/asks/{id}/events", timeout=60).text
+    assert 'data-edit="How do I cross at a zebra?"' in done
 
 
 def test_without_an_index_there_are_none_and_nothing_fails(tmp_path: Path) -> None:

@@ -176,7 +176,9 @@ class Asking:
                         case Quiet():
                             yield sse.KEEP_ALIVE
                         case Done():
-                            html = self._views.outcome(id, state, ask=ask)
+                            is_refused = state.outcome.refused
+                            better = await self._box.better(ask.question) if is_refused else ()
+                            html = self._views.outcome(id, state, ask=ask, better=better)
                             yield sse.event("done", html, ask.version)
                         case Failed():
                             html = self._views.outcome(id, state)

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 RENEWED = 600.0  # seconds
 SHORTEST = 12  # bytes: below that a text asks nothing by itself; an ideograph says more, and has 3
 MOST = 8
+NEAR = 5  # pages nearest to a question
+TRIED = 8  # of their questions
 LOOKUPS = 200  # searches
 READ = 4_000  # characters of a page that show its language
 ASCII = 0.9  # of the letters of an English page, at least
@@ -64,6 +66,22 @@ class Examples:
                     self._found, self._until = [], now + RENEWED / 20
             return self._found[:count]
 
+    def near(self, question: str, count: int) -> list[str]:
+        """Questions that share a word with one that was refused, from the pages nearest to it.
+
+        Reads the index: call it in a thread.
+        """
+        with self._lock:
+            if self._file is None:
+                return []
+            try:
+                if self._rights is None:
+                    self._renew(self._file, time.monotonic())
+                return _near(self._rights.seen_by(PUBLIC), question)[:count] if self._rights else []
+            except (AskdocsError, OSError) as error:
+                log.info("no questions near another: %s", error)
+                return []
+
     def _renew(self, file: Path, now: float) -> None:
         if self._rights is None:
             self._index = Index(file)
@@ -90,6 +108,15 @@ def _mined(index: View) -> list[str]:
                 if len(offered) == MOST:
                     break
         return list(offered.values())
+
+
+def _near(index: View, question: str) -> list[str]:
+    stems = meaning(question)
+    with index.snapshot():
+        pages = [index.page(number) for number, _ in index.match(words(question), NEAR)]
+        near = [(text, page) for text, page in asked(pages) if stems & meaning(text)]
+        near.sort(key=lambda pair: len(stems & meaning(pair[0])), reverse=True)
+        return [text for text, page in near[:TRIED] if _finds(index, text, page)]
 
 
 def meaning(text: str) -> frozenset[str]:

@@ -18,6 +18,7 @@ from widget.service.pending import BadQuestion
 from widget.settings import WidgetSettings
 
 EXAMPLES = 4
+BETTER = 2
 
 
 class Box:
@@ -82,6 +83,10 @@ class Box:
     def renewed(self, request: Request, sent: Mapping[str, str]) -> str:
         """A new token in place of the one that was sent."""
         return self._tokens.renew(sent.get("token", ""), self.page(request, sent))
+
+    async def better(self, question: str) -> list[str]:
+        """Questions to try in place of one that was refused."""
+        return await asyncio.to_thread(self._mined.near, question, BETTER)
 
     async def _examples(self, own: Sequence[str]) -> list[str]:
         """Questions that the empty box offers behind the page's `own`.

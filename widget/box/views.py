@@ -182,10 +182,12 @@ class Views:
         root: str = "",
         ballot: Ballot | None = None,
         live: bool = True,
+        better: Sequence[str] = (),
     ) -> str:
         """The final content below the question.
 
         `ask` is missing where the question is not known any more; a refusal then offers no person.
+        `better`: questions that a refusal suggests.
         `live`: the status line of a page that is there is told, too.
         """
         if isinstance(state, Failed):
@@ -206,6 +208,7 @@ class Views:
             mail=self._mail(ask) if ask else "",
             stopped=state.stopped,
             live=live,
+            better=better,
         )
 
     def shared(self, question: str, state: Done) -> str:
