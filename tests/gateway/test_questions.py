@@ -99,6 +99,9 @@ def test_what_the_section_writes_large_is_a_name() -> None:
     assert of("Deploying To Kubernetes", f"Kubernetes has it. {LONG}") == (
         "How do I deploy to Kubernetes?"
     )
+    assert of("SPECIFYING REVISIONS OF AN SSH KEY", f"Over SSH. {LONG}") == (
+        "How do I specify revisions of an SSH key?"
+    )
     assert of("Read the Docs", f"On Read the Docs it is free. {LONG}") == ""
 
 

@@ -94,6 +94,8 @@ def _how(heading: str, body: str) -> str:
         return ""
     if behind[0].lower() in ("and", "or", "&"):  # "Serving and testing"
         return ""
+    if heading.isupper():  # as manual pages write headings
+        behind = [word if word in text else word.lower() for word in behind]
     return f"How do I {verb} {' '.join(_in_a_sentence(behind, text))}?"
 
 
