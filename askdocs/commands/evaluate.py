@@ -1,10 +1,8 @@
 """`askdocs eval`: evaluate model versions and other systems on a set of questions."""
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,8 +30,6 @@ from askdocs.models.finetuning import follow
 from askdocs.state import home
 from eval.report import cost
 from eval.running import answer, ask, measured
-from eval.running import run as runs
-from eval.running.ask import LOGS
 from eval.running.estimate import estimate
 from eval.systems import systems as known
 from eval.systems.rag import settings
@@ -178,30 +174,6 @@ def run_evaluation(
             run_folder.begin(folder, planned.run, planned.asked)
             _ask(planned, folder, state, lock)
     _tell(planned, folder, as_json)
-
-
-@app.command()
-def view(
-    run: eval_report.RunArgument,
-    port: Annotated[int, typer.Option(help="Port of the viewer.")] = 7575,
-    home_dir: HomeOption = None,
-) -> None:
-    """Show a run's answers as plain text in inspect-ai's viewer in the browser, until Ctrl-C."""
-    run = eval_report.run_folder(run, home_dir)
-    runs.read(run)
-    state = home.find(home_dir).root
-    python = environments.ensure(environments.EVAL, state, _say)
-    logs = ["--log-dir", str((run / LOGS).absolute()), "--port", str(port)]
-    # What models have written stays text: else its Markdown makes links that can be followed.
-    argv = [str(python.with_name("inspect")), "view", "start", "--no-trust-content", *logs]
-    # Else it would write to the home of whoever runs this.
-    place = str(state.absolute() / "evals" / "inspect")
-    with suppress(KeyboardInterrupt):
-        done = subprocess.run(
-            argv, env=os.environ | {"XDG_DATA_HOME": place, "XDG_CACHE_HOME": place}
-        )
-        if done.returncode:
-            raise AskdocsError(f"the viewer ended: is port {port} free? choose another --port")
 
 
 def _ask(planned: "Plan", folder: Path, state: home.Home, lock: int) -> None:

@@ -124,7 +124,6 @@ class Plan:
             "tokenizer": tokenizer,
             "rag": str(shared / "rag"),
             "recorded": str(self.recorded.absolute()) if self.recorded else None,
-            "inspect": str(shared / "inspect"),
         }
 
 

@@ -183,7 +183,7 @@ def budget(page_budget: int, answer: int, models: Sequence[Model]) -> int:
 def provenance(place: Place, listed: Listed, kind: str) -> Provenance:
     lock = (environments.requirements() / environments.EVAL.lock).read_text(encoding="utf-8")
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
-    versions = {name: pins[name] for name in ("inspect-ai", "lancedb")}
+    versions = {"lancedb": pins["lancedb"]}
     own = {"python": platform.python_version(), "askdocs": importlib.metadata.version("askdocs")}
     return Provenance(
         made=datetime.now(UTC),

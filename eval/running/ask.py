@@ -15,11 +15,9 @@ The standard input is the gateway's key. JOB is an object:
     tokenizer   its tokenizer, or null: pages are found by their words
     rag         folder of vector stores
     recorded    file of recorded answers, or null
-    inspect     folder for what inspect-ai keeps beside its logs
 
-It appends to answers.jsonl, writes inspect-ai's logs to logs/, and keeps how alike answers and
-written answers are in similar.jsonl. The standard output has an
-object of JSON a line, and nothing else:
+It appends to answers.jsonl, and keeps how alike answers and written answers are in similar.jsonl.
+The standard output has an object of JSON a line, and nothing else:
 
     {"event": "step", "name": "embedding chunks", "done": 32, "total": 901}
     {"event": "system", "name": "base-rag", "done": 120, "total": 200}
@@ -31,7 +29,6 @@ object of JSON a line, and nothing else:
 """
 
 import asyncio
-import os
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -58,13 +55,9 @@ from gateway.knowledge.search.embed import MODEL, Onnx, Reading
 if TYPE_CHECKING:
     from eval.scoring.meanings import Meanings
 
-LOGS = "logs"
-
 
 async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
     """Raises AskdocsError: the run cannot go on."""
-    # Else it would write to the home of whoever runs this.
-    os.environ["XDG_DATA_HOME"] = job["inspect"]
     folder = Path(job["run"])
     of = run.read(folder)
     async with AsyncExitStack() as stack:
@@ -123,11 +116,6 @@ class Evaluation:
 
     async def hold(self, system: System) -> None:
         """Ask one system what it has not answered. Raises AskdocsError."""
-        from inspect_ai import eval_async
-        from inspect_ai.util._display import init_display_type
-
-        from eval.running.tasks import task
-
         name = system.name
         by_id = {row.id: row for row in self._questions if self._asker.asks(system, row)}
         answers = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
@@ -138,25 +126,17 @@ class Evaluation:
         }
         facts = {"done": len(answers), "total": len(by_id)}
         self._teller.tell("system", name=name, **facts)
-        if len(answers) == len(by_id) and self._is_logged(name):
+        if len(answers) == len(by_id):
             await self._compare(name)
             return
-        self._forget(name)
-        failed: list[AskdocsError] = []
         free = asyncio.Semaphore(self._at_once)
         fresh: dict[str, Answer] = {}
 
         with answer.appending(self._folder) as append:
 
-            async def answering(id: str) -> Answer:
-                if id in answers:
-                    return answers[id]
-                try:
-                    async with free:
-                        given = await self._asker.answer(system, by_id[id])
-                except AskdocsError as error:
-                    failed.append(error)
-                    raise
+            async def answering(id: str) -> None:
+                async with free:
+                    given = await self._asker.answer(system, by_id[id])
                 append(given)
                 self._teller.tell("answered", name=name, error=given.error)
                 fresh[id] = given
@@ -164,24 +144,14 @@ class Evaluation:
                     some = fresh.copy()
                     fresh.clear()
                     await self._meanings.compare(name, self._questions, some)
-                return given
 
-            init_display_type("none")
             began, busy = time.monotonic(), self._client.busy_s
-            logs = await eval_async(
-                task(name, list(by_id.values()), answering),
-                model=None,
-                log_dir=str(self._folder / LOGS),
-                # While the last ones are logged, the next ones are asked: the engine is never idle.
-                max_samples=2 * self._at_once,
-                log_realtime=False,
-                ctl_server=False,
-            )
-        if failed:
-            raise failed[0]
-        if logs[0].status != "success":
-            why = logs[0].error.message if logs[0].error else logs[0].status
-            raise AskdocsError(f"{name} did not end: {why}")
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for id in (id for id in by_id if id not in answers):
+                        group.create_task(answering(id))
+            except* AskdocsError as errors:
+                raise errors.exceptions[0] from None
         self._teller.tell(
             "over",
             name=name,
@@ -197,24 +167,6 @@ class Evaluation:
                 id: given for (of, id), given in answer.latest(self._folder).items() if of == name
             }
             await self._meanings.compare(name, self._questions, answers)
-
-    def _is_logged(self, name: str) -> bool:
-        """Is there a whole log of its task?"""
-        from inspect_ai.log import read_eval_log
-
-        logs = (read_eval_log(file, header_only=True) for file in self._logs(name))
-        return any(log.status == "success" for log in logs)
-
-    def _forget(self, name: str) -> None:
-        """Remove the logs of its task: the next one has all its answers."""
-        for file in self._logs(name):
-            Path(file).unlink()
-
-    def _logs(self, name: str) -> list[str]:
-        from inspect_ai.log import list_eval_logs
-
-        logs = list_eval_logs(str(self._folder / LOGS))
-        return [info.name.removeprefix("file://") for info in logs if info.task == name]
 
 
 def _size(folder: Path) -> int:

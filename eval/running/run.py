@@ -73,7 +73,7 @@ class Provenance(BaseModel):
     commit: str
     """Of askdocs, with -dirty; empty where it is no checkout."""
     versions: dict[str, str]
-    """Of python, askdocs, inspect-ai, lancedb, and of the gateway's askdocs where it tells."""
+    """Of python, askdocs, lancedb, and of the gateway's askdocs where it tells."""
     engine: str
     """llama.cpp, vllm or other; empty where it cannot be asked."""
     engine_model: str

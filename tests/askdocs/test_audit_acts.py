@@ -76,7 +76,7 @@ WITHOUT = {
     "they start or measure what the settings say": """
         up, docs warm, bench gateway, bench load, bench writing""",
     "they write files, of what was in files": """
-        dataset check, dataset fix, dataset ground, dataset build, eval run, eval check, eval view,
+        dataset check, dataset fix, dataset ground, dataset build, eval run, eval check,
         eval report, eval compare, eval gate, eval sweep""",
     "what they make answers nobody before `models promote`": """
         train, models merge, models export, models quantise, models probe""",

@@ -116,7 +116,7 @@ def test_a_dry_run_tells_all_that_decides_the_answers(examine: Evaluation, home:
     }
     assert found.models["base"].serves == found.provenance.engine_model == "small"
     assert (found.answers, found.page_budget) == ("quote", 700)
-    assert found.provenance.versions["inspect-ai"]
+    assert found.provenance.versions["lancedb"]
     assert found.provenance.sources == (SOURCE,)
     assert not found.provenance.untuned
     assert not (home.root / "evals").exists()
@@ -563,4 +563,4 @@ def test_the_bar_knows_how_long_the_rest_takes(monkeypatch: pytest.MonkeyPatch) 
     bar.show({"event": "system", "name": "base-rag", "done": 4, "total": 14})
     bar.show({"event": "answered", "name": "base-rag", "error": ""})
     bar.show({"event": "answered", "name": "base-rag", "error": "too long"})
-    assert bar.said("base-rag") == "40 s left, 1 errors"
+    assert bar.counts("base-rag") == "40 s left, 1 errors"

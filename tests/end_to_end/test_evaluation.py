@@ -7,14 +7,11 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-import httpx
 import pytest
 
 from askdocs import environments
-from askdocs.supervision.checks import free_port
 from eval.running import answer, measured, run
 from eval.systems import systems as systems
 from gateway.answering.grounding.prompt import fingerprint
@@ -124,41 +121,3 @@ def test_an_evaluation_that_was_killed_goes_on_and_asks_nothing_twice(
     assert made.rag.budget == made.page_budget
     assert made.provenance.versions["gateway"] == made.provenance.versions["askdocs"]
     assert set(found.index_bytes) == {"pages", "rag"}
-    assert len(list((folder / "logs").glob("*.eval"))) == len(NAMES)
-    the_viewer_shows(folder, running.home, tmp_path / "user")
-
-
-def the_viewer_shows(folder: Path, home: Path, user: Path) -> None:
-    """A task for each system, until Ctrl-C, and leaves nothing in the user's own folder."""
-    user.mkdir()
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    argv = [str(COMMAND), "eval", "view", str(folder), "--port", str(port), "--home", str(home)]
-    environment = {name: value for name, value in os.environ.items() if "XDG_" not in name}
-    environment["HOME"] = str(user)
-    with subprocess.Popen(argv, env=environment, start_new_session=True) as process:
-        try:
-            deadline = time.monotonic() + 60
-            while not is_up(url):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            page = httpx.get(url)
-            logs = httpx.get(f"{url}/api/logs").json()["files"]
-            trusted = httpx.get(f"{url}/api/app-config").json()["trust_content"]
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-            code = process.wait(30)
-    assert "<title>Inspect View</title>" in page.text
-    assert sorted(log["task"] for log in logs) == sorted(NAMES)
-    assert trusted is False, "what models have written could be links"
-    assert code == 0
-    assert not is_up(url)
-    assert not list(user.iterdir())
-
-
-def is_up(url: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(url).is_success
-    return False

@@ -149,7 +149,7 @@ def write(
         provenance=Provenance(
             made=datetime(2026, 1, 2, tzinfo=UTC),
             commit=f"{'c' * 40}-dirty",
-            versions={"python": "3.11", "inspect-ai": "0.3"},
+            versions={"python": "3.11", "lancedb": "0.3"},
             engine="llama.cpp",
             engine_model="<tiny> & co",
             machine={"system": "Linux", "cores": 2, "memory": 2**34, "gpus": []},

@@ -20,7 +20,6 @@ from gateway.upstream.engines import vllm
 from tests import starting
 from tests.askdocs.test_dataset_check import rows, write
 from tests.askdocs.test_train_slow import RECIPE, sharpened
-from tests.eval.test_tasks import PROGRAM
 from tests.parts import require
 from tests.security.fuzzing import tool
 from tests.training import small
@@ -167,7 +166,7 @@ def test_the_libraries_of_evaluation_reach_nothing(reached: Reached, tmp_path: P
 import lancedb, pinecone
 lancedb.connect("store").create_table("rows", [{"vector": [0.5, 0.5], "text": "a"}])
 """
-    assert reached(str(found), "-c", PROGRAM + store, XDG_DATA_HOME=str(tmp_path)) == []
+    assert reached(str(found), "-c", store, XDG_DATA_HOME=str(tmp_path)) == []
 
 
 @pytest.mark.timeout(500)  # vLLM takes minutes to start on a busy machine
