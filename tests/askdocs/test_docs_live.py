@@ -21,10 +21,10 @@ MANY = 20
 
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[starting.Gateway]:
+def gateway(tmp_path: Path, shallow: Path) -> Iterator[starting.Gateway]:
     """Two workers, an engine, and no wiki yet."""
     with (
-        starting.engine(tmp_path) as engine,
+        starting.engine(tmp_path, gguf=shallow) as engine,
         starting.gateway(
             tmp_path,
             gateway_engine_url=engine.url,

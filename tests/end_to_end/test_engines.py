@@ -8,7 +8,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from askdocs.models import model
 from askdocs.supervision.checks import free_port
 from tests import starting
 from tests.end_to_end.running import COMMAND, up
@@ -17,9 +16,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[str]:
+def elsewhere(tmp_path: Path, shallow: Path) -> Iterator[str]:
     """The base URL of an OpenAI-compatible server that somebody else has started."""
-    with starting.engine(tmp_path, name="their-model") as engine:
+    with starting.engine(tmp_path, gguf=shallow, name="their-model") as engine:
         yield engine.url
 
 
@@ -65,9 +64,11 @@ def test_a_model_that_the_server_lacks_is_one_line_with_those_it_has(
     assert "their-model" in line
 
 
-def test_another_model_file_is_served_under_its_name(tmp_path: Path, wiki: Path) -> None:
+def test_another_model_file_is_served_under_its_name(
+    tmp_path: Path, wiki: Path, shallow: Path
+) -> None:
     file = tmp_path / "Another-Model.Q4_1.gguf"
-    shutil.copy(model.shipped().source, file)
+    shutil.copy(shallow, file)
     with up(tmp_path / "home", wiki, "--model", str(file)) as askdocs:
         status = askdocs.status()
         assert status["model"] == "Another-Model.Q4_1"
