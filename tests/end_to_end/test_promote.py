@@ -45,7 +45,7 @@ FORCED = ("--force", "--why", "a test")
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory, shallow: Path) -> Path:
     """A state folder with three versions: a GGUF file each, and no verdict of the gate."""
     root = tmp_path_factory.mktemp("promote")
     store = open_store(None, root / "home")
@@ -54,7 +54,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in ggufs:
         path.parent.mkdir()
     gguf_words.make(
-        starting.shipped(),
+        shallow,
         {path: (f"Ġ{min(words)}", f"Ġ{max(words)}") for path, words in ggufs.items()},
     )
     for name, path in zip(WORDS, ggufs, strict=True):
