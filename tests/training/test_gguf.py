@@ -36,7 +36,13 @@ def test_a_file_is_read_as_the_library_reads_it(file: Path) -> None:
 
 def test_a_file_that_ends_within_a_list_is_not_readable(file: Path) -> None:
     data = file.read_bytes()
-    for end in (data.index(b"a long text") + 5, data.index(b"numbers") + 5):
-        file.write_bytes(data[:end])
+    at = data.index(b"texts") + len("texts") + 8  # behind the kinds of field and item
+    endless = data[:at] + (2**60).to_bytes(8, "little") + data[at + 8 :]
+    for broken in (
+        data[: data.index(b"a long text") + 5],
+        data[: data.index(b"numbers") + 5],
+        endless,
+    ):
+        file.write_bytes(broken)
         with pytest.raises(convert.ConversionError, match="not a readable GGUF file"):
             convert.config_json(file)
