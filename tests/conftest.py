@@ -12,10 +12,25 @@ from xdist.scheduler import LoadScopeScheduling
 from tests import starting
 from tests.engines import gguf_shallow
 from tests.gateway.postgres import postgres
-from tests.vllm_serving import small_folder, small_gguf, vllm_python, vllm_spans, vllm_url
+from tests.vllm_serving import (
+    small_folder,
+    small_gguf,
+    vllm_libraries,
+    vllm_python,
+    vllm_spans,
+    vllm_url,
+)
 
 # pytest starts a fixture of the session once for each file that imports it; from here, once.
-__all__ = ["postgres", "small_folder", "small_gguf", "vllm_python", "vllm_spans", "vllm_url"]
+__all__ = [
+    "postgres",
+    "small_folder",
+    "small_gguf",
+    "vllm_libraries",
+    "vllm_python",
+    "vllm_spans",
+    "vllm_url",
+]
 
 # How long an example takes says nothing where other processes share the cores.
 settings.register_profile("askdocs", deadline=None)
@@ -36,6 +51,7 @@ TOGETHER = {
     "tests/engines/test_adapters_slow.py": "vllm",
     "tests/engines/test_vllm_slow.py": "vllm",
     "tests/monitoring/test_vllm.py": "vllm",
+    "tests/scale/test_vllm_options.py": "vllm",
     "tests/end_to_end/test_box.py": "own docs",
     "tests/end_to_end/test_commands.py": "own docs",
     "tests/end_to_end/test_gateway.py": "own docs",

@@ -19,6 +19,7 @@ from askdocs.supervision.checks import free_port
 from gateway.upstream.engines import llamacpp, vllm
 from gateway.upstream.engines.launch import Launch
 from tests import starting
+from tests.libraries import Libraries, libraries
 from tests.monitoring.otlp import Collector, collector
 from tests.parts import require
 
@@ -27,6 +28,24 @@ CONVERT = ROOT / "training" / "artefacts" / "convert.py"
 INSTALL = ".venv/bin/python -m askdocs.environments vllm --home .cache/vllm"
 CORES = len(os.sched_getaffinity(0))
 CONTEXT = 2048
+PLACES = 3
+"""For adapters."""
+PARSES = """
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+
+def parsed(options):
+    parser = make_arg_parser(FlexibleArgumentParser())
+    try:
+        known = parser.parse_args(options)
+        validate_parsed_serve_args(known)
+    except SystemExit as refused:
+        return refused.code
+    return [getattr(known, name) for name in names]
+
+said = [parsed(options) for options in commands]
+"""
+"""What vLLM's own parser makes of `commands`: the values of `names`, or the exit code."""
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +72,15 @@ def small_folder(
 
 
 @pytest.fixture(scope="session")
+def vllm_libraries(
+    vllm_python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Libraries]:
+    """vLLM's environment, for questions to its libraries."""
+    with libraries(vllm_python, tmp_path_factory.mktemp("libraries") / "log") as asked:
+        yield asked
+
+
+@pytest.fixture(scope="session")
 def vllm_spans() -> Iterator[Collector]:
     """What the vLLM of `vllm_url` says of its requests in traces."""
     with collector() as received:
@@ -66,10 +94,13 @@ def vllm_url(
     vllm_spans: Collector,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """A vLLM with the small model; it takes half a minute to start, and next to nothing idle."""
+    """A vLLM with the small model; it takes half a minute to start, and next to nothing idle.
+
+    It has places for adapters, for tests/engines/test_adapters_slow.py.
+    """
     log = tmp_path_factory.mktemp("vllm") / "log"
     traces = f"{vllm_spans.url}/v1/traces"
-    with serving_folder(vllm_python, small_folder, log, traces=traces) as url:
+    with serving_folder(vllm_python, small_folder, log, adapters=PLACES, traces=traces) as url:
         yield url
 
 
@@ -90,9 +121,8 @@ def serving_gguf(gguf: Path) -> Iterator[str]:
 
 @contextmanager
 def serving_folder(
-    python: Path, folder: Path, log: Path, adapters: int = 0, traces: str = "", core: str = ""
+    python: Path, folder: Path, log: Path, adapters: int = 0, traces: str = ""
 ) -> Iterator[str]:
-    """`core`: the only one that it has, for one of several beside each other."""
     port = free_port()
     launch = vllm.launch(
         python,
@@ -108,8 +138,6 @@ def serving_folder(
         adapters=adapters,
         traces=traces,
     )
-    if core:
-        launch.env["VLLM_CPU_OMP_THREADS_BIND"] = core
     with running(launch, port, log) as url:
         yield url
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from askdocs.cli import app
 from gateway.core.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
 from tests.end_to_end.running import up
+from tests.libraries import Libraries
 from tests.starting import engine, shipped
-from tests.vllm_serving import CONTEXT
+from tests.vllm_serving import CONTEXT, PARSES
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,18 +47,6 @@ def wiki(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "coffee.md").write_text("# Coffee\n\nThe machine stands in the kitchen.\n")
     return folder
-
-
-def test_up_says_what_the_cache_of_the_vllm_holds_that_it_starts(
-    vllm_python: Path, small_folder: Path, wiki: Path, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / "environments").symlink_to(vllm_python.parents[2])
-    options = ("--engine", "vllm", "--model", str(small_folder))
-    with up(home, wiki, *options, until=TOLD, seconds=400, up_context=str(CONTEXT)) as started:
-        # Of 2 GiB.
-        assert "its cache holds 93,184 tokens, 45.5 requests of 2,048\n" in started.text()
 
 
 def test_the_cache_of_a_running_vllm_is_checked_against_the_context(
@@ -100,15 +88,14 @@ CACHES_OF_8_BITS = [
 
 
 @pytest.fixture(scope="module")
-def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """vLLM's parser about `PLANS`, its arithmetic about `CACHES`, its backends about the rest."""
+def vllm_says(vllm_libraries: Libraries, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """vLLM's arithmetic about `CACHES`, and its backends about `CACHES_OF_8_BITS`."""
     folder = tmp_path_factory.mktemp("model")
     config = models.known()["HuggingFaceTB/SmolLM2-135M-Instruct"] | {
         "architectures": ["LlamaForCausalLM"],
         "max_position_embeddings": 131_072,
     }
     (folder / "config.json").write_text(json.dumps(config))
-    commands = [command(of, LLAMA)[0][3:] for of in PLANS]
     caches = [
         {
             "context": of.context,
@@ -129,16 +116,16 @@ def vllm_says(vllm_python: Path, tmp_path_factory: pytest.TempPathFactory) -> An
         }
         for of in CACHES_OF_8_BITS
     ]
+    program = Path(__file__).with_name("vllm_says.py").read_text()
+    program += "said = answers(folder, caches, asked)"
+    return vllm_libraries.said(program, folder=str(folder), caches=caches, asked=eight_bit)
+
+
+def test_every_command_is_known_to_vllms_own_parser(vllm_libraries: Libraries) -> None:
+    commands = [command(of, LLAMA)[0][3:] for of in PLANS]
+    names = ["tensor_parallel_size", "quantization", "kv_cache_dtype", "dtype", "attention_backend"]
     commands.append([*commands[0], "--no-such-option"])
-    asked = [json.dumps(each) for each in (commands, caches, eight_bit)]
-    out = folder / "said.json"
-    program = Path(__file__).with_name("vllm_says.py")
-    subprocess.run([vllm_python, program, out, folder, *asked], check=True)
-    return json.loads(out.read_text())
-
-
-def test_every_command_is_known_to_vllms_own_parser(vllm_says: Any) -> None:
-    assert vllm_says["parsed"] == [
+    assert vllm_libraries.said(PARSES, commands=commands, names=names) == [
         [1, None, "auto", "auto", None],
         [2, "fp8_per_tensor", "fp8", "auto", "FLASHINFER"],
         [1, None, "auto", "half", None],
@@ -147,6 +134,7 @@ def test_every_command_is_known_to_vllms_own_parser(vllm_says: Any) -> None:
 
 
 def test_the_backends_that_take_an_8_bit_cache_are_those_that_say_so(vllm_says: Any) -> None:
+    assert "FLASHINFER" in vllm_says["backends"]
     assert vllm_says["eight_bit"] == [attention.backends(of) for of in CACHES_OF_8_BITS]
 
 

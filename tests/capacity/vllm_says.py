@@ -1,21 +1,14 @@
-"""In vLLM's environment: which options its parser knows, how many blocks and tokens it plans, and
-which of its attention backends take an 8-bit cache.
+"""In vLLM's environment: how many blocks and tokens it plans, and which of its attention backends
+take an 8-bit cache."""
 
-`python vllm_says.py OUT FOLDER COMMANDS CACHES EIGHT_BIT` writes a JSON object to OUT.
-"""
-
-import json
 import sys
-from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
 
 import torch
 from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.engine.arg_utils import EngineArgs
-from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
 from vllm.platforms.interface import DeviceCapability, Platform, PlatformEnum
-from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.v1.attention.backends import triton_attn
 from vllm.v1.attention.backends.mla import triton_mla
 from vllm.v1.attention.backends.registry import AttentionBackendEnum
@@ -35,18 +28,6 @@ LATENT = dict.fromkeys(
     ),
     1,
 )
-
-
-def parsed(options: list[str]) -> Any:
-    parser = make_arg_parser(FlexibleArgumentParser())
-    try:
-        known = parser.parse_args(options)
-        validate_parsed_serve_args(known)
-    except SystemExit as refused:
-        return refused.code
-    backend = known.attention_backend
-    options = [known.tensor_parallel_size, known.quantization, known.kv_cache_dtype, known.dtype]
-    return [*options, backend and AttentionBackendEnum[backend].name]
 
 
 def planned(folder: str, cache: dict[str, Any]) -> list[int]:
@@ -108,10 +89,11 @@ def eight_bit(capability: str, head_size: int, latent: bool) -> list[str]:
     return found
 
 
-out, folder, commands, caches, asked = sys.argv[1:]
-said = {
-    "parsed": [parsed(options) for options in json.loads(commands)],
-    "planned": [planned(folder, cache) for cache in json.loads(caches)],
-    "eight_bit": [eight_bit(**each) for each in json.loads(asked)],
-}
-Path(out).write_text(json.dumps(said))
+def answers(
+    folder: str, caches: list[dict[str, Any]], asked: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "planned": [planned(folder, cache) for cache in caches],
+        "eight_bit": [eight_bit(**each) for each in asked],
+        "backends": [*AttentionBackendEnum.__members__],
+    }

@@ -13,12 +13,11 @@ import pytest
 
 from askdocs.capacity import random_adapter
 from gateway.answering.grounding import prompt
-from gateway.upstream.engines import vllm
 from tests.chaos.conftest import new_key
 from tests.chaos.load import Kept, Ledger, Load, Target, compared, kept, lost
 from tests.chaos.report import Report, rounds
 from tests.end_to_end.running import Askdocs, refused, up
-from tests.engines import gguf_shallow
+from tests.engines import gguf_variant
 from tests.training.versions import FACTS
 from tests.vllm_serving import convert, serving_folder
 from training.versions.open import open_store
@@ -163,15 +162,13 @@ def promoted(
     """Beside a vLLM that answers for `docs` with an adapter; and the address of that."""
     folder = tmp_path_factory.mktemp("promoted")
     # Two layers: with all of them, a vLLM on a CPU takes seconds for each answer of an adapter.
-    shallow = gguf_shallow.make(small_gguf, folder / "shallow.gguf", layers=2)
+    shallow = gguf_variant.make(small_gguf, folder / "shallow.gguf", layers=2)
     base = convert(vllm_python, shallow, folder / "base")
     random_adapter.write(folder / "run" / "adapter", base, seed=1, size=0.2)
     facts = FACTS.model_copy(update={"prompt_fingerprint": prompt.fingerprint()})
     open_store(None, folder / "home").add("docs", folder / "run", facts)
-    # On a CPU an adapter takes another place each time that it is loaded. One core: two that wait
-    # for each other get next to nothing done beside all else that runs here.
-    places, core = rounds() + 1, vllm.cores(1)
-    with serving_folder(vllm_python, base, folder / "log", places, core=core) as engine:
+    # On a CPU an adapter takes another place each time that it is loaded.
+    with serving_folder(vllm_python, base, folder / "log", adapters=rounds() + 1) as engine:
         laptop = Laptop(folder / "home", wiki, "--engine-url", f"{engine}/v1")
         try:
             laptop.start()

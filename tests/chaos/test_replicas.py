@@ -19,7 +19,6 @@ import psutil
 import pytest
 
 from gateway.upstream.engine import Engine
-from gateway.upstream.engines import vllm
 from tests import starting
 from tests.scale.routed import Asked, Router, config, continued, router
 from tests.vllm_serving import serving_folder
@@ -79,12 +78,12 @@ def setting(
         (docs / f"{word}.md").write_text(page(word))
     with ExitStack() as stack:
 
-        def serve(core: str) -> str:
-            log = folder / f"vllm-{core}.log"
-            return stack.enter_context(serving_folder(vllm_python, small_folder, log, core=core))
+        def serve(number: int) -> str:
+            log = folder / f"vllm-{number}.log"
+            return stack.enter_context(serving_folder(vllm_python, small_folder, log))
 
         with ThreadPoolExecutor(2) as pool:
-            urls = list(pool.map(serve, vllm.cores(2).split(",")))
+            urls = list(pool.map(serve, range(2)))
         routed = stack.enter_context(router(folder / "router.log", urls))
         turns = stack.enter_context(router(folder / "turns.log", urls, "--policy", "round_robin"))
         text = config(routed.url, "base") + BY_TURNS.format(url=turns.url)

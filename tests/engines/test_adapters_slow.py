@@ -23,7 +23,7 @@ from gateway.upstream.engines.adapters import TOLERANCE
 from gateway.upstream.engines.launch import Launch
 from tests import starting
 from tests.training.versions import FACTS
-from tests.vllm_serving import serving_folder
+from tests.vllm_serving import PLACES
 from tests.waiting import async_until
 from training.versions.open import open_store
 
@@ -51,7 +51,7 @@ class Uses:
 
 @pytest.fixture(scope="module")
 def uses(
-    vllm_python: Path, small_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    vllm_url: str, small_folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Uses]:
     folder = tmp_path_factory.mktemp("uses")
     for seed, use in enumerate((*USES, "third")):
@@ -60,13 +60,17 @@ def uses(
         use: {"targets": f"{use}@v1", "instructions": told, "fallback": ["base"]}
         for use, told in USES.items()
     }
-    with serving_folder(vllm_python, small_folder, folder / "log", adapters=len(USES) + 1) as root:
+    engine = f"{vllm_url}/v1"
+    try:
         for use in USES:
-            asyncio.run(adapters.load(f"{root}/v1", None, f"{use}@v1", folder / use, gpu=GPU))
+            asyncio.run(adapters.load(engine, None, f"{use}@v1", folder / use, gpu=GPU))
         with starting.gateway(
-            folder, gateway_engine_url=f"{root}/v1", gateway_aliases=json.dumps(aliases)
+            folder, gateway_engine_url=engine, gateway_aliases=json.dumps(aliases)
         ) as gateway:
-            yield Uses(f"{root}/v1", folder, gateway)
+            yield Uses(engine, folder, gateway)
+    finally:
+        for use in USES:
+            asyncio.run(adapters.unload(engine, None, f"{use}@v1"))
 
 
 async def asked(gateway: starting.Gateway, model: str) -> list[float]:
@@ -167,6 +171,7 @@ def state(database: sa.Engine, version: str) -> str | None:
 
 @pytest.mark.skipif(GPU, reason="a GPU frees a place when it unloads")
 async def test_the_last_place_is_given_to_nobody(uses: Uses) -> None:
+    assert len(USES) + 1 == PLACES
     taken = r"third@v1: .* has 3 places .* docs@v1, hr@v1, it-triage@v1"
     with pytest.raises(AskdocsError, match=taken):
         await adapters.load(uses.engine, None, "third@v1", uses.folder / "third", gpu=GPU)

@@ -1,35 +1,19 @@
 """The options that docs, Compose and Helm give vLLM, by vLLM's own parser."""
 
-import json
 import re
 import shlex
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.libraries import Libraries
 from tests.scale.routed import COMPOSE, ROOT
+from tests.vllm_serving import PARSES
 
 pytestmark = pytest.mark.slow
 
 HELM = ROOT / "deploy" / "helm"
-
-CODE = """
-import json, sys
-from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
-from vllm.utils.argparse_utils import FlexibleArgumentParser
-for options in json.loads(sys.argv[1]):
-    parser = make_arg_parser(FlexibleArgumentParser())
-    try:
-        known = parser.parse_args(options)
-        validate_parsed_serve_args(known)
-    except SystemExit as refused:
-        print("said", refused.code)
-    else:
-        print("said", known.tensor_parallel_size, known.distributed_executor_backend)
-"""
 
 
 def by_the_chart(file: str) -> list[str]:
@@ -68,14 +52,14 @@ def by_the_docs() -> list[str]:
     return ["--model", model, *options]
 
 
-def test_vllms_own_parser_knows_every_option(vllm_python: Path) -> None:
-    asked = [
+def test_vllms_own_parser_knows_every_option(vllm_libraries: Libraries) -> None:
+    commands = [
         by_the_docs(),
         by_compose(),
         by_the_chart("vllm-production-stack-values.yaml"),
         by_the_chart("vllm-production-stack-ray-values.yaml"),
         [*by_compose(), "--no-such-option"],
     ]
-    text = subprocess.check_output([vllm_python, "-c", CODE, json.dumps(asked)], text=True)
-    said = [line[5:] for line in text.splitlines() if line.startswith("said ")]
-    assert said == ["2 ray", "1 None", "1 None", "4 ray", "2"]
+    names = ["tensor_parallel_size", "distributed_executor_backend"]
+    said = vllm_libraries.said(PARSES, commands=commands, names=names)
+    assert said == [[2, "ray"], [1, None], [1, None], [4, "ray"], 2]
