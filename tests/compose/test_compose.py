@@ -135,10 +135,11 @@ def test_vllm_is_started_as_on_one_machine(name: str, gpu: bool) -> None:
     )
     assert ours.argv[1:3] == module
     assert {w for w in words if w.startswith("--")} == {w for w in ours.argv if w.startswith("--")}
-    # Where it keeps and finds files is the image's own matter; so are its cores and its allocator.
+    # Where it keeps files, its processes, their threads and the allocator are the image's matter.
     files = ("VLLM_CACHE_ROOT", "PYTHONSAFEPATH")
-    own = (*files, "VLLM_CPU_OMP_THREADS_BIND", "LD_PRELOAD")
-    assert set(ours.env) - set(own) <= environment(name).keys()
+    processes = ("VLLM_ENABLE_V1_MULTIPROCESSING", "OMP_NUM_THREADS", "KMP_BLOCKTIME")
+    own = {*files, *processes, "LD_PRELOAD"}
+    assert ours.env.keys() - own <= environment(name).keys()
 
 
 @pytest.mark.parametrize("name", ["vllm", "vllm-cpu"])

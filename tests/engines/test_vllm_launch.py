@@ -6,12 +6,15 @@ import pytest
 from gateway.upstream.engines import vllm
 from gateway.upstream.engines.launch import Launch
 
+CORES = len(os.sched_getaffinity(0))
+
 
 def make(
     tmp_path: Path,
     *,
     model: str = "owner/name",
     gpu: bool = False,
+    threads: int = 2,
     adapters: int = 0,
     traces: str = "",
 ) -> Launch:
@@ -22,7 +25,7 @@ def make(
         served_name="base",
         context=4096,
         gpu=gpu,
-        threads=2,
+        threads=threads,
         kv_gib=1.5,
         adapters=adapters,
         traces=traces,
@@ -61,11 +64,12 @@ def test_a_folder_is_served_offline_and_a_hub_id_is_not(tmp_path: Path) -> None:
     assert "HF_HUB_OFFLINE" not in make(tmp_path, model="owner/name").env
 
 
-def test_a_cpu_gets_its_cache_size_and_cores_and_needs_no_compiler(tmp_path: Path) -> None:
+def test_a_cpu_needs_no_compiler_and_runs_the_model_in_the_schedulers_process(
+    tmp_path: Path,
+) -> None:
     launch = make(tmp_path)
-    allowed = sorted(os.sched_getaffinity(0))[:2]
-    assert launch.env["VLLM_CPU_OMP_THREADS_BIND"] == ",".join(map(str, allowed))
     assert "--enforce-eager" in launch.argv
+    assert launch.env["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,8 @@ def test_a_gpu_gets_none_of_the_cpu_settings(tmp_path: Path) -> None:
     assert launch.env["VLLM_USE_FLASHINFER_SAMPLER"] == "0"  # else it is compiled at warm-up
     assert "--enforce-eager" not in launch.argv
     assert "LD_PRELOAD" not in launch.env
-    assert not [name for name in launch.env if name.startswith("VLLM_CPU_")]
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in launch.env
+    assert not [name for name in launch.env if name.startswith(("VLLM_CPU_", "OMP_", "KMP_"))]
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -121,10 +126,11 @@ def test_the_working_directory_shadows_no_library(tmp_path: Path) -> None:
     assert make(tmp_path).env["PYTHONSAFEPATH"] == "1"
 
 
-def test_more_threads_than_cores_means_all_cores() -> None:
-    allowed = sorted(os.sched_getaffinity(0))
-    assert vllm.cores(10_000) == ",".join(map(str, allowed))
-    assert vllm.cores(0) == str(allowed[0])
+@pytest.mark.parametrize(("asked", "used"), [(0, 1), (1, 1), (10_000, CORES)])
+def test_threads_are_at_least_one_and_at_most_the_cores(
+    tmp_path: Path, asked: int, used: int
+) -> None:
+    assert make(tmp_path, threads=asked).env["OMP_NUM_THREADS"] == str(used)
 
 
 def test_only_libraries_that_exist_are_preloaded(tmp_path: Path) -> None:
