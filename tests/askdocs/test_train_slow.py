@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from eval.questions.rows import Row
 from tests.askdocs.conftest import COMMAND
 from tests.askdocs.test_finetuning import gone
+from tests.security import apart
 from tests.training import small
 from tests.training.test_finetune import HOME, base, python  # noqa: F401 -- fixtures
 from training.data import leaks
@@ -73,12 +75,20 @@ class Place:
         return [one for one in map(json.loads, lines) if one["event"] == kind]
 
     def train(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [COMMAND, "train", *self.words, *words], capture_output=True, text=True, timeout=240
-        )
+        return self._run([COMMAND, "train", *self.words, *words], dict(os.environ))
+
+    def train_apart(self, report: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        """In a network of its own: `report` gets what it wanted to reach."""
+        argv = apart.apart(report, COMMAND, "train", *self.words, *words)
+        return self._run(argv, apart.variables(self.home))
+
+    def _run(
+        self, argv: Sequence[str | Path], env: dict[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=400)
 
 
-def test_a_run_that_is_killed_goes_on_and_becomes_a_version(
+def test_a_run_that_is_killed_goes_on_becomes_a_version_and_reaches_nothing(
     tmp_path: Path,
     base: Path,  # noqa: F811
 ) -> None:
@@ -102,8 +112,10 @@ def test_a_run_that_is_killed_goes_on_and_becomes_a_version(
     refused = place.train()
     assert refused.returncode == 2
     assert "unfinished: add --resume to go on from its last checkpoint" in refused.stderr
-    resumed = place.train("--resume", "--json")
+    reached = tmp_path / "reached.json"
+    resumed = place.train_apart(reached, "--resume", "--json")
     assert resumed.returncode == 0, resumed.stderr
+    assert apart.reached(reached) == []
     told = json.loads(resumed.stdout)
     assert (told["version"], told["new"]) == ("docs@v1", True)
     assert told["next"] == "askdocs models promote docs@v1"
@@ -133,8 +145,9 @@ def test_a_run_that_is_killed_goes_on_and_becomes_a_version(
     (preferences / "pairs.jsonl").write_text(json.dumps(pair) + "\n")
     asked = Row(1, "Who steers the yellow submarine?", "")
     (preferences / leaks.FILE).write_text(leaks.encoded([asked]))
-    second = place.train("--preferences", str(preferences), "--json")
+    second = place.train_apart(reached, "--preferences", str(preferences), "--json")
     assert second.returncode == 0, second.stderr
+    assert apart.reached(reached) == []
     assert json.loads(second.stdout)["version"] == "docs@v2"
     known = leaks.read(place.home / "versions" / "docs@v2" / leaks.FILE)
     before = leaks.read(version / leaks.FILE)
