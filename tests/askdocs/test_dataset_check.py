@@ -57,12 +57,6 @@ def checked(done: subprocess.CompletedProcess[str]) -> set[tuple[str, int]]:
     return {(one["rule"], one["line"]) for one in json.loads(done.stdout)["findings"]}
 
 
-def test_a_clean_file_has_no_finding(askdocs: Run, tmp_path: Path) -> None:
-    file = write(tmp_path / "rows.jsonl", rows())
-    done = askdocs("dataset", "check", str(file), "--json")
-    assert (done.returncode, json.loads(done.stdout)["findings"]) == (0, [])
-
-
 def test_each_rule_of_a_library_fires_on_the_row_made_for_it(askdocs: Run, tmp_path: Path) -> None:
     near = "How often does somebody have to replace the old {} of this machine?"
     french = "Comment remplacer la pompe de la machine quand elle ne fonctionne plus du tout ?"
@@ -188,7 +182,8 @@ def test_fix_takes_near_rows_from_train_alone_and_fixes_its_own_file_to_itself(
     assert file.read_bytes() == before
     mended = tmp_path / "mended.jsonl"
     assert mended.read_bytes() == before[: len(mended.read_bytes())]
-    assert checked(askdocs("dataset", "check", str(mended), "--json")) == set()
+    clean = askdocs("dataset", "check", str(mended), "--json")
+    assert (clean.returncode, json.loads(clean.stdout)["findings"]) == (0, [])
     done = askdocs("dataset", "fix", "mended.jsonl", "--out", "again.jsonl")
     assert done.stdout == "again.jsonl: 12 of 12 rows\n"
     assert (tmp_path / "again.jsonl").read_bytes() == mended.read_bytes()
