@@ -10,7 +10,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import starting
-from tests.engines import gguf_shallow
+from tests.engines import gguf_variant
 from tests.gateway.postgres import postgres
 from tests.vllm_serving import (
     small_folder,
@@ -42,7 +42,7 @@ def shallow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two layers of the small model, for tests that do not look at its words: a tenth of its time
     for a prompt, a quarter for an answer."""
     file = tmp_path_factory.mktemp("shallow") / "shallow.gguf"
-    return gguf_shallow.make(starting.shipped(), file, layers=2)
+    return gguf_variant.make(starting.shipped(), file, layers=2)
 
 
 TOGETHER = {
