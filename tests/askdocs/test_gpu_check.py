@@ -104,7 +104,7 @@ def test_steps_that_crash_or_take_too_long_are_told(tmp_path: Path) -> None:
     )
     assert (found.outcome, found.measured) == ("failed", "CUDA out of memory")
     slow = script(tmp_path, "exec sleep 60")
-    (found,) = gpu_check.training(slow, RECIPE, SMALL, CPU, Budget(0.2))
+    (found,) = gpu_check.training(slow, RECIPE, SMALL, CPU, Budget(0.2, lambda: 0.0))
     assert "not done after" in found.measured
     (found,) = gpu_check.training(tmp_path / "no python", RECIPE, SMALL, CPU, TIME)
     assert "does not start (No such file or directory)" in found.measured

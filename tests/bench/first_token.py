@@ -1,7 +1,7 @@
 """Time to first token of a first question about every page, of a running askdocs.
 
     ASKDOCS_UP_WARM=false .venv/bin/askdocs up --docs DIR --home HOME
-    .venv/bin/python /first_token.py --home HOME [--limit 50] [--json]
+    .venv/bin/python tests/bench/first_token.py --home HOME [--limit 50] [--json]
 
 The question is a heading of the page, asked from that page. Each page is asked about once, so that
 the engine has not read it before; without `ASKDOCS_UP_WARM=false` this measures warm pages. With
