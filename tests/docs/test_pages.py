@@ -28,7 +28,8 @@ from widget.slack.settings import SlackSettings
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
-TEXTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
+READMES = [ROOT / part / "README.md" for part in ("", "deploy", "tests/security")]
+TEXTS = [*READMES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *PAGES]
 # The page and the heading above the table.
 SETTINGS: dict[type[Section], str] = {
     UpSettings: "reference/configuration.md#starting-up",
