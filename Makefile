@@ -29,7 +29,7 @@ test: setup-dev lint ## Set up and run every test (parts that are missing are sk
 	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE) --durations=25
 	@.venv/bin/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
-test-fast: setup-dev ## The tests that take under two minutes together
+test-fast: setup-dev ## The tests that are not marked slow or alone
 	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
 
 chaos: setup-dev ## Fault injection under load, ROUNDS=3 of each, as a table in .cache/chaos (half an hour)
