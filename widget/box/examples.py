@@ -75,23 +75,25 @@ class Examples:
             if self._file is None:
                 return []
             try:
-                if self._rights is None:
-                    self._renew(self._file, time.monotonic())
-                return _near(self._rights.seen_by(PUBLIC), question)[:count] if self._rights else []
+                return _near(self._open(self._file).seen_by(PUBLIC), question)[:count]
             except (AskdocsError, OSError) as error:
                 log.info("no questions near another: %s", error)
                 return []
 
-    def _renew(self, file: Path, now: float) -> None:
+    def _open(self, file: Path) -> Rights:
         if self._rights is None:
             self._index = Index(file)
             self._rights = Rights(self._index, load(GatewaySettings).rules)
-        revision = self._rights.revision()
+        return self._rights
+
+    def _renew(self, file: Path, now: float) -> None:
+        rights = self._open(file)
+        revision = rights.revision()
         if revision != self._revision or now >= self._until:
             self._revision, self._until = revision, now + RENEWED
             self._found = []
             # The box offers them to everybody.
-            self._found = _mined(self._rights.seen_by(PUBLIC))
+            self._found = _mined(rights.seen_by(PUBLIC))
 
 
 def _mined(index: View) -> list[str]:
@@ -114,9 +116,11 @@ def _near(index: View, question: str) -> list[str]:
     stems = meaning(question)
     with index.snapshot():
         pages = [index.page(number) for number, _ in index.match(words(question), NEAR)]
-        near = [(text, page) for text, page in asked(pages) if stems & meaning(text)]
-        near.sort(key=lambda pair: len(stems & meaning(pair[0])), reverse=True)
-        return [text for text, page in near[:TRIED] if _finds(index, text, page)]
+        near = [(meaning(text), text, page) for text, page in asked(pages)]
+        # The same question would be refused again.
+        near = [row for row in near if stems & row[0] and row[0] != stems]
+        near.sort(key=lambda row: len(stems & row[0]), reverse=True)
+        return [text for _, text, page in near[:TRIED] if _finds(index, text, page)]
 
 
 def meaning(text: str) -> frozenset[str]:
