@@ -49,7 +49,6 @@ from eval.systems.client import Client
 from eval.systems.recorded import Recorded
 from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
-from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.embed import MODEL, Onnx, Reading
 
 if TYPE_CHECKING:
@@ -150,8 +149,8 @@ class Evaluation:
                 async with asyncio.TaskGroup() as group:
                     for id in (id for id in by_id if id not in answers):
                         group.create_task(answering(id))
-            except* AskdocsError as errors:
-                raise errors.exceptions[0] from None
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from None  # the others only follow it
         self._teller.tell(
             "over",
             name=name,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
@@ -12,12 +13,14 @@ import pytest
 
 from eval.questions.question import Question
 from eval.running.answer import Answer
+from eval.running.ask import Evaluation
 from eval.running.run import Asked, Model, Provenance, Run
 from eval.running.run import Wiki as Known
+from eval.running.worker import Teller
 from eval.systems.asker import Asker
 from eval.systems.client import Client
 from eval.systems.recorded import Recorded
-from eval.systems.systems import parse
+from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL, SYSTEM
 from gateway.core.errors import AskdocsError
@@ -101,6 +104,25 @@ async def answered(
             assert asker.asks(system, question)
             answer = await asker.answer(system, question)
         return answer, gateway.asked
+
+
+async def test_a_fault_while_asking_is_named_by_itself(wiki: Wiki, tmp_path: Path) -> None:
+    """The end of the log is what people see; that of a group of exceptions is a line of dashes."""
+
+    class Broken(Asker):
+        async def answer(self, system: System, question: Question) -> Answer:
+            raise AskdocsError("no way") if question.id == "q1" else ValueError("a fault")
+
+    questions = (DESCALE, CAPITAL)
+    (tmp_path / "questions.jsonl").write_text(
+        "".join(f"{q.model_dump_json()}\n" for q in questions)
+    )
+    (system,) = parse(["base-pages"])
+    async with Client("http://127.0.0.1:9/v1", "secret", 60, 2) as client:
+        asker = Broken(RUN, client, wiki, None, Recorded(None))
+        evaluation = Evaluation(tmp_path, 2, client, asker, Teller(os.open(os.devnull, 1)), None)
+        with pytest.raises(AskdocsError, match="no way"):
+            await evaluation.hold(system)
 
 
 async def test_recorded_answers_are_not_asked_for(wiki: Wiki, tmp_path: Path) -> None:
