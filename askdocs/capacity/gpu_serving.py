@@ -185,8 +185,10 @@ def _running(launch: Launch, port: int, log: Path, budget: Budget) -> Iterator[s
             )
             stack.callback(_end, engine)
         while not _is_ready(url):
-            if engine.poll() is not None or not budget.left:
+            if engine.poll() is not None:
                 raise AskdocsError(f"vLLM does not start: {last_words(log)}")
+            if not budget.left:
+                raise AskdocsError(f"vLLM is not ready when the time is over: {last_words(log)}")
             time.sleep(0.5)
         yield f"{url}/v1"
 
@@ -285,12 +287,10 @@ def _load(
     what = f"{expected}; p99 under {P99:,.0f} ms; {prompts}"
     questions = work / "questions.json"
     chance = random.Random(0)  # noqa: S311
-    best, why = 0.0, "no question was asked"
+    best, why, is_cut = 0.0, "no question was asked", False
     for rate in load.rates:
         if budget.left < load.seconds:
-            why = f"no time was left for {rate:g} questions/s"
-            if not best:
-                return budget.not_run("load", what)
+            is_cut = True
             break
         # New ones for each rate, and many: the prefix cache holds hardly any of them.
         count = ceil(MANY * rate * load.seconds)
@@ -298,6 +298,7 @@ def _load(
         try:
             loaded = _asked(url, rate, load, questions, budget)
         except subprocess.TimeoutExpired:
+            is_cut = True
             break
         except AskdocsError as error:
             return Checked("load", "failed", what, f"at {rate:g} questions/s: {error}", REPORT)
@@ -314,7 +315,11 @@ def _load(
             why = f"{p99:,.0f} ms at {rate:g} questions/s"
             break
         best = rate
+    if is_cut and not best:
+        return budget.not_run("load", what)
     measured = f"{best:g} questions/s" if best else f"none: {why}"
+    if is_cut:
+        measured += ", or more: the time was over"
     price = read().of_gpu(seen(here.gpus[0].name) or "") if here.gpus else None
     if best and price:
         cards = ceil(ARTICLE_RATE / best)

@@ -46,7 +46,7 @@ def of_file(file: Path, context: int, parallel: int) -> Ram:
     """
     try:
         fields = reader(file).fields
-    except (OSError, ValueError, IndexError) as error:
+    except (OSError, ValueError, IndexError, KeyError) as error:
         raise AskdocsError(f"{file}: is not a readable GGUF file ({error}): name another") from None
     kind = fields["general.architecture"].contents() if "general.architecture" in fields else ""
 

@@ -292,6 +292,23 @@ def test_the_load_is_the_highest_rate_at_which_answers_are_fast(
     assert bool(found.fix) == (outcome == "failed")
 
 
+def test_a_load_test_that_the_time_ends_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second rate takes longer than what is left; then the first one does."""
+    answers = json.dumps({"answers": [[1, "whole", 0.1, 0.2]], "error": ""})
+    again = tmp_path / "again"
+    line = f"test -e {again} && exec sleep 600; touch {again}; echo '{answers}'"
+    monkeypatch.setattr(sys, "executable", str(script(tmp_path, line)))
+    load = Load(5, 4, 0, (3, 4))
+    budget = Budget(600, lambda: 599.8 if again.exists() else 0.0)
+    found = gpu_serving._load("", load, 9.0, tmp_path, A10G, budget)
+    assert (found.outcome, found.fix) == ("passed", "")
+    assert found.measured.startswith("3 questions/s, or more: the time was over")
+    found = gpu_serving._load("", load, 9.0, tmp_path, CPU, budget)
+    assert (found.outcome, found.measured[:7]) == ("skipped", "not run")
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

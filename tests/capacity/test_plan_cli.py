@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,14 @@ def test_wrong_options_are_one_line_with_the_fix(arguments: list[str], says: str
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_what_is_no_gguf_file_is_refused(tmp_path: Path) -> None:
+TWICE = struct.pack("<QcIB", 1, b"a", 0, 7) * 2  # one field of a byte, twice
+
+
+@pytest.mark.parametrize(
+    "content", [b"GGUF" + bytes(100), struct.pack("<4sIQQ", b"GGUF", 3, 0, 2) + TWICE]
+)
+def test_what_is_no_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "model.gguf"
-    file.write_bytes(b"GGUF" + bytes(100))
+    file.write_bytes(content)
     with pytest.raises(AskdocsError, match="is not a readable GGUF file"):
         CliRunner().invoke(app, ["plan", "--model", str(file)], catch_exceptions=False)

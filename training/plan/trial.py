@@ -13,7 +13,7 @@ else. JOB is an object:
     gradient_checkpointing
     quantisation  arguments of BitsAndBytesConfig (QLoRA), or none: weights in `dtype`
     optimizer   adamw_torch or adamw_8bit
-    packing     rows hold several examples, whose positions begin anew
+    packing     rows hold several examples, whose positions start at 0 again
 
     save        a new folder: the random weights are written there, and no step is taken
 
@@ -31,8 +31,6 @@ from typing import Any
 
 # Tokens whose logits are there at once, as Unsloth cuts them: 128,256 of a token are half a MB.
 CHUNK = 512
-# Standard deviation of random weights, as Llama's configuration has it.
-SPREAD = 0.02
 # Examples in a packed row.
 PACKED = 4
 
