@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,14 +11,21 @@ from tests import starting
 from tests.parts import require
 
 RECORDER = Path(__file__).with_name("recorder.py")
+ALONE = ("unshare", "--net")
+NEEDED = "root, unshare and ip (Debian: util-linux, iproute2)"
+
+
+def is_possible() -> bool:
+    """Not without root."""
+    if shutil.which("unshare") is None:
+        return False
+    return not subprocess.run([*ALONE, "ip", "link", "set", "lo", "up"], check=False).returncode
 
 
 def apart(report: Path, *command: str | Path) -> list[str | Path]:
     """The command that runs `command` so, and writes `report`."""
-    alone = ("unshare", "--net")
-    tried = subprocess.run([*alone, "ip", "link", "set", "lo", "up"], check=False)
-    require(tried.returncode == 0, "root, unshare and ip (Debian: util-linux, iproute2)")
-    return [*alone, sys.executable, RECORDER, report, *command]
+    require(is_possible(), NEEDED)
+    return [*ALONE, sys.executable, RECORDER, report, *command]
 
 
 def variables(home: Path) -> dict[str, str]:
