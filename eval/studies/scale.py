@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from gateway.access.rights import NO_RULES, Reader
+from gateway.access.rights import Reader
+from gateway.access.rules import NO_RULES
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.embed import Embedder

@@ -9,11 +9,9 @@ closes.
 
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from typing import Any
 
 Groups = tuple[frozenset[str], ...]
 """One group of each set is needed; no set at all is for everybody."""
@@ -149,49 +147,3 @@ EVERYTHING = Reader(None)
 """For the machine's own work and its administrators; never for a person."""
 PUBLIC = Reader(frozenset())
 """Somebody who is not known: what is for everybody."""
-
-
-class Rule(BaseModel):
-    """Who may read some pages: `[gateway.rights.NAME]`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    wiki: str = Field("", description="Name of the wiki as in `askdocs docs stats`, or all.")
-    path: str = Field(
-        "", description="A page, a folder with a trailing slash (`hr/`), or the whole wiki."
-    )
-    groups: tuple[str, ...] = Field(
-        description="Groups that may read them; membership in one is enough."
-    )
-
-    @field_validator("path")
-    @classmethod
-    def _is_relative(cls, path: str) -> str:
-        if path.startswith(("/", "./")) or "*" in path:
-            raise ValueError("write the path as `askdocs docs list` shows it, a folder as hr/")
-        return path
-
-    @field_validator("groups")
-    @classmethod
-    def _are_names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(sorted(groups_of(groups)))
-
-    @property
-    def readers(self) -> frozenset[str]:
-        return frozenset(self.groups)
-
-
-WithoutGroups = Literal["everybody", "nobody"]
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the settings say about rights."""
-
-    rules: Mapping[str, Rule]
-    without_groups: WithoutGroups | None = None
-    """Who may read a page without groups. None: everybody in a wiki of which no page has groups,
-    nobody in the others."""
-
-
-NO_RULES = Rules({})

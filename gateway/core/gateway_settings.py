@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
-from gateway.access.rights import Rule, Rules, WithoutGroups
+from gateway.access.rules import Rule, Rules, WithoutGroups
 from gateway.core.settings import Hosts, Section
 
 # "@" is for versions: docs@v7. A slash would be read as a provider by some clients.

@@ -22,7 +22,7 @@ from askdocs.state.home import Home
 from askdocs.wikis import sync as syncing
 from gateway.access import past_readers
 from gateway.access.keys import Keys
-from gateway.access.rights import NO_RULES
+from gateway.access.rules import NO_RULES
 from gateway.knowledge.index_keeper import alone
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index

@@ -9,7 +9,8 @@ from functools import partial
 
 import pytest
 
-from gateway.access.rights import NO_RULES, PUBLIC
+from gateway.access.rights import PUBLIC
+from gateway.access.rules import NO_RULES
 from gateway.answering.grounding.ground import ALONE, Grounding, Grounds, Library
 from gateway.answering.grounding.prompt import render
 from gateway.knowledge.search.embed import Embedder

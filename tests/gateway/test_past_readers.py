@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from gateway.access import past_readers
 from gateway.access.past_readers import PastReaders, of, record
-from gateway.access.rights import EVERY, NO_RULES
+from gateway.access.rights import EVERY
+from gateway.access.rules import NO_RULES
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.view import Rights
 from gateway.storage import database

@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs.supervision.checks import free_port
-from gateway.access.rights import NO_RULES, PUBLIC, Reader
+from gateway.access.rights import PUBLIC, Reader
+from gateway.access.rules import NO_RULES
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.access.rights import EVERYTHING, NO_RULES, PUBLIC, Groups, Reader, Rule, Rules, both
+from gateway.access.rights import EVERYTHING, PUBLIC, Groups, Reader, both
+from gateway.access.rules import NO_RULES, Rule, Rules
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.api.agents import llms
 from gateway.api.agents.pages import Pages

@@ -9,7 +9,8 @@ import pytest
 from starlette.datastructures import Headers
 
 from gateway.access.keys import INSTALLATION
-from gateway.access.rights import EVERYTHING, NO_RULES
+from gateway.access.rights import EVERYTHING
+from gateway.access.rules import NO_RULES
 from gateway.answering.chat import Chat
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.answering.turn import Turn

@@ -1,6 +1,8 @@
 """Reading a wiki in a process of its own: what a page can do to it, and what it cannot."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +143,9 @@ def test_includes_that_double_end(write: Write) -> None:
 
 def test_the_wiki_that_a_person_names_is_read_apart(write: Write) -> None:
     assert isinstance(Spec.named(str(write({"a.md": "x"}))).open(), Apart)
+
+
+def test_the_process_starts_without_pydantic_which_takes_a_third_of_its_start() -> None:
+    code = "import sys, gateway.knowledge.sources.apart, gateway.knowledge.sources.folder;"
+    ends = subprocess.run([sys.executable, "-c", f"{code} sys.exit('pydantic' in sys.modules)"])
+    assert ends.returncode == 0

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from gateway.access.rights import Groups, Reader, Rules
+from gateway.access.rights import Groups, Reader
+from gateway.access.rules import Rules
 from gateway.answering.grounding.confidence import ABOUT, CAUTION, Signals, is_about
 from gateway.answering.grounding.excerpt import Excerpt, parts
 from gateway.answering.grounding.neutral import neutral

@@ -24,13 +24,12 @@ from gateway.access.rights import (
     Groups,
     Reader,
     Right,
-    Rule,
-    Rules,
     both,
     dump,
     load,
     simplified,
 )
+from gateway.access.rules import Rule, Rules
 from gateway.knowledge.search import glossary, postings, rows, store
 from gateway.knowledge.search.index import WEIGHTING, Generation, Index
 from gateway.knowledge.search.rows import Answer, StoredSource

@@ -1,0 +1,58 @@
+"""The rules on page permissions in the settings.
+
+Apart from `rights`, so that the process that reads a wiki starts without pydantic.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from gateway.access.rights import groups_of
+
+
+class Rule(BaseModel):
+    """Who may read some pages: `[gateway.rights.NAME]`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wiki: str = Field("", description="Name of the wiki as in `askdocs docs stats`, or all.")
+    path: str = Field(
+        "", description="A page, a folder with a trailing slash (`hr/`), or the whole wiki."
+    )
+    groups: tuple[str, ...] = Field(
+        description="Groups that may read them; membership in one is enough."
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _is_relative(cls, path: str) -> str:
+        if path.startswith(("/", "./")) or "*" in path:
+            raise ValueError("write the path as `askdocs docs list` shows it, a folder as hr/")
+        return path
+
+    @field_validator("groups")
+    @classmethod
+    def _are_names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(groups_of(groups)))
+
+    @property
+    def readers(self) -> frozenset[str]:
+        return frozenset(self.groups)
+
+
+WithoutGroups = Literal["everybody", "nobody"]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the settings say about rights."""
+
+    rules: Mapping[str, Rule]
+    without_groups: WithoutGroups | None = None
+    """Who may read a page without groups. None: everybody in a wiki of which no page has groups,
+    nobody in the others."""
+
+
+NO_RULES = Rules({})
