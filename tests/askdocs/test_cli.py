@@ -1,4 +1,6 @@
-"""The real command in a process of its own: what it says before anything heavy begins."""
+"""What the command says before anything heavy begins.
+
+A test whose command starts threads, which end with the process, has a process of its own."""
 
 import json
 import os
@@ -19,7 +21,7 @@ import typer
 from askdocs import cli
 from askdocs.state.home import Home
 from askdocs.supervision import checks
-from tests.askdocs.conftest import COMMAND, Run
+from tests.askdocs.conftest import COMMAND, Run, RunHere
 from tests.capacity.sizes import LLAMA
 from tests.speaking import Handler, serving
 from tests.waiting import until
@@ -30,7 +32,7 @@ Refused = Callable[..., list[str]]
 
 
 @pytest.fixture
-def refused(askdocs: Run, wiki: Path, tmp_path: Path) -> Refused:
+def refused(here: RunHere, wiki: Path, tmp_path: Path) -> Refused:
     """Runs `up` as it must not be run; returns the lines that are said."""
 
     def run(*words: str, **env: str) -> list[str]:
@@ -39,7 +41,7 @@ def refused(askdocs: Run, wiki: Path, tmp_path: Path) -> Refused:
             if f"--{name}-port" not in words:
                 ports += [f"--{name}-port", str(checks.free_port())]
         docs = [] if "--docs" in words else ["--docs", str(wiki)]
-        done = askdocs("up", *docs, *ports, *words, **env)
+        done = here("up", *docs, *ports, *words, **env)
         assert done.returncode == 2, done
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
@@ -62,7 +64,7 @@ def test_help_loads_few_modules_and_names_the_commands(askdocs: Run) -> None:
         assert f" {name} " in shown.stdout
 
 
-def test_every_command_is_in_one_group_of_the_help_which_is_one_page(askdocs: Run) -> None:
+def test_every_command_is_in_one_group_of_the_help_which_is_one_page(here: RunHere) -> None:
     commands: Any = typer.main.get_command(cli.app)
     for group in cli.COMMANDS.values():
         for name, (_, _, text) in group.items():
@@ -72,19 +74,19 @@ def test_every_command_is_in_one_group_of_the_help_which_is_one_page(askdocs: Ru
     there = {file.stem for file in (Path(cli.__file__).parent / "commands").glob("*.py")}
     split = {name for name in there if name.split("_")[0] in {"dataset", "docs", "eval", "models"}}
     assert there - {"__init__"} == modules | parts | split
-    shown = askdocs("--help").stdout
+    shown = here("--help").stdout
     assert all(f"\n{group}:\n" in shown for group in cli.COMMANDS)
     assert len(shown.splitlines()) <= 50
     assert not re.search(r"\w\.\.\.", shown)
 
 
-def test_the_version_is_that_of_the_package(askdocs: Run) -> None:
-    assert askdocs("--version").stdout == f"askdocs {version('askdocs')}\n"
+def test_the_version_is_that_of_the_package(here: RunHere) -> None:
+    assert here("--version").stdout == f"askdocs {version('askdocs')}\n"
 
 
 @pytest.mark.parametrize("name", ["up", "ask", "status", "doctor"])
-def test_every_command_explains_itself(askdocs: Run, name: str) -> None:
-    shown = askdocs(name, "--help")
+def test_every_command_explains_itself(here: RunHere, name: str) -> None:
+    shown = here(name, "--help")
     assert shown.returncode == 0
     assert "--home" in shown.stdout
 
@@ -303,30 +305,30 @@ esac
     assert not (tmp_path / ".askdocs" / "environments").exists()
 
 
-def test_ask_where_nothing_runs_is_one_line(askdocs: Run) -> None:
-    done = askdocs("ask", "How?")
+def test_ask_where_nothing_runs_is_one_line(here: RunHere) -> None:
+    done = here("ask", "How?")
     assert done.returncode == 2
     assert done.stderr.startswith("askdocs: askdocs does not run in ")
     assert done.stderr.count("\n") == 1
 
 
-def test_doctor_lists_what_is_well_and_what_to_mend(askdocs: Run, wiki: Path) -> None:
+def test_doctor_lists_what_is_well_and_what_to_mend(here: RunHere, wiki: Path) -> None:
     ports = {
         f"ASKDOCS_UP_{name}_PORT": str(checks.free_port()) for name in ("GATEWAY", "WIDGET", "SITE")
     }
-    well = askdocs("doctor", ASKDOCS_UP_DOCS=str(wiki), **ports)
+    well = here("doctor", ASKDOCS_UP_DOCS=str(wiki), **ports)
     assert well.returncode == 0, well
     assert "ok   wiki: 2 Markdown pages in" in well.stdout
     assert "ok   model: SmolLM2-135M-Instruct on llama.cpp" in well.stdout
-    ill = askdocs("doctor", ASKDOCS_UP_DOCS="nowhere", **ports)
+    ill = here("doctor", ASKDOCS_UP_DOCS="nowhere", **ports)
     assert ill.returncode == 1
     assert "FIX  wiki: nowhere does not exist" in ill.stdout
-    found = json.loads(askdocs("doctor", "--json", ASKDOCS_UP_DOCS="nowhere", **ports).stdout)
+    found = json.loads(here("doctor", "--json", ASKDOCS_UP_DOCS="nowhere", **ports).stdout)
     assert [check["name"] for check in found if not check["ok"]] == ["wiki"]
 
 
-def test_doctor_leaves_nothing_behind(askdocs: Run, wiki: Path, tmp_path: Path) -> None:
-    askdocs("doctor", ASKDOCS_UP_DOCS=str(wiki))
+def test_doctor_leaves_nothing_behind(here: RunHere, wiki: Path, tmp_path: Path) -> None:
+    here("doctor", ASKDOCS_UP_DOCS=str(wiki))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["wiki"]
 
 
