@@ -35,52 +35,44 @@ def listed(home: Home) -> list[tuple[str, str]]:
     return re.findall(r'<li><a href="([^"]*)">(.*?)</a></li>', article)
 
 
-def test_a_site_is_built_once_and_again_when_a_page_changes(wiki: Path, home: Home) -> None:
+def test_a_site_is_built_once_and_again_when_something_changes(wiki: Path, home: Home) -> None:
+    (wiki / "latin.md").write_bytes("# Größe\n".encode("latin-1"))
     assert build(wiki, home)
+    assert not (home.site / "latin").exists()  # it is not UTF-8
     assert not build(wiki, home)
     (wiki / "ports.md").write_text("# Ports\n\nThe box listens on port 8081 today.\n")
-    assert build(wiki, home)
+    assert all(asyncio.run(_shown_while_built(wiki, home)))
     assert "8081 today" in (home.site / "ports" / "index.html").read_text()
+    assert not (home.root / "site.new").exists()
+    assert not (home.root / "site.old").exists()
     assert not build(wiki, home)
-
-
-def test_a_new_page_and_another_address_build_it_again(wiki: Path, home: Home) -> None:
-    assert build(wiki, home)
-    (wiki / "new.md").write_text("# New\n")
-    assert build(wiki, home)
-    assert (home.site / "new" / "index.html").is_file()
-    assert build(wiki, home, "http://127.0.0.1:8001/")
-
-
-def test_a_page_that_was_taken_away_is_gone_from_the_site(wiki: Path, home: Home) -> None:
-    build(wiki, home)
     (wiki / "ports.md").unlink()
+    (wiki / "new.md").write_text("# New\n")
+    (wiki / "latin.md").write_text("# Größe\n")
     assert build(wiki, home)
     assert not (home.site / "ports").exists()
+    for name in ("install", "new", "latin"):
+        assert (home.site / name / "index.html").is_file()
 
 
-def test_a_build_that_did_not_end_is_done_again(wiki: Path, home: Home) -> None:
+async def _shown_while_built(wiki: Path, home: Home) -> list[bool]:
+    """Whether the page on ports was there, each time it was looked for during a build."""
+    building = asyncio.create_task(site.build(wiki, home, "http://127.0.0.1:8000/", WIDGET))
+    there = []
+    while not building.done():
+        there.append((home.site / "ports" / "index.html").is_file())
+        await asyncio.sleep(0.01)
+    assert await building
+    return there
+
+
+def test_a_build_that_did_not_end_is_done_again_and_so_is_one_for_another_address(
+    wiki: Path, home: Home
+) -> None:
     build(wiki, home)
     (home.root / "site.json").write_text('{"diges')
     assert build(wiki, home)
-
-
-def test_the_site_that_is_shown_is_whole_until_the_new_one_is(wiki: Path, home: Home) -> None:
-    async def watched() -> list[bool]:
-        (wiki / "ports.md").write_text("# Ports\n\nAnother text.\n")
-        building = asyncio.create_task(site.build(wiki, home, "http://127.0.0.1:8000/", WIDGET))
-        there = []
-        while not building.done():
-            there.append((home.site / "ports" / "index.html").is_file())
-            await asyncio.sleep(0.01)
-        assert await building
-        return there
-
-    build(wiki, home)
-    assert all(asyncio.run(watched()))
-    assert "Another text" in (home.site / "ports" / "index.html").read_text()
-    assert not (home.root / "site.new").exists()
-    assert not (home.root / "site.old").exists()
+    assert build(wiki, home, "http://127.0.0.1:8001/")
 
 
 def test_a_build_that_is_cancelled_leaves_no_process_and_no_marker(wiki: Path, home: Home) -> None:
@@ -96,16 +88,72 @@ def test_a_build_that_is_cancelled_leaves_no_process_and_no_marker(wiki: Path, h
     assert build(wiki, home)
 
 
-def test_a_wiki_without_a_front_page_gets_one_that_lists_its_pages(wiki: Path, home: Home) -> None:
-    (wiki / "guides").mkdir()
+TITLES = {
+    "arrays": ("Arrays [a][b] and [x](y)", "Arrays (a)(b) and (x)(y)"),
+    "code": ("Use `<b>` & `a[0]`", "Use <code>&lt;b&gt;</code> &amp; <code>a(0)</code>"),
+    "script": ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
+    "tags": ("The <details> tag", "The &lt;details&gt; tag"),
+}
+"""Of a page: as it is written, and as the front page lists it."""
+
+
+@pytest.fixture(scope="module")
+def listing(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """The site of a wiki without a front page, with titles and links of all kinds."""
+    folder = tmp_path_factory.mktemp("site")
+    wiki, outside, home = folder / "wiki", folder / "outside", Home(folder / "home")
+    home.make()
+    for name in ("secret.md", "secret.txt", "deep/secret.txt"):
+        (outside / name).parent.mkdir(exist_ok=True)
+        (outside / name).write_text("the password is tomato")
+    (wiki / "guides").mkdir(parents=True)
     (wiki / "guides" / "first steps.md").write_text("---\ntitle: First steps\n---\n\nGo.\n")
+    for name, (title, _) in TITLES.items():
+        (wiki / f"{name} (1).md").write_text(f"---\ntitle: '{title}'\n---\n\nText.\n")
+    (wiki / "secret.md").symlink_to(outside / "secret.md")
+    (wiki / "copied.txt").symlink_to(outside / "secret.txt")
+    (wiki / "all").symlink_to(outside)
+    (wiki / "picture.png").write_text("own file")
+    (wiki / "again.png").symlink_to("picture.png")
+    (wiki / "include.md").write_text('# Include\n\n--8<-- "secret.md"\n\n--8<-- "copied.txt"\n')
+    before = sorted(wiki.rglob("*"))
     build(wiki, home)
-    assert listed(home) == [
-        ("guides/first%20steps/", "First steps"),
-        ("install/", "Install it"),
-        ("ports/", "Ports"),
-    ]
-    assert sorted(path.name for path in wiki.iterdir()) == ["guides", "install.md", "ports.md"]
+    assert sorted(wiki.rglob("*")) == before
+    return home
+
+
+def test_a_wiki_without_a_front_page_gets_one_that_lists_its_pages_by_their_titles(
+    listing: Home,
+) -> None:
+    titles = [(f"{name}%20%281%29/", html) for name, (_, html) in TITLES.items()]
+    others = [("guides/first%20steps/", "First steps"), ("include/", "Include")]
+    assert listed(listing) == sorted([*titles, *others])
+    for name in TITLES:
+        assert (listing.site / f"{name} (1)" / "index.html").is_file()
+
+
+def test_the_box_is_in_every_page_by_one_script_tag(listing: Home) -> None:
+    pages = list(listing.site.rglob("*.html"))
+    assert len(pages) == 8  # with the front page and the one for what is not there
+    for page in pages:
+        assert page.read_text().count(f'<script src="{WIDGET}/embed.js"></script>') == 1
+
+
+def test_no_page_fetches_anything_from_elsewhere(listing: Home) -> None:
+    for page in listing.site.rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(http[^"]*)"',
+            page.read_text(),
+        )
+        assert set(fetched) <= {f"{WIDGET}/embed.js"}
+
+
+def test_the_site_shows_nothing_that_a_link_leads_out_to(listing: Home) -> None:
+    """MkDocs copies all that links lead to: `all -> /` too."""
+    texts = {path: path.read_bytes() for path in listing.site.rglob("*") if path.is_file()}
+    assert not [path for path, text in texts.items() if b"tomato" in text]
+    assert (listing.site / "again.png").read_text() == "own file"
+    assert (listing.site / "include" / "index.html").is_file()
 
 
 def test_a_folder_of_documents_alone_is_a_site_that_lists_them(tmp_path: Path, home: Home) -> None:
@@ -131,65 +179,24 @@ def test_a_front_page_of_the_wiki_stays(wiki: Path, home: Home, name: str) -> No
     assert "Welcome." in (home.site / "index.html").read_text()
 
 
-def test_titles_with_brackets_and_tags_stay_titles(wiki: Path, home: Home) -> None:
-    titles = {
-        "arrays": ("Arrays [a][b] and [x](y)", "Arrays (a)(b) and (x)(y)"),
-        "code": ("Use `<b>` & `a[0]`", "Use <code>&lt;b&gt;</code> &amp; <code>a(0)</code>"),
-        "tags": ("The <details> tag", "The &lt;details&gt; tag"),
-        "script": ("<script>alert(1)</script>", "&lt;script&gt;alert(1)&lt;/script&gt;"),
-    }
-    for name, (title, _) in titles.items():
-        (wiki / f"{name} (1).md").write_text(f"---\ntitle: '{title}'\n---\n\nText.\n")
-    build(wiki, home)
-    found = dict(listed(home))
-    for name, (_, html) in titles.items():
-        assert found[f"{name}%20%281%29/"] == html
-    for name in titles:
-        assert (home.site / f"{name} (1)" / "index.html").is_file()
-
-
-def test_the_box_is_in_every_page_by_one_script_tag(wiki: Path, home: Home) -> None:
-    build(wiki, home)
-    pages = list(home.site.rglob("*.html"))
-    assert len(pages) == 4  # with the front page and the one for what is not there
-    for page in pages:
-        assert page.read_text().count(f'<script src="{WIDGET}/embed.js"></script>') == 1
-
-
-def test_no_page_fetches_anything_from_elsewhere(wiki: Path, home: Home) -> None:
-    build(wiki, home)
-    for page in home.site.rglob("*.html"):
-        fetched = re.findall(
-            r'<(?:script|img|link rel="stylesheet")[^>]*(?:src|href)="(http[^"]*)"',
-            page.read_text(),
-        )
-        assert set(fetched) <= {f"{WIDGET}/embed.js"}
-
-
-def test_a_page_that_is_not_utf8_is_left_out_and_the_others_are_there(
-    wiki: Path, home: Home
+def test_pages_that_mkdocs_fails_or_hangs_at_are_left_out_and_named(
+    wiki: Path,
+    home: Home,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (wiki / "latin.md").write_bytes("# Größe\n".encode("latin-1"))
+    hook = tmp_path / "hook.py"
+    hook.write_text(site._HOOK.read_text().replace("PAGE_S = 30.0", "PAGE_S = 1.0"))
+    monkeypatch.setattr(site, "_HOOK", hook)
+    (wiki / "bad one.md").write_text("# Bad\n\nSee [this](http://[nas).\n")
+    (wiki / "brackets.md").write_text("# Brackets\n\n" + 60_000 * "[" + "\n")
     assert build(wiki, home)
-    assert not (home.site / "latin").exists()
-    assert (home.site / "ports" / "index.html").exists()
-    (wiki / "latin.md").write_text("# Größe\n")
-    assert build(wiki, home)
-    assert (home.site / "latin" / "index.html").exists()
-
-
-def test_pages_that_mkdocs_fails_at_are_left_out_and_named(
-    wiki: Path, home: Home, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("bad", "worse"):
-        (wiki / f"{name} one.md").write_text("# Bad\n\nSee [this](http://[nas).\n")
-    assert build(wiki, home)
-    told = capsys.readouterr().err.splitlines()
-    assert sorted(told) == [
-        f"site: {name} one.md is not shown: MkDocs fails at it: Invalid IPv6 URL"
-        for name in ("bad", "worse")
-    ]
-    assert not (home.site / "bad one").exists()
+    bad, brackets = sorted(capsys.readouterr().err.splitlines())
+    assert bad == "site: bad one.md is not shown: MkDocs fails at it: Invalid IPv6 URL"
+    assert "brackets.md is not shown: MkDocs fails at it: it takes more than 1 s" in brackets
+    for name in ("bad one", "brackets"):
+        assert not (home.site / name).exists()
     assert (home.site / "ports" / "index.html").exists()
     assert not build(wiki, home)  # what was built without them is not built again
 
@@ -261,28 +268,6 @@ def test_the_server_builds_shows_pages_follows_them_and_ends_at_a_signal(
     finally:
         process.kill()
         process.wait()
-
-
-def test_the_site_shows_nothing_that_a_link_leads_out_to(
-    wiki: Path, home: Home, tmp_path: Path
-) -> None:
-    """MkDocs copies all that links lead to: `all -> /` too."""
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    for name in ("secret.md", "secret.txt", "deep/secret.txt"):
-        (outside / name).parent.mkdir(exist_ok=True)
-        (outside / name).write_text("the password is tomato")
-    (wiki / "secret.md").symlink_to(outside / "secret.md")
-    (wiki / "copied.txt").symlink_to(outside / "secret.txt")
-    (wiki / "all").symlink_to(outside)
-    (wiki / "picture.txt").write_text("own file")
-    (wiki / "again.txt").symlink_to("picture.txt")
-    (wiki / "include.md").write_text('# Include\n\n--8<-- "secret.md"\n\n--8<-- "copied.txt"\n')
-    build(wiki, home)
-    texts = {path: path.read_bytes() for path in home.site.rglob("*") if path.is_file()}
-    assert not [path for path, text in texts.items() if b"tomato" in text]
-    assert (home.site / "again.txt").read_text() == (home.site / "picture.txt").read_text()
-    assert (home.site / "include" / "index.html").is_file()
 
 
 def test_a_wiki_keeps_its_own_name_navigation_and_colours(tmp_path: Path, home: Home) -> None:
@@ -382,21 +367,3 @@ def test_a_look_that_mkdocs_fails_at_is_left_out(tmp_path: Path, home: Home) -> 
     )
     build(docs, home)
     assert "Front" in (home.site / "index.html").read_text()
-
-
-def test_a_page_that_mkdocs_hangs_at_is_left_out_and_named(
-    wiki: Path,
-    home: Home,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    hook = tmp_path / "hook.py"
-    hook.write_text(site._HOOK.read_text().replace("PAGE_S = 30.0", "PAGE_S = 1.0"))
-    monkeypatch.setattr(site, "_HOOK", hook)
-    (wiki / "brackets.md").write_text("# Brackets\n\n" + 60_000 * "[" + "\n")
-    assert build(wiki, home)
-    (told,) = capsys.readouterr().err.splitlines()
-    assert "brackets.md is not shown: MkDocs fails at it: it takes more than 1 s" in told
-    assert not (home.site / "brackets").exists()
-    assert (home.site / "ports" / "index.html").exists()
