@@ -61,11 +61,16 @@ def test_a_claim_that_is_not_supported_is_a_reason_to_look(both: Store) -> None:
     for verdict in ("unsupported", "contradicted"):
         ask(both, "Which port?", state="answered", answer="9.", confidence=0.9, verdict=verdict)
     ask(both, "Which host?", verdict="unsupported")  # refused
+    ask(both, "Which name?", state="answered", confidence=0.2, verdict="none")  # a quotation
     Sorter(both.engine).sort()
     items, _ = queue_of(both).items(Wanted(kind="unsupported"), EVERYTHING)
     assert [(item.question, item.asked, item.unsupported) for item in items] == [
         ("Which port?", 2, 2)
     ]
+    assert {item.question for item in queue_of(both).items(Wanted(), EVERYTHING)[0]} == {
+        "Which port?",
+        "Which host?",
+    }
 
 
 def test_processes_that_sort_at_once_find_the_same_clusters(both: Store) -> None:

@@ -97,6 +97,21 @@ def test_the_most_asked_are_asked_by_more_than_one_visitor(store: Store) -> None
 
 
 @pytest.mark.parametrize(
+    ("verdict", "confidence", "is_offered"),
+    [("none", 0.2, True), ("none", 0.1, False), ("supported", 0.2, False)],
+    ids=["quotation", "doubtful quotation", "doubtful written answer"],
+)
+def test_what_was_answered_with_a_caution_is_no_example(
+    store: Store, verdict: str, confidence: float, is_offered: bool
+) -> None:
+    for id in ("one", "two"):
+        store.asked(asked(id, "How?", visitor=id, conversation=id))
+        store.answered(id, Answered("answered", confidence=confidence, verdict=verdict))
+    offered = store.most_asked(5, NOW - timedelta(days=30))
+    assert offered == (["How?"] if is_offered else [])
+
+
+@pytest.mark.parametrize(
     "private",
     [{"channel": "slack"}, {"channel": "mcp"}, {"conversation": "other"}, {"quote": "a passage"}],
 )

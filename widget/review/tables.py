@@ -9,9 +9,8 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from gateway.answering.confidence import CAUTION
 from gateway.storage.database import Utc, metadata
-from widget.service.store import question_table, vote_table
+from widget.service.store import IS_UNSURE, question_table, vote_table
 
 Kind = Literal["down", "refused", "unsure", "unsupported"]
 """Why a writer should look: voted down, refused, answered with little confidence, or with a claim
@@ -72,7 +71,7 @@ KINDS: dict[Kind, sa.ColumnElement[bool]] = {
     # Whoever voted for an answer was sure enough of it.
     "unsure": sa.and_(
         question_table.c.state == "answered",
-        sa.func.coalesce(question_table.c.confidence, 1) < CAUTION,
+        IS_UNSURE,
         _vote != "up",
     ),
     "unsupported": sa.and_(

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from gateway.access import rights
 from gateway.access.rights import Reader
-from gateway.answering.confidence import CAUTION
+from gateway.answering import confidence as written
+from gateway.answering.grounding import confidence as quoted
 from gateway.core.errors import AskdocsError
 from gateway.storage.database import Utc, metadata, reading, writing
 from gateway.telemetry import audit
@@ -71,6 +72,13 @@ vote_table = sa.Table(
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("visitor", sa.Text, nullable=False),
 )
+
+IS_UNSURE = sa.func.coalesce(question_table.c.confidence, 1) < sa.case(
+    # A quotation claims nothing, and an answer that claims nothing has no confidence.
+    (sa.func.coalesce(question_table.c.verdict, "none") == "none", quoted.CAUTION),
+    else_=written.CAUTION,
+)
+"""Does the widget show the answer with a caution?"""
 
 
 # Made once: to make one again, and find it in SQLAlchemy's cache, is a tenth of a write.
@@ -267,7 +275,7 @@ class Store:
         visitors = sa.func.count(c.visitor.distinct())
         doubtful = sa.or_(
             sa.func.coalesce(vote_table.c.vote, "") == "down",
-            sa.func.coalesce(c.confidence, 1) < CAUTION,
+            IS_UNSURE,
             sa.func.coalesce(c.verdict, "").in_(("unsupported", "contradicted")),
         )
         query = (
