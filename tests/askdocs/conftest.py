@@ -45,14 +45,17 @@ def home(tmp_path: Path) -> Home:
     return home
 
 
-@pytest.fixture
-def wiki(tmp_path: Path) -> Path:
-    """A wiki of two pages, without a front page."""
-    wiki = tmp_path / "wiki"
+def two_pages(wiki: Path) -> Path:
+    """Makes the folder a wiki of two pages, without a front page."""
     wiki.mkdir()
     (wiki / "install.md").write_text("# Install it\n\nYou need Python and make.\n")
     (wiki / "ports.md").write_text("# Ports\n\nThe gateway listens on port 4000.\n")
     return wiki
+
+
+@pytest.fixture
+def wiki(tmp_path: Path) -> Path:
+    return two_pages(tmp_path / "wiki")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -30,7 +31,7 @@ from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from gateway.telemetry import audit
 from gateway.telemetry.shown_pages import Shown
-from tests.askdocs.conftest import COMMAND, Done, Run, RunHere
+from tests.askdocs.conftest import COMMAND, Done, RunHere, two_pages
 from tests.gateway.postgres import Postgres
 from tests.parts import require
 from widget.service.store import Answered, Asked, Store
@@ -54,10 +55,29 @@ def _without_vectors(home: Home) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("place")
+
+
 @pytest.fixture
-def synced(wiki: Path, docs: RunHere) -> Path:
-    """The wiki, when the index has it."""
-    assert docs("sync", str(wiki), "--site-url", SITE).returncode == 0
+def wiki(place: Path) -> Iterator[Path]:
+    """At one path in all tests, so that they can copy the index of one of them."""
+    yield two_pages(place / "wiki")
+    shutil.rmtree(place / "wiki")
+
+
+@pytest.fixture
+def synced(wiki: Path, docs: RunHere, home: Home, place: Path) -> Path:
+    """The wiki, when the index has it. The first test that needs it syncs it."""
+    kept = place / "home"
+    if not kept.exists():
+        assert docs("sync", str(wiki), "--site-url", SITE).returncode == 0
+        kept.mkdir()
+        for file in (home.index, home.database):
+            shutil.copy(file, kept)
+    for file in (home.index, home.database):
+        shutil.copy(kept / file.name, file)
     return wiki
 
 
@@ -102,10 +122,8 @@ def test_sync_without_a_name_takes_every_known_wiki(
     docs("sync", str(other), "--site-url", "https://tea.example.com/")
     (other / "cup.md").write_text("# Cup\n\nBlue.\n")
     facts = told(docs("sync", "--json"))
-    assert [(one["source"], one["added"]) for one in facts] == [
-        (str(other), ["cup.md"]),
-        (str(synced), []),
-    ]
+    added = {one["source"]: one["added"] for one in facts}
+    assert added == {str(other): ["cup.md"], str(synced): []}
     urls = {row["url"] for row in told(docs("list", "--json"))}
     assert "https://tea.example.com/cup/" in urls  # as it was named the first time
 
@@ -390,11 +408,9 @@ def test_a_row_that_cannot_be_learnt_names_file_and_line(
     assert done.stderr.startswith(f"askdocs: {rows}:1: question is 7")
 
 
-def test_an_index_that_the_settings_name_is_used(wiki: Path, askdocs: Run, tmp_path: Path) -> None:
+def test_an_index_that_the_settings_name_is_used(wiki: Path, docs: RunHere, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.db"
-    done = askdocs(
-        *("docs", "sync", str(wiki), "--site-url", SITE), ASKDOCS_GATEWAY_INDEX=str(elsewhere)
-    )
+    done = docs("sync", str(wiki), "--site-url", SITE, ASKDOCS_GATEWAY_INDEX=str(elsewhere))
     assert done.returncode == 0
     assert elsewhere.is_file()
 

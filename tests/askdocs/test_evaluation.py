@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from gateway.knowledge.search.rows import Answer as Known
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.routing import aliases
+from tests.askdocs.conftest import two_pages
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.training.versions import FACTS, trained
 from training.data.leaks import FILE, encoded
@@ -73,10 +75,27 @@ def rows(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a wiki and its index."""
+    folder = tmp_path_factory.mktemp("indexed")
+    wiki = two_pages(folder / "wiki")
+    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
+    sync(spec.open(), partial(writing, folder / "index.db"), spec=spec.stored)
+    return folder
+
+
+@pytest.fixture
+def wiki(indexed: Path) -> Path:
+    """It is for all tests: none writes to it."""
+    return indexed / "wiki"
+
+
 @pytest.fixture
 def examine(
     gateway: Scripted,
     rows: Path,
+    indexed: Path,
     wiki: Path,
     home: Home,
     tmp_path: Path,
@@ -84,8 +103,7 @@ def examine(
 ) -> Evaluation:
     """Runs the command, dry, on a wiki that is in the index."""
     monkeypatch.setenv("ASKDOCS_GATEWAY_INDEX", str(home.index))
-    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
-    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+    shutil.copy(indexed / "index.db", home.index)
 
     def call(*flags: str, **changed: str | None) -> Result:
         options: dict[str, str | None] = {
@@ -204,7 +222,10 @@ def test_the_rows_of_a_version_are_found_beside_the_questions(
     assert found.questions.trained_sha256 == digest
 
 
-def test_the_folder_around_the_pages_names_the_wiki_too(examine: Evaluation) -> None:
+def test_the_folder_around_the_pages_names_the_wiki_too(
+    examine: Evaluation, indexed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(indexed)
     assert examine(docs=".").exit_code == 0
 
 
