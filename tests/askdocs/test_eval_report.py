@@ -11,6 +11,7 @@ from askdocs.cli import app
 from askdocs.state.home import Home
 from eval.gate import gate, verdict
 from eval.questions import question
+from eval.report import html
 from eval.running.answer import Answer
 from eval.running.run import Provenance, Run
 from eval.statistics import bootstrap
@@ -42,9 +43,18 @@ PAGES = {name: SYSTEMS[name] for name in ("base-pages", "tuned-pages")}
 
 
 @pytest.fixture(autouse=True)
-def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_draws(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plots, which take most of a report's time, are left out unless a test asks for `plots`."""
     monkeypatch.setattr(bootstrap, "SAMPLES", 150)
     monkeypatch.setattr(bootstrap, "SAMPLES_OF_PERCENTILES", 60)
+    if "plots" not in request.fixturenames:
+        for name in ("front_plots", "plots"):
+            monkeypatch.setattr(html, name, lambda report: [])
+
+
+@pytest.fixture
+def plots() -> None:
+    """The report has its plots."""
 
 
 @pytest.fixture
@@ -66,6 +76,7 @@ def said(*words: str, code: int = 0) -> Any:
     return json.loads(done.stdout, parse_constant=pytest.fail)  # JSON has no Infinity
 
 
+@pytest.mark.usefixtures("plots")
 def test_a_report_is_three_files(tmp_path: Path) -> None:
     run = runs.write(tmp_path / "run", SYSTEMS, runs.questions(30, 10))
     done = call("report", str(run), "--no-similarity", "--assume", "questions_a_day=50")
@@ -80,6 +91,7 @@ def test_a_report_is_three_files(tmp_path: Path) -> None:
     assert report["prices"]["assumptions"]["questions_a_day"] == 50
     assert report["subject"] == "tuned-pages"
     assert (run / "report.md").read_text().startswith("# Report of run")
+    assert "<svg" in (run / "report.html").read_text()
     assert not list(run.glob("*.new"))
     other = said("report", str(run), "--no-similarity", "--system", "base-pages")
     assert other["subject"] == "base-pages"
