@@ -214,17 +214,15 @@ def test_a_home_that_cannot_be_made_is_one_line(refused: Refused, tmp_path: Path
     assert "--home DIR" in line
 
 
-@pytest.mark.parametrize("model", ["nonsense", "missing.gguf", "notes.txt"])
 def test_a_model_that_is_none_is_one_line_and_leaves_nothing_running(
-    askdocs: Run, wiki: Path, tmp_path: Path, model: str
+    askdocs: Run, wiki: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "notes.txt").touch()
     ports = [f"--{name}-port={checks.free_port()}" for name in ("gateway", "widget", "site")]
-    done = askdocs("up", "--docs", str(wiki), *ports, "--model", model)
+    done = askdocs("up", "--docs", str(wiki), *ports, "--model", "nonsense")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.splitlines()
-    assert model in line
+    assert "nonsense" in line
     assert not Home(tmp_path / ".askdocs").is_locked()
 
 
