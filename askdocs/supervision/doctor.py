@@ -107,11 +107,16 @@ def _state(home: Home) -> list[Check]:
 
 def _rights(index: Index) -> list[Check]:
     """Does each rule of the settings protect a page?"""
-    rules = load(GatewaySettings).rules
+    try:
+        rules = load(GatewaySettings).rules
+    except AskdocsError as error:
+        text, _, fix = str(error).rpartition(": ")
+        return [Check("settings", False, text, fix)]
     if unused := Rights(index, rules).without_pages():
         names = ", ".join(f"[gateway.rights.{name}]" for name in unused)
         fix = "write wiki and path as askdocs docs list shows them"
-        return [Check("rights", False, f"{names} protects no page", fix)]
+        protect = "protects" if len(unused) == 1 else "protect"
+        return [Check("rights", False, f"{names} {protect} no page", fix)]
     if rules.rules:
         return [Check("rights", True, "each rule protects pages")]
     return []

@@ -26,8 +26,15 @@ from gateway.knowledge.sources.sync import sync
                 " askdocs docs list shows them"
             ],
         ),
+        (
+            {"hr": "hr/", "it": "it/"},
+            [
+                "rights: [gateway.rights.hr], [gateway.rights.it] protect no page: write wiki and"
+                " path as askdocs docs list shows them"
+            ],
+        ),
     ],
-    ids=["no rules", "all protect", "one protects nothing"],
+    ids=["no rules", "all protect", "one protects nothing", "two protect nothing"],
 )
 def test_a_rule_that_protects_no_page_is_named(
     rules: dict[str, str],
@@ -43,3 +50,14 @@ def test_a_rule_that_protects_no_page_is_named(
     checks = [check for check in examine(UpSettings(), home) if check.name == "rights"]
     assert [check.line() for check in checks] == lines
     assert all(check.ok for check in checks) == ("hr" not in rules)
+
+
+def test_settings_that_are_wrong_are_no_fault_of_the_index(
+    wiki: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = Spec.named(str(wiki), site_url="https://wiki.example.com/")
+    sync(spec.open(), partial(writing, home.index), spec=spec.stored)
+    monkeypatch.setenv("ASKDOCS_GATEWAY_PORT", "many")
+    wrong = {check.name for check in examine(UpSettings(), home) if not check.ok}
+    assert "settings" in wrong
+    assert "index" not in wrong
