@@ -11,6 +11,7 @@ from tests.clients.environments import Say
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
 
+ASK = "2. Ask a question"
 FACTS = """
 import asyncio, json, os, sys, openai
 
@@ -72,7 +73,15 @@ def test_the_docs_code_embeds(client: Client, programs: Path) -> None:
 
 
 def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) -> None:
-    code = client.doc("clients", "Python", "python")
+    code = client.doc("sdk", ASK, "python")
+    done = client.run(programs / "python", "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert ANSWER in done.stdout
+    assert done.stdout.endswith("/getting-started/#how-do-i-stop-askdocs\n")
+
+
+def test_the_docs_code_streams_the_answer(client: Client, programs: Path) -> None:
+    code = client.doc("sdk", "3. Stream an answer", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
     *answer, source = done.stdout.splitlines()
@@ -80,23 +89,15 @@ def test_the_docs_code_prints_answer_and_source(client: Client, programs: Path) 
     assert source.endswith("/getting-started/#how-do-i-stop-askdocs")
 
 
-def test_the_docs_code_streams_the_answer(client: Client, programs: Path) -> None:
-    code = client.doc("clients", "Stream an answer with Python", "python")
+def test_the_docs_code_switches_grounding_off(client: Client, programs: Path) -> None:
+    code = client.doc("sdk", "6. Turn grounding off", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
-    assert QUOTED.fullmatch(done.stdout)
-
-
-def test_the_docs_code_switches_grounding_off(client: Client, programs: Path) -> None:
-    heading = "The models docs and base"
-    done = client.run(programs / "python", "-c", client.doc("clients", heading, "python"))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
-    assert ANSWER not in done.stdout
+    assert done.stdout == "grounded: False\n"
 
 
 def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, programs: Path) -> None:
-    code = client.doc("clients", "Python", "python")
+    code = client.doc("sdk", ASK, "python")
     done = client.run(programs / "python", "-c", code, ASKDOCS_KEY=WRONG)
     assert done.returncode == 1
     assert "AuthenticationError" in done.stderr
