@@ -84,8 +84,8 @@ class Tasks:
         self._last[name] = now
         try:
             self._failed(name)
-        except Exception:  # whoever hears of it must not end what is kept going
-            log.exception("nobody could be told that %s failed", name)
+        except Exception:  # a callback must not end the work that is restarted
+            log.exception("the failure of %s could not be reported", name)
         # What we raise ourselves is a sentence; of all else one needs to know where it came from.
         trace = None if isinstance(error, AskdocsError) else error
         text = str(error) or type(error).__name__

@@ -143,7 +143,7 @@ def _cells(row: str) -> list[str]:
 
 
 def _image(image: re.Match[str]) -> str:
-    values = {name.lower(): one or other for name, one, other in _NAMED.findall(image[1])}
+    values = {name.lower(): double or single for name, double, single in _NAMED.findall(image[1])}
     alt = re.sub(r"[\[\]]", "", values.get("alt", ""))
     source = values.get("src", "")
     return f"![{alt}]({source})" if source and not re.search(r"[\s()<>]", source) else alt
