@@ -2,16 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from tests.askdocs.conftest import RunHere, here
 from tests.end_to_end.running import Askdocs, up
 from tests.starting import shown
 from tests.waiting import until
 
+__all__ = ["here"]
+
 pytestmark = pytest.mark.slow
 
+QUESTION = "How do I descale the coffee machine?"
 PAGE = """<!doctype html><html><head><title>Coffee</title></head><body><main>
 <h1 id="coffee">Coffee</h1><p>The coffee machine stands in the kitchen on floor 3.</p>
 <h2 id="descale">How do I descale the coffee machine?</h2>
@@ -19,29 +24,35 @@ PAGE = """<!doctype html><html><head><title>Coffee</title></head><body><main>
 </main></body></html>"""
 
 
-def answer(askdocs: Askdocs, question: str) -> str:
-    return str(json.loads(askdocs.cli("ask", question, "--json").stdout)["answer"])
+def told(here: RunHere, askdocs: Askdocs, *words: str) -> dict[str, Any]:
+    """What a command prints as JSON."""
+    return dict(json.loads(here(*words, "--json", "--home", str(askdocs.home)).stdout))
 
 
 def test_a_page_that_is_edited_or_deleted_is_seen_without_a_restart(
-    tmp_path: Path, wiki: Path
+    tmp_path: Path, wiki: Path, here: RunHere
 ) -> None:
     with up(tmp_path / "home", wiki) as askdocs:
-        question = "How do I descale the coffee machine?"
-        assert "40 ml" in answer(askdocs, question)
+
+        def answer() -> str:
+            return str(told(here, askdocs, "ask", QUESTION)["answer"])
+
+        assert "40 ml" in answer()
         page = (wiki / "coffee.md").read_text().replace("40 ml", "90 ml")
         (wiki / "coffee.md").write_text(page)
-        until(lambda: "90 ml" in answer(askdocs, question))
-        site = askdocs.status()["parts"]["site"]["url"]
+        until(lambda: "90 ml" in answer())
+        site = told(here, askdocs, "status")["parts"]["site"]["url"]
         until(lambda: "90 ml" in httpx.get(f"{site}coffee/").text)
         assert "wiki     2 pages, 1 changed" in askdocs.text()
         (wiki / "coffee.md").unlink()
-        until(lambda: "90 ml" not in answer(askdocs, question))
-        assert askdocs.status()["index"]["pages"] == 1
+        until(lambda: "90 ml" not in answer())
+        assert told(here, askdocs, "status")["index"]["pages"] == 1
 
 
-def test_pages_are_read_ahead_for_a_model_that_writes(tmp_path: Path, wiki: Path) -> None:
-    with up(tmp_path / "home", wiki, up_answers="write") as askdocs:
+def test_pages_are_read_ahead_for_a_model_that_writes(
+    tmp_path: Path, wiki: Path, shallow: Path
+) -> None:
+    with up(tmp_path / "home", wiki, "--model", str(shallow), up_answers="write") as askdocs:
         until(lambda: "2 of 2 pages are warm" in askdocs.text(), seconds=120)
 
 
@@ -57,13 +68,12 @@ def export(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_html_is_shown_with_the_box_and_answers_lead_into_it(
-    tmp_path: Path, export: Path
+    tmp_path: Path, export: Path, here: RunHere
 ) -> None:
     with up(tmp_path / "home", export) as askdocs:
-        done = askdocs.cli("ask", "How do I descale the coffee machine?", "--json")
-        answered = json.loads(done.stdout)
+        answered = told(here, askdocs, "ask", QUESTION)
         assert "40 ml" in answered["answer"]
-        parts = askdocs.status()["parts"]
+        parts = told(here, askdocs, "status")["parts"]
         site = parts["site"]["url"]
         assert answered["sources"][0]["url"] == f"{site}kitchen/coffee.html#descale"
         shown = httpx.get(f"{site}kitchen/coffee.html").text
@@ -72,13 +82,12 @@ def test_a_folder_of_html_is_shown_with_the_box_and_answers_lead_into_it(
         assert shown.replace(box, "") == PAGE
 
 
-def test_a_site_on_the_web_stays_where_it_is(tmp_path: Path, export: Path) -> None:
+def test_a_site_on_the_web_stays_where_it_is(tmp_path: Path, export: Path, here: RunHere) -> None:
     with shown(export) as site, up(tmp_path / "home", site) as askdocs:
-        status = askdocs.status()
+        status = told(here, askdocs, "status")
         assert status["ready"]
         assert "site" not in status["parts"]
         assert status["docs"] == site
-        done = askdocs.cli("ask", "How do I descale the coffee machine?", "--json")
-        answered = json.loads(done.stdout)
+        answered = told(here, askdocs, "ask", QUESTION)
         assert "40 ml" in answered["answer"]
         assert answered["sources"][0]["url"] == f"{site}kitchen/coffee.html#descale"
