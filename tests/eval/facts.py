@@ -5,10 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-_BIRDS = (
-    *("Kestrel", "Heron", "Plover", "Osprey", "Wren", "Bittern", "Curlew", "Dunlin", "Gannet"),
-    *("Jackdaw", "Linnet", "Merlin"),
-)
+_BIRDS = ("Kestrel", "Heron", "Plover", "Osprey", "Wren", "Bittern")
 _PLACES = ("cellar", "harbour", "orchard", "quarry", "tower")
 _CREWS = ("night shift", "apprentices", "harbour master", "canteen staff")
 _ELSEWHERE = ("volcano", "theatre")
@@ -27,7 +24,7 @@ class Fact(NamedTuple):
 
 
 def facts() -> list[Fact]:
-    """60 that the wiki answers and 40 that it does not: 20 about its subject and 20 about none."""
+    """30 that the wiki answers and 24 that it does not: 12 about its subject and 12 about none."""
     found = []
     for number, (bird, place) in enumerate(itertools.product(_BIRDS, _PLACES)):
         name, crew = f"{bird} pump in the {place}", _CREWS[number % len(_CREWS)]
@@ -35,9 +32,9 @@ def facts() -> list[Fact]:
         found.append(
             Fact(f"How often is the {name} cleaned?", answer, f"{bird}-{place}.md".lower())
         )
-    for bird, place in itertools.product(_BIRDS[:10], _PLACES[:2]):
+    for bird, place in itertools.product(_BIRDS, _PLACES[:2]):
         found.append(Fact(f"Who painted the {bird} pump in the {place}?", "", None))
-    for bird, place in itertools.product(_BIRDS[:10], _ELSEWHERE):
+    for bird, place in itertools.product(_BIRDS, _ELSEWHERE):
         asked = f"Who won the {bird} chess prize at the {place} festival?"
         found.append(Fact(asked, "", None, is_about=False))
     return found

@@ -50,7 +50,7 @@ def drawn(seed: str, right: float, refused: float) -> Script:
 
 SCRIPTS = {
     "sixty": drawn("a", 0.6, 0.5),
-    "ninety": drawn("b", 0.9, 0.8),
+    "ninety": drawn("d", 0.9, 2 / 3),
     "refusing": Script(frozenset(), frozenset([*ANSWERED, *BESIDE, *ELSEWHERE])),
     "leaking": Script(
         frozenset(LEAKED),
@@ -130,7 +130,7 @@ def holds(system: System, measure: str, value: float) -> None:
     """The measured number is that value, and its interval tells it from those that are not near."""
     found: Any = system.measures[measure]
     assert found.value == pytest.approx(value, abs=1e-9), (system.name, measure)
-    assert value - 0.2 < found.low <= value <= found.high < value + 0.2, (system.name, measure)
+    assert value - 0.25 < found.low <= value <= found.high < value + 0.25, (system.name, measure)
     # A bootstrap of nothing but zeros is zero; shares have Wilson's interval.
     assert found.low < found.high or (measure == "token_f1" and value == 0)
 
@@ -172,17 +172,17 @@ def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> Non
 def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
     names = "base-closed,base-rag,tuned-oracle,base-pages,tuned-pages,always-refuse"
     report = evaluation(setting, "set", "sixty", "ninety", "--systems", names)
-    assert report.questions == {"answerable": 60, "unanswerable": 40, "contaminated": 0}
+    assert report.questions == {"answerable": 30, "unanswerable": 24, "contaminated": 0}
     each_mark_is_true(setting, "set", "sixty", "ninety")
     for name, right, false_refusals, hallucinated in (
         # What was set does not depend on what is in the prompt.
-        ("base-closed", 36 / 60, 8 / 60, 20 / 40),
-        ("base-rag", 36 / 60, 8 / 60, 20 / 40),
+        ("base-closed", 18 / 30, 4 / 30, 12 / 24),
+        ("base-rag", 18 / 30, 4 / 30, 12 / 24),
         # Half of what the wiki does not answer is not about it: no page, and no model is asked.
-        ("tuned-oracle", 54 / 60, 2 / 60, 4 / 40),
+        ("tuned-oracle", 27 / 30, 1 / 30, 4 / 24),
         # What is made up is withheld.
-        ("base-pages", 36 / 60, 16 / 60, 5 / 40),
-        ("tuned-pages", 54 / 60, 4 / 60, 2 / 40),
+        ("base-pages", 18 / 30, 8 / 30, 3 / 24),
+        ("tuned-pages", 27 / 30, 2 / 30, 2 / 24),
         ("always-refuse", 0.0, 1.0, 0.0),
     ):
         system = of(report, name)
@@ -213,7 +213,7 @@ def test_a_model_that_refuses_and_one_that_knows_contaminated_questions_are_foun
 
     report = evaluation(setting, "leaks", "refusing", "leaking", *more)
 
-    assert report.questions == {"answerable": 40, "unanswerable": 40, "contaminated": 20}
+    assert report.questions == {"answerable": 20, "unanswerable": 24, "contaminated": 10}
     each_mark_is_true(setting, "leaks", "refusing", "leaking")
     for method, withheld in (("closed", 0.0), ("pages", 0.5)):
         base, tuned = of(report, f"base-{method}"), of(report, f"tuned-{method}")
@@ -226,8 +226,8 @@ def test_a_model_that_refuses_and_one_that_knows_contaminated_questions_are_foun
         groups = tuned.groups["contaminated"].items()
         knows = {group: numbers["accuracy"] for group, numbers in groups}
         assert {group: (number.value, number.n) for group, number in knows.items()} == {
-            "yes": (1.0, 20),
-            "no": (0.0, 40),
+            "yes": (1.0, 10),
+            "no": (0.0, 20),
         }
 
 
