@@ -49,7 +49,8 @@ def wilson(p: float, whole: float) -> tuple[float, float]:
     centre = p + z2 / 2
     half = Z * math.sqrt(p * (1 - p) / whole + z2 / (4 * whole))
     low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
-    return max(0.0, low), min(1.0, high)
+    # Rounding must not leave a share of 0 or 1 outside.
+    return max(0.0, min(p, low)), min(1.0, max(p, high))
 
 
 def shares_differ(first: Value, second: Value) -> bool:
