@@ -171,7 +171,10 @@ def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> Non
 
 def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
     names = "base-closed,base-rag,tuned-oracle,base-pages,tuned-pages,always-refuse"
-    report = evaluation(setting, "set", "sixty", "ninety", "--systems", names)
+    few = setting.folder / "few.toml"
+    few.write_text("k = 5\n")  # chunks to rerank; the sweep below has more
+    more = ("--systems", names, "--rag", str(few))
+    report = evaluation(setting, "set", "sixty", "ninety", *more)
     assert report.questions == {"answerable": 30, "unanswerable": 24, "contaminated": 0}
     each_mark_is_true(setting, "set", "sixty", "ninety")
     for name, right, false_refusals, hallucinated in (
