@@ -3,8 +3,6 @@
 import itertools
 import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,16 +18,18 @@ from eval.systems.rag import measure as sweeps
 from eval.systems.rag import settings
 from eval.systems.rag.settings import RagSettings
 from tests import starting
+from tests.askdocs.conftest import RunHere, here
 from tests.eval import facts
 from tests.eval.facts import Fact
 from tests.eval.scripted import Script, Scripted, dealt, scripted
 from tests.parts import require
 
+__all__ = ["here"]
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOME = Path(os.environ.get("TEST_EVAL_HOME", starting.REPO / ".cache" / "eval"))
 INSTALL = ".venv/bin/python -m askdocs.environments eval --home .cache/eval"
-ASKDOCS = Path(sys.executable).with_name("askdocs")
 EVERYTHING = facts.facts()
 ANSWERED = [fact.question for fact in EVERYTHING if fact.page]
 BESIDE = [fact.question for fact in EVERYTHING if fact.is_about and not fact.page]
@@ -77,10 +77,7 @@ class Setting(NamedTuple):
     def environment(self) -> dict[str, str]:
         """Of `askdocs` there."""
         index = str(self.folder / "index.db")
-        return os.environ | {
-            "ASKDOCS_HOME": str(self.gateway.home),
-            "ASKDOCS_GATEWAY_INDEX": index,
-        }
+        return {"ASKDOCS_HOME": str(self.gateway.home), "ASKDOCS_GATEWAY_INDEX": index}
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +100,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
             yield Setting(folder, gateway, engine, docs, questions)
 
 
-def evaluation(setting: Setting, name: str, base: str, tuned: str, *more: str) -> Report:
+def evaluation(
+    here: RunHere, setting: Setting, name: str, base: str, tuned: str, *more: str
+) -> Report:
     """What `askdocs eval run` and `askdocs eval report` say of two models."""
     run = setting.folder / name
     models = ["--base", base, "--tuned", tuned]
@@ -111,9 +110,7 @@ def evaluation(setting: Setting, name: str, base: str, tuned: str, *more: str) -
     place = ["--url", setting.gateway.url, "--key", starting.KEY, "--out", str(run)]
     compared = []
     for argv in (["run", *asked, *models, *place, *more], ["report", str(run)]):
-        done = subprocess.run(
-            [ASKDOCS, "eval", *argv], capture_output=True, text=True, env=setting.environment
-        )
+        done = here("eval", *argv, **setting.environment)
         assert done.returncode == 0, done.stderr[-3000:]
         compared.append((run / "similar.jsonl").read_text())
     assert compared[0] == compared[1]  # the run has left nothing to compare
@@ -169,12 +166,12 @@ def each_mark_is_true(setting: Setting, name: str, base: str, tuned: str) -> Non
     assert {key: n for key, n in setting.engine.counts.items() if key[0] in (base, tuned)} == asked
 
 
-def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
+def test_accuracies_that_were_set_are_measured(here: RunHere, setting: Setting) -> None:
     names = "base-closed,base-rag,tuned-oracle,base-pages,tuned-pages,always-refuse"
     few = setting.folder / "few.toml"
     few.write_text("k = 5\n")  # chunks to rerank; the sweep below has more
     more = ("--systems", names, "--rag", str(few))
-    report = evaluation(setting, "set", "sixty", "ninety", *more)
+    report = evaluation(here, setting, "set", "sixty", "ninety", *more)
     assert report.questions == {"answerable": 30, "unanswerable": 24, "contaminated": 0}
     each_mark_is_true(setting, "set", "sixty", "ninety")
     for name, right, false_refusals, hallucinated in (
@@ -205,7 +202,7 @@ def test_accuracies_that_were_set_are_measured(setting: Setting) -> None:
 
 
 def test_a_model_that_refuses_and_one_that_knows_contaminated_questions_are_found_out(
-    setting: Setting,
+    here: RunHere, setting: Setting
 ) -> None:
     trained = setting.folder / "trained.jsonl"
     rows = [json.loads(line) for line in setting.questions.read_text().splitlines()]
@@ -214,7 +211,7 @@ def test_a_model_that_refuses_and_one_that_knows_contaminated_questions_are_foun
     names = "base-closed,tuned-closed,base-pages,tuned-pages"
     more = ("--systems", names, "--trained", str(trained))
 
-    report = evaluation(setting, "leaks", "refusing", "leaking", *more)
+    report = evaluation(here, setting, "leaks", "refusing", "leaking", *more)
 
     assert report.questions == {"answerable": 20, "unanswerable": 24, "contaminated": 10}
     each_mark_is_true(setting, "leaks", "refusing", "leaking")
@@ -234,19 +231,15 @@ def test_a_model_that_refuses_and_one_that_knows_contaminated_questions_are_foun
         }
 
 
-def test_a_sweep_tries_sizes_overlaps_k_and_reranking_and_keeps_the_best(setting: Setting) -> None:
+def test_a_sweep_tries_sizes_overlaps_k_and_reranking_and_keeps_the_best(
+    here: RunHere, setting: Setting
+) -> None:
     rows = [json.loads(line) for line in setting.questions.read_text().splitlines()[:2]]
     questions, out = setting.folder / "validation.jsonl", setting.folder / "sweep"
     questions.write_text("".join(json.dumps({**row, "split": "validation"}) + "\n" for row in rows))
-    done = subprocess.run(
-        [
-            *(ASKDOCS, "eval", "sweep", "--questions", questions, "--docs", setting.docs),
-            *("--url", setting.gateway.url, "--key", starting.KEY, "--out", out, "--json"),
-        ],
-        capture_output=True,
-        text=True,
-        env=setting.environment,
-    )
+    asked = ["--questions", str(questions), "--docs", str(setting.docs), "--out", str(out)]
+    place = ["--url", setting.gateway.url, "--key", starting.KEY, "--json"]
+    done = here("eval", "sweep", *asked, *place, **setting.environment)
     assert done.returncode == 0, done.stderr[-3000:]
     results = {one.settings: one.found for one in sweeps.read(out)}
     tried = list(results)
