@@ -139,7 +139,8 @@ def check(store: Store, wiki: Wiki, questions: list[Past], reader: Reader) -> No
     every = [(*one, *(past.now)) for one, past in zip(needed, questions, strict=True)]
     for cluster, past in enumerate(questions, start=1):
         if past.draft is not None and Queue(store.engine, wiki).usual_question(cluster):
-            draft = Draft(f"Is it {drafted(cluster)}?", "Yes.", past.draft)
+            answerable = past.draft != ""
+            draft = Draft(f"Is it {drafted(cluster)}?", "Yes.", past.draft, answerable=answerable)
             Reviews(store.engine).change(cluster, 0, "ada", "approve", draft)
     for who, all_shown in ((reader, shown(store, wiki, reader)), (PUBLIC, told(store, wiki))):
         text = "\n".join(all_shown)
