@@ -106,20 +106,25 @@ def _state(home: Home) -> list[Check]:
 
 
 def _rights(index: Index) -> list[Check]:
-    """Does each rule of the settings protect a page?"""
+    """Does each rule of the settings protect a page, and how many pages are closed by default?"""
     try:
         rules = load(GatewaySettings).rules
     except AskdocsError as error:
         text, _, fix = str(error).rpartition(": ")
         return [Check("settings", False, text, fix)]
-    if unused := Rights(index, rules).without_pages():
+    rights = Rights(index, rules)
+    results = []
+    if unused := rights.without_pages():
         names = ", ".join(f"[gateway.rights.{name}]" for name in unused)
         fix = "write wiki and path as askdocs docs list shows them"
         protect = "protects" if len(unused) == 1 else "protect"
-        return [Check("rights", False, f"{names} {protect} no page", fix)]
-    if rules.rules:
-        return [Check("rights", True, "each rule protects pages")]
-    return []
+        results.append(Check("rights", False, f"{names} {protect} no page", fix))
+    elif rules.rules:
+        results.append(Check("rights", True, "each rule protects pages"))
+    if closed := rights.closed():
+        text = f"pages without groups: {closed:,}; nobody may read them until a rule or"
+        results.append(Check("rights", True, f"{text} pages_without_groups says who"))
+    return results
 
 
 def _parts(home: Home) -> list[Check]:

@@ -103,9 +103,9 @@ def simplified(every: Iterable[Iterable[str]]) -> Groups:
 
 def both(one: Groups | None, other: Groups | None) -> Groups | None:
     """What two origins ask for together."""
-    if one is None or other is None:
-        return other if one is None else one
-    return simplified((*one, *other))
+    if one is None and other is None:
+        return None
+    return simplified((*(one or ()), *(other or ())))
 
 
 def dump(groups: Groups | None) -> str | None:

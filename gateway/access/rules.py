@@ -51,8 +51,7 @@ class Rules:
 
     rules: Mapping[str, Rule]
     without_groups: WithoutGroups | None = None
-    """Who may read a page without groups. None: everybody in a wiki of which no page has groups,
-    nobody in the others."""
+    """Who may read a page without groups. None: nobody, once a rule or any page has groups."""
 
 
 NO_RULES = Rules({})

@@ -239,8 +239,8 @@ class GatewaySettings(Section):
     )
     pages_without_groups: WithoutGroups | None = Field(
         None,
-        description="Who may read a page without groups; when not set, everybody in a wiki"
-        " without any groups, and nobody in other wikis.",
+        description="Who may read a page without groups; when not set, everybody until a page or"
+        " a rule has groups, and nobody from then on.",
     )
     warm: bool = Field(
         False, description="Prefill pages in the background so that first questions are fast."

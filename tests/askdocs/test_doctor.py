@@ -13,28 +13,42 @@ from gateway.knowledge.search.index import writing
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 
+CLOSED = (
+    "rights: pages without groups: {}; nobody may read them until a rule or pages_without_groups"
+    " says who"
+)
+
 
 @pytest.mark.parametrize(
     ("rules", "lines"),
     [
         ({}, []),
-        ({"it": "ports.md"}, ["rights: each rule protects pages"]),
+        ({"it": "ports.md"}, ["rights: each rule protects pages", CLOSED.format(1)]),
+        ({"it": "ports.md", "all": ""}, ["rights: each rule protects pages"]),
         (
             {"it": "ports.md", "hr": "hr/"},
             [
                 "rights: [gateway.rights.hr] protects no page: write wiki and path as"
-                " askdocs docs list shows them"
+                " askdocs docs list shows them",
+                CLOSED.format(1),
             ],
         ),
         (
             {"hr": "hr/", "it": "it/"},
             [
                 "rights: [gateway.rights.hr], [gateway.rights.it] protect no page: write wiki and"
-                " path as askdocs docs list shows them"
+                " path as askdocs docs list shows them",
+                CLOSED.format(2),
             ],
         ),
     ],
-    ids=["no rules", "all protect", "one protects nothing", "two protect nothing"],
+    ids=[
+        "no rules",
+        "all protect",
+        "everything protected",
+        "one protects nothing",
+        "two protect nothing",
+    ],
 )
 def test_a_rule_that_protects_no_page_is_named(
     rules: dict[str, str],

@@ -157,14 +157,11 @@ def check(
         ]
         index = built(Path(folder) / "all.db", texts, own, answers)
         # What the reader may read, by the definition, apart from the code that applies it.
-        has_rules = {
-            wiki: any(given is not None and key[0] == wiki for key, given in own.items())
-            for wiki in WIKIS
-        }
+        are_groups = any(given is not None for given in own.values())
         mine = {}
         for key, text in texts.items():
             asked = both(own[key], of_rule if key[1].startswith("shut/") else None)
-            if asked is None and shut is None and has_rules[key[0]]:
+            if asked is None and shut is None and are_groups:
                 continue
             if all(some & reader.groups for some in asked or ()):  # type: ignore[operator]
                 mine[key] = text
@@ -246,19 +243,30 @@ def test_pages_without_groups_are_for_nobody_beside_pages_that_have_some(tmp_pat
     pages = {("a", "pay.md"): "# Pay\n", ("a", "tea.md"): "# Tea\n", ("b", "x.md"): "# X\n"}
     index = built(tmp_path / "index.db", pages, {("a", "pay.md"): (frozenset({"hr"}),)}, [])
 
-    def seen(without: Any) -> set[str]:
-        library = Library(Grounding(index, estimates, EMBEDDER), Rules({}, without))
+    def seen(without: Any, **rules: Rule) -> set[str]:
+        library = Library(Grounding(index, estimates, EMBEDDER), Rules(rules, without))
         return set(library.opened_to(PUBLIC).index.paths())
 
-    assert seen(None) == {"x.md"}
+    assert seen(None) == set()
+    assert seen(None, b=Rule(wiki="b", groups=("everybody",))) == {"x.md"}
     assert seen("everybody") == {"tea.md", "x.md"}
     assert seen("nobody") == set()
     index.close()
 
 
+def test_a_rule_without_pages_closes_pages_without_groups(tmp_path: Path) -> None:
+    """A mistake in its path opens nothing."""
+    index = built(tmp_path / "index.db", {("a", "tea.md"): "# Tea\n"}, {}, [])
+    mistaken = Rules({"hr": Rule(path="h/", groups=("hr",))})
+    for rules, paths in ((NO_RULES, {"tea.md"}), (mistaken, set[str]())):
+        library = Library(Grounding(index, estimates, EMBEDDER), rules)
+        assert set(library.opened_to(PUBLIC).index.paths()) == paths
+    index.close()
+
+
 def test_an_answer_of_a_closed_page_is_none_of_an_open_one_with_its_path(tmp_path: Path) -> None:
     pages = {("a", "index.md"): "# Pay\n", ("b", "index.md"): "# Tea\n", ("b", "x.md"): "# X\n"}
-    own = {("a", "index.md"): (frozenset({"hr"}),)}
+    own = {("a", "index.md"): (frozenset({"hr"}),), ("b", "index.md"): (), ("b", "x.md"): ()}
     answers = [
         Answer("1", "The salary?", ("index.md", "x.md"), MODEL, EMBEDDER.embed(["salary"])[0])
     ]

@@ -41,6 +41,9 @@ log = logging.getLogger("askdocs.search")
 # Views that are kept, each with what it has read: people with the same groups share one.
 KEPT = 64
 
+# The kind of pages without groups.
+WITHOUT_GROUPS = 0
+
 Numbers = npt.NDArray[np.uint32]
 
 
@@ -85,6 +88,13 @@ class Rights:
         """The names of rules that protect no page of the index."""
         with self._index.reading() as db:
             return self._at(db, self._index.current(db))[1]
+
+    def closed(self) -> int:
+        """How many pages nobody may read because they have no groups."""
+        access = self.access()
+        if access is None or access.groups[WITHOUT_GROUPS] is None:
+            return 0
+        return int(np.count_nonzero(access.kinds == WITHOUT_GROUPS))
 
     def readers(self, page: Page) -> Groups:
         """The permissions required to read a page. Raises KeyError if the page is gone."""
@@ -162,12 +172,11 @@ def _access(
             by_rule[number] = (*by_rule.get(number, ()), name)
         if not pages:
             unused.append(name)
-    if not own and not by_rule and rules.without_groups != "nobody":
-        return None, tuple(unused)
-    closed = _without_groups(db, own.keys() | by_rule.keys(), rules)
-    kinds: dict[tuple[str | None, tuple[str, ...]], int] = {(None, ()): 0}
-    groups: list[Groups | None] = [None]
-    of_pages = np.zeros(len(numbers), np.int32)
+    if not own and not rules.rules and rules.without_groups != "nobody":
+        return None, ()
+    kinds: dict[tuple[str | None, tuple[str, ...]], int] = {(None, ()): WITHOUT_GROUPS}
+    groups: list[Groups | None] = [None if rules.without_groups == "everybody" else NOBODY]
+    of_pages = np.full(len(numbers), WITHOUT_GROUPS, np.int32)
     named = np.fromiter(sorted(own.keys() | by_rule.keys()), np.int64)
     places = np.searchsorted(numbers, named)
     for number, place in zip(named.tolist(), places.tolist(), strict=True):
@@ -179,9 +188,6 @@ def _access(
                 needed = both(needed, (rules.rules[name].readers,))
             groups.append(needed)
         of_pages[place] = kinds[key]
-    if len(closed):
-        groups.append(NOBODY)
-        of_pages[np.searchsorted(numbers, closed)] = len(groups) - 1
     names = frozenset(name for sets in groups for some in sets or () for name in some)
     return Access(numbers, of_pages, tuple(groups), names), tuple(unused)
 
@@ -199,23 +205,6 @@ def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:
         query += " AND path = ?"
         values.append(rule.path)
     return [number for (number,) in db.execute(query, values)]
-
-
-def _without_groups(
-    db: sqlite3.Connection, having: Iterable[int], rules: Rules
-) -> npt.NDArray[np.int64]:
-    """The pages without groups that nobody may read: those of wikis in which others have some."""
-    if rules.without_groups == "everybody":
-        return np.zeros(0, np.int64)
-    known = np.fromiter(having, np.int64)
-    batches = [np.zeros(0, np.int64)]
-    for (source,) in db.execute("SELECT name FROM source").fetchall():
-        every = db.execute("SELECT number FROM page WHERE source = ?", (source,)).fetchall()
-        pages = np.array([number for (number,) in every], np.int64)
-        is_known = np.isin(pages, known)
-        if rules.without_groups == "nobody" or is_known.any():
-            batches.append(pages[~is_known])
-    return np.concatenate(batches)
 
 
 class View(Index):
