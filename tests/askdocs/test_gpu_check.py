@@ -40,7 +40,7 @@ CPU = Machine(2, 8 * GIB, (), True, False)
 A10G = Machine(8, 64 * GIB, (Gpu("NVIDIA A10G", 23 * GIB, 22 * GIB),), True, True)
 
 
-TIME = Budget(600)
+TIME = Budget(600, lambda: 0.0)  # whenever the test runs
 
 
 def saying(folder: Path, memory: float, losses: tuple[float, ...] = (3.0, 2.9, 2.8)) -> Path:
