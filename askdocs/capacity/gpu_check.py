@@ -44,6 +44,9 @@ TOKENS_CPU = 128
 SECONDS = 600.0
 # What merged and quantised weights are asked: random token ids, so many prompts of so many.
 PROMPTS, LENGTH = 4, 16
+# By how much the share of the adapter's effect may differ from 1 with such prompts. A merge that is
+# lost has 0 %, one that is done twice 200 %; bfloat16 alone kept 87 % with SmolLM2-135M.
+OFF = 0.4
 # Bytes of the environments that vLLM and training need beside the weights, on a GPU.
 ENVIRONMENTS = 20 * GIB
 
@@ -193,9 +196,8 @@ def artefacts(
         budget: the time that is left.
     """
     merged, reference = work / "merged", None
-    for name, bits in (("merge", 16), ("quantise fp8", 8), ("quantise w4a16", 4)):
-        off = probe.LIMITS[bits].share
-        planned = f"{100 * (1 - off):.0f} to {100 * (1 + off):.0f} % of the adapter's effect"
+    planned = f"{100 * (1 - OFF):.0f} to {100 * (1 + OFF):.0f} % of the adapter's effect"
+    for name in ("merge", "quantise fp8", "quantise w4a16"):
         runs = python if name == "merge" else quantiser
         if runs is None:
             text = "llm-compressor is not installed"
@@ -222,7 +224,7 @@ def artefacts(
                 continue
             yield Checked(name, "failed", planned, str(error), "see the message")
             return
-        yield _probed(name, planned, off, Path(job["out"]), made["made"], reference)
+        yield _probed(name, planned, Path(job["out"]), made["made"], reference)
 
 
 def _prompts(folder: Path) -> list[list[int]]:
@@ -233,7 +235,6 @@ def _prompts(folder: Path) -> list[list[int]]:
 def _probed(
     name: str,
     planned: str,
-    off: float,
     out: Path,
     made: list[list[float]],
     reference: dict[str, Any],
@@ -247,7 +248,7 @@ def _probed(
     mean = sum(abs(ours - adapter) for ours, adapter, _ in pairs) / len(pairs)
     share = probe.share(pairs)
     # By a share and no nats: how far random weights spread their tokens depends on the shape.
-    good = abs(1 - share) <= off
+    good = abs(1 - share) <= OFF
     measured = f"{size:.2f} GiB; {100 * share:.0f} % of it, next tokens off by {mean:.3f} nats"
     fix = "" if good else "serve the adapter itself, and report the numbers"
     return Checked(name, "passed" if good else "failed", planned, measured, fix)

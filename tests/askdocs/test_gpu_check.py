@@ -215,7 +215,7 @@ def test_vllm_has_the_cache_of_the_plan_and_takes_adapters(
     found = json.loads(done.stdout)
     by_name = {one["name"]: one for one in found["checks"]}
     for name in ("vLLM", "KV cache", "prefix cache", "adapter", "load", "merge"):
-        assert by_name[name]["outcome"] == "passed", by_name
+        assert by_name[name]["outcome"] == "passed", by_name[name]
     assert done.exit_code == 0
     assert by_name["load"]["article"] == (
         "50 questions/s, p99 1,200 ms, $26,000 a month of infrastructure"

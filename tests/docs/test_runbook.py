@@ -113,7 +113,7 @@ def test_each_command_of_compose_has_options_and_services_that_there_are(command
     named = [word for word in rest if word in services]
     if verb in ("exec", "run"):  # what follows is the container's own
         rest = rest[: rest.index(named[0])]
-    assert {word for word in rest if word.startswith("-")} <= options(verb)
+    assert {word.partition("=")[0] for word in rest if word.startswith("-")} <= options(verb)
     others = {word for word in rest if not word.startswith("-") and not word.isdigit()}
     assert others <= services.keys()
     assert named or verb in ("ps", "up")
