@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LOOK = 0.2  # seconds between two looks at the table
 PATIENCE = 10.0  # seconds in which the gateways have taken notice of what is served
+FOLLOWED = 3.0  # seconds after which a gateway lists no stopped version any more
 
 
 def serve(
@@ -33,13 +34,21 @@ def serve(
     place = home.find(home_dir)
     running = status.read(place)
     deployment = deployments.find(database, name)
-    is_served = deployment is None or deployment.state == "ready"
-    if is_served and _lists(running.gateway, place.key(), name):
-        return  # it was before; or is base, or what somebody else has loaded into an engine
     from askdocs.models import artefacts
     from askdocs.models.registry import opened_store
     from askdocs.supervision.deployed import derivatives
     from training.artefacts import probe
+    from training.versions.name import is_version
+
+    is_served = deployment is None or deployment.state == "ready"
+    if is_served and _lists(running.gateway, place.key(), name):
+        if deployment is not None or not is_version(name):
+            return  # it was before, or is base
+        # Somebody else has loaded it into an engine; or it has just been stopped, which the gateway
+        # does not know yet.
+        time.sleep(FOLLOWED)
+        if _lists(running.gateway, place.key(), name):
+            return
 
     store = opened_store(home_dir)
     if running.versions != "adapter" and not derivatives(store, name, running.versions):
