@@ -197,14 +197,16 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port that nobody listens on now, and that none gets who asks Linux for any.
+def free_port(*but: int) -> int:
+    """A port that nobody listens on now, and that none gets who asks Linux for any; none of `but`.
 
     Such ports, and those of connections, are from 32768 on (ip(7), ip_local_port_range): one of
     them may be another's before the process that it is meant for has started.
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)
+        if port in but:
+            continue
         with socket.socket() as tried, suppress(OSError):
             tried.bind(("127.0.0.1", port))
             return port

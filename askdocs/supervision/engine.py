@@ -210,8 +210,10 @@ class UpEngine:
             await self._convert(await self._vllm(self._tell), Path(source), folder)
             source = str(folder)
         states = None if settings.engine == "vllm" else self._states(Path(source))
+        # Those of the settings are bound later.
+        port = checks.free_port(settings.gateway_port, settings.widget_port, settings.site_port)
         return Served(
-            url=f"http://127.0.0.1:{checks.free_port()}/v1",
+            url=f"http://127.0.0.1:{port}/v1",
             id="base",
             name=chosen.name,
             context=settings.context,

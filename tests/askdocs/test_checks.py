@@ -87,6 +87,13 @@ def test_a_free_port_is_none_that_linux_gives_to_who_asks_for_any() -> None:
     assert max(checks.free_port() for _ in range(100)) < min(given, 32768)
 
 
+def test_a_free_port_is_none_that_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = iter([0, 1, 2])  # from 20,000 on
+    monkeypatch.setattr(checks.secrets, "randbelow", lambda most: next(draws))
+    monkeypatch.setattr(checks.socket.socket, "bind", lambda self, address: None)
+    assert checks.free_port(20_000, 20_001) == 20_002
+
+
 def test_two_equal_ports_name_both_wishes() -> None:
     port = checks.free_port()
     (check,) = failing(checks.ports(settings(gateway_port=port, site_port=port)))
