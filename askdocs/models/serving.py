@@ -34,10 +34,6 @@ def serve(
     place = home.find(home_dir)
     running = status.read(place)
     deployment = deployments.find(database, name)
-    from askdocs.models import artefacts
-    from askdocs.models.registry import opened_store
-    from askdocs.supervision.deployed import derivatives
-    from training.artefacts import probe
     from training.versions.name import is_version
 
     is_served = deployment is None or deployment.state == "ready"
@@ -49,6 +45,10 @@ def serve(
         time.sleep(FOLLOWED)
         if _lists(running.gateway, place.key(), name):
             return
+    from askdocs.models import artefacts
+    from askdocs.models.registry import opened_store
+    from askdocs.supervision.deployed import derivatives
+    from training.artefacts import probe
 
     store = opened_store(home_dir)
     if running.versions != "adapter" and not derivatives(store, name, running.versions):
