@@ -47,8 +47,17 @@ def test_other_sentences_give_no_names(text: str) -> None:
 
 
 def test_links_to_other_pages_have_words() -> None:
-    found = list(links(page("a.md", f"[pay](../b/#x), [here](#y), ![i](i.png), [out]({SITE}c/)")))
+    found = list(links(page("a.md", f"[pay](../b/), [here](#y), ![i](i.png), [out]({SITE}c/)")))
     assert found == [(f"{SITE}b/", "pay"), (f"{SITE}c/", "out")]
+
+
+def test_links_to_sections_do_not_name_the_page(indexed: Make) -> None:
+    index = indexed(
+        slack="# Slack\n\nInvite the app.",
+        threats="# Threats\n\n## Slack\n\nTokens leak.",
+        security="# Security\n\nThreats by part: [Slack](../threats/#slack).",
+    )
+    assert not index.meanings("slack setup")
 
 
 def test_a_question_is_also_searched_for_with_the_other_name(indexed: Make) -> None:
@@ -106,7 +115,7 @@ def test_the_words_of_a_link_are_another_name_of_its_page(indexed: Make) -> None
     index = indexed(
         stripe="# Stripe\n\nRefunds take five days.",
         cash="# Cash desk\n\nRefunds are paid at once.",
-        about="# Shop\n\nPay by our [payment gateway](../stripe/#fees).",
+        about="# Shop\n\nPay by our [payment gateway](../stripe/).",
     )
     assert index.meanings("the payment gateway?") == {"payment gatewai": {"stripe"}}
     assert paths(Search(index, None), "payment gateway refunds")[0] == "stripe.md"

@@ -108,14 +108,15 @@ def _long_form(short: str, before: list[str]) -> str:
 
 
 def links(page: Page) -> Iterator[tuple[str, str]]:
-    """The address and the words of each link to another page."""
+    """The address and the words of each link to another page. A link with an anchor is left out,
+    because its words name a section: "[Slack](threats.md#slack)" does not mean threats."""
     for section in page.sections:
         for match in _LINK.finditer(section.text):
             try:
-                target = urldefrag(urljoin(page.url, match["target"])).url
+                target, anchor = urldefrag(urljoin(page.url, match["target"]))
             except ValueError:
                 continue
-            if target and target != page.url:
+            if target and not anchor and target != page.url:
                 yield target, match["text"]
 
 
