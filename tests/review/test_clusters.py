@@ -15,6 +15,8 @@ from widget.review.reviews import Draft, Reviews
 from widget.review.tables import cluster_table, member_table
 from widget.service.store import Store, Unknown, Vote
 
+UNSURE = {"caution": True}
+
 
 def clusters(store: Store) -> dict[str, int]:
     with database.reading(store.engine) as connection:
@@ -38,9 +40,9 @@ def test_the_same_question_in_other_words_is_one_cluster(both: Store) -> None:
 
 def test_only_what_is_a_concern_is_sorted(store: Store) -> None:
     fine = ask(store, "How?", state="answered", answer="So.", confidence=0.9)
-    liked = ask(store, "Why?", state="answered", answer="So.", confidence=0.01, vote="up")
+    liked = ask(store, "Why?", state="answered", answer="So.", outcome=UNSURE, vote="up")
     ask(store, "Broken?", state="failed")
-    unsure = ask(store, "Where?", state="answered", answer="So.", confidence=0.01)
+    unsure = ask(store, "Where?", state="answered", answer="So.", outcome=UNSURE)
     down = ask(store, "Who?", state="answered", answer="So.", confidence=0.9, vote="down")
     for verdict, vote in (("supported", ""), ("none", ""), ("unsupported", "up")):
         sure = {"state": "answered", "answer": "So.", "confidence": 0.9}
@@ -61,7 +63,8 @@ def test_a_claim_that_is_not_supported_is_a_reason_to_look(both: Store) -> None:
     for verdict in ("unsupported", "contradicted"):
         ask(both, "Which port?", state="answered", answer="9.", confidence=0.9, verdict=verdict)
     ask(both, "Which host?", verdict="unsupported")  # refused
-    ask(both, "Which name?", state="answered", confidence=0.2, verdict="none")  # a quotation
+    # Below any usual threshold, and without a caution: its wiki has a lower one.
+    ask(both, "Which name?", state="answered", confidence=0.01, verdict="none")
     Sorter(both.engine).sort()
     items, _ = queue_of(both).items(Wanted(kind="unsupported"), EVERYTHING)
     assert [(item.question, item.asked, item.unsupported) for item in items] == [

@@ -37,7 +37,8 @@ def test_gaps_are_refused_incomplete_or_unsure_by_week_with_the_closest_pages(bo
     ):
         more = {"state": "answered", "confidence": 0.9, "vote": "down", "reasons": reasons}
         ask(both, question, days=days_before(last, 0.1), **more)  # type: ignore[arg-type]
-    ask(both, "What is sure?", days=days_before(last), state="answered", confidence=0.01)
+    unsure = {"caution": True}
+    ask(both, "What is sure?", days=days_before(last), state="answered", outcome=unsure)
     ask(both, "What is old?", days=days_before(before, 7))
     ask(both, "What was dismissed?", days=days_before(last))
     Sorter(both.engine).sort()

@@ -135,11 +135,11 @@ def test_headings_fill_up_what_too_few_readers_asked(
     running = box(Reply(), index=index, database_url=url, examples=("Ours?", "asked"))
     engine = database.open(url)
     store = Store(engine)
-    for question, confidence in (("How do I cross at a zebra?", 0.9), ("Is it closed?", 0.1)):
+    for question, caution in (("How do I cross at a zebra?", False), ("Is it closed?", True)):
         for visitor in ("one", "another"):
             id = f"{question} {visitor}"
             store.asked(Asked(id, question, id, visitor=visitor))
-            store.answered(id, Answered("answered", confidence=confidence))
+            store.answered(id, Answered("answered", outcome={"caution": caution}))
     engine.dispose()
     assert offered(running) == [
         "Ours?",

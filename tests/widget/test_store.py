@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,16 +98,16 @@ def test_the_most_asked_are_asked_by_more_than_one_visitor(store: Store) -> None
 
 
 @pytest.mark.parametrize(
-    ("verdict", "confidence", "is_offered"),
-    [("none", 0.2, True), ("none", 0.1, False), ("supported", 0.2, False)],
-    ids=["quotation", "doubtful quotation", "doubtful written answer"],
+    ("outcome", "is_offered"),
+    [({"caution": True}, False), ({"caution": False}, True), ({}, True)],
+    ids=["caution", "none", "of before"],
 )
 def test_what_was_answered_with_a_caution_is_no_example(
-    store: Store, verdict: str, confidence: float, is_offered: bool
+    store: Store, outcome: dict[str, Any], is_offered: bool
 ) -> None:
     for id in ("one", "two"):
         store.asked(asked(id, "How?", visitor=id, conversation=id))
-        store.answered(id, Answered("answered", confidence=confidence, verdict=verdict))
+        store.answered(id, Answered("answered", outcome=outcome, confidence=0.3))
     offered = store.most_asked(5, NOW - timedelta(days=30))
     assert offered == (["How?"] if is_offered else [])
 

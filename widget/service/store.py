@@ -16,8 +16,6 @@ import sqlalchemy as sa
 
 from gateway.access import rights
 from gateway.access.rights import Reader
-from gateway.answering import confidence as written
-from gateway.answering.grounding import confidence as quoted
 from gateway.core.errors import AskdocsError
 from gateway.storage.database import Utc, metadata, reading, writing
 from gateway.telemetry import audit
@@ -73,11 +71,8 @@ vote_table = sa.Table(
     sa.Column("visitor", sa.Text, nullable=False),
 )
 
-IS_UNSURE = sa.func.coalesce(question_table.c.confidence, 1) < sa.case(
-    # A quotation claims nothing, and an answer that claims nothing has no confidence.
-    (sa.func.coalesce(question_table.c.verdict, "none") == "none", quoted.CAUTION),
-    else_=written.CAUTION,
-)
+# As the gateway said it, which knows the thresholds that were fitted for the wiki's embedder.
+IS_UNSURE = question_table.c.outcome["caution"].as_boolean()
 """Does the widget show the answer with a caution?"""
 
 
