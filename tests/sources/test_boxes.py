@@ -34,6 +34,12 @@ no box
 ## Code
 
 ::: pump.oil
+    options:
+      members:
+
+        - drain
+
+Change it.
 """
 
 
@@ -45,11 +51,16 @@ def test_what_a_box_says_on_it_stays_and_its_colons_go() -> None:
     assert "**Tip: Use *gloves***" in text
     assert "```md\n::: tip\nno box\n:::\n```" in text
     assert "> **Note: Later**\n> Wash them.\n" in text
-    assert [line for line in shown if ":::" in line] == ["::: tip", ":::", "::: pump.oil"]
+    assert [line for line in shown if ":::" in line] == ["::: tip", ":::"]
+
+
+def test_an_object_of_mkdocstrings_is_its_name_without_options() -> None:
+    text = "\n".join(boxes.named(TEXT.split("\n")))
+    assert text.partition("## Code")[2].split() == ["`pump.oil`", "Change", "it."]
 
 
 def test_colons_that_begin_no_box_stay() -> None:
-    lines = ["::: module.path", ":::", "a ::: b", "::: notebook"]
+    lines = ["::: module_path", ":::", "a ::: b", "::: notebook"]
     assert boxes.named(lines) == lines
 
 

@@ -56,6 +56,14 @@ def test_what_a_fence_may_say_is_up_to_the_settings(
     assert found == ([""] if is_code else ["", "a-b"])
 
 
+def test_where_hooks_rewrite_pages_a_fence_may_say_anything(write: Write) -> None:
+    settings = (
+        "hooks: [h.py]\nmarkdown_extensions: [pymdownx.superfences: {relaxed_headers: false}]"
+    )
+    text = "```toml example\na = 1\n```\n\n## A b\n\n```\nc\n```"
+    assert anchors(write, settings, text) == ["", "a-b"]
+
+
 def test_a_page_without_a_title_has_that_of_the_navigation(write: Write) -> None:
     nav = (
         "nav: [In: b.md, {Of all: [Static Files: ./c/staticfiles.md, d.md, Out: http://x.example]}]"

@@ -11,7 +11,6 @@ from gateway.knowledge.sources.commonmark import fenced
 
 _LABELLED = "note|tip|info|warning|danger|caution|important|success|details"
 _PLAIN = "code-group|tabs|raw|v-pre"
-# mkdocstrings writes "::: package.module", which is no box.
 _BEGINS = re.compile(
     rf"([\s>]*):{{3,}}\s*(?:({_LABELLED})|(?:{_PLAIN}))"
     r"(?:\s*\[(.*)\]|\s+([^\s{].*?))?\s*(?:\{.*\})?\s*$"
@@ -19,6 +18,8 @@ _BEGINS = re.compile(
 # Characters of a line that begins a box: a title with braces costs the square of its length.
 LONGEST = 2000
 ENDS = re.compile(r"[\s>]*:{3,}\s*$")
+# What mkdocstrings puts the documentation of an object in place of; its options are below.
+_OBJECT = re.compile(r"::: +((?:\w+\.)+\w+)\s*$")
 
 
 def label(kind: str, *titles: str | None) -> str:
@@ -29,12 +30,22 @@ def label(kind: str, *titles: str | None) -> str:
 
 
 def named(lines: Sequence[str]) -> list[str]:
-    """As many lines: what a box says on it stays, bold, and the line that ends it is empty."""
+    """As many lines: what a box says on it stays, bold, and the line that ends it is empty.
+
+    Of an object of mkdocstrings the name stays, without its options.
+    """
     shown: list[str] = []
     depth = 0
+    has_options = False
     for line, code in zip(lines, fenced(lines), strict=True):
-        if code or ":::" not in line:
+        has_options = has_options and (not line.strip() or line.startswith(" "))
+        if has_options:
+            shown.append("")
+        elif code or ":::" not in line:
             shown.append(line)
+        elif named_object := _OBJECT.match(line):
+            has_options = True
+            shown.append(f"`{named_object[1]}`")
         elif len(line) <= LONGEST and (begins := _BEGINS.match(line)):
             depth += 1
             text = label(begins[2] or "", begins[3], begins[4])

@@ -29,4 +29,4 @@ def _is_closed(match: Match[str]) -> bool:
 
 
 def makeExtension(**options: Any) -> Fences:
-    return Fences(relaxed_headers=True, **options)
+    return Fences(**(options | {"relaxed_headers": True}))

@@ -37,7 +37,7 @@ SETTINGS = "the settings of its generator"
 _HEAD = 4096
 _HTML = "HTML in a folder of Markdown: sync its folder with --kind html"
 # Raised when pages are read differently: all are read again then.
-_VERSION = 5
+_VERSION = 6
 
 
 class Folder:

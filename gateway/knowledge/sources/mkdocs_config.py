@@ -123,7 +123,8 @@ def load(file: Path, bounds: Bounds) -> Config:
     listed = settings.get("markdown_extensions")
     if isinstance(listed, dict):
         listed = [{name: options} for name, options in listed.items()]
-    return _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
+    config = _with_extensions(config, listed if isinstance(listed, list) else [], file.parent)
+    return _with_any_fence(config) if settings.get("hooks") else config
 
 
 def look(file: Path, bounds: Bounds) -> dict[str, Any]:
@@ -233,6 +234,18 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
         snippets=snippets,
         problems=tuple(problems),
     )
+
+
+def _with_any_fence(config: Config) -> Config:
+    """With fences that have any text on their first line, such as "```toml example".
+
+    Hooks rewrite them before SuperFences, which takes the end of one for the beginning of the next,
+    and the headings in between for code.
+    """
+    strict, relaxed = "pymdownx.superfences", "gateway.knowledge.sources.fences"
+    options = {relaxed if name == strict else name: own for name, own in config.options.items()}
+    extensions = tuple(relaxed if name == strict else name for name in config.extensions)
+    return replace(config, extensions=extensions, options=options)
 
 
 def _named_options(entry: Any) -> tuple[Any, dict[str, Any]]:
