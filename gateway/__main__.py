@@ -8,7 +8,7 @@ from functools import partial
 from gateway.core import lean  # noqa: F401 -- first
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import environment, load
+from gateway.core.settings import environment, home, load
 from gateway.runtime import container, reload, server
 from gateway.telemetry import metrics
 
@@ -27,7 +27,7 @@ def main() -> None:
                     " set ASKDOCS_REDIS_URL for limits that hold across them",
                     file=sys.stderr,
                 )
-            metrics.share(reload.home() / f"metrics-{settings.port}")
+            metrics.share(home() / f"metrics-{settings.port}")
         server.serve("gateway.runtime.app:create", settings, partial(reload.renew, given, settings))
     except AskdocsError as error:
         sys.exit(f"gateway: {error}")

@@ -30,6 +30,7 @@ from askdocs.wikis import search as finding
 from askdocs.wikis.index import ago, index_file, vectors
 from askdocs.wikis.sync import Job, waiting
 from gateway.core.errors import AskdocsError
+from gateway.core.failures import Failures
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
@@ -94,7 +95,7 @@ def sync(
         specs = _specs(home_dir, source, kind, site_url)
         job = Job(partial(_noting, home_dir, writing), dry_run, as_json, _embed(home_dir))
         if watch:
-            job.watch(specs)
+            job.watch(specs, Failures(home.find(home_dir).root, "sync"))
         elif code := job.once(specs):
             raise typer.Exit(code)
 

@@ -17,7 +17,9 @@ from askdocs.models.training_run import claimed
 from askdocs.state import home
 from askdocs.state.database import opened
 from gateway.core.errors import AskdocsError
+from gateway.core.failures import Failures
 from gateway.core.settings import load
+from gateway.core.tasks import Tasks
 from widget.access.origins import web_address
 from widget.service.store import Store
 from widget.settings import WidgetSettings
@@ -88,8 +90,10 @@ async def _serve(http: bool, port: int | None, home_dir: Path | None) -> None:
         opened(home_dir) if widget.store else nullcontext() as engine,
     ):
         store = Store(engine) if engine else None
-        async with parts(settings, widget, store, place.root / "slack", _say) as bolt:
-            await (by_http if http else by_socket)(bolt, settings, _say)
+        failures = Failures(place.root, "slack")
+        tasks = Tasks(failures.failed, failures.started)
+        async with parts(settings, widget, store, place.root / "slack", _say, tasks) as bolt:
+            await (by_http if http else by_socket)(bolt, settings, _say, tasks)
 
 
 def _check(http: bool, home_dir: Path | None, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from askdocs.supervision import checks, hanging
 from askdocs.supervision.supervisor import Running, Say, Service
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias
+from gateway.core.tasks import Tasks
 from gateway.routing import deployments, promotions
 from gateway.routing.deployments import Deployment, Kind
 from gateway.upstream.engine import Engine
@@ -66,14 +67,17 @@ class Deployed:
         running: dict[str, Running],
         say: Say,
         changed: Callable[[], None],
+        tasks: Tasks | None = None,
     ) -> None:
-        """`running` takes the processes, by their versions' names; `changed` hears of new ones."""
+        """`running` takes the processes, by their versions' names; `changed` hears of new ones;
+        `tasks` are those of who supervises."""
         self._database = database
         self._host = host
         self._home = home
         self._running = running
         self._say = say
         self._changed = changed
+        self._supervising = tasks
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
         self._loading = asyncio.Lock()
@@ -102,6 +106,7 @@ class Deployed:
         try:
             while True:
                 try:
+                    self._forget_ended()
                     for deployment in await self._table():
                         self._look_at(deployment)
                     failing = False
@@ -114,6 +119,7 @@ class Deployed:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            self._stopping.clear()
 
     def _look_at(self, deployment: Deployment) -> None:
         task = self._tasks.get(deployment.name)
@@ -133,11 +139,16 @@ class Deployed:
                 await work
             except AskdocsError as error:  # the database is away: the table is looked at again
                 self._say("up", f"{name}: {error}")
-            finally:
-                if self._tasks.get(name) is asyncio.current_task():
-                    del self._tasks[name]
 
         self._tasks[name] = asyncio.create_task(run())
+
+    def _forget_ended(self) -> None:
+        """Raises what none of them should have raised: `follow` fails then, and begins again."""
+        for name, task in list(self._tasks.items()):
+            if task.done():
+                del self._tasks[name]
+                if not task.cancelled():
+                    task.result()
 
     async def _bring(self, deployment: Deployment) -> None:
         """Serve a version that is wanted, and say where, or why not."""
@@ -206,7 +217,7 @@ class Deployed:
             timeout=self._host.timeout,
             hung=partial(hanging.hung, url),
         )
-        running = Running(service, self._say, self._changed)
+        running = Running(service, self._say, self._changed, self._supervising)
         try:
             await running.start()
         except BaseException:

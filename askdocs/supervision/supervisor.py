@@ -52,13 +52,21 @@ class Service:
 class Running:
     """A service under supervision."""
 
-    def __init__(self, service: Service, say: Say, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        service: Service,
+        say: Say,
+        changed: Callable[[], None],
+        tasks: Tasks | None = None,
+    ) -> None:
+        """`changed` hears of each new process; `tasks` are those of who supervises."""
         self.service = service
         self.restarts = 0
         self._show = say
         self._changed = changed
         self._process: asyncio.subprocess.Process | None = None
-        self._tasks = Tasks(lambda name: self._tell("supervision failed; it begins again"))
+        self._tasks = tasks or Tasks()
+        self._supervision: asyncio.Task[None] | None = None
         self._stopping = False
         self._log = RotatingFileHandler(
             service.log, maxBytes=LARGEST_LOG, backupCount=1, delay=True
@@ -91,12 +99,14 @@ class Running:
                     f" {last_words(service.log)} (all of it in {service.log})"
                 )
             await asyncio.sleep(0.2)
-        self._tasks.start(service.name, self._keep)
+        self._supervision = self._tasks.start(f"supervision of {service.name}", self._keep)
 
     async def stop(self) -> None:
         """Stop it and all that it started, within GRACE and a little."""
         self._stopping = True
-        await self._tasks.close()
+        if self._supervision is not None:
+            self._supervision.cancel()
+            await asyncio.gather(self._supervision, return_exceptions=True)
         process = self._process
         if process is None:
             return
@@ -142,6 +152,13 @@ class Running:
         self._log.emit(logging.makeLogRecord({"msg": line}))
 
     async def _keep(self) -> None:
+        try:
+            await self._supervise()
+        except Exception:
+            self._tell("supervision failed; it begins again")
+            raise
+
+    async def _supervise(self) -> None:
         pause = FIRST_PAUSE
         began = time.monotonic()
         while True:

@@ -30,6 +30,7 @@ from askdocs.terminal import stopping
 from askdocs.wikis import site
 from askdocs.wikis.wiki import Wiki
 from gateway.core.errors import AskdocsError
+from gateway.core.failures import Failures
 from gateway.core.gateway_settings import GatewaySettings, ModelEntry
 from gateway.core.settings import environment, load
 from gateway.core.tasks import Tasks
@@ -62,7 +63,8 @@ class Up:
         self._state: status.Running | None = None
         self._began = time.monotonic()
         self._threads = Threads()
-        self._tasks = Tasks(lambda name: self._save())
+        self._failures = Failures(home.root, "up")
+        self._tasks = Tasks(self._failed, self._failures.started)
         self._build_took = 0.0
         self._deployed: Deployed | None = None
         self._served: Served | None = None
@@ -112,10 +114,8 @@ class Up:
                     self._tasks.start("wiki", self._keep)
                     self._tasks.start("versions", self._deployed.follow)
                     self._tasks.start("reading", partial(self._engine.observe, self._served))
-                    while not (await asyncio.wait({stopped}, timeout=60))[0]:
-                        rotate(self._home.logs / "access.log")
-                        if self._state and self._state.degraded != self._tasks.failing:
-                            self._save()
+                    self._tasks.start("logs", self._tend)
+                    await stopped
                     await self._tasks.close()
                 else:
                     self._engine.stop.set()
@@ -128,6 +128,18 @@ class Up:
                 self._wiki.stop.set()
                 await asyncio.gather(*(running.stop() for running in self._running.values()))
                 self._home.running.unlink(missing_ok=True)
+
+    async def _tend(self) -> None:
+        """Keep the access log small, and the status file true."""
+        while True:
+            await asyncio.sleep(60)
+            rotate(self._home.logs / "access.log")
+            if self._state and self._state.degraded != self._tasks.failing:
+                self._save()
+
+    def _failed(self, task: str) -> None:
+        self._save()
+        self._failures.failed(task)
 
     def _database_file(self) -> Path:
         """Beside which a restore says what it does. Raises AskdocsError: the URL is none."""
@@ -242,7 +254,9 @@ class Up:
     async def _serve_versions(self, host: Host) -> None:
         """Serve again what was promoted. Raises AskdocsError: what is in use cannot be."""
         stored = database.open(self._database_url().get_secret_value(), database.PATIENCE)
-        self._deployed = Deployed(stored, host, self._home, self._running, self._say, self._save)
+        self._deployed = Deployed(
+            stored, host, self._home, self._running, self._say, self._save, self._tasks
+        )
         await self._deployed.begin(self._gateway_settings.aliases)
 
     def _database_url(self) -> SecretStr:
@@ -367,7 +381,7 @@ class Up:
 
     async def _service(self, service: Service) -> None:
         began = time.monotonic()
-        running = Running(service, self._say, self._save)
+        running = Running(service, self._say, self._save, self._tasks)
         self._running[service.name] = running
         async with self._said(service.name, "starting"):
             await running.start()

@@ -22,8 +22,9 @@ from typing import Any
 import uvicorn
 import yaml
 from starlette.applications import Starlette
-from starlette.responses import FileResponse, Response
-from starlette.routing import Mount
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -39,6 +40,7 @@ from gateway.knowledge.sources.preview import shown
 from gateway.knowledge.sources.tree import Tree
 from gateway.runtime.protocol import Edge
 
+HEALTH = "/.well-known/askdocs/health"
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 # How MkDocs names a page that it, or an extension, fails at, before it gives the whole build up.
 _FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
@@ -340,9 +342,14 @@ def tag(widget_url: str) -> str:
     return f'<script src="{widget_url}/embed.js" async></script>'
 
 
-def app(root: Path, tag: str = "") -> Starlette:
-    """The folder as a site; with `tag` in each of its pages."""
-    return Starlette(routes=[Mount("/", _Files(root, tag))])
+def app(root: Path, tag: str = "", tasks: Tasks | None = None) -> Starlette:
+    """The folder as a site; with `tag` in each of its pages. HEALTH names failing `tasks`."""
+
+    async def health(request: Request) -> Response:
+        failing = tasks.failing if tasks else []
+        return JSONResponse({"status": "ok", **({"degraded": failing} if failing else {})})
+
+    return Starlette(routes=[Route(HEALTH, health), Mount("/", _Files(root, tag))])
 
 
 def main() -> None:
@@ -357,6 +364,7 @@ def main() -> None:
     parser.add_argument("--site-url", default="http://127.0.0.1:8000/")
     parser.add_argument("--widget-url", default="http://127.0.0.1:8080")
     options = parser.parse_args()
+    tasks = Tasks()
     if options.docs:
         home = Home(options.root.absolute().parent)
         home.make()
@@ -365,12 +373,14 @@ def main() -> None:
             asyncio.run(build(*wanted))
         except AskdocsError as error:
             sys.exit(f"site: {error}")
-        work = ("the site", partial(_follow, *wanted), threading.Event())
-        threading.Thread(target=Tasks().go_on, args=work, daemon=True).start()
+        work = ("site", partial(_follow, *wanted), threading.Event())
+        threading.Thread(target=tasks.go_on, args=work, daemon=True).start()
     hosts = (options.host, *host_of(options.site_url), *options.name)
     uvicorn.run(
         AllowedHosts(
-            app(options.root, tag(options.widget_url)), hosts, "site_hosts of [up], or --name"
+            app(options.root, tag(options.widget_url), tasks),
+            hosts,
+            "site_hosts of [up], or --name",
         ),
         http=Edge,
         ws="none",

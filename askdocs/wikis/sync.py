@@ -14,6 +14,7 @@ from rich.markup import escape
 
 from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
+from gateway.core.failures import Failures
 from gateway.core.tasks import Tasks
 from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.spec import Spec
@@ -63,13 +64,13 @@ class Job:
                 self.after(bar)
         return code
 
-    def watch(self, specs: Sequence[Spec]) -> None:
+    def watch(self, specs: Sequence[Spec], failures: Failures) -> None:
         """Sync each now and whenever it changes, until SIGINT or SIGTERM."""
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: stop.set())
         turn = threading.Lock()
-        tasks = Tasks()
+        tasks = Tasks(failures.failed, failures.started)
         threads = [
             threading.Thread(
                 target=tasks.go_on,

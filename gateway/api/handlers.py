@@ -137,7 +137,7 @@ class OpenPaths:
             body = {"status": "waiting", "for": waiting}
             await send_json(send, 503, body, {**tag, "retry-after": "3"})
         else:
-            failing = self._parts().tasks.failing
+            failing = await threads.files(self._parts().failing)
             degraded = {"degraded": failing} if failing else {}
             await send_json(send, 200, {"status": "ready", **degraded}, tag)
 

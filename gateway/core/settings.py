@@ -289,3 +289,8 @@ __all__ = [
     "settings_file",
     "variable",
 ]
+
+
+def home() -> Path:
+    """The folder of the state."""
+    return Path(os.environ.get("ASKDOCS_HOME") or ".askdocs").absolute()

@@ -36,7 +36,7 @@ class Tasks:
         thread."""
         self._failed = failed
         self._started = started
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[str, int] = {}
         self._last: dict[str, float] = {}
 
@@ -46,26 +46,50 @@ class Tasks:
         since = time.monotonic() - STEADY
         return sorted(name for name, at in self._last.items() if at > since)
 
-    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Keep `work` going in the event loop, until it returns or `close`."""
-        self._started(name)
-        self._tasks.append(asyncio.create_task(self._keep(name, work), name=name))
+    def started(self, name: str) -> None:
+        """Note work that its owner keeps going."""
+        self._tell(self._started, name)
+
+    def start(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Keep `work` going in the event loop, until it returns, `close`, or its task is
+        cancelled."""
+        self.started(name)
+        task = asyncio.create_task(self._keep(name, work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def go_on(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
         """Keep `work` going in this thread, until it returns or `stop` is set."""
-        self._started(name)
+        self.started(name)
         while not stop.is_set():
             began = time.monotonic()
             try:
                 return work()
             except Exception as error:
-                stop.wait(self._pause(name, error, began))
+                stop.wait(self.failed(name, error, began))
 
     async def close(self) -> None:
         """Cancel what runs in the event loop, and wait for its end."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def failed(self, name: str, error: Exception, began: float) -> float:
+        """Note a failure of work that began then, on the monotonic clock. Returns seconds until it
+        may begin again."""
+        now = time.monotonic()
+        before = 0 if now - began > STEADY else self._failures.get(name, 0)
+        pause: float = min(FIRST_PAUSE * 2 ** min(before, 20), LONGEST_PAUSE)
+        self._failures[name] = before + 1
+        self._last[name] = now
+        self._tell(self._failed, name)
+        # What we raise ourselves is a sentence; of all else one needs to know where it came from.
+        trace = None if isinstance(error, AskdocsError) else error
+        text = str(error) or type(error).__name__
+        log.error("%s failed (%s); it begins again in %.1f s", name, text, pause, exc_info=trace)
+        return pause
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -73,21 +97,10 @@ class Tasks:
             try:
                 return await work()
             except Exception as error:
-                await asyncio.sleep(self._pause(name, error, began))
+                await asyncio.sleep(self.failed(name, error, began))
 
-    def _pause(self, name: str, error: Exception, began: float) -> float:
-        """Note the failure. Returns seconds until work that began then may begin again."""
-        now = time.monotonic()
-        before = 0 if now - began > STEADY else self._failures.get(name, 0)
-        pause: float = min(FIRST_PAUSE * 2 ** min(before, 20), LONGEST_PAUSE)
-        self._failures[name] = before + 1
-        self._last[name] = now
+    def _tell(self, listener: Callable[[str], None], name: str) -> None:
         try:
-            self._failed(name)
-        except Exception:  # a callback must not end the work that is restarted
-            log.exception("the failure of %s could not be reported", name)
-        # What we raise ourselves is a sentence; of all else one needs to know where it came from.
-        trace = None if isinstance(error, AskdocsError) else error
-        text = str(error) or type(error).__name__
-        log.error("%s failed (%s); it begins again in %.1f s", name, text, pause, exc_info=trace)
-        return pause
+            listener(name)
+        except Exception:  # nobody who listens may end the work
+            log.exception("nobody could be told of %s", name)

@@ -19,10 +19,10 @@ from gateway.access.past_readers import PastReaders
 from gateway.answering import scorers
 from gateway.answering.chat import Chat, say
 from gateway.answering.grounding.ground import Grounding, Library
-from gateway.core import process, threads
+from gateway.core import failures, process, threads
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load, place, settings_file
+from gateway.core.settings import home, load, place, settings_file
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge import index_keeper
@@ -83,6 +83,12 @@ class Parts:
     def has_wiki(self) -> bool:
         """Is there a wiki that answers stand on? A first sync brings one while the gateway runs."""
         return self.settings.docs is not None or not self.library.is_empty
+
+    def failing(self) -> list[str]:
+        """Background tasks of this worker that failed just now, and processes with such tasks that
+        share its state folder; not the tasks of these, which are named by their wikis."""
+        elsewhere = failures.read(home())
+        return [*self.tasks.failing, *sorted({one.process for one in elsewhere if one.is_recent})]
 
     async def waits_for(self) -> str | None:
         """What is missing to answer: an engine for `docs`, the database; None when all is there."""
@@ -166,7 +172,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         search = await threads.search(models.open_search, index, settings, searching, bundled)
         keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
         stack.enter_context(keeper.at_work())
-        condition = Condition(fleet, index, settings.index.parent)
+        condition = Condition(fleet, index, settings.index.parent, home())
         metrics.add(condition)
         grounding = Grounding(index, base.counts, search=search)
         library = Library(grounding, settings.rules)

@@ -8,13 +8,12 @@ import os
 import secrets
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from pydantic import SecretStr
 
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import environment, load
+from gateway.core.settings import environment, home, load
 from gateway.runtime import container
 
 
@@ -54,8 +53,3 @@ def complete(settings: GatewaySettings, key: SecretStr | None = None) -> Gateway
             ) from None
         missing["database_url"] = SecretStr(f"sqlite:///{folder / 'askdocs.db'}")
     return settings.model_copy(update=missing)
-
-
-def home() -> Path:
-    """The folder of the state."""
-    return Path(os.environ.get("ASKDOCS_HOME") or ".askdocs").absolute()

@@ -27,13 +27,17 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import cast
+from weakref import WeakKeyDictionary
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
 from gateway.core.errors import AskdocsError
+from gateway.core.failures import Failures
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.process import prepare
+from gateway.core.settings import home
+from gateway.core.tasks import Tasks
 from gateway.runtime.protocol import Edge
 
 KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
@@ -44,6 +48,8 @@ BACKLOG = 2048
 # New objects until the youngest are looked through, and how many of such rounds until older ones
 # are. By Python's own numbers, 700 and 10, a tenth of the time under load went into that.
 GC = (20_000, 20, 20)
+
+WORKER = "worker"  # the name of the task that keeps them all going
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -80,7 +86,9 @@ def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -
             except KeyboardInterrupt:
                 pass  # uvicorn has stopped already, and says so once more
         else:
-            _Workers(config, listener, settings.workers, renew).run()
+            failures = Failures(home(), "gateway")
+            tasks = Tasks(failures.failed, failures.started)
+            _Workers(config, listener, settings.workers, renew, tasks).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -141,19 +149,27 @@ class _Server(uvicorn.Server):
 
 
 class _Workers:
-    """Worker processes on one listening socket. One that dies is replaced.
+    """Worker processes on one listening socket. One that dies is replaced after a growing pause.
 
     uvicorn's own supervisor would start a worker again for ever whose app cannot be made, end with
     exit code 0 when one could not start, and leave the workers behind when it is killed.
     """
 
     def __init__(
-        self, config: uvicorn.Config, listener: socket.socket, count: int, renew: Renew | None
+        self,
+        config: uvicorn.Config,
+        listener: socket.socket,
+        count: int,
+        renew: Renew | None,
+        tasks: Tasks,
     ) -> None:
         self._config = config
         self._listener = listener
         self._count = count
         self._renew = renew
+        self._tasks = tasks
+        self._began: WeakKeyDictionary[SpawnProcess, float] = WeakKeyDictionary()
+        self._due: list[float] = []  # when those that died are replaced
         self._stopping = False
         self._asked = False  # by SIGHUP
         self._renewal: _Renewal | None = None
@@ -165,6 +181,7 @@ class _Workers:
         signal.signal(signal.SIGHUP, self._ask)
         workers = [self.start() for _ in range(self._count)]
         failed = False
+        self._tasks.started(WORKER)
         while not self._stopping:
             others = self._renewal.processes if self._renewal else []
             sentinels = [process.sentinel for process in (*workers, *others)]
@@ -175,7 +192,9 @@ class _Workers:
                     self._stopping = True
                 else:
                     workers.remove(worker)
-                    workers.append(self.start())
+                    died = AskdocsError(f"process {worker.pid} ended, exit code {worker.exitcode}")
+                    self._replace_later(died, self._began.pop(worker, 0.0))
+            self._replace(workers)
             if self._asked and self._renewal is None:
                 self._asked = False
                 self._renewal = _Renewal(self, workers, self._renew)
@@ -192,7 +211,21 @@ class _Workers:
     def start(self, ready: Connection | None = None) -> SpawnProcess:
         worker = _spawn.Process(target=_work, args=(self._config, self._listener, ready))
         worker.start()
+        self._began[worker] = time.monotonic()
         return worker
+
+    def _replace_later(self, error: Exception, began: float) -> None:
+        self._due.append(time.monotonic() + self._tasks.failed(WORKER, error, began))
+
+    def _replace(self, workers: list[SpawnProcess]) -> None:
+        """Those that died, where it is time for it."""
+        now = time.monotonic()
+        due, self._due = self._due, [moment for moment in self._due if moment > now]
+        for _ in range(len(due) - len(self._due)):
+            try:
+                workers.append(self.start())
+            except OSError as error:  # no memory, or no process to be had
+                self._replace_later(error, now)
 
     def _stop(self, *_: object) -> None:
         self._stopping = True

@@ -1,4 +1,4 @@
-"""Health gauges (engines, wikis, disk), collected at each scrape."""
+"""Health of engines, wikis, disk and other processes' tasks, collected at each scrape."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -8,16 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.core import threads
+from gateway.core import failures, threads
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.sources.spec import SERVICES
 from gateway.knowledge.sources.sync import FAILING, SINCE
 from gateway.routing.registry import Fleet
 from gateway.telemetry.metrics import PREFIX
+from gateway.telemetry.names import storable
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,16 @@ class Condition(Collector):
     `look` first; what could not be read is left out of the metrics until the next look.
     """
 
-    def __init__(self, fleet: Fleet, index: Index, folder: Path) -> None:
-        """`folder` is the one that state is written to."""
+    def __init__(self, fleet: Fleet, index: Index, folder: Path, home: Path) -> None:
+        """`folder` is the one that the index is written to; `home` is that of all processes."""
         self._fleet = fleet
         self._index = index
         self._folder = folder
+        self._home = home
         self._engines: dict[str, bool] = {}
         self._wikis: list[Wiki] = []
         self._disk: tuple[int, int] | None = None
+        self._failures: list[failures.Failed] = []
 
     async def look(self) -> None:
         """Takes three seconds at most for the engines, which are asked side by side."""
@@ -58,6 +62,7 @@ class Condition(Collector):
 
     def _read(self) -> None:
         self._wikis, self._disk = [], None
+        self._failures = failures.read(self._home)
         with suppress(AskdocsError):
             self._wikis = [
                 Wiki(
@@ -74,7 +79,7 @@ class Condition(Collector):
             usage = shutil.disk_usage(self._folder)
             self._disk = (usage.total, usage.free)
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         up = _gauge("engine_up", "1 while the engine of a model answers, else 0.", "model")
         for model, is_up in self._engines.items():
             up.add_metric([model], is_up)
@@ -107,6 +112,15 @@ class Condition(Collector):
         yield pages
         yield unread
         yield failing
+        failed = CounterMetricFamily(
+            PREFIX + "process_task_failures",
+            "Failures of background work of processes without metrics, which begins again after"
+            " each.",
+            labels=("process", "task"),
+        )
+        for found in self._failures:
+            failed.add_metric([found.process, storable(found.task)], found.failures)
+        yield failed
         if self._disk:
             total, free = self._disk
             size = _gauge("disk_size_bytes", "Size of the disk that holds the state.")

@@ -19,11 +19,13 @@ from typing import Any
 
 import pytest
 
+from askdocs import cli
 from askdocs.state.home import Home
 from askdocs.wikis import sync as syncing
 from gateway.access import past_readers
 from gateway.access.keys import Keys
 from gateway.access.rules import NO_RULES
+from gateway.core import failures, tasks
 from gateway.knowledge.index_keeper import alone
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index
@@ -467,6 +469,29 @@ def test_watch_syncs_at_once_and_when_a_page_changes_and_ends_at_ctrl_c(
         assert process.wait(60) == 0
         assert process.communicate() == ("", "")
     assert paths(docs) == ["install.md", "ports.md"]
+
+
+def test_a_watch_that_fails_begins_again_and_shows_at_the_gateway(
+    wiki: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changes(folder: Path, stop: object) -> Iterator[None]:
+        if failures.read(home.root)[0].failures:  # it has begun again
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        raise RuntimeError("no more watches")
+        yield
+
+    monkeypatch.setattr(syncing.watch, "changes", changes)
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.0)
+    monkeypatch.setenv("ASKDOCS_HOME", str(home.root))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        cli.app(["docs", "sync", str(wiki), "--watch"], standalone_mode=False)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    (failed,) = failures.read(home.root)
+    assert (failed.process, failed.task, failed.failures) == ("sync", str(wiki), 1)
 
 
 def many(folder: Path, count: int) -> None:

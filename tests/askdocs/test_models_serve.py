@@ -1,5 +1,6 @@
 """Promotions without a running askdocs: what is refused, and what the database then says."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from askdocs.commands.models_compare import compare
 from askdocs.commands.models_serve import canary, promote, rollback
 from askdocs.models import serving
 from askdocs.state.home import Home
-from askdocs.supervision.deployed import check_memory, derived
+from askdocs.supervision.deployed import Deployed, Host, check_memory, derived
 from eval.gate.verdict import Verdict
 from gateway.answering.grounding import prompt
 from gateway.core.errors import AskdocsError
@@ -46,6 +47,23 @@ def stored(home: Home) -> Iterator[sa.Engine]:
     database.migrate(engine)
     yield engine
     engine.dispose()
+
+
+async def test_what_no_version_should_raise_fails_what_follows_them(
+    home: Home, stored: sa.Engine
+) -> None:
+    """So it is logged, begun again after a pause, and shown."""
+
+    async def breaks() -> None:
+        raise KeyError("tokenizer")
+
+    host = Host("gguf", "http://127.0.0.1:1/v1", None, gpu=False, launch=None, timeout=1)  # type: ignore[arg-type]
+    deployed = Deployed(stored, host, home, {}, lambda name, text: None, lambda: None)
+    deployed._begin("docs@v1", breaks())
+    async with asyncio.timeout(60):
+        with pytest.raises(KeyError, match="tokenizer"):
+            await deployed.follow()
+    assert deployed._tasks == {}
 
 
 def passed(of: str) -> Verdict:

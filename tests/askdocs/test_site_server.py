@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from askdocs.wikis.site import app
+from askdocs.wikis.site import HEALTH, app
+from gateway.core.tasks import Tasks
 
 
 @pytest.fixture
@@ -37,6 +38,14 @@ def test_hidden_files_folders_and_what_lies_outside_are_not_there(
     site: TestClient, path: str
 ) -> None:
     assert site.get(path).status_code == 404
+
+
+def test_a_site_that_can_no_longer_follow_its_folder_says_so(tmp_path: Path) -> None:
+    tasks = Tasks()
+    site = TestClient(app(tmp_path, tasks=tasks))
+    assert site.get(HEALTH).json() == {"status": "ok"}
+    tasks.failed("site", OSError("no space left on device"), 0.0)
+    assert site.get(HEALTH).json() == {"status": "ok", "degraded": ["site"]}
 
 
 def test_pages_are_there_with_their_types(site: TestClient) -> None:

@@ -16,6 +16,7 @@ from askdocs.state.home import Home, write_json
 from askdocs.supervision import status
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import Up
+from gateway.core import failures
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.sources.spec import Spec
@@ -114,6 +115,10 @@ async def test_work_of_up_that_fails_is_named(
     up._tasks.start("wiki", fails)
     await async_until(lambda: status.read(home).degraded == ["wiki"])
     await up._tasks.close()
+    # For the gateway's /ready and /metrics.
+    assert [(one.process, one.task, one.is_recent) for one in failures.read(home.root)] == [
+        ("up", "wiki", True)
+    ]
     assert "failing wiki: begins again by itself" in here("status", "--home", str(home.root)).stdout
 
 

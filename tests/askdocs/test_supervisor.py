@@ -18,6 +18,7 @@ import pytest
 from askdocs.supervision import supervisor
 from askdocs.supervision.supervisor import Running, Say, Service
 from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 from tests.askdocs.conftest import ROOT
 from tests.waiting import async_until, until
 
@@ -43,6 +44,7 @@ class Desk:
         timeout: float = 20,
         hung: Callable[[int], Awaitable[str]] | None = None,
         say: Say | None = None,
+        tasks: Tasks | None = None,
     ) -> Running:
         """A service of this code; ready (unless told) when it made the file `ready`."""
 
@@ -62,6 +64,7 @@ class Desk:
             service,
             say or (lambda name, text: self.said.append((name, text))),
             lambda: self.pids.append(running.pid),
+            tasks,
         )
         self.all.append(running)
         return running
@@ -302,9 +305,11 @@ async def test_a_watch_that_fails_is_said_and_begins_again(
         await asyncio.Event().wait()
         return ""
 
-    running = desk.running(SERVES, hung=hung)
+    tasks = Tasks()
+    running = desk.running(SERVES, hung=hung, tasks=tasks)
     await running.start()
     await async_until(lambda: len(pids) == 2)
+    assert tasks.failing == ["supervision of part"]
     assert desk.said == [("part", "supervision failed; it begins again")]
     assert "RuntimeError: closed" in caplog.text
     assert pids == [pid_of(running)] * 2  # it was not harmed

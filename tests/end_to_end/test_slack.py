@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gateway.core.tasks import Tasks
 from tests.end_to_end.running import Askdocs
 from tests.slack.stand_in import BOT_TOKEN, GENERAL, SECRET, Slack, running, signed
 from widget.settings import WidgetSettings
@@ -27,10 +28,11 @@ async def test_a_mention_is_answered_from_the_wiki_with_its_section_as_a_button(
         settings = SlackSettings(
             bot_token=BOT_TOKEN, signing_secret=SECRET, api_url=f"{slack.url}/api/"
         )
+        tasks = Tasks()
         async with (
-            parts(settings, widget, None, tmp_path, print) as app,
+            parts(settings, widget, None, tmp_path, print, tasks) as app,
             httpx.AsyncClient(
-                transport=httpx.ASGITransport(web.create_app(app)), base_url="http://askdocs"
+                transport=httpx.ASGITransport(web.create_app(app, tasks)), base_url="http://askdocs"
             ) as client,
         ):
             for text in ("How do I stop askdocs?", "What is the capital of France?"):

@@ -73,7 +73,7 @@ async def test_engines_wikis_and_disk_are_read_at_each_look(tmp_path: Path) -> N
         with opening(settings)():
             pass
         fleet, index, metrics = Fleet(settings), Index(settings.index), Metrics()
-        condition = Condition(fleet, index, settings.index.parent)
+        condition = Condition(fleet, index, settings.index.parent, settings.index.parent)
         metrics.add(condition)
         seen = await samples(metrics, condition)
         assert (seen["engine_up", "base"], seen["engine_up", "spare"]) == (0, 1)

@@ -19,7 +19,11 @@ import pytest
 import uvicorn
 
 from askdocs.supervision.checks import free_port
+from gateway.core import failures, tasks
+from gateway.core.errors import AskdocsError
+from gateway.core.tasks import Tasks
 from gateway.runtime import protocol
+from gateway.runtime import server as server_module
 from gateway.runtime.protocol import MAX_HEAD, Edge
 from tests.gateway.served_app import echo
 
@@ -359,7 +363,11 @@ def test_a_stop_lets_answers_end_and_exits_cleanly(workers: int) -> None:
     assert process.returncode in (0, -signal.SIGTERM)
 
 
-def test_several_workers_share_the_port_and_one_that_dies_is_replaced() -> None:
+def test_several_workers_share_the_port_and_one_that_dies_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".askdocs").mkdir()
     port = free_port()
     with serving("create", 2, port) as process:
         wait_for(port, process)
@@ -368,7 +376,8 @@ def test_several_workers_share_the_port_and_one_that_dies_is_replaced() -> None:
         while len(seen) < 2 and time.monotonic() < deadline:
             seen.add(get(port)["pid"])
         assert len(seen) == 2
-        os.kill(seen.pop(), signal.SIGKILL)
+        dead = seen.pop()
+        os.kill(dead, signal.SIGKILL)
         while time.monotonic() < deadline:
             alive = [p for p in psutil.Process(process.pid).children() if _serves(p)]
             if len(alive) == 2:
@@ -376,6 +385,34 @@ def test_several_workers_share_the_port_and_one_that_dies_is_replaced() -> None:
             time.sleep(0.1)
         assert len(alive) == 2
         assert get(port)["path"] == "/x"
+        process.terminate()
+        assert f"worker failed (process {dead} ended, exit code -9)" in process.communicate()[1]
+    assert [one[:3] for one in failures.read(tmp_path / ".askdocs")] == [("gateway", "worker", 1)]
+
+
+def test_a_worker_that_cannot_be_forked_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.0)
+    kept = Tasks()
+    config = uvicorn.Config(echo)
+    with socket.socket() as listener:
+        workers = server_module._Workers(config, listener, 2, None, kept)
+        left: list[Any] = ["the other one"]
+        starts = iter([BlockingIOError("no process to be had"), "a new one"])
+
+        def start() -> Any:
+            started = next(starts)
+            if isinstance(started, OSError):
+                raise started
+            return started
+
+        monkeypatch.setattr(workers, "start", start)
+        workers._replace_later(AskdocsError("killed"), 0.0)
+        workers._replace(left)
+        assert (left, kept.failing) == (["the other one"], ["worker"])
+        monkeypatch.setattr(time, "monotonic", lambda: sys.float_info.max)
+        workers._replace(left)
+        workers._replace(left)
+    assert left == ["the other one", "a new one"]
 
 
 def _serves(process: psutil.Process) -> bool:

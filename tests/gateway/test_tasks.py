@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from gateway.core import failures
 from gateway.core import tasks as module
 from gateway.core.errors import AskdocsError
+from gateway.core.failures import Failures
 from gateway.core.tasks import Tasks
 from tests import starting
 
@@ -123,10 +125,10 @@ def test_pauses_grow_to_a_limit_and_begin_again_after_a_steady_time(
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.5)
     tasks = Tasks()
     now = module.time.monotonic()
-    pauses = [tasks._pause("a", ValueError("x"), now) for _ in range(10)]
+    pauses = [tasks.failed("a", ValueError("x"), now) for _ in range(10)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 32, 60, 60, 60]
-    assert tasks._pause("b", ValueError("x"), now) == 0.5
-    assert tasks._pause("a", ValueError("x"), now - 2 * module.STEADY) == 0.5
+    assert tasks.failed("b", ValueError("x"), now) == 0.5
+    assert tasks.failed("a", ValueError("x"), now - 2 * module.STEADY) == 0.5
 
 
 def test_work_in_a_thread_begins_again_until_it_is_stopped() -> None:
@@ -147,22 +149,66 @@ def test_work_in_a_thread_begins_again_until_it_is_stopped() -> None:
     assert (runs, tasks.failing) == (3, ["follower"])
 
 
+def test_failures_of_all_processes_of_a_kind_are_counted_in_the_state_folder(
+    tmp_path: Path,
+) -> None:
+    def fail_twice(process: str, task: str) -> None:
+        stop, kept = threading.Event(), Failures(tmp_path, process)
+        runs = 0
+
+        def work() -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 2:
+                stop.set()
+            raise ValueError
+
+        Tasks(kept.failed, kept.started).go_on(task, work, stop)
+
+    fail_twice("sync", "wiki")
+    fail_twice("sync", "wiki")
+    fail_twice("sync", "\udc80")  # a folder that is not UTF-8
+    Failures(tmp_path, "slack").started("retention")
+    seen = {
+        (one.process, one.task): (one.failures, one.is_recent) for one in failures.read(tmp_path)
+    }
+    assert seen == {
+        ("slack", "retention"): (0, False),
+        ("sync", "wiki"): (4, True),
+        ("sync", "\udc80"): (2, True),
+    }
+
+
+@pytest.mark.parametrize("left", ["", "{", "[1]", '{"retention": 3}', '{"retention": [null, 1]}'])
+def test_a_count_that_a_kill_cut_off_begins_again(tmp_path: Path, left: str) -> None:
+    kept = Failures(tmp_path, "slack")
+    kept.started("retention")
+    (tmp_path / "tasks" / "slack.json").write_text(left)
+    assert failures.read(tmp_path) == []
+    kept.failed("retention")
+    assert [one.failures for one in failures.read(tmp_path)] == [1]
+
+
 @pytest.mark.slow
 def test_a_gateway_says_what_failed_and_goes_on_with_it(tmp_path: Path, engine_url: str) -> None:
     """A row of the database that cannot be read ends what follows the versions, for as long."""
     settings = {"gateway_engine_url": engine_url, "gateway_engine_model": "small"}
     with starting.gateway(tmp_path, **settings) as gateway:
         assert httpx.get(f"{gateway.root}/ready").json() == {"status": "ready"}
+        Failures(gateway.home, "slack").failed("retention")
         with closing(sqlite3.connect(gateway.home / "askdocs.db", isolation_level=None)) as db:
             columns = "name, source, state, message, kind, url, model, updated"
             row = ("docs@v1", "local", "ready", "", "gguf", engine_url, "small", "not a date")
             marks = ", ".join("?" * len(row))
             db.execute(f"INSERT INTO deployments ({columns}) VALUES ({marks})", row)
-            told = until(lambda: _ready(gateway), lambda ready: "degraded" in ready)
-            assert told == {"status": "ready", "degraded": ["versions"]}
+            told = until(
+                lambda: _ready(gateway), lambda ready: "versions" in ready.get("degraded", ())
+            )
+            assert told == {"status": "ready", "degraded": ["versions", "slack"]}
             shown = httpx.get(f"{gateway.root}/metrics").text
             assert re.search(r'task_failures_total\{task="versions"\} [1-9]', shown)
             assert 'task_failures_total{task="usage"} 0' in shown
+            assert 'process_task_failures_total{process="slack",task="retention"} 1' in shown
             db.execute("UPDATE deployments SET updated = '2026-01-02 03:04:05.000000'")
         until(lambda: _models(gateway), lambda models: "docs@v1" in models)
         assert "versions failed" in gateway.log.read_text()

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
+from gateway.core.tasks import Tasks
 from gateway.storage import database
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, SECRET, Slack, as_form, running, signed
 from tests.widget.stand_in import Reply, StandIn, serve
@@ -117,6 +118,7 @@ async def team(tmp_path: Path, empty: Path, gateways: Gateways) -> AsyncIterator
             gateway = StandIn(*answers)
             url = gateways.add(gateway)
             store = Store(engine)
+            tasks = Tasks()
             app = await stack.enter_async_context(
                 parts(
                     SlackSettings(
@@ -130,10 +132,11 @@ async def team(tmp_path: Path, empty: Path, gateways: Gateways) -> AsyncIterator
                     store if stored else None,
                     tmp_path,
                     lambda line: None,
+                    tasks,
                 )
             )
             http = httpx.AsyncClient(
-                transport=httpx.ASGITransport(web.create_app(app)), base_url="http://askdocs"
+                transport=httpx.ASGITransport(web.create_app(app, tasks)), base_url="http://askdocs"
             )
             await stack.enter_async_context(http)
             return Team(slack, gateway, store, http)

@@ -1,12 +1,16 @@
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.core import tasks
 from gateway.storage.database import Unreachable
 from tests.slack.conftest import Start
 from tests.slack.stand_in import BOT, DM, GENERAL, HELP, HR, LITERAL, OTHER, USER, leaves
@@ -338,6 +342,24 @@ async def test_questions_are_deleted_after_their_days(team: Start) -> None:
     again = await team(good())
     await again.slack.until(lambda: _is_gone(running.store, "old-question"))
     assert running.store.get("new-question")
+
+
+async def test_a_retention_that_fails_shows_and_begins_again(
+    team: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(tasks, "LONGEST_PAUSE", 0.05)
+    before = await team()
+    old = Asked("old-question", "How?", "c", "slack")
+    before.store.asked(old, datetime.now(UTC) - timedelta(days=91))
+    with closing(sqlite3.connect(tmp_path / "askdocs.db", isolation_level=None)) as database:
+        database.execute("ALTER TABLE questions RENAME TO away")
+        running = await team()
+        while (await running.http.get("/health")).json() == {"status": "ok"}:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert (await running.http.get("/health")).json()["degraded"] == ["retention"]
+        database.execute("ALTER TABLE away RENAME TO questions")
+    await running.slack.until(lambda: _is_gone(running.store, "old-question"))
 
 
 def _is_gone(store: Store, id: str) -> bool:

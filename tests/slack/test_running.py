@@ -15,6 +15,7 @@ from askdocs.commands import slack as command
 from askdocs.commands.slack_check import examine
 from gateway.core.errors import AskdocsError, SettingsError
 from gateway.core.settings import load
+from gateway.core.tasks import Tasks
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, HELP, SCOPES, SECRET, Slack, running
 from tests.widget.stand_in import serve
 from widget.settings import WidgetSettings
@@ -56,9 +57,10 @@ async def test_what_is_wrong_is_one_line(
 
     def say(line: str) -> None: ...
 
+    tasks = Tasks()
     with pytest.raises(AskdocsError) as caught:
-        async with parts(given, WidgetSettings(), None, tmp_path, say) as app:
-            await listen(app, given, say)
+        async with parts(given, WidgetSettings(), None, tmp_path, say, tasks) as app:
+            await listen(app, given, say, tasks)
     assert str(caught.value).startswith(sentence)
     assert "\n" not in str(caught.value)
 
@@ -146,8 +148,9 @@ def test_a_manifest_that_slack_would_refuse_is_not_made(options: list[str], sent
 async def test_socket_mode_stops_cleanly_when_it_is_cancelled(slack: Slack, tmp_path: Path) -> None:
     given = settings(slack)
     said: list[str] = []
-    async with parts(given, WidgetSettings(), None, tmp_path, said.append) as app:
-        task = asyncio.create_task(by_socket(app, given, said.append))
+    tasks = Tasks()
+    async with parts(given, WidgetSettings(), None, tmp_path, said.append, tasks) as app:
+        task = asyncio.create_task(by_socket(app, given, said.append, tasks))
         await slack.until(lambda: len(said) == 2)
         await slack.socket({"type": "events_api", "payload": slack.written("", channel="D0ANNA")})
         await slack.until(lambda: slack.messages)

@@ -108,9 +108,13 @@ class Journal:
         return self._most_asked
 
     async def run(self) -> None:
-        """Delete, now and every hour, what has been kept long enough; until cancelled."""
+        """Delete, now and every hour, what has been kept long enough; until cancelled.
+
+        Raises AskdocsError: the database cannot be asked.
+        """
+        loop = asyncio.get_running_loop()
         while store := self.store:
-            if count := await self._patiently(partial(self._purge, store)):
+            if count := await loop.run_in_executor(self._threads, self._purge, store):
                 log.info("deleted %d questions that were kept long enough", count)
             await asyncio.sleep(HOURLY)
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -102,10 +103,15 @@ class Record:
         return ""
 
     async def run(self, days: int) -> None:
-        """Delete, now and every hour, what has been kept for so long; until cancelled."""
+        """Delete, now and every hour, what has been kept for so long; until cancelled.
+
+        Raises AskdocsError: the database cannot be asked.
+        """
+        loop = asyncio.get_running_loop()
         while store := self._store:
             before = datetime.now(UTC) - timedelta(days=days)
-            await self._patiently(lambda: store.forget(before=before, action="questions.expire"))  # noqa: B023
+            forget = partial(store.forget, before=before, action="questions.expire")
+            await loop.run_in_executor(self._threads, forget)
             await asyncio.sleep(HOURLY)
 
     async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:

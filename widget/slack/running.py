@@ -95,12 +95,14 @@ async def parts(
     store: Store | None,
     folder: Path,
     say: Callable[[str], None],
+    tasks: Tasks,
 ) -> AsyncIterator[AsyncApp]:
     """A Bolt app that answers. What an earlier process left unfinished is told to have broken off.
 
     Args:
         folder: for the answers that are open; no other process has it.
         say: takes a line for who started us.
+        tasks: of this process.
 
     Raises:
         AskdocsError: Slack does not take the bot token.
@@ -124,7 +126,6 @@ async def parts(
         )
         await _broke_off(answering, client, eager)
         asking = Asking(settings, client, eager, answering, limits, us.team_id, us.user_id)
-        tasks = Tasks()
         tasks.start("retention", partial(record.run, widget.retention_days))
         try:
             say(f"connected to {us.team} as @{us.bot}")
@@ -138,12 +139,14 @@ async def parts(
             await asyncio.to_thread(record.close)
 
 
-async def by_http(app: AsyncApp, settings: SlackSettings, say: Callable[[str], None]) -> None:
+async def by_http(
+    app: AsyncApp, settings: SlackSettings, say: Callable[[str], None], tasks: Tasks
+) -> None:
     """Let Slack send events to our address, until SIGINT or SIGTERM."""
     if not settings.signing_secret:  # nor empty: anybody could sign
         raise _missing("signing_secret", "the Signing Secret from the app's Basic Information")
     config = uvicorn.Config(
-        web.create_app(app),
+        web.create_app(app, tasks),
         http=Edge,
         ws="none",
         log_level="warning",
@@ -184,7 +187,9 @@ async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str
     return str(reply["url"])
 
 
-async def by_socket(app: AsyncApp, settings: SlackSettings, say: Callable[[str], None]) -> None:
+async def by_socket(
+    app: AsyncApp, settings: SlackSettings, say: Callable[[str], None], tasks: Tasks
+) -> None:
     """Fetch events by Socket Mode, until SIGINT or SIGTERM; no address of ours is needed."""
     # Asked for here, because the client itself would try a token that is wrong for ever.
     address = await socket_address(app.client, settings)

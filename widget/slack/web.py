@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.core.tasks import Tasks
+
 log = logging.getLogger(__name__)
 
 PATH = "/slack/events"
@@ -21,8 +23,9 @@ MAX_BODY = 1_048_576  # bytes; a press of a button brings the whole message alon
 _SECONDS = re.compile("[0-9]{1,12}")
 
 
-def create_app(app: AsyncApp) -> Starlette:
-    """The application; Bolt checks the signature of every request."""
+def create_app(app: AsyncApp, tasks: Tasks) -> Starlette:
+    """The application; Bolt checks the signature of every request. `/health` names failing
+    `tasks`."""
 
     async def events(request: Request) -> Response:
         # Before there is a signature to check, so nothing here may fail or grow. Bolt would raise
@@ -42,7 +45,8 @@ def create_app(app: AsyncApp) -> Starlette:
         return to_starlette_response(await app.async_dispatch(bolt_request))
 
     async def health(request: Request) -> Response:
-        return JSONResponse({"status": "ok"})
+        degraded = {"degraded": tasks.failing} if tasks.failing else {}
+        return JSONResponse({"status": "ok", **degraded})
 
     return Starlette(
         routes=[Route(PATH, events, methods=["POST"]), Route("/health", health)],
