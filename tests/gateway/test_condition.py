@@ -123,7 +123,7 @@ async def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     with opening(settings)():
         pass
     fleet, index, metrics = Fleet(settings), Index(settings.index), Metrics()
-    metrics.add(condition := Condition(fleet, index, tmp_path / "gone"))
+    metrics.add(condition := Condition(fleet, index, tmp_path / "gone", tmp_path))
     assert not [name for name, _ in await samples(metrics, condition) if name.startswith("disk")]
     await fleet.close()
     index.close()
