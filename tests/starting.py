@@ -42,10 +42,7 @@ class Engine:
 
     def busy(self) -> int:
         """Requests that it works on now."""
-        for line in httpx.get(f"http://127.0.0.1:{self.port}/metrics").text.splitlines():
-            if line.startswith("llamacpp:requests_processing"):
-                return int(float(line.split()[-1]))
-        raise AssertionError("the engine does not tell its running requests")
+        return busy(self.url)
 
 
 @dataclass
@@ -68,6 +65,15 @@ class Gateway:
     @property
     def database(self) -> str:
         return f"sqlite:///{self.home / 'askdocs.db'}"
+
+
+def busy(engine: str) -> int:
+    """Requests that llama.cpp works on now, whose address ends with /v1."""
+    metrics = httpx.get(f"{engine.removesuffix('/v1')}/metrics", verify=TLS).text
+    for line in metrics.splitlines():
+        if line.startswith("llamacpp:requests_processing"):
+            return int(float(line.split()[-1]))
+    raise AssertionError("the engine does not tell its running requests")
 
 
 def shipped() -> Path:

@@ -3,8 +3,8 @@
 import os
 import signal
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -13,9 +13,16 @@ import psutil
 import pytest
 
 from askdocs.supervision.checks import free_port
+from tests import starting
 from tests.end_to_end.running import COMMAND, Askdocs, up
+from tests.waiting import until
 
 pytestmark = pytest.mark.slow
+
+
+def quoting(home: Path, wiki: Path, model: Path) -> AbstractContextManager[Askdocs]:
+    """Nobody reads what the model says."""
+    return up(home, wiki, "--model", str(model), up_answers="quote", up_warm="false")
 
 
 def family(askdocs: Askdocs) -> list[psutil.Process]:
@@ -46,95 +53,72 @@ def stops(askdocs: Askdocs, number: signal.Signals) -> None:
     assert not (askdocs.home / "running.json").exists()
 
 
-def test_a_killed_engine_is_503_with_retry_after_and_then_back_and_ctrl_c_stops_it_all(
-    tmp_path: Path, wiki: Path
+def test_an_engine_that_is_killed_and_one_that_hangs_are_503_and_then_back_until_ctrl_c(
+    tmp_path: Path, wiki: Path, shallow: Path
 ) -> None:
-    with up(tmp_path / "home", wiki) as askdocs:
-        before = askdocs.status()
+    """One start for both: an engine that has died before must be found hanging, too."""
+    with quoting(tmp_path / "home", wiki, shallow) as askdocs:
+        before = askdocs.started
         url = before["parts"]["gateway"]["url"]
         headers = {"authorization": f"Bearer {before['key']}"}
 
-        def body(model: str) -> dict[str, object]:
-            question = {"role": "user", "content": "How do I descale the coffee machine?"}
-            return {"model": model, "messages": [question]}
+        def ask(model: str, question: str, **more: object) -> httpx.Response:
+            messages = [{"role": "user", "content": question}]
+            body = {"model": model, "messages": messages, **more}
+            return httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
 
+        def retried() -> None:
+            """The official client obeys Retry-After and succeeds without its user noticing."""
+            with openai.OpenAI(base_url=url, api_key=before["key"], max_retries=5) as client:
+                answer = client.chat.completions.create(
+                    model="base",
+                    messages=[{"role": "user", "content": "Hello"}],
+                    max_tokens=8,
+                    temperature=0,
+                )
+            assert answer.choices[0].message.content
+
+        question = "How do I descale the coffee machine?"
         os.kill(before["parts"]["engine"]["pid"], signal.SIGKILL)
-        reply = httpx.post(
-            f"{url}/chat/completions", json=body("base"), headers=headers, timeout=60
-        )
+        reply = ask("base", question)
         assert reply.status_code == 503
         assert int(reply.headers["retry-after"]) > 0
         assert reply.json()["error"]["code"] == "engine_unavailable"
         # What is quoted needs no engine.
-        quoted = httpx.post(
-            f"{url}/chat/completions", json=body("docs"), headers=headers, timeout=60
-        )
-        assert "40 ml" in quoted.json()["choices"][0]["message"]["content"]
-        # The official client obeys Retry-After and succeeds without its user noticing.
-        with openai.OpenAI(base_url=url, api_key=before["key"], max_retries=5) as client:
-            answer = client.chat.completions.create(
-                model="base", messages=[{"role": "user", "content": "Hello"}], max_tokens=8
-            )
-        assert answer.choices[0].message.content
-        after = askdocs.status()
-        assert after["parts"]["engine"]["pid"] != before["parts"]["engine"]["pid"]
+        assert "40 ml" in ask("docs", question).json()["choices"][0]["message"]["content"]
+        retried()
+        until(lambda: askdocs.text().count("is back after") == 1, 90)
         assert "ended (signal SIGKILL); starting it again" in askdocs.text()
+        after = askdocs.status()
         assert after["ready"] is True
-        stops(askdocs, signal.SIGINT)
+        engine = psutil.Process(after["parts"]["engine"]["pid"])
+        assert engine.pid != before["parts"]["engine"]["pid"]
 
-
-def test_an_engine_that_hangs_is_503_and_then_back_also_after_another_has_died(
-    tmp_path: Path, wiki: Path
-) -> None:
-    with up(tmp_path / "home", wiki, up_warm="false") as askdocs:
-        started = askdocs.started
-        url = started["parts"]["gateway"]["url"]
-        headers = {"authorization": f"Bearer {started['key']}"}
-        hello = {"role": "user", "content": "Hello"}
-        body = {"model": "base", "messages": [hello], "max_tokens": 400, "ignore_eos": True}
-
-        def ask() -> httpx.Response:
-            return httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
-
-        def until(text: str, times: int) -> None:
-            deadline = time.monotonic() + 90
-            while askdocs.text().count(text) < times:
-                assert time.monotonic() < deadline, askdocs.text()
-                time.sleep(0.1)
-
-        os.kill(started["parts"]["engine"]["pid"], signal.SIGKILL)
-        until("is back after", 1)
-        engine = psutil.Process(askdocs.status()["parts"]["engine"]["pid"])
         with ThreadPoolExecutor(1) as pool:
-            asking = pool.submit(ask)
-            time.sleep(2)
+            asking = pool.submit(ask, "base", "Hello", max_tokens=400, ignore_eos=True)
+            until(lambda: starting.busy(after["parts"]["engine"]["url"]), 60)
             engine.suspend()
-            began = time.monotonic()
             # 200: the gateway has asked the new engine again.
             assert asking.result().status_code in (200, 502, 503)
-        until("is back after", 2)
-        assert time.monotonic() - began < 60
+        until(lambda: askdocs.text().count("is back after") == 2, 90)
         assert "hangs (no answer and no work for 1" in askdocs.text()
         assert "hangs (no answer" in (askdocs.home / "logs" / "engine.log").read_text()
         assert not engine.is_running()
-        with openai.OpenAI(base_url=url, api_key=started["key"], max_retries=5) as client:
-            client.chat.completions.create(
-                model="base", messages=[{"role": "user", "content": "Hello"}], max_tokens=8
-            )
+        retried()
         stops(askdocs, signal.SIGINT)
 
 
 def test_a_kill_9_leaves_no_process_and_the_next_start_works_until_sigterm(
-    tmp_path: Path, wiki: Path
+    tmp_path: Path, wiki: Path, shallow: Path
 ) -> None:
     home = tmp_path / "home"
-    with up(home, wiki) as askdocs:
+    with quoting(home, wiki, shallow) as askdocs:
         children = family(askdocs)
         key = askdocs.status()["key"]
         askdocs.process.kill()
         assert all_gone(children, 15)
         assert askdocs.cli("status").returncode == 2
-    with up(home, wiki) as again:
+    with quoting(home, wiki, shallow) as again:
         assert again.status()["key"] == key
         done = again.cli("ask", "How do I descale the coffee machine?")
         assert "40 ml" in done.stdout
