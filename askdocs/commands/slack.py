@@ -13,8 +13,8 @@ import yaml
 
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.commands.slack_check import examine
-from askdocs.models.training_run import claimed
 from askdocs.state import home
+from askdocs.state.claim import claimed
 from askdocs.state.database import opened
 from gateway.core.errors import AskdocsError
 from gateway.core.failures import Failures

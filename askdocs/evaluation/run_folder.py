@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from askdocs.models.training_run import claimed as run_claimed
-from askdocs.models.training_run import differing
+from askdocs.state.claim import claimed as run_claimed
+from askdocs.state.claim import differing
 from askdocs.state.home import Home, read_json, write
 from eval.questions import question
 from eval.questions.question import Question

@@ -13,12 +13,12 @@ import httpx
 import psutil
 
 from askdocs import environments
-from askdocs.models.training_run import commit
+from askdocs.state.claim import commit
 from askdocs.state.home import Home
 from askdocs.supervision import status
 from eval.running.run import Model, Provenance
 from eval.systems.systems import Role
-from gateway.api.openapi import PATH
+from gateway.api.endpoints import DESCRIPTION
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
@@ -198,7 +198,9 @@ def provenance(place: Place, listed: Listed, kind: str) -> Provenance:
 def _release(place: Place) -> dict[str, str]:
     """The version of the gateway's askdocs."""
     try:
-        reply = httpx.get(f"{place.url.removesuffix('/v1')}{PATH}", trust_env=False, timeout=30)
+        reply = httpx.get(
+            f"{place.url.removesuffix('/v1')}{DESCRIPTION}", trust_env=False, timeout=30
+        )
         return {"gateway": str(reply.json()["info"]["version"])}
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return {}

@@ -1,10 +1,8 @@
 """The folder of a training run: its owner, and the files that become a version."""
 
-import fcntl
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from askdocs.models import choosing
+from askdocs.state.claim import claimed, commit, differing
 from askdocs.state.home import Home, read_json, write_json
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.sync import Progress
@@ -238,25 +237,6 @@ class Stage:
         }
 
 
-@contextmanager
-def claimed(folder: Path, taken: str) -> Iterator[int]:
-    """Make the folder and lock it; yields the lock's descriptor, for a process to inherit.
-
-    Raises AskdocsError: it cannot be written; or, with `taken`, another process holds it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
-    except OSError as error:
-        raise AskdocsError(f"{folder}: cannot be written ({error.strerror})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AskdocsError(f"{folder}: {taken}") from None
-        yield lock.fileno()
-
-
 def check_pairs(preferences: Path) -> None:
     """Raises AskdocsError: it is no folder that `dataset prefer` wrote, or has no pairs."""
     file = preferences / PAIRS
@@ -293,29 +273,3 @@ def default_folder(
     """The same for the same run, so that --resume finds it."""
     which = json.dumps(identity(recipe, data, max_steps), sort_keys=True)
     return home.root / "training" / f"{name}-{sha256(which.encode())[:8]}"
-
-
-def commit() -> str:
-    """Of this code, with "-dirty" where files differ from it; "" where it is not a checkout."""
-    here = Path(__file__).resolve().parents[2]
-    if not (here / ".git").exists():
-        return ""
-    git = ["git", "-C", str(here)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True)
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True
-        )
-    except OSError:
-        return ""
-    if head.returncode:
-        return ""
-    return head.stdout.strip() + ("-dirty" if changed.stdout.strip() else "")
-
-
-def differing(old: Any, new: Any, key: str) -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        inner = next(name for name in {**old, **new} if old.get(name) != new.get(name))
-        return differing(old.get(inner), new.get(inner), inner)
-    shown = {"data_sha256": "of another dataset", "ids": "of other questions"}
-    return shown.get(key, f"{key} = {json.dumps(old)} there, {json.dumps(new)} here")

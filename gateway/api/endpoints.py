@@ -20,6 +20,7 @@ class Endpoint(NamedTuple):
     """Those that it reads, beside the model's."""
 
 
+DESCRIPTION = "/openapi.json"  # not under /v1
 GROUNDING = "x-askdocs-grounding"  # asks for pages, or for none; the response says what it got
 PROGRESS = "x-askdocs-progress"
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from gateway.api import prefill, readable, schemas, votes
 from gateway.api.endpoints import (
     COUNT_TOKENS,
+    DESCRIPTION,
     ENDPOINTS,
     GROUNDING,
     MESSAGES,
@@ -20,7 +21,6 @@ from gateway.api.endpoints import (
 from gateway.api.schemas import Schema
 from gateway.core.http import EVENTS, JSON
 
-PATH = "/openapi.json"
 ABOUT = """\
 The OpenAI API of your own model, which answers from your wiki. Every path below /v1 works without
 it, too. A field that is not described is refused."""
@@ -360,7 +360,7 @@ def _open() -> dict[str, Any]:
         "/health": ("Is the gateway alive?", {JSON: {"schema": status}}),
         "/ready": ("Do database and engine answer?", {JSON: {"schema": status}}),
         "/metrics": ("Metrics for Prometheus", {"text/plain": {"schema": _TEXT}}),
-        PATH: ("This description", {JSON: {"schema": _object({"openapi": _TEXT})}}),
+        DESCRIPTION: ("This description", {JSON: {"schema": _object({"openapi": _TEXT})}}),
     }
     paths = {}
     for path, (what, answers) in described.items():

@@ -16,12 +16,13 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.keys import Key
-from gateway.api import openapi, prefill, readable, votes
+from gateway.api import prefill, readable, votes
 from gateway.api.agents import mcp_server
 from gateway.api.agents.mcp_server import Door
 from gateway.api.context import request_id
 from gateway.api.endpoints import (
     COUNT_TOKENS,
+    DESCRIPTION,
     ENDPOINTS,
     GROUNDING,
     MCP,
@@ -102,7 +103,7 @@ class Gateway:
             self._open("/health", opened.health),
             self._open("/ready", opened.ready),
             self._open("/metrics", opened.metrics),
-            self._open(openapi.PATH, opened.description),
+            self._open(DESCRIPTION, opened.description),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

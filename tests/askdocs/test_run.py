@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-import askdocs.models.training_run
-from askdocs.models.training_run import JOB, Run, commit, default_folder
+from askdocs.models.training_run import JOB, Run, default_folder
+from askdocs.state import claim
 from askdocs.state.home import Home
 from gateway.core.errors import AskdocsError
 from tests.training import small
@@ -24,11 +24,11 @@ RECIPE = Recipe(base_model="a/b", batch_size=2)
 def test_a_commit_is_dirty_where_files_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code = tmp_path / "askdocs" / "models" / "training_run.py"
+    code = tmp_path / "askdocs" / "state" / "claim.py"
     code.parent.mkdir(parents=True)
     code.write_text("one\n")
-    monkeypatch.setattr(askdocs.models.training_run, "__file__", str(code))
-    assert commit() == "", "it is no checkout"
+    monkeypatch.setattr(claim, "__file__", str(code))
+    assert claim.commit() == "", "it is no checkout"
 
     def git(*words: str) -> str:
         who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
@@ -38,9 +38,9 @@ def test_a_commit_is_dirty_where_files_differ(
     git("init", "-q")
     git("add", "askdocs")
     git("commit", "-q", "-m", "one")
-    assert commit() == git("rev-parse", "HEAD")
+    assert claim.commit() == git("rev-parse", "HEAD")
     code.write_text("two\n")
-    assert commit() == f"{git('rev-parse', 'HEAD')}-dirty"
+    assert claim.commit() == f"{git('rev-parse', 'HEAD')}-dirty"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from gateway.api import openapi, schemas
-from gateway.api.endpoints import MCP
+from gateway.api.endpoints import DESCRIPTION, MCP
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.http import ApiError
 from gateway.runtime import app
@@ -24,7 +24,7 @@ from tests.security.fuzzing import PATIENCE, fuzz, tool
 WIKI = "# Coffee\n\n## Where is the coffee machine?\n\nIt stands in the kitchen.\n"
 MODELS = {"/v1/embeddings": ["minilm"], "/v1/rerank": ["local"]}
 NULL = {"type": "null"}
-OPEN = {"/health", "/ready", "/metrics", openapi.PATH}
+OPEN = {"/health", "/ready", "/metrics", DESCRIPTION}
 SAID = {"type": "string", "minLength": 1}
 # Fields that depend on each other, on the model or on the wiki, as they go together; no answer is
 # long.
