@@ -12,7 +12,7 @@ FILE = Path(__file__).with_name("models.toml")
 HUB_TIMEOUT = 10.0
 
 
-class Found(NamedTuple):
+class SizedModel(NamedTuple):
     """A model, and where its sizes were read."""
 
     shape: Shape
@@ -26,7 +26,7 @@ def known() -> dict[str, dict[str, Any]]:
 
 def find(
     name: str, config: Path | None = None, bits: float | None = None, online: bool = True
-) -> Found:
+) -> SizedModel:
     """The sizes of a model.
 
     Args:
@@ -48,13 +48,13 @@ def find(
     table = known()
     if name in table:
         where = f"{FILE.name} of askdocs: {name}"
-        return Found(of_config(table[name], where, bits), where)
+        return SizedModel(of_config(table[name], where, bits), where)
     if not online:
         raise _unknown(name, "it is neither in the hub's cache nor known to askdocs")
     return _of_file(_download(name), bits)
 
 
-def _of_file(file: Path, bits: float | None) -> Found:
+def _of_file(file: Path, bits: float | None) -> SizedModel:
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -65,7 +65,7 @@ def _of_file(file: Path, bits: float | None) -> Found:
         raise AskdocsError(f"{file}: is not JSON ({error}): name a model's config.json") from None
     if not isinstance(config, dict):
         raise AskdocsError(f"{file}: holds no object: name a model's config.json")
-    return Found(of_config(config, str(file), bits), str(file))
+    return SizedModel(of_config(config, str(file), bits), str(file))
 
 
 def _cached(name: str) -> Path | None:

@@ -31,7 +31,7 @@ from askdocs.wikis.index import index_file
 from eval.questions import draw, rows
 from eval.systems.rag import measure, settings, table
 from eval.systems.rag import sweep as script
-from eval.systems.rag.measure import Found
+from eval.systems.rag.measure import RetrievedPages
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index
@@ -42,7 +42,7 @@ from gateway.upstream.engine import estimated
 if TYPE_CHECKING:
     from askdocs.evaluation.target import Place
     from eval.questions.question import Question
-    from eval.systems.rag.measure import Found
+    from eval.systems.rag.measure import RetrievedPages
     from eval.systems.rag.settings import RagSettings
     from eval.systems.systems import Role
     from gateway.knowledge.search.index import Index
@@ -239,7 +239,7 @@ def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: in
 
 def _own(
     index: "Index", source: str, questions: Sequence["Question"], keep: int
-) -> dict[str, tuple[int, Sequence["Found"]]]:
+) -> dict[str, tuple[int, Sequence["RetrievedPages"]]]:
     """What the product's search finds: as many pages as RAG has chunks, and the best one."""
     search = Search(index, embed.load())
     ranked = []
@@ -252,7 +252,7 @@ def _own(
         f"whole pages, {most} found": (
             most,
             [
-                Found(question=id, pages=paths[:most], tokens=0, seconds=seconds)
+                RetrievedPages(question=id, pages=paths[:most], tokens=0, seconds=seconds)
                 for id, paths, seconds in ranked
             ],
         )

@@ -22,7 +22,7 @@ _MODULE = re.compile(r"(site|user)customize(\..*)?$")
 _OUTSIDE = re.compile(r"^\s*include-system-site-packages\s*=\s*true\s*$", re.I | re.M)
 
 
-class Found(NamedTuple):
+class StartupFile(NamedTuple):
     """Something that runs, or can make run, code at every start."""
 
     file: Path
@@ -47,7 +47,7 @@ def allowed(file: Path) -> set[tuple[str, str]]:
         raise AskdocsError(f"{file}: this is no list of start-up files ({error!r})") from None
 
 
-def find(environment: Path) -> list[Found]:
+def find(environment: Path) -> list[StartupFile]:
     """All of it in a virtual environment, known or not.
 
     Raises:
@@ -60,7 +60,7 @@ def find(environment: Path) -> list[Found]:
         raise AskdocsError(f"{environment}: no virtual environment (no pyvenv.cfg)") from None
     files = []
     if _OUTSIDE.search(text):
-        files.append(Found(config, "", "takes in the packages of the whole system"))
+        files.append(StartupFile(config, "", "takes in the packages of the whole system"))
     for site in sorted(
         {folder.resolve() for folder in environment.glob("lib*/python*/site-packages")}
     ):
@@ -68,7 +68,7 @@ def find(environment: Path) -> list[Found]:
     return files
 
 
-def refuse(environment: Path, known: Path) -> list[Found]:
+def refuse(environment: Path, known: Path) -> list[StartupFile]:
     """What runs at start and is known. Raises AskdocsError when something else is there."""
     names = allowed(known)
     files = find(environment)
@@ -83,18 +83,18 @@ def refuse(environment: Path, known: Path) -> list[Found]:
     return files
 
 
-def _in_site(site: Path, environment: Path) -> Iterator[Found]:
+def _in_site(site: Path, environment: Path) -> Iterator[StartupFile]:
     yield from _modules(site)
     for file in sorted(site.iterdir()):
         if file.suffix not in (".pth", ".start") or not file.is_file():
             continue
         for line in _lines(file.read_bytes()):
             if _runs(file.name, line):
-                yield Found(file, line, f"runs “{line.strip()[:100]}” whenever Python starts")
+                yield StartupFile(file, line, f"runs “{line.strip()[:100]}” whenever Python starts")
                 continue
             folder = (site / line.strip()).resolve()
             if folder != HERE and not folder.is_relative_to(environment):
-                yield Found(file, line, f"makes Python import from {folder}")
+                yield StartupFile(file, line, f"makes Python import from {folder}")
             elif folder.is_dir():
                 yield from _modules(folder)
 
@@ -123,7 +123,7 @@ def _runs(name: str, line: str) -> bool:
     return name.endswith(".start") or line.startswith(("import ", "import\t"))
 
 
-def _modules(folder: Path) -> Iterator[Found]:
+def _modules(folder: Path) -> Iterator[StartupFile]:
     for file in sorted(folder.iterdir()):
         if _MODULE.match(file.name):
-            yield Found(file, "", "is imported whenever Python starts")
+            yield StartupFile(file, "", "is imported whenever Python starts")

@@ -36,7 +36,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.search import Found, best_passages, distinct
+from gateway.knowledge.search.search import PassageHit, best_passages, distinct
 from gateway.knowledge.sources.open import open_source
 from gateway.knowledge.sources.source import Changed
 from gateway.upstream.engine import estimates
@@ -225,13 +225,13 @@ def is_right(question: Question, path: str, text: str) -> bool:
     return named and any(words in text for words in question.words)
 
 
-def holds(question: Question, hit: Found) -> bool:
+def holds(question: Question, hit: PassageHit) -> bool:
     """Does a passage answer?"""
     text = f"{hit.passage.term}\n{hit.passage.text}"
     return is_right(question, hit.page.path, plain(text))
 
 
-def _section(hit: Found) -> str:
+def _section(hit: PassageHit) -> str:
     return hit.page.sections[hit.passage.section].text
 
 

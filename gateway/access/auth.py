@@ -12,7 +12,7 @@ import orjson
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from gateway.access.keys import ALL, INSTALLATION, Found, Key, Keys, digest, parse
+from gateway.access.keys import ALL, INSTALLATION, Key, Keys, StoredKey, digest, parse
 from gateway.access.rights import PUBLIC, Reader, groups_of
 from gateway.core.http import ApiError
 from gateway.storage.database import Unreachable
@@ -94,7 +94,7 @@ class _Entry:
 
     __slots__ = ("expires", "key", "read", "secrets")
 
-    def __init__(self, stored: Found, read: float) -> None:
+    def __init__(self, stored: StoredKey, read: float) -> None:
         self.key = stored.key
         self.read = read
         self.expires = _seconds(stored.key.expires)

@@ -77,12 +77,12 @@ class Secret(NamedTuple):
     """Set by a rotation, on the secrets before it."""
 
 
-class Found(NamedTuple):
+class StoredKey(NamedTuple):
     key: Key
     secrets: list[Secret]
 
 
-class Text(NamedTuple):
+class KeyText(NamedTuple):
     """What a key's text consists of."""
 
     id: str
@@ -253,7 +253,7 @@ class Keys:
         )
         return key, text
 
-    def find(self, id: str) -> Found | None:
+    def find(self, id: str) -> StoredKey | None:
         """What is known of an id; it is the caller's to compare digests and dates."""
         with reading(self._engine) as connection:
             joined = sa.select(
@@ -262,13 +262,15 @@ class Keys:
             rows = connection.execute(joined.where(key_table.c.id == id)).all()
         if not rows:
             return None
-        return Found(_key(rows[0]), [Secret(bytes(row.digest), row.valid_until) for row in rows])
+        return StoredKey(
+            _key(rows[0]), [Secret(bytes(row.digest), row.valid_until) for row in rows]
+        )
 
 
-def parse(text: str) -> Text | None:
+def parse(text: str) -> KeyText | None:
     """The parts of a key's text, or None when it has not the form of one."""
     match = _TEXT.fullmatch(text)
-    return Text(match[1], match[2]) if match else None
+    return KeyText(match[1], match[2]) if match else None
 
 
 def digest(secret: str) -> bytes:

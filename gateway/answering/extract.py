@@ -22,7 +22,7 @@ from gateway.api.transform import Transform
 from gateway.api.usage_sum import NO_USAGE
 from gateway.core.http import DONE, dump, event
 from gateway.knowledge.search.passages import above
-from gateway.knowledge.search.search import Found
+from gateway.knowledge.search.search import PassageHit
 from gateway.knowledge.wiki.words import places, stem
 from gateway.routing.aliases import people_call
 
@@ -37,7 +37,7 @@ CHARACTERS = 4
 class _Quotation:
     """A passage as it is shown."""
 
-    found: Found
+    found: PassageHit
     text: str
     """Markdown, with links that work from anywhere."""
     content: str
@@ -204,7 +204,7 @@ class Extract(Transform):
         }
 
 
-def shown(looked: Looked) -> list[Found]:
+def shown(looked: Looked) -> list[PassageHit]:
     """The passages that answer; none where the question is refused."""
     best = looked.passages
     if not looked.is_answered or not best:
@@ -223,7 +223,7 @@ def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
     return spans
 
 
-def _quotation(match: Found) -> _Quotation:
+def _quotation(match: PassageHit) -> _Quotation:
     text = absolute(match.passage.text.strip("\n"), match.page)
     quoted = "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
     named = " › ".join(above(match.page, match.passage))

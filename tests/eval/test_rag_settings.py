@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eval.systems.rag import measure, sweep, table
-from eval.systems.rag.measure import Found, Result
+from eval.systems.rag.measure import Result, RetrievedPages
 from eval.systems.rag.settings import RagSettings, load
 from gateway.core.errors import AskdocsError
 
@@ -24,8 +24,8 @@ GRID = {
 }
 
 
-def found(*pages: str, tokens: int = 100) -> Found:
-    return Found(question="q", pages=pages, tokens=tokens, seconds=0.5)
+def found(*pages: str, tokens: int = 100) -> RetrievedPages:
+    return RetrievedPages(question="q", pages=pages, tokens=tokens, seconds=0.5)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:

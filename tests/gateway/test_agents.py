@@ -16,7 +16,7 @@ from gateway.answering.grounding.ground import Grounding
 from gateway.api.agents import llms, tools
 from gateway.api.agents.mcp_server import ANYBODY, reach
 from gateway.api.agents.pages import EXCERPT, LIMIT, Pages
-from gateway.api.agents.results import Answer
+from gateway.api.agents.results import DocsAnswer
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias
 from gateway.core.http import ApiError
@@ -55,7 +55,7 @@ class Desk:
     async def pages(self, purpose: str) -> Pages:
         return self._pages
 
-    async def ask(self, question: str, tell: tools.Tell) -> Answer:
+    async def ask(self, question: str, tell: tools.Tell) -> DocsAnswer:
         raise ApiError(503, "the engine is starting or away; ask again in a few seconds")
 
 

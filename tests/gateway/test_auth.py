@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from gateway.access import auth
 from gateway.access.auth import Keyring, presented
-from gateway.access.keys import Found, Key, Keys
+from gateway.access.keys import Key, Keys, StoredKey
 from gateway.core.http import ApiError
 from gateway.storage import database
 from tests.gateway.postgres import Postgres, url
@@ -41,7 +41,7 @@ class Counted(Keys):
         self.answers.set()
         self.failure: Exception = database.Unreachable("the disk is gone")
 
-    def find(self, id: str) -> Found | None:
+    def find(self, id: str) -> StoredKey | None:
         self.asked.append(id)
         self.answers.wait()
         if self.gone:
@@ -331,7 +331,7 @@ async def test_a_new_secret_opens_even_when_an_older_reading_is_under_way(
     _, old = store.create("ci")
     read, held = store.find, threading.Event()
 
-    def slow(id: str) -> Found | None:
+    def slow(id: str) -> StoredKey | None:
         found = read(id)
         held.wait()  # what it found grows old
         return found

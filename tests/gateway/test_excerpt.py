@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.answering.grounding.excerpt import GAP, Excerpt, parts, spoken
 from gateway.answering.grounding.ground import pack
 from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.search import Found, Hit
+from gateway.knowledge.search.search import Hit, PassageHit
 from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 
@@ -36,7 +36,7 @@ def take(budget: int, *wanted: tuple[Page, Sequence[int]]) -> list[Excerpt]:
         cut = passages(read)
         rest = [n for n in range(len(cut)) if n not in order]
         found = tuple(
-            Found(read, cut[n], 2.0 - place / 100 - rank, 1.0, None)
+            PassageHit(read, cut[n], 2.0 - place / 100 - rank, 1.0, None)
             for rank, n in enumerate([*order, *rest])
         )
         hits.append(Hit(read, 2.0 - place / 100, found))

@@ -12,7 +12,7 @@ FILE = "results.jsonl"
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class Found(BaseModel):
+class RetrievedPages(BaseModel):
     """What was put in front of a question."""
 
     model_config = _STRICT
@@ -32,7 +32,7 @@ class Result(BaseModel):
     model_config = _STRICT
 
     settings: RagSettings
-    found: tuple[Found, ...]
+    found: tuple[RetrievedPages, ...]
 
     def rank(self, gold: Sequence[Collection[str]]) -> tuple[float, float, float]:
         """Larger is better: recall, then nDCG, then fewer tokens. `gold` is by question."""

@@ -46,7 +46,7 @@ from eval.systems.patience import Refused
 from eval.systems.rag import measure
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.fusion import Vectors
-from eval.systems.rag.measure import Found, Result
+from eval.systems.rag.measure import Result, RetrievedPages
 from eval.systems.rag.pipeline import Rag, Retrieved
 from eval.systems.rag.settings import RagSettings
 from gateway.core.errors import AskdocsError
@@ -159,13 +159,13 @@ async def _measured(
 ) -> Result:
     place = (Path(job["stores"]), job["gateway"], key, Path(job["tokenizer"]))
     name = f"chunks of {settings.chunk_tokens}, overlap {settings.overlap}"
-    results: list[Found] = []
+    results: list[RetrievedPages] = []
     turn = asyncio.Semaphore(AT_ONCE)
 
     def step(what: str, done: int, total: int | None) -> None:
         teller.step(f"{name}: {what}", done, total)
 
-    async def ask(rag: Rag, question: dict[str, Any]) -> Found:
+    async def ask(rag: Rag, question: dict[str, Any]) -> RetrievedPages:
         async with turn:
             try:
                 got = await rag.retrieve(question["text"])
@@ -175,7 +175,7 @@ async def _measured(
         paths = tuple(dict.fromkeys(excerpt.page.path for excerpt in got.excerpts))
         tokens = sum(excerpt.tokens for excerpt in got.excerpts)
         results.append(
-            Found(question=question["id"], pages=paths, tokens=tokens, seconds=got.seconds)
+            RetrievedPages(question=question["id"], pages=paths, tokens=tokens, seconds=got.seconds)
         )
         return results[-1]
 

@@ -9,7 +9,7 @@ import numpy as np
 from eval.statistics import bootstrap, paired
 from eval.statistics.bootstrap import Estimate, finite, in_brackets
 from eval.statistics.paired import Difference
-from eval.systems.rag.measure import Found, Result, hit, ndcg
+from eval.systems.rag.measure import Result, RetrievedPages, hit, ndcg
 from eval.systems.rag.settings import RagSettings
 
 Gold = Sequence[Collection[str]]
@@ -33,7 +33,9 @@ class Row:
     """Of recall, against the settings that the sweep began with."""
 
 
-def row(way: str, results: Sequence[Found], k: int, gold: Gold, base: Sequence[Found]) -> Row:
+def row(
+    way: str, results: Sequence[RetrievedPages], k: int, gold: Gold, base: Sequence[RetrievedPages]
+) -> Row:
     """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
     hits = _hits(results, gold)
     gains = [ndcg(result.pages, pages, k) for result, pages in zip(results, gold, strict=True)]
@@ -54,7 +56,7 @@ def rows(
     results: Sequence[Result],
     gold: Gold,
     base: RagSettings,
-    others: dict[str, tuple[int, Sequence[Found]]],
+    others: dict[str, tuple[int, Sequence[RetrievedPages]]],
 ) -> list[Row]:
     """The results, best first, then other ways by name, with how many each finds at most; `base` is
     among the results."""
@@ -87,7 +89,7 @@ def facts(row: Row) -> dict[str, Any]:
     }
 
 
-def _hits(results: Sequence[Found], gold: Gold) -> list[float]:
+def _hits(results: Sequence[RetrievedPages], gold: Gold) -> list[float]:
     return [hit(result.pages, pages) for result, pages in zip(results, gold, strict=True)]
 
 

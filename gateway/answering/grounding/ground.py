@@ -19,8 +19,8 @@ from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.passages import Passage, passages
 from gateway.knowledge.search.search import (
-    Found,
     Hit,
+    PassageHit,
     Search,
     Sought,
     best_passages,
@@ -96,7 +96,7 @@ class Looked:
     """The confidence below which a quotation has a caution."""
 
     @property
-    def passages(self) -> list[Found]:
+    def passages(self) -> list[PassageHit]:
         """Of all pages, best first; a text that several pages have, once."""
         return distinct(best_passages(self.hits))
 

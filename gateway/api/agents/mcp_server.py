@@ -18,7 +18,7 @@ from gateway.access.keys import Key
 from gateway.answering.grounding.neutral import neutral
 from gateway.api.agents import llms
 from gateway.api.agents.pages import Pages
-from gateway.api.agents.results import Answer, Link, Source
+from gateway.api.agents.results import DocsAnswer, Link, Source
 from gateway.api.context import RequestContext
 from gateway.api.plan import Result
 from gateway.core import threads
@@ -211,7 +211,7 @@ class _Desk:
             seen = (url for pages in self._pages for url in pages.shown)
             self._context.result = Result(status, model=INDEX, shown=(*every, *seen))
 
-    async def ask(self, question: str, tell: "tools.Tell") -> Answer:
+    async def ask(self, question: str, tell: "tools.Tell") -> DocsAnswer:
         messages = [{"role": "user", "content": question}]
         body = {"model": self._reach().alias, "messages": messages, "stream": True}
         reply = await Reply.open(self._gateway, self._scope(), dump(body))
@@ -236,7 +236,7 @@ class _Desk:
             await reply.close()
         if facts is None:
             raise broken_off()
-        return Answer(
+        return DocsAnswer(
             answered=not facts["refused"],
             answer=text,
             caution=facts["caution"],

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urldefrag, urlsplit
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.links import absolute
 from gateway.answering.grounding.neutral import neutral
-from gateway.api.agents.results import Found, Read, Search
+from gateway.api.agents.results import PageHit, PageText, SearchResult
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.passages import above
 from gateway.knowledge.wiki import blocks
@@ -46,7 +46,7 @@ class Pages:
         self.shown: list[str] = []
         """Addresses of the pages that were told of."""
 
-    def search(self, query: str, limit: int) -> Search:
+    def search(self, query: str, limit: int) -> SearchResult:
         """The pages for a query, each with the passage that fits it best."""
         search = self._grounding.search
         results = []
@@ -56,7 +56,7 @@ class Pages:
             best = next((match for match in hit.passages if match.passage.is_readable), None)
             text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
             results.append(
-                Found(
+                PageHit(
                     title=page.title,
                     section=" › ".join(above(page, best.passage)[1:]) if best else "",
                     url=best.url if best else page.url,
@@ -64,9 +64,9 @@ class Pages:
                     score=round(hit.score, 2),
                 )
             )
-        return Search(results=results)
+        return SearchResult(results=results)
 
-    def read(self, name: str, section: str = "", part: int = 1) -> Read:
+    def read(self, name: str, section: str = "", part: int = 1) -> PageText:
         """A page, or a section of it with those below it, or a part of it that is short enough.
 
         Args:
@@ -85,7 +85,7 @@ class Pages:
         if part > len(texts):
             raise AskdocsError(f"part {part}: the last one is {len(texts)}")
         text = texts[part - 1]
-        return Read(
+        return PageText(
             title=page.title,
             url=page.section_url(chosen[0]) if wanted else page.url,
             section=_named(chosen[0]) if wanted else "",

@@ -5,7 +5,7 @@ from pydantic import BaseModel, Field, field_validator
 from gateway.answering.grounding.neutral import neutral
 
 
-class Told(BaseModel):
+class NeutralModel(BaseModel):
     """Words for a model: nothing of a page can pass for a turn of the conversation."""
 
     @field_validator("*")
@@ -16,7 +16,7 @@ class Told(BaseModel):
         return neutral(value) if isinstance(value, str) else value
 
 
-class Found(Told):
+class PageHit(NeutralModel):
     """A page that was found."""
 
     title: str = Field(description="Title of the page.")
@@ -31,10 +31,10 @@ class Found(Told):
     )
 
 
-class Search(Told):
+class SearchResult(NeutralModel):
     """What `search_docs` answers."""
 
-    results: list[Found] = Field(description="Pages, best first.")
+    results: list[PageHit] = Field(description="Pages, best first.")
 
     def text(self) -> str:
         if not self.results:
@@ -46,7 +46,7 @@ class Search(Told):
         return "\n\n".join(shown)
 
 
-class Read(Told):
+class PageText(NeutralModel):
     """What `read_page` answers."""
 
     title: str = Field(description="Title of the page.")
@@ -74,7 +74,7 @@ class Read(Told):
         )
 
 
-class Link(Told):
+class Link(NeutralModel):
     """A page."""
 
     title: str
@@ -88,7 +88,7 @@ class Source(Link):
     quote: str = Field(description="Its words, as Markdown.")
 
 
-class Answer(Told):
+class DocsAnswer(NeutralModel):
     """What `ask_docs` answers."""
 
     answered: bool = Field(description="False: the documentation does not answer the question.")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.api.agents import about
 from gateway.api.agents.pages import SCHEME, Pages
-from gateway.api.agents.results import Answer, Read, Search
+from gateway.api.agents.results import DocsAnswer, PageText, SearchResult
 from gateway.core import threads
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError
@@ -94,7 +94,7 @@ class Desk(Protocol):
     async def pages(self, purpose: str) -> Pages:
         """What the client may read. Raises AskdocsError, ApiError: nothing, or not now."""
 
-    async def ask(self, question: str, tell: Tell) -> Answer:
+    async def ask(self, question: str, tell: Tell) -> DocsAnswer:
         """`tell` hears how far it is. Raises AskdocsError, ApiError: there is no answer."""
 
 
@@ -103,7 +103,7 @@ class _Tool(NamedTuple):
     title: str
     wants: type[BaseModel]
     gives: type[BaseModel]
-    do: Callable[[Desk, Any, Tell], Awaitable[Search | Read | Answer]]
+    do: Callable[[Desk, Any, Tell], Awaitable[SearchResult | PageText | DocsAnswer]]
 
     def described(self) -> types.Tool:
         return types.Tool(
@@ -118,26 +118,26 @@ class _Tool(NamedTuple):
         )
 
 
-async def _search(desk: Desk, wanted: SearchDocs, _: Tell) -> Search:
+async def _search(desk: Desk, wanted: SearchDocs, _: Tell) -> SearchResult:
     pages = await desk.pages("search_docs")
     return await threads.search(pages.search, wanted.query, wanted.limit)
 
 
-async def _read(desk: Desk, wanted: ReadPage, _: Tell) -> Read:
+async def _read(desk: Desk, wanted: ReadPage, _: Tell) -> PageText:
     pages = await desk.pages("read_page")
     return await threads.search(pages.read, wanted.page, wanted.section, wanted.part)
 
 
-async def _ask(desk: Desk, wanted: AskDocs, tell: Tell) -> Answer:
+async def _ask(desk: Desk, wanted: AskDocs, tell: Tell) -> DocsAnswer:
     return await desk.ask(wanted.question, tell)
 
 
 TOOLS = {
     tool.name: tool
     for tool in (
-        _Tool("search_docs", "Search the documentation", SearchDocs, Search, _search),
-        _Tool("read_page", "Read a page of the documentation", ReadPage, Read, _read),
-        _Tool("ask_docs", "Ask the documentation", AskDocs, Answer, _ask),
+        _Tool("search_docs", "Search the documentation", SearchDocs, SearchResult, _search),
+        _Tool("read_page", "Read a page of the documentation", ReadPage, PageText, _read),
+        _Tool("ask_docs", "Ask the documentation", AskDocs, DocsAnswer, _ask),
     )
 }
 

@@ -97,7 +97,7 @@ _LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
 
 
 @dataclass(frozen=True)
-class Found:
+class PassageHit:
     """A passage that was found."""
 
     page: Page
@@ -137,13 +137,13 @@ class Hit:
     score: float
     """Above 0, about 1 for a page that answers a short question in its own words. How much less
     another page has tells how much less likely it is."""
-    passages: tuple[Found, ...] = ()
+    passages: tuple[PassageHit, ...] = ()
     """Its best passages, best first."""
     why: Why | None = None
     """None for a page that neither words nor meaning found."""
 
 
-def best_passages(hits: Iterable[Hit]) -> list[Found]:
+def best_passages(hits: Iterable[Hit]) -> list[PassageHit]:
     """The passages of all pages that were found, best first.
 
     A heading with nothing below it shows nobody anything: its words count for what follows it.
@@ -154,9 +154,9 @@ def best_passages(hits: Iterable[Hit]) -> list[Found]:
     )
 
 
-def distinct(ranked: Iterable[Found]) -> list[Found]:
+def distinct(ranked: Iterable[PassageHit]) -> list[PassageHit]:
     """Passages in their order, and of those with the same text only the first."""
-    first: dict[str, Found] = {}
+    first: dict[str, PassageHit] = {}
     for match in ranked:
         first.setdefault(match.passage.text.strip(), match)
     return list(first.values())
@@ -589,7 +589,7 @@ class Search:
         return {number: meaning(near) for number, near in similar.items()}
 
 
-def _placed(hits: Sequence[Hit], first: Sequence[Found], order: Sequence[int]) -> list[Hit]:
+def _placed(hits: Sequence[Hit], first: Sequence[PassageHit], order: Sequence[int]) -> list[Hit]:
     """The hits with their first passages in this order.
 
     A passage has the score of its new place: how well the wiki answers at all is what words and
@@ -615,7 +615,7 @@ def _as_its_best(hit: Hit) -> Hit:
     return replace(hit, score=max(best, default=hit.score))
 
 
-def paired_share(sought: Sought, match: Found) -> float:
+def paired_share(sought: Sought, match: PassageHit) -> float:
     """The share of the neighbouring words of a question that are neighbours in a passage, too."""
     pairs = list(pairwise(sought.in_order))
     if not pairs:
@@ -624,7 +624,7 @@ def paired_share(sought: Sought, match: Found) -> float:
     return sum(pair in there for pair in pairs) / len(pairs)
 
 
-def quotes(sought: Sought, match: Found) -> bool:
+def quotes(sought: Sought, match: PassageHit) -> bool:
     """Whether a passage quotes the question. An example of how to ask has all of its words, and
     answers nothing. Below a line that begins with it, as in a list of questions, is the answer."""
     asked = set(sought.in_order)
@@ -692,7 +692,7 @@ def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
     moved = hit.score - compared.page
     order = np.argsort(-score, kind="stable")[:TOLD].tolist()
     matches = tuple(
-        Found(
+        PassageHit(
             hit.page,
             cut[n],
             float(score[n]) + moved,

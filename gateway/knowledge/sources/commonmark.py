@@ -25,7 +25,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True)
-class Found:
+class RawHeading:
     """A heading of a file, before it has an anchor."""
 
     level: int
@@ -39,7 +39,7 @@ class Found:
     """The one that a heading in HTML has."""
 
 
-class Reader:
+class HeadingReader:
     """Finds headings. `mdx`: text that is indented is not code, and there are no blocks of HTML."""
 
     def __init__(self, mdx: bool = False) -> None:
@@ -47,7 +47,7 @@ class Reader:
         if mdx:
             self._markdown.disable(["code", "html_block"])
 
-    def headings(self, lines: Sequence[str]) -> Iterator[Found]:
+    def headings(self, lines: Sequence[str]) -> Iterator[RawHeading]:
         """Every heading, in order."""
         # A footnote would be read as the definition of a link.
         tokens = self._markdown.parse("\n".join(_NOTE.sub("", line) for line in lines))
@@ -58,7 +58,7 @@ class Reader:
             if token.type == "heading_open":
                 children = tokens[number + 1].children or []
                 level = int(token.tag[1])
-                yield Found(level, plain(children), line, token.level > 0, tuple(children))
+                yield RawHeading(level, plain(children), line, token.level > 0, tuple(children))
             elif token.type == "html_block" or (
                 token.type == "inline" and token.content.startswith("<h") and token.level == 1
             ):
@@ -66,7 +66,7 @@ class Reader:
                 anchor = _ID.search(raw[2]) if raw else None
                 if raw and anchor:
                     text = " ".join(_TAG.sub("", raw[3]).split())
-                    yield Found(int(raw[1]), text, line, False, (), anchor[1])
+                    yield RawHeading(int(raw[1]), text, line, False, (), anchor[1])
 
 
 def plain(children: Sequence[Token]) -> str:

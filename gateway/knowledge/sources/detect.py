@@ -19,7 +19,7 @@ ABOVE = 2
 
 
 @dataclass(frozen=True)
-class Found:
+class Project:
     """A generator's project that a folder belongs to."""
 
     kind: Kind
@@ -31,7 +31,7 @@ class Found:
     """What the project may read files of: the folder that was named, or the project's around it."""
 
 
-def detect(root: Path, kind: Kind | None = None) -> Found:
+def detect(root: Path, kind: Kind | None = None) -> Project:
     """The project that the folder `root` is, or is part of.
 
     Args:
@@ -45,10 +45,10 @@ def detect(root: Path, kind: Kind | None = None) -> Found:
                 project = look(folder, root, Bounds(folder))
                 if project:
                     return project
-    return _beside(root, kind) or Found(kind or "mkdocs", root, None, Bounds(root))
+    return _beside(root, kind) or Project(kind or "mkdocs", root, None, Bounds(root))
 
 
-def _beside(root: Path, kind: Kind | None) -> Found | None:
+def _beside(root: Path, kind: Kind | None) -> Project | None:
     """The one project in a folder of `root` whose pages are elsewhere in `root`: `docs` beside
     `website`. The root covers both."""
     bounds = Bounds(root)
@@ -68,32 +68,32 @@ def _beside(root: Path, kind: Kind | None) -> Found | None:
     return projects[0] if len(projects) == 1 else None
 
 
-def _mkdocs(folder: Path, root: Path, bounds: Bounds) -> Found | None:
+def _mkdocs(folder: Path, root: Path, bounds: Bounds) -> Project | None:
     return _project(
         *("mkdocs", folder, root, bounds, mkdocs_config.NAMES),
         lambda file: mkdocs_config.docs_dir(file, bounds),
     )
 
 
-def _docusaurus(folder: Path, root: Path, bounds: Bounds) -> Found | None:
+def _docusaurus(folder: Path, root: Path, bounds: Bounds) -> Project | None:
     for name in docusaurus_config.NAMES:
         file = folder / name
         if file.is_file():
             content = folder / docusaurus_config.load(file, bounds).path
             if root == folder or _is_within(root, content):
-                return Found("docusaurus", content, file, bounds)
-            return Found("docusaurus", root, file, bounds)  # a second set of pages beside `docs`
+                return Project("docusaurus", content, file, bounds)
+            return Project("docusaurus", root, file, bounds)  # a second set of pages beside `docs`
     return None
 
 
-def _gitbook(folder: Path, root: Path, bounds: Bounds) -> Found | None:
+def _gitbook(folder: Path, root: Path, bounds: Bounds) -> Project | None:
     return _project(
         *("gitbook", folder, root, bounds, (gitbook_config.NAME,)),
         lambda file: gitbook_config.load(file, bounds).root,
     )
 
 
-def _vitepress(folder: Path, root: Path, bounds: Bounds) -> Found | None:
+def _vitepress(folder: Path, root: Path, bounds: Bounds) -> Project | None:
     return _project(
         *("vitepress", folder, root, bounds, vitepress_config.NAMES),
         lambda file: folder / vitepress_config.load(file, bounds).content,
@@ -107,25 +107,25 @@ def _project(
     bounds: Bounds,
     names: Sequence[str],
     content: Callable[[Path], Path],
-) -> Found | None:
+) -> Project | None:
     """By a file of settings, which says where the pages are."""
     for name in names:
         file = folder / name
         if file.is_file():
             pages = content(file)
             if root == folder or _is_within(root, pages):
-                return Found(kind, pages, file, bounds)
+                return Project(kind, pages, file, bounds)
     return None
 
 
-def _obsidian(folder: Path, root: Path, bounds: Bounds) -> Found | None:
+def _obsidian(folder: Path, root: Path, bounds: Bounds) -> Project | None:
     is_vault = (folder / ".obsidian").is_dir()
-    return Found("obsidian", folder, None, bounds) if is_vault else None
+    return Project("obsidian", folder, None, bounds) if is_vault else None
 
 
-def _summary(folder: Path, root: Path, bounds: Bounds) -> Found | None:
+def _summary(folder: Path, root: Path, bounds: Bounds) -> Project | None:
     is_book = (folder / "SUMMARY.md").is_file()
-    return Found("gitbook", folder, None, bounds) if is_book else None
+    return Project("gitbook", folder, None, bounds) if is_book else None
 
 
 def _is_within(root: Path, content: Path) -> bool:

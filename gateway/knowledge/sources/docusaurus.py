@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from gateway.knowledge.sources import addresses, bounded, mdx, sections
 from gateway.knowledge.sources.commonmark import front_matter
-from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.detect import Project
 from gateway.knowledge.sources.docusaurus_config import Config, load
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
@@ -128,7 +128,7 @@ class Docusaurus:
         )
 
 
-def opened(project: Found, site_url: str) -> Docusaurus:
+def opened(project: Project, site_url: str) -> Docusaurus:
     """The docs of a docusaurus.config.js, or of a folder without one."""
     config = load(project.settings, project.bounds) if project.settings else Config()
     site = project.settings.parent if project.settings else project.content.parent

@@ -23,7 +23,7 @@ from gateway.knowledge.sources import (
     vitepress,
 )
 from gateway.knowledge.sources.commonmark import front_matter
-from gateway.knowledge.sources.detect import Found, detect
+from gateway.knowledge.sources.detect import Project, detect
 from gateway.knowledge.sources.documents import reading as documents
 from gateway.knowledge.sources.flavour import Flavour, Kind
 from gateway.knowledge.sources.preview import Own, Preview
@@ -202,7 +202,7 @@ def _own_address(tree: Tree, path: str) -> str:
     return url.strip() if isinstance(url, str) and is_address and urlsplit(url).netloc else ""
 
 
-def made(project: Found, site_url: str) -> Flavour:
+def made(project: Project, site_url: str) -> Flavour:
     """A project as its generator reads it."""
     return _OTHERS.get(project.kind, mkdocs.opened)(project, site_url)
 
@@ -223,7 +223,7 @@ def preview(root: Path, site_url: str) -> Preview:
     return Preview(root, site_url, own)
 
 
-_OTHERS: Mapping[str, Callable[[Found, str], Own]] = {
+_OTHERS: Mapping[str, Callable[[Project, str], Own]] = {
     "docusaurus": docusaurus.opened,
     "gitbook": gitbook.opened,
     "vitepress": vitepress.opened,

@@ -12,14 +12,14 @@ from functools import partial
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import addresses, sections
 from gateway.knowledge.sources.commonmark import (
-    Found,
-    Reader,
+    HeadingReader,
+    RawHeading,
     fenced,
     front_matter,
     joined_blanks,
     plain,
 )
-from gateway.knowledge.sources.detect import Found as Project
+from gateway.knowledge.sources.detect import Project
 from gateway.knowledge.sources.gitbook_config import NAME, Config, listed, load
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.slugs import GitBookSlugger
@@ -29,7 +29,7 @@ from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
 
-_READER = Reader()
+_READER = HeadingReader()
 _BLOCK = re.compile(r"(\s*)\{%-?\s*([\w-]++)(.*?)-?%\}\s*$")
 _VALUE = re.compile(r'(?<!\w)(\w++)="([^"]*)"')
 _INCLUDE = re.compile(r"""\s*["']([^"']+)["']""")
@@ -180,7 +180,7 @@ def _headings(lines: Sequence[str]) -> Iterator[Heading]:
             yield Heading(heading.level, text, anchor, heading.line)
 
 
-def _named(heading: Found, slugger: GitBookSlugger, titled: bool) -> tuple[str, str]:
+def _named(heading: RawHeading, slugger: GitBookSlugger, titled: bool) -> tuple[str, str]:
     text = " ".join(plain(heading.children).split()) or heading.text
     for child in heading.children:
         own = _ID.search(child.content) if child.type == "html_inline" else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from gateway.knowledge.sources import addresses, sections
-from gateway.knowledge.sources.commonmark import Reader, front_matter, joined_blanks
+from gateway.knowledge.sources.commonmark import HeadingReader, front_matter, joined_blanks
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.flavour import Flavour
 from gateway.knowledge.sources.git_address import Address
@@ -19,7 +19,7 @@ from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
 
-_READER = Reader()
+_READER = HeadingReader()
 _WIKI = ".wiki"
 # Beside or below every page of a wiki, and no page.
 _FURNITURE = ("_footer", "_header", "_sidebar")

@@ -26,7 +26,7 @@ from gateway.knowledge.sources import (
     safe_yaml,
 )
 from gateway.knowledge.sources.commonmark import front_matter
-from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.detect import Project
 from gateway.knowledge.sources.docusaurus import is_page, position, unnumbered
 from gateway.knowledge.sources.gitbook import settings as gitbook_settings
 from gateway.knowledge.sources.preview import shown
@@ -66,7 +66,7 @@ class _Sidebar(NamedTuple):
     entries: list[Any]
 
 
-def of(project: Found) -> dict[str, Any]:
+def of(project: Project) -> dict[str, Any]:
     """Of the project that a folder belongs to; empty where it has no such settings."""
     if project.kind == "gitbook":
         return gitbook(project)
@@ -81,7 +81,7 @@ def of(project: Found) -> dict[str, Any]:
     return {}
 
 
-def docusaurus(project: Found) -> dict[str, Any]:
+def docusaurus(project: Project) -> dict[str, Any]:
     """Of the project with a docusaurus.config.js."""
     assert project.settings is not None
     text = js_config.read(project.settings, project.bounds)
@@ -98,7 +98,7 @@ def docusaurus(project: Found) -> dict[str, Any]:
     )
 
 
-def vitepress(project: Found) -> dict[str, Any]:
+def vitepress(project: Project) -> dict[str, Any]:
     """Of the project with a .vitepress/config."""
     assert project.settings is not None
     text = js_config.read(project.settings, project.bounds)
@@ -119,7 +119,7 @@ def vitepress(project: Found) -> dict[str, Any]:
     )
 
 
-def gitbook(project: Found) -> dict[str, Any]:
+def gitbook(project: Project) -> dict[str, Any]:
     """Of the book with a SUMMARY.md, and the title that its book.json may have."""
     tree = Tree(project.content, project.bounds)
     look: dict[str, Any] = {}
@@ -133,7 +133,7 @@ def gitbook(project: Found) -> dict[str, Any]:
 
 
 def _look(
-    project: Found,
+    project: Project,
     name: str | None,
     sidebars: Sequence[_Sidebar],
     logo: tuple[Path, str],
@@ -206,7 +206,7 @@ def _entry(label: str, target: Any) -> Any:
     return {html.escape(label): target} if label else target
 
 
-def _docusaurus_sidebars(project: Found, text: str, navbar: str) -> list[_Sidebar]:
+def _docusaurus_sidebars(project: Project, text: str, navbar: str) -> list[_Sidebar]:
     assert project.settings is not None
     numbered = docusaurus_config.load(project.settings, project.bounds).number_prefixes
     docs = _Docs(Tree(project.content, project.bounds), numbered)

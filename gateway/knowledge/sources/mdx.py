@@ -8,8 +8,8 @@ from functools import partial
 
 from gateway.knowledge.sources import addresses, boxes
 from gateway.knowledge.sources.commonmark import (
-    Found,
-    Reader,
+    HeadingReader,
+    RawHeading,
     fenced,
     front_matter,
     joined_blanks,
@@ -21,7 +21,7 @@ from gateway.knowledge.sources.slugs import GitHubSlugger
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.wiki.targets import referenced, retarget
 
-_READER = Reader(mdx=True)
+_READER = HeadingReader(mdx=True)
 _MODULE = re.compile(
     r"""import\s*(?:["'{*]|[\w$]+\s*(?:,|from\b))"""
     r"|export\s+(?:(?:default|const|let|var|function|class|async)\b|[{*])"
@@ -212,7 +212,7 @@ def _headings(lines: Sequence[str]) -> list[Heading]:
     ]
 
 
-def _named(heading: Found, slugger: GitHubSlugger) -> tuple[str, str]:
+def _named(heading: RawHeading, slugger: GitHubSlugger) -> tuple[str, str]:
     """The text of a heading without what names its anchor, and the anchor."""
     if heading.anchor:
         return heading.text, heading.anchor

@@ -15,7 +15,7 @@ from pathspec.gitignore import GitIgnoreSpec
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import addresses, boxes, mkdocs_config, sections
-from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.detect import Project
 from gateway.knowledge.sources.mkdocs_config import Config
 from gateway.knowledge.sources.rendered import Renderer
 from gateway.knowledge.sources.snippets import Snippets
@@ -82,7 +82,7 @@ class MkDocs:
         return read(path, text, self.urls[path], self._renderer, trail, self._snippets, listed)
 
 
-def opened(project: Found, site_url: str) -> MkDocs:
+def opened(project: Project, site_url: str) -> MkDocs:
     """The wiki of a mkdocs.yml, or of a folder without one."""
     tree = Tree(project.content, project.bounds)
     if project.settings is None:

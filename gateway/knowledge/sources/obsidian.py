@@ -12,14 +12,14 @@ from urllib.parse import quote, unquote
 
 from gateway.knowledge.sources import addresses, bounded, sections
 from gateway.knowledge.sources.commonmark import (
-    Reader,
+    HeadingReader,
     fenced,
     front_matter,
     joined_blanks,
     plain,
     without_comments,
 )
-from gateway.knowledge.sources.detect import Found
+from gateway.knowledge.sources.detect import Project
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
@@ -27,7 +27,7 @@ from gateway.knowledge.sources.tree import Tree, file_url
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.targets import referenced, retarget
 
-_READER = Reader()
+_READER = HeadingReader()
 _WIKI = re.compile(r"(?<!`)(`++).*?(?<!`)\1(?!`)|(!?)\[\[([^\[\]\n]+)\]\]")
 _EMBED = re.compile(r"\s*!\[\[([^\[\]\n]+)\]\]\s*$")
 _CALLOUT = re.compile(r"^((?:\s*>)++\s*+)\[!([\w-]++)[^\]]*+\][-+]?\s*+(.*)$")
@@ -196,7 +196,7 @@ class Obsidian:
             yield from ["", *_without_headings(list(inner)), ""]
 
 
-def opened(project: Found, site_url: str) -> Obsidian:
+def opened(project: Project, site_url: str) -> Obsidian:
     """The vault that a folder is, or is in."""
     return Obsidian(Tree(project.content, project.bounds), site_url)
 

@@ -211,7 +211,7 @@ def _before(writer: Writer, name: str) -> _Before:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _SyncResult:
     synced: Synced
     waiting: int
     """Pages that wait to be written."""
@@ -228,7 +228,7 @@ def _read(
     waiting: IO[bytes],
     progress: Progress,
     keep: Callable[[list[Changed | Regrouped]], None] | None = None,
-) -> _Found:
+) -> _SyncResult:
     had = before.stamps
     by_hand = excluded.excluded(before.spec)
     same = all(before.spec.get(key) == spec.get(key) for key in HOW)
@@ -316,7 +316,7 @@ def _read(
         seconds=0,
         regrouped=tuple(sorted(regrouped)),
     )
-    return _Found(synced, waits, stamps, groups, state)
+    return _SyncResult(synced, waits, stamps, groups, state)
 
 
 def _keep(
@@ -368,7 +368,7 @@ def _require_address(source: Source, broken: Sequence[Broken]) -> None:
 
 
 def _write(
-    writer: Writer, name: str, result: _Found, waiting: IO[bytes], progress: Progress
+    writer: Writer, name: str, result: _SyncResult, waiting: IO[bytes], progress: Progress
 ) -> None:
     for path in result.synced.removed:  # first: a page that is moved has the vectors that it had
         writer.remove(name, path)
@@ -385,7 +385,7 @@ def _digest(paths: Iterable[str], by_hand: Iterable[str]) -> str:
 
 def _remember(
     writer: Writer,
-    result: _Found,
+    result: _SyncResult,
     before: Mapping[str, Any],
     spec: Mapping[str, Any],
     configured: bool,

@@ -13,15 +13,15 @@ from pathspec.gitignore import GitIgnoreSpec
 
 from gateway.knowledge.sources import addresses, boxes, sections
 from gateway.knowledge.sources.commonmark import (
-    Found,
-    Reader,
+    HeadingReader,
+    RawHeading,
     fenced,
     front_matter,
     joined_blanks,
     plain,
     without_comments,
 )
-from gateway.knowledge.sources.detect import Found as Project
+from gateway.knowledge.sources.detect import Project
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.slugs import VitePressSlugger
 from gateway.knowledge.sources.source import Broken
@@ -31,7 +31,7 @@ from gateway.knowledge.sources.vitepress_config import Config, load
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
 
-_READER = Reader()
+_READER = HeadingReader()
 _INCLUDE = re.compile(
     r"\s*<!--\s*@include:\s*+((?:(?!-->)[^\s{}#])++)\s*+(?:\{(\d*+),?(\d*+)\})?\s*-->\s*$"
 )
@@ -175,7 +175,7 @@ def _headings(lines: Sequence[str]) -> Iterator[Heading]:
             yield Heading(heading.level, text, anchor, heading.line)
 
 
-def _named(heading: Found, slugger: VitePressSlugger) -> tuple[str, str]:
+def _named(heading: RawHeading, slugger: VitePressSlugger) -> tuple[str, str]:
     """The text of a heading without what names its anchor, and the anchor."""
     if heading.anchor:
         return heading.text, heading.anchor

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from gateway.knowledge.sources import sections
-from gateway.knowledge.sources.commonmark import Reader
+from gateway.knowledge.sources.commonmark import HeadingReader
 from gateway.knowledge.sources.document import scrubbed
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.wiki.page import Page, Section
 
-_READER = Reader()
+_READER = HeadingReader()
 _MARKUP = re.compile(r"[\\`*_\[\]<>|]")
 
 
