@@ -15,8 +15,8 @@ from eval.report.report import (
     Case,
     Number,
     Report,
-    Said,
     System,
+    SystemAnswer,
     number,
     sha256_of_answers,
 )
@@ -249,8 +249,8 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
     return cases
 
 
-def _said(mark: Mark) -> Said:
-    return Said(
+def _said(mark: Mark) -> SystemAnswer:
+    return SystemAnswer(
         system=mark.answer.system,
         text=mark.answer.text or mark.answer.error,
         right=right(mark) if mark.question.answerable else mark.refused,

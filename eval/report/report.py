@@ -93,7 +93,7 @@ class System(_Part):
     """From services; None also for a tuned model, which they do not have."""
 
 
-class Said(_Part):
+class SystemAnswer(_Part):
     """What a system said to a question."""
 
     system: str
@@ -111,7 +111,7 @@ class Case(_Part):
     line: int
     gold: str
     pages: tuple[str, ...]
-    said: list[Said]
+    said: list[SystemAnswer]
 
 
 class Agreement(_Part):

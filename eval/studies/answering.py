@@ -17,7 +17,7 @@ SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
 
 
 @dataclass(frozen=True)
-class Said:
+class ModelAnswer:
     """What a model said, and what of it would go out."""
 
     raw: str
@@ -38,7 +38,7 @@ async def answer(
     question: str,
     idf: Idf,
     max_tokens: int = 80,
-) -> Said:
+) -> ModelAnswer:
     """Ask `question` with these pages in front.
 
     Raises:
@@ -62,7 +62,7 @@ async def answer(
     gate.feed(raw)
     gate.close(cut=choice["finish_reason"] == "length")
     rests_on = None if gate.refused else support.best_section(gate.passed)
-    return Said(
+    return ModelAnswer(
         raw=raw,
         text=prompt.REFUSAL if gate.refused else gate.passed,
         refused=gate.refused,

@@ -9,7 +9,7 @@ from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.run import Run
 from eval.scoring.words import is_refusal
-from eval.systems.client import Client, Said
+from eval.systems.client import Client, GatewayReply
 from eval.systems.patience import Refused
 from eval.systems.recorded import Recorded
 from eval.systems.systems import RECORDED, System
@@ -164,7 +164,7 @@ class Asker:
         return self._run.models[system.role].name
 
 
-def _told(reply: Said, before: float) -> dict[str, object]:
+def _told(reply: GatewayReply, before: float) -> dict[str, object]:
     """What is known of every answer; `before`: seconds until it was asked for."""
     logprob = reply.logprob
     first = reply.first_token_s
@@ -179,7 +179,7 @@ def _told(reply: Said, before: float) -> dict[str, object]:
     }
 
 
-def _answered(reply: Said) -> str:
+def _answered(reply: GatewayReply) -> str:
     """What the product answers: of quotations the words that are quoted, without their links."""
     facts = reply.facts
     quotes = [source["quote"] for source in facts.get("sources", ()) if source.get("quote")]

@@ -19,7 +19,7 @@ SILENCE = 900.0
 
 
 @dataclass
-class Said:
+class GatewayReply:
     """What came for a request."""
 
     text: str = ""
@@ -72,7 +72,7 @@ class Client:
         messages: Sequence[Message],
         headers: Mapping[str, str],
         logprobs: bool = True,
-    ) -> Said:
+    ) -> GatewayReply:
         """The answer; a gateway that is away for a while, or busy, is asked again.
 
         Without `logprobs` the tokens' probabilities are not asked for: in extractive mode a gateway
@@ -102,8 +102,8 @@ class Client:
                 self.busy_s += reply.total_s
                 return reply
 
-    async def _once(self, body: bytes, headers: Mapping[str, str]) -> Said:
-        answer = Said()
+    async def _once(self, body: bytes, headers: Mapping[str, str]) -> GatewayReply:
+        answer = GatewayReply()
         began = time.monotonic()
         url = f"{self._url}/chat/completions"
         async with self._http.stream("POST", url, content=body, headers=headers) as reply:

@@ -20,7 +20,7 @@ from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id, with_tokens
 from gateway.api.chat_request import OF_TOOLS, Asked
 from gateway.api.plan import Plan, Tokens, tokens
-from gateway.api.transform import Rest, Said, Transform, complete
+from gateway.api.transform import PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum, stated
 from gateway.core.gateway_settings import Checking, GatewaySettings
 from gateway.core.http import DONE, ApiError, broken_off, dump, event
@@ -160,19 +160,19 @@ class Answer(Transform):
         self._is_over = not self._going_on
         return out
 
-    def said(self) -> Said | None:
+    def said(self) -> PartialAnswer | None:
         if not any(choice.heard for choice in self._choices):
-            return Said("", 0)
+            return PartialAnswer("", 0)
         if len(self._choices) > 1 or self._asked.logprobs:
             return None if any(choice.sent for choice in self._choices) else self._start_over()
         if self._error:
             return None
-        return Said(self._choices[0].heard, self._pieces)
+        return PartialAnswer(self._choices[0].heard, self._pieces)
 
-    def _start_over(self) -> Said:
+    def _start_over(self) -> PartialAnswer:
         """Nothing of it has gone out: forget what was heard."""
         self._choices = []
-        return Said("", 0)
+        return PartialAnswer("", 0)
 
     def end(self) -> bytes:
         if not self._is_over:

@@ -14,7 +14,7 @@ from gateway.answering.grounding import prompt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.api.chat_request import Asked
 from gateway.api.plan import Plan
-from gateway.api.transform import Said
+from gateway.api.transform import PartialAnswer
 from gateway.core.gateway_settings import GatewaySettings
 
 
@@ -42,7 +42,7 @@ class Turn(Answer):
         self._announce()
         return b""
 
-    def said(self) -> Said | None:
+    def said(self) -> PartialAnswer | None:
         """Nobody goes on with half a tool call."""
         return None if self._has_begun else self._start_over()
 

@@ -8,7 +8,7 @@ from gateway.answering.stream import Stream, identity, parsed
 from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.probabilities import Probabilities
-from gateway.api.transform import WHOLE, Rest, Said, Transform, complete
+from gateway.api.transform import WHOLE, PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import stated
 from gateway.core.http import DONE, dump
 from gateway.core.sse import cut
@@ -124,9 +124,9 @@ class Plain(Transform):
             self._log.append(out)
         return out
 
-    def said(self) -> Said | None:
+    def said(self) -> PartialAnswer | None:
         self._read()
-        return None if self._is_lost else Said(self._text, self._words)
+        return None if self._is_lost else PartialAnswer(self._text, self._words)
 
     def end(self) -> bytes:
         return DONE if self._is_complete and not self._stream.is_whole else self._stream.end()

@@ -7,7 +7,7 @@ from gateway.routing.dispatch import Opened
 from gateway.telemetry.answer_statistics import Verdict
 
 
-class Said(NamedTuple):
+class PartialAnswer(NamedTuple):
     """What an engine had said of an answer when it broke off."""
 
     text: str
@@ -136,7 +136,7 @@ class Transform:
         """The client's events about an answer all of which has come. Raises ApiError."""
         return b""
 
-    def said(self) -> Said | None:
+    def said(self) -> PartialAnswer | None:
         """What the engine that broke off had said. None: nobody can go on with it."""
         raise NotImplementedError
 

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from gateway.api.endpoints import CHAT
-from gateway.api.transform import WHOLE, Rest, Said
+from gateway.api.transform import WHOLE, PartialAnswer, Rest
 from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError
 from gateway.routing.aliases import Route
@@ -41,11 +41,11 @@ class Resume:
         self._call = call
         self._route = route
         self._times = 0
-        self._said = Said("", 0)
+        self._said = PartialAnswer("", 0)
         self.rest = WHOLE
         """Of the answer that was opened last."""
 
-    async def open(self, broken: Served, written: Said) -> Opened | None:
+    async def open(self, broken: Served, written: PartialAnswer) -> Opened | None:
         """The rest of the answer that `broken` did not give; close it. None: nobody can give it."""
         self._times += 1
         if self._times > TIMES:

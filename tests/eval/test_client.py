@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from eval.systems import patience
-from eval.systems.client import Client, Said
+from eval.systems.client import Client, GatewayReply
 from eval.systems.patience import Away, Failed, Refused
 from tests.eval.queued import Queued, Reply, queued, words
 
@@ -19,7 +19,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "PAUSE", 0.01)
 
 
-async def ask(gateway: Queued) -> Said:
+async def ask(gateway: Queued) -> GatewayReply:
     async with Client(gateway.url, "secret", 50, 2) as asking:
         said = await asking.ask("base", HELLO, {"x-askdocs-progress": "on"})
         assert asking.busy_s == said.total_s

@@ -15,7 +15,7 @@ from eval.systems.rag.settings import RagSettings
 from gateway.core.errors import AskdocsError
 
 
-class Said(NamedTuple):
+class Completion(NamedTuple):
     """What a chat model wrote."""
 
     text: str
@@ -94,7 +94,7 @@ class Endpoints:
             raise self._strange("rerank", f"places {order} of {len(documents)} documents")
         return order
 
-    async def chat(self, prompt: str, max_tokens: int) -> Said:
+    async def chat(self, prompt: str, max_tokens: int) -> Completion:
         """What the chat model says to one message, greedily and without pages of the wiki."""
         answer = await self._post(
             "chat/completions",
@@ -108,7 +108,7 @@ class Endpoints:
         )
         try:
             usage = answer["usage"]
-            return Said(
+            return Completion(
                 answer["choices"][0]["message"]["content"] or "",
                 usage["prompt_tokens"],
                 usage["completion_tokens"],

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from eval.systems.rag.endpoints import Endpoints, Said
+from eval.systems.rag.endpoints import Completion, Endpoints
 
 WORDINGS = 3
 _EXPAND = (
@@ -39,7 +39,7 @@ class Rewritten(NamedTuple):
 
 async def rewrite(endpoints: Endpoints, question: str) -> Rewritten:
     """As the settings ask for. Raises AskdocsError: the chat model does not answer."""
-    replies: list[Said] = []
+    replies: list[Completion] = []
     wordings: tuple[str, ...] = ()
     passage = ""
     switches = {_EXPAND: endpoints.settings.expand, _DECOMPOSE: endpoints.settings.decompose}
