@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from gateway.access.keys import Key
 from gateway.api import prefill, readable, votes
 from gateway.api.agents import mcp_server
-from gateway.api.agents.mcp_server import Door
+from gateway.api.agents.mcp_server import McpServer
 from gateway.api.context import request_id
 from gateway.api.endpoints import (
     COUNT_TOKENS,
@@ -72,7 +72,7 @@ class Gateway:
         self._parts: Parts  # these from its start on
         self._pipeline: Pipeline
         self._handlers: Handlers
-        self._door: Door
+        self._door: McpServer
         routes = self.routes()
         # Most requests are to one of these, and need no walk through all patterns.
         self._exact = {route.path: route for route in routes if "{" not in route.path}
@@ -164,7 +164,7 @@ class Gateway:
         async with running(self._settings) as self._parts:
             self._pipeline = Pipeline(self._parts)
             self._handlers = Handlers(self._parts, self._pipeline)
-            self._door = Door(self, self._parts)
+            self._door = McpServer(self, self._parts)
             async with self._door.open():
                 yield
 

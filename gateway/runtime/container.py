@@ -39,7 +39,7 @@ from gateway.storage import database
 from gateway.telemetry import tracing
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.answer_statistics import Outcomes
-from gateway.telemetry.health import Condition
+from gateway.telemetry.health import HealthCollector
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shown_pages import Shown
@@ -49,8 +49,8 @@ from gateway.telemetry.usage_journal import Spool
 from gateway.upstream.engine import Engine
 from gateway.upstream.litellm import LiteLLM
 from gateway.upstream.local.models import Reader
-from gateway.upstream.prefill.popularity import Heat
-from gateway.upstream.prefill.snapshots import Kept
+from gateway.upstream.prefill.popularity import PagePopularity
+from gateway.upstream.prefill.snapshots import Snapshots
 from gateway.upstream.prefill.warmer import Warmer
 
 log = logging.getLogger("askdocs.gateway")
@@ -74,7 +74,7 @@ class Parts:
     library: Library
     chat: Chat
     warmer: Warmer
-    condition: Condition
+    condition: HealthCollector
     tasks: Tasks
     tracer: Tracer | None
     """None where traces are not wanted."""
@@ -172,11 +172,11 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         search = await threads.search(models.open_search, index, settings, searching, bundled)
         keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
         stack.enter_context(keeper.at_work())
-        condition = Condition(fleet, index, settings.index.parent, home())
+        condition = HealthCollector(fleet, index, settings.index.parent, home())
         metrics.add(condition)
         grounding = Grounding(index, base.counts, search=search)
         library = Library(grounding, settings.rules)
-        heat = Heat(engine)
+        heat = PagePopularity(engine)
         outcomes = Outcomes(engine)
         seen = Shown(engine)
         scorer = scorers.load(settings, os.environ)
@@ -185,7 +185,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         answering = partial(_answering, fleet, aliases)
         budget, snapshots = max(settings.page_budget, settings.warm_page), _snapshots(settings)
 
-        def kept_by(engine: Engine) -> Kept | None:
+        def kept_by(engine: Engine) -> Snapshots | None:
             return snapshots if engine.url == base.url else None
 
         def instructions() -> str:
@@ -265,11 +265,11 @@ async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:
     return served.engine if served else None
 
 
-def _snapshots(settings: GatewaySettings) -> Kept | None:
+def _snapshots(settings: GatewaySettings) -> Snapshots | None:
     if settings.states is None:
         return None
     try:
-        return Kept(settings.states)
+        return Snapshots(settings.states)
     except OSError as error:
         log.warning("%s: what is read of pages is not kept (%s)", settings.states, error)
         return None

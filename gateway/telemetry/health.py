@@ -23,7 +23,7 @@ from gateway.telemetry.names import storable
 
 
 @dataclass(frozen=True)
-class Wiki:
+class SourceHealth:
     """A source of the index."""
 
     name: str
@@ -38,7 +38,7 @@ class Wiki:
     """Unix time since when a page of it, or all of it, cannot be read."""
 
 
-class Condition(Collector):
+class HealthCollector(Collector):
     """Gauges of one worker, which no other has to share: who is asked has looked itself.
 
     `look` first; what could not be read is left out of the metrics until the next look.
@@ -51,7 +51,7 @@ class Condition(Collector):
         self._folder = folder
         self._home = home
         self._engines: dict[str, bool] = {}
-        self._wikis: list[Wiki] = []
+        self._wikis: list[SourceHealth] = []
         self._disk: tuple[int, int] | None = None
         self._failures: list[failures.Failed] = []
 
@@ -65,7 +65,7 @@ class Condition(Collector):
         self._failures = failures.read(self._home)
         with suppress(AskdocsError):
             self._wikis = [
-                Wiki(
+                SourceHealth(
                     stored.name,
                     "site" if stored.spec.get("kind") in SERVICES else "folder",
                     self._index.count(stored.name),

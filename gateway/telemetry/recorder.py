@@ -12,7 +12,7 @@ from gateway.telemetry.answer_statistics import Outcomes
 from gateway.telemetry.metrics import LEFT, Metrics
 from gateway.telemetry.shown_pages import Shown
 from gateway.telemetry.usage import Usage
-from gateway.upstream.prefill.popularity import Heat
+from gateway.upstream.prefill.popularity import PagePopularity
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -25,7 +25,7 @@ class Recorder:
     usage: Usage
     metrics: Metrics
     log: AccessLog
-    heat: Heat
+    heat: PagePopularity
     outcomes: Outcomes
     shown: Shown
 

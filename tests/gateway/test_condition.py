@@ -19,7 +19,7 @@ from gateway.knowledge.search.index import Index
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.routing.registry import Fleet
-from gateway.telemetry.health import Condition
+from gateway.telemetry.health import HealthCollector
 from gateway.telemetry.metrics import PREFIX, Metrics
 from tests.speaking import Handler
 
@@ -46,7 +46,7 @@ def engine() -> Iterator[str]:
         server.server_close()
 
 
-async def samples(metrics: Metrics, condition: Condition) -> dict[tuple[str, str], float]:
+async def samples(metrics: Metrics, condition: HealthCollector) -> dict[tuple[str, str], float]:
     """By name without its prefix, and what it is about."""
     await condition.look()
     text = (await metrics.expose()).body.decode()
@@ -73,7 +73,7 @@ async def test_engines_wikis_and_disk_are_read_at_each_look(tmp_path: Path) -> N
         with opening(settings)():
             pass
         fleet, index, metrics = Fleet(settings), Index(settings.index), Metrics()
-        condition = Condition(fleet, index, settings.index.parent, settings.index.parent)
+        condition = HealthCollector(fleet, index, settings.index.parent, settings.index.parent)
         metrics.add(condition)
         seen = await samples(metrics, condition)
         assert (seen["engine_up", "base"], seen["engine_up", "spare"]) == (0, 1)
@@ -123,7 +123,7 @@ async def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     with opening(settings)():
         pass
     fleet, index, metrics = Fleet(settings), Index(settings.index), Metrics()
-    metrics.add(condition := Condition(fleet, index, tmp_path / "gone", tmp_path))
+    metrics.add(condition := HealthCollector(fleet, index, tmp_path / "gone", tmp_path))
     assert not [name for name, _ in await samples(metrics, condition) if name.startswith("disk")]
     await fleet.close()
     index.close()

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.storage import database
-from gateway.upstream.prefill.popularity import HALF_LIFE, Heat
+from gateway.upstream.prefill.popularity import HALF_LIFE, PagePopularity
 from tests.gateway.postgres import url
 
 __all__ = ["url"]  # a fixture
@@ -16,7 +16,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 async def test_the_page_that_answers_stand_on_most_is_the_hottest(stored: sa.Engine) -> None:
-    heat = Heat(stored)
+    heat = PagePopularity(stored)
     heat.stood_on(["/a", "/b"], NOW)
     heat.stood_on(["/b"], NOW)
     heat.stood_on(["/c"], NOW - timedelta(days=1))
@@ -25,7 +25,7 @@ async def test_the_page_that_answers_stand_on_most_is_the_hottest(stored: sa.Eng
 
 
 async def test_an_answer_counts_half_after_its_half_life(stored: sa.Engine) -> None:
-    heat = Heat(stored)
+    heat = PagePopularity(stored)
     for _ in range(3):
         heat.stood_on(["/old"], NOW - 2 * HALF_LIFE)
     heat.stood_on(["/new"], NOW)
@@ -39,14 +39,14 @@ async def test_an_answer_counts_half_after_its_half_life(stored: sa.Engine) -> N
 async def test_workers_add_up_and_a_restart_forgets_nothing(url: str) -> None:
     stored = database.open(url)
     database.migrate(stored)
-    one, other = Heat(stored), Heat(stored)
+    one, other = PagePopularity(stored), PagePopularity(stored)
     one.stood_on(["/a"], NOW)
     other.stood_on(["/b"], NOW)
     await one.flush()
     await other.flush()
     other.stood_on(["/b"], NOW)
     await other.flush()
-    assert await Heat(stored).hottest(10) == ["/b", "/a"]
+    assert await PagePopularity(stored).hottest(10) == ["/b", "/a"]
     stored.dispose()
 
 
@@ -54,7 +54,7 @@ async def test_with_the_database_away_heat_is_kept_until_it_is_back(tmp_path: Pa
     file = tmp_path / "askdocs.db"
     engine = database.open(f"sqlite:///{file}")
     database.migrate(engine)
-    heat = Heat(engine)
+    heat = PagePopularity(engine)
     engine.dispose()
     away = file.rename(tmp_path / "away.db")
     file.mkdir()
@@ -67,7 +67,7 @@ async def test_with_the_database_away_heat_is_kept_until_it_is_back(tmp_path: Pa
 
 
 async def test_weights_stay_finite_for_many_years(stored: sa.Engine) -> None:
-    heat = Heat(stored)
+    heat = PagePopularity(stored)
     heat.stood_on(["/a"], datetime(2045, 1, 1, tzinfo=UTC))
     heat.stood_on(["/b"], NOW)
     assert await heat.hottest(2) == ["/a", "/b"]

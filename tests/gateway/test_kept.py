@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.upstream.prefill.snapshots import LEFT, Kept
+from gateway.upstream.prefill.snapshots import LEFT, Snapshots
 
 
-def write(folder: Path, kept: Kept, key: str, data: bytes = b"x" * 100) -> bool:
+def write(folder: Path, kept: Snapshots, key: str, data: bytes = b"x" * 100) -> bool:
     """As the engine does it."""
     (folder / kept.part(key)).write_bytes(data)
     return kept.settle(key)
 
 
 def test_what_was_written_is_found_again_by_the_next_process(tmp_path: Path) -> None:
-    assert write(tmp_path, Kept(tmp_path), "a")
-    again = Kept(tmp_path)
+    assert write(tmp_path, Snapshots(tmp_path), "a")
+    again = Snapshots(tmp_path)
     assert "a" in again
     assert "b" not in again
     assert again.is_whole("a")
@@ -27,7 +27,7 @@ def test_what_was_written_is_found_again_by_the_next_process(tmp_path: Path) -> 
 
 
 def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
-    Kept(tmp_path / "states" / "model")
+    Snapshots(tmp_path / "states" / "model")
     assert (tmp_path / "states" / "model").stat().st_mode & 0o077 == 0
 
 
@@ -35,18 +35,18 @@ def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
 def test_a_file_that_has_changed_is_dropped_with_a_line_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, data: bytes
 ) -> None:
-    kept = Kept(tmp_path)
+    kept = Snapshots(tmp_path)
     write(tmp_path, kept, "a")
     (tmp_path / kept.name("a")).write_bytes(data)
     with caplog.at_level(logging.WARNING):
-        assert not Kept(tmp_path).is_whole("a")
+        assert not Snapshots(tmp_path).is_whole("a")
     assert "its page is read again: its checksum" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("note", ["", "{", "{}", "[]"])
 def test_a_broken_note_is_as_none(tmp_path: Path, note: str) -> None:
-    kept = Kept(tmp_path)
+    kept = Snapshots(tmp_path)
     write(tmp_path, kept, "a")
     next(tmp_path.glob("*.json")).write_text(note)
     assert not kept.is_whole("a")
@@ -54,7 +54,7 @@ def test_a_broken_note_is_as_none(tmp_path: Path, note: str) -> None:
 
 
 def test_a_kill_while_it_is_written_leaves_nothing_that_counts(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = Snapshots(tmp_path)
     (tmp_path / kept.part("a")).write_bytes(b"half")
     (tmp_path / kept.name("b")).write_bytes(b"without its note")
     assert "a" not in kept
@@ -67,10 +67,10 @@ def test_a_kill_while_it_is_written_leaves_nothing_that_counts(tmp_path: Path) -
 
 
 def test_what_was_not_used_since_the_start_makes_room_and_what_was_does_not(tmp_path: Path) -> None:
-    before = Kept(tmp_path, limit=250)
+    before = Snapshots(tmp_path, limit=250)
     write(tmp_path, before, "old")
     write(tmp_path, before, "hot")
-    kept = Kept(tmp_path, limit=250)
+    kept = Snapshots(tmp_path, limit=250)
     assert kept.is_whole("hot")
     assert write(tmp_path, kept, "new")
     assert "old" not in kept
@@ -82,7 +82,7 @@ def test_what_was_not_used_since_the_start_makes_room_and_what_was_does_not(tmp_
 
 
 def test_a_page_that_is_written_again_takes_its_own_place(tmp_path: Path) -> None:
-    kept = Kept(tmp_path, limit=150)
+    kept = Snapshots(tmp_path, limit=150)
     assert write(tmp_path, kept, "a")
     assert write(tmp_path, kept, "a", b"y" * 150)
     assert kept.is_whole("a")
@@ -90,7 +90,7 @@ def test_a_page_that_is_written_again_takes_its_own_place(tmp_path: Path) -> Non
 
 
 def test_what_nobody_wants_is_taken_away(tmp_path: Path) -> None:
-    kept = Kept(tmp_path)
+    kept = Snapshots(tmp_path)
     (tmp_path / kept.part("a")).write_bytes(b"another question")
     kept.discard("a")
     kept.discard("a")

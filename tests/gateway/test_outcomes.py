@@ -30,7 +30,7 @@ from gateway.telemetry.metrics import LEFT, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shown_pages import Shown
 from gateway.telemetry.usage import Usage
-from gateway.upstream.prefill.popularity import Heat
+from gateway.upstream.prefill.popularity import PagePopularity
 
 
 @given(st.floats(0.001, 10_000))
@@ -106,7 +106,13 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     outcomes, metrics = Outcomes(stored), Metrics()
     limiter = await connect(None, Usage(stored).month)
     recorder = Recorder(
-        limiter, Usage(stored), metrics, AccessLog(None), Heat(stored), outcomes, Shown(stored)
+        limiter,
+        Usage(stored),
+        metrics,
+        AccessLog(None),
+        PagePopularity(stored),
+        outcomes,
+        Shown(stored),
     )
     context = asked(metrics)
     context.result = Result(**{"status": 200, **known})  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ from gateway.routing import aliases, deployments, promotions
 from gateway.storage import database
 from gateway.telemetry import audit
 from gateway.telemetry.usage import report
-from gateway.upstream.prefill.popularity import Heat
+from gateway.upstream.prefill.popularity import PagePopularity
 from tests.gateway.postgres import url
 from tests.gateway.schemas.make import PAGE, SECRET
 from widget.review.reviews import Reviews
@@ -92,7 +92,7 @@ def test_what_an_older_askdocs_stored_is_there_after_the_upgrade(
     assert (row.group, row.tokens) == ({"alias": "docs", "model": "base"}, 1280)
     assert aliases.stored(engine)["hr"].targets == {"base": 90, "spare": 10}
     if revision >= "0002":
-        assert Heat(engine)._hottest(5) == [PAGE]
+        assert PagePopularity(engine)._hottest(5) == [PAGE]
     if revision >= "0003" and engine.dialect.name == "postgresql":
         with database.reading(engine) as connection:
             columns = (shared.page_table.c.path, shared.page_table.c.title)

@@ -19,8 +19,8 @@ from gateway.knowledge.search.index import Index
 from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import llamacpp
-from gateway.upstream.prefill.popularity import Heat
-from gateway.upstream.prefill.snapshots import Kept
+from gateway.upstream.prefill.popularity import PagePopularity
+from gateway.upstream.prefill.snapshots import Snapshots
 from gateway.upstream.prefill.warmer import Warmer
 from tests import starting
 from tests.gateway.conftest import page
@@ -45,7 +45,7 @@ class Warming:
 
     file: Path
     engine: Engine
-    heat: Heat
+    heat: PagePopularity
     traffic: Traffic
     grounding: Grounding
     warmer: Warmer
@@ -97,8 +97,12 @@ def warming(tmp_path: Path, stored: sa.Engine) -> Make:
         async def find() -> Engine:
             return engine
 
-        grounding, heat, traffic = Grounding(opened, engine.counts), Heat(stored), Traffic()
-        keeping = Kept(kept) if kept else None
+        grounding, heat, traffic = (
+            Grounding(opened, engine.counts),
+            PagePopularity(stored),
+            Traffic(),
+        )
+        keeping = Snapshots(kept) if kept else None
         warmer = Warmer(grounding, traffic, heat, find, 600, lambda _: keeping, told)
         try:
             yield Warming(file, engine, heat, traffic, grounding, warmer)

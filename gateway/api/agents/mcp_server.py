@@ -90,7 +90,7 @@ def reach(key: Key, aliases: Mapping[str, Alias]) -> Reach:
     )
 
 
-class Door:
+class McpServer:
     """Answers agents, in one worker."""
 
     def __init__(self, gateway: ASGIApp, parts: Parts) -> None:
@@ -112,7 +112,7 @@ class Door:
         """A message of the Model Context Protocol. Raises ApiError 413."""
         if len(body) > self._longest:
             raise too_large(self._longest)
-        desk = _Desk(self._gateway, self._parts, context)
+        desk = _Session(self._gateway, self._parts, context)
         scope = {**context.scope, "state": {**context.scope["state"], "desk": desk}}
         sent = False
 
@@ -132,7 +132,7 @@ class Door:
     async def text(self, context: RequestContext, body: bytes) -> None:
         """The wiki as text, as it is read from the index. Raises ApiError."""
         path, send = context.scope["path"], context.response
-        desk = _Desk(self._gateway, self._parts, context)
+        desk = _Session(self._gateway, self._parts, context)
         try:
             sources = (await desk.reached(path.removeprefix("/"))).sources
             desk.gives_all()
@@ -161,18 +161,18 @@ def _load_mcp(max_body: int) -> "StreamableHTTPSessionManager":
 
     # Without sessions: any worker answers any request. Who has the key is no page in a browser
     # that was led astray, so the host's name needs no check (DNS rebinding).
-    server = tools.server(_desk_of)
+    server = tools.server(_session_of)
     return StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=max_body)
 
 
-def _desk_of(context: "tools.Context") -> "_Desk":
+def _session_of(context: "tools.Context") -> "_Session":
     assert context.request is not None
     desk = context.request.scope["state"]["desk"]
-    assert isinstance(desk, _Desk)
+    assert isinstance(desk, _Session)
     return desk
 
 
-class _Desk:
+class _Session:
     """Serves one request of an agent."""
 
     def __init__(self, gateway: ASGIApp, parts: Parts, context: RequestContext) -> None:

@@ -88,7 +88,7 @@ class AskDocs(BaseModel):
 Tell = Callable[[str], Awaitable[None]]
 
 
-class Desk(Protocol):
+class Session(Protocol):
     """Who serves one request."""
 
     async def pages(self, purpose: str) -> Pages:
@@ -103,7 +103,7 @@ class _Tool(NamedTuple):
     title: str
     wants: type[BaseModel]
     gives: type[BaseModel]
-    do: Callable[[Desk, Any, Tell], Awaitable[SearchResult | PageText | DocsAnswer]]
+    do: Callable[[Session, Any, Tell], Awaitable[SearchResult | PageText | DocsAnswer]]
 
     def described(self) -> types.Tool:
         return types.Tool(
@@ -118,17 +118,17 @@ class _Tool(NamedTuple):
         )
 
 
-async def _search(desk: Desk, wanted: SearchDocs, _: Tell) -> SearchResult:
+async def _search(desk: Session, wanted: SearchDocs, _: Tell) -> SearchResult:
     pages = await desk.pages("search_docs")
     return await threads.search(pages.search, wanted.query, wanted.limit)
 
 
-async def _read(desk: Desk, wanted: ReadPage, _: Tell) -> PageText:
+async def _read(desk: Session, wanted: ReadPage, _: Tell) -> PageText:
     pages = await desk.pages("read_page")
     return await threads.search(pages.read, wanted.page, wanted.section, wanted.part)
 
 
-async def _ask(desk: Desk, wanted: AskDocs, tell: Tell) -> DocsAnswer:
+async def _ask(desk: Session, wanted: AskDocs, tell: Tell) -> DocsAnswer:
     return await desk.ask(wanted.question, tell)
 
 
@@ -142,7 +142,7 @@ TOOLS = {
 }
 
 
-def server(desk: Callable[[Context], Desk]) -> Server[Any]:
+def server(desk: Callable[[Context], Session]) -> Server[Any]:
     """The server. `desk` says who serves a request."""
 
     async def list_tools(_: Context, __: types.PaginatedRequestParams | None) -> Any:

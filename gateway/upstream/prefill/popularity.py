@@ -32,7 +32,7 @@ heat_table = sa.Table(
 )
 
 
-class Heat(Counters):
+class PagePopularity(Counters):
     """The heat that one worker adds, and that of all workers to read."""
 
     def __init__(self, engine: sa.Engine) -> None:

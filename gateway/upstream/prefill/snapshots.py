@@ -23,7 +23,7 @@ STATE = ".state"
 LEFT = 3600  # seconds after which a file that nobody finished was left by a kill
 
 
-class Kept:
+class Snapshots:
     """The files in one folder, which is of one model at one version of its engine."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:

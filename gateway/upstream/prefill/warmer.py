@@ -24,8 +24,8 @@ from gateway.core.errors import AskdocsError
 from gateway.core.traffic import Traffic
 from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine, PrefixCache, Read
-from gateway.upstream.prefill.popularity import Heat
-from gateway.upstream.prefill.snapshots import Kept
+from gateway.upstream.prefill.popularity import PagePopularity
+from gateway.upstream.prefill.snapshots import Snapshots
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -60,10 +60,10 @@ class Warmer:
         self,
         grounding: Grounding,
         traffic: Traffic,
-        heat: Heat,
+        heat: PagePopularity,
         engine: Callable[[], Awaitable[Engine | None]],
         budget: int,
-        snapshots: Callable[[Engine], Kept | None],
+        snapshots: Callable[[Engine], Snapshots | None],
         instructions: Callable[[], str],
     ) -> None:
         """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
@@ -204,7 +204,7 @@ class Warmer:
                 return "read"
             return "restored" if restored else "warm"
 
-    async def _kept_by(self, engine: Engine) -> Kept | None:
+    async def _kept_by(self, engine: Engine) -> Snapshots | None:
         """What this engine has read, on disk; None for others than our own llama.cpp."""
         snapshots = self._snapshots(engine)
         return snapshots if snapshots and await engine.kind() == "llama.cpp" else None
@@ -224,7 +224,7 @@ class Warmer:
                 await asyncio.gather(reading, busy, return_exceptions=True)
 
 
-async def _restore(engine: Engine, snapshots: Kept, key: str) -> bool:
+async def _restore(engine: Engine, snapshots: Snapshots, key: str) -> bool:
     """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
     if not await threads.files(snapshots.is_whole, key):
         return False
@@ -241,7 +241,7 @@ async def _restore(engine: Engine, snapshots: Kept, key: str) -> bool:
     return True
 
 
-async def _save(engine: Engine, snapshots: Kept, key: str, tokens: int) -> None:
+async def _save(engine: Engine, snapshots: Snapshots, key: str, tokens: int) -> None:
     """Let the engine write down what it has just read. Raises httpx.HTTPError: it is away."""
     try:
         slot = (await engine.slots())[-1]
