@@ -13,7 +13,7 @@ from gateway.core.process import prepare
 from gateway.core.settings import load
 from gateway.runtime.protocol import Edge
 from widget.app import create_app
-from widget.service.pending import Asks
+from widget.service.pending import PendingQuestions
 from widget.settings import WidgetSettings
 
 GRACE = 3  # seconds that open requests have when the server is told to stop
@@ -22,7 +22,7 @@ GRACE = 3  # seconds that open requests have when the server is told to stop
 class Server(uvicorn.Server):
     """Tells the readers of open streams before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, asks: Asks) -> None:
+    def __init__(self, config: uvicorn.Config, asks: PendingQuestions) -> None:
         super().__init__(config)
         self.asks = asks
 

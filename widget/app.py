@@ -32,7 +32,7 @@ from widget.service.metrics import PATH as METRICS
 from widget.service.metrics import Metrics, OnlyDirect
 from widget.service.narrowing import Narrowing
 from widget.service.opening import Opening
-from widget.service.pending import Asks
+from widget.service.pending import PendingQuestions
 from widget.service.store import Store
 from widget.settings import WidgetSettings
 from widget.text.language import SpeakLanguage
@@ -45,7 +45,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     """
     files = assets.load()
     views = Views(settings, files)
-    asks = Asks()
+    asks = PendingQuestions()
     gateway = Gateway(settings, tracing.load("askdocs-widget", os.environ))
     journal = Journal(asks, _store(settings), settings.retention_days)
     metrics = Metrics()

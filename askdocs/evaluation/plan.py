@@ -19,7 +19,7 @@ from eval.gate import gate
 from eval.questions import draw, rows
 from eval.questions.question import Question
 from eval.questions.rows import Row
-from eval.running.run import Asked, Model, Run
+from eval.running.run import Model, QuestionSet, Run
 from eval.running.run import Wiki as Known
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
@@ -256,7 +256,7 @@ def plan(
                 " longer ones are left out; cut smaller ones with --rag"
             )
     run = Run(
-        questions=Asked(
+        questions=QuestionSet(
             file=file.name,
             sha256=sha256(file.read_bytes()),
             split=split,

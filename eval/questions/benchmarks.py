@@ -49,7 +49,7 @@ class Document(NamedTuple):
     text: str
 
 
-class Asked(NamedTuple):
+class BenchmarkQuestion(NamedTuple):
     """A question."""
 
     id: str
@@ -67,7 +67,7 @@ class Benchmark(NamedTuple):
     licence: str
     url: str
     """Where its authors publish it."""
-    asked: Callable[[dict[str, Any]], Asked | None]
+    asked: Callable[[dict[str, Any]], BenchmarkQuestion | None]
     """None: the question has an answer and names no document for it."""
     documents: Callable[[dict[str, Any]], Iterator[Document]]
     """Of a row of the corpus, or of the questions where there is no corpus."""
@@ -81,11 +81,13 @@ class Benchmark(NamedTuple):
         return f"{self.title} ({self.licence}), {self.url}"
 
 
-def _repliqa(row: dict[str, Any]) -> Asked:
+def _repliqa(row: dict[str, Any]) -> BenchmarkQuestion:
     answer = str(row["answer"]).strip()
     is_found = not answer.lower().startswith(NOT_FOUND)
     where = (str(row["document_id"]),) if is_found else ()
-    return Asked(str(row["question_id"]), row["question"], answer if is_found else "", where)
+    return BenchmarkQuestion(
+        str(row["question_id"]), row["question"], answer if is_found else "", where
+    )
 
 
 def _repliqa_documents(row: dict[str, Any]) -> Iterator[Document]:
@@ -93,23 +95,23 @@ def _repliqa_documents(row: dict[str, Any]) -> Iterator[Document]:
     yield Document(str(row["document_id"]), text.strip().partition("\n")[0][:100], text)
 
 
-def _wixqa(row: dict[str, Any]) -> Asked:
+def _wixqa(row: dict[str, Any]) -> BenchmarkQuestion:
     ids = tuple(map(str, row["article_ids"]))
     id = hashlib.sha256(str(row["question"]).encode()).hexdigest()[:12]  # it has none of its own
-    return Asked(id, row["question"], row["answer"], ids)
+    return BenchmarkQuestion(id, row["question"], row["answer"], ids)
 
 
 def _wixqa_documents(row: dict[str, Any]) -> Iterator[Document]:
     yield Document(str(row["id"]), str(row.get("title") or row["id"]), str(row["contents"]))
 
 
-def _techqa(row: dict[str, Any]) -> Asked | None:
+def _techqa(row: dict[str, Any]) -> BenchmarkQuestion | None:
     if str(row["is_impossible"]).lower() == "true":
-        return Asked(str(row["id"]), row["question"], "", ())
+        return BenchmarkQuestion(str(row["id"]), row["question"], "", ())
     if not str(row["answer"]).strip():
         return None
     files = tuple(dict.fromkeys(_base(context["filename"]) for context in row["contexts"]))
-    return Asked(str(row["id"]), row["question"], row["answer"], files)
+    return BenchmarkQuestion(str(row["id"]), row["question"], row["answer"], files)
 
 
 def _techqa_documents(row: dict[str, Any]) -> Iterator[Document]:
@@ -129,23 +131,27 @@ def _technote(name: str, text: str) -> Document:
     return Document(name, head.removeprefix("Title: ")[:200], body)
 
 
-def _freshstack(row: dict[str, Any]) -> Asked:
+def _freshstack(row: dict[str, Any]) -> BenchmarkQuestion:
     ids = dict.fromkeys(
         str(id) for nugget in row["nuggets"] for id in nugget["relevant_corpus_ids"]
     )
     text = f"{row['query_title']}\n\n{row['query_text']}"
-    return Asked(str(row["query_id"]), text, row["answer_text"], tuple(ids))
+    return BenchmarkQuestion(str(row["query_id"]), text, row["answer_text"], tuple(ids))
 
 
 def _freshstack_documents(row: dict[str, Any]) -> Iterator[Document]:
     yield Document(str(row["_id"]), str(row["_id"]), str(row["text"]))
 
 
-def _enterprise(row: dict[str, Any]) -> Asked | None:
+def _enterprise(row: dict[str, Any]) -> BenchmarkQuestion | None:
     if row["question_type"] in ("info_not_found", "unanswerable"):  # since, and before, the release
-        return Asked(str(row["question_id"]), row["question"], "", ())
+        return BenchmarkQuestion(str(row["question_id"]), row["question"], "", ())
     ids = tuple(map(str, row["expected_doc_ids"]))
-    return Asked(str(row["question_id"]), row["question"], row["gold_answer"], ids) if ids else None
+    return (
+        BenchmarkQuestion(str(row["question_id"]), row["question"], row["gold_answer"], ids)
+        if ids
+        else None
+    )
 
 
 def _enterprise_documents(row: dict[str, Any]) -> Iterator[Document]:
@@ -279,8 +285,8 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _one(
-    place: str, of: Callable[[dict[str, Any]], Asked | None], row: dict[str, Any]
-) -> Asked | None:
+    place: str, of: Callable[[dict[str, Any]], BenchmarkQuestion | None], row: dict[str, Any]
+) -> BenchmarkQuestion | None:
     try:
         return of(row)
     except (KeyError, TypeError) as error:

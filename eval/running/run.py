@@ -16,7 +16,7 @@ FILE = "run.json"
 _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
-class Asked(BaseModel):
+class QuestionSet(BaseModel):
     """Which questions."""
 
     model_config = _STRICT
@@ -92,7 +92,7 @@ class Run(BaseModel):
 
     model_config = _STRICT
 
-    questions: Asked
+    questions: QuestionSet
     wiki: Wiki
     beside: tuple[Wiki, ...] = ()
     """Other wikis that the product answers from, too, and RAG does not."""

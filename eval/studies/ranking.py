@@ -47,7 +47,7 @@ RIDGE = 0.1
 STEPS = 50
 
 
-class Asked(NamedTuple):
+class RankedPassages(NamedTuple):
     """The first passages of a question."""
 
     features: Floats
@@ -55,7 +55,7 @@ class Asked(NamedTuple):
     right: npt.NDArray[np.bool_]
 
 
-def ask(search: Search, question: Question) -> Asked:
+def ask(search: Search, question: Question) -> RankedPassages:
     """The passages that are found for a question."""
     sought = search.sought(question.text)
     passages_found = distinct(best_passages(search.hits(sought)))[:FIRST]
@@ -69,10 +69,10 @@ def ask(search: Search, question: Question) -> Asked:
         for hit in passages_found
     ]
     right = [holds(question, hit) for hit in passages_found]
-    return Asked(np.array(rows, float).reshape(-1, 4), np.array(right, bool))
+    return RankedPassages(np.array(rows, float).reshape(-1, 4), np.array(right, bool))
 
 
-def fit(questions: Sequence[Asked]) -> Floats:
+def fit(questions: Sequence[RankedPassages]) -> Floats:
     """The weights of the features, by Newton's method: the probability that a right passage is
     drawn from the softmax becomes as large as it can."""
     size = questions[0].features.shape[1]
@@ -96,7 +96,7 @@ def fit(questions: Sequence[Asked]) -> Floats:
     return weights
 
 
-def shown(questions: Sequence[Asked], weights: Floats, count: int) -> list[float]:
+def shown(questions: Sequence[RankedPassages], weights: Floats, count: int) -> list[float]:
     """1 for each question that has a right passage among the first `count`."""
     return [
         float(
@@ -106,10 +106,11 @@ def shown(questions: Sequence[Asked], weights: Floats, count: int) -> list[float
     ]
 
 
-def left_out(wikis: Sequence[Sequence[Asked]], count: int, size: int) -> list[float]:
+def left_out(wikis: Sequence[Sequence[RankedPassages]], count: int, size: int) -> list[float]:
     """`shown` of each wiki by its first `size` features, with weights that the others fit."""
     wikis = [
-        [Asked(question.features[:, :size], question.right) for question in wiki] for wiki in wikis
+        [RankedPassages(question.features[:, :size], question.right) for question in wiki]
+        for wiki in wikis
     ]
     results = []
     for number, wiki in enumerate(wikis):
@@ -123,7 +124,7 @@ def left_out(wikis: Sequence[Sequence[Asked]], count: int, size: int) -> list[fl
     return results
 
 
-def _asked(docs: Path, questions: Path, folder: Path, embedder: Embedder) -> list[Asked]:
+def _asked(docs: Path, questions: Path, folder: Path, embedder: Embedder) -> list[RankedPassages]:
     with closing(index.Index(kept(docs, folder, embedder))) as opened:
         search = Search(opened, embedder)
         return [ask(search, question) for question in read(questions) if question.words]

@@ -18,7 +18,7 @@ from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id, with_tokens
-from gateway.api.chat_request import OF_TOOLS, Asked
+from gateway.api.chat_request import OF_TOOLS, DocsRequest
 from gateway.api.plan import Plan, Tokens, tokens
 from gateway.api.transform import PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum, stated
@@ -49,7 +49,7 @@ class Answer(Transform):
         self,
         settings: GatewaySettings,
         grounding: Grounding,
-        asked: Asked,
+        asked: DocsRequest,
         grounds: Grounds,
         plan: Plan,
         room: int,

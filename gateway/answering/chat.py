@@ -16,7 +16,7 @@ from gateway.answering.grounding.ground import Count, Grounding, Grounds, Librar
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import NUMBER, accompanied
 from gateway.answering.turn import Turn
-from gateway.api.chat_request import Asked, take_apart, take_turn
+from gateway.api.chat_request import DocsRequest, take_apart, take_turn
 from gateway.api.plan import Plan, Why
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
@@ -156,7 +156,9 @@ class Chat:
         with_pages = replace(plan, request=request)
         return with_pages, turn(with_pages, grounds)
 
-    async def _beside(self, grounding: Grounding, asked: Asked, budget: int, plan: Plan) -> Grounds:
+    async def _beside(
+        self, grounding: Grounding, asked: DocsRequest, budget: int, plan: Plan
+    ) -> Grounds:
         """The pages for a question; counted by a rule of thumb where the engine is away."""
 
         async def ground(count: Count | None) -> Grounds:
@@ -177,7 +179,7 @@ class Chat:
     async def _ground(
         self,
         grounding: Grounding,
-        asked: Asked,
+        asked: DocsRequest,
         request: dict[str, Any],
         route: Route,
         context: int | None,

@@ -16,7 +16,7 @@ from gateway.answering.grounding.confidence import confidence
 from gateway.answering.grounding.ground import Looked
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id
-from gateway.api.chat_request import Asked
+from gateway.api.chat_request import DocsRequest
 from gateway.api.plan import Plan, Tokens
 from gateway.api.transform import Transform
 from gateway.api.usage_sum import NO_USAGE
@@ -55,7 +55,12 @@ class Extract(Transform):
     tokens = Tokens()
 
     def __init__(
-        self, asked: Asked, looked: Looked, plan: Plan, keeps_text: bool, model_name: str | None
+        self,
+        asked: DocsRequest,
+        looked: Looked,
+        plan: Plan,
+        keeps_text: bool,
+        model_name: str | None,
     ) -> None:
         """
         Args:

@@ -12,7 +12,7 @@ from gateway.answering.check import Scorer
 from gateway.answering.choice import Choice, Ending, Reason
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.ground import Grounding, Grounds
-from gateway.api.chat_request import Asked
+from gateway.api.chat_request import DocsRequest
 from gateway.api.plan import Plan
 from gateway.api.transform import PartialAnswer
 from gateway.core.gateway_settings import GatewaySettings
@@ -25,7 +25,7 @@ class Turn(Answer):
         self,
         settings: GatewaySettings,
         grounding: Grounding,
-        asked: Asked,
+        asked: DocsRequest,
         grounds: Grounds,
         plan: Plan,
         keeps_text: bool,

@@ -13,7 +13,7 @@ from gateway.core.http import ApiError
 
 
 @dataclass(frozen=True)
-class Asked:
+class DocsRequest:
     """A chat request to `docs`."""
 
     question: str
@@ -67,7 +67,7 @@ def is_agents(request: Mapping[str, Any]) -> bool:
     return has_called or edits(messages)
 
 
-def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[Asked, int]:
+def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[DocsRequest, int]:
     """What the person asked in an agent's conversation, and how many messages there are up to it.
 
     0: no person has asked anything in it.
@@ -76,7 +76,7 @@ def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[Asked, int]
     return _asked(request, headers, last.text, last.text, before), last.place + 1
 
 
-def take_apart(request: Mapping[str, Any], headers: Headers) -> Asked:
+def take_apart(request: Mapping[str, Any], headers: Headers) -> DocsRequest:
     """Raises ApiError 400 when a message is no object, or the last one not a user's text."""
     messages: list[dict[str, Any]] = request["messages"]
     if not messages or not all(isinstance(message, dict) for message in messages):
@@ -110,11 +110,11 @@ def _asked(
     before: list[Question],
     history: list[Message] | None = None,
     client_system: str = "",
-) -> Asked:
+) -> DocsRequest:
     metadata = request.get("metadata")
     page_url = metadata.get("page_url") if isinstance(metadata, dict) else None
     options = request.get("stream_options")
-    return Asked(
+    return DocsRequest(
         question=question,
         sought=sought,
         before=[earlier.text for earlier in before],

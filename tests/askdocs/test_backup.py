@@ -51,7 +51,7 @@ from tests.askdocs.kill_restore import quiet
 from tests.gateway.postgres import Postgres
 from tests.parts import require
 from training.versions.manifest import Dataset, Facts
-from widget.service.store import Answered, Asked, Store
+from widget.service.store import Answered, NewQuestion, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = bytes(range(256)) * 64
@@ -83,7 +83,7 @@ def places(home: Home, engine: sa.Engine, tmp_path: Path) -> Places:
     """A home with a key, an alias, a question, an index of a page, settings and a version."""
     Keys(engine).create("ci")
     aliases.save(engine, "hr", Alias(targets={"docs@v1": 90, "base": 10}), "ann")
-    Store(engine).asked(Asked("q1", "How do I get a token?", "c1"))
+    Store(engine).asked(NewQuestion("q1", "How do I get a token?", "c1"))
     Store(engine).answered("q1", Answered("answered", "At the desk."))
     put(home.index, "vpn.md")
     run = tmp_path / "run"

@@ -24,7 +24,7 @@ from widget.review.clusters import Sorter
 from widget.review.judged import judged
 from widget.review.reviews import Draft, Reviews
 from widget.review.wiki import Wiki
-from widget.service.store import Answered, Asked, Store, Vote
+from widget.service.store import Answered, NewQuestion, Store, Vote
 
 PUMP = (
     "# The pump\n\nHow to service the pump.\n\n## Filter\n\nReplace the filter of the pump every 14"
@@ -56,7 +56,7 @@ def home(tmp_path: Path) -> Home:
         ("mail", "Replace the filter of the pump for ann@corp.test?", Answered("answered", GOOD)),
         ("closed", filter_question, Answered("answered", answer="Secret.", readers="legal")),
     ):
-        store.asked(Asked(id, question, id))
+        store.asked(NewQuestion(id, question, id))
         store.answered(id, said)
     for id, vote in (("good", "up"), ("bad", "down"), ("far", "up"), ("mail", "up")):
         store.vote(id, Vote(vote), "")
@@ -112,7 +112,7 @@ def test_an_answer_that_a_reader_liked_is_not_called_bad_beside_a_writers(home: 
     engine = database.open(f"sqlite:///{home.root}/askdocs.db")
     store = Store(engine)
     for id in ("liked", "plain"):
-        store.asked(Asked(id, "Which oil does the motor of the pump take?", id))
+        store.asked(NewQuestion(id, "Which oil does the motor of the pump take?", id))
         store.answered(id, Answered("answered", answer=f"{id} oil"))
         store.vote(id, Vote("down"), "")
     Sorter(engine, load=lambda: None).sort()
@@ -147,7 +147,7 @@ def known_cluster(home: Home) -> str:
 def test_answers_whose_pages_were_closed_since_are_left_out(home: Home, tmp_path: Path) -> None:
     engine = database.open(f"sqlite:///{home.root}/askdocs.db")
     store = Store(engine)
-    store.asked(Asked("more", "Which oil does the motor of the pump take?", "more"))
+    store.asked(NewQuestion("more", "Which oil does the motor of the pump take?", "more"))
     store.answered("more", Answered("refused"))
     Sorter(engine, load=lambda: None).sort()
     # Not the writer's answer either: it may say what the closed page says.

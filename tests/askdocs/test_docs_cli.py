@@ -36,7 +36,7 @@ from gateway.telemetry.shown_pages import Shown
 from tests.askdocs.conftest import COMMAND, Done, RunHere, two_pages
 from tests.gateway.postgres import Postgres
 from tests.parts import require
-from widget.service.store import Answered, Asked, Store
+from widget.service.store import Answered, NewQuestion, Store
 
 pytestmark = pytest.mark.slow
 
@@ -562,7 +562,7 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     shown.shown(hr.id, [url, url])
     asyncio.run(shown.flush())
     for id, at in (("a", url), ("b", f"{SITE}install/")):
-        questions.asked(Asked(id, "Which port?", id, person=f"{id}@example.com"))
+        questions.asked(NewQuestion(id, "Which port?", id, person=f"{id}@example.com"))
         questions.answered(id, Answered("answered", "4000", outcome={"pages": [{"url": at}]}))
     facts = told(docs("audit", "ports.md", "--json"))
     assert facts["readers"]["one_group_of_each"] == [["hr"]]

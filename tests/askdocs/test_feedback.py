@@ -26,7 +26,7 @@ from tests.review.conftest import queue_of
 from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
-from widget.service.store import Answered, Asked, Store, Vote
+from widget.service.store import Answered, NewQuestion, Store, Vote
 
 # They ask the database as the gateway fills it, and start processes.
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
         ("e", f"IMAP vs POP3 {'ghp_' + 'a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8'}", "3", 0),
     )
     for id, question, visitor, days in questions:
-        asked = Asked(f"question-{id}", question, id, visitor=visitor, person=f"p{visitor}")
+        asked = NewQuestion(f"question-{id}", question, id, visitor=visitor, person=f"p{visitor}")
         store.asked(asked, now - timedelta(days=days))
         store.answered(asked.id, Answered("refused", outcome=pages))
     store.vote("question-a", Vote("down", ("incomplete",), '=HYPERLINK("x")'), "1")
@@ -158,14 +158,14 @@ def test_forgetting_asks_and_deletes_only_what_was_meant(here: RunHere, store: S
 WRITER = """
 import itertools, sys
 from gateway.storage import database
-from widget.service.store import Answered, Asked, Store, Vote
+from widget.service.store import Answered, NewQuestion, Store, Vote
 
 engine = database.open(sys.argv[1])
 database.migrate(engine)
 store = Store(engine)
 for number in itertools.count():
     id = f"question-{number:06}"
-    store.asked(Asked(id, f"How? {number}", id, visitor="v"))
+    store.asked(NewQuestion(id, f"How? {number}", id, visitor="v"))
     store.answered(id, Answered("answered", f"So {number}."))
     store.vote(id, Vote("down", ("wrong",), f"No {number}."), "v")
     print(id, flush=True)

@@ -23,7 +23,7 @@ from gateway.storage import database
 from widget.app import create_app
 from widget.review import access
 from widget.review.tables import cluster_table, member_table
-from widget.service.store import Answered, Asked, question_table, vote_table
+from widget.service.store import Answered, NewQuestion, question_table, vote_table
 from widget.settings import WidgetSettings
 
 CLUSTERS = 4000
@@ -81,7 +81,7 @@ def fill(engine: sa.Engine, count: int) -> None:
         state = chance.choices(["answered", "refused", "failed"], [85, 10, 5])[0]
         unsure, down = chance.random() < 0.06, chance.random() < 0.06
         at = now - timedelta(days=30 * chance.random())
-        asked = Asked(
+        asked = NewQuestion(
             id,
             f"What about the {chance.randrange(3)}. side of topic {topic}?",
             id,

@@ -18,7 +18,7 @@ from gateway.access.keys import Keys
 from gateway.storage import database
 from gateway.telemetry import audit
 from tests.gateway.postgres import Postgres
-from widget.service.store import Asked, Store
+from widget.service.store import NewQuestion, Store
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ def test_a_restore_opens_no_key_that_was_closed_since_and_keeps_the_audit_log(
     leaked, _ = store.create("leaked")
     turned, old_text = store.create("turned")
     for id in ("q1", "q2"):
-        questions.asked(Asked(id, "How do I get a token?", id, person=id))
+        questions.asked(NewQuestion(id, "How do I get a token?", id, person=id))
     said = service.run()
     name = said.split("backup: ")[2].split(",")[0]
     assert (service.backups / name).stat().st_mode & 0o777 == 0o600

@@ -11,7 +11,7 @@ from typing import Any
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.measured import Measured, Took
-from eval.running.run import Asked, Model, Provenance, Run, Wiki
+from eval.running.run import Model, Provenance, QuestionSet, Run, Wiki
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
 from gateway.answering.grounding.prompt import REFUSAL, fingerprint
@@ -128,7 +128,7 @@ def write(
         "tuned": Model(named="tuned", name=tuned, context=8192, manifest_sha256=manifest),
     }
     run = Run(
-        questions=Asked(
+        questions=QuestionSet(
             file="qa_pairs.jsonl",
             sha256="a" * 64,
             split="test",

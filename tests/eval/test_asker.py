@@ -14,7 +14,7 @@ import pytest
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.ask import Evaluation
-from eval.running.run import Asked, Model, Provenance, Run
+from eval.running.run import Model, Provenance, QuestionSet, Run
 from eval.running.run import Wiki as Known
 from eval.running.worker import Teller
 from eval.systems.asker import Asker
@@ -54,7 +54,7 @@ PROVENANCE = Provenance(
     machine={},
 )
 RUN = Run(
-    questions=Asked(file="q.jsonl", sha256="", split="", seed=0, ids=("q1", "q2")),
+    questions=QuestionSet(file="q.jsonl", sha256="", split="", seed=0, ids=("q1", "q2")),
     wiki=Known(name="docs", pages=2, sha256=""),
     systems=("base-pages",),
     models={

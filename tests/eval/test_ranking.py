@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 from eval.studies.passages import Question, build
-from eval.studies.ranking import Asked, ask, fit, left_out, main, shown
+from eval.studies.ranking import RankedPassages, ask, fit, left_out, main, shown
 from gateway.knowledge.search import embed, search
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
 
 
-def drawn(seed: int, brief: float, large: float, questions: int = 300) -> list[Asked]:
+def drawn(seed: int, brief: float, large: float, questions: int = 300) -> list[RankedPassages]:
     """Questions whose right passage is drawn with these weights."""
     chance = np.random.default_rng(seed)
     found = []
     for _ in range(questions):
         features = chance.normal(0, [0.1, 1.0, 1.0], (8, 3))
         logits = features @ [20.0, brief, large] + chance.gumbel(size=8)
-        found.append(Asked(features, np.arange(8) == logits.argmax()))
+        found.append(RankedPassages(features, np.arange(8) == logits.argmax()))
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from gateway.api.chat_request import (
-    Asked,
+    DocsRequest,
     is_agents,
     take_apart,
     take_turn,
@@ -18,7 +18,7 @@ from gateway.core.http import ApiError
 USER = {"role": "user", "content": "Q?"}
 
 
-def asked(*messages: Any, headers: dict[str, str] | None = None, **more: Any) -> Asked:
+def asked(*messages: Any, headers: dict[str, str] | None = None, **more: Any) -> DocsRequest:
     return take_apart({"model": "docs", "messages": list(messages), **more}, Headers(headers))
 
 

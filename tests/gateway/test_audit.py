@@ -15,7 +15,7 @@ from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
 from gateway.storage import database
 from gateway.telemetry import audit
-from widget.service.store import Asked, Store
+from widget.service.store import NewQuestion, Store
 
 
 def acts(stored: sa.Engine) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def test_every_act_has_its_line_and_none_holds_a_secret_or_who_asked(stored: sa.
         stored, "promote", "docs", None, docs, {"docs@v1": 1.0}, "ann", why="the gate is down"
     )
     asked = Store(stored)
-    asked.asked(Asked("q1", "Am I to be fired?", "c1", person="bob@example.com"))
+    asked.asked(NewQuestion("q1", "Am I to be fired?", "c1", person="bob@example.com"))
     asked.forget(person="bob@example.com", dry_run=True)
     asked.forget(person="bob@example.com")
     asked.forget(person="bob@example.com")  # nothing is there any more

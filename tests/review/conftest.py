@@ -15,7 +15,7 @@ from widget.app import create_app
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue
 from widget.review.wiki import Wiki
-from widget.service.store import Answered, Asked, Store, Vote
+from widget.service.store import Answered, NewQuestion, Store, Vote
 from widget.settings import WidgetSettings
 
 NOW = datetime.now(UTC)
@@ -89,7 +89,7 @@ def ask(
 ) -> str:
     """Store a question with what became of it, asked so many days ago; returns its id."""
     id = f"question-{next(numbers)}"
-    asked = Asked(id, question, **{"conversation": id, "visitor": id, **more})
+    asked = NewQuestion(id, question, **{"conversation": id, "visitor": id, **more})
     store.asked(asked, NOW - timedelta(days=days))
     answered = Answered(
         state,  # type: ignore[arg-type]

@@ -54,10 +54,10 @@ def test_a_cluster_with_an_answer_for_some_is_shown_to_them_alone(both: Store) -
 
 
 def test_an_answer_needs_what_the_turns_before_it_needed(store: Store) -> None:
-    first = stores.Asked("first-question", "What is the severance?", "talk")
+    first = stores.NewQuestion("first-question", "What is the severance?", "talk")
     store.asked(first)
     store.answered(first.id, Answered("answered", "98,765", readers=READERS))
-    then = stores.Asked("second-question", "And in francs?", "talk")
+    then = stores.NewQuestion("second-question", "And in francs?", "talk")
     store.asked(then)
     store.answered(then.id, Answered("answered", "About as many."))
     assert store.get(then.id).answered.readers == READERS

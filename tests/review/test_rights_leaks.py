@@ -28,7 +28,7 @@ from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.wiki import Wiki
 from widget.service.gateway import Gateway
-from widget.service.store import Answered, Asked, Store, Vote
+from widget.service.store import Answered, NewQuestion, Store, Vote
 from widget.settings import WidgetSettings
 
 NAMES = ("hr", "board", "eng")
@@ -117,7 +117,7 @@ def check(store: Store, wiki: Wiki, questions: list[Past], reader: Reader) -> No
         # Two visitors: what only one has asked is suggested to nobody.
         for visitor in ("", "-again"):
             talk = f"question-{past.conversation}{visitor}"
-            store.asked(Asked(id + visitor, text, talk, page=of, visitor=id + visitor))
+            store.asked(NewQuestion(id + visitor, text, talk, page=of, visitor=id + visitor))
             outcome = {"pages": [{"url": of, "title": mark(number)}]}
             answer = Answered(past.state, f"{text} There.", outcome=outcome)  # type: ignore[arg-type]
             store.answered(id + visitor, replace(answer, readers=stored(past.then)))

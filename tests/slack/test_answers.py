@@ -15,7 +15,7 @@ from gateway.storage.database import Unreachable
 from tests.slack.conftest import Start
 from tests.slack.stand_in import BOT, DM, GENERAL, HELP, HR, LITERAL, OTHER, USER, leaves
 from tests.widget.stand_in import Reply, answer, chunk, data, reading
-from widget.service.store import Asked, Store, Unknown
+from widget.service.store import NewQuestion, Store, Unknown
 from widget.slack import replies
 from widget.slack.replies import Pace
 
@@ -336,7 +336,7 @@ async def test_an_end_that_slack_did_not_hear_of_is_shown_later(
 
 async def test_questions_are_deleted_after_their_days(team: Start) -> None:
     running = await team(good())
-    old = Asked("old-question", "How?", "c", "slack")
+    old = NewQuestion("old-question", "How?", "c", "slack")
     running.store.asked(old, datetime.now(UTC) - timedelta(days=91))
     running.store.asked(replace(old, id="new-question"))
     again = await team(good())
@@ -350,7 +350,7 @@ async def test_a_retention_that_fails_shows_and_begins_again(
     monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(tasks, "LONGEST_PAUSE", 0.05)
     before = await team()
-    old = Asked("old-question", "How?", "c", "slack")
+    old = NewQuestion("old-question", "How?", "c", "slack")
     before.store.asked(old, datetime.now(UTC) - timedelta(days=91))
     with closing(sqlite3.connect(tmp_path / "askdocs.db", isolation_level=None)) as database:
         database.execute("ALTER TABLE questions RENAME TO away")

@@ -2,9 +2,9 @@ import asyncio
 
 import pytest
 
-from widget.service.pending import PATIENCE, Asks, BadQuestion, Full, checked
+from widget.service.pending import PATIENCE, BadQuestion, Full, PendingQuestions, checked
 from widget.service.states import Failed
-from widget.service.store import Asked
+from widget.service.store import NewQuestion
 
 
 class Clock:
@@ -14,8 +14,8 @@ class Clock:
         return self.now
 
 
-def question(id: str) -> Asked:
-    return Asked(id, "How?", id)
+def question(id: str) -> NewQuestion:
+    return NewQuestion(id, "How?", id)
 
 
 async def forever() -> None:
@@ -24,7 +24,7 @@ async def forever() -> None:
 
 async def test_questions_expire_unless_they_are_being_answered() -> None:
     clock = Clock()
-    asks = Asks(lifetime=600, clock=clock)
+    asks = PendingQuestions(lifetime=600, clock=clock)
     old, running = asks.add(question("old"), "old"), asks.add(question("running"), "running")
     running.task = asyncio.create_task(forever())
     clock.now = 601
@@ -37,7 +37,7 @@ async def test_questions_expire_unless_they_are_being_answered() -> None:
 
 async def test_the_memory_is_bounded_and_never_drops_a_running_answer() -> None:
     clock = Clock()
-    asks = Asks(capacity=2, clock=clock)
+    asks = PendingQuestions(capacity=2, clock=clock)
     first, second = asks.add(question("1"), "1"), asks.add(question("2"), "2")
     first.task = asyncio.create_task(forever())
     with pytest.raises(Full):  # the reader of the second is on the way
@@ -56,7 +56,7 @@ async def test_the_memory_is_bounded_and_never_drops_a_running_answer() -> None:
 
 
 def test_questions_that_nobody_follows_take_places_of_their_sender_alone() -> None:
-    asks = Asks(capacity=100)
+    asks = PendingQuestions(capacity=100)
     flood = [asks.add(question(f"flood{n}"), "flooder") for n in range(1000)]
     assert list(asks.items) == [ask.id for ask in flood[-5:]]
     others = [asks.add(question(f"other{n}"), f"visitor{n}") for n in range(95)]
@@ -64,7 +64,7 @@ def test_questions_that_nobody_follows_take_places_of_their_sender_alone() -> No
 
 
 async def test_a_visitor_whose_places_are_all_running_waits_and_others_do_not() -> None:
-    asks = Asks(capacity=20)
+    asks = PendingQuestions(capacity=20)
     running = asks.add(question("1"), "one")
     running.task = asyncio.create_task(forever())
     with pytest.raises(Full):

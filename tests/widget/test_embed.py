@@ -12,7 +12,7 @@ from gateway.storage import database
 from tests.widget.conftest import WIKI
 from widget.app import create_app
 from widget.service import assets
-from widget.service.store import Answered, Asked, Store
+from widget.service.store import Answered, NewQuestion, Store
 from widget.settings import WidgetSettings
 from widget.text.language import FOLDER
 
@@ -42,7 +42,7 @@ async def test_a_page_can_want_the_most_asked_beside_its_own_examples(tmp_path: 
     app = create_app(WidgetSettings(database_url=SecretStr(url), examples=("Who?",)))
     store = Store(database.open(url))
     for visitor in ("one", "another"):
-        store.asked(Asked(id=visitor, question="How?", conversation=visitor, visitor=visitor))
+        store.asked(NewQuestion(id=visitor, question="How?", conversation=visitor, visitor=visitor))
         store.answered(visitor, Answered("answered"))
     store.engine.dispose()
     transport = httpx.ASGITransport(app=app)

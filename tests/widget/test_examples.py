@@ -14,7 +14,7 @@ from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer
 from widget.box.examples import Examples
-from widget.service.store import Answered, Asked, Store
+from widget.service.store import Answered, NewQuestion, Store
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 BODY = "Here stands in some sentences what the heading above says, and enough of it to answer."
@@ -138,7 +138,7 @@ def test_headings_fill_up_what_too_few_readers_asked(
     for question, caution in (("How do I cross at a zebra?", False), ("Is it closed?", True)):
         for visitor in ("one", "another"):
             id = f"{question} {visitor}"
-            store.asked(Asked(id, question, id, visitor=visitor))
+            store.asked(NewQuestion(id, question, id, visitor=visitor))
             store.answered(id, Answered("answered", outcome={"caution": caution}))
     engine.dispose()
     assert offered(running) == [

@@ -18,7 +18,7 @@ from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, serve
 from widget.service.gateway import Gateway
-from widget.service.store import Answered, Kept, Store, Turn, Vote
+from widget.service.store import Answered, Store, StoredQuestion, Turn, Vote
 from widget.settings import WidgetSettings
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
@@ -82,7 +82,7 @@ def test_a_vote_is_stored_changed_and_taken_back(
     running = box(Reply(chunks=answer("Yes. ")), database_url=url)
     id = asked(running)
 
-    def vote(**fields: Any) -> Kept:
+    def vote(**fields: Any) -> StoredQuestion:
         response = httpx.post(f"{running.url}/votes", data={"ask": id, **fields}, headers=headers)
         assert response.status_code == 200, response.text
         assert ("<!doctype" in response.text) is not bool(headers)

@@ -16,9 +16,9 @@ from tests.waiting import async_until
 from widget.service import journal as journal_module
 from widget.service.gateway import Outcome
 from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
-from widget.service.pending import Ask, Asks
+from widget.service.pending import PendingQuestion, PendingQuestions
 from widget.service.states import Done
-from widget.service.store import Answered, Asked, Kept, Store, Unknown, Vote
+from widget.service.store import Answered, NewQuestion, Store, StoredQuestion, Unknown, Vote
 
 NEVER = 120.0  # seconds, of which no test takes half
 
@@ -39,7 +39,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, busy: float) -> Store
 
 @pytest.fixture
 async def journal(store: Store) -> AsyncIterator[Journal]:
-    journal = Journal(Asks(), store, 90)
+    journal = Journal(PendingQuestions(), store, 90)
     yield journal
     await asyncio.to_thread(journal.close)
 
@@ -55,8 +55,8 @@ def locked(store: Store) -> Iterator[None]:
         connection.close()
 
 
-def asked(id: str, conversation: str = "c") -> Asked:
-    return Asked(id, f"question {id}", conversation)
+def asked(id: str, conversation: str = "c") -> NewQuestion:
+    return NewQuestion(id, f"question {id}", conversation)
 
 
 def ended_at_once(work: Coroutine[Any, Any, None]) -> None:
@@ -65,7 +65,7 @@ def ended_at_once(work: Coroutine[Any, Any, None]) -> None:
         work.send(None)
 
 
-def kept(store: Store, id: str) -> Kept | None:
+def kept(store: Store, id: str) -> StoredQuestion | None:
     with contextlib.suppress(Unknown):
         return store.get(id)
     return None
@@ -112,7 +112,7 @@ async def test_a_vote_that_cannot_be_stored_is_said_to_be_lost(
 
 
 async def test_without_a_store_nothing_is_kept_and_that_is_said() -> None:
-    journal = Journal(Asks(), None, 90)
+    journal = Journal(PendingQuestions(), None, 90)
     await journal.asked(asked("a"))
     assert await journal.history("c") == []
     assert await journal.most_asked(3) == []
@@ -127,7 +127,7 @@ async def test_questions_that_were_all_closed_are_offered_no_longer(
 ) -> None:
     monkeypatch.setattr(journal_module, "FRESH", 0.0)
     for visitor in ("one", "another"):
-        store.asked(Asked(visitor, "Is the layoff on Monday?", visitor, visitor=visitor))
+        store.asked(NewQuestion(visitor, "Is the layoff on Monday?", visitor, visitor=visitor))
         store.answered(visitor, Answered("answered"))
     assert await journal.most_asked(3) == ["Is the layoff on Monday?"]
     store.narrow(dict.fromkeys(("one", "another"), '[["hr"]]'), "two")
@@ -156,7 +156,7 @@ async def test_what_was_kept_long_enough_is_deleted(store: Store) -> None:
     now = datetime.now(UTC)
     store.asked(asked("old"), now - timedelta(days=8))
     store.asked(asked("young"), now - timedelta(days=6))
-    journal = Journal(Asks(), store, 7)
+    journal = Journal(PendingQuestions(), store, 7)
     running = asyncio.create_task(journal.run())
     while True:
         await asyncio.sleep(0.02)
@@ -176,7 +176,7 @@ async def test_what_is_asked_while_the_database_is_away_is_stored_when_it_is_bac
     monkeypatch.setattr(journal_module, "RETRY", 0.1)
     monkeypatch.setattr(journal_module, "PATIENCE", NEVER)
     monkeypatch.setattr(journal_module, "AWAY", NEVER)
-    ask = Ask(asked("a"), 0.0)
+    ask = PendingQuestion(asked("a"), 0.0)
     with away(store, monkeypatch):
         await journal.asked(ask.asked)
         ended_at_once(journal.answered(ask, Answered("answered", "In the kitchen.")))

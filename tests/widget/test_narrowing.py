@@ -22,7 +22,7 @@ from tests.widget.stand_in import serve
 from widget.service import gateway, narrowing
 from widget.service.gateway import Rights
 from widget.service.narrowing import Narrowing
-from widget.service.store import Answered, Asked, Store, open_to, question_table
+from widget.service.store import Answered, NewQuestion, Store, open_to, question_table
 from widget.settings import WidgetSettings
 
 HR, BOARD = frozenset({"hr"}), frozenset({"board"})
@@ -66,7 +66,7 @@ class Gateway:
 
 
 def answer(store: Store, id: str, page: str, conversation: str = "") -> None:
-    store.asked(Asked(id, "How?", conversation or id))
+    store.asked(NewQuestion(id, "How?", conversation or id))
     outcome = {"pages": [{"url": f"{WIKI}/{page}#part", "title": page}]}
     store.answered(id, Answered("answered", f"As {page} says.", outcome=outcome))
 
@@ -88,7 +88,7 @@ async def test_answers_follow_the_rights_of_their_pages(
         answer(store, f"tea-{number}", "tea")
     answer(store, "pay", "pay")
     answer(store, "then", "tea", "pay")  # was told what the answer before it says
-    store.asked(Asked("open", "How?", "open"))
+    store.asked(NewQuestion("open", "How?", "open"))
     every = seen(store, PUBLIC)
     assert await work.once()
     assert seen(store, PUBLIC) == every
@@ -113,7 +113,7 @@ async def test_answers_follow_the_rights_of_their_pages(
     assert seen(store, PUBLIC) == ["open", "pay"]
 
     # The rights of the day on which it was answered stay.
-    store.asked(Asked("new", "How?", "new"))
+    store.asked(NewQuestion("new", "How?", "new"))
     store.answered("new", Answered("answered", "So.", outcome={}, readers='[["hr"]]'))
     assert await work.once()
     assert "new" not in seen(store, PUBLIC)
@@ -133,7 +133,7 @@ async def test_a_question_follows_the_rights_of_the_page_on_which_it_was_asked(
         ("selected-around", around, "98,765"),
         ("selected-anywhere", "", "98,765"),
     ):
-        store.asked(Asked(id, "How?", id, page=page, quote=quote))
+        store.asked(NewQuestion(id, "How?", id, page=page, quote=quote))
         store.answered(id, Answered("refused"))
     assert await Narrowing(cast(gateway.Gateway, told), store).once()
     assert seen(store, PUBLIC) == ["about-tea", "around"]

@@ -14,9 +14,9 @@ from tests.widget.test_markdown import PAYLOADS
 from widget.box.views import Ballot, Views
 from widget.service import assets
 from widget.service.gateway import Citation, Outcome, Page, PageRead, Reading, Source
-from widget.service.pending import Ask
+from widget.service.pending import PendingQuestion
 from widget.service.states import Done, Failed
-from widget.service.store import Asked
+from widget.service.store import NewQuestion
 from widget.settings import WidgetSettings
 
 pytestmark = pytest.mark.slow
@@ -65,8 +65,8 @@ ALL = list(dict.fromkeys(generated()))
 
 def shown(views: Views, payload: str) -> Iterator[str]:
     """All that the box shows, with the payload wherever somebody else's words can stand."""
-    asked = Asked("abcdefgh", payload, "abcdefgh", quote=payload, page=payload)
-    ask = Ask(asked, 0.0)
+    asked = NewQuestion("abcdefgh", payload, "abcdefgh", quote=payload, page=payload)
+    ask = PendingQuestion(asked, 0.0)
     source = Source(title=payload, section=payload, url=payload, quote=payload)
     beside = Source(title=payload, url=f"https://e.example/{payload}", quote=payload)
     outcome = Outcome(

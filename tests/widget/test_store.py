@@ -11,7 +11,7 @@ import pytest
 from gateway.storage import database
 from gateway.storage.database import Unreachable
 from tests.gateway.postgres import Postgres
-from widget.service.store import Answered, Asked, Store, Unknown, Vote
+from widget.service.store import Answered, NewQuestion, Store, Unknown, Vote
 
 NOW = datetime.now(UTC)
 
@@ -28,8 +28,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     engine.dispose()
 
 
-def asked(id: str, question: str = "How?", **more: str) -> Asked:
-    return Asked(id, question, **{"conversation": "c", "visitor": "v", **more})  # type: ignore[arg-type]
+def asked(id: str, question: str = "How?", **more: str) -> NewQuestion:
+    return NewQuestion(id, question, **{"conversation": "c", "visitor": "v", **more})  # type: ignore[arg-type]
 
 
 def test_a_question_is_kept_with_its_answer_and_the_last_vote(store: Store) -> None:

@@ -10,7 +10,7 @@ from widget.service import store
 from widget.service.gateway import WRONG, Failure, Gateway
 from widget.service.journal import Journal
 from widget.service.metrics import Metrics
-from widget.service.pending import Ask, Stop
+from widget.service.pending import PendingQuestion, Stop
 from widget.service.states import Done, End, Failed, Partial, Quiet, State
 from widget.service.store import Answered
 
@@ -33,7 +33,7 @@ class Answers:
         self._metrics = metrics
         self._followed = 0  # readers who are following one now
 
-    async def follow(self, ask: Ask) -> AsyncGenerator[State]:
+    async def follow(self, ask: PendingQuestion) -> AsyncGenerator[State]:
         """The states to show, from the current one on; the last one is Done or Failed.
 
         The first reader makes the answer begin. When the iterator is closed and nobody else
@@ -49,7 +49,7 @@ class Answers:
         finally:
             ask.leave()
 
-    async def _write(self, ask: Ask) -> None:
+    async def _write(self, ask: PendingQuestion) -> None:
         began = time.monotonic()
         first: float | None = None
         asked = ask.asked
@@ -89,7 +89,7 @@ class Answers:
         finally:  # also where the reader stops it in this moment
             ask.finish(end)
 
-    async def _states(self, ask: Ask) -> AsyncGenerator[State]:
+    async def _states(self, ask: PendingQuestion) -> AsyncGenerator[State]:
         reading, shown, due = None, 0, 0.0
         self._followed += 1
         try:
@@ -116,7 +116,7 @@ class Answers:
             self._followed -= 1
 
 
-def _answered(ask: Ask, end: End, first: float | None, duration: float) -> Answered:
+def _answered(ask: PendingQuestion, end: End, first: float | None, duration: float) -> Answered:
     state: store.State
     if isinstance(end, Failed):
         state = "failed"

@@ -24,9 +24,16 @@ from widget.service.gateway import Reading
 from widget.service.journal import Journal
 from widget.service.metrics import Metrics
 from widget.service.opening import Opening
-from widget.service.pending import Ask, Asks, BadQuestion, Full, checked, new_id
+from widget.service.pending import (
+    BadQuestion,
+    Full,
+    PendingQuestion,
+    PendingQuestions,
+    checked,
+    new_id,
+)
 from widget.service.states import Done, Failed, Partial, Quiet
-from widget.service.store import Asked
+from widget.service.store import NewQuestion
 from widget.settings import WidgetSettings
 
 CROWDED = "Many people are asking right now. Please try again in a moment."
@@ -41,7 +48,7 @@ class Asking:
         self,
         settings: WidgetSettings,
         views: Views,
-        asks: Asks,
+        asks: PendingQuestions,
         answers: Answers,
         journal: Journal,
         visitors: Visitors,
@@ -115,7 +122,7 @@ class Asking:
 
     async def _asked(
         self, request: Request, sent: Mapping[str, str]
-    ) -> tuple[Asked, Visitor, Claims]:
+    ) -> tuple[NewQuestion, Visitor, Claims]:
         """The question of a form, who asks, and what its next token says.
 
         Raises BadQuestion, BadToken, BadIdentity, TooMany, NotHuman.
@@ -135,7 +142,7 @@ class Asking:
         person = who.id if who.person else ""
         if not claims.conversation or claims.person != person:
             claims.conversation, claims.person = id, person
-        asked = Asked(
+        asked = NewQuestion(
             id=id,
             question=question,
             conversation=claims.conversation,
@@ -160,7 +167,7 @@ class Asking:
         page = await self._box.render(request, sent, question=question, problem=sentence)
         return HTMLResponse(page, status)
 
-    async def _events(self, id: str, ask: Ask | None, seen: str) -> AsyncGenerator[str]:
+    async def _events(self, id: str, ask: PendingQuestion | None, seen: str) -> AsyncGenerator[str]:
         if ask is None:
             yield sse.event("failed", self._views.outcome(id, Failed(LOST)))
         # A browser that lost the stream comes back by itself, and says what it has.
@@ -185,7 +192,7 @@ class Asking:
                             yield sse.event("failed", html, ask.version)
         yield sse.event("end", "")
 
-    async def _whole_page(self, ask: Ask, page: str, token: str) -> AsyncGenerator[str]:
+    async def _whole_page(self, ask: PendingQuestion, page: str, token: str) -> AsyncGenerator[str]:
         # The page's beginning goes out at once, the answer follows when it is whole.
         head, _, tail = page.partition(f"<!--{ask.id}-->")
         yield head

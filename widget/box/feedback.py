@@ -20,9 +20,9 @@ from widget.service.gateway import Gateway
 from widget.service.journal import GONE, Journal, NotKept
 from widget.service.metrics import Metrics
 from widget.service.opening import Opening
-from widget.service.pending import Asks, BadQuestion, recalled
+from widget.service.pending import BadQuestion, PendingQuestions, recalled
 from widget.service.states import Done
-from widget.service.store import REASONS, Asked, Direction, Kept, Reason, Vote
+from widget.service.store import REASONS, Direction, NewQuestion, Reason, StoredQuestion, Vote
 from widget.settings import WidgetSettings
 
 MAX_TEXT = 2000
@@ -48,7 +48,7 @@ class Feedback:
         self,
         settings: WidgetSettings,
         views: Views,
-        asks: Asks,
+        asks: PendingQuestions,
         journal: Journal,
         visitors: Visitors,
         gateway: Gateway,
@@ -169,7 +169,7 @@ class Feedback:
         except NotKept as error:
             raise Refused(404 if str(error) == GONE else 503, str(error)) from None
 
-    async def _for_everybody(self, id: str) -> tuple[Asked, str]:
+    async def _for_everybody(self, id: str) -> tuple[NewQuestion, str]:
         """A question with its answer; without what not everybody may read: the answer, and the page
         on which it was asked with the text that was selected there."""
         if (ask := self._asks.get(id)) is not None:
@@ -178,7 +178,7 @@ class Feedback:
             asked, answered = ask.asked, ask.answered("answered")
             may = not goes_on
         else:
-            stored: Kept = await self._kept(self._journal.get(id))
+            stored: StoredQuestion = await self._kept(self._journal.get(id))
             asked, answered, may = stored.asked, stored.answered, True
         may = may and await self._gateway.may_open(answered, frozenset())
         if not await self._gateway.may_read([asked.page], frozenset(), may):

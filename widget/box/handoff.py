@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from widget.service.store import Asked
+from widget.service.store import NewQuestion
 from widget.text.mrkdwn import escaped
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class NotSent(Exception):
 SORRY = "Your question could not be handed on just now. Please try again in a moment."
 
 
-async def send(webhook: SecretStr, asked: Asked, answer: str) -> None:
+async def send(webhook: SecretStr, asked: NewQuestion, answer: str) -> None:
     """POST the question as JSON. Raises NotSent.
 
     Besides the fields, `text` says all in one: that is what incoming webhooks of Slack and
@@ -41,7 +41,7 @@ async def send(webhook: SecretStr, asked: Asked, answer: str) -> None:
         raise NotSent(SORRY) from None
 
 
-def _body(asked: Asked, answer: str) -> dict[str, Any]:
+def _body(asked: NewQuestion, answer: str) -> dict[str, Any]:
     who = asked.person or "a reader"
     quoted = [f"> {escaped(line)}" for line in asked.question.split("\n")]
     lines = [f"The docs do not answer {escaped(who)}:", *quoted]

@@ -19,7 +19,7 @@ from widget.access.captcha import SERVICES
 from widget.access.origins import web_address
 from widget.service.assets import Asset
 from widget.service.gateway import Claim, Outcome, Reading
-from widget.service.pending import MAX_QUESTION, Ask
+from widget.service.pending import MAX_QUESTION, PendingQuestion
 from widget.service.states import Done, End, Failed
 from widget.service.store import REASONS
 from widget.settings import WidgetSettings
@@ -134,12 +134,17 @@ class Views:
             spoken={key: language.words[key] for key in SPOKEN},
         )
 
-    def article(self, ask: Ask, token: str) -> str:
+    def article(self, ask: PendingQuestion, token: str) -> str:
         """A question, the place where its answer will appear, and the token of the next one."""
         return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
 
     def finished(
-        self, ask: Ask, state: End, token: str = "", root: str = "", ballot: Ballot | None = None
+        self,
+        ask: PendingQuestion,
+        state: End,
+        token: str = "",
+        root: str = "",
+        ballot: Ballot | None = None,
     ) -> str:
         """A question with its answer, for a browser without JavaScript."""
         html = self.outcome(
@@ -177,7 +182,7 @@ class Views:
         id: str,
         state: End,
         *,
-        ask: Ask | None = None,
+        ask: PendingQuestion | None = None,
         token: str = "",
         root: str = "",
         ballot: Ballot | None = None,
@@ -271,7 +276,7 @@ class Views:
         """The words of a page as HTML."""
         return _quoted(text[:MAX_QUOTE], url, tuple(self.settings.origins))
 
-    def _mail(self, ask: Ask) -> str:
+    def _mail(self, ask: PendingQuestion) -> str:
         """The address that opens a mail with the question in it: RFC 6068."""
         if not self.settings.handoff_mail:
             return ""

@@ -20,7 +20,7 @@ from widget.review.tables import (
     with_votes,
 )
 from widget.review.wiki import Wiki
-from widget.service.store import question_table, read_kept
+from widget.service.store import question_table, stored_question
 
 MOST = 100  # gaps that are told, the most asked ones
 LOOKED_AT = 5  # latest questions of a gap whose pages are looked at
@@ -93,7 +93,7 @@ def find(engine: sa.Engine, last: date, count: int, reader: Reader, wiki: Wiki) 
         ids = [id for cluster in chosen for id in latest[cluster]]
         looked_at = sa.select(*KEPT).select_from(with_votes).where(q.id.in_(ids))
         rows = connection.execute(looked_at)
-        stored = {row.id: read_kept(row._mapping) for row in rows}
+        stored = {row.id: stored_question(row._mapping) for row in rows}
     gaps = tuple(
         Gap(
             cluster=cluster,

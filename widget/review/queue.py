@@ -23,7 +23,7 @@ from widget.review.tables import (
     member_table,
 )
 from widget.review.wiki import Wiki
-from widget.service.store import Kept, question_table, read_kept
+from widget.service.store import StoredQuestion, question_table, stored_question
 
 PAGE = 50  # clusters on a page of the queue
 SHOWN = 200  # questions on the page of a cluster
@@ -146,7 +146,7 @@ class Queue:
                 for name in ("channel", "alias")
             }
 
-    def questions(self, cluster: int) -> tuple[list[Kept], int]:
+    def questions(self, cluster: int) -> tuple[list[StoredQuestion], int]:
         """The questions of a cluster, newest first, at most SHOWN; and how many there are.
 
         Raises Unreachable.
@@ -155,7 +155,7 @@ class Queue:
         count = sa.select(sa.func.count()).where(member_table.c.cluster == cluster)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(question_table.c.at.desc()).limit(SHOWN))
-            stored = [read_kept(row._mapping) for row in rows]
+            stored = [stored_question(row._mapping) for row in rows]
             return stored, connection.execute(count).scalar_one()
 
     def usual_question(self, cluster: int) -> str:
@@ -182,7 +182,7 @@ def usual_questions(connection: sa.Connection, clusters: Sequence[int]) -> dict[
     }
 
 
-def closest_pages(questions: Sequence[Kept], most: int = 3) -> list[dict[str, str]]:
+def closest_pages(questions: Sequence[StoredQuestion], most: int = 3) -> list[dict[str, str]]:
     """The pages, title and url, that answers to these questions stood on or came closest."""
     cited: Counter[str] = Counter()
     titles: dict[str, str] = {}

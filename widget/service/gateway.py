@@ -24,7 +24,7 @@ from gateway.api import readable
 from gateway.core.errors import AskdocsError
 from gateway.core.sse import events
 from gateway.telemetry.tracing import OFF, Span, Tracer
-from widget.service.store import Answered, Kept, Turn, Vote, urls_of
+from widget.service.store import Answered, StoredQuestion, Turn, Vote, urls_of
 from widget.settings import WidgetSettings
 
 log = logging.getLogger(__name__)
@@ -242,7 +242,7 @@ class Gateway:
         if self._tracer:
             await asyncio.to_thread(self._tracer.close)
 
-    async def count(self, before: Kept, vote: Vote) -> None:
+    async def count(self, before: StoredQuestion, vote: Vote) -> None:
         """Count the first vote on an answer for its model, as `askdocs models compare` shows.
 
         It is stored already: where it cannot be counted, that is logged and no more.

@@ -18,8 +18,17 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.core.errors import AskdocsError
 from gateway.storage.database import Unreachable
-from widget.service.pending import Ask, Asks
-from widget.service.store import TURNS, Answered, Asked, Kept, Store, Turn, Unknown, Vote
+from widget.service.pending import PendingQuestion, PendingQuestions
+from widget.service.store import (
+    TURNS,
+    Answered,
+    NewQuestion,
+    Store,
+    StoredQuestion,
+    Turn,
+    Unknown,
+    Vote,
+)
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +54,7 @@ GONE = "This answer is no longer kept."
 class Journal:
     """Questions, answers and votes, in memory and in the store."""
 
-    def __init__(self, asks: Asks, store: Store | None, retention_days: int) -> None:
+    def __init__(self, asks: PendingQuestions, store: Store | None, retention_days: int) -> None:
         self.store = store
         self._asks = asks
         self._retention = timedelta(days=retention_days)
@@ -58,12 +67,12 @@ class Journal:
         # Few, and its own: a locked database must not hold up what else runs in threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="journal")
 
-    async def asked(self, asked: Asked) -> None:
+    async def asked(self, asked: NewQuestion) -> None:
         """Keep a question: now, or when the database is back."""
         if store := self.store:
             await self._written(partial(store.asked, asked, datetime.now(UTC)))
 
-    async def answered(self, ask: Ask, answered: Answered) -> None:
+    async def answered(self, ask: PendingQuestion, answered: Answered) -> None:
         """Keep what became of it: now, or when the database is back."""
         if store := self.store:
             await self._written(partial(store.answered, ask.id, answered))
@@ -81,7 +90,7 @@ class Journal:
             known = max(known, stored, key=len)
         return known[-TURNS:]
 
-    async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+    async def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
         """Store a vote; returns the question as it was before. Raises NotKept."""
         return await self._surely(lambda store: store.vote(id, vote, visitor))
 
@@ -89,11 +98,11 @@ class Journal:
         """The token of the answer's link. Raises NotKept."""
         return await self._surely(lambda store: store.share(id))
 
-    async def shared(self, token: str) -> Kept:
+    async def shared(self, token: str) -> StoredQuestion:
         """Raises NotKept."""
         return await self._surely(lambda store: store.shared(token))
 
-    async def get(self, id: str) -> Kept:
+    async def get(self, id: str) -> StoredQuestion:
         """Raises NotKept."""
         return await self._surely(lambda store: store.get(id))
 

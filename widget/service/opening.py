@@ -4,18 +4,18 @@ from contextlib import suppress
 
 from widget.service.gateway import Gateway
 from widget.service.journal import Journal, NotKept
-from widget.service.pending import Ask, Asks, recalled
+from widget.service.pending import PendingQuestion, PendingQuestions, recalled
 
 
 class Opening:
     """Who has the name of an answer may read it, as long as its pages may be read."""
 
-    def __init__(self, asks: Asks, journal: Journal, gateway: Gateway) -> None:
+    def __init__(self, asks: PendingQuestions, journal: Journal, gateway: Gateway) -> None:
         self._asks = asks
         self._journal = journal
         self._gateway = gateway
 
-    async def find(self, id: str, groups: frozenset[str]) -> Ask | None:
+    async def find(self, id: str, groups: frozenset[str]) -> PendingQuestion | None:
         """An answer that is being written, or one that may be read: of the last minutes with the
         groups of who asked, an older one with `groups`."""
         if (ask := self._asks.get(id)) is not None:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from gateway.core.control_characters import without
 from widget.service.gateway import Outcome, Reading
 from widget.service.states import Done, End
-from widget.service.store import Answered, Asked, Kept, State
+from widget.service.store import Answered, NewQuestion, State, StoredQuestion
 
 LIFETIME = 600.0
 CAPACITY = 1000
@@ -45,10 +45,10 @@ class Stop(Enum):
 
 
 @dataclass
-class Ask:
+class PendingQuestion:
     """A question and its answer so far."""
 
-    asked: Asked
+    asked: NewQuestion
     made: float
     owner: str = ""
     """Who takes a place with it, as `Visitor.counted`."""
@@ -174,7 +174,7 @@ class Ask:
             self._leaving = loop.call_later(GRACE, self.stop, Stop.LEFT)
 
 
-class Asks:
+class PendingQuestions:
     """The questions of the last minutes, at most `capacity` of them."""
 
     def __init__(
@@ -186,20 +186,22 @@ class Asks:
         self.capacity = capacity
         self.lifetime = lifetime
         self.clock = clock
-        self.items: dict[str, Ask] = {}  # oldest first
+        self.items: dict[str, PendingQuestion] = {}  # oldest first
 
-    def add(self, asked: Asked, owner: str, groups: frozenset[str] = frozenset()) -> Ask:
+    def add(
+        self, asked: NewQuestion, owner: str, groups: frozenset[str] = frozenset()
+    ) -> PendingQuestion:
         """Take a question. Raises Full: there is no place and none can be made.
 
         Whoever sends questions and never follows them loses the oldest of these, and nobody else
         a place.
         """
         self._make_room(owner)
-        ask = Ask(asked, self.clock(), owner, groups)
+        ask = PendingQuestion(asked, self.clock(), owner, groups)
         self.items[ask.id] = ask
         return ask
 
-    def get(self, id: str) -> Ask | None:
+    def get(self, id: str) -> PendingQuestion | None:
         """The question, unless it is unknown or has expired."""
         self._expire()
         return self.items.get(id)
@@ -263,7 +265,7 @@ def checked(question: str) -> str:
     return question
 
 
-def recalled(stored: Kept) -> tuple[Ask, Done]:
+def recalled(stored: StoredQuestion) -> tuple[PendingQuestion, Done]:
     """A stored question as it was answered."""
     fields: dict[str, Any] = {
         **stored.answered.outcome,
@@ -274,4 +276,4 @@ def recalled(stored: Kept) -> tuple[Ask, Done]:
     except ValidationError:  # of a newer askdocs
         outcome = Outcome(refused=fields["refused"])
     done = Done(stored.answered.answer, outcome, stored.answered.state == "stopped")
-    return Ask(stored.asked, 0.0, text=done.text, outcome=outcome, end=done), done
+    return PendingQuestion(stored.asked, 0.0, text=done.text, outcome=outcome, end=done), done

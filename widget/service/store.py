@@ -87,7 +87,7 @@ class Unknown(AskdocsError):
 
 
 @dataclass(frozen=True)
-class Asked:
+class NewQuestion:
     """A question, before it is answered."""
 
     id: str
@@ -139,10 +139,10 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class Kept:
+class StoredQuestion:
     """A stored question with what became of it."""
 
-    asked: Asked
+    asked: NewQuestion
     answered: Answered
     at: datetime
     vote: Vote | None
@@ -175,7 +175,7 @@ class Store:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
 
-    def asked(self, asked: Asked, at: datetime | None = None) -> None:
+    def asked(self, asked: NewQuestion, at: datetime | None = None) -> None:
         """Keep a question. Raises Unreachable."""
         row = {**vars(asked), **vars(Answered("asked")), "at": at or datetime.now(UTC)}
         with writing(self.engine) as connection:
@@ -194,13 +194,13 @@ class Store:
             if not connection.execute(_ANSWER, {"asked": id, **vars(answered)}).rowcount:
                 raise _unknown(id)
 
-    def get(self, id: str) -> Kept:
+    def get(self, id: str) -> StoredQuestion:
         """Raises Unknown, Unreachable."""
         for stored in self._select(question_table.c.id == id):
             return stored
         raise _unknown(id)
 
-    def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+    def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
         """Keep a vote in place of an earlier one; returns the question as it was before.
 
         Raises Unknown, Unreachable.
@@ -216,7 +216,7 @@ class Store:
                 connection.execute(
                     vote_table.insert(), {"question": id, "at": at, "visitor": visitor, **row}
                 )
-        return read_kept(kept_row._mapping)
+        return stored_question(kept_row._mapping)
 
     def history(self, conversation: str) -> list[Turn]:
         """The last questions of a conversation with their answers, oldest first.
@@ -232,7 +232,7 @@ class Store:
             .limit(TURNS)
         )
         with reading(self.engine) as connection:
-            stored = [read_kept(row._mapping) for row in connection.execute(query)]
+            stored = [stored_question(row._mapping) for row in connection.execute(query)]
         return [Turn(question.asked.question, question.answered) for question in stored][::-1]
 
     def share(self, id: str) -> str:
@@ -251,7 +251,7 @@ class Store:
             connection.execute(question_table.update().where(c.id == id).values(shared=made))
             return made
 
-    def shared(self, token: str) -> Kept:
+    def shared(self, token: str) -> StoredQuestion:
         """Raises Unknown, Unreachable."""
         for stored in self._select(question_table.c.shared == token):
             return stored
@@ -376,10 +376,10 @@ class Store:
                 audit.record(connection, action, f"{count:,}", by=by)
         return int(count)
 
-    def _select(self, *conditions: sa.ColumnElement[bool]) -> Iterator[Kept]:
+    def _select(self, *conditions: sa.ColumnElement[bool]) -> Iterator[StoredQuestion]:
         with reading(self.engine) as connection:
             for row in connection.execute(_joined().where(*conditions)):
-                yield read_kept(row._mapping)
+                yield stored_question(row._mapping)
 
 
 _READERS = (question_table.c.readers, question_table.c.readers_now)
@@ -413,15 +413,15 @@ def _joined() -> sa.Select[Any]:
     return sa.select(question_table, *votes).outerjoin(vote_table)
 
 
-def read_kept(row: Any) -> Kept:
+def stored_question(row: Any) -> StoredQuestion:
     """A row of questions with its vote."""
-    asked = {name: row[name] for name in Asked.__dataclass_fields__}
+    asked = {name: row[name] for name in NewQuestion.__dataclass_fields__}
     answered = {name: row[name] for name in Answered.__dataclass_fields__}
     if row["readers_now"] is not None:
         needed = rights.both(rights.load(row["readers"]), rights.load(row["readers_now"]))
         answered["readers"] = rights.dump(needed)
     vote = Vote(row["vote"], tuple(row["reasons"]), row["text"]) if row["vote"] else None
-    return Kept(Asked(**asked), Answered(**answered), row["at"], vote)
+    return StoredQuestion(NewQuestion(**asked), Answered(**answered), row["at"], vote)
 
 
 def _unknown(id: str) -> Unknown:

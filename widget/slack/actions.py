@@ -9,7 +9,7 @@ from slack_bolt.async_app import AsyncAck, AsyncRespond
 from slack_sdk.errors import SlackApiError
 
 from gateway.core.control_characters import without
-from widget.service.store import REASONS, Kept, Reason, Vote
+from widget.service.store import REASONS, Reason, StoredQuestion, Vote
 from widget.slack import messages
 from widget.slack.asking import Asking
 from widget.slack.messages import Message
@@ -134,7 +134,7 @@ class Presses:
         whole = await self.asking.record.question(carried["id"])
         return whole or carried["question"]
 
-    async def _vote(self, id: str, vote: Vote, body: dict[str, Any]) -> Kept:
+    async def _vote(self, id: str, vote: Vote, body: dict[str, Any]) -> StoredQuestion:
         """Store a vote; returns the question as it was before. Raises NotKept."""
         visitor = self.asking.name("person", body["user"]["id"])
         return await self.asking.record.vote(id, vote, visitor)

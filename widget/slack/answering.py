@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from widget.access.people import People
 from widget.service.gateway import WRONG, Failure, Gateway, Outcome, Reading
-from widget.service.store import Answered, Asked
+from widget.service.store import Answered, NewQuestion
 from widget.slack import messages
 from widget.slack.messages import Message
 from widget.slack.record import Record, Turns
@@ -91,7 +91,7 @@ class Answering:
 
     async def begin(
         self,
-        asked: Asked,
+        asked: NewQuestion,
         turns: Turns,
         reply: Reply,
         human: bool,
@@ -116,7 +116,7 @@ class Answering:
 
     async def _run(
         self,
-        asked: Asked,
+        asked: NewQuestion,
         turns: Turns,
         reply: Reply,
         human: bool,
@@ -162,7 +162,7 @@ class Answering:
 
     async def _grow(
         self,
-        asked: Asked,
+        asked: NewQuestion,
         turns: Turns,
         reply: Reply,
         growing: Growing,

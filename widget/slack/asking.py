@@ -13,7 +13,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from widget.access.limits import OFTEN, Limits, TooMany
-from widget.service.store import Answered, Asked
+from widget.service.store import Answered, NewQuestion
 from widget.slack import messages
 from widget.slack.answering import GRACE, Answering
 from widget.slack.messages import Message
@@ -70,7 +70,7 @@ class Asking:
             # The thread below a /ask is a direct message, and stays with the channel's alias.
             alias = await self.places.alias(channel)
             alias = earlier.alias if channel.startswith("D") and earlier.alias else alias
-        asked = Asked(
+        asked = NewQuestion(
             id=id,
             question=question,
             conversation=conversation,
@@ -92,7 +92,7 @@ class Asking:
 
     async def _begin(
         self,
-        asked: Asked,
+        asked: NewQuestion,
         turns: Turns,
         thread: str,
         channel: str,

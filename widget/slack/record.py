@@ -19,9 +19,9 @@ from gateway.storage.database import Unreachable, reading
 from widget.service.store import (
     TURNS,
     Answered,
-    Asked,
-    Kept,
+    NewQuestion,
     Store,
+    StoredQuestion,
     Turn,
     Unknown,
     Vote,
@@ -66,12 +66,12 @@ class Record:
         # Its own: a locked database must not hold up what else runs in threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="slack")
 
-    async def asked(self, asked: Asked) -> None:
+    async def asked(self, asked: NewQuestion) -> None:
         """Keep a question, if that is possible now. Raises Duplicate."""
         if store := self._store:
             await self._patiently(lambda: store.asked(asked))
 
-    async def answered(self, asked: Asked, answered: Answered, turns: Turns = ()) -> None:
+    async def answered(self, asked: NewQuestion, answered: Answered, turns: Turns = ()) -> None:
         """Keep what became of it, if that is possible now; `turns` are those before it."""
         if answered.state == "answered":
             turns = (*turns, Turn(asked.question, answered))[-TURNS:]
@@ -114,7 +114,7 @@ class Record:
             await loop.run_in_executor(self._threads, forget)
             await asyncio.sleep(HOURLY)
 
-    async def vote(self, id: str, vote: Vote, visitor: str) -> Kept:
+    async def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
         """Store a vote; returns the question as it was before. Raises NotKept.
 
         What takes longer than Slack waits for a dialog counts as not stored.

@@ -25,7 +25,7 @@ _GOES_ON = re.compile(
 
 
 @dataclass(frozen=True)
-class Asked:
+class SearchQuery:
     """A question, ready to be searched for."""
 
     words: dict[str, float]
@@ -36,7 +36,7 @@ class Asked:
     """What is embedded."""
 
 
-def asked(question: str, history: Sequence[str] = ()) -> Asked:
+def asked(question: str, history: Sequence[str] = ()) -> SearchQuery:
     """Builds the search query of `question`.
 
     Args:
@@ -52,7 +52,7 @@ def asked(question: str, history: Sequence[str] = ()) -> Asked:
             weights.setdefault(term, BEFORE)
     texts = [*before, question]
     spelt = {stem(word): word for text in texts for word in asked_words(text)}
-    return Asked(weights, spelt, "\n".join(texts))
+    return SearchQuery(weights, spelt, "\n".join(texts))
 
 
 def _weights(question: str) -> dict[str, float]:
