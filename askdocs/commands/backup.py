@@ -14,7 +14,7 @@ from askdocs.models.aliases import shares
 from askdocs.models.registry import opened_store
 from askdocs.state import home
 from askdocs.state.backups import archive, making
-from askdocs.state.backups.making import Places
+from askdocs.state.backups.making import InstallationPaths
 from askdocs.state.backups.manifest import PARTS, RESTORED
 from askdocs.terminal.bar import Bar
 from askdocs.terminal.stopping import stoppable
@@ -24,7 +24,7 @@ from gateway.core.settings import load, settings_file
 from gateway.storage.database import Unreachable
 
 if TYPE_CHECKING:
-    from askdocs.state.backups.making import Places
+    from askdocs.state.backups.making import InstallationPaths
     from askdocs.state.backups.manifest import Manifest
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -72,11 +72,11 @@ def backup(
     _tell(file, manifest, as_json, "was made and read back")
 
 
-def places_of(home_dir: Path | None) -> "Places":
+def places_of(home_dir: Path | None) -> "InstallationPaths":
     """Where the parts of the askdocs of this home are. Raises AskdocsError."""
     place, settings = home.find(home_dir), load(GatewaySettings)
     url = settings.database_url
-    return Places(
+    return InstallationPaths(
         url=url.get_secret_value() if url else f"sqlite:///{place.database}",
         index=place.index,
         settings=settings_file(),

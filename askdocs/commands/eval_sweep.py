@@ -40,7 +40,7 @@ from gateway.routing.aliases import BASE, DOCS
 from gateway.upstream.engine import estimated
 
 if TYPE_CHECKING:
-    from askdocs.evaluation.target import Place
+    from askdocs.evaluation.target import EvaluatedGateway
     from eval.questions.question import Question
     from eval.systems.rag.measure import RetrievedPages
     from eval.systems.rag.settings import RagSettings
@@ -177,7 +177,7 @@ def sweep(
 
 
 def budgets(
-    given: "RagSettings", tried: Sequence[int], place: "Place", home_dir: Path | None
+    given: "RagSettings", tried: Sequence[int], place: "EvaluatedGateway", home_dir: Path | None
 ) -> list[int]:
     """Tokens of chunks in a prompt: first those that `eval run` gives these settings by default,
     then those to be tried that the models can read."""

@@ -16,7 +16,7 @@ from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
-    from askdocs.state.backups.making import Places
+    from askdocs.state.backups.making import InstallationPaths
     from askdocs.state.backups.restoring import Plan
     from askdocs.state.home import Home
 
@@ -100,7 +100,7 @@ def restore(
         print(f"what was there is in {previous}; undo this with: askdocs restore {previous}")
 
 
-def _resume(place: "Home", places: "Places", as_json: bool) -> None:
+def _resume(place: "Home", places: "InstallationPaths", as_json: bool) -> None:
     journal = moves.journal_of(places.database or place.database)
     was = journal.exists()
     with restoring.exclusive(place, places):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from askdocs.evaluation import target
-from askdocs.evaluation.target import Place
+from askdocs.evaluation.target import EvaluatedGateway
 from askdocs.models.aliases import in_force
 from askdocs.models.registry import opened_store
 from askdocs.wikis.index import index_file
@@ -74,7 +74,7 @@ class Plan:
 
     run: Run
     asked: list[Question]
-    place: Place
+    place: EvaluatedGateway
     index: Path
     source: str
     """The wiki's name in the index."""
@@ -128,7 +128,7 @@ class Plan:
 
 
 def plan(
-    options: Options, place: Place, home_dir: Path | None, to_come: Collection[str] = ()
+    options: Options, place: EvaluatedGateway, home_dir: Path | None, to_come: Collection[str] = ()
 ) -> Plan:
     """Check everything; models `to_come` are served before the evaluation begins.
 

@@ -32,7 +32,7 @@ AT_ONCE = 8
 BESIDE = 1000
 
 
-class Place(NamedTuple):
+class EvaluatedGateway(NamedTuple):
     """A gateway that answers, and what is known of the engine behind it."""
 
     url: str
@@ -63,14 +63,14 @@ Listed = dict[str, dict[str, Any]]
 """A gateway's models by name, as /v1/models has them."""
 
 
-def find(home: Home, url: str | None, key: str | None) -> Place:
+def find(home: Home, url: str | None, key: str | None) -> EvaluatedGateway:
     """The gateway at `url`, else the one of `askdocs up`. Raises AskdocsError: none runs."""
     if url is not None:
         if key is None:
             raise AskdocsError("--url: the gateway wants a key: add --key")
         settings = load(GatewaySettings)
         budget = settings.page_budget
-        return Place(url.rstrip("/"), key, None, "", {}, budget, False)
+        return EvaluatedGateway(url.rstrip("/"), key, None, "", {}, budget, False)
     running = status.read(home)
     secret = key or home.existing_key()
     if secret is None:
@@ -83,10 +83,10 @@ def find(home: Home, url: str | None, key: str | None) -> Place:
     # One that was not started here may want a key, which is the gateway's to know.
     engine = running.engine_url if "base" in pids else None
     budget = running.page_budget
-    return Place(running.gateway, secret, engine, running.model, pids, budget, True)
+    return EvaluatedGateway(running.gateway, secret, engine, running.model, pids, budget, True)
 
 
-def listed(place: Place) -> Listed:
+def listed(place: EvaluatedGateway) -> Listed:
     """What the gateway has. Raises AskdocsError: it cannot be reached, or refuses the key."""
     headers = {"Authorization": f"Bearer {place.key}"}
     try:
@@ -121,7 +121,7 @@ def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
     return wanted or (own if own in grounded else DOCS)
 
 
-def reads(place: Place, listed: Listed, alias: str = DOCS) -> Reads:
+def reads(place: EvaluatedGateway, listed: Listed, alias: str = DOCS) -> Reads:
     """As the gateway tells it; one of an earlier release does not."""
     grounding = listed.get(alias, {}).get("grounding") or {}
     return Reads(
@@ -157,7 +157,7 @@ def models(
     return models_found
 
 
-def engine_facts(place: Place) -> tuple[str, int]:
+def engine_facts(place: EvaluatedGateway) -> tuple[str, int]:
     """The kind of the engine, "" where it cannot be asked; and how many questions it takes at
     once."""
 
@@ -180,7 +180,7 @@ def budget(page_budget: int, answer: int, models: Sequence[Model]) -> int:
     return max(200, min([page_budget, *room]))
 
 
-def provenance(place: Place, listed: Listed, kind: str) -> Provenance:
+def provenance(place: EvaluatedGateway, listed: Listed, kind: str) -> Provenance:
     lock = (environments.requirements() / environments.EVAL.lock).read_text(encoding="utf-8")
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock, re.MULTILINE))
     versions = {"lancedb": pins["lancedb"]}
@@ -195,7 +195,7 @@ def provenance(place: Place, listed: Listed, kind: str) -> Provenance:
     )
 
 
-def _release(place: Place) -> dict[str, str]:
+def _release(place: EvaluatedGateway) -> dict[str, str]:
     """The version of the gateway's askdocs."""
     try:
         reply = httpx.get(

@@ -18,7 +18,7 @@ from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.sync import Progress
 from training.artefacts import probe
-from training.artefacts.probe import Result
+from training.artefacts.probe import ProbeResult
 from training.versions.store import Store
 
 MERGED = "merged"
@@ -85,7 +85,7 @@ class Work:
         self.store.add_artefact(self.name, kind, folder, facts, self.progress)
         return {**facts, "kind": kind, "made": True}
 
-    def probe(self, kind: str, folder: Path) -> Result:
+    def probe(self, kind: str, folder: Path) -> ProbeResult:
         """Ask an engine that serves this kind. Merged weights are asked in vLLM where it is there,
         else in llama.cpp, as a GGUF file of the very same numbers."""
         if kind not in BITS:

@@ -23,7 +23,7 @@ START = 900.0
 
 def probed(
     folder: Path, bits: int, probes: probe.Probes, vllm_python: Path | None, progress: Progress
-) -> probe.Result:
+) -> probe.ProbeResult:
     """What an engine that serves this says to the probes.
 
     Args:
@@ -56,14 +56,16 @@ def probed(
         )
     url = f"http://127.0.0.1:{port}"
 
-    def ask() -> probe.Result:
+    def ask() -> probe.ProbeResult:
         return probe.ask(f"{url}/v1", NAME, probes, probe.LIMITS[bits], progress)
 
     progress("starting the engine", 0, 1)
     return asyncio.run(_while_running(launch, f"{url}/v1", ask))
 
 
-async def _while_running(launch: Launch, url: str, ask: Callable[[], probe.Result]) -> probe.Result:
+async def _while_running(
+    launch: Launch, url: str, ask: Callable[[], probe.ProbeResult]
+) -> probe.ProbeResult:
     engine = Engine(url)
     with TemporaryDirectory(prefix="askdocs-") as logs:
         log = Path(logs) / "engine.log"

@@ -80,14 +80,14 @@ class System:
 
     name: str
     what: str
-    command: Callable[["Place"], list[str]] | None
+    command: Callable[["SystemSetup"], list[str]] | None
     model: str = MODEL
     variables: Mapping[str, str] | None = None
     in_paced: bool = True
 
 
 @dataclass(frozen=True)
-class Place:
+class SystemSetup:
     """Where a system runs, and in front of what."""
 
     folder: Path
@@ -97,14 +97,14 @@ class Place:
     """The Python that has vllm-router."""
 
 
-def _router(place: Place) -> list[str]:
+def _router(place: SystemSetup) -> list[str]:
     port = str(free_port())
     options = ["--policy", "consistent_hash", "--prometheus-port", port, "--log-level", "error"]
     urls = ["--worker-urls", place.upstream.removesuffix("/v1"), "--port", str(place.port)]
     return [str(place.router), "-m", "vllm_router.launch_router", *urls, *options]
 
 
-def _litellm(place: Place) -> list[str]:
+def _litellm(place: SystemSetup) -> list[str]:
     config = place.folder / "config.yaml"
     config.write_text(LITELLM_CONFIG.format(model=MODEL, upstream=place.upstream))
     (place.folder / "bench_auth.py").write_text(LITELLM_AUTH)
@@ -113,7 +113,7 @@ def _litellm(place: Place) -> list[str]:
     return [sys.executable, str(program), "--config", str(config), *where]
 
 
-def _gateway(place: Place) -> list[str]:
+def _gateway(place: SystemSetup) -> list[str]:
     return [sys.executable, "-m", "gateway"]
 
 
@@ -148,7 +148,7 @@ def running(system: System, upstream: str, router: Path) -> Iterator[Started]:
         yield Started(upstream, system.model, "none", None)
         return
     with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
-        place = Place(Path(name), free_port(), upstream, router)
+        place = SystemSetup(Path(name), free_port(), upstream, router)
         ours = system.command is _gateway
         url = f"sqlite:///{place.folder / 'askdocs.db'}"
         key = _key(url) if ours else "sk-bench"

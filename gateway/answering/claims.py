@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from gateway.answering.evidence import Evidence, Place
+from gateway.answering.evidence import Evidence, ShownSection
 from gateway.answering.facts import facts
 from gateway.answering.features import Seen
 from gateway.answering.frames import is_frame, is_pointer, is_refusal
@@ -97,7 +97,7 @@ class Draft:
         return self.sentence.text[self.start - self.sentence.start : self.end - self.sentence.start]
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> ShownSection | None:
         return self.seen.place if self.seen else None
 
 

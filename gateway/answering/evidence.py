@@ -25,7 +25,7 @@ WINDOW = 3
 MORE = 0.5
 
 
-class Text:
+class EvidenceText:
     """A text that facts are looked for in."""
 
     def __init__(self, text: str) -> None:
@@ -70,7 +70,7 @@ class Text:
 class Window:
     """A run of sentences of one section, with the headings above it."""
 
-    text: Text
+    text: EvidenceText
     stems: frozenset[str]
     place: int
     """Of its section."""
@@ -78,12 +78,12 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Place:
+class ShownSection:
     """A section in front of the question."""
 
     page: Page
     section: Section
-    text: Text
+    text: EvidenceText
     stems: frozenset[str]
 
     @property
@@ -96,27 +96,29 @@ class Evidence:
 
     def __init__(self, excerpts: Sequence[Excerpt], idf: Idf, asked: str = "") -> None:
         """`asked`: what the person said, which an answer may repeat."""
-        self.asked = Text(asked)
+        self.asked = EvidenceText(asked)
         self.asked_stems = stem_set(plain(asked))
         self._idf = idf
         self._known: dict[str, float] = {}
-        self.places: list[Place] = []
+        self.places: list[ShownSection] = []
         self.windows: list[Window] = []
         for excerpt in excerpts:
             for section in excerpt.sections:
                 head = f"{excerpt.page.title}\n{' > '.join(section.path)}"
                 place = len(self.places)
                 whole = f"{head}\n{section.text}"
-                self.places.append(Place(excerpt.page, section, Text(whole), stem_set(whole)))
+                self.places.append(
+                    ShownSection(excerpt.page, section, EvidenceText(whole), stem_set(whole))
+                )
                 self.windows += _windows(head, spoken(section), place)
         self.stems = frozenset[str]().union(*(place.stems for place in self.places))
-        self.text = Text("\n\n".join(place.text.text for place in self.places))
+        self.text = EvidenceText("\n\n".join(place.text.text for place in self.places))
 
     @cached_property
     def language(self) -> str:
         return language(self.text.text[:4000])
 
-    def place(self, url: str) -> Place | None:
+    def place(self, url: str) -> ShownSection | None:
         """The first section with this address."""
         return next((place for place in self.places if place.url == url), None)
 
@@ -183,10 +185,12 @@ def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
             row_head = ""
             parts.append(sentence.text)
     above = stem_set(head)
-    windows = [Window(Text(f"{head}\n{part}"), above | stem_set(part), place, 1) for part in parts]
+    windows = [
+        Window(EvidenceText(f"{head}\n{part}"), above | stem_set(part), place, 1) for part in parts
+    ]
     for width in (2, WINDOW):
         for start in range(len(parts) - width + 1):
             text = "".join(parts[start : start + width])
             stems = above.union(*(stem_set(part) for part in parts[start : start + width]))
-            windows.append(Window(Text(f"{head}\n{text}"), stems, place, width))
+            windows.append(Window(EvidenceText(f"{head}\n{text}"), stems, place, width))
     return tuple(windows)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.answering.evidence import Evidence, Place, Window
+from gateway.answering.evidence import Evidence, ShownSection, Window
 from gateway.answering.facts import CITED, Fact, facts
 from gateway.answering.plain import plain
 from gateway.knowledge.wiki.words import stem, stem_set, words
@@ -70,7 +70,7 @@ class Seen:
     """Facts that the pages have, but not where the rest of the sentence stands."""
     opposed: str
     """The word that the passage has the other way round."""
-    place: Place | None
+    place: ShownSection | None
     window: Window | None
     stems: frozenset[str]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from askdocs.state.backups import archive, moves, restoring
-from askdocs.state.backups.making import Places
+from askdocs.state.backups.making import InstallationPaths
 from askdocs.state.backups.manifest import RESTORED
 from askdocs.state.home import Home
 from gateway.core.errors import AskdocsError
@@ -29,8 +29,8 @@ def quiet(step: str, done: int, total: int | None) -> None:
     pass
 
 
-def places(home: Home) -> Places:
-    return Places(
+def places(home: Home) -> InstallationPaths:
+    return InstallationPaths(
         url=f"sqlite:///{home.database}",
         index=home.index,
         settings=home.root / "askdocs.toml",

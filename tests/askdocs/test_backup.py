@@ -28,7 +28,7 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from askdocs.state.backups import archive, making, moves, restoring
-from askdocs.state.backups.making import Places
+from askdocs.state.backups.making import InstallationPaths
 from askdocs.state.backups.manifest import DATABASE, INDEX, RESTORED, Part, encode
 from askdocs.state.home import Home
 from askdocs.supervision.settings import UpSettings
@@ -79,7 +79,7 @@ def engine(home: Home) -> Iterator[sa.Engine]:
 
 
 @pytest.fixture
-def places(home: Home, engine: sa.Engine, tmp_path: Path) -> Places:
+def places(home: Home, engine: sa.Engine, tmp_path: Path) -> InstallationPaths:
     """A home with a key, an alias, a question, an index of a page, settings and a version."""
     Keys(engine).create("ci")
     aliases.save(engine, "hr", Alias(targets={"docs@v1": 90, "base": 10}), "ann")
@@ -102,13 +102,13 @@ def put(file: Path, *paths: str) -> None:
     )
 
 
-def backed_up(places: Places, out: Path, weights: bool = False) -> Path:
+def backed_up(places: InstallationPaths, out: Path, weights: bool = False) -> Path:
     making.make(places, out, weights, quiet)
     return out
 
 
 def restored(
-    home: Home, places: Places, file: Path, *parts: Part
+    home: Home, places: InstallationPaths, file: Path, *parts: Part
 ) -> tuple[Path | None, restoring.Plan]:
     found = restoring.plan(places, archive.opened(file), parts or RESTORED, quiet)
     return restoring.restore(home, places, found, quiet), found
@@ -125,7 +125,7 @@ def pages(home: Home) -> list[str]:
 
 
 def test_a_backup_has_each_part_and_no_secret_and_is_its_owners_alone(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     _, text = Keys(engine).create("secret")
     part = keys.parse(text)
@@ -161,7 +161,7 @@ def test_a_backup_has_each_part_and_no_secret_and_is_its_owners_alone(
 
 
 def test_a_place_where_no_backup_can_be_written_is_told_with_the_reason(
-    places: Places, tmp_path: Path
+    places: InstallationPaths, tmp_path: Path
 ) -> None:
     (file := tmp_path / "file").touch()
     for out, why in (
@@ -199,7 +199,7 @@ def on_a_disk(tmp_path: Path, options: str, *words: str, **env: str) -> list[str
     ("options", "why"), [("ro", "Read-only file system"), ("size=128k", "No space left on device")]
 )
 def test_a_disk_that_cannot_take_a_backup_is_told_in_a_line(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, options: str, why: str
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path, options: str, why: str
 ) -> None:
     engine.dispose()
     said = on_a_disk(tmp_path, options, "--home", str(home.root))
@@ -211,7 +211,7 @@ def test_a_disk_that_cannot_take_a_backup_is_told_in_a_line(
 
 @pytest.mark.slow
 def test_a_backup_is_the_state_of_one_moment_while_others_write(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     """A writer adds rows to two tables in one transaction: the copy has both or none."""
     with database.writing(engine) as connection:
@@ -248,7 +248,7 @@ def test_a_backup_is_the_state_of_one_moment_while_others_write(
 
 
 def test_a_restore_brings_back_what_was_and_can_be_undone(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     Keys(engine).create("later")
@@ -272,7 +272,7 @@ def test_a_restore_brings_back_what_was_and_can_be_undone(
 
 
 def test_a_restore_opens_no_key_that_was_closed_since(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     store = Keys(engine)
     leaked, _ = store.create("leaked")
@@ -294,7 +294,7 @@ def test_a_restore_opens_no_key_that_was_closed_since(
 
 
 def test_a_restore_of_one_part_leaves_the_others(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     Keys(engine).create("later")
@@ -314,7 +314,7 @@ def test_a_restore_of_one_part_leaves_the_others(
     assert not list(home.root.glob("*.restored"))
 
 
-def test_every_byte_of_a_backup_counts(places: Places, tmp_path: Path) -> None:
+def test_every_byte_of_a_backup_counts(places: InstallationPaths, tmp_path: Path) -> None:
     """Truncated anywhere, or changed at any of many places: refused, and named."""
     file = backed_up(places, tmp_path / "b.tar.gz", weights=True)
     whole = file.read_bytes()
@@ -357,7 +357,7 @@ def packed(file: Path, files: dict[str, bytes]) -> Path:
 
 
 def test_what_is_no_backup_or_of_a_newer_askdocs_is_refused(
-    home: Home, places: Places, tmp_path: Path
+    home: Home, places: InstallationPaths, tmp_path: Path
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     manifest = archive.opened(file).manifest
@@ -385,7 +385,7 @@ def test_what_is_no_backup_or_of_a_newer_askdocs_is_refused(
 
 
 def test_a_restore_is_refused_while_somebody_uses_the_files(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     engine.dispose()
@@ -419,7 +419,7 @@ def test_a_restore_is_refused_while_somebody_uses_the_files(
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_stop_at_any_point_of_a_backup_leaves_no_copy_of_the_database(
-    number: signal.Signals, home: Home, places: Places, tmp_path: Path
+    number: signal.Signals, home: Home, places: InstallationPaths, tmp_path: Path
 ) -> None:
     """After SIGKILL, for longer than until the next backup."""
     script = Path(__file__).with_name("stop_backup.py")
@@ -444,7 +444,7 @@ def test_a_stop_at_any_point_of_a_backup_leaves_no_copy_of_the_database(
 
 
 def test_a_stop_while_a_database_is_read_is_not_taken_for_damage(
-    home: Home, places: Places, tmp_path: Path
+    home: Home, places: InstallationPaths, tmp_path: Path
 ) -> None:
     with closing(sqlite3.connect(home.database)) as db:  # reading it takes a while
         db.execute(
@@ -462,7 +462,11 @@ def test_a_stop_while_a_database_is_read_is_not_taken_for_damage(
 
 
 def test_a_restore_that_is_stopped_leaves_nothing_behind_or_is_done(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home,
+    places: InstallationPaths,
+    engine: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     Keys(engine).create("later")
@@ -495,7 +499,7 @@ def test_a_restore_that_is_stopped_leaves_nothing_behind_or_is_done(
 
 @pytest.mark.slow
 def test_a_kill_at_any_point_of_a_restore_leaves_the_old_state_or_one_that_becomes_the_new(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz", weights=True)
     Keys(engine).create("later")
@@ -534,7 +538,11 @@ def test_a_kill_at_any_point_of_a_restore_leaves_the_old_state_or_one_that_becom
 
 
 def test_askdocs_up_finishes_a_restore_that_was_cut_off(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home,
+    places: InstallationPaths,
+    engine: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     Keys(engine).create("later")
@@ -557,7 +565,7 @@ def test_askdocs_up_finishes_a_restore_that_was_cut_off(
 
 @pytest.mark.parametrize("weights", [True, False])
 def test_a_damaged_adapter_is_named_with_the_command_that_puts_it_back(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, weights: bool
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path, weights: bool
 ) -> None:
     engine.dispose()
     file = backed_up(places, tmp_path / "b.tar.gz", weights)
@@ -586,7 +594,7 @@ def test_a_damaged_adapter_is_named_with_the_command_that_puts_it_back(
 
 
 def test_a_version_that_is_gone_comes_back_or_is_said_to_be_missing(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     engine.dispose()
     full = backed_up(places, tmp_path / "full.tar.gz", weights=True)
@@ -619,7 +627,11 @@ def mix_pages_up(file: Path) -> None:
 
 @pytest.mark.parametrize("harm", [lose_the_end, lose_the_header, mix_pages_up])
 def test_a_damaged_database_is_named_refused_and_restored(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, harm: Callable[[Path], None]
+    home: Home,
+    places: InstallationPaths,
+    engine: sa.Engine,
+    tmp_path: Path,
+    harm: Callable[[Path], None],
 ) -> None:
     file = backed_up(places, tmp_path / "b.tar.gz")
     with database.reading(engine) as connection:
@@ -649,7 +661,7 @@ def test_a_damaged_database_is_named_refused_and_restored(
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_restore_after_damage_opens_no_key_that_was_closed_since_or_names_it(
     home: Home,
-    places: Places,
+    places: InstallationPaths,
     engine: sa.Engine,
     tmp_path: Path,
     harm: Callable[[Path], None],
@@ -683,7 +695,11 @@ def test_a_restore_after_damage_opens_no_key_that_was_closed_since_or_names_it(
 
 @pytest.mark.parametrize("harm", [lose_the_end, lose_the_header])
 def test_a_damaged_index_is_named_refused_and_restored(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path, harm: Callable[[Path], None]
+    home: Home,
+    places: InstallationPaths,
+    engine: sa.Engine,
+    tmp_path: Path,
+    harm: Callable[[Path], None],
 ) -> None:
     engine.dispose()
     file = backed_up(places, tmp_path / "b.tar.gz")
@@ -697,7 +713,7 @@ def test_a_damaged_index_is_named_refused_and_restored(
 
 
 def test_an_older_backup_is_brought_up_to_date_and_a_log_that_lies_beside_is_not_read_into_it(
-    home: Home, places: Places, engine: sa.Engine, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     engine.dispose()
     for path in home.root.glob("askdocs.db*"):
@@ -716,7 +732,7 @@ def test_an_older_backup_is_brought_up_to_date_and_a_log_that_lies_beside_is_not
 
 
 def test_a_backup_is_restored_on_a_new_machine(
-    places: Places, engine: sa.Engine, tmp_path: Path
+    places: InstallationPaths, engine: sa.Engine, tmp_path: Path
 ) -> None:
     engine.dispose()
     file = backed_up(places, tmp_path / "b.tar.gz", weights=True)
@@ -739,7 +755,7 @@ def test_there_is_nothing_to_back_up_in_an_empty_home(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_postgresql_is_dumped_and_restored_into_an_empty_database_only(
-    home: Home, places: Places, engine: sa.Engine, postgres: Postgres, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, postgres: Postgres, tmp_path: Path
 ) -> None:
     engine.dispose()
     first, second = postgres.database(), postgres.database()
@@ -788,7 +804,7 @@ SLOW = """#!/bin/sh
 
 @pytest.mark.slow
 def test_a_stopped_restore_of_postgresql_leaves_an_empty_database_or_the_whole_backup(
-    home: Home, places: Places, engine: sa.Engine, postgres: Postgres, tmp_path: Path
+    home: Home, places: InstallationPaths, engine: sa.Engine, postgres: Postgres, tmp_path: Path
 ) -> None:
     engine.dispose()
     source = database.open(first := postgres.database())

@@ -97,7 +97,7 @@ def test_an_engine_that_serves_something_else_fails_the_probes(
     store: Store, tmp_path: Path
 ) -> None:
     # What the model has never said: the first of two tokens, and the other way round its base.
-    place = probe.Place(after=0, tokens=(5, 6), logprobs=(-0.1, -3.0), base=(-3.0, -0.1))
+    place = probe.ProbePoint(after=0, tokens=(5, 6), logprobs=(-0.1, -3.0), base=(-3.0, -0.1))
     asked = probe.Probe(
         messages=[{"role": "user", "content": "Hello"}], prompt=(1, 2), answer=(), places=(place,)
     )

@@ -11,7 +11,7 @@ from eval.studies import check as measuring
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, drafts, refuses, summary
 from gateway.answering.confidence import CAUTION, confidence
-from gateway.answering.evidence import Text
+from gateway.answering.evidence import EvidenceText
 from gateway.answering.facts import Fact, facts, numbers
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.plain import plain
@@ -164,7 +164,7 @@ def test_the_check_goes_on_without_the_pages_of_the_turn_before() -> None:
     ],
 )
 def test_a_fact_is_found_in_another_spelling(said: str, has: str) -> None:
-    assert [fact for fact in facts(said) if not Text(has).has(fact)] == []
+    assert [fact for fact in facts(said) if not EvidenceText(has).has(fact)] == []
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_fact_is_found_in_another_spelling(said: str, has: str) -> None:
     ],
 )
 def test_a_fact_that_differs_is_not(said: str, has: str) -> None:
-    assert [fact for fact in facts(said) if not Text(has).has(fact)] != []
+    assert [fact for fact in facts(said) if not EvidenceText(has).has(fact)] != []
 
 
 def test_bold_that_names_an_item_is_no_label() -> None:

@@ -21,7 +21,7 @@ from gateway.access.keys import Key, Limits
 from gateway.access.limits import month, shared
 from gateway.access.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duration
 from gateway.access.limits.limiter import Limiter, connect
-from gateway.access.limits.memory import IDLE, NS, Memory
+from gateway.access.limits.memory import IDLE, NS, LocalLimits
 from gateway.core.http import ApiError, send_json
 from gateway.core.tasks import Tasks
 from tests.waiting import async_until
@@ -69,7 +69,7 @@ async def limiter(clock: Clock) -> AsyncIterator[Limiter]:
     await limiter.close()
 
 
-def refusal(memory: Memory, key: Key, tokens: int = 1) -> LimitReached | None:
+def refusal(memory: LocalLimits, key: Key, tokens: int = 1) -> LimitReached | None:
     """What an admission would say, without one."""
     try:
         copy.deepcopy(memory).admit(key, tokens)
@@ -126,7 +126,7 @@ def test_limits_hold_in_every_window_and_no_request_is_refused_without_need(
     steps: list[tuple[str, int]], rpm: int | None, tpm: int | None, max_parallel: int | None
 ) -> None:
     clock = Clock()
-    memory = Memory(60, clock)
+    memory = LocalLimits(60, clock)
     asking = key(rpm=rpm, tpm=tpm, max_parallel=max_parallel)
     log: list[Event] = []
     running: list[Event] = []
@@ -170,7 +170,7 @@ def test_limits_hold_in_every_window_and_no_request_is_refused_without_need(
 
 
 def promise_holds(
-    memory: Memory, clock: Clock, asking: Key, tokens: int, error: LimitReached, running: int
+    memory: LocalLimits, clock: Clock, asking: Key, tokens: int, error: LimitReached, running: int
 ) -> None:
     """After Retry-After it passes, and a millisecond earlier it does not."""
     if "retry-after-ms" not in error.headers:
@@ -447,7 +447,7 @@ async def test_a_refused_request_counts_nowhere(limiter: Limiter, clock: Clock) 
 
 def test_idle_keys_are_forgotten_and_running_ones_are_not() -> None:
     clock = Clock()
-    memory = Memory(60, clock)
+    memory = LocalLimits(60, clock)
     running = memory.admit(key("running", max_parallel=1), 1)
     for number in range(1000):
         memory.admit(key(str(number), rpm=1), 1)
@@ -461,7 +461,7 @@ def test_idle_keys_are_forgotten_and_running_ones_are_not() -> None:
 
 def test_a_busy_key_has_61_buckets_at_most() -> None:
     clock = Clock()
-    memory = Memory(60, clock)
+    memory = LocalLimits(60, clock)
     for _ in range(20_000):
         memory.admit(key(rpm=10**9, tpm=10**9), 1)
         clock.now += 7 * MS

@@ -16,7 +16,7 @@ from gateway.access.rights import NOBODY, Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.sources import fetch, sync
-from gateway.knowledge.sources.services.confluence import NEWER, Confluence, Place
+from gateway.knowledge.sources.services.confluence import NEWER, Confluence, SpaceAddress
 from gateway.knowledge.sources.services.storage import document
 from gateway.knowledge.sources.source import (
     Broken,
@@ -351,7 +351,7 @@ def test_macros_are_what_readers_see_of_them() -> None:
     ],
 )
 def test_a_space_is_named_by_its_address(address: str, base: str, space: str) -> None:
-    assert Place.parse(address) == Place(base, space)
+    assert SpaceAddress.parse(address) == SpaceAddress(base, space)
     if "atlassian" in address:
         assert Spec.named(address).kind == "confluence"
 

@@ -38,7 +38,7 @@ def test_the_share_of_the_adapter_is_how_far_an_engine_is_on_the_way_from_the_ba
 
 def test_an_adapter_that_changes_nothing_has_no_share_and_passes_nowhere() -> None:
     assert math.isnan(probe.share([(-1.0, -1.0, -1.0)]))
-    result = probe.Result(0.0, 0.0, math.nan, 0, 0, ())
+    result = probe.ProbeResult(0.0, 0.0, math.nan, 0, 0, ())
     assert "adapter: it changes nothing" in next(probe.judged(result, LIMITS))
 
 
@@ -48,7 +48,7 @@ def test_an_adapter_that_changes_nothing_has_no_share_and_passes_nowhere() -> No
 def test_every_limit_counts_by_itself(
     furthest: float, mean: float, share: float, missed: int
 ) -> None:
-    result = probe.Result(furthest, mean, share, 3, 3 - missed, ())
+    result = probe.ProbeResult(furthest, mean, share, 3, 3 - missed, ())
     wrong = [
         furthest > LIMITS.furthest,
         mean > LIMITS.mean,
@@ -59,7 +59,7 @@ def test_every_limit_counts_by_itself(
 
 
 def one_probe() -> probe.Probes:
-    place = probe.Place(after=0, tokens=(7, 8), logprobs=(-0.1, -3.0), base=(-2.0, -0.5))
+    place = probe.ProbePoint(after=0, tokens=(7, 8), logprobs=(-0.1, -3.0), base=(-2.0, -0.5))
     asked = probe.Probe(
         messages=[{"role": "user", "content": "q"}], prompt=(1, 2, 3), answer=(), places=(place,)
     )

@@ -20,7 +20,7 @@ from tests.training.versions import FACTS, everything, trained
 from training.versions import garbage
 from training.versions.local import Folder
 from training.versions.open import cache, open_store
-from training.versions.place import Entry
+from training.versions.place import FileInfo
 from training.versions.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +78,7 @@ def test_a_kill_in_the_middle_of_an_upload_leaves_no_version(
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    left: dict[str, Entry] = {}
+    left: dict[str, FileInfo] = {}
     while not any("?uploadId=" in path and entry.bytes for path, entry in left.items()):
         assert uploader.poll() is None
         time.sleep(0.1)

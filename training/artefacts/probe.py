@@ -51,7 +51,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Place(_Strict):
+class ProbePoint(_Strict):
     """The reference's likeliest tokens after a part of an answer, and the base's view of them."""
 
     after: int
@@ -66,7 +66,7 @@ class Probe(_Strict):
     messages: list[dict[str, Any]]
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
-    places: tuple[Place, ...]
+    places: tuple[ProbePoint, ...]
 
 
 class Probes(_Strict):
@@ -80,7 +80,7 @@ class Probes(_Strict):
     probes: tuple[Probe, ...]
 
 
-class Result(NamedTuple):
+class ProbeResult(NamedTuple):
     """How an engine did."""
 
     furthest: float
@@ -122,7 +122,7 @@ def ask(
     limits: Limits,
     progress: Progress,
     key: str | None = None,
-) -> Result:
+) -> ProbeResult:
     """Probe an engine.
 
     Args:
@@ -162,7 +162,7 @@ def ask(
                 )
     progress("probing", len(probes.probes), len(probes.probes))
     differences = [abs(engine - reference) for engine, reference, _ in pairs]
-    result = Result(
+    result = ProbeResult(
         furthest=max(differences),
         mean=sum(differences) / len(differences),
         share=share(pairs),
@@ -173,7 +173,7 @@ def ask(
     return result._replace(problems=(*result.problems, *judged(result, limits)))
 
 
-def judged(result: Result, limits: Limits) -> Iterator[str]:
+def judged(result: ProbeResult, limits: Limits) -> Iterator[str]:
     """Each limit that is not kept."""
     if math.isnan(result.share):
         yield "adapter: it changes nothing by which it could be told from the base"
@@ -190,7 +190,7 @@ def judged(result: Result, limits: Limits) -> Iterator[str]:
         yield f"likeliest token: another one at {result.clear - result.agreed} of {result.clear}"
 
 
-def _pairs(place: Place, logprobs: dict[int, float]) -> list[tuple[float, float, float]]:
+def _pairs(place: ProbePoint, logprobs: dict[int, float]) -> list[tuple[float, float, float]]:
     """Engine, reference and base on the tokens that matter. What the engine does not list has at
     most its least likely one's log-probability."""
     least = min(logprobs.values())

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from training.versions.local import Folder
 from training.versions.manifest import MANIFEST, MEASURED, RETIRED
-from training.versions.place import Place
+from training.versions.place import VersionStorage
 from training.versions.store import Store
 
 # What is younger may be a write that goes on.
@@ -21,7 +21,7 @@ class Garbage:
     """For people: the version, or the path of what is left."""
     why: str
     bytes: int
-    place: Place
+    place: VersionStorage
     paths: tuple[str, ...]
     """At that place, in the order in which they go."""
 

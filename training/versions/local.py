@@ -13,7 +13,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.manifest import ARTEFACTS, MANIFEST, File, total
-from training.versions.place import Entry
+from training.versions.place import FileInfo
 
 FIX = (
     "put it back with `askdocs restore FILE --only versions`, from a backup with weights, or remove"
@@ -31,7 +31,7 @@ class Folder:
     def __str__(self) -> str:
         return str(self.root)
 
-    def list(self, under: str = "") -> dict[str, Entry]:
+    def list(self, under: str = "") -> dict[str, FileInfo]:
         with self._told():
             entries = {}
             for name, path in hashed.listed(self.root / under).items():
@@ -92,9 +92,9 @@ class Folder:
             hashed.verify(folder, files, f"{folder}/", fix, progress)
         return folder
 
-    def remains(self) -> dict[str, Entry]:
+    def remains(self) -> dict[str, FileInfo]:
         with self._told():
-            sizes: dict[str, list[Entry]] = {}
+            sizes: dict[str, list[FileInfo]] = {}
             for name, path in hashed.listed(self.root, unfinished=True).items():
                 parts = name.split("/")
                 at = [n for n, part in enumerate(parts, 1) if hashed.is_unfinished(part)]
@@ -102,7 +102,7 @@ class Folder:
                     with suppress(FileNotFoundError):
                         sizes.setdefault("/".join(parts[: at[0]]), []).append(_entry(path))
             return {
-                path: Entry(sum(e.bytes for e in entries), max(e.modified for e in entries))
+                path: FileInfo(sum(e.bytes for e in entries), max(e.modified for e in entries))
                 for path, entries in sizes.items()
             }
 
@@ -154,9 +154,9 @@ def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}{hashed.NEW}")
 
 
-def _entry(path: Path) -> Entry:
+def _entry(path: Path) -> FileInfo:
     stat = path.stat()
-    return Entry(stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+    return FileInfo(stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
 
 
 def _sync(path: Path) -> None:

@@ -9,13 +9,13 @@ from gateway.knowledge.sources.sync import Progress
 from training.versions.manifest import File
 
 
-class Entry(NamedTuple):
+class FileInfo(NamedTuple):
     bytes: int
     modified: datetime
     """In UTC."""
 
 
-class Place(Protocol):
+class VersionStorage(Protocol):
     """A tree of files, whose paths are relative and have "/".
 
     What is published or created appears whole or not at all, for good: never over what is there,
@@ -26,7 +26,7 @@ class Place(Protocol):
         """For messages: the folder, or s3://BUCKET/PREFIX."""
         ...
 
-    def list(self, under: str = "") -> dict[str, Entry]:
+    def list(self, under: str = "") -> dict[str, FileInfo]:
         """The files under a folder, by their whole path; none where there is no such folder."""
         ...
 
@@ -62,7 +62,7 @@ class Place(Protocol):
         """
         ...
 
-    def remains(self) -> dict[str, Entry]:
+    def remains(self) -> dict[str, FileInfo]:
         """What writes that were cut off have left, or that go on now have written."""
         ...
 

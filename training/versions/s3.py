@@ -32,7 +32,7 @@ from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.local import appearing
 from training.versions.manifest import MANIFEST, File, sha256, total
-from training.versions.place import Entry
+from training.versions.place import FileInfo
 
 SCHEME = "s3://"
 PART = 32 * 2**20
@@ -60,14 +60,14 @@ class Bucket:
     def __str__(self) -> str:
         return f"{SCHEME}{self._bucket}/{self._prefix}".rstrip("/")
 
-    def list(self, under: str = "") -> dict[str, Entry]:
+    def list(self, under: str = "") -> dict[str, FileInfo]:
         prefix = self._prefix + (f"{under}/" if under else "")
         entries = {}
         with self._told():
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                 for item in page.get("Contents", ()):
-                    entry = Entry(item["Size"], item["LastModified"])
+                    entry = FileInfo(item["Size"], item["LastModified"])
                     entries[item["Key"].removeprefix(self._prefix)] = entry
         return entries
 
@@ -143,8 +143,8 @@ class Bucket:
             (new / MANIFEST).write_bytes(manifest)
         return target
 
-    def remains(self) -> dict[str, Entry]:
-        entries: dict[str, Entry] = {}
+    def remains(self) -> dict[str, FileInfo]:
+        entries: dict[str, FileInfo] = {}
         published: dict[str, str | None] = {}
         for key, entry in self.list().items():
             if match := _UPLOADED.match(key):
@@ -153,8 +153,8 @@ class Bucket:
                     manifest = self.read(f"{path}/{MANIFEST}")
                     published[path] = None if manifest is None else _id(manifest)
                 if upload != published[path]:
-                    before = entries.get(f"{path}/{upload}", Entry(0, entry.modified))
-                    entries[f"{path}/{upload}"] = Entry(
+                    before = entries.get(f"{path}/{upload}", FileInfo(0, entry.modified))
+                    entries[f"{path}/{upload}"] = FileInfo(
                         before.bytes + entry.bytes, max(before.modified, entry.modified)
                     )
         with self._told():
@@ -167,7 +167,7 @@ class Bucket:
                     # One that goes on may end meanwhile.
                     with suppress(self._client.exceptions.NoSuchUpload):
                         size = sum(p["Size"] for parts in listing for p in parts.get("Parts", ()))
-                        entries[f"{path}{_UPLOAD}{item['UploadId']}"] = Entry(
+                        entries[f"{path}{_UPLOAD}{item['UploadId']}"] = FileInfo(
                             size, item["Initiated"]
                         )
         return entries

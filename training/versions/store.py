@@ -38,7 +38,7 @@ from training.versions.manifest import (
     encode,
     sha256,
 )
-from training.versions.place import Place
+from training.versions.place import VersionStorage
 
 
 def quiet(step: str, done: int, total: int | None) -> None:
@@ -51,7 +51,7 @@ M = TypeVar("M", Verdict, Threshold)
 class Store:
     """Versions at a place. Every method raises AskdocsError where the place cannot be used."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: VersionStorage) -> None:
         self.place = place
 
     def names(self) -> list[str]:

@@ -18,7 +18,7 @@ from widget.slack import messages
 from widget.slack.answering import GRACE, Answering
 from widget.slack.messages import Message
 from widget.slack.persons import Persons
-from widget.slack.places import Places
+from widget.slack.places import ChannelAliases
 from widget.slack.record import Duplicate, Turns
 from widget.slack.replies import UNREACHED, Reply
 from widget.slack.settings import SlackSettings
@@ -43,7 +43,7 @@ class Asking:
         self.record, self.limits = answering.record, limits
         self.client, self.eager = client, eager
         self.team, self.bot = team, bot
-        self.places = Places(client, settings)
+        self.places = ChannelAliases(client, settings)
         token = settings.bot_token
         self.persons = Persons(client, answering.people, team)
         self._key = (token.get_secret_value() if token else "").encode()

@@ -22,7 +22,7 @@ class Name(NamedTuple):
     until: float
 
 
-class Places:
+class ChannelAliases:
     """Knows the aliases of channels. Events have a channel's id alone, settings may have its name.
 
     Names are asked for only where the settings have some.

@@ -33,7 +33,7 @@ from training.versions.store import Store
 
 
 @dataclass(frozen=True)
-class Places:
+class InstallationPaths:
     """Where the parts of an askdocs are."""
 
     url: str
@@ -61,7 +61,7 @@ def opened(url: str) -> Iterator[sa.Engine]:
         engine.dispose()
 
 
-def make(places: Places, out: Path, weights: bool, progress: Progress) -> Manifest:
+def make(places: InstallationPaths, out: Path, weights: bool, progress: Progress) -> Manifest:
     """Write a backup to a new file.
 
     Args:
@@ -86,7 +86,7 @@ def make(places: Places, out: Path, weights: bool, progress: Progress) -> Manife
 
 
 def _collected(
-    places: Places, folder: Path, weights: bool, progress: Progress
+    places: InstallationPaths, folder: Path, weights: bool, progress: Progress
 ) -> tuple[Manifest, dict[str, Path]]:
     """What goes into a backup, copies of what changes in `folder`."""
     made = datetime.now(UTC)
@@ -183,7 +183,7 @@ def _said(url: str) -> tuple[str | None, dict[str, Alias]]:
         return revision, aliases.stored(engine)
 
 
-def record(places: Places, out: Path, manifest: Manifest) -> None:
+def record(places: InstallationPaths, out: Path, manifest: Manifest) -> None:
     """A line in the audit log, where the database has one. Raises Unreachable."""
     if manifest.revision is not None and manifest.revision >= audit.SINCE:
         with opened(places.url) as engine, database.writing(engine) as connection:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from askdocs.state.backups import archive, closed, moves, snapshot
 from askdocs.state.backups.archive import Backup
-from askdocs.state.backups.making import Places, opened
+from askdocs.state.backups.making import InstallationPaths, opened
 from askdocs.state.backups.manifest import DATABASE, DUMP, INDEX, SETTINGS, Part
 from askdocs.state.backups.moves import LOGS, Move
 from askdocs.state.home import Home
@@ -49,7 +49,9 @@ class Plan:
     not be read."""
 
 
-def plan(places: Places, backup: Backup, parts: Collection[Part], progress: Progress) -> Plan:
+def plan(
+    places: InstallationPaths, backup: Backup, parts: Collection[Part], progress: Progress
+) -> Plan:
     """Verify a backup, and see what restoring `parts` of it would do; nothing is changed.
 
     Raises:
@@ -79,7 +81,9 @@ def plan(places: Places, backup: Backup, parts: Collection[Part], progress: Prog
     return planned
 
 
-def restore(home: Home, places: Places, planned: Plan, progress: Progress) -> Path | None:
+def restore(
+    home: Home, places: InstallationPaths, planned: Plan, progress: Progress
+) -> Path | None:
     """Do it. Returns the folder where what was there is kept; None: there was nothing.
 
     Raises:
@@ -110,7 +114,7 @@ def restore(home: Home, places: Places, planned: Plan, progress: Progress) -> Pa
 
 
 @contextmanager
-def exclusive(home: Home, places: Places) -> Iterator[Path]:
+def exclusive(home: Home, places: InstallationPaths) -> Iterator[Path]:
     """Where nobody else has the files open, and no `askdocs up` begins; gives the journal's place.
 
     What an earlier restore has left undone is done first. Raises AskdocsError: somebody has.
@@ -146,7 +150,7 @@ def _users(file: Path) -> Iterator[str]:
 
 
 def _database(
-    places: Places, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
+    places: InstallationPaths, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
 ) -> str | None:
     """Lay the database ready, as today's askdocs needs it; returns the schema of the old one."""
     target = places.database
@@ -178,7 +182,7 @@ def _database(
 
 
 def _index(
-    places: Places, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
+    places: InstallationPaths, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
 ) -> None:
     if "index" not in planned.parts or INDEX not in planned.backup.manifest.files:
         return
@@ -232,7 +236,7 @@ def _record(connection: sa.Connection, planned: Plan) -> None:
     )
 
 
-def _note(places: Places, planned: Plan) -> None:
+def _note(places: InstallationPaths, planned: Plan) -> None:
     """The line in the database that stays, where there is one with an audit log.
 
     It is not brought up to date for that: an empty one of PostgreSQL could not be restored then.
@@ -258,7 +262,7 @@ def _refuse_used(url: str) -> None:
 
 
 def _dump(
-    home: Home, places: Places, planned: Plan, stack: ExitStack, progress: Progress
+    home: Home, places: InstallationPaths, planned: Plan, stack: ExitStack, progress: Progress
 ) -> Path | None:
     """Lay the dump ready for PostgreSQL, until the stack ends."""
     if places.database is not None or "database" not in planned.parts:
@@ -269,7 +273,7 @@ def _dump(
 
 
 def _load(
-    places: Places, planned: Plan, dump: Path, stops: Sequence[int], progress: Progress
+    places: InstallationPaths, planned: Plan, dump: Path, stops: Sequence[int], progress: Progress
 ) -> None:
     """A dump into PostgreSQL, in one transaction. Raises KeyboardInterrupt: stopped before that."""
     with opened(places.url) as engine:
@@ -284,7 +288,7 @@ def _load(
 STAYS, BACK, ABSENT = "is here", "comes back", "is not here, and the backup has no weights"
 
 
-def _versions(places: Places, backup: Backup, progress: Progress) -> dict[str, str]:
+def _versions(places: InstallationPaths, backup: Backup, progress: Progress) -> dict[str, str]:
     """What is to be done about each version. Raises AskdocsError: another one has its name."""
     store, manifest = places.store, backup.manifest
     states = {}
@@ -311,7 +315,7 @@ def _versions(places: Places, backup: Backup, progress: Progress) -> dict[str, s
     return states
 
 
-def _is_whole(places: Places, name: str, progress: Progress) -> bool:
+def _is_whole(places: InstallationPaths, name: str, progress: Progress) -> bool:
     folder = Path(str(places.store.place), name)
     try:
         hashed.verify(folder, places.store.manifest(name).files, "", "", progress)
@@ -321,7 +325,7 @@ def _is_whole(places: Places, name: str, progress: Progress) -> bool:
 
 
 def _put_versions(
-    places: Places, planned: Plan, stamp: str, staged: list[Move], progress: Progress
+    places: InstallationPaths, planned: Plan, stamp: str, staged: list[Move], progress: Progress
 ) -> None:
     """Lay ready what is missing or damaged here; what was derived from a version stays with it."""
     back = [name for name, what in planned.versions.items() if what == BACK]

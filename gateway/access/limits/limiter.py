@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from gateway.access.keys import Key, Limits
 from gateway.access.limits.grant import UNLIMITED, Grant
-from gateway.access.limits.memory import Memory
+from gateway.access.limits.memory import LocalLimits
 from gateway.access.limits.month import Months
 from gateway.core.errors import AskdocsError
 from gateway.core.tasks import Tasks
@@ -30,7 +30,7 @@ class Limiter:
     """Made by `connect`."""
 
     def __init__(
-        self, memory: Memory, shared: "Shared | None", months: Months, workers: int = 1
+        self, memory: LocalLimits, shared: "Shared | None", months: Months, workers: int = 1
     ) -> None:
         self._memory = memory
         self._workers = workers
@@ -134,4 +134,4 @@ async def connect(
             ) from None
         shared = Shared(address, window, lease or LEASE, tasks or Tasks())
         await shared.open()
-    return Limiter(Memory(window, clock), shared, Months(month), workers)
+    return Limiter(LocalLimits(window, clock), shared, Months(month), workers)

@@ -54,7 +54,7 @@ class Usage:
         self.seen = 0
 
 
-class Place(NamedTuple):
+class CountedRequest(NamedTuple):
     """Where a request was counted."""
 
     usage: Usage
@@ -62,7 +62,7 @@ class Place(NamedTuple):
     month: Month | None
 
 
-class Memory:
+class LocalLimits:
     """All of it is synchronous, so no two requests are ever half counted.
 
     An admission and its settlement take 2 µs for a key with rpm, tpm and max_parallel
@@ -142,7 +142,7 @@ class Memory:
         if tpm is None and max_parallel is None and month is None:
             return Grant(limits, counts, tokens, None, None)
         usage.running += 1
-        return Grant(limits, counts, tokens, self, Place(usage, bucket, month))
+        return Grant(limits, counts, tokens, self, CountedRequest(usage, bucket, month))
 
     def settle(self, grant: Grant, used: int) -> None:
         usage, bucket, month = grant.place

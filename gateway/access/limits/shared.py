@@ -44,7 +44,7 @@ class Script:
 ADMIT, SETTLE, RENEWAL = Script("admit"), Script("settle"), Script("renew")
 
 
-class Place(NamedTuple):
+class CountedRequest(NamedTuple):
     """Where a request was counted."""
 
     keys: tuple[str, str, str]
@@ -115,7 +115,7 @@ class Shared:
         def granted(reply: Reply) -> Grant | None:
             if isinstance(reply, Exception) or reply[0] != b"":
                 return None
-            counts, place = Counts(*reply[2:7]), Place(keys, reply[7], reply[8], lease)
+            counts, place = Counts(*reply[2:7]), CountedRequest(keys, reply[7], reply[8], lease)
             if limits.max_parallel is not None:
                 self._leases[lease] = keys[1]
             elif limits.tpm is None and limits.monthly_tokens is None:
@@ -141,7 +141,7 @@ class Shared:
         return granted(reply)
 
     def settle(self, grant: Grant, used: int) -> None:
-        place: Place = grant.place
+        place: CountedRequest = grant.place
         self._leases.pop(place.lease, None)
         if self._wire is None:
             return  # what was reserved leaves with its window, the lease when it is not renewed

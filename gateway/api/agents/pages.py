@@ -23,7 +23,7 @@ NAMED = 60  # sections that are named of a page
 SCHEME = "docs"
 
 
-class Place(NamedTuple):
+class PageAddress(NamedTuple):
     """Where a page is."""
 
     source: str
@@ -97,22 +97,22 @@ class Pages:
             sections=_names(page) if len(texts) > 1 else [],
         )
 
-    def listed(self, cursor: str | None) -> tuple[list[tuple[Place, Page]], str | None]:
+    def listed(self, cursor: str | None) -> tuple[list[tuple[PageAddress, Page]], str | None]:
         """The next `LISTED` pages behind a cursor, and the cursor of those behind them.
 
         Raises:
             AskdocsError: this is no cursor of ours.
         """
-        after = self._place(cursor) if cursor else Place("", "")
+        after = self._place(cursor) if cursor else PageAddress("", "")
         if after is None:
             raise AskdocsError(f"{str(cursor)[:100]!r} is no cursor of this list: begin without")
-        entries: list[tuple[Place, Page]] = []
+        entries: list[tuple[PageAddress, Page]] = []
         for source in self._names():
             if source < after.source:
                 continue
             behind = after.path if source == after.source else ""
             pages = self._index.after(source, behind, LISTED + 1 - len(entries))
-            entries += [(Place(source, page.path), page) for page in pages]
+            entries += [(PageAddress(source, page.path), page) for page in pages]
             if len(entries) > LISTED:
                 return entries[:LISTED], entries[LISTED - 1][0].uri
         return entries, None
@@ -140,11 +140,11 @@ class Pages:
             raise _no_page(name)
         return page, unquote(anchor)
 
-    def _place(self, uri: str) -> Place | None:
+    def _place(self, uri: str) -> PageAddress | None:
         """The inverse of `Place.uri`; None where no wiki is meant that may be read."""
         short, _, path = uri.removeprefix(f"{SCHEME}://").partition("/")
         source = next((name for name in self._names() if _short(name) == short), None)
-        return None if source is None else Place(source, unquote(path))
+        return None if source is None else PageAddress(source, unquote(path))
 
     def _names(self) -> list[str]:
         """The wikis, by name."""

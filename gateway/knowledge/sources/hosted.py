@@ -26,7 +26,7 @@ _FURNITURE = ("_footer", "_header", "_sidebar")
 
 
 @dataclass(frozen=True)
-class Place:
+class RepositoryUrls:
     """Where a service shows the files of a repository."""
 
     base: str
@@ -45,21 +45,21 @@ class Place:
         return (self.base + quote(whole)).rstrip("/")
 
 
-def place_of(at: Address, site_url: str) -> Place:
+def place_of(at: Address, site_url: str) -> RepositoryUrls:
     """Where the files of a repository are shown; `site_url` names the place of a wiki."""
     shown = at.url.rstrip("/").removesuffix(".git")
     host, is_gitlab = urlsplit(shown).netloc, _is_gitlab(shown)
     if shown.endswith(_WIKI):
         between = "/-/wikis/" if is_gitlab else "/wiki/"
         base = site_url.rstrip("/") + "/" if site_url else shown.removesuffix(_WIKI) + between
-        return Place(base, at.folder, True, is_gitlab or base.endswith("/-/wikis/"))
+        return RepositoryUrls(base, at.folder, True, is_gitlab or base.endswith("/-/wikis/"))
     branch = quote(at.branch or "HEAD")
     blob = "/-/blob/" if is_gitlab else "/blob/"
     if "bitbucket" in host:
         blob = "/src/"
     elif any(name in host for name in _GITEAS):
         blob = "/src/branch/"
-    return Place(f"{shown}{blob}{branch}/", at.folder, False, is_gitlab)
+    return RepositoryUrls(f"{shown}{blob}{branch}/", at.folder, False, is_gitlab)
 
 
 _GITEAS = ("codeberg", "forgejo", "gitea")
@@ -92,7 +92,7 @@ class Hosted:
         }
 
     @classmethod
-    def opened(cls, root: Path, place: Place) -> Flavour:
+    def opened(cls, root: Path, place: RepositoryUrls) -> Flavour:
         """The wiki of a repository: the site that its settings name, else its files as they are."""
         from gateway.knowledge.sources.folder import made
 

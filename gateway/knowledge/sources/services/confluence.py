@@ -42,14 +42,14 @@ _EXPAND = (
 )
 
 
-class Place(NamedTuple):
+class SpaceAddress(NamedTuple):
     """Where a Confluence is, and the key of the space; empty for all spaces."""
 
     base: str
     space: str
 
     @classmethod
-    def parse(cls, url: str) -> "Place":
+    def parse(cls, url: str) -> "SpaceAddress":
         split = urlsplit(url)
         match = _SPACE.match(split.path)
         path = match["base"] if match else split.path.rstrip("/")
@@ -124,7 +124,7 @@ class Confluence:
             attachments: read the files that are attached to pages, too.
         """
         self.name = place
-        self._place = Place.parse(place)
+        self._place = SpaceAddress.parse(place)
         self._token = token
         self._rate = rate
         self._rights = rights
