@@ -29,7 +29,7 @@ from training.data.prefer import prefer as preferred
 from training.data.tokens import Tokens
 from training.output import output
 from widget.review.judged import judged
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 
 SINGLE = "single.jsonl"
 
@@ -60,7 +60,7 @@ def prefer(
         raise AskdocsError("name the new folder: --out DIR, or look first with --dry-run")
     settings, file = load(GatewaySettings), index_file(home_dir)
     start = feedback.since_moment(since)
-    with database.opened(home_dir) as engine, closing(Wiki(file, engine)) as wiki:
+    with database.opened(home_dir) as engine, closing(ReviewIndex(file, engine)) as wiki:
         opinions = [
             # As `feedback pull` writes it: its rows are in the same cluster.
             Opinion(

@@ -14,7 +14,7 @@ from askdocs.wikis.index import index_file
 from gateway.core.errors import AskdocsError
 from widget.review.rows import LeftOut
 from widget.review.rows import pull as pulled
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 
 LISTED = 10  # of what is left out
 
@@ -34,7 +34,7 @@ def pull(
     if out is not None:
         feedback.refuse_existing(out)
     file = index_file(home_dir)
-    with database.opened(home_dir) as engine, closing(Wiki(file, engine)) as wiki:
+    with database.opened(home_dir) as engine, closing(ReviewIndex(file, engine)) as wiki:
         pulled_rows = list(pulled(engine, wiki, feedback.since_moment(since)))
     left_out = [row for row in pulled_rows if isinstance(row, LeftOut)]
     rows = [row for row in pulled_rows if not isinstance(row, LeftOut)]

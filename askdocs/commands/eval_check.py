@@ -15,7 +15,7 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.registry import opened_store
 from eval.report import html, plots
 from eval.studies import check as measuring
-from eval.studies.check import Answer, Wiki
+from eval.studies.check import Answer, LabelledPages
 from gateway.answering import scorers
 from gateway.answering.claims import THRESHOLD
 from gateway.answering.judge import Judge
@@ -103,7 +103,7 @@ def check(
         scorer = Endpoint(checker_url, None, key, cast(Judges, judges), name=name)
     store = opened_store(home_dir) if version else None
     manifest = sha256(store.manifest_bytes(version)) if store and version else ""
-    answers, wiki = measuring.read(file, split), measuring.Wiki(docs)
+    answers, wiki = measuring.read(file, split), measuring.LabelledPages(docs)
     by = scorer.name if scorer else RULES
     fits = scorer is not None or version is not None or threshold is not None
     measured = asyncio.run(_measured(answers, wiki, scorer, threshold, alone, fits))
@@ -139,7 +139,7 @@ def check(
 
 async def _measured(
     answers: Sequence[Answer],
-    wiki: Wiki,
+    wiki: LabelledPages,
     scorer: Endpoint | Judge | None,
     threshold: float | None,
     alone: bool,

@@ -25,7 +25,7 @@ from widget.review import digest as digests
 from widget.review.clusters import Sorter
 from widget.review.export import COLUMNS, count, everything
 from widget.review.gaps import find, sheet_of
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import Store
 from widget.settings import WidgetSettings
 
@@ -197,10 +197,10 @@ def write_new(out: Path, text: str) -> None:
 
 
 @contextmanager
-def _sorted(home_dir: Path | None) -> "Iterator[tuple[sa.Engine, Wiki]]":
+def _sorted(home_dir: Path | None) -> "Iterator[tuple[sa.Engine, ReviewIndex]]":
     """The database, with every question in its cluster, and the wiki."""
     file = index_file(home_dir)
-    with database.opened(home_dir) as engine, closing(Wiki(file, engine)) as wiki:
+    with database.opened(home_dir) as engine, closing(ReviewIndex(file, engine)) as wiki:
         with Bar() as bar:
             Sorter(engine).sort(lambda done, total: bar.show("clustering", done, total))
         yield engine, wiki

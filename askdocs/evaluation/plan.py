@@ -19,8 +19,7 @@ from eval.gate import gate
 from eval.questions import draw, rows
 from eval.questions.question import Question
 from eval.questions.rows import Row
-from eval.running.run import Model, QuestionSet, Run
-from eval.running.run import Wiki as Known
+from eval.running.run import Model, QuestionSet, Run, WikiRecord
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
 from eval.systems.recorded import Recorded
@@ -427,11 +426,11 @@ def _memory(file: Path) -> tuple[str, list[Row]]:
     return which, [Row(line=0, question=answer.question, answer="") for answer in answers]
 
 
-def wiki_of(name: str, pages: Sequence[Page]) -> Known:
+def wiki_of(name: str, pages: Sequence[Page]) -> WikiRecord:
     digest = hashlib.sha256()
     for page in sorted(pages, key=lambda page: page.path):
         digest.update(json.dumps([page.path, page.title, page.text]).encode())
-    return Known(name=Path(name).name, pages=len(pages), sha256=digest.hexdigest())
+    return WikiRecord(name=Path(name).name, pages=len(pages), sha256=digest.hexdigest())
 
 
 async def _counted(

@@ -35,7 +35,7 @@ class QuestionSet(BaseModel):
     """Of the rows that the tuned model was trained on; None: they were not compared."""
 
 
-class Wiki(BaseModel):
+class WikiRecord(BaseModel):
     """The pages that answers stand on."""
 
     model_config = _STRICT
@@ -93,8 +93,8 @@ class Run(BaseModel):
     model_config = _STRICT
 
     questions: QuestionSet
-    wiki: Wiki
-    beside: tuple[Wiki, ...] = ()
+    wiki: WikiRecord
+    beside: tuple[WikiRecord, ...] = ()
     """Other wikis that the product answers from, too, and RAG does not."""
     memory: str | None = None
     """Which answered questions vote for the pages that the product finds, and what that weighs;

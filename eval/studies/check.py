@@ -87,7 +87,7 @@ class Share:
         return f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%}, n = {self.count})"
 
 
-class Wiki:
+class LabelledPages:
     """The pages that labelled answers were written from."""
 
     def __init__(self, folder: Path) -> None:
@@ -150,7 +150,7 @@ def read(file: Path, split: str | None = None) -> list[Answer]:
 
 async def check(
     answers: Sequence[Answer],
-    wiki: Wiki,
+    wiki: LabelledPages,
     scorer: Scorer | None = None,
     alone: bool = False,
     thresholds: Mapping[str, float] | None = None,
@@ -194,7 +194,7 @@ class _Watched:
 
 async def fitted(
     answers: Sequence[Answer],
-    wiki: Wiki,
+    wiki: LabelledPages,
     scorer: Scorer | None = None,
     threshold: float | None = None,
     alone: bool = False,
@@ -338,7 +338,7 @@ def _marked(claim: Claim) -> bool:
 
 
 def labelled(
-    answers: Sequence[Answer], wiki: Wiki
+    answers: Sequence[Answer], wiki: LabelledPages
 ) -> Iterator[tuple[Answer, Draft, str, Evidence]]:
     """The sentences that claim something, in the language of the pages, with label and evidence.
 
@@ -355,7 +355,7 @@ def labelled(
 
 
 def fit(
-    answers: Sequence[Answer], wiki: Wiki, ridge: float = 10.0
+    answers: Sequence[Answer], wiki: LabelledPages, ridge: float = 10.0
 ) -> tuple[float, dict[str, float]]:
     """Bias and weights of the rules' regression."""
     rows, labels, names = [], [], []
@@ -387,7 +387,7 @@ def main() -> None:
     parser.add_argument("--split")
     parser.add_argument("--fit", action="store_true")
     options = parser.parse_args()
-    wiki = Wiki(options.docs)
+    wiki = LabelledPages(options.docs)
     answers = read(options.file, options.split)
     if options.fit:
         bias, weights = fit(answers, wiki)

@@ -69,7 +69,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Wiki:
+class QuestionedWiki:
     """A folder, and the questions to it with the paths of the pages that answer them."""
 
     name: str
@@ -79,7 +79,7 @@ class Wiki:
     """By kind; no paths: the wiki does not answer the question."""
 
 
-def open_wiki(argument: str, split: str | None) -> Wiki:
+def open_wiki(argument: str, split: str | None) -> QuestionedWiki:
     """`DOCS` or `DOCS=QUESTIONS`. Raises AskdocsError: no page, or no such file."""
     docs, _, questions = argument.partition("=")
     pages = folder.read(Path(docs), "http://wiki/").pages
@@ -101,7 +101,7 @@ def open_wiki(argument: str, split: str | None) -> Wiki:
         by_source.setdefault(whose, []).append((row["question"], gold))
         if (title := row.get("title")) and title != row["question"]:
             by_source.setdefault(f"{whose}, titles", []).append((title, gold))
-    return Wiki(name, Path(docs), pages, by_source)
+    return QuestionedWiki(name, Path(docs), pages, by_source)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Asking:
 
 
 async def gather(
-    wikis: Sequence[Wiki], embedder: Embedder | None, asking: Asking | None = None
+    wikis: Sequence[QuestionedWiki], embedder: Embedder | None, asking: Asking | None = None
 ) -> list[Case]:
     """Ask every wiki its own questions and those of the others.
 
@@ -164,7 +164,7 @@ async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozense
 
 
 def _questions(
-    wiki: Wiki, wikis: Sequence[Wiki]
+    wiki: QuestionedWiki, wikis: Sequence[QuestionedWiki]
 ) -> Iterator[tuple[str, list[tuple[str, frozenset[str]]]]]:
     for kind, pairs in wiki.asked.items():
         yield f"{wiki.name}: {kind}", pairs

@@ -34,7 +34,7 @@ import httpx
 from eval.running import lines
 from eval.scoring.words import is_refusal, normalised, token_f1
 from eval.statistics.bootstrap import Estimate, finite, in_brackets, mean
-from eval.studies.check import Wiki
+from eval.studies.check import LabelledPages
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
 from gateway.answering.check import Check
 from gateway.answering.facts import CITED
@@ -178,7 +178,7 @@ class Support:
     """
 
     def __init__(self, docs: Path, examples: Iterable[Example]) -> None:
-        self._wiki = Wiki(docs)
+        self._wiki = LabelledPages(docs)
         for example in examples:
             self._wiki.excerpts(example.pages)
 

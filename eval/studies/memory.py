@@ -53,7 +53,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Wiki:
+class StoredAnswers:
     """The answers that are stored, and the questions that are asked."""
 
     answers: Sequence[Answer]
@@ -102,7 +102,7 @@ def _place(ranked: Ranked, case: Case) -> float:
 
 def read_wiki(
     file: Path, learnt: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], embedder: Embedder
-) -> tuple[Wiki, Calibration]:
+) -> tuple[StoredAnswers, Calibration]:
     """Learn the one and get ready to ask the other."""
     search = Search(index.Index(file), embedder)
     writing = partial(index.writing, file)
@@ -129,7 +129,7 @@ def read_wiki(
         for row in rows
         if _pages(row)
     ]
-    wiki = Wiki(
+    wiki = StoredAnswers(
         answers=memory.usable(search.index.answers(), numbers, embedder.model),
         numbers=numbers,
         created={question_id(row["question"]): row.get("created") or "" for row in learnt},
@@ -151,7 +151,7 @@ def _progress(what: str, done: int, total: int) -> None:
         print(f"{what}: {done:,} of {total:,}", file=sys.stderr)
 
 
-def report(wiki: Wiki, measured: Calibration, *, sweep: bool) -> Iterator[str]:
+def report(wiki: StoredAnswers, measured: Calibration, *, sweep: bool) -> Iterator[str]:
     """Lines of Markdown."""
     weight = measured.weight or WEIGHTS[-1]
     everything = wiki.answers
@@ -208,7 +208,9 @@ def report(wiki: Wiki, measured: Calibration, *, sweep: bool) -> Iterator[str]:
             yield from _parts(wiki, size, text, weight)
 
 
-def _parts(wiki: Wiki, size: int, text: npt.NDArray[np.float64], weight: float) -> Iterator[str]:
+def _parts(
+    wiki: StoredAnswers, size: int, text: npt.NDArray[np.float64], weight: float
+) -> Iterator[str]:
     """The memory of random parts of the answers."""
     for draw in range(DRAWS):
         chosen = np.random.default_rng((size, draw)).permutation(len(wiki.answers))[:size]

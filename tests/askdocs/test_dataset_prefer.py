@@ -23,7 +23,7 @@ from training.data import leaks
 from widget.review.clusters import Sorter
 from widget.review.judged import judged
 from widget.review.reviews import Draft, Reviews
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import Answered, NewQuestion, Store, Vote
 
 PUMP = (
@@ -117,7 +117,7 @@ def test_an_answer_that_a_reader_liked_is_not_called_bad_beside_a_writers(home: 
         store.vote(id, Vote("down"), "")
     Sorter(engine, load=lambda: None).sort()
     store.vote("liked", Vote("up"), "")  # somebody thought again
-    with closing(Wiki(home.index, engine)) as wiki:
+    with closing(ReviewIndex(home.index, engine)) as wiki:
         bad = {one.answer for one in judged(engine, wiki) if not one.is_good}
     engine.dispose()
     assert "plain oil" in bad

@@ -11,7 +11,7 @@ from typing import Any
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.measured import Measured, Took
-from eval.running.run import Model, Provenance, QuestionSet, Run, Wiki
+from eval.running.run import Model, Provenance, QuestionSet, Run, WikiRecord
 from eval.statistics.contrasts import declared
 from eval.systems.rag.settings import RagSettings
 from gateway.answering.grounding.prompt import REFUSAL, fingerprint
@@ -136,7 +136,7 @@ def write(
             ids=tuple(one.id for one in asked),
             trained_sha256=trained,
         ),
-        wiki=Wiki(name="valves", pages=len(asked), sha256="b" * 64),
+        wiki=WikiRecord(name="valves", pages=len(asked), sha256="b" * 64),
         systems=tuple(systems),
         contrasts=declared(list(systems)),
         models=models,

@@ -14,8 +14,7 @@ import pytest
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.ask import Evaluation
-from eval.running.run import Model, Provenance, QuestionSet, Run
-from eval.running.run import Wiki as Known
+from eval.running.run import Model, Provenance, QuestionSet, Run, WikiRecord
 from eval.running.worker import Teller
 from eval.systems.asker import Asker
 from eval.systems.client import Client
@@ -55,7 +54,7 @@ PROVENANCE = Provenance(
 )
 RUN = Run(
     questions=QuestionSet(file="q.jsonl", sha256="", split="", seed=0, ids=("q1", "q2")),
-    wiki=Known(name="docs", pages=2, sha256=""),
+    wiki=WikiRecord(name="docs", pages=2, sha256=""),
     systems=("base-pages",),
     models={
         "base": Model(named="base", name="base", context=8192),

@@ -296,7 +296,7 @@ def test_confidence_falls_with_each_marked_claim_and_is_none_without_claims() ->
 
 def test_answers_to_a_wiki_that_nothing_was_fitted_on_are_checked_as_well_as_they_were() -> None:
     answers = measuring.read(FOLDER / "own_docs.jsonl")
-    checked = asyncio.run(measuring.check(answers, measuring.Wiki(FOLDER / "wiki")))
+    checked = asyncio.run(measuring.check(answers, measuring.LabelledPages(FOLDER / "wiki")))
     found = measuring.measures(checked)
     assert found["auc"] > 0.75
     assert found["false_alarms"].value < 0.05

@@ -14,7 +14,7 @@ from tests.gateway.postgres import Postgres
 from widget.app import create_app
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import Answered, NewQuestion, Store, Vote
 from widget.settings import WidgetSettings
 
@@ -44,9 +44,9 @@ def both(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     engine.dispose()
 
 
-def unindexed(store: Store) -> Wiki:
+def unindexed(store: Store) -> ReviewIndex:
     """A wiki whose pages the review does not know."""
-    return Wiki(None, store.engine)
+    return ReviewIndex(None, store.engine)
 
 
 def queue_of(store: Store) -> Queue:

@@ -16,7 +16,7 @@ from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import CLOSED, LeftOut, pull
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service import store as stores
 from widget.service.store import Answered, Store
 
@@ -90,7 +90,7 @@ def index(tmp_path: Path) -> Path:
 
 
 def test_drafts_need_the_rights_of_all_pages_of_their_path(index: Path, store: Store) -> None:
-    with closing(Wiki(index, store.engine)) as wiki:
+    with closing(ReviewIndex(index, store.engine)) as wiki:
         for name in ("pay.md", "index.md", page("pay.md", "# Pay\n").url, "gone.md"):
             assert wiki.closed(["tea.md", name, ""], PUBLIC) == [name]
             assert wiki.closed([name], HR) == ["gone.md"] * (name == "gone.md")
@@ -100,7 +100,7 @@ def test_drafts_need_the_rights_of_all_pages_of_their_path(index: Path, store: S
 def test_without_an_index_drafts_that_name_a_page_are_closed_once_a_page_has_groups(
     store: Store,
 ) -> None:
-    wiki = Wiki(None, store.engine)
+    wiki = ReviewIndex(None, store.engine)
     past_readers.record(store.engine, {(rights.EVERY, "[]")})
     assert wiki.closed(["pay.md"], HR) == []
     past_readers.record(store.engine, {("https://wiki.example.com/pay/", READERS)})
@@ -136,7 +136,7 @@ def test_an_answer_from_a_closed_page_stays_closed_whoever_asked(
         assert hidden.text == missing.text.replace("cluster 9", "cluster 1")
     taken = client.post("/review/1", data={"version": "1", "action": "reopen"}, headers=eng)
     assert taken.status_code == 404
-    with closing(Wiki(index, store.engine)) as wiki:
+    with closing(ReviewIndex(index, store.engine)) as wiki:
         (row,) = pull(store.engine, wiki)
     assert isinstance(row, LeftOut)
     assert row.why == CLOSED
@@ -159,6 +159,6 @@ def test_the_wording_of_a_draft_is_as_closed_as_its_page(
     for path in ("/review", "/review?state=all", "/review/gaps", "/review/gaps.csv"):
         assert "98,765" in client.get(path, headers=hr).text
         assert "98,765" not in client.get(path, headers=eng).text
-    with closing(Wiki(index, store.engine)) as wiki:
+    with closing(ReviewIndex(index, store.engine)) as wiki:
         weekly = gaps.find(store.engine, weeks.monday(datetime.now(UTC).date()), 2, PUBLIC, wiki)
     assert "98,765" not in digest.text_of(weekly)

@@ -26,7 +26,7 @@ from widget.review import analytics, digest, gaps, judged, rows, weeks
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.gateway import Gateway
 from widget.service.store import Answered, NewQuestion, Store, Vote
 from widget.settings import WidgetSettings
@@ -82,7 +82,7 @@ def stored(groups: Groups) -> str | None:
     return dump(groups) if groups else None
 
 
-def shown(store: Store, wiki: Wiki, reader: Reader) -> Iterator[str]:
+def shown(store: Store, wiki: ReviewIndex, reader: Reader) -> Iterator[str]:
     """All that the review shows to a reader."""
     queue, week = Queue(store.engine, wiki), weeks.monday(datetime.now(UTC).date())
     items, _ = queue.items(Wanted(state="all"), reader)
@@ -97,7 +97,7 @@ def shown(store: Store, wiki: Wiki, reader: Reader) -> Iterator[str]:
             yield repr(queue.questions(cluster)) + repr(Reviews(store.engine).history(cluster))
 
 
-def told(store: Store, wiki: Wiki) -> Iterator[str]:
+def told(store: Store, wiki: ReviewIndex) -> Iterator[str]:
     """All that goes to whoever it may be: messages, training data and suggested questions."""
     week = weeks.monday(datetime.now(UTC).date())
     found = gaps.find(store.engine, week, 2, PUBLIC, wiki)
@@ -107,7 +107,7 @@ def told(store: Store, wiki: Wiki) -> Iterator[str]:
     yield from store.most_asked(9, datetime.now(UTC) - timedelta(days=2))
 
 
-def check(store: Store, wiki: Wiki, questions: list[Past], reader: Reader) -> None:
+def check(store: Store, wiki: ReviewIndex, questions: list[Past], reader: Reader) -> None:
     ids = [f"question-{number}" for number in range(len(questions))]
     needed: list[Groups] = []
     links = []
@@ -175,7 +175,7 @@ def test_no_door_of_the_widget_shows_an_answer_to_who_may_not_read_its_pages(
         shutil.copy(empty, tmp_path / "askdocs.db")
         engine = database.open(f"sqlite:///{tmp_path / 'askdocs.db'}")
         try:
-            with closing(Wiki(index, engine)) as wiki:
+            with closing(ReviewIndex(index, engine)) as wiki:
                 check(Store(engine), wiki, questions, reader)
         finally:
             engine.dispose()

@@ -28,7 +28,7 @@ from typing import Any
 
 from eval.scoring.groundedness import Rarity
 from eval.studies import check
-from eval.studies.check import BAD, Answer, Wiki
+from eval.studies.check import BAD, Answer, LabelledPages
 from gateway.answering.claims import drafts, score_of
 from gateway.answering.evidence import Evidence, Window
 from gateway.answering.features import see
@@ -177,7 +177,7 @@ def _sentences(page: Page) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def of_answers(answers: Sequence[Answer], wiki: Wiki) -> Iterator[dict[str, Any]]:
+def of_answers(answers: Sequence[Answer], wiki: LabelledPages) -> Iterator[dict[str, Any]]:
     """The groups of labelled answers: one for each question. Raises AskdocsError."""
     groups: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     kinds: dict[str, set[str]] = defaultdict(set)
@@ -235,7 +235,7 @@ def main() -> None:
             groups = list(of_claims(CLAIMS, options.split))
         elif options.answers:
             answers = check.read(options.answers, options.split)
-            groups = list(of_answers(answers, Wiki(options.docs[0])))
+            groups = list(of_answers(answers, LabelledPages(options.docs[0])))
         else:
             groups = []
             for folder in options.docs:

@@ -14,7 +14,7 @@ from gateway.storage.database import writing
 from gateway.telemetry import audit
 from widget.review import gaps, weeks
 from widget.review.tables import digest_table
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.text.mrkdwn import escaped, link
 
 TOLD = 10  # gaps in a message
@@ -72,7 +72,9 @@ def message(weekly_gaps: gaps.Gaps, webhook: str, public_url: str = "") -> dict[
     return {**text, "week": weeks.name(weekly_gaps.first_days[-1]), "gaps": listed}
 
 
-def send(engine: sa.Engine, wiki: Wiki, webhook: str, week: date, public_url: str = "") -> bool:
+def send(
+    engine: sa.Engine, wiki: ReviewIndex, webhook: str, week: date, public_url: str = ""
+) -> bool:
     """Send the digest of the week that begins at `week`, unless it was; returns whether it was now.
 
     Whoever reads where it goes is not known, so it is about what everybody may read.

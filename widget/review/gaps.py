@@ -19,7 +19,7 @@ from widget.review.tables import (
     member_table,
     with_votes,
 )
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import question_table, stored_question
 
 MOST = 100  # gaps that are told, the most asked ones
@@ -61,7 +61,7 @@ class Gaps:
     """Questions in all of them."""
 
 
-def find(engine: sa.Engine, last: date, count: int, reader: Reader, wiki: Wiki) -> Gaps:
+def find(engine: sa.Engine, last: date, count: int, reader: Reader, wiki: ReviewIndex) -> Gaps:
     """The gaps of `count` weeks, the last of which begins at `last`. Raises Unreachable."""
     q, m = question_table.c, member_table.c
     first_days = tuple(last - number * weeks.WEEK for number in range(count))[::-1]

@@ -11,7 +11,7 @@ from gateway.storage.database import reading
 from widget.review.reviews import Reviews, cleaned
 from widget.review.rows import LONGEST, PRIVATE, closed_clusters
 from widget.review.tables import member_table, with_votes
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import for_everybody, question_table, vote_table
 
 
@@ -27,7 +27,7 @@ class Judged(NamedTuple):
     is_good: bool
 
 
-def judged(engine: sa.Engine, wiki: Wiki, since: datetime | None = None) -> Iterator[Judged]:
+def judged(engine: sa.Engine, wiki: ReviewIndex, since: datetime | None = None) -> Iterator[Judged]:
     """Answers that everybody may read, by question, a writer's first.
 
     A question that may hold something private is left out, and so is a writer's answer beside

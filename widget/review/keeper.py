@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from gateway.core.errors import AskdocsError
 from widget.review import digest, weeks
 from widget.review.clusters import Sorter
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Keeper:
     def __init__(
         self,
         engine: sa.Engine,
-        wiki: Wiki,
+        wiki: ReviewIndex,
         webhook: str | None,
         public_url: str = "",
         busy: Callable[[], bool] = lambda: False,

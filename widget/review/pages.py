@@ -24,7 +24,7 @@ from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
 from widget.review.reviews import Action, Conflict, Draft, Reviews, Unfit, clean
 from widget.review.tables import Kind
 from widget.review.views import Views
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.assets import Asset
 from widget.service.pending import BadQuestion
 from widget.service.store import Unknown
@@ -90,7 +90,7 @@ def router(
 
     if engine is None:
         return _without_store(access, Explained)
-    wiki = Wiki(settings.index, engine)
+    wiki = ReviewIndex(settings.index, engine)
     queue, sorter = Queue(engine, wiki), Sorter(engine)
     reviews = Reviews(engine, second_approval=settings.second_approval)
     webhook = settings.digest_webhook.get_secret_value() if settings.digest_webhook else None
@@ -271,7 +271,7 @@ def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:
     return routes
 
 
-def _gaps(engine: sa.Engine, reader: Reader, wiki: Wiki) -> gaps.Gaps:
+def _gaps(engine: sa.Engine, reader: Reader, wiki: ReviewIndex) -> gaps.Gaps:
     return gaps.find(engine, weeks.monday(datetime.now(UTC).date()), WEEKS, reader, wiki)
 
 

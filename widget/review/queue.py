@@ -22,7 +22,7 @@ from widget.review.tables import (
     current_review,
     member_table,
 )
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import StoredQuestion, question_table, stored_question
 
 PAGE = 50  # clusters on a page of the queue
@@ -62,7 +62,7 @@ class Item:
 class Queue:
     """Clusters with a reason to look at them."""
 
-    def __init__(self, engine: sa.Engine, wiki: Wiki) -> None:
+    def __init__(self, engine: sa.Engine, wiki: ReviewIndex) -> None:
         self._engine = engine
         self._wiki = wiki
 

@@ -4,12 +4,14 @@ import sqlalchemy as sa
 
 from gateway.access.rights import Reader
 from widget.review.tables import member_table, review_table
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service import store
 from widget.service.store import question_table
 
 
-def closed(connection: sa.Connection, reader: Reader, wiki: Wiki) -> sa.CompoundSelect[tuple[int]]:
+def closed(
+    connection: sa.Connection, reader: Reader, wiki: ReviewIndex
+) -> sa.CompoundSelect[tuple[int]]:
     """The clusters that the reader may not see.
 
     A writer may have taken an answer, and the wording of a question, from a page that the answers
@@ -25,7 +27,7 @@ def closed(connection: sa.Connection, reader: Reader, wiki: Wiki) -> sa.Compound
     )
 
 
-def open_to(connection: sa.Connection, reader: Reader, wiki: Wiki) -> sa.ColumnElement[bool]:
+def open_to(connection: sa.Connection, reader: Reader, wiki: ReviewIndex) -> sa.ColumnElement[bool]:
     """Of members: those of the clusters that the reader may see."""
     if reader.groups is None:
         return sa.true()

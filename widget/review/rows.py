@@ -14,7 +14,7 @@ from gateway.knowledge.wiki.words import words
 from gateway.storage.database import reading
 from widget.review.reviews import Draft, Review, Reviews, cleaned
 from widget.review.tables import member_table
-from widget.review.wiki import Wiki
+from widget.review.wiki import ReviewIndex
 from widget.service.store import for_everybody, question_table
 
 SOURCE = "askdocs-review"
@@ -38,7 +38,7 @@ class LeftOut:
 
 
 def pull(
-    engine: sa.Engine, wiki: Wiki, since: datetime | None = None
+    engine: sa.Engine, wiki: ReviewIndex, since: datetime | None = None
 ) -> Iterator[dict[str, Any] | LeftOut]:
     """The rows, by cluster, the writer's question first, then how readers have put it.
 

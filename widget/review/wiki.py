@@ -20,7 +20,7 @@ from widget.review.reviews import Draft, Unfit
 OFFERED = 20
 
 
-class Wiki:
+class ReviewIndex:
     """The index where there is one. Safe to use from any thread."""
 
     def __init__(self, file: Path | None, engine: sa.Engine) -> None:

@@ -15,7 +15,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
 from gateway.knowledge.sources.services.items import Memory
-from gateway.knowledge.sources.services.mediawiki_api import Wiki
+from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi
 from gateway.knowledge.sources.services.mediawiki_feed import Feed
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
@@ -60,11 +60,11 @@ class MediaWiki:
         """
         api = Api(self._base, self._token, self._rate)
         try:
-            yield from self._read(Wiki(api, self.name), Memory(known, state))
+            yield from self._read(MediaWikiApi(api, self.name), Memory(known, state))
         finally:
             api.close()
 
-    def _read(self, wiki: Wiki, memory: Memory) -> Iterator[Item]:
+    def _read(self, wiki: MediaWikiApi, memory: Memory) -> Iterator[Item]:
         feed = Feed(wiki)
         groups = _readers(feed.about) if self._rights else None
         changes = feed.since(memory)
@@ -95,7 +95,7 @@ class MediaWiki:
 
     def _page(
         self,
-        wiki: Wiki,
+        wiki: MediaWikiApi,
         memory: Memory,
         path: str,
         row: Mapping[str, Any],
@@ -117,7 +117,12 @@ class MediaWiki:
         )
 
     def _file(
-        self, wiki: Wiki, memory: Memory, path: str, row: Mapping[str, Any], groups: Groups | None
+        self,
+        wiki: MediaWikiApi,
+        memory: Memory,
+        path: str,
+        row: Mapping[str, Any],
+        groups: Groups | None,
     ) -> Item:
         _, _, name = str(row.get("title")).partition(":")
         [about] = [mapping(info) for info in listed(row.get("imageinfo"))[:1]] or [{}]

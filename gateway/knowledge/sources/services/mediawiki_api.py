@@ -21,7 +21,7 @@ _MOST = 100_000
 _NO_ENTRY = ("mwoauth-", "readapidenied")
 
 
-class Wiki:
+class MediaWikiApi:
     """One wiki."""
 
     def __init__(self, api: Api, name: str) -> None:

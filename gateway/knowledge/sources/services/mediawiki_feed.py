@@ -22,7 +22,7 @@ from typing import Any
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.services.api import listed, mapping
 from gateway.knowledge.sources.services.items import Memory
-from gateway.knowledge.sources.services.mediawiki_api import Row, Wiki
+from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi, Row
 from gateway.knowledge.sources.services.stamps import Stamp
 
 LISTED_EVERY = timedelta(days=1)
@@ -43,7 +43,7 @@ Changes = tuple[dict[str, Row], set[str]]
 class Feed:
     """What the wiki says of itself now, and of its changes since a sync."""
 
-    def __init__(self, wiki: Wiki) -> None:
+    def __init__(self, wiki: MediaWikiApi) -> None:
         self._wiki = wiki
         answer = wiki.query(
             meta="siteinfo", siprop="general|namespaces|usergroups|statistics", curtimestamp=1,
