@@ -15,7 +15,7 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.registry import opened_store
 from eval.report import html, plots
 from eval.studies import check as measuring
-from eval.studies.check import Answer, LabelledPages
+from eval.studies.check import LabelledAnswer, LabelledPages
 from gateway.answering import scorers
 from gateway.answering.claims import THRESHOLD
 from gateway.answering.judge import Judge
@@ -138,7 +138,7 @@ def check(
 
 
 async def _measured(
-    answers: Sequence[Answer],
+    answers: Sequence[LabelledAnswer],
     wiki: LabelledPages,
     scorer: Endpoint | Judge | None,
     threshold: float | None,

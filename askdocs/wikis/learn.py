@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.sync import LISTED
-from gateway.knowledge.search.answered import Answered
+from gateway.knowledge.search.answered import MemoryMatch
 from gateway.knowledge.search.calibration import FEWEST, Calibration
 from gateway.knowledge.search.learn import Learned, learn
 from gateway.knowledge.search.search import Search
@@ -17,7 +17,7 @@ from gateway.knowledge.sources.sync import Writing
 out = Console(highlight=False, soft_wrap=True)
 
 
-def run(search: Search, writing: Writing, rows: list[Answered], dry_run: bool) -> Learned:
+def run(search: Search, writing: Writing, rows: list[MemoryMatch], dry_run: bool) -> Learned:
     """Raises AskdocsError as `learn`."""
     with Bar() as bar:
         return learn(search, writing, rows, dry_run=dry_run, progress=bar.show)

@@ -47,7 +47,7 @@ SITE = "https://wiki.example.com/"
 
 
 @dataclass(frozen=True)
-class Answer:
+class LabelledAnswer:
     """A labelled answer."""
 
     row: str
@@ -68,7 +68,7 @@ class Answer:
 class Checked:
     """An answer with its claims."""
 
-    answer: Answer
+    answer: LabelledAnswer
     claims: tuple[Claim, ...]
     refused: bool
     seconds: float
@@ -116,7 +116,7 @@ class LabelledPages:
         return Rarity(file.read_text(encoding="utf-8") for file in files)
 
 
-def read(file: Path, split: str | None = None) -> list[Answer]:
+def read(file: Path, split: str | None = None) -> list[LabelledAnswer]:
     """The labelled answers of a file. Raises AskdocsError: a line that is none."""
     answers = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -132,7 +132,7 @@ def read(file: Path, split: str | None = None) -> list[Answer]:
             if "".join(s["text"] for s in row["sentences"]) != row["answer"]:
                 raise ValueError("the sentences do not add up to the answer")
             answers.append(
-                Answer(
+                LabelledAnswer(
                     str(row.get("row_id") or row["question"]),
                     str(row["kind"]),
                     str(row["question"]),
@@ -149,7 +149,7 @@ def read(file: Path, split: str | None = None) -> list[Answer]:
 
 
 async def check(
-    answers: Sequence[Answer],
+    answers: Sequence[LabelledAnswer],
     wiki: LabelledPages,
     scorer: Scorer | None = None,
     alone: bool = False,
@@ -193,7 +193,7 @@ class _Watched:
 
 
 async def fitted(
-    answers: Sequence[Answer],
+    answers: Sequence[LabelledAnswer],
     wiki: LabelledPages,
     scorer: Scorer | None = None,
     threshold: float | None = None,
@@ -338,8 +338,8 @@ def _marked(claim: Claim) -> bool:
 
 
 def labelled(
-    answers: Sequence[Answer], wiki: LabelledPages
-) -> Iterator[tuple[Answer, Draft, str, Evidence]]:
+    answers: Sequence[LabelledAnswer], wiki: LabelledPages
+) -> Iterator[tuple[LabelledAnswer, Draft, str, Evidence]]:
     """The sentences that claim something, in the language of the pages, with label and evidence.
 
     Raises AskdocsError: a page is not there.
@@ -355,7 +355,7 @@ def labelled(
 
 
 def fit(
-    answers: Sequence[Answer], wiki: LabelledPages, ridge: float = 10.0
+    answers: Sequence[LabelledAnswer], wiki: LabelledPages, ridge: float = 10.0
 ) -> tuple[float, dict[str, float]]:
     """Bias and weights of the rules' regression."""
     rows, labels, names = [], [], []

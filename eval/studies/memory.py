@@ -24,12 +24,12 @@ import numpy.typing as npt
 from eval.studies.retrieval import prepare, read, share
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index, memory
-from gateway.knowledge.search.answered import Answered, Paths
+from gateway.knowledge.search.answered import MemoryMatch, Paths
 from gateway.knowledge.search.calibration import WEIGHTS, Calibration, calibrate
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.learn import learn, question_id
 from gateway.knowledge.search.memory import Votes, combine
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.vectors import Floats
 
@@ -56,7 +56,7 @@ class Case:
 class StoredAnswers:
     """The answers that are stored, and the questions that are asked."""
 
-    answers: Sequence[Answer]
+    answers: Sequence[StoredAnswer]
     numbers: dict[str, int]
     created: dict[str, str]
     """When each answer's question was asked, by the answer's id; empty where it is not known."""
@@ -64,12 +64,12 @@ class StoredAnswers:
     rank: Callable[[str, Floats], Ranked]
     cases: Sequence[Case]
 
-    def calibrated(self, answers: Sequence[Answer]) -> Calibration:
+    def calibrated(self, answers: Sequence[StoredAnswer]) -> Calibration:
         return calibrate(answers, self.numbers, self.model, self.rank, datetime.now(UTC))
 
     def ranks(
         self,
-        answers: Sequence[Answer],
+        answers: Sequence[StoredAnswer],
         weight: float,
         *,
         without: Callable[[Case], Sequence[int]] | None = None,
@@ -106,7 +106,7 @@ def read_wiki(
     """Learn the one and get ready to ask the other."""
     search = Search(index.Index(file), embedder)
     writing = partial(index.writing, file)
-    answered = [Answered(str(n), row["question"], _pages(row)) for n, row in enumerate(learnt)]
+    answered = [MemoryMatch(str(n), row["question"], _pages(row)) for n, row in enumerate(learnt)]
     wanted = {question_id(row.question) for row in answered}
     with writing() as writer:
         writer.remove_answers(stored.id for stored in writer.answers() if stored.id not in wanted)

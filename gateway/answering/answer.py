@@ -40,7 +40,7 @@ FRAME = 150
 CALLS = ("tool_calls", "function_call")
 
 
-class Answer(Transform):
+class GroundedAnswer(Transform):
     """A grounded answer."""
 
     keeps_alive = True

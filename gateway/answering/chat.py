@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from gateway.answering.answer import FRAME, Answer
+from gateway.answering.answer import FRAME, GroundedAnswer
 from gateway.answering.answer import say as say
 from gateway.answering.check import Scorer
 from gateway.answering.extract import Extract
@@ -85,7 +85,9 @@ class Chat:
         say(f"{what} after {time.monotonic() - began:.2f} s")
         return extract
 
-    async def ground(self, plan: Plan, counter: Served, span: Span, keeps_text: bool) -> Answer:
+    async def ground(
+        self, plan: Plan, counter: Served, span: Span, keeps_text: bool
+    ) -> GroundedAnswer:
         """Find the pages that the answer stands on. Raises ApiError.
 
         The engine of `counter` says how much fits.
@@ -106,7 +108,7 @@ class Chat:
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
             grounds, room = await self._ground(grounding, asked, request, route, context, estimates)
-        return Answer(
+        return GroundedAnswer(
             *(self._settings, grounding, asked, grounds, plan, room, keeps_text),
             scorer=self._scorer,
         )

@@ -7,7 +7,7 @@ nothing to do with the wiki. Pages, claims and citations are stated at the end.
 from dataclasses import replace
 from typing import Any, cast
 
-from gateway.answering.answer import CALLS, Answer
+from gateway.answering.answer import CALLS, GroundedAnswer
 from gateway.answering.check import Scorer
 from gateway.answering.choice import Choice, Ending, Reason
 from gateway.answering.grounding import prompt
@@ -18,7 +18,7 @@ from gateway.api.transform import PartialAnswer
 from gateway.core.gateway_settings import GatewaySettings
 
 
-class Turn(Answer):
+class Turn(GroundedAnswer):
     """A model's answer in an agent's conversation."""
 
     def __init__(

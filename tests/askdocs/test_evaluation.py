@@ -31,7 +31,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias, GatewaySettings
 from gateway.knowledge.search.calibration import Calibration
 from gateway.knowledge.search.index import writing
-from gateway.knowledge.search.rows import Answer as Known
+from gateway.knowledge.search.rows import StoredAnswer as Known
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from gateway.routing import aliases

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.answered import Answered, Paths, read_answers
+from gateway.knowledge.search.answered import MemoryMatch, Paths, read_answers
 
 
 def written(tmp_path: Path, *lines: str) -> Path:
@@ -23,8 +23,8 @@ def test_rows_name_their_pages_in_either_field(tmp_path: Path) -> None:
         '{"question": "two", "context_doc": "a.md", "context_docs": ["b.md", "c.md", "b.md"]}',
     )
     assert read_answers(file) == [
-        Answered(f"{file}:1", "one", ("a.md",)),
-        Answered(f"{file}:3", "two", ("b.md", "c.md")),
+        MemoryMatch(f"{file}:1", "one", ("a.md",)),
+        MemoryMatch(f"{file}:3", "two", ("b.md", "c.md")),
     ]
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from gateway.knowledge.search.index import Answer, Index, StoredSource, Writer
+from gateway.knowledge.search.index import Index, StoredAnswer, StoredSource, Writer
 from gateway.knowledge.search.replica import open_writing
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.search.writer import Busy
@@ -148,10 +148,10 @@ def test_the_generation_changes_with_what_is_stored_and_with_nothing_else(
         writer.put_vectors(writer.missing("m")[0], vectors(1), "m")
     assert look()
     with writing() as writer:
-        writer.put_answers([Answer("1", "Red?", ("a.md",))])
+        writer.put_answers([StoredAnswer("1", "Red?", ("a.md",))])
     assert look()
     with writing() as writer:
-        writer.put_answers([Answer("1", "Red?", ("a.md",))])
+        writer.put_answers([StoredAnswer("1", "Red?", ("a.md",))])
     assert not look()
     with writing() as writer:
         writer.remove("wiki", "c.md")
@@ -294,8 +294,8 @@ def test_a_page_that_is_renamed_keeps_its_vectors(index: Index, writing: Writing
 
 
 def test_answers_come_back_are_replaced_and_go(index: Index, writing: Writing) -> None:
-    one = Answer("1", "Which are red?", ("a.md", "b.md"), "m", vectors(3)[0])
-    two = Answer("2", "Which are green?", ("b.md",))
+    one = StoredAnswer("1", "Which are red?", ("a.md", "b.md"), "m", vectors(3)[0])
+    two = StoredAnswer("2", "Which are green?", ("b.md",))
     with writing() as writer:
         writer.put_answers([one, two])
     first, second = index.answers()
@@ -306,7 +306,7 @@ def test_answers_come_back_are_replaced_and_go(index: Index, writing: Writing) -
     assert first.vector.tolist() == vectors(3)[0].tolist()
     assert second == two
     with writing() as writer:
-        writer.put_answers([Answer("2", "Which one is green?", ("b.md",))])
+        writer.put_answers([StoredAnswer("2", "Which one is green?", ("b.md",))])
         writer.remove_answers(["1", "nothing"])
         assert [a.question for a in writer.answers()] == ["Which one is green?"]
     assert [a.question for a in index.answers()] == ["Which one is green?"]

@@ -10,10 +10,10 @@ import pytest
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import calibration, embed, index
-from gateway.knowledge.search.answered import Answered
+from gateway.knowledge.search.answered import MemoryMatch
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.learn import Learned, learn, question_id
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.writer import Writer
 from gateway.knowledge.wiki.page import Page, Section
@@ -47,9 +47,9 @@ def page(name: str) -> Page:
     return Page(f"{name.lower()}.md", name, f"http://wiki/{name.lower()}/", (section,))
 
 
-def rows(*things: str) -> list[Answered]:
+def rows(*things: str) -> list[MemoryMatch]:
     return [
-        Answered(f"qa.jsonl:{n}", asked.format(thing), (f"docs/{THINGS[thing].lower()}.md",))
+        MemoryMatch(f"qa.jsonl:{n}", asked.format(thing), (f"docs/{THINGS[thing].lower()}.md",))
         for thing in things or THINGS
         for n, asked in enumerate(ASKED, start=1)
     ]
@@ -70,7 +70,7 @@ class Wiki:
                 writer.put("wiki", page(name), "")
         self.search = Search(index.Index(file), embedder)
 
-    def learn(self, rows: list[Answered], *, dry_run: bool = False) -> Learned:
+    def learn(self, rows: list[MemoryMatch], *, dry_run: bool = False) -> Learned:
         return learn(self.search, self.writing, rows, dry_run=dry_run)
 
     def first(self, question: str) -> str:
@@ -112,7 +112,7 @@ def test_a_page_that_answered_nothing_is_where_it_was(wiki: Wiki) -> None:
 def test_the_same_rows_twice_are_the_same_answers(wiki: Wiki) -> None:
     first = wiki.learn([*rows(), *rows("camera")])
     assert (first.added, first.known) == (48, 6)
-    again = wiki.learn([Answered("", f"  {one.question.upper()}", one.pages) for one in rows()])
+    again = wiki.learn([MemoryMatch("", f"  {one.question.upper()}", one.pages) for one in rows()])
     assert (again.added, again.changed, again.known) == (0, 0, 48)
     assert again.before == first.after
     assert again.after.votes == first.after.votes
@@ -122,7 +122,7 @@ def test_the_same_rows_twice_are_the_same_answers(wiki: Wiki) -> None:
 def test_a_later_answer_takes_the_place_of_an_earlier_one(wiki: Wiki) -> None:
     wiki.learn(rows("camera"))
     one = rows("camera")[0]
-    learned = wiki.learn([Answered("", one.question, ("lyra.md",))])
+    learned = wiki.learn([MemoryMatch("", one.question, ("lyra.md",))])
     assert (learned.added, learned.changed, learned.known) == (0, 1, 0)
     stored = {answer.id: answer.paths for answer in wiki.search.index.answers()}
     assert stored[question_id(one.question)] == ("lyra.md",)
@@ -160,9 +160,9 @@ def test_too_few_answers_change_nothing(wiki: Wiki) -> None:
 def test_rows_of_no_use_are_counted_and_named(wiki: Wiki) -> None:
     learned = wiki.learn(
         [
-            Answered("qa.jsonl:1", "Who are you?", ()),
-            Answered("qa.jsonl:2", "Where is it?", ("docs/nowhere.md", "lyra.md")),
-            Answered("qa.jsonl:3", "And why?", ("nowhere.md",)),
+            MemoryMatch("qa.jsonl:1", "Who are you?", ()),
+            MemoryMatch("qa.jsonl:2", "Where is it?", ("docs/nowhere.md", "lyra.md")),
+            MemoryMatch("qa.jsonl:3", "And why?", ("nowhere.md",)),
         ]
     )
     assert (learned.added, learned.without_page) == (1, 1)
@@ -181,7 +181,7 @@ def test_a_dry_run_measures_and_writes_nothing(wiki: Wiki) -> None:
 
 def test_answers_that_somebody_adds_meanwhile_are_measured_too(wiki: Wiki) -> None:
     opened = 0
-    other = Answer("other", "Where is the lamp?", ("lyra.md",))
+    other = StoredAnswer("other", "Where is the lamp?", ("lyra.md",))
 
     @contextmanager
     def writing() -> Iterator[Writer]:

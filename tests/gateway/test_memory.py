@@ -8,7 +8,7 @@ import numpy as np
 from gateway.knowledge.search import calibration, memory
 from gateway.knowledge.search.calibration import Calibration, calibrate
 from gateway.knowledge.search.memory import Memory, Votes, combine
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.vectors import Floats
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,9 +26,9 @@ def questions(each: int, noise: float = 0.1, seed: int = 0) -> tuple[list[int], 
     return topics, vectors.astype(np.float32)
 
 
-def answers(pages: Sequence[int], vectors: Floats) -> list[Answer]:
+def answers(pages: Sequence[int], vectors: Floats) -> list[StoredAnswer]:
     return [
-        Answer(f"id{n}", f"question {n}", (f"{page}.md",), "a model", vector)
+        StoredAnswer(f"id{n}", f"question {n}", (f"{page}.md",), "a model", vector)
         for n, (page, vector) in enumerate(zip(pages, vectors, strict=True))
     ]
 
@@ -152,10 +152,10 @@ def test_the_same_answers_are_measured_the_same() -> None:
 def test_only_answers_of_the_same_model_that_name_a_page_of_the_wiki_can_vote() -> None:
     _, vectors = questions(1)
     given = [
-        Answer("a", "a", ("1.md", "gone.md"), "a model", vectors[0]),
-        Answer("b", "b", ("gone.md",), "a model", vectors[1]),
-        Answer("c", "c", ("2.md",), "another model", vectors[2]),
-        Answer("d", "d", ("2.md",)),
+        StoredAnswer("a", "a", ("1.md", "gone.md"), "a model", vectors[0]),
+        StoredAnswer("b", "b", ("gone.md",), "a model", vectors[1]),
+        StoredAnswer("c", "c", ("2.md",), "another model", vectors[2]),
+        StoredAnswer("d", "d", ("2.md",)),
     ]
     (one,) = memory.usable(given, NUMBERS, "a model")
     assert (one.id, one.paths) == ("a", ("1.md",))

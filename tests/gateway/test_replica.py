@@ -23,7 +23,7 @@ from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge import index_keeper
 from gateway.knowledge.search import shared
-from gateway.knowledge.search.index import Answer, Index, StoredSource
+from gateway.knowledge.search.index import Index, StoredAnswer, StoredSource
 from gateway.knowledge.search.index import writing as writing_file
 from gateway.knowledge.search.replica import following, open_writing, pull, refresh
 from gateway.knowledge.search.search import Search
@@ -98,7 +98,7 @@ def test_every_copy_is_the_same_and_ranks_the_same(url: str, tmp_path: Path) -> 
         writer.put("wiki", page("c.md", "# Apples, pears"), "1")
         for number in writer.missing("m"):
             writer.put_vectors(number, np.eye(384, dtype=np.float32)[:2], "m")
-        writer.put_answers([Answer("1", "Which?", ("c.md",))])
+        writer.put_answers([StoredAnswer("1", "Which?", ("c.md",))])
         writer.put_memory("measured")
     refresh(one, url)
     fresh = tmp_path / "fresh.db"

@@ -29,7 +29,7 @@ from gateway.knowledge.search.calibration import Calibration
 from gateway.knowledge.search.embed import MODEL
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE, page
 
@@ -95,7 +95,7 @@ def built(
     file: Path,
     pages: Mapping[tuple[str, str], str],
     given: Mapping[Any, Groups | None],
-    answers: Sequence[Answer],
+    answers: Sequence[StoredAnswer],
 ) -> Index:
     with writing(file) as writer:
         for (wiki, path), text in pages.items():
@@ -152,7 +152,7 @@ def check(
         own = {key: given for key, (_, given) in pages.items()}
         url = page(sorted(pages)[at % len(pages)][1], "# A\n").url
         answers = [
-            Answer(str(n), f"{question} {n}", (path,), MODEL, EMBEDDER.embed([path])[0])
+            StoredAnswer(str(n), f"{question} {n}", (path,), MODEL, EMBEDDER.embed([path])[0])
             for n, (_, path) in enumerate(pages)
         ]
         index = built(Path(folder) / "all.db", texts, own, answers)
@@ -268,7 +268,7 @@ def test_an_answer_of_a_closed_page_is_none_of_an_open_one_with_its_path(tmp_pat
     pages = {("a", "index.md"): "# Pay\n", ("b", "index.md"): "# Tea\n", ("b", "x.md"): "# X\n"}
     own = {("a", "index.md"): (frozenset({"hr"}),), ("b", "index.md"): (), ("b", "x.md"): ()}
     answers = [
-        Answer("1", "The salary?", ("index.md", "x.md"), MODEL, EMBEDDER.embed(["salary"])[0])
+        StoredAnswer("1", "The salary?", ("index.md", "x.md"), MODEL, EMBEDDER.embed(["salary"])[0])
     ]
     index = built(tmp_path / "index.db", pages, own, answers)
     library = Library(Grounding(index, estimates, EMBEDDER), NO_RULES)

@@ -228,21 +228,23 @@ def test_a_page_that_cannot_be_read_is_reported_and_stays(
     "value", ["²", "-1", "soon", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"]
 )
 def test_a_retry_after_that_says_no_time_is_five_seconds(value: str) -> None:
-    assert fetch.Answer(429, "", {"retry-after": value}, b"", "").wait(0) == 5.0
+    assert fetch.SiteResponse(429, "", {"retry-after": value}, b"", "").wait(0) == 5.0
 
 
 def test_a_busy_site_that_says_no_time_is_asked_more_and_more_seldom() -> None:
-    busy = fetch.Answer(429, "", {}, b"", "")
+    busy = fetch.SiteResponse(429, "", {}, b"", "")
     assert [busy.wait(tried) for tried in (0, 1, 2, 3, 4, 900)] == [5, 10, 20, 40, 60, 60]
 
 
 def test_a_used_up_rate_limit_is_waited_for() -> None:
     """As GitHub's: a 403 that names the end of the hour."""
     headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(time.time()) + 90)}
-    used_up = fetch.Answer(403, "", headers, b"", "")
+    used_up = fetch.SiteResponse(403, "", headers, b"", "")
     assert used_up.is_busy
     assert 80 < used_up.wait(0) < 91
-    assert not fetch.Answer(403, "", {**headers, "x-ratelimit-remaining": "9"}, b"", "").is_busy
+    assert not fetch.SiteResponse(
+        403, "", {**headers, "x-ratelimit-remaining": "9"}, b"", ""
+    ).is_busy
 
 
 @pytest.mark.slow  # Retry-After counts whole seconds
@@ -275,7 +277,7 @@ def test_headers_that_trickle_do_not_hold_a_sync(monkeypatch: pytest.MonkeyPatch
         ending = threading.Timer(20, over.set)  # else the test would never end
         ending.start()
         origin = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        with pytest.raises(fetch.Failed, match="took longer than 0 s"):
+        with pytest.raises(fetch.FetchFailed, match="took longer than 0 s"):
             fetch.Fetcher(origin, 100, {}).get(f"{origin}/a")
         ending.cancel()
         over.set()

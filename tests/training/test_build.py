@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.answering.answer import Answer
+from gateway.answering.answer import GroundedAnswer
 from gateway.answering.facts import CITED
 from gateway.answering.grounding.confidence import Signals
 from gateway.answering.grounding.ground import Grounding
@@ -205,7 +205,9 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     grounds = await grounding.ground(asked.question, options.budget)
     route = Route("docs", ("docs",), instructions=options.instructions)
     plan = cast(Plan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs"))
-    answer = Answer(GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False)
+    answer = GroundedAnswer(
+        GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False
+    )
     messages: list[Message] = (await answer.call(tracing.OFF).render(Served("docs")))["messages"]
     return messages
 

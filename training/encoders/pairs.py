@@ -28,7 +28,7 @@ from typing import Any
 
 from eval.scoring.groundedness import Rarity
 from eval.studies import check
-from eval.studies.check import BAD, Answer, LabelledPages
+from eval.studies.check import BAD, LabelledAnswer, LabelledPages
 from gateway.answering.claims import drafts, score_of
 from gateway.answering.evidence import Evidence, Window
 from gateway.answering.features import see
@@ -177,7 +177,7 @@ def _sentences(page: Page) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def of_answers(answers: Sequence[Answer], wiki: LabelledPages) -> Iterator[dict[str, Any]]:
+def of_answers(answers: Sequence[LabelledAnswer], wiki: LabelledPages) -> Iterator[dict[str, Any]]:
     """The groups of labelled answers: one for each question. Raises AskdocsError."""
     groups: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     kinds: dict[str, set[str]] = defaultdict(set)

@@ -11,7 +11,7 @@ from gateway.core.errors import AskdocsError, together
 
 
 @dataclass(frozen=True)
-class Answered:
+class MemoryMatch:
     """A row of the file."""
 
     where: str
@@ -23,7 +23,7 @@ class Answered:
     """Is it of the split test? Then an evaluation asks it."""
 
 
-def read_answers(file: Path) -> list[Answered]:
+def read_answers(file: Path) -> list[MemoryMatch]:
     """The rows of a file of JSON lines with `question`, and `context_doc` or `context_docs`.
 
     A row with `"answerable": false` has no pages, and one with `"split": "test"` is held out. Other
@@ -48,7 +48,7 @@ def read_answers(file: Path) -> list[Answered]:
     return rows
 
 
-def _row(where: str, line: str) -> Answered:
+def _row(where: str, line: str) -> MemoryMatch:
     """Raises ValueError: what is wrong with it, and what to write instead."""
     try:
         row = json.loads(line)
@@ -67,7 +67,7 @@ def _row(where: str, line: str) -> Answered:
         raise ValueError(f"context_docs is {_short(names)}: write a list of paths of pages")
     pages = (name.strip() for name in names) if answerable else ()
     held_out = row.get("split") == "test"
-    return Answered(where, question, tuple(dict.fromkeys(filter(None, pages))), held_out)
+    return MemoryMatch(where, question, tuple(dict.fromkeys(filter(None, pages))), held_out)
 
 
 def _short(value: Any) -> str:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from gateway.knowledge.search import memory
 from gateway.knowledge.search.memory import Places, combine
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.vectors import Floats
 
 # Where a page must be found to count; the mean of both is what is made better.
@@ -82,7 +82,7 @@ def load(stored: str | None) -> Calibration | None:
 
 
 def calibrate(
-    answers: Sequence[Answer],
+    answers: Sequence[StoredAnswer],
     numbers: Mapping[str, int],
     model: str,
     rank: Rank,
@@ -123,7 +123,7 @@ def calibrate(
     )
 
 
-def digest(answers: Sequence[Answer]) -> str:
+def digest(answers: Sequence[StoredAnswer]) -> str:
     """Tells whether answers are the ones that were measured."""
     sha = hashlib.sha256()
     for answer in sorted(answers, key=lambda answer: answer.id):
@@ -141,7 +141,7 @@ def _shares(ranks: Places) -> dict[str, float]:
 
 
 def _ranks(
-    answers: Sequence[Answer],
+    answers: Sequence[StoredAnswer],
     numbers: Mapping[str, int],
     rank: Rank,
     progress: Callable[[int, int], None],

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gateway.access.rights import Groups
 from gateway.knowledge.search import glossary, passage_words, postings, rows, store, vectors
 from gateway.knowledge.search.postings import Lengths, Weighting
-from gateway.knowledge.search.rows import Answer, Embedders, StoredSource
+from gateway.knowledge.search.rows import Embedders, StoredAnswer, StoredSource
 from gateway.knowledge.search.vectors import Floats, Vectors
 from gateway.knowledge.search.writer import Writer, writing
 from gateway.knowledge.wiki.page import Page
@@ -43,7 +43,7 @@ class Generation:
     lengths: Lengths
     vectors: Vectors | None = None
     vectors_read: bool = False
-    answers: list[Answer] | None = None
+    answers: list[StoredAnswer] | None = None
     embedders: Embedders | None = None
     of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
     idf: dict[str, float] = field(default_factory=dict)
@@ -327,7 +327,7 @@ class Index:
             text: str | None = db.execute(store.MEMORY).fetchone()[0]
             return text
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[StoredAnswer]:
         """The answered questions, oldest first."""
         with self.reading() as db:
             now = self.current(db)
@@ -440,8 +440,8 @@ def coverage(idf: Mapping[str, float], wanted: Iterable[str], have: Iterable[str
 
 
 __all__ = [
-    "Answer",
     "Index",
+    "StoredAnswer",
     "StoredSource",
     "Writer",
     "build",

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from gateway.core.errors import AskdocsError
 from gateway.core.install import bundled_models
 from gateway.knowledge.search import calibration
-from gateway.knowledge.search.answered import Answered, Paths
+from gateway.knowledge.search.answered import MemoryMatch, Paths
 from gateway.knowledge.search.calibration import Calibration, calibrate
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.search.writer import Writer
@@ -48,7 +48,7 @@ class Learned:
 class _Merged:
     """All answers that there are with the rows, those of new questions without a vector."""
 
-    answers: list[Answer]
+    answers: list[StoredAnswer]
     added: int
     changed: int
     known: int
@@ -60,7 +60,7 @@ class _Merged:
 def learn(
     search: Search,
     writing: Callable[[], AbstractContextManager[Writer]],
-    rows: Sequence[Answered],
+    rows: Sequence[MemoryMatch],
     *,
     dry_run: bool = False,
     progress: Progress = lambda what, done, total: None,
@@ -128,11 +128,11 @@ def _paths(writer: Writer) -> Paths:
     return Paths(path for source in writer.sources() for path in writer.known(source.name))
 
 
-def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) -> _Merged:
+def _merged(stored: Sequence[StoredAnswer], pages: Paths, rows: Sequence[MemoryMatch]) -> _Merged:
     held_out = {question_id(row.question) for row in rows if row.held_out}
     learnt = [row for row in rows if question_id(row.question) not in held_out]
     before = {answer.id: answer for answer in stored if answer.id not in held_out}
-    given: dict[str, Answer] = {}
+    given: dict[str, StoredAnswer] = {}
     unknown: list[str] = []
     repeated = 0
     for row in learnt:
@@ -141,7 +141,7 @@ def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) ->
         if paths := tuple(dict.fromkeys(path for path in by_name.values() if path is not None)):
             answer_id = question_id(row.question)
             repeated += answer_id in given
-            old = before.get(answer_id, Answer(answer_id, row.question, ()))
+            old = before.get(answer_id, StoredAnswer(answer_id, row.question, ()))
             given[answer_id] = replace(old, paths=paths)
     added = sum(given_id not in before for given_id in given)
     known = sum(
@@ -160,8 +160,11 @@ def _merged(stored: Sequence[Answer], pages: Paths, rows: Sequence[Answered]) ->
 
 
 def _embedded(
-    answers: Sequence[Answer], embedder: Embedder, vectors: dict[str, Floats], progress: Progress
-) -> list[Answer]:
+    answers: Sequence[StoredAnswer],
+    embedder: Embedder,
+    vectors: dict[str, Floats],
+    progress: Progress,
+) -> list[StoredAnswer]:
     """The answers, all with a vector of this model. New vectors are kept in `vectors`, by id."""
     missing = [
         answer for answer in answers if answer.model != embedder.model and answer.id not in vectors
@@ -179,8 +182,8 @@ def _embedded(
 
 def _written(
     writing: Callable[[], AbstractContextManager[Writer]],
-    before: Sequence[Answer],
-    answers: Sequence[Answer],
+    before: Sequence[StoredAnswer],
+    answers: Sequence[StoredAnswer],
     measured: Calibration,
 ) -> bool:
     """Write what is new, unless somebody else has changed the answers since they were read."""

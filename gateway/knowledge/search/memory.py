@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from gateway.knowledge.search.rows import Answer
+from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.vectors import Floats
 
 # The answered questions that vote. All numbers here were chosen by leaving out one cluster of the
@@ -112,7 +112,9 @@ def _shared(counted: Mapping[int, float], known: AbstractSet[int]) -> Votes:
     return Votes({number: count / most for number, count in counted.items()}, known)
 
 
-def usable(answers: Sequence[Answer], numbers: Mapping[str, int], model: str) -> list[Answer]:
+def usable(
+    answers: Sequence[StoredAnswer], numbers: Mapping[str, int], model: str
+) -> list[StoredAnswer]:
     """The answers that can vote, each with only those of its pages that the wiki has.
 
     Args:
@@ -124,11 +126,13 @@ def usable(answers: Sequence[Answer], numbers: Mapping[str, int], model: str) ->
     for answer in answers:
         paths = tuple(path for path in answer.paths if path in numbers)
         if paths and answer.model == model and answer.vector is not None:
-            fitting.append(Answer(answer.id, answer.question, paths, answer.model, answer.vector))
+            fitting.append(
+                StoredAnswer(answer.id, answer.question, paths, answer.model, answer.vector)
+            )
     return fitting
 
 
-def of_answers(answers: Sequence[Answer], numbers: Mapping[str, int]) -> Memory:
+def of_answers(answers: Sequence[StoredAnswer], numbers: Mapping[str, int]) -> Memory:
     """The memory of `usable` answers, at least one."""
     vectors = np.array([answer.vector for answer in answers], dtype=np.float32)
     return Memory(vectors, [[numbers[path] for path in answer.paths] for answer in answers])

@@ -29,7 +29,7 @@ class StoredSource:
 
 
 @dataclass(frozen=True)
-class Answer:
+class StoredAnswer:
     """A question that was answered, and the pages that the answer stands on."""
 
     id: str
@@ -158,7 +158,7 @@ def read_embedders(serving: str | None, stored: str) -> Embedders:
 AnswerRow = tuple[str, str, str, str | None, bytes | None, int]
 
 
-def answer_row(answer: Answer) -> AnswerRow:
+def answer_row(answer: StoredAnswer) -> AnswerRow:
     """The columns of an answer in order, after its number; the last is a digest of all."""
     paths = json.dumps(answer.paths)
     vector = None if answer.vector is None else np.asarray(answer.vector, "<f4").tobytes()
@@ -168,9 +168,9 @@ def answer_row(answer: Answer) -> AnswerRow:
 
 def read_answer(
     answer_id: str, question: str, paths: str, model: str | None, vector: bytes | None
-) -> Answer:
+) -> StoredAnswer:
     floats = None if vector is None else np.frombuffer(vector, "<f4")
-    return Answer(answer_id, question, tuple(json.loads(paths)), model, floats)
+    return StoredAnswer(answer_id, question, tuple(json.loads(paths)), model, floats)
 
 
 def _digest(content: bytes) -> int:

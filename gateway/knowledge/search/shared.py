@@ -19,7 +19,7 @@ from gateway.access import rights
 from gateway.access.rights import Groups
 from gateway.knowledge.search import rows
 from gateway.knowledge.search.carried import Carried
-from gateway.knowledge.search.rows import Answer, Embedders, PageRow, StoredSource
+from gateway.knowledge.search.rows import Embedders, PageRow, StoredAnswer, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.search.writer import PATIENCE, Busy
 from gateway.knowledge.wiki.page import Page
@@ -207,7 +207,7 @@ class SharedWriter:
         values = {"serving": serving, "embedders": json.dumps(dict(stored))}
         self._write(sa.update(state_table).values(values))
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[StoredAnswer]:
         columns = answer_table.c
         cursor = self._db.execute(
             sa.select(
@@ -216,7 +216,7 @@ class SharedWriter:
         )
         return [rows.read_answer(*row) for row in cursor]
 
-    def put_answers(self, answers: Iterable[Answer]) -> None:
+    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
         columns = [column.name for column in answer_table.c][1:]
         new = {row[0]: row for row in map(rows.answer_row, answers)}
         there = self._db.execute(sa.select(answer_table.c.id, answer_table.c.digest)).all()

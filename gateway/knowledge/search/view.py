@@ -32,7 +32,7 @@ from gateway.access.rights import (
 from gateway.access.rules import Rule, Rules
 from gateway.knowledge.search import glossary, postings, rows, store
 from gateway.knowledge.search.index import WEIGHTING, Generation, Index
-from gateway.knowledge.search.rows import Answer, StoredSource
+from gateway.knowledge.search.rows import StoredAnswer, StoredSource
 from gateway.knowledge.search.vectors import Vectors
 from gateway.knowledge.wiki.page import Page
 
@@ -359,7 +359,7 @@ class View(Index):
                     now.vectors_read = True
             return now.vectors
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[StoredAnswer]:
         with self.reading() as db:
             if self._sees_all(db):
                 return self._base.answers()

@@ -16,7 +16,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import glossary, passage_words, rows, store
 from gateway.knowledge.search.carried import Carried
 from gateway.knowledge.search.postings import Postings
-from gateway.knowledge.search.rows import Answer, Embedders, PageRow, StoredSource
+from gateway.knowledge.search.rows import Embedders, PageRow, StoredAnswer, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.wiki.page import Page
 
@@ -82,9 +82,9 @@ class Writer(Protocol):
         """Questions are compared with the vectors of this model from now on; those of others go."""
         ...
 
-    def answers(self) -> list[Answer]: ...
+    def answers(self) -> list[StoredAnswer]: ...
 
-    def put_answers(self, answers: Iterable[Answer]) -> None:
+    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
         """New, or instead of those of the same ids."""
         ...
 
@@ -264,10 +264,10 @@ class FileWriter:
         )
         self._changed = True
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[StoredAnswer]:
         return [rows.read_answer(*row) for row in self._db.execute(store.ANSWERS)]
 
-    def put_answers(self, answers: Iterable[Answer]) -> None:
+    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
         for answer in answers:
             row = rows.answer_row(answer)
             there = self._db.execute("SELECT digest FROM answer WHERE id = ?", row[:1]).fetchone()

@@ -36,16 +36,16 @@ _WAIT, _LONGEST_WAIT = 5.0, 60.0
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
-class Failed(Exception):
+class FetchFailed(Exception):
     """The site did not give the document; the message says why."""
 
 
-class TooLarge(Failed):
+class TooLarge(FetchFailed):
     """The document is larger than was asked for."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class SiteResponse:
     """What the site said."""
 
     status: int
@@ -136,7 +136,7 @@ class Fetcher:
         address = self.origin + "/robots.txt"
         try:
             answer = self.get(address)
-        except Failed as error:
+        except FetchFailed as error:
             raise AskdocsError(f"{self.origin} cannot be read: {error}") from None
         if answer.status >= 500 or answer.status == 429:
             raise AskdocsError(
@@ -161,7 +161,7 @@ class Fetcher:
 
     def get(
         self, url: str, headers: Mapping[str, str] | None = None, largest: int | None = None
-    ) -> Answer:
+    ) -> SiteResponse:
         """Ask for a document. Redirects are followed inside the origin.
 
         Args:
@@ -170,7 +170,7 @@ class Fetcher:
             largest: bytes of the document at most (default: LARGEST).
 
         Raises:
-            Failed: no answer, a broken one, one that is too large, or endless redirects.
+            FetchFailed: no answer, a broken one, one that is too large, or endless redirects.
         """
         for _ in range(_HOPS + 1):
             answer = self._patiently(url, headers or {}, largest or LARGEST)
@@ -181,16 +181,16 @@ class Fetcher:
                 url = urljoin(url, target)
                 inside = self.is_inside(url)
             except ValueError:
-                raise Failed(f"redirects to {target!r}, which is no address") from None
+                raise FetchFailed(f"redirects to {target!r}, which is no address") from None
             if not inside or not self.may(url):
-                return Answer(answer.status, url, answer.headers, b"", "")
-        raise Failed(f"redirects more than {_HOPS} times")
+                return SiteResponse(answer.status, url, answer.headers, b"", "")
+        raise FetchFailed(f"redirects more than {_HOPS} times")
 
-    def post(self, url: str, data: bytes) -> Answer:
+    def post(self, url: str, data: bytes) -> SiteResponse:
         """Send JSON. A redirect is not followed.
 
         Raises:
-            Failed: no answer, a broken one, or one that is too large.
+            FetchFailed: no answer, a broken one, or one that is too large.
         """
         return self._patiently(url, {"Content-Type": "application/json"}, LARGEST, data)
 
@@ -201,7 +201,7 @@ class Fetcher:
 
     def _patiently(
         self, url: str, headers: Mapping[str, str], largest: int, data: bytes | None = None
-    ) -> Answer:
+    ) -> SiteResponse:
         waited = 0.0
         for tried in range(self._tries):
             left = self._tries - tried - 1
@@ -211,7 +211,7 @@ class Fetcher:
                 is_kept = isinstance(error, httpx.TransportError) and not _is_slow(error)
                 if left and tried < _TRIES - 1 and is_kept:
                     continue  # a connection that was kept and has been closed meanwhile
-                raise Failed(_why(error)) from None
+                raise FetchFailed(_why(error)) from None
             if not answer.is_busy or not left:
                 return answer
             wait = answer.wait(tried)
@@ -221,7 +221,9 @@ class Fetcher:
             self._next = max(self._next, time.monotonic() + wait)
         raise AssertionError("the last try returns or raises")
 
-    def _once(self, url: str, sent: Mapping[str, str], largest: int, data: bytes | None) -> Answer:
+    def _once(
+        self, url: str, sent: Mapping[str, str], largest: int, data: bytes | None
+    ) -> SiteResponse:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pause
         # httpx's timeouts are for each read, and a read may bring one byte.
@@ -246,11 +248,11 @@ class Fetcher:
                 charset = response.charset_encoding or ""
         except httpx.HTTPError:
             if self._is_late:
-                raise Failed(f"took longer than {PATIENCE:.0f} s") from None
+                raise FetchFailed(f"took longer than {PATIENCE:.0f} s") from None
             raise
         finally:
             watch.cancel()
-        return Answer(response.status_code, url, headers, bytes(body), charset)
+        return SiteResponse(response.status_code, url, headers, bytes(body), charset)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Notes the connection: https://www.encode.io/httpcore/extensions/#trace."""
@@ -268,7 +270,7 @@ class Fetcher:
 def _unpacked(response: httpx.Response, largest: int) -> Iterator[bytes]:
     """The body in parts, the last of which may lead just past `largest` bytes.
 
-    Raises Failed: it is packed in a way that was not asked for, or not as it says.
+    Raises FetchFailed: it is packed in a way that was not asked for, or not as it says.
     """
     names = response.headers.get("content-encoding", "").lower().split(",")
     encodings = [name.strip() for name in names if name.strip() not in ("", "identity")]
@@ -276,7 +278,7 @@ def _unpacked(response: httpx.Response, largest: int) -> Iterator[bytes]:
     for encoding in reversed(encodings):
         window = _WINDOWS.get(encoding.removeprefix("x-"))
         if window is None or len(encodings) > 1:
-            raise Failed(f"packed as {', '.join(encodings)}, which was not asked for")
+            raise FetchFailed(f"packed as {', '.join(encodings)}, which was not asked for")
         parts = _inflated(parts, window, largest)
     yield from parts
 
@@ -294,7 +296,7 @@ def _inflated(parts: Iterable[bytes], window: int, largest: int) -> Iterator[byt
             try:
                 data = unpacker.decompress(packed, left)
             except zlib.error as error:
-                raise Failed(f"cannot be unpacked: {error}") from None
+                raise FetchFailed(f"cannot be unpacked: {error}") from None
             left -= len(data)
             yield data
             packed = unpacker.unconsumed_tail
@@ -305,7 +307,7 @@ def _inflated(parts: Iterable[bytes], window: int, largest: int) -> Iterator[byt
         if left <= 0:
             return
     if unpacker is not None:
-        raise Failed("breaks off in the middle")
+        raise FetchFailed("breaks off in the middle")
 
 
 def _is_slow(error: httpx.HTTPError | httpx.InvalidURL) -> bool:

@@ -13,7 +13,7 @@ from selectolax.lexbor import LexborHTMLParser
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import bounded, html, sitemap
 from gateway.knowledge.sources.document import decode, head, links, parse
-from gateway.knowledge.sources.fetch import AGENT, Answer, Failed, Fetcher
+from gateway.knowledge.sources.fetch import AGENT, Fetcher, FetchFailed, SiteResponse
 from gateway.knowledge.sources.source import (
     COPY,
     NO_TEXT,
@@ -83,7 +83,7 @@ class Reading:
         if not self._done:
             raise AskdocsError(f"{self._start} has no page with text that may be read")
 
-    def _first(self) -> Answer:
+    def _first(self) -> SiteResponse:
         """The start page, which says where the site is and whether we may read it."""
         if not self._fetcher.may(self._start):
             raise AskdocsError(
@@ -92,7 +92,7 @@ class Reading:
             )
         try:
             answer = self._fetcher.get(self._start)
-        except Failed as error:
+        except FetchFailed as error:
             raise AskdocsError(f"{self._start} cannot be read: {error}") from None
         if answer.status in (401, 403, 407) or _asks_to_log_in(answer):
             raise AskdocsError(
@@ -121,7 +121,7 @@ class Reading:
                 if not self._fetcher.is_inside(address):
                     return None
                 answer = self._fetcher.get(address)
-            except (Failed, ValueError) as error:
+            except (FetchFailed, ValueError) as error:
                 raise AskdocsError(f"the sitemap {address} cannot be read: {error}") from None
             if answer.status == 200:
                 return answer.data
@@ -162,7 +162,7 @@ class Reading:
             return
         try:
             answer = self._fetcher.get(url, visit.unless if visit else None)
-        except Failed as error:
+        except FetchFailed as error:
             self._failures += 1
             if self._failures >= DOWN:
                 raise AskdocsError(
@@ -192,7 +192,7 @@ class Reading:
             self._done.add(path)
             yield Broken(path, why)
 
-    def _take(self, answer: Answer, changed: str) -> Iterator[Item]:
+    def _take(self, answer: SiteResponse, changed: str) -> Iterator[Item]:
         """A document that the site gave: its page, and where its links lead."""
         if answer.type not in _HTML:
             return
@@ -281,7 +281,7 @@ def _normal(url: str, query: bool = False) -> str:
     return f"{split.scheme}://{host}{path}" + (f"?{split.query}" if query and split.query else "")
 
 
-def _root(answer: Answer) -> str:
+def _root(answer: SiteResponse) -> str:
     """What the addresses of the site begin with, which the start page's says."""
     url = _normal(answer.url)
     if url.endswith("/"):
@@ -294,7 +294,7 @@ def _root(answer: Answer) -> str:
     return url.removesuffix(last)
 
 
-def _asks_to_log_in(answer: Answer) -> bool:
+def _asks_to_log_in(answer: SiteResponse) -> bool:
     """Is the document, or the one that it leads to, the form of a log-in?"""
     if not _LOGIN.search(urlsplit(answer.url).path):
         return False

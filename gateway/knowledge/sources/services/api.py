@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.fetch import Answer, Failed, Fetcher, TooLarge
+from gateway.knowledge.sources.fetch import Fetcher, FetchFailed, SiteResponse, TooLarge
 from gateway.knowledge.sources.tokens import Token
 
 # Seconds that a busy service may have us wait for one answer, in all.
@@ -126,7 +126,7 @@ class Api:
         url = self._address(path)
         return self._read(lambda: self._file(url, largest), lambda answer: answer.data)
 
-    def _file(self, url: str, largest: int) -> Answer:
+    def _file(self, url: str, largest: int) -> SiteResponse:
         answer = self._fetcher.get(url, {"Accept": "*/*"}, largest)
         if 300 <= answer.status < 400:
             at = urlsplit(answer.url)
@@ -140,7 +140,7 @@ class Api:
                 raise Refused("the address that it gives for its file has expired", 401)
         return answer
 
-    def _read(self, ask: Callable[[], Answer], read: Callable[[Answer], T]) -> T:
+    def _read(self, ask: Callable[[], SiteResponse], read: Callable[[SiteResponse], T]) -> T:
         """What `read` makes of an answer with the status 200. It raises ValueError: ask again."""
         why = ""
         for _ in range(_TRIES):
@@ -148,7 +148,7 @@ class Api:
                 answer = ask()
             except TooLarge as error:
                 raise Refused(str(error), 413) from None
-            except Failed as error:
+            except FetchFailed as error:
                 why = str(error)
                 break
             if answer.status == 401:
@@ -200,7 +200,7 @@ class Api:
         )
 
 
-def _json(answer: Answer) -> Any:
+def _json(answer: SiteResponse) -> Any:
     try:
         return json.loads(answer.data)
     except (ValueError, RecursionError):
@@ -208,7 +208,7 @@ def _json(answer: Answer) -> Any:
         raise ValueError(why) from None
 
 
-def _part(answer: Answer) -> tuple[list[Mapping[str, Any]], str]:
+def _part(answer: SiteResponse) -> tuple[list[Mapping[str, Any]], str]:
     rows = _json(answer)
     if not isinstance(rows, list):
         raise ValueError("sends no list")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.services.addresses import GitHubAddress
 from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping, word
-from gateway.knowledge.sources.services.threads import Answer, Thread, thread
+from gateway.knowledge.sources.services.threads import Thread, ThreadAnswer, thread
 
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _MEMBERS = ("OWNER", "MEMBER", "COLLABORATOR")
@@ -62,14 +62,14 @@ class GitHubIssues:
             keys = ("number", "title", "html_url", "body")
             yield thread("issues", issue, keys, version)
 
-    def answer(self, api: Api, question: Thread) -> Answer | None:
+    def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
         """The last comment by a member: whoever comments last may be anybody."""
         last = None
         path = f"{self._issues}/{question.path.rpartition('/')[2]}/comments"
         for comment in api.parts(path, per_page=_PART):
             is_bot = mapping(comment.get("user")).get("type") == "Bot"
             if comment.get("author_association") in _MEMBERS and comment.get("body") and not is_bot:
-                last = Answer(str(comment["body"]), f"issuecomment-{comment.get('id')}")
+                last = ThreadAnswer(str(comment["body"]), f"issuecomment-{comment.get('id')}")
         return last
 
 
@@ -110,13 +110,13 @@ class GitHubDiscussions:
             seen.add(after)
         raise Refused("is not valid, or has no end", 200)
 
-    def answer(self, api: Api, question: Thread) -> Answer | None:
+    def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
         number = int(question.path.rpartition("/")[2])
         about = mapping(self._ask(api, _ANSWER, number=number).get("discussion"))
         answer = mapping(about.get("answer"))
         if not answer.get("body"):
             return None
-        return Answer(str(answer["body"]), f"discussioncomment-{answer.get('databaseId')}")
+        return ThreadAnswer(str(answer["body"]), f"discussioncomment-{answer.get('databaseId')}")
 
     def _ask(self, api: Api, query: str, **more: Any) -> Mapping[str, Any]:
         """The repository's part of an answer."""

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from gateway.knowledge.sources.services.addresses import GitLabAddress
 from gateway.knowledge.sources.services.api import Api, Refused, mapping
-from gateway.knowledge.sources.services.threads import Answer, Thread, thread
+from gateway.knowledge.sources.services.threads import Thread, ThreadAnswer, thread
 
 CONFIDENTIAL = "confidential"
 # Developers and above: https://docs.gitlab.com/api/access_requests/.
@@ -68,7 +68,7 @@ class GitLabIssues:
                     break
         raise problem
 
-    def answer(self, api: Api, question: Thread) -> Answer | None:
+    def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
         """The last comment by a member: whoever comments last may be anybody."""
         last = None
         path = f"{self._project}/issues/{question.path.rpartition('/')[2]}/notes"
@@ -77,7 +77,7 @@ class GitLabIssues:
             is_internal = note.get("internal") is True or note.get("confidential") is True
             author = mapping(note.get("author"))
             if is_said and not is_internal and str(author.get("id")) in self._members:
-                last = Answer(str(note["body"]), f"note_{note.get('id')}")
+                last = ThreadAnswer(str(note["body"]), f"note_{note.get('id')}")
         return last
 
 

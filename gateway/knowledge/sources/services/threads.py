@@ -30,7 +30,7 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
 
 
-class Answer(NamedTuple):
+class ThreadAnswer(NamedTuple):
     """What answers a thread, in Markdown."""
 
     text: str
@@ -76,7 +76,7 @@ class Host(Protocol):
         """All that are wanted. Raises Refused: the list cannot be read whole."""
         ...
 
-    def answer(self, api: Api, thread: Thread) -> Answer | None:
+    def answer(self, api: Api, thread: Thread) -> ThreadAnswer | None:
         """Raises Refused: the service does not give it."""
         ...
 
