@@ -12,13 +12,13 @@ from askdocs.state.database import opened
 from askdocs.terminal import table
 from askdocs.terminal.times import day
 from gateway.telemetry import audit as log
-from gateway.telemetry.audit import Line
+from gateway.telemetry.audit import AuditRecord
 from widget.review.reviews import decided
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from gateway.telemetry.audit import Line
+    from gateway.telemetry.audit import AuditRecord
 
 
 def audit(
@@ -56,10 +56,10 @@ def audit(
     )
 
 
-def _lines(engine: "sa.Engine", since: datetime) -> "list[Line]":
+def _lines(engine: "sa.Engine", since: datetime) -> "list[AuditRecord]":
     """The log, and between its lines what reviewers decided, which has a history of its own."""
     reviews = [
-        Line(
+        AuditRecord(
             id=f"review-{decision.cluster}-{decision.version}",
             at=decision.at,
             who=decision.who,
@@ -73,7 +73,7 @@ def _lines(engine: "sa.Engine", since: datetime) -> "list[Line]":
     return sorted([*log.lines(engine, since), *reviews], key=lambda line: (line.at, line.id))
 
 
-def _short(line: "Line") -> str:
+def _short(line: "AuditRecord") -> str:
     """Details in a few words; JSON has all of them."""
     return ", ".join(f"{key} {_value(value)}" for key, value in line.details.items() if value)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from gateway.access.keys import Key
-    from gateway.telemetry.usage import Row
+    from gateway.telemetry.usage import UsageRow
 
 app = typer.Typer(help="Manage API keys, their models and their limits.", no_args_is_help=True)
 KeyArgument = Annotated[str, typer.Argument(metavar="NAME|ID", help="The key's name or id.")]
@@ -278,7 +278,7 @@ def _facts(key: "Key") -> dict[str, Any]:
     }
 
 
-def _counts(row: "Row") -> dict[str, int]:
+def _counts(row: "UsageRow") -> dict[str, int]:
     return {
         "requests": row.requests,
         "prompt_tokens": row.prompt_tokens,

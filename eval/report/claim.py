@@ -16,7 +16,7 @@ or not in these terms: its costs are those of all infrastructure."""
 DASH = "–"
 
 
-class Row(NamedTuple):
+class ClaimRow(NamedTuple):
     """One line: the published cells, and a measured one for each system of `beside`."""
 
     what: str
@@ -30,7 +30,7 @@ def beside(report: Report) -> list[System]:
     return [system for name in names if (system := report.system(name)) is not None]
 
 
-def rows(report: Report) -> list[Row]:
+def rows(report: Report) -> list[ClaimRow]:
     """For `beside` systems."""
     ours = beside(report)
     kinds = [parse([system.name])[0] for system in ours]
@@ -39,29 +39,35 @@ def rows(report: Report) -> list[Row]:
         return [system.measures.get(name) for system in ours]
 
     return [
-        Row("accuracy", ("59 %", "89 %"), [share(n) for n in measure(report.accuracy)]),
-        Row("p99 of an answer", ("2,100 ms", "1,200 ms"), [ms(n) for n in measure("total_p99")]),
-        Row(
+        ClaimRow("accuracy", ("59 %", "89 %"), [share(n) for n in measure(report.accuracy)]),
+        ClaimRow(
+            "p99 of an answer", ("2,100 ms", "1,200 ms"), [ms(n) for n in measure("total_p99")]
+        ),
+        ClaimRow(
             "cost a month, own GPU",
             (DASH, DASH),
             [dollars(system.own, "month", 0) for system in ours],
         ),
-        Row(
+        ClaimRow(
             "cost a month, hosted",
             (DASH, DASH),
             [dollars(system.hosted, "month", 0) for system in ours],
         ),
-        Row("memory on GPUs", ("32 GB", "16 GB"), [_gib(system.gpu_memory) for system in ours]),
-        Row("engine's processes, RSS", (DASH, DASH), [_gib(system.memory) for system in ours]),
-        Row("index on disk", (DASH, DASH), [_mib(system.index) for system in ours]),
-        Row(
+        ClaimRow(
+            "memory on GPUs", ("32 GB", "16 GB"), [_gib(system.gpu_memory) for system in ours]
+        ),
+        ClaimRow("engine's processes, RSS", (DASH, DASH), [_gib(system.memory) for system in ours]),
+        ClaimRow("index on disk", (DASH, DASH), [_mib(system.index) for system in ours]),
+        ClaimRow(
             "input tokens of a question",
             (DASH, DASH),
             [tokens(n) for n in measure("prompt_tokens")],
         ),
-        Row("context window", (DASH, "131k tokens"), [_context(report, kind) for kind in kinds]),
-        Row("set-up", (DASH, DASH), [_setup(kind) for kind in kinds]),
-        Row("maintenance", (DASH, DASH), [_maintenance(kind) for kind in kinds]),
+        ClaimRow(
+            "context window", (DASH, "131k tokens"), [_context(report, kind) for kind in kinds]
+        ),
+        ClaimRow("set-up", (DASH, DASH), [_setup(kind) for kind in kinds]),
+        ClaimRow("maintenance", (DASH, DASH), [_maintenance(kind) for kind in kinds]),
     ]
 
 

@@ -207,7 +207,7 @@ def _drawn(by_kind: dict[str, Values]) -> dict[tuple[str, str], tuple[Area, list
     return measured
 
 
-class Row(NamedTuple):
+class ScoreRow(NamedTuple):
     """Of one score."""
 
     means: dict[str, float]
@@ -219,7 +219,7 @@ class Row(NamedTuple):
     """Answers that have this score."""
 
 
-def measure(marks: dict[str, list[Mark]]) -> dict[str, Row]:
+def measure(marks: dict[str, list[Mark]]) -> dict[str, ScoreRow]:
     """By score."""
     table = {}
     for name, of in SCORES.items():
@@ -233,7 +233,7 @@ def measure(marks: dict[str, list[Mark]]) -> dict[str, Row]:
             for kind in KINDS
         }
         ranked: dict[str, Values] = {kind: values[kind] for kind in RANKED}
-        table[name] = Row(
+        table[name] = ScoreRow(
             {kind: sum(v for _, v in each) / len(each) for kind, each in values.items() if each},
             {" over ".join(pair): area for pair, area in areas(ranked).items()},
             order(ranked),
@@ -270,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def shown(table: dict[str, Row]) -> list[str]:
+def shown(table: dict[str, ScoreRow]) -> list[str]:
     """A table in Markdown."""
     pairs = [" over ".join(pair) for pair in PAIRS]
     heads = ["score", *(f"{kind} (mean)" for kind in RANKED), *pairs, "order"]

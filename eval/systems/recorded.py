@@ -18,7 +18,7 @@ from gateway.core.errors import AskdocsError, first_problem
 from gateway.knowledge.search.answered import Paths
 
 
-class Row(BaseModel):
+class RecordedAnswer(BaseModel):
     """An answer; other fields of its line are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -37,10 +37,10 @@ class Recorded:
     """
 
     def __init__(self, file: Path | None) -> None:
-        self._rows: dict[str, dict[str, Row]] = {}
+        self._rows: dict[str, dict[str, RecordedAnswer]] = {}
         for number, line in rows.lines(file) if file else ():
             try:
-                row = Row.model_validate_json(line)
+                row = RecordedAnswer.model_validate_json(line)
             except ValueError as error:
                 raise AskdocsError(
                     f"{file}:{number}: is no recorded answer, an object with question and answer:"

@@ -37,7 +37,7 @@ _c = promotion_table.c
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Promotion:
     """A line of the history."""
 
     alias: str
@@ -53,7 +53,7 @@ class Entry:
     """The reason for a promotion that the gate had not allowed."""
 
 
-def history(database: sa.Engine, alias: str) -> list[Entry]:
+def history(database: sa.Engine, alias: str) -> list[Promotion]:
     """All of one alias, oldest first. Raises Unreachable."""
     with reading(database) as connection:
         rows = connection.execute(
@@ -109,7 +109,7 @@ def write(
         )
 
 
-def previous(entries: Sequence[Entry], current: Targets) -> Targets | None:
+def previous(entries: Sequence[Promotion], current: Targets) -> Targets | None:
     """What a rollback leads to, where `current` answers now; None: nothing was promoted.
 
     That is what answered before the last promotion. After a canary, or a change by hand, it is what
@@ -135,7 +135,7 @@ def previous(entries: Sequence[Entry], current: Targets) -> Targets | None:
     return promoted[-2] if len(promoted) > 1 else None
 
 
-def needed(table: Mapping[str, Alias], histories: Mapping[str, Sequence[Entry]]) -> set[str]:
+def needed(table: Mapping[str, Alias], histories: Mapping[str, Sequence[Promotion]]) -> set[str]:
     """The models that aliases lead to, or that a rollback would lead to."""
     names: set[str] = set()
     for name, alias in table.items():
@@ -170,8 +170,8 @@ def main_target(targets: Mapping[str, float], but: Collection[str] = ()) -> str:
     return max(rest or targets, key=lambda name: targets[name])
 
 
-def _entry(row: Mapping[Any, Any]) -> Entry:
-    return Entry(
+def _entry(row: Mapping[Any, Any]) -> Promotion:
+    return Promotion(
         alias=row["alias"],
         action=row["action"],
         before=json.loads(row["before"]),

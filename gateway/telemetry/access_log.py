@@ -29,7 +29,7 @@ WHOLE = select.PIPE_BUF
 
 
 @dataclass(slots=True, kw_only=True)
-class Entry:
+class AccessLogEntry:
     """One request. Times are in seconds; what is not known is None."""
 
     request_id: str
@@ -112,7 +112,7 @@ class AccessLog:
         """Do lines take `prompt` and `answer`?"""
         return self.is_on and self._prompts
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: AccessLogEntry) -> None:
         """Take the request that has just ended. Does not block and does not fail."""
         if not self._sink:
             return
@@ -254,7 +254,7 @@ def _parts(lines: list[bytes]) -> list[list[bytes]]:
     return parts
 
 
-def _line(entry: Entry, prompts: bool) -> bytes:
+def _line(entry: AccessLogEntry, prompts: bool) -> bytes:
     fields: dict[str, Any] = {
         "time": datetime.now(UTC),
         "request_id": entry.request_id,

@@ -34,7 +34,7 @@ SINCE = "0007"
 
 
 @dataclass(frozen=True)
-class Line:
+class AuditRecord:
     """One act."""
 
     id: str
@@ -57,20 +57,20 @@ def record(
     `who`: a reviewer; else it is whoever runs this process.
     """
     id, now = secrets.token_hex(16), datetime.now(UTC)
-    row = asdict(Line(id, now, who or actor(), action, target, details))
+    row = asdict(AuditRecord(id, now, who or actor(), action, target, details))
     connection.execute(sa.insert(audit_table).values(row))
 
 
-def lines(engine: sa.Engine, since: datetime | None = None) -> list[Line]:
+def lines(engine: sa.Engine, since: datetime | None = None) -> list[AuditRecord]:
     """The lines from a moment on, oldest first. Raises Unreachable."""
     query = sa.select(audit_table).order_by(_c.at, _c.id)
     if since is not None:
         query = query.where(_c.at >= since)
     with reading(engine) as connection:
-        return [Line(**row._mapping) for row in connection.execute(query)]
+        return [AuditRecord(**row._mapping) for row in connection.execute(query)]
 
 
-def carry(connection: sa.Connection, others: Sequence[Line]) -> int:
+def carry(connection: sa.Connection, others: Sequence[AuditRecord]) -> int:
     """Add lines of another copy of the database that are not here yet; returns how many."""
     known = set(connection.execute(sa.select(_c.id)).scalars())
     new = [asdict(line) for line in others if line.id not in known]

@@ -7,7 +7,7 @@ from gateway.access.limits.limiter import Limiter
 from gateway.api.context import NOBODY, RequestContext
 from gateway.api.endpoints import CHAT, GROUNDING
 from gateway.api.plan import Plan, Result
-from gateway.telemetry.access_log import AccessLog, Entry
+from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from gateway.telemetry.answer_statistics import Outcomes
 from gateway.telemetry.metrics import LEFT, Metrics
 from gateway.telemetry.shown_pages import Shown
@@ -117,10 +117,10 @@ def _trace(context: RequestContext, plan: Plan | None, result: Result) -> None:
     context.span.end(str(result.status) if result.status >= 500 else "")
 
 
-def _entry(context: RequestContext, plan: Plan | None, result: Result) -> Entry:
+def _entry(context: RequestContext, plan: Plan | None, result: Result) -> AccessLogEntry:
     client = context.scope.get("client")
     key = None if context.key is NOBODY else context.key
-    return Entry(
+    return AccessLogEntry(
         request_id=context.request_id,
         method=context.scope["method"],
         path=context.scope["path"],

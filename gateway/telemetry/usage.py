@@ -19,7 +19,7 @@ from gateway.access.keys import Key, key_table
 from gateway.core import threads
 from gateway.storage.database import Unreachable, Utc, adding, metadata, reading, writing
 from gateway.telemetry.names import storable
-from gateway.telemetry.usage_journal import Line, Spool
+from gateway.telemetry.usage_journal import Spool, UsageRecord
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -72,7 +72,7 @@ class _Month(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UsageRow:
     """A line of a report."""
 
     group: dict[str, str]
@@ -118,7 +118,7 @@ class Usage:
         counts[1] += prompt_tokens
         counts[2] += completion_tokens
         if self._spool is not None:
-            self._spool.add(Line(*what, prompt_tokens, completion_tokens))
+            self._spool.add(UsageRecord(*what, prompt_tokens, completion_tokens))
 
     async def run(self) -> None:
         """Write every second until cancelled, and once more then."""
@@ -277,7 +277,7 @@ def report(
     by: Sequence[str] = ("key",),
     since: date | None = None,
     until: date | None = None,
-) -> list[Row]:
+) -> list[UsageRow]:
     """Usage from `since` to `until`, both included, added up by any of GROUPS.
 
     Most tokens first; by time where a day is among `by`. Raises Unreachable.
@@ -302,7 +302,7 @@ def report(
         query = query.where(c.day <= until)
     with reading(engine) as connection:
         rows = [
-            Row(
+            UsageRow(
                 {name: str(value) for name, value in zip(columns, row[:-3], strict=True)},
                 *(int(count) for count in row[-3:]),
             )

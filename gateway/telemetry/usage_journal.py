@@ -28,7 +28,7 @@ LOCK = ".lock"
 SEGMENT = ".usage"
 
 
-class Line(NamedTuple):
+class UsageRecord(NamedTuple):
     """One request."""
 
     key_id: str
@@ -45,7 +45,7 @@ class Segment(NamedTuple):
     """A file of lines that nobody writes to any more."""
 
     name: str
-    lines: list[Line]
+    lines: list[UsageRecord]
 
 
 class Spool:
@@ -66,7 +66,7 @@ class Spool:
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         making.rename(folder / f"{self._worker}{LOCK}")
 
-    def add(self, line: Line) -> None:
+    def add(self, line: UsageRecord) -> None:
         """Take a request. Does not fail: on a full disk it is in memory alone, and that is said."""
         try:
             if self._file is None:
@@ -134,16 +134,16 @@ class Spool:
         return self._folder / f"{name}{SEGMENT}"
 
 
-def _dumped(line: Line) -> bytes:
+def _dumped(line: UsageRecord) -> bytes:
     try:
         return orjson.dumps((*line,))
     except TypeError:  # half a surrogate pair
         return orjson.dumps([storable(part) if isinstance(part, str) else part for part in line])
 
 
-def _lines(file: Path) -> Iterator[Line]:
+def _lines(file: Path) -> Iterator[UsageRecord]:
     for text in file.read_bytes().splitlines():
         try:
-            yield Line(*orjson.loads(text))
+            yield UsageRecord(*orjson.loads(text))
         except (ValueError, TypeError):  # a full disk took half of it
             log.error("%s: not a line of usage: %r", file, text[:200])

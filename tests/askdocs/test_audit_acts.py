@@ -130,7 +130,7 @@ def _team(home: Home, wiki: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         yield
 
 
-def lines(home: Home) -> list[audit.Line]:
+def lines(home: Home) -> list[audit.AuditRecord]:
     engine = database.open(f"sqlite:///{home.database}")
     try:
         return audit.lines(engine)

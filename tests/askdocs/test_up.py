@@ -11,7 +11,7 @@ from askdocs.supervision import status
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import rotate
 from gateway.core.settings import load
-from gateway.telemetry.access_log import AccessLog, Entry
+from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from tests.waiting import until
 
 
@@ -19,7 +19,9 @@ def test_an_access_log_that_has_grown_is_begun_again_and_no_line_is_lost(tmp_pat
     path = tmp_path / "access.log"
     log = AccessLog(str(path))
     for number in range(20):
-        log.write(Entry(request_id=str(number), method="GET", path="/", status=200, duration=0.1))
+        log.write(
+            AccessLogEntry(request_id=str(number), method="GET", path="/", status=200, duration=0.1)
+        )
         if number == 10:
             until(lambda: path.stat().st_size >= 1000)
             rotate(path, largest=1000)

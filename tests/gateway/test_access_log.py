@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from gateway.core.errors import AskdocsError
 from gateway.core.tasks import Tasks
 from gateway.telemetry import access_log
-from gateway.telemetry.access_log import AccessLog, Entry, _Sink
+from gateway.telemetry.access_log import AccessLog, AccessLogEntry, _Sink
 from tests.counting import calls
 from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
 
-def entry(**fields: Any) -> Entry:
+def entry(**fields: Any) -> AccessLogEntry:
     known = {
         "request_id": "r1",
         "method": "POST",
@@ -31,7 +31,7 @@ def entry(**fields: Any) -> Entry:
         "status": 200,
         "duration": 1.23456,
     }
-    return Entry(**{**known, **fields})
+    return AccessLogEntry(**{**known, **fields})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
-from gateway.routing.promotions import Action, Entry, Targets, needed, previous
+from gateway.routing.promotions import Action, Promotion, Targets, needed, previous
 
 BASE: Targets = {"base": 1.0}
 V7: Targets = {"docs@v7": 1.0}
@@ -18,8 +18,8 @@ V8: Targets = {"docs@v8": 1.0}
 CANARY: Targets = {"docs@v7": 90.0, "docs@v8": 10.0}
 
 
-def entries(*steps: tuple[Action, Targets, Targets]) -> list[Entry]:
-    return [Entry("docs", *step, by="x", at=datetime.now(UTC)) for step in steps]
+def entries(*steps: tuple[Action, Targets, Targets]) -> list[Promotion]:
+    return [Promotion("docs", *step, by="x", at=datetime.now(UTC)) for step in steps]
 
 
 def test_nothing_was_promoted_so_nothing_is_rolled_back() -> None:
@@ -57,7 +57,7 @@ def test_the_versions_of_an_alias_and_those_before_them_are_needed() -> None:
 
 @given(st.lists(st.sampled_from(["v1", "v2", "v3", "v4", "back"]), max_size=12))
 def test_promotions_and_rollbacks_are_a_stack(steps: list[str]) -> None:
-    told: list[Entry] = []
+    told: list[Promotion] = []
     stack = [BASE]
     for step in steps:
         now = stack[-1]

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.access.keys import Keys, Limits
 from gateway.storage import database
-from gateway.telemetry.usage import Row, report
+from gateway.telemetry.usage import UsageRow, report
 from tests import starting
 from tests.gateway.dying import ANSWER, Dying, dying
 
@@ -60,7 +60,7 @@ class Place:
         assert reply.status_code == 200, reply.text
         return reply.text
 
-    def usage(self) -> dict[str, Row]:
+    def usage(self) -> dict[str, UsageRow]:
         """By model, as it stands in the database."""
         time.sleep(2.5)
         engine = database.open(self.gateway.database)

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from gateway.access.keys import Key
 from gateway.storage import database
 from gateway.telemetry.usage import Usage, report
-from gateway.telemetry.usage_journal import Line, Spool
+from gateway.telemetry.usage_journal import Spool, UsageRecord
 from tests.gateway.postgres import url
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ __all__ = ["url"]
 
 ROOT = Path(__file__).parents[2]
 ANN = Key("ann0000000", "ann", "red", datetime.now(UTC))
-LINE = Line("ann0000000", 20_000, "red", "docs", "docs@v7", 100, 20)
+LINE = UsageRecord("ann0000000", 20_000, "red", "docs", "docs@v7", 100, 20)
 # A worker that counts three requests, and writes them first if it is told to.
 WORKER = """
 import asyncio, sys

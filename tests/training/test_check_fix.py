@@ -17,7 +17,7 @@ from eval.questions.rows import Row
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.page import Page, Section
 from training.data.check import entries, fix, plain
-from training.data.check.entries import Entry
+from training.data.check.entries import DatasetLine
 from training.data.check.rules import RULES, Finding
 
 ANSWER = "Press the green button for five seconds until the lamp is on, then let go of it."
@@ -29,7 +29,9 @@ CLEAN = {
 OTHER = {"question": "Who wrote this page?", "answer": "", "answerable": False}
 
 
-def read(*rows: object, data: bytes = b"", names: dict[str, str] | None = None) -> list[Entry]:
+def read(
+    *rows: object, data: bytes = b"", names: dict[str, str] | None = None
+) -> list[DatasetLine]:
     lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rows.jsonl")
@@ -37,7 +39,7 @@ def read(*rows: object, data: bytes = b"", names: dict[str, str] | None = None) 
         return entries.read(file, names or {})
 
 
-def found(lines: Sequence[Entry], wiki: Sequence[Page] = ()) -> list[Finding]:
+def found(lines: Sequence[DatasetLine], wiki: Sequence[Page] = ()) -> list[Finding]:
     rows = [entry.row for entry in lines if entry.row]
     return [
         *plain.broken(lines),

@@ -16,7 +16,7 @@ Gold = Sequence[Collection[str]]
 
 
 @dataclass(frozen=True)
-class Row:
+class RetrievalRow:
     """One way to find what stands in front of questions."""
 
     way: str
@@ -35,13 +35,13 @@ class Row:
 
 def row(
     way: str, results: Sequence[RetrievedPages], k: int, gold: Gold, base: Sequence[RetrievedPages]
-) -> Row:
+) -> RetrievalRow:
     """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
     hits = _hits(results, gold)
     gains = [ndcg(result.pages, pages, k) for result, pages in zip(results, gold, strict=True)]
     firsts = [hit(result.pages[:1], pages) for result, pages in zip(results, gold, strict=True)]
     tokens = float(np.mean([result.tokens for result in results]))
-    return Row(
+    return RetrievalRow(
         way=way,
         first=paired.share(firsts),
         recall=paired.share(hits),
@@ -57,7 +57,7 @@ def rows(
     gold: Gold,
     base: RagSettings,
     others: dict[str, tuple[int, Sequence[RetrievedPages]]],
-) -> list[Row]:
+) -> list[RetrievalRow]:
     """The results, best first, then other ways by name, with how many each finds at most; `base` is
     among the results."""
     began = next(result.found for result in results if result.settings == base)
@@ -68,7 +68,7 @@ def rows(
     return [row(way, results_of_way, k, gold, began) for way, (k, results_of_way) in by_way.items()]
 
 
-def markdown(table: Sequence[Row]) -> Iterator[str]:
+def markdown(table: Sequence[RetrievalRow]) -> Iterator[str]:
     """Lines of it."""
     yield "| settings | recall@1 | in the prompt | difference | nDCG | tokens | ms |"
     yield "|---|---|---|---|---|---|---|"
@@ -81,7 +81,7 @@ def markdown(table: Sequence[Row]) -> Iterator[str]:
         )
 
 
-def facts(row: Row) -> dict[str, Any]:
+def facts(row: RetrievalRow) -> dict[str, Any]:
     """As JSON has it."""
     return {
         key: [finite(part) for part in value] if isinstance(value, tuple) else value

@@ -47,7 +47,7 @@ def load(file: Path, bounds: Bounds) -> Config:
     )
 
 
-class Entry(NamedTuple):
+class SummaryLink(NamedTuple):
     """A link in a SUMMARY.md, or a line that groups the links below it."""
 
     path: str
@@ -59,14 +59,14 @@ class Entry(NamedTuple):
     """How deep it stands: that of a heading is 0."""
 
 
-def listed(summary: str, text: str) -> Iterator[Entry]:
+def listed(summary: str, text: str) -> Iterator[SummaryLink]:
     """The pages of a SUMMARY.md in order, each once."""
     for entry in contents(summary, text):
         if entry.path and not addresses.is_elsewhere(entry.path):
             yield entry
 
 
-def contents(summary: str, text: str) -> Iterator[Entry]:
+def contents(summary: str, text: str) -> Iterator[SummaryLink]:
     """The entries of a SUMMARY.md in order; a page that is linked twice is the first one."""
     seen = set()
     is_heading = is_titled = False
@@ -80,7 +80,7 @@ def contents(summary: str, text: str) -> Iterator[Entry]:
         children = token.children or []
         opened = [n for n, child in enumerate(children) if child.type == "link_open"]
         if not opened and (is_titled if is_heading else level > 1):
-            yield Entry("", _title(children), line, level)
+            yield SummaryLink("", _title(children), line, level)
         for start in opened:
             target = str(children[start].attrGet("href") or "")
             if not addresses.is_elsewhere(target):
@@ -88,7 +88,7 @@ def contents(summary: str, text: str) -> Iterator[Entry]:
             close = next(n for n in range(start, len(children)) if children[n].type == "link_close")
             if target not in seen:
                 seen.add(target)
-                yield Entry(target, _title(children[start:close]), line, level)
+                yield SummaryLink(target, _title(children[start:close]), line, level)
         is_heading = False
 
 

@@ -423,7 +423,7 @@ def _vitepress_page(pages: set[str], link: str) -> str:
     return next((file for file in files if file in pages), "")
 
 
-def _gitbook_nav(pages: set[str], entries: Sequence[gitbook_config.Entry]) -> list[Any]:
+def _gitbook_nav(pages: set[str], entries: Sequence[gitbook_config.SummaryLink]) -> list[Any]:
     nav: list[Any] = []
     # Lists that are open, with how deep the entries stand that they are of.
     above: list[tuple[int, list[Any]]] = [(-1, nav)]

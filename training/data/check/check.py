@@ -11,7 +11,7 @@ from gateway.knowledge.sources.sync import Progress
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems, words
 from training.data.check import libraries, plain
-from training.data.check.entries import Entry, has_byte_order_mark
+from training.data.check.entries import DatasetLine, has_byte_order_mark
 from training.data.check.plain import Place
 from training.data.check.rules import (
     ANSWER_TOKENS,
@@ -45,7 +45,7 @@ class Checker:
     def check(
         self,
         file: Path,
-        entries: Sequence[Entry],
+        entries: Sequence[DatasetLine],
         wiki: Sequence[Page] = (),
         against: Mapping[str, Sequence[Row]] | None = None,
         report: Path | None = None,
@@ -83,7 +83,11 @@ class Checker:
         return sorted(set(findings))
 
     def _expected(
-        self, file: Path, entries: Sequence[Entry], findings: Iterable[Finding], report: Path | None
+        self,
+        file: Path,
+        entries: Sequence[DatasetLine],
+        findings: Iterable[Finding],
+        report: Path | None,
     ) -> list[Finding]:
         by_line: dict[int, dict[str, str]] = defaultdict(dict)
         for finding in findings:
@@ -105,7 +109,7 @@ class Checker:
         ]
 
     def _table(
-        self, entries: Sequence[Entry], problems: Mapping[int, Mapping[str, str]]
+        self, entries: Sequence[DatasetLine], problems: Mapping[int, Mapping[str, str]]
     ) -> list[dict[str, Any]]:
         texts = [entry.texts() for entry in entries]
         counts = {
@@ -130,7 +134,7 @@ class Checker:
         return table
 
 
-def _cell(entry: Entry, field: str) -> object:
+def _cell(entry: DatasetLine, field: str) -> object:
     """What Great Expectations shall see: text, nothing, or what is there instead of text."""
     value = entry.fields.get(field)
     return entry.texts().get(field) if isinstance(value, str) else value
@@ -158,7 +162,7 @@ def nearness(measured: Iterable[Mapping[str, Any]]) -> dict[Place, list[Place]]:
     return near
 
 
-def _job(entries: Sequence[Entry], against: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+def _job(entries: Sequence[DatasetLine], against: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
     read: list[dict[str, Any]] = []
     for entry in entries:
         row = compared(entry.row) if entry.row else {"split": "", "words": []}
@@ -187,7 +191,9 @@ def _measured(measured: Sequence[Mapping[str, Any]], rows: Mapping[int, Row]) ->
     return findings
 
 
-def _expectation(thing: Mapping[str, Any], entries: Mapping[int, Entry], file: Path) -> Finding:
+def _expectation(
+    thing: Mapping[str, Any], entries: Mapping[int, DatasetLine], file: Path
+) -> Finding:
     """What Great Expectations found, as a finding."""
     line, rule, field, value = thing["line"], thing["rule"], thing["field"], thing["value"]
     if line == 0:

@@ -19,7 +19,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
-class Entry:
+class DatasetLine:
     """A line that is not blank."""
 
     line: int
@@ -40,7 +40,7 @@ class Entry:
         }
 
 
-def read(file: Path, names: Mapping[str, str]) -> list[Entry]:
+def read(file: Path, names: Mapping[str, str]) -> list[DatasetLine]:
     """The lines of a file.
 
     Args:
@@ -75,7 +75,7 @@ def named(options: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def paths(entries: Iterable[Entry], most: int = 20) -> list[str]:
+def paths(entries: Iterable[DatasetLine], most: int = 20) -> list[str]:
     """What `--field` can name in these lines: the paths of their texts, the usual ones first."""
     counts: dict[str, int] = {}
     for entry in entries:
@@ -84,12 +84,12 @@ def paths(entries: Iterable[Entry], most: int = 20) -> list[str]:
     return sorted(counts, key=lambda path: -counts[path])[:most]
 
 
-def _entry(number: int, line: bytes, names: Mapping[str, str]) -> Entry:
+def _entry(number: int, line: bytes, names: Mapping[str, str]) -> DatasetLine:
     fields = parse_object(number, line)
     if isinstance(fields, Problem):
-        return Entry(number, line, {}, fields)
+        return DatasetLine(number, line, {}, fields)
     fields |= {name: _at(fields, path) for name, path in names.items()}
-    return Entry(number, line, fields, parse_row(number, fields))
+    return DatasetLine(number, line, fields, parse_row(number, fields))
 
 
 def _is_text(value: object) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from eval.questions.rows import Row, parse_object, parse_row
 from gateway.core.errors import AskdocsError
 from training.data.check import plain
-from training.data.check.entries import Entry
+from training.data.check.entries import DatasetLine
 from training.data.check.plain import Place
 from training.data.check.rules import HELD_OUT, RULES, Finding
 from training.data.check.text import clean
@@ -27,7 +27,7 @@ class Fixed(NamedTuple):
     """By line of the file as it was."""
 
 
-def fix(entries: Sequence[Entry], has_mark: bool, near: Near) -> Fixed:
+def fix(entries: Sequence[DatasetLine], has_mark: bool, near: Near) -> Fixed:
     """Mend what breaks a safe rule: clean texts, and leave out rows that are broken, said before,
     or to be trained on though held out. All other fields stay.
 
@@ -78,14 +78,14 @@ def refuse_existing(file: Path) -> None:
         raise AskdocsError(f"{file}: exists, and is not overwritten: name another --out FILE")
 
 
-def _cleaned(entry: Entry) -> Entry:
+def _cleaned(entry: DatasetLine) -> DatasetLine:
     mended = {name: clean(text) for name, text in entry.texts().items()}
     fields = entry.fields | mended
     parsed = parse_row(entry.line, fields) if entry.fields else entry.found
     return replace(entry, fields=fields, found=parsed)
 
 
-def _line(entry: Entry) -> bytes:
+def _line(entry: DatasetLine) -> bytes:
     """As it was, where nothing in it has changed."""
     if parse_object(entry.line, entry.data) == entry.fields:
         return entry.data.strip()

@@ -11,7 +11,7 @@ from gateway.knowledge.search.answered import Paths
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
 from training.data.check import text
-from training.data.check.entries import Entry, paths
+from training.data.check.entries import DatasetLine, paths
 from training.data.check.rules import HELD_OUT, Finding, shown
 from training.data.examples import own_page
 from training.data.support import claims, idf_of
@@ -27,7 +27,7 @@ _ADDRESS = re.compile(r"\]\((?:[^)\s\]]|\](?!\())*\)")
 _PREFIX_WORDS = 8
 
 
-def broken(entries: Iterable[Entry]) -> Iterator[Finding]:
+def broken(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
     """Lines that are no rows."""
     for entry in entries:
         if isinstance(problem := entry.found, Problem):
@@ -35,7 +35,7 @@ def broken(entries: Iterable[Entry]) -> Iterator[Finding]:
             yield Finding(entry.line, rule, problem.field, problem.value, problem.fix)
 
 
-def nameless(entries: Sequence[Entry]) -> Iterator[Finding]:
+def nameless(entries: Sequence[DatasetLine]) -> Iterator[Finding]:
     """Questions or answers that most lines lack: they have another name there."""
     objects = [entry for entry in entries if entry.fields]
     for field in ("question", "answer"):
@@ -48,7 +48,7 @@ def nameless(entries: Sequence[Entry]) -> Iterator[Finding]:
             yield Finding(0, "field", field, "", message)
 
 
-def encoding(entries: Sequence[Entry], has_mark: bool) -> Iterator[Finding]:
+def encoding(entries: Sequence[DatasetLine], has_mark: bool) -> Iterator[Finding]:
     first = entries[0].line
     if has_mark:
         yield Finding(first, "encoding", "", "", "the file begins with a byte order mark")
@@ -58,7 +58,7 @@ def encoding(entries: Sequence[Entry], has_mark: bool) -> Iterator[Finding]:
         yield Finding(ends[0], "encoding", "", "", message)
 
 
-def texts(entries: Iterable[Entry]) -> Iterator[Finding]:
+def texts(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
     """Control characters, composition, white space, HTML; lost characters; addresses."""
     for entry in entries:
         for field, value in entry.texts().items():
