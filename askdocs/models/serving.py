@@ -123,7 +123,9 @@ def lent(
             promotions.release(database, requested, load(GatewaySettings).aliases)
 
 
-def probed(store: "Store", deployment: deployments.Deployment, kind: "deployments.Kind") -> None:
+def probed(
+    store: "Store", deployment: deployments.Deployment, kind: "deployments.ArtefactKind"
+) -> None:
     """Raises AskdocsError: what is served is not the version."""
     from askdocs.models.artefacts import BITS
     from askdocs.supervision.deployed import derived

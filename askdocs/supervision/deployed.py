@@ -25,7 +25,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias
 from gateway.core.tasks import Tasks
 from gateway.routing import deployments, promotions
-from gateway.routing.deployments import Deployment, Kind
+from gateway.routing.deployments import ArtefactKind, Deployment
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import adapters
 from gateway.upstream.engines.launch import Launch
@@ -45,7 +45,7 @@ BESIDE = 2**29
 class Host:
     """The engine that versions are served beside, or by."""
 
-    kind: Kind
+    kind: ArtefactKind
     """How a version is served there."""
     url: str
     key: str | None
@@ -266,7 +266,7 @@ class Deployed:
         await asyncio.to_thread(deployments.tell, self._database, name, message)
 
 
-def derivatives(store: Store, name: str, kind: Kind) -> list[str]:
+def derivatives(store: Store, name: str, kind: ArtefactKind) -> list[str]:
     """The artefacts of a version that an engine of this kind serves."""
     is_gguf = kind == "gguf"
     return [
@@ -274,7 +274,7 @@ def derivatives(store: Store, name: str, kind: Kind) -> list[str]:
     ]
 
 
-def derived(store: Store, name: str, kind: Kind) -> str | None:
+def derived(store: Store, name: str, kind: ArtefactKind) -> str | None:
     """The artefact that a version is served from: the newest that the engine reads; None: it needs
     none.
 

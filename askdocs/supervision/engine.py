@@ -27,7 +27,7 @@ from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.supervisor import Say, Service
 from askdocs.supervision.threads import Threads
 from gateway.core.errors import AskdocsError
-from gateway.routing.deployments import Kind
+from gateway.routing.deployments import ArtefactKind
 from gateway.telemetry import tracing
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import llamacpp, vllm
@@ -178,7 +178,7 @@ class UpEngine:
             timeout=self._timeout,
         )
 
-    def _kind(self, served: Served) -> Kind:
+    def _kind(self, served: Served) -> ArtefactKind:
         """How this engine serves the versions of a model."""
         if not served.own:
             return "adapter"

@@ -13,7 +13,7 @@ from gateway.core.errors import AskdocsError
 if TYPE_CHECKING:
     from gateway.knowledge.search.index import Index
     from gateway.knowledge.search.rows import StoredSource
-    from gateway.routing.deployments import Kind
+    from gateway.routing.deployments import ArtefactKind
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Running:
     page_budget: int
     processes: dict[str, int | None]
     ready: bool
-    versions: "Kind"
+    versions: "ArtefactKind"
     """How versions of a model are served: `gguf`, `merged` or `adapter`."""
     question: str = ""
     """That the wiki has answered at the start."""

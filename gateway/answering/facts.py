@@ -7,7 +7,7 @@ from typing import Literal
 
 from gateway.answering.plain import plain, unescaped
 
-Kind = Literal["number", "address", "path", "option", "code", "label", "name"]
+FactKind = Literal["number", "address", "path", "option", "code", "label", "name"]
 
 _ADDRESS = re.compile(
     r"(?:https?|ftp|file|chrome|about|imaps?|smtps?)://?[^\s<>\"'`|\])]+"
@@ -81,7 +81,7 @@ _PARTED = re.compile(r"(?<!\s)\s*+(?:>|›|→|->|\|)\s*")
 class Fact:
     """Something of a sentence that its passage must have to the letter."""
 
-    kind: Kind
+    kind: FactKind
     text: str
 
 

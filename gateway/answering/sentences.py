@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["prose", "item", "row", "rule", "heading", "code"]
+BlockKind = Literal["prose", "item", "row", "rule", "heading", "code"]
 
 _FENCE = re.compile(r"[ \t]*(?:[-*+][ \t]+|\d+[.)][ \t]+|>[ \t]*)*(`{3,}(?=[^`\n]*$)|~{3,})")
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]|$)")
@@ -45,7 +45,7 @@ class Sentence:
 
     start: int
     end: int
-    kind: Kind
+    kind: BlockKind
     text: str
 
 
@@ -71,7 +71,7 @@ def complete(text: str) -> str:
     return text[: sentences[-1].start] if sentences else ""
 
 
-def _block(text: str, at: int) -> tuple[int, Kind]:
+def _block(text: str, at: int) -> tuple[int, BlockKind]:
     """Where the block that begins at `at` ends, with the empty lines after it; and its kind."""
     end = _line_end(text, at)
     line = text[at:end].rstrip("\n")
@@ -85,7 +85,7 @@ def _block(text: str, at: int) -> tuple[int, Kind]:
         return _after(text, end), "heading"
     if _ROW.match(line):
         return _after(text, end), "row"
-    kind: Kind = "item" if _ITEM.match(line) else "prose"
+    kind: BlockKind = "item" if _ITEM.match(line) else "prose"
     while end < len(text) and not _begins_block(text, end):
         end = _line_end(text, end)
     return _after(text, end), kind
@@ -98,7 +98,7 @@ def _begins_block(text: str, at: int) -> bool:
     return any(p.match(line) for p in (_FENCE, _HEADING, _ITEM, _ROW, _RULE))
 
 
-def _stops(text: str, start: int, end: int, kind: Kind) -> list[int]:
+def _stops(text: str, start: int, end: int, kind: BlockKind) -> list[int]:
     """Where the sentences of a block end."""
     stops: list[int] = []
     begin = start

@@ -15,7 +15,7 @@ from gateway.storage.database import Utc, metadata, reading, writing
 
 State = Literal["wanted", "ready", "failed", "stopping"]
 # A process of its own with a GGUF file or merged weights, or an adapter in an engine that runs.
-Kind = Literal["gguf", "merged", "adapter"]
+ArtefactKind = Literal["gguf", "merged", "adapter"]
 
 deployment_table = sa.Table(
     "deployments",
@@ -43,7 +43,7 @@ class Deployment:
     state: State
     message: str
     """What is being done about it, or why it failed."""
-    kind: Kind | None
+    kind: ArtefactKind | None
     """How it is served; None: not yet."""
     url: str | None
     """Base URL of the engine that serves it, with /v1."""
@@ -90,7 +90,7 @@ def tell(database: sa.Engine, name: str, message: str) -> None:
         _change(connection, name, "wanted", message=message)
 
 
-def ready(database: sa.Engine, name: str, kind: Kind, url: str, model: str) -> bool:
+def ready(database: sa.Engine, name: str, kind: ArtefactKind, url: str, model: str) -> bool:
     """Write where a wanted version answers. Is it wanted still?"""
     with writing(database) as connection:
         place = {"kind": kind, "url": url, "model": model}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry import context, trace
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-Kind = Literal["INTERNAL", "SERVER", "CLIENT"]
+SpanRole = Literal["INTERNAL", "SERVER", "CLIENT"]
 
 HEADERS = (b"traceparent", b"tracestate")
 PROTOCOL = "http/protobuf"
@@ -79,7 +79,7 @@ class Tracer:
         self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=where)))
         self._tracer = self._provider.get_tracer("askdocs")
 
-    def begin(self, name: str, kind: Kind, headers: RawHeaders = ()) -> "Span":
+    def begin(self, name: str, kind: SpanRole, headers: RawHeaders = ()) -> "Span":
         """The first span of this process, in the trace that `headers` name, if they do."""
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -99,7 +99,7 @@ class Span:
 
     is_on = False
 
-    def child(self, name: str, kind: Kind = "INTERNAL") -> "Span":
+    def child(self, name: str, kind: SpanRole = "INTERNAL") -> "Span":
         """A step of this one."""
         return self
 
@@ -135,7 +135,7 @@ class _Recording(Span):
         self._tracer = tracer
         self._span = span
 
-    def child(self, name: str, kind: Kind = "INTERNAL") -> Span:
+    def child(self, name: str, kind: SpanRole = "INTERNAL") -> Span:
         from opentelemetry.trace import set_span_in_context
 
         context = set_span_in_context(self._span)
@@ -169,7 +169,7 @@ def trace_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
 
 
 def _started(
-    tracer: "trace.Tracer", name: str, kind: Kind, within: "context.Context"
+    tracer: "trace.Tracer", name: str, kind: SpanRole, within: "context.Context"
 ) -> "trace.Span":
     from opentelemetry.trace import SpanKind
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.flavour import Generator
 from gateway.knowledge.sources.folder import Folder
 from gateway.knowledge.sources.source import Broken, Changed
 from gateway.knowledge.wiki.page import Page
@@ -37,14 +37,14 @@ def write(tmp_path: Path) -> Write:
     return make
 
 
-def pages(root: Path, kind: Kind | None = None, site_url: str = SITE) -> dict[str, Page]:
+def pages(root: Path, kind: Generator | None = None, site_url: str = SITE) -> dict[str, Page]:
     """The pages of a folder by path, none of them broken."""
     read = list(Folder(root, site_url, kind).read({}))
     assert not [one for one in read if isinstance(one, Broken)]
     return {one.page.path: one.page for one in read if isinstance(one, Changed)}
 
 
-def broken(root: Path, kind: Kind | None = None) -> list[tuple[str, str]]:
+def broken(root: Path, kind: Generator | None = None) -> list[tuple[str, str]]:
     """What a folder has that could not be read: its path, and why."""
     read = Folder(root, SITE, kind).read({})
     return [(one.path, one.why) for one in read if isinstance(one, Broken)]

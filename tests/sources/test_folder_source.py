@@ -14,11 +14,11 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import mdx
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.docusaurus import Docusaurus
-from gateway.knowledge.sources.docusaurus_config import Config as DocusaurusConfig
-from gateway.knowledge.sources.flavour import Flavour, Kind
+from gateway.knowledge.sources.docusaurus_config import DocusaurusConfig
+from gateway.knowledge.sources.flavour import Flavour, Generator
 from gateway.knowledge.sources.folder import Folder
 from gateway.knowledge.sources.gitbook import GitBook
-from gateway.knowledge.sources.gitbook_config import Config as GitBookConfig
+from gateway.knowledge.sources.gitbook_config import GitBookConfig
 from gateway.knowledge.sources.mkdocs import MkDocs
 from gateway.knowledge.sources.mkdocs_config import default
 from gateway.knowledge.sources.obsidian import Obsidian
@@ -28,7 +28,7 @@ from gateway.knowledge.sources.tree import LARGEST, Tree, decode
 from tests.counting import calls
 from tests.sources.conftest import SITE, Write, broken, pages, unlisted
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Generator, ...] = get_args(Generator)
 
 
 def read(source: Source, known: Mapping[str, str] | None = None) -> tuple[dict[str, str], set[str]]:
@@ -47,7 +47,7 @@ def test_a_folder_is_named_by_where_it_is(write: Write, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_that_is_as_it_was_is_not_read_again(write: Write, kind: Kind) -> None:
+def test_a_page_that_is_as_it_was_is_not_read_again(write: Write, kind: Generator) -> None:
     root = write({"a.md": "# A\n\n[b](b.md)", "b.md": "# B"})
     stamps, _ = read(Folder(root, SITE, kind))
     assert read(Folder(root, SITE, kind), stamps) == ({}, {"a.md", "b.md"})
@@ -67,7 +67,7 @@ def test_a_page_that_is_as_it_was_is_not_read_again(write: Write, kind: Kind) ->
     ],
 )
 def test_a_page_is_read_again_when_what_it_includes_changes_comes_or_goes(
-    write: Write, kind: Kind, text: str, included: str
+    write: Write, kind: Generator, text: str, included: str
 ) -> None:
     root = write({"a.md": f"before\n\n{text}", "z.md": "other", included: "part"})
     stamps, _ = read(Folder(root, SITE, kind))
@@ -94,7 +94,7 @@ def test_a_page_is_read_again_when_what_it_includes_changes_comes_or_goes(
     ],
 )
 def test_a_page_is_read_again_when_a_page_that_it_links_to_moves(
-    write: Write, kind: Kind, link: str, move: str
+    write: Write, kind: Generator, link: str, move: str
 ) -> None:
     root = write({"a.md": f"see {link}", "b.md": "text", "c.md": "other"})
     stamps, _ = read(Folder(root, SITE, kind))
@@ -147,7 +147,7 @@ def test_a_stamp_of_something_else_does_not_hold(write: Write, stamp: str) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_cannot_be_read_is_broken_and_the_rest_is_read(write: Write, kind: Kind) -> None:
+def test_what_cannot_be_read_is_broken_and_the_rest_is_read(write: Write, kind: Generator) -> None:
     root = write({"good.md": "text", "latin.md": "", "log.md": "", "empty.md": " \n"})
     (root / "latin.md").write_bytes("# Sizes\n\nGröße".encode("latin-1"))
     (root / "log.md").write_bytes(b"x" * (LARGEST + 1))
@@ -174,7 +174,7 @@ def test_pages_of_a_folder_that_vanished_while_it_was_read_are_not_gone(write: W
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_without_pages_is_an_error(write: Write, kind: Kind) -> None:
+def test_a_folder_without_pages_is_an_error(write: Write, kind: Generator) -> None:
     with pytest.raises(AskdocsError, match="no Markdown page"):
         list(Folder(write({"a.png": "x"}), SITE, kind).read({}))
 
@@ -239,7 +239,7 @@ def test_a_name_that_is_not_utf8_is_left_out(write: Write) -> None:
     ],
 )
 def test_the_generator_is_told_from_the_folder(
-    write: Write, files: list[str], within: str, kind: Kind, content: str
+    write: Write, files: list[str], within: str, kind: Generator, content: str
 ) -> None:
     root = write(dict.fromkeys(files, ""))
     found = detect(root / within)
@@ -359,7 +359,7 @@ def test_the_deepest_partials_end() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_page_is_shown_where_its_front_matter_says(write: Write, kind: Kind) -> None:
+def test_a_page_is_shown_where_its_front_matter_says(write: Write, kind: Generator) -> None:
     own = "https://elsewhere.example/a"
     root = write(
         {

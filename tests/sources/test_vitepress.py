@@ -7,7 +7,7 @@ import pytest
 
 from gateway.answering.grounding.links import absolute
 from gateway.knowledge.sources.slugs import VitePressSlugger
-from gateway.knowledge.sources.vitepress_config import Config, load
+from gateway.knowledge.sources.vitepress_config import VitePressConfig, load
 from gateway.knowledge.sources.within import Bounds
 from tests.sources.conftest import SITE, Write, broken, pages, places
 
@@ -188,9 +188,9 @@ def test_a_configuration_is_read_without_its_comments_and_not_run(tmp_path: Path
         "  sitemap: { hostname: 'https://x.example' },\n  base: process.env.BASE,\n}\n"
     )
     bounds = Bounds(tmp_path)
-    wanted = Config("https://x.example/", ".", False, ("**/a/**", "**/b/**"))
+    wanted = VitePressConfig("https://x.example/", ".", False, ("**/a/**", "**/b/**"))
     assert load(file, bounds) == wanted
-    assert load(tmp_path / "none.ts", bounds) == Config()
+    assert load(tmp_path / "none.ts", bounds) == VitePressConfig()
 
 
 def test_what_is_not_there_is_named(write: Write) -> None:

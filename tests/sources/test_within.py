@@ -8,7 +8,7 @@ import pytest
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.export import HtmlFolder
-from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.flavour import Generator
 from gateway.knowledge.sources.folder import Folder
 from gateway.knowledge.sources.source import Broken, Changed, LeftOut
 from gateway.knowledge.sources.within import Bounds, Outside
@@ -26,7 +26,7 @@ def outside(tmp_path: Path) -> Path:
     return folder
 
 
-def read(root: Path, kind: Kind | None = None) -> tuple[str, list[str]]:
+def read(root: Path, kind: Generator | None = None) -> tuple[str, list[str]]:
     """What is read of a folder: all texts, and what is said of what is not."""
     texts, said = [], []
     for one in Folder(root, SITE, kind).read({}):
@@ -72,7 +72,7 @@ _ELSEWHERE = {
 @pytest.mark.parametrize("place", ["{outside}", "../outside", "linked", "../..", "/"])
 @pytest.mark.parametrize("kind", _ELSEWHERE)
 def test_settings_cannot_say_that_the_pages_are_elsewhere(
-    write: Write, outside: Path, kind: Kind, place: str
+    write: Write, outside: Path, kind: Generator, place: str
 ) -> None:
     file, settings = _ELSEWHERE[kind]
     root = write({file: settings.format(place.format(outside=outside)), "a.md": "Text"})
@@ -99,7 +99,7 @@ def test_settings_inherit_from_within_only(write: Write, outside: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian"])
 def test_links_that_lead_out_are_left_out_and_named(
-    write: Write, outside: Path, kind: Kind
+    write: Write, outside: Path, kind: Generator
 ) -> None:
     embedded = "![[secret]]\n\n![[linked/secret]]\n\n![[chain]]"
     root = write({"a.md": f"A text.\n\n{embedded}", ".obsidian/app.json": "{}"})
@@ -126,7 +126,9 @@ def test_links_that_lead_out_are_left_out_and_named(
         ("docusaurus", "import Part from '@site/../outside/secret.md'\n\n<Part />"),
     ],
 )
-def test_includes_follow_no_link_out(write: Write, outside: Path, kind: Kind, line: str) -> None:
+def test_includes_follow_no_link_out(
+    write: Write, outside: Path, kind: Generator, line: str
+) -> None:
     root = write({"docs/a.md": f"A text.\n\n{line}\n"}) / "docs"
     (root / "part.md").symlink_to(outside / "secret.md")
     (root / "linked").symlink_to(outside)

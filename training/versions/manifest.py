@@ -50,7 +50,7 @@ def _named(text: str) -> str:
 
 
 Version = Annotated[str, AfterValidator(_named)]
-Kind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")]
+ArtefactKind = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,39}$")]
 
 
 class _Strict(BaseModel):
@@ -108,7 +108,7 @@ class Manifest(Facts):
 class Artefact(_Strict):
     """The manifest.json of what is derived from a version: merged weights, a GGUF, ..."""
 
-    kind: Kind
+    kind: ArtefactKind
     version: Version
     manifest_sha256: Sha256
     """Of the version's manifest, as it lies there."""

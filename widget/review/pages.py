@@ -22,7 +22,7 @@ from widget.review.clusters import Sorter
 from widget.review.keeper import Keeper
 from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
 from widget.review.reviews import Action, Conflict, Draft, Reviews, Unfit, clean
-from widget.review.tables import Kind
+from widget.review.tables import GapKind
 from widget.review.views import Views
 from widget.review.wiki import ReviewIndex
 from widget.service.assets import Asset
@@ -283,7 +283,7 @@ def _measure(engine: sa.Engine, days: int, reader: Reader) -> analytics.Analytic
 def _wanted(params: Mapping[str, str]) -> Wanted:
     """The filters of an address; what is not one of the choices is not set."""
     state, kind = params.get("state", ""), params.get("kind", "")
-    kinds: tuple[Kind, ...] = get_args(Kind)
+    kinds: tuple[GapKind, ...] = get_args(GapKind)
     channel, alias, words = (
         params.get(name, "").replace("\0", "").strip()[:200]
         for name in ("channel", "alias", "words")

@@ -16,7 +16,7 @@ from widget.review.tables import (
     CONCERN,
     KEPT,
     KINDS,
-    Kind,
+    GapKind,
     cluster_table,
     clustered,
     current_review,
@@ -35,7 +35,7 @@ class Wanted:
     """Which clusters are shown."""
 
     state: State | Literal["all"] = "open"
-    kind: Kind | Literal["all"] = "all"
+    kind: GapKind | Literal["all"] = "all"
     channel: str = ""
     alias: str = ""
     words: str = ""
@@ -87,7 +87,7 @@ class Queue:
             sa.select(
                 member_table.c.cluster,
                 question_count.label("asked"),
-                *(_count(KINDS[kind]).label(kind) for kind in get_args(Kind)),
+                *(_count(KINDS[kind]).label(kind) for kind in get_args(GapKind)),
                 sa.func.max(q.at).label("last"),
                 state.label("state"),
                 sa.func.coalesce(current_review.c.question, "").label("question"),

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from gateway.storage.database import Utc, metadata
 from widget.service.store import IS_UNSURE, question_table, vote_table
 
-Kind = Literal["down", "refused", "unsure", "unsupported"]
+GapKind = Literal["down", "refused", "unsure", "unsupported"]
 """Why a writer should look: voted down, refused, answered with little confidence, or with a claim
 that the pages do not support or contradict."""
 
@@ -65,7 +65,7 @@ sa.Index(
 )
 
 _vote = sa.func.coalesce(vote_table.c.vote, "")
-KINDS: dict[Kind, sa.ColumnElement[bool]] = {
+KINDS: dict[GapKind, sa.ColumnElement[bool]] = {
     "down": _vote == "down",
     "refused": question_table.c.state == "refused",
     # Whoever voted for an answer was sure enough of it.

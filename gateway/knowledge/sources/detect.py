@@ -11,7 +11,7 @@ from gateway.knowledge.sources import (
     mkdocs_config,
     vitepress_config,
 )
-from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.flavour import Generator
 from gateway.knowledge.sources.within import Bounds
 
 # How far above the folder a generator's settings may be: `site/docs/guide` belongs to `site`.
@@ -22,7 +22,7 @@ ABOVE = 2
 class Project:
     """A generator's project that a folder belongs to."""
 
-    kind: Kind
+    kind: Generator
     content: Path
     """The folder that holds all pages of the project."""
     settings: Path | None
@@ -31,7 +31,7 @@ class Project:
     """What the project may read files of: the folder that was named, or the project's around it."""
 
 
-def detect(root: Path, kind: Kind | None = None) -> Project:
+def detect(root: Path, kind: Generator | None = None) -> Project:
     """The project that the folder `root` is, or is part of.
 
     Args:
@@ -48,7 +48,7 @@ def detect(root: Path, kind: Kind | None = None) -> Project:
     return _beside(root, kind) or Project(kind or "mkdocs", root, None, Bounds(root))
 
 
-def _beside(root: Path, kind: Kind | None) -> Project | None:
+def _beside(root: Path, kind: Generator | None) -> Project | None:
     """The one project in a folder of `root` whose pages are elsewhere in `root`: `docs` beside
     `website`. The root covers both."""
     bounds = Bounds(root)
@@ -101,7 +101,7 @@ def _vitepress(folder: Path, root: Path, bounds: Bounds) -> Project | None:
 
 
 def _project(
-    kind: Kind,
+    kind: Generator,
     folder: Path,
     root: Path,
     bounds: Bounds,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from gateway.knowledge.sources import addresses, bounded, mdx, sections
 from gateway.knowledge.sources.commonmark import front_matter
 from gateway.knowledge.sources.detect import Project
-from gateway.knowledge.sources.docusaurus_config import Config, load
+from gateway.knowledge.sources.docusaurus_config import DocusaurusConfig, load
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
@@ -35,7 +35,7 @@ class Document(NamedTuple):
 class Docusaurus:
     """Implements `gateway.knowledge.sources.flavour.Flavour`."""
 
-    def __init__(self, tree: Tree, config: Config, site_url: str, static: Path) -> None:
+    def __init__(self, tree: Tree, config: DocusaurusConfig, site_url: str, static: Path) -> None:
         self.tree = tree
         self._static = static
         self.about = repr(config)
@@ -130,7 +130,7 @@ class Docusaurus:
 
 def opened(project: Project, site_url: str) -> Docusaurus:
     """The docs of a docusaurus.config.js, or of a folder without one."""
-    config = load(project.settings, project.bounds) if project.settings else Config()
+    config = load(project.settings, project.bounds) if project.settings else DocusaurusConfig()
     site = project.settings.parent if project.settings else project.content.parent
     if project.settings and project.content.resolve() != (site / config.path).resolve():
         # A second set of pages, which the configuration does not name where it can be read.
@@ -139,7 +139,7 @@ def opened(project: Project, site_url: str) -> Docusaurus:
     return Docusaurus(Tree(project.content, project.bounds), config, site_url, site / "static")
 
 
-def _places(config: Config, site_url: str) -> tuple[str, str]:
+def _places(config: DocusaurusConfig, site_url: str) -> tuple[str, str]:
     """The address of the site's root, and the way from there to the pages.
 
     `https://x.example/docs` may be the root or the pages: it is the root only if the configuration

@@ -12,7 +12,7 @@ _DOCS = re.compile(r"\bdocs:\s*\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}")
 
 
 @dataclass(frozen=True)
-class Config:
+class DocusaurusConfig:
     """The settings of a site, with Docusaurus' defaults."""
 
     url: str = ""
@@ -24,12 +24,12 @@ class Config:
     number_prefixes: bool = True
 
 
-def load(file: Path, bounds: Bounds) -> Config:
+def load(file: Path, bounds: Bounds) -> DocusaurusConfig:
     """Read a configuration; what is not written plainly, or cannot be read, is the default."""
     text = js_config.read(file, bounds)
     docs = match[1] if (match := _DOCS.search(text)) else ""
     route = js_config.string("routeBasePath", docs)
-    return Config(
+    return DocusaurusConfig(
         url=js_config.string("url", text) or "",
         base_url=js_config.string("baseUrl", text) or "",
         path=(js_config.string("path", docs) or "docs").removeprefix("./").strip("/") or ".",

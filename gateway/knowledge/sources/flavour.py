@@ -7,7 +7,7 @@ from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.wiki.page import Page
 
-Kind = Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian"]
+Generator = Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian"]
 
 
 class Flavour(Protocol):

@@ -25,7 +25,7 @@ from gateway.knowledge.sources import (
 from gateway.knowledge.sources.commonmark import front_matter
 from gateway.knowledge.sources.detect import Project, detect
 from gateway.knowledge.sources.documents import reading as documents
-from gateway.knowledge.sources.flavour import Flavour, Kind
+from gateway.knowledge.sources.flavour import Flavour, Generator
 from gateway.knowledge.sources.preview import Own, Preview
 from gateway.knowledge.sources.source import NO_TEXT, Broken, Changed, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.trail import Trail
@@ -43,7 +43,7 @@ _VERSION = 6
 class Folder:
     """Implements `gateway.knowledge.sources.source.Source` for a folder of Markdown."""
 
-    def __init__(self, root: Path, site_url: str, kind: Kind | None = None) -> None:
+    def __init__(self, root: Path, site_url: str, kind: Generator | None = None) -> None:
         """
         Args:
             root: the folder of the wiki, or of the pages in it.
@@ -169,7 +169,7 @@ def _why(error: Exception) -> str:
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
-def _open(root: Path, site_url: str, kind: Kind | None) -> Flavour:
+def _open(root: Path, site_url: str, kind: Generator | None) -> Flavour:
     with bounded.page(SETTINGS):
         project = detect(root, kind)
     if not project.bounds.holds(project.content):

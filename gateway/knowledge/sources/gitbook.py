@@ -20,7 +20,7 @@ from gateway.knowledge.sources.commonmark import (
     plain,
 )
 from gateway.knowledge.sources.detect import Project
-from gateway.knowledge.sources.gitbook_config import NAME, Config, listed, load
+from gateway.knowledge.sources.gitbook_config import NAME, GitBookConfig, listed, load
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.slugs import GitBookSlugger
 from gateway.knowledge.sources.source import Broken
@@ -45,7 +45,7 @@ class GitBook:
 
     about = ""
 
-    def __init__(self, tree: Tree, config: Config, site_url: str) -> None:
+    def __init__(self, tree: Tree, config: GitBookConfig, site_url: str) -> None:
         self.tree = tree
         self._config = config
         self._site_url = site_url
@@ -144,10 +144,10 @@ def opened(project: Project, site_url: str) -> GitBook:
         ) from None
 
 
-def settings(project: Project) -> Config:
+def settings(project: Project) -> GitBookConfig:
     """Those of its `.gitbook.yaml`, if it has one."""
     if project.settings is None or project.settings.name != NAME:
-        return Config(project.content)
+        return GitBookConfig(project.content)
     return load(project.settings, project.bounds)
 
 

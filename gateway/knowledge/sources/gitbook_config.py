@@ -21,7 +21,7 @@ NAME = ".gitbook.yaml"
 
 
 @dataclass(frozen=True)
-class Config:
+class GitBookConfig:
     """The settings of a GitBook, with its defaults."""
 
     root: Path
@@ -30,7 +30,7 @@ class Config:
     summary: str = "SUMMARY.md"
 
 
-def load(file: Path, bounds: Bounds) -> Config:
+def load(file: Path, bounds: Bounds) -> GitBookConfig:
     """Read a `.gitbook.yaml`; one that cannot be read says nothing."""
     fields: Any = None
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
@@ -40,7 +40,7 @@ def load(file: Path, bounds: Bounds) -> Config:
     structure = structure if isinstance(structure, dict) else {}
     root = fields.get("root")
     folder = posixpath.normpath(root.lstrip("/")) if isinstance(root, str) and root else "."
-    return Config(
+    return GitBookConfig(
         root=file.parent if folder == "." or folder.startswith("..") else file.parent / folder,
         readme=_path(structure.get("readme"), "README.md"),
         summary=_path(structure.get("summary"), "SUMMARY.md"),

@@ -16,7 +16,7 @@ from pathspec.gitignore import GitIgnoreSpec
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import addresses, boxes, mkdocs_config, sections
 from gateway.knowledge.sources.detect import Project
-from gateway.knowledge.sources.mkdocs_config import Config
+from gateway.knowledge.sources.mkdocs_config import MkDocsConfig
 from gateway.knowledge.sources.rendered import Renderer
 from gateway.knowledge.sources.snippets import Snippets
 from gateway.knowledge.sources.source import Broken
@@ -31,7 +31,7 @@ log = logging.getLogger("askdocs.sources")
 class MkDocs:
     """Implements `gateway.knowledge.sources.flavour.Flavour`."""
 
-    def __init__(self, tree: Tree, config: Config, site_url: str) -> None:
+    def __init__(self, tree: Tree, config: MkDocsConfig, site_url: str) -> None:
         self.tree = tree
         self._config = config
         self._site_url = site_url

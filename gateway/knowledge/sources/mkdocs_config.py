@@ -39,7 +39,7 @@ _LINK = re.compile(r"""(?:https?://|mailto:)[^\s"'<>]++|(?:[^:"<>&\s]|[ ](?!$)|&
 
 
 @dataclass(frozen=True)
-class Config:
+class MkDocsConfig:
     """What of mkdocs.yml is needed, with MkDocs' defaults."""
 
     file: Path | None = None
@@ -71,9 +71,9 @@ def _stable(value: Any) -> Any:
     return getattr(value, "__qualname__", value)
 
 
-def default(docs: Path) -> Config:
+def default(docs: Path) -> MkDocsConfig:
     """The settings of a folder without mkdocs.yml: those of the site that `askdocs up` shows."""
-    return _with_extensions(Config(docs_dir=docs), extensions(docs), docs)
+    return _with_extensions(MkDocsConfig(docs_dir=docs), extensions(docs), docs)
 
 
 def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
@@ -95,7 +95,7 @@ def docs_dir(file: Path, bounds: Bounds) -> Path:
         return file.parent / "docs"
 
 
-def load(file: Path, bounds: Bounds) -> Config:
+def load(file: Path, bounds: Bounds) -> MkDocsConfig:
     """The settings in mkdocs.yml, and in those that it inherits from within `bounds`.
 
     Raises:
@@ -107,7 +107,7 @@ def load(file: Path, bounds: Bounds) -> Config:
     exclude = settings.get("exclude_docs")
     drafts = settings.get("draft_docs")
     site_url = settings.get("site_url")
-    config = Config(
+    config = MkDocsConfig(
         file=file,
         docs_dir=file.parent / (docs if isinstance(docs, str) else "docs"),
         site_url=site_url if isinstance(site_url, str) else "",
@@ -199,7 +199,7 @@ def _titles(nav: Any) -> Iterator[tuple[str, str]]:
                 yield from _titles(below)
 
 
-def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
+def _with_extensions(config: MkDocsConfig, listed: list[Any], base: Path) -> MkDocsConfig:
     names = ["toc", "tables", "fenced_code"]
     options: dict[str, dict[str, Any]] = {}
     problems: list[str] = []
@@ -236,7 +236,7 @@ def _with_extensions(config: Config, listed: list[Any], base: Path) -> Config:
     )
 
 
-def _with_any_fence(config: Config) -> Config:
+def _with_any_fence(config: MkDocsConfig) -> MkDocsConfig:
     """With fences that have any text on their first line, such as "```toml example".
 
     Hooks rewrite them before SuperFences, which takes the end of one for the beginning of the next,

@@ -5,7 +5,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.flavour import Generator
 from gateway.knowledge.sources.services.addresses import (
     ADDRESSES,
     APIS,
@@ -57,7 +57,7 @@ def open_source(place: str, kind: str | None, site_url: str) -> Source:
 
     if kind == "preview":
         return Folder.preview(folder, site_url)
-    return Folder(folder, site_url, cast(Kind | None, kind))
+    return Folder(folder, site_url, cast(Generator | None, kind))
 
 
 def _service(place: str, kind: str) -> Source:

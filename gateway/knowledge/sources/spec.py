@@ -11,7 +11,7 @@ from urllib.parse import urlsplit, urlunsplit
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.addresses import refuse_password
 from gateway.knowledge.sources.apart import Apart
-from gateway.knowledge.sources.flavour import Kind
+from gateway.knowledge.sources.flavour import Generator
 from gateway.knowledge.sources.services.addresses import (
     ADDRESSES,
     APIS,
@@ -23,7 +23,7 @@ from gateway.knowledge.sources.source import Source
 
 SERVICES = ("site", "git", *APIS)
 """Kinds that are read at an address."""
-KINDS = (*get_args(Kind), "html", *SERVICES, "preview")
+KINDS = (*get_args(Generator), "html", *SERVICES, "preview")
 
 
 @dataclass(frozen=True)

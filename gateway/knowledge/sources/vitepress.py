@@ -27,7 +27,7 @@ from gateway.knowledge.sources.slugs import VitePressSlugger
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
-from gateway.knowledge.sources.vitepress_config import Config, load
+from gateway.knowledge.sources.vitepress_config import VitePressConfig, load
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
 
@@ -49,7 +49,7 @@ class VitePress:
 
     about = ""
 
-    def __init__(self, tree: Tree, config: Config, site_url: str, public: Path) -> None:
+    def __init__(self, tree: Tree, config: VitePressConfig, site_url: str, public: Path) -> None:
         self.tree = tree
         self._clean = config.clean_urls
         self._site_url = site_url or config.url
@@ -155,7 +155,7 @@ class VitePress:
 
 def opened(project: Project, site_url: str) -> VitePress:
     """The pages of a .vitepress/config, or of a folder without one."""
-    config = load(project.settings, project.bounds) if project.settings else Config()
+    config = load(project.settings, project.bounds) if project.settings else VitePressConfig()
     return VitePress(
         Tree(project.content, project.bounds), config, site_url, project.content / "public"
     )

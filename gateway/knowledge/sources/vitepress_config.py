@@ -12,7 +12,7 @@ NAMES = tuple(f".vitepress/config.{suffix}" for suffix in ("mts", "ts", "mjs", "
 
 
 @dataclass(frozen=True)
-class Config:
+class VitePressConfig:
     """The settings of a site, with VitePress' defaults."""
 
     url: str = ""
@@ -23,11 +23,11 @@ class Config:
     excluded: tuple[str, ...] = ()
 
 
-def load(file: Path, bounds: Bounds) -> Config:
+def load(file: Path, bounds: Bounds) -> VitePressConfig:
     """Read a configuration; what is not written plainly, or cannot be read, is the default."""
     text = js_config.read(file, bounds)
     host, base = js_config.string("hostname", text), js_config.string("base", text)
-    return Config(
+    return VitePressConfig(
         url=f"{host.rstrip('/')}/{(base or '').strip('/')}" if host else "",
         content=(js_config.string("srcDir", text) or ".").removeprefix("./").strip("/") or ".",
         clean_urls=bool(js_config.boolean("cleanUrls", text)),
