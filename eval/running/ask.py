@@ -49,7 +49,7 @@ from eval.systems.client import Client
 from eval.systems.recorded import Recorded
 from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
-from gateway.knowledge.search.embed import MODEL, Onnx, Reading
+from gateway.knowledge.search.embed import MODEL, InputFormat, Onnx
 
 if TYPE_CHECKING:
     from eval.scoring.meanings import Meanings
@@ -65,7 +65,7 @@ async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
         weights, tokenizer = job["weights"], job["tokenizer"]
         embedder = None
         if weights and tokenizer:
-            embedder = Onnx(MODEL, Path(weights), Path(tokenizer), Reading())
+            embedder = Onnx(MODEL, Path(weights), Path(tokenizer), InputFormat())
         wiki = Wiki(
             Path(job["index"]), job["source"], embedder, job["engine"], job["told"], job["sources"]
         )

@@ -24,7 +24,7 @@ from gateway.upstream.engine import Engine, PrefixCache
 from gateway.upstream.fim import Fim
 from gateway.upstream.http_client import Lane
 from gateway.upstream.local import embeddings, rerank
-from gateway.upstream.local.models import Local, Reader
+from gateway.upstream.local.models import EmbeddingThread, Local
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Fleet:
         self,
         settings: GatewaySettings,
         env: Mapping[str, str] | None = None,
-        reader: Reader | None = None,
+        reader: EmbeddingThread | None = None,
     ) -> None:
         """Without a `reader` the models of this process are known, and cannot be asked.
 
@@ -64,7 +64,7 @@ class Fleet:
         self._served: dict[str, Served] = {}
         self._engines: dict[tuple[tuple[str, str | None], str | None], Engine] = {}
         self._found: dict[str, Served] = {}
-        reader = reader or Reader(None)
+        reader = reader or EmbeddingThread(None)
         own = [embeddings.model(reader), rerank.model(reader)]
         self._local = {model.name: Served(model.name, local=model) for model in own}
         self._deployed: dict[str, tuple[Deployment, Served]] = {}

@@ -48,7 +48,7 @@ from gateway.telemetry.usage import Usage
 from gateway.telemetry.usage_journal import Spool
 from gateway.upstream.engine import Engine
 from gateway.upstream.litellm import LiteLLM
-from gateway.upstream.local.models import Reader
+from gateway.upstream.local.models import EmbeddingThread
 from gateway.upstream.prefill.popularity import PagePopularity
 from gateway.upstream.prefill.snapshots import Snapshots
 from gateway.upstream.prefill.warmer import Warmer
@@ -137,7 +137,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         engine = database.open(database_url(settings), database.PATIENCE)
         stack.callback(engine.dispose)
         bundled = await threads.search(embed.load)
-        reader = Reader(bundled)
+        reader = EmbeddingThread(bundled)
         stack.callback(reader.close)
         fleet = Fleet(settings, reader=reader)
         stack.push_async_callback(fleet.close)

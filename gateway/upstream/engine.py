@@ -47,7 +47,7 @@ async def estimates(texts: Sequence[str]) -> list[int]:
     return [await estimate(text) for text in texts]
 
 
-class Read(NamedTuple):
+class PromptRead(NamedTuple):
     """A prompt that the engine has read."""
 
     tokens: int
@@ -74,7 +74,7 @@ class PrefixCache(NamedTuple):
     """Of these, the ones that it had read before."""
 
 
-class Reading(NamedTuple):
+class PrefillCount(NamedTuple):
     """How much of prompts the engine has read since it was started, without what its cache had."""
 
     tokens: int
@@ -282,7 +282,7 @@ class Engine:
             return int((await self._post("/tokenize", body))["count"])
         return None
 
-    async def read(self, messages: list[dict[str, Any]]) -> Read:
+    async def read(self, messages: list[dict[str, Any]]) -> PromptRead:
         """Let the engine read a prompt (one token is generated).
 
         Raises:
@@ -344,14 +344,14 @@ class Engine:
             return PrefixCache(int(sums[_VLLM_ASKED]), int(sums[_VLLM_FOUND]))
         return None
 
-    async def reading(self) -> Reading | None:
+    async def reading(self) -> PrefillCount | None:
         """What it has read so far, and in how long; None when it is away or does not tell."""
         sums = await self._sums()
         if _READ in sums and _SECONDS in sums:
-            return Reading(int(sums[_READ]), sums[_SECONDS])
+            return PrefillCount(int(sums[_READ]), sums[_SECONDS])
         if _VLLM_ASKED in sums and _VLLM_SECONDS in sums:
             read = sums[_VLLM_ASKED] - sums.get(_VLLM_FOUND, 0)
-            return Reading(int(read), sums[_VLLM_SECONDS])
+            return PrefillCount(int(read), sums[_VLLM_SECONDS])
         return None
 
     async def _sums(self) -> dict[str, float]:
@@ -487,6 +487,6 @@ class Engine:
         return reply.json()
 
 
-def _read(usage: Mapping[str, Any]) -> Read:
+def _read(usage: Mapping[str, Any]) -> PromptRead:
     details = usage.get("prompt_tokens_details") or {}
-    return Read(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0))
+    return PromptRead(int(usage["prompt_tokens"]), int(details.get("cached_tokens") or 0))

@@ -24,7 +24,7 @@ from askdocs.supervision.checks import free_port
 from gateway.core.http import ApiError
 from gateway.knowledge.search.embed import Embedder
 from gateway.upstream.local import embeddings, rerank
-from gateway.upstream.local.models import Reader
+from gateway.upstream.local.models import EmbeddingThread
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Models:
         return [text for text in self.embedded if text.startswith("The ")]
 
     def app(self) -> Starlette:
-        reader = Reader(self.embedder)
+        reader = EmbeddingThread(self.embedder)
         models = {"embeddings": embeddings.model(reader), "rerank": rerank.model(reader)}
 
         async def answer(request: Request) -> Response:

@@ -15,26 +15,26 @@ from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError
 from gateway.knowledge.search.embed import Embedder, Vectors
 from gateway.upstream.local import embeddings, rerank
-from gateway.upstream.local.models import CONTEXT, Reader
+from gateway.upstream.local.models import CONTEXT, EmbeddingThread
 
 Body = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def reader(embedder: Embedder) -> Iterator[Reader]:
-    reader = Reader(embedder)
+def reader(embedder: Embedder) -> Iterator[EmbeddingThread]:
+    reader = EmbeddingThread(embedder)
     yield reader
     reader.close()
 
 
-async def embed(reader: Reader, given: Any, **more: Any) -> Body:
+async def embed(reader: EmbeddingThread, given: Any, **more: Any) -> Body:
     body = {"model": "minilm", "input": given, **more}
     opened = await embeddings.model(reader).open("/embeddings", body)
     answer: Body = orjson.loads(b"".join([chunk async for chunk in opened.chunks()]))
     return answer
 
 
-async def sort(reader: Reader, query: str, *documents: Any, **more: Any) -> Body:
+async def sort(reader: EmbeddingThread, query: str, *documents: Any, **more: Any) -> Body:
     body = {"model": "local", "query": query, "documents": list(documents), **more}
     opened = await rerank.model(reader).open("/rerank", body)
     answer: Body = orjson.loads(b"".join([chunk async for chunk in opened.chunks()]))
@@ -42,7 +42,7 @@ async def sort(reader: Reader, query: str, *documents: Any, **more: Any) -> Body
 
 
 async def test_a_text_has_the_vector_that_the_search_gives_it(
-    reader: Reader, embedder: Embedder
+    reader: EmbeddingThread, embedder: Embedder
 ) -> None:
     texts = ["Where is the coffee machine?", "In the kitchen."]
     answer = await embed(reader, texts)
@@ -55,13 +55,13 @@ async def test_a_text_has_the_vector_that_the_search_gives_it(
     assert answer["usage"] == {"prompt_tokens": 14, "total_tokens": 14}
 
 
-async def test_base64_is_the_same_numbers(reader: Reader) -> None:
+async def test_base64_is_the_same_numbers(reader: EmbeddingThread) -> None:
     floats = (await embed(reader, "kitchen", encoding_format="float"))["data"][0]["embedding"]
     coded = (await embed(reader, "kitchen", encoding_format="base64"))["data"][0]["embedding"]
     assert np.frombuffer(base64.b64decode(coded), "<f4").tolist() == floats
 
 
-async def test_nothing_of_a_long_text_is_left_out(reader: Reader) -> None:
+async def test_nothing_of_a_long_text_is_left_out(reader: EmbeddingThread) -> None:
     beginning = "The coffee machine stands in the kitchen. " * 40
     long = beginning + "Refunds are paid within five days. " * 40
     answer = await embed(reader, [beginning, long, "When are refunds paid?"])
@@ -70,7 +70,7 @@ async def test_nothing_of_a_long_text_is_left_out(reader: Reader) -> None:
     assert np.linalg.norm(whole) == pytest.approx(1)
 
 
-async def test_a_text_beyond_the_limit_is_refused_by_its_place(reader: Reader) -> None:
+async def test_a_text_beyond_the_limit_is_refused_by_its_place(reader: EmbeddingThread) -> None:
     long = ("word " * CONTEXT, "x" * 300_000)
     for text, size in zip(long, (r"8,2\d\d tokens", "300,000 characters"), strict=True):
         with pytest.raises(ApiError, match=rf"input\[1\] has {size}.*8,192 tokens") as caught:
@@ -87,18 +87,22 @@ async def test_a_text_beyond_the_limit_is_refused_by_its_place(reader: Reader) -
         ({"input": "x", "dimensions": 256}, r"must be 384 \(it is 256\)"),
     ],
 )
-async def test_what_this_model_cannot_do_is_said(reader: Reader, fields: Body, words: str) -> None:
+async def test_what_this_model_cannot_do_is_said(
+    reader: EmbeddingThread, fields: Body, words: str
+) -> None:
     with pytest.raises(ApiError, match=words) as caught:
         await embeddings.model(reader).answer(fields)
     assert caught.value.status == 400
 
 
-async def test_its_own_number_of_dimensions_may_be_asked_for(reader: Reader) -> None:
+async def test_its_own_number_of_dimensions_may_be_asked_for(reader: EmbeddingThread) -> None:
     answer = await embed(reader, "x", dimensions=384)
     assert len(answer["data"][0]["embedding"]) == 384
 
 
-async def test_a_long_list_holds_up_nobody_and_ends_with_its_client(reader: Reader) -> None:
+async def test_a_long_list_holds_up_nobody_and_ends_with_its_client(
+    reader: EmbeddingThread,
+) -> None:
     long = asyncio.create_task(embed(reader, [f"text number {n} " * 20 for n in range(500)]))
     await asyncio.sleep(0.05)
     await embed(reader, "a question")
@@ -109,7 +113,7 @@ async def test_a_long_list_holds_up_nobody_and_ends_with_its_client(reader: Read
     await asyncio.wait_for(embed(reader, "another"), 2)
 
 
-async def test_the_document_that_answers_comes_first(reader: Reader) -> None:
+async def test_the_document_that_answers_comes_first(reader: EmbeddingThread) -> None:
     documents = [
         "Refunds are paid within five days.",
         {"text": "The coffee machine stands in the kitchen on the second floor."},
@@ -128,14 +132,16 @@ async def test_the_document_that_answers_comes_first(reader: Reader) -> None:
     assert answer["meta"]["tokens"]["input_tokens"] == tokens > 40
 
 
-async def test_the_best_few_come_with_their_texts_where_that_is_asked(reader: Reader) -> None:
+async def test_the_best_few_come_with_their_texts_where_that_is_asked(
+    reader: EmbeddingThread,
+) -> None:
     more: Body = {"top_n": 2, "return_documents": True}
     answer = await sort(reader, "coffee", "tea", {"text": "coffee"}, "cocoa", **more)
     assert len(answer["results"]) == 2
     assert answer["results"][0]["document"] == {"text": "coffee"}
 
 
-async def test_a_word_that_only_one_document_has_counts(reader: Reader) -> None:
+async def test_a_word_that_only_one_document_has_counts(reader: EmbeddingThread) -> None:
     asked = "What does error TB-4711 mean?"
     texts = [f"Error TB-{number} means that the server is busy." for number in (3141, 4711, 2718)]
     answer = await sort(reader, asked, *texts)
@@ -143,7 +149,7 @@ async def test_a_word_that_only_one_document_has_counts(reader: Reader) -> None:
 
 
 async def test_a_document_that_comes_again_is_not_read_again(embedder: Embedder) -> None:
-    class Counting(Reader):
+    class Counting(EmbeddingThread):
         read_windows = 0
 
         async def read(self, window: list[int]) -> Vectors:
@@ -172,14 +178,14 @@ async def test_a_document_that_comes_again_is_not_read_again(embedder: Embedder)
     ],
 )
 async def test_what_cannot_be_sorted_is_said_by_its_place(
-    reader: Reader, fields: Body, param: str
+    reader: EmbeddingThread, fields: Body, param: str
 ) -> None:
     with pytest.raises(ApiError) as caught:
         await rerank.model(reader).answer(fields)
     assert (caught.value.status, caught.value.body["error"]["param"]) == (400, param)
 
 
-async def test_each_model_answers_its_own_endpoint_alone(reader: Reader) -> None:
+async def test_each_model_answers_its_own_endpoint_alone(reader: EmbeddingThread) -> None:
     with pytest.raises(ApiError, match="minilm is for /v1/embeddings"):
         await embeddings.model(reader).open("/rerank", {})
     with pytest.raises(ApiError, match="local is for /v1/rerank"):
@@ -187,7 +193,7 @@ async def test_each_model_answers_its_own_endpoint_alone(reader: Reader) -> None
 
 
 async def test_without_the_model_they_say_how_to_get_it() -> None:
-    reader = Reader(None)
+    reader = EmbeddingThread(None)
     with pytest.raises(AskdocsError, match="make setup"):
         await embed(reader, "x")
     reader.close()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.search.relevance import SPAN, STEP, Text, relevance, shares, spans
+from gateway.knowledge.search.relevance import SPAN, STEP, EncodedText, relevance, shares, spans
 
 MARK = np.full((1, 384), 9.0, np.float32)
 
@@ -35,8 +35,8 @@ def test_a_span_goes_on_over_the_end_of_a_window() -> None:
 
 
 def test_a_text_without_tokens_is_like_nothing() -> None:
-    empty = Text("", spans([window(0, 0)]))
-    nothing, tea = relevance("tea", along(0), [empty, Text("tea", along(0)[None])])
+    empty = EncodedText("", spans([window(0, 0)]))
+    nothing, tea = relevance("tea", along(0), [empty, EncodedText("tea", along(0)[None])])
     assert nothing == 0
     assert 0.7 < tea <= 1
 

@@ -62,7 +62,7 @@ def other(folder: Path) -> Onnx:
 
 
 def test_a_folder_says_how_its_model_reads(folder: Path, other: Onnx, embedder: Embedder) -> None:
-    assert embed.read_layout(folder) == embed.Reading(128, "cls", "query: ", "passage: ")
+    assert embed.read_layout(folder) == embed.InputFormat(128, "cls", "query: ", "passage: ")
     assert not np.allclose(other.ask("a cake"), other.embed(["a cake"])[0])
     assert np.isclose(np.linalg.norm(other.ask("a cake")), 1)
     mine = open_folder(folder, query_prefix="", passage_prefix="")
@@ -195,7 +195,7 @@ def _endpoint(server: _Server) -> Endpoint:
 def test_an_endpoint_embeds_with_its_prefixes_and_out_of_order(
     server: _Server, embedder: Embedder
 ) -> None:
-    remote = RemoteEmbedder(_endpoint(server), embed.Reading(query_prefix="q: "))
+    remote = RemoteEmbedder(_endpoint(server), embed.InputFormat(query_prefix="q: "))
     texts = [f"text {n}" for n in range(40)]
     assert np.allclose(remote.embed(texts), embedder.embed(texts), atol=1e-5)
     assert [len(body["input"]) for body in server.asked] == [32, 8]
@@ -208,7 +208,7 @@ def test_an_endpoint_embeds_with_its_prefixes_and_out_of_order(
 def test_words_decide_while_the_endpoint_is_away(
     file: Path, server: _Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    remote = RemoteEmbedder(_endpoint(server), embed.Reading())
+    remote = RemoteEmbedder(_endpoint(server), embed.InputFormat())
     embed_missing(partial(writing, file), remote)
     with closing(Index(file)) as index:
         search = Search(index, remote)
@@ -358,7 +358,7 @@ def test_an_endpoint_that_answers_nonsense_is_named(server: _Server, reply: Any)
     server.reply = reply
     if "data" in reply:
         with pytest.raises(AskdocsError):
-            RemoteEmbedder(_endpoint(server), embed.Reading()).ask("a cake")
+            RemoteEmbedder(_endpoint(server), embed.InputFormat()).ask("a cake")
     else:
         with pytest.raises(AskdocsError):
             RemoteReranker(_endpoint(server)).scores("a cake", ["text"] * 20, 5.0)

@@ -20,7 +20,7 @@ TOGETHER = 12
 CLS, SEP, MASK = 101, 102, 103
 
 
-class Read(NamedTuple):
+class PairStates(NamedTuple):
     """The states of a pair's tokens, and which of them are of its texts."""
 
     states: torch.Tensor
@@ -44,11 +44,11 @@ class CrossEncoder(torch.nn.Module):  # type: ignore[misc]
 
     def read(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, token_type_ids: torch.Tensor
-    ) -> Read:
+    ) -> PairStates:
         states = self.encoder(input_ids, attention_mask, token_type_ids).last_hidden_state.float()
         mask = attention_mask.float()
         inner = mask * (input_ids != CLS).float() * (input_ids != SEP).float()
-        return Read(states, mask, inner * (1 - token_type_ids), inner * token_type_ids)
+        return PairStates(states, mask, inner * (1 - token_type_ids), inner * token_type_ids)
 
     def body(self) -> list[torch.nn.Parameter]:
         """What is trained of the encoder."""

@@ -66,7 +66,7 @@ class Embedder(ABC):
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputFormat:
     """How an embedding model reads a text: its window, pooling and prefixes."""
 
     tokens: int = TOKENS
@@ -83,7 +83,7 @@ class Onnx(Embedder):
         model: str,
         weights: Path,
         tokenizer: Path,
-        reading: Reading,
+        reading: InputFormat,
         *,
         is_bundled: bool = False,
     ) -> None:
@@ -141,7 +141,7 @@ def unit(vectors: Vectors) -> Vectors:
 def load() -> Onnx | None:
     """The bundled model, or None, with the reason logged, where it cannot run."""
     try:
-        return Onnx(MODEL, weights_file(), tokenizer_file(), Reading(), is_bundled=True)
+        return Onnx(MODEL, weights_file(), tokenizer_file(), InputFormat(), is_bundled=True)
     except Exception as error:  # each library has its own, down to plain Exception
         log.warning("pages are found by their words only, not by meaning: %s", error)
         return None
@@ -190,7 +190,7 @@ def model_files(folder: Path) -> tuple[Path, Path]:
     return weights, tokenizer
 
 
-def read_layout(folder: Path) -> Reading:
+def read_layout(folder: Path) -> InputFormat:
     """What a folder of sentence-transformers says of its model.
 
     https://sbert.net/docs/package_reference/sentence_transformer/SentenceTransformer.html
@@ -199,7 +199,7 @@ def read_layout(folder: Path) -> Reading:
     prompts = _json(folder / "config_sentence_transformers.json").get("prompts") or {}
     pooling = _json(folder / "1_Pooling" / "config.json")
     tokens = config.get("max_seq_length") or TOKENS
-    return Reading(
+    return InputFormat(
         tokens=max(16, min(int(tokens), 512)),
         pooling="cls" if pooling.get("pooling_mode_cls_token") else "mean",
         query_prefix=str(prompts.get("query", "")),

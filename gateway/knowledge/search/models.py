@@ -9,7 +9,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search import embed, glossary, rerank
 from gateway.knowledge.search.config import BUNDLED, OFF, SearchSettings
-from gateway.knowledge.search.embed import Embedder, Reading
+from gateway.knowledge.search.embed import Embedder, InputFormat
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
 from gateway.knowledge.search.rerank import InTime
@@ -45,7 +45,7 @@ def open_embedder(
         return bundled
     if "/" in name:
         return embed.open_folder(Path(name).expanduser(), query, passage)
-    reading = Reading(query_prefix=query or "", passage_prefix=passage or "")
+    reading = InputFormat(query_prefix=query or "", passage_prefix=passage or "")
     return RemoteEmbedder(Endpoint(name, gateway), reading)
 
 

@@ -26,7 +26,7 @@ STEP = 48
 LEXICAL = 0.5
 
 
-class Text(NamedTuple):
+class EncodedText(NamedTuple):
     """A text, and what the model made of it."""
 
     text: str
@@ -48,7 +48,7 @@ def spans(windows: Sequence[Vectors]) -> Vectors:
 
 
 def relevance(
-    question: str, vector: Vectors, texts: Sequence[Text], lexical: float = LEXICAL
+    question: str, vector: Vectors, texts: Sequence[EncodedText], lexical: float = LEXICAL
 ) -> list[float]:
     """From 0 to 1, for each of `texts`; `vector` is the question's, [384]."""
     like = [_similarity(text.spans @ vector) for text in texts]

@@ -16,7 +16,7 @@ import numpy as np
 
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
-from gateway.knowledge.search.embed import CUT, Embedder, Reading, Vectors, unit
+from gateway.knowledge.search.embed import CUT, Embedder, InputFormat, Vectors, unit
 
 # Texts of one request.
 BATCH = 32
@@ -85,7 +85,7 @@ class Endpoint:
 class RemoteEmbedder(Embedder):
     """An embedding model behind an endpoint."""
 
-    def __init__(self, endpoint: Endpoint, reading: Reading) -> None:
+    def __init__(self, endpoint: Endpoint, reading: InputFormat) -> None:
         self._endpoint = endpoint
         self._reading = reading
         named = hashlib.sha256(repr((reading.query_prefix, reading.passage_prefix)).encode())

@@ -232,20 +232,20 @@ _OTHERS: Mapping[str, Callable[[Project, str], Own]] = {
 
 
 @dataclass
-class Reading:
+class FolderReading:
     """What reading a folder gave: the pages, and a line for each file that could not be read."""
 
     pages: list[Page] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def read(folder: Path, site_url: str) -> Reading:
+def read(folder: Path, site_url: str) -> FolderReading:
     """Every page as the site of `askdocs up` shows it; what cannot be read is not a stop.
 
     Raises:
         AskdocsError: as `Folder.read`, or not one of the files could be read.
     """
-    reading = Reading()
+    reading = FolderReading()
     for item in Folder.preview(folder, site_url).read({}):
         match item:
             case Changed(page):

@@ -41,7 +41,7 @@ _LOGIN = re.compile(
 DOWN = 8
 
 
-class Reading:
+class SiteReading:
     """One sync of a site."""
 
     def __init__(self, fetcher: Fetcher, start: str, known: Mapping[str, str], most: int) -> None:

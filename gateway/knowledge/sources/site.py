@@ -9,7 +9,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.settings import Field, SecretStr, Section
 from gateway.knowledge.sources.addresses import refuse_password
 from gateway.knowledge.sources.fetch import Fetcher
-from gateway.knowledge.sources.reading import Reading
+from gateway.knowledge.sources.reading import SiteReading
 from gateway.knowledge.sources.source import Item
 
 
@@ -80,7 +80,7 @@ class Site:
         origin = f"{split.scheme}://{split.netloc}".lower()
         fetcher = Fetcher(origin, self._settings.rate, self._headers)
         try:
-            yield from Reading(fetcher, self.name, known, self._settings.pages).run()
+            yield from SiteReading(fetcher, self.name, known, self._settings.pages).run()
         finally:
             fetcher.close()
 

@@ -10,12 +10,12 @@ import numpy as np
 import orjson
 
 from gateway.knowledge.search.embed import SIZE, Vectors, unit
-from gateway.upstream.local.models import EMBEDDINGS, Local, Reader, refused
+from gateway.upstream.local.models import EMBEDDINGS, EmbeddingThread, Local, refused
 
 INPUTS = 2048  # texts in one request, as at OpenAI
 
 
-def model(reader: Reader) -> Local:
+def model(reader: EmbeddingThread) -> Local:
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         texts = _texts(request)
         if (size := request.get("dimensions")) not in (None, SIZE):
@@ -41,7 +41,7 @@ def model(reader: Reader) -> Local:
     return Local(EMBEDDINGS, "/embeddings", "embedding", answer)
 
 
-async def embedded(reader: Reader, windows: list[list[int]]) -> Vectors:
+async def embedded(reader: EmbeddingThread, windows: list[list[int]]) -> Vectors:
     """The vector of a text, [384], of length 1.
 
     A text that is longer than a window is the mean of its windows' vectors, each as heavy as it is

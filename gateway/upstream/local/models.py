@@ -28,7 +28,7 @@ CHARACTERS = 32 * CONTEXT
 T = TypeVar("T")
 
 
-class Reader:
+class EmbeddingThread:
     """The embedding model in a thread of its own."""
 
     def __init__(self, embedder: Onnx | None) -> None:

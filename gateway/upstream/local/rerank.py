@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from gateway.knowledge.search.embed import Vectors
-from gateway.knowledge.search.relevance import Text, relevance, spans
+from gateway.knowledge.search.relevance import EncodedText, relevance, spans
 from gateway.upstream.local.embeddings import embedded
-from gateway.upstream.local.models import RERANK, Local, Reader, refused
+from gateway.upstream.local.models import RERANK, EmbeddingThread, Local, refused
 
 DOCUMENTS = 1000  # in one request, as Cohere advises
 # Spans of texts that were read before, which the next question most often brings again: 31 MB.
@@ -25,7 +25,7 @@ class _Read(NamedTuple):
     spans: Vectors
 
 
-def model(reader: Reader) -> Local:
+def model(reader: EmbeddingThread) -> Local:
     memory = _Memory(reader)
 
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def model(reader: Reader) -> Local:
         for place, text in documents.items():
             read = await memory.read(place, text)
             tokens += read.tokens
-            texts.append(Text(text, read.spans))
+            texts.append(EncodedText(text, read.spans))
         scores = await reader.run(partial(relevance, question, vector, texts))
         ranked = sorted(range(len(texts)), key=lambda index: (-scores[index], index))
         results: list[dict[str, Any]] = [
@@ -66,13 +66,13 @@ def model(reader: Reader) -> Local:
 class _Memory:
     """Reads texts, and remembers those that came last."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: EmbeddingThread) -> None:
         self._reader = reader
         self._read: dict[bytes, _Read] = {}
         self._spans = 0
 
     async def read(self, place: str, text: str) -> _Read:
-        """Raises as `Reader.windows`."""
+        """Raises as `EmbeddingThread.windows`."""
         key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
         reading = self._read.pop(key, None)
         if reading is None:

@@ -23,7 +23,7 @@ from gateway.core import threads
 from gateway.core.errors import AskdocsError
 from gateway.core.traffic import Traffic
 from gateway.knowledge.wiki.page import Page
-from gateway.upstream.engine import Engine, PrefixCache, Read
+from gateway.upstream.engine import Engine, PrefixCache, PromptRead
 from gateway.upstream.prefill.popularity import PagePopularity
 from gateway.upstream.prefill.snapshots import Snapshots
 
@@ -209,7 +209,7 @@ class Warmer:
         snapshots = self._snapshots(engine)
         return snapshots if snapshots and await engine.kind() == "llama.cpp" else None
 
-    async def _read(self, engine: Engine, messages: list[prompt.Message]) -> Read:
+    async def _read(self, engine: Engine, messages: list[prompt.Message]) -> PromptRead:
         while True:
             await self._traffic.until_idle()
             reading = asyncio.ensure_future(engine.read(messages))
