@@ -42,7 +42,7 @@ _WORDS = re.compile(rb'"content":\s?"[^"]|^event: answer', re.MULTILINE)
 _EVENTS = re.compile(rb"asks/([\w-]+)/events")
 
 
-class Failed(Exception):
+class QuestionFailed(Exception):
     """A question without a whole answer."""
 
 
@@ -58,7 +58,9 @@ class Call(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     async def request(self, data: bytes, heard: Callable[[bytes], None]) -> int:
-        """Send it; `heard` gets the parts of the body. Returns the status. Raises Failed."""
+        """Send it; `heard` gets the parts of the body. Returns the status.
+
+        Raises QuestionFailed."""
         self._parser = httptools.HttpResponseParser(self)
         self._heard = heard
         self._waiting = self._loop.create_future()
@@ -67,7 +69,7 @@ class Call(asyncio.Protocol):
             async with asyncio.timeout(PATIENCE_S):
                 return await self._waiting
         except TimeoutError:
-            raise Failed(f"no end after {PATIENCE_S:.0f} s") from None
+            raise QuestionFailed(f"no end after {PATIENCE_S:.0f} s") from None
         finally:
             self._waiting = None
 
@@ -90,7 +92,7 @@ class Call(asyncio.Protocol):
 
     def _fail(self, why: str) -> None:
         if self._waiting and not self._waiting.done():
-            self._waiting.set_exception(Failed(why))
+            self._waiting.set_exception(QuestionFailed(why))
 
 
 @dataclass
@@ -118,9 +120,9 @@ class Heard:
 
     @property
     def state(self) -> State:
-        """Raises Failed: it did not come to its end."""
+        """Raises QuestionFailed: it did not come to its end."""
         if self.status != 200 or not self.ended:
-            raise Failed(f"{self.status}: {self.tail[-400:]!r}")
+            raise QuestionFailed(f"{self.status}: {self.tail[-400:]!r}")
         return "refused" if self.refused else "answered"
 
 
@@ -155,7 +157,7 @@ class Api:
         )
 
     async def ask(self, call: Call, question: str, number: int, heard: Heard) -> State:
-        """Raises Failed."""
+        """Raises QuestionFailed."""
         body = {**self._body, "messages": [{"role": "user", "content": question}]}
         heard.status = await call.request(_posted(self._head, json.dumps(body)), heard.part)
         return heard.state
@@ -172,13 +174,13 @@ class Box:
         self._fetched = -RENEWED_S
 
     async def ask(self, call: Call, question: str, number: int, heard: Heard) -> State:
-        """Raises Failed."""
+        """Raises QuestionFailed."""
         form = urlencode({"question": question, "token": await self._fresh(call)})
         page = Heard(keep=65536)
         page.status = await call.request(self._post("/asks", form, number), page.part)
         match = _EVENTS.search(page.tail)
         if page.status != 200 or not match:
-            raise Failed(f"{page.status}: {page.tail[-400:]!r}")
+            raise QuestionFailed(f"{page.status}: {page.tail[-400:]!r}")
         lines = f"GET /asks/{match[1].decode()}/events HTTP/1.1\r\nhost: {self._host}\r\n\r\n"
         heard.status = await call.request(lines.encode(), heard.part)
         return heard.state
@@ -191,7 +193,7 @@ class Box:
             try:
                 self._token = json.loads(got.tail)["token"]
             except (ValueError, KeyError):
-                raise Failed(f"no token: {got.tail[-400:]!r}") from None
+                raise QuestionFailed(f"no token: {got.tail[-400:]!r}") from None
         return self._token
 
     def _post(self, path: str, form: str, number: int) -> bytes:
@@ -218,7 +220,7 @@ async def ask_one(
     try:
         _, call = await asyncio.get_running_loop().create_connection(Call, *endpoint.place)
         state = await endpoint.ask(call, question, number, heard)
-    except (Failed, OSError) as error:
+    except (QuestionFailed, OSError) as error:
         tally.error = tally.error or f"question {number}: {error}"
         state = "failed"
     finally:

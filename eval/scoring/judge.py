@@ -20,7 +20,7 @@ import httpx
 from eval.questions.question import Question
 from eval.running import lines
 from eval.running.answer import Answer
-from eval.systems.patience import Away, Refused, patiently, refusal
+from eval.systems.patience import EndpointAway, RequestRefused, patiently, refusal
 from gateway.core.errors import AskdocsError
 
 FILE = "judged.jsonl"
@@ -162,9 +162,9 @@ class Judge:
             limits = {name: LIMITS[name] for name in LIMITS if name not in self._refused}
             try:
                 reply = await patiently(self._named, partial(self._once, http, request | limits))
-            except Away as error:
+            except EndpointAway as error:
                 why = str(error)
-            except Refused as error:
+            except RequestRefused as error:
                 if refused := {name for name in limits if name in str(error)}:
                     self._refused |= refused
                     continue

@@ -10,7 +10,7 @@ from eval.running.answer import Answer
 from eval.running.run import Run
 from eval.scoring.words import is_refusal
 from eval.systems.client import Client, GatewayReply
-from eval.systems.patience import Refused
+from eval.systems.patience import RequestRefused
 from eval.systems.recorded import Recorded
 from eval.systems.systems import RECORDED, System
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
@@ -74,7 +74,7 @@ class Asker:
                 fields = await self._pages(system, question)
             else:
                 fields = await self._read(system, question, began)
-        except Refused as error:
+        except RequestRefused as error:
             fields = {"error": str(error), "total_s": time.monotonic() - began}
         return Answer(system=system.name, question=question.id, **fields)
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from eval.systems.patience import Failed, Refused, patiently, refusal
+from eval.systems.patience import AnswerFailed, RequestRefused, patiently, refusal
 from gateway.answering.grounding.confidence import mean_logprob
 from gateway.answering.grounding.prompt import Message
 from gateway.core.sse import events
@@ -94,7 +94,7 @@ class Client:
             once = partial(self._once, orjson.dumps(request | options), headers)
             try:
                 reply = await patiently(self._gateway, once)
-            except Refused as error:
+            except RequestRefused as error:
                 if not asks or "logprobs" not in str(error):
                     raise
                 self._silent.add(answering)
@@ -113,7 +113,7 @@ class Client:
             async for data in _whole(reply):
                 chunk = orjson.loads(data)
                 if "error" in chunk:
-                    raise Refused(f"it broke off: {chunk['error'].get('message')}")
+                    raise RequestRefused(f"it broke off: {chunk['error'].get('message')}")
                 facts = chunk.get("askdocs") or {}
                 if "reading" in facts:
                     answer.reading, answer.reading_s = facts["reading"], time.monotonic() - began
@@ -133,7 +133,7 @@ class Client:
 
 
 async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
-    """The events of an answer. Raises Failed: it has no end."""
+    """The events of an answer. Raises AnswerFailed: it has no end."""
     ended = False
     try:
         async for data in events(reply.aiter_bytes()):
@@ -142,6 +142,6 @@ async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
             else:
                 yield data
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise Failed(f"it broke off in the middle: {error}") from None
+        raise AnswerFailed(f"it broke off in the middle: {error}") from None
     if not ended:
-        raise Failed("it broke off in the middle")
+        raise AnswerFailed("it broke off in the middle")

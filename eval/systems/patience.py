@@ -20,15 +20,15 @@ FAILURES = 3
 T = TypeVar("T")
 
 
-class Away(AskdocsError):
+class EndpointAway(AskdocsError):
     """The endpoint does not answer. Whoever asks cannot go on."""
 
 
-class Refused(AskdocsError):
+class RequestRefused(AskdocsError):
     """The endpoint says that it cannot answer this request. Others it may."""
 
 
-class Busy(Exception):
+class EndpointBusy(Exception):
     """Later it will answer."""
 
     def __init__(self, text: str, seconds: float) -> None:
@@ -36,7 +36,7 @@ class Busy(Exception):
         self.seconds = seconds
 
 
-class Failed(Exception):
+class AnswerFailed(Exception):
     """It was there, and has not answered to the end."""
 
 
@@ -48,20 +48,20 @@ async def patiently(endpoint: str, ask: Callable[[], Awaitable[T]]) -> T:
         ask: raises what httpx does, and what `refusal` returns.
 
     Raises:
-        Away: it is away for longer than PATIENCE, or takes the key no more.
-        Refused: it refuses this request, or fails each time.
+        EndpointAway: it is away for longer than PATIENCE, or takes the key no more.
+        RequestRefused: it refuses this request, or fails each time.
     """
     failures, deadline = 0, math.inf
     while True:
         pause = PAUSE
         try:
             return await ask()
-        except Busy as busy:
+        except EndpointBusy as busy:
             pause, why = busy.seconds, str(busy)
-        except Failed as failed:
+        except AnswerFailed as failed:
             failures, why = failures + 1, str(failed)
             if failures == FAILURES:
-                raise Refused(f"it failed {FAILURES} times: {why}") from None
+                raise RequestRefused(f"it failed {FAILURES} times: {why}") from None
             deadline = math.inf
         except httpx.TransportError as error:
             why = repr(error)
@@ -69,7 +69,7 @@ async def patiently(endpoint: str, ask: Callable[[], Awaitable[T]]) -> T:
         now = time.monotonic()
         deadline = min(deadline, now + PATIENCE)
         if now + pause > deadline:
-            raise Away(f"{endpoint} has not answered for long: {why}")
+            raise EndpointAway(f"{endpoint} has not answered for long: {why}")
         await asyncio.sleep(pause)
 
 
@@ -83,12 +83,12 @@ def refusal(endpoint: str, reply: httpx.Response) -> Exception:
     text = f"{status}: {' '.join(message.split())}"
     # A proxy says 502 while what is behind it starts again.
     if status in (429, 503) or (status == 502 and not is_its_own):
-        return Busy(text, _wait(reply))
+        return EndpointBusy(text, _wait(reply))
     if status >= 500:
-        return Failed(text)
+        return AnswerFailed(text)
     if status in (401, 403, 404):
-        return Away(f"{endpoint} refuses: {text}")
-    return Refused(text)
+        return EndpointAway(f"{endpoint} refuses: {text}")
+    return RequestRefused(text)
 
 
 def _wait(reply: httpx.Response) -> float:

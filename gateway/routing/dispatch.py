@@ -139,7 +139,7 @@ class Call:
         return named.get(self.path, self.path.strip("/"))
 
 
-class Failed(Exception):
+class CandidateFailed(Exception):
     """A candidate did not answer."""
 
     def __init__(self, reason: str, answer: ApiError, *, timed_out: bool = False) -> None:
@@ -166,7 +166,7 @@ class Dispatch:
                 serves; 503 when no candidate answers.
         """
         candidates, left = await self._candidates(route)
-        failure: Failed | None = None
+        failure: CandidateFailed | None = None
         for insist in (False, True):
             for served in candidates:
                 # Asked one by one: a breaker that admits a try waits for how it ends.
@@ -183,7 +183,7 @@ class Dispatch:
                     )
                 try:
                     opened = await self._try(call, served, patience, span)
-                except Failed as error:
+                except CandidateFailed as error:
                     span.end(error.reason)
                     failure = error
                     left = left or (served.name, error.reason)
@@ -201,7 +201,7 @@ class Dispatch:
             # All of them are known to fail, and there is nobody else to ask.
         raise AssertionError("unreachable")
 
-    def _failed(self, served: Served, failure: Failed) -> None:
+    def _failed(self, served: Served, failure: CandidateFailed) -> None:
         served.breaker.failed(timed_out=failure.timed_out)
         log.warning("%s did not answer (%s): %s", served.name, failure, failure.answer)
         self._metrics.upstream_error(served.name, failure.reason)
@@ -239,7 +239,7 @@ class Dispatch:
             if await _asked_as_stream(call, served):
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):
-            raise Failed("unreachable", _away(served)) from None
+            raise CandidateFailed("unreachable", _away(served)) from None
         if served.local is not None:
             opening = self._here(call, served, request)
         elif served.lane is not None:
@@ -258,14 +258,14 @@ class Dispatch:
             raise abilities.explained(served.name, error, request) from None
         except TimeoutError:
             text = f"{served.name} sent no byte in {patience:g} s; ask again"
-            raise Failed("slow", unavailable(text, 3), timed_out=True) from None
+            raise CandidateFailed("slow", unavailable(text, 3), timed_out=True) from None
 
     async def _here(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
         assert served.local is not None
         try:
             response = await served.local.open(call.path, request)
         except AskdocsError as error:
-            raise Failed("unreachable", unavailable(str(error), 60)) from None
+            raise CandidateFailed("unreachable", unavailable(str(error), 60)) from None
         return await self._begun(call, served, "local", response, served.name)
 
     async def _over_lane(
@@ -279,7 +279,7 @@ class Dispatch:
             headers.append((b"x-session-id", call.session.encode()))
             response = await served.lane.open(call.path, headers, dump(body))
         except (LaneError, AskdocsError):
-            raise Failed("unreachable", _away(served)) from None
+            raise CandidateFailed("unreachable", _away(served)) from None
         return await self._begun(call, served, "fast", response, there)
 
     async def _over_litellm(
@@ -307,13 +307,13 @@ class Dispatch:
             answer = await self._several.answer(served.name, request, whole)
             first = stream_of(answer) if call.stream else dump(answer)
         except (LaneError, LookupError, TypeError, ValueError, AttributeError):
-            raise Failed("broke off", _away(served)) from None
+            raise CandidateFailed("broke off", _away(served)) from None
         return replace(opened[0], first=first, is_stream=call.stream)
 
     async def _begun(
         self, call: Call, served: Served, lane: str, response: Response, there: str
     ) -> Opened:
-        """The answer from its first byte on. Raises Failed, or ApiError for a client's mistake."""
+        """The answer, begun. Raises CandidateFailed; ApiError: a client's error."""
         begun = False
         try:
             chunks = response.chunks()
@@ -322,15 +322,15 @@ class Dispatch:
                 raise await self._refused(served, response, body)
             first = await anext(chunks, b"")
             if not first:
-                raise Failed("empty", _away(served))
+                raise CandidateFailed("empty", _away(served))
             is_stream = response.header(b"content-type").startswith(b"text/event-stream")
             if is_stream and first.startswith(b'data: {"error"'):
                 log.warning("%s: %s", served.name, first[:1000].decode("utf-8", "replace"))
-                raise Failed("error", unavailable(f"{served.name} failed; ask again", 3))
+                raise CandidateFailed("error", unavailable(f"{served.name} failed; ask again", 3))
             begun = True
             return Opened(served, lane, is_stream, first, chunks, response, there.encode())
         except LaneError:
-            raise Failed("broke off", _away(served)) from None
+            raise CandidateFailed("broke off", _away(served)) from None
         finally:
             if not begun:
                 await _closed(response)
@@ -368,7 +368,7 @@ class Dispatch:
         for name in ("retry-after", "retry-after-ms"):
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")
-        return Failed(str(status), error)
+        return CandidateFailed(str(status), error)
 
 
 async def _with_probabilities(path: str, request: dict[str, Any], served: Served) -> dict[str, Any]:

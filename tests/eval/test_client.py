@@ -8,7 +8,7 @@ import pytest
 
 from eval.systems import patience
 from eval.systems.client import Client, GatewayReply
-from eval.systems.patience import Away, Failed, Refused
+from eval.systems.patience import AnswerFailed, EndpointAway, RequestRefused
 from tests.eval.queued import Queued, Reply, queued, words
 
 HELLO: Any = [{"role": "user", "content": "Hello?"}]
@@ -63,24 +63,24 @@ async def test_one_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch)
     busy = Reply(status=503, body=json.dumps({"error": {"message": "no engine"}}))
     with (
         queued(*[busy] * 99) as gateway,
-        pytest.raises(Away, match="has not answered for long: 503: no engine"),
+        pytest.raises(EndpointAway, match="has not answered for long: 503: no engine"),
     ):
         await ask(gateway)
-    with pytest.raises(Away, match="has not answered for long: ConnectError"):
+    with pytest.raises(EndpointAway, match="has not answered for long: ConnectError"):
         await ask(gateway)
 
 
 async def test_a_key_that_is_refused_ends_the_run() -> None:
-    with queued(Reply(status=401)) as gateway, pytest.raises(Away, match="refuses: 401"):
+    with queued(Reply(status=401)) as gateway, pytest.raises(EndpointAway, match="refuses: 401"):
         await ask(gateway)
 
 
 async def test_a_request_that_cannot_be_answered_is_the_questions_own_error() -> None:
     too_long = Reply(status=400, body=json.dumps({"error": {"message": "too long"}}))
-    with queued(too_long) as gateway, pytest.raises(Refused, match="400: too long"):
+    with queued(too_long) as gateway, pytest.raises(RequestRefused, match="400: too long"):
         await ask(gateway)
     broken = Reply([{"error": {"message": "out of memory"}}])
-    with queued(broken) as gateway, pytest.raises(Refused, match="broke off: out of memory"):
+    with queued(broken) as gateway, pytest.raises(RequestRefused, match="broke off: out of memory"):
         await ask(gateway)
 
 
@@ -94,7 +94,7 @@ async def test_times_are_those_of_the_try_that_was_answered(
     assert said.total_s <= time.monotonic() - began - 0.3
 
 
-@pytest.mark.parametrize("errors", [[httpx.ReadError("reset")], [Failed("it broke off")] * 2])
+@pytest.mark.parametrize("errors", [[httpx.ReadError("reset")], [AnswerFailed("it broke off")] * 2])
 async def test_patience_begins_with_what_fails(
     monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
 ) -> None:
@@ -113,10 +113,16 @@ async def test_patience_begins_with_what_fails(
 
 async def test_what_fails_each_time_is_given_up() -> None:
     slow = Reply(status=504, body="<html>Gateway Timeout</html>")
-    with queued(slow, slow, slow) as gateway, pytest.raises(Refused, match="failed 3 times: 504"):
+    with (
+        queued(slow, slow, slow) as gateway,
+        pytest.raises(RequestRefused, match="failed 3 times: 504"),
+    ):
         await ask(gateway)
     own = Reply(status=502, body=json.dumps({"error": {"message": "out of memory"}}))
-    with queued(own, own, own) as gateway, pytest.raises(Refused, match="502: out of memory"):
+    with (
+        queued(own, own, own) as gateway,
+        pytest.raises(RequestRefused, match="502: out of memory"),
+    ):
         await ask(gateway)
 
 
@@ -126,6 +132,6 @@ async def test_an_answer_that_breaks_off_each_time_is_given_up() -> None:
         assert (await ask(gateway)).text == "Press."
     with (
         queued(half, half, half) as gateway,
-        pytest.raises(Refused, match="failed 3 times: it broke off"),
+        pytest.raises(RequestRefused, match="failed 3 times: it broke off"),
     ):
         await ask(gateway)

@@ -17,7 +17,7 @@ from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.systems.asker import Asker
 from eval.systems.client import Client
-from eval.systems.patience import Refused
+from eval.systems.patience import RequestRefused
 from eval.systems.rag import store
 from eval.systems.rag.chunks import Chunk
 from eval.systems.rag.endpoints import Endpoints
@@ -212,7 +212,7 @@ async def test_a_model_that_refuses_is_found_out_before_the_first_question(
     settings = RagSettings(rerank_model="base")
     with serving(Starlette(routes=[Route("/v1/rerank", refuses, methods=["POST"])])) as url:
         place = (tmp_path, f"{url}/v1", "key", tokenizer)
-        with pytest.raises(Refused, match="model 'base': 400: it does not answer"):
+        with pytest.raises(RequestRefused, match="model 'base': 400: it does not answer"):
             await Rag.open(settings, [page], *place, lambda *_: None)
 
 

@@ -20,7 +20,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import index, store
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.store import NoIndex
-from gateway.knowledge.search.writer import Busy
+from gateway.knowledge.search.writer import IndexBusy
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from tests.gateway.conftest import page
@@ -145,7 +145,7 @@ def test_a_second_process_waits_for_the_first_and_goes_on_when_that_is_killed(fi
         assert process.stdout is not None
         process.stdout.readline()
         with (
-            pytest.raises(Busy, match=rf"process {process.pid} is writing"),
+            pytest.raises(IndexBusy, match=rf"process {process.pid} is writing"),
             writing(file, patience=0),
         ):
             pass

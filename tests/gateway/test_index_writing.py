@@ -18,7 +18,7 @@ import pytest
 from gateway.knowledge.search.index import Index, StoredAnswer, StoredSource, Writer
 from gateway.knowledge.search.replica import open_writing
 from gateway.knowledge.search.vectors import Floats
-from gateway.knowledge.search.writer import Busy
+from gateway.knowledge.search.writer import IndexBusy
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.page import Page, Section
 from tests.gateway.conftest import page
@@ -386,7 +386,7 @@ def test_a_second_writer_waits_is_told_for_whom_and_gives_up_in_the_end(
     with writing() as writer:
         writer.put("wiki", page("c.md", "# C"), "1")
         with (
-            pytest.raises(Busy, match=rf"process {os.getpid()} .*is writing"),
+            pytest.raises(IndexBusy, match=rf"process {os.getpid()} .*is writing"),
             writing(waiting=told.append, patience=0.3),
         ):
             pass

@@ -738,7 +738,7 @@ async def test_of_an_answer_without_end_so_much_is_read(
 
     async with running(says(head, *[b"x" * 64_000] * 1000)) as engine:
         lane = Lane(engine.url)
-        with pytest.raises((BrokenOff, dispatch.Failed)):
+        with pytest.raises((BrokenOff, dispatch.CandidateFailed)):
             await whole(await lane.open("/chat/completions", (), b"{}"))
         await asyncio.wait_for(engine.left.wait(), 30)
         await lane.close()

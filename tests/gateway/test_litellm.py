@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from gateway.api import schemas
 from gateway.core.lazy import Lazy
-from gateway.routing.dispatch import Call, Dispatch, Failed
+from gateway.routing.dispatch import Call, CandidateFailed, Dispatch
 from gateway.routing.registry import Served
 from gateway.telemetry.tracing import OFF
 from gateway.upstream.litellm import LiteLLM, plain
@@ -179,7 +179,7 @@ async def test_a_stream_of_several_choices_that_breaks_off_is_left_for_another_m
     call = Call("/completions", {"type": "http", "headers": []}, True, cast(Any, None))
     served = cast(Served, SimpleNamespace(name="cloud", engine=None, lane=None, local=None))
     dispatch = Dispatch(cast(Any, None), litellm, cast(Any, None))
-    with pytest.raises(Failed, match=r"broke off|empty"):
+    with pytest.raises(CandidateFailed, match=r"broke off|empty"):
         await dispatch._over_litellm(call, served, request, OFF)
     await asyncio.wait_for(left.wait(), 30)
     await litellm.close()

@@ -28,7 +28,7 @@ from gateway.knowledge.search.index import writing as writing_file
 from gateway.knowledge.search.replica import following, open_writing, pull, refresh
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.view import Rights
-from gateway.knowledge.search.writer import Busy
+from gateway.knowledge.search.writer import IndexBusy
 from gateway.storage import database
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres
@@ -213,7 +213,7 @@ def test_a_kill_in_the_middle_of_writing_leaves_what_was_there(url: str, tmp_pat
         assert child.stdout.readline() == "put\n"
         told: list[int] = []
         with (
-            pytest.raises(Busy, match=rf"process {child.pid} on .* is writing"),
+            pytest.raises(IndexBusy, match=rf"process {child.pid} on .* is writing"),
             open_writing(file, url, waiting=told.append, patience=0.3),
         ):
             pass

@@ -32,7 +32,7 @@ NOT_FOR_YOU = "This answer is for people who may read its pages. Please sign in 
 SENT = "Your question was handed on. Thank you."
 
 
-class Refused(Exception):
+class FeedbackRefused(Exception):
     """Why something is not done, as a status and a sentence for the reader."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -88,7 +88,7 @@ class Feedback:
             if given.vote != (before.vote.vote if before.vote else ""):
                 self._metrics.voted(given.vote)
             await self._gateway.count(before, given)
-        except Refused as refused:
+        except FeedbackRefused as refused:
             status, problem = refused.status, refused.sentence
         token = _first(sent, "token")
         ballot = Ballot(vote, reasons, text, problem)
@@ -106,7 +106,7 @@ class Feedback:
             if "hx-request" not in request.headers:
                 return RedirectResponse(f"../../shared/{token}", 303)
             fragment = self._views.share(token)
-        except Refused as refused:
+        except FeedbackRefused as refused:
             status, fragment = refused.status, self._views.handed_off(refused.sentence)
         return await self._reply(request, sent, id, fragment, status, "../../")
 
@@ -118,7 +118,7 @@ class Feedback:
             sent = await self._form(request)
             await self._who(request, sent)
             if self._settings.handoff_webhook is None:
-                raise Refused(404, GONE)
+                raise FeedbackRefused(404, GONE)
             asked, answer = await self._for_everybody(id)
             if id not in self._handed:
                 self._handed.add(id)
@@ -126,8 +126,8 @@ class Feedback:
                     await handoff.send(self._settings.handoff_webhook, asked, answer)
                 except NotSent as error:
                     self._handed.discard(id)
-                    raise Refused(502, str(error)) from None
-        except Refused as refused:
+                    raise FeedbackRefused(502, str(error)) from None
+        except FeedbackRefused as refused:
             status, sentence = refused.status, refused.sentence
         fragment = self._views.handed_off(sentence)
         return await self._reply(request, sent, id, fragment, status, "../../")
@@ -149,25 +149,25 @@ class Feedback:
         try:
             return await fields(request)
         except BadQuestion:
-            raise Refused(422, LONG) from None
+            raise FeedbackRefused(422, LONG) from None
         except Elsewhere:
-            raise Refused(403, ELSEWHERE) from None
+            raise FeedbackRefused(403, ELSEWHERE) from None
 
     async def _who(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
         try:
             who = self._visitors.of(request, _first(sent, "identity"))
             await self._visitors.count(who)
         except BadIdentity as error:
-            raise Refused(401, str(error)) from None
+            raise FeedbackRefused(401, str(error)) from None
         except TooMany as error:
-            raise Refused(429, OFTEN.format(seconds=error.seconds)) from None
+            raise FeedbackRefused(429, OFTEN.format(seconds=error.seconds)) from None
         return who
 
     async def _kept(self, keeping: Awaitable[Any]) -> Any:
         try:
             return await keeping
         except NotKept as error:
-            raise Refused(404 if str(error) == GONE else 503, str(error)) from None
+            raise FeedbackRefused(404 if str(error) == GONE else 503, str(error)) from None
 
     async def _for_everybody(self, id: str) -> tuple[NewQuestion, str]:
         """A question with its answer; without what not everybody may read: the answer, and the page
@@ -216,8 +216,8 @@ def _first(sent: Mapping[str, list[str]], field: str) -> str:
 
 def _vote(vote: str, reasons: tuple[Reason, ...], text: str) -> Vote:
     if len(text) > MAX_TEXT:
-        raise Refused(422, LONG)
+        raise FeedbackRefused(422, LONG)
     for direction in get_args(Direction):
         if direction == vote:
             return Vote(direction, reasons, without(text).strip())
-    raise Refused(422, "This vote was not understood. Please load the page again.")
+    raise FeedbackRefused(422, "This vote was not understood. Please load the page again.")

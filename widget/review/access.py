@@ -41,7 +41,7 @@ class Reviewer(NamedTuple):
     """Of the pages: the one person at the machine may read all of them."""
 
 
-class Refused(Exception):
+class AccessRefused(Exception):
     """Why a page is not shown, with a status and a sentence that has the fix.
 
     `field`: what can be pasted to get in, where anything can.
@@ -118,14 +118,14 @@ class Access:
         self._cookies = URLSafeTimedSerializer([secret for secret in keys if secret], salt="review")
 
     def reviewer(self, request: Request) -> Reviewer:
-        """Who reviews. Raises Refused, Entered."""
+        """Who reviews. Raises AccessRefused, Entered."""
         # Our pages may be framed by wikis; these must not, or a click there could be led here.
         if request.headers.get("sec-fetch-dest") in ("iframe", "frame", "embed", "object"):
-            raise Refused(403, "Please open this page in a window of its own.")
+            raise AccessRefused(403, "Please open this page in a window of its own.")
         if has_sign_in(self._settings):
             return self._person(request)
         if not self._key:
-            raise Refused(
+            raise AccessRefused(
                 403,
                 "Nobody may review yet: list people in `reviewers` of the [widget] settings, and"
                 " say by `person_header` or `identity_key` how they sign in.",
@@ -134,28 +134,28 @@ class Access:
             self._enter_by_key(given)
         name = self._cookie(request, LIFETIME)
         if not isinstance(name, str):
-            raise Refused(401, f"{ASK_FOR_KEY}.", KEY)
+            raise AccessRefused(401, f"{ASK_FOR_KEY}.", KEY)
         return Reviewer(name, EVERYTHING)
 
     def enter(self, request: Request, pasted: str) -> NoReturn:
-        """Raises Entered or Refused for what somebody has pasted into the field."""
+        """Raises Entered or AccessRefused for what somebody has pasted into the field."""
         if not has_sign_in(self._settings):
             self._enter_by_key(pasted.rpartition("key=")[2])
         if not self._settings.identity_key:
-            raise Refused(401, NOBODY)
+            raise AccessRefused(401, NOBODY)
         try:
             identity = self._identities.of(request, pasted)
         except BadIdentity as error:
-            raise Refused(401, str(error), TOKEN) from error
+            raise AccessRefused(401, str(error), TOKEN) from error
         if not identity.person:
-            raise Refused(401, NOBODY, TOKEN)
+            raise AccessRefused(401, NOBODY, TOKEN)
         self._allowed(identity)
         raise Entered(self._cookies.dumps([identity.person, identity.team]), SIGNED_IN)
 
     def _enter_by_key(self, given: str) -> NoReturn:
         if self._key and hmac.compare_digest(given.strip().encode(), self._key.encode()):
             raise Entered(self._cookies.dumps(OWNER), LIFETIME)
-        raise Refused(
+        raise AccessRefused(
             403, f"This is the key of another installation, or a part. {ASK_FOR_KEY}.", KEY
         )
 
@@ -178,7 +178,7 @@ class Access:
             # Of the token's groups nobody knows whether they still hold; of the file's one does.
             identity = self._identities.known(*signed_in[:2])
         if not identity.person:
-            raise Refused(401, problem, field)
+            raise AccessRefused(401, problem, field)
         return self._allowed(identity)
 
     def _allowed(self, identity: Identity) -> Reviewer:
@@ -186,7 +186,7 @@ class Access:
         if identity.person in allowed or (identity.team and f"@{identity.team}" in allowed):
             return Reviewer(identity.person, Reader(identity.groups))
         team = f" or {'@' + identity.team!r}" if identity.team else ""
-        raise Refused(
+        raise AccessRefused(
             403,
             f"You are signed in as {identity.person!r}, who may not review: add that name{team} to"
             " `reviewers` of the [widget] settings.",

@@ -17,7 +17,7 @@ from gateway.core.tasks import Tasks
 from gateway.storage.database import Unreachable
 from widget.access.forms import Elsewhere, form, name
 from widget.review import analytics, gaps, weeks
-from widget.review.access import Access, Entered, Refused, Reviewer, signed_out
+from widget.review.access import Access, AccessRefused, Entered, Reviewer, signed_out
 from widget.review.clusters import Sorter
 from widget.review.keeper import Keeper
 from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
@@ -74,7 +74,7 @@ def router(
                     return await handler(request)
                 except Entered as entered:
                     return entered.response(request)
-                except Refused as error:
+                except AccessRefused as error:
                     status, sentence, field = error.status, error.sentence, error.field
                 except Unknown as error:
                     status, sentence = 404, f"Not found: {error}."
@@ -242,9 +242,9 @@ async def _posted(request: Request) -> dict[str, str]:
     try:
         return await form(request)
     except BadQuestion as error:
-        raise Refused(422, str(error)) from error
+        raise AccessRefused(422, str(error)) from error
     except Elsewhere:
-        raise Refused(403, ELSEWHERE) from None
+        raise AccessRefused(403, ELSEWHERE) from None
 
 
 Posted = Annotated[dict[str, str], Depends(_posted)]
@@ -266,7 +266,7 @@ def _without_store(access: Access, route_class: type[APIRoute]) -> APIRouter:
 
     @routes.get("", dependencies=[Depends(access.reviewer)])
     def nothing() -> Response:
-        raise Refused(503, NO_STORE)
+        raise AccessRefused(503, NO_STORE)
 
     return routes
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 
-from eval.systems.patience import Refused, patiently, refusal
+from eval.systems.patience import RequestRefused, patiently, refusal
 from eval.systems.rag.fusion import Vectors
 from eval.systems.rag.settings import RagSettings
 from gateway.core.errors import AskdocsError
@@ -133,8 +133,8 @@ class Endpoints:
 
         try:
             reply = await patiently(named, once)
-        except Refused as error:
-            raise Refused(f"{named}: {error}") from None
+        except RequestRefused as error:
+            raise RequestRefused(f"{named}: {error}") from None
         self.waited.append(tried - began)
         try:
             answer = reply.json()

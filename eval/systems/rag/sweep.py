@@ -42,7 +42,7 @@ from pydantic import ValidationError
 
 from eval.running import lines
 from eval.running.worker import Teller, work
-from eval.systems.patience import Refused
+from eval.systems.patience import RequestRefused
 from eval.systems.rag import measure
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.fusion import Vectors
@@ -169,7 +169,7 @@ async def _measured(
         async with turn:
             try:
                 got = await rag.retrieve(question["text"])
-            except Refused:  # it is too long for a model, say: nothing is found
+            except RequestRefused:  # it is too long for a model, say: nothing is found
                 got = Retrieved((), (), 0.0, 0, 0)
         step(f"k {settings.k}{', rerank' if settings.rerank else ''}", len(results) + 1, total)
         paths = tuple(dict.fromkeys(excerpt.page.path for excerpt in got.excerpts))

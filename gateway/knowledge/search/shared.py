@@ -21,7 +21,7 @@ from gateway.knowledge.search import rows
 from gateway.knowledge.search.carried import Carried
 from gateway.knowledge.search.rows import Embedders, PageRow, StoredAnswer, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
-from gateway.knowledge.search.writer import PATIENCE, Busy
+from gateway.knowledge.search.writer import PATIENCE, IndexBusy
 from gateway.knowledge.wiki.page import Page
 from gateway.storage import database
 from gateway.storage.database import metadata
@@ -321,7 +321,10 @@ def writing(
     waiting: Callable[[int], None] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[SharedWriter]:
-    """As `gateway.knowledge.search.writer.writing`, for the database. Raises Busy, Unreachable."""
+    """As `gateway.knowledge.search.writer.writing`, for the database.
+
+    Raises IndexBusy, Unreachable.
+    """
     with database.writing(engine) as connection:
         _wait_for_turn(engine, connection, waiting, patience)
         writer = SharedWriter(connection)
@@ -343,7 +346,7 @@ def _wait_for_turn(
     while not connection.execute(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK))).scalar():
         pid, host = _holder(connection)
         if time.monotonic() >= deadline:
-            raise Busy(
+            raise IndexBusy(
                 f"{database.shown(engine)}: process {pid or '?'} on {host or '?'} is writing to"
                 " the search index: wait until it is done, or end it"
             )

@@ -24,7 +24,7 @@ from gateway.knowledge.wiki.page import Page
 PATIENCE = 600.0
 
 
-class Busy(AskdocsError):
+class IndexBusy(AskdocsError):
     """Another writer is at work."""
 
 
@@ -349,7 +349,7 @@ def writing(
         patience: seconds to wait for it.
 
     Raises:
-        Busy: the other writer did not come to an end.
+        IndexBusy: the other writer did not come to an end.
         AskdocsError: the file is something else, damaged, or cannot be written.
     """
     try:
@@ -395,7 +395,7 @@ def _wait_for_turn(
             lock.seek(0)
             held_by = lock.read().strip()
             if time.monotonic() >= deadline:
-                raise Busy(
+                raise IndexBusy(
                     f"{file}: process {held_by or '?'} is writing to the search index: wait until"
                     " it is done, or end it"
                 ) from None

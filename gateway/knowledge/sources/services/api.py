@@ -33,7 +33,7 @@ MEDIA = ("https://api.media.atlassian.com",)
 T = TypeVar("T")
 
 
-class Refused(Exception):
+class ServiceRefused(Exception):
     """The service does not give this; the message says why."""
 
     def __init__(self, why: str, status: int = 0) -> None:
@@ -89,7 +89,7 @@ class Api:
         """The JSON at a path below the base, or at the address that an answer named as the next.
 
         Raises:
-            Refused: the service does not give it.
+            ServiceRefused: the service does not give it.
             AskdocsError: it does not let us in, or does not answer any more.
         """
         url = self._address(path)
@@ -116,7 +116,7 @@ class Api:
             if not following:
                 return
             url = self._address(following)
-        raise Refused("has no end", 200)
+        raise ServiceRefused("has no end", 200)
 
     def file(self, path: str, largest: int) -> bytes:
         """The bytes of a file at a path below the base, wherever the service keeps its files.
@@ -132,12 +132,14 @@ class Api:
             at = urlsplit(answer.url)
             origin = f"{at.scheme}://{at.netloc}"
             if origin not in MEDIA:
-                raise Refused(f"its file is at another host, {at.netloc[:100]}", answer.status)
+                raise ServiceRefused(
+                    f"its file is at another host, {at.netloc[:100]}", answer.status
+                )
             if origin not in self._media:  # without our token
                 self._media[origin] = Fetcher(origin, self._rate, {}, PATIENCE, _BUSY)
             answer = self._media[origin].get(answer.url, largest=largest)
             if answer.status == 401:
-                raise Refused("the address that it gives for its file has expired", 401)
+                raise ServiceRefused("the address that it gives for its file has expired", 401)
         return answer
 
     def _read(self, ask: Callable[[], SiteResponse], read: Callable[[SiteResponse], T]) -> T:
@@ -147,7 +149,7 @@ class Api:
             try:
                 answer = ask()
             except TooLarge as error:
-                raise Refused(str(error), 413) from None
+                raise ServiceRefused(str(error), 413) from None
             except FetchFailed as error:
                 why = str(error)
                 break
@@ -161,7 +163,7 @@ class Api:
                 )
             if 400 <= answer.status < 500 or 300 <= answer.status < 400:
                 self._failures = 0
-                raise Refused(f"answers {answer.status}", answer.status)
+                raise ServiceRefused(f"answers {answer.status}", answer.status)
             if answer.status >= 500:
                 why = f"answers {answer.status}"
                 continue
@@ -178,7 +180,7 @@ class Api:
                 f"{self.host} does not answer any more ({why}): what was read is kept; sync again"
                 " later"
             )
-        raise Refused(why)
+        raise ServiceRefused(why)
 
     def _address(self, path: str) -> str:
         url = urljoin(self.base + "/", path) if "://" not in path else path

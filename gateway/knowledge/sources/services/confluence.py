@@ -17,7 +17,7 @@ from gateway.access.rights import NOBODY, Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
-from gateway.knowledge.sources.services.api import PARTS, Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
 from gateway.knowledge.sources.services.items import Memory
 from gateway.knowledge.sources.services.stamps import Stamp
@@ -178,7 +178,7 @@ class Confluence:
     def _has_v2(self, api: Api) -> bool:
         try:
             api.get("/api/v2/spaces", limit=1)
-        except Refused as error:
+        except ServiceRefused as error:
             error.stop_if_away(self._place.base)
             return False
         return True
@@ -202,7 +202,7 @@ class Confluence:
         while path:
             try:
                 answer = mapping(api.get(path, **parameters))
-            except Refused as error:
+            except ServiceRefused as error:
                 if parameters.get("limit") == _ROWS:  # too much at once
                     parameters["limit"] = _PART
                     continue
@@ -273,12 +273,12 @@ class Confluence:
                 bodies = {
                     str(mapping(page).get("id")): page for page in listed(answer.get("results"))
                 }
-            except Refused:
+            except ServiceRefused:
                 pass  # one by one, then
         for row in rows:
             try:
                 body = bodies.get(row.id) or self._body(api, row.id)
-            except Refused as error:
+            except ServiceRefused as error:
                 yield Broken(row.path, str(error), row.groups)
                 continue
             # The list says who may read the text of its version, and nothing of a newer one.
@@ -318,7 +318,7 @@ class Confluence:
             return item
         try:
             data = api.file(file.download, reading.LARGEST)
-        except Refused as error:
+        except ServiceRefused as error:
             return Broken(file.path, str(error), file.page.groups)
         # Without the version, which a newer one replaces.
         url = self._place.base + file.download.partition("?")[0]
@@ -347,7 +347,7 @@ class Confluence:
         groups = NOBODY if self._rights else None
         try:
             answers = [(at, self._about(api, at)) for at in all_ids]  # of the page, and of its file
-        except Refused as error:
+        except ServiceRefused as error:
             if not error.is_gone:
                 yield Broken(path, str(error), groups)
             return

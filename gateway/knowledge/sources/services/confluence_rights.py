@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.access.rights import EVERYBODY, NOBODY, Groups, foreign, person, simplified
-from gateway.knowledge.sources.services.api import PARTS, Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, listed, mapping
 
 
 class Readers:
@@ -56,7 +56,7 @@ class Readers:
         path = f"/rest/api/content/{quote(at, safe='')}/restriction/byOperation/read"
         try:
             answer = mapping(self._api.get(path, expand="restrictions.user,restrictions.group"))
-        except Refused as error:
+        except ServiceRefused as error:
             error.stop_if_away(self._name)
             return frozenset()  # who may read it is not known: nobody
         return _restricted({"read": answer})
@@ -64,7 +64,7 @@ class Readers:
     def _of_space(self, key: str) -> Groups:
         try:
             return (frozenset(self._readers(key)),)
-        except Refused as error:
+        except ServiceRefused as error:
             error.stop_if_away(self._name)
             self.problems[key] = (
                 f"the rights of the space: {error}; so nobody may read it. Give the token the right"
@@ -91,12 +91,12 @@ class Readers:
         spaces = mapping(self._api.get("/api/v2/spaces", keys=key)).get("results")
         ids = [mapping(space).get("id") for space in listed(spaces)]
         if not ids:
-            raise Refused("the service does not show the space", 404)
+            raise ServiceRefused("the service does not show the space", 404)
         path = f"/api/v2/spaces/{ids[0]}/permissions?limit=250"
         seen: set[str] = set()
         while path:
             if path in seen or len(seen) == PARTS:
-                raise Refused("the list of permissions has no end", 404)
+                raise ServiceRefused("the list of permissions has no end", 404)
             seen.add(path)
             answer = mapping(self._api.get(path))
             for permission in listed(answer.get("results")):
@@ -119,7 +119,7 @@ class Readers:
             if at not in self._names:
                 try:
                     about = self._api.get("/rest/api/user", accountId=at)
-                except Refused as error:
+                except ServiceRefused as error:
                     error.stop_if_away(self._name)
                     about = {"accountId": at}
                 self._names[at] = _person({"accountId": at, **mapping(about)})
@@ -128,7 +128,7 @@ class Readers:
             if at not in self._names:
                 try:
                     about = mapping(self._api.get("/rest/api/group/by-id", id=at))
-                except Refused as error:
+                except ServiceRefused as error:
                     error.stop_if_away(self._name)
                     about = {}
                 self._names[at] = _group(about.get("name")) or (at and f"confluence:{at}")

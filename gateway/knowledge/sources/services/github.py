@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.services.addresses import GitHubAddress
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping, word
+from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping, word
 from gateway.knowledge.sources.services.threads import Thread, ThreadAnswer, thread
 
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
@@ -108,7 +108,7 @@ class GitHubDiscussions:
             if not isinstance(after, str) or after in seen:
                 break
             seen.add(after)
-        raise Refused("is not valid, or has no end", 200)
+        raise ServiceRefused("is not valid, or has no end", 200)
 
     def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
         number = int(question.path.rpartition("/")[2])
@@ -129,5 +129,5 @@ class GitHubDiscussions:
                     f"{api.host}: its rate limit is used up: what was read is kept; sync again"
                     " within the hour"
                 )
-            raise Refused(f"answers {kind}", 200)
+            raise ServiceRefused(f"answers {kind}", 200)
         return mapping(mapping(answer.get("data")).get("repository"))

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.knowledge.sources.services.addresses import GitLabAddress
-from gateway.knowledge.sources.services.api import Api, Refused, mapping
+from gateway.knowledge.sources.services.api import Api, ServiceRefused, mapping
 from gateway.knowledge.sources.services.threads import Thread, ThreadAnswer, thread
 
 CONFIDENTIAL = "confidential"
@@ -56,13 +56,13 @@ class GitLabIssues:
         """
         host = self.base.removesuffix("/api")
         parts = self._at.project.split("/")
-        problem = Refused("names no project", 404)
+        problem = ServiceRefused("names no project", 404)
         for depth in range(max(len(parts) - 1, 1)):
             root, name = "/".join(["", *parts[:depth]]), "/".join(parts[depth:])
             project = f"{host}{root}/api/v4/projects/{quote(name, safe='')}"
             try:
                 return project, list(api.parts(f"{project}/members/all", per_page=_PART))
-            except Refused as error:
+            except ServiceRefused as error:
                 problem = problem if depth else error
                 if not error.is_gone:
                     break

@@ -13,7 +13,7 @@ from gateway.access.rights import EVERYBODY, Groups, foreign, simplified
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.items import Memory
 from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi
 from gateway.knowledge.sources.services.mediawiki_feed import Feed
@@ -105,7 +105,7 @@ class MediaWiki:
         title = str(row.get("title"))
         try:
             text = wiki.text(path)
-        except Refused as error:
+        except ServiceRefused as error:
             return Broken(path, str(error), groups)
         url = str(row["canonicalurl"])
         whole = (
@@ -137,7 +137,7 @@ class MediaWiki:
             return item
         try:
             data = wiki.file(url)
-        except Refused as error:
+        except ServiceRefused as error:
             return Broken(path, str(error), groups)
 
         def page() -> Page:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.documents import reading
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
 
 Row = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ class MediaWikiApi:
             yield from map(mapping, listed(mapping(answer.get("query")).get("pages")))
 
     def text(self, number: str) -> str:
-        """A page as HTML. Raises Refused, and AskdocsError where the token is valid no more."""
+        """A page as HTML. Raises ServiceRefused; AskdocsError: the token expired."""
         answer = mapping(
             self._api.get(
                 "/api.php", action="parse", pageid=number, prop="text|displaytitle",
@@ -73,17 +73,17 @@ class MediaWikiApi:
         if "error" in answer:
             if _code(answer).startswith(_NO_ENTRY):
                 raise AskdocsError(f"{self._name}: {self._error(answer)}; what was read is kept")
-            raise Refused(self._error(answer))
+            raise ServiceRefused(self._error(answer))
         text = mapping(answer.get("parse")).get("text")
         if not isinstance(text, str):
-            raise Refused("the service sent no text for it")
+            raise ServiceRefused("the service sent no text for it")
         return text
 
     def file(self, url: str) -> bytes:
-        """An uploaded file. Raises Refused, also for one at another host."""
+        """An uploaded file. Raises ServiceRefused, also for one at another host."""
         base, at = urlsplit(self._api.base), urlsplit(urljoin(self._api.base, url))
         if at.netloc.lower() != base.netloc.lower():
-            raise Refused(f"its file is at another host, {at.netloc[:100]}")
+            raise ServiceRefused(f"its file is at another host, {at.netloc[:100]}")
         return self._api.file(at._replace(scheme=base.scheme).geturl(), reading.LARGEST)
 
     def parts(self, **parameters: Any) -> Iterator[Mapping[str, Any]]:
@@ -108,7 +108,7 @@ class MediaWikiApi:
                     "/api.php", action="query", format="json", formatversion=2, **parameters
                 )
             )
-        except Refused as error:
+        except ServiceRefused as error:
             raise AskdocsError(
                 f"{self._name} {error}: name the address of the wiki's api.php"
             ) from None

@@ -16,7 +16,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.addresses import NotionAddress, plain_id
-from gateway.knowledge.sources.services.api import Api, Refused, listed, mapping
+from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.notion_blocks import (
     HOME,
     Block,
@@ -103,7 +103,7 @@ class Notion:
         if root and root not in self._rows:
             try:
                 page = self._ask(api, root)
-            except Refused as error:
+            except ServiceRefused as error:
                 raise AskdocsError(f"{self.name}: the page {error}: try later") from None
             if not page and not known:
                 raise AskdocsError(
@@ -129,7 +129,7 @@ class Notion:
                     try:
                         if not self._ask(api, at):
                             continue  # deleted, or shared no longer
-                    except Refused as error:
+                    except ServiceRefused as error:
                         yield Broken(path, str(error))
                         continue
             if at in seen:
@@ -156,7 +156,7 @@ class Notion:
                 try:
                     if self._ask(api, below):
                         todo.append(below)
-                except Refused as error:
+                except ServiceRefused as error:
                     made.append(Broken(f"{path}{below}/", str(error)))
                     # Without a stamp the next sync reads the page, and asks for the child again.
                     made = [
@@ -187,7 +187,7 @@ class Notion:
                             self._note(page)
                         elif at := plain_id(mapping(page.get("parent")).get("database_id")):
                             above[at] = _parent(page.get("database_parent"))
-            except Refused as error:
+            except ServiceRefused as error:
                 raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
         self._above.update(above)
         for at, parent in above.items():
@@ -196,7 +196,7 @@ class Notion:
                 path = self._path(api, parent, at)
                 if self._is_within(path):
                     self._database(api, at)
-            except Refused as error:
+            except ServiceRefused as error:
                 if at not in before:  # else it is asked for again
                     yield Broken(path, str(error))
 
@@ -204,7 +204,7 @@ class Notion:
         """The parts of a list.
 
         Raises:
-            Refused: the service does not give it.
+            ServiceRefused: the service does not give it.
             AskdocsError: it cannot be read whole.
         """
         cursor: Any = None
@@ -257,17 +257,17 @@ class Notion:
     def _ask(self, api: Api, at: str) -> bool:
         """Ask for a page or database that no list has: is it there?
 
-        Raises Refused: that is not known.
+        Raises ServiceRefused: that is not known.
         """
         try:
             return bool(self._note(mapping(api.get(f"/v1/pages/{at}"))))
-        except Refused as error:
+        except ServiceRefused as error:
             error.stop_if_away(self.name)
             if error.status not in (400, 404):  # it says 400 for a database
                 raise
         try:
             return self._database(api, at)
-        except Refused as error:
+        except ServiceRefused as error:
             if error.is_gone:
                 return False
             raise
@@ -276,7 +276,7 @@ class Notion:
         """Read a database with its rows; is it there?"""
         try:
             database = mapping(api.get(f"/v1/databases/{at}"))
-        except Refused as error:
+        except ServiceRefused as error:
             error.stop_if_away(self.name)
             raise
         if _is_gone(database) or plain_id(database.get("id")) != at:
@@ -287,10 +287,10 @@ class Notion:
             if named := plain_id(about.get("id")):
                 try:
                     rows = tuple(dict.fromkeys(self._query(api, named)))
-                except Refused as error:
+                except ServiceRefused as error:
                     error.stop_if_away(self.name)
                     # The database is there, whatever the status says of its rows.
-                    raise Refused(f"the list of its rows {error}", 200) from None
+                    raise ServiceRefused(f"the list of its rows {error}", 200) from None
                 tables.append((str(about.get("name") or ""), rows))
         described = rich(database.get("description"))
         self._put(database, at, plain(database.get("title")), tables=tuple(tables), about=described)
@@ -318,12 +318,14 @@ class Notion:
                     if at := self._note(mapping(entry)):
                         yield at
             if is_cut and last == since:
-                raise Refused("gives only a part of the rows that were made in one minute", 200)
+                raise ServiceRefused(
+                    "gives only a part of the rows that were made in one minute", 200
+                )
 
     def _chain(self, api: Api, parent: tuple[str, str]) -> list[str]:
         """The ids of the pages and databases above, outermost first.
 
-        Raises Refused: the service does not give one, or there are too many.
+        Raises ServiceRefused: the service does not give one, or there are too many.
         """
         chain: list[str] = []
         for _ in range(_DEEPEST + 1):
@@ -338,13 +340,15 @@ class Notion:
             if at not in self._above:
                 self._above[at] = self._parent_of(api, kind, at)
             parent = self._above[at]
-        raise Refused("is nested too deeply", 200)  # a part of the chain would leave its rules
+        raise ServiceRefused(
+            "is nested too deeply", 200
+        )  # a part of the chain would leave its rules
 
     def _parent_of(self, api: Api, kind: str, at: str) -> tuple[str, str]:
         what = {"block_id": "blocks", "database_id": "databases"}.get(kind, "pages")
         try:
             return _parent(mapping(api.get(f"/v1/{what}/{at}")).get("parent"))
-        except Refused as error:
+        except ServiceRefused as error:
             error.stop_if_away(self.name)
             if not error.is_gone:
                 raise
@@ -360,7 +364,7 @@ class Notion:
         parent = self._rows[at].parent
         try:
             path = self._path(api, parent, at)
-        except Refused as error:
+        except ServiceRefused as error:
             return Broken(before or f"{at}/", f"the page above it {error}")
         is_told = parent[0] != "block_id" or self._above.get(parent[1]) != _NOWHERE
         return path if is_told else before or path
@@ -379,7 +383,7 @@ class Notion:
             self._write(row, document)
             if row.tables is None:
                 document.hold(row.id)
-        except (Refused, ValueError) as error:
+        except (ServiceRefused, ValueError) as error:
             yield Broken(path, str(error))
             return
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway.knowledge.sources.services.addresses import plain_id
-from gateway.knowledge.sources.services.api import Refused, listed, mapping, word
+from gateway.knowledge.sources.services.api import ServiceRefused, listed, mapping, word
 
 Block = Mapping[str, Any]
 HOME = "https://www.notion.so"
@@ -62,7 +62,7 @@ class Document:
 
         Raises:
             ValueError: it is too large, or nested beyond reason.
-            Refused: the service does not give it.
+            ServiceRefused: the service does not give it.
         """
         around = ""
         for block in self._held(at, depth):
@@ -143,7 +143,7 @@ class Document:
         start = len(self._parts)
         try:
             self._inner(block, depth)
-        except Refused as error:
+        except ServiceRefused as error:
             if not error.is_gone or not mapping(block.get("synced_block")).get("synced_from"):
                 raise
             del self._parts[start:]  # half a list would hold the rest of the page

@@ -18,7 +18,7 @@ from markdown_it.utils import EnvType, OptionsDict
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.services import items
-from gateway.knowledge.sources.services.api import Api, Refused
+from gateway.knowledge.sources.services.api import Api, ServiceRefused
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
@@ -57,11 +57,11 @@ def thread(
 ) -> Thread:
     """A row of a list, whose number, title, address and text have these keys.
 
-    Raises Refused: the row is broken.
+    Raises ServiceRefused: the row is broken.
     """
     number, title, url, text = (row.get(key) for key in keys)
     if type(number) is not int or not str(url).startswith(("https://", "http://")):
-        raise Refused("has a row without number or address", 200)
+        raise ServiceRefused("has a row without number or address", 200)
     shown = " ".join(str(title or "").split())[:500] or "Untitled"
     return Thread(f"{kind}/{number}", shown, str(url), str(text or ""), version, hidden)
 
@@ -73,11 +73,11 @@ class Host(Protocol):
     headers: Mapping[str, str]
 
     def threads(self, api: Api) -> Iterator[Thread]:
-        """All that are wanted. Raises Refused: the list cannot be read whole."""
+        """All that are wanted. Raises ServiceRefused: the list cannot be read whole."""
         ...
 
     def answer(self, api: Api, thread: Thread) -> ThreadAnswer | None:
-        """Raises Refused: the service does not give it."""
+        """Raises ServiceRefused: the service does not give it."""
         ...
 
 
@@ -112,7 +112,7 @@ class Threads:
     def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
         try:
             threads = {thread.path: thread for thread in self._host.threads(api)}
-        except Refused as error:
+        except ServiceRefused as error:
             raise AskdocsError(
                 f"{self.name}: the list {error} (the API is taken to be at {self._host.base}):"
                 " check the address, and what the token may read"
@@ -130,7 +130,7 @@ class Threads:
     def _thread(self, api: Api, thread: Thread, stamp: str) -> Item:
         try:
             answer = self._host.answer(api, thread)
-        except Refused as error:
+        except ServiceRefused as error:
             return Broken(thread.path, str(error))
         if answer is None:
             return LeftOut(thread.path, UNANSWERED)
