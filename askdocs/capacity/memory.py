@@ -10,7 +10,7 @@ from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
 
 
-class Memory(NamedTuple):
+class ServingMemory(NamedTuple):
     """Bytes on each GPU."""
 
     weights: int
@@ -28,7 +28,7 @@ class Memory(NamedTuple):
         return sum(self)
 
 
-def taken(setup: Setup) -> Memory:
+def taken(setup: Setup) -> ServingMemory:
     """What is taken before the cache."""
     shape, assumed, gpus = setup.shape, setup.assumed, setup.gpus
     # Of each token: the residual and the block's input and output, queries, keys and values, and
@@ -39,7 +39,7 @@ def taken(setup: Setup) -> Memory:
     split = (shape.linear - shape.whole) * setup.bits / 8 + shape.other * 2
     if setup.bits < 16:  # mla_attention.py, process_weights_after_loading: W_UK_T and W_UV
         split += shape.raising * 2
-    return Memory(
+    return ServingMemory(
         weights=int(split / gpus + shape.whole * setup.bits / 8),
         adapters=_adapters(setup),
         activations=_experts(setup) + max(step, sampling),

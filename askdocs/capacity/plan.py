@@ -26,13 +26,13 @@ class DoesNotFit(AskdocsError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ServingPlan:
     """A way to serve a model that fits."""
 
     setup: Setup
     why: str
     """Why one GPU does not hold it, where the number was left open; empty when it does."""
-    memory: memory.Memory
+    memory: memory.ServingMemory
     cache: int
     """Bytes of the cache on each GPU."""
     load: speed.Load
@@ -58,7 +58,7 @@ class Plan:
         return self.gpus * gpu_hour * HOURS
 
 
-def make(setup: Setup, gpus: int | None, qps: float | None) -> Plan:
+def make(setup: Setup, gpus: int | None, qps: float | None) -> ServingPlan:
     """Plan for the model of `setup`, with a typical question no longer than its context.
 
     Args:
@@ -86,7 +86,7 @@ def make(setup: Setup, gpus: int | None, qps: float | None) -> Plan:
     load = speed.busiest(chosen, memory.at_once(chosen, cache, typical))
     rate = load.questions * chosen.assumed.utilisation
     replicas = max(1, ceil(qps / rate)) if qps else 1
-    return Plan(chosen, why, taken, cache, load, replicas, qps)
+    return ServingPlan(chosen, why, taken, cache, load, replicas, qps)
 
 
 def memory_left(setup: Setup) -> int:
@@ -145,7 +145,7 @@ def notes(setup: Setup) -> list[str]:
     return sentences
 
 
-def slow(plan: Plan) -> list[str]:
+def slow(plan: ServingPlan) -> list[str]:
     """That nobody reads as fast as was assumed, where it is so."""
     rate, wanted = plan.load.stream, plan.setup.assumed.stream_rate
     if rate >= wanted:

@@ -37,7 +37,7 @@ from eval.systems.recorded import Recorded
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
-    from askdocs.evaluation.plan import Plan
+    from askdocs.evaluation.plan import EvaluationPlan
 
 app = typer.Typer(
     help="Evaluate models and RAG on the same questions.",
@@ -176,7 +176,7 @@ def run_evaluation(
     _tell(planned, folder, as_json)
 
 
-def _ask(planned: "Plan", folder: Path, state: home.Home, lock: int) -> None:
+def _ask(planned: "EvaluationPlan", folder: Path, state: home.Home, lock: int) -> None:
     """Run the process that asks, with bars, and keep what is measured meanwhile."""
     python = environments.ensure(environments.EVAL, state.root, _say)
     total = Recorded(planned.recorded).count(planned.run.systems, planned.asked)
@@ -203,7 +203,9 @@ def _ask(planned: "Plan", folder: Path, state: home.Home, lock: int) -> None:
             raise typer.Exit(130) from None
 
 
-def _show(planned: "Plan", folder: Path, state: home.Home, say: Callable[[str], None]) -> None:
+def _show(
+    planned: "EvaluationPlan", folder: Path, state: home.Home, say: Callable[[str], None]
+) -> None:
     run, asked = planned.run, planned.asked
     answerable = sum(question.answerable for question in asked)
     contaminated = sum(question.contaminated for question in asked)
@@ -239,7 +241,7 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _tell(planned: "Plan", folder: Path, as_json: bool) -> None:
+def _tell(planned: "EvaluationPlan", folder: Path, as_json: bool) -> None:
     latest = answer.latest(folder)
     took = measured.read(folder).took
     facts: dict[str, Any] = {"run": str(folder), "systems": {}}

@@ -16,7 +16,7 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.routing import aliases, promotions
 from gateway.routing.promotions import main_target
-from gateway.telemetry.answer_statistics import Tally, tally
+from gateway.telemetry.answer_statistics import AnswerTally, tally
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -46,7 +46,7 @@ def compare(
     with opened(home_dir) as database:
         names = (first, second) if first and second else _two(database, alias, first)
         tallies = tally(database, alias, since)
-    first_tally, second_tally = (tallies.get(name, Tally()) for name in names)
+    first_tally, second_tally = (tallies.get(name, AnswerTally()) for name in names)
     if not (first_tally.counts or second_tally.counts):
         known = ", ".join(sorted(tallies)) or "none"
         raise AskdocsError(

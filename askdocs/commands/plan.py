@@ -20,7 +20,7 @@ from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
     from askdocs.capacity.assumptions import Assumptions
-    from askdocs.capacity.plan import Plan
+    from askdocs.capacity.plan import ServingPlan
     from askdocs.capacity.reported import Reported
     from eval.report.cost import Price
 
@@ -138,7 +138,7 @@ def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> "Price | None
 
 
 def _facts(
-    made: "Plan",
+    made: "ServingPlan",
     model: str,
     where: str,
     gpu: str,

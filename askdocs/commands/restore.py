@@ -17,7 +17,7 @@ from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
     from askdocs.state.backups.making import InstallationPaths
-    from askdocs.state.backups.restoring import Plan
+    from askdocs.state.backups.restoring import RestorePlan
     from askdocs.state.home import Home
 
 
@@ -111,7 +111,7 @@ def _resume(place: "Home", places: "InstallationPaths", as_json: bool) -> None:
         print("the restore is finished" if was else "no restore was cut off: nothing was changed")
 
 
-def _would(planned: "Plan") -> list[str]:
+def _would(planned: "RestorePlan") -> list[str]:
     """What a restore changes, a line each."""
     replaced = [part for part in planned.parts if part != "versions"]
     lines = [f"  {part} takes the place of the one here" for part in replaced]

@@ -68,7 +68,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """A run that may begin."""
 
     run: Run
@@ -128,7 +128,7 @@ class Plan:
 
 def plan(
     options: Options, place: EvaluatedGateway, home_dir: Path | None, to_come: Collection[str] = ()
-) -> Plan:
+) -> EvaluationPlan:
     """Check everything; models `to_come` are served before the evaluation begins.
 
     Raises:
@@ -283,7 +283,9 @@ def plan(
         ),
     )
     counted = asyncio.run(_counted(sample, index, source, place.engine))
-    return Plan(run, counted, place, index, source, instructions, sources, options.recorded, notes)
+    return EvaluationPlan(
+        run, counted, place, index, source, instructions, sources, options.recorded, notes
+    )
 
 
 def _origins(drawn: Sequence[Row]) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ class Heard:
 
 
 @dataclass
-class Tally:
+class QuestionTally:
     """What became of the questions."""
 
     answers: list[tuple[int, State, float, float]] = field(default_factory=list)
@@ -211,7 +211,7 @@ def _posted(head: str, body: str) -> bytes:
 
 
 async def ask_one(
-    endpoint: Api | Box, question: str, number: int, due: float, tally: Tally
+    endpoint: Api | Box, question: str, number: int, due: float, tally: QuestionTally
 ) -> None:
     """Ask one question that was due at a time of the clock."""
     tally.open += 1
@@ -237,7 +237,7 @@ async def run(options: argparse.Namespace, headings: list[str]) -> dict[str, obj
         Box(options.box) if options.box else Api(options.url, options.model, key, options.tokens)
     )
     chance = random.Random(options.first)  # noqa: S311
-    tally = Tally()
+    tally = QuestionTally()
     running: set[asyncio.Task[None]] = set()
     began = due = reported = time.perf_counter()
     number = options.first

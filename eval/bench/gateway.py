@@ -68,7 +68,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Report:
+class GatewayReport:
     machine: dict[str, Any]
     points: list[Point]
     paced: list[Paced]
@@ -85,7 +85,7 @@ def run(
     rounds: int,
     router: Path,
     say: Say,
-) -> Report:
+) -> GatewayReport:
     """Measure. `router` is the Python that has vllm-router; `say` gets a line for each step.
 
     Raises:
@@ -94,7 +94,7 @@ def run(
     chosen = choose(names)
     points = _closed(chosen, clients, seconds, rounds, router, say)
     paced = _paced([system for system in chosen if system.in_paced], rounds, router, say)
-    return Report(machine(), points, paced, targets(points, paced))
+    return GatewayReport(machine(), points, paced, targets(points, paced))
 
 
 def choose(names: Sequence[str]) -> list[System]:
@@ -254,7 +254,7 @@ def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
     return results
 
 
-def table(report: Report) -> str:
+def table(report: GatewayReport) -> str:
     """The report in Markdown."""
     lines = [
         "| system | clients | answers | requests/s | p50, ms | p99, ms | CPU s / 1,000 | MB |",

@@ -57,14 +57,14 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Plan:
+class PlannedAnswer:
     """An answer."""
 
     tokens: list[str]
     timing: Timing
 
 
-def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]:
+def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, PlannedAnswer]:
     """The number of the question, and its answer, or what follows on its beginning."""
     beginning = ""
     if messages[-1]["role"] == "assistant":
@@ -83,7 +83,7 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plan]
     while beginning and tokens[1:]:  # its last token, at least, is to be said
         beginning = beginning.removeprefix(tokens.pop(0))
     timing = Timing(begin, begin + (len(tokens) - 1) * gap)
-    return number, Plan(tokens, timing)
+    return number, PlannedAnswer(tokens, timing)
 
 
 class Card:
@@ -184,7 +184,7 @@ class Gpu(Connection):
             self.write(chunk(b"data: %b\n\n" % orjson.dumps(data)))
         self.last(_DONE)
 
-    def _whole(self, planned: Plan) -> None:
+    def _whole(self, planned: PlannedAnswer) -> None:
         if not self.is_open:
             return
         message = {"role": "assistant", "content": "".join(planned.tokens)}

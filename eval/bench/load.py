@@ -25,7 +25,7 @@ _STAMP = re.compile(rb'"content":\s?"(\d+)"')
 
 
 @dataclass
-class Tally:
+class LoadTally:
     """What the clients of one run saw."""
 
     latencies: list[float] = field(default_factory=list)  # seconds
@@ -43,7 +43,7 @@ class Tally:
 class Client(asyncio.Protocol):
     """One client: sends, reads to the end, sends again until `until`."""
 
-    def __init__(self, request: bytes, tally: Tally, stream: bool) -> None:
+    def __init__(self, request: bytes, tally: LoadTally, stream: bool) -> None:
         self._request = request
         self._tally = tally
         self._stream = stream
@@ -94,7 +94,7 @@ class Client(asyncio.Protocol):
 class PacedClient(Client):
     """One client: reads one stream, and when each of its chunks came."""
 
-    def __init__(self, request: bytes, tally: Tally, stream: bool) -> None:
+    def __init__(self, request: bytes, tally: LoadTally, stream: bool) -> None:
         super().__init__(request, tally, stream)
         self.counting = self.stopping = True
         self._last: tuple[int, int] | None = None
@@ -139,7 +139,7 @@ def percentile(values: list[float], share: float) -> float:
 
 async def run(options: argparse.Namespace) -> dict[str, object]:
     parts = urlsplit(options.url)
-    tally = Tally()
+    tally = LoadTally()
     loop = asyncio.get_running_loop()
     wire = request(options.url, options.model, os.environ.get("BENCH_KEY", "none"), options.stream)
     clients: list[Client] = []

@@ -104,7 +104,7 @@ class Highest:
 
 
 @dataclass(frozen=True)
-class Report:
+class SustainedReport:
     machine: dict[str, Any]
     steady: list[Steady]
     highest: list[Highest]
@@ -246,7 +246,7 @@ def run(
     search: Sequence[str],
     search_seconds: float,
     say: Say,
-) -> Report:
+) -> SustainedReport:
     """Ask widget and gateway at `rate`, then look for the highest rate of each in `search`.
 
     `seconds` of 0 leave the first part out, and an empty `search` the second. In `warm_up` seconds
@@ -275,7 +275,7 @@ def run(
                 started = _system(system_stack, name, ours, upstream)
                 parts = {} if name == "nothing" else {name: started}
                 highest.append(bench.highest(name, started, 2.0, search_seconds, parts))
-    return Report(machine(), steady, highest)
+    return SustainedReport(machine(), steady, highest)
 
 
 def _steady(bench: Bench, ours: Started, rate: float, seconds: float, warm_up: float) -> Steady:
@@ -358,7 +358,7 @@ def _wait(seconds: list[float]) -> Wait:
     return Wait(percentile(seconds, 0.5) * 1e3, percentile(seconds, 0.99) * 1e3)
 
 
-def table(report: Report) -> str:
+def table(report: SustainedReport) -> str:
     """The report in Markdown."""
     lines = []
     for load in report.steady:

@@ -21,7 +21,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.sse import EventReader
 
 
-class Times(NamedTuple):
+class WritingTimes(NamedTuple):
     """Seconds of one answer."""
 
     first: float
@@ -31,7 +31,7 @@ class Times(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Report:
+class WritingReport:
     """Medians in milliseconds."""
 
     answers: int
@@ -47,7 +47,7 @@ class Report:
         return json.dumps({**asdict(self), "added_ms": self.added_ms}, indent=2)
 
 
-def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Report:
+def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> WritingReport:
     """Ask the questions of `file` to the writer alone and through the gateway, in turns.
 
     Raises:
@@ -59,8 +59,8 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
         model="docs",
         variables={"ASKDOCS_GATEWAY_DOCS": str(docs.absolute())},
     )
-    alone: list[Times] = []
-    through: list[Times] = []
+    alone: list[WritingTimes] = []
+    through: list[WritingTimes] = []
     with systems.engine(str(file.absolute()), module="eval.bench.writer") as url:
         writer = Started(url, "writer", "none", None)
         say("starting a gateway before the recorded writer")
@@ -77,7 +77,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
                         through.append(proxied)
     if not through:
         raise AskdocsError(f"the pages of {docs} answer none of the questions of {file}")
-    return Report(
+    return WritingReport(
         len(through),
         1000 * statistics.median(times.first for times in alone),
         1000 * statistics.median(times.first for times in through),
@@ -85,7 +85,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Repo
     )
 
 
-def table(report: Report) -> str:
+def table(report: WritingReport) -> str:
     """For people."""
     return (
         f"{report.answers} answers; first token p50: writer {report.writer_first_ms:.1f} ms,"
@@ -94,7 +94,7 @@ def table(report: Report) -> str:
     )
 
 
-def ask(http: httpx.Client, of: Started, question: str) -> Times | None:
+def ask(http: httpx.Client, of: Started, question: str) -> WritingTimes | None:
     """None: no page answers it. Raises AskdocsError."""
     body = {"model": of.model, "stream": True, "messages": [{"role": "user", "content": question}]}
     headers = {"authorization": f"Bearer {of.key}"}
@@ -113,7 +113,7 @@ def ask(http: httpx.Client, of: Started, question: str) -> Times | None:
             if any(choice["delta"].get("content") for choice in chunk.get("choices", [])):
                 last = time.perf_counter()
                 first = first or last
-    return Times(first - began, time.perf_counter() - last) if first else None
+    return WritingTimes(first - began, time.perf_counter() - last) if first else None
 
 
 def _questions(file: Path) -> list[str]:

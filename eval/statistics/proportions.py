@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.telemetry.answer_statistics import Tally, middle
+from gateway.telemetry.answer_statistics import AnswerTally, middle
 
 Z = 1.959964  # 95 %
 
@@ -85,11 +85,11 @@ def _ranked(times: "Counter[int]", rank: float) -> float:
     return middle(max(times))
 
 
-def _marked(tally: Tally) -> int:
+def _marked(tally: AnswerTally) -> int:
     return tally.counts["unsupported"] + tally.counts["contradicted"]
 
 
-def compare(first: Tally, second: Tally) -> list[Line]:
+def compare(first: AnswerTally, second: AnswerTally) -> list[Line]:
     """Every measure, for both."""
     lines = []
 

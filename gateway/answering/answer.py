@@ -19,7 +19,7 @@ from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id, with_tokens
 from gateway.api.chat_request import OF_TOOLS, DocsRequest
-from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.plan import RequestPlan, Tokens, tokens
 from gateway.api.transform import PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum, stated
 from gateway.core.gateway_settings import Checking, GatewaySettings
@@ -51,7 +51,7 @@ class GroundedAnswer(Transform):
         grounding: Grounding,
         asked: DocsRequest,
         grounds: Grounds,
-        plan: Plan,
+        plan: RequestPlan,
         room: int,
         keeps_text: bool,
         scorer: Scorer | None = None,

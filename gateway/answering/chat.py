@@ -17,7 +17,7 @@ from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import NUMBER, accompanied
 from gateway.answering.turn import Turn
 from gateway.api.chat_request import DocsRequest, take_apart, take_turn
-from gateway.api.plan import Plan, Why
+from gateway.api.plan import RequestPlan, Why
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.http import ApiError
@@ -60,7 +60,7 @@ class Chat:
         pages = max(self._settings.page_budget, self._settings.warm_page)
         return budget._replace(prompt=budget.prompt + pages + FRAME)
 
-    def is_extractive(self, plan: Plan) -> bool:
+    def is_extractive(self, plan: RequestPlan) -> bool:
         """Is the answer passages alone? Not where it is to be JSON, nor by a version that was
         trained to answer."""
         return (
@@ -70,7 +70,7 @@ class Chat:
             and take_apart(dict(plan.request), plan.headers).plain
         )
 
-    async def extract(self, plan: Plan, span: Span, keeps_text: bool) -> Extract:
+    async def extract(self, plan: RequestPlan, span: Span, keeps_text: bool) -> Extract:
         """Find the passages that are the answer. Raises ApiError."""
         asked = take_apart(dict(plan.request), plan.headers)
         began = time.monotonic()
@@ -86,7 +86,7 @@ class Chat:
         return extract
 
     async def ground(
-        self, plan: Plan, counter: Served, span: Span, keeps_text: bool
+        self, plan: RequestPlan, counter: Served, span: Span, keeps_text: bool
     ) -> GroundedAnswer:
         """Find the pages that the answer stands on. Raises ApiError.
 
@@ -113,7 +113,9 @@ class Chat:
             scorer=self._scorer,
         )
 
-    async def accompany(self, plan: Plan, span: Span, keeps_text: bool) -> tuple[Plan, Turn | None]:
+    async def accompany(
+        self, plan: RequestPlan, span: Span, keeps_text: bool
+    ) -> tuple[RequestPlan, Turn | None]:
         """An agent's turn with pages for what its person has asked.
 
         The same conversation has the same pages, however far the agent has come with the question:
@@ -125,11 +127,11 @@ class Chat:
         asked, asking = take_turn(request, plan.headers)
         grounding = await self._library.open_to(plan.reader)
 
-        def turn(plan: Plan, grounds: Grounds) -> Turn:
+        def turn(plan: RequestPlan, grounds: Grounds) -> Turn:
             parts = self._settings, grounding, asked, grounds, plan, keeps_text
             return Turn(*parts, scorer=self._scorer)
 
-        def alone(why: Why, grounds: Grounds = NO_GROUNDS) -> tuple[Plan, Turn | None]:
+        def alone(why: Why, grounds: Grounds = NO_GROUNDS) -> tuple[RequestPlan, Turn | None]:
             decision = plan.grounding._replace(is_on=False, why=why)
             without = replace(plan, grounding=decision)
             return without, turn(without, grounds) if decision.is_asked_for else None
@@ -159,7 +161,7 @@ class Chat:
         return with_pages, turn(with_pages, grounds)
 
     async def _beside(
-        self, grounding: Grounding, asked: DocsRequest, budget: int, plan: Plan
+        self, grounding: Grounding, asked: DocsRequest, budget: int, plan: RequestPlan
     ) -> Grounds:
         """The pages for a question; counted by a rule of thumb where the engine is away."""
 

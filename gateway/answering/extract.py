@@ -17,7 +17,7 @@ from gateway.answering.grounding.ground import Looked
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id
 from gateway.api.chat_request import DocsRequest
-from gateway.api.plan import Plan, Tokens
+from gateway.api.plan import RequestPlan, Tokens
 from gateway.api.transform import Transform
 from gateway.api.usage_sum import NO_USAGE
 from gateway.core.http import DONE, dump, event
@@ -58,7 +58,7 @@ class Extract(Transform):
         self,
         asked: DocsRequest,
         looked: Looked,
-        plan: Plan,
+        plan: RequestPlan,
         keeps_text: bool,
         model_name: str | None,
     ) -> None:

@@ -13,7 +13,7 @@ from gateway.answering.choice import Choice, Ending, Reason
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.api.chat_request import DocsRequest
-from gateway.api.plan import Plan
+from gateway.api.plan import RequestPlan
 from gateway.api.transform import PartialAnswer
 from gateway.core.gateway_settings import GatewaySettings
 
@@ -27,7 +27,7 @@ class Turn(GroundedAnswer):
         grounding: Grounding,
         asked: DocsRequest,
         grounds: Grounds,
-        plan: Plan,
+        plan: RequestPlan,
         keeps_text: bool,
         scorer: Scorer | None = None,
     ) -> None:

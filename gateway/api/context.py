@@ -12,7 +12,7 @@ from gateway.access.keys import Key
 from gateway.access.limits.grant import Grant, LimitReached
 from gateway.access.limits.limiter import Limiter
 from gateway.access.rights import PUBLIC
-from gateway.api.plan import Plan, Result
+from gateway.api.plan import RequestPlan, RequestResult
 from gateway.core.http import ApiError, send_json
 from gateway.routing.token_budget import TokenBudget
 from gateway.telemetry.metrics import Request as Measured
@@ -120,9 +120,9 @@ class RequestContext:
         """What the request may know of the wiki."""
         self.alias = ""
         """The alias or model that the request names, once it is known to exist."""
-        self.plan: Plan | None = None
+        self.plan: RequestPlan | None = None
         self.grant: Grant | None = None
-        self.result: Result | None = None
+        self.result: RequestResult | None = None
         """None until a handler has set it: then the status that was sent is all there is."""
         self.span: Span = OFF
         """The request's, in a trace."""

@@ -26,7 +26,7 @@ from gateway.api.context import RequestContext
 from gateway.api.endpoints import CHAT, COMPLETIONS, GROUNDING, MESSAGES, RESPONSES, Endpoint
 from gateway.api.messages import Messages
 from gateway.api.plain import Plain
-from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.plan import Fallback, GroundingDecision, RequestPlan, RequestResult, Tokens
 from gateway.api.responses import Responses
 from gateway.api.transform import WHOLE, Transform
 from gateway.api.translation import Translation
@@ -150,7 +150,7 @@ class Pipeline:
             fits = await self._form(plan)
             await _Answering(context, plan, transform, opening, resume, translation, fits).run()
 
-    async def _form(self, plan: Plan) -> Form | ForcedCall | None:
+    async def _form(self, plan: RequestPlan) -> Form | ForcedCall | None:
         """What checks an answer that is to be JSON or a tool call, unless each candidate's engine
         binds it.
 
@@ -174,7 +174,7 @@ class Pipeline:
         request: dict[str, Any],
         headers: Headers,
         size: int,
-    ) -> Plan:
+    ) -> RequestPlan:
         """Decide all that can be decided before the model is asked.
 
         Raises:
@@ -206,7 +206,7 @@ class Pipeline:
         keeps = grounding.is_agents or not grounding.is_on
         if endpoint.is_chat and keeps:
             request["messages"] = instructed(request["messages"], route.instructions)
-        return Plan(
+        return RequestPlan(
             endpoint=endpoint.path,
             key=key,
             reader=context.reader,
@@ -283,7 +283,7 @@ class _Answering:
     def __init__(
         self,
         context: RequestContext,
-        plan: Plan,
+        plan: RequestPlan,
         transform: Transform,
         opening: Opening,
         resume: Resume,
@@ -314,7 +314,7 @@ class _Answering:
             raise
         finally:
             transform = self._transform
-            self._context.result = Result(
+            self._context.result = RequestResult(
                 status=LEFT if self._context.response.client_left else status,
                 model=self._model,
                 lane=self._lane,
@@ -572,7 +572,7 @@ class _EventStream:
                 await asyncio.sleep(QUIET_SECONDS - quiet)
 
 
-def _call(plan: Plan, context: RequestContext) -> Call:
+def _call(plan: RequestPlan, context: RequestContext) -> Call:
     """The request to the model, whose body fits each candidate."""
     request, budget = plan.request, plan.budget
 

@@ -6,7 +6,7 @@ import orjson
 
 from gateway.answering.stream import Stream, identity, parsed
 from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
-from gateway.api.plan import Plan, Tokens, tokens
+from gateway.api.plan import RequestPlan, Tokens, tokens
 from gateway.api.probabilities import Probabilities
 from gateway.api.transform import WHOLE, PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import stated
@@ -42,7 +42,7 @@ class Plain(Transform):
     Until an engine breaks off, the events that pass are kept and nothing is parsed.
     """
 
-    def __init__(self, plan: Plan, keeps_text: bool) -> None:
+    def __init__(self, plan: RequestPlan, keeps_text: bool) -> None:
         request = plan.request
         options = request.get("stream_options")
         self._shows_usage = isinstance(options, dict) and bool(options.get("include_usage"))
@@ -220,7 +220,7 @@ def _settled(events: bytes, probabilities: Probabilities) -> bytes:
     return b"".join(made)
 
 
-def _is_plain(plan: Plan) -> bool:
+def _is_plain(plan: RequestPlan) -> bool:
     """Is the answer nothing but words, which any engine can be given the beginning of?"""
     for name, value in plan.request.items():
         if name not in _PLAIN and value not in _UNSET and value not in _SET_TO.get(name, ()):

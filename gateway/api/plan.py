@@ -62,7 +62,7 @@ NO_TOKENS = Tokens()
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RequestPlan:
     """One request to a model: everything that is decided before the model is asked."""
 
     endpoint: str
@@ -100,7 +100,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RequestResult:
     """How one request ended."""
 
     status: int

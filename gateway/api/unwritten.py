@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.answering.stream import new_id
 from gateway.api.endpoints import COMPLETIONS
-from gateway.api.plan import Plan, Tokens
+from gateway.api.plan import RequestPlan, Tokens
 from gateway.api.transform import Transform
 from gateway.core.http import DONE, ApiError, dump, event
 from gateway.routing import token_budget
@@ -21,7 +21,7 @@ class Unwritten(Transform):
 
     is_over = True
 
-    def __init__(self, plan: Plan, prompts: list[str | list[int]], counted: int) -> None:
+    def __init__(self, plan: RequestPlan, prompts: list[str | list[int]], counted: int) -> None:
         """Raises ApiError 400: tokens cannot be echoed as text."""
         self._plan = plan
         self._counted = counted
@@ -62,7 +62,7 @@ class Unwritten(Transform):
         return {"id": self._id, "object": kind, "created": self._created, "model": model}
 
 
-def is_asked(endpoint: str, plan: Plan) -> bool:
+def is_asked(endpoint: str, plan: RequestPlan) -> bool:
     """Is the completion to have no tokens, nor the probabilities of the prompt's?"""
     request = plan.request
     return (
@@ -72,7 +72,7 @@ def is_asked(endpoint: str, plan: Plan) -> bool:
     )
 
 
-async def unwritten(plan: Plan, served: Served) -> Unwritten:
+async def unwritten(plan: RequestPlan, served: Served) -> Unwritten:
     """Raises ApiError 400."""
     given = plan.request["prompt"]
     is_one = isinstance(given, str) or isinstance(given[0], int)

@@ -67,7 +67,7 @@ def _day(number: int) -> date:
     return date(1970, 1, 1) + timedelta(days=number)
 
 
-class Tally:
+class AnswerTally:
     """What is known of one model's answers."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Tally:
         self.times: dict[str, Counter[int]] = {"first_token": Counter(), "duration": Counter()}
 
 
-def tally(engine: sa.Engine, alias: str, since: date) -> dict[str, Tally]:
+def tally(engine: sa.Engine, alias: str, since: date) -> dict[str, AnswerTally]:
     """By model, since that day, it included. Raises Unreachable."""
     c = outcome_table.c
     query = (
@@ -83,10 +83,10 @@ def tally(engine: sa.Engine, alias: str, since: date) -> dict[str, Tally]:
         .where(c.alias == alias, c.day >= since)
         .group_by(c.model, c.measure, c.bucket)
     )
-    tallies: dict[str, Tally] = {}
+    tallies: dict[str, AnswerTally] = {}
     with reading(engine) as connection:
         for model, measure, bucket_, count in connection.execute(query):
-            model_tally = tallies.setdefault(model, Tally())
+            model_tally = tallies.setdefault(model, AnswerTally())
             if measure in model_tally.times:
                 model_tally.times[measure][bucket_] += int(count)
             else:

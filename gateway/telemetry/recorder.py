@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gateway.access.limits.limiter import Limiter
 from gateway.api.context import NOBODY, RequestContext
 from gateway.api.endpoints import CHAT, GROUNDING
-from gateway.api.plan import Plan, Result
+from gateway.api.plan import RequestPlan, RequestResult
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from gateway.telemetry.answer_statistics import Outcomes
 from gateway.telemetry.metrics import LEFT, Metrics
@@ -45,7 +45,7 @@ class Recorder:
         response = context.response
         result = context.result
         if result is None:
-            result = Result(LEFT if response.client_left else response.status)
+            result = RequestResult(LEFT if response.client_left else response.status)
         plan = context.plan
         used = result.tokens.prompt + result.tokens.completion
         if context.grant is not None:
@@ -70,7 +70,9 @@ class Recorder:
         if self.log.is_on:
             self.log.write(_entry(context, plan, result))
 
-    def _count_outcome(self, context: RequestContext, plan: Plan, result: Result) -> None:
+    def _count_outcome(
+        self, context: RequestContext, plan: RequestPlan, result: RequestResult
+    ) -> None:
         """For the model that gave the answer, and for the first choice that did not."""
         if result.status == LEFT:
             return
@@ -97,7 +99,7 @@ class Recorder:
             self.outcomes.took(alias, model, "first_token", context.measured.ttft)
 
 
-def _trace(context: RequestContext, plan: Plan | None, result: Result) -> None:
+def _trace(context: RequestContext, plan: RequestPlan | None, result: RequestResult) -> None:
     context.span.set(
         http__request__method=context.scope["method"],
         http__response__status_code=result.status,
@@ -117,7 +119,9 @@ def _trace(context: RequestContext, plan: Plan | None, result: Result) -> None:
     context.span.end(str(result.status) if result.status >= 500 else "")
 
 
-def _entry(context: RequestContext, plan: Plan | None, result: Result) -> AccessLogEntry:
+def _entry(
+    context: RequestContext, plan: RequestPlan | None, result: RequestResult
+) -> AccessLogEntry:
     client = context.scope.get("client")
     key = None if context.key is NOBODY else context.key
     return AccessLogEntry(

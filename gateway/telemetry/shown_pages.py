@@ -23,7 +23,7 @@ shown_table = sa.Table(
 )
 
 
-class Times(NamedTuple):
+class ShownCount(NamedTuple):
     """How often a key was shown a page on a day."""
 
     key: str
@@ -46,10 +46,10 @@ class Shown(Counters):
             self.add((url, key, today))
 
 
-def of(engine: sa.Engine, url: str) -> list[Times]:
+def of(engine: sa.Engine, url: str) -> list[ShownCount]:
     """Who was shown a page, newest first. Raises Unreachable."""
     c = shown_table.c
     query = sa.select(c.key, c.day, c.times, c.url).where(c.url.in_((url, EVERY)))
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(c.day.desc(), c.key))
-        return [Times(key, day, int(times), at == EVERY) for key, day, times, at in rows]
+        return [ShownCount(key, day, int(times), at == EVERY) for key, day, times, at in rows]

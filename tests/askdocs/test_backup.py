@@ -109,7 +109,7 @@ def backed_up(places: InstallationPaths, out: Path, weights: bool = False) -> Pa
 
 def restored(
     home: Home, places: InstallationPaths, file: Path, *parts: Part
-) -> tuple[Path | None, restoring.Plan]:
+) -> tuple[Path | None, restoring.RestorePlan]:
     found = restoring.plan(places, archive.opened(file), parts or RESTORED, quiet)
     return restoring.restore(home, places, found, quiet), found
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from askdocs.commands import bench
 from eval.bench import gateway, load, systems
-from eval.bench.gateway import Paced, Point, Report, targets
+from eval.bench.gateway import GatewayReport, Paced, Point, targets
 from gateway.core.errors import AskdocsError
 from tests.parts import require
 
@@ -95,7 +95,7 @@ def test_medians_are_over_rounds_and_errors_add_up() -> None:
 
 def test_the_table_says_which_targets_were_missed() -> None:
     points = [point("nothing", 1, 5000, 0.2), point("askdocs", 1, 2000, 0.8)]
-    text = gateway.table(Report({}, points, [], targets(points, [])))
+    text = gateway.table(GatewayReport({}, points, [], targets(points, [])))
     assert "| askdocs | 1 | streamed | 2,000 | 0.80 | 1.60 | 0.100 | 100 |" in text
     assert "| added p50 in ms, streamed, 1 client | 0.60 | <= 0.5 | MISSED |" in text
 

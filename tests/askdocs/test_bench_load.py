@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from askdocs.commands import bench
 from eval.bench import arrivals, gpu, sustained, systems
-from eval.bench.sustained import Bench, Report, Steady, Wait
+from eval.bench.sustained import Bench, Steady, SustainedReport, Wait
 from eval.bench.systems import Started
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import Engine
@@ -191,7 +191,9 @@ def test_one_busy_moment_is_no_limit() -> None:
 
 def test_the_table_tells_cores_and_the_highest_rates() -> None:
     highest = sustained.Highest("askdocs", 5, [STEADY])
-    text = sustained.table(Report({}, [STEADY], [highest, sustained.Highest("litellm", 0, [])]))
+    text = sustained.table(
+        SustainedReport({}, [STEADY], [highest, sustained.Highest("litellm", 0, [])])
+    )
     assert "| questions / answered / refused | 100 / 98 / 2 |" in text
     assert "| CPU of the gateway | 9.0 ms a question, 0.04 cores |" in text
     assert "| askdocs | 5.0 questions/s | 1.0 / 2.0 ms |" in text

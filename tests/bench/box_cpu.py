@@ -31,7 +31,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from askdocs.supervision.checks import free_port
-from eval.bench.arrivals import Box, Tally, ask_one
+from eval.bench.arrivals import Box, QuestionTally, ask_one
 from gateway.answering.grounding.sentences import first
 from tests.widget.stand_in import chunk, cited, reading
 from widget.review.keeper import LOOK
@@ -97,7 +97,7 @@ def gateway() -> Starlette:
     return Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"])])
 
 
-async def ask(box: Box, numbers: list[int], tally: Tally) -> None:
+async def ask(box: Box, numbers: list[int], tally: QuestionTally) -> None:
     """Ask these questions, so many at a time."""
     waiting = iter(numbers)
 
@@ -118,7 +118,7 @@ async def measure(questions: int, port: int, url: str, widget: psutil.Process) -
             with suppress(httpx.HTTPError):
                 if (await client.get(f"{url}/health")).status_code == 200:
                     break
-    box, tally = Box(url), Tally()
+    box, tally = Box(url), QuestionTally()
     await ask(box, [0], tally)  # fetches the token that all of them send
     await ask(box, list(range(1, AT_ONCE)), tally)
     before = sum(widget.cpu_times()[:2])

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eval.statistics.proportions import Line, compare, percentile, share, shares_differ
-from gateway.telemetry.answer_statistics import Tally, bucket
+from gateway.telemetry.answer_statistics import AnswerTally, bucket
 
 COUNTS = st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -69,14 +69,14 @@ def test_the_interval_of_a_percentile_holds_the_true_one_nearly_always() -> None
     assert held >= 186
 
 
-def of(answers: int, refused: int, seconds: float) -> Tally:
-    one = Tally()
+def of(answers: int, refused: int, seconds: float) -> AnswerTally:
+    one = AnswerTally()
     one.counts.update(answers=answers, refused=refused)
     one.times["duration"].update({bucket(seconds): answers})
     return one
 
 
-def lines(one: Tally, other: Tally) -> dict[str, Line]:
+def lines(one: AnswerTally, other: AnswerTally) -> dict[str, Line]:
     return {line.measure: line for line in compare(one, other)}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from eval.systems.rag import measure, sweep, table
-from eval.systems.rag.measure import Result, RetrievedPages
+from eval.systems.rag.measure import RetrievalResult, RetrievedPages
 from eval.systems.rag.settings import RagSettings, load
 from gateway.core.errors import AskdocsError
 
@@ -83,7 +83,7 @@ def test_numbers_that_are_impossible_are_told_before_anything_is_tried() -> None
 def test_the_best_settings_find_more_then_higher_then_with_less() -> None:
     gold = [("a",), ("b",)]
     results = [
-        Result(settings=RagSettings(k=20 + n), found=one)
+        RetrievalResult(settings=RagSettings(k=20 + n), found=one)
         for n, one in enumerate(
             [
                 (found("a"), found("x")),
@@ -101,8 +101,8 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
     gold = [("a",)] * 40
     base, better = RagSettings(), RagSettings(k=40)
     results = [
-        Result(settings=base, found=(found("x", "a"),) * 20 + (found("x"),) * 20),
-        Result(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
+        RetrievalResult(settings=base, found=(found("x", "a"),) * 20 + (found("x"),) * 20),
+        RetrievalResult(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
     ]
     first, second, own = table.rows(results, gold, base, {"own": (1, [found("a")] * 40)})
     assert [first.way, second.way] == [
@@ -118,13 +118,15 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
     assert second.difference.p == 1
     lines = list(table.markdown([first, second, own]))
     assert len({line.count("|") for line in lines}) == 1
-    (few,) = table.rows([Result(settings=base, found=(found("a"),) * 2)], gold[:2], base, {})
+    (few,) = table.rows(
+        [RetrievalResult(settings=base, found=(found("a"),) * 2)], gold[:2], base, {}
+    )
     assert "| 1.000 (no interval) |" in list(table.markdown([few]))[-1]
     assert table.facts(few)["ndcg"] == [1, None, None, 2]
 
 
 def test_half_a_line_of_a_killed_sweep_is_passed_over(tmp_path: Path) -> None:
-    result = Result(settings=RagSettings(), found=(found("a"),))
+    result = RetrievalResult(settings=RagSettings(), found=(found("a"),))
     file = tmp_path / measure.FILE
     file.write_text(result.model_dump_json() + "\n" + result.model_dump_json()[:50])
     assert measure.read(tmp_path) == [result]

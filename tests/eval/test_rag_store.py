@@ -15,7 +15,7 @@ import pytest
 
 from askdocs import environments
 from eval.systems.rag import measure, sweep
-from eval.systems.rag.measure import Result
+from eval.systems.rag.measure import RetrievalResult
 from eval.systems.rag.settings import RagSettings
 from gateway.knowledge.search import embed, index
 from gateway.knowledge.sources.markdown import parse
@@ -126,7 +126,7 @@ class Sweep:
         told, _ = process.communicate(timeout=200)
         return [json.loads(line) for line in told.splitlines()]
 
-    def results(self) -> list[Result]:
+    def results(self) -> list[RetrievalResult]:
         return measure.read(self.out)
 
 

@@ -15,7 +15,7 @@ from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.prompt import REFUSAL
 from gateway.api import openapi
 from gateway.api.chat_request import take_apart
-from gateway.api.plan import Plan
+from gateway.api.plan import RequestPlan
 from gateway.knowledge.search.index import Index
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE
@@ -33,10 +33,10 @@ def made(indexed: Callable[..., Index]) -> Index:
     return indexed(guide__backup=BACKUP, settings=SETTINGS, hens=HEN)
 
 
-def planned(request: dict[str, Any]) -> Plan:
+def planned(request: dict[str, Any]) -> RequestPlan:
     """As much of a plan as is looked at."""
     facts = {"alias": "docs", "first_choice": "base", "copies": request.get("n") or 1}
-    return cast("Plan", SimpleNamespace(request=request, **facts))
+    return cast("RequestPlan", SimpleNamespace(request=request, **facts))
 
 
 def extract(index: Index, question: str, **request: Any) -> Extract:

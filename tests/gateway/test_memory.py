@@ -7,7 +7,7 @@ import numpy as np
 
 from gateway.knowledge.search import calibration, memory
 from gateway.knowledge.search.calibration import Calibration, calibrate
-from gateway.knowledge.search.memory import Memory, Votes, combine
+from gateway.knowledge.search.memory import AnswerMemory, Votes, combine
 from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.vectors import Floats
 
@@ -46,7 +46,7 @@ def measured(pages: Sequence[int], vectors: Floats) -> Calibration:
 
 def test_most_votes_go_to_the_page_that_answered_such_questions() -> None:
     topics, vectors = questions(10)
-    found = Memory(vectors, [[topic] for topic in topics])
+    found = AnswerMemory(vectors, [[topic] for topic in topics])
     votes = found.votes(vectors[35])
     assert votes.shares[topics[35]] == 1.0
     assert all(0 < share <= 1 for share in votes.shares.values())
@@ -55,7 +55,7 @@ def test_most_votes_go_to_the_page_that_answered_such_questions() -> None:
 
 def test_answers_that_are_left_out_neither_vote_nor_make_a_page_known() -> None:
     topics, vectors = questions(10)
-    found = Memory(vectors, [[topic] for topic in topics])
+    found = AnswerMemory(vectors, [[topic] for topic in topics])
     votes = found.votes(vectors[35], np.array([n for n, topic in enumerate(topics) if topic == 3]))
     assert 3 not in votes.shares
     assert votes.known == set(range(TOPICS)) - {3}
@@ -65,7 +65,7 @@ def test_answers_that_are_left_out_neither_vote_nor_make_a_page_known() -> None:
 
 def test_a_single_answer_is_a_memory() -> None:
     _, vectors = questions(1)
-    assert Memory(vectors[:1], [[7]]).votes(vectors[3]).known == {7}
+    assert AnswerMemory(vectors[:1], [[7]]).votes(vectors[3]).known == {7}
 
 
 def test_votes_lift_a_page() -> None:

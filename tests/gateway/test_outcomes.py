@@ -18,7 +18,7 @@ from gateway.access.limits.limiter import connect
 from gateway.access.rights import PUBLIC
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import _Answering
-from gateway.api.plan import Fallback, GroundingDecision, Plan, Result, Tokens
+from gateway.api.plan import Fallback, GroundingDecision, RequestPlan, RequestResult, Tokens
 from gateway.api.transform import Transform
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
@@ -115,7 +115,7 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
         Shown(stored),
     )
     context = asked(metrics)
-    context.result = Result(**{"status": 200, **known})  # type: ignore[arg-type]
+    context.result = RequestResult(**{"status": 200, **known})  # type: ignore[arg-type]
     recorder.record(context)
     await outcomes.flush()
     tallies = tally(stored, "docs", datetime.now(UTC).date())
@@ -193,7 +193,7 @@ def asked(metrics: Metrics, send: Callable[[Message], Awaitable[None]] = silent)
     endpoint = "/chat/completions"
     context = RequestContext(endpoint, "1", scope, Headers(), send, metrics.request(endpoint))
     context.asks("docs")
-    context.plan = Plan(
+    context.plan = RequestPlan(
         endpoint=endpoint,
         key=Key("k", "k", "", datetime.now(UTC)),
         reader=PUBLIC,

@@ -14,7 +14,7 @@ from gateway.access.rules import NO_RULES
 from gateway.answering.chat import Chat
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.answering.turn import Turn
-from gateway.api.plan import GroundingDecision, Plan
+from gateway.api.plan import GroundingDecision, RequestPlan
 from gateway.api.transform import WHOLE
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.index import Index
@@ -31,7 +31,7 @@ CODE = {"role": "system", "content": "You write code."}
 CALL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
 RESULT = {"role": "tool", "tool_call_id": "1", "content": "backups: see the manual"}
 TOOLS = [{"type": "function", "function": {"name": "read_file"}}]
-Made = Callable[..., "tuple[Plan, Turn | None]"]
+Made = Callable[..., "tuple[RequestPlan, Turn | None]"]
 
 
 async def counted(texts: Sequence[str]) -> list[int]:
@@ -63,12 +63,12 @@ def index(indexed: Callable[..., Index]) -> Index:
 def accompany(index: Index) -> Callable[..., Any]:
     async def accompany(
         *messages: dict[str, Any], context: int | None = None, asks: bool = False, **more: Any
-    ) -> tuple[Plan, Turn | None]:
+    ) -> tuple[RequestPlan, Turn | None]:
         library = Library(Grounding(index, counted), NO_RULES)
         chat = Chat(GatewaySettings(), library, counted)
         request = {"model": "docs", "messages": list(messages), "tools": TOOLS, **more}
         engine = cast("Engine", Sized(context)) if context else None
-        plan = Plan(
+        plan = RequestPlan(
             endpoint="/chat/completions",
             key=SimpleNamespace(id=INSTALLATION),  # type: ignore[arg-type]
             scope={},

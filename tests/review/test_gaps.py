@@ -99,8 +99,8 @@ def test_analytics_count_by_day_page_channel_and_alias(both: Store) -> None:
     assert {name: counts.asked for name, counts in found.channels.items()} == {"box": 6, "slack": 1}
     assert {name: counts.asked for name, counts in found.aliases.items()} == {"docs": 6, "hr": 1}
     # Answers and refusals took 1, 2, 3 and 4 seconds.
-    assert found.times == analytics.Times(2.5, pytest.approx(3.85))
-    assert found.day_times[today.isoformat()] == analytics.Times()
+    assert found.times == analytics.AnswerTimes(2.5, pytest.approx(3.85))
+    assert found.day_times[today.isoformat()] == analytics.AnswerTimes()
     assert analytics.facts(found)["total"]["seconds"] == {"p50": 2.5, "p95": pytest.approx(3.85)}
 
 

@@ -19,7 +19,7 @@ from gateway.answering.grounding.confidence import Signals
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.prompt import REFUSAL, Message, instructed
 from gateway.api.chat_request import take_apart
-from gateway.api.plan import Plan
+from gateway.api.plan import RequestPlan
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search import embed
@@ -204,7 +204,9 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
     grounds = await grounding.ground(asked.question, options.budget)
     route = Route("docs", ("docs",), instructions=options.instructions)
-    plan = cast(Plan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs"))
+    plan = cast(
+        RequestPlan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs")
+    )
     answer = GroundedAnswer(
         GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False
     )

@@ -27,7 +27,7 @@ LIBRARIES = {"cpu": 1.2 * GIB, "gpu": 0.8 * GIB}
 KEPT = {"cpu": 1.6, "gpu": 1.0}
 
 
-class Memory(NamedTuple):
+class TrainingMemory(NamedTuple):
     """Bytes that one process needs, on the GPU if there is one."""
 
     weights: int
@@ -51,7 +51,7 @@ def adapter_parameters(shape: Shape, recipe: Recipe) -> int:
     return shape.num_hidden_layers * lora.r * sum(inputs + outputs for inputs, outputs in sizes)
 
 
-def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> Memory:
+def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> TrainingMemory:
     """What a process needs.
 
     Args:
@@ -61,7 +61,7 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> Memory
     row = recipe.max_length if recipe.packing else min(longest, recipe.max_length)
     tokens = recipe.batch_size * row
     device = "gpu" if on_gpu else "cpu"
-    return Memory(
+    return TrainingMemory(
         weights=ceil(
             shape.other_parameters * size
             + shape.linear_parameters * (BITS_4 if recipe.load_in_4bit else size)

@@ -9,7 +9,14 @@ from gateway.answering.grounding.prompt import fingerprint
 from gateway.core.errors import AskdocsError
 from training.data.dataset import AGAIN, Dataset
 from training.plan.machine import Machine
-from training.plan.memory import GIB, LIBRARIES, Memory, adapter_parameters, estimate, offloaded
+from training.plan.memory import (
+    GIB,
+    LIBRARIES,
+    TrainingMemory,
+    adapter_parameters,
+    estimate,
+    offloaded,
+)
 from training.plan.recipe import Recipe
 from training.plan.shape import Shape
 from training.tuning.options import eval_steps
@@ -30,7 +37,7 @@ class Preflight:
 
     parameters: int
     trainable: int
-    memory: Memory
+    memory: TrainingMemory
     """Of one process."""
     available: int | None
     """Bytes for one process; None: the recipe is for a GPU, and there is none."""
@@ -180,7 +187,7 @@ def _of_memory(
     recipe: Recipe,
     shape: Shape,
     data: Dataset,
-    memory: Memory,
+    memory: TrainingMemory,
     available: int | None,
     on_gpu: bool,
 ) -> Iterator[str]:

@@ -49,7 +49,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class Times:
+class AnswerTimes:
     """Seconds until an answer was whole: half and 95 of 100 were faster; None without answers."""
 
     p50: float | None = None
@@ -63,10 +63,10 @@ class Analytics:
     first: date
     last: date
     total: Counts = field(default_factory=Counts)
-    times: Times = field(default_factory=Times)
+    times: AnswerTimes = field(default_factory=AnswerTimes)
     days: dict[str, Counts] = field(default_factory=dict)
     """Each day, those without a question included."""
-    day_times: dict[str, Times] = field(default_factory=dict)
+    day_times: dict[str, AnswerTimes] = field(default_factory=dict)
     pages: dict[str, Counts] = field(default_factory=dict)
     """By address of the page that readers were on, most asked first; at most PAGES."""
     channels: dict[str, Counts] = field(default_factory=dict)
@@ -128,12 +128,12 @@ def _facts(counts: Counts) -> dict[str, Any]:
     return {**asdict(counts), "rate": counts.rate}
 
 
-def _times(seconds: Iterable[float]) -> Times:
+def _times(seconds: Iterable[float]) -> AnswerTimes:
     values = np.fromiter(seconds, np.float64)
     if not len(values):
-        return Times()
+        return AnswerTimes()
     p50, p95 = np.percentile(values, (50, 95))
-    return Times(float(p50), float(p95))
+    return AnswerTimes(float(p50), float(p95))
 
 
 def _day(engine: sa.Engine) -> sa.ColumnElement[str]:

@@ -33,7 +33,7 @@ REPLACED = "replaced"
 
 
 @dataclass
-class Plan:
+class RestorePlan:
     """What a restore of a backup would do here."""
 
     backup: Backup
@@ -51,7 +51,7 @@ class Plan:
 
 def plan(
     places: InstallationPaths, backup: Backup, parts: Collection[Part], progress: Progress
-) -> Plan:
+) -> RestorePlan:
     """Verify a backup, and see what restoring `parts` of it would do; nothing is changed.
 
     Raises:
@@ -59,7 +59,7 @@ def plan(
     """
     archive.verify(backup, progress)
     manifest = backup.manifest
-    planned = Plan(backup, tuple(part for part in parts if manifest.of(part)))
+    planned = RestorePlan(backup, tuple(part for part in parts if manifest.of(part)))
     if not planned.parts:
         raise AskdocsError(f"{backup.place}: holds no {' or '.join(parts)}: take another backup")
     has = planned.parts
@@ -82,7 +82,7 @@ def plan(
 
 
 def restore(
-    home: Home, places: InstallationPaths, planned: Plan, progress: Progress
+    home: Home, places: InstallationPaths, planned: RestorePlan, progress: Progress
 ) -> Path | None:
     """Do it. Returns the folder where what was there is kept; None: there was nothing.
 
@@ -150,7 +150,11 @@ def _users(file: Path) -> Iterator[str]:
 
 
 def _database(
-    places: InstallationPaths, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
+    places: InstallationPaths,
+    planned: RestorePlan,
+    replaced: Path,
+    staged: list[Move],
+    progress: Progress,
 ) -> str | None:
     """Lay the database ready, as today's askdocs needs it; returns the schema of the old one."""
     target = places.database
@@ -182,7 +186,11 @@ def _database(
 
 
 def _index(
-    places: InstallationPaths, planned: Plan, replaced: Path, staged: list[Move], progress: Progress
+    places: InstallationPaths,
+    planned: RestorePlan,
+    replaced: Path,
+    staged: list[Move],
+    progress: Progress,
 ) -> None:
     if "index" not in planned.parts or INDEX not in planned.backup.manifest.files:
         return
@@ -223,7 +231,7 @@ def _settled(file: Path) -> bool:
         return False
 
 
-def _record(connection: sa.Connection, planned: Plan) -> None:
+def _record(connection: sa.Connection, planned: RestorePlan) -> None:
     made = planned.backup.manifest.made.isoformat(timespec="seconds")
     back = [name for name, what in planned.versions.items() if what == BACK]
     audit.record(
@@ -236,7 +244,7 @@ def _record(connection: sa.Connection, planned: Plan) -> None:
     )
 
 
-def _note(places: InstallationPaths, planned: Plan) -> None:
+def _note(places: InstallationPaths, planned: RestorePlan) -> None:
     """The line in the database that stays, where there is one with an audit log.
 
     It is not brought up to date for that: an empty one of PostgreSQL could not be restored then.
@@ -262,7 +270,11 @@ def _refuse_used(url: str) -> None:
 
 
 def _dump(
-    home: Home, places: InstallationPaths, planned: Plan, stack: ExitStack, progress: Progress
+    home: Home,
+    places: InstallationPaths,
+    planned: RestorePlan,
+    stack: ExitStack,
+    progress: Progress,
 ) -> Path | None:
     """Lay the dump ready for PostgreSQL, until the stack ends."""
     if places.database is not None or "database" not in planned.parts:
@@ -273,7 +285,11 @@ def _dump(
 
 
 def _load(
-    places: InstallationPaths, planned: Plan, dump: Path, stops: Sequence[int], progress: Progress
+    places: InstallationPaths,
+    planned: RestorePlan,
+    dump: Path,
+    stops: Sequence[int],
+    progress: Progress,
 ) -> None:
     """A dump into PostgreSQL, in one transaction. Raises KeyboardInterrupt: stopped before that."""
     with opened(places.url) as engine:
@@ -325,7 +341,11 @@ def _is_whole(places: InstallationPaths, name: str, progress: Progress) -> bool:
 
 
 def _put_versions(
-    places: InstallationPaths, planned: Plan, stamp: str, staged: list[Move], progress: Progress
+    places: InstallationPaths,
+    planned: RestorePlan,
+    stamp: str,
+    staged: list[Move],
+    progress: Progress,
 ) -> None:
     """Lay ready what is missing or damaged here; what was derived from a version stays with it."""
     back = [name for name, what in planned.versions.items() if what == BACK]
@@ -372,7 +392,7 @@ def _discard(staged: Sequence[Move]) -> None:
                 _clear(move.new)
 
 
-def facts(planned: Plan) -> Mapping[str, object]:
+def facts(planned: RestorePlan) -> Mapping[str, object]:
     """A plan for scripts."""
     manifest = planned.backup.manifest
     return {

@@ -26,7 +26,7 @@ class RetrievedPages(BaseModel):
     seconds: float
 
 
-class Result(BaseModel):
+class RetrievalResult(BaseModel):
     """What settings have found for every question, in their order."""
 
     model_config = _STRICT
@@ -60,7 +60,7 @@ def ndcg(pages: Sequence[str], gold: Collection[str], k: int) -> float:
     return gain / sum(1 / math.log2(rank + 1) for rank in range(1, most + 1))
 
 
-def read(folder: Path) -> list[Result]:
+def read(folder: Path) -> list[RetrievalResult]:
     """The results of a sweep so far. Half a line, of one that was killed, is passed over."""
     try:
         lines = (folder / FILE).read_bytes().splitlines()
@@ -69,7 +69,7 @@ def read(folder: Path) -> list[Result]:
     results = []
     for line in lines:
         try:
-            results.append(Result.model_validate_json(line))
+            results.append(RetrievalResult.model_validate_json(line))
         except ValidationError:
             continue
     return results

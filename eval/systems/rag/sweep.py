@@ -46,7 +46,7 @@ from eval.systems.patience import RequestRefused
 from eval.systems.rag import measure
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.fusion import Vectors
-from eval.systems.rag.measure import Result, RetrievedPages
+from eval.systems.rag.measure import RetrievalResult, RetrievedPages
 from eval.systems.rag.pipeline import Rag, Retrieved
 from eval.systems.rag.settings import RagSettings
 from gateway.core.errors import AskdocsError
@@ -156,7 +156,7 @@ async def _measured(
     key: str,
     memory: dict[Any, Any],
     teller: Teller,
-) -> Result:
+) -> RetrievalResult:
     place = (Path(job["stores"]), job["gateway"], key, Path(job["tokenizer"]))
     name = f"chunks of {settings.chunk_tokens}, overlap {settings.overlap}"
     results: list[RetrievedPages] = []
@@ -184,7 +184,7 @@ async def _measured(
         remembering = Remembering(settings, opened.endpoints.url, opened.endpoints.http, memory)
         rag = Rag(settings, remembering, opened.chunks, opened.stored)
         in_order = await asyncio.gather(*(ask(rag, question) for question in job["questions"]))
-    return Result(settings=settings, found=tuple(in_order))
+    return RetrievalResult(settings=settings, found=tuple(in_order))
 
 
 def _with(settings: RagSettings, **changed: object) -> RagSettings:
@@ -199,7 +199,7 @@ def _with(settings: RagSettings, **changed: object) -> RagSettings:
         ) from None
 
 
-def _append(file: Path, result: Result) -> None:
+def _append(file: Path, result: RetrievalResult) -> None:
     with lines.appending(file) as results:
         results.write(result.model_dump_json().encode() + b"\n")
         results.flush()

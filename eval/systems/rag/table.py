@@ -9,7 +9,7 @@ import numpy as np
 from eval.statistics import bootstrap, paired
 from eval.statistics.bootstrap import Estimate, finite, in_brackets
 from eval.statistics.paired import Difference
-from eval.systems.rag.measure import Result, RetrievedPages, hit, ndcg
+from eval.systems.rag.measure import RetrievalResult, RetrievedPages, hit, ndcg
 from eval.systems.rag.settings import RagSettings
 
 Gold = Sequence[Collection[str]]
@@ -53,7 +53,7 @@ def row(
 
 
 def rows(
-    results: Sequence[Result],
+    results: Sequence[RetrievalResult],
     gold: Gold,
     base: RagSettings,
     others: dict[str, tuple[int, Sequence[RetrievedPages]]],

@@ -20,7 +20,7 @@ from gateway.api.agents import llms
 from gateway.api.agents.pages import Pages
 from gateway.api.agents.results import DocsAnswer, Link, Source
 from gateway.api.context import RequestContext
-from gateway.api.plan import Result
+from gateway.api.plan import RequestResult
 from gateway.core import threads
 from gateway.core.gateway_settings import Alias
 from gateway.core.http import (
@@ -209,7 +209,7 @@ class _Session:
             status = LEFT if response.client_left else response.status
             every = (shown_pages.EVERY,) if self._gives_all else ()
             seen = (url for pages in self._pages for url in pages.shown)
-            self._context.result = Result(status, model=INDEX, shown=(*every, *seen))
+            self._context.result = RequestResult(status, model=INDEX, shown=(*every, *seen))
 
     async def ask(self, question: str, tell: "tools.Tell") -> DocsAnswer:
         messages = [{"role": "user", "content": question}]

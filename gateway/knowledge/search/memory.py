@@ -42,7 +42,7 @@ class Votes:
     """The pages that have answered something: those that could have got votes."""
 
 
-class Memory:
+class AnswerMemory:
     """Answered questions, near which a new one is looked up. Safe to use from several threads."""
 
     def __init__(self, vectors: Floats, pages: Sequence[Sequence[int]]) -> None:
@@ -132,10 +132,10 @@ def usable(
     return fitting
 
 
-def of_answers(answers: Sequence[StoredAnswer], numbers: Mapping[str, int]) -> Memory:
+def of_answers(answers: Sequence[StoredAnswer], numbers: Mapping[str, int]) -> AnswerMemory:
     """The memory of `usable` answers, at least one."""
     vectors = np.array([answer.vector for answer in answers], dtype=np.float32)
-    return Memory(vectors, [[numbers[path] for path in answer.paths] for answer in answers])
+    return AnswerMemory(vectors, [[numbers[path] for path in answer.paths] for answer in answers])
 
 
 def combine(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gateway.knowledge.search import calibration, memory
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.memory import Memory, combine
+from gateway.knowledge.search.memory import AnswerMemory, combine
 from gateway.knowledge.search.vectors import Floats
 
 
@@ -18,7 +18,7 @@ class Remembered:
         self._model = model
         self._lock = threading.Lock()
         self._generation: int | None = None
-        self._now: tuple[Memory, float] | None = None
+        self._now: tuple[AnswerMemory, float] | None = None
 
     def ranked(
         self, text: Sequence[tuple[int, float]], vector: Floats
@@ -34,7 +34,7 @@ class Remembered:
         answered, weight = now
         return combine(text, answered.votes(vector), weight)
 
-    def _load(self) -> tuple[Memory, float] | None:
+    def _load(self) -> tuple[AnswerMemory, float] | None:
         """The memory and the weight of its votes, where it is on."""
         with self._index.snapshot():
             measured = calibration.load(self._index.memory())

@@ -19,7 +19,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
-from gateway.knowledge.sources.services.items import Memory
+from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.services.storage import document
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
@@ -140,11 +140,11 @@ class Confluence:
         """
         api = Api(self._place.base, self._token, self._rate)
         try:
-            yield from self._read(api, Memory(known, state))
+            yield from self._read(api, SyncState(known, state))
         finally:
             api.close()
 
-    def _read(self, api: Api, memory: Memory) -> Iterator[Item]:
+    def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
         known = memory.known
         self._is_cloud = self._has_v2(api)
         readers = Readers(api, self._is_cloud, self.name) if self._rights else None
@@ -261,7 +261,7 @@ class Confluence:
                 ),
             )
 
-    def _pages(self, api: Api, memory: Memory, rows: Sequence[_Row]) -> Iterator[Item]:
+    def _pages(self, api: Api, memory: SyncState, rows: Sequence[_Row]) -> Iterator[Item]:
         """The pages of rows, read together where the service can."""
         bodies: dict[str, Mapping[str, Any]] = {}
         if self._is_cloud:
@@ -294,7 +294,7 @@ class Confluence:
             return mapping(api.get(f"/api/v2/pages/{at}", **{"body-format": "storage"}))
         return mapping(api.get(f"/rest/api/content/{at}", expand="body.storage,version"))
 
-    def _page(self, memory: Memory, row: _Row, answer: Mapping[str, Any]) -> Item:
+    def _page(self, memory: SyncState, row: _Row, answer: Mapping[str, Any]) -> Item:
         storage = mapping(mapping(answer.get("body")).get("storage")).get("value")
         if not isinstance(storage, str):
             return Broken(row.path, "the service sent no text for it", row.groups)
@@ -311,7 +311,7 @@ class Confluence:
 
         return memory.read(row.path, row.groups, row.stamp, page)
 
-    def _file(self, api: Api, memory: Memory, file: _File) -> Item:
+    def _file(self, api: Api, memory: SyncState, file: _File) -> Item:
         if file.why_not:
             return LeftOut(file.path, file.why_not)
         if item := memory.unread(file.path, file.page.groups, file.stamp):

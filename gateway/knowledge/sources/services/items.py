@@ -48,7 +48,7 @@ def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page])
     return Changed(made, stamp, groups) if made.has_text else LeftOut(path, NO_TEXT)
 
 
-class Memory:
+class SyncState:
     """What one sync leaves to the next: where a feed was read to, and which pages have no text.
 
     A scanned file has no stamp in the index. Without this it would be downloaded at every sync.

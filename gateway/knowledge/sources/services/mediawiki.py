@@ -14,7 +14,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
-from gateway.knowledge.sources.services.items import Memory
+from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi
 from gateway.knowledge.sources.services.mediawiki_feed import Feed
 from gateway.knowledge.sources.services.stamps import Stamp
@@ -60,11 +60,11 @@ class MediaWiki:
         """
         api = Api(self._base, self._token, self._rate)
         try:
-            yield from self._read(MediaWikiApi(api, self.name), Memory(known, state))
+            yield from self._read(MediaWikiApi(api, self.name), SyncState(known, state))
         finally:
             api.close()
 
-    def _read(self, wiki: MediaWikiApi, memory: Memory) -> Iterator[Item]:
+    def _read(self, wiki: MediaWikiApi, memory: SyncState) -> Iterator[Item]:
         feed = Feed(wiki)
         groups = _readers(feed.about) if self._rights else None
         changes = feed.since(memory)
@@ -96,7 +96,7 @@ class MediaWiki:
     def _page(
         self,
         wiki: MediaWikiApi,
-        memory: Memory,
+        memory: SyncState,
         path: str,
         row: Mapping[str, Any],
         stamp: str,
@@ -119,7 +119,7 @@ class MediaWiki:
     def _file(
         self,
         wiki: MediaWikiApi,
-        memory: Memory,
+        memory: SyncState,
         path: str,
         row: Mapping[str, Any],
         groups: Groups | None,

@@ -21,7 +21,7 @@ from typing import Any
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.services.api import listed, mapping
-from gateway.knowledge.sources.services.items import Memory
+from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi, Row
 from gateway.knowledge.sources.services.stamps import Stamp
 
@@ -58,7 +58,7 @@ class Feed:
         [entry] = listed(self.about.get("logevents"))[:1] or [{}]
         self._entry = mapping(entry).get("logid", 0)
 
-    def state(self, memory: Memory | None) -> Mapping[str, Any]:
+    def state(self, memory: SyncState | None) -> Mapping[str, Any]:
         """For the next sync; `memory` where the pages were not listed."""
         listed_at = memory.feed["listed"] if memory and memory.feed else self._now
         return {
@@ -69,7 +69,7 @@ class Feed:
             "entry": self._entry,
         }
 
-    def since(self, memory: Memory) -> Changes | None:
+    def since(self, memory: SyncState) -> Changes | None:
         """What changed since the last sync; None: list all pages."""
         before = memory.feed
         if not before or before["namespaces"] != self.namespaces:
