@@ -13,7 +13,7 @@ PROCESS = 0.08 * GIB
 # Tokens that it reads at once, and bytes of a number in main memory:
 # gateway/upstream/engines/llamacpp.py.
 BATCH, FLOAT = 512, 4
-KEPT = 2  # bytes of a number of the cache
+CACHE_NUMBER = 2  # bytes of a number of the cache
 
 
 class Ram(NamedTuple):
@@ -67,7 +67,7 @@ def of_file(file: Path, context: int, parallel: int) -> Ram:
     inner = max(inner) if isinstance(inner, list) else inner
     return Ram(
         weights=file.stat().st_size,
-        cache=context * parallel * kv_heads * keys * KEPT,
+        cache=context * parallel * kv_heads * keys * CACHE_NUMBER,
         compute=int(PROCESS + BATCH * (4 * hidden + 3 * inner) * FLOAT),
         prompts=CACHE_MIB * 2**20,
         context=value("context_length"),

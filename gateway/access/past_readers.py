@@ -18,7 +18,7 @@ from gateway.storage.database import LOCK, Unreachable, Utc, metadata, reading, 
 log = logging.getLogger("askdocs.gateway")
 
 INTERVAL = 5.0  # seconds between two looks
-KEPT = timedelta(days=400)  # after a right has ended
+RETENTION = timedelta(days=400)  # after a right has ended
 MOST = 1_000_000  # rights that have ended
 _PART = 1_000  # rows that one statement names
 readers_table = sa.Table(
@@ -91,7 +91,7 @@ def record(engine: sa.Engine, rights: Set[Right], now: datetime | None = None) -
             connection.execute(sa.insert(readers_table), fresh)
         ends = sa.select(_c.until).where(_c.until.is_not(None)).order_by(_c.until.desc())
         last = connection.execute(ends.offset(MOST).limit(1)).scalar()
-        before = max(now - KEPT, last) if last else now - KEPT
+        before = max(now - RETENTION, last) if last else now - RETENTION
         connection.execute(sa.delete(readers_table).where(_c.until <= before))
 
 

@@ -14,7 +14,7 @@ from gateway.core.http import DONE, dump
 from gateway.core.sse import cut
 from gateway.routing.dispatch import Opened
 
-KEPT = 2**16  # bytes of events that are kept until their words are taken out of them
+HELD_BYTES = 2**16  # bytes of events that are kept until their words are taken out of them
 _VECTOR = b'"embedding":'
 PREFIXES = {CHAT.path: "chatcmpl-", COMPLETIONS.path: "cmpl-"}
 
@@ -118,7 +118,7 @@ class Plain(Transform):
         if not self._is_lost:
             self._events.append(out)
             self._size += len(out)
-            if self._size > KEPT:
+            if self._size > HELD_BYTES:
                 self._read()
         if self._log is not None and out:
             self._log.append(out)

@@ -10,7 +10,7 @@ SWITCH_S = 0.0005
 # Bytes that glibc keeps at the end of a heap, and from which on it maps a block for itself. It
 # raises both with the blocks that a program frees, until 40 MB stay that long texts took. With
 # blocks of 1 MiB mapped, reranking takes a fifth more time; with these, no more.
-KEPT = 2**20
+FREE_BYTES = 2**20
 MAPPED = 32 * 2**20
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
@@ -33,7 +33,7 @@ def prepare() -> None:
     sys.setswitchinterval(SWITCH_S)
     with suppress(OSError, AttributeError):  # glibc's
         libc = ctypes.CDLL(None)
-        libc.mallopt(M_TRIM_THRESHOLD, KEPT)
+        libc.mallopt(M_TRIM_THRESHOLD, FREE_BYTES)
         libc.mallopt(M_MMAP_THRESHOLD, MAPPED)
 
 

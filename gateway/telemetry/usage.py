@@ -25,7 +25,7 @@ log = logging.getLogger("askdocs.gateway")
 
 INTERVAL = 1.0  # seconds between two writes, and between two readings of a key's month
 RECOVERY = 10.0  # seconds between two looks for what dead workers have left behind
-KEPT = timedelta(days=30)  # that a segment is remembered whose file may still be there
+SEGMENT_MEMORY = timedelta(days=30)  # that a segment is remembered whose file may still be there
 DAY = 86_400
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -251,7 +251,7 @@ class Usage:
             if not segments:
                 return 0
             with writing(self._engine) as connection:
-                old = datetime.now(UTC) - KEPT
+                old = datetime.now(UTC) - SEGMENT_MEMORY
                 connection.execute(segment_table.delete().where(segment_table.c.at < old))
                 noted = _noted(connection, [segment.name for segment in segments])
                 fresh = [segment for segment in segments if segment.name not in noted]

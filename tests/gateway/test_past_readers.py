@@ -94,7 +94,7 @@ def test_periods_that_ended_long_ago_or_are_too_many_are_deleted(
     monkeypatch.setattr(past_readers, "MOST", 5)
     record(engine, {(PAY, '[["7"]]')}, DAY + timedelta(9))
     assert [since for _, since, _ in days(engine, PAY)] == [7, 6, 5, 4, 3, 2]
-    monkeypatch.setattr(past_readers, "KEPT", timedelta(30))
+    monkeypatch.setattr(past_readers, "RETENTION", timedelta(30))
     record(engine, {(PAY, '[["7"]]')}, DAY + timedelta(36))
     assert [since for _, since, _ in days(engine, PAY)] == [7, 6]
 

@@ -24,7 +24,7 @@ LOGIT, LOGITS_MOST = 16, 4 * GIB
 LIBRARIES = {"cpu": 1.2 * GIB, "gpu": 0.8 * GIB}
 # Of activations and logits: rows have many lengths, and the C library's allocator keeps room of a
 # size that it finds no use for later. PyTorch's own, on a GPU, was not measured.
-KEPT = {"cpu": 1.6, "gpu": 1.0}
+ACTIVATION_SHARE = {"cpu": 1.6, "gpu": 1.0}
 
 
 class TrainingMemory(NamedTuple):
@@ -67,8 +67,8 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> Traini
             + shape.linear_parameters * (BITS_4 if recipe.load_in_4bit else size)
         ),
         adapter=adapter_parameters(shape, recipe) * ADAPTER[recipe.optimizer],
-        activations=ceil(tokens * _activations(shape, recipe) * KEPT[device]),
-        logits=ceil(min(tokens * shape.vocab_size * LOGIT, LOGITS_MOST) * KEPT[device]),
+        activations=ceil(tokens * _activations(shape, recipe) * ACTIVATION_SHARE[device]),
+        logits=ceil(min(tokens * shape.vocab_size * LOGIT, LOGITS_MOST) * ACTIVATION_SHARE[device]),
         buckets=adapter_parameters(shape, recipe) * BUCKET if recipe.processes > 1 else 0,
         libraries=ceil(LIBRARIES[device]),
     )

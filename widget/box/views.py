@@ -38,7 +38,7 @@ MAX_SELECTION = 2000  # characters of the reader's page that a question is about
 # What the box says by itself, in box.js.
 SPOKEN = ("copied", "link_copied", "lost_server", "reconnecting", "slow", "retry")
 # What a box that starts over keeps of its address.
-KEPT = (
+APPEARANCE = (
     *("page", "title", "placeholder", "examples", "lang"),
     *("mode", "scheme", "accent", "shortcut"),
 )
@@ -108,7 +108,7 @@ class Views:
         mode = params.get("mode", "")
         scheme = params.get("scheme", "")
         first_question = params.get("ask", "")[:MAX_QUESTION].strip()
-        appearance = {name: params[name] for name in KEPT if params.get(name)}
+        appearance = {name: params[name] for name in APPEARANCE if params.get(name)}
         language = current()
         shortcut = params.get("shortcut", "mod+k").lower()
         return self._render(

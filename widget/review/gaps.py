@@ -13,7 +13,7 @@ from widget.review.queue import closest_pages, usual_questions
 from widget.review.rights import open_to
 from widget.review.tables import (
     GAP,
-    KEPT,
+    STORED_COLUMNS,
     clustered,
     current_review,
     member_table,
@@ -91,7 +91,7 @@ def find(engine: sa.Engine, last: date, count: int, reader: Reader, wiki: Review
         chosen = sorted(by_week, key=lambda number: (-by_week[number].total(), number))[:MOST]
         usual = usual_questions(connection, chosen)
         ids = [id for cluster in chosen for id in latest[cluster]]
-        looked_at = sa.select(*KEPT).select_from(with_votes).where(q.id.in_(ids))
+        looked_at = sa.select(*STORED_COLUMNS).select_from(with_votes).where(q.id.in_(ids))
         rows = connection.execute(looked_at)
         stored = {row.id: stored_question(row._mapping) for row in rows}
     gaps = tuple(

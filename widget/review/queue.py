@@ -14,8 +14,8 @@ from widget.review.reviews import State
 from widget.review.rights import closed, open_to
 from widget.review.tables import (
     CONCERN,
-    KEPT,
     KINDS,
+    STORED_COLUMNS,
     GapKind,
     cluster_table,
     clustered,
@@ -151,7 +151,11 @@ class Queue:
 
         Raises Unreachable.
         """
-        query = sa.select(*KEPT).select_from(clustered).where(member_table.c.cluster == cluster)
+        query = (
+            sa.select(*STORED_COLUMNS)
+            .select_from(clustered)
+            .where(member_table.c.cluster == cluster)
+        )
         count = sa.select(sa.func.count()).where(member_table.c.cluster == cluster)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(question_table.c.at.desc()).limit(SHOWN))

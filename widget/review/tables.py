@@ -89,7 +89,7 @@ GAP = sa.or_(
 )
 
 with_votes = question_table.outerjoin(vote_table)
-KEPT = [*question_table.c, *(vote_table.c[name] for name in ("vote", "reasons", "text"))]
+STORED_COLUMNS = [*question_table.c, *(vote_table.c[name] for name in ("vote", "reasons", "text"))]
 """The columns that `widget.service.store.read_kept` reads."""
 clustered = member_table.join(question_table).outerjoin(
     vote_table, vote_table.c.question == question_table.c.id

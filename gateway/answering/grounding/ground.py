@@ -27,8 +27,7 @@ from gateway.knowledge.search.search import (
     distinct,
     heading_share,
 )
-from gateway.knowledge.search.view import KEPT as KEPT_VIEWS
-from gateway.knowledge.search.view import Rights
+from gateway.knowledge.search.view import CACHED_VIEWS, Rights
 from gateway.knowledge.wiki.asking import asked_stems
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import is_unspaced
@@ -37,7 +36,7 @@ from gateway.knowledge.wiki.words import is_unspaced
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 
 # Counts that are kept, by what was counted: a page of ten sections takes half a kB.
-KEPT = 20_000
+CACHED_COUNTS = 20_000
 FOUND = 5
 # Pages whose passages compete for the budget.
 PACKED = 20
@@ -220,7 +219,7 @@ class Grounding:
     async def _count(self, known: bytes, written: list[str]) -> list[int]:
         try:
             counts = self._counts[known] = await self.count(written)
-            if len(self._counts) > KEPT:
+            if len(self._counts) > CACHED_COUNTS:
                 self._counts.popitem(last=False)
             return counts
         finally:
@@ -331,7 +330,7 @@ class Library:
             if grounding is None or grounding.index is not view:
                 grounding = self._whole.over(view)
             self._opened[id(view)] = grounding
-            if len(self._opened) > KEPT_VIEWS:
+            if len(self._opened) > CACHED_VIEWS:
                 self._opened.popitem(last=False)
             return grounding
 

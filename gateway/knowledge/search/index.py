@@ -27,7 +27,7 @@ from gateway.knowledge.wiki.words import stem
 # the page".
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
 # Pages that are kept in memory.
-KEPT = 1000
+CACHED_PAGES = 1000
 # Stems whose idf is kept in memory: more than most wikis have.
 IDFS = 100_000
 
@@ -152,7 +152,7 @@ class Index:
             with self._lock:
                 if self._mine.inode == self._inode:
                     self._kept[number] = page
-                if len(self._kept) > KEPT:
+                if len(self._kept) > CACHED_PAGES:
                     self._kept.popitem(last=False)
         return page
 

@@ -27,7 +27,7 @@ PENDING = 4_000_000
 OFTEN = 0.05
 # Bytes of words that are kept unpacked, and what each takes besides its numbers: questions have
 # many words in common, and one question is searched for in several readings.
-KEPT = 128 * 2**20
+CACHED_BYTES = 128 * 2**20
 ENTRY = 500
 
 SCHEMA = """
@@ -275,7 +275,7 @@ class Lengths:
             if key not in self._kept:
                 self._kept[key] = gains
                 self._kept_bytes += gains.bytes
-            while self._kept_bytes > KEPT:
+            while self._kept_bytes > CACHED_BYTES:
                 self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
         return gains
 

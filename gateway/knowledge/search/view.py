@@ -39,7 +39,7 @@ from gateway.knowledge.wiki.page import Page
 log = logging.getLogger("askdocs.search")
 
 # Views that are kept, each with what it has read: people with the same groups share one.
-KEPT = 64
+CACHED_VIEWS = 64
 
 # The kind of pages without groups.
 WITHOUT_GROUPS = 0
@@ -146,7 +146,7 @@ class Rights:
         with self._lock:
             view = self._views.pop(reader, None) or View(self._index, self, reader)
             self._views[reader] = view
-            if len(self._views) > KEPT:
+            if len(self._views) > CACHED_VIEWS:
                 self._views.popitem(last=False)
             return view
 

@@ -15,7 +15,7 @@ from gateway.upstream.local.models import RERANK, EmbeddingThread, Local, refuse
 
 DOCUMENTS = 1000  # in one request, as Cohere advises
 # Spans of texts that were read before, which the next question most often brings again: 31 MB.
-KEPT = 20_000
+CACHED_SPANS = 20_000
 
 
 class _Read(NamedTuple):
@@ -83,7 +83,7 @@ class _Memory:
             twin = self._read.pop(key, None)
             self._spans += len(reading.spans) - (len(twin.spans) if twin else 0)
         self._read[key] = reading  # to the end
-        while self._spans > KEPT:
+        while self._spans > CACHED_SPANS:
             oldest = self._read.pop(next(iter(self._read)))
             self._spans -= len(oldest.spans)
         return reading
