@@ -14,6 +14,9 @@ from gateway.core.errors import AskdocsError
 M = TypeVar("M", bound=BaseModel)
 # Numbers beyond these are slips; of far larger ones a plan would overflow.
 LEAST, MOST = 1e-6, 1e9
+# Tokens of a draft, and lengths of the n-grams that find it: the best of those measured
+# (docs/results/notebook.md#speculative-decoding-by-n-grams).
+DRAFT, GRAMS = 8, (2, 5)
 
 
 class Assumptions(BaseModel):
@@ -77,6 +80,13 @@ class Assumptions(BaseModel):
         ge=0,
         lt=1,
         description="Share of prompts in the prefix cache; `askdocs status` shows yours.",
+    )
+    tokens_per_step: float = Field(
+        1,
+        ge=1,
+        le=DRAFT + 1,
+        description="Tokens written per decoding step; above 1 vLLM drafts them by n-grams: 2.3 for"
+        " a writer trained with `dataset build --quote`, 1.2 for others.",
     )
     stream_rate: float = Field(
         10, gt=0, description="Minimum tokens per second for every reader; people read about 5."

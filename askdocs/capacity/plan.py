@@ -1,11 +1,13 @@
 """Plans a deployment: the number of GPUs for a load, their cost, and vLLM's arguments."""
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
 from askdocs.capacity import attention, memory, speed
+from askdocs.capacity.assumptions import DRAFT, GRAMS
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
 from eval.report.cost import HOURS
@@ -180,6 +182,11 @@ def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict
         argv += ["--kv-cache-dtype", setup.kv_dtype]
     if attention.only_flashinfer(setup):
         argv += ["--attention-backend", "FLASHINFER"]  # if it is missing, vLLM says so
+    if assumed.tokens_per_step > 1:
+        least, most = GRAMS
+        drafts = {"method": "ngram", "num_speculative_tokens": DRAFT}
+        drafts |= {"prompt_lookup_min": least, "prompt_lookup_max": most}
+        argv += ["--speculative-config", json.dumps(drafts)]
     if setup.gpu.dtype == "fp16":
         argv += ["--dtype", "half"]
     for name in ("max_num_batched_tokens", "max_num_seqs"):

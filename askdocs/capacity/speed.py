@@ -1,11 +1,13 @@
 """Upper bounds on a model's speed, by the roofline model (doi.org/10.1145/1498765.1498785).
 
 Reading a prompt is bound by the tensor cores, writing an answer by the memory's bandwidth: each
-step reads all weights once for all answers, and each answer's cache.
+step reads all weights once for all answers, and each answer's cache. With drafts a step verifies
+several tokens of each answer.
 """
 
 from typing import NamedTuple
 
+from askdocs.capacity.assumptions import DRAFT
 from askdocs.capacity.setup import KV, Setup
 
 
@@ -33,26 +35,32 @@ def reading(setup: Setup, prompt: int) -> float:
     shape = setup.shape
     seen = sum(min(prompt, window or prompt) for window in shape.windows)
     attention = 2 * shape.heads * shape.head_dim * prompt * seen
-    return (2 * shape.active * prompt + attention) / _flops(setup) + step(setup, 1, prompt)
+    return (2 * shape.active * prompt + attention) / _flops(setup) + _forward(setup, 1, prompt, 1)
 
 
 def step(setup: Setup, answers: int, length: int) -> float:
-    """Seconds for the next token of so many answers.
+    """Seconds for the next token of so many answers, on average.
 
     Args:
         length: tokens before it, of each.
     """
+    each = setup.assumed.tokens_per_step
+    return _forward(setup, answers, length, 1 + DRAFT if each > 1 else 1) / each
+
+
+def _forward(setup: Setup, answers: int, length: int, tokens: int) -> float:
+    """Seconds to compute so many tokens of each answer at once."""
     shape, gpus = setup.shape, setup.gpus
     count, chosen = shape.experts
-    # Experts that at least one of the answers is sent to, beyond those of the first.
-    more = count * (1 - (1 - chosen / count) ** answers) - chosen
+    # Experts that at least one of the tokens is sent to, beyond those of the first.
+    more = count * (1 - (1 - chosen / count) ** (answers * tokens)) - chosen
     blocks = shape.active + (shape.linear - shape.active) * more / max(1, count - chosen)
     head = shape.vocab * shape.hidden
     weights = (blocks * setup.bits / 8 + head * 2) / gpus
     seen = sum(min(length, window or length) for window in shape.windows)
     cache = answers * seen * shape.kept(gpus) * KV[setup.kv_dtype]
     attention = 4 * shape.heads * shape.head_dim * seen
-    computing = answers * (2 * (shape.active + head) + attention) / _flops(setup)
+    computing = tokens * answers * (2 * (shape.active + head) + attention) / _flops(setup)
     return max((weights + cache) / _bandwidth(setup), computing)
 
 
@@ -65,7 +73,7 @@ def busiest(setup: Setup, most: int) -> Load:
     assumed = setup.assumed
     new = max(1, round(assumed.prompt_tokens * (1 - assumed.cached)))
     length = assumed.prompt_tokens + assumed.answer_tokens // 2
-    read = reading(setup, new) - step(setup, 1, new)
+    read = reading(setup, new) - _forward(setup, 1, new, 1)
 
     def load(answers: int) -> Load:
         # While each of them is written, as many others are read.

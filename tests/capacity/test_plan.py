@@ -159,6 +159,15 @@ def test_quantised_weights_are_written_faster_and_read_faster_only_by_gpus_that_
     assert notes(setup(gpu="l4", quantization="fp8", kv="fp8")) == []
 
 
+def test_drafts_write_faster_until_verifying_them_takes_the_gpu() -> None:
+    plain, drafted = setup(), setup(tokens_per_step=2.3)
+    assert speed.step(drafted, 1, 4000) == pytest.approx(speed.step(plain, 1, 4000) / 2.3)
+    assert speed.reading(drafted, 4000) == speed.reading(plain, 4000)
+    # Nine tokens of each of 200 answers are computed, and 2.3 of them written.
+    assert speed.step(drafted, 200, 100) > 1.5 * speed.step(plain, 200, 100)
+    assert "--speculative-config" not in command(plain, LLAMA)[0]
+
+
 def test_an_8_bit_cache_is_neither_planned_nor_proposed_where_vllm_has_none() -> None:
     long = setup(gpu="t4", quantization="fp8", context=131_072)
     assert "--kv-cache-dtype" not in refusal(long)

@@ -73,6 +73,7 @@ PLANS = [
     setup(),
     setup(gpus=2, quantization="fp8", kv="fp8", adapters=4),
     setup(gpu="t4", max_num_seqs=8, max_num_batched_tokens=512, block_size=32),
+    setup(tokens_per_step=2.3),
 ]
 CACHES = [
     setup("Qwen/Qwen3-8B"),
@@ -124,13 +125,21 @@ def vllm_says(vllm_libraries: Libraries, tmp_path_factory: pytest.TempPathFactor
 def test_every_command_is_known_to_vllms_own_parser(vllm_libraries: Libraries) -> None:
     commands = [command(of, LLAMA)[0][3:] for of in PLANS]
     names = ["tensor_parallel_size", "quantization", "kv_cache_dtype", "dtype", "attention_backend"]
+    names.append("speculative_config")
+    drafts = json.loads(commands[-1][commands[-1].index("--speculative-config") + 1])
     commands.append([*commands[0], "--no-such-option"])
     assert vllm_libraries.said(PARSES, commands=commands, names=names) == [
-        [1, None, "auto", "auto", None],
-        [2, "fp8_per_tensor", "fp8", "auto", "FLASHINFER"],
-        [1, None, "auto", "half", None],
+        [1, None, "auto", "auto", None, None],
+        [2, "fp8_per_tensor", "fp8", "auto", "FLASHINFER", None],
+        [1, None, "auto", "half", None, None],
+        [1, None, "auto", "auto", None, drafts],
         2,
     ]
+    # The parser takes any JSON here.
+    known = vllm_libraries.said(
+        "from vllm.config import SpeculativeConfig; said = list(SpeculativeConfig.__annotations__)"
+    )
+    assert drafts.keys() <= set(known)
 
 
 def test_the_backends_that_take_an_8_bit_cache_are_those_that_say_so(vllm_says: Any) -> None:
