@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.passages import WORDS, embedded, passage_stems, passages
+from gateway.knowledge.search.passages import WORDS, Passage, embedded, passage_stems, passages
 from gateway.knowledge.sources import html
 from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
@@ -107,6 +107,25 @@ def test_nothing_of_a_text_without_spaces_is_beyond_what_is_read(
     read = page("a.md", f"# 使い方\n\n## 設定 root\n\n{text}")
     assert "".join(texts(read)) == text
     assert {len(embedder.windows(one)) for one in embedded(read)} == {1}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_readable"),
+    [
+        (
+            "Contents\n\n1. [Set up](#set-up)\n   - [On Linux](#linux)\n2. [Ask a question](#ask)",
+            False,
+        ),
+        ("- [Set up](#set-up): a minute\n- [Ask](#ask): a second\n- [Stop](#stop): at once", True),
+        ("- [Set up](set-up.md)\n- [Ask](ask.md)\n- [Stop](stop.md)", True),
+        ("| [Set up](#a) |\n| --- |\n| [Ask](#b) |\n| [Stop](#c) |", True),
+        ("See [Set up](#set-up) and [Ask](#ask).", True),
+        ('<a id="top"></a>', False),
+    ],
+    ids=["contents", "with what they say", "of other pages", "table", "sentence", "anchor"],
+)
+def test_what_only_leads_to_its_own_page_says_nothing(text: str, is_readable: bool) -> None:
+    assert Passage(0, "", "", text).is_readable == is_readable
 
 
 def test_link_targets_and_anchors_are_not_embedded() -> None:

@@ -17,6 +17,9 @@ from gateway.knowledge.wiki.words import UNSPACED, stems
 
 # The most words of a passage, the headings above it not counted.
 WORDS = 120
+# Contents of a page are at least so many links to it, and little else: so many words of theirs.
+CONTENTS = 3
+BESIDE = 0.15
 # In a script without spaces between words each sign counts as a word.
 _COUNTED = re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+")
 _LINK = re.compile(r"!?\[([^\[\]\n]*)\]\((?:[^)\n\]]|\](?!\())*\)")
@@ -28,6 +31,10 @@ _BOLD = re.compile(r"\s*(?:\*\*[^*\n]+\*\*|\*\*`[^`\n]+`(?:, `[^`\n]+`)*\*\*)[:.
 _MEANING = re.compile(r":[ \t]+\S")
 _ITEM = re.compile(r"(?:[-*+]|\d{1,3}[.)])[ \t]+\S")
 _MARKS = re.compile(r"[*`]+")
+# A link to a place of the same page.
+_WITHIN = re.compile(r"\[([^\[\]\n]*)\]\(#[^()\s]*\)")
+_BULLET = re.compile(r"^\s*(?:[-*+]|\d{1,3}[.)])\s", re.MULTILINE)
+_WORD = re.compile(r"\w+")
 # Bold, too, and no terms: what follows belongs to the text around it.
 _NOTES = frozenset(("note", "tip", "important", "warning", "caution", "example", "info"))
 
@@ -45,10 +52,11 @@ class Passage:
     text: str
     """Markdown, without the headings above it."""
 
-    @property
+    @cached_property
     def is_readable(self) -> bool:
-        """Whether the passage has text, not only an anchor."""
-        return bool(_ANCHOR.sub("", self.text).strip())
+        """Whether the passage says something, and is not only an anchor or the page's contents."""
+        text = _ANCHOR.sub("", self.text).strip()
+        return bool(text) and not _is_contents(text)
 
     @cached_property
     def words(self) -> int:
@@ -152,6 +160,15 @@ def _units(body: str) -> Iterator[_Unit]:
             yield from _items(lines)
         else:
             yield from _within(block)
+
+
+def _is_contents(text: str) -> bool:
+    """Is it a list of the places of its own page? A table says something beside its links."""
+    links = _WITHIN.findall(text)
+    if len(links) < CONTENTS or text.startswith("|"):
+        return False
+    beside = len(_WORD.findall(_BULLET.sub("", _WITHIN.sub("", text))))
+    return beside <= BESIDE * sum(len(_WORD.findall(link)) for link in links)
 
 
 def _is_term(block: str) -> bool:

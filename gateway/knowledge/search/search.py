@@ -146,7 +146,8 @@ class Hit:
 def best_passages(hits: Iterable[Hit]) -> list[PassageHit]:
     """The passages of all pages that were found, best first.
 
-    A heading with nothing below it shows nobody anything: its words count for what follows it.
+    A heading with nothing below it, or the contents of a page, shows nobody anything: its words
+    count for what follows it.
     """
     return sorted(
         (match for hit in hits for match in hit.passages if match.passage.is_readable),
