@@ -12,7 +12,7 @@ from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.index import WEIGHTING, Index
 from gateway.knowledge.search.postings import Weighting
-from gateway.knowledge.search.search import CANDIDATES, NEAREST, Search, nearest_of
+from gateway.knowledge.search.search import CANDIDATES, NEAREST, Search, nearest_each
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.words import content_words, stem
 
@@ -144,7 +144,7 @@ def _meaning(
             return []
         text = question.strip().partition("\n")[0] if title_only else question
         near_by_page = vectors.best(embedder.ask(text), CANDIDATES)
-        return _best({number: nearest_of(near, nearest) for number, near in near_by_page.items()})
+        return _best(nearest_each(near_by_page, nearest))
 
     return scored
 

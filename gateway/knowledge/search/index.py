@@ -268,13 +268,13 @@ class Index:
         return known
 
     def passage_sums(
-        self, numbers: Sequence[int], weights: Mapping[str, float]
+        self, numbers: Sequence[int], readings: Sequence[Mapping[str, float]]
     ) -> dict[int, passage_words.Sums]:
-        """Which of the stems the passages of these pages have, and how much these weigh."""
+        """Which of the stems the passages of these pages have, and how much these weigh, in each
+        reading of a question."""
+        clean = [{rows.clean(term): w for term, w in weights.items()} for weights in readings]
         with self.reading() as db:
-            return passage_words.sums(
-                db, numbers, {rows.clean(term): w for term, w in weights.items()}
-            )
+            return passage_words.sums(db, numbers, clean)
 
     def meanings(self, question: str) -> dict[str, set[str]]:
         """The other names that the wiki has for what a question names: by phrase, as stems."""

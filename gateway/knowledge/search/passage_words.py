@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from gateway.knowledge.search.passages import passage_stems
 from gateway.knowledge.search.vectors import Floats
@@ -44,20 +43,20 @@ class Sums(NamedTuple):
     """Of each passage of a page, in its order."""
 
     weights: Floats
-    """Of the words that it has, added up."""
+    """Of the words that it has, added up: [readings of the question, passages]."""
     words: Floats
     """How many different words it has."""
 
 
 def sums(
-    db: sqlite3.Connection, numbers: Sequence[int], weights: Mapping[str, float]
+    db: sqlite3.Connection, numbers: Sequence[int], readings: Sequence[Mapping[str, float]]
 ) -> dict[int, Sums]:
     """Which of the words the passages of these pages have.
 
     Args:
         db: an index.
         numbers: of the pages.
-        weights: of stems.
+        readings: of one question; weights of stems.
     """
     rows: list[tuple[int, bytes, bytes]] = []
     for start in range(0, len(numbers), AT_ONCE):
@@ -67,26 +66,28 @@ def sums(
             f"SELECT page, counts, words FROM said WHERE page IN ({places})",  # noqa: S608
             some,
         )
-    if not rows:
-        return {}
     counts = np.frombuffer(b"".join(row[1] for row in rows), np.uint16)
-    ends = np.cumsum([len(row[1]) // 2 for row in rows])
-    sizes = np.split(counts.astype(np.float32), ends[:-1])
-    if not weights:
-        return {
-            row[0]: Sums(np.zeros(len(size), np.float32), size)
-            for row, size in zip(rows, sizes, strict=True)
-        }
     words = np.frombuffer(b"".join(row[2] for row in rows), np.uint32)
-    wanted = sorted((_number(stem), weight) for stem, weight in weights.items())
-    known = np.array([number for number, _ in wanted], np.uint32)
-    worth = np.array([weight for _, weight in wanted], np.float64)
-    place = np.minimum(np.searchsorted(known, words), len(known) - 1)
-    here: npt.NDArray[np.bool_] = known[place] == words
-    passage = np.repeat(np.arange(len(counts)), counts)
-    total = np.bincount(passage[here], worth[place[here]], minlength=len(counts))
-    parts = np.split(total.astype(np.float32), ends[:-1])
-    return {row[0]: Sums(*both) for row, *both in zip(rows, parts, sizes, strict=True)}
+    known = np.array(sorted({_number(stem) for stem in set().union(*readings)}), np.uint32)
+    totals = np.zeros((len(readings), len(counts)), np.float32)
+    if len(known) and len(words):
+        place = np.minimum(np.searchsorted(known, words), len(known) - 1)
+        here = np.flatnonzero(known[place] == words)
+        place, passage = place[here], np.repeat(np.arange(len(counts)), counts)[here]
+        at = {number: n for n, number in enumerate(known.tolist())}
+        for total, weights in zip(totals, readings, strict=True):
+            worth = np.zeros(len(known))
+            for stem, weight in weights.items():
+                worth[at[_number(stem)]] = weight
+            total[:] = np.bincount(passage, worth[place], minlength=len(counts))
+    sizes = counts.astype(np.float32)
+    result = {}
+    start = 0
+    for number, of_passages, _ in rows:
+        end = start + len(of_passages) // 2
+        result[number] = Sums(totals[:, start:end], sizes[start:end])
+        start = end
+    return result
 
 
 def _number(stem: str) -> int:

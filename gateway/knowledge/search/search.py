@@ -458,7 +458,7 @@ class Search:
             idf = {**idf, **self.index.idf(unknown)}
         share = self._share(wordings, idf, within, fitted)
         near = self._similarities(vector, share, within)
-        like = {number: nearest_of(of_page) for number, of_page in near.items()}
+        like = nearest_each(near)
         # A page whose vectors are not there yet is taken to be like the others with its words.
         known = [like[number] for number in share if number in like]
         usual = sum(known) / len(known) if known else 0.0
@@ -493,21 +493,22 @@ class Search:
         question it is, and a part of what the page has. Passages of several pages are put in order
         by the same, the root of the share, how long they are, and how good their page is.
         """
-        share: dict[int, Floats] = {}
-        sizes: dict[int, Floats] = {}
-        for place, reading in enumerate(wordings):
-            weights = {stem: weight * idf[stem] for stem, weight in reading.items()}
-            total = fsum(weights.values()) or 1.0
-            counts = (READING if place else 1.0) / total
-            for number, of_page in self.index.passage_sums(list(pages), weights).items():
-                counted = of_page.weights * np.float32(counts)
-                sizes[number] = of_page.words
-                share[number] = np.maximum(share[number], counted) if place else counted
+        weights = [
+            {stem: weight * idf[stem] for stem, weight in reading.items()} for reading in wordings
+        ]
+        counts = np.array(
+            [
+                (READING if place else 1.0) / (fsum(of_reading.values()) or 1.0)
+                for place, of_reading in enumerate(weights)
+            ],
+            np.float32,
+        )
+        said = self.index.passage_sums(list(pages), weights)
         known = [near[number] for number in pages if number in near]
         usual = np.float32(np.concatenate(known).mean() if known else 0.0)
         compared = {}
         for number, score in pages.items():
-            of_words = share[number]
+            of_words = (said[number].weights * counts[:, None]).max(axis=0)
             meaning = near.get(number)
             if meaning is not None and len(meaning) != len(of_words):
                 meaning = None
@@ -517,7 +518,7 @@ class Search:
             total_of = by_page
             if known:  # the length says too much where meaning says nothing
                 total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
-                total_of += _of_length(sizes[number])
+                total_of += _of_length(said[number].words)
             scores = np.maximum(total_of, LEAST)
             compared[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
         return compared
@@ -587,7 +588,14 @@ class Search:
             }
             similar |= vectors.of(query, [number for number in numbers if number not in similar])
         meaning = self.fit(vector.model).meaning
-        return {number: meaning(near) for number, near in similar.items()}
+        if not similar:
+            return {}
+        ends = np.cumsum([len(near) for near in similar.values()]).tolist()
+        every = meaning(np.concatenate(list(similar.values())))
+        return {
+            number: every[start:end]
+            for number, start, end in zip(similar, [0, *ends], ends, strict=False)
+        }
 
 
 def _placed(hits: Sequence[Hit], first: Sequence[PassageHit], order: Sequence[int]) -> list[Hit]:
@@ -670,15 +678,20 @@ def lost(cut: Sequence[Passage]) -> Floats:
     return np.asarray(brief + OF_LARGE * np.log(max(len(cut), 1) / LARGE), np.float32)
 
 
-def nearest_of(similarities: Floats, weights: Floats = NEAREST) -> float:
-    """A page's similarity, from its nearest passages; a shorter page repeats its last one."""
-    count = len(weights)
-    nearest = similarities
-    if len(similarities) > count:
-        nearest = np.partition(similarities, len(similarities) - count)[-count:]
-    best = sorted(nearest.tolist(), reverse=True)
-    best += best[-1:] * (count - len(best))
-    return fsum(weight * near for weight, near in zip(weights.tolist(), best, strict=True))
+def nearest_each(near: Mapping[int, Floats], weights: Floats = NEAREST) -> dict[int, float]:
+    """Each page's similarity, from its nearest passages; a shorter page repeats its last one."""
+    if not near:
+        return {}
+    counts = np.array([len(of_page) for of_page in near.values()])
+    page = np.repeat(np.arange(len(counts)), counts)
+    every = np.concatenate(list(near.values()))
+    descending = every[np.lexsort((-every, page))]
+    first = np.cumsum(counts) - counts
+    similarity = sum(
+        float(weight) * descending[first + np.minimum(place, counts - 1)].astype(np.float64)
+        for place, weight in enumerate(weights)
+    )
+    return dict(zip(near, np.asarray(similarity).tolist(), strict=True))
 
 
 def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
