@@ -39,6 +39,10 @@ from gateway.core.errors import AskdocsError
 if TYPE_CHECKING:
     from askdocs.evaluation.plan import EvaluationPlan
 
+NO_GPU = (
+    ", and this machine has none: a run with --limit 10 and the same --at-once measures their time"
+)
+
 app = typer.Typer(
     help="Evaluate models and RAG on the same questions.",
     no_args_is_help=True,
@@ -224,10 +228,12 @@ def _show(
     say(f"asked       {run.at_once} at once; {run.page_budget:,} tokens of pages{quoted}")
     earlier = (file.parent for file in (state.root / "evals").glob("*/run.json"))
     takes = estimate(run, cost.read(), earlier)
+    is_guess = takes.measured < takes.systems and not run.provenance.machine.get("gpus")
     say(
-        f"takes       about {_duration(takes.seconds)} for {takes.answers:,} answers (of"
-        f" {takes.systems} systems the time of {takes.measured} is known from earlier runs; the"
-        " others are assumed to run on the GPU of prices.toml)"
+        f"takes       {'at least' if is_guess else 'about'} {_duration(takes.seconds)} for"
+        f" {takes.answers:,} answers (of {takes.systems} systems the time of {takes.measured} is"
+        " known from earlier runs; the others are assumed to run on the GPU of prices.toml"
+        f"{NO_GPU if is_guess else ''})"
     )
     say(
         f"costs       at most ${takes.dollars:,.2f} if a service is paid by the token:"

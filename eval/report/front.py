@@ -4,7 +4,7 @@ from eval.report import tables
 from eval.report.claim import RAG, SHOWN, dollars
 from eval.report.report import Comparison, Report
 from eval.report.tables import Table
-from eval.scoring.measures import ACCURACY
+from eval.scoring.measures import ACCURACY, HALLUCINATED
 
 LONG, LONG_WORDS = 40.0, 30.0
 """Mean tokens and words of answers above which word comparison says nothing about them: see the
@@ -85,25 +85,22 @@ def too_long(report: Report) -> str:
 
 
 def at_a_glance(report: Report) -> Table:
-    """Latency, tokens and cost of each system."""
-    head = [
-        "system",
-        "whole answer, p50",
-        "p95",
-        "input tokens",
-        "own GPU: 1,000 questions",
-        "hosted",
+    """Invented answers, groundedness where it was measured, latency, tokens and cost."""
+    columns = [
+        (head, name, unit)
+        for head, name, unit in (
+            ("hallucinated (unanswerable questions)", HALLUCINATED, "share"),
+            ("groundedness", "groundedness", "score"),
+            ("whole answer, p50", "total_p50", "seconds"),
+            ("p95", "total_p95", "seconds"),
+            ("input tokens", "prompt_tokens", "tokens"),
+        )
+        if any(name in system.measures for system in report.systems)
     ]
+    head = ["system", *(head for head, *_ in columns), "own GPU: 1,000 questions", "hosted"]
     body = []
     for system in report.systems:
-        shown = [
-            SHOWN[unit](system.measures.get(name))
-            for name, unit in (
-                ("total_p50", "seconds"),
-                ("total_p95", "seconds"),
-                ("prompt_tokens", "tokens"),
-            )
-        ]
+        shown = [SHOWN[unit](system.measures.get(name)) for _, name, unit in columns]
         prices = [dollars(price, "thousand", 2) for price in (system.own, system.hosted)]
         body.append([system.name, *shown, *prices])
     return Table(head, body)

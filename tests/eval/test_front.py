@@ -81,6 +81,19 @@ def test_shares_of_right_wrong_and_refused_add_up(made: Report) -> None:
         assert sum(shares) == pytest.approx(1)
 
 
+def test_at_a_glance_an_invented_answer_is_beside_its_cost(made: Report) -> None:
+    glance = front.at_a_glance(made)
+    assert glance.head[1] == "hallucinated (unanswerable questions)"
+    assert "groundedness" not in glance.head, "nothing measured it"
+    assert [row[0] for row in glance.body] == list(DOES)
+    assert all(" % (" in row[1] for row in glance.body)
+    assert {len(row) for row in glance.body} == {len(glance.head)}
+    number = made.systems[0].measures["token_f1"]
+    one = made.systems[0].model_copy(update={"measures": {"groundedness": number}})
+    grounded = front.at_a_glance(made.model_copy(update={"systems": [one]}))
+    assert grounded.head[:2] == ["system", "groundedness"]
+
+
 def test_the_page_begins_with_it(made: Report) -> None:
     page, text = html.html(made), markdown(made)
     for shown in (page, text):
