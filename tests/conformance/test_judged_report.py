@@ -1,6 +1,5 @@
-"""Two families of judges behind the gateway, each in its own words on the wire, and their report.
-
-The judges are recorded: what they hold of an answer follows from its words.
+"""A report whose answers two recorded judges decide, asked through the gateway in Anthropic's and
+OpenAI's formats. A judge's verdict follows from the words of the answer.
 """
 
 import json
