@@ -11,6 +11,7 @@ from starlette.types import Send
 from gateway.access.keys import INSTALLATION
 from gateway.answering.grounding.prompt import fingerprint
 from gateway.api import openapi, prefill, readable, votes
+from gateway.api.agents.mcp_server import reach
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import Pipeline, not_allowed
 from gateway.core import threads
@@ -51,9 +52,12 @@ class Handlers:
         alias, model, vote = votes.read(parse_object(body))
         if not key.allows(alias):
             raise not_allowed(key, alias)
-        if alias not in parts.aliases.table.aliases:
+        meant = parts.aliases.table.aliases.get(alias)
+        if meant is None:
             raise await self._pipeline.unknown(alias, key)
-        if await parts.fleet.find(model) is None:
+        # Of a model that the key reaches in no way it is not even told that it is there.
+        may_answer = key.allows(model) or model in meant.targets or model in meant.fallback
+        if not may_answer or await parts.fleet.find(model) is None:
             raise await self._pipeline.unknown(model, key)
         context.asks(alias)
         await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
@@ -69,8 +73,9 @@ class Handlers:
         parts = self._parts
         urls = readable.urls(parse_object(body))
         await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
+        sources = reach(context.key, parts.aliases.table.aliases).sources
         rights = parts.library.rights
-        answer = await threads.search(readable.answer, rights, context.reader, urls)
+        answer = await threads.search(readable.answer, rights, context.reader, sources, urls)
         await send_json(context.response, 200, answer)
 
     async def warm(self, context: RequestContext, body: bytes) -> None:

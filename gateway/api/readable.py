@@ -4,7 +4,7 @@ Who may read everything is also told what it takes to read each page: so the box
 stored to whom a page has been closed since.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.access.rights import NOBODY, Reader, shown
@@ -27,12 +27,20 @@ def urls(request: Mapping[str, Any]) -> list[str]:
     return addresses
 
 
-def answer(rights: Rights, reader: Reader, urls: list[str]) -> dict[str, Any]:
-    """May the reader read each page? One that is gone only where nothing has rights."""
+def answer(
+    rights: Rights, reader: Reader, sources: Sequence[str], urls: list[str]
+) -> dict[str, Any]:
+    """May the reader read each page? One that is gone only where nothing has rights.
+
+    `sources` are the wikis that the key reaches, all when empty: pages of others are gone.
+    """
     view = rights.seen_by(reader)
     with view.snapshot():
         is_open = rights.access() is None
         pages = [view.by_url(url) for url in urls]
+        if sources:
+            inside = view.of(sources)
+            pages = [page if page and view.number(page) in inside else None for page in pages]
         reply: dict[str, Any] = {"readable": [is_open or page is not None for page in pages]}
         if reader.groups is None:
             closed = shown(() if is_open else NOBODY)

@@ -35,6 +35,11 @@ INPUTS = 2048
 DOCUMENTS = 1000
 IDS = 1024
 ENTRIES = 100  # of an object that is passed on as it is
+# Of one schema. llama.cpp looks at each alternative for each token: 200,000 of them held up all
+# requests to it for minutes, 1,000 take it seconds.
+PROPERTIES = 5_000
+ALTERNATIVES = 1_000
+GRAMMAR = 65_536  # characters
 
 
 class Rule(Protocol):
@@ -114,9 +119,23 @@ def for_engine(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
 def for_litellm(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that LiteLLM is sent, and no other.
 
-    LiteLLM takes its own settings from bodies, too: models, addresses, credentials, timeouts.
+    LiteLLM takes its own settings from bodies, too: models, addresses, credentials, timeouts; and
+    files from fields of messages that no reference has.
     """
-    return {name: value for name, value in body.items() if name in _FOR_LITELLM[endpoint]}
+    sent = {name: value for name, value in body.items() if name in _FOR_LITELLM[endpoint]}
+    if endpoint == CHAT.path:
+        sent["messages"] = [
+            {name: value for name, value in message.items() if name in _OF_MESSAGES}
+            for message in body["messages"]
+        ]
+    return sent
+
+
+# What LiteLLM is sent of a message: OpenAI's fields, and what models with thoughts take back.
+_OF_MESSAGES = {
+    *("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "audio"),
+    *("reasoning_content", "thinking_blocks", "cache_control", "provider_specific_fields"),
+}
 
 
 def _takes(schema: Schema) -> Callable[[Callable[[str, Any], None]], Rule]:
@@ -205,6 +224,25 @@ def _object(place: str, value: Any) -> None:
 def _small_object(place: str, value: Any) -> None:
     _object(place, value)
     _at_most(place, value, ENTRIES)
+
+
+# What templates are rendered with by Transformers and llama.cpp. Of llama.cpp `messages` would
+# replace the prompt, and with it the alias's instructions.
+_RENDERED = (
+    *("messages", "conversation", "tools", "documents", "chat_template", "tokenizer_kwargs"),
+    *("add_generation_prompt", "continue_final_message", "tokenize", "padding", "truncation"),
+    *("max_length", "return_tensors", "return_dict", "return_assistant_tokens_mask"),
+    *("bos_token", "eos_token", "raise_exception", "strftime_now"),
+)
+
+
+@_takes({**_small_object.schema, "propertyNames": {"not": {"enum": list(_RENDERED)}}})
+def _template_values(place: str, value: Any) -> None:
+    _small_object(place, value)
+    for name in value:
+        if name in _RENDERED:
+            text = f"{place}.{name} is not the client's to set"
+            raise _refused(f"{place}.{name}", text)
 
 
 @_takes({})
@@ -302,6 +340,64 @@ def _embedded(place: str, value: Any) -> None:
     _embedded_inputs(place, value)
     if value == "" or (type(value) is list and "" in value):
         raise _refused(place, f"{place} has an empty text, which cannot be embedded")
+
+
+# Schemas and grammars of an answer
+
+
+def _bounded(place: str, schema: Any) -> None:
+    """Raises ApiError 400: too many properties, or alternatives in enumerations and unions."""
+    left = [schema]
+    properties = alternatives = 0
+    while left:
+        value = left.pop()
+        if type(value) is dict:
+            for name, inside in value.items():
+                if type(inside) is dict and name == "properties":
+                    properties += len(inside)
+                elif type(inside) is list and name != "required":
+                    alternatives += len(inside)
+            left += value.values()
+        elif type(value) is list:
+            left += value
+        if properties > PROPERTIES or alternatives > ALTERNATIVES:
+            text = (
+                f"{place} is too large: send at most {PROPERTIES:,} properties, and"
+                f" {ALTERNATIVES:,} alternatives in enumerations and unions"
+            )
+            raise _refused(place, text)
+
+
+@_takes(_OBJECT)
+def _schema(place: str, value: Any) -> None:
+    _object(place, value)
+    _bounded(place, value)
+
+
+@_takes({"type": "string", "maxLength": GRAMMAR})
+def _grammar(place: str, value: Any) -> None:
+    """A grammar or a regular expression."""
+    _text(place, value)
+    if len(value) > GRAMMAR or value.count("|") > ALTERNATIVES:
+        text = f"{place} is too large: send at most {GRAMMAR:,} characters, and {ALTERNATIVES:,} |"
+        raise _refused(place, text)
+
+
+@_takes({"anyOf": [_grammar.schema, _OBJECT]})
+def _schema_or_text(place: str, value: Any) -> None:
+    if type(value) not in (str, dict):
+        raise _wrong(place, "a string or an object", value)
+    (_grammar if type(value) is str else _bounded)(place, value)
+
+
+@_takes({"type": "object", "maxProperties": ENTRIES})
+def _structure(place: str, value: Any) -> None:
+    """vLLM's, with a schema, a regular expression, a grammar or a choice in it."""
+    _small_object(place, value)
+    _bounded(place, value)
+    for name, inside in value.items():
+        if type(inside) is str:
+            _grammar(f"{place}.{name}", inside)
 
 
 # The larger fields
@@ -449,7 +545,7 @@ def _tools(longest: int) -> Rule:
             if (about := inside.get("description")) is not None:
                 _text(f"{where}.{kind}.description", about)
             if (parameters := inside.get("parameters")) is not None:
-                _object(f"{where}.{kind}.parameters", parameters)
+                _schema(f"{where}.{kind}.parameters", parameters)
             if (strict := inside.get("strict")) is not None:
                 _boolean(f"{where}.{kind}.strict", strict)
 
@@ -532,9 +628,11 @@ def _response_format(place: str, value: Any) -> None:
     _format_type(f"{place}.type", value.get("type"))
     if value["type"] == "json_schema":
         _object(f"{place}.json_schema", value.get("json_schema"))
-        _object(f"{place}.json_schema.schema", value["json_schema"].get("schema", {}))
+        _schema(f"{place}.json_schema.schema", value["json_schema"].get("schema", {}))
     elif value.get("schema") is not None:  # llama.cpp's own
-        _object(f"{place}.schema", value["schema"])
+        _schema(f"{place}.schema", value["schema"])
+    else:
+        _bounded(place, value)
 
 
 @_takes({"type": "object", "properties": {"include_usage": {"type": ["boolean", "null"]}}})
@@ -674,15 +772,15 @@ _EXTRAS: dict[str, Field] = {
     "add_special_tokens": _engine(_boolean),
     "return_tokens_as_token_ids": _engine(_boolean),
     "cache_salt": _engine(_name),
-    "structured_outputs": _engine(_small_object),
-    "guided_json": _engine(_text_or_object),
-    "guided_regex": _engine(_text),
+    "structured_outputs": _engine(_structure),
+    "guided_json": _engine(_schema_or_text),
+    "guided_regex": _engine(_grammar),
     "guided_choice": _engine(_texts(BIASES)),
-    "guided_grammar": _engine(_text),
-    "guided_decoding_backend": _engine(_text),
+    "guided_grammar": _engine(_grammar),
+    "guided_decoding_backend": Field(_text),  # outlines fills the engine's disk with each schema
     "guided_whitespace_pattern": _engine(_text),
-    "grammar": _engine(_text),
-    "json_schema": _engine(_object),
+    "grammar": _engine(_grammar),
+    "json_schema": _engine(_schema),
     "typical_p": _engine(_number(0, 1)),
     "repeat_penalty": _engine(_number(0, 10)),
     "repeat_last_n": _engine(_integer(-1)),
@@ -706,7 +804,7 @@ _CHAT: dict[str, Field] = {
     "audio": _litellm(_small_object),
     "web_search_options": _litellm(_small_object),
     "moderation": Field(_anything),
-    "chat_template_kwargs": _engine(_small_object),
+    "chat_template_kwargs": _engine(_template_values),
     "add_generation_prompt": _engine(_boolean),
     "continue_final_message": _engine(_boolean),
     "documents": _engine(_objects(DOCUMENTS)),

@@ -101,6 +101,44 @@ def refuse_addresses(request: Mapping[str, Any]) -> None:
             )
 
 
+# Files that LiteLLM has a provider read with the operator's credentials: in the operator's buckets,
+# and those that were uploaded to Gemini.
+_KEPT = ("gs://", "s3://", "generativelanguage.googleapis.com")
+
+
+def refuse_kept_files(request: Mapping[str, Any]) -> None:
+    """Raises ApiError 400: a part or a text to embed names a file that is kept at a provider, which
+    would be one of the operator's."""
+    for place, part in _media(request):
+        if _names_kept(part):
+            raise _kept(place)
+    given = request.get("input")
+    for number, text in enumerate(given if isinstance(given, list) else [given]):
+        # A text that speaks of a bucket may be embedded; an address alone is a file for LiteLLM.
+        if isinstance(text, str) and _names_kept(text) and len(text.split(maxsplit=1)) == 1:
+            raise _kept(f"input[{number}]" if isinstance(given, list) else "input")
+
+
+def _names_kept(value: Any) -> bool:
+    """Does a text in it, however deep, name such a file?"""
+    left = [value]
+    while left:
+        inside = left.pop()
+        if isinstance(inside, str):
+            if "://" in inside and any(mark in inside.lower() for mark in _KEPT):
+                return True
+        elif isinstance(inside, dict):
+            left += inside.values()
+        elif isinstance(inside, list):
+            left += inside
+    return False
+
+
+def _kept(place: str) -> ApiError:
+    text = f"{place} names a file that is kept elsewhere: send the file itself"
+    return ApiError(400, text, param=place, code="invalid_value")
+
+
 def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiError:
     """An engine's refusal, with the field that it is about where the engine does not name it."""
     text = str(error)

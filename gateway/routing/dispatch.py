@@ -245,6 +245,7 @@ class Dispatch:
         elif served.lane is not None:
             opening = self._over_lane(call, served, request, span)
         else:
+            abilities.refuse_kept_files(request)
             await self._providers.started()  # the model's patience is not for that
             opening = self._over_litellm(call, served, request, span)
         try:

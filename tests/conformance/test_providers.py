@@ -200,6 +200,23 @@ def test_no_picture_is_fetched_for_a_provider(lane: Lane) -> None:
     assert reply.json()["error"]["message"] == FETCHES_NOTHING
 
 
+def test_no_file_of_the_operators_is_read_for_a_client(lane: Lane) -> None:
+    """LiteLLM would have Gemini read it from a bucket, with the operator's credentials."""
+    picture = {"type": "image_url", "image_url": {"url": "gs://bucket/secret.png"}}
+    asked: Any = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]
+    source = {"type": "url", "url": "gs://bucket/secret.png"}
+    blocks: Any = [{"role": "user", "content": [{"type": "image", "source": source}]}]
+    lane.providers.asked.clear()
+    for reply in (
+        post(lane, "/chat/completions", model="claude", messages=asked),
+        post(lane, "/messages", model="claude", messages=blocks, max_tokens=5),
+        post(lane, "/embeddings", model="cohere-embed", input="s3://bucket/secret"),
+    ):
+        assert reply.status_code == 400, reply.text
+        assert "names a file that is kept elsewhere" in reply.json()["error"]["message"]
+    assert not lane.providers.asked
+
+
 def test_a_provider_of_embeddings_leads_to_no_other_host(lane: Lane) -> None:
     lane.providers.asked.clear()
     reply = post(lane, "/embeddings", model="embed-led-away", input="coffee")

@@ -36,6 +36,47 @@ def test_no_engine_is_led_to_an_address(kind: str, url: Any, can: Abilities) -> 
         assert caught.value.body["error"]["param"] == f"messages[0].content[0].{kind}"
 
 
+_DEEP: Any = "s3://bucket/secret.pdf"
+for _ in range(900):
+    _DEEP = [_DEEP]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "image_url", "image_url": {"url": "gs://bucket/secret.png"}},
+        {"type": "image_url", "image_url": "GS://bucket/secret.png"},
+        {"type": "file", "file": {"file_data": "gs://bucket/secret.pdf", "format": "a/b"}},
+        {"type": "input_audio", "input_audio": {"data": "gs://bucket/base64", "format": "wav"}},
+        {"type": "video_url", "video_url": {"url": "s3://bucket/secret.mp4"}},
+        {"type": "file", "file": _DEEP},
+        {
+            "type": "image_url",
+            "image_url": {"url": "https://generativelanguage.googleapis.com/v1beta/files/a"},
+        },
+    ],
+)
+def test_no_provider_is_led_to_a_file_of_the_operators(part: dict[str, Any]) -> None:
+    """LiteLLM has Gemini and Bedrock read it, with the operator's credentials."""
+    said = {"type": "text", "text": "What does gs://bucket/a.png show?"}
+    request = {"messages": [{"role": "user", "content": [said, part]}]}
+    with pytest.raises(ApiError, match="names a file that is kept elsewhere") as caught:
+        abilities.refuse_kept_files(request)
+    assert caught.value.body["error"]["param"] == "messages[0].content[1]"
+
+
+def test_no_file_of_the_operators_is_embedded() -> None:
+    for given in (" gs://bucket/secret.png\n", ["a", "s3://bucket/secret"]):
+        with pytest.raises(ApiError, match="kept elsewhere"):
+            abilities.refuse_kept_files({"input": given})
+    for given in ("a", ["Copy it to gs://bucket/a first."], "https://example.com/a.png", [1, 2]):
+        abilities.refuse_kept_files({"input": given})
+    data = {"url": 'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg"/>'}
+    for url in (data, {"url": "https://example.com/a.png"}):
+        content = [{"type": "image_url", "image_url": url}]
+        abilities.refuse_kept_files({"messages": [{"role": "user", "content": content}]})
+
+
 def test_a_forced_tool_is_strict_and_a_named_tool_is_offered_alone() -> None:
     strict = [{**tool, "function": {**tool["function"], "strict": True}} for tool in TOOLS]
     asked = abilities.forced(NAMED)

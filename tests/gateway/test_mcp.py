@@ -19,7 +19,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 
 from askdocs.supervision.checks import free_port
-from gateway.access.keys import Keys, Limits
+from gateway.access.keys import ALL, Keys, Limits
 from gateway.knowledge.search.index import writing
 from gateway.storage import database
 from gateway.telemetry.metrics import LEFT
@@ -195,6 +195,23 @@ async def test_a_key_reads_and_asks_only_what_its_models_stand_on(
     for result in refused:
         assert result.is_error
         assert "this key may use base, which do not answer from the wiki" in said(result)
+
+
+def test_a_key_is_told_of_no_page_of_a_wiki_that_its_models_do_not_stand_on(
+    gateway: starting.Gateway,
+) -> None:
+    urls = [f"https://wiki.example.com/{name}/" for name in ("coffee", "leave", "nothing")]
+    keys = Keys(database.open(gateway.database))
+
+    def known(*models: str) -> httpx.Response:
+        text = keys.create("-".join(("reader", *models)), models=models, groups=[ALL])[1]
+        headers = {"authorization": f"Bearer {text}"}
+        where = f"{gateway.root}/askdocs/readable"
+        return httpx.post(where, json={"urls": urls}, headers=headers)
+
+    assert known("hr").json()["known"] == [False, True, False]
+    assert known("hr", "docs").json()["known"] == [True, True, False]
+    assert known("base").status_code == 403
 
 
 async def test_limits_hold_and_usage_is_counted(gateway: starting.Gateway) -> None:

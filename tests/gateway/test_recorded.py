@@ -236,6 +236,24 @@ def test_votes_count_against_the_limits_of_their_key(place: Place) -> None:
     assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429]
 
 
+def test_a_vote_names_no_model_that_the_key_cannot_reach(place: Place) -> None:
+    """Else the names of all models could be guessed."""
+    engine = database.open(place.gateway.database)
+    _, secret = Keys(engine).create("narrow voter", models=["plain"])
+    engine.dispose()
+
+    def vote(model: str) -> dict[str, Any]:
+        body = {"alias": "plain", "model": model, "vote": "up"}
+        headers = {"authorization": f"Bearer {secret}"}
+        reply = httpx.post(f"{place.gateway.root}/askdocs/vote", json=body, headers=headers)
+        told: dict[str, Any] = reply.json()
+        return told
+
+    there, away = vote("base"), vote("away")
+    assert there["error"]["code"] == away["error"]["code"] == "model_not_found"
+    assert vote("dying") == {"counted": True}
+
+
 def test_a_path_of_a_clients_making_is_other(place: Place) -> None:
     for number in range(3):
         reply = httpx.post(f"{place.gateway.root}/v1/made/{number}", headers=AUTH, content=b"{}")

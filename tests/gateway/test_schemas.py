@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from openai.types import chat, completion_create_params, embedding_create_params, responses
 
 import gateway
-from gateway.api.schemas import ENDPOINTS, accept
+from gateway.api.schemas import ENDPOINTS, accept, for_litellm
 from gateway.core.http import ApiError
 from tests.counting import calls
 
@@ -375,6 +375,60 @@ def test_counts_are_bounded(endpoint: str, fields: dict[str, Any]) -> None:
     assert "entries: send at most" in refusal(endpoint, **fields)[1]
 
 
+_MANY: dict[str, Any] = {"enum": [f"x{number}" for number in range(1001)]}
+_WIDE = {"type": "object", "properties": {f"p{number}": {} for number in range(5001)}}
+_HALF = {"enum": list(range(501))}
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}},
+            "response_format.json_schema.schema",
+        )
+        for schema in (_MANY, _WIDE, {"anyOf": [_HALF, _HALF]}, {"not": [[_MANY]]})
+    ]
+    + [
+        ({"response_format": {"type": "json_object", "schema": _MANY}}, "response_format.schema"),
+        ({"response_format": {"type": "structural_tag", "tags": [_MANY]}}, "response_format"),
+        (
+            {"tools": [{**TOOL, "function": {"name": "f", "parameters": _MANY}}]},
+            "tools[0].function.parameters",
+        ),
+        ({"guided_json": _MANY}, "guided_json"),
+        ({"json_schema": _MANY}, "json_schema"),
+        ({"grammar": "root ::= " + '"a" | ' * 1001 + '"b"'}, "grammar"),
+        ({"grammar": "a" * 65_537}, "grammar"),
+        ({"guided_regex": "a|" * 1001}, "guided_regex"),
+        ({"structured_outputs": {"json": _MANY}}, "structured_outputs"),
+        ({"structured_outputs": {"regex": "a|" * 1001}}, "structured_outputs.regex"),
+    ],
+)
+def test_no_schema_holds_up_an_engine(fields: dict[str, Any], place: str) -> None:
+    """llama.cpp looks at each alternative for each token, and answers nobody meanwhile."""
+    param, message = refusal(CHAT, **fields)
+    assert param == place
+    assert "is too large: send at most" in message
+
+
+def test_schemas_in_use_are_not_too_large() -> None:
+    wide = {f"p{number}": {"enum": ["a", "b"]} for number in range(400)}
+    schema = {"type": "object", "properties": wide, "required": list(wide) * 3}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    tools = [{**TOOL, "function": {"name": "f", "parameters": schema}}]
+    grammar = "root ::= " + '"a" | ' * 900 + '"b"'
+    accept(CHAT, {**GOOD[CHAT], "response_format": form, "tools": tools, "grammar": grammar})
+
+
+@pytest.mark.parametrize("name", ["messages", "chat_template", "tools", "tokenize"])
+def test_what_a_template_is_rendered_with_is_not_the_clients(name: str) -> None:
+    """llama.cpp rendered `messages` in place of the prompt, without the alias's instructions."""
+    param, _ = refusal(CHAT, chat_template_kwargs={"enable_thinking": False, name: []})
+    assert param == f"chat_template_kwargs.{name}"
+    accept(CHAT, {**GOOD[CHAT], "chat_template_kwargs": {"enable_thinking": False}})
+
+
 def test_tools_that_a_choice_allows_are_those_that_are_sent() -> None:
     def named(name: Any, kind: str = "function") -> dict[str, Any]:
         return {"type": kind, kind: {"name": name}}
@@ -397,3 +451,12 @@ def test_tools_that_a_choice_allows_are_those_that_are_sent() -> None:
         (allowing(mode="required"), "tool_choice"),
     ):
         assert refusal(CHAT, tools=tools, tool_choice=choice)[0] == place
+
+
+def test_what_litellm_is_sent_of_a_message_is_in_a_list() -> None:
+    """It takes pictures from `images` of an assistant's message, too, for Gemini."""
+    image = {"image_url": {"url": "gs://bucket/secret.png"}}
+    said: Any = {"role": "assistant", "content": "Hello.", "images": [image], "cached": {"a": 1}}
+    hello = {"role": "user", "content": "Say hello."}
+    sent = for_litellm("/chat/completions", {"messages": [hello, said]})
+    assert sent["messages"] == [hello, {"role": "assistant", "content": "Hello."}]
