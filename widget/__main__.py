@@ -22,9 +22,9 @@ GRACE = 3  # seconds that open requests have when the server is told to stop
 class Server(uvicorn.Server):
     """Tells the readers of open streams before it waits for them."""
 
-    def __init__(self, config: uvicorn.Config, asks: PendingQuestions) -> None:
+    def __init__(self, config: uvicorn.Config, pending: PendingQuestions) -> None:
         super().__init__(config)
-        self.asks = asks
+        self.pending = pending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop. uvicorn alone would wait for streams that nothing ends."""
-        self.asks.close()
+        self.pending.close()
         await super().shutdown(sockets)
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         proxy_headers=False,  # the app reads them, from trusted proxies
         timeout_graceful_shutdown=GRACE,
     )
-    Server(config, app.state.asks).run()
+    Server(config, app.state.pending).run()
 
 
 if __name__ == "__main__":

@@ -39,29 +39,31 @@ from widget.text.language import SpeakLanguage
 
 
 def create_app(settings: WidgetSettings) -> FastAPI:
-    """The application. `app.state.asks.close()` ends every open stream.
+    """The application. `app.state.pending.close()` ends every open stream.
 
     Raises AskdocsError: the database cannot be opened.
     """
     files = assets.load()
     views = Views(settings, files)
-    asks = PendingQuestions()
+    pending = PendingQuestions()
     gateway = Gateway(settings, tracing.load("askdocs-widget", os.environ))
-    journal = Journal(asks, _store(settings), settings.retention_days)
+    journal = Journal(pending, _store(settings), settings.retention_days)
     metrics = Metrics()
     tasks = Tasks(metrics.task_failed, metrics.task_started)
-    metrics.watch(lambda: sum(ask.readers for ask in asks.items.values()), lambda: asks.running)
+    metrics.watch(
+        lambda: sum(ask.readers for ask in pending.items.values()), lambda: pending.running
+    )
     answers = Answers(gateway, journal, metrics)
     visitors = Visitors(settings)
     before = settings.previous_secret
     tokens = Tokens(visitors.secret, before.get_secret_value() if before else None)
     captcha = _captcha(settings)
     box = Box(settings, views, journal, tokens)
-    opening = Opening(asks, journal, gateway)
+    opening = Opening(pending, journal, gateway)
     asking = Asking(
-        settings, views, asks, answers, journal, visitors, metrics, tokens, captcha, box, opening
+        settings, views, pending, answers, journal, visitors, metrics, tokens, captcha, box, opening
     )
-    feedback = Feedback(settings, views, asks, journal, visitors, gateway, metrics, box, opening)
+    feedback = Feedback(settings, views, pending, journal, visitors, gateway, metrics, box, opening)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -70,10 +72,10 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         if journal.store:
             tasks.start("rights", Narrowing(gateway, journal.store).run)
         yield
-        asks.close()
+        pending.close()
         await tasks.close()
         # What has just ended is still written down.
-        writing = [ask.task for ask in asks.items.values() if ask.task is not None]
+        writing = [ask.task for ask in pending.items.values() if ask.task is not None]
         await asyncio.gather(*writing, return_exceptions=True)
         await gateway.close()
         await visitors.close()
@@ -103,7 +105,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
             Middleware(SpeakLanguage),
         ],
     )
-    app.state.asks = asks
+    app.state.pending = pending
 
     @app.get("/health")
     async def health() -> JSONResponse:
@@ -136,7 +138,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     app.include_router(asking.router)
     app.include_router(feedback.router)
     engine = journal.store.engine if journal.store else None
-    app.include_router(review(settings, files, engine, tasks, lambda: asks.running > 0))
+    app.include_router(review(settings, files, engine, tasks, lambda: pending.running > 0))
     openapi.show(app)
     return app
 

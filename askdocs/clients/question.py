@@ -73,7 +73,7 @@ def ask(
             if reply.status_code != 200:
                 reply.read()
                 kind = Unavailable if reply.status_code == 503 else AskdocsError
-                raise kind(f"the gateway answered {reply.status_code}: {_said(reply)}")
+                raise kind(f"the gateway answered {reply.status_code}: {_error_message(reply)}")
             reader = EventReader()
             for data in chain.from_iterable(map(reader.feed, reply.iter_bytes())):
                 if data == b"[DONE]":
@@ -117,7 +117,7 @@ def whole(base_url: str, key: str, question: str, max_tokens: int) -> Answered:
     return answered
 
 
-def _said(reply: httpx.Response) -> str:
+def _error_message(reply: httpx.Response) -> str:
     try:
         return str(reply.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -59,7 +59,7 @@ def backup(
         return
     places = places_of(home_dir)
     file = out or Path()
-    with archive.told(file):
+    with archive.write_errors(file):
         is_folder = file.is_dir()
     if is_folder:
         file /= f"askdocs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"

@@ -166,7 +166,7 @@ def compare(
     with Bar() as bar:
         similar = all((folder / similarity.FILE).is_file() for folder in (first, second))
         first_scored, second_scored = (
-            _kept(folder, judge, similar, bar) for folder in (first, second)
+            _stored_scores(folder, judge, similar, bar) for folder in (first, second)
         )
     both = [name for name in first_scored.fair if name in second_scored.fair]
     if not both:
@@ -347,7 +347,7 @@ def _scored(
     plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
     panel = grounded = None
     if judges:
-        written, key = mark.said(plain), os.environ.get("OPENAI_API_KEY")
+        written, key = mark.attempted_answers(plain), os.environ.get("OPENAI_API_KEY")
         texts = {page.path: page.text for page in pages}
         panel = Panel([Judge(run, model, url, key, texts) for model, url in judges])
         for judge in panel.judges:
@@ -400,7 +400,7 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
 
     file = run / report.FILE
     if not file.is_file():
-        scored_run = _kept(run, None, (run / similarity.FILE).is_file(), bar)
+        scored_run = _stored_scores(run, None, (run / similarity.FILE).is_file(), bar)
         return _report(scored_run, bar, cost.read(), system)
     stored = report.read(run)
     again = f"create it again with {_command(run, system or stored.subject, stored.judge)}"
@@ -429,13 +429,13 @@ def _judge_of(run: Path) -> str | None:
     return report.read(run).judge if (run / report.FILE).is_file() else None
 
 
-def _kept(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
+def _stored_scores(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
     """With what was said of its answers before by a judge, and with their meanings."""
     meanings = None
     if similar:
         plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
         meanings = _similar(run, mark.compared(plain), bar)
-    return scored.score(run, meanings, judging.kept(run, judge) if judge else None)
+    return scored.score(run, meanings, judging.stored_panel(run, judge) if judge else None)
 
 
 def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:
@@ -477,7 +477,7 @@ def _reference(
             comparison for comparison in summary.comparisons if comparison.second == base
         ]
         return Reference(base, other.measures, comparisons, same)
-    now, before = (_kept(folder, summary.judge, False, bar) for folder in (run, against))
+    now, before = (_stored_scores(folder, summary.judge, False, bar) for folder in (run, against))
     for side in (now, before):
         _check_judged(side, summary.judge, [side.subject(name)])
     label = f"{name} of {against.name}"
@@ -508,7 +508,7 @@ def _repeated(
     base = name.replace("tuned-", "base-")
     sides, tuned = [], summary.provenance.models.get("tuned")
     for folder in dict.fromkeys(path.resolve() for path in (run, *repeats)):
-        scored_run = _kept(folder, summary.judge, False, bar)
+        scored_run = _stored_scores(folder, summary.judge, False, bar)
         if scored_run.run.models.get("tuned") != tuned:
             raise AskdocsError(
                 f"{folder}: --repeat is about another version than {run}: run it with --tuned"

@@ -78,7 +78,7 @@ def probe(
         print(json.dumps({kind: result.facts() for kind, result in results.items()}, indent=2))
     else:
         for kind, result in results.items():
-            print(f"{name} {kind}: {_told(result.facts())}")
+            print(f"{name} {kind}: {_probe_summary(result.facts())}")
     if not all(result.passed for result in results.values()):
         raise typer.Exit(1)
 
@@ -88,10 +88,10 @@ def _show(facts: dict[str, Any], name: str, as_json: bool) -> None:
         print(json.dumps({"version": name, **facts}, indent=2))
         return
     how = "made" if facts["made"] else "is there already"
-    print(f"{name} {facts['kind']} {how}; its probes: {_told(facts['probes'])}")
+    print(f"{name} {facts['kind']} {how}; its probes: {_probe_summary(facts['probes'])}")
 
 
-def _told(probes: dict[str, Any]) -> str:
+def _probe_summary(probes: dict[str, Any]) -> str:
     numbers = (
         f"log-probabilities off by {probes['mean']:.3f} on average and {probes['furthest']:.2f} at"
         f" most, {probes['agreed']} of {probes['clear']} clear tokens the same,"

@@ -72,7 +72,9 @@ def compare(
     print(f"asked as {alias} since {since}; intervals of 95 %")
     counts = [f"{tally.counts['answers']:,}" for tally in (first_tally, second_tally)]
     rows = [["answers", *counts, ""]]
-    rows += [[line.measure, _shown(line, 0), _shown(line, 1), _said(line, names)] for line in lines]
+    rows += [
+        [line.measure, _shown(line, 0), _shown(line, 1), _difference(line, names)] for line in lines
+    ]
     table.show(["", *names, ""], rows)
 
 
@@ -116,7 +118,7 @@ def _shown(line: "Line", which: int) -> str:
     return f"{value.value:.2f} s ({value.low:.2f} to {high})"
 
 
-def _said(line: "Line", names: tuple[str, str]) -> str:
+def _difference(line: "Line", names: tuple[str, str]) -> str:
     if line.differs is None or line.first is None or line.second is None:
         return ""
     if not line.differs:

@@ -172,7 +172,7 @@ class Up:
         ready(self._state, answered, time.monotonic() - self._began)
 
     async def _first_look(self) -> None:
-        async with self._said("wiki", f"reading {self._settings.docs}"):
+        async with self._announced("wiki", f"reading {self._settings.docs}"):
             await self._threads.run(self._wiki.first)
 
     async def _engine_of(self, served: Awaitable[Served]) -> Served:
@@ -233,7 +233,7 @@ class Up:
         await self._together(self._service(gateway), self._service(widget))
 
     @contextlib.asynccontextmanager
-    async def _said(self, name: str, text: str) -> AsyncIterator[None]:
+    async def _announced(self, name: str, text: str) -> AsyncIterator[None]:
         """Says what is under way once it takes longer than people wait without asking."""
         loop = asyncio.get_running_loop()
         waiting = loop.call_later(SILENT, self._say, name, f"{text} ...")
@@ -371,7 +371,7 @@ class Up:
         widget = f"http://127.0.0.1:{self._settings.widget_port}"
         began = time.monotonic()
         say = partial(self._say, "site")
-        async with self._said("site", "building the pages"):
+        async with self._announced("site", "building the pages"):
             built = await site.build(folder, self._home, self._site_url, widget, say)
         if built:
             self._build_took = time.monotonic() - began
@@ -383,7 +383,7 @@ class Up:
         began = time.monotonic()
         running = Running(service, self._say, self._save, self._tasks)
         self._running[service.name] = running
-        async with self._said(service.name, "starting"):
+        async with self._announced(service.name, "starting"):
             await running.start()
         self._say(service.name, f"ready in {time.monotonic() - began:.1f} s")
 
@@ -403,13 +403,13 @@ class Up:
         questions = await asyncio.to_thread(self._wiki.questions)
         answered = None
         for question in questions:
-            async with self._said("up", f"asking it: {question}"):
+            async with self._announced("up", f"asking it: {question}"):
                 ask = partial(client.whole, url, key, question, FIRST_TOKENS)
                 answered = await self._ask(ask)
             if not answered.refused:
                 return answered
         # None of its headings asks for what it says: the model is asked alone.
-        await self._ask(partial(_hello, url, key))
+        await self._ask(partial(_smoke_test, url, key))
         return answered or client.Answered()
 
     async def _ask(self, ask: Callable[[], T]) -> T:
@@ -434,7 +434,7 @@ class Up:
             self._state.save(self._home)
 
 
-def _hello(url: str, key: str) -> None:
+def _smoke_test(url: str, key: str) -> None:
     """Does the engine say anything? Raises AskdocsError: it does not."""
     headers = {"Authorization": f"Bearer {key}"}
     body = {

@@ -210,7 +210,7 @@ def _posted(head: str, body: str) -> bytes:
     return f"{head}content-length: {len(body.encode())}\r\n\r\n{body}".encode()
 
 
-async def ask_one(
+async def ask_question(
     endpoint: Api | Box, question: str, number: int, due: float, tally: QuestionTally
 ) -> None:
     """Ask one question that was due at a time of the clock."""
@@ -254,7 +254,7 @@ async def run(options: argparse.Namespace, headings: list[str]) -> dict[str, obj
             break
         tally.late.append(time.perf_counter() - due)
         question = f"{chance.choice(headings)} ({number})"
-        task = asyncio.create_task(ask_one(endpoint, question, number, due, tally))
+        task = asyncio.create_task(ask_question(endpoint, question, number, due, tally))
         running.add(task)
         task.add_done_callback(running.discard)
         number += 1

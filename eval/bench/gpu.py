@@ -206,11 +206,11 @@ _DONE = chunk(b"data: [DONE]\n\n")
 def _chunk(token: str, is_last: bool, logprobs: bool, tokens: int | None) -> bytes:
     """One token, as vLLM writes it."""
     usage = b',"usage":%b' % orjson.dumps(_usage(tokens)) if tokens is not None else b""
-    return chunk(b"data: %b%b}\n\n" % (_said(token, is_last, logprobs), usage))
+    return chunk(b"data: %b%b}\n\n" % (_token_json(token, is_last, logprobs), usage))
 
 
 @lru_cache(maxsize=10_000)
-def _said(token: str, is_last: bool, logprobs: bool) -> bytes:
+def _token_json(token: str, is_last: bool, logprobs: bool) -> bytes:
     """The JSON of a token without its end: it is the same in every answer."""
     logprobs_of_token = None
     if logprobs:

@@ -213,7 +213,7 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
         texts[path] = f"# {title}\n\n{document.text.strip()}\n"
     rows = []
     for place, row in _rows(questions):
-        benchmark_row = _one(place, how.asked, row)
+        benchmark_row = _parsed(place, how.asked, row)
         if benchmark_row is None:
             continue
         where = [pages[id] for id in benchmark_row.documents if id in pages]
@@ -284,7 +284,7 @@ def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"{file}: row {number}", row
 
 
-def _one(
+def _parsed(
     place: str, of: Callable[[dict[str, Any]], BenchmarkQuestion | None], row: dict[str, Any]
 ) -> BenchmarkQuestion | None:
     try:

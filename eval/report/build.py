@@ -243,13 +243,17 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
                 line=mark.question.line,
                 gold=mark.question.answer,
                 pages=mark.question.pages,
-                said=[_said(shown_mark) for shown_mark in (mark, *again) if shown_mark is not None],
+                said=[
+                    _system_answer(shown_mark)
+                    for shown_mark in (mark, *again)
+                    if shown_mark is not None
+                ],
             )
         )
     return cases
 
 
-def _said(mark: Mark) -> SystemAnswer:
+def _system_answer(mark: Mark) -> SystemAnswer:
     return SystemAnswer(
         system=mark.answer.system,
         text=mark.answer.text or mark.answer.error,

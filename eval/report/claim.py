@@ -72,19 +72,19 @@ def rows(report: Report) -> list[ClaimRow]:
 
 
 def share(number: Number | None) -> str:
-    return _told(number, lambda value: f"{100 * value:.1f}", " %")
+    return _with_interval(number, lambda value: f"{100 * value:.1f}", " %")
 
 
 def score(number: Number | None) -> str:
-    return _told(number, "{:.3f}".format)
+    return _with_interval(number, "{:.3f}".format)
 
 
 def ms(number: Number | None) -> str:
-    return _told(number, lambda value: f"{1000 * value:,.0f}", " ms")
+    return _with_interval(number, lambda value: f"{1000 * value:,.0f}", " ms")
 
 
 def tokens(number: Number | None) -> str:
-    return _told(number, "{:,.0f}".format)
+    return _with_interval(number, "{:,.0f}".format)
 
 
 SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
@@ -99,7 +99,7 @@ def dollars(cost: CostEstimate | None, per: Literal["month", "thousand"], digits
     return f"${value} ({' to '.join(ends) or 'no interval'})"
 
 
-def _told(number: Number | None, shown: Callable[[float], str], unit: str = "") -> str:
+def _with_interval(number: Number | None, shown: Callable[[float], str], unit: str = "") -> str:
     if number is None:
         return DASH
     return f"{shown(number.value)}{unit} {in_brackets(number.low, number.high, shown)}"

@@ -116,7 +116,7 @@ class Evaluation:
     async def hold(self, system: System) -> None:
         """Ask one system what it has not answered. Raises AskdocsError."""
         name = system.name
-        by_id = {row.id: row for row in self._questions if self._asker.asks(system, row)}
+        by_id = {row.id: row for row in self._questions if self._asker.includes(system, row)}
         answers = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
         answers = {
             id: recorded_answer

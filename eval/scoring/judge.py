@@ -281,7 +281,7 @@ class Panel:
         return all(known) if len(known) == len(verdicts) else None
 
 
-def kept(run: Path, name: str) -> Panel:
+def stored_panel(run: Path, name: str) -> Panel:
     """The judges of that name, with what they have said of a run before."""
     judges = (part.partition(AT) for part in name.split(AND))
     return Panel([Judge(run, model, url, pages=None) for model, _, url in judges])

@@ -131,7 +131,7 @@ def marks(
     }
 
 
-def said(marked: Iterable[Mark]) -> list[tuple[Question, Answer]]:
+def attempted_answers(marked: Iterable[Mark]) -> list[tuple[Question, Answer]]:
     """The answers to answerable questions that are no refusals, each beside its question."""
     return [
         (marked_answer.question, marked_answer.answer)
@@ -141,8 +141,8 @@ def said(marked: Iterable[Mark]) -> list[tuple[Question, Answer]]:
 
 
 def compared(marked: Iterable[Mark]) -> list[tuple[str, str]]:
-    """The texts of `said`, each beside the written answer."""
-    return [(answer.text, question.answer) for question, answer in said(marked)]
+    """The texts of `attempted_answers`, each beside the written answer."""
+    return [(answer.text, question.answer) for question, answer in attempted_answers(marked)]
 
 
 def _first(pages: Iterable[str], wanted: Sequence[str]) -> int | None:

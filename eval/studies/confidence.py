@@ -136,7 +136,7 @@ async def gather(
                     pairs = random.Random(7).sample(pairs, min(asking.limit, len(pairs)))  # noqa: S311 -- no secret
                 for question, gold in pairs:
                     case = _found(grounding, kind, question, gold)
-                    cases.append(await _said(grounding, asking, case, gold) if asking else case)
+                    cases.append(await _answered(grounding, asking, case, gold) if asking else case)
             wiki_index.close()
     return cases
 
@@ -147,7 +147,7 @@ def _found(grounding: Grounding, kind: str, question: str, gold: frozenset[str])
     return Case(kind, question, bool(gold), right, signals)
 
 
-async def _said(grounding: Grounding, asking: Asking, case: Case, gold: frozenset[str]) -> Case:
+async def _answered(grounding: Grounding, asking: Asking, case: Case, gold: frozenset[str]) -> Case:
     """The case with what the model says to it; unchanged where it is refused unread."""
     grounds = await grounding.ground(case.question, BUDGET)
     if not grounds.excerpts:

@@ -266,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(table, indent=2))
         return 0
     print("\n".join(shown(table)))
-    print("\n".join(told(marks)))
+    print("\n".join(agreement_lines(marks)))
     return 0
 
 
@@ -285,7 +285,7 @@ def shown(table: dict[str, ScoreRow]) -> list[str]:
     return lines
 
 
-def told(marks: dict[str, list[Mark]]) -> Iterator[str]:
+def agreement_lines(marks: dict[str, list[Mark]]) -> Iterator[str]:
     """What the report measures of each kind, and how far scores agree with the labels."""
     for name in ("answered", "hallucinated", "true_refusals"):
         each = {kind: BY_NAME[name].estimate(marks[kind]) for kind in KINDS if kind in marks}

@@ -262,7 +262,7 @@ def compare(first: Measured, second: Measured) -> dict[str, Estimate]:
     return {name: mean(values) for name, values in differences.items() if values}
 
 
-def _kept(file: Path | None) -> dict[str, Answers]:
+def _stored_answers(file: Path | None) -> dict[str, Answers]:
     answers: dict[str, Answers] = {}
     if file and file.is_file():
         for line in file.read_text(encoding="utf-8").splitlines():
@@ -275,7 +275,7 @@ def _kept(file: Path | None) -> dict[str, Answers]:
 
 
 def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str, Answers]:
-    recorded = _kept(options.keep)
+    recorded = _stored_answers(options.keep)
     answers: dict[str, Answers] = {}
     for given in options.model:
         name, _, url = given.partition("=")

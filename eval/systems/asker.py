@@ -51,7 +51,7 @@ class Asker:
         self._wiki = wiki
         self._rag = rag
 
-    def asks(self, system: System, question: Question) -> bool:
+    def includes(self, system: System, question: Question) -> bool:
         """Is it among the questions of this system?"""
         return system.method != RECORDED or self._recorded.has(system.name, question)
 
@@ -82,7 +82,7 @@ class Asker:
         """The question alone, as datasets have it for training without pages."""
         messages = [{"role": "user", "content": neutral(question.text)}]
         reply = await self._client.ask(self._model(system), messages, {})
-        return _told(reply, 0.0)
+        return _common_facts(reply, 0.0)
 
     async def _pages(self, system: System, question: Question) -> dict[str, object]:
         """The product: search, whole pages, and all that it does with what the model says."""
@@ -92,7 +92,7 @@ class Asker:
         facts = reply.facts
         read, best = self._wiki.paths(reply.reading), self._wiki.paths(facts.get("pages", ()))
         return {
-            **_told(reply, 0.0),
+            **_common_facts(reply, 0.0),
             "text": _answered(reply),
             "refused": facts.get("refused"),
             "confidence": facts.get("confidence"),
@@ -125,7 +125,7 @@ class Asker:
         messages = self._wiki.prompt(excerpts, question.text)
         before = time.monotonic() - began
         reply = await self._client.ask(self._model(system), messages, {})
-        fields = _told(reply, before)
+        fields = _common_facts(reply, before)
         if not is_refusal(reply.text):
             more["cited_pages"] = self._wiki.cited(excerpts, question.text, reply.text)
         return {**fields, **more, "prompt_pages": _paths(excerpts), "found_pages": found_pages}
@@ -164,7 +164,7 @@ class Asker:
         return self._run.models[system.role].name
 
 
-def _told(reply: GatewayReply, before: float) -> dict[str, object]:
+def _common_facts(reply: GatewayReply, before: float) -> dict[str, object]:
     """What is known of every answer; `before`: seconds until it was asked for."""
     logprob = reply.logprob
     first = reply.first_token_s

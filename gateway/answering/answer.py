@@ -52,16 +52,16 @@ class GroundedAnswer(Transform):
         asked: DocsRequest,
         grounds: Grounds,
         plan: RequestPlan,
-        room: int,
+        token_budget: int,
         keeps_text: bool,
         scorer: Scorer | None = None,
     ) -> None:
-        """`room`: tokens for the answer. `keeps_text`: for the log. `scorer` checks, too."""
+        """`token_budget`: tokens for the answer. `keeps_text`: for the log."""
         self._settings = settings
         self._asked = asked
         self._grounds = grounds
         self._plan = plan
-        self._room = room
+        self._token_budget = token_budget
         self._served = plan.alias
         self._grounding = grounding
         self._idf = grounding.index.idf
@@ -160,7 +160,7 @@ class GroundedAnswer(Transform):
         self._is_over = not self._going_on
         return out
 
-    def said(self) -> PartialAnswer | None:
+    def partial(self) -> PartialAnswer | None:
         if not any(choice.heard for choice in self._choices):
             return PartialAnswer("", 0)
         if len(self._choices) > 1 or self._asked.logprobs:
@@ -354,7 +354,7 @@ class GroundedAnswer(Transform):
         for name in ("max_tokens", "max_completion_tokens", "metadata", *OF_TOOLS):
             request.pop(name, None)
         request.setdefault("temperature", 0)
-        request["max_tokens"] = self._room
+        request["max_tokens"] = self._token_budget
         request["messages"] = prompt.render(
             self._grounds.excerpts,
             self._asked.question,

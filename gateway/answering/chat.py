@@ -100,16 +100,18 @@ class Chat:
         try:
             context = (await engine.model()).context
             with span.step("find pages") as step:
-                grounds, room = await self._ground(grounding, asked, request, route, context)
+                grounds, budget_left = await self._ground(grounding, asked, request, route, context)
                 step.set(askdocs__pages=len(grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
             # The one that counts is away, or had no time for it: by a rule of thumb, then.
             if len(route.candidates) > 1:  # another one answers
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
-            grounds, room = await self._ground(grounding, asked, request, route, context, estimates)
+            grounds, budget_left = await self._ground(
+                grounding, asked, request, route, context, estimates
+            )
         return GroundedAnswer(
-            *(self._settings, grounding, asked, grounds, plan, room, keeps_text),
+            *(self._settings, grounding, asked, grounds, plan, budget_left, keeps_text),
             scorer=self._scorer,
         )
 
@@ -139,15 +141,17 @@ class Chat:
         if not asking:
             return alone("no-question")
         context = await _context(engine) if engine else math.inf
-        room = context - min(wanted(request, settings.max_tokens), settings.max_tokens, context / 4)
+        budget_left = context - min(
+            wanted(request, settings.max_tokens), settings.max_tokens, context / 4
+        )
         budget = settings.page_budget
         # A token is at least a byte: most often there is room, whatever the engine would count.
-        is_close = plan.budget.prompt > room
+        is_close = plan.budget.prompt > budget_left
         with span.step("find pages") as step:
             if is_close:
                 before = {**request, "messages": request["messages"][:asking]}
                 # The work on the question needs as much again.
-                budget = min(budget, int(room - await count_nearly(before, engine)) // 2)
+                budget = min(budget, int(budget_left - await count_nearly(before, engine)) // 2)
             if budget < LEAST:
                 return alone("no-room")
             grounds = await self._beside(grounding, asked, budget, plan)
@@ -155,7 +159,7 @@ class Chat:
         if not grounds.excerpts:
             return alone("no-page", grounds)
         request["messages"] = accompanied(request["messages"], grounds.excerpts)
-        if is_close and await count_nearly(request, engine) > room:
+        if is_close and await count_nearly(request, engine) > budget_left:
             return alone("no-room")
         with_pages = replace(plan, request=request)
         return with_pages, turn(with_pages, grounds)

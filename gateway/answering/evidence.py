@@ -8,7 +8,7 @@ from math import fsum
 import numpy as np
 import numpy.typing as npt
 
-from gateway.answering.facts import Fact, numbers, parts, squeezed
+from gateway.answering.facts import Fact, code_words, numbers, squeezed
 from gateway.answering.grounding.excerpt import GAP, Excerpt, spoken
 from gateway.answering.plain import plain, unescaped
 from gateway.answering.sentences import split
@@ -59,7 +59,7 @@ class EvidenceText:
         if self._holds(squeezed(fact.text)):
             return True
         # A command with other arguments than the page's, or with an option from another example.
-        words = parts(fact.text) if fact.kind == "code" else []
+        words = code_words(fact.text) if fact.kind == "code" else []
         return len(words) > 1 and all(map(self._holds, words))
 
     def _holds(self, text: str) -> bool:
@@ -169,7 +169,7 @@ class Evidence:
 
 @lru_cache(maxsize=2048)
 def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
-    parts: list[str] = []
+    code_words: list[str] = []
     row_head = ""
     sentences = split(body)
     for number, sentence in enumerate(sentences):
@@ -180,17 +180,18 @@ def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
             if following and following[0].kind == "rule":
                 row_head = sentence.text
                 continue
-            parts.append(f"{row_head}{sentence.text}")
+            code_words.append(f"{row_head}{sentence.text}")
         elif sentence.text.strip():
             row_head = ""
-            parts.append(sentence.text)
+            code_words.append(sentence.text)
     above = stem_set(head)
     windows = [
-        Window(EvidenceText(f"{head}\n{part}"), above | stem_set(part), place, 1) for part in parts
+        Window(EvidenceText(f"{head}\n{part}"), above | stem_set(part), place, 1)
+        for part in code_words
     ]
     for width in (2, WINDOW):
-        for start in range(len(parts) - width + 1):
-            text = "".join(parts[start : start + width])
-            stems = above.union(*(stem_set(part) for part in parts[start : start + width]))
+        for start in range(len(code_words) - width + 1):
+            text = "".join(code_words[start : start + width])
+            stems = above.union(*(stem_set(part) for part in code_words[start : start + width]))
             windows.append(Window(EvidenceText(f"{head}\n{text}"), stems, place, width))
     return tuple(windows)

@@ -150,7 +150,7 @@ def squeezed(text: str) -> str:
     return re.sub(r"\s+", "", named).strip(_AROUND)
 
 
-def parts(code: str) -> list[str]:
+def code_words(code: str) -> list[str]:
     """The words of code, without its placeholders: `tool FILE --to <folder>` is tool and --to."""
     words = [squeezed(part) for part in _BETWEEN.split(code)]
     return [part for part in words if len(part) >= SHORTEST]

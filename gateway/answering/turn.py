@@ -42,7 +42,7 @@ class Turn(GroundedAnswer):
         self._announce()
         return b""
 
-    def said(self) -> PartialAnswer | None:
+    def partial(self) -> PartialAnswer | None:
         """Nobody goes on with half a tool call."""
         return None if self._has_begun else self._start_over()
 

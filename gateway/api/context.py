@@ -131,7 +131,7 @@ class RequestContext:
         self.key = key
         self.measured.team = key.team
 
-    def asks(self, alias: str) -> None:
+    def set_alias(self, alias: str) -> None:
         """It names an alias or model that exists: only such a name may become a metric's label."""
         self.alias = self.measured.alias = alias
 

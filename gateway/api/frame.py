@@ -15,7 +15,7 @@ from gateway.access.keys import Key
 from gateway.api.context import RequestContext, RequestHeaders, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
 from gateway.core.http import ApiError, read_body
-from gateway.runtime.container import Parts
+from gateway.runtime.container import Container
 from gateway.runtime.protocol import WRITER, Edge
 
 log = logging.getLogger("askdocs.gateway")
@@ -40,31 +40,31 @@ class Frame:
 
     def __init__(
         self,
-        parts: Callable[[], Parts],
+        container: Callable[[], Container],
         endpoint: Endpoint,
         handler: Handler,
         identify: Identify | None = None,
         reads_body: bool = True,
     ) -> None:
         """`identify` is asked whose request it is, in place of the keys."""
-        self._parts = parts
+        self._container = container
         self._endpoint = endpoint
         self._handler = handler
         self._identify = identify
         self._reads_body = reads_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        parts = self._parts()
+        container = self._container()
         headers = RequestHeaders(scope)
         name = request_id(headers)
         # The scope may be one for all requests of a connection's middleware: a copy is ours.
         scope = {**scope, "state": {"request_id": name}}
-        measured = parts.recorder.metrics.request(self._endpoint.path)
+        measured = container.recorder.metrics.request(self._endpoint.path)
         context = RequestContext(self._endpoint.path, name, scope, headers, send, measured)
-        if parts.tracer:
+        if container.tracer:
             known = self._endpoint is not OTHER
             title = f"{scope['method']} {scope['path']}" if known else OTHER.path
-            context.span = parts.tracer.begin(title, "SERVER", scope["headers"])
+            context.span = container.tracer.begin(title, "SERVER", scope["headers"])
         response = context.response
         leaving: asyncio.Task[None] | None = None
         task = asyncio.current_task()
@@ -80,12 +80,12 @@ class Frame:
         try:
             if connection is not None:
                 connection.when_client_leaves(leave)
-            context.identify(await (self._identify or parts.keyring.identify)(headers))
+            context.identify(await (self._identify or container.keyring.identify)(headers))
             context.reader = reader(context.key, headers)
             body = b""
             if self._reads_body and scope["method"] == "POST":
                 has_come = connection is not None and connection.has_whole_request
-                body = await read_body(headers, receive, parts.settings.max_body, has_come)
+                body = await read_body(headers, receive, container.settings.max_body, has_come)
             if connection is None:
                 leaving = asyncio.ensure_future(_disconnected(receive, leave))
             await self._handler(context, body)
@@ -108,7 +108,7 @@ class Frame:
                 connection.when_client_leaves(None)
             elif leaving:
                 leaving.cancel()
-            parts.recorder.record(context)
+            container.recorder.record(context)
 
     def _shown(self, error: ApiError, context: RequestContext) -> ApiError:
         """The error in the shape that who asks can read: Anthropic's or OpenAI's SDK."""

@@ -20,7 +20,7 @@ from gateway.core.http import ApiError, send_events, send_json
 from gateway.core.json_body import parse_object
 from gateway.routing.aliases import BASE
 from gateway.routing.token_budget import TokenBudget
-from gateway.runtime.container import Parts
+from gateway.runtime.container import Container
 from gateway.storage.database import Unreachable
 from gateway.upstream.local.models import CONTEXT
 
@@ -28,8 +28,8 @@ from gateway.upstream.local.models import CONTEXT
 class Handlers:
     """Each answers one request, and raises ApiError."""
 
-    def __init__(self, parts: Parts, pipeline: Pipeline) -> None:
-        self._parts = parts
+    def __init__(self, container: Container, pipeline: Pipeline) -> None:
+        self._container = container
         self._pipeline = pipeline
 
     async def models(self, context: RequestContext, body: bytes) -> None:
@@ -41,40 +41,42 @@ class Handlers:
         name: str = context.scope["path_params"]["name"]
         if not context.key.allows(name):
             raise not_allowed(context.key, name)
-        known = name in self._parts.aliases.table.aliases or await self._parts.fleet.find(name)
+        known = name in self._container.aliases.table.aliases or await self._container.fleet.find(
+            name
+        )
         if not known:
             raise await self._pipeline.unknown(name, context.key)
         await send_json(context.response, 200, await self._entry(name))
 
     async def vote(self, context: RequestContext, body: bytes) -> None:
         """Count a reader's vote."""
-        parts, key = self._parts, context.key
+        container, key = self._container, context.key
         alias, model, vote = votes.read(parse_object(body))
         if not key.allows(alias):
             raise not_allowed(key, alias)
-        meant = parts.aliases.table.aliases.get(alias)
+        meant = container.aliases.table.aliases.get(alias)
         if meant is None:
             raise await self._pipeline.unknown(alias, key)
         # Of a model that the key reaches in no way it is not even told that it is there.
         may_answer = key.allows(model) or model in meant.targets or model in meant.fallback
-        if not may_answer or await parts.fleet.find(model) is None:
+        if not may_answer or await container.fleet.find(model) is None:
             raise await self._pipeline.unknown(model, key)
-        context.asks(alias)
-        await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
+        context.set_alias(alias)
+        await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
         try:
-            await parts.recorder.outcomes.vote(alias, model, vote)
+            await container.recorder.statistics.vote(alias, model, vote)
         except Unreachable:
             raise _not_counted() from None
-        parts.recorder.metrics.voted(alias, model, vote)
+        container.recorder.metrics.voted(alias, model, vote)
         await send_json(context.response, 200, {"counted": True})
 
     async def readable(self, context: RequestContext, body: bytes) -> None:
         """Say which pages whoever asks may read."""
-        parts = self._parts
+        container = self._container
         urls = readable.urls(parse_object(body))
-        await context.reserve(parts.recorder.limiter, NO_TOKENS, _nothing)
-        sources = reach(context.key, parts.aliases.table.aliases).sources
-        rights = parts.library.rights
+        await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
+        sources = reach(context.key, container.aliases.table.aliases).sources
+        rights = container.library.rights
         answer = await threads.search(readable.answer, rights, context.reader, sources, urls)
         await send_json(context.response, 200, answer)
 
@@ -83,25 +85,25 @@ class Handlers:
         if context.key.id != INSTALLATION:
             text = "only the key of the installation may warm pages"
             raise ApiError(403, text, kind="permission_error", code="not_allowed")
-        if not self._parts.has_wiki:
+        if not self._container.has_wiki:
             raise ApiError(
                 404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki"
             )
-        pages = await prefill.chosen(self._parts.warmer, parse_object(body))
-        await send_events(context.response, prefill.events(self._parts.warmer, pages))
+        pages = await prefill.chosen(self._container.warmer, parse_object(body))
+        await send_events(context.response, prefill.events(self._container.warmer, pages))
 
     async def _entry(self, name: str) -> dict[str, Any]:
         """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""
-        route = self._parts.aliases.table.route(name)
+        route = self._container.aliases.table.route(name)
         target = route.candidates[0]
-        served = await self._parts.fleet.find(target)
+        served = await self._container.fleet.find(target)
         context = CONTEXT if served and served.local else None
         serves = None
         if served and served.engine:
             with suppress(AskdocsError):
                 model = await served.engine.model()
                 context, serves = model.context, model.id
-        settings = self._parts.settings
+        settings = self._container.settings
         if target == BASE:
             serves = settings.model_name or serves
         reads = {
@@ -128,8 +130,8 @@ NO_TOKENS = TokenBudget(0, None)
 class OpenPaths:
     """What everybody may ask, without a key and without a record."""
 
-    def __init__(self, parts: Callable[[], Parts]) -> None:
-        self._parts = parts
+    def __init__(self, container: Callable[[], Container]) -> None:
+        self._container = container
 
     async def health(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
         await send_json(send, 200, {"status": "ok"}, tag)
@@ -138,18 +140,18 @@ class OpenPaths:
         await send_json(send, 200, openapi.description(), tag)
 
     async def ready(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
-        if waiting := await self._parts().waits_for():
+        if waiting := await self._container().waits_for():
             body = {"status": "waiting", "for": waiting}
             await send_json(send, 503, body, {**tag, "retry-after": "3"})
         else:
-            failing = await threads.files(self._parts().failing)
+            failing = await threads.files(self._container().failing)
             degraded = {"degraded": failing} if failing else {}
             await send_json(send, 200, {"status": "ready", **degraded}, tag)
 
     async def metrics(self, headers: Headers, tag: dict[str, str], send: Send) -> None:
-        parts = self._parts()
-        metrics = parts.recorder.metrics
-        caches, _ = await asyncio.gather(parts.fleet.prefix_caches(), parts.condition.look())
+        container = self._container()
+        metrics = container.recorder.metrics
+        caches, _ = await asyncio.gather(container.fleet.prefix_caches(), container.health.look())
         for model, cache in caches.items():
             metrics.prefix_cache(model, *cache)
         shown = await metrics.expose(headers.get("accept", ""))

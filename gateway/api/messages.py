@@ -12,7 +12,7 @@ import orjson
 from gateway.answering.stream import new_id
 from gateway.api.plan import tokens
 from gateway.api.schemas import shown
-from gateway.api.translation import Part, Translation, event, field, kept, refused, text
+from gateway.api.translation import Part, Translation, event, field, refused, same_fields, text
 from gateway.core.http import dump
 
 Block = dict[str, Any]
@@ -53,7 +53,7 @@ class Messages(Translation):
         for position, texts in self._reminded.items():
             self.messages[position]["content"] = "\n\n".join(texts)
         same = ("model", "stream", "temperature", "top_p", "top_k", "metadata", "user")
-        body = {"messages": self.messages, **kept(request, *same)}
+        body = {"messages": self.messages, **same_fields(request, *same)}
         if isinstance(person := (request.get("metadata") or {}).get("user_id"), str):
             body.setdefault("user", person)
         if "max_tokens" in request:
@@ -334,7 +334,10 @@ def _tool(place: str, tool: Block) -> dict[str, Any]:
     if not isinstance(schema, dict):
         raise refused(f"{place}.input_schema", "must be an object")
     function = {"name": field(place, tool, "name"), "parameters": schema}
-    return {"type": "function", "function": {**function, **kept(tool, "description", "strict")}}
+    return {
+        "type": "function",
+        "function": {**function, **same_fields(tool, "description", "strict")},
+    }
 
 
 def _parts(place: str, block: Block) -> list[Part]:

@@ -47,7 +47,7 @@ from gateway.routing.dispatch import Call, Opened, refuse_unreadable, unknown_mo
 from gateway.routing.registry import Served
 from gateway.routing.resume import Resume
 from gateway.routing.token_budget import TokenBudget
-from gateway.runtime.container import Parts
+from gateway.runtime.container import Container
 from gateway.runtime.protocol import WRITER
 from gateway.telemetry.metrics import LEFT
 from gateway.upstream import fim
@@ -68,8 +68,8 @@ Opening = Callable[[], Awaitable[Opened]]
 class Pipeline:
     """Answers the requests to models, in one worker."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, container: Container) -> None:
+        self._container = container
 
     async def answer(self, endpoint: Endpoint, context: RequestContext, body: bytes) -> None:
         """Answer one request. Raises ApiError."""
@@ -95,7 +95,7 @@ class Pipeline:
         except ApiError as error:
             raise translation.placed(error) from None
         count = partial(token_budget.count_nearly, plan.request, plan.first.engine)
-        await context.reserve(self._parts.recorder.limiter, TokenBudget(0, None), count)
+        await context.reserve(self._container.recorder.limiter, TokenBudget(0, None), count)
         await send_json(context.response, 200, {"input_tokens": await count()})
 
     def _translation(
@@ -104,9 +104,9 @@ class Pipeline:
         """Of a request that is answered as a chat, and is none."""
         if endpoint in TRANSLATIONS:
             return TRANSLATIONS[endpoint](request)
-        if endpoint is not COMPLETIONS or not self._parts.has_wiki:
+        if endpoint is not COMPLETIONS or not self._container.has_wiki:
             return None
-        route = self._parts.aliases.table.route(request["model"])
+        route = self._container.aliases.table.route(request["model"])
         is_question = route.grounding and chat_request.wants_grounding(headers) is not False
         return Completion(request) if is_question else None
 
@@ -118,24 +118,24 @@ class Pipeline:
         size: int,
         translation: Translation | None,
     ) -> None:
-        parts, headers = self._parts, context.headers
+        container, headers = self._container, context.headers
         plan = context.plan = await self._plan(endpoint, context, request, headers, size)
-        with parts.traffic.request():
+        with container.traffic.request():
             count = partial(token_budget.count_nearly, request, plan.first.engine)
-            await context.reserve(parts.recorder.limiter, plan.budget, count)
-            keeps_text = parts.recorder.wants_text
+            await context.reserve(container.recorder.limiter, plan.budget, count)
+            keeps_text = container.recorder.wants_text
             transform: Transform
             if plan.grounding.is_on and plan.grounding.is_agents:
-                plan, turn = await parts.chat.accompany(plan, context.span, keeps_text)
+                plan, turn = await container.chat.accompany(plan, context.span, keeps_text)
                 context.plan = plan
                 transform = turn or Plain(plan, keeps_text)
                 call = _call(plan, context)
-            elif plan.grounding.is_on and parts.chat.is_extractive(plan):
-                transform = await parts.chat.extract(plan, context.span, keeps_text)
+            elif plan.grounding.is_on and container.chat.is_extractive(plan):
+                transform = await container.chat.extract(plan, context.span, keeps_text)
                 call = _call(plan, context)  # which is not made
             elif plan.grounding.is_on:
-                counter = plan.first if plan.first.engine else parts.fleet.base
-                answer = await parts.chat.ground(plan, counter, context.span, keeps_text)
+                counter = plan.first if plan.first.engine else container.fleet.base
+                answer = await container.chat.ground(plan, counter, context.span, keeps_text)
                 transform, call = answer, answer.call(context.span)
             else:
                 transform = Plain(plan, keeps_text)
@@ -145,8 +145,8 @@ class Pipeline:
             if plan.budget.answer is not None:  # a text is written
                 header = plan.grounding.told(transform.reads)
                 context.response.headers[GROUNDING] = header
-            opening = partial(parts.dispatch.open, call, plan.route)
-            resume = Resume(parts.dispatch, parts.fleet.find, call, plan.route)
+            opening = partial(container.dispatch.open, call, plan.route)
+            resume = Resume(container.dispatch, container.fleet.find, call, plan.route)
             fits = await self._form(plan)
             await _Answering(context, plan, transform, opening, resume, translation, fits).run()
 
@@ -159,7 +159,7 @@ class Pipeline:
         wanted, is_forced = form.asked(plan.request), abilities.is_forced(plan.request)
         if plan.endpoint != CHAT.path or not (wanted or is_forced):
             return None
-        candidates = [self._parts.fleet.get(name) for name in plan.route.candidates]
+        candidates = [self._container.fleet.get(name) for name in plan.route.candidates]
         engines = [candidate.engine for candidate in candidates if candidate is not None]
         if all([engine is not None and await engine.binds() for engine in engines]):
             return None
@@ -180,23 +180,23 @@ class Pipeline:
         Raises:
             ApiError: the key may not use the model, or nobody serves it.
         """
-        parts, key = self._parts, context.key
+        container, key = self._container, context.key
         name: str = request["model"]
         if not key.allows(name):
             raise not_allowed(key, name)
-        route = parts.aliases.table.route(name, _user(request, headers))
+        route = container.aliases.table.route(name, _user(request, headers))
         if wanted := headers.get("x-askdocs-model"):
             # As the alias would answer if it led there, and nowhere else.
             if not key.allows(wanted):
                 raise not_allowed(key, wanted)
             # What the body names must exist, too: it stands in usage and metrics.
-            models = [wanted] if name in parts.aliases.table.aliases else [name, wanted]
+            models = [wanted] if name in container.aliases.table.aliases else [name, wanted]
             for model in models:
-                if await parts.fleet.find(model) is None:
+                if await container.fleet.find(model) is None:
                     raise await self.unknown(model, key)
             route = replace(route, candidates=(wanted,))
         first = await self._first(route, key)
-        context.asks(name)
+        context.set_alias(name)
         grounding = self._grounding(endpoint, route, request, headers)
         if grounding.is_on and not grounding.is_agents:
             for place, kind in abilities.media(request):  # a question to the wiki is text
@@ -222,7 +222,7 @@ class Pipeline:
 
     async def _first(self, route: Route, key: Key) -> Served:
         """The model that will answer, as far as one can know."""
-        fleet = self._parts.fleet
+        fleet = self._container.fleet
         candidates = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
         served = [candidate for candidate in candidates if candidate is not None]
         if not served:
@@ -241,7 +241,7 @@ class Pipeline:
             return decision._replace(why="requested")
         if not route.grounding:
             return decision._replace(why="alias")
-        if not self._parts.has_wiki:
+        if not self._container.has_wiki:
             return decision._replace(why="no-wiki")
         return decision._replace(is_on=True, is_agents=chat_request.is_agents(request))
 
@@ -254,26 +254,26 @@ class Pipeline:
         first: Served,
         grounding: GroundingDecision,
     ) -> TokenBudget:
-        settings = self._parts.settings
+        settings = self._container.settings
         is_answer = grounding.is_on and not grounding.is_agents
         default = settings.max_tokens if is_answer else settings.max_output
         instructions = len(route.instructions.encode()) if endpoint.is_chat else 0
         budget = token_budget.bound(endpoint.path, request, size + instructions, default)
         if not is_answer:
             budget = token_budget.within(budget, first.engine)
-        return self._parts.chat.bound(budget) if grounding.is_on else budget
+        return self._container.chat.bound(budget) if grounding.is_on else budget
 
     async def unknown(self, name: str, key: Key) -> ApiError:
         names = await self.names(key)
-        if silent := self._parts.fleet.unheard:
+        if silent := self._container.fleet.unheard:
             text = f"the engine of {silent} is unavailable, and may serve {name[:200]!r}; try again"
             return unavailable(f"{text}. Others are {', '.join(names)}", 3)
         return unknown_model(name, names)
 
     async def names(self, key: Key) -> list[str]:
         """The models that the key may use: aliases first, as some clients take the first one."""
-        parts = self._parts
-        names = [*parts.aliases.table.aliases, *await parts.fleet.names()]
+        container = self._container
+        names = [*container.aliases.table.aliases, *await container.fleet.names()]
         return [name for name in dict.fromkeys(names) if key.allows(name)]
 
 
@@ -423,7 +423,7 @@ class _Answering:
 
     async def _go_on(self, broken: Served) -> Opened | None:
         """The rest of an answer that broke off; None: it is over all the same, or nobody has it."""
-        written = self._transform.said()
+        written = self._transform.partial()
         opened = None
         if written is not None and not self._transform.is_over:
             opened = await self._resume.open(broken, written)

@@ -124,7 +124,7 @@ class Plain(Transform):
             self._log.append(out)
         return out
 
-    def said(self) -> PartialAnswer | None:
+    def partial(self) -> PartialAnswer | None:
         self._read()
         return None if self._is_lost else PartialAnswer(self._text, self._words)
 

@@ -13,7 +13,7 @@ import orjson
 from gateway.answering.stream import new_id
 from gateway.api.plan import tokens
 from gateway.api.schemas import shown
-from gateway.api.translation import Part, Translation, event, field, kept, refused, text
+from gateway.api.translation import Part, Translation, event, field, refused, same_fields, text
 from gateway.core.http import dump
 
 Item = dict[str, Any]
@@ -59,7 +59,7 @@ class Responses(Translation):
             for number, item in enumerate(request["input"]):
                 self._item(f"input[{number}]", item)
         same = ("model", "stream", "temperature", "top_p", "user", "safety_identifier", "metadata")
-        body = {"messages": self.messages, **kept(request, *same)}
+        body = {"messages": self.messages, **same_fields(request, *same)}
         if "max_output_tokens" in request:
             body["max_completion_tokens"] = request["max_output_tokens"]
         wanted = request.get("text") or {}
@@ -72,7 +72,7 @@ class Responses(Translation):
             body["reasoning_effort"] = effort
         if tools:
             choice, tools = self._choice(request.get("tool_choice"), tools)
-            body |= {"tools": tools, **kept(request, "parallel_tool_calls")}
+            body |= {"tools": tools, **same_fields(request, "parallel_tool_calls")}
             if choice is not None:
                 body["tool_choice"] = choice
         return body
@@ -418,7 +418,7 @@ class Responses(Translation):
             "truncation": request.get("truncation", "disabled"),
             "usage": None,
             "metadata": request.get("metadata") or {},
-            **kept(request, "user", "safety_identifier", "prompt_cache_key"),
+            **same_fields(request, "user", "safety_identifier", "prompt_cache_key"),
         }
         if status != "in_progress":
             response["usage"] = _usage(self._usage)
@@ -461,12 +461,12 @@ def _part(place: str, part: Any) -> Part:
     if part.get("file_id") or part.get("file_url"):
         raise refused(place, "names a file; send its content, as files are not fetched or kept")
     if kind == "input_image":
-        image = {"url": field(place, part, "image_url"), **kept(part, "detail")}
+        image = {"url": field(place, part, "image_url"), **same_fields(part, "detail")}
         return Part(place, {"type": "image_url", "image_url": image})
     if kind == "input_audio":
         return Part(place, {"type": "input_audio", "input_audio": part.get("input_audio")})
     if kind == "input_file":
-        return Part(place, {"type": "file", "file": kept(part, "file_data", "filename")})
+        return Part(place, {"type": "file", "file": same_fields(part, "file_data", "filename")})
     known = "input_text, output_text, refusal, input_image, input_audio, input_file"
     raise refused(f"{place}.type", f"({shown(kind)}) must be one of {known}")
 

@@ -136,7 +136,7 @@ class Transform:
         """The client's events about an answer all of which has come. Raises ApiError."""
         return b""
 
-    def said(self) -> PartialAnswer | None:
+    def partial(self) -> PartialAnswer | None:
         """What the engine that broke off had said. None: nobody can go on with it."""
         raise NotImplementedError
 

@@ -161,7 +161,7 @@ class Part(NamedTuple):
 _PLACE = re.compile(r"(messages\[\d+\]|tools\[\d+\])(\.content\[\d+\]|\.function|\.tool_call_id)?")
 
 
-def kept(request: Mapping[str, Any], *names: str) -> dict[str, Any]:
+def same_fields(request: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """The fields that Chat has under the same name."""
     return {name: request[name] for name in names if name in request}
 

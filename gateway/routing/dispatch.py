@@ -242,8 +242,8 @@ class Dispatch:
             raise CandidateFailed("unreachable", _away(served)) from None
         if served.local is not None:
             opening = self._here(call, served, request)
-        elif served.lane is not None:
-            opening = self._over_lane(call, served, request, span)
+        elif served.client is not None:
+            opening = self._over_http(call, served, request, span)
         else:
             abilities.refuse_kept_files(request)
             await self._providers.started()  # the model's patience is not for that
@@ -269,16 +269,16 @@ class Dispatch:
             raise CandidateFailed("unreachable", unavailable(str(error), 60)) from None
         return await self._begun(call, served, "local", response, served.name)
 
-    async def _over_lane(
+    async def _over_http(
         self, call: Call, served: Served, request: dict[str, Any], span: Span
     ) -> Opened:
-        assert served.lane is not None
+        assert served.client is not None
         try:
             there = await served.id()
             body = schemas.for_engine(call.path, request) | {"model": there}
             headers = span.onward(call.scope["headers"])
             headers.append((b"x-session-id", call.session.encode()))
-            response = await served.lane.open(call.path, headers, dump(body))
+            response = await served.client.open(call.path, headers, dump(body))
         except (LaneError, AskdocsError):
             raise CandidateFailed("unreachable", _away(served)) from None
         return await self._begun(call, served, "fast", response, there)
@@ -340,7 +340,7 @@ class Dispatch:
         """A client reads of an engine's or provider's error what names its own mistake; the log
         has the rest."""
         status = response.status
-        if served.lane is None and served.local is None:
+        if served.client is None and served.local is None:
             body = litellm.plain(body)
         error = stated(status, body)
         # llama.cpp says 501 of an endpoint that it was not started for, and 500 to some mistakes of
@@ -350,7 +350,7 @@ class Dispatch:
             error.body["error"]["type"] = "invalid_request_error"
             return error
         # Of an engine's 404s those to a path that it does not have are the client's.
-        is_ours = status in OPERATORS or (status == 404 and (served.lane is None or GONE in body))
+        is_ours = status in OPERATORS or (status == 404 and (served.client is None or GONE in body))
         if status < 500 and status not in REFUSING and not is_ours:
             return error
         log.warning("%s answered %d: %s", served.name, status, str(error)[:1000])

@@ -22,7 +22,7 @@ from gateway.routing.breaker import Breaker
 from gateway.routing.deployments import Deployment
 from gateway.upstream.engine import Engine, PrefixCache
 from gateway.upstream.fim import Fim
-from gateway.upstream.http_client import Lane
+from gateway.upstream.http_client import EngineHttpClient
 from gateway.upstream.local import embeddings, rerank
 from gateway.upstream.local.models import EmbeddingThread, Local
 
@@ -35,7 +35,7 @@ class Served:
     """The gateway's name for it."""
     engine: Engine | None = None
     fim: Fim | None = None
-    lane: Lane | None = None
+    client: EngineHttpClient | None = None
     local: Local | None = None
     """The model itself, where it is in this process."""
     breaker: Breaker = field(default_factory=Breaker)
@@ -60,7 +60,7 @@ class Fleet:
         """
         env = os.environ if env is None else env
         secret = settings.engine_key.get_secret_value() if settings.engine_key else None
-        self._lanes: dict[tuple[str, str | None], Lane] = {}
+        self._clients: dict[tuple[str, str | None], EngineHttpClient] = {}
         self._served: dict[str, Served] = {}
         self._engines: dict[tuple[tuple[str, str | None], str | None], Engine] = {}
         self._found: dict[str, Served] = {}
@@ -71,7 +71,7 @@ class Fleet:
         self._left: list[Served] = []
         self._looked = 0.0
         self._looking = asyncio.Lock()
-        self._heard: set[Lane | None] = set()  # engines that have listed their models
+        self._heard: set[EngineHttpClient | None] = set()  # engines that have listed their models
         self._base = (settings.engine_url.rstrip("/"), secret)
         self._own(BASE, settings.engine_url, settings.engine_model, secret)
         self._providers: list[dict[str, Any]] = []
@@ -103,7 +103,7 @@ class Fleet:
     def unheard(self) -> str | None:
         """A model whose engine has not answered yet: nobody knows what else it serves."""
         own = (served for served in self._served.values() if served.engine)
-        return next((served.name for served in own if served.lane not in self._heard), None)
+        return next((served.name for served in own if served.client not in self._heard), None)
 
     @property
     def base(self) -> Served:
@@ -131,7 +131,7 @@ class Fleet:
             # An engine of its own has no key: its port is bound to this machine.
             url = deployment.url.rstrip("/")
             where = self._base if url == self._base[0] else (url, None)
-            self._lanes.setdefault(where, Lane(*where))
+            self._clients.setdefault(where, EngineHttpClient(*where))
             new[deployment.name] = (deployment, self._at(deployment.name, where, deployment.model))
         # Answers that have begun there still ask its engine: it is closed in the end.
         self._left += [served for _, served in self._deployed.values()]
@@ -202,12 +202,12 @@ class Fleet:
         for served in (*self._served.values(), *self._found.values(), *deployed, *self._left):
             if served.engine:
                 await served.engine.close()
-        for lane in self._lanes.values():
-            await lane.close()
+        for client in self._clients.values():
+            await client.close()
 
     def _own(self, name: str, url: str, model: str | None, key: str | None) -> None:
         where = (url.rstrip("/"), key)
-        self._lanes.setdefault(where, Lane(*where))
+        self._clients.setdefault(where, EngineHttpClient(*where))
         # One that is asked again under another name, as a fallback, has told its model already: it
         # may be the one of its replicas that answers such questions which is away.
         same = self._engines.get((where, model))
@@ -223,22 +223,22 @@ class Fleet:
         engine: Engine | None = None,
     ) -> Served:
         engine = engine or Engine(*where, model)
-        return Served(name, engine=engine, fim=Fim(engine), lane=self._lanes[where])
+        return Served(name, engine=engine, fim=Fim(engine), client=self._clients[where])
 
     async def _look(self, fresh: bool = False) -> dict[str, Served]:
         """What the engines list beside the configured names. At most one look a second."""
         async with self._looking:
             if time.monotonic() - self._looked < (0.2 if fresh else 1):
                 return self._found
-            one_each = {s.lane: s for s in self._served.values() if s.engine}
+            one_each = {s.client: s for s in self._served.values() if s.engine}
             answers = await asyncio.gather(*(_listed(s) for s in one_each.values()))
             discovered: dict[str, Served] = {}
-            for lane, listed in zip(one_each, answers, strict=True):
-                where = next(where for where, known in self._lanes.items() if known is lane)
+            for client, listed in zip(one_each, answers, strict=True):
+                where = next(where for where, known in self._clients.items() if known is client)
                 if listed is not None:
-                    self._heard.add(lane)
+                    self._heard.add(client)
                 else:  # away: what it had stays known
-                    discovered |= {n: s for n, s in self._found.items() if s.lane is lane}
+                    discovered |= {n: s for n, s in self._found.items() if s.client is client}
                     continue
                 for name in listed:
                     if name not in self._served and name not in discovered:

@@ -41,7 +41,7 @@ class Resume:
         self._call = call
         self._route = route
         self._times = 0
-        self._said = PartialAnswer("", 0)
+        self._partial = PartialAnswer("", 0)
         self.rest = WHOLE
         """Of the answer that was opened last."""
 
@@ -50,7 +50,7 @@ class Resume:
         self._times += 1
         if self._times > TIMES:
             return None
-        self._said = written
+        self._partial = written
         last = time.monotonic() + WAIT_S
         pause, longest = PAUSE_S
         while True:
@@ -81,7 +81,7 @@ class Resume:
 
     async def _is_able(self, served: Served) -> bool:
         """Does it go on with what it is given? Perhaps, while it is away."""
-        if not self._said.text.strip():
+        if not self._partial.text.strip():
             return True
         if served.engine is None:
             return False
@@ -95,7 +95,7 @@ class Resume:
     async def _render(self, served: Served) -> dict[str, Any]:
         """The request whose answer is the rest."""
         body = await self._call.render(served)
-        text, tokens = self._said
+        text, tokens = self._partial
         if not text.strip():
             self.rest = Rest(blanks=text)
             return body

@@ -39,7 +39,7 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.hosts import AllowedHosts
 from gateway.core.http import send_json
 from gateway.core.settings import load
-from gateway.runtime.container import Parts, running
+from gateway.runtime.container import Container, running
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -69,10 +69,10 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._parts: Parts  # these from its start on
+        self._container: Container  # these from its start on
         self._pipeline: Pipeline
         self._handlers: Handlers
-        self._door: McpServer
+        self._mcp_server: McpServer
         routes = self.routes()
         # Most requests are to one of these, and need no walk through all patterns.
         self._exact = {route.path: route for route in routes if "{" not in route.path}
@@ -80,7 +80,7 @@ class Gateway:
 
     def routes(self) -> list[Route]:
         """All that is served; under other methods it answers 405."""
-        opened = OpenPaths(lambda: self._parts)
+        opened = OpenPaths(lambda: self._container)
         return [
             *(
                 route
@@ -92,12 +92,14 @@ class Gateway:
             ),
             *self._v1(MODELS, "GET", lambda *request: self._handlers.models(*request)),
             *self._v1(MODEL, "GET", lambda *request: self._handlers.model(*request), OTHER),
-            *self._v1(MCP, "POST", lambda *request: self._door.mcp(*request)),
+            *self._v1(MCP, "POST", lambda *request: self._mcp_server.mcp(*request)),
             self._route(votes.PATH, "POST", lambda *request: self._handlers.vote(*request)),
             self._route(readable.PATH, "POST", lambda *request: self._handlers.readable(*request)),
             self._route(prefill.PATH, "POST", lambda *request: self._handlers.warm(*request)),
             *(
-                self._route(path, "GET", lambda *request: self._door.text(*request), public=True)
+                self._route(
+                    path, "GET", lambda *request: self._mcp_server.text(*request), public=True
+                )
                 for path in mcp_server.TEXTS
             ),
             self._open("/health", opened.health),
@@ -140,8 +142,8 @@ class Gateway:
         """`counted`: its name in metrics and traces."""
         is_public = public and self._settings.llms_public
         identify = _anybody if is_public else None
-        frame = Frame(lambda: self._parts, counted, handler, identify)
-        refusing = Frame(lambda: self._parts, counted, wrong_method([method]), identify, False)
+        frame = Frame(lambda: self._container, counted, handler, identify)
+        refusing = Frame(lambda: self._container, counted, wrong_method([method]), identify, False)
         return FramedRoute(path, frame, [method], refusing)
 
     def _open(self, path: str, answer: OpenAnswer) -> Route:
@@ -157,15 +159,15 @@ class Gateway:
         return FramedRoute(path, Asgi(call), OPEN_METHODS, Asgi(refuse))
 
     def _missing(self) -> ASGIApp:
-        return Frame(lambda: self._parts, OTHER, not_served, reads_body=False)
+        return Frame(lambda: self._container, OTHER, not_served, reads_body=False)
 
     @asynccontextmanager
     async def _life(self) -> AsyncIterator[None]:
-        async with running(self._settings) as self._parts:
-            self._pipeline = Pipeline(self._parts)
-            self._handlers = Handlers(self._parts, self._pipeline)
-            self._door = McpServer(self, self._parts)
-            async with self._door.open():
+        async with running(self._settings) as self._container:
+            self._pipeline = Pipeline(self._container)
+            self._handlers = Handlers(self._container, self._pipeline)
+            self._mcp_server = McpServer(self, self._container)
+            async with self._mcp_server.open():
                 yield
 
 

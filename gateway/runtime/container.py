@@ -38,14 +38,14 @@ from gateway.routing.registry import Fleet
 from gateway.storage import database
 from gateway.telemetry import tracing
 from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.answer_statistics import Outcomes
+from gateway.telemetry.answer_statistics import AnswerStatistics
 from gateway.telemetry.health import HealthCollector
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shown_pages import Shown
 from gateway.telemetry.tracing import Tracer
 from gateway.telemetry.usage import Usage
-from gateway.telemetry.usage_journal import Spool
+from gateway.telemetry.usage_journal import UsageJournal
 from gateway.upstream.engine import Engine
 from gateway.upstream.litellm import LiteLLM
 from gateway.upstream.local.models import EmbeddingThread
@@ -59,7 +59,7 @@ PATIENCE = 5.0  # seconds that the database has to say that it is ready
 
 
 @dataclass(frozen=True)
-class Parts:
+class Container:
     """The parts of one worker."""
 
     settings: GatewaySettings
@@ -74,7 +74,7 @@ class Parts:
     library: Library
     chat: Chat
     warmer: Warmer
-    condition: HealthCollector
+    health: HealthCollector
     tasks: Tasks
     tracer: Tracer | None
     """None where traces are not wanted."""
@@ -130,7 +130,7 @@ async def prepare(settings: GatewaySettings) -> None:
 
 
 @asynccontextmanager
-async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
+async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
     """The parts of a worker, at work until the block is left. `prepare` has gone before."""
     assert settings.key is not None
     async with AsyncExitStack() as stack:
@@ -146,7 +146,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         tracer = tracing.load("askdocs-gateway", os.environ)
         if tracer:
             stack.push_async_callback(threads.files, tracer.close)
-        usage = Usage(engine, _spool(settings))
+        usage = Usage(engine, _usage_journal(settings))
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
         limiter = await limits.connect(redis, usage.month, workers=settings.workers, tasks=tasks)
         stack.push_async_callback(limiter.close)
@@ -172,12 +172,12 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         search = await threads.search(models.open_search, index, settings, searching, bundled)
         keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
         stack.enter_context(keeper.at_work())
-        condition = HealthCollector(fleet, index, settings.index.parent, home())
-        metrics.add(condition)
+        health = HealthCollector(fleet, index, settings.index.parent, home())
+        metrics.add(health)
         grounding = Grounding(index, base.counts, search=search)
         library = Library(grounding, settings.rules)
-        heat = PagePopularity(engine)
-        outcomes = Outcomes(engine)
+        popularity = PagePopularity(engine)
+        statistics = AnswerStatistics(engine)
         seen = Shown(engine)
         scorer = scorers.load(settings, os.environ)
         if scorer:
@@ -191,11 +191,11 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         def instructions() -> str:
             return aliases.table.aliases[DOCS].instructions or ""
 
-        warmer = Warmer(grounding, traffic, heat, answering, budget, kept_by, instructions)
+        warmer = Warmer(grounding, traffic, popularity, answering, budget, kept_by, instructions)
         stack.push_async_callback(tasks.close)
         tasks.start("usage", usage.run)
-        tasks.start("page popularity", heat.run)
-        tasks.start("outcomes", outcomes.run)
+        tasks.start("page popularity", popularity.run)
+        tasks.start("answer statistics", statistics.run)
         tasks.start("pages shown", seen.run)
         past = PastReaders(engine, library.rights.revision, library.rights.every)
         tasks.start("page readers", past.run)
@@ -207,11 +207,11 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
         if fleet.has_providers:
             tasks.start("litellm", partial(_start, litellm))
         process.trim()
-        yield Parts(
+        yield Container(
             settings=settings,
             database=engine,
             keyring=keyring,
-            recorder=Recorder(limiter, usage, metrics, access, heat, outcomes, seen),
+            recorder=Recorder(limiter, usage, metrics, access, popularity, statistics, seen),
             fleet=fleet,
             aliases=aliases,
             dispatch=dispatch,
@@ -220,7 +220,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Parts]:
             library=library,
             chat=Chat(settings, library, base.counts, scorer),
             warmer=warmer,
-            condition=condition,
+            health=health,
             tasks=tasks,
             tracer=tracer,
         )
@@ -275,10 +275,10 @@ def _snapshots(settings: GatewaySettings) -> Snapshots | None:
         return None
 
 
-def _spool(settings: GatewaySettings) -> Spool | None:
+def _usage_journal(settings: GatewaySettings) -> UsageJournal | None:
     folder = settings.index.parent / "usage"
     try:
-        return Spool(folder)
+        return UsageJournal(folder)
     except OSError as error:
         log.warning("%s: a kill loses the usage of the last second (%s)", folder, error)
         return None

@@ -37,7 +37,7 @@ outcome_table = sa.Table(
 )
 
 
-class Outcomes(Counters):
+class AnswerStatistics(Counters):
     """The outcomes of one worker on their way to the database."""
 
     def __init__(self, engine: sa.Engine) -> None:

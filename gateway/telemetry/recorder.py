@@ -8,7 +8,7 @@ from gateway.api.context import NOBODY, RequestContext
 from gateway.api.endpoints import CHAT, GROUNDING
 from gateway.api.plan import RequestPlan, RequestResult
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry
-from gateway.telemetry.answer_statistics import Outcomes
+from gateway.telemetry.answer_statistics import AnswerStatistics
 from gateway.telemetry.metrics import LEFT, Metrics
 from gateway.telemetry.shown_pages import Shown
 from gateway.telemetry.usage import Usage
@@ -25,8 +25,8 @@ class Recorder:
     usage: Usage
     metrics: Metrics
     log: AccessLog
-    heat: PagePopularity
-    outcomes: Outcomes
+    popularity: PagePopularity
+    statistics: AnswerStatistics
     shown: Shown
 
     @property
@@ -55,7 +55,7 @@ class Recorder:
         if seen := (*result.pages, *result.shown):
             self.shown.shown(context.key.id, seen)
         if result.pages:
-            self.heat.stood_on(result.pages)
+            self.popularity.stood_on(result.pages)
         if context.span.is_on:
             _trace(context, plan, result)
         if result.model:
@@ -81,22 +81,22 @@ class Recorder:
         if outcome:
             self.metrics.answered(alias, model or first, outcome)
         if result.fallback is not None or (not model and result.status >= 500):
-            self.outcomes.count(alias, first, "failed")
+            self.statistics.count(alias, first, "failed")
         if outcome == "refused" and not model:  # no page was found, and no model asked
-            self.outcomes.count(alias, first, "answers", "refused")
+            self.statistics.count(alias, first, "answers", "refused")
         if not model:
             return
         if result.status >= 400:
-            self.outcomes.count(alias, model, "failed")
+            self.statistics.count(alias, model, "failed")
             return
-        self.outcomes.count(alias, model, "answers")
+        self.statistics.count(alias, model, "answers")
         if outcome == "refused" or outcome == "cautious":
-            self.outcomes.count(alias, model, outcome)
-        self.outcomes.count(alias, model, *result.claims)
+            self.statistics.count(alias, model, outcome)
+        self.statistics.count(alias, model, *result.claims)
         self.metrics.checked(alias, model, result.claims)
-        self.outcomes.took(alias, model, "duration", context.measured.duration)
+        self.statistics.took(alias, model, "duration", context.measured.duration)
         if context.measured.ttft is not None:
-            self.outcomes.took(alias, model, "first_token", context.measured.ttft)
+            self.statistics.took(alias, model, "first_token", context.measured.ttft)
 
 
 def _trace(context: RequestContext, plan: RequestPlan | None, result: RequestResult) -> None:

@@ -19,7 +19,7 @@ from gateway.access.keys import Key, key_table
 from gateway.core import threads
 from gateway.storage.database import Unreachable, Utc, adding, metadata, reading, writing
 from gateway.telemetry.names import storable
-from gateway.telemetry.usage_journal import Spool, UsageRecord
+from gateway.telemetry.usage_journal import UsageJournal, UsageRecord
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -42,7 +42,7 @@ usage_table = sa.Table(
     sa.Column("completion_tokens", sa.BigInteger, nullable=False),
     sa.Index("usage_day", "day"),
 )
-# The segments of a spool that are in `usage`.
+# The segments of a journal that are in `usage`.
 segment_table = sa.Table(
     "usage_segments",
     metadata,
@@ -89,10 +89,10 @@ class UsageRow:
 class Usage:
     """The usage of one worker on its way to the database."""
 
-    def __init__(self, engine: sa.Engine, spool: Spool | None = None) -> None:
-        """Without a spool, a kill -9 loses what was added in the last second."""
+    def __init__(self, engine: sa.Engine, journal: UsageJournal | None = None) -> None:
+        """Without a journal, a kill -9 loses what was added in the last second."""
         self._engine = engine
-        self._spool = spool
+        self._journal = journal
         self._segments: list[str] = []
         self._dropped: list[str] = []
         self._added: dict[_What, list[int]] = {}
@@ -117,8 +117,8 @@ class Usage:
         counts[0] += 1
         counts[1] += prompt_tokens
         counts[2] += completion_tokens
-        if self._spool is not None:
-            self._spool.add(UsageRecord(*what, prompt_tokens, completion_tokens))
+        if self._journal is not None:
+            self._journal.add(UsageRecord(*what, prompt_tokens, completion_tokens))
 
     async def run(self) -> None:
         """Write every second until cancelled, and once more then."""
@@ -138,11 +138,11 @@ class Usage:
                 await writing
             await self.flush()
             left = [*self._writing.values(), *self._added.values()]
-            if left and self._spool is None:
+            if left and self._journal is None:
                 count = sum(counts[0] for counts in left)
                 log.error("the usage of %d requests is lost: the database is away", count)
-            if self._spool is not None:
-                self._spool.close()
+            if self._journal is not None:
+                self._journal.close()
             raise
 
     async def flush(self) -> None:
@@ -151,7 +151,7 @@ class Usage:
             for _ in range(2):  # what failed before, and what has come since
                 if not self._writing:
                     self._writing, self._added = self._added, {}
-                    self._segments = self._spool.seal() if self._spool else []
+                    self._segments = self._journal.seal() if self._journal else []
                 if not self._writing or not await self._flush():
                     return
 
@@ -169,18 +169,18 @@ class Usage:
             log.warning("the database is back: usage is written again")
         self._failing = False
         self._remember(self._writing)
-        if self._spool is not None:
-            self._spool.drop(self._segments)
+        if self._journal is not None:
+            self._journal.drop(self._segments)
         self._dropped, self._segments, self._writing = self._segments, [], {}
         return True
 
     async def recover(self) -> None:
         """Write what workers that were killed have left. With the database away, the next time."""
-        if self._spool is None:
+        if self._journal is None:
             return
-        for worker in self._spool.orphans():
+        for worker in self._journal.orphans():
             try:
-                count = await threads.database(self._take_over, self._spool, worker)
+                count = await threads.database(self._take_over, self._journal, worker)
             except (Unreachable, OSError) as error:
                 log.warning("the usage that a dead worker left is written later: %s", error)
                 return
@@ -244,10 +244,10 @@ class Usage:
                 dropped = segment_table.c.name.in_(self._dropped)
                 connection.execute(segment_table.delete().where(dropped))
 
-    def _take_over(self, spool: Spool, worker: str) -> int:
+    def _take_over(self, journal: UsageJournal, worker: str) -> int:
         """Write what a dead worker left; returns of how many requests that is."""
         pending: dict[_What, list[int]] = {}
-        with spool.left_by(worker) as segments:
+        with journal.left_by(worker) as segments:
             if not segments:
                 return 0
             with writing(self._engine) as connection:

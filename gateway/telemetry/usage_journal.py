@@ -48,7 +48,7 @@ class Segment(NamedTuple):
     lines: list[UsageRecord]
 
 
-class Spool:
+class UsageJournal:
     """The segments of one worker in a folder that all workers share. For one thread at a time."""
 
     def __init__(self, folder: Path) -> None:

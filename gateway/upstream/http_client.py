@@ -1,7 +1,7 @@
 """The fast lane: an HTTP/1.1 client for one engine, with raw bytes and pooled connections.
 
-    lane = Lane("http://127.0.0.1:8001/v1")
-    reply = await lane.open("/chat/completions", (), body)
+    client = Lane("http://127.0.0.1:8001/v1")
+    reply = await client.open("/chat/completions", (), body)
     try:
         async for chunk in reply.chunks():
             ...
@@ -47,7 +47,7 @@ TICK_S = 0.02
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Write = Callable[[bytes], bool]
 Feed = Callable[[bytes], bytes]
-# What the lane writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
+# What the client writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
 _OWN = frozenset(
     b"host content-type content-length transfer-encoding connection keep-alive te trailer upgrade"
     b" expect proxy-connection authorization x-api-key api-key accept-encoding".split()
@@ -73,7 +73,7 @@ class BrokenOff(LaneError):
     """The response began and did not end, or was not HTTP."""
 
 
-class Lane:
+class EngineHttpClient:
     """Connections to one engine."""
 
     def __init__(self, base_url: str, api_key: str | None = None) -> None:

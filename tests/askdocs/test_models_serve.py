@@ -21,7 +21,7 @@ from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
 from gateway.routing.deployments import Deployment
 from gateway.storage import database
-from gateway.telemetry.answer_statistics import Outcomes
+from gateway.telemetry.answer_statistics import AnswerStatistics
 from tests import starting
 from tests.training.versions import FACTS, threshold, trained, verdict
 from training.artefacts import probe
@@ -210,7 +210,7 @@ async def test_what_answers_is_compared_with_what_answered_before(
     promotions.write(stored, "promote", "docs", None, aliases.DEFAULT["docs"], V1, "ada")
     with pytest.raises(AskdocsError, match="neither docs@v1 nor base was asked as docs"):
         compare(home_dir=home.root)
-    outcomes = Outcomes(stored)
+    outcomes = AnswerStatistics(stored)
     for number in range(100):
         outcomes.count("docs", "docs@v1", "answers", *(["refused"] if number < 10 else []))
         outcomes.count("docs", "base", "answers", *(["refused"] if number < 50 else []))

@@ -31,7 +31,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from askdocs.supervision.checks import free_port
-from eval.bench.arrivals import Box, QuestionTally, ask_one
+from eval.bench.arrivals import Box, QuestionTally, ask_question
 from gateway.answering.grounding.sentences import first
 from tests.widget.stand_in import chunk, cited, reading
 from widget.review.keeper import LOOK
@@ -103,7 +103,9 @@ async def ask(box: Box, numbers: list[int], tally: QuestionTally) -> None:
 
     async def reader() -> None:
         for number in waiting:
-            await ask_one(box, f"How is it done? ({number})", number, time.perf_counter(), tally)
+            await ask_question(
+                box, f"How is it done? ({number})", number, time.perf_counter(), tally
+            )
 
     await asyncio.gather(*(reader() for _ in range(AT_ONCE)))
 

@@ -37,7 +37,7 @@ async def test_two_families_judge_a_run_and_labels_correct_them(
     ]
     plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
     for judge in judges:
-        await judge.ask(mark.said(plain), lambda *_: None)
+        await judge.ask(mark.attempted_answers(plain), lambda *_: None)
 
     wire = dict(lane.providers.asked)
     of_claude, of_gpt = wire["/v1/messages"], wire["/gpt/v1/chat/completions"]

@@ -100,7 +100,7 @@ async def answered(
         async with Client(gateway.url, "secret", 60, 1) as client:
             (system,) = parse([name])
             asker = Asker(run, client, wiki, None, Recorded(recorded))
-            assert asker.asks(system, question)
+            assert asker.includes(system, question)
             answer = await asker.answer(system, question)
         return answer, gateway.asked
 

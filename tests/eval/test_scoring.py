@@ -15,7 +15,7 @@ from eval.running.answer import Answer
 from eval.scoring import judge as judge_module
 from eval.scoring import mark
 from eval.scoring.groups import groups
-from eval.scoring.judge import RUBRIC, Judge, Panel, kept
+from eval.scoring.judge import RUBRIC, Judge, Panel, stored_panel
 from eval.scoring.mark import Mark, compared, marks, read
 from eval.scoring.meanings import Meanings
 from eval.scoring.measures import BY_NAME, MEASURES, pairs
@@ -196,13 +196,13 @@ def test_meanings_are_compared_once(tmp_path: Path, embedder: Embedder) -> None:
     like, unlike = first("Reload with F5.", GOLD), first("The harvest was poor.", GOLD)
     assert like > 0.6 > 0.3 > unlike
     assert first(GOLD, GOLD) == pytest.approx(1, abs=1e-3)
-    kept = (tmp_path / "similar.jsonl").read_text()
-    (tmp_path / "similar.jsonl").write_text(kept + '{"texts": "half')
+    stored_panel = (tmp_path / "similar.jsonl").read_text()
+    (tmp_path / "similar.jsonl").write_text(stored_panel + '{"texts": "half')
     again = Similarity(tmp_path, embedder)
     assert again("Reload with F5.", GOLD) == like
     again("Press F6.", GOLD)  # on a line of its own
     behind = (tmp_path / "similar.jsonl").read_text()
-    assert behind.startswith(kept)
+    assert behind.startswith(stored_panel)
     Similarity(tmp_path, embedder)("Press F6.", GOLD)
     assert (tmp_path / "similar.jsonl").read_text() == behind
 
@@ -272,12 +272,12 @@ async def test_a_judge_sees_the_pages_and_of_two_both_must_agree(
     await other.ask([(asked, given)], lambda *_: None)
     assert panel(asked, given) is True
     assert panel.name == f"gpt-5 at {endpoint.url} and claude at {endpoint.url}"
-    assert kept(tmp_path, panel.name)(asked, given) is True
+    assert stored_panel(tmp_path, panel.name)(asked, given) is True
     text = (tmp_path / "judged.jsonl").read_text()
     first, second = text.splitlines()
     no = second.replace('"correct": true', '"correct": false')
     (tmp_path / "judged.jsonl").write_text(f"{first}\n{no}\n")
-    assert kept(tmp_path, panel.name)(asked, given) is False
+    assert stored_panel(tmp_path, panel.name)(asked, given) is False
 
 
 async def test_a_verdict_depends_on_the_pages_that_were_shown(
@@ -293,7 +293,7 @@ async def test_a_verdict_depends_on_the_pages_that_were_shown(
     async def verdict(text: str | None = None) -> bool | None:
         asking = judge(text)
         await asking.ask([(asked, given)], lambda *_: None)
-        assert kept(tmp_path, asking.name)(asked, given) == asking(asked, given)
+        assert stored_panel(tmp_path, asking.name)(asked, given) == asking(asked, given)
         return asking(asked, given)
 
     assert await verdict() is True
@@ -320,7 +320,10 @@ async def test_judges_of_one_name_at_two_endpoints_are_two(
     assert [judge(asked, given) for judge in (one, other)] == [True, False]
     panel = Panel([one, other])
     assert "secret" not in panel.name + (tmp_path / "judged.jsonl").read_text()
-    assert [judge(asked, given) for judge in kept(tmp_path, panel.name).judges] == [True, False]
+    assert [judge(asked, given) for judge in stored_panel(tmp_path, panel.name).judges] == [
+        True,
+        False,
+    ]
 
 
 async def test_a_secret_in_the_query_of_a_judge_is_shown_nowhere(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What an answer rests on, and what of it is quoted."""
 
 from gateway.answering.grounding.cite import QUOTE, Citations, quoted
-from gateway.answering.grounding.excerpt import GAP, Excerpt, parts
+from gateway.answering.grounding.excerpt import GAP, Excerpt, chosen_sections
 from gateway.answering.grounding.support import Support
 from gateway.knowledge.search.passages import passages
 from gateway.knowledge.wiki.page import Page
@@ -84,7 +84,7 @@ def test_what_we_added_to_a_part_of_a_table_is_not_quoted() -> None:
     rows = "\n".join(f"| setting {n} | value {n} |" for n in range(400))
     table = page("t.md", f"# T\n\n| name | value |\n|---|---|\n{rows}")
     place = next(n for n, one in enumerate(passages(table)) if "setting 300 " in one.text)
-    (section,) = parts(table, {place, place + 1})
+    (section,) = chosen_sections(table, {place, place + 1})
     assert section.text.count("| name | value |") >= 1
     assert GAP not in quoted(section, table)
     for block in quoted(section, table).removesuffix("…").split("\n\n"):

@@ -112,7 +112,7 @@ async def test_an_adapter_shares_the_place_of_its_engine(fleet: Fleet) -> None:
     fleet.follow([at("docs@v7", URL)])
     served = fleet.get("docs@v7")
     assert served is not None
-    assert served.lane is fleet.base.lane
+    assert served.client is fleet.base.client
 
 
 async def test_the_settings_word_holds_over_the_table(fleet: Fleet) -> None:

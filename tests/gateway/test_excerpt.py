@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.answering.grounding.excerpt import GAP, Excerpt, parts, spoken
+from gateway.answering.grounding.excerpt import GAP, Excerpt, chosen_sections, spoken
 from gateway.answering.grounding.ground import pack
 from gateway.knowledge.search.passages import passages
 from gateway.knowledge.search.search import Hit, PassageHit
@@ -61,7 +61,7 @@ def test_the_best_passages_are_chosen_and_stand_in_page_order() -> None:
 
 
 def test_a_part_of_a_section_has_its_heading_and_says_what_is_left_out() -> None:
-    (section,) = parts(OPTIONS, {2, 3, 7})
+    (section,) = chosen_sections(OPTIONS, {2, 3, 7})
     assert section.heading == "Options"
     assert section.text == (
         f"## Options\n\n{GAP}\n\n**`--option-2`**\n\nDoes the thing of number 2.\n\n"
@@ -75,13 +75,13 @@ def test_a_part_of_a_section_has_its_heading_and_says_what_is_left_out() -> None
 def test_a_later_part_of_a_definition_has_its_term() -> None:
     text = "\n\n".join(" ".join(f"w{n}" for n in range(90)) for _ in range(3))
     read = page("a.md", f"# T\n\n**port**\n\n{text}")
-    (section,) = parts(read, {1})
+    (section,) = chosen_sections(read, {1})
     assert section.text.startswith(f"# T\n\n{GAP}\n\n**port**\n\nw0 ")
 
 
 def test_all_passages_of_a_section_are_the_section() -> None:
-    assert parts(OPTIONS, set(range(9))) == OPTIONS.sections
-    assert parts(PAGE, {2}) == (PAGE.sections[2],)
+    assert chosen_sections(OPTIONS, set(range(9))) == OPTIONS.sections
+    assert chosen_sections(PAGE, {2}) == (PAGE.sections[2],)
 
 
 def test_pages_share_the_budget_by_their_best_passages() -> None:
@@ -112,7 +112,7 @@ def test_the_best_passage_stands_there_even_where_it_is_too_long() -> None:
 def test_an_excerpt_is_of_the_page_and_within_the_budget(
     chosen: set[int], order: list[int], budget: int
 ) -> None:
-    text = "\n\n".join(section.text for section in parts(OPTIONS, chosen))
+    text = "\n\n".join(section.text for section in chosen_sections(OPTIONS, chosen))
     kept = [block for block in text.split("\n\n") if block != GAP]
     assert all(block in OPTIONS.text for block in kept)
     assert all(f"number {n}." in text for n in chosen)

@@ -28,7 +28,7 @@ from gateway.core.http import (
 )
 from gateway.core.json_body import SMALL, parse_object
 from gateway.core.sse import events
-from gateway.runtime.container import Parts
+from gateway.runtime.container import Container
 
 SCOPE: Scope = {"type": "http", "headers": [(b"content-length", b"99"), (b"x", b"y")]}
 
@@ -417,7 +417,7 @@ async def test_others_run_between_the_parsing_of_a_long_body_and_its_writing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[str] = []
-    pipeline = Pipeline(Mock(spec=Parts))
+    pipeline = Pipeline(Mock(spec=Container))
 
     async def answer(*_: Any) -> None:
         order.append("written")

@@ -27,7 +27,7 @@ from gateway.upstream.http_client import (
     MAX_HEAD,
     TOGETHER,
     BrokenOff,
-    Lane,
+    EngineHttpClient,
     LaneError,
     LaneReply,
     Silent,
@@ -101,7 +101,7 @@ def says(*parts: bytes, then: str = "listen", pause: float = 0.0) -> Callable[[E
     return make
 
 
-async def ask(lane: Lane, body: bytes = b"{}") -> tuple[int, bytes]:
+async def ask(lane: EngineHttpClient, body: bytes = b"{}") -> tuple[int, bytes]:
     reply = await lane.open("/chat/completions", (), body)
     try:
         return reply.status, await reply.read()
@@ -119,11 +119,11 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-async def lanes() -> AsyncIterator[Callable[..., Lane]]:
-    made: list[Lane] = []
+async def lanes() -> AsyncIterator[Callable[..., EngineHttpClient]]:
+    made: list[EngineHttpClient] = []
 
-    def make(url: str, key: str | None = None) -> Lane:
-        made.append(Lane(url, key))
+    def make(url: str, key: str | None = None) -> EngineHttpClient:
+        made.append(EngineHttpClient(url, key))
         return made[-1]
 
     yield make
@@ -132,7 +132,7 @@ async def lanes() -> AsyncIterator[Callable[..., Lane]]:
 
 
 async def test_a_request_has_path_key_length_and_the_headers_that_may_pass(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     async with running(says(PLAIN)) as engine:
         lane = lanes(engine.url, "secret")
@@ -149,12 +149,14 @@ async def test_a_request_has_path_key_length_and_the_headers_that_may_pass(
     assert body == b'{"a":1}'
 
 
-async def test_a_header_with_a_line_break_is_refused(lanes: Callable[..., Lane]) -> None:
+async def test_a_header_with_a_line_break_is_refused(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     with pytest.raises(ValueError, match="line break"):
         await lanes("http://127.0.0.1:9/v1").open("/x", [(b"a", b"b\r\nc: d")], b"")
 
 
-async def test_a_connection_is_used_again(lanes: Callable[..., Lane]) -> None:
+async def test_a_connection_is_used_again(lanes: Callable[..., EngineHttpClient]) -> None:
     async with running(says(PLAIN)) as engine:
         lane = lanes(engine.url)
         for _ in range(5):
@@ -162,14 +164,18 @@ async def test_a_connection_is_used_again(lanes: Callable[..., Lane]) -> None:
         assert engine.connections == 1
 
 
-async def test_requests_at_the_same_time_have_a_connection_each(lanes: Callable[..., Lane]) -> None:
+async def test_requests_at_the_same_time_have_a_connection_each(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     async with running(says(PLAIN, pause=0.05)) as engine:
         lane = lanes(engine.url)
         assert await asyncio.gather(*(ask(lane) for _ in range(8))) == [(200, b"ok")] * 8
         assert engine.connections == 8
 
 
-async def test_a_kept_connection_that_is_dead_is_replaced_once(lanes: Callable[..., Lane]) -> None:
+async def test_a_kept_connection_that_is_dead_is_replaced_once(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     """As llama.cpp does: keep-alive is announced, and the connection closed at the next request."""
 
     def make(engine: Engine) -> Talk:
@@ -187,7 +193,9 @@ async def test_a_kept_connection_that_is_dead_is_replaced_once(lanes: Callable[.
         assert engine.connections == 3
 
 
-async def test_a_fresh_connection_that_dies_is_not_tried_again(lanes: Callable[..., Lane]) -> None:
+async def test_a_fresh_connection_that_dies_is_not_tried_again(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     async with running(says(then="close")) as engine:
         with pytest.raises(Unreachable):
             await ask(lanes(engine.url))
@@ -195,7 +203,7 @@ async def test_a_fresh_connection_that_dies_is_not_tried_again(lanes: Callable[.
 
 
 async def test_a_kept_connection_that_breaks_within_the_answer_is_not_tried_again(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     def make(engine: Engine) -> Talk:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -226,7 +234,7 @@ async def test_a_kept_connection_that_breaks_within_the_answer_is_not_tried_agai
     ],
 )
 async def test_bodies_of_every_framing_are_read_and_the_connection_kept(
-    answer: bytes, body: bytes, lanes: Callable[..., Lane]
+    answer: bytes, body: bytes, lanes: Callable[..., EngineHttpClient]
 ) -> None:
     async with running(says(answer)) as engine:
         lane = lanes(engine.url)
@@ -235,7 +243,9 @@ async def test_bodies_of_every_framing_are_read_and_the_connection_kept(
         assert engine.connections == 1
 
 
-async def test_a_body_that_ends_with_the_connection_is_complete(lanes: Callable[..., Lane]) -> None:
+async def test_a_body_that_ends_with_the_connection_is_complete(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     async with running(says(b"HTTP/1.1 200 OK\r\n\r\n", b"abc", b"def", then="close")) as engine:
         assert await ask(lanes(engine.url)) == (200, b"abcdef")
 
@@ -248,7 +258,7 @@ def test_an_answer_may_come_in_any_pieces(cuts: list[int]) -> None:
 
     async def main() -> None:
         async with running(says(*pieces)) as engine:
-            lane = Lane(engine.url)
+            lane = EngineHttpClient(engine.url)
             try:
                 assert await ask(lane) == (200, b"abcde")
             finally:
@@ -265,7 +275,7 @@ def test_an_answer_may_come_in_any_pieces(cuts: list[int]) -> None:
     ],
 )
 async def test_what_came_before_a_break_is_read_and_the_break_has_a_name(
-    answer: bytes, lanes: Callable[..., Lane]
+    answer: bytes, lanes: Callable[..., EngineHttpClient]
 ) -> None:
     async with running(says(answer, then="close")) as engine:
         reply = await lanes(engine.url).open("/x", (), b"")
@@ -291,14 +301,16 @@ async def test_what_came_before_a_break_is_read_and_the_break_has_a_name(
     ],
 )
 async def test_an_answer_that_is_not_proper_http_is_refused(
-    answer: bytes, lanes: Callable[..., Lane]
+    answer: bytes, lanes: Callable[..., EngineHttpClient]
 ) -> None:
     async with running(says(answer)) as engine:
         with pytest.raises(BrokenOff):
             await ask(lanes(engine.url))
 
 
-async def test_what_nobody_asked_for_closes_the_connection(lanes: Callable[..., Lane]) -> None:
+async def test_what_nobody_asked_for_closes_the_connection(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     async with running(says(PLAIN, PLAIN, pause=0.02)) as engine:
         lane = lanes(engine.url)
         assert await ask(lane) == (200, b"ok")
@@ -308,7 +320,7 @@ async def test_what_nobody_asked_for_closes_the_connection(lanes: Callable[..., 
 
 
 async def test_two_answers_at_once_are_no_answer_to_the_next_request(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     async with running(says(PLAIN + PLAIN.replace(b"ok", b"no"))) as engine:
         lane = lanes(engine.url)
@@ -317,7 +329,9 @@ async def test_two_answers_at_once_are_no_answer_to_the_next_request(
         assert engine.connections == 2
 
 
-async def test_an_engine_that_refuses_is_unreachable(lanes: Callable[..., Lane]) -> None:
+async def test_an_engine_that_refuses_is_unreachable(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     async with running(says(PLAIN)) as engine:
         url = engine.url
     with pytest.raises(Unreachable):
@@ -325,7 +339,7 @@ async def test_an_engine_that_refuses_is_unreachable(lanes: Callable[..., Lane])
 
 
 async def test_an_engine_that_does_not_accept_is_given_up_after_250_ms(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     with socket.socket() as listener, socket.socket() as waiting:
         listener.bind(("127.0.0.1", 0))
@@ -339,7 +353,7 @@ async def test_an_engine_that_does_not_accept_is_given_up_after_250_ms(
 
 
 async def test_a_process_that_was_held_up_does_not_take_its_engine_for_away(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     async with running(says(PLAIN)) as engine:
         asyncio.get_running_loop().call_soon(time.sleep, 0.4)  # while it connects
@@ -347,7 +361,7 @@ async def test_a_process_that_was_held_up_does_not_take_its_engine_for_away(
 
 
 async def test_a_process_that_is_held_up_all_the_time_connects_all_the_same(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     """Each turn of the event loop takes longer than a connection may."""
     loop = asyncio.get_running_loop()
@@ -373,10 +387,12 @@ async def test_a_lane_error_is_not_taken_for_a_client_that_left() -> None:
 @pytest.mark.parametrize("url", ["ftp://x/v1", "127.0.0.1:8001", "http://", "http://x:99999/v1"])
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(AskdocsError, match="base URL"):
-        Lane(url)
+        EngineHttpClient(url)
 
 
-async def test_closing_within_an_answer_lets_the_engine_see_it(lanes: Callable[..., Lane]) -> None:
+async def test_closing_within_an_answer_lets_the_engine_see_it(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     def make(engine: Engine) -> Talk:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await engine.request(reader)
@@ -396,7 +412,7 @@ async def test_closing_within_an_answer_lets_the_engine_see_it(lanes: Callable[.
 
 
 async def test_cancelling_before_the_answer_lets_the_engine_see_it(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     def make(engine: Engine) -> Talk:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -413,7 +429,7 @@ async def test_cancelling_before_the_answer_lets_the_engine_see_it(
             await engine.left.wait()
 
 
-async def test_a_slow_reader_makes_the_engine_wait(lanes: Callable[..., Lane]) -> None:
+async def test_a_slow_reader_makes_the_engine_wait(lanes: Callable[..., EngineHttpClient]) -> None:
     size = 64 * 2**20
 
     def make(engine: Engine) -> Talk:
@@ -438,7 +454,7 @@ async def test_a_slow_reader_makes_the_engine_wait(lanes: Callable[..., Lane]) -
         reply.close()
 
 
-async def pumped(lane: Lane, full: int = 0) -> tuple[list[bytes], bytes, int]:
+async def pumped(lane: EngineHttpClient, full: int = 0) -> tuple[list[bytes], bytes, int]:
     """What a pump wrote, what it returned, and how often it waited for a writer that was full."""
     reply = await lane.open("/x", (), b"")
     seen: list[bytes] = []
@@ -460,7 +476,7 @@ async def pumped(lane: Lane, full: int = 0) -> tuple[list[bytes], bytes, int]:
 
 
 async def test_a_pump_writes_what_comes_and_returns_what_came_with_the_end(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     parts = (EVENTS, b"1\r\na\r\n", b"1\r\nb\r\n", b"1\r\nc\r\n0\r\n\r\n")
     async with running(says(*parts, pause=0.02)) as engine:
@@ -470,7 +486,9 @@ async def test_a_pump_writes_what_comes_and_returns_what_came_with_the_end(
         assert engine.connections == 1
 
 
-async def test_a_pump_waits_for_a_writer_that_is_full(lanes: Callable[..., Lane]) -> None:
+async def test_a_pump_waits_for_a_writer_that_is_full(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     parts = [b"1\r\n%c\r\n" % letter for letter in b"abcdefgh"]
     async with running(says(EVENTS, *parts, b"0\r\n\r\n", pause=0.01)) as engine:
         seen, rest, waits = await pumped(lanes(engine.url), full=3)
@@ -478,7 +496,9 @@ async def test_a_pump_waits_for_a_writer_that_is_full(lanes: Callable[..., Lane]
     assert waits >= 1
 
 
-async def test_a_pump_with_a_full_writer_makes_the_engine_wait(lanes: Callable[..., Lane]) -> None:
+async def test_a_pump_with_a_full_writer_makes_the_engine_wait(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     parts = [b"10000\r\n" + b"x" * 2**16 + b"\r\n"] * 200
     async with running(says(EVENTS, *parts, b"0\r\n\r\n")) as engine:
         seen, rest, waits = await pumped(lanes(engine.url), full=4)
@@ -486,7 +506,9 @@ async def test_a_pump_with_a_full_writer_makes_the_engine_wait(lanes: Callable[.
     assert waits >= 1
 
 
-async def test_a_pump_writes_what_came_before_a_break(lanes: Callable[..., Lane]) -> None:
+async def test_a_pump_writes_what_came_before_a_break(
+    lanes: Callable[..., EngineHttpClient],
+) -> None:
     async with running(says(EVENTS, b"1\r\na\r\n", then="close", pause=0.02)) as engine:
         reply = await lanes(engine.url).open("/x", (), b"")
         seen: list[bytes] = []
@@ -505,7 +527,7 @@ async def test_a_pump_writes_what_came_before_a_break(lanes: Callable[..., Lane]
 
 
 async def test_an_engine_behind_tls_is_asked_with_a_checked_certificate(
-    lanes: Callable[..., Lane], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lanes: Callable[..., EngineHttpClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificate, key = self_signed(tmp_path)
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -520,7 +542,7 @@ async def test_an_engine_behind_tls_is_asked_with_a_checked_certificate(
 
 
 async def test_an_engine_that_falls_silent_is_left_when_it_answers_nothing_else(
-    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+    lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_module, "SILENT_S", 0.3)
     monkeypatch.setattr(lane_module, "PROBE_S", 0.3)
@@ -536,7 +558,7 @@ async def test_an_engine_that_falls_silent_is_left_when_it_answers_nothing_else(
 
 
 async def test_an_engine_that_reads_for_long_is_waited_for_as_long_as_it_lives(
-    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+    lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_module, "SILENT_S", 0.1)
 
@@ -555,7 +577,7 @@ async def test_an_engine_that_reads_for_long_is_waited_for_as_long_as_it_lives(
 
 
 async def test_a_connection_that_was_quiet_for_long_is_not_used_again(
-    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+    lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_module, "IDLE_S", 0.0)
     async with running(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")) as kept:
@@ -591,7 +613,7 @@ def _begins(data: bytes) -> Callable[[Engine], Talk]:
 
 
 async def test_what_is_made_of_an_answer_is_read_and_nothing_else(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     """Every third letter is passed on, with the two before it."""
     held = b""
@@ -611,7 +633,7 @@ async def test_what_is_made_of_an_answer_is_read_and_nothing_else(
 
 
 async def test_what_breaks_off_says_so_to_who_reads_through_something(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     async with running(says(EVENTS, b"1\r\na\r\n", then="close", pause=0.02)) as engine:
         reply = await lanes(engine.url).open("/x", (), b"")
@@ -620,7 +642,7 @@ async def test_what_breaks_off_says_so_to_who_reads_through_something(
 
 
 async def test_an_answer_that_waited_whole_for_its_reader_is_read_on(
-    lanes: Callable[..., Lane],
+    lanes: Callable[..., EngineHttpClient],
 ) -> None:
     """The engine was made to wait before it was read through something that holds all back."""
     parts = [b"4000\r\n%b\r\n" % (b"x" * 0x4000)] * 20
@@ -641,7 +663,7 @@ async def test_an_answer_that_waited_whole_for_its_reader_is_read_on(
 
 
 async def test_many_answers_that_are_read_together_stay_apart_and_whole(
-    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+    lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many that each waits for the next tick; a third of them break off in the middle."""
     monkeypatch.setattr(lane_module, "CONNECT_S", 10.0)
@@ -663,7 +685,7 @@ async def test_many_answers_that_are_read_together_stay_apart_and_whole(
 
         return answer
 
-    async def read(lane: Lane) -> tuple[bytes, bool]:
+    async def read(lane: EngineHttpClient) -> tuple[bytes, bool]:
         seen = b""
 
         def feed(data: bytes) -> bytes:
@@ -692,13 +714,13 @@ async def test_many_answers_that_are_read_together_stay_apart_and_whole(
 
 
 async def test_an_answer_that_is_left_among_many_is_not_read_on(
-    lanes: Callable[..., Lane], monkeypatch: pytest.MonkeyPatch
+    lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lane_module, "CONNECT_S", 10.0)
     endless = itertools.repeat(b"1\r\na\r\n", 400)
     too_late = []
 
-    async def read(lane: Lane) -> None:
+    async def read(lane: EngineHttpClient) -> None:
         left = False
 
         def feed(data: bytes) -> bytes:
@@ -737,7 +759,7 @@ async def test_of_an_answer_without_end_so_much_is_read(
             await opened.close()
 
     async with running(says(head, *[b"x" * 64_000] * 1000)) as engine:
-        lane = Lane(engine.url)
+        lane = EngineHttpClient(engine.url)
         with pytest.raises((BrokenOff, dispatch.CandidateFailed)):
             await whole(await lane.open("/chat/completions", (), b"{}"))
         await asyncio.wait_for(engine.left.wait(), 30)

@@ -203,6 +203,6 @@ async def test_a_tool_call_passes_untouched(accompany: Callable[..., Any]) -> No
 async def test_half_a_tool_call_is_not_gone_on_with(accompany: Callable[..., Any]) -> None:
     _, turn = await accompany(CODE, ASKED, stream=True)
     _fed(turn, [])
-    assert turn.said() == ("", 0), "nothing has gone out: another engine can be asked"
+    assert turn.partial() == ("", 0), "nothing has gone out: another engine can be asked"
     _fed(turn, _stream("Let me look.")[:2])
-    assert turn.said() is None
+    assert turn.partial() is None

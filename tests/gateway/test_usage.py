@@ -18,7 +18,7 @@ from gateway.access.keys import Key, Keys
 from gateway.storage import database
 from gateway.telemetry import usage
 from gateway.telemetry.usage import Usage, last_used, report
-from gateway.telemetry.usage_journal import Spool
+from gateway.telemetry.usage_journal import UsageJournal
 from tests.gateway.postgres import Postgres, url
 from tests.waiting import async_until
 
@@ -222,7 +222,7 @@ def test_adding_takes_microseconds() -> None:
 async def test_a_name_that_cannot_be_stored_keeps_no_other_from_it(
     stored: sa.Engine, tmp_path: Path
 ) -> None:
-    usage = Usage(stored, Spool(tmp_path / "spool"))
+    usage = Usage(stored, UsageJournal(tmp_path / "spool"))
     odd = Key("odd", "odd", "te\udcffam", datetime.now(UTC))
     usage.add(odd, "docs", "\ud800", 1, 2)
     usage.add(odd, "docs", "nul\0", 1, 2)

@@ -144,7 +144,7 @@ async def test_a_conversation_goes_on_from_memory_and_after_a_restart_from_the_s
     await journal.asked(asked("a"))
     store.answered("a", Answered("answered", "stored"))
     assert await told(journal) == [("question a", "stored")]
-    ask = journal._asks.add(asked("b"), "v")
+    ask = journal._pending.add(asked("b"), "v")
     ask.text = "remembered"
     assert await told(journal) == [("question a", "stored")]  # not answered yet
     ask.finish(Done("remembered", Outcome()))

@@ -60,7 +60,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
     import numpy
 
-    places = dict(sorted(found(folder), key=lambda entry: order(entry[0])))
+    places = dict(sorted(tensors(folder), key=lambda entry: order(entry[0])))
     kinds = {}
     for name, (_, _, shape) in places.items():
         kinds[name] = kind_of(gguf, kind, name, shape)
@@ -187,7 +187,7 @@ def cutting(file: Path, vocabulary: dict[str, int], merges: list[str]) -> tuple[
     )
 
 
-def found(folder: Path) -> Iterator[tuple[str, tuple[Path, str, list[int]]]]:
+def tensors(folder: Path) -> Iterator[tuple[str, tuple[Path, str, list[int]]]]:
     """Every tensor by llama.cpp's name: its file, its name there, its shape. Raises Problem."""
     from safetensors import safe_open
 

@@ -66,7 +66,7 @@ class Hub:
         content, manifest = store.manifest_bytes(name), store.manifest(name)
         folder = store.fetch(name, None, progress)
         base = SHIPPED.get(manifest.base_model, manifest.base_model)
-        with self._told():
+        with self._reported_errors():
             license = license or self._license(base)
             if is_llama(license) and not self.repo.split("/")[1].lower().startswith("llama"):
                 raise AskdocsError(
@@ -99,7 +99,7 @@ class Hub:
         Raises:
             AskdocsError: it is not there; a file is not what the manifest says.
         """
-        with self._told():
+        with self._reported_errors():
             content = self._download(name, OURS + MANIFEST).read_bytes()
             manifest = decode(Manifest, content, f"{self}/{OURS}{MANIFEST}")
             for number, path in enumerate(manifest.files, 1):
@@ -140,7 +140,7 @@ class Hub:
         return str(license_name)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported_errors(self) -> Iterator[None]:
         try:
             yield
         except RevisionNotFoundError as error:

@@ -32,7 +32,7 @@ class Folder:
         return str(self.root)
 
     def list(self, under: str = "") -> dict[str, FileInfo]:
-        with self._told():
+        with self._reported_errors():
             entries = {}
             for name, path in hashed.listed(self.root / under).items():
                 with suppress(FileNotFoundError):
@@ -40,7 +40,7 @@ class Folder:
             return entries
 
     def read(self, path: str) -> bytes | None:
-        with self._told():
+        with self._reported_errors():
             try:
                 return (self.root / path).read_bytes()
             except (FileNotFoundError, NotADirectoryError):
@@ -49,7 +49,7 @@ class Folder:
     def create(self, path: str, content: bytes) -> bool:
         target = self.root / path
         new = _beside(target)
-        with self._told():
+        with self._reported_errors():
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 new.write_bytes(content)
@@ -73,7 +73,7 @@ class Folder:
     ) -> bool:
         target = self.root / path
         count = hashed.counter(f"copying {target.name}", total(files), progress)
-        with self._told():
+        with self._reported_errors():
             if not (target / MANIFEST).exists():
                 with appearing(target) as new:
                     for name, file in files.items():
@@ -87,13 +87,13 @@ class Folder:
         self, path: str, manifest: bytes, files: Mapping[str, File], progress: Progress
     ) -> Path:
         folder = self.root / path
-        with self._told():
+        with self._reported_errors():
             fix = FIX_ARTEFACT if f"/{ARTEFACTS}/" in path else FIX
             hashed.verify(folder, files, f"{folder}/", fix, progress)
         return folder
 
     def remains(self) -> dict[str, FileInfo]:
-        with self._told():
+        with self._reported_errors():
             sizes: dict[str, list[FileInfo]] = {}
             for name, path in hashed.listed(self.root, unfinished=True).items():
                 parts = name.split("/")
@@ -108,14 +108,14 @@ class Folder:
 
     def remove(self, path: str) -> None:
         target = self.root / path
-        with self._told():
+        with self._reported_errors():
             if target.is_dir():
                 shutil.rmtree(target)
             else:
                 target.unlink(missing_ok=True)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -53,7 +53,7 @@ class Bucket:
             raise AskdocsError(f"{address!r} is no place in S3: write it as s3://BUCKET/PREFIX")
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
         self._cache = cache
-        with self._told():
+        with self._reported_errors():
             patient = Config(connect_timeout=10, retries={"mode": "standard", "max_attempts": 4})
             self._client: Any = boto3.Session().client("s3", config=patient)
 
@@ -63,7 +63,7 @@ class Bucket:
     def list(self, under: str = "") -> dict[str, FileInfo]:
         prefix = self._prefix + (f"{under}/" if under else "")
         entries = {}
-        with self._told():
+        with self._reported_errors():
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
                 for item in page.get("Contents", ()):
@@ -72,7 +72,7 @@ class Bucket:
         return entries
 
     def read(self, path: str) -> bytes | None:
-        with self._told():
+        with self._reported_errors():
             try:
                 content: bytes = self._client.get_object(**self._at(path))["Body"].read()
             except self._client.exceptions.NoSuchKey:
@@ -80,7 +80,7 @@ class Bucket:
             return content
 
     def create(self, path: str, content: bytes) -> bool:
-        with self._told():
+        with self._reported_errors():
             try:
                 self._client.put_object(
                     **self._at(path), Body=content, ChecksumAlgorithm="SHA256", IfNoneMatch="*"
@@ -107,7 +107,7 @@ class Bucket:
         if there is not None:
             return there == manifest
         count = hashed.counter(f"uploading {path}", total(files), progress)
-        with self._told():
+        with self._reported_errors():
             for name, file in files.items():
                 self._client.upload_file(
                     str(folder / name),
@@ -128,12 +128,12 @@ class Bucket:
             with suppress(AskdocsError):
                 hashed.verify(target, files, f"{target}/", FIX, progress)
                 return target
-            with self._told():
+            with self._reported_errors():
                 shutil.rmtree(target)
         place = f"{path}/{_id(manifest)}/"
         self._see_all(place, files)
         count = hashed.counter(f"downloading {path}", total(files), progress)
-        with self._told(), appearing(target) as new:
+        with self._reported_errors(), appearing(target) as new:
             for name in files:
                 (new / name).parent.mkdir(parents=True, exist_ok=True)
                 self._client.download_file(
@@ -157,7 +157,7 @@ class Bucket:
                     entries[f"{path}/{upload}"] = FileInfo(
                         before.bytes + entry.bytes, max(before.modified, entry.modified)
                     )
-        with self._told():
+        with self._reported_errors():
             pages = self._client.get_paginator("list_multipart_uploads")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for item in page.get("Uploads", ()):
@@ -174,7 +174,7 @@ class Bucket:
 
     def remove(self, path: str) -> None:
         path, _, upload = path.partition(_UPLOAD)
-        with self._told():
+        with self._reported_errors():
             if upload:
                 with suppress(self._client.exceptions.NoSuchUpload):
                     self._client.abort_multipart_upload(**self._at(path), UploadId=upload)
@@ -199,7 +199,7 @@ class Bucket:
             raise together(problems)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -48,7 +48,7 @@ class Asking:
         self,
         settings: WidgetSettings,
         views: Views,
-        asks: PendingQuestions,
+        pending: PendingQuestions,
         answers: Answers,
         journal: Journal,
         visitors: Visitors,
@@ -60,7 +60,7 @@ class Asking:
     ) -> None:
         self._settings = settings
         self._views = views
-        self._asks = asks
+        self._pending = pending
         self._answers = answers
         self._journal = journal
         self._visitors = visitors
@@ -79,7 +79,7 @@ class Asking:
         try:
             sent = await form(request)
             asked, who, claims = await self._asked(request, sent)
-            ask = self._asks.add(asked, who.counted, who.groups)
+            ask = self._pending.add(asked, who.counted, who.groups)
         except Elsewhere:
             self._metrics.refused("elsewhere")
             return await self._refused(request, {}, ELSEWHERE, 403)
@@ -117,7 +117,7 @@ class Asking:
     async def stop(self, request: Request, id: AskId) -> Response:
         if not is_own_post(request):
             return await self._refused(request, {}, ELSEWHERE, 403)
-        self._asks.stop(id)
+        self._pending.stop(id)
         return Response(status_code=204)
 
     async def _asked(

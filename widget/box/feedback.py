@@ -48,7 +48,7 @@ class Feedback:
         self,
         settings: WidgetSettings,
         views: Views,
-        asks: PendingQuestions,
+        pending: PendingQuestions,
         journal: Journal,
         visitors: Visitors,
         gateway: Gateway,
@@ -58,7 +58,7 @@ class Feedback:
     ) -> None:
         self._settings = settings
         self._views = views
-        self._asks = asks
+        self._pending = pending
         self._journal = journal
         self._visitors = visitors
         self._gateway = gateway
@@ -83,8 +83,8 @@ class Feedback:
             id, vote, text = (_first(sent, field) for field in ("ask", "vote", "text"))
             reasons = tuple(reason for reason in REASONS if reason in sent.get("reason", []))
             given = _vote(vote, reasons, text)
-            who = await self._who(request, sent)
-            before = await self._kept(self._journal.vote(name(id), given, who.id))
+            who = await self._visitor(request, sent)
+            before = await self._stored(self._journal.vote(name(id), given, who.id))
             if given.vote != (before.vote.vote if before.vote else ""):
                 self._metrics.voted(given.vote)
             await self._gateway.count(before, given)
@@ -101,8 +101,8 @@ class Feedback:
         status = 200
         try:
             sent = await self._form(request)
-            await self._who(request, sent)
-            token = await self._kept(self._journal.share(id))
+            await self._visitor(request, sent)
+            token = await self._stored(self._journal.share(id))
             if "hx-request" not in request.headers:
                 return RedirectResponse(f"../../shared/{token}", 303)
             fragment = self._views.share(token)
@@ -116,7 +116,7 @@ class Feedback:
         status, sentence = 200, SENT
         try:
             sent = await self._form(request)
-            await self._who(request, sent)
+            await self._visitor(request, sent)
             if self._settings.handoff_webhook is None:
                 raise FeedbackRefused(404, GONE)
             asked, answer = await self._for_everybody(id)
@@ -153,7 +153,7 @@ class Feedback:
         except Elsewhere:
             raise FeedbackRefused(403, ELSEWHERE) from None
 
-    async def _who(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
+    async def _visitor(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
         try:
             who = self._visitors.of(request, _first(sent, "identity"))
             await self._visitors.count(who)
@@ -163,7 +163,7 @@ class Feedback:
             raise FeedbackRefused(429, OFTEN.format(seconds=error.seconds)) from None
         return who
 
-    async def _kept(self, keeping: Awaitable[Any]) -> Any:
+    async def _stored(self, keeping: Awaitable[Any]) -> Any:
         try:
             return await keeping
         except NotKept as error:
@@ -172,13 +172,13 @@ class Feedback:
     async def _for_everybody(self, id: str) -> tuple[NewQuestion, str]:
         """A question with its answer; without what not everybody may read: the answer, and the page
         on which it was asked with the text that was selected there."""
-        if (ask := self._asks.get(id)) is not None:
+        if (ask := self._pending.get(id)) is not None:
             # The turns before it were told to the model, too.
             goes_on = bool(ask.groups) and ask.conversation != ask.id
             asked, answered = ask.asked, ask.answered("answered")
             may = not goes_on
         else:
-            stored: StoredQuestion = await self._kept(self._journal.get(id))
+            stored: StoredQuestion = await self._stored(self._journal.get(id))
             asked, answered, may = stored.asked, stored.answered, True
         may = may and await self._gateway.may_open(answered, frozenset())
         if not await self._gateway.may_read([asked.page], frozenset(), may):

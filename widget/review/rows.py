@@ -60,7 +60,7 @@ def pull(
             continue
         answered[key] = review.cluster
         yield _row(review, draft.question, "")
-        for id, text in _said(engine, review.cluster):
+        for id, text in _questions_of(engine, review.cluster):
             if PRIVATE.search(text) or len(text) > LONGEST or not words(text):
                 yield LeftOut(review.cluster, text, "may be private or is no question by itself")
             elif (key := _plain(text)) not in answered:
@@ -103,7 +103,7 @@ def _facts(draft: Draft) -> dict[str, Any]:
     }
 
 
-def _said(engine: sa.Engine, cluster: int) -> list[tuple[str, str]]:
+def _questions_of(engine: sa.Engine, cluster: int) -> list[tuple[str, str]]:
     """The questions of a cluster, oldest first."""
     q = question_table.c
     query = (

@@ -54,9 +54,9 @@ GONE = "This answer is no longer kept."
 class Journal:
     """Questions, answers and votes, in memory and in the store."""
 
-    def __init__(self, asks: PendingQuestions, store: Store | None, retention_days: int) -> None:
+    def __init__(self, pending: PendingQuestions, store: Store | None, retention_days: int) -> None:
         self.store = store
-        self._asks = asks
+        self._pending = pending
         self._retention = timedelta(days=retention_days)
         self._away_until = 0.0
         self._most_asked: list[str] = []
@@ -81,7 +81,7 @@ class Journal:
         """The last questions of a conversation with their answers, oldest first."""
         known = [
             Turn(ask.question, ask.answered("answered"))
-            for ask in self._asks.items.values()
+            for ask in self._pending.items.values()
             if ask.conversation == conversation and ask.end is not None and ask.has_answer
         ]
         if len(known) < TURNS and (store := self.store):

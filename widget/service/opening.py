@@ -10,15 +10,15 @@ from widget.service.pending import PendingQuestion, PendingQuestions, recalled
 class Opening:
     """Who has the name of an answer may read it, as long as its pages may be read."""
 
-    def __init__(self, asks: PendingQuestions, journal: Journal, gateway: Gateway) -> None:
-        self._asks = asks
+    def __init__(self, pending: PendingQuestions, journal: Journal, gateway: Gateway) -> None:
+        self._pending = pending
         self._journal = journal
         self._gateway = gateway
 
     async def find(self, id: str, groups: frozenset[str]) -> PendingQuestion | None:
         """An answer that is being written, or one that may be read: of the last minutes with the
         groups of who asked, an older one with `groups`."""
-        if (ask := self._asks.get(id)) is not None:
+        if (ask := self._pending.get(id)) is not None:
             if ask.end is None:
                 return ask
             is_open = ask.outcome.needed(ask.groups) is None

@@ -125,7 +125,7 @@ class Presses:
             self.asking.settings.humans, messages.handed(user, question, here)
         )
         there = await self.asking.address(posted["channel"], posted["ts"])
-        return messages.said(
+        return messages.text_line(
             literal(f"{PASSED_ON} "), link(there, "See it there"), text=f"{PASSED_ON} {there}"
         )
 
@@ -141,7 +141,7 @@ class Presses:
 
     async def _whisper(self, body: dict[str, Any], respond: AsyncRespond, text: str) -> None:
         """Tell something to the person who pressed a button, and to nobody else."""
-        message = messages.said(literal(text), text=text)
+        message = messages.text_line(literal(text), text=text)
         await respond(
             text=message.text,
             blocks=message.blocks,

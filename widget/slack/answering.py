@@ -50,7 +50,7 @@ class Growing:
                 case Outcome():
                     self.outcome = part
 
-    def kept(self, failed: bool, duration: float, groups: frozenset[str]) -> Answered:
+    def stored(self, failed: bool, duration: float, groups: frozenset[str]) -> Answered:
         """What the store keeps of it."""
         outcome = self.outcome
         return Answered(
@@ -136,7 +136,7 @@ class Answering:
             log.exception("an answer failed")
             sentence = WRONG
         # First, so that the next question of the thread knows of it, and votes find it.
-        answered = growing.kept(bool(sentence), time.monotonic() - began, groups)
+        answered = growing.stored(bool(sentence), time.monotonic() - began, groups)
         await self.record.answered(asked, answered, turns)
         if sentence:
             message = messages.failed(asked.id, asked.question, sentence, growing.text)

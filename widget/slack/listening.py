@@ -86,7 +86,9 @@ class Questions:
         alias = await self.asking.places.alias(body["channel_id"])
         channel, ts = above["channel"], above["ts"]
         await self.asking.ask(secrets.token_urlsafe(16), question, channel, ts, user, alias)
-        message = messages.said(literal(PRIVATE), link(address, "open"), text=f"{PRIVATE}{address}")
+        message = messages.text_line(
+            literal(PRIVATE), link(address, "open"), text=f"{PRIVATE}{address}"
+        )
         await respond(text=message.text, blocks=message.blocks)
 
     async def _message(self, event: dict[str, Any]) -> None:
@@ -101,7 +103,7 @@ class Questions:
         try:
             question = checked(messages.typed(event.get("text", ""), self.asking.bot))
         except BadQuestion as error:
-            sentence = messages.said(literal(str(error)), text=str(error))
+            sentence = messages.text_line(literal(str(error)), text=str(error))
             await self.asking.post(channel, sentence, thread=thread)
             return
         # The same message has the same id, also after a restart and in another process.

@@ -135,7 +135,7 @@ def bare(message: Message) -> Message:
     return Message(message.text, [])
 
 
-def said(*elements: Element, text: str) -> Message:
+def text_line(*elements: Element, text: str) -> Message:
     """A line of running text."""
     return Message(escaped(text), [rich_text(section(*elements))])
 
@@ -170,7 +170,7 @@ def called(user: str, group: str) -> Message:
     """Calls a user group into the thread."""
     text = " can you help? The docs are not enough for "
     group_itself = {"type": "usergroup", "usergroup_id": group}
-    return said(group_itself, literal(text), _person(user), literal("."), text=text)
+    return text_line(group_itself, literal(text), _person(user), literal("."), text=text)
 
 
 def dialog(id: str) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def extract(backup: Backup, wanted: Mapping[str, Path], progress: Progress) -> N
     def take(name: str, content: IO[bytes]) -> None:
         if (target := wanted.get(name)) is None:
             return
-        with told(target), writing(target) as file:
+        with write_errors(target), writing(target) as file:
             if digest(content, count, file) != files[name].sha256:
                 raise _different(backup, name, "has changed since it was verified")
 
@@ -181,7 +181,7 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def told(target: Path) -> Iterator[None]:
+def write_errors(target: Path) -> Iterator[None]:
     """Raises AskdocsError where writing this file raises OSError."""
     try:
         yield

@@ -71,7 +71,7 @@ def make(places: InstallationPaths, out: Path, weights: bool, progress: Progress
         AskdocsError: there is nothing to back up, a part is damaged or out of reach, the file is
             there already or cannot be written.
     """
-    with archive.told(out):
+    with archive.write_errors(out):
         if out.exists():
             raise AskdocsError(f"{out}: is there already: name another file")
         if not out.parent.is_dir():
@@ -121,7 +121,7 @@ def _collected(
     for name, source, entry in _versions(places.store, weights, progress):
         sources[name], files[name] = source, entry
     url = f"sqlite:///{sources[DATABASE]}" if DATABASE in sources else places.url
-    revision, stored = _said(url)
+    revision, stored = _database_state(url)
     table = {**aliases.DEFAULT, **places.configured, **stored}
     manifest = Manifest(
         askdocs=askdocs_version(),
@@ -173,7 +173,7 @@ def _measured(path: Path) -> File:
         ) from None
 
 
-def _said(url: str) -> tuple[str | None, dict[str, Alias]]:
+def _database_state(url: str) -> tuple[str | None, dict[str, Alias]]:
     """The schema of a database, and its aliases."""
     with opened(url) as engine, database.reading(engine) as connection:
         revision = database.revision(connection)

@@ -35,7 +35,7 @@ class Windows:
 
         self._where = f"Pinecone's index {index!r}"
         self._namespace = namespace
-        with self._told():
+        with self._reported_errors():
             client = Pinecone()
             # An index with several vectors has none of its own.
             self._dimension = getattr(client.indexes.describe(index), "dimension", None)
@@ -53,7 +53,7 @@ class Windows:
                 f" {vectors.shape[1]}: name another one as pinecone_index"
             )
         rows = zip(owners, vectors.tolist(), strict=True)
-        with self._told():
+        with self._reported_errors():
             done = self._index.upsert(
                 vectors=[
                     (str(part), vector, {"number": owner})
@@ -76,7 +76,7 @@ class Windows:
 
     def count(self) -> int:
         """Vectors that can be found. Raises AskdocsError: the index does not answer."""
-        with self._told():
+        with self._reported_errors():
             namespace = self._index.describe_index_stats().namespaces.get(self._namespace)
         return namespace.vector_count if namespace else 0
 
@@ -85,7 +85,7 @@ class Windows:
 
         Raises AskdocsError: the index does not answer, or has lost the vectors.
         """
-        with self._told():
+        with self._reported_errors():
             reply = self._index.query(
                 vector=vector.tolist(),
                 top_k=n,
@@ -101,7 +101,7 @@ class Windows:
         return list(dict.fromkeys(int(number) for number in numbers if number is not None))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported_errors(self) -> Iterator[None]:
         from pinecone import PineconeError
 
         try:

@@ -63,7 +63,7 @@ def rows(
     began = next(result.found for result in results if result.settings == base)
     ranked = sorted(results, key=lambda result: result.rank(gold), reverse=True)
     by_way = {
-        _way(result.settings): (result.settings.keep, result.found) for result in ranked
+        _configuration(result.settings): (result.settings.keep, result.found) for result in ranked
     } | others
     return [row(way, results_of_way, k, gold, began) for way, (k, results_of_way) in by_way.items()]
 
@@ -93,7 +93,7 @@ def _hits(results: Sequence[RetrievedPages], gold: Gold) -> list[float]:
     return [hit(result.pages, pages) for result, pages in zip(results, gold, strict=True)]
 
 
-def _way(settings: RagSettings) -> str:
+def _configuration(settings: RagSettings) -> str:
     names = {"rerank": "rerank", "mmr_after": "MMR after", "expand": "expand"}
     names |= {"decompose": "decompose", "hyde": "hyde"}
     more = [shown for name, shown in names.items() if getattr(settings, name)]

@@ -46,7 +46,7 @@ class Excerpt:
         return placements
 
 
-def parts(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
+def chosen_sections(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
     """The sections of a page with only these of its passages, in page order.
 
     A section of which all are chosen is as it is; of another one the text has its heading, and says

@@ -12,7 +12,7 @@ from typing import Self
 from gateway.access.rights import Groups, Reader
 from gateway.access.rules import Rules
 from gateway.answering.grounding.confidence import ABOUT, CAUTION, Signals, is_about
-from gateway.answering.grounding.excerpt import Excerpt, parts
+from gateway.answering.grounding.excerpt import Excerpt, chosen_sections
 from gateway.answering.grounding.neutral import neutral
 from gateway.core import threads
 from gateway.knowledge.search.embed import Embedder
@@ -405,7 +405,7 @@ class _Packing:
 
     def excerpt(self) -> Excerpt:
         whole = len(self.chosen) == len(self.passages)
-        sections = self.page.sections if whole else parts(self.page, self.chosen)
+        sections = self.page.sections if whole else chosen_sections(self.page, self.chosen)
         tokens = sum(self.sizes) if whole else self._tokens(self.chosen)
         return Excerpt(self.page, sections, tokens)
 

@@ -36,7 +36,7 @@ from gateway.core.lazy import Lazy
 from gateway.core.sse import events
 from gateway.routing.aliases import DOCS
 from gateway.routing.token_budget import TokenBudget
-from gateway.runtime.container import Parts
+from gateway.runtime.container import Container
 from gateway.telemetry import shown_pages
 from gateway.telemetry.metrics import LEFT
 
@@ -93,11 +93,11 @@ def reach(key: Key, aliases: Mapping[str, Alias]) -> Reach:
 class McpServer:
     """Answers agents, in one worker."""
 
-    def __init__(self, gateway: ASGIApp, parts: Parts) -> None:
+    def __init__(self, gateway: ASGIApp, container: Container) -> None:
         """`gateway` is asked the questions."""
         self._gateway = gateway
-        self._parts = parts
-        self._longest = min(LONGEST, parts.settings.max_body)
+        self._container = container
+        self._longest = min(LONGEST, container.settings.max_body)
         self._mcp = Lazy(partial(_mcp, self._longest))
 
     @asynccontextmanager
@@ -112,8 +112,8 @@ class McpServer:
         """A message of the Model Context Protocol. Raises ApiError 413."""
         if len(body) > self._longest:
             raise too_large(self._longest)
-        desk = _Session(self._gateway, self._parts, context)
-        scope = {**context.scope, "state": {**context.scope["state"], "desk": desk}}
+        session = _Session(self._gateway, self._container, context)
+        scope = {**context.scope, "state": {**context.scope["state"], "session": session}}
         sent = False
 
         async def receive() -> Message:
@@ -127,23 +127,23 @@ class McpServer:
         try:
             await manager.handle_request(scope, receive, context.response)
         finally:
-            desk.close()
+            session.close()
 
     async def text(self, context: RequestContext, body: bytes) -> None:
         """The wiki as text, as it is read from the index. Raises ApiError."""
         path, send = context.scope["path"], context.response
-        desk = _Session(self._gateway, self._parts, context)
+        session = _Session(self._gateway, self._container, context)
         try:
-            sources = (await desk.reached(path.removeprefix("/"))).sources
-            desk.gives_all()
-            grounding = await self._parts.library.open_to(context.reader)
+            sources = (await session.reached(path.removeprefix("/"))).sources
+            session.gives_all()
+            grounding = await self._container.library.open_to(context.reader)
             chunks = TEXTS[path](grounding.index, sources)
             await send_start(send, 200, "text/plain; charset=utf-8")
             while some := await threads.search(_some, chunks):
                 await send({"type": "http.response.body", "body": some, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
-            desk.close()
+            session.close()
 
 
 @asynccontextmanager
@@ -167,24 +167,24 @@ def _load_mcp(max_body: int) -> "StreamableHTTPSessionManager":
 
 def _session_of(context: "tools.Context") -> "_Session":
     assert context.request is not None
-    desk = context.request.scope["state"]["desk"]
-    assert isinstance(desk, _Session)
-    return desk
+    session = context.request.scope["state"]["session"]
+    assert isinstance(session, _Session)
+    return session
 
 
 class _Session:
     """Serves one request of an agent."""
 
-    def __init__(self, gateway: ASGIApp, parts: Parts, context: RequestContext) -> None:
+    def __init__(self, gateway: ASGIApp, container: Container, context: RequestContext) -> None:
         self._gateway = gateway
-        self._parts = parts
+        self._container = container
         self._context = context
         self._is_counted = False
         self._pages: list[Pages] = []
         self._gives_all = False
 
     async def pages(self, purpose: str) -> Pages:
-        grounding = await self._parts.library.open_to(self._context.reader)
+        grounding = await self._container.library.open_to(self._context.reader)
         pages = Pages(grounding, (await self.reached(purpose)).sources)
         self._pages.append(pages)
         return pages
@@ -193,8 +193,8 @@ class _Session:
         """What the key may read; this is counted as a request of it."""
         reached = self._reach()
         context = self._context
-        context.asks(purpose)
-        await context.reserve(self._parts.recorder.limiter, TokenBudget(0, None), _nothing)
+        context.set_alias(purpose)
+        await context.reserve(self._container.recorder.limiter, TokenBudget(0, None), _nothing)
         self._is_counted = True
         return reached
 
@@ -245,13 +245,13 @@ class _Session:
         )
 
     def _reach(self) -> Reach:
-        if not self._parts.has_wiki:
+        if not self._container.has_wiki:
             raise ApiError(
                 404,
                 "this gateway has no wiki: whoever runs it reads one with askdocs docs sync",
                 code="no_wiki",
             )
-        return reach(self._context.key, self._parts.aliases.table.aliases)
+        return reach(self._context.key, self._container.aliases.table.aliases)
 
     def _scope(self) -> dict[str, Any]:
         """A chat request of the same client."""

@@ -118,18 +118,18 @@ class _Tool(NamedTuple):
         )
 
 
-async def _search(desk: Session, wanted: SearchDocs, _: Tell) -> SearchResult:
-    pages = await desk.pages("search_docs")
+async def _search(session: Session, wanted: SearchDocs, _: Tell) -> SearchResult:
+    pages = await session.pages("search_docs")
     return await threads.search(pages.search, wanted.query, wanted.limit)
 
 
-async def _read(desk: Session, wanted: ReadPage, _: Tell) -> PageText:
-    pages = await desk.pages("read_page")
+async def _read(session: Session, wanted: ReadPage, _: Tell) -> PageText:
+    pages = await session.pages("read_page")
     return await threads.search(pages.read, wanted.page, wanted.section, wanted.part)
 
 
-async def _ask(desk: Session, wanted: AskDocs, tell: Tell) -> DocsAnswer:
-    return await desk.ask(wanted.question, tell)
+async def _ask(session: Session, wanted: AskDocs, tell: Tell) -> DocsAnswer:
+    return await session.ask(wanted.question, tell)
 
 
 TOOLS = {
@@ -142,8 +142,8 @@ TOOLS = {
 }
 
 
-def server(desk: Callable[[Context], Session]) -> Server[Any]:
-    """The server. `desk` says who serves a request."""
+def server(session_of: Callable[[Context], Session]) -> Server[Any]:
+    """The server. `session_of` says who serves a request."""
 
     async def list_tools(_: Context, __: types.PaginatedRequestParams | None) -> Any:
         return types.ListToolsResult(tools=[tool.described() for tool in TOOLS.values()])
@@ -159,7 +159,7 @@ def server(desk: Callable[[Context], Session]) -> Server[Any]:
             return _failed(f"{tool.name} takes {named}; it got {len(arguments):,} arguments")
         try:
             wanted = tool.wants.model_validate(arguments)
-            result = await tool.do(desk(context), wanted, _teller(context))
+            result = await tool.do(session_of(context), wanted, _teller(context))
         except ValidationError as error:
             return _failed(_explained(tool, error))
         except (AskdocsError, ApiError) as error:
@@ -170,7 +170,7 @@ def server(desk: Callable[[Context], Session]) -> Server[Any]:
         )
 
     async def list_resources(context: Context, params: types.PaginatedRequestParams | None) -> Any:
-        pages = await _answered(desk(context).pages("list_pages"))
+        pages = await _answered(session_of(context).pages("list_pages"))
         cursor = params.cursor if params else None
         listed, after = await _answered(threads.search(pages.listed, cursor))
         resources = [
@@ -180,7 +180,7 @@ def server(desk: Callable[[Context], Session]) -> Server[Any]:
         return types.ListResourcesResult(resources=resources, next_cursor=after)
 
     async def read_resource(context: Context, params: types.ReadResourceRequestParams) -> Any:
-        pages = await _answered(desk(context).pages("read_page"))
+        pages = await _answered(session_of(context).pages("read_page"))
         read = await _answered(threads.search(pages.read, params.uri))
         text = types.TextResourceContents(uri=params.uri, mime_type=MARKDOWN, text=read.text())
         return types.ReadResourceResult(contents=[text])

@@ -85,7 +85,9 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
     for element in main.css("aside, header, ul, div"):
         if element.mem_id != main.mem_id and _is_menu(element):
             element.decompose()
-    for element in list(_ways(main)):  # first all of them: it looks at what stands around links
+    for element in list(
+        _navigation(main)
+    ):  # first all of them: it looks at what stands around links
         element.decompose()
     return main
 
@@ -135,7 +137,7 @@ def _is_menu(element: LexborNode) -> bool:
     return tag == "aside" and _linked(element) > 0.5
 
 
-def _ways(main: LexborNode) -> Iterator[LexborNode]:
+def _navigation(main: LexborNode) -> Iterator[LexborNode]:
     """The blocks of little but links to the pages beside and above."""
     seen = {main.mem_id}
     for link in main.css(_STEP):

@@ -60,7 +60,7 @@ class Warmer:
         self,
         grounding: Grounding,
         traffic: Traffic,
-        heat: PagePopularity,
+        popularity: PagePopularity,
         engine: Callable[[], Awaitable[Engine | None]],
         budget: int,
         snapshots: Callable[[Engine], Snapshots | None],
@@ -75,7 +75,7 @@ class Warmer:
         self._grounding = grounding
         self._index = grounding.index
         self._traffic = traffic
-        self._heat = heat
+        self._popularity = popularity
         self._find = engine
         self._budget = budget
         self._snapshots = snapshots
@@ -108,7 +108,7 @@ class Warmer:
 
     async def order(self) -> list[Page]:
         """The pages in the order in which they are warmed: hottest first, then by their depth."""
-        urls = await self._heat.hottest(HOT)
+        urls = await self._popularity.hottest(HOT)
         return await threads.search(self._order, urls)
 
     async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:

@@ -92,7 +92,7 @@ def _promote(engine: Any, promotions: Any) -> None:
     deployments.ready(engine, "docs@v1", "gguf", "http://127.0.0.1:9001/v1", "docs@v1")
     before = DEFAULT["docs"]
     promotions.write(engine, "promote", "docs", None, before, {"docs@v1": 1.0}, "ann")
-    counted = answer_statistics.Outcomes(engine)
+    counted = answer_statistics.AnswerStatistics(engine)
     counted.count("docs", "docs@v1", "answered")
     asyncio.run(counted.flush())
 

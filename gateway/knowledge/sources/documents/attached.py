@@ -68,7 +68,7 @@ def _module(data: bytes, suffix: str) -> str:
     if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
         raise ValueError("the service sent a web page in place of the file")
     if suffix in openapi.SUFFIXES:
-        if openapi.is_one(data[: openapi.LOOKED_AT]):
+        if openapi.is_openapi(data[: openapi.LOOKED_AT]):
             return "openapi"
         raise NoText(OTHER)
     named = reading.READERS.get(suffix, "")

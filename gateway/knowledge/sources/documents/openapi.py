@@ -21,7 +21,7 @@ _OPERATIONS = 5_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def is_one(beginning: bytes) -> bool:
+def is_openapi(beginning: bytes) -> bool:
     """Does a file that begins so describe an API?"""
     return _SIGN.search(beginning) is not None
 

@@ -153,7 +153,7 @@ def _module(tree: Tree, path: str) -> str:
     """What reads a file; empty for a file that is none of these documents."""
     suffix = _suffix(path)
     if suffix in openapi.SUFFIXES:
-        return "openapi" if openapi.is_one(tree.beginning(path, openapi.LOOKED_AT)) else ""
+        return "openapi" if openapi.is_openapi(tree.beginning(path, openapi.LOOKED_AT)) else ""
     return "" if is_for_programs(path) else READERS.get(suffix, "")
 
 

@@ -25,7 +25,7 @@ from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
 from gateway.storage import database
 from gateway.telemetry.access_log import AccessLog
-from gateway.telemetry.answer_statistics import WIDER, Outcomes, bucket, middle, tally
+from gateway.telemetry.answer_statistics import WIDER, AnswerStatistics, bucket, middle, tally
 from gateway.telemetry.metrics import LEFT, Metrics
 from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shown_pages import Shown
@@ -40,7 +40,7 @@ def test_a_bucket_is_right_to_four_and_a_half_percent(seconds: float) -> None:
 
 async def test_what_several_workers_count_adds_up_by_model(stored: sa.Engine) -> None:
     for _ in range(2):
-        worker = Outcomes(stored)
+        worker = AnswerStatistics(stored)
         worker.count("docs", "docs@v7", "answers", "refused")
         worker.took("docs", "docs@v7", "duration", 1.0)
         worker.count("docs", "docs@v8", "answers", "up")
@@ -57,7 +57,7 @@ async def test_what_several_workers_count_adds_up_by_model(stored: sa.Engine) ->
 
 
 async def test_with_the_database_away_nothing_is_lost(stored: sa.Engine, tmp_path: Path) -> None:
-    worker = Outcomes(stored)
+    worker = AnswerStatistics(stored)
     worker.count("docs", "docs@v7", "answers")
     with stored.connect() as connection:
         connection.execute(sa.text("ALTER TABLE outcomes RENAME TO away"))
@@ -103,7 +103,7 @@ Told = dict[str, dict[str, int]]
 async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     stored: sa.Engine, known: dict[str, object], counts: Told, outcome: str
 ) -> None:
-    outcomes, metrics = Outcomes(stored), Metrics()
+    outcomes, metrics = AnswerStatistics(stored), Metrics()
     limiter = await connect(None, Usage(stored).month)
     recorder = Recorder(
         limiter,
@@ -192,7 +192,7 @@ def asked(metrics: Metrics, send: Callable[[Message], Awaitable[None]] = silent)
     scope = {"method": "POST", "path": "/", "headers": []}
     endpoint = "/chat/completions"
     context = RequestContext(endpoint, "1", scope, Headers(), send, metrics.request(endpoint))
-    context.asks("docs")
+    context.set_alias("docs")
     context.plan = RequestPlan(
         endpoint=endpoint,
         key=Key("k", "k", "", datetime.now(UTC)),
@@ -212,9 +212,9 @@ def asked(metrics: Metrics, send: Callable[[Message], Awaitable[None]] = silent)
 async def test_a_vote_is_in_the_database_at_once_or_refused(
     stored: sa.Engine, tmp_path: Path
 ) -> None:
-    await Outcomes(stored).vote("docs", "docs@v8", "up")
+    await AnswerStatistics(stored).vote("docs", "docs@v8", "up")
     today = datetime.now(UTC).date()
     assert tally(stored, "docs", today)["docs@v8"].counts["up"] == 1
     away = database.open(f"sqlite:///{tmp_path / 'nowhere' / 'askdocs.db'}")
     with pytest.raises(database.Unreachable):
-        await Outcomes(away).vote("docs", "docs@v8", "up")
+        await AnswerStatistics(away).vote("docs", "docs@v8", "up")

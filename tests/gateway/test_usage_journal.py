@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from gateway.access.keys import Key
 from gateway.storage import database
 from gateway.telemetry.usage import Usage, report
-from gateway.telemetry.usage_journal import Spool, UsageRecord
+from gateway.telemetry.usage_journal import UsageJournal, UsageRecord
 from tests.gateway.postgres import url
 
 pytestmark = pytest.mark.slow
@@ -33,9 +33,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from gateway.storage import database
 from gateway.access.keys import Key
-from gateway.telemetry.usage_journal import Spool
+from gateway.telemetry.usage_journal import UsageJournal
 from gateway.telemetry.usage import Usage
-spool = Spool(Path(sys.argv[2]))
+spool = UsageJournal(Path(sys.argv[2]))
 spool.drop = lambda names: None  # killed before it
 one = Usage(database.open(sys.argv[1]), spool)
 for _ in range(3):
@@ -71,7 +71,7 @@ def test_what_a_killed_worker_counted_is_written_once(
     )
     assert worker.stdout is not None
     assert worker.stdout.readline() == b"ready\n"
-    living = Usage(engine, Spool(tmp_path / "usage"))
+    living = Usage(engine, UsageJournal(tmp_path / "usage"))
     asyncio.run(living.recover())
     assert requests(engine) == (3 if state == "written" else 0)  # it lives: its files are its own
     os.kill(worker.pid, signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_what_a_killed_worker_counted_is_written_once(
 async def test_a_write_whose_end_was_not_heard_of_counts_once(
     engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = Usage(engine, Spool(tmp_path))
+    one = Usage(engine, UsageJournal(tmp_path))
     one.add(ANN, "docs", "base", 10, 5)
     written = Usage._write
 
@@ -101,32 +101,32 @@ async def test_a_write_whose_end_was_not_heard_of_counts_once(
     one.add(ANN, "docs", "base", 10, 5)
     await one.flush()
     assert requests(engine) == 2
-    assert one._spool is not None
-    assert one._spool.seal() == []
+    assert one._journal is not None
+    assert one._journal.seal() == []
 
 
 async def test_with_the_database_away_at_the_end_the_next_worker_writes_it(
     engine: sa.Engine, tmp_path: Path
 ) -> None:
     away = database.open(f"sqlite:///{tmp_path}/nowhere/askdocs.db")
-    one = Usage(away, Spool(tmp_path / "usage"))
+    one = Usage(away, UsageJournal(tmp_path / "usage"))
     one.add(ANN, "docs", "base", 10, 5)
     await one.flush()
     one.add(ANN, "docs", "base", 10, 5)
-    assert one._spool is not None
-    one._spool.close()
-    await Usage(engine, Spool(tmp_path / "usage")).recover()
+    assert one._journal is not None
+    one._journal.close()
+    await Usage(engine, UsageJournal(tmp_path / "usage")).recover()
     assert requests(engine) == 2
 
 
 def test_half_a_line_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    dead = Spool(tmp_path)
+    dead = UsageJournal(tmp_path)
     dead.add(LINE)
     (name,) = dead.seal()
     with (tmp_path / f"{name}.usage").open("ab") as file:
         file.write(b'["ann0000000",20')
     dead.close()
-    living = Spool(tmp_path)
+    living = UsageJournal(tmp_path)
     (worker,) = living.orphans()
     with living.left_by(worker) as segments:
         assert [segment.lines for segment in segments] == [[LINE]]
@@ -135,7 +135,7 @@ def test_half_a_line_is_left_out_and_said(tmp_path: Path, caplog: pytest.LogCapt
 
 
 def test_a_full_disk_stops_no_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    spool = Spool(tmp_path)
+    spool = UsageJournal(tmp_path)
     spool._file = os.open("/dev/full", os.O_WRONLY)
     for _ in range(3):
         spool.add(LINE)
@@ -143,7 +143,7 @@ def test_a_full_disk_stops_no_request(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "usage")
+    spool = UsageJournal(tmp_path / "usage")
     spool.add(LINE)
     modes = {file.stat().st_mode & 0o777 for file in (tmp_path / "usage").iterdir()}
     assert modes == {0o600}
@@ -151,7 +151,7 @@ def test_files_are_their_owners_alone(tmp_path: Path) -> None:
 
 
 def test_a_line_costs_microseconds(tmp_path: Path) -> None:
-    spool = Spool(tmp_path)
+    spool = UsageJournal(tmp_path)
     began = time.perf_counter()
     for _ in range(1000):
         spool.add(LINE)

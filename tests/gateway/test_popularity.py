@@ -16,23 +16,23 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
 async def test_the_page_that_answers_stand_on_most_is_the_hottest(stored: sa.Engine) -> None:
-    heat = PagePopularity(stored)
-    heat.stood_on(["/a", "/b"], NOW)
-    heat.stood_on(["/b"], NOW)
-    heat.stood_on(["/c"], NOW - timedelta(days=1))
-    assert await heat.hottest(10) == ["/b", "/a", "/c"]
-    assert await heat.hottest(1) == ["/b"]
+    popularity = PagePopularity(stored)
+    popularity.stood_on(["/a", "/b"], NOW)
+    popularity.stood_on(["/b"], NOW)
+    popularity.stood_on(["/c"], NOW - timedelta(days=1))
+    assert await popularity.hottest(10) == ["/b", "/a", "/c"]
+    assert await popularity.hottest(1) == ["/b"]
 
 
 async def test_an_answer_counts_half_after_its_half_life(stored: sa.Engine) -> None:
-    heat = PagePopularity(stored)
+    popularity = PagePopularity(stored)
     for _ in range(3):
-        heat.stood_on(["/old"], NOW - 2 * HALF_LIFE)
-    heat.stood_on(["/new"], NOW)
-    assert await heat.hottest(2) == ["/new", "/old"]
+        popularity.stood_on(["/old"], NOW - 2 * HALF_LIFE)
+    popularity.stood_on(["/new"], NOW)
+    assert await popularity.hottest(2) == ["/new", "/old"]
     for _ in range(2):
-        heat.stood_on(["/old"], NOW - 2 * HALF_LIFE)
-    assert await heat.hottest(2) == ["/old", "/new"]  # 5 quarters against 1
+        popularity.stood_on(["/old"], NOW - 2 * HALF_LIFE)
+    assert await popularity.hottest(2) == ["/old", "/new"]  # 5 quarters against 1
 
 
 @pytest.mark.slow
@@ -54,20 +54,20 @@ async def test_with_the_database_away_heat_is_kept_until_it_is_back(tmp_path: Pa
     file = tmp_path / "askdocs.db"
     engine = database.open(f"sqlite:///{file}")
     database.migrate(engine)
-    heat = PagePopularity(engine)
+    popularity = PagePopularity(engine)
     engine.dispose()
     away = file.rename(tmp_path / "away.db")
     file.mkdir()
-    heat.stood_on(["/a"], NOW)
-    assert await heat.hottest(10) == []
+    popularity.stood_on(["/a"], NOW)
+    assert await popularity.hottest(10) == []
     file.rmdir()
     away.rename(file)
-    assert await heat.hottest(10) == ["/a"]
+    assert await popularity.hottest(10) == ["/a"]
     engine.dispose()
 
 
 async def test_weights_stay_finite_for_many_years(stored: sa.Engine) -> None:
-    heat = PagePopularity(stored)
-    heat.stood_on(["/a"], datetime(2045, 1, 1, tzinfo=UTC))
-    heat.stood_on(["/b"], NOW)
-    assert await heat.hottest(2) == ["/a", "/b"]
+    popularity = PagePopularity(stored)
+    popularity.stood_on(["/a"], datetime(2045, 1, 1, tzinfo=UTC))
+    popularity.stood_on(["/b"], NOW)
+    assert await popularity.hottest(2) == ["/a", "/b"]
