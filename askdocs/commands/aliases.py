@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -19,9 +19,6 @@ from gateway.core.gateway_settings import NAME, Alias, GatewaySettings
 from gateway.core.settings import load
 from gateway.routing import aliases
 from gateway.telemetry import audit
-
-if TYPE_CHECKING:
-    from gateway.core.gateway_settings import Alias
 
 app = typer.Typer(
     help="Manage aliases: the names that clients use, and their models.",

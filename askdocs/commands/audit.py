@@ -18,8 +18,6 @@ from widget.review.reviews import decided
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from gateway.telemetry.audit import AuditRecord
-
 
 def audit(
     since: Annotated[

@@ -24,7 +24,6 @@ from gateway.core.settings import load, settings_file
 from gateway.storage.database import Unreachable
 
 if TYPE_CHECKING:
-    from askdocs.state.backups.making import InstallationPaths
     from askdocs.state.backups.manifest import Manifest
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)

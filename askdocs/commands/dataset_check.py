@@ -29,7 +29,6 @@ from training.data.tokens import Tokens
 from training.output import output
 
 if TYPE_CHECKING:
-    from gateway.knowledge.wiki.page import Page
     from training.data.check.rules import Finding
 
 # Findings of a rule that are listed; JSON has all of them.

@@ -46,12 +46,9 @@ from gateway.knowledge.sources.spec import Spec
 from gateway.upstream.engine import Engine
 
 if TYPE_CHECKING:
-    from askdocs.terminal.bar import Bar
-    from gateway.knowledge.search.index import Index
     from gateway.knowledge.search.rows import StoredSource
     from gateway.knowledge.search.search import Search
     from gateway.knowledge.search.writer import Writer
-    from gateway.knowledge.sources.spec import Spec
     from gateway.knowledge.sources.sync import Writing
     from gateway.knowledge.wiki.page import Page
 

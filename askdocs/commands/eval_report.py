@@ -20,10 +20,12 @@ from askdocs.state.home import write
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
+from eval.gate import gate as gating
 from eval.gate.gate import Reference
 from eval.gate.verdict import Verdict
 from eval.questions import question
-from eval.report import build, cost, front, html, markdown, tables
+from eval.report import build, comparison, cost, front, html, markdown, tables
+from eval.report import report as reports
 from eval.report.build import numbers
 from eval.report.report import FILE
 from eval.running import run as runs
@@ -41,11 +43,8 @@ from training.versions.manifest import sha256
 from training.versions.name import is_version
 
 if TYPE_CHECKING:
-    from eval.gate.gate import Reference
     from eval.report.report import Report
-    from eval.running.pair import Pair
     from eval.running.run import Run
-    from eval.scoring.judge import Panel
     from eval.scoring.mark import Similar
     from eval.scoring.scored import Scored
     from gateway.knowledge.wiki.page import Page
@@ -158,8 +157,6 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare two runs, system by system, on their common questions."""
-    from eval.report.comparison import compare
-
     first, second = run_folder(first, home_dir), run_folder(second, home_dir)
     judges = [_judge_of(folder) for folder in (first, second)]
     judge = judges[0] if judges[0] == judges[1] else None
@@ -177,7 +174,7 @@ def compare(
     for side in (first_scored, second_scored):
         _check_judged(side, judge, both)
     with Bar() as bar:
-        comparisons = compare(
+        comparisons = comparison.compare(
             [
                 ((n, first_scored.fair[n]), (f"{n} of {second.name}", second_scored.fair[n]))
                 for n in both
@@ -246,19 +243,17 @@ def gate(
 
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """
-    from eval.gate import gate
-
     run = run_folder(run, home_dir)
     against = run_folder(against, home_dir) if against else None
     repeat = [run_folder(folder, home_dir) for folder in repeat or ()]
-    limits = gate.read(thresholds or gate.FILE)
+    limits = gating.read(thresholds or gating.FILE)
     with Bar() as bar:
         summary = _report_of(run, system, bar)
         pair = Pair(summary.provenance, runs.read(against) if against else summary.provenance)
         reference = _reference(run, summary, against, pair, bar)
         if repeat:
             reference = _repeated(run, summary, against, repeat, reference, limits.errors, bar)
-        checks = gate.decide(summary, reference, limits)
+        checks = gating.decide(summary, reference, limits)
     failed = [f"{check.asks}: {check.found}" for check in checks if not check.passed]
     verdict = _keep_verdict(run, summary, failed, home_dir)
     if as_json:
@@ -396,17 +391,15 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
     Raises AskdocsError: there is one, of other questions or answers or about another system. It
     is not made again, since a judge, labels or prices may have been named for it.
     """
-    from eval.report import cost, report
-
-    file = run / report.FILE
+    file = run / FILE
     if not file.is_file():
         scored_run = _stored_scores(run, None, (run / similarity.FILE).is_file(), bar)
         return _report(scored_run, bar, cost.read(), system)
-    stored = report.read(run)
+    stored = reports.read(run)
     again = f"create it again with {_command(run, system or stored.subject, stored.judge)}"
     if system not in (None, stored.subject):
         raise AskdocsError(f"{file}: is about {stored.subject}: {again}")
-    if stored.answers_sha256 != report.sha256_of_answers(run):
+    if stored.answers_sha256 != reports.sha256_of_answers(run):
         raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
     counted = sum(stored.questions[kind] for kind in ("answerable", "unanswerable", "contaminated"))
     if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
@@ -424,9 +417,7 @@ def _command(run: Path, system: str, judge: str | None) -> str:
 
 def _judge_of(run: Path) -> str | None:
     """Whom its report has asked; None where there is no report, too."""
-    from eval.report import report
-
-    return report.read(run).judge if (run / report.FILE).is_file() else None
+    return reports.read(run).judge if (run / FILE).is_file() else None
 
 
 def _stored_scores(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
@@ -462,8 +453,6 @@ def _reference(
     run: Path, summary: "Report", against: Path | None, pair: "Pair", bar: Bar
 ) -> "Reference":
     """What the subject is compared with: the same in another run, or with the base model."""
-    from eval.report.comparison import compare
-
     name, same = summary.subject, pair.same_machine and pair.same_load
     if against is None:
         base = name.replace("tuned-", "base-")
@@ -481,7 +470,7 @@ def _reference(
     for side in (now, before):
         _check_judged(side, summary.judge, [side.subject(name)])
     label = f"{name} of {against.name}"
-    comparisons = compare([((name, now.fair[name]), (label, before.fair[name]))])
+    comparisons = comparison.compare([((name, now.fair[name]), (label, before.fair[name]))])
     measures = numbers(before.fair[name])
     return Reference(label, measures, comparisons, same)
 
@@ -500,8 +489,6 @@ def _repeated(
     Raises AskdocsError: a run is of another version or setup, has a larger share of `errors`, or
         there is another run to compare with.
     """
-    from eval.report.comparison import compare, pooled
-
     if against is not None:
         raise AskdocsError("--repeat and --against: runs are pooled against the base model alone")
     name = summary.subject
@@ -532,9 +519,9 @@ def _repeated(
         sides.append(((name, scored_run.fair[name]), (base, scored_run.fair[base])))
     by_run: dict[str, list[float]] = {}
     for pair in sides:
-        for difference in compare([pair]):
+        for difference in comparison.compare([pair]):
             by_run.setdefault(difference.measure, []).append(difference.value)
-    return reference._replace(pooled=pooled(sides), by_run=by_run)
+    return reference._replace(pooled=comparison.pooled(sides), by_run=by_run)
 
 
 def _setup_differs(run: "Run", other: "Run", system: str) -> list[str]:

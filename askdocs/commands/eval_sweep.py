@@ -42,10 +42,8 @@ from gateway.upstream.engine import estimated
 if TYPE_CHECKING:
     from askdocs.evaluation.target import EvaluatedGateway
     from eval.questions.question import Question
-    from eval.systems.rag.measure import RetrievedPages
     from eval.systems.rag.settings import RagSettings
     from eval.systems.systems import Role
-    from gateway.knowledge.search.index import Index
 
 OUT = "rag.toml"
 SWEEP = "sweep.json"

@@ -29,7 +29,6 @@ from gateway.core.settings import load
 
 if TYPE_CHECKING:
     from mcp.client import ClientSession
-    from mcp.server import Server
 
 R = TypeVar("R")
 

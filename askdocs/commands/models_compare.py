@@ -11,6 +11,8 @@ import typer
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state.database import opened
 from askdocs.terminal import table
+from eval.statistics import proportions
+from eval.statistics.proportions import Line, Value
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
@@ -20,8 +22,6 @@ from gateway.telemetry.answer_statistics import AnswerTally, tally
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
-
-    from eval.statistics.proportions import Line, Value
 
 
 def compare(
@@ -40,8 +40,6 @@ def compare(
 
     Without names: a canary and what it is compared with, else what answers and what did last.
     """
-    from eval.statistics.proportions import compare
-
     since = (datetime.now(UTC) - timedelta(days=days - 1)).date()
     with opened(home_dir) as database:
         names = (first, second) if first and second else _two(database, alias, first)
@@ -53,7 +51,7 @@ def compare(
             f"neither {names[0]} nor {names[1]} was asked as {alias} since {since}: name two of"
             f" {known}, or more --days"
         )
-    lines = compare(first_tally, second_tally)
+    lines = proportions.compare(first_tally, second_tally)
     if as_json:
         print(
             json.dumps(
@@ -100,15 +98,15 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
     return names[0], names[1]
 
 
-def _facts(line: "Line") -> dict[str, Any]:
-    def facts(value: "Value | None") -> dict[str, float | None] | None:
+def _facts(line: Line) -> dict[str, Any]:
+    def facts(value: Value | None) -> dict[str, float | None] | None:
         # JSON knows no infinity.
         return value and {k: v if math.isfinite(v) else None for k, v in value._asdict().items()}
 
     return {**vars(line), "first": facts(line.first), "second": facts(line.second)}
 
 
-def _shown(line: "Line", which: int) -> str:
+def _shown(line: Line, which: int) -> str:
     value: Value | None = (line.first, line.second)[which]
     if value is None:
         return "-"
@@ -118,7 +116,7 @@ def _shown(line: "Line", which: int) -> str:
     return f"{value.value:.2f} s ({value.low:.2f} to {high})"
 
 
-def _difference(line: "Line", names: tuple[str, str]) -> str:
+def _difference(line: Line, names: tuple[str, str]) -> str:
     if line.differs is None or line.first is None or line.second is None:
         return ""
     if not line.differs:

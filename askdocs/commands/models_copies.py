@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from huggingface_hub.utils.tqdm import disable_progress_bars
@@ -19,10 +19,6 @@ from training.versions.hub import Hub
 from training.versions.open import open_store
 from training.versions.store import Store
 from training.versions.transfer import copy
-
-if TYPE_CHECKING:
-    from training.versions.hub import Hub
-    from training.versions.store import Store
 
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")]
 PlaceArgument = Annotated[

@@ -14,15 +14,16 @@ from askdocs.capacity import memory, models, reported, speed
 from askdocs.capacity.assumptions import read
 from askdocs.capacity.gpus import find
 from askdocs.capacity.plan import DoesNotFit, command, demand, make, notes, slow, tight
+from askdocs.capacity.ram import of_file, refusal
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.commands.options import JsonOption
+from eval.report import cost
 from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
     from askdocs.capacity.assumptions import Assumptions
     from askdocs.capacity.plan import ServingPlan
     from askdocs.capacity.reported import Reported
-    from eval.report.cost import Price
 
 QUANTIZATIONS = ("fp8", "int4")
 KV_DTYPES = ("auto", "fp8")
@@ -128,13 +129,11 @@ def _among(option: str, given: str | None, known: tuple[str, ...]) -> None:
         raise AskdocsError(f"{option} {given}: use one of {', '.join(known)}")
 
 
-def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> "Price | None":
+def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> cost.Price | None:
     """Of an hour; None: the file has none."""
-    from eval.report.cost import FILE, Price, read
-
     if gpu_hour is not None:
-        return Price(usd=gpu_hour, read=datetime.now(UTC).date(), source="--gpu-hour")
-    return read(file or FILE).of_gpu(gpu)
+        return cost.Price(usd=gpu_hour, read=datetime.now(UTC).date(), source="--gpu-hour")
+    return cost.read(file or cost.FILE).of_gpu(gpu)
 
 
 def _facts(
@@ -142,7 +141,7 @@ def _facts(
     model: str,
     where: str,
     gpu: str,
-    price: "Price | None",
+    price: cost.Price | None,
     seen: "Reported | None",
 ) -> dict[str, Any]:
 
@@ -249,8 +248,6 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
 
 def _ram(file: Path, context: int, assumed: "Assumptions", as_json: bool) -> None:
     """What the embedded engine needs, and what is free here."""
-    from askdocs.capacity.ram import GIB, of_file, refusal
-
     if not file.is_file():
         raise AskdocsError(f"--model {file}: no such file: name a GGUF file that is here")
     with Console(stderr=True).status(f"reading {file.name}"):

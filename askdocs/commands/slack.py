@@ -6,7 +6,7 @@ import logging
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 import yaml
@@ -23,11 +23,9 @@ from gateway.core.tasks import Tasks
 from widget.access.origins import web_address
 from widget.service.store import Store
 from widget.settings import WidgetSettings
+from widget.slack import manifest as app_manifest
 from widget.slack.running import by_http, by_socket, parts
 from widget.slack.settings import SlackSettings
-
-if TYPE_CHECKING:
-    from widget.settings import WidgetSettings
 
 app = typer.Typer(help="Answer in Slack: mentions, direct messages and /ask.")
 
@@ -68,13 +66,11 @@ def manifest(
     as_json: JsonOption = False,
 ) -> None:
     """Print the app manifest; paste it at https://api.slack.com/apps: New App."""
-    from widget.slack.manifest import manifest
-
     if url is not None and not (web_address(url) and url.startswith("https://")):
         raise AskdocsError(f"--url {url}: Slack takes https only: write https://HOST")
     if not 1 <= len(name) <= 35:
         raise AskdocsError(f"--name {name}: has {len(name)} characters: Slack takes 1 to 35")
-    made = manifest(name, url)
+    made = app_manifest.manifest(name, url)
     if as_json:
         print(json.dumps(made, indent=2))
     else:

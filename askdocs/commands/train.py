@@ -32,7 +32,6 @@ from training.versions.name import check_alias
 
 if TYPE_CHECKING:
     from askdocs.models.base import Base
-    from askdocs.models.training_run import Run
     from askdocs.state.home import Home
     from training.data.dataset import Dataset
     from training.plan.machine import Machine

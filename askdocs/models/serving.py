@@ -10,6 +10,7 @@ import httpx
 
 from askdocs.state import home
 from askdocs.supervision import status
+from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
 from gateway.routing import deployments
 
@@ -129,7 +130,6 @@ def probed(
     """Raises AskdocsError: what is served is not the version."""
     from askdocs.models.artefacts import BITS
     from askdocs.supervision.deployed import derived
-    from askdocs.terminal.bar import Bar
     from gateway.core.gateway_settings import GatewaySettings
     from gateway.core.settings import load
     from training.artefacts import probe

@@ -12,6 +12,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.addresses import refuse_password
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.flavour import Generator
+from gateway.knowledge.sources.git_address import Address
 from gateway.knowledge.sources.services.addresses import (
     ADDRESSES,
     APIS,
@@ -89,8 +90,6 @@ def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]
     """Place, kind and site of an address."""
     path = urlsplit(text.strip()).path
     if kind == "git" or (kind is None and path.rstrip("/").endswith(".git")):
-        from gateway.knowledge.sources.git_address import Address
-
         url, mark, part = text.strip().partition("#")
         place = _address(url) + mark + part
         Address.parse(place)
