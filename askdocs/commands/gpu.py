@@ -1,6 +1,7 @@
 """`askdocs gpu`: check that a machine is ready to train and serve on its GPU."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,10 @@ import typer
 
 from askdocs import environments
 from askdocs.capacity import gpu_check, gpu_serving, random_adapter
+from askdocs.capacity.gpu_check import Checked
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import base
+from askdocs.models.base import Base
 from askdocs.state import home
 from askdocs.state.scratch import scratch
 from askdocs.supervision.checks import existing
@@ -19,6 +22,8 @@ from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError
 from training.plan import machine
 from training.plan import recipe as recipes
+from training.plan.recipe import Recipe
+from training.plan.shape import Shape
 
 app = typer.Typer(help="Check a GPU machine before using it.", no_args_is_help=True)
 
@@ -79,37 +84,8 @@ def check(
         gpu_check.disk(existing(state.root), shape, here),
         gpu_check.hub(start),
     ]
-    if not any(
-        result.outcome == "failed" and result.name.startswith("driver") for result in checks
-    ):
-        trains = python or environments.ensure(environments.trainer(), state.root, _say)
-        serves = None
-        if only != "training":
-            serves = vllm_python or environments.ensure_vllm(state.root, _say)
-        budget = gpu_check.Budget(gpu_check.SECONDS)
-        if only != "serving":
-            checks += gpu_check.training(trains, chosen, shape, here, budget)
-        if serves:
-            quantiser = environments.find(environments.QUANTISE, state.root)
-            with stoppable(), scratch(existing(state.root), SCRATCH) as work:
-                try:
-                    if start.path is None:
-                        folder = gpu_check.drawn(trains, chosen, shape, work / "random", budget)
-                    else:
-                        folder = start.folder(trains, state, _say)
-                except AskdocsError as error:
-                    checks.append(
-                        budget.not_run("vLLM", gpu_serving.STARTS)
-                        if not budget.left
-                        else gpu_check.Checked("weights", "failed", "are there", str(error))
-                    )
-                else:
-                    adapter = random_adapter.write(work / "adapter", folder, seed=1)
-                    context = chosen.max_length
-                    checks += gpu_serving.serving(
-                        serves, folder, adapter, work, here, context, budget
-                    )
-                    checks += gpu_check.artefacts(trains, quantiser, folder, adapter, work, budget)
+    if all(result.outcome != "failed" or result.name != "driver and compiler" for result in checks):
+        checks += _measured(chosen, start, shape, state, here, only, python, vllm_python)
     facts = {"recipe": recipe, "model": chosen.base_model, "parameters": shape.parameters}
     report = {**facts, "checks": [asdict(result) for result in checks]}
     if out is not None:
@@ -126,6 +102,51 @@ def check(
             if result.fix:
                 print(f"{result.name}: {result.fix}")
     raise typer.Exit(int(any(result.outcome == "failed" for result in checks)))
+
+
+def _measured(
+    recipe: Recipe,
+    start: Base,
+    shape: Shape,
+    state: home.Home,
+    here: machine.Machine,
+    only: str | None,
+    python: Path | None,
+    vllm_python: Path | None,
+) -> Iterator[Checked]:
+    """The checks that need environments."""
+    try:
+        trains = python or environments.ensure(environments.trainer(), state.root, _say)
+        serves = None
+        if only != "training":
+            serves = vllm_python or environments.ensure_vllm(state.root, _say)
+    except AskdocsError as error:
+        fix = "see the message, or name Pythons that have the libraries: --python, --vllm"
+        yield Checked("environments", "failed", "can be installed", str(error), fix)
+        return
+    budget = gpu_check.Budget(gpu_check.SECONDS)
+    if only != "serving":
+        yield from gpu_check.training(trains, recipe, shape, here, budget)
+    if serves is None:
+        return
+    quantiser = environments.find(environments.QUANTISE, state.root)
+    with stoppable(), scratch(existing(state.root), SCRATCH) as work:
+        try:
+            if start.path is None:
+                folder = gpu_check.drawn(trains, recipe, shape, work / "random", budget)
+            else:
+                folder = start.folder(trains, state, _say)
+        except AskdocsError as error:
+            yield (
+                Checked("weights", "failed", "are there", str(error))
+                if budget.left
+                else budget.not_run("vLLM", gpu_serving.STARTS)
+            )
+            return
+        adapter = random_adapter.write(work / "adapter", folder, seed=1)
+        context = recipe.max_length
+        yield from gpu_serving.serving(serves, folder, adapter, work, here, context, budget)
+        yield from gpu_check.artefacts(trains, quantiser, folder, adapter, work, budget)
 
 
 def _say(line: str) -> None:

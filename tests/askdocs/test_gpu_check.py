@@ -13,6 +13,7 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
+from askdocs import environments
 from askdocs.capacity import gpu_check, gpu_serving, models, plan
 from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpu_check import Budget, Checked
@@ -24,6 +25,7 @@ from askdocs.environments import gpu
 from askdocs.models import model
 from askdocs.models.base import Base
 from askdocs.supervision.checks import free_port
+from gateway.core.errors import AskdocsError
 from tests.training.test_finetune import python  # noqa: F401 -- a fixture
 from training.data.tokens import Tokens
 from training.plan import machine
@@ -150,6 +152,24 @@ def test_a_check_without_time_reports_what_it_has_not_run(
     by_name = {one["name"]: one for one in json.loads(done.stdout)["checks"]}
     assert by_name["vLLM"]["measured"].startswith("not run")
     assert by_name["merge"]["measured"].startswith("not run")
+
+
+def test_libraries_that_cannot_be_installed_cost_nobody_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Path:
+        raise AskdocsError("pip: no route to the registry")
+
+    monkeypatch.setattr(environments, "ensure_vllm", fails)
+    words = words_for(tmp_path, tmp_path / "trains", tmp_path / "serves")
+    at = words.index("--vllm")
+    done = CliRunner().invoke(app, [*words[:at], *words[at + 2 :], "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1, done.output
+    *machine_checks, last = json.loads(done.stdout)["checks"]
+    assert [one["name"] for one in machine_checks][-2:] == ["disk", "hub"]
+    assert (last["name"], last["outcome"]) == ("environments", "failed")
+    assert last["measured"] == "pip: no route to the registry"
+    assert "| environments | failed |" in (tmp_path / "out" / "check.md").read_text()
 
 
 def test_the_memory_of_serving_stands_beside_that_of_the_article() -> None:
