@@ -200,7 +200,7 @@ def team(
 
 
 class Trial:
-    """One round of a bad day: `begins` marks the moment, `load` goes on through it."""
+    """One round of fault injection: `begins` marks the moment, `load` goes on through it."""
 
     def __init__(self, load: Load) -> None:
         self.load = load

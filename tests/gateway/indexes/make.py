@@ -41,7 +41,8 @@ def main(file: Path) -> None:
             writer.put("wiki", page, "made")
         for number in writer.missing(MODEL):
             writer.put_vectors(number, VECTOR[None], MODEL)
-        writer.put_answers([index.Answer("a1", QUESTION, ("coffee.md",), MODEL, VECTOR)])
+        answer = getattr(index, "StoredAnswer", None) or index.Answer
+        writer.put_answers([answer("a1", QUESTION, ("coffee.md",), MODEL, VECTOR)])
         with suppress(ImportError):
             from gateway.knowledge.sources.excluded import exclude
 
