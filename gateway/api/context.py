@@ -15,6 +15,7 @@ from gateway.access.rights import PUBLIC
 from gateway.api.plan import RequestPlan, RequestResult
 from gateway.core.http import ApiError, send_json
 from gateway.routing.token_budget import TokenBudget
+from gateway.runtime.protocol import Edge, RawHeaders
 from gateway.telemetry.metrics import Request as Measured
 from gateway.telemetry.tracing import OFF, Span
 
@@ -62,12 +63,29 @@ class Response:
         if message["type"] == "http.response.start":
             self.is_started = True
             self.status = message["status"]
-            headers = message["headers"]
-            for name, value in self.headers.items():
-                headers.append((name.encode(), value.encode("latin-1", "replace")))
+            message["headers"] += self._own()
         elif not message.get("more_body"):
             self.is_complete = True
         await self._send(message)
+
+    async def whole(self, start: RawHeaders, body: bytes, connection: Edge | None) -> None:
+        """The whole response, with status 200; `connection`: the server's, where there is one."""
+        headers = [*start, (b"content-length", b"%d" % len(body))]
+        if connection is not None and connection.respond(
+            self._send, (*headers, *self._own()), body
+        ):
+            self.status = 200
+            self.is_started = self.is_complete = True
+            return
+        await self({"type": "http.response.start", "status": 200, "headers": headers})
+        await self({"type": "http.response.body", "body": body})
+
+    def _own(self) -> list[tuple[bytes, bytes]]:
+        """The headers that every response has, and those that were added to them."""
+        return [
+            (name.encode(), value.encode("latin-1", "replace"))
+            for name, value in self.headers.items()
+        ]
 
     async def fail(self, error: ApiError) -> None:
         """Answer with the error; a response that has begun ends without its proper end."""

@@ -442,10 +442,9 @@ class _Answering:
             body = await threads.search(self._form.whole, body)
         if self._translation is not None:
             body = self._translation.whole(body)
-        headers = [*JSON_START, (b"content-length", str(len(body)).encode())]
-        response = self._context.response
-        await response({"type": "http.response.start", "status": 200, "headers": headers})
-        await response({"type": "http.response.body", "body": body})
+        context = self._context
+        writer = context.scope.get("extensions", {}).get(WRITER)
+        await context.response.whole(JSON_START, body, writer)
         return 200
 
     async def _read(self, opened: Opened) -> bytes:

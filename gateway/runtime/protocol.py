@@ -4,10 +4,15 @@ import asyncio
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from starlette.types import Send
+from uvicorn.protocols.http.httptools_impl import (
+    HEADER_VALUE_RE,
+    STATUS_LINE,
+    HttpToolsProtocol,
+)
 
 MAX_HEAD = 65536  # bytes of a request's first line and headers
 HEAD_S = 10.0  # for the headers to be complete, from the first byte on
@@ -17,9 +22,11 @@ BODY_S = 32.0
 LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
 HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
 
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
 WRITER = "askdocs.writer"
-"""The extension of ASGI's scope: the connection, with `write_body`, `drain` and
-`when_client_leaves`."""
+"""The extension of ASGI's scope: the connection, with `respond`, `write_body`,
+`drain` and `when_client_leaves`."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
 # What may be the first part of such a header, or of the end of all headers, at the end of a read.
@@ -130,6 +137,37 @@ class Edge(HttpToolsProtocol):
         if data:
             self.outbox.write_now(b"%x\r\n%b\r\n" % (len(data), data))
         return not self.flow.write_paused
+
+    def respond(self, send: Send, headers: RawHeaders, body: bytes) -> bool:
+        """The whole response, with status 200 and a content-length among its headers, in one call.
+
+        Does what two calls of uvicorn's `send` do, in a quarter of their time. False, with nothing
+        done, where it has to be these: something else has wrapped `send`, or the response is no
+        plain one.
+        """
+        cycle = self.cycle
+        if (
+            send != cycle.send  # not of this request, or of a middleware that adds headers
+            or cycle.disconnected
+            or cycle.response_started
+            or not cycle.keep_alive
+            or cycle.scope["method"] == "HEAD"
+            or self.flow.write_paused
+        ):
+            return False
+        lines = [STATUS_LINE[200]]
+        values = b""
+        for name, value in (*cycle.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+            values += value
+        if HEADER_VALUE_RE.search(values):
+            return False
+        lines += (b"\r\n", body)
+        cycle.response_started = cycle.response_complete = True
+        self.outbox.write(b"".join(lines))
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     @property
     def has_whole_request(self) -> bool:

@@ -25,6 +25,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
         return
+    if scope["path"].startswith("/whole"):
+        await _whole(scope, send)
+        return
     body = b""
     while True:
         message = await receive()
@@ -45,6 +48,22 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "http.response.body", "body": b" ", "more_body": True})
             await asyncio.sleep(0.1)
     await send({"type": "http.response.body", "body": json.dumps(said).encode()})
+
+
+async def _whole(scope: Scope, send: Send) -> None:
+    """Answers with the server's own whole response, or by ASGI where it does not do it."""
+    value = b"a\r\nx-other: b" if scope["path"] == "/whole/cut" else b"a"
+    headers = [(b"content-length", b"5"), (b"x-value", value)]
+    connection = scope["extensions"][WRITER]
+
+    async def wrapped(message: Any) -> None:
+        await send(message)
+
+    used = wrapped if scope["path"] == "/whole/wrapped" else send
+    if not connection.respond(used, headers, b"whole"):
+        headers.append((b"x-how", b"asgi"))
+        await used({"type": "http.response.start", "status": 200, "headers": headers})
+        await used({"type": "http.response.body", "body": b"whole"})
 
 
 async def _write(scope: Scope, send: Send) -> None:

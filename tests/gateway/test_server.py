@@ -221,6 +221,49 @@ async def test_a_client_that_does_not_read_blocks_the_writer_until_it_does(clien
     assert int(blocks) > 0
 
 
+@pytest.mark.parametrize("ahead", [1, 3])
+async def test_a_whole_response_is_written_in_one_call(client: Client, ahead: int) -> None:
+    whole = GET.replace(b"/x", b"/whole") + b"\r\n"
+    for _ in range(2):
+        client.writer.write(whole * ahead)
+        for number in range(ahead):
+            status, headers, body = await client.response()
+            assert (status, body, headers["x-value"]) == (200, b"whole", "a")
+            assert ("x-how" in headers) == (number < ahead - 1)  # uvicorn's, while others wait
+            assert headers["date"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "closes"),
+    [
+        (GET.replace(b"/x", b"/whole/wrapped"), False),
+        (GET.replace(b"/x", b"/whole") + b"connection: close\r\n", True),
+        (GET.replace(b"/x HTTP/1.1", b"/whole HTTP/1.0"), True),
+    ],
+)
+async def test_what_is_no_plain_response_is_left_to_uvicorn(
+    client: Client, request_: bytes, closes: bool
+) -> None:
+    client.writer.write(request_ + b"\r\n")
+    status, headers, body = await client.response()
+    assert (status, body, headers["x-how"]) == (200, b"whole", "asgi")
+    if closes:
+        assert await asyncio.wait_for(client.reader.read(), 60) == b""
+
+
+async def test_a_whole_response_to_head_has_no_body(client: Client) -> None:
+    client.writer.write(b"HEAD /whole HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+    answer = await asyncio.wait_for(client.reader.read(), 60)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_no_value_of_a_whole_response_begins_another_header(client: Client) -> None:
+    client.writer.write(GET.replace(b"/x", b"/whole/cut") + b"\r\n")
+    answer = await asyncio.wait_for(client.reader.read(), 60)
+    assert answer == b""  # uvicorn closes the connection
+
+
 async def test_requests_may_be_sent_ahead(client: Client) -> None:
     client.writer.write((POST + b"content-length: 1\r\n\r\n1") * 3)
     assert [(await client.response())[0] for _ in range(3)] == [200] * 3
