@@ -119,6 +119,54 @@ def refuse_kept_files(request: Mapping[str, Any]) -> None:
             raise _kept(f"input[{number}]" if isinstance(given, list) else "input")
 
 
+# Values of a schema with each definition in place of its references. LiteLLM makes that schema in
+# the event loop for Gemini and Bedrock: 26 definitions with two references each would be gigabytes.
+EXPANDED = 20_000
+
+
+def refuse_schema_bombs(request: Mapping[str, Any]) -> None:
+    """Raises ApiError 400: a schema for a provider multiplies by its references."""
+    form = request.get("response_format") or {}
+    schemas = {"response_format": form.get("json_schema")}
+    for number, tool in enumerate(request.get("tools") or ()):
+        schemas[f"tools[{number}].function.parameters"] = tool.get("function")
+    for place, schema in schemas.items():
+        if not _expands_within(schema, EXPANDED):
+            text = f"{place} has more than {EXPANDED:,} values with its definitions in place"
+            raise ApiError(400, text, param=place, code="invalid_value")
+
+
+def _expands_within(schema: Any, most: int) -> bool:
+    """As LiteLLM expands it: by the last part of a reference, no definition within itself."""
+    definitions: dict[str, Any] = {}
+    plain = [schema]
+    while plain:
+        value = plain.pop()
+        if isinstance(value, dict):
+            for name in ("$defs", "definitions"):
+                if isinstance(inside := value.get(name), dict):
+                    definitions.update(inside)
+            plain += value.values()
+        elif isinstance(value, list):
+            plain += value
+    left: list[tuple[Any, frozenset[str]]] = [(schema, frozenset())] if definitions else []
+    while left:
+        value, within = left.pop()
+        most -= 1
+        if most < 0:
+            return False
+        if isinstance(value, dict):
+            if isinstance(reference := value.get("$ref"), str):
+                name = reference.rpartition("/")[2]
+                if name in definitions and name not in within:
+                    left.append((definitions[name], within | {name}))
+                continue
+            left += [(inside, within) for inside in value.values()]
+        elif isinstance(value, list):
+            left += [(inside, within) for inside in value]
+    return True
+
+
 def _names_kept(value: Any) -> bool:
     """Does a text in it, however deep, name such a file?"""
     left = [value]

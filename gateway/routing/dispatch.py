@@ -246,6 +246,7 @@ class Dispatch:
             opening = self._over_http(call, served, request, span)
         else:
             abilities.refuse_kept_files(request)
+            abilities.refuse_schema_bombs(request)
             await self._providers.started()  # the model's patience is not for that
             opening = self._over_litellm(call, served, request, span)
         try:

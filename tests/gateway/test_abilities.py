@@ -65,6 +65,45 @@ def test_no_provider_is_led_to_a_file_of_the_operators(part: dict[str, Any]) -> 
     assert caught.value.body["error"]["param"] == "messages[0].content[1]"
 
 
+def _doubling(depth: int) -> dict[str, Any]:
+    """Each definition has the next one twice."""
+    steps = {
+        f"a{number}": {"properties": {side: {"$ref": f"#/$defs/a{number + 1}"} for side in "xy"}}
+        for number in range(depth)
+    }
+    return {"properties": {"x": {"$ref": "#/$defs/a0"}}, "$defs": steps | {f"a{depth}": {}}}
+
+
+def _circle(count: int) -> dict[str, Any]:
+    """Each definition has all others: LiteLLM makes every order of them."""
+    names = [f"a{number}" for number in range(count)]
+    every = {"anyOf": [{"$ref": f"#/definitions/{name}"} for name in names]}
+    return {**every, "definitions": dict.fromkeys(names, every)}
+
+
+def _asking_for(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema}}
+    return [{"response_format": form}, {"tools": [TOOLS[0], tool]}]
+
+
+@pytest.mark.parametrize("schema", [_doubling(14), _doubling(1000), _circle(8), _circle(200)])
+def test_no_schema_multiplies_before_a_provider(schema: dict[str, Any]) -> None:
+    """LiteLLM took 0.9 s of the event loop for 14 steps, and doubles with each step."""
+    for request, place in zip(_asking_for(schema), ("response_format", "tools[1]"), strict=True):
+        with pytest.raises(ApiError, match="with its definitions in place") as caught:
+            abilities.refuse_schema_bombs(request)
+        assert caught.value.body["error"]["param"].startswith(place)
+
+
+def test_a_schema_may_refer_to_itself_and_to_others() -> None:
+    tree = {"properties": {"left": {"$ref": "#/$defs/t"}, "right": {"$ref": "#/$defs/t"}}}
+    for schema in ({"$ref": "#/$defs/t", "$defs": {"t": tree}}, _doubling(8), _circle(4), {}):
+        for request in _asking_for(schema):
+            abilities.refuse_schema_bombs(request)
+    abilities.refuse_schema_bombs({"messages": [], "tools": [{"type": "custom", "custom": {}}]})
+
+
 def test_no_file_of_the_operators_is_embedded() -> None:
     for given in (" gs://bucket/secret.png\n", ["a", "s3://bucket/secret"]):
         with pytest.raises(ApiError, match="kept elsewhere"):
