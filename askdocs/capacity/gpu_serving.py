@@ -151,7 +151,9 @@ def _planned(
             kv_gib=KV_GIB,
             adapters=1,
         )
-        return Planned(launch, KV_GIB * GIB // (shape.layers * shape.kept() * 2), None, ON_CPU)
+        return Planned(
+            launch, KV_GIB * GIB // (shape.layers * shape.cached_numbers() * 2), None, ON_CPU
+        )
     name = seen(here.gpus[0].name)
     if name is None:
         raise AskdocsError(f"{here.gpus[0].name} is not among the GPUs of askdocs plan: add it")

@@ -55,7 +55,7 @@ class Setup:
     @property
     def page(self) -> int:
         """Bytes of a block of the cache on each GPU: of as many layers as a group has."""
-        numbers = self.assumed.block_size * self.shape.kept(self.gpus)
+        numbers = self.assumed.block_size * self.shape.cached_numbers(self.gpus)
         return self._group * numbers * KV[self.kv_dtype]
 
     def blocks(self, tokens: int) -> int:

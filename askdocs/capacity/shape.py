@@ -79,7 +79,7 @@ class Shape:
     def parameters(self) -> int:
         return self.linear + self.other
 
-    def kept(self, gpus: int = 1) -> int:
+    def cached_numbers(self, gpus: int = 1) -> int:
         """Numbers that one layer keeps of a token on each of `gpus` that share the model.
 
         vLLM keeps at least one head on each GPU, and the whole of a latent.

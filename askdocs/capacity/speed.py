@@ -58,7 +58,7 @@ def _forward(setup: Setup, answers: int, length: int, tokens: int) -> float:
     head = shape.vocab * shape.hidden
     weights = (blocks * setup.bits / 8 + head * 2) / gpus
     seen = sum(min(length, window or length) for window in shape.windows)
-    cache = answers * seen * shape.kept(gpus) * KV[setup.kv_dtype]
+    cache = answers * seen * shape.cached_numbers(gpus) * KV[setup.kv_dtype]
     attention = 4 * shape.heads * shape.head_dim * seen
     computing = tokens * answers * (2 * (shape.active + head) + attention) / _flops(setup)
     return max((weights + cache) / _bandwidth(setup), computing)

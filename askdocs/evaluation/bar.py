@@ -29,8 +29,8 @@ class EvaluationBar:
         )
         self._tasks: dict[str, TaskID] = {}
         self._errors: dict[str, int] = {}
-        self._began = self._told = time.monotonic()
-        self._kept, self._done, self._total = answered, answered, total
+        self._began = self._shown_at = time.monotonic()
+        self._done_before, self._done, self._total = answered, answered, total
 
     def __enter__(self) -> "EvaluationBar":
         if self._console.is_terminal:
@@ -60,7 +60,7 @@ class EvaluationBar:
 
     def counts(self, name: str) -> str:
         """How long the rest will take, and what went wrong."""
-        new = self._done - self._kept
+        new = self._done - self._done_before
         left = (time.monotonic() - self._began) / new * (self._total - self._done) if new else 0
         parts = [f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"]
         if errors := self._errors.get(name):
@@ -68,6 +68,6 @@ class EvaluationBar:
         return ", ".join(parts)
 
     def _tell(self, line: str) -> None:
-        if not self._console.is_terminal and time.monotonic() - self._told > TELL:
-            self._told = time.monotonic()
+        if not self._console.is_terminal and time.monotonic() - self._shown_at > TELL:
+            self._shown_at = time.monotonic()
             self._console.print(line)

@@ -29,11 +29,11 @@ class Meter:
         """
         self._folder = folder
         self._processes = processes
-        self._found = measured.read(folder)
-        self._index = {**self._found.index_bytes, "pages": index.stat().st_size}
-        self._took = dict(self._found.took)
-        self._engines = dict(self._found.engine_bytes)
-        self._gpus = dict(self._found.gpu_bytes)
+        self._measured = measured.read(folder)
+        self._index = {**self._measured.index_bytes, "pages": index.stat().st_size}
+        self._took = dict(self._measured.took)
+        self._engines = dict(self._measured.engine_bytes)
+        self._gpus = dict(self._measured.gpu_bytes)
         self._answering = ""
         self._looked = 0.0
         self._looking = threading.Lock()

@@ -20,15 +20,15 @@ def assumed_rate(size: int, threads: int) -> float:
 def page_budget(rate: float, seconds: float, context: int) -> int:
     """Tokens of pages that the engine reads in time for a first sentence, within its context."""
     in_time = int(rate * seconds * FOR_READING) - BESIDE
-    return max(300, min(in_time, _room(context)))
+    return max(300, min(in_time, _free_memory(context)))
 
 
 def warm_page(rate: float, seconds: float, context: int) -> int:
     """Tokens of a page that the engine has read ahead. It may have forgotten it: reading alone
     takes no longer than the whole of the time."""
-    return max(0, min(int(rate * seconds) - BESIDE, _room(context)))
+    return max(0, min(int(rate * seconds) - BESIDE, _free_memory(context)))
 
 
-def _room(context: int) -> int:
+def _free_memory(context: int) -> int:
     """Tokens for pages beside an answer, the instructions, a question, a short conversation."""
     return context - 256 - 1000

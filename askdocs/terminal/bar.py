@@ -25,7 +25,7 @@ class Bar:
 
     def __init__(self, what: str = "") -> None:
         self._what = what
-        self._began = self._told = time.monotonic()
+        self._began = self._shown_at = time.monotonic()
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
 
@@ -40,8 +40,8 @@ class Bar:
         """As gateway.knowledge.sources.sync.Progress."""
         named = f"{step} {self._what}".strip()
         if not err.is_terminal:
-            if time.monotonic() - self._told > TELL:
-                self._told = time.monotonic()
+            if time.monotonic() - self._shown_at > TELL:
+                self._shown_at = time.monotonic()
                 err.print(f"{named}: {done:,}{f' of {total:,}' if total else ''}", markup=False)
             return
         if self._progress is None:

@@ -111,13 +111,15 @@ class Evaluation:
         self._teller = teller
         self._meanings = meanings
         self._questions = question.read(folder)
-        self._kept = answer.latest(folder)
+        self._stored_answers = answer.latest(folder)
 
     async def hold(self, system: System) -> None:
         """Ask one system what it has not answered. Raises AskdocsError."""
         name = system.name
         by_id = {row.id: row for row in self._questions if self._asker.includes(system, row)}
-        answers = {id: self._kept[name, id] for id in by_id if (name, id) in self._kept}
+        answers = {
+            id: self._stored_answers[name, id] for id in by_id if (name, id) in self._stored_answers
+        }
         answers = {
             id: recorded_answer
             for id, recorded_answer in answers.items()

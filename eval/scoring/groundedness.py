@@ -51,29 +51,29 @@ class Groundedness:
         self._file = run / FILE
         self._pages = {page.path: page for page in pages}
         self._rarity = Rarity(page.text for page in pages)
-        self._kept: dict[str, float | None] = {}
+        self._stored_shares: dict[str, float | None] = {}
         if self._file.is_file():
             for line in self._file.read_bytes().splitlines():
                 try:
                     row = json.loads(line)
-                    self._kept[row["texts"]] = row["grounded"]
+                    self._stored_shares[row["texts"]] = row["grounded"]
                 except (ValueError, KeyError, TypeError):
                     continue  # the end of a file whose writer was killed
 
     def __call__(self, question: Question, given: Answer) -> float | None:
         """None where it claims nothing, or was not measured."""
-        return self._kept.get(self._key(question, given))
+        return self._stored_shares.get(self._key(question, given))
 
     async def measure(
         self, answers: Iterable[tuple[Question, Answer]], progress: Callable[[int, int], None]
     ) -> None:
         """Check what was not checked yet. `progress` gets how many of how many are done."""
         every = {self._key(*pair): pair for pair in answers}
-        todo = {key: pair for key, pair in every.items() if key not in self._kept}
+        todo = {key: pair for key, pair in every.items() if key not in self._stored_shares}
         with lines.appending(self._file) as file:
             for done, (key, (question, given)) in enumerate(todo.items(), 1):
-                self._kept[key] = await self._share(question, given)
-                row = {"texts": key, "grounded": self._kept[key]}
+                self._stored_shares[key] = await self._share(question, given)
+                row = {"texts": key, "grounded": self._stored_shares[key]}
                 file.write(json.dumps(row).encode() + b"\n")
                 progress(done, len(todo))
                 await asyncio.sleep(0)

@@ -87,7 +87,7 @@ class Judge:
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._refused: set[str] = set()
         """Of LIMITS."""
-        self._said: dict[tuple[str, str], bool | None] = {}
+        self._verdicts: dict[tuple[str, str], bool | None] = {}
         self._last: dict[str, bool | None] = {}
         if self._file.is_file():
             for line in self._file.read_bytes().splitlines():
@@ -100,7 +100,7 @@ class Judge:
     def __call__(self, question: Question, given: Answer) -> bool | None:
         """As `Judged` of eval.scoring.mark; None where it was not asked, or did not say."""
         texts, shown = self._key(question, given)
-        return self._last.get(texts) if self._pages is None else self._said.get((texts, shown))
+        return self._last.get(texts) if self._pages is None else self._verdicts.get((texts, shown))
 
     async def ask(
         self, pairs: Iterable[tuple[Question, Answer]], progress: Callable[[int, int], None]
@@ -113,10 +113,10 @@ class Judge:
                 model often gives no verdict. What was judged is kept.
         """
         every = {self._key(*pair): pair for pair in pairs}
-        todo = {key: pair for key, pair in every.items() if key not in self._said}
+        todo = {key: pair for key, pair in every.items() if key not in self._verdicts}
         for key in every.keys() - todo.keys():
-            if self._last[key[0]] != self._said[key]:  # it was judged with other pages since
-                self._keep(key, *every[key], self._said[key], "as before, with these pages")
+            if self._last[key[0]] != self._verdicts[key]:  # it was judged with other pages since
+                self._keep(key, *every[key], self._verdicts[key], "as before, with these pages")
         done, gate = 0, asyncio.Semaphore(AT_ONCE)
         async with httpx.AsyncClient(timeout=SECONDS, headers=self._headers) as http:
 
@@ -136,7 +136,7 @@ class Judge:
                         group.create_task(judge_answer(key, question, given))
             except* AskdocsError as errors:
                 raise AskdocsError(str(errors.exceptions[0])) from None
-        silent = sum(self._said[key] is None for key in every)
+        silent = sum(self._verdicts[key] is None for key in every)
         if silent > SILENT * len(every):
             raise AskdocsError(
                 f"the judge {self.model!r} gave no verdict on {silent} of {len(every)} answers:"
@@ -204,7 +204,7 @@ class Judge:
         return reply
 
     def _hear(self, key: tuple[str, str], correct: bool | None) -> None:
-        self._said[key] = self._last[key[0]] = correct
+        self._verdicts[key] = self._last[key[0]] = correct
 
     def _keep(
         self,

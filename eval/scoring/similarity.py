@@ -27,12 +27,12 @@ class Similarity:
         self._embedder = embedder
         # Of written answers, with which those of all systems are compared.
         self._vector = lru_cache(maxsize=None)(lambda text: embedder.embed([text])[0])
-        self._kept: dict[str, float] = {}
+        self._stored_cosines: dict[str, float] = {}
         if self._file.is_file():
             for line in self._file.read_bytes().splitlines():
                 try:
                     row = json.loads(line)
-                    self._kept[row["texts"]] = float(row["similarity"])
+                    self._stored_cosines[row["texts"]] = float(row["similarity"])
                 except (ValueError, KeyError, TypeError):
                     continue  # the end of a file whose writer was killed
 
@@ -40,7 +40,7 @@ class Similarity:
         """Work out what is not known yet, on every core; `tell` gets how many are done, and of how
         many. What was worked out is kept, whenever it is stopped."""
         new = {self._key(*pair): pair for pair in pairs}
-        new = {key: pair for key, pair in new.items() if key not in self._kept}
+        new = {key: pair for key, pair in new.items() if key not in self._stored_cosines}
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
             cosines = pool.map(lambda pair: self._cosine(*pair), new.values())
@@ -52,9 +52,9 @@ class Similarity:
 
     def __call__(self, first: str, second: str) -> float:
         key = self._key(first, second)
-        if key not in self._kept:
+        if key not in self._stored_cosines:
             self._keep(key, self._cosine(first, second))
-        return self._kept[key]
+        return self._stored_cosines[key]
 
     def _key(self, first: str, second: str) -> str:
         texts = [self._embedder.model, first, second]
@@ -65,6 +65,6 @@ class Similarity:
         return round(float(vector @ self._vector(second)), 4)
 
     def _keep(self, key: str, cosine: float) -> None:
-        self._kept[key] = cosine
+        self._stored_cosines[key] = cosine
         with lines.appending(self._file) as file:
             file.write(json.dumps({"texts": key, "similarity": cosine}).encode() + b"\n")

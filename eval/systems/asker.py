@@ -136,12 +136,12 @@ class Asker:
         room = self._run.page_budget
         if question.pages:
             return await self._wiki.whole(question.pages[0], question.text, room)
-        return (await self._wiki.found(question.text, room)).excerpts
+        return (await self._wiki.grounds(question.text, room)).excerpts
 
     async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
         """Of the pages that the product finds, the best one first."""
         run = self._run
-        grounds = await self._wiki.found(question.text, run.page_budget)
+        grounds = await self._wiki.grounds(question.text, run.page_budget)
         best = [page.path for page in grounds.best]
         ranked = tuple(dict.fromkeys([*best, *_paths(grounds.excerpts)]))
         excerpts = sorted(grounds.excerpts, key=lambda excerpt: ranked.index(excerpt.page.path))

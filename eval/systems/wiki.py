@@ -59,7 +59,7 @@ class Wiki:
     def pages(self) -> list[Page]:
         return list(self._by_path.values())
 
-    async def found(self, question: str, budget: int) -> Grounds:
+    async def grounds(self, question: str, budget: int) -> Grounds:
         """What the product puts in front of a question, within `budget` tokens."""
         grounds = await self._grounding.ground(question, budget, sources=self._sources)
         excerpts = (

@@ -121,7 +121,7 @@ class Held(Choice):
         self._check = check
         self._refusal = refusal
         self._unchecked = ""
-        self._kept = ""  # checked, and waiting for a sentence that is supported
+        self._checked = ""  # checked, and waiting for a sentence that is supported
         self._claims: list[Claim] = []
         self._waiting: list[Claim] = []
         self._refuses = False
@@ -140,7 +140,7 @@ class Held(Choice):
     async def rest(self) -> str:
         out = "" if self.stopped else await self._judge(self._unchecked)
         if not self.stopped and (self.sent or self._refuses):
-            out += self._pass(self._kept, self._waiting)
+            out += self._pass(self._checked, self._waiting)
         if not self.sent.strip():
             self._claims = []
             out = self.send(self._refusal)
@@ -167,24 +167,24 @@ class Held(Choice):
     async def _judge(self, text: str) -> str:
         """Check the next sentences, and return what goes out."""
         self._unchecked = self._unchecked[len(text) :]
-        start = len(self.sent) + len(self._kept)
-        whole = self.sent + self._kept + text
+        start = len(self.sent) + len(self._checked)
+        whole = self.sent + self._checked + text
         out, done = "", start
         for claim in await self._check.claims(text, start, whole):
             if claim.verdict in ("unsupported", "contradicted"):
                 self.stopped = True
                 return out
-            self._kept += whole[done : claim.end]
+            self._checked += whole[done : claim.end]
             done = claim.end
             self._waiting.append(claim)
             self._refuses = self._refuses or claim.reason == REFUSING
             if claim.verdict == "supported":
-                out += self._pass(self._kept, self._waiting)
-        self._kept += whole[done:]
+                out += self._pass(self._checked, self._waiting)
+        self._checked += whole[done:]
         return out
 
     def _pass(self, text: str, claims: list[Claim]) -> str:
-        self._kept, self._waiting = "", []
+        self._checked, self._waiting = "", []
         self._claims += claims
         return self.send(text)
 

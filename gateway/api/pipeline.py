@@ -143,7 +143,7 @@ class Pipeline:
                     transform = await unwritten.unwritten(plan, plan.first)
                 call = _call(plan, context)
             if plan.budget.answer is not None:  # a text is written
-                header = plan.grounding.told(transform.reads)
+                header = plan.grounding.header(transform.reads)
                 context.response.headers[GROUNDING] = header
             opening = partial(container.dispatch.open, call, plan.route)
             resume = Resume(container.dispatch, container.fleet.find, call, plan.route)

@@ -37,7 +37,7 @@ class GroundingDecision(NamedTuple):
     is_asked_for: bool = False
     """Has the client said that it wants pages?"""
 
-    def told(self, pages: int) -> str:
+    def header(self, pages: int) -> str:
         """What the response says of it in its header."""
         return f"on; pages={pages}" if self.is_on else f"off; reason={self.why}"
 

@@ -16,11 +16,11 @@ class Seldom:
             log: the name of the logger.
         """
         self._log = logging.getLogger(log)
-        self._said = -QUIET
+        self._logged_at = -QUIET
 
     def warn(self, text: str, why: object) -> None:
         """Log `text` with `why`, unless that was done a moment ago."""
         now = time.monotonic()
-        if now - self._said > QUIET:
-            self._said = now
+        if now - self._logged_at > QUIET:
+            self._logged_at = now
             self._log.warning(text, why)

@@ -63,7 +63,7 @@ class Fleet:
         self._clients: dict[tuple[str, str | None], EngineHttpClient] = {}
         self._served: dict[str, Served] = {}
         self._engines: dict[tuple[tuple[str, str | None], str | None], Engine] = {}
-        self._found: dict[str, Served] = {}
+        self._discovered: dict[str, Served] = {}
         reader = reader or EmbeddingThread(None)
         own = [embeddings.model(reader), rerank.model(reader)]
         self._local = {model.name: Served(model.name, local=model) for model in own}
@@ -113,7 +113,7 @@ class Fleet:
         """A model that is known already."""
         if deployed := self._deployed.get(name):
             return deployed[1]
-        return self._served.get(name) or self._found.get(name) or self._local.get(name)
+        return self._served.get(name) or self._discovered.get(name) or self._local.get(name)
 
     def follow(self, deployments: Iterable[Deployment]) -> None:
         """Serve the versions that are deployed now."""
@@ -199,7 +199,7 @@ class Fleet:
 
     async def close(self) -> None:
         deployed = [served for _, served in self._deployed.values()]
-        for served in (*self._served.values(), *self._found.values(), *deployed, *self._left):
+        for served in (*self._served.values(), *self._discovered.values(), *deployed, *self._left):
             if served.engine:
                 await served.engine.close()
         for client in self._clients.values():
@@ -229,7 +229,7 @@ class Fleet:
         """What the engines list beside the configured names. At most one look a second."""
         async with self._looking:
             if time.monotonic() - self._looked < (0.2 if fresh else 1):
-                return self._found
+                return self._discovered
             one_each = {s.client: s for s in self._served.values() if s.engine}
             answers = await asyncio.gather(*(_listed(s) for s in one_each.values()))
             discovered: dict[str, Served] = {}
@@ -238,13 +238,13 @@ class Fleet:
                 if listed is not None:
                     self._heard.add(client)
                 else:  # away: what it had stays known
-                    discovered |= {n: s for n, s in self._found.items() if s.client is client}
+                    discovered |= {n: s for n, s in self._discovered.items() if s.client is client}
                     continue
                 for name in listed:
                     if name not in self._served and name not in discovered:
-                        discovered[name] = self._found.get(name) or self._at(name, where, name)
-            gone = [s for n, s in self._found.items() if n not in discovered and s.engine]
-            self._found = discovered
+                        discovered[name] = self._discovered.get(name) or self._at(name, where, name)
+            gone = [s for n, s in self._discovered.items() if n not in discovered and s.engine]
+            self._discovered = discovered
             self._looked = time.monotonic()
             for served in gone:
                 assert served.engine is not None

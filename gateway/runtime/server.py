@@ -250,11 +250,11 @@ class _Renewal:
         self._fresh: SpawnProcess | None = None
         self._leaving: SpawnProcess | None = None
         self._preparing: SpawnProcess | None = None
-        self._told: Connection | None = None
+        self._messages: Connection | None = None
         self._began = time.monotonic()
         self._before = {k: v for k, v in os.environ.items() if k.startswith("ASKDOCS_")}
         if renew is not None:
-            self._told, sender = _spawn.Pipe(duplex=False)
+            self._messages, sender = _spawn.Pipe(duplex=False)
             self._preparing = _spawn.Process(target=_prepare, args=(renew, sender))
             self._preparing.start()
             sender.close()
@@ -284,14 +284,14 @@ class _Renewal:
             took = time.monotonic() - self._began
             _say(f"all {len(self._workers)} workers are new, after {took:.1f} s")
             return True
-        self._told, sender = _spawn.Pipe(duplex=False)
+        self._messages, sender = _spawn.Pipe(duplex=False)
         self._fresh = self._supervisor.start(sender)
         sender.close()
         return False
 
     def _prepared(self) -> bool:
         """Does it go on? False: it has failed."""
-        preparing, connection = self._preparing, self._told
+        preparing, connection = self._preparing, self._messages
         assert preparing is not None
         assert connection is not None
         if connection.poll():
@@ -305,7 +305,7 @@ class _Renewal:
 
     def _started(self) -> bool:
         """As `_prepared`."""
-        fresh, connection = self._fresh, self._told
+        fresh, connection = self._fresh, self._messages
         assert fresh is not None
         assert connection is not None
         if connection.poll():

@@ -160,7 +160,7 @@ def test_a_backup_has_each_part_and_no_secret_and_is_its_owners_alone(
         backed_up(places, file)
 
 
-def test_a_place_where_no_backup_can_be_written_is_told_with_the_reason(
+def test_a_place_where_no_backup_can_be_written_is_reported_with_the_reason(
     places: InstallationPaths, tmp_path: Path
 ) -> None:
     (file := tmp_path / "file").touch()
@@ -198,7 +198,7 @@ def on_a_disk(tmp_path: Path, options: str, *words: str, **env: str) -> list[str
 @pytest.mark.parametrize(
     ("options", "why"), [("ro", "Read-only file system"), ("size=128k", "No space left on device")]
 )
-def test_a_disk_that_cannot_take_a_backup_is_told_in_a_line(
+def test_a_disk_that_cannot_take_a_backup_is_reported_in_a_line(
     home: Home, places: InstallationPaths, engine: sa.Engine, tmp_path: Path, options: str, why: str
 ) -> None:
     engine.dispose()

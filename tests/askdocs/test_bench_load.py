@@ -87,7 +87,7 @@ def options(url: str, rate: float, seconds: float) -> Namespace:
     return Namespace(url=url, model="m", box=None, rate=rate, seconds=seconds, first=1, tokens=None)
 
 
-async def test_questions_are_answered_and_their_timings_are_told_once() -> None:
+async def test_questions_are_answered_and_their_timings_are_reported_once() -> None:
     with systems.engine("--gap", "0.0001", module="eval.bench.gpu") as url:
         seen: dict[str, Any] = await arrivals.run(options(url, 50, 1), ["How?"])
         answers = seen["answers"]

@@ -135,7 +135,7 @@ def test_documents_alone_are_a_wiki_and_one_without_text_is_refused_at_once(
     assert check == Check("wiki", True, f"3 documents in {papers}")
 
 
-def test_a_wiki_whose_only_page_is_too_large_is_told_to_split_it(
+def test_a_wiki_whose_only_page_is_too_large_is_reported_to_split_it(
     tmp_path: Path, home: Home
 ) -> None:
     (tmp_path / "notes.md").write_text("All notes of the team.\n" * 200_000)
@@ -144,7 +144,9 @@ def test_a_wiki_whose_only_page_is_too_large_is_told_to_split_it(
     assert check.fix == "split that page, or name another --docs DIR"
 
 
-def test_a_missing_wiki_and_one_that_is_a_file_are_told_apart(tmp_path: Path, home: Home) -> None:
+def test_a_missing_wiki_and_one_that_is_a_file_are_reported_apart(
+    tmp_path: Path, home: Home
+) -> None:
     (tmp_path / "page.md").touch()
     (missing,) = failing(checks.wiki(settings(docs=str(tmp_path / "none")), home))
     (file,) = failing(checks.wiki(settings(docs=str(tmp_path / "page.md")), home))

@@ -68,13 +68,13 @@ def test_a_refusal_comes_with_the_best_pages() -> None:
     assert events[-1][1].pages == pages
 
 
-def test_a_wrong_key_is_told_with_the_status_and_the_gateways_words() -> None:
+def test_a_wrong_key_is_reported_with_the_status_and_the_gateways_words() -> None:
     body = {"error": {"message": "no such key", "type": "auth_error", "code": "401"}}
     assert refusal(Reply(401, body=body)) == "the gateway answered 401: no such key"
 
 
 @pytest.mark.parametrize("body", [{"detail": "starting"}, ["starting"], "starting", {"error": "x"}])
-def test_an_error_in_another_form_is_told_as_it_came(body: object) -> None:
+def test_an_error_in_another_form_is_reported_as_it_came(body: object) -> None:
     with pytest.raises(question.Unavailable):
         ask(Reply(503, body=body))
     said = refusal(Reply(503, body=body))
@@ -82,7 +82,7 @@ def test_an_error_in_another_form_is_told_as_it_came(body: object) -> None:
     assert "x" in said or "starting" in said
 
 
-def test_an_error_inside_the_stream_is_told() -> None:
+def test_an_error_inside_the_stream_is_reported() -> None:
     failed = data({"error": {"message": "the engine stopped", "code": "502"}})
     assert refusal(Reply(chunks=[chunk("It be"), failed])) == "the engine stopped"
 

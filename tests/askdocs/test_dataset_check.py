@@ -118,7 +118,9 @@ def test_warnings_alone_are_no_failure_and_too_few_refusals_are_one(
     assert done.stdout.endswith(f"{file}: 10 rows, errors: 0, warnings: 1\n")
 
 
-def test_a_file_with_other_names_is_told_so_in_a_few_lines(askdocs: Run, tmp_path: Path) -> None:
+def test_a_file_with_other_names_is_reported_so_in_a_few_lines(
+    askdocs: Run, tmp_path: Path
+) -> None:
     file = write(tmp_path / "rows.jsonl", [{"title": f"Post {n}", "body": []} for n in range(300)])
     done = askdocs("dataset", "check", str(file))
     assert done.returncode == 1

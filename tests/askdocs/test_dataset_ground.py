@@ -238,7 +238,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Path, teacher: Teache
         ("4", "is no journal of `dataset ground`"),
     ],
 )
-def test_a_journal_in_an_older_format_and_another_file_are_told_apart(
+def test_a_journal_in_an_older_format_and_another_file_are_reported_apart(
     tmp_path: Path, line: str, said: str
 ) -> None:
     file = tmp_path / "out.jsonl.journal"

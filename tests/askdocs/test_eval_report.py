@@ -284,7 +284,7 @@ def test_the_gate_compares_no_times_of_a_run_that_went_on_elsewhere(
     assert "times cannot be compared" in call(*asked).stdout
 
 
-def test_what_else_differs_between_two_runs_is_told(tmp_path: Path) -> None:
+def test_what_else_differs_between_two_runs_is_reported(tmp_path: Path) -> None:
     one, other = (runs.write(tmp_path / name, PAGES, runs.questions(6, 2)) for name in "ab")
     words = ["compare", str(one), str(other)]
     assert said(*words)["differs"] == {}

@@ -273,7 +273,9 @@ def test_a_wiki_that_the_gateway_does_not_have_is_refused(
     )
 
 
-def test_rows_of_pages_that_are_not_there_are_told_by_line(examine: Evaluation, rows: Path) -> None:
+def test_rows_of_pages_that_are_not_there_are_reported_by_line(
+    examine: Evaluation, rows: Path
+) -> None:
     lost = {"question": "Where?", "answer": "There.", "context_doc": "lost.md"}
     rows.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(lost) + "\n")
     result = examine()
@@ -421,7 +423,7 @@ def test_where_else_a_run_went_on_is_kept_with_it(known: Run, tmp_path: Path) ->
     run_folder.can_start(tmp_path, known, True, tmp_path)
 
 
-def test_all_systems_are_told_what_the_alias_of_the_version_tells(
+def test_all_systems_are_reported_what_the_alias_of_the_version_tells(
     examine: Evaluation, gateway: Scripted, home: Home
 ) -> None:
     """Else promote, which asks for a verdict on the alias's own prompt, would take none."""
@@ -447,7 +449,7 @@ def test_all_systems_are_told_what_the_alias_of_the_version_tells(
     )
 
 
-def test_other_wikis_that_the_product_answers_from_are_told_and_make_another_run(
+def test_other_wikis_that_the_product_answers_from_are_reported_and_make_another_run(
     examine: Evaluation, known: Run, wiki: Path, home: Home, tmp_path: Path
 ) -> None:
     other = tmp_path / "other"

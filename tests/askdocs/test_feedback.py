@@ -123,7 +123,7 @@ def test_exports_say_what_and_not_who_and_no_cell_is_a_formula(
     ]
 
 
-def test_gaps_and_the_digest_are_told(here: RunHere, store: Store, tmp_path: Path) -> None:
+def test_gaps_and_the_digest_are_reported(here: RunHere, store: Store, tmp_path: Path) -> None:
     found = said(here("feedback", "gaps", "--json"))
     assert len(found["weeks"]) == 8
     counts = {gap["question"]: gap["asked"] for gap in found["gaps"]}

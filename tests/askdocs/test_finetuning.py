@@ -51,7 +51,7 @@ say(event="done", step=2)
     assert all(text in log for text in ("Unsloth: hello", "[1, 2]", '{"no": "event"}', "warned"))
 
 
-def test_a_problem_is_told_in_its_own_line(tmp_path: Path) -> None:
+def test_a_problem_is_reported_in_its_own_line(tmp_path: Path) -> None:
     with pytest.raises(AskdocsError, match=r"^max_length = 9: too short: set 16$"):
         run(tmp_path, 'say(event="problem", message="max_length = 9: too short: set 16"); exit(1)')
 

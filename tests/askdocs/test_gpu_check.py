@@ -100,7 +100,7 @@ def test_a_card_of_24_gb_takes_the_steps_of_the_recipe(tmp_path: Path) -> None:
     assert by_name["training memory"] == "passed"
 
 
-def test_steps_that_crash_or_take_too_long_are_told(tmp_path: Path) -> None:
+def test_steps_that_crash_or_take_too_long_are_reported(tmp_path: Path) -> None:
     (found,) = gpu_check.training(
         script(tmp_path, "echo 'CUDA out of memory' >&2; exit 1"), RECIPE, SMALL, CPU, TIME
     )

@@ -26,6 +26,6 @@ def test_a_folder_without_askdocs_stays_without(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_address_of_something_else_is_told_as_such(tmp_path: Path) -> None:
+async def test_an_address_of_something_else_is_reported_as_such(tmp_path: Path) -> None:
     with shown(tmp_path) as other, pytest.raises(AskdocsError, match="is no gateway of askdocs"):
         await Forward(other, "ask-x").ask(lambda session: session.list_tools())

@@ -215,7 +215,7 @@ def test_a_version_says_that_memory_was_too_small_to_choose_by_answers(run: Run)
     assert "answer_score" not in run.metrics()
 
 
-def test_resuming_is_told_with_the_step(run: Run) -> None:
+def test_resuming_is_reported_with_the_step(run: Run) -> None:
     with run.claimed():
         assert run.resumable().endswith("begins again")
         done(run)

@@ -177,7 +177,7 @@ def test_an_engine_is_not_down_because_the_database_is(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damaged", [False, True])
-def test_a_database_that_is_away_is_down_and_the_rest_is_told(
+def test_a_database_that_is_away_is_down_and_the_rest_is_reported(
     home: Home, running: status.Running, parts: Parts, here: RunHere, damaged: bool
 ) -> None:
     if damaged:

@@ -82,7 +82,7 @@ def running(home: Home, gateway: Gateway) -> Iterator[str]:
         yield url
 
 
-def test_each_page_is_told_with_its_tokens_and_what_was_done(
+def test_each_page_is_reported_with_its_tokens_and_what_was_done(
     home: Home, gateway: Gateway, running: str, here: RunHere
 ) -> None:
     done = here("docs", "warm", "--top", "2", "--home", str(home.root))

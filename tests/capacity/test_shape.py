@@ -66,10 +66,10 @@ def test_a_token_passes_only_the_experts_that_it_is_sent_to() -> None:
 
 def test_a_token_of_the_cache_has_keys_and_values_of_each_head_or_one_latent() -> None:
     llama = models.find("meta-llama/Llama-3.1-8B-Instruct").shape
-    assert llama.layers * llama.kept() * 2 == 128 * 1024  # bytes in bf16
-    assert llama.kept(4) * 4 == llama.kept()
-    assert llama.kept(16) == 2 * llama.head_dim  # each GPU keeps a head at the least
-    assert models.find("deepseek-ai/DeepSeek-V3").shape.kept(8) == 512 + 64
+    assert llama.layers * llama.cached_numbers() * 2 == 128 * 1024  # bytes in bf16
+    assert llama.cached_numbers(4) * 4 == llama.cached_numbers()
+    assert llama.cached_numbers(16) == 2 * llama.head_dim  # each GPU keeps a head at the least
+    assert models.find("deepseek-ai/DeepSeek-V3").shape.cached_numbers(8) == 512 + 64
 
 
 def test_layers_with_windows_are_those_that_the_config_means() -> None:

@@ -64,7 +64,7 @@ def test_the_cache_of_a_running_vllm_is_checked_against_the_context(
         CliRunner().invoke(app, [*options, *long], catch_exceptions=False)
 
 
-def test_an_engine_that_is_not_vllm_is_told_apart(tmp_path: Path) -> None:
+def test_an_engine_that_is_not_vllm_is_reported_apart(tmp_path: Path) -> None:
     with engine(tmp_path) as other, pytest.raises(AskdocsError, match="tells no cache size"):
         reported.read(other.url)
 

@@ -321,7 +321,7 @@ def test_prometheus_asks_services_that_it_reaches() -> None:
         )
 
 
-def test_the_address_of_those_who_are_told_of_alerts_stands_in_no_command_line() -> None:
+def test_the_address_of_those_who_are_reported_of_alerts_stands_in_no_command_line() -> None:
     service = SERVICES["alertmanager"]
     assert "ALERTS_URL" not in str([service["entrypoint"], service.get("command")])
     script = (ROOT / "deploy" / "alertmanager" / "start.sh").read_text(encoding="utf-8")

@@ -212,7 +212,7 @@ def test_the_list_is_gone_through_in_order(setting: Setting) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_when_nobody_answers_the_client_is_told_to_come_back(
+def test_when_nobody_answers_the_client_is_reported_to_come_back(
     setting: Setting, stream: bool
 ) -> None:
     reply = setting.ask("nothing-works", stream)

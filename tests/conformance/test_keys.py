@@ -187,7 +187,7 @@ def test_of_a_thousand_requests_at_once_a_key_of_60_a_minute_gets_60(team: Team)
     assert admitted.headers["x-ratelimit-limit-requests"] == "60"
 
 
-def test_the_sdk_waits_as_long_as_it_is_told_and_then_succeeds(team: Team) -> None:
+def test_the_sdk_waits_as_long_as_it_is_reported_and_then_succeeds(team: Team) -> None:
     key = team.key("patient", "--max-parallel", "1")
     headers = {"authorization": f"Bearer {key}"}
     body = {"model": "endless", "messages": HELLO, "stream": True}
@@ -232,7 +232,7 @@ def test_a_month_has_its_tokens(team: Team) -> None:
     assert 0 < row["prompt_tokens"] + row["completion_tokens"] <= 300
 
 
-def test_usage_is_told_by_team(team: Team) -> None:
+def test_usage_is_reported_by_team(team: Team) -> None:
     key = team.key("counted", "--team", "green")
     for _ in range(3):
         team.post(key, model="fine", messages=HELLO, stream=True)

@@ -38,7 +38,7 @@ def test_cohere_embeds(client: openai.OpenAI, lane: Lane) -> None:
     assert asked["input_type"] == "search_document"
 
 
-def test_cohere_is_told_what_is_a_query(client: openai.OpenAI, lane: Lane) -> None:
+def test_cohere_is_reported_what_is_a_query(client: openai.OpenAI, lane: Lane) -> None:
     reply = client.embeddings.create(
         model="cohere-embed",
         input="coffee",

@@ -508,7 +508,7 @@ def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
     assert ask(secrets["ci"]).status_code == 401  # it was revoked after the backup
 
 
-def test_all_stop_when_they_are_told_to(composed: Composed) -> None:
+def test_all_stop_when_they_are_reported_to(composed: Composed) -> None:
     for name in (
         "widget",
         "gateway",

@@ -27,13 +27,15 @@ def test_rounding_makes_no_model_another_one(
 
 
 @given(scores, scores)
-def test_an_answer_that_is_another_models_is_told(base: list[float], tuned: list[float]) -> None:
+def test_an_answer_that_is_another_models_is_reported(
+    base: list[float], tuned: list[float]
+) -> None:
     apart = sum(abs(a - b) for a, b in zip(base, tuned, strict=True)) / len(base)
     found = mixed_up({"base": base, "hr@v1": tuned}, {"base": tuned, "hr@v1": tuned})
     assert found == (["base"] if apart > TOLERANCE else [])
 
 
-def test_an_answer_that_is_nobodys_is_told() -> None:
+def test_an_answer_that_is_nobodys_is_reported() -> None:
     alone = {"base": [-1.0] * 8, "hr@v1": [-3.0] * 8}
     assert mixed_up(alone, {"base": [-9.0] * 8, "hr@v1": [float("nan")] * 8}) == ["base", "hr@v1"]
 

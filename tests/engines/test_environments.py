@@ -197,7 +197,7 @@ def test_a_changed_lock_makes_the_environment_again(locks: Path) -> None:
     assert environments._digest(recipe(LOCAL), locks) != before
 
 
-def test_what_people_are_told_does_not_make_an_environment_again(locks: Path) -> None:
+def test_what_people_are_reported_does_not_make_an_environment_again(locks: Path) -> None:
     told = replace(recipe(LOCAL), title="another name", instead="")
     assert environments._digest(told, locks) == environments._digest(recipe(LOCAL), locks)
 

@@ -242,7 +242,7 @@ async def test_the_oracle_has_the_right_page_in_front_and_cites_it(wiki: Wiki) -
     assert answer.prompt_pages == answer.found_pages == answer.cited_pages == ("coffee.md",)
 
 
-async def test_those_that_read_are_told_what_the_alias_tells(tmp_path: Path) -> None:
+async def test_those_that_read_are_reported_what_the_alias_tells(tmp_path: Path) -> None:
     """As the product is by the gateway; closed-book is the question alone."""
     reply = Reply(words("Press it."))
     async with opened(tmp_path / "index.db", PAGES, "For HR.") as wiki:
@@ -312,7 +312,7 @@ async def test_they_read_the_page_first_that_is_found_best(tmp_path: Path) -> No
         update={"text": "How do I make a backup of the server?", "pages": ("z_new.md",)}
     )
     async with opened(tmp_path / "index.db", pages) as wiki:
-        found = await wiki.found(asked.text, 1000)
+        found = await wiki.grounds(asked.text, 1000)
         assert [excerpt.page.path for excerpt in found.excerpts] == ["a_old.md", "z_new.md"]
         answer, _ = await answered(wiki, "first-sentence", asked, run=several)
     assert answer.text == "Make a backup of the server every night."

@@ -67,7 +67,7 @@ def test_so_many_of_a_kind_are_drawn_and_too_many_are_refused() -> None:
         draw(FILE, rows(30, 20), 0, unanswerable=21)
 
 
-def test_nothing_drawn_is_told_with_the_options_to_raise() -> None:
+def test_nothing_drawn_is_reported_with_the_options_to_raise() -> None:
     with pytest.raises(
         AskdocsError, match=r"raise --answerable or --unanswerable \(it has 3 and 0"
     ):
@@ -109,7 +109,7 @@ def test_a_question_knows_the_wikis_own_path_of_its_page() -> None:
     assert found.contaminated
 
 
-def test_rows_that_cannot_be_asked_are_told_with_their_lines() -> None:
+def test_rows_that_cannot_be_asked_are_reported_with_their_lines() -> None:
     bad = [
         Row(1, "Q?", "A", id="same", pages=("a.md",)),
         Row(2, "R?", "A", id="same", pages=("a.md",)),

@@ -77,7 +77,7 @@ async def test_vectors_have_length_one_and_the_order_of_the_texts(
     assert gateway.asked == [("/v1/embeddings", body, None)]
 
 
-async def test_cohere_is_told_what_is_a_question(
+async def test_cohere_is_reported_what_is_a_question(
     gateway: Scripted, http: httpx.AsyncClient
 ) -> None:
     gateway.answers = [vectors([1.0])]

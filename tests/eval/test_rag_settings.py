@@ -105,7 +105,7 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
         RetrievalResult(settings=better, found=(found("x", "a"),) * 35 + (found("x"),) * 5),
     ]
     first, second, own = table.rows(results, gold, base, {"own": (1, [found("a")] * 40)})
-    assert [first.way, second.way] == [
+    assert [first.configuration, second.configuration] == [
         "512/64, k 40, λ 0.7, rerank, 5 in 3,000",
         "512/64, k 100, λ 0.7, rerank, 5 in 3,000",
     ]

@@ -169,7 +169,7 @@ def test_markdown_quotes_nobody_and_holds_its_tables(made: Report) -> None:
     assert "within noise" in text
 
 
-def test_the_claim_is_told_in_words(made: Report) -> None:
+def test_the_claim_is_reported_in_words(made: Report) -> None:
     told = tables.in_words(made)
     assert told.startswith("tuned-pages beside base-rag: accuracy (word comparison): +")
     assert ", which is better" in told
@@ -345,7 +345,9 @@ def test_costs_stand_in_the_tables_with_their_intervals(made: Report, page: str)
         assert f"<td>{cell}</td>" in page
 
 
-def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report, page: str) -> None:
+def test_memory_on_gpus_in_processes_and_on_disk_are_reported_apart(
+    made: Report, page: str
+) -> None:
     rows = {row.what: (row.published, row.measured) for row in claim.rows(made)}
     assert [one.name for one in claim.beside(made)] == ["base-rag", "tuned-pages"]
     assert rows["memory on GPUs"] == (("32 GB", "16 GB"), ["–", "15.00 GiB (one measurement)"])
@@ -355,7 +357,7 @@ def test_memory_on_gpus_in_processes_and_on_disk_are_told_apart(made: Report, pa
         assert "they have no interval. Repeat the run" in text
 
 
-def test_where_an_evaluation_went_on_is_told(made: Report) -> None:
+def test_where_an_evaluation_went_on_is_reported(made: Report) -> None:
     run = made.provenance
     later = run.provenance.model_copy(update={"commit": "d" * 40})
     went_on = made.model_copy(update={"provenance": run.model_copy(update={"resumed": (later,)})})
@@ -523,7 +525,7 @@ def test_the_calibration_says_what_the_confidence_is_of(made: Report, page: str)
     assert not any("first source" in plot.says for plot in of_rag)
 
 
-def test_what_is_told_of_answers_about_one_page_is_less_sure(tmp_path: Path) -> None:
+def test_what_is_reported_of_answers_about_one_page_is_less_sure(tmp_path: Path) -> None:
     """Agreement, calibration and costs as all else."""
     asked = runs.questions(60, 10)
     one_page = [

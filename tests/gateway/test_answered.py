@@ -62,7 +62,7 @@ def test_a_broken_row_is_named_by_file_and_line(tmp_path: Path, row: str, why: s
         read_answers(file)
 
 
-def test_all_broken_rows_are_told_at_once_but_not_hundreds(tmp_path: Path) -> None:
+def test_all_broken_rows_are_reported_at_once_but_not_hundreds(tmp_path: Path) -> None:
     file = written(tmp_path, *["no JSON"] * 30)
     with pytest.raises(AskdocsError) as raised:
         read_answers(file)

@@ -67,7 +67,7 @@ async def test_reading_tells_the_prompts_tokens(engine: Engine) -> None:
     assert again.cached > 0.9 * long.tokens
 
 
-async def test_usage_is_told_in_every_chunk_of_a_stream(engine: Engine) -> None:
+async def test_usage_is_reported_in_every_chunk_of_a_stream(engine: Engine) -> None:
     await engine.kind()
     asked = {
         "model": "small",
@@ -106,7 +106,7 @@ async def test_the_reading_speed_is_measured_and_no_cache_knows_the_prompt(engin
 
 
 @pytest.mark.slow
-async def test_what_the_engine_has_read_and_in_how_long_is_told(engine: Engine) -> None:
+async def test_what_the_engine_has_read_and_in_how_long_is_reported(engine: Engine) -> None:
     before = await engine.reading()
     tokens = (
         await engine.read([{"role": "user", "content": f"{time.time_ns()} a word " * 20}])

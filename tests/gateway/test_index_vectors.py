@@ -61,7 +61,7 @@ def test_the_nearest_page_comes_first_with_all_of_its_passages(index: Index) -> 
         assert all(one.max() >= other.max() for one, other in pairwise(best.values()))
 
 
-def test_pages_that_are_asked_for_are_told_and_others_left_out(index: Index) -> None:
+def test_pages_that_are_asked_for_are_reported_and_others_left_out(index: Index) -> None:
     found = index.vectors()
     assert found is not None
     query = random_vectors(0, 1)[0]

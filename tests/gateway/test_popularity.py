@@ -50,7 +50,7 @@ async def test_workers_add_up_and_a_restart_forgets_nothing(url: str) -> None:
     stored.dispose()
 
 
-async def test_with_the_database_away_heat_is_kept_until_it_is_back(tmp_path: Path) -> None:
+async def test_with_the_database_away_popularity_is_kept_until_it_is_back(tmp_path: Path) -> None:
     file = tmp_path / "askdocs.db"
     engine = database.open(f"sqlite:///{file}")
     database.migrate(engine)

@@ -84,7 +84,7 @@ def test_the_alias_and_the_line_about_it_are_written_together(stored: sa.Engine)
     assert promotions.all_needed(stored, {}) == {"docs@v7", "base"}
 
 
-def test_of_two_who_promote_at_once_the_second_is_told(stored: sa.Engine) -> None:
+def test_of_two_who_promote_at_once_the_second_is_reported(stored: sa.Engine) -> None:
     before = aliases.DEFAULT["docs"]
     promotions.write(stored, "promote", "docs", None, before, V7, "ada")
     with pytest.raises(AskdocsError, match="somebody else has changed the alias 'docs'"):

@@ -143,7 +143,7 @@ def test_a_value_of_the_wrong_type_names_its_origin_and_itself(file: Path) -> No
         load(GatewaySettings, env={}, page_budget=1)
 
 
-def test_every_wrong_value_is_told_at_once() -> None:
+def test_every_wrong_value_is_reported_at_once() -> None:
     text = refusal({"ASKDOCS_EVAL_NUMBER": "x", "ASKDOCS_EVAL_SWITCH": "perhaps"})
     assert [line.split(":")[0] for line in text.splitlines()] == [
         "ASKDOCS_EVAL_NUMBER",

@@ -153,7 +153,7 @@ def test_a_stream_that_breaks_off_ends_with_an_error_in_openais_shape(
     ],
 )
 @pytest.mark.parametrize("end", [b"", DONE])
-def test_an_error_of_the_engine_is_told_once_and_in_our_words(error: bytes, end: bytes) -> None:
+def test_an_error_of_the_engine_is_reported_once_and_in_our_words(error: bytes, end: bytes) -> None:
     out, stream = through(delta("a") + error + end)
     assert stream.failed
     errors = [c["error"]["message"] for c in chunks(out) if isinstance(c, dict) and "error" in c]

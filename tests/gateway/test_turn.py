@@ -95,7 +95,7 @@ async def test_the_same_pages_stand_in_front_of_each_turn_of_the_work(
     work: list[dict[str, Any]] = []
     for _ in range(4):
         plan, turn = await accompany(CODE, ASKED, *work, context=8192)
-        assert plan.grounding.told(turn.reads) == "on; pages=1"
+        assert plan.grounding.header(turn.reads) == "on; pages=1"
         prompts.append(plan.request["messages"])
         work += [CALL, {**RESULT, "content": "hens eat grain " * 200}]
     system, asked = prompts[0]
@@ -109,7 +109,7 @@ async def test_pages_leave_where_the_work_needs_the_room(accompany: Callable[...
     long = {**RESULT, "content": "word " * 3000}
     plan, turn = await accompany(CODE, ASKED, CALL, long, context=4096)
     assert turn is None
-    assert plan.grounding.told(0) == "off; reason=no-room"
+    assert plan.grounding.header(0) == "off; reason=no-room"
     assert plan.request["messages"] == [CODE, ASKED, CALL, long]
     fits, turn = await accompany(CODE, ASKED, CALL, long, context=32768)
     assert turn is not None

@@ -66,7 +66,7 @@ def begun(told: "queue.Queue[None]") -> None:
     told.get(timeout=SOON)
 
 
-def test_a_page_that_is_edited_added_or_deleted_is_told(wiki: Path) -> None:
+def test_a_page_that_is_edited_added_or_deleted_is_reported(wiki: Path) -> None:
     with watched(wiki) as told:
         begun(told)
         (wiki / "ports.md").write_text("# Ports\n\nOthers.\n")
@@ -79,7 +79,7 @@ def test_a_page_that_is_edited_added_or_deleted_is_told(wiki: Path) -> None:
         told.get(timeout=SOON)
 
 
-def test_a_folder_in_which_nothing_is_seen_to_change_is_told_all_the_same(
+def test_a_folder_in_which_nothing_is_seen_to_change_is_reported_all_the_same(
     wiki: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "AGAIN", 0.5)
@@ -89,7 +89,7 @@ def test_a_folder_in_which_nothing_is_seen_to_change_is_told_all_the_same(
         told.get(timeout=SOON)
 
 
-def test_a_folder_that_is_made_again_is_told_and_watched_on(wiki: Path) -> None:
+def test_a_folder_that_is_made_again_is_reported_and_watched_on(wiki: Path) -> None:
     with watched(wiki) as told:
         begun(told)
         copy = wiki.with_name("copy")
@@ -107,7 +107,7 @@ def test_a_folder_that_is_made_again_is_told_and_watched_on(wiki: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("limit", ["instances", "watches"])
-def test_a_change_is_told_where_the_machine_lets_nobody_watch_more_files(
+def test_a_change_is_reported_where_the_machine_lets_nobody_watch_more_files(
     wiki: Path, limit: str
 ) -> None:
     none = f"echo 0 >/proc/sys/user/max_inotify_{limit}"

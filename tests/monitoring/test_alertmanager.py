@@ -95,7 +95,7 @@ def nothing_runs(folder: Path, address: str) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["slack", "webhook"])
-def test_people_are_told_what_is_wrong_and_where_the_runbook_has_it(
+def test_people_are_reported_what_is_wrong_and_where_the_runbook_has_it(
     tmp_path: Path, name: str
 ) -> None:
     with (
@@ -141,7 +141,7 @@ def test_each_file_can_be_chosen_in_env_and_has_its_own_name() -> None:
         assert f"| `{file.stem}` |" in table
 
 
-def test_what_is_told_again_is_told_sooner_when_it_is_critical() -> None:
+def test_what_is_reported_again_is_told_sooner_when_it_is_critical() -> None:
     for file in FILES:
         route = yaml.safe_load(file.read_text())["route"]
         for inner in route.get("routes", []):

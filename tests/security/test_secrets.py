@@ -64,6 +64,6 @@ def test_entries_have_reasons(tmp_path: Path) -> None:
         secrets_scan.allowed(file)
 
 
-def test_a_folder_without_git_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_git_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AskdocsError, match="git lists no files here"):
         secrets_scan.tracked(tmp_path)

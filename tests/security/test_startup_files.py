@@ -27,7 +27,7 @@ def test_an_environment_without_any_has_none(environment: Path) -> None:
     assert startup_files.refuse(environment, KNOWN) == []
 
 
-def test_what_is_known_passes_and_is_told(environment: Path) -> None:
+def test_what_is_known_passes_and_is_reported(environment: Path) -> None:
     (site(environment) / "distutils-precedence.pth").write_text(SETUPTOOLS + "\n")
     (found,) = startup_files.refuse(environment, KNOWN)
     assert found.file.name == "distutils-precedence.pth"

@@ -299,7 +299,7 @@ def test_edits_share_what_slack_allows_a_workspace(monkeypatch: pytest.MonkeyPat
         assert pace.pause() == 1.2
 
 
-async def test_who_asks_too_often_is_told_when_to_ask_again(team: Start) -> None:
+async def test_who_asks_too_often_is_reported_when_to_ask_again(team: Start) -> None:
     running = await team(good(), asks_per_minute=1)
     await running.event(running.slack.mention("One?"))
     await running.slack.ended()

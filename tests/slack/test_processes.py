@@ -114,7 +114,7 @@ async def test_a_stop_signal_ends_open_answers_and_says_so(place: Callable[..., 
     assert here.gateway.left.wait(30)
 
 
-async def test_a_kill_is_told_by_the_next_start_and_the_question_is_kept(
+async def test_a_kill_is_reported_by_the_next_start_and_the_question_is_kept(
     place: Callable[..., Place],
 ) -> None:
     here = place(SLOW, GOOD)

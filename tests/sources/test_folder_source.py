@@ -179,7 +179,7 @@ def test_a_folder_without_pages_is_an_error(write: Write, kind: Generator) -> No
         list(Folder(write({"a.png": "x"}), SITE, kind).read({}))
 
 
-def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
+def test_what_is_left_out_is_reported_with_the_reason(write: Write) -> None:
     root = write({"mkdocs.yml": "exclude_docs: /in/draft.md", "docs/in/a.md": "text"})
     write({"docs/in/draft.md": "x", "docs/in/empty.md": "", "docs/in/b.odt": "x", "docs/c.rst": ""})
     found = Folder(root / "docs" / "in", SITE).read({})
@@ -238,7 +238,7 @@ def test_a_name_that_is_not_utf8_is_left_out(write: Write) -> None:
         (["a.md"], ".", "mkdocs", "."),
     ],
 )
-def test_the_generator_is_told_from_the_folder(
+def test_the_generator_is_reported_from_the_folder(
     write: Write, files: list[str], within: str, kind: Generator, content: str
 ) -> None:
     root = write(dict.fromkeys(files, ""))

@@ -64,14 +64,14 @@ def test_a_dump_of_mediawiki_is_read_without_special_pages_and_redirects(write: 
     }
 
 
-def test_a_special_page_is_told_by_itself_and_not_by_a_word_in_its_name(write: Write) -> None:
+def test_a_special_page_is_reported_by_itself_and_not_by_a_word_in_its_name(write: Write) -> None:
     special = mediawiki("Suche", "<p>Find.</p>").replace("mediawiki ltr", "mediawiki ns-special")
     named = dict.fromkeys(("special_remotes.html", "special_offers/spring.html"), page("Special"))
     root = write({"Spezial_Suche.html": special, "Special_Search.html": special, **named})
     assert list(pages(root)) == ["special_offers/spring.html", "special_remotes.html"]
 
 
-def test_what_is_left_out_is_told_with_the_reason(write: Write) -> None:
+def test_what_is_left_out_is_reported_with_the_reason(write: Write) -> None:
     canonical = f'<link rel=canonical href="{SITE}b.html">'
     left_out = {
         "404.html": "page to search, to print or of an error",

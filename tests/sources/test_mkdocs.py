@@ -103,7 +103,7 @@ def test_without_an_extension_its_marks_are_text(write: Write) -> None:
         ),
     ],
 )
-def test_code_is_never_run_and_what_it_would_have_given_is_told(
+def test_code_is_never_run_and_what_it_would_have_given_is_reported(
     write: Write,
     settings: str,
     told: str,

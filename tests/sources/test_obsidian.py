@@ -104,7 +104,7 @@ def test_comments_callouts_and_block_names_are_plain_text(write: Write) -> None:
     assert places(page) == [("", "")]
 
 
-def test_a_second_heading_of_a_name_is_told_by_the_one_above(write: Write) -> None:
+def test_a_second_heading_of_a_name_is_reported_by_the_one_above(write: Write) -> None:
     text = "# T\n\n## A\n\n### Sub C#\n\n## B\n\n### Sub C#\n\n## B\n"
     assert places(pages(write({"N.md": text}), "obsidian")["N.md"]) == [
         ("T", "T"),

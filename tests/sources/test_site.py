@@ -75,7 +75,7 @@ def test_a_site_without_a_sitemap_is_crawled_below_its_address(wiki: LiveSite) -
     ]  # fmt: skip
 
 
-def test_the_site_is_told_who_asks(wiki: LiveSite) -> None:
+def test_the_site_is_reported_who_asks(wiki: LiveSite) -> None:
     read(reader(wiki))
     agents = {one.headers["User-Agent"] for one in wiki.asked}
     assert agents == {fetch.USER_AGENT}
@@ -391,7 +391,7 @@ def test_pages_that_ask_for_it_are_left_out_and_their_links_followed(wiki: LiveS
     assert not {"/docs/d", "/docs/f"} & set(wiki.paths())
 
 
-def test_what_is_left_out_is_told_with_the_reason(wiki: LiveSite) -> None:
+def test_what_is_left_out_is_reported_with_the_reason(wiki: LiveSite) -> None:
     links = "".join(f"<a href={name}>{name}</a> " for name in "bcdefgh")
     wiki.page("/docs/", "Home", links)
     wiki.page("/docs/c", "C", head=f"<link rel=canonical href='{wiki.url}/docs/b'>")

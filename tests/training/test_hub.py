@@ -215,7 +215,7 @@ def test_a_licence_that_nobody_knows_must_be_said(hub: UploadHub, store: Store) 
     assert "license: mit\n" in repository.commits[repository.head]["README.md"].decode()
 
 
-def test_a_hub_that_cannot_be_reached_is_told(
+def test_a_hub_that_cannot_be_reached_is_reported(
     hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")

@@ -109,7 +109,7 @@ def answering(answers: Answers) -> Iterator[str]:
         (200, completion({"word": -1.0}), "is no answer of an engine that gives"),
     ],
 )
-def test_an_engine_that_answers_otherwise_is_told_in_one_line(
+def test_an_engine_that_answers_otherwise_is_reported_in_one_line(
     status: int, body: Any, words: str
 ) -> None:
     with answering(lambda _: (status, body)) as url, pytest.raises(AskdocsError) as told:
@@ -119,7 +119,7 @@ def test_an_engine_that_answers_otherwise_is_told_in_one_line(
     assert "\n" not in str(told.value)
 
 
-def test_an_engine_that_has_gone_is_told_in_one_line() -> None:
+def test_an_engine_that_has_gone_is_reported_in_one_line() -> None:
     with answering(lambda _: (200, {})) as url:
         pass
     with pytest.raises(AskdocsError, match=r"no answer .*is the engine running"):

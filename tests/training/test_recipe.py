@@ -80,7 +80,7 @@ def test_what_is_wrong_is_said_with_line_key_and_value(
     assert "\n" not in str(caught.value)
 
 
-def test_several_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_several_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     with pytest.raises(AskdocsError) as caught:
         recipe.load(written(tmp_path, 'base_model = "a"\nepochs = 0\nseed = -1\n'))
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [

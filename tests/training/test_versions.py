@@ -124,7 +124,7 @@ def test_a_retired_version_is_listed_and_not_given_out(store: Store, run: Path) 
 
 
 @pytest.mark.parametrize("call", ["manifest", "fetch", "retire"])
-def test_a_version_that_is_not_there_is_told_with_those_that_are(
+def test_a_version_that_is_not_there_is_reported_with_those_that_are(
     store: Store, run: Path, call: str
 ) -> None:
     store.add("docs", run, FACTS)

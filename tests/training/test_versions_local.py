@@ -128,7 +128,7 @@ def test_a_manifest_that_is_cut_off_is_named(store: Store, run: Path, tmp_path: 
         store.manifest("docs@v1")
 
 
-def test_a_store_that_cannot_be_written_is_told(run: Path, tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_reported(run: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AskdocsError, match=r"file/versions.*: Not a directory: .* \[training\]"):
         Store(Folder(tmp_path / "file" / "versions")).add("docs", run, FACTS)

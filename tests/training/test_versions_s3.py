@@ -212,18 +212,18 @@ def test_what_else_is_in_the_bucket_is_left_alone(store: Store, run: Path, bucke
     assert set(others) < set(keys(bucket))
 
 
-def test_a_bucket_that_is_not_there_is_told(bucket: str, run: Path, tmp_path: Path) -> None:
+def test_a_bucket_that_is_not_there_is_reported(bucket: str, run: Path, tmp_path: Path) -> None:
     store = open_store("s3://no-such-bucket", tmp_path)
     with pytest.raises(AskdocsError, match=r"^s3://no-such-bucket: there is no such bucket: "):
         store.add("docs", run, FACTS)
 
 
-def test_an_address_without_a_bucket_is_told(tmp_path: Path) -> None:
+def test_an_address_without_a_bucket_is_reported(tmp_path: Path) -> None:
     with pytest.raises(AskdocsError, match="'s3:///x' is no place in S3"):
         open_store("s3:///x", tmp_path)
 
 
-def test_missing_credentials_are_told(
+def test_missing_credentials_are_reported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
@@ -232,7 +232,7 @@ def test_missing_credentials_are_told(
         open_store(str(store.place), tmp_path / "other").names()
 
 
-def test_a_server_that_cannot_be_reached_is_told(
+def test_a_server_that_cannot_be_reached_is_reported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -252,7 +252,7 @@ def strict(s3_server: str, bucket: str) -> Iterator[dict[str, Any]]:
         client.post(f"{s3_server}/moto-api/reset-auth", content="inf").raise_for_status()
 
 
-def test_refused_credentials_and_missing_rights_are_told(
+def test_refused_credentials_and_missing_rights_are_reported(
     strict: dict[str, Any], store: Store, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(AskdocsError, match=r"credentials are refused \(InvalidAccessKeyId\)"):

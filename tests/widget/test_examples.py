@@ -96,7 +96,7 @@ def test_a_refusal_suggests_questions_of_near_pages_that_share_a_word(
         assert examples.near("When was the zebra painted?", 2) == ["How do I cross at a zebra?"]
         assert examples.near("How do I bake a cake?", 2) == []
         assert examples.near("How do I cross at a zebra?", 2) == []
-        assert examples._found == [], "a refusal waits for no list of examples"
+        assert examples._examples == [], "a refusal waits for no list of examples"
         assert Examples(None).near("zebra", 2) == []
     refused = Reply(chunks=answer("No.", refused=True, pages=[]))
     running = box(refused, index=index)

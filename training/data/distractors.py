@@ -29,7 +29,7 @@ class Distractors:
         self._others = random.sample(pages, len(pages))
         self._taken: Counter[tuple[int, int]] = Counter()
 
-    def found(self, row: Row) -> list[Page]:
+    def candidates(self, row: Row) -> list[Page]:
         """The pages for a question, best first, the row's own among them."""
         return [hit.page for hit in self._search.find(row.question, limit=FOUND)]
 

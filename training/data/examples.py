@@ -193,7 +193,7 @@ class Examples:
 
     def _found(self, row: Row) -> list[Page]:
         """The pages for the question, best first; a text of the row's own before them."""
-        candidates = self._distractors.found(row)
+        candidates = self._distractors.candidates(row)
         return candidates if row.pages or not row.context else [*self._golds(row), *candidates]
 
     def _example(

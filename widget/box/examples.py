@@ -42,7 +42,7 @@ class Examples:
         self._index: Index | None = None
         self._rights: Rights | None = None
         self._revision = ""
-        self._found: list[str] = []
+        self._examples: list[str] = []
         self._until = 0.0
         self._lock = threading.Lock()
 
@@ -63,8 +63,8 @@ class Examples:
                     self._renew(self._file, now)
                 except (AskdocsError, OSError) as error:  # it may come yet
                     log.info("no examples from the wiki: %s", error)
-                    self._found, self._until = [], now + RENEWED / 20
-            return self._found[:count]
+                    self._examples, self._until = [], now + RENEWED / 20
+            return self._examples[:count]
 
     def near(self, question: str, count: int) -> list[str]:
         """Questions that share a word with one that was refused, from the pages nearest to it.
@@ -91,9 +91,9 @@ class Examples:
         revision = rights.revision()
         if revision != self._revision or now >= self._until:
             self._revision, self._until = revision, now + RENEWED
-            self._found = []
+            self._examples = []
             # The box offers them to everybody.
-            self._found = _mined(rights.seen_by(PUBLIC))
+            self._examples = _mined(rights.seen_by(PUBLIC))
 
 
 def _mined(index: View) -> list[str]:

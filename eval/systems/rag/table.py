@@ -19,7 +19,7 @@ Gold = Sequence[Collection[str]]
 class RetrievalRow:
     """One way to find what stands in front of questions."""
 
-    way: str
+    configuration: str
     first: Estimate
     """Recall@1: the share of questions whose first page answers."""
     recall: Estimate
@@ -34,7 +34,11 @@ class RetrievalRow:
 
 
 def row(
-    way: str, results: Sequence[RetrievedPages], k: int, gold: Gold, base: Sequence[RetrievedPages]
+    configuration: str,
+    results: Sequence[RetrievedPages],
+    k: int,
+    gold: Gold,
+    base: Sequence[RetrievedPages],
 ) -> RetrievalRow:
     """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
     hits = _hits(results, gold)
@@ -42,7 +46,7 @@ def row(
     firsts = [hit(result.pages[:1], pages) for result, pages in zip(results, gold, strict=True)]
     tokens = float(np.mean([result.tokens for result in results]))
     return RetrievalRow(
-        way=way,
+        configuration=configuration,
         first=paired.share(firsts),
         recall=paired.share(hits),
         ndcg=bootstrap.mean(gains),
@@ -65,7 +69,9 @@ def rows(
     by_way = {
         _configuration(result.settings): (result.settings.keep, result.found) for result in ranked
     } | others
-    return [row(way, results_of_way, k, gold, began) for way, (k, results_of_way) in by_way.items()]
+    return [
+        row(name, results_of_name, k, gold, began) for name, (k, results_of_name) in by_way.items()
+    ]
 
 
 def markdown(table: Sequence[RetrievalRow]) -> Iterator[str]:
@@ -75,7 +81,7 @@ def markdown(table: Sequence[RetrievalRow]) -> Iterator[str]:
     for line in table:
         tokens = "" if line.tokens is None else f"{line.tokens:,.0f}"
         yield (
-            f"| {line.way} | {_cell(line.first)} | {_cell(line.recall)}"
+            f"| {line.configuration} | {_cell(line.first)} | {_cell(line.recall)}"
             f" | {_versus(line.difference)} | {_cell(line.ndcg)} | {tokens}"
             f" | {line.milliseconds:,.0f} |"
         )

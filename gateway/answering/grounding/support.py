@@ -107,7 +107,7 @@ class SentenceGate:
         self._least = least
         self._held = ""
         self._heard: list[str] = []
-        self._said: set[str] = set()
+        self._units_sent: set[str] = set()
         self._indent = self._fence = ""  # of the code that is open
         self.support: float | None = None
         """Of the first sentence."""
@@ -178,8 +178,8 @@ class SentenceGate:
         self._heard.append(sentence.rstrip())
         is_code = self._fence or any(map(_FENCE.match, sentence.splitlines()))
         unit = "\n".join(self._heard[-LINES:]) if is_code else plain
-        is_repeated = unit in self._said
-        self._said.add(unit)
+        is_repeated = unit in self._units_sent
+        self._units_sent.add(unit)
         return is_repeated
 
     def _follow(self, sentence: str) -> None:

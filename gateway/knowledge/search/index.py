@@ -64,7 +64,7 @@ class Index:
         self._idle: list[sqlite3.Connection] = []
         self._inode: _Inode = None
         self._mine = threading.local()
-        self._kept: OrderedDict[int, Page] = OrderedDict()
+        self._page_cache: OrderedDict[int, Page] = OrderedDict()
         self._now: Generation | None = None
         self._vectors: Vectors | None = None
         self._loading = threading.Lock()
@@ -141,9 +141,9 @@ class Index:
     def page(self, number: int) -> Page:
         """Raises KeyError: no page has that number (any more)."""
         with self._lock:
-            if number in self._kept:
-                self._kept.move_to_end(number)
-                return self._kept[number]
+            if number in self._page_cache:
+                self._page_cache.move_to_end(number)
+                return self._page_cache[number]
         with self.reading() as db:
             row = db.execute(store.PAGE, (number,)).fetchone()
             if row is None:
@@ -151,9 +151,9 @@ class Index:
             page = rows.read_page(*row)
             with self._lock:
                 if self._mine.inode == self._inode:
-                    self._kept[number] = page
-                if len(self._kept) > CACHED_PAGES:
-                    self._kept.popitem(last=False)
+                    self._page_cache[number] = page
+                if len(self._page_cache) > CACHED_PAGES:
+                    self._page_cache.popitem(last=False)
         return page
 
     def number(self, page: Page) -> int | None:
@@ -375,7 +375,7 @@ class Index:
                 if self._inode != (status.st_dev, status.st_ino):  # somebody made another file
                     while self._idle:
                         self._idle.pop().close()
-                    self._kept.clear()
+                    self._page_cache.clear()
                     self._now = self._vectors = None
                     self._inode = (status.st_dev, status.st_ino)
             if self._idle:

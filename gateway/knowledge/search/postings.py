@@ -188,8 +188,8 @@ class Lengths:
         self._places[self.numbers] = np.arange(len(order), dtype=np.int32)
         self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
         self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
-        self._kept: OrderedDict[tuple[str, Weighting], Gains] = OrderedDict()
-        self._kept_bytes = 0
+        self._gains_cache: OrderedDict[tuple[str, Weighting], Gains] = OrderedDict()
+        self._gains_cache_bytes = 0
         self._keeping = threading.Lock()
         self._is_part = False
 
@@ -200,7 +200,7 @@ class Lengths:
         part._places = np.full(len(self._places), -1, np.int32)
         part._places[part.numbers] = np.arange(len(part.numbers), dtype=np.int32)
         part._lengths = self._lengths[mask]
-        part._norms, part._kept, part._kept_bytes = {}, OrderedDict(), 0
+        part._norms, part._gains_cache, part._gains_cache_bytes = {}, OrderedDict(), 0
         part._keeping = threading.Lock()
         part._is_part = True
         return part
@@ -267,16 +267,16 @@ class Lengths:
         """How well each page has a word."""
         key = term, weighting
         with self._keeping:
-            if cached := self._kept.get(key):
-                self._kept.move_to_end(key)
+            if cached := self._gains_cache.get(key):
+                self._gains_cache.move_to_end(key)
                 return cached
         gains = self._read_gains(db, term, weighting)
         with self._keeping:
-            if key not in self._kept:
-                self._kept[key] = gains
-                self._kept_bytes += gains.bytes
-            while self._kept_bytes > CACHED_BYTES:
-                self._kept_bytes -= self._kept.popitem(last=False)[1].bytes
+            if key not in self._gains_cache:
+                self._gains_cache[key] = gains
+                self._gains_cache_bytes += gains.bytes
+            while self._gains_cache_bytes > CACHED_BYTES:
+                self._gains_cache_bytes -= self._gains_cache.popitem(last=False)[1].bytes
         return gains
 
     def _read_gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:

@@ -109,7 +109,7 @@ class Vectors(ABC):
         self.generation = generation
         self.pages = pages
         """[n]: the page that each passage is of, ascending; passages in the order of the page."""
-        self.kept: npt.NDArray[np.bool_] | None = None
+        self.mask: npt.NDArray[np.bool_] | None = None
         """[n]: the passages that there are, where it is not all of them."""
         self.count = len(pages)
         """How many there are."""
@@ -121,7 +121,7 @@ class Vectors(ABC):
     def only(self, mask: npt.NDArray[np.bool_]) -> Self:
         """Some of these passages, as if there were no others; the vectors are shared."""
         part = copy.copy(self)
-        part.kept = mask
+        part.mask = mask
         part.count = int(np.count_nonzero(mask))
         part.embedded = _different(self.pages[mask])
         part.far = np.where(mask, 0, 0xFFFF).astype(np.uint16)
@@ -130,10 +130,10 @@ class Vectors(ABC):
     def _there(self, numbers: Iterable[int]) -> Numbers:
         """Of these pages those that there are, ascending."""
         wanted = np.unique(np.fromiter(numbers, np.int64))
-        if self.kept is None or not len(wanted) or not len(self.pages):
+        if self.mask is None or not len(wanted) or not len(self.pages):
             return wanted
         place = np.minimum(np.searchsorted(self.pages, wanted), len(self.pages) - 1)
-        there: Numbers = wanted[(self.pages[place] != wanted) | self.kept[place]]
+        there: Numbers = wanted[(self.pages[place] != wanted) | self.mask[place]]
         return there
 
     @abstractmethod
@@ -163,9 +163,9 @@ class Exact(Vectors):
 
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
         near = np.vecdot(self.matrix, query)
-        if self.kept is None:
+        if self.mask is None:
             return _first(self.pages, near, limit)
-        return _first(self.pages[self.kept], near[self.kept], limit)
+        return _first(self.pages[self.mask], near[self.mask], limit)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
         wanted = self._there(numbers)

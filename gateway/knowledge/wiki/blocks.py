@@ -81,11 +81,11 @@ def _split(block: str, most: int) -> Iterator[str]:
     frame = len(head) + len(foot)
     if frame > most // 2:
         head, lines, foot, frame = "", block.split("\n"), "", 0
-    room = most - frame
+    limit = most - frame
     body = ""
     for line in lines:
-        for bit in _bits(line, room):
-            if body and len(body) + 1 + len(bit) > room:
+        for bit in _bits(line, limit):
+            if body and len(body) + 1 + len(bit) > limit:
                 yield head + body + foot
                 body = bit
             else:
@@ -93,12 +93,12 @@ def _split(block: str, most: int) -> Iterator[str]:
     yield head + body + foot
 
 
-def _bits(line: str, room: int) -> Iterator[str]:
-    """A line in pieces of at most `room` characters, of which no piece is needlessly short."""
-    while len(line) > room:
-        ends = [end.end() for end in _SENTENCE.finditer(line, room // 2, room + 1)]
-        spaces = line.rfind("\n", room // 2 + 1, room + 1) + 1, line.rfind(" ", 1, room + 1) + 1
-        at = ends[-1] if ends else next(filter(None, spaces), room)
+def _bits(line: str, limit: int) -> Iterator[str]:
+    """A line in pieces of at most `limit` characters, of which no piece is needlessly short."""
+    while len(line) > limit:
+        ends = [end.end() for end in _SENTENCE.finditer(line, limit // 2, limit + 1)]
+        spaces = line.rfind("\n", limit // 2 + 1, limit + 1) + 1, line.rfind(" ", 1, limit + 1) + 1
+        at = ends[-1] if ends else next(filter(None, spaces), limit)
         if piece := line[:at].rstrip():
             yield piece
         line = line[at:].lstrip()

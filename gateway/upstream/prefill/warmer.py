@@ -83,7 +83,7 @@ class Warmer:
         self._engine: Engine | None = None
         self._seen: PrefixCache | None = None
         self._instructions = instructions
-        self._told = ""
+        self._warmed_instructions = ""
 
     async def run(self) -> None:
         """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
@@ -146,8 +146,8 @@ class Warmer:
         if seen is not None:
             self._seen = seen
         instructions = self._instructions()
-        changed = engine is not self._engine or instructions != self._told
-        self._engine, self._told = engine, instructions
+        changed = engine is not self._engine or instructions != self._warmed_instructions
+        self._engine, self._warmed_instructions = engine, instructions
         # What it counts only grows, unless it begins again.
         if seen is not None and before is not None and seen.asked < before.asked:
             changed = True
@@ -182,11 +182,11 @@ class Warmer:
 
     async def _warm_page(self, engine: Engine, page: Page, tokens: int) -> How:
         excerpts: Sequence[Excerpt] = [Excerpt(page, page.sections, tokens)]
-        messages = prompt.render(excerpts, "?", instructions=self._told)
+        messages = prompt.render(excerpts, "?", instructions=self._warmed_instructions)
         number = await threads.search(self._index.number, page)
         async with self._turn:
             await self._traffic.until_idle()
-            snapshots = await self._kept_by(engine)
+            snapshots = await self._snapshots_of(engine)
             key = hashlib.sha256(orjson.dumps(messages)).hexdigest()[:32]
             restored = (
                 snapshots is not None
@@ -204,7 +204,7 @@ class Warmer:
                 return "read"
             return "restored" if restored else "warm"
 
-    async def _kept_by(self, engine: Engine) -> Snapshots | None:
+    async def _snapshots_of(self, engine: Engine) -> Snapshots | None:
         """What this engine has read, on disk; None for others than our own llama.cpp."""
         snapshots = self._snapshots(engine)
         return snapshots if snapshots and await engine.kind() == "llama.cpp" else None

@@ -20,7 +20,7 @@ from gateway.core.errors import AskdocsError
 from gateway.routing import dispatch
 from gateway.routing.dispatch import Dispatch
 from gateway.routing.registry import Served
-from gateway.upstream import http_client as lane_module
+from gateway.upstream import http_client as client_module
 from gateway.upstream.http_client import (
     CONNECT_S,
     HIGH_WATER,
@@ -380,7 +380,7 @@ async def test_a_process_that_is_held_up_all_the_time_connects_all_the_same(
             holding = False
 
 
-async def test_a_lane_error_is_not_taken_for_a_client_that_left() -> None:
+async def test_an_error_of_the_engine_is_not_taken_for_a_client_that_left() -> None:
     assert not issubclass(LaneError, ConnectionError)
 
 
@@ -544,8 +544,8 @@ async def test_an_engine_behind_tls_is_asked_with_a_checked_certificate(
 async def test_an_engine_that_falls_silent_is_left_when_it_answers_nothing_else(
     lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "SILENT_S", 0.3)
-    monkeypatch.setattr(lane_module, "PROBE_S", 0.3)
+    monkeypatch.setattr(client_module, "SILENT_S", 0.3)
+    monkeypatch.setattr(client_module, "PROBE_S", 0.3)
     async with running(_nothing) as silent:
         lane = lanes(silent.url)
         with pytest.raises(Silent, match="not a byte"):
@@ -560,7 +560,7 @@ async def test_an_engine_that_falls_silent_is_left_when_it_answers_nothing_else(
 async def test_an_engine_that_reads_for_long_is_waited_for_as_long_as_it_lives(
     lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "SILENT_S", 0.1)
+    monkeypatch.setattr(client_module, "SILENT_S", 0.1)
 
     def slow(engine: Engine) -> Talk:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -579,7 +579,7 @@ async def test_an_engine_that_reads_for_long_is_waited_for_as_long_as_it_lives(
 async def test_a_connection_that_was_quiet_for_long_is_not_used_again(
     lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "IDLE_S", 0.0)
+    monkeypatch.setattr(client_module, "IDLE_S", 0.0)
     async with running(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")) as kept:
         lane = lanes(kept.url)
         for _ in range(3):
@@ -666,7 +666,7 @@ async def test_many_answers_that_are_read_together_stay_apart_and_whole(
     lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So many that each waits for the next tick; a third of them break off in the middle."""
-    monkeypatch.setattr(lane_module, "CONNECT_S", 10.0)
+    monkeypatch.setattr(client_module, "CONNECT_S", 10.0)
     asked = itertools.count()
 
     def talk(engine: Engine) -> Talk:
@@ -716,7 +716,7 @@ async def test_many_answers_that_are_read_together_stay_apart_and_whole(
 async def test_an_answer_that_is_left_among_many_is_not_read_on(
     lanes: Callable[..., EngineHttpClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_module, "CONNECT_S", 10.0)
+    monkeypatch.setattr(client_module, "CONNECT_S", 10.0)
     endless = itertools.repeat(b"1\r\na\r\n", 400)
     too_late = []
 
