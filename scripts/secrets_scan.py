@@ -27,6 +27,7 @@ from askdocs import environments  # noqa: E402
 from gateway.core.errors import AskdocsError  # noqa: E402
 
 ALLOWED = ROOT / "scripts" / "allowed_secrets.toml"
+DETECT = ROOT / "scripts" / "detect.py"
 HOME = ROOT / ".cache" / "security"
 NOT_LOOKED_AT = re.compile(r"\.(lock|onnx|png|jpe?g|svg|ico|woff2?)$|(^|/)package-lock\.json$")
 
@@ -77,10 +78,10 @@ def tracked(root: Path) -> list[str]:
     return [name for name in names if not NOT_LOOKED_AT.search(name) and (root / name).is_file()]
 
 
-def scan(program: Path, root: Path, files: Sequence[str]) -> list[Found]:
-    """Raises AskdocsError: the program failed."""
+def scan(python: Path, root: Path, files: Sequence[str]) -> list[Found]:
+    """`python`: of the environment. Raises AskdocsError: the scan failed."""
     # Without --no-verify it asks Slack, GitHub and others whether what it finds works.
-    command = [str(program), "scan", "--no-verify", *files]
+    command = [str(python), "-I", str(DETECT), "scan", "--no-verify", *files]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     try:
         results = json.loads(done.stdout)["results"]
@@ -119,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         python = environments.ensure(environments.SECURITY, HOME, say)
         files = tracked(ROOT)
         say(f"{len(files)} files ...")
-        found = scan(python.with_name("detect-secrets"), ROOT, files)
+        found = scan(python, ROOT, files)
     except AskdocsError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

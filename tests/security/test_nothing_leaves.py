@@ -135,7 +135,7 @@ def test_the_check_of_a_dataset_reaches_nothing(reached: Reached, tmp_path: Path
 
 
 def test_a_scan_for_secrets_asks_nobody_whether_they_work(reached: Reached, tmp_path: Path) -> None:
-    program = tool("detect-secrets")
+    python = tool("python")
     (tmp_path / "keys.py").write_text("".join(f'key = "{key}"\n' for key in KEYS))
     code = """
         import sys
@@ -143,7 +143,7 @@ def test_a_scan_for_secrets_asks_nobody_whether_they_work(reached: Reached, tmp_
         from scripts.secrets_scan import scan
         assert len(scan(Path(sys.argv[1]), Path(sys.argv[2]), ["keys.py"])) >= 4
     """
-    command = (sys.executable, "-c", textwrap.dedent(code), program, tmp_path)
+    command = (sys.executable, "-c", textwrap.dedent(code), python, tmp_path)
     assert reached(*command) == []
 
 

@@ -21,16 +21,16 @@ LEAKED = {
 
 @pytest.mark.slow
 def test_this_repository_has_none() -> None:
-    program = tool("detect-secrets")
+    python = tool("python")
     entries = secrets_scan.allowed(secrets_scan.ALLOWED)
-    found = secrets_scan.scan(program, ROOT, secrets_scan.tracked(ROOT))
+    found = secrets_scan.scan(python, ROOT, secrets_scan.tracked(ROOT))
     assert [(one.file, one.line, one.type) for one in secrets_scan.left(found, entries)] == []
     assert secrets_scan.unused(found, entries) == []
 
 
 @pytest.mark.slow
 def test_secrets_that_are_committed_are_found_in_tests_too(tmp_path: Path) -> None:
-    program = tool("detect-secrets")
+    python = tool("python")
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     (tmp_path / "tests").mkdir()
     for name, secret in LEAKED.items():
@@ -38,7 +38,7 @@ def test_secrets_that_are_committed_are_found_in_tests_too(tmp_path: Path) -> No
     (tmp_path / "untracked.py").write_text(f'KEY = "{LEAKED["aws"]}"\n')
     subprocess.run(["git", "add", "tests"], cwd=tmp_path, check=True)
     files = secrets_scan.tracked(tmp_path)
-    found = secrets_scan.scan(program, tmp_path, files)
+    found = secrets_scan.scan(python, tmp_path, files)
     left = secrets_scan.left(found, secrets_scan.allowed(secrets_scan.ALLOWED))
     assert {one.file for one in left} == {f"tests/{name}.py" for name in LEAKED}
 
