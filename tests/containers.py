@@ -240,7 +240,10 @@ class Composed:
     def exec(
         self, name: str, *command: str, said: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return self("exec", "-T", name, *command, said=said, check=False)
+        """By Docker itself, which is quicker than to let Compose read its files each time."""
+        return self._docker(
+            "exec", "--interactive", self._id(name), *command, said=said, check=False
+        )
 
     def run(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """In place of the service's own command, in a container that is deleted at the end."""
@@ -259,9 +262,15 @@ class Composed:
 
     def facts(self, name: str) -> dict[str, Any]:
         """All that Docker knows of its container."""
-        (id,) = self("ps", "--all", "--quiet", name).stdout.split()
-        (found,) = json.loads(self._docker("inspect", id).stdout)
+        (found,) = json.loads(self._docker("inspect", self._id(name)).stdout)
         return dict(found)
+
+    def _id(self, name: str) -> str:
+        """Of the service's container, not of one of `run`."""
+        labels = {"service": name, "oneoff": "False"}
+        filters = (f"--filter=label=com.docker.compose.{key}={labels[key]}" for key in labels)
+        (id,) = self._docker("ps", "--all", "--quiet", "--no-trunc", *filters).stdout.split()
+        return id
 
     def written(self, name: str) -> list[str]:
         """What lies in the container's own layer, that is, outside of its volumes."""
@@ -284,13 +293,20 @@ class Composed:
         said = self._docker("top", self.facts(name)["Id"], "-eo", "pid,uid,gid").stdout
         return {":".join(line.split()[1:]) for line in said.splitlines()[1:]}
 
-    def memory(self, name: str) -> tuple[int, int]:
-        """Bytes that it holds, and that it may hold."""
-        facts = self.facts(name)
-        line = self._docker("stats", "--no-stream", "--format", "{{.MemUsage}}", facts["Id"]).stdout
-        number, unit = re.findall(r"^([\d.]+)(\w+)", line)[0]
-        used = float(number) * {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[unit]
-        return int(used), facts["HostConfig"]["Memory"]
+    def memory(self) -> dict[str, tuple[int, int]]:
+        """Bytes that each holds, and that it may hold."""
+        facts = {name: self.facts(name) for name in self.names}
+        ids = {found["Id"]: name for name, found in facts.items()}
+        shown = "{{.ID}} {{.MemUsage}}"
+        said = self._docker("stats", "--no-stream", "--no-trunc", "--format", shown, *ids).stdout
+        units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+        return {
+            ids[id]: (
+                int(float(number) * units[unit]),
+                facts[ids[id]]["HostConfig"]["Memory"],
+            )
+            for id, number, unit in re.findall(r"^(\w+) ([\d.]+)(\w+)", said, re.M)
+        }
 
     def address(self, name: str) -> str:
         """Of its container, for who is on this machine."""
