@@ -19,6 +19,7 @@ from gateway.core.tasks import Tasks
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, HELP, SCOPES, SECRET, Slack, running
 from tests.widget.stand_in import serve
 from widget.settings import WidgetSettings
+from widget.slack import running as running_module
 from widget.slack.manifest import manifest
 from widget.slack.running import by_http, by_socket, parts
 from widget.slack.settings import SlackSettings
@@ -143,6 +144,31 @@ def test_a_manifest_that_slack_would_refuse_is_not_made(options: list[str], sent
     said = CliRunner().invoke(command.app, ["manifest", *options])
     assert isinstance(said.exception, AskdocsError)
     assert sentence in str(said.exception)
+
+
+async def test_a_connection_that_the_library_gives_up_is_opened_again(
+    slack: Slack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_module, "LOOK", 0.05)
+    given, tasks = settings(slack), Tasks()
+    said: list[str] = []
+    async with parts(given, WidgetSettings(), None, tmp_path, said.append, tasks) as app:
+        task = asyncio.create_task(by_socket(app, given, said.append, tasks))
+        await slack.until(lambda: len(said) == 2)
+        assert tasks.failing == []
+        before = len(slack.sockets)
+        for other in asyncio.all_tasks():
+            work: Any = other.get_coro()
+            if work.__name__ in ("monitor_current_session", "receive_messages"):
+                client = work.cr_frame.f_locals["self"]
+                other.cancel()
+        await client.current_session.close()
+        await slack.until(lambda: len(slack.sockets) > before)
+        assert tasks.failing == ["connection"]
+        await slack.socket({"type": "events_api", "payload": slack.written("", channel="D0ANNA")})
+        await slack.until(lambda: slack.messages)
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def test_socket_mode_stops_cleanly_when_it_is_cancelled(slack: Slack, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from slack_sdk.http_retry.builtin_async_handlers import (
     AsyncRateLimitErrorRetryHandler,
     AsyncServerErrorRetryHandler,
 )
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.web.async_client import AsyncWebClient
 
 from gateway.core.errors import AskdocsError
@@ -46,6 +47,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=30)
 TRIES = 5  # of a call that Slack limits or that does not arrive
+LOOK = 15.0  # seconds between two looks at the connection of Socket Mode
 GRACE = 3  # seconds that open requests have when the server is told to stop
 
 
@@ -199,10 +201,26 @@ async def by_socket(
     stopped = _stopped()
     try:
         await handler.connect_async()  # type: ignore[no-untyped-call]
+        tasks.start("connection", partial(_stay_connected, handler.client))
         say("listening by Socket Mode; Ctrl-C stops")
         await stopped.wait()
     finally:
         await handler.close_async()  # type: ignore[no-untyped-call]
+
+
+async def _stay_connected(client: SocketModeClient) -> None:
+    """Connect again where Slack's library has not done it.
+
+    Raises AskdocsError: two looks have found no connection; the next call connects.
+    """
+    if not await client.is_connected():
+        await client.connect_to_new_endpoint()
+    lost = False
+    while True:
+        await asyncio.sleep(LOOK)
+        was_lost, lost = lost, not await client.is_connected()
+        if was_lost and lost:
+            raise AskdocsError("there is no connection to Slack")
 
 
 async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncWebClient) -> None:
