@@ -20,7 +20,7 @@ from tests.training.versions import FACTS, everything, trained
 from training.versions import garbage
 from training.versions.local import Folder
 from training.versions.open import cache, open_store
-from training.versions.place import FileInfo
+from training.versions.storage import FileInfo
 from training.versions.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]

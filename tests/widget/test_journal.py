@@ -15,7 +15,7 @@ from gateway.storage import database
 from tests.waiting import async_until
 from widget.service import journal as journal_module
 from widget.service.gateway import Outcome
-from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotKept
+from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotStored
 from widget.service.pending import PendingQuestion, PendingQuestions
 from widget.service.states import Done
 from widget.service.store import Answered, NewQuestion, Store, StoredQuestion, Unknown, Vote
@@ -102,12 +102,12 @@ async def test_a_vote_that_cannot_be_stored_is_said_to_be_lost(
     journal: Journal, store: Store
 ) -> None:
     await journal.asked(asked("a"))
-    with locked(store), pytest.raises(NotKept, match=NOT_STORED):
+    with locked(store), pytest.raises(NotStored, match=NOT_STORED):
         await journal.vote("a", Vote("up"), "v")
     assert store.get("a").vote is None
     await journal.vote("a", Vote("up"), "v")
     assert store.get("a").vote == Vote("up")
-    with pytest.raises(NotKept, match=GONE):
+    with pytest.raises(NotStored, match=GONE):
         await journal.vote("unknown", Vote("up"), "v")
 
 
@@ -117,7 +117,7 @@ async def test_without_a_store_nothing_is_kept_and_that_is_said() -> None:
     assert await journal.history("c") == []
     assert await journal.most_asked(3) == []
     await journal.run()  # has nothing to delete, ever
-    with pytest.raises(NotKept, match=NOTHING_STORED):
+    with pytest.raises(NotStored, match=NOTHING_STORED):
         await journal.vote("a", Vote("up"), "v")
     journal.close()
 
@@ -180,7 +180,7 @@ async def test_what_is_asked_while_the_database_is_away_is_stored_when_it_is_bac
     with away(store, monkeypatch):
         await journal.asked(ask.asked)
         ended_at_once(journal.answered(ask, Answered("answered", "In the kitchen.")))
-        with pytest.raises(NotKept, match=NOT_STORED):
+        with pytest.raises(NotStored, match=NOT_STORED):
             await journal.vote("a", Vote("up"), "v")
     await async_until(lambda: (row := kept(store, "a")) and row.answered.state == "answered")
     assert store.get("a").answered.answer == "In the kitchen."

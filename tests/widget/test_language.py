@@ -20,7 +20,7 @@ OTHERS = [language for code, language in LANGUAGES.items() if code != "en"]
 TEMPLATES = (Path(widget.__file__).parent / "templates").glob("*.html")
 
 # What is raised with a sentence that the box shows.
-SAID = {"BadQuestion", "Failure", "Refused", "NotHuman", "NotSent", "NotKept", "BadIdentity"}
+SAID = {"BadQuestion", "Failure", "Refused", "NotHuman", "NotSent", "NotStored", "BadIdentity"}
 
 
 def gaps(text: str) -> list[str]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from training.versions.local import Folder
 from training.versions.manifest import MANIFEST, MEASURED, RETIRED
-from training.versions.place import VersionStorage
+from training.versions.storage import VersionStorage
 from training.versions.store import Store
 
 # What is younger may be a write that goes on.

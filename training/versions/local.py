@@ -13,7 +13,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.manifest import ARTEFACTS, MANIFEST, File, total
-from training.versions.place import FileInfo
+from training.versions.storage import FileInfo
 
 FIX = (
     "put it back with `askdocs restore FILE --only versions`, from a backup with weights, or remove"
@@ -23,7 +23,7 @@ FIX_ARTEFACT = "remove the folder, and create it again with `askdocs models expo
 
 
 class Folder:
-    """A `Place`."""
+    """A `VersionStorage`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -32,7 +32,7 @@ from gateway.knowledge.sources.sync import Progress
 from training.versions import files as hashed
 from training.versions.local import appearing
 from training.versions.manifest import MANIFEST, File, sha256, total
-from training.versions.place import FileInfo
+from training.versions.storage import FileInfo
 
 SCHEME = "s3://"
 PART = 32 * 2**20
@@ -44,7 +44,7 @@ CREDENTIALS = "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "In
 
 
 class Bucket:
-    """A `Place`."""
+    """A `VersionStorage`."""
 
     def __init__(self, address: str, cache: Path) -> None:
         """`cache` is the folder for what is fetched. Raises AskdocsError: no such address."""

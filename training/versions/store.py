@@ -38,7 +38,7 @@ from training.versions.manifest import (
     encode,
     sha256,
 )
-from training.versions.place import VersionStorage
+from training.versions.storage import VersionStorage
 
 
 def quiet(step: str, done: int, total: int | None) -> None:

@@ -17,7 +17,7 @@ from widget.box.frame import Box
 from widget.box.handoff import NotSent
 from widget.box.views import Ballot, Views
 from widget.service.gateway import Gateway
-from widget.service.journal import GONE, Journal, NotKept
+from widget.service.journal import GONE, Journal, NotStored
 from widget.service.metrics import Metrics
 from widget.service.opening import Opening
 from widget.service.pending import BadQuestion, PendingQuestions, recalled
@@ -136,7 +136,7 @@ class Feedback:
         """The page of a shared answer."""
         try:
             stored = await self._journal.shared(token)
-        except NotKept as error:
+        except NotStored as error:
             page = await self._box.render(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
         # Asked again: of the person who looks, and of rights as they are now.
@@ -166,7 +166,7 @@ class Feedback:
     async def _stored(self, keeping: Awaitable[Any]) -> Any:
         try:
             return await keeping
-        except NotKept as error:
+        except NotStored as error:
             raise FeedbackRefused(404 if str(error) == GONE else 503, str(error)) from None
 
     async def _for_everybody(self, id: str) -> tuple[NewQuestion, str]:

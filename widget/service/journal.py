@@ -42,7 +42,7 @@ FRESH = 30.0  # seconds for which the most asked questions are not read again
 HOURLY = 3600.0
 
 
-class NotKept(Exception):
+class NotStored(Exception):
     """The database did not take it, with a sentence for the reader."""
 
 
@@ -91,19 +91,19 @@ class Journal:
         return known[-TURNS:]
 
     async def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
-        """Store a vote; returns the question as it was before. Raises NotKept."""
+        """Store a vote; returns the question as it was before. Raises NotStored."""
         return await self._surely(lambda store: store.vote(id, vote, visitor))
 
     async def share(self, id: str) -> str:
-        """The token of the answer's link. Raises NotKept."""
+        """The token of the answer's link. Raises NotStored."""
         return await self._surely(lambda store: store.share(id))
 
     async def shared(self, token: str) -> StoredQuestion:
-        """Raises NotKept."""
+        """Raises NotStored."""
         return await self._surely(lambda store: store.shared(token))
 
     async def get(self, id: str) -> StoredQuestion:
-        """Raises NotKept."""
+        """Raises NotStored."""
         return await self._surely(lambda store: store.get(id))
 
     async def most_asked(self, count: int) -> list[str]:
@@ -196,16 +196,16 @@ class Journal:
 
     async def _surely(self, call: Callable[[Store], T]) -> T:
         if not (store := self.store):
-            raise NotKept(NOTHING_STORED)
+            raise NotStored(NOTHING_STORED)
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, call, store)
         except Unknown as error:
             # It may be among what waits.
-            raise NotKept(NOT_STORED if self._waiting else GONE) from error
+            raise NotStored(NOT_STORED if self._waiting else GONE) from error
         except AskdocsError as error:
             log.warning("not stored: %s", error)
-            raise NotKept(NOT_STORED) from error
+            raise NotStored(NOT_STORED) from error
 
 
 def _done(future: asyncio.Future[None]) -> None:

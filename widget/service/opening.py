@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from widget.service.gateway import Gateway
-from widget.service.journal import Journal, NotKept
+from widget.service.journal import Journal, NotStored
 from widget.service.pending import PendingQuestion, PendingQuestions, recalled
 
 
@@ -24,7 +24,7 @@ class Opening:
             is_open = ask.outcome.needed(ask.groups) is None
             may = await self._gateway.may_read(ask.outcome.urls, ask.groups, is_open)
             return ask if may else None
-        with suppress(NotKept):
+        with suppress(NotStored):
             stored = await self._journal.get(id)
             whole = stored.answered.state in ("answered", "refused", "stopped")
             if whole and await self._gateway.may_open(stored.answered, groups):

@@ -14,7 +14,7 @@ from widget.slack import messages
 from widget.slack.asking import Asking
 from widget.slack.messages import Message
 from widget.slack.once import Once
-from widget.slack.record import NotKept
+from widget.slack.record import NotStored
 from widget.slack.replies import UNREACHED
 from widget.slack.richtext import link, literal
 
@@ -53,7 +53,7 @@ class Presses:
         vote = Vote("up" if up else "down")
         try:
             before = await self._vote(action["value"], vote, body)
-        except NotKept as error:
+        except NotStored as error:
             await self._whisper(body, respond, str(error))
             return
         await self._whisper(body, respond, THANKS if up else NOTED)
@@ -69,7 +69,7 @@ class Presses:
         vote = Vote("down", reasons, text)
         try:
             before = await self._vote(view["private_metadata"], vote, body)
-        except NotKept as error:
+        except NotStored as error:
             await ack(response_action="errors", errors={"text": str(error)})
             return
         await ack()
@@ -135,7 +135,7 @@ class Presses:
         return whole or carried["question"]
 
     async def _vote(self, id: str, vote: Vote, body: dict[str, Any]) -> StoredQuestion:
-        """Store a vote; returns the question as it was before. Raises NotKept."""
+        """Store a vote; returns the question as it was before. Raises NotStored."""
         visitor = self.asking.name("person", body["user"]["id"])
         return await self.asking.record.vote(id, vote, visitor)
 

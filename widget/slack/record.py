@@ -42,7 +42,7 @@ NOTHING_STORED = "Nothing is stored here, so your vote cannot be kept."
 GONE = "This answer is no longer kept, so your vote cannot be."
 
 
-class NotKept(Exception):
+class NotStored(Exception):
     """A vote was not stored, with a sentence for who gave it."""
 
 
@@ -115,24 +115,24 @@ class Record:
             await asyncio.sleep(HOURLY)
 
     async def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
-        """Store a vote; returns the question as it was before. Raises NotKept.
+        """Store a vote; returns the question as it was before. Raises NotStored.
 
         What takes longer than Slack waits for a dialog counts as not stored.
         """
         if not (store := self._store):
-            raise NotKept(NOTHING_STORED)
+            raise NotStored(NOTHING_STORED)
         loop = asyncio.get_running_loop()
         running = loop.run_in_executor(self._threads, store.vote, id, vote, visitor)
         done, _ = await asyncio.wait({running}, timeout=PATIENCE)
         if not done:
-            raise NotKept(NOT_STORED)
+            raise NotStored(NOT_STORED)
         try:
             return running.result()
         except Unknown as error:
-            raise NotKept(GONE) from error
+            raise NotStored(GONE) from error
         except Unreachable as error:
             log.warning("not stored: %s", error)
-            raise NotKept(NOT_STORED) from error
+            raise NotStored(NOT_STORED) from error
 
     def close(self) -> None:
         """Wait for what is being written."""

@@ -141,7 +141,7 @@ class Pages:
         return page, unquote(anchor)
 
     def _place(self, uri: str) -> PageAddress | None:
-        """The inverse of `Place.uri`; None where no wiki is meant that may be read."""
+        """The inverse of `PageAddress.uri`; None where no wiki is meant that may be read."""
         short, _, path = uri.removeprefix(f"{SCHEME}://").partition("/")
         source = next((name for name in self._names() if _short(name) == short), None)
         return None if source is None else PageAddress(source, unquote(path))
