@@ -197,8 +197,8 @@ def plan(
         )
     if missing := _without_vectors(index):
         notes.append(
-            f"{missing:,} pages have no embeddings yet, and until they have, the product refuses"
-            " hardly any question: wait until `askdocs docs stats` shows all of them"
+            f"{missing:,} pages have no embeddings yet, and until they have, the product finds"
+            " fewer pages: wait until `askdocs docs stats` shows all of them"
         )
     memory, remembered = _memory(index)
     # With the copies that were left out: whoever knows one of them knows the one that is asked.

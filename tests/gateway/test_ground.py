@@ -277,6 +277,31 @@ def test_a_page_of_many_short_sections_answers_what_one_of_them_is_about(
     assert not answered("How do I write a decorator in Python?")
 
 
+def test_before_pages_have_vectors_a_long_question_about_something_else_is_refused(
+    indexed: Make, embedder: Embedder
+) -> None:
+    index = indexed(
+        tips="# Tips\n\nWhat is in the jar is shared out each Sunday by hours worked.",
+        float="# Float\n\nEach till starts with 120 pounds. Count it with a second person.",
+        parking="# Parking\n\nThe yard is for vans. Bicycles stand behind the flour store.",
+    )
+    grounding = Grounding(index, count, embedder)
+
+    def answered(question: str) -> bool:
+        return bool(asyncio.run(grounding.ground(question, 2000)).excerpts)
+
+    assert not answered(
+        "Our band plays at a festival on Sunday and the sound engineer cannot come. I have worked"
+        " with mixers before, but never for so many hours, and can count to four. Which microphone"
+        " should stand near the drums, and how loud may the second guitar be?"
+    )
+    assert answered(
+        "On Sunday I worked eight hours with Ann, who had started at noon, and when we closed there"
+        " was a lot of money in the jar, more than in any week before. She says that I get half of"
+        " the tips. How are they shared out?"
+    )
+
+
 def test_the_passage_is_found_by_what_it_means_too(indexed: Make, embedder: Embedder) -> None:
     sections = {
         "Counterfeit notes": "Keep the note, write down what the person looked like, call 101.",

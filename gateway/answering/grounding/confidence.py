@@ -40,6 +40,8 @@ class Signals:
     similarity: float | None = None
     """Cosine of the question and the nearest chunk of the best pages, or before a refusal the
     nearest section; None without embeddings."""
+    is_early: bool = False
+    """The similarity is of passages that words found, as the pages have no embeddings yet."""
     logprob: float | None = None
     """Mean log-probability (nats) of the first sentence's tokens; None where no engine tells."""
 
@@ -82,6 +84,9 @@ BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 # four of five short questions to a wiki of twenty pages were refused that it does answer.
 ABOUT = 0.45
 ABOUT_BY_WORDS = 0.05
+# Passages that words find are less like the question than those that meaning finds
+# (docs/results/notebook.md#refusals-by-words-alone).
+ABOUT_EARLY = 0.25
 # Is the first source the right page? What the model thinks of its own words tells little beside
 # how the page was found: the weight of logprob is of 30 answers (docs/results/notebook.md,
 # "Confidence").
@@ -100,7 +105,7 @@ def is_about(signals: Signals, least: float = ABOUT) -> bool:
     """Is the question about what this wiki is about, with a probability of `least`?"""
     if signals.similarity is None:
         return signals.share > 0 and BY_WORDS.of(signals) >= ABOUT_BY_WORDS
-    return BY_MEANING.of(signals) >= least
+    return BY_MEANING.of(signals) >= (min(least, ABOUT_EARLY) if signals.is_early else least)
 
 
 def confidence(signals: Signals) -> float:

@@ -386,6 +386,21 @@ class Search:
             self._trouble.warn("questions are searched for by their words only: %s", why)
             return None
 
+    def likeness(self, sought: Sought, found: Sequence[PassageHit]) -> float | None:
+        """How like the question the nearest of these passages is, by vectors that are made for it;
+        None where they cannot be made."""
+        vector, embedder = self._vector(sought), self.serving()
+        if vector is None or embedder is None or not found:
+            return None
+        try:
+            vectors = embedder.embed([text_of(match.page, match.passage) for match in found])
+        except Exception as error:  # as in `_vector`
+            why = str(error) or repr(error)
+            self._trouble.warn("passages without vectors are compared by words only: %s", why)
+            return None
+        near = self.fit(vector.model).meaning(np.vecdot(vectors, vector.numbers))
+        return float(near.max())
+
     def serving(self) -> Embedder | None:
         """The embedder whose vectors questions are compared with."""
         if self.embedder is None:
