@@ -273,8 +273,13 @@ class Composed:
         return id
 
     def written(self, name: str) -> list[str]:
-        """What lies in the container's own layer, that is, outside of its volumes."""
-        return self._docker("diff", self.facts(name)["Id"]).stdout.splitlines()
+        """The paths in the container's own layer, that is, outside of its volumes."""
+        facts = self.facts(name)
+        # `docker diff` compares all files of the image where the kernel may redirect folders.
+        if upper := (facts["GraphDriver"]["Data"] or {}).get("UpperDir"):
+            return [f"/{path.relative_to(upper)}" for path in Path(upper).rglob("*")]
+        said = self._docker("diff", facts["Id"]).stdout
+        return [line.split(maxsplit=1)[1] for line in said.splitlines()]
 
     def mounts(self, name: str) -> list[str]:
         """Where volumes, files and memory are mounted in it."""

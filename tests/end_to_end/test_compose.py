@@ -361,9 +361,8 @@ def test_services_write_nowhere_but_where_they_may(composed: Composed) -> None:
         # Docker makes what volumes, and files of its own, are mounted on.
         files = ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/usr/sbin/docker-init")
         mounts = [*composed.mounts(name), *files]
-        for line in composed.written(name):
-            path = line.split(maxsplit=1)[1]
-            assert any(mount == path or mount.startswith(f"{path}/") for mount in mounts), line
+        for path in composed.written(name):
+            assert any(mount == path or mount.startswith(f"{path}/") for mount in mounts), path
         places = ("/", "/usr", "/app" if name == "gateway" else "/etc")
         tried = composed.exec(name, "touch", *(f"{place}/x" for place in places))
         assert tried.returncode != 0
