@@ -29,7 +29,7 @@ class Failed(NamedTuple):
 
     @property
     def is_recent(self) -> bool:
-        return time.time() - self.last < STEADY
+        return abs(time.time() - self.last) < STEADY  # a clock may have been set back
 
 
 class Failures:
@@ -79,5 +79,5 @@ def _parsed(text: str) -> dict[str, tuple[int, float]]:
     """Empty where a kill cut it off."""
     try:
         return {task: (int(count), float(last)) for task, (count, last) in json.loads(text).items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return {}

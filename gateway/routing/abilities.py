@@ -104,6 +104,7 @@ def refuse_addresses(request: Mapping[str, Any]) -> None:
 # Files that LiteLLM has a provider read with the operator's credentials: in the operator's buckets,
 # and those that were uploaded to Gemini.
 _KEPT = ("gs://", "s3://", "generativelanguage.googleapis.com")
+_ADDRESSES = ("gs://", "s3://", "https://generativelanguage.googleapis.com", "files/")
 
 
 def refuse_kept_files(request: Mapping[str, Any]) -> None:
@@ -114,30 +115,39 @@ def refuse_kept_files(request: Mapping[str, Any]) -> None:
             raise _kept(place)
     given = request.get("input")
     for number, text in enumerate(given if isinstance(given, list) else [given]):
-        # A text that speaks of a bucket may be embedded; an address alone is a file for LiteLLM.
-        if isinstance(text, str) and _names_kept(text) and len(text.split(maxsplit=1)) == 1:
+        # A text that speaks of a bucket may be embedded; one that begins with an address is a file
+        # for LiteLLM, and so is the name of a file that was uploaded to Gemini.
+        if isinstance(text, str) and text.strip().lower().startswith(_ADDRESSES):
             raise _kept(f"input[{number}]" if isinstance(given, list) else "input")
 
 
-# Values of a schema with each definition in place of its references. LiteLLM makes that schema in
-# the event loop for Gemini and Bedrock: 26 definitions with two references each would be gigabytes.
+# Values of a request's schemas with each definition in place of its references. LiteLLM makes these
+# in the event loop for Gemini and Bedrock: 26 definitions with two references each would be
+# gigabytes, and 128 tools of this size each would be seconds.
 EXPANDED = 20_000
 
 
 def refuse_schema_bombs(request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: a schema for a provider multiplies by its references."""
-    form = request.get("response_format") or {}
-    schemas = {"response_format": form.get("json_schema")}
+    """Raises ApiError 400: the schemas for a provider multiply by their references."""
+    schemas = {"response_format": request.get("response_format")}
     for number, tool in enumerate(request.get("tools") or ()):
         schemas[f"tools[{number}].function.parameters"] = tool.get("function")
+    left = EXPANDED
     for place, schema in schemas.items():
-        if not _expands_within(schema, EXPANDED):
-            text = f"{place} has more than {EXPANDED:,} values with its definitions in place"
+        left -= _expanded(schema, left)
+        if left < 0:
+            text = (
+                f"{place}: the schemas of a request may have {EXPANDED:,} values with their"
+                " definitions in place"
+            )
             raise ApiError(400, text, param=place, code="invalid_value")
 
 
-def _expands_within(schema: Any, most: int) -> bool:
-    """As LiteLLM expands it: by the last part of a reference, no definition within itself."""
+def _expanded(schema: Any, most: int) -> int:
+    """The values of a schema with definitions, counted up to one more than `most`; 0 for others.
+
+    As LiteLLM expands it: by the last part of a reference, no definition within itself.
+    """
     definitions: dict[str, Any] = {}
     plain = [schema]
     while plain:
@@ -150,11 +160,10 @@ def _expands_within(schema: Any, most: int) -> bool:
         elif isinstance(value, list):
             plain += value
     left: list[tuple[Any, frozenset[str]]] = [(schema, frozenset())] if definitions else []
-    while left:
+    count = 0
+    while left and count <= most:
         value, within = left.pop()
-        most -= 1
-        if most < 0:
-            return False
+        count += 1
         if isinstance(value, dict):
             if isinstance(reference := value.get("$ref"), str):
                 name = reference.rpartition("/")[2]
@@ -164,7 +173,7 @@ def _expands_within(schema: Any, most: int) -> bool:
             left += [(inside, within) for inside in value.values()]
         elif isinstance(value, list):
             left += [(inside, within) for inside in value]
-    return True
+    return count
 
 
 def _names_kept(value: Any) -> bool:

@@ -91,9 +91,19 @@ def _asking_for(schema: dict[str, Any]) -> list[dict[str, Any]]:
 def test_no_schema_multiplies_before_a_provider(schema: dict[str, Any]) -> None:
     """LiteLLM took 0.9 s of the event loop for 14 steps, and doubles with each step."""
     for request, place in zip(_asking_for(schema), ("response_format", "tools[1]"), strict=True):
-        with pytest.raises(ApiError, match="with its definitions in place") as caught:
+        with pytest.raises(ApiError, match="with their definitions in place") as caught:
             abilities.refuse_schema_bombs(request)
         assert caught.value.body["error"]["param"].startswith(place)
+
+
+def test_all_schemas_of_a_request_multiply_within_one_limit() -> None:
+    (_, asking) = _asking_for(_doubling(8))
+    abilities.refuse_schema_bombs(asking)
+    with pytest.raises(ApiError, match=r"tools\[\d+\].*with their definitions in place"):
+        abilities.refuse_schema_bombs({"tools": asking["tools"] * 64})
+    form = {"type": "json_object", "response_schema": _doubling(14)}
+    with pytest.raises(ApiError, match="response_format"):
+        abilities.refuse_schema_bombs({"response_format": form})
 
 
 def test_a_schema_may_refer_to_itself_and_to_others() -> None:
@@ -105,10 +115,17 @@ def test_a_schema_may_refer_to_itself_and_to_others() -> None:
 
 
 def test_no_file_of_the_operators_is_embedded() -> None:
-    for given in (" gs://bucket/secret.png\n", ["a", "s3://bucket/secret"]):
+    for given in (
+        " gs://bucket/secret.png\n",
+        "GS://bucket/the secret.png",
+        ["a", "s3://bucket/secret"],
+        "files/a1b2",
+        "https://generativelanguage.googleapis.com/v1beta/files/a1b2",
+    ):
         with pytest.raises(ApiError, match="kept elsewhere"):
             abilities.refuse_kept_files({"input": given})
-    for given in ("a", ["Copy it to gs://bucket/a first."], "https://example.com/a.png", [1, 2]):
+    about = ["Copy it to gs://bucket/a first.", "Uploads are in files/a."]
+    for given in ("a", about, "https://example.com/a.png", [1, 2]):
         abilities.refuse_kept_files({"input": given})
     data = {"url": 'data:image/svg+xml,<svg xmlns="http://www.w3.org/2000/svg"/>'}
     for url in (data, {"url": "https://example.com/a.png"}):

@@ -179,7 +179,13 @@ def test_failures_of_all_processes_of_a_kind_are_counted_in_the_state_folder(
     }
 
 
-@pytest.mark.parametrize("left", ["", "{", "[1]", '{"retention": 3}', '{"retention": [null, 1]}'])
+@pytest.mark.parametrize(
+    "left",
+    [
+        *("", "{", "[1]", '{"retention": 3}'),
+        *('{"retention": [null, 1]}', '{"retention": [Infinity, 1]}'),
+    ],
+)
 def test_a_count_that_a_kill_cut_off_begins_again(tmp_path: Path, left: str) -> None:
     kept = Failures(tmp_path, "slack")
     kept.started("retention")

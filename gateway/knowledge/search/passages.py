@@ -33,7 +33,7 @@ _ITEM = re.compile(r"(?:[-*+]|\d{1,3}[.)])[ \t]+\S")
 _MARKS = re.compile(r"[*`]+")
 # A link to a place of the same page.
 _WITHIN = re.compile(r"\[([^\[\]\n]*)\]\(#[^()\s]*\)")
-_BULLET = re.compile(r"^\s*(?:[-*+]|\d{1,3}[.)])\s", re.MULTILINE)
+_BULLET = re.compile(r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]", re.MULTILINE)
 _WORD = re.compile(r"\w+")
 # Bold, too, and no terms: what follows belongs to the text around it.
 _NOTES = frozenset(("note", "tip", "important", "warning", "caution", "example", "info"))
