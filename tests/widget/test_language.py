@@ -20,7 +20,15 @@ OTHERS = [language for code, language in LANGUAGES.items() if code != "en"]
 TEMPLATES = (Path(widget.__file__).parent / "templates").glob("*.html")
 
 # What is raised with a sentence that the box shows.
-SAID = {"BadQuestion", "Failure", "Refused", "NotHuman", "NotSent", "NotStored", "BadIdentity"}
+SAID = {
+    "BadQuestion",
+    "Failure",
+    "FeedbackRefused",
+    "NotHuman",
+    "NotSent",
+    "NotStored",
+    "BadIdentity",
+}
 
 
 def gaps(text: str) -> list[str]:
