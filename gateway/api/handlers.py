@@ -54,17 +54,22 @@ class Handlers:
         alias, model, vote = votes.read(parse_object(body))
         if not key.allows(alias):
             raise not_allowed(key, alias)
-        meant = container.aliases.table.aliases.get(alias)
-        if meant is None:
+        table, statistics = container.aliases.table, container.recorder.statistics
+        if alias not in table.aliases:
             raise await self._pipeline.unknown(alias, key)
-        # Of a model that the key reaches in no way it is not even told that it is there.
-        may_answer = key.allows(model) or model in meant.targets or model in meant.fallback
-        if not may_answer or await container.fleet.find(model) is None:
-            raise await self._pipeline.unknown(model, key)
-        context.set_alias(alias)
-        await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
         try:
-            await container.recorder.statistics.vote(alias, model, vote)
+            # Of a model that the key reaches in no way it is not even told that it is there. A
+            # version that answered before a promotion still gets its votes.
+            may_answer = (
+                key.allows(model)
+                or model in table.models(alias)
+                or await statistics.has_answered(alias, model)
+            )
+            if not may_answer or await container.fleet.find(model) is None:
+                raise await self._pipeline.unknown(model, key)
+            context.set_alias(alias)
+            await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
+            await statistics.vote(alias, model, vote)
         except Unreachable:
             raise _not_counted() from None
         container.recorder.metrics.voted(alias, model, vote)

@@ -118,6 +118,13 @@ class Table:
         rest = [c for fallback in alias.fallback for c in self._candidates(fallback, point)]
         return [_pick(alias.targets, point), *rest]
 
+    def models(self, name: str) -> set[str]:
+        """All that requests to `name` may lead to, through other aliases, too."""
+        alias = self.aliases.get(name)
+        if alias is None:
+            return {name}
+        return set(alias.targets).union(*map(self.models, alias.fallback))
+
     def problems(self, models: Collection[str]) -> list[Problem]:
         """What makes this table unusable where `models` are served."""
         problems = []

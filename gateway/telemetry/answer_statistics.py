@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from gateway.core import threads
 from gateway.storage.database import metadata, reading
 from gateway.telemetry.counters import Counters
 
@@ -51,6 +52,17 @@ class AnswerStatistics(Counters):
     async def vote(self, alias: str, model: str, vote: Literal["up", "down"]) -> None:
         """Count a vote, which is in the database when this returns. Raises Unreachable."""
         await self.write(_key(alias, model, vote))
+
+    async def has_answered(self, alias: str, model: str) -> bool:
+        """Has the model ever answered for the alias? Raises Unreachable."""
+        c = outcome_table.c
+        query = sa.select(c.day).where(c.alias == alias, c.model == model).limit(1)
+
+        def look() -> bool:
+            with reading(self._engine) as connection:
+                return connection.execute(query).first() is not None
+
+        return await threads.database(look)
 
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
         """Note how long an answer that has just ended took."""

@@ -57,6 +57,7 @@ def test_fallback_is_asked_in_order_through_other_aliases_and_nobody_twice() -> 
         team=Alias(targets="base", fallback=("spare", "cloud")),
     )
     assert one.route("docs").candidates == ("v7", "spare", "base", "cloud")
+    assert one.models("docs") == {"v7", "spare", "base", "cloud"}
 
 
 def test_the_instructions_are_those_of_the_alias_that_was_asked_whoever_answers() -> None:

@@ -1,5 +1,6 @@
 """What the gateway records of an answer is how it ended and what went out: status, usage, names."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from gateway.access.keys import Keys, Limits
 from gateway.storage import database
+from gateway.telemetry.answer_statistics import AnswerStatistics
 from gateway.telemetry.usage import UsageRow, report
 from tests import starting
 from tests.gateway.dying import ANSWER, Dying, dying
@@ -92,6 +94,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                     "pages": {"targets": "dying", "grounding": True},
                     "plain": {"targets": "dying"},
                     "provider": {"targets": "dying-cloud"},
+                    "backed": {"targets": "dying", "fallback": ["provider"]},
                 }
             ),
             gateway_docs=str(folder / "wiki"),
@@ -239,11 +242,10 @@ def test_votes_count_against_the_limits_of_their_key(place: Place) -> None:
 def test_a_vote_names_no_model_that_the_key_cannot_reach(place: Place) -> None:
     """Else the names of all models could be guessed."""
     engine = database.open(place.gateway.database)
-    _, secret = Keys(engine).create("narrow voter", models=["plain"])
-    engine.dispose()
+    _, secret = Keys(engine).create("narrow voter", models=["plain", "backed"])
 
-    def vote(model: str) -> dict[str, Any]:
-        body = {"alias": "plain", "model": model, "vote": "up"}
+    def vote(model: str, alias: str = "plain") -> dict[str, Any]:
+        body = {"alias": alias, "model": model, "vote": "up"}
         headers = {"authorization": f"Bearer {secret}"}
         reply = httpx.post(f"{place.gateway.root}/askdocs/vote", json=body, headers=headers)
         told: dict[str, Any] = reply.json()
@@ -252,6 +254,11 @@ def test_a_vote_names_no_model_that_the_key_cannot_reach(place: Place) -> None:
     there, away = vote("base"), vote("away")
     assert there["error"]["code"] == away["error"]["code"] == "model_not_found"
     assert vote("dying") == {"counted": True}
+    assert vote("dying-cloud", "backed") == {"counted": True}  # by the fallback's own alias
+    # A model that answered before an alias was changed.
+    asyncio.run(AnswerStatistics(engine).vote("plain", "base", "up"))
+    assert vote("base") == {"counted": True}
+    engine.dispose()
 
 
 def test_a_path_of_a_clients_making_is_other(place: Place) -> None:
