@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,10 @@ def compose() -> list[str]:
     )
     require(bool(plugin), "apt-get install docker-compose")
     return ["docker", "compose"]
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def read(env_file: Path, *profiles: str, over: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -277,7 +281,13 @@ class Composed:
         facts = self.facts(name)
         # `docker diff` compares all files of the image where the kernel may redirect folders.
         if upper := (facts["GraphDriver"]["Data"] or {}).get("UpperDir"):
-            return [f"/{path.relative_to(upper)}" for path in Path(upper).rglob("*")]
+            # Path.rglob would leave out a folder that may not be read, or all if there is none.
+            with suppress(OSError):
+                return [
+                    f"/{os.path.relpath(os.path.join(folder, name), upper)}"
+                    for folder, folders, files in os.walk(upper, onerror=_raise)
+                    for name in (*folders, *files)
+                ]
         said = self._docker("diff", facts["Id"]).stdout
         return [line.split(maxsplit=1)[1] for line in said.splitlines()]
 
