@@ -281,11 +281,12 @@ def test_a_reader_that_stands_still_stops_no_request(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from gateway.telemetry.access_log import AccessLog, Entry
+from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 log = AccessLog(sys.argv[1])
 for number in range(int(sys.argv[2])):
-    log.write(Entry(request_id=f"{sys.argv[3]}-{number}", method="GET", path="/" + "x" * 300,
-                    status=200, duration=0.1))
+    entry = AccessLogEntry(request_id=f"{sys.argv[3]}-{number}", method="GET", path="/" + "x" * 300,
+                           status=200, duration=0.1)
+    log.write(entry)
     if number == 0:
         import time; time.sleep(0.3); print("begun", file=sys.stderr, flush=True)
 log.close()

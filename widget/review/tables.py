@@ -90,7 +90,7 @@ GAP = sa.or_(
 
 with_votes = question_table.outerjoin(vote_table)
 STORED_COLUMNS = [*question_table.c, *(vote_table.c[name] for name in ("vote", "reasons", "text"))]
-"""The columns that `widget.service.store.read_kept` reads."""
+"""The columns that `widget.service.store.stored_question` reads."""
 clustered = member_table.join(question_table).outerjoin(
     vote_table, vote_table.c.question == question_table.c.id
 )
