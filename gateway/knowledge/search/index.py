@@ -258,10 +258,11 @@ class Index:
             if new := wanted - known.keys():
                 clean = {term: term if term.isascii() else rows.clean(term) for term in new}
                 having = now.lengths.having(db, list(clean.values()), WEIGHTING)
-                computed = {
-                    term: max(0.1, postings.idf(now.size, having.get(clean[term], 0)))
-                    for term in new
-                }
+                # A misspelt word has hundreds of neighbours, of which hardly any is a word.
+                computed = dict.fromkeys(new, max(0.1, postings.idf(now.size, 0)))
+                for term, stored in clean.items():
+                    if stored in having:
+                        computed[term] = max(0.1, postings.idf(now.size, having[stored]))
                 if len(now.idf) < IDFS:
                     now.idf |= computed
                 known |= computed
