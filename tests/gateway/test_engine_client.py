@@ -748,7 +748,7 @@ async def test_of_an_answer_without_end_so_much_is_read(
 ) -> None:
     monkeypatch.setattr(dispatch, "LARGEST", 10**6)
     head = b"HTTP/1.1 %b\r\ncontent-length: 64000000\r\n\r\n" % status
-    served = cast(Served, SimpleNamespace(name="odd", engine=None, lane=None))
+    served = cast(Served, SimpleNamespace(name="odd", engine=None, client=None))
     asked = cast(Any, None)
 
     async def whole(reply: LaneReply) -> None:

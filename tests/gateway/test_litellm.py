@@ -177,7 +177,7 @@ async def test_a_stream_of_several_choices_that_breaks_off_is_left_for_another_m
     litellm._app = Lazy(lambda: nullcontext(app))  # type: ignore[arg-type]
     request = {"prompt": ["a", "b"], "stream": True}
     call = Call("/completions", {"type": "http", "headers": []}, True, cast(Any, None))
-    served = cast(Served, SimpleNamespace(name="cloud", engine=None, lane=None, local=None))
+    served = cast(Served, SimpleNamespace(name="cloud", engine=None, client=None, local=None))
     dispatch = Dispatch(cast(Any, None), litellm, cast(Any, None))
     with pytest.raises(CandidateFailed, match=r"broke off|empty"):
         await dispatch._over_litellm(call, served, request, OFF)
