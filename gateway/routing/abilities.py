@@ -121,6 +121,29 @@ def refuse_kept_files(request: Mapping[str, Any]) -> None:
             raise _kept(f"input[{number}]" if isinstance(given, list) else "input")
 
 
+# Lists and objects in one another. LiteLLM copies bodies by recursion, and fails at some 250 of
+# them as if the provider had failed, which opens its breaker for everybody.
+DEEPEST = 64
+
+
+def refuse_depth(request: Mapping[str, Any]) -> None:
+    """Raises ApiError 400: a body for a provider is nested too deeply."""
+    for name, value in request.items():
+        level = [value] if isinstance(value, dict | list) else []
+        for _ in range(DEEPEST):
+            level = [
+                inside
+                for outer in level
+                for inside in (outer.values() if isinstance(outer, dict) else outer)
+                if isinstance(inside, dict | list)
+            ]
+        if level:
+            text = (
+                f"{name} is nested too deeply: at most {DEEPEST} lists and objects in one another"
+            )
+            raise ApiError(400, text, param=name, code="invalid_value")
+
+
 # Values of a request's schemas with each definition in place of its references. LiteLLM makes these
 # in the event loop for Gemini and Bedrock: 26 definitions with two references each would be
 # gigabytes, and 128 tools of this size each would be seconds.

@@ -246,6 +246,7 @@ class Dispatch:
             opening = self._over_http(call, served, request, span)
         else:
             abilities.refuse_kept_files(request)
+            abilities.refuse_depth(request)
             abilities.refuse_schema_bombs(request)
             await self._providers.started()  # the model's patience is not for that
             opening = self._over_litellm(call, served, request, span)
@@ -342,6 +343,10 @@ class Dispatch:
         has the rest."""
         status = response.status
         if served.client is None and served.local is None:
+            if litellm.is_its_own(body):
+                log.warning("%s: %s", served.name, body[:1000].decode("utf-8", "replace"))
+                text = f"a value in this request cannot be translated for {served.name}"
+                return ApiError(400, text, code="invalid_value")
             body = litellm.plain(body)
         error = stated(status, body)
         # llama.cpp says 501 of an endpoint that it was not started for, and 500 to some mistakes of

@@ -147,12 +147,48 @@ def plain(body: bytes) -> bytes:
     return orjson.dumps({"error": error})
 
 
+def is_its_own(body: bytes) -> bool:
+    """Is this an error of LiteLLM's code, about a value in the request that it did not expect?
+
+    It answers 500 as if the provider had failed, with its traceback. Of a connection that failed it
+    says so, or the traceback ends with an error of its HTTP client.
+    """
+    try:
+        text = str(orjson.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    if not text.startswith("litellm.APIConnectionError") or _TRACEBACK not in text:
+        return False
+    return any(error in _OF_CODE for error in _RAISED.findall(text)[-1:])
+
+
+_TRACEBACK = "Traceback (most recent call last)"
+_RAISED = re.compile(r"^([A-Za-z_.]{0,100}(?:Error|Exception|Timeout))(?::|$)", re.MULTILINE)
+_OF_CODE = {
+    *("KeyError", "TypeError", "ValueError", "AttributeError", "IndexError", "RecursionError"),
+    *("AssertionError", "UnicodeEncodeError", "UnicodeDecodeError", "Exception"),
+}
+
+
 # "litellm.BadRequestError: AnthropicException - ..." and the lines about its routing behind that.
 _OWN_WORDS = re.compile(
     r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}"
     r"|(?<!\s)\s*+(?:LiteLLM: model group|\. ?Received Model Group="
     r"|model=\S{1,200} context_window_fallbacks=)[^\0]*"
 )
+
+
+class _OfErrors:
+    """A pattern that is replaced in both ends of a text; what is between them is left out."""
+
+    LONGEST = 1000  # characters of each end
+
+    def __init__(self, pattern: "re.Pattern[str]") -> None:
+        self._pattern = pattern
+
+    def sub(self, by: str, text: str) -> str:
+        most = self.LONGEST
+        return self._pattern.sub(by, text if len(text) <= 2 * most else text[:most] + text[-most:])
 
 
 def _load(config: str) -> "FastAPI":
@@ -170,7 +206,7 @@ def _load(config: str) -> "FastAPI":
     # compiles LiteLLM again: 12 s of a core instead of 6.
     sys.dont_write_bytecode = False
     import litellm
-    from litellm.litellm_core_utils import url_utils
+    from litellm.litellm_core_utils import secret_redaction, url_utils
     from litellm.proxy.proxy_server import app
 
     # For some providers LiteLLM fetches pictures and files by their addresses in a request: each
@@ -179,6 +215,11 @@ def _load(config: str) -> "FastAPI":
         raise litellm.ImageFetchError(FETCHES_NOTHING)
 
     url_utils.validate_url = fetch_nothing
+
+    # It searches each error's text for secrets ten times: 4 s for a MiB, and with the square of its
+    # length for some texts; some errors have all of a client's picture in them.
+    for name in ("_SECRET_RE", "_INTERNAL_DETAIL_RE"):
+        setattr(secret_redaction, name, _OfErrors(getattr(secret_redaction, name)))
 
     # LiteLLM's and OpenAI's clients follow redirects, to any host, with the question and with keys
     # in headers that httpx does not take away there, such as Anthropic's `x-api-key`. They have no

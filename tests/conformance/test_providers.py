@@ -217,6 +217,42 @@ def test_no_file_of_the_operators_is_read_for_a_client(lane: Lane) -> None:
     assert not lane.providers.asked
 
 
+def test_an_error_with_a_clients_picture_in_it_costs_no_minutes(lane: Lane) -> None:
+    """LiteLLM looked for secrets in all of it: minutes of this one, with nobody else answered."""
+    picture = {"type": "image_url", "image_url": {"url": "data:" + "-----BEGIN" * 10_000}}
+    reply = post(
+        lane, "/chat/completions", model="claude", messages=[{"role": "user", "content": [picture]}]
+    )
+    assert reply.status_code == 400, reply.text
+    assert len(reply.text) < 5000
+
+
+def test_a_value_that_litellm_fails_on_is_no_failure_of_the_provider(lane: Lane) -> None:
+    """Four of them opened the circuit breaker for everybody."""
+    form = {"type": "json_schema", "json_schema": {}}
+    odd = {"type": "function", "function": {"name": "f", "parameters": {"definitions": [1]}}}
+    custom = {"type": "custom", "custom": {"name": "f", "format": 5}}
+    every: list[dict[str, Any]] = [{"response_format": form}, {"tools": [odd]}, {"tools": [custom]}]
+    for more in every:
+        reply = post(lane, "/chat/completions", model="claude", messages=HELLO, **more)
+        assert reply.status_code == 400, reply.text
+        assert "cannot be translated for claude" in reply.json()["error"]["message"]
+
+
+def test_a_body_too_deep_for_litellm_opens_no_breaker(lane: Lane) -> None:
+    parameters: Any = {"type": "string"}
+    for _ in range(300):
+        parameters = {"type": "object", "properties": {"a": parameters}}
+    tools: Any = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+    replies = [
+        post(lane, "/chat/completions", model="claude", messages=HELLO, tools=tools)
+        for _ in range(5)
+    ]
+    assert {reply.status_code for reply in replies} == {400}
+    assert replies[0].json()["error"]["param"] == "tools"
+    assert post(lane, "/chat/completions", model="claude", messages=HELLO).status_code == 200
+
+
 def test_a_provider_of_embeddings_leads_to_no_other_host(lane: Lane) -> None:
     lane.providers.asked.clear()
     reply = post(lane, "/embeddings", model="embed-led-away", input="coffee")

@@ -106,6 +106,22 @@ def test_all_schemas_of_a_request_multiply_within_one_limit() -> None:
         abilities.refuse_schema_bombs({"response_format": form})
 
 
+def test_no_body_is_nested_deeper_than_litellm_copies() -> None:
+    nested: Any = {}
+    for _ in range(abilities.DEEPEST - 1):
+        nested = [nested]
+    abilities.refuse_depth({"model": "m", "prediction": nested})
+    part = {"type": "text", "text": "", "x": nested}
+    for deep in (
+        {"prediction": [nested]},
+        {"messages": [{"role": "user", "content": [part]}]},
+        {"tools": [nested]},
+    ):
+        with pytest.raises(ApiError, match="is nested too deeply") as caught:
+            abilities.refuse_depth(deep)
+        assert caught.value.body["error"]["param"] in deep
+
+
 def test_a_schema_may_refer_to_itself_and_to_others() -> None:
     tree = {"properties": {"left": {"$ref": "#/$defs/t"}, "right": {"$ref": "#/$defs/t"}}}
     for schema in ({"$ref": "#/$defs/t", "$defs": {"t": tree}}, _doubling(8), _circle(4), {}):

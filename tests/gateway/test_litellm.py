@@ -23,7 +23,7 @@ from gateway.core.lazy import Lazy
 from gateway.routing.dispatch import Call, CandidateFailed, Dispatch
 from gateway.routing.registry import Served
 from gateway.telemetry.tracing import OFF
-from gateway.upstream.litellm import LiteLLM, plain
+from gateway.upstream.litellm import LiteLLM, is_its_own, plain
 
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.
 BODIES = {
@@ -127,6 +127,28 @@ def looks() -> tuple[frozenset[str], frozenset[str]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", schemas.ENDPOINTS)
+@pytest.mark.parametrize(
+    ("last", "own"),
+    [
+        ("KeyError: 'function'", True),
+        ("Exception: Invalid user message at index 0.", True),
+        ("RecursionError: maximum recursion depth exceeded", True),
+        ("httpx.ReadError", False),
+        ("ConnectionResetError: [Errno 104] Connection reset by peer", False),
+        ("KeyError: 'a'\n\nDuring handling\n\nhttpx.ConnectTimeout: late", False),
+        ("", False),
+    ],
+)
+def test_an_error_of_litellms_own_code_is_known(last: str, own: bool) -> None:
+    frames = 'Traceback (most recent call last):\n  File "main.py", line 1, in completion\n'
+    text = f"litellm.APIConnectionError: x\n{frames}{last}\n. Received Model Group=claude"
+    assert is_its_own(orjson.dumps({"error": {"message": text}})) is own
+    for other in (text.replace("APIConnectionError", "InternalServerError"), last):
+        assert not is_its_own(orjson.dumps({"error": {"message": other}}))
+    for body in (b"", b"[]", b'{"error": 5}', text.encode()):
+        assert not is_its_own(body)
+
+
 def test_no_field_that_litellm_looks_at_passes_unless_it_was_reviewed(endpoint: str) -> None:
     fields, _ = looks()
     assert fields >= DANGEROUS, DANGEROUS - fields
