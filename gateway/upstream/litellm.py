@@ -132,6 +132,7 @@ def plain(body: bytes) -> bytes:
     except (ValueError, KeyError, TypeError):
         text = body.decode("utf-8", "replace")
     is_too_long = "ContextWindowExceededError" in text
+    text = text.partition(_TRACEBACK)[0]
     text = _OWN_WORDS.sub("", text)
     inside = text[text.find("{") : text.rfind("}") + 1]
     with suppress(ValueError, AttributeError):
@@ -220,6 +221,7 @@ def _load(config: str) -> "FastAPI":
     # length for some texts; some errors have all of a client's picture in them.
     for name in ("_SECRET_RE", "_INTERNAL_DETAIL_RE"):
         setattr(secret_redaction, name, _OfErrors(getattr(secret_redaction, name)))
+    secret_redaction._TRACEBACK_MARKER = "\0"  # `is_its_own` reads what it would cut off
 
     # LiteLLM's and OpenAI's clients follow redirects, to any host, with the question and with keys
     # in headers that httpx does not take away there, such as Anthropic's `x-api-key`. They have no
