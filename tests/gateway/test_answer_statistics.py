@@ -1,4 +1,4 @@
-"""Outcomes: counted in memory, added up in the database, and kept while it is away."""
+"""Answer statistics: counted in memory, added up in the database, and kept while it is away."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace

@@ -54,7 +54,7 @@ def open_writing(
         waiting, patience: as `gateway.knowledge.search.writer.writing`.
 
     Raises:
-        Busy: another writer did not come to an end.
+        IndexBusy: another writer did not come to an end.
         AskdocsError: the index cannot be written.
     """
     engine = _shared(database_url)

@@ -50,8 +50,8 @@ def main(url: str) -> None:
     usage.add(key, "docs", "base", 1200, 80)
     asyncio.run(usage.flush())
     aliases.save(engine, "hr", Alias(targets={"base": 90, "spare": 10}, grounding=True), "ann")
-    if heat := known("gateway.upstream.prefill.popularity"):
-        heat.Heat(engine)._write({(PAGE,): 2.5})
+    if popularity := known("gateway.upstream.prefill.popularity"):
+        popularity.PagePopularity(engine)._write({(PAGE,): 2.5})
     if engine.dialect.name == "postgresql" and known("gateway.knowledge.search.replica"):
         _sync(url)
     if promotions := known("gateway.routing.promotions"):
@@ -101,7 +101,7 @@ def _ask(engine: Any, store: Any) -> None:
     kept = store.Store(engine)
     for number in range(2):
         id = f"q{number}"
-        asked = store.Asked(id, "How do I get a token?", "c1", page=PAGE, visitor="v1", team="red")
+        asked = store.NewQuestion(id, "How do I get a token?", "c1", page=PAGE, visitor="v1", team="red")
         kept.asked(asked, ASKED + timedelta(minutes=number))
         kept.answered(id, store.Answered("answered", "Ask the desk.", "docs@v1", {"sources": []}))
     kept.vote("q1", store.Vote("down", ("wrong",), "No desk here."), "v1")
