@@ -101,7 +101,9 @@ def _ask(engine: Any, store: Any) -> None:
     kept = store.Store(engine)
     for number in range(2):
         id = f"q{number}"
-        asked = store.NewQuestion(id, "How do I get a token?", "c1", page=PAGE, visitor="v1", team="red")
+        asked = store.NewQuestion(
+            id, "How do I get a token?", "c1", page=PAGE, visitor="v1", team="red"
+        )
         kept.asked(asked, ASKED + timedelta(minutes=number))
         kept.answered(id, store.Answered("answered", "Ask the desk.", "docs@v1", {"sources": []}))
     kept.vote("q1", store.Vote("down", ("wrong",), "No desk here."), "v1")
