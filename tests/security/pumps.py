@@ -139,6 +139,8 @@ def texts(pattern: str, flags: int) -> Iterator[Callable[[int], str]]:
     for variant in range(2):
         _walk(parsed, "", prefixes, pumps, variant)
     characters = set("".join(pumps | prefixes)) | {" ", "a"}
+    if parsed.state.flags & re.MULTILINE:  # `^` and what follows it are tried at each line
+        characters.add("\n")
     pairs = list(itertools.product(sorted(prefixes), sorted(pumps | prefixes | characters)))
     if len(pairs) > MOST:
         pairs = random.Random(MOST).sample(pairs, MOST)  # the same ones each time

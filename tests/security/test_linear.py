@@ -52,6 +52,7 @@ def test_the_search_for_slow_patterns_finds_those_that_were_here() -> None:
         r"<!--.*?-->",
         r"<img\b[^<>]*\bsrc=[\"']https?:[^<>]*>",
         r"<h5\b[^>]*>\s*([\w-]+)\s*</h5>",
+        r"(?m)^\s*(?:```|~~~)",
     )
     for pattern in slow:
         assert pumps.slow(pumps.Used("", pattern, re.DOTALL, False)), pattern

@@ -26,7 +26,7 @@ _MARK = re.compile(r"[.!?。！？\n]")
 MOST = 80
 
 _FENCE = re.compile(r"^\s*(```+|~~~+)")
-_FENCED = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
+_FENCED = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
 _ROW = re.compile(r"^\s*\|")
