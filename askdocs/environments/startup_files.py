@@ -19,7 +19,9 @@ FILE = "startup_files.toml"
 HERE = Path(__file__).resolve().parents[2]
 """The folder that an editable installation puts on the path."""
 _MODULE = re.compile(r"(site|user)customize(\..*)?$")
-_OUTSIDE = re.compile(r"^[^\S\n]*include-system-site-packages[^\S\n]*=[^\S\n]*true[^\S\n]*$", re.I | re.M)
+_OUTSIDE = re.compile(
+    r"^[^\S\n]*include-system-site-packages[^\S\n]*=[^\S\n]*true[^\S\n]*$", re.I | re.M
+)
 
 
 class StartupFile(NamedTuple):

@@ -152,7 +152,8 @@ def is_its_own(body: bytes) -> bool:
     """Is this an error of LiteLLM's code, about a value in the request that it did not expect?
 
     It answers 500 as if the provider had failed, with its traceback. Of a connection that failed it
-    says so, or the traceback ends with an error of its HTTP client.
+    says so, or the traceback ends with an error of its HTTP client. Where the traceback leads
+    through its reading of a response, the provider has answered something odd.
     """
     try:
         text = str(orjson.loads(body)["error"]["message"])
@@ -160,11 +161,16 @@ def is_its_own(body: bytes) -> bool:
         return False
     if not text.startswith("litellm.APIConnectionError") or _TRACEBACK not in text:
         return False
+    if _READS_RESPONSE.search(text):
+        return False
     return any(error in _OF_CODE for error in _RAISED.findall(text)[-1:])
 
 
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"^([A-Za-z_.]{0,100}(?:Error|Exception|Timeout))(?::|$)", re.MULTILINE)
+_READS_RESPONSE = re.compile(
+    r", in (?:_?transform_(?:parsed_)?response|convert_to_model_response_object)$", re.MULTILINE
+)
 _OF_CODE = {
     *("KeyError", "TypeError", "ValueError", "AttributeError", "IndexError", "RecursionError"),
     *("AssertionError", "UnicodeEncodeError", "UnicodeDecodeError", "Exception"),

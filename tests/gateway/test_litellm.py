@@ -131,6 +131,7 @@ def looks() -> tuple[frozenset[str], frozenset[str]]:
         ("KeyError: 'function'", True),
         ("Exception: Invalid user message at index 0.", True),
         ("RecursionError: maximum recursion depth exceeded", True),
+        ("  File \"a.py\", line 2, in transform_response\n    ...\nKeyError: 'content'", False),
         ("httpx.ReadError", False),
         ("ConnectionResetError: [Errno 104] Connection reset by peer", False),
         ("KeyError: 'a'\n\nDuring handling\n\nhttpx.ConnectTimeout: late", False),
