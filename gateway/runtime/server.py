@@ -253,11 +253,7 @@ class _Renewal:
         self._messages: Connection | None = None
         self._began = time.monotonic()
         self._before = {k: v for k, v in os.environ.items() if k.startswith("ASKDOCS_")}
-        if renew is not None:
-            self._messages, sender = _spawn.Pipe(duplex=False)
-            self._preparing = _spawn.Process(target=_prepare, args=(renew, sender))
-            self._preparing.start()
-            sender.close()
+        self._renew = renew
 
     @property
     def processes(self) -> list[SpawnProcess]:
@@ -270,6 +266,20 @@ class _Renewal:
 
     def is_over(self) -> bool:
         """Take the next step, if it is time for it. Does not wait."""
+        try:
+            return self._step()
+        except OSError as error:  # no memory, or no process to be had
+            _say(str(error))
+            return not self._failed("a process could not be started")
+
+    def _step(self) -> bool:
+        """As `is_over`. Raises OSError: there is no process to be had."""
+        if self._renew is not None:
+            self._messages, sender = _spawn.Pipe(duplex=False)
+            preparing = _spawn.Process(target=_prepare, args=(self._renew, sender))
+            preparing.start()
+            self._preparing, self._renew = preparing, None
+            sender.close()
         if self._preparing is not None:
             return not self._prepared()
         if self._fresh is not None:

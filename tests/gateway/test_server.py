@@ -460,6 +460,27 @@ def test_a_worker_that_cannot_be_forked_is_tried_again(monkeypatch: pytest.Monke
     assert left == ["the other one", "a new one"]
 
 
+@pytest.mark.parametrize("renew", [None, print], ids=["worker", "preparation"])
+def test_workers_stay_where_no_process_is_to_be_had_for_a_renewal(
+    renew: server_module.Renew | None,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    def refused(*_: object) -> None:
+        raise BlockingIOError("no process to be had")
+
+    monkeypatch.setattr(server_module._spawn.Process, "start", refused)
+    left: list[Any] = ["one", "another"]
+    with socket.socket() as listener:
+        workers = server_module._Workers(uvicorn.Config(echo), listener, 2, renew, Tasks())
+        renewal = server_module._Renewal(workers, left, renew)
+        assert renewal.is_over()
+    assert (left, renewal.processes) == (["one", "another"], [])
+    said = capfd.readouterr().err
+    assert "no process to be had" in said
+    assert "The workers that are left go on as they are" in said
+
+
 def _serves(process: psutil.Process) -> bool:
     try:
         return "spawn_main" in " ".join(process.cmdline())

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.access.auth import GROUPS_HEADER
 from gateway.api import readable
 from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
@@ -334,3 +335,24 @@ async def test_a_gateway_that_does_not_tell_all_rights_is_left_alone(
         finally:
             await gateway.close()
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("code", "asks_again", "says"),
+    [("not_allowed", True, "may not pass on groups"), ("model_not_allowed", False, "403")],
+)
+async def test_only_a_key_that_may_not_pass_on_groups_is_told_so(
+    code: str, asks_again: bool, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def tell(request: Request) -> Response:
+        if GROUPS_HEADER in request.headers:
+            return JSONResponse({"error": {"code": code}}, 403)
+        return JSONResponse({"readable": [True]})
+
+    with serve(Starlette(routes=[Route(readable.PATH, tell, methods=["POST"])])) as address:
+        gateway = Gateway(WidgetSettings(gateway_url=address, gateway_key=None))
+        try:
+            assert await gateway.may_read([f"{WIKI}/tea/"], frozenset({"hr"})) is asks_again
+        finally:
+            await gateway.close()
+    assert says in caplog.text

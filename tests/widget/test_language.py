@@ -66,6 +66,11 @@ def spoken(value: ast.expr) -> str:
     return ""
 
 
+def test_what_is_raised_with_a_sentence_has_these_names() -> None:
+    source = "".join(path.read_text() for path in Path(widget.__path__[0]).rglob("*.py"))
+    assert [name for name in SAID if f"class {name}(" not in source] == []
+
+
 def test_these_languages_are_spoken() -> None:
     assert set(LANGUAGES) == {"en", "de", "fr", "es", "ja", "zh"}
 

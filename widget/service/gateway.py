@@ -306,8 +306,10 @@ class Gateway:
                 timeout=aiohttp.ClientTimeout(10),
             )
             async with asking as response:
-                if response.status == 403 and self._may_not_speak(groups):
-                    return await self._readable(urls, frozenset())
+                if response.status == 403:
+                    text = await response.text("utf-8", "replace")
+                    if _is_refused(text) and self._may_not_speak(groups):
+                        return await self._readable(urls, frozenset())
                 if response.status == 404:
                     return None
                 response.raise_for_status()
@@ -428,8 +430,7 @@ class Gateway:
             async with asking as response:
                 if response.status != 200:
                     text = await response.text("utf-8", "replace")
-                    refused = _error(_object(text)).get("code") == "not_allowed"
-                    if refused and self._may_not_speak(groups):
+                    if _is_refused(text) and self._may_not_speak(groups):
                         async for part in self._answer(body, span, frozenset()):
                             yield part
                         return
@@ -535,6 +536,11 @@ def _object(text: str) -> dict[str, Any]:
 def _error(body: dict[str, Any]) -> dict[str, Any]:
     error = body.get("error")
     return error if isinstance(error, dict) else {}
+
+
+def _is_refused(text: str) -> bool:
+    """Did the gateway refuse the key the right to speak for others?"""
+    return _error(_object(text)).get("code") == "not_allowed"
 
 
 def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
