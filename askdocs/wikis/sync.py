@@ -74,8 +74,7 @@ class Job:
         threads = [
             threading.Thread(
                 target=tasks.go_on,
-                # The gateway's metrics show the name to everybody: no path, no address.
-                args=(spec.kind or "folder", partial(self._keep, spec, stop, turn), stop),
+                args=(spec.place, partial(self._keep, spec, stop, turn), stop),
                 daemon=True,
             )
             for spec in specs

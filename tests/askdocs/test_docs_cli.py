@@ -491,7 +491,7 @@ def test_a_watch_that_fails_begins_again_and_shows_at_the_gateway(
         for number, handler in handlers.items():
             signal.signal(number, handler)
     (failed,) = failures.read(home.root)
-    assert (failed.process, failed.task, failed.failures) == ("sync", "folder", 1)
+    assert (failed.process, failed.task, failed.failures) == ("sync", str(wiki), 1)
 
 
 def many(folder: Path, count: int) -> None:
