@@ -1,23 +1,23 @@
-"""Train an adapter on a dataset, in the environment `train`.
+"""Trains an adapter on a dataset, in the environment `train`.
 
     PYTHON -I training/finetune.py JOB.json
     PYTHON -I training/finetune.py --check JOB.json
 
-Several processes run it by `accelerate launch`. It imports nothing of this repository but
-training/tuning/. JOB is an object:
+`accelerate launch` starts it in several processes. It imports only training/tuning/ from this
+repository. JOB is an object:
 
     recipe      a recipe with all its keys, see training/plan/recipe.py
     base        folder of the base model, or its id on the hub
-    data        folder that `askdocs dataset build` made
-    out         folder of the run; it gets checkpoints/, adapter/, events.jsonl and training.json
-    resume      go on from the last whole checkpoint, if there is one
-    max_steps   end after so many steps at the latest, or null
-    preferences folder that `askdocs dataset prefer` made: train on its pairs (DPO), beginning with
-                the adapter of the run folder `first`; or null
+    data        folder made by `askdocs dataset build`
+    out         folder of the run, for checkpoints/, adapter/, events.jsonl and training.json
+    resume      resume from the last complete checkpoint, if there is one
+    max_steps   maximum number of steps, or null
+    preferences folder made by `askdocs dataset prefer`: train on its pairs (DPO), starting
+                from the adapter of the run folder `first`; or null
 
-The standard output has one event a line (training/tuning/events.py) and nothing else. On a CPU, a
-run that was killed and resumed ends with the same adapter as one that was not. --check loads no
-weights: it says which option of the recipe a library refuses, on any machine.
+Standard output has one event per line (training/tuning/events.py) and nothing else. On a CPU, a
+killed and resumed run ends with the same adapter as an uninterrupted run. --check loads no weights:
+it reports which options of the recipe a library refuses, on any machine.
 """
 
 import json
@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # A script's folder comes first on sys.path, where its neighbours would shadow libraries. Its
-    # own modules are found as those of the package that it is in.
+    # Python puts a script's folder first on sys.path, where its neighbours would shadow libraries.
+    # Import our modules from their package instead.
     here = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != here]
     sys.modules["training"] = types.ModuleType("training")
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python training/finetune.py [--check] JOB.json", file=sys.stderr)
         return 2
     job = json.loads(Path(arguments[-1]).read_text(encoding="utf-8"))
-    # What libraries print must not come between the events.
+    # Library output must not mix with the events.
     teller = Teller(os.dup(1), is_first=os.environ.get("RANK", "0") == "0")
     os.dup2(2, 1)
     set_environment(job)
@@ -64,10 +64,10 @@ def main(arguments: list[str]) -> int:
 
 
 def set_environment(job: dict[str, Any]) -> None:
-    """What libraries read when they are imported."""
-    # A thread that waits leaves its core to others: twice the speed on a machine that is busy.
+    """Set environment variables that libraries read on import."""
+    # Waiting threads yield their cores: twice the speed on a busy machine.
     os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"})
-    # Nothing is told to anybody, and of a local model nothing is looked up.
+    # No telemetry, and no hub look-ups for a local model.
     os.environ.update({"UNSLOTH_DISABLE_STATISTICS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
     if Path(job["base"]).is_dir():
         os.environ["HF_HUB_OFFLINE"] = "1"
@@ -77,7 +77,7 @@ def set_environment(job: dict[str, Any]) -> None:
 
 
 def check(job: dict[str, Any], teller: Teller) -> int:
-    """Tell what the libraries refuse, or else all that they would be given."""
+    """Report the options that the libraries refuse, or else all arguments."""
     from training.tuning import options
     from training.tuning.check import refusals
 
@@ -126,7 +126,7 @@ def run(job: dict[str, Any], teller: Teller) -> None:
 
 
 def folder_of(base: str) -> Path:
-    """The folder of a base model, downloaded from the hub if it is no folder here.
+    """The folder of a base model, downloaded from the hub unless it is a local folder.
 
     Raises Problem.
     """

@@ -1,11 +1,11 @@
-"""Files of JSON lines that a run writes as it goes on, and reads when it resumes."""
+"""Reads JSON Lines files that a run appends to, and reads when it resumes."""
 
 from pathlib import Path
 
 
 def whole(file: Path) -> list[bytes]:
-    """The lines of a file, none without one. A truncated last line, of a killed run, is cut away
-    in the file, too."""
+    """The lines of a file, none if it does not exist. A line that a killed run truncated is cut
+    from the file, too."""
     if not file.exists():
         return []
     data = file.read_bytes()

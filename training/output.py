@@ -1,4 +1,4 @@
-"""A folder of results that appears whole or not at all."""
+"""Creates a folder of results atomically."""
 
 import ctypes
 import os
@@ -11,7 +11,7 @@ import psutil
 
 from gateway.core.errors import AskdocsError
 
-# Of Linux's renameat2: both names stay, and their folders change places.
+# Linux's renameat2: swaps two folders without a moment in which either name is missing.
 _EXCHANGE = 2
 _HERE = -100
 
@@ -20,18 +20,18 @@ _HERE = -100
 def output(
     place: Path, force: bool, otherwise: str = "name another --out DIR, or add --force"
 ) -> Iterator[Path]:
-    """A new folder to write into; when the block ends without an error it stands at `place`.
+    """A new folder to write into; if the block ends without an error, it becomes `place`.
 
-    Until then it lies beside it, under a name that begins with a dot. What a killed process left
-    there is removed.
+    Until then it is beside `place`, under a name that begins with a dot. Leftovers of a killed
+    process are removed.
 
     Args:
-        place: does not exist, or is an empty folder.
-        force: a folder that is there may be replaced.
-        otherwise: what to do where it may not, for the error.
+        place: must not exist, or be an empty folder.
+        force: replace an existing folder.
+        otherwise: the fix to suggest in the error, if `force` is not set.
 
     Raises:
-        AskdocsError: something is at `place`, or it cannot be written.
+        AskdocsError: `place` exists, or cannot be written.
     """
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         raise AskdocsError(f"{place}: is not a folder: name another")
@@ -70,11 +70,11 @@ def _sync(folder: Path) -> None:
 
 
 def _move(new: Path, place: Path) -> None:
-    """Put `new` at `place`; what was there is at `new` then, or gone."""
+    """Move `new` to `place`. A non-empty folder at `place` moves to `new`, or is deleted."""
     if not place.exists() or not any(place.iterdir()):
         new.replace(place)
     elif not _exchange(new, place):
-        # Between the two renames a kill leaves the old folder under the other name.
+        # A kill between the two renames leaves the old folder under the other name.
         aside = place.with_name(f"{place.name}.old")
         shutil.rmtree(aside, ignore_errors=True)
         place.rename(aside)
@@ -86,7 +86,7 @@ def _move(new: Path, place: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Let two folders change places in one step. False where the system cannot."""
+    """Swap two folders in one step. False if the system cannot."""
     rename = getattr(ctypes.CDLL(None), "renameat2", None)
     names = os.fsencode(first), os.fsencode(second)
     return rename is not None and rename(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0

@@ -1,4 +1,4 @@
-"""From a file of questions and a wiki to what a model is trained on."""
+"""Builds a training dataset from a file of questions and a wiki."""
 
 import asyncio
 import hashlib
@@ -39,40 +39,40 @@ LENGTHS, INDEX = "lengths.png", "index.db"
 
 @dataclass(frozen=True)
 class Options:
-    """What is built."""
+    """Build options."""
 
     seed: int
     budget: int
-    """Tokens of pages in a prompt."""
+    """Token budget for pages in a prompt."""
     refusals: float
-    """Share of the examples with pages."""
+    """Share of refusals among the examples with pages."""
     closed_book: float
-    """Share of the answerable rows."""
+    """Share of the answerable rows that become examples without pages."""
     skip_unknown: bool
-    """Is a row that names only pages which the wiki does not have left out?"""
+    """Skip rows whose pages are all missing from the wiki?"""
     instructions: str = ""
-    """What the alias says that the model is for, see `gateway.core.gateway_settings.Alias`."""
+    """The alias's description of the model's purpose, see `gateway.core.gateway_settings.Alias`."""
     quotes: bool = False
-    """Do answers begin with the sentences that they stand on?"""
+    """Do answers begin with quotations of their supporting sentences?"""
 
 
 @dataclass(frozen=True)
 class Built:
-    """Everything that was made, and what became of the rows that were not used."""
+    """The built examples, and the rows that were left out."""
 
     options: Options
     parts: Mapping[str, list[Example]]
-    """By split: train, validation, and test where rows of it can be asked."""
+    """Examples by split: train, validation, and test if it has usable rows."""
     mixed: Mapping[str, Mix]
     split: Split
     skipped: list[Row]
-    """Their pages are not in the wiki."""
+    """Rows whose pages are not in the wiki."""
     pages: Mapping[str, Page]
-    """All of the wiki, by path."""
+    """All pages of the wiki, by path."""
     broken: Sequence[Broken]
-    """Files of the wiki that could not be read."""
+    """Wiki files that could not be read."""
     embedded: str | None
-    """The model by which distractors were found, beside their words."""
+    """Embedding model used to find distractors; None: word search only."""
 
 
 def build(
@@ -84,26 +84,26 @@ def build(
     work: Path,
     progress: Progress,
 ) -> Built:
-    """Read rows and wiki, divide, and make the examples. The same input gives the same examples.
+    """Read rows and wiki, split the rows, and make the examples. Deterministic.
 
     Args:
         file: see `eval.questions.rows`.
-        wiki: where its pages are.
-        tokens: of the model that is to be trained.
-        embedder: finds distractors by their meaning, too.
-        options: see there.
+        wiki: where to read the pages.
+        tokens: tokenizer of the model to train.
+        embedder: finds distractors by meaning, in addition to words.
+        options: see `Options`.
         work: a folder for the index.
         progress: see `Progress`.
 
     Raises:
-        AskdocsError: a row or the wiki cannot be used; with file and line where it is a row.
+        AskdocsError: the wiki or a row cannot be used (rows: with file and line).
     """
     rows = qa.read(file)
     with public(wiki, work, progress) as (opened, broken), asyncio.Runner() as runner:
         pages = {page.path: page for page in opened.pages()}
         known, skipped = _resolved(file, rows, pages, options.skip_unknown)
         divided = split(file, known, _random(options, "split"))
-        if embedder:  # only now: what is wrong with rows is said at once
+        if embedder:  # only now, so that errors in rows are reported at once
             place = partial(index.writing, work / INDEX)
             embed_missing(place, embedder, partial(progress, "embedding pages"))
         grounding = Grounding(opened, tokens.counts, embedder)
@@ -149,9 +149,9 @@ def build(
 
 @contextmanager
 def public(wiki: Spec, work: Path, progress: Progress) -> Iterator[tuple[Index, Sequence[Broken]]]:
-    """The pages of a wiki that everybody may read, in an index in `work`, and what is unreadable.
+    """Index a wiki in `work`; yield its public pages and its unreadable files.
 
-    A model tells everybody what it has learnt.
+    Only public pages, because a model may tell anybody what it has learned.
     """
     synced = sync(
         wiki.open(), partial(index.writing, work / INDEX), spec=wiki.stored, progress=progress
@@ -161,10 +161,10 @@ def public(wiki: Spec, work: Path, progress: Progress) -> Iterator[tuple[Index, 
 
 
 def write(built: Built, folder: Path) -> dict[str, str]:
-    """Write a file of JSON lines for each split, their lengths as a picture, and what a model knows
-    that was trained on them.
+    """Write a JSON Lines file per split, a chart of the lengths, and the hashes of the trained
+    rows.
 
-    Returns the SHA-256 of each file by its name.
+    Returns the SHA-256 of each file by file name.
     """
     everything = [example for examples in built.parts.values() for example in examples]
     for name, examples in built.parts.items():
@@ -183,16 +183,16 @@ def write(built: Built, folder: Path) -> dict[str, str]:
 
 
 def _random(options: Options, what: str) -> Random:
-    """Each use has numbers of its own, so that one does not change with another."""
+    """A random generator per purpose, so that changing one draw does not change the others."""
     return Random(f"{options.seed} {what}")  # noqa: S311 -- it deals out, and guards nothing
 
 
 def _resolved(
     file: Path, rows: Sequence[Row], pages: Mapping[str, Page], skip_unknown: bool
 ) -> tuple[list[Row], list[Row]]:
-    """The rows as they are used, with the wiki's own paths of their pages, and those without any.
+    """Split rows into usable ones, with page paths as in the wiki, and those without a known page.
 
-    Raises AskdocsError: pages are unknown, and are not to be skipped.
+    Raises AskdocsError: a page is unknown and `skip_unknown` is false.
     """
     paths = Paths(pages)
     known: list[Row] = []
@@ -207,7 +207,7 @@ def _resolved(
             if path is None
         ]
         there = tuple(dict.fromkeys(path for path in matches.values() if path is not None))
-        # A text of white space or comments alone is none.
+        # Text of only white space or comments counts as no text.
         context = row.context if row.context and own_page(row.context).sections else ""
         into = skipped if row.pages and not there else known
         question = row.question.strip()  # as the gateway does

@@ -1,4 +1,4 @@
-"""What a built dataset is, for people and for programs."""
+"""The dataset card, as data and as Markdown."""
 
 import hashlib
 import sys
@@ -20,7 +20,7 @@ QUANTILES = (50, 90, 99, 100)
 
 
 def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
-    """All facts but the hashes of what was written. The same input gives the same card."""
+    """All facts except the hashes of the written files. Deterministic."""
     everything = [example for examples in built.parts.values() for example in examples]
     used = sorted({path for example in everything for path in example.pages if path})
     return {
@@ -64,7 +64,7 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """The card for people, as Markdown."""
+    """Render the card as Markdown."""
     return "\n".join(_lines(card)) + "\n"
 
 
@@ -95,7 +95,7 @@ def _share(part: int, rest: Sequence[object]) -> float:
 
 
 def _on_pages_of_train(built: Built) -> int:
-    """Rows of validation of which train has rows about a page, too."""
+    """Number of validation rows about a page that train rows are about, too."""
     known = {page for row in built.split.train for page in row.pages}
     return sum(not known.isdisjoint(row.pages) for row in built.split.validation)
 

@@ -1,4 +1,4 @@
-"""A folder that `askdocs dataset build` made, as a training run takes it."""
+"""Reads a folder made by `askdocs dataset build` for a training run."""
 
 import hashlib
 import json
@@ -12,25 +12,24 @@ from training.tuning.thin import thin
 
 CARD = "card.json"
 SPLITS = ("train", "validation")
-# Tokens of an example that the chat template adds to those of its texts, at most. ChatML has 16;
-# Llama 3.1 has 5 for each of three messages, the beginning of the text, and two dates that it puts
-# into the system prompt: 43 in all.
+# Maximum tokens that the chat template adds to an example. ChatML adds 16; Llama 3.1 adds 43: 5 for
+# each of three messages, the beginning of the text, and two dates in the system prompt.
 TEMPLATE = 48
 AGAIN = "build the dataset again"
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """What the card and the rows say."""
+    """The card's facts and the lengths of the rows."""
 
     folder: Path
     card: dict[str, Any]
     lengths: dict[str, list[int]]
-    """Tokens of each row of each split, chat template included, in the order of the file."""
+    """Tokens of each row of each split in file order, chat template included."""
     kinds: list[str]
-    """Of each row of train."""
+    """The kind of each train row."""
     digest: str
-    """SHA-256 of the card, which has those of the splits."""
+    """SHA-256 of the card, which contains the splits' hashes."""
 
     @property
     def longest(self) -> int:
@@ -43,10 +42,10 @@ class Dataset:
 
 
 def read(folder: Path) -> Dataset:
-    """Read it, and see that the splits are what the card says.
+    """Read the dataset and verify the splits against the card.
 
     Raises:
-        AskdocsError: it is no such folder, a split is empty, or was edited since.
+        AskdocsError: the folder is not a dataset, or a split is empty or was edited.
     """
     try:
         data = (folder / CARD).read_bytes()

@@ -1,4 +1,4 @@
-"""The pages beside the one that answers: what our own search finds, too."""
+"""Chooses distractors: pages that the gateway's own search also returns."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,29 +12,29 @@ from gateway.answering.grounding.support import Support
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.wiki.page import Page
 
-# Pages that the search is asked for.
+# Search results per question.
 FOUND = 50
-# A page holds an answer when it supports its sentences as far as the gateway asks of what goes out.
+# A page holds an answer if it supports its sentences to the degree that the gateway requires.
 HELD = 0.6
 
 
 class Distractors:
-    """Pages of one wiki for one split. Positions that it gives out are balanced."""
+    """Distractors from one wiki for one split; balances the positions of gold pages."""
 
     def __init__(self, search: Search, pages: Sequence[Page], random: Random) -> None:
-        """`pages` are all of the wiki."""
+        """`pages` are all pages of the wiki."""
         self._search = search
         self._random = random
-        # Where the search finds too few, any page is one that does not answer.
+        # Fallback when the search returns too few pages.
         self._others = random.sample(pages, len(pages))
         self._taken: Counter[tuple[int, int]] = Counter()
 
     def candidates(self, row: Row) -> list[Page]:
-        """The pages for a question, best first, the row's own among them."""
+        """Search results for a question, best first, including the row's own pages."""
         return [hit.page for hit in self._search.find(row.question, limit=FOUND)]
 
     def beside(self, row: Row, candidates: Sequence[Page]) -> Iterator[Page]:
-        """Pages that do not answer the row as far as it says itself: best first, then any."""
+        """Pages other than the row's own: search results first, then any."""
         seen = {*_own(row), *(page.path for page in candidates)}
         more = (page for page in self._others if page.path not in seen)
         return chain((page for page in candidates if page.path not in _own(row)), more)
@@ -42,14 +42,14 @@ class Distractors:
     def around(
         self, row: Row, golds: Sequence[Page], candidates: Sequence[Page], count: int
     ) -> tuple[list[Page], int, bool]:
-        """`count` pages with `golds` among them, as they stand in a prompt.
+        """`count` pages including `golds`, in prompt order.
 
-        They stand in the order of their paths, so the distractors decide where the first of
-        `golds` stands: of the places that it can have, at the one that it had least often. Text of
-        the row's own has no path, and can have any.
+        Pages are sorted by path, so the choice of distractors decides the position of the first of
+        `golds`: of its possible positions, the least used. The row's own text has no path and can
+        take any position.
 
-        Returns the pages, the place of the first of `golds` from 0, and whether the wiki lacks
-        pages for one of the places.
+        Returns the pages, the position of the first of `golds` from 0, and whether the wiki has too
+        few pages for one of the positions.
         """
         most = count - 1
         gold, *others = golds
@@ -76,16 +76,16 @@ class Distractors:
         return [*sides[0], gold, *sides[1]], place, len(places) < len(possible)
 
     def take(self, count: int, place: int) -> None:
-        """A prompt of `count` pages has the gold page at `place`."""
+        """Count a gold page at `place` in a prompt of `count` pages."""
         self._taken[count, place] += 1
 
     def without(
         self, row: Row, golds: Sequence[Page], candidates: Sequence[Page], count: int
     ) -> list[Page]:
-        """At most `count` pages that were found and that do not hold the answer, best first.
+        """At most `count` search results that do not hold the answer, best first.
 
-        A page holds it that supports the answer as the gateway measures it, or as well as `golds`
-        do: that one may be a copy, or as good.
+        A page holds the answer if it supports it by the gateway's measure, or as well as `golds`
+        do, since it may be a copy or an equivalent.
         """
         held = self.held(row, golds)
         fair = (
@@ -96,11 +96,11 @@ class Distractors:
         return list(islice(fair, count))
 
     def held(self, row: Row, golds: Sequence[Page]) -> float:
-        """The support of the answer from which on a text holds it."""
+        """The support from which on a text holds the answer."""
         return min(HELD, self.support(row, [whole(page) for page in golds]))
 
     def support(self, row: Row, excerpts: Sequence[Excerpt]) -> float:
-        """Of the row's answer by the excerpts: the mean over its sentences."""
+        """How well the excerpts support the row's answer: the mean over its sentences."""
         measured = Support(excerpts, row.question, self._search.index.idf)
         shares = [measured.of(unit.text) for unit in units(row.answer)]
         return sum(shares) / max(1, len(shares))
@@ -116,7 +116,7 @@ def whole(page: Page) -> Excerpt:
 
 
 def _own(row: Row) -> tuple[str, ...]:
-    """The paths of pages that may answer it; a text of its own has an empty one."""
+    """Paths of the row's own pages; ("",) for a row with its own text."""
     return row.pages or ("",)
 
 

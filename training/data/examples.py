@@ -1,4 +1,4 @@
-"""A row as a model sees it: the prompt that the gateway would send, and the answer."""
+"""Turns a row into an example: the prompt that the gateway would send, and the answer."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -26,12 +26,12 @@ CLOSED = "closed-book"
 KINDS = (GROUNDED, UNANSWERABLE, REMOVED, CLOSED)
 
 Count = Callable[[Sequence[str]], list[int]]
-# Pages in a prompt at most, each number as likely; a budget below ALONE has one.
+# Maximum pages in a prompt; each count is equally likely. A budget below ALONE allows one.
 PAGES = 3
-# Sentences at the beginning of a page, which a lazy reader would answer with.
+# Sentences at the beginning of a page, which a lazy reader would give as the answer.
 OPENING = 2
-# The file that a row's own text would be, the title that it would have for its name, and the
-# characters of the one that it gets from its first line instead.
+# File name of a row's own text, the title that this name would give it, and the maximum length of
+# the title taken from its first line instead.
 OWN, UNNAMED = "own.md", "Own"
 TITLE = 60
 
@@ -46,26 +46,25 @@ class Example:
     prompt: list[Message]
     answer: str
     pages: tuple[str, ...] = ()
-    """Paths of the pages in front of the question, in their order; of text that the row brings
-    along, the empty path."""
+    """Paths of the pages in the prompt, in order; the empty path for the row's own text."""
     position: int | None = None
-    """Of the page that answers best, among them, from 1."""
+    """Position of the best gold page in the prompt, from 1."""
     golds: tuple[str, ...] = ()
-    """Paths of all pages that answer, the best one first."""
+    """Paths of all gold pages, the best first."""
     is_whole: bool = True
-    """Are the pages that answer there whole? (Serving cuts what does not fit, too.)"""
+    """Are the gold pages uncut? (The gateway cuts pages that do not fit, too.)"""
     support: Support | None = None
-    """Do the pages support the answer? None where there are none."""
+    """Do the pages support the answer? None without pages."""
     is_limited: bool = False
-    """Had the wiki too few pages to let it stand at any position?"""
+    """Did the wiki have too few pages to allow every position?"""
     openings: tuple[str, ...] = ()
     """The first sentences of each page."""
     tokens: int = 0
-    """Of the prompt, without what the chat template adds."""
+    """Prompt tokens, without those of the chat template."""
     answer_tokens: int = 0
 
     def record(self) -> dict[str, Any]:
-        """The example as TRL's SFTTrainer takes it, and what it was made from."""
+        """The example in the format of TRL's SFTTrainer, with its provenance."""
         return {
             "prompt": self.prompt,
             "completion": [{"role": "assistant", "content": self.answer}],
@@ -100,15 +99,15 @@ class Examples:
     ) -> None:
         """
         Args:
-            grounding: as the gateway has it.
-            runner: of what it does asynchronously.
+            grounding: the gateway's.
+            runner: runs its coroutines.
             pages: the whole wiki, by path.
-            distractors: of this split.
-            count: the tokens of texts.
-            budget: tokens of pages in a prompt.
-            random: draws it.
+            distractors: the split's.
+            count: counts the tokens of texts.
+            budget: token budget for pages in a prompt.
+            random: source of randomness.
             instructions: the alias's, see `prompt.render`.
-            quotes: answers begin with sentences of the pages that they stand on.
+            quotes: begin answers with quotations of their supporting sentences.
         """
         self._grounding = grounding
         self._runner = runner
@@ -121,10 +120,10 @@ class Examples:
         self._quotes = quotes
 
     def grounded(self, row: Row) -> Example | None:
-        """With the pages that answer, and others around them.
+        """An example with the gold pages and distractors.
 
-        Fewer than drawn, where they do not fit the budget. None: what fits of the pages that
-        answer has lost the answer.
+        It has fewer pages than drawn if they exceed the budget. None: the gold pages, cut to fit,
+        no longer hold the answer.
         """
         candidates, golds = self._found(row), self._golds(row)
         for count in range(max(self._drawn(), len(golds)), 0, -1):
@@ -152,21 +151,22 @@ class Examples:
         )
 
     def _holds(self, row: Row, golds: Sequence[Page], excerpts: Sequence[Excerpt]) -> bool:
-        """Do the pages that answer still do so, after they were cut to fit?"""
+        """Do the gold pages still hold the answer after they were cut to fit?"""
         gold_excerpts = [part for part in excerpts if part.page in golds]
         if len(gold_excerpts) == len(golds) and all(part.is_whole for part in gold_excerpts):
             return True
         return self._distractors.support(row, gold_excerpts) >= self._distractors.held(row, golds)
 
     def _target(self, row: Row, excerpts: Sequence[Excerpt]) -> tuple[str, Support]:
-        """The row's answer as the prompt asks for it, and whether the pages support it."""
+        """The row's answer in the form that the prompt asks for, and whether the pages support
+        it."""
         answer, idf = uncited(row.answer.strip()), self._grounding.index.idf
         checked = claims(self._runner, answer, excerpts, idf, row.question)
         quotes = [*quote(answer, checked, excerpts, idf)] if self._quotes else []
         return "\n\n".join([*quotes, cite(answer, checked, excerpts)]), support(checked)
 
     def removed(self, row: Row) -> Example | None:
-        """Without any page that answers; None where each page that is found may."""
+        """An example without gold pages; None if every search result may hold the answer."""
         candidates = self._found(row)
         pages = self._distractors.without(row, self._golds(row), candidates, self._drawn())
         if not pages:
@@ -175,24 +175,24 @@ class Examples:
         return self._example(row, REMOVED, self._fit(pages, candidates, row.question), REFUSAL)
 
     def unanswerable(self, row: Row) -> Example:
-        """With the page or the text that the row names, if it does, and others that are found."""
+        """An unanswerable example: the row's own page or text, if any, and search results."""
         candidates = self._found(row)
         own = self._golds(row) if is_about_something(row) else []
         count = max(0, self._drawn() - len(own))
         others = islice(self._distractors.beside(row, candidates), count)
         pages = sorted([*own, *others], key=lambda page: page.path)
-        if pages and not pages[0].path:  # a text of the row's own stands anywhere
+        if pages and not pages[0].path:  # the row's own text can take any position
             pages.insert(self._random.randrange(len(pages)), pages.pop(0))
         return self._example(row, UNANSWERABLE, self._fit(pages, candidates, row.question), REFUSAL)
 
     def closed_book(self, row: Row) -> Example:
-        """The question alone, as a client that switches grounding off sends it."""
+        """The question alone, as sent by a client that disables grounding."""
         question = [{"role": "user", "content": neutral(row.question)}]
         prompt = instructed(question, self._instructions)
         return self._counted(Example(row, CLOSED, prompt, _answer(row.answer)))
 
     def _found(self, row: Row) -> list[Page]:
-        """The pages for the question, best first; a text of the row's own before them."""
+        """Search results for the question, best first, preceded by the row's own text."""
         candidates = self._distractors.candidates(row)
         return candidates if row.pages or not row.context else [*self._golds(row), *candidates]
 
@@ -217,10 +217,10 @@ class Examples:
     def _fit(
         self, order: Sequence[Page], candidates: Sequence[Page], question: str
     ) -> list[Excerpt]:
-        """What of each page stands in front of the question, as in service.
+        """Cut the pages to the budget, as in serving.
 
-        The pages share the budget in the order in which they were found; one that the search did
-        not find comes last. Those for which no room is left are left out.
+        The budget goes to pages by search rank; pages that the search did not find come last. Pages
+        that no longer fit are dropped.
         """
         rank = {page.path: place for place, page in enumerate(candidates)}
         pages = sorted(order, key=lambda page: rank.get(page.path, len(rank)))
@@ -231,18 +231,18 @@ class Examples:
         return self._random.randint(1, 1 if self._budget < ALONE else PAGES)
 
     def _golds(self, row: Row) -> list[Page]:
-        """The pages that answer, the best one first."""
+        """The gold pages, the best first."""
         return [self._pages[path] for path in row.pages] or [own_page(row.context)]
 
 
 def is_about_something(row: Row) -> bool:
-    """Does it name a page, or bring a text along?"""
+    """Does the row name a page or include a text?"""
     return bool(row.pages or row.context)
 
 
 @lru_cache(maxsize=1000)
 def own_page(text: str) -> Page:
-    """A page of a row's own text. Its title does not tell it from pages of the wiki."""
+    """The row's own text as a page, with a title that looks like one from the wiki."""
     page = parse(OWN, text, "http://wiki/")
     if page.title == UNNAMED:
         line = " ".join(text.strip().split("\n", 1)[0].split())
@@ -253,13 +253,13 @@ def own_page(text: str) -> Page:
 
 
 def opening(part: Excerpt) -> str:
-    """The first sentences under the first heading that has some."""
+    """The first sentences of the first section that has any."""
     texts = (spoken(section) for section in part.sections)
     first = next(filter(None, texts), "")
     return " ".join(unit.text for unit in units(first)[:OPENING])
 
 
 def _answer(text: str) -> str:
-    """As a model has to write it: `gateway.answering.grounding.neutral.restored` is what readers
-    get."""
+    """The answer as a model must write it; `gateway.answering.grounding.neutral.restored` gives the
+    readers' form."""
     return neutral(text.strip())

@@ -1,10 +1,10 @@
-"""Rewrite answers that their pages do not support, by a model that sees the pages.
+"""Rewrites answers that their pages do not support, with a model that sees the pages.
 
-A teacher writes from the prompt that the gateway would send. Its answer takes the place of a
-person's only where two agree with it: the check, which is stricter than in service, and the
-person's question and answer, whose subject it shares. Each answer of the teacher is written to a
-journal at once, so that a killed run asks for none again. Verdicts are not kept: a run that goes on
-with another check judges by that one.
+A teacher answers the prompt that the gateway would send. Its answer replaces a person's only if it
+passes the check, which is stricter than in serving, and shares its subject with the person's
+question and answer. Each answer of the teacher is appended to a journal at once, so that a killed
+run never repeats a request. Verdicts are not stored: a resumed run with another check applies that
+check.
 """
 
 import asyncio
@@ -37,18 +37,19 @@ from training import journal
 from training.data.support import Support, support, uncited
 
 SYNTHETIC = "synthetic"
-"""What the `source` of a rewritten row begins with."""
+"""Prefix of the `source` of a rewritten row."""
 # All three numbers were chosen on labelled answers
 # (docs/results/notebook.md#answers-that-dataset-ground-keeps).
-# Each sentence is supported with at least this score; in service it is `claims.THRESHOLD`.
+# Minimum score for each sentence; in serving it is `claims.THRESHOLD`.
 STRICT = {RULES: 0.75}
-# How much of its subject an answer shares with the person, see `agreement`.
+# Minimum agreement of an answer with the person's, see `agreement`.
 AGREES = 0.12
-# The pages have at least this share of what the person said, or they do not answer the question.
+# Minimum share of the person's words on the pages; below it, they do not answer the question.
 ABOUT = 0.1
-# Temperatures of the attempts at an answer.
+# Sampling temperature of each attempt at an answer.
 ATTEMPTS = (0.0, 0.7)
-# Attempts at a request that a busy or broken teacher refused, and seconds before the second one.
+# Attempts at a request that a busy or broken teacher refused, and seconds before the second
+# attempt.
 TRIES, WAIT = 4, 1.0
 TIMEOUT = httpx.Timeout(300, connect=10)
 
@@ -61,17 +62,17 @@ Answer the question again, from the sections alone and as the person would. Leav
  section says."""
 
 Outcome = Literal["rewritten", "not on the page", "unsupported", "disagrees", "refused", "too long"]
-# How vLLM, llama.cpp and OpenAI say that a prompt does not fit.
+# Messages of vLLM, llama.cpp and OpenAI for a prompt that is too long.
 _TOO_LONG = re.compile(r"context|too (?:long|large)|maximum|max_model_len", re.IGNORECASE)
 
 
 class TooLong(AskdocsError):
-    """The pages are more than the teacher reads."""
+    """The pages exceed the teacher's context."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A model behind an OpenAI endpoint."""
+    """A model behind an OpenAI-compatible endpoint."""
 
     url: str
     """Its base URL, with /v1."""
@@ -83,19 +84,19 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Work:
-    """The rows of a file, and what is to become of them."""
+    """The rows of a file, and which of them to rewrite."""
 
     rows: Sequence[tuple[Row, dict[str, Any]]]
-    """Each with the fields that it has in the file."""
+    """Each row with its fields as in the file."""
     asked: Sequence[int]
-    """Places of the rows that the teacher is asked about."""
+    """Indices of the rows to send to the teacher."""
     supports: Mapping[int, Support]
-    """By place: of rows with an answer and a page."""
+    """Support by index, for rows with an answer and a page."""
     excerpts: Mapping[int, Sequence[Excerpt]]
     idf: Idf
 
     def counts(self) -> dict[str, int]:
-        """The rows before anything is rewritten."""
+        """Counts of rows before rewriting."""
         supports = Counter(self.supports.values())
         synthetic = [row for row, _ in self.rows if row.source.startswith(SYNTHETIC)]
         return {
@@ -112,9 +113,9 @@ class Work:
 async def look(
     file: Path, pages: Sequence[Page], idf: Idf, limit: int | None, progress: Progress
 ) -> Work:
-    """Read the rows, and find those that their pages do not support; at most `limit` are asked.
+    """Read the rows and find unsupported answers; select at most `limit` of them.
 
-    Raises AskdocsError: rows are broken, with file and line.
+    Raises AskdocsError: a row is invalid, with file and line.
     """
     rows = list(_read(file))
     by_path = {page.path: page for page in pages}
@@ -137,17 +138,17 @@ async def look(
 async def ground(
     work: Work, teacher: Teacher, scorer: Scorer | None, journal: Path, progress: Progress
 ) -> dict[int, tuple[Outcome, str]]:
-    """What became of each row that was asked about, and its new answer; by place.
+    """The outcome and the new answer of each selected row, by index.
 
     Args:
         work: see `look`.
         teacher: writes the answers.
-        scorer: a model that checks them beside the rules.
-        journal: file of the teacher's answers so far; it grows by a line for each.
+        scorer: a model that checks them in addition to the rules.
+        journal: file of the teacher's answers; each is appended as a line.
         progress: see `Progress`.
 
     Raises:
-        AskdocsError: the teacher does not answer. What was written until then is kept.
+        AskdocsError: the teacher does not answer; the journal keeps its answers so far.
     """
     done: dict[int, tuple[Outcome, str]] = {}
     with Journal(journal) as answer_journal:
@@ -161,11 +162,11 @@ async def ground(
 def written(
     work: Work, done: Mapping[int, tuple[Outcome, str]], teacher: str, keep: bool
 ) -> list[dict[str, Any]]:
-    """The rows as they are to be written: rewritten ones in the place of a person's.
+    """The output rows, with rewritten answers in place of a person's.
 
     Args:
-        teacher: named as their source.
-        keep: rows that no page supports stay, as they were.
+        teacher: recorded as the source of rewritten answers.
+        keep: keep unsupported rows that were not rewritten.
     """
     rows = []
     for place, (_, fields) in enumerate(work.rows):
@@ -173,7 +174,7 @@ def written(
         if outcome == "rewritten":
             new = {**fields, "answer": answer, "source": f"{SYNTHETIC}: {teacher}"}
             new |= {"human_answer": fields["answer"], "human_source": fields.get("source", "")}
-            new.pop("validated_by", None)  # somebody confirmed another answer
+            new.pop("validated_by", None)  # it confirmed the old answer
             rows.append(new)
         elif keep or work.supports.get(place) != "unsupported":
             rows.append(fields)
@@ -181,7 +182,7 @@ def written(
 
 
 def about(original: str, evidence: Evidence) -> float:
-    """The share of a person's words that the pages have, each weighed by how rare it is; 0 to 1."""
+    """The share of a person's words found on the pages, weighted by rarity; 0 to 1."""
     weights = evidence.weights(stem_set(original))
     return sum(weights[s] for s in weights.keys() & evidence.stems) / (sum(weights.values()) or 1.0)
 
@@ -189,8 +190,8 @@ def about(original: str, evidence: Evidence) -> float:
 def agreement(original: str, answer: str, evidence: Evidence) -> float:
     """How much of its subject an answer shares with a person's question and answer; 0: nothing.
 
-    Words count by how rare they are. What the person said and no page has is not missed. The
-    question is part of it, as a person often answers with a link and a sentence.
+    Words are weighted by rarity. The person's words that no page has are ignored. The question
+    counts, since people often answer with a link and a sentence.
     """
     person, mine = stem_set(original) | evidence.asked_stems, stem_set(answer)
     weights = evidence.weights(person | mine)
@@ -204,9 +205,9 @@ def agreement(original: str, answer: str, evidence: Evidence) -> float:
 async def _answered(
     work: Work, teacher: Teacher, scorer: Scorer | None, answer_journal: "Journal"
 ) -> AsyncGenerator[tuple[int, tuple[Outcome, str]], None]:
-    """The outcomes, as they come; at most `teacher.at_once` at the same time."""
+    """Yields outcomes as they complete, at most `teacher.at_once` in parallel."""
     headers = {"Authorization": f"Bearer {teacher.key}"} if teacher.key else {}
-    headers["Connection"] = "close"  # llama.cpp announces keep-alive and closes all the same
+    headers["Connection"] = "close"  # llama.cpp announces keep-alive but closes the connection
     waiting = iter(work.asked)
     tasks: dict[asyncio.Task[tuple[Outcome, str]], int] = {}
     async with httpx.AsyncClient(headers=headers, timeout=TIMEOUT) as http:
@@ -313,10 +314,10 @@ def _read(file: Path) -> list[tuple[Row, dict[str, Any]]]:
 
 
 class Journal:
-    """The teacher's answers, in a file that a killed run leaves whole but for its last line."""
+    """The teacher's answers in a file, of which a killed run can truncate only the last line."""
 
     def __init__(self, file: Path) -> None:
-        """Raises AskdocsError: the file is another one."""
+        """Raises AskdocsError: the file is not a journal."""
         self._answers = _answers(file)
         self._file = file.open("ab")
 
@@ -333,7 +334,7 @@ class Journal:
         temperature: float,
         http: httpx.AsyncClient,
     ) -> str | None:
-        """As it is known, or as the teacher gives it now; None: the prompt is too long for it.
+        """The answer, from the journal or the teacher; None: the prompt is too long for it.
 
         Raises AskdocsError: the teacher does not answer.
         """
@@ -352,7 +353,7 @@ class Journal:
 
 
 def _answers(file: Path) -> dict[str, str | None]:
-    """The answers of a file by key. A truncated last line, of a killed run, is cut away."""
+    """The answers of a file by key. Cuts away a truncated last line."""
     try:
         rows = [json.loads(line) for line in journal.whole(file)]
         if any("outcome" in row for row in rows):

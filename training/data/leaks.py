@@ -1,9 +1,9 @@
-"""Questions of an evaluation that a model may know from its training.
+"""Finds evaluation questions that a model may know from its training.
 
-A dataset has, and a version keeps, what was trained on as hashes: which rows these were does not
-follow from a file of questions, whose rows and splits change after the training. The words of a
-question are hashed one by one, so that a question that is almost the same is found, too. That hides
-no words from somebody who guesses them.
+A dataset contains, and a version keeps, hashes of the trained rows: a file of questions does not
+show which rows were trained on, since its rows and splits may change afterwards. The words of a
+question are hashed one by one, so that near duplicates are found, too. Somebody who guesses a word
+can confirm it.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ FILE = "trained.json"
 
 
 def trained(rows: Iterable[Row]) -> list[Row]:
-    """The rows of a file that a model learns from: all but those of the split test."""
+    """The rows that a model learns from: all except the test split."""
     return [row for row in rows if row.split != "test"]
 
 
 def contaminated(rows: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
-    """The lines of the asked rows that are, or say almost the same as, one that was learnt.
+    """Lines of the asked rows that are learned rows or near duplicates of one.
 
-    Almost the same as `clusters` has it: of one cluster, or with four fifths of the words. Of
-    `learnt` nothing but the hashes is looked at.
+    Near duplicates as in `clusters`: same cluster, or four fifths of the words. Only the hashes of
+    `learnt` are used.
     """
     known = [hashed(row) for row in learnt]
     ids = set(map(id, known))
@@ -43,8 +43,7 @@ def contaminated(rows: Sequence[Row], learnt: Sequence[Row]) -> set[int]:
 
 
 def hashed(row: Row) -> Row:
-    """A row with nothing but the hashes of its cluster and of its question's words; of such a row,
-    the row itself."""
+    """A row reduced to the hashes of its cluster and of its question's words. Idempotent."""
     if row.source == FILE:
         return row
     question_words = stems(row.question) or words(row.question)
@@ -60,14 +59,14 @@ def hashed(row: Row) -> Row:
 
 
 def encoded(rows: Iterable[Row]) -> str:
-    """The content of FILE: what these rows are, without what they say."""
+    """The content of FILE: identifies the rows without their text."""
     pairs = {(row.question, row.cluster) for row in map(hashed, rows)}
     records = [{"question": question, "cluster": cluster} for question, cluster in sorted(pairs)]
     return json.dumps({"rows": records}, indent=0) + "\n"
 
 
 def read(file: Path) -> list[Row]:
-    """The rows of a FILE. Raises AskdocsError: it is none."""
+    """Read the rows of a FILE. Raises AskdocsError: it is invalid."""
     try:
         rows = json.loads(file.read_bytes())["rows"]
         return [
@@ -79,6 +78,6 @@ def read(file: Path) -> list[Row]:
 
 
 def _letters(word: str) -> str:
-    """A hash that no stemmer takes for a word with an ending, and no number."""
+    """A hash that no stemmer takes for a number or an inflected word."""
     digest = hashlib.sha256(word.encode()).hexdigest()[:12]
     return "".join("bcdfghjklmnpqrtv"[int(digit, 16)] for digit in digest)

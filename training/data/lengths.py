@@ -1,16 +1,16 @@
-"""Histograms of lengths as a picture."""
+"""Draws histograms of lengths."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 BARS = 40
 COLOUR = "#4c72b0"
-# The longest few would press all others together: they share the last bar.
+# The few longest would compress the scale: they share the last bar.
 SHOWN = 0.99
 
 
 def draw(file: Path, lengths: Sequence[tuple[str, Sequence[int]]]) -> None:
-    """Write a PNG with a histogram of each list of lengths beside the other, under its name."""
+    """Write a PNG with one titled histogram per list of lengths, side by side."""
     # Here, because it takes a second to load.
     from matplotlib.figure import Figure
 

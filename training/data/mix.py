@@ -1,4 +1,4 @@
-"""Which rows become which kind of example."""
+"""Decides which rows become which kind of example."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,32 +10,32 @@ from training.data.examples import Example, Examples, is_about_something
 
 @dataclass(frozen=True)
 class Mix:
-    """How many examples of each kind come of the rows of a split."""
+    """The rows of a split by kind of example."""
 
     closed: list[Row]
     answerable: list[Row]
-    """With a page or text of their own."""
+    """Rows with a page or text of their own."""
     unanswerable: list[Row]
     removed: int
-    """So many of `answerable` come twice: with their pages, and without."""
+    """How many of `answerable` are used twice: with their pages, and without."""
     pageless: list[Row]
-    """Left out: neither a page nor text, and not wanted without."""
+    """Left out: rows with neither a page nor text that are not used closed-book."""
     surplus: list[Row]
-    """Left out: unanswerable ones beyond their share."""
+    """Left out: unanswerable rows beyond their share."""
 
 
 def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random) -> Mix:
-    """Deal out the rows.
+    """Assign the rows to kinds.
 
-    Of refusals at most half come from unanswerable rows. A model that meets no question whose page
-    is missing learns to refuse by the question alone, and not by what it reads.
+    At most half of the refusals come from unanswerable rows. A model that sees no question whose
+    page is missing learns to refuse by the question alone instead of by the pages.
 
     Args:
-        rows: of one split.
-        refusals: their share of the examples with pages.
-        closed_book: the share of the answerable rows that stand without pages; first those that
-            have none.
-        random: deals out.
+        rows: the rows of one split.
+        refusals: share of refusals among the examples with pages.
+        closed_book: share of the answerable rows used without pages; rows that have none come
+            first.
+        random: draws the rows.
     """
     answerable = [row for row in rows if row.answerable]
     unanswerable = [row for row in rows if not row.answerable]
@@ -44,8 +44,8 @@ def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random
     closed = shuffled[: round(closed_book * len(answerable))]
     left = shuffled[len(closed) :]
     with_page = [row for row in left if is_about_something(row)]
-    # Of all that has pages in front, `refusals` are some; half of them are unanswerable rows if
-    # there are enough.
+    # `refusals` is a share of all examples with pages; half of the refusals come from unanswerable
+    # rows if there are enough.
     wanted = round(refusals * len(with_page) / (1 - refusals))
     unanswered = random.sample(unanswerable, min(wanted // 2, len(unanswerable)))
     removed = min(wanted - len(unanswered), len(with_page))
@@ -63,7 +63,7 @@ def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random
 def made(
     mixed: Mix, examples: Examples, random: Random, progress: Callable[[int, int], None]
 ) -> list[Example]:
-    """The examples in the order of the file's lines. `progress` is told how many of how many."""
+    """The examples in file order. Calls `progress(done, total)`."""
     total = sum(map(len, (mixed.answerable, mixed.unanswerable, mixed.closed))) + mixed.removed
     done = []
     for example in _made(mixed, examples, random):
@@ -79,7 +79,7 @@ def _made(mixed: Mix, examples: Examples, random: Random) -> Iterator[Example]:
         if grounded is None:
             continue
         yield grounded
-        # Its twin: the same question, and what answers it is gone.
+        # Its twin: the same question without the pages that answer it.
         if removed < mixed.removed and (twin := examples.removed(row)):
             removed += 1
             yield twin

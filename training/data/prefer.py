@@ -1,7 +1,7 @@
-"""Preferences: which of two answers is better, and which answer is good, as TRL takes them.
+"""Builds preference data in TRL's format: pairs of answers, and single answers rated good or bad.
 
-A second stage behind the fine-tuning, for DPO (pairs) or KTO (single answers). Prompts are what the
-gateway would send now.
+For a second stage after fine-tuning, by DPO (pairs) or KTO (single answers). Prompts are rendered
+as the gateway would send them now.
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import REFUSAL, render
 from training.data.support import cite, claims, uncited
 
-PAIRS = "pairs.jsonl"  # which training/tuning/preference.py reads
+PAIRS = "pairs.jsonl"  # read by training/tuning/preference.py
 
 
 class Opinion(NamedTuple):
-    """An answer and what somebody thought of it."""
+    """An answer and its rating."""
 
     cluster: str
-    """The same for questions that mean the same, as a row of training has it; "": none known."""
+    """Cluster of questions with the same meaning, as in training rows; "": unknown."""
     question: str
     answer: str
     """Empty: a refusal."""
     page: str
-    """Path of the page that it stands on, where a writer says so."""
+    """Path of the answer's source page, if the writer gives it."""
     is_good: bool
 
 
@@ -40,7 +40,7 @@ class Preferences(NamedTuple):
     single: list[dict[str, Any]]
     """`prompt`, `completion`, `label`: KTOTrainer."""
     learnt: list[Row]
-    """The questions of these records: whoever is trained on them knows them."""
+    """The questions of these records: a model trained on them knows them."""
     not_found: int
     """Questions left out: the gateway finds no page, or not the page of the writer's answer."""
 
@@ -55,10 +55,10 @@ def prefer(
     """The records of all questions.
 
     Args:
-        opinions: those of a question follow each other in any order.
-        grounding: as the gateway has it.
-        runner: of what it does asynchronously.
-        budget: tokens of pages in a prompt.
+        opinions: grouped by question, in any order within it.
+        grounding: the gateway's.
+        runner: runs its coroutines.
+        budget: token budget for pages in a prompt.
         instructions: the alias's.
     """
     by_question: dict[str, list[Opinion]] = defaultdict(list)
@@ -83,7 +83,7 @@ def prefer(
             )
             for wanted in (True, False)
         )
-        both = set(good) & set(bad)  # readers differ: nothing follows
+        both = set(good) & set(bad)  # readers disagree: no evidence either way
         good, bad = ([answer for answer in part if answer not in both] for part in (good, bad))
         if good or bad:
             preferences.learnt.append(
@@ -107,7 +107,7 @@ def prefer(
 def _completion(
     opinion: Opinion, excerpts: Sequence[Excerpt], grounding: Grounding, runner: asyncio.Runner
 ) -> str:
-    """The answer with the numbers of this prompt's sections."""
+    """The answer with this prompt's section numbers."""
     answer = uncited(opinion.answer.strip())
     if not answer:
         return REFUSAL

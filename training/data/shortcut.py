@@ -1,10 +1,10 @@
-"""What a reader would score that does not read.
+"""Measures how well a model could score on a dataset without reading the pages.
 
-One answers with the beginning of a page: where the page that answers stands first more often than
-elsewhere, or answers are the beginnings of their pages, a model learns that in place of reading.
-Another says what is said most often. All refusals are one sentence, so its first word may be the
-likeliest of all where four answers of five are none; by greedy decoding it is what is said, always.
-A built dataset is measured for both.
+A model may answer with the beginning of a page: if gold pages come first more often than elsewhere,
+or answers are the beginnings of their pages, it learns that instead of reading. Or it may give the
+most frequent answer: all refusals are one sentence, so its first word can be the likeliest even if
+four of five examples are answers, and greedy decoding then always refuses. Both are measured on
+every built dataset.
 """
 
 from collections import Counter, defaultdict
@@ -21,17 +21,18 @@ class Shortcut(NamedTuple):
 
     examples: int
     first: float
-    """Of the first page."""
+    """Against the first page."""
     any: float
-    """Of a page at random: chance."""
+    """Against a random page: chance."""
     gold: float
-    """Of the page that answers, wherever it stands."""
+    """Against the gold page, wherever it is."""
     error: float
     """Standard error of `first` minus `any`."""
 
 
 def shortcuts(examples: Iterable[Example]) -> dict[str, Shortcut]:
-    """By the position of the page that answers, and over all: only prompts of several pages."""
+    """Scores by the position of the gold page, and overall; only prompts with several pages
+    count."""
     by_position: dict[str, list[tuple[float, float, float]]] = defaultdict(list)
     for example in examples:
         if example.position and len(example.pages) > 1:
@@ -46,20 +47,21 @@ class Openings(NamedTuple):
     """Shares of the examples."""
 
     refusal: float
-    """Refusals."""
+    """Share of refusals."""
     answer: float
-    """Answers that begin with the word with which most of them begin."""
+    """Share of answers that begin with the most frequent first word."""
     word: str
-    """It; empty where there are no answers."""
+    """That word; empty if there are no answers."""
 
     @property
     def refuses_always(self) -> bool:
-        """Would a model that cannot tell which questions the pages answer refuse them all?"""
+        """Would a model that cannot tell whether the pages answer a question refuse every
+        question?"""
         return self.refusal > self.answer
 
 
 def openings(examples: Sequence[Example]) -> Openings:
-    """Of the examples with pages in front."""
+    """Measure the examples with pages."""
     open_book = [example for example in examples if example.kind != CLOSED]
     answers = [example for example in open_book if example.kind == GROUNDED]
     if not answers:

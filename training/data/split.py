@@ -1,4 +1,4 @@
-"""Which questions a model learns from, and which ones only measure it while it learns."""
+"""Splits questions into train, validation and test."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,39 +9,39 @@ from eval.questions.clusters import clusters, joined
 from eval.questions.rows import SPLITS, Row
 from gateway.core.errors import AskdocsError, together
 
-# Of the rows, to validation.
+# Share of the rows for validation.
 SHARE = 0.1
-# Pages are kept whole as long as validation comes this near to its share.
+# Pages are kept together as long as validation gets this fraction of its share.
 NEAR = 0.9
 
 
 @dataclass(frozen=True)
 class Split:
-    """The rows in the order of the file."""
+    """The split rows, each part in file order."""
 
     train: list[Row]
     validation: list[Row]
     test: list[Row]
-    """Marked so, or in a cluster with one that is: a model must not see them."""
+    """Rows marked as test, or clustered with a test row: a model must not see them."""
 
 
 def split(file: Path, rows: Sequence[Row], random: Random) -> Split:
-    """Divide the rows 90/10.
+    """Split the rows 90/10 into train and validation.
 
-    Clusters are never divided. A row's own `split` is kept, and its cluster follows it. What is
-    left is dealt out, apart for rows with and without pages: first all rows about one page, and
-    about pages that clusters join to it, go to validation together as long as there is room. So
-    pages with many rows stay in train. If validation is still more than a tenth short, clusters of
-    such pages fill it up.
+    Clusters are never divided. A row's own `split` is kept, and its cluster follows it. The rest is
+    drawn at random, separately for rows with and without pages: first, all rows about a page, and
+    about pages linked to it by clusters, go to validation together while they fit, so pages with
+    many rows stay in train. If validation is still more than a tenth short, clusters of those pages
+    fill it up.
 
     Args:
-        file: named in errors.
-        rows: `pages` as the wiki names them.
-        random: deals out.
+        file: file name for errors.
+        rows: their `pages` are paths in the wiki.
+        random: draws the rows.
 
     Raises:
-        AskdocsError: with file and lines, a `split` that is none or that divides a cluster; or one
-            of the two would be empty.
+        AskdocsError: a `split` is invalid or divides a cluster (with file and lines); or train or
+            validation would be empty.
     """
     groups = clusters(rows)
     _require_apart(file, rows, groups)
@@ -64,14 +64,14 @@ def split(file: Path, rows: Sequence[Row], random: Random) -> Split:
 
 
 def page_keys(row: Row) -> tuple[Hashable, ...]:
-    """What the row is about: the page that is put in front of it, or its own text."""
+    """What a row is about: the pages in its prompt, or its own text."""
     return row.pages[:1] or ((("context", row.context),) if row.context else ())
 
 
 def _validation(
     groups: Sequence[list[Row]], chosen: dict[int, str], random: Random
 ) -> Iterator[list[Row]]:
-    """The clusters that go to validation, of those that are free."""
+    """The free clusters that go to validation."""
     known = [row for group in groups for row in group if chosen.get(row.line) != "test"]
     wanted = round(SHARE * len(known))
     room = wanted - sum(chosen.get(row.line) == "validation" for row in known)

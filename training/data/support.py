@@ -1,6 +1,7 @@
-"""Do the pages support what a model is to answer? The gateway's own check of answers decides.
+"""Checks training answers against their pages with the gateway's own check of answers.
 
-Targets also get the form of the gateway's prompt: each sentence cites its section by number.
+Targets are also put into the form of the gateway's prompt: each sentence cites its section by
+number.
 """
 
 import asyncio
@@ -19,23 +20,23 @@ from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stem_set
 
 Support = Literal["supported", "unsupported", "nothing"]
-"""Of a target; `nothing`: it claims nothing that a page could support."""
+"""Support of a target; `nothing`: it makes no claim that a page could support."""
 SUPPORTS: tuple[Support, ...] = get_args(Support)
-# Citations of another prompt; `list[2]` in code is none.
+# Citations from another prompt; `list[2]` in code is not a citation.
 _STALE = re.compile(r"(?:(?<=[\w)]) |(?<=[.!?\]]) ?)\[\d{1,3}\](?!\()")
-# Quotations in front of an answer, and characters of one.
+# Maximum quotations before an answer, and maximum characters of a quotation.
 QUOTES, QUOTE = 2, 300
 
 
 def claims(
     runner: asyncio.Runner, answer: str, excerpts: Sequence[Excerpt], idf: Idf, question: str
 ) -> list[Claim]:
-    """What each sentence of an answer claims, and whether the excerpts support it."""
+    """The claims of each sentence of an answer, checked against the excerpts."""
     return runner.run(Check(excerpts, idf, asked=question).claims(answer))
 
 
 def support(checked: Iterable[Claim]) -> Support:
-    """Of an answer with these claims: its worst sentence decides."""
+    """Support of an answer with these claims: its worst sentence decides."""
     worst = summary(list(checked))
     if worst == "supported":
         return worst
@@ -43,7 +44,7 @@ def support(checked: Iterable[Claim]) -> Support:
 
 
 def uncited(answer: str) -> str:
-    """The answer without numbers that it cites: they were those of another prompt."""
+    """Remove citations, whose numbers belong to another prompt."""
     for draft in reversed(drafts(answer)):
         if draft.sentence.kind in ("prose", "item"):
             sentence = _STALE.sub("", answer[draft.start : draft.end])
@@ -52,7 +53,7 @@ def uncited(answer: str) -> str:
 
 
 def cite(answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt]) -> str:
-    """The answer with `[2]` behind each sentence that section 2 supports."""
+    """Add `[2]` after each sentence that section 2 supports."""
     for end, number in reversed(list(_citations(answer, checked, excerpts))):
         beginning = answer[:end].rstrip(".!?:。！？")
         answer = f"{beginning} [{number}]{answer[len(beginning) :]}"
@@ -62,7 +63,7 @@ def cite(answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt]) -> 
 def quote(
     answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt], idf: Idf
 ) -> Iterator[str]:
-    """Sentences of the cited sections that have most of the answer between them, as quotations."""
+    """Sentences from the cited sections that together cover most of the answer, as quotations."""
     cited = {number for _, number in _citations(answer, checked, excerpts)}
     sentences = [
         (sentence.text.strip(), number)
@@ -84,7 +85,7 @@ def quote(
 
 
 def idf_of(pages: Sequence[Page]) -> Callable[[Iterable[str]], dict[str, float]]:
-    """As `Index.idf`, of pages that are in no index."""
+    """Like `Index.idf`, for pages without an index."""
     having: dict[str, int] = {}
     for page in pages:
         for stem in stem_set(page.text):
@@ -97,7 +98,7 @@ def idf_of(pages: Sequence[Page]) -> Callable[[Iterable[str]], dict[str, float]]
 def _citations(
     answer: str, checked: Sequence[Claim], excerpts: Sequence[Excerpt]
 ) -> Iterator[tuple[int, int]]:
-    """Where a supported sentence of prose ends, and the number of its section."""
+    """The end of each supported prose sentence, with the number of its section."""
     numbers: dict[str, int] = {}
     for number, page, section in numbered(excerpts):
         numbers.setdefault(page.section_url(section), number)

@@ -1,4 +1,4 @@
-"""How many tokens a text has for the model that is to be trained."""
+"""Counts tokens with the tokenizer of the model to train."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from training.artefacts.convert import ConversionError, tokenizer_files
 
 
 class Tokens:
-    """A model's tokenizer, as far as it counts."""
+    """A model's tokenizer, for counting only."""
 
     def __init__(self, file: Path) -> None:
-        """`file` is a tokenizer.json, or a GGUF model. Raises AskdocsError: it is neither."""
+        """`file` is a tokenizer.json or a GGUF model. Raises AskdocsError: it is neither."""
         from tokenizers import Tokenizer
 
         self.name = file.name
@@ -34,13 +34,13 @@ class Tokens:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self.sha256 = hashlib.sha256(data).hexdigest()
-        """Of the tokenizer.json."""
+        """SHA-256 of the tokenizer.json."""
 
     def count(self, texts: Sequence[str]) -> list[int]:
-        """The tokens of each text, without any that a chat template adds."""
+        """Tokens of each text, without those added by a chat template."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [len(encoding.ids) for encoding in encoded]
 
     async def counts(self, texts: Sequence[str]) -> list[int]:
-        """The same as `gateway.answering.grounding.ground.Count`."""
+        """Implements `gateway.answering.grounding.ground.Count`."""
         return self.count(texts)

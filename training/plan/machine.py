@@ -1,4 +1,4 @@
-"""What there is to compute with."""
+"""Detects the hardware available for training."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from gateway.upstream.engines.processor import has_bfloat16, prefers_bfloat16
 
 
 class Gpu(NamedTuple):
-    """An NVIDIA GPU; bytes."""
+    """An NVIDIA GPU; sizes in bytes."""
 
     name: str
     memory: int
@@ -17,20 +17,20 @@ class Gpu(NamedTuple):
 
 
 class Machine(NamedTuple):
-    """This machine; bytes."""
+    """This machine; sizes in bytes."""
 
     cores: int
     memory: int
-    """Free for new processes."""
+    """Main memory available to new processes."""
     gpus: tuple[Gpu, ...]
     bfloat16: bool
-    """Whether what computes, GPUs or processor, multiplies bfloat16,"""
+    """Can the GPUs, or else the processor, multiply bfloat16?"""
     prefers_bfloat16: bool
-    """and whether faster than float32."""
+    """Is bfloat16 faster than float32?"""
 
 
 def look() -> Machine:
-    """What is there and free now."""
+    """Detect the hardware and its free memory."""
     cores = len(psutil.Process().cpu_affinity() or ()) or 1
     cards = gpus(nvidia.query("gpu", "name", "memory.total", "memory.free"))
     free, gpu = psutil.virtual_memory().available, bool(cards)
@@ -38,7 +38,7 @@ def look() -> Machine:
 
 
 def gpus(listed: str) -> tuple[Gpu, ...]:
-    """Those that nvidia-smi lists: `name, MiB, MiB free` a line."""
+    """Parse nvidia-smi's output: `name, MiB, MiB free` per line."""
     rows = [[part.strip() for part in line.rsplit(",", 2)] for line in listed.splitlines()]
     return tuple(
         Gpu(name, int(memory) * 2**20, int(free) * 2**20)

@@ -1,6 +1,6 @@
-"""The memory that a training run needs, estimated from the sizes of the model and the recipe.
+"""Estimates the memory of a training run from the sizes of the model and the recipe.
 
-What was measured beside it is in docs/reference/training.md.
+For measurements see docs/reference/training.md.
 """
 
 from math import ceil
@@ -11,32 +11,32 @@ from training.plan.shape import Shape
 
 GIB = 2**30
 BYTES = {"bfloat16": 2, "float32": 4}
-# 4-bit NF4 with its scales quantised, too: 4 + 8/64 + 32/(64*256) bits a weight.
+# 4-bit NF4 with quantised scales: 4 + 8/64 + 32/(64*256) bits per weight.
 BITS_4 = 4.127 / 8
-# The adapter is kept in float32: itself, its gradient, and AdamW's two moments in 32 or 8 bits.
+# The adapter is in float32: weights, gradients, and AdamW's two moments in 32 or 8 bits.
 ADAPTER = {"adamw_torch": 16, "adamw_8bit": 10}
-# DDP copies the gradients, which are float32, into buckets before it exchanges them.
+# DDP copies the float32 gradients into buckets for the exchange.
 BUCKET = 4
-# Unsloth computes the loss over a part of the tokens at a time: 16 bytes for each logit of a part,
-# which takes half of what is free, and 4 GiB at most.
+# Unsloth computes the loss in chunks of tokens, with 16 bytes per logit; a chunk takes half of the
+# free memory, and at most 4 GiB.
 LOGIT, LOGITS_MOST = 16, 4 * GIB
-# Python and the libraries; on a GPU what CUDA keeps for itself.
+# Python and the libraries; on a GPU, CUDA's own share.
 LIBRARIES = {"cpu": 1.2 * GIB, "gpu": 0.8 * GIB}
-# Of activations and logits: rows have many lengths, and the C library's allocator keeps room of a
-# size that it finds no use for later. PyTorch's own, on a GPU, was not measured.
+# Factor for activations and logits: as rows differ in length, the C library's allocator keeps
+# memory that it cannot reuse. PyTorch's GPU allocator was not measured.
 ACTIVATION_SHARE = {"cpu": 1.6, "gpu": 1.0}
 
 
 class TrainingMemory(NamedTuple):
-    """Bytes that one process needs, on the GPU if there is one."""
+    """Bytes per process, on the GPU if there is one."""
 
     weights: int
     adapter: int
-    """With its gradients and the state of the optimiser."""
+    """The adapter with its gradients and optimiser state."""
     activations: int
     logits: int
     buckets: int
-    """Of DDP, for the gradients that several processes exchange."""
+    """DDP's buckets for exchanging gradients among several processes."""
     libraries: int
 
     @property
@@ -45,14 +45,14 @@ class TrainingMemory(NamedTuple):
 
 
 def adapter_parameters(shape: Shape, recipe: Recipe) -> int:
-    """Parameters that are trained."""
+    """Number of trainable parameters."""
     lora = recipe.lora
     sizes = [shape.linear[name] for name in lora.target_modules]
     return shape.num_hidden_layers * lora.r * sum(inputs + outputs for inputs, outputs in sizes)
 
 
 def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> TrainingMemory:
-    """What a process needs.
+    """Estimate the memory of a process.
 
     Args:
         longest: tokens of the longest example.
@@ -75,9 +75,11 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> Traini
 
 
 def offloaded(shape: Shape, recipe: Recipe, longest: int) -> int:
-    """Bytes of main memory in which Unsloth keeps activations of all processes of a GPU recipe.
+    """Main memory in bytes to which Unsloth offloads the activations of all processes of a GPU
+    recipe.
 
-    With `gradient_checkpointing` the inputs of all blocks go there, and come back one by one.
+    With `gradient_checkpointing`, the inputs of all blocks are moved there, and loaded back one by
+    one.
     """
     if not recipe.gradient_checkpointing:
         return 0
@@ -87,22 +89,22 @@ def offloaded(shape: Shape, recipe: Recipe, longest: int) -> int:
 
 
 def _activations(shape: Shape, recipe: Recipe) -> int:
-    """Bytes that are kept for each token until the backward pass."""
+    """Bytes per token kept until the backward pass."""
     size = BYTES[recipe.dtype]
     query = shape.num_attention_heads * shape.head_dim
     value = shape.num_key_value_heads * shape.head_dim
-    # Two norms (their input, and in float32 for themselves), queries, keys and values before and
-    # after RoPE, the attention's output, and the MLP's gate, its activation, up, and product.
+    # Two norms (input, plus a float32 copy), queries, keys and values before and after RoPE, the
+    # attention's output, and the MLP's gate, its activation, up, and product.
     block = (
         size * (4 * shape.hidden_size + 3 * query + 4 * value + 4 * shape.intermediate_size)
         + 8 * shape.hidden_size
     )
     for name in recipe.lora.target_modules:
         inputs = shape.linear[name][0]
-        # With dropout each layer keeps an input of its own and what was dropped of it.
+        # With dropout, each layer keeps its own input and the dropout mask.
         block += inputs * (size + 1) if recipe.lora.dropout else 0
         block += recipe.lora.r * 4
     per_layer = size * shape.hidden_size
-    if recipe.gradient_checkpointing:  # the inputs of all blocks, and all of one
+    if recipe.gradient_checkpointing:  # the inputs of all blocks, and all of one block
         return shape.num_hidden_layers * per_layer + block
     return shape.num_hidden_layers * block

@@ -1,4 +1,4 @@
-"""What a training run will need, and what would go wrong with it, before anything is computed."""
+"""Estimates what a training run needs, and finds problems before anything is computed."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,11 +21,11 @@ from training.plan.recipe import Recipe
 from training.plan.shape import Shape
 from training.tuning.options import eval_steps
 
-# Of the small model, whose tokens a second were measured on two cores (docs/results/notebook.md).
+# The small model, whose tokens per second were measured on two cores (docs/results/notebook.md).
 CORES, PARAMETERS = 2, 134.5e6
-# An evaluation does not go backwards.
+# An evaluation has no backward pass.
 EVALUATION = 1 / 3
-# Checkpoints: three are kept, one is being written; each has the adapter and both moments.
+# Three checkpoints are kept while one is written; each has the adapter and both moments.
 CHECKPOINTS, CHECKPOINT = 4, 12
 # The adapter in the run folder, and in the version.
 ADAPTERS, ADAPTER = 2, 4
@@ -38,20 +38,20 @@ class Preflight:
     parameters: int
     trainable: int
     memory: TrainingMemory
-    """Of one process."""
+    """Memory of one process."""
     available: int | None
-    """Bytes for one process; None: the recipe is for a GPU, and there is none."""
+    """Available bytes per process; None: the recipe needs a GPU, and there is none."""
     on_gpu: bool
     disk: int
     tokens: int
-    """Of the training examples, once each."""
+    """Tokens of the training examples, each counted once."""
     longest: int
     steps: int
-    """About; fewer with early stopping."""
+    """Estimate; fewer with early stopping."""
     seconds: float | None
-    """About; None where no speed is known."""
+    """Estimate; None if no speed is known."""
     problems: tuple[str, ...]
-    """Why it cannot run, each with its fix."""
+    """Why the run cannot start, each with its fix."""
 
 
 def preflight(
@@ -64,13 +64,13 @@ def preflight(
     max_steps: int | None = None,
     besides: int = 0,
 ) -> Preflight:
-    """Compare what a run needs with what is there.
+    """Compare what a run needs with what the machine has.
 
     Args:
-        tokenizer: SHA-256 of the base model's tokenizer.json, or why it cannot be had.
-        disk: bytes that are free for the run.
-        max_steps: of the command line.
-        besides: bytes that other runs of a sweep write.
+        tokenizer: SHA-256 of the base model's tokenizer.json, or why it is not available.
+        disk: free bytes for the run.
+        max_steps: limit from the command line.
+        besides: bytes that the sweep's other runs write.
     """
     on_gpu = bool(machine.gpus) or needs_gpu(recipe)
     memory = estimate(shape, recipe, data.longest, on_gpu)
@@ -106,7 +106,7 @@ def preflight(
 def written(recipe: Recipe, shape: Shape) -> int:
     """Bytes of a run's files."""
     checkpoints = CHECKPOINTS
-    if recipe.answers:  # all are kept, until their answers have chosen
+    if recipe.answers:  # all are kept until their answers choose the best
         checkpoints = ceil(recipe.evals_per_epoch * max(1, recipe.epochs)) + 1
     return adapter_parameters(shape, recipe) * (checkpoints * CHECKPOINT + ADAPTERS * ADAPTER)
 
@@ -125,7 +125,7 @@ def _of_dataset(
     recipe: Recipe, shape: Shape, data: Dataset, tokenizer: str | AskdocsError
 ) -> Iterator[str]:
     made_for = data.card.get("prompt_fingerprint")
-    # Which instructions an alias has is its own affair; `models promote` compares them.
+    # Instructions belong to the alias; `models promote` compares them.
     ours = fingerprint(data.card.get("options", {}).get("instructions", ""))
     if made_for != ours:
         yield (
@@ -212,7 +212,7 @@ def _of_memory(
 
 
 def _of_main_memory(recipe: Recipe, shape: Shape, data: Dataset, machine: Machine) -> Iterator[str]:
-    """Of a GPU recipe, whose activations wait in main memory."""
+    """Problems with the main memory of a GPU recipe, to which activations are offloaded."""
     if not machine.gpus:
         return
     needed = offloaded(shape, recipe, data.longest) + ceil(LIBRARIES["cpu"]) * recipe.processes
@@ -232,8 +232,7 @@ def _where(recipe: Recipe, on_gpu: bool) -> str:
 def fitting(
     recipe: Recipe, longest: int, on_gpu: bool, fits: Callable[[Recipe], bool]
 ) -> Recipe | None:
-    """The recipe with as little changed as makes it fit, the same examples in a step; None: nothing
-    does."""
+    """The least changed recipe that fits, with the same examples per step; None: nothing fits."""
 
     def halved(candidate: Recipe) -> Recipe:
         batch = max(1, candidate.batch_size // 2)
@@ -268,13 +267,13 @@ def fitting(
 
 
 def _difference(old: Recipe, new: Recipe) -> str:
-    # JSON's numbers, strings and truths are TOML's, too.
+    # JSON's numbers, strings and booleans are valid TOML.
     changed = [f"{key} = {json.dumps(value)}" for key, value in new if value != getattr(old, key)]
     return " and ".join(changed)
 
 
 def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> tuple[int, int]:
-    """Of an epoch, and of the run."""
+    """Steps of an epoch, and of the run."""
     lengths = data.trained(recipe)
     rows = ceil(sum(lengths) / recipe.max_length) if recipe.packing else len(lengths)
     epoch = ceil(rows / recipe.examples_per_step)
@@ -283,7 +282,7 @@ def _steps(recipe: Recipe, data: Dataset, max_steps: int | None) -> tuple[int, i
 
 
 def rate(recipe: Recipe, shape: Shape, machine: Machine) -> float:
-    """Tokens a second that the cores train, when they are idle."""
+    """Training speed in tokens per second, on otherwise idle cores."""
     if recipe.dtype == "bfloat16":
         tokens = 228 if machine.prefers_bfloat16 else 92
     else:

@@ -1,7 +1,6 @@
-"""What a training run does, all of it: a TOML file whose every key is known.
+"""Defines recipes: TOML files that describe a training run completely; unknown keys are errors.
 
-The bundled recipes lie in training/recipes/; docs/reference/training.md explains
-the keys.
+The bundled recipes are in training/recipes/; docs/reference/training.md explains the keys.
 """
 
 import tomllib
@@ -15,7 +14,7 @@ from gateway.core.settings import line_of
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 SUFFIX = ".toml"
-# The seven linear layers of a block of a Llama.
+# The seven linear layers of a Llama block.
 Linear = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 LINEAR: tuple[Linear, ...] = get_args(Linear)
 
@@ -25,7 +24,7 @@ class _Table(BaseModel):
 
 
 class Lora(_Table):
-    """The adapter that is trained."""
+    """The adapter to train."""
 
     r: int = Field(64, ge=1, description="Rank of the adapter.")
     alpha: int = Field(128, ge=1, description="The adapter counts `alpha / r` times.")
@@ -54,7 +53,7 @@ class Preference(_Table):
 
 
 class Recipe(_Table):
-    """Everything that a run is made of beside its dataset. A step is one of the optimiser."""
+    """All parameters of a run except its dataset. A step is an optimiser step."""
 
     base_model: str = Field(
         min_length=1,
@@ -125,26 +124,26 @@ class Recipe(_Table):
 
     @property
     def examples_per_step(self) -> int:
-        """Rows of batches; with packing a row holds several examples."""
+        """Batch rows per step; with packing a row holds several examples."""
         return self.batch_size * self.gradient_accumulation * self.processes
 
     def settled(self, prefers_bfloat16: bool) -> "Recipe":
-        """With a dtype in place of `auto`, the one that this machine computes faster with."""
+        """Replace dtype `auto` by the faster dtype on this machine."""
         faster: Literal["bfloat16", "float32"] = "bfloat16" if prefers_bfloat16 else "float32"
         dtype = faster if self.dtype == "auto" else self.dtype
         return self.model_copy(update={"dtype": dtype})
 
 
 def names() -> list[str]:
-    """The bundled recipes."""
+    """Names of the bundled recipes."""
     return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
 
 
 def load(name: str) -> Recipe:
-    """The bundled recipe of this name, or of a file (`*.toml`).
+    """Load a bundled recipe by name, or a file (`*.toml`).
 
     Raises:
-        AskdocsError: there is none, or a key or a value is wrong; with file and line.
+        AskdocsError: it does not exist, or a key or a value is invalid; with file and line.
     """
     file = Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
     if not name.endswith(SUFFIX) and name not in names():

@@ -1,4 +1,4 @@
-"""The sizes of a model, as far as training needs them: read without loading any weights."""
+"""The sizes of a model that matter for training, read without loading weights."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from training.artefacts.convert import ConversionError, config_json
 
 @dataclass(frozen=True)
 class Shape:
-    """A model of the Llama architecture, named as in its config.json."""
+    """A Llama model's sizes, named as in its config.json."""
 
     hidden_size: int
     intermediate_size: int
@@ -42,7 +42,7 @@ class Shape:
 
     @property
     def linear_parameters(self) -> int:
-        """Of all blocks: what 4 bits make smaller."""
+        """Parameters in the linear layers of all blocks, which 4-bit loading shrinks."""
         return self.num_hidden_layers * sum(i * o for i, o in self.linear.values())
 
     @property
@@ -56,7 +56,7 @@ class Shape:
         return self.linear_parameters + self.other_parameters
 
 
-# So that a run can be planned before the terms of a gated model are accepted.
+# Known here so that a run can be planned before accepting a gated model's terms.
 KNOWN = {
     "meta-llama/Llama-3.1-8B-Instruct": Shape(
         hidden_size=4096,
@@ -73,10 +73,10 @@ KNOWN = {
 
 
 def of_config(file: Path) -> Shape:
-    """Of a Hugging Face folder's config.json.
+    """Read the config.json of a Hugging Face folder.
 
     Raises:
-        AskdocsError: it cannot be read, or is of another architecture.
+        AskdocsError: it cannot be read, or the architecture is not Llama.
     """
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
@@ -88,7 +88,8 @@ def of_config(file: Path) -> Shape:
 
 
 def of_gguf(file: Path) -> Shape:
-    """Of a GGUF model. Raises AskdocsError: it cannot be read, or is of another architecture."""
+    """Read a GGUF model. Raises AskdocsError: it cannot be read, or the architecture is not
+    Llama."""
     try:
         return _shape(file, config_json(file))
     except (OSError, ConversionError) as error:

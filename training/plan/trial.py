@@ -1,24 +1,23 @@
-"""Two training steps with random weights in a model's real shape: memory and tokens a second.
+"""Measures memory and tokens per second of training steps, with random weights of a model's shape.
 
     PYTHON -I training/plan/trial.py JOB.json
 
-Needs PyTorch, transformers and PEFT (for 4 bits and an 8-bit optimiser also bitsandbytes), no
-weights and no network, so that it can be carried alone to a machine that has a GPU and nothing
-else. JOB is an object:
+Needs PyTorch, transformers and PEFT (for 4 bits and an 8-bit optimiser also bitsandbytes), but no
+weights and no network, so that it can be copied alone to a GPU machine. JOB is an object:
 
-    shape       sizes of the model, as its config.json names them
+    shape       sizes of the model, named as in its config.json
     lora        r, alpha, dropout, target_modules
     dtype       bfloat16 or float32
     batch_size, tokens, steps
     gradient_checkpointing
-    quantisation  arguments of BitsAndBytesConfig (QLoRA), or none: weights in `dtype`
+    quantisation  arguments of BitsAndBytesConfig (QLoRA); without it, weights are in `dtype`
     optimizer   adamw_torch or adamw_8bit
-    packing     rows hold several examples, whose positions start at 0 again
+    packing     rows hold several examples, each with positions from 0
 
-    save        a new folder: the random weights are written there, and no step is taken
+    save        a new folder: write the random weights there, and take no step
 
-The standard output is one JSON object: `device`, `memory` (bytes at most, of the GPU where there is
-one), `tokens_per_second` of the steps behind the first, `losses`. Not yet run on a GPU.
+The standard output is one JSON object: `device`, `memory` (peak bytes, on the GPU if there is one),
+`tokens_per_second` after the first step, `losses`. Not yet run on a GPU.
 """
 
 import json
@@ -29,7 +28,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-# Tokens whose logits are there at once, as Unsloth cuts them: 128,256 of a token are half a MB.
+# Tokens per chunk of logits, as in Unsloth: the 128,256 logits of a token take half a MB.
 CHUNK = 512
 # Examples in a packed row.
 PACKED = 4
@@ -40,16 +39,16 @@ def main(arguments: list[str]) -> int:
         print("usage: python training/plan/trial.py JOB.json", file=sys.stderr)
         return 2
     job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    # Threads that wait must not take a core from those that work.
+    # Waiting threads must not take cores from working ones.
     os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"})
     output = os.dup(1)
-    os.dup2(2, 1)  # libraries print what they like
+    os.dup2(2, 1)  # keep library output off standard output
     os.write(output, (json.dumps(run(job)) + "\n").encode())
     return 0
 
 
 def run(job: dict[str, Any]) -> dict[str, Any]:
-    """Train, and measure."""
+    """Train and measure."""
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -86,7 +85,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def optimiser(name: str | None, trained: list[Any]) -> Any:
-    """AdamW, with its state in 32 or 8 bits."""
+    """AdamW with 32-bit or 8-bit state."""
     if name == "adamw_8bit":
         from bitsandbytes.optim import AdamW8bit
 
@@ -97,14 +96,14 @@ def optimiser(name: str | None, trained: list[Any]) -> Any:
 
 
 def drawn(job: dict[str, Any], device: str) -> Any:
-    """A Llama of this shape; its weights are drawn at random."""
+    """A Llama of this shape with random weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     dtype = getattr(torch, job["dtype"])
     default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # at once in its own type: float32 would need twice the memory
+    torch.set_default_dtype(dtype)  # created in its dtype: float32 would need twice the memory
     try:
         with torch.device(device):
             return LlamaForCausalLM(LlamaConfig(**job["shape"], use_cache=False))
@@ -113,7 +112,7 @@ def drawn(job: dict[str, Any], device: str) -> Any:
 
 
 def drawn_small(job: dict[str, Any], device: str) -> Any:
-    """The same with its linear layers in 4 bits: drawn layer by layer, never whole in 16 bits."""
+    """Like `drawn`, with 4-bit linear layers: created layer by layer, never whole in 16 bits."""
     import torch
     from bitsandbytes.nn import Linear4bit, Params4bit
     from transformers import BitsAndBytesConfig, LlamaConfig, LlamaForCausalLM
@@ -145,12 +144,12 @@ def drawn_small(job: dict[str, Any], device: str) -> Any:
         layer.to(device)
     model.model.layers = whole.model.layers
     model.model.config = model.config = whole.config
-    model.is_loaded_in_4bit = True  # PEFT asks
+    model.is_loaded_in_4bit = True  # PEFT checks this attribute
     return model
 
 
 def make(job: dict[str, Any], device: str) -> Any:
-    """Such a Llama with an adapter."""
+    """A random Llama with an adapter."""
     from peft import LoraConfig, get_peft_model
 
     model = drawn_small(job, device) if job.get("quantisation") else drawn(job, device)
@@ -171,7 +170,7 @@ def make(job: dict[str, Any], device: str) -> Any:
 
 
 def loss_of(model: Any, ids: Any, positions: Any) -> Any:
-    """The loss of the next tokens. Logits are computed a chunk at a time, and again backwards."""
+    """Next-token loss. Logits are computed a chunk at a time, and again in the backward pass."""
     import torch
     from torch.nn.functional import cross_entropy
     from torch.utils.checkpoint import checkpoint
@@ -191,7 +190,7 @@ def loss_of(model: Any, ids: Any, positions: Any) -> Any:
 
 
 def now(device: str) -> float:
-    """Seconds, when all that was asked for is done."""
+    """The time in seconds, once the device has finished its queue."""
     import torch
 
     if device == "cuda":
@@ -200,7 +199,7 @@ def now(device: str) -> float:
 
 
 def memory(device: str) -> int:
-    """Bytes that were needed at most."""
+    """Peak memory in bytes."""
     import torch
 
     if device == "cuda":

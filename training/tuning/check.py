@@ -1,7 +1,7 @@
-"""Which options of a recipe the libraries refuse: asked of their own classes, without weights.
+"""Checks which options of a recipe the libraries refuse, using their own classes without weights.
 
-A recipe for a GPU can be checked where there is none: Unsloth, which changes itself to fit the
-machine that imports it, is read and not imported.
+GPU recipes can be checked on machines without one: Unsloth, which adapts itself to the importing
+machine, is parsed instead of imported.
 """
 
 import ast
@@ -18,15 +18,15 @@ from trl import DPOConfig, SFTConfig
 
 from training.tuning import options
 
-# Where Unsloth has the functions for a GPU: file, class, function.
+# Unsloth's GPU functions: file, class, function.
 LOAD = ("unsloth/models/loader.py", "FastLanguageModel", "from_pretrained")
 ADAPTER = ("unsloth/models/llama.py", "FastLlamaModel", "get_peft_model")
-# What the two give to PEFT and TRL under other names.
+# Arguments that Unsloth passes to PEFT and TRL under other names.
 UNSLOTHS_OWN = ("use_gradient_checkpointing", "random_state")
 
 
 def refusals(job: dict[str, Any]) -> Iterator[str]:
-    """What the libraries refuse, one line each; nothing, if training would start."""
+    """What the libraries refuse, one line each; nothing if training would start."""
     recipe, on_cpu = job["recipe"], not torch.cuda.is_available()
     adapter = options.adapter(recipe)
     lora = {name: value for name, value in adapter.items() if name not in UNSLOTHS_OWN}
@@ -43,7 +43,7 @@ def refusals(job: dict[str, Any]) -> Iterator[str]:
             kind(**values)
         except (TypeError, ValueError, ImportError) as error:
             reason = str(error).splitlines()[0]
-            if reason not in reasons:  # both stages have the options of the first
+            if reason not in reasons:  # both stages share the options of the first
                 yield f"{kind.__name__} of this recipe is refused: {reason}"
             reasons.add(reason)
     for place, values in ((LOAD, options.load(recipe, job["base"])), (ADAPTER, adapter)):
@@ -52,17 +52,17 @@ def refusals(job: dict[str, Any]) -> Iterator[str]:
     launch = options.launch(recipe["processes"])
     try:
         launch_command_parser().parse_args([*launch, "finetune.py"])
-    except SystemExit:  # it has said why on the standard error
+    except SystemExit:  # accelerate has printed why to standard error
         yield f"accelerate launch refuses {' '.join(launch)}"
     if Path(job["base"]).is_dir():
-        # Sizes alone: on this device a tensor has no content.
+        # Meta tensors have sizes but no content.
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(job["base"]))
         yield from options.missing(recipe, (name for name, _ in model.named_modules()))
 
 
 def arguments(file: str, kind: str, function: str) -> set[str]:
-    """Names of the arguments of a method of an installed package, which is not imported."""
+    """Argument names of a method of an installed package, without importing it."""
     package, _, inner = file.partition("/")
     spec = find_spec(package)
     assert spec is not None
@@ -71,7 +71,7 @@ def arguments(file: str, kind: str, function: str) -> set[str]:
     for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ClassDef) and node.name == kind:
             for method in node.body:
-                # Others of the name only pass on what they get.
+                # Other classes have methods of this name that only pass arguments on.
                 if isinstance(method, ast.FunctionDef) and method.name == function:
                     return _names(method.args.args) | _names(method.args.kwonlyargs)
     return set()

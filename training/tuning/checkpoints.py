@@ -1,7 +1,7 @@
-"""Checkpoints that are whole: what a killed run left half written is never gone on from.
+"""Marks complete checkpoints: one that a killed run left incomplete is never resumed.
 
-The marker is written last, when the files that it names are on the disk. It has their sizes, so
-that a checkpoint of which a killed run had removed a part is known for one, too.
+The marker is written last, after the files that it lists are synced. It contains their sizes, so
+that a checkpoint that a killed run had partly removed counts as incomplete, too.
 """
 
 import json
@@ -14,7 +14,7 @@ PREFIX = "checkpoint-"
 
 
 def mark(checkpoint: Path) -> None:
-    """Say that all of it is there."""
+    """Sync a checkpoint and mark it complete."""
     files = sorted(path for path in checkpoint.iterdir() if path.name != MARKER)
     for path in files:
         _sync(path)
@@ -39,7 +39,7 @@ def step(checkpoint: Path) -> int:
 
 
 def last_whole(folder: Path) -> Path | None:
-    """The one to go on from."""
+    """The checkpoint to resume from."""
     return max(
         (checkpoint for checkpoint in folder.glob(f"{PREFIX}*") if is_whole(checkpoint)),
         key=step,
@@ -48,14 +48,14 @@ def last_whole(folder: Path) -> Path | None:
 
 
 def remove_broken(folder: Path) -> None:
-    """Take away what a killed run left half written or half removed."""
+    """Remove the checkpoints that a killed run left incomplete."""
     for checkpoint in folder.glob(f"{PREFIX}*"):
         if not is_whole(checkpoint):
             shutil.rmtree(checkpoint)
 
 
 def sync(folder: Path) -> None:
-    """All files of a folder are on the disk when it returns."""
+    """Sync all files of a folder to disk."""
     for path in [*folder.iterdir(), folder]:
         _sync(path)
 

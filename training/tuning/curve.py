@@ -1,4 +1,4 @@
-"""The losses of a run as a picture."""
+"""Draws the losses of a run."""
 
 import os
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from pathlib import Path
 TRAIN, VALIDATION = "#9db4d6", "#c44e52"
 
 Points = Sequence[tuple[int, float]]
-"""Step and loss, by step."""
+"""Loss by step, as sorted pairs."""
 
 
 def draw(file: Path, train: Points, validation: Points) -> None:
-    """Write a PNG, whole or not at all; without points it has axes alone."""
+    """Write a PNG atomically; without points it has only axes."""
     # Here, because it takes a second to load.
     from matplotlib.figure import Figure
 

@@ -1,9 +1,9 @@
-"""Examples as token ids: the prompt exactly as an engine reads it, and the answer behind it.
+"""Encodes examples as token ids: the prompt exactly as an engine reads it, then the answer.
 
-An engine turns messages into text by the model's chat template, and the text into ids with the
-special tokens that it names and no others. Training does the same, then adds the ids of the answer
-and of the token that ends a turn. What a template writes after that token is never generated, so it
-is not trained on.
+An engine renders messages with the model's chat template, and encodes the text with the special
+tokens that the template writes and no others. Training does the same, then appends the ids of the
+answer and of the end-of-turn token. Text that a template writes after that token is never
+generated, so it is not trained on.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from training.tuning.problem import Problem
 
-IGNORED = -100  # a label that the loss leaves out
+IGNORED = -100  # label that the loss ignores
 
 
 class Encoded(NamedTuple):
@@ -24,7 +24,7 @@ class Encoded(NamedTuple):
     prompt: list[int]
     completion: list[int]
     kind: str
-    """As `dataset build` names it."""
+    """The kind of example, as in `dataset build`."""
 
     @property
     def tokens(self) -> int:
@@ -32,7 +32,7 @@ class Encoded(NamedTuple):
 
     @property
     def row(self) -> dict[str, list[int]]:
-        """As SFTTrainer takes it: the loss counts the completion alone."""
+        """The row for SFTTrainer: only the completion counts in the loss."""
         return {
             "input_ids": self.prompt + self.completion,
             "labels": [IGNORED] * len(self.prompt) + self.completion,
@@ -40,16 +40,16 @@ class Encoded(NamedTuple):
 
 
 def encode(file: Path, tokenizer: Any, max_length: int) -> list[Encoded]:
-    """All examples of a split, in the order of its file.
+    """Encode all examples of a split, in file order.
 
     Args:
-        file: JSON lines with `prompt` and `completion`, each a list of messages.
-        tokenizer: of transformers, with its chat template.
-        max_length: tokens of an example at most.
+        file: JSON Lines with `prompt` and `completion`, each a list of messages.
+        tokenizer: a transformers tokenizer with its chat template.
+        max_length: maximum tokens of an example.
 
     Raises:
-        Problem: an example is too long, or the template does not render it as an engine
-            would continue it.
+        Problem: an example is too long, or the template renders it differently from a prompt that
+            an engine continues.
     """
     end = end_of_turn(tokenizer)
     encoded = []
@@ -81,10 +81,10 @@ def encode(file: Path, tokenizer: Any, max_length: int) -> list[Encoded]:
 
 
 def end_of_turn(tokenizer: Any) -> str:
-    """The token that the chat template writes behind an answer.
+    """The token that the chat template writes after an answer.
 
     Raises:
-        Problem: there is no template, or none that continues a prompt by an answer.
+        Problem: there is no template, or it does not continue a prompt with an answer.
     """
     if not tokenizer.chat_template:
         raise Problem(
@@ -104,19 +104,19 @@ def end_of_turn(tokenizer: Any) -> str:
 
 
 def render(tokenizer: Any, messages: list[dict[str, Any]], is_prompt: bool) -> str:
-    """The text of messages; of a prompt, with what begins the answer."""
+    """The text of messages; for a prompt, including the beginning of the answer's turn."""
     return str(
         tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=is_prompt)
     )
 
 
 def ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of a text, none added."""
+    """Token ids of a text, without added special tokens."""
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def digest(examples: Iterable[Encoded]) -> str:
-    """SHA-256 of all their token ids as 32-bit integers, each list after its length."""
+    """SHA-256 of all token ids as 32-bit integers, each list preceded by its length."""
     hashed = hashlib.sha256()
     for example in examples:
         for part in (example.prompt, example.completion):

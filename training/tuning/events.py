@@ -1,4 +1,4 @@
-"""What a run says of itself: a JSON object a line, on its standard output and in events.jsonl.
+"""Events of a run: one JSON object per line, on standard output and in events.jsonl.
 
 {"event": "start", "steps": 160, "epochs": 3, "train_tokens": 1310436, ...}
 {"event": "step", "step": 1, "loss": 2.1, "tokens": 6560, "seconds": 29.1, "memory": 2100000000}
@@ -19,7 +19,7 @@ FILE = "events.jsonl"
 
 
 def parse(line: bytes) -> Event | None:
-    """The event of a line; None: it is none, such as half a line of a process that was killed."""
+    """Parse a line; None if it is not an event, such as a line truncated by a kill."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -28,7 +28,7 @@ def parse(line: bytes) -> Event | None:
 
 
 def read(folder: Path) -> list[Event]:
-    """All that a run has said so far, resumed ones from their first start on."""
+    """All events of a run so far, from its first start if it was resumed."""
     try:
         lines = (folder / FILE).read_bytes().splitlines()
     except FileNotFoundError:
@@ -37,7 +37,7 @@ def read(folder: Path) -> list[Event]:
 
 
 def seconds(events: Iterable[Event]) -> float:
-    """Of all starts of a run: each one counts them again, and is known up to its last event."""
+    """Seconds over all starts of a run: each start counts anew, up to its last event."""
     before = last = 0.0
     for event in events:
         now = float(event.get("seconds", last))
@@ -48,7 +48,7 @@ def seconds(events: Iterable[Event]) -> float:
 
 
 def losses(events: Iterable[Event], kind: str) -> list[tuple[int, float]]:
-    """Finite losses of one kind (step, eval) by step; the last of a step that was repeated."""
+    """Finite losses of one kind (step, eval) by step; for a repeated step, the last."""
     by_step = {
         event["step"]: event["loss"]
         for event in events

@@ -1,4 +1,4 @@
-"""What a run may use of the processor, and which options of a recipe need a GPU."""
+"""Limits a run's processor threads, and refuses GPU options on CPUs."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from training.tuning.problem import Problem
 
 
 def refuse_gpu_options(recipe: dict[str, Any]) -> None:
-    """Unsloth would leave them out on a CPU, and say so where nobody looks."""
+    """On a CPU, Unsloth would ignore these options, with a warning that nobody reads."""
     for key, value, instead in (
         ("packing", True, "false"),
         ("load_in_4bit", True, "false"),
@@ -24,7 +24,8 @@ def refuse_gpu_options(recipe: dict[str, Any]) -> None:
 
 
 def threads() -> int:
-    """Physical cores, or all where there are two or fewer, shared among the processes here."""
+    """Threads per process: physical cores (all cores if there are at most two), shared among the
+    local processes."""
     logical = len(os.sched_getaffinity(0))
     cores = logical if logical <= 2 else min(logical, psutil.cpu_count(logical=False) or logical)
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))

@@ -1,4 +1,4 @@
-"""A recipe in the words of the libraries: Unsloth's, PEFT's and TRL's arguments."""
+"""Translates a recipe into the arguments of Unsloth, PEFT and TRL."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -9,20 +9,20 @@ Options = dict[str, Any]
 
 
 def load(recipe: Options, base: Path | str) -> Options:
-    """Of FastLanguageModel.from_pretrained."""
+    """Arguments for FastLanguageModel.from_pretrained."""
     return {
         "model_name": str(base),
         "max_seq_length": recipe["max_length"],
         "dtype": recipe["dtype"],
         "load_in_4bit": recipe["load_in_4bit"],
         "use_gradient_checkpointing": checkpointing(recipe),
-        # Otherwise Unsloth takes a copy of its own from the hub for a name that it knows.
+        # Otherwise Unsloth substitutes its own copy from the hub for a name that it knows.
         "use_exact_model_name": True,
     }
 
 
 def adapter(recipe: Options) -> Options:
-    """Of FastLanguageModel.get_peft_model."""
+    """Arguments for FastLanguageModel.get_peft_model."""
     lora = recipe["lora"]
     return {
         "r": lora["r"],
@@ -37,12 +37,12 @@ def adapter(recipe: Options) -> Options:
 
 
 def checkpointing(recipe: Options) -> str | bool:
-    """Unsloth's own way puts activations into the memory of the computer."""
+    """Unsloth's own checkpointing moves activations to main memory."""
     return "unsloth" if recipe["gradient_checkpointing"] else False
 
 
 def quantisation(recipe: Options) -> Options:
-    """Of BitsAndBytesConfig, as Unsloth makes it for load_in_4bit."""
+    """Arguments for BitsAndBytesConfig, as Unsloth sets them for load_in_4bit."""
     return {
         "load_in_4bit": recipe["load_in_4bit"],
         "bnb_4bit_quant_type": "nf4",
@@ -52,7 +52,8 @@ def quantisation(recipe: Options) -> Options:
 
 
 def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
-    """Of SFTConfig. Steps, warm-up and evaluations follow when the number of batches is known."""
+    """Arguments for SFTConfig. Steps, warm-up and evaluations are set once the number of batches is
+    known."""
     return {
         "output_dir": str(out),
         "use_cpu": on_cpu,
@@ -73,29 +74,30 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
         "gradient_checkpointing": recipe["gradient_checkpointing"],
         "seed": recipe["seed"],
         "data_seed": recipe["seed"],
-        # Every evaluation saves, so that the best can be taken at the end; it and the last are
-        # kept, and one more, because the last is known to be whole only after one was removed.
+        # Every evaluation saves a checkpoint, so that the best can be loaded at the end. Keep it,
+        # the last, and one more, because an old checkpoint is removed before the last is marked
+        # complete.
         "eval_strategy": "steps",
         "save_strategy": "steps",
-        # All are kept where their answers choose.
+        # Keep all if their answers choose the best.
         "save_total_limit": None if recipe["answers"] else 3,
         "load_best_model_at_end": True,
         "metric_for_best_model": "eval_loss",
         "prediction_loss_only": True,
-        # A resumed run ends early when the other would have.
+        # A resumed run must stop early at the same step as an uninterrupted run.
         "restore_callback_states_from_checkpoint": True,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,
         "include_num_input_tokens_seen": "non_padding",
         "report_to": recipe["log_to"],
         "disable_tqdm": True,
-        # All processes train all of an adapter, and its graph never changes.
+        # Every process trains the whole adapter, and its graph never changes.
         "ddp_find_unused_parameters": False,
     }
 
 
 def preference(recipe: Options, out: Path, on_cpu: bool) -> Options:
-    """Of DPOConfig: what `training` says, with its own learning rate, and without evaluations."""
+    """Arguments for DPOConfig: as `training`, with its own learning rate and no evaluations."""
     stage = recipe["preference"]
     shared = (
         *("use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"),
@@ -115,28 +117,28 @@ def preference(recipe: Options, out: Path, on_cpu: bool) -> Options:
 
 
 def steps(recipe: Options, batches: int) -> int:
-    """Of the optimiser, for `batches` of each process in an epoch."""
+    """Optimiser steps of a run, for `batches` per process and epoch."""
     accumulation: int = recipe["gradient_accumulation"]
     epochs: float = recipe["epochs"]
     return math.ceil(math.ceil(batches / accumulation) * epochs)
 
 
 def eval_steps(recipe: Options, epoch: int, run: int) -> int:
-    """Steps between two evaluations, for an `epoch` and a `run` of so many steps."""
+    """Steps between two evaluations, for `epoch` steps per epoch and `run` steps in all."""
     per_epoch: int = recipe["evals_per_epoch"]
     return max(1, min(epoch, run) // per_epoch)
 
 
 def eval_patience(recipe: Options, epoch: int, run: int) -> int:
-    """Evaluations without a lower loss after which training ends early; 0: it never does."""
+    """Evaluations without a lower loss after which training stops early; 0: never."""
     epochs: float = recipe["patience"]
     return math.ceil(epochs * epoch / eval_steps(recipe, epoch, run))
 
 
 def missing(recipe: Options, modules: Iterable[str]) -> Iterator[str]:
-    """What is wrong with the layers that get an adapter. PEFT passes over those that are not there.
+    """Problems with `target_modules`, since PEFT silently skips modules that do not exist.
 
-    `modules` are the names of all modules of the base model.
+    `modules` are the names of all modules in the base model.
     """
     there = {name.rpartition(".")[2] for name in modules}
     for name in recipe["lora"]["target_modules"]:
@@ -149,15 +151,16 @@ def missing(recipe: Options, modules: Iterable[str]) -> Iterator[str]:
 
 
 def launch(processes: int) -> list[str]:
-    """Of `python -m accelerate.commands.launch`, before the script: processes on one machine.
+    """Arguments for `python -m accelerate.commands.launch` before the script: processes on one
+    machine.
 
-    On CPUs, too: with --cpu it would start one process alone where there is no mpirun.
+    The same on CPUs: without mpirun, --cpu would start a single process.
     """
     return [
         *("--num_processes", str(processes)),
         *("--num_machines", "1"),
-        *("--mixed_precision", "no"),  # the script's own arguments say it
+        *("--mixed_precision", "no"),  # the script's own arguments set it
         *("--dynamo_backend", "no"),
-        *("--main_process_port", "0"),  # any that is free
+        *("--main_process_port", "0"),  # any free port
         *(["--multi_gpu"] if processes > 1 else []),
     ]

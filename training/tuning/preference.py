@@ -1,8 +1,8 @@
-"""The second stage: DPO on pairs of answers, with TRL's DPOTrainer, from the adapter of the first.
+"""The second stage: DPO on pairs of answers with TRL's DPOTrainer, starting from the first adapter.
 
-It begins with the adapter that the fine-tuning wrote, and TRL keeps a copy of that as the
-reference. Unsloth takes no part: these lines are the same on a GPU and on a CPU. There are no
-checkpoints, as pairs are few: a stage that was killed begins again. Not yet run on a GPU.
+TRL keeps a copy of the fine-tuned adapter as the reference. Unsloth is not used: the code is the
+same on GPUs and CPUs. As pairs are few, there are no checkpoints: a killed stage starts over. Not
+yet run on a GPU.
 """
 
 import json
@@ -26,12 +26,12 @@ PAIRS = "pairs.jsonl"
 
 
 def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
-    """Train, tell how it goes, and write adapter/ and then training.json.
+    """Train, report events, and write adapter/ and then training.json.
 
     Args:
         job: see training/finetune.py.
         base: folder of the base model.
-        teller: gets the events.
+        teller: receives the events.
 
     Raises:
         Problem: something is wrong with the pairs or the recipe.
@@ -45,7 +45,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
         hardware.refuse_gpu_options({**recipe, "packing": False})  # pairs are not packed
         torch.set_num_threads(hardware.threads())
     random.seed(recipe["seed"])
-    # It sets the GPU of this process, on which a quantised model is loaded: so it comes first.
+    # DPOConfig sets this process's GPU, onto which a quantised model is loaded: so it comes first.
     args = DPOConfig(**options.preference(recipe, out, on_cpu))
     model = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(base, **_loading(recipe)),
@@ -85,10 +85,11 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
             **done,
             "stage": "preference",
             "pairs": len(pairs),
-            # Of the pairs of a step, how many the model prefers as people do, by its own odds.
+            # Share of the pairs in a step for which the model agrees with the readers by its own
+            # odds.
             "preferred": [(entry["step"], entry["rewards/accuracies"]) for entry in logged],
             "losses": [(entry["step"], entry["loss"]) for entry in logged],
-            # What the first stage has seen: the same checks hold.
+            # The first stage's data, so that the same checks apply.
             "examples": first_facts["examples"],
             "token_ids_sha256": first_facts["token_ids_sha256"],
             "seed": recipe["seed"],
@@ -98,9 +99,9 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
 
 
 def read(file: Path, tokenizer: Any, max_length: int) -> list[dict[str, Any]]:
-    """The pairs of a file. Raises Problem: it is none, or one is too long."""
+    """Read the pairs. Raises Problem: the file is invalid, or a pair is too long."""
     try:
-        # A text's lines would end at U+2028, too.
+        # str.splitlines would also split at U+2028.
         rows = [json.loads(line) for line in file.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise Problem(
@@ -121,7 +122,7 @@ def read(file: Path, tokenizer: Any, max_length: int) -> list[dict[str, Any]]:
 
 
 def _loading(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Of AutoModelForCausalLM.from_pretrained."""
+    """Arguments for AutoModelForCausalLM.from_pretrained."""
     if not recipe["load_in_4bit"]:
         return {"dtype": recipe["dtype"]}
     quantised = BitsAndBytesConfig(**options.quantisation(recipe))

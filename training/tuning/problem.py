@@ -1,4 +1,4 @@
-"""What a run ends with when something is wrong."""
+"""The exception that ends a run."""
 
 
 class Problem(Exception):

@@ -1,4 +1,4 @@
-"""What a run says while it runs: see training/tuning/events.py for the lines."""
+"""Reports the progress of a run as events: see training/tuning/events.py."""
 
 import math
 import resource
@@ -15,17 +15,17 @@ from training.tuning.tell import Teller
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]  # its library is not there for mypy
-    """Tells steps, evaluations and checkpoints, and marks a checkpoint when it is whole."""
+    """Reports steps, evaluations and checkpoints, and marks complete checkpoints."""
 
     def __init__(self, teller: Teller, start: dict[str, Any], wait: Any) -> None:
-        """`wait` returns when all processes have called it."""
+        """`wait` returns once all processes have called it."""
         self._teller, self._start, self._wait = teller, start, wait
         self._began = time.monotonic()
         self._seconds = 0.0
         self._tokens_before = 0
 
     def rate(self, state: Any) -> float | None:
-        """Tokens a second of this run, evaluations included; None: it took no step."""
+        """Tokens per second of this run, evaluations included; None: no step was taken."""
         if not self._seconds:
             return None
         tokens: int = state.num_input_tokens_seen - self._tokens_before
@@ -70,7 +70,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # its library is not the
 
 
 def memory() -> int:
-    """Bytes that this process had at most: of the GPU where there is one, else of the machine."""
+    """Peak memory of this process in bytes: on the GPU if there is one, else in main memory."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_reserved())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

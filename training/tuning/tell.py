@@ -1,4 +1,4 @@
-"""The lines in which a run says how it goes: see training/tuning/events.py."""
+"""Writes the events of a run: see training/tuning/events.py."""
 
 import json
 import os
@@ -8,7 +8,7 @@ EVENTS = "events.jsonl"
 
 
 class Teller:
-    """Writes events to the standard output and to the run folder, from the first process alone."""
+    """Writes events to standard output and to the run folder, from the first process only."""
 
     def __init__(self, output: int, is_first: bool) -> None:
         """`output` is the descriptor of the real standard output; libraries print elsewhere."""
@@ -16,12 +16,12 @@ class Teller:
         self._outputs = [output] if is_first else []
 
     def keep(self, folder: Path) -> None:
-        """Write to the events of this run folder, too, from now on."""
+        """From now on, also append events to this run folder."""
         if self.is_first:
             file = folder / EVENTS
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # a killed run left half a line
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":  # truncated by a kill
                 os.write(descriptor, b"\n")
             self._outputs.append(descriptor)
 

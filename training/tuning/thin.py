@@ -1,23 +1,23 @@
-"""Which examples a run trains on: all answers, and no more refusals than the recipe wants."""
+"""Selects the examples of a run: all answers, and no more refusals than the recipe allows."""
 
 import random
 from collections.abc import Sequence
 
-REFUSAL = "refusal-"  # what the kind of an example begins with that refuses
+REFUSAL = "refusal-"  # prefix of the kinds that refuse
 
 
 def thin(kinds: Sequence[str], share: float, seed: int) -> list[int]:
-    """The places of the examples that stay, in their order.
+    """Indices of the examples to keep, in order.
 
-    All refusals are one sentence, and answers begin in a thousand ways. A model that cannot tell
-    which questions the pages answer says by greedy decoding what begins most often: where one
-    example in five is a refusal it refuses everything, though it holds an answer for four times
+    All refusals are one sentence, whereas answers begin in a thousand ways. A model that cannot
+    tell which questions the pages answer decodes greedily the most frequent beginning: if one
+    example in five is a refusal, it refuses everything, although it considers an answer four times
     as likely.
 
     Args:
-        kinds: of all examples, as `dataset build` names them.
-        share: of the examples that stay, refusals are so many at most; 1.0 keeps all.
-        seed: draws the refusals that stay.
+        kinds: the kind of each example, as in `dataset build`.
+        share: maximum share of refusals among the kept examples; 1.0 keeps all.
+        seed: draws the refusals to keep.
     """
     refusals = [place for place, kind in enumerate(kinds) if kind.startswith(REFUSAL)]
     answers = len(kinds) - len(refusals)

@@ -1,8 +1,7 @@
 """Train an adapter with Unsloth and TRL's SFTTrainer.
 
-Our lines are the same on a GPU and on a CPU. Unsloth's are not: on a CPU it is stock transformers,
-PEFT and TRL, without its kernels, its 4-bit loading and its offloading of activations, so these are
-not run by any test here.
+Our code is the same on GPUs and CPUs. Unsloth's is not: on a CPU it uses stock transformers, PEFT
+and TRL, so no test here runs its kernels, 4-bit loading and offloading of activations.
 """
 
 import unsloth  # isort: skip -- it changes the libraries below, so it comes first
@@ -28,21 +27,21 @@ from training.tuning.thin import thin
 
 
 def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
-    """Train, tell how it goes, and write adapter/ and then training.json.
+    """Train, report events, and write adapter/ and then training.json.
 
     Args:
         job: see training/finetune.py.
         base: folder of the base model.
-        teller: gets the events.
+        teller: receives the events.
 
     Raises:
-        Problem: something is wrong with the data, the recipe or what was learnt.
+        Problem: something is wrong with the data, the recipe or the trained adapter.
     """
     began = time.monotonic()
     recipe, out = job["recipe"], Path(job["out"])
     checkpoint_folder = out / "checkpoints"
     resumed = checkpoints.last_whole(checkpoint_folder) if job["resume"] else None
-    # Not the tokenizer that Unsloth returns: that one was changed to fit training.
+    # Not Unsloth's tokenizer, which is modified for training.
     tokenizer = AutoTokenizer.from_pretrained(base)
     rows, validation = (
         encode.encode(Path(job["data"]) / f"{split}.jsonl", tokenizer, recipe["max_length"])
@@ -51,7 +50,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     stay = thin([row.kind for row in rows], recipe["refusals"], recipe["seed"])
     rows = [rows[place] for place in stay]
     trainer = make_trainer(recipe, base, checkpoint_folder, rows, validation)
-    # The loss of the base model, where the curve begins.
+    # The base model's loss starts the curve.
     trainer.args.eval_on_start = resumed is None
     batches = len(trainer.get_train_dataloader())
     whole = options.steps(recipe, batches)
@@ -77,7 +76,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     )
     trainer.add_callback(progress)
     if resumed and (checkpoints.step(resumed) >= steps or has_stopped(resumed, patience)):
-        # It was killed between its last checkpoint and its end; train() would take another step.
+        # The run was killed after its last checkpoint; train() would take another step.
         trainer.state = TrainerState.load_from_json(str(resumed / TRAINER_STATE_NAME))
         best = load_peft_weights(trainer.state.best_model_checkpoint, "cpu")
         set_peft_model_state_dict(model, best)
@@ -126,17 +125,17 @@ def make_trainer(
     rows: Sequence[encode.Encoded],
     validation: Sequence[encode.Encoded],
 ) -> Any:
-    """SFTTrainer of a recipe, which has not decided yet how many steps it takes.
+    """The SFTTrainer of a recipe; the number of steps is set later.
 
     Args:
-        recipe: all of its keys.
+        recipe: a recipe with all its keys.
         base: folder of the base model.
         out: folder of the checkpoints.
-        rows: to be trained on.
-        validation: to be evaluated, or drawn from.
+        rows: examples to train on.
+        validation: examples to evaluate, or to draw them from.
 
     Raises:
-        Problem: the recipe needs a GPU or layers that are not there.
+        Problem: the recipe needs a GPU or layers that do not exist.
     """
     on_cpu = not torch.cuda.is_available()
     if on_cpu:
@@ -158,7 +157,7 @@ def make_trainer(
 
 
 def has_stopped(checkpoint: Path, patience: int) -> bool:
-    """Did training end early here?"""
+    """Did training stop early at this checkpoint?"""
     state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
     stopping = state.stateful_callbacks.get(EarlyStoppingCallback.__name__)
     return bool(stopping and stopping["attributes"]["early_stopping_patience_counter"] >= patience)

@@ -1,4 +1,4 @@
-"""Every rule on every row of a file."""
+"""Applies every rule to every row of a file."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,10 +35,10 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Checker:
-    """What rows are checked with."""
+    """Runs the checks."""
 
     python: Path
-    """Of the dataset environment."""
+    """Python of the dataset environment."""
     tokens: Tokens
     progress: Progress
 
@@ -50,14 +50,14 @@ class Checker:
         against: Mapping[str, Sequence[Row]] | None = None,
         report: Path | None = None,
     ) -> list[Finding]:
-        """Every finding, by line.
+        """All findings, sorted by line.
 
         Args:
-            file: that the entries are from.
-            entries: its lines.
-            wiki: the pages that its rows may name; none, and they are not looked up.
-            against: the rows of files that a model will be evaluated with, by name.
-            report: an empty folder for the Data Docs.
+            file: the file that the entries come from.
+            entries: the lines of the file.
+            wiki: pages that rows may name; if empty, page names are not checked.
+            against: rows of the evaluation files, by file name.
+            report: an empty folder for the Data Docs; None: do not write them.
 
         Raises:
             AskdocsError: a library failed.
@@ -135,13 +135,13 @@ class Checker:
 
 
 def _cell(entry: DatasetLine, field: str) -> object:
-    """What Great Expectations shall see: text, nothing, or what is there instead of text."""
+    """The value for Great Expectations: text, None, or the non-text value in its place."""
     value = entry.fields.get(field)
     return entry.texts().get(field) if isinstance(value, str) else value
 
 
 def compared(row: Row, file: int = 0) -> dict[str, Any]:
-    """A row as `measure` takes it, to be compared with others and not to be read."""
+    """A row in the format of `measure`, for comparison only: its texts are not inspected."""
     question_words = stems(row.question) or words(row.question) or row.question.split()
     split = "" if file else row.split
     return {
@@ -153,7 +153,7 @@ def compared(row: Row, file: int = 0) -> dict[str, Any]:
 
 
 def nearness(measured: Iterable[Mapping[str, Any]]) -> dict[Place, list[Place]]:
-    """To the place of a row, those of rows that ask almost the same."""
+    """Near-duplicate rows by row."""
     near: dict[Place, list[Place]] = defaultdict(list)
     for thing in measured:
         if thing["kind"] == "near":
@@ -194,7 +194,7 @@ def _measured(measured: Sequence[Mapping[str, Any]], rows: Mapping[int, Row]) ->
 def _expectation(
     thing: Mapping[str, Any], entries: Mapping[int, DatasetLine], file: Path
 ) -> Finding:
-    """What Great Expectations found, as a finding."""
+    """Convert a Great Expectations result to a finding."""
     line, rule, field, value = thing["line"], thing["rule"], thing["field"], thing["value"]
     if line == 0:
         rows = [entry.row for entry in entries.values() if entry.row]

@@ -1,4 +1,4 @@
-"""A file of rows as it lies, line by line, under our names for its fields or under its own."""
+"""Reads a file of rows line by line, with our field names or its own."""
 
 import codecs
 import re
@@ -20,13 +20,13 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class DatasetLine:
-    """A line that is not blank."""
+    """A non-blank line."""
 
     line: int
     data: bytes
-    """As it stands in the file, without its line feed."""
+    """The raw line without its line feed."""
     fields: dict[str, Any]
-    """What it says, with our names beside its own; empty where it is no JSON object."""
+    """Parsed fields, ours added to its own; empty if the line is not a JSON object."""
     found: Row | Problem
 
     @property
@@ -34,21 +34,21 @@ class DatasetLine:
         return self.found if isinstance(self.found, Row) else None
 
     def texts(self) -> dict[str, str]:
-        """Those of TEXTS that are text here, by field."""
+        """The fields of TEXTS that hold text, by name."""
         return {
             name: value for name in TEXTS if (value := self.fields.get(name)) and _is_text(value)
         }
 
 
 def read(file: Path, names: Mapping[str, str]) -> list[DatasetLine]:
-    """The lines of a file.
+    """Read the lines of a file.
 
     Args:
-        file: of JSON lines.
-        names: of our fields, the path of each in a line: `{"answer": "answers.0.content"}`.
+        file: a JSON Lines file.
+        names: path in a line of each of our fields: `{"answer": "answers.0.content"}`.
 
     Raises:
-        AskdocsError: it cannot be read, or has no lines.
+        AskdocsError: the file cannot be read, or is empty.
     """
     entries = [_entry(number, line, names) for number, line in lines(file)]
     if not entries:
@@ -62,7 +62,7 @@ def has_byte_order_mark(file: Path) -> bool:
 
 
 def named(options: Iterable[str]) -> dict[str, str]:
-    """The `names` that `--field question=content` and the like give. Raises AskdocsError."""
+    """Parse `--field question=content` options into `names`. Raises AskdocsError."""
     names = {}
     for option in options:
         name, equals, path = option.partition("=")
@@ -76,7 +76,7 @@ def named(options: Iterable[str]) -> dict[str, str]:
 
 
 def paths(entries: Iterable[DatasetLine], most: int = 20) -> list[str]:
-    """What `--field` can name in these lines: the paths of their texts, the usual ones first."""
+    """Paths of text fields in these lines, the usual names first: candidates for `--field`."""
     counts: dict[str, int] = {}
     for entry in entries:
         for path in _paths(entry.fields, ""):
@@ -93,12 +93,12 @@ def _entry(number: int, line: bytes, names: Mapping[str, str]) -> DatasetLine:
 
 
 def _is_text(value: object) -> bool:
-    """JSON can hold half a surrogate pair, which no library takes for text."""
+    """JSON can hold half a surrogate pair, which no library accepts as text."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
 
 def _at(value: Any, path: str) -> Any:
-    """What stands at a dotted path; None where there is no such place."""
+    """The value at a dotted path, or None."""
     for part in path.split("."):
         if isinstance(value, dict):
             value = value.get(part)

@@ -1,9 +1,8 @@
-"""Validates rows with Great Expectations, and renders its Data Docs for people.
+"""Validates rows with Great Expectations, and renders its Data Docs.
 
     PYTHON -I training/data/check/expect.py JOB.json FOUND.jsonl
 
-Runs by the Python of the dataset environment and imports nothing of this repository. JOB is an
-object:
+Runs in the dataset environment's Python and imports nothing from this repository. JOB is an object:
 
     title: the name of the file
     rows: [{"line": 1, "question": ..., "answer": ..., "answerable": ..., "split": ..., "id": ...,
@@ -11,12 +10,11 @@ object:
             "found": {rule: value, ...}}, ...]
     rules: {name: {"severity": ..., "about": ..., "fix": ...}, ...}
     limits: {"fewest": 3, "answer": 1024, "row": 8192, "refusals": 0.1, "splits": [...]}
-    report: a folder that is made, or null
+    report: a folder to create, or null
 
-Rules of columns are expectations of their own. Of the others, which other code has looked for, each
-has a column with what was found, expected to be empty: so the pages show every rule. FOUND gets one
-JSON object a line for each row that breaks a rule of columns. Nothing goes to the network, and the
-pages load nothing from it.
+Column rules are expectations. Every other rule is checked elsewhere; its results go into a column
+that is expected to be empty, so that the pages show every rule. FOUND gets one JSON object per line
+for each row that breaks a column rule. Neither this program nor its pages use the network.
 """
 
 import html
@@ -31,13 +29,13 @@ from urllib.parse import quote
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 NAME = "questions-and-answers"
-# Rules of columns: what they are about is a column itself.
+# Column rules: each is about a column of its own.
 OF_COLUMNS = ("short", "long-answer", "long-row", "split", "id", "refusals")
 
-# The pages of Great Expectations ask six hosts for styles, scripts and pictures: a reader's browser
-# would tell them, and in a closed network wait for them.
+# The Data Docs load styles, scripts and images from six hosts: a reader's browser would contact
+# them, and in a closed network wait for them.
 REMOTE = re.compile(
-    # Atomic: of several such attributes in a tag, each would be tried up to the tag's end.
+    # Atomic: a tag with several such attributes would otherwise backtrack to the tag's end.
     r"<script\b(?>[^<>]*?\bsrc=[\"']https?:)[^<>]*+>\s*+</script>"
     r"|<link\b(?>[^<>]*?\bhref=[\"']https?:)[^<>]*+>|<img\b(?>[^<>]*?\bsrc=[\"']https?:)[^<>]*+>"
     r"|<footer\b(?:(?!<footer\b).)*?</footer>",
@@ -69,7 +67,7 @@ LEAD = (
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     results = validated(job)
-    about: dict[str, list[str]] = {}  # by column, what the pages say of it
+    about: dict[str, list[str]] = {}  # column descriptions shown in the pages
     with open(sys.argv[2], "w", encoding="utf-8") as output:
         for result in results:
             if result.exception_info.get("raised_exception"):
@@ -91,7 +89,7 @@ def main() -> None:
 
 
 def finish(report: Path, title: str, about: dict[str, list[str]]) -> None:
-    """Make the pages stand on their own, say what each column is about, and lead to them."""
+    """Make the pages self-contained, describe each column, and link to the descriptions."""
 
     def explained(heading: re.Match[str]) -> str:
         messages = dict.fromkeys(about.get(heading[1], []))
@@ -111,7 +109,7 @@ def finish(report: Path, title: str, about: dict[str, list[str]]) -> None:
 
 
 def validated(job: dict[str, Any]) -> list[Any]:
-    """The result of each expectation; the Data Docs are written where the job says so."""
+    """The result of each expectation; writes the Data Docs where the job says so."""
     print(json.dumps({"step": "Great Expectations", "done": 0, "total": None}), flush=True)
     import great_expectations as gx
 
@@ -214,9 +212,9 @@ def table(job: dict[str, Any]) -> Any:
 
 
 def _safe(value: Any) -> Any:
-    """The value as the pages can show it, which do not escape what they quote."""
+    """The value in a form safe for the pages, which do not escape what they quote."""
     if isinstance(value, list | dict):
-        return (_safe(json.dumps(value)),)  # a tuple is no text either, and can be counted
+        return (_safe(json.dumps(value)),)  # a tuple is not text, and has a length
     return html.escape(value).replace("$", "&#36;") if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""What can be mended in a file of rows without asking anybody."""
+"""Fixes rows that can be corrected automatically."""
 
 import json
 import os
@@ -16,25 +16,25 @@ from training.data.check.rules import HELD_OUT, RULES, Finding
 from training.data.check.text import clean
 
 Near = Callable[[Sequence[Row]], Mapping[Place, Sequence[Place]]]
-"""Finds rows that ask almost the same; see `plain.leaks`."""
+"""Finds near-duplicate rows; see `plain.leaks`."""
 
 
 class Fixed(NamedTuple):
-    """A file without what was mended."""
+    """The fixed file."""
 
     lines: list[bytes]
     changes: list[Finding]
-    """By line of the file as it was."""
+    """Fixes by line number of the original file."""
 
 
 def fix(entries: Sequence[DatasetLine], has_mark: bool, near: Near) -> Fixed:
-    """Mend what breaks a safe rule: clean texts, and leave out rows that are broken, said before,
-    or to be trained on though held out. All other fields stay.
+    """Apply the safe fixes: clean texts; drop broken rows, duplicates and train rows that are held
+    out elsewhere. Other fields stay unchanged.
 
     Args:
         entries: the lines of a file.
-        has_mark: whether it begins with a byte order mark.
-        near: asked only where rows to train on and rows held out are in one file.
+        has_mark: whether the file begins with a byte order mark.
+        near: called only if the file has both training and held-out rows.
     """
     changes = [
         *plain.encoding(entries, has_mark),
@@ -47,7 +47,7 @@ def fix(entries: Sequence[DatasetLine], has_mark: bool, near: Near) -> Fixed:
     out = {finding.line for finding in doubled}
     rows = [row for row in rows if row.line not in out]
     splits = {row.split for row in rows}
-    # Leaks need nearness only where there are both sides.
+    # Near duplicates matter only if the file has both sides.
     alike = near(rows) if "train" in splits and splits & {*HELD_OUT} else {}
     leaks = [finding for finding in plain.leaks(rows, {}, alike) if RULES[finding.rule].safe]
     out |= {finding.line for finding in leaks}
@@ -57,7 +57,7 @@ def fix(entries: Sequence[DatasetLine], has_mark: bool, near: Near) -> Fixed:
 
 
 def write(file: Path, lines: Sequence[bytes]) -> None:
-    """Write a new file, whole or not at all. Raises AskdocsError: it exists, or cannot be made."""
+    """Write a new file atomically. Raises AskdocsError: it exists, or cannot be written."""
     new = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
         with new.open("xb") as output:
@@ -73,7 +73,7 @@ def write(file: Path, lines: Sequence[bytes]) -> None:
 
 
 def refuse_existing(file: Path) -> None:
-    """Raises AskdocsError: something is there."""
+    """Raises AskdocsError if the path exists."""
     if file.exists() or file.is_symlink():
         raise AskdocsError(f"{file}: exists, and is not overwritten: name another --out FILE")
 
@@ -86,10 +86,10 @@ def _cleaned(entry: DatasetLine) -> DatasetLine:
 
 
 def _line(entry: DatasetLine) -> bytes:
-    """As it was, where nothing in it has changed."""
+    """The original line, if nothing in it has changed."""
     if parse_object(entry.line, entry.data) == entry.fields:
         return entry.data.strip()
     try:
         return json.dumps(entry.fields, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # half a surrogate pair in a field that is not ours
+    except UnicodeEncodeError:  # half a surrogate pair in one of the file's own fields
         return json.dumps(entry.fields).encode()

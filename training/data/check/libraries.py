@@ -15,16 +15,16 @@ from gateway.knowledge.sources.sync import Progress
 def run(
     python: Path, program: Literal["measure", "expect"], job: dict[str, Any], progress: Progress
 ) -> list[dict[str, Any]]:
-    """What a program found.
+    """Run a program; return its results.
 
     Args:
-        python: of the dataset environment.
-        program: the module of that name beside this one says what it takes and gives.
-        job: what it takes.
-        progress: gets what it says meanwhile.
+        python: Python of the dataset environment.
+        program: name of a module beside this one, which documents its input and output.
+        job: its input.
+        progress: receives its progress.
 
     Raises:
-        AskdocsError: it failed.
+        AskdocsError: the program failed.
     """
     script = Path(__file__).with_name(f"{program}.py")
     with tempfile.TemporaryDirectory(prefix="askdocs-") as name:
@@ -33,13 +33,13 @@ def run(
         given.write_text(json.dumps(job), encoding="utf-8")
         with (
             log.open("w") as errors,
-            # -I: neither this folder nor the caller's settings can put another module in the way.
+            # -I: no module in this folder or on the caller's PYTHONPATH can shadow another.
             subprocess.Popen(
                 [str(python), "-I", str(script), str(given), str(output)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                start_new_session=True,  # so that it can be ended with the processes it started
+                start_new_session=True,  # so that its child processes can be ended with it
                 env={**os.environ, "GX_ANALYTICS_ENABLED": "false", "HOME": name},
             ) as process,
         ):

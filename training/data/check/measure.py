@@ -1,14 +1,15 @@
-"""Measures rows with libraries of the dataset environment: nearness, language, secrets, mojibake.
+"""Checks rows with libraries of the dataset environment: near duplicates, language, secrets,
+mojibake.
 
     PYTHON -I training/data/check/measure.py JOB.json FOUND.jsonl
 
-Runs by the Python of that environment and imports nothing of this repository. JOB is an object:
+Runs in that environment's Python and imports nothing from this repository. JOB is an object:
 
     rows: [{"place": [file, line], "split": "...", "words": [...], "texts": {field: text}}, ...]
 
-`words` are compared where there are any, `texts` looked through where there are any. FOUND gets one
-JSON object a line: `near`, `language`, `secret` or `mojibake`, each with its place. Progress goes
-to standard output as JSON lines. Nothing goes to the network.
+Non-empty `words` are compared, non-empty `texts` inspected. FOUND gets one JSON object per line:
+`near`, `language`, `secret` or `mojibake`, each with its place. Progress goes to standard output as
+JSON Lines. The network is not used.
 """
 
 import json
@@ -21,18 +22,18 @@ from functools import cache
 from typing import Any
 
 SAME = 0.8
-"""Of all words of two questions, the share in common that makes them almost the same."""
-# Below SAME, so that hashing overlooks hardly a pair; what it proposes is counted exactly.
+"""Two questions that share at least this fraction of their words are near duplicates."""
+# Below SAME, so that hashing misses hardly any pair; candidates are then counted exactly.
 PROPOSED = 0.65
 PERMUTATIONS = 128
-# Rows that a process looks through at once.
+# Rows per task of a process.
 PART = 250
-# What a library says of a shorter or less clear text is no more than a guess.
+# For shorter or less clear texts the library only guesses.
 LETTERS = 60
 SURE = 0.95
-# More characters do not make it surer.
+# More characters do not improve certainty.
 ENOUGH = 600
-# Looked for by randomness alone, they find every long word and every hash in a text.
+# Detectors that rely on entropy alone match every long word and every hash.
 GUESSES = {"Base64HighEntropyString", "HexHighEntropyString", "IPPublicDetector"}
 
 Row = dict[str, Any]
@@ -49,13 +50,13 @@ def main() -> None:
 
 
 def near(rows: list[Row]) -> Iterator[Row]:
-    """For each row and each group (a split of a file): an earlier row of its own group, and any
-    row of another one, that asks almost the same."""
+    """For each row and each group (a split of a file): one near duplicate, an earlier row if the
+    group is the row's own."""
     from datasketch import MinHash, MinHashLSH
 
     sets = [frozenset(row["words"]) for row in rows]
     groups = [f"{row['place'][0]} {row['split']}" for row in rows]
-    # Questions of the same words are hashed once.
+    # Questions with the same words are hashed once.
     distinct = list(dict.fromkeys(sets))
     hashes = MinHash.generator(
         ([word.encode() for word in words] for words in distinct), num_perm=PERMUTATIONS
@@ -74,7 +75,7 @@ def near(rows: list[Row]) -> Iterator[Row]:
         if number % PART == 0:
             tell("near questions", number, len(rows))
         if rows[number]["place"][0]:
-            continue  # what is compared with is not compared itself
+            continue  # rows of other files are not compared with each other
         for other_group, table in tables.items():
             exact = first.get((other_group, words))
             candidates = sorted(table.query(of[words])) if exact in (None, number) else [exact]
@@ -88,7 +89,7 @@ def near(rows: list[Row]) -> Iterator[Row]:
 
 
 def looked_through(rows: list[Row]) -> Iterator[Row]:
-    """What is in the texts, by all cores."""
+    """Inspect the texts on all cores."""
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     with multiprocessing.Pool(min(len(os.sched_getaffinity(0)), len(parts) or 1)) as pool:
         for number, results in enumerate(pool.imap(look, parts)):
@@ -106,7 +107,7 @@ def look(rows: list[Row]) -> list[Row]:
 
 
 def language(texts: dict[str, str]) -> Iterator[Row]:
-    """The language of question and answer, where there is enough of them to tell."""
+    """The language of question and answer, if they are long enough to tell."""
     text = "\n".join(texts.get(field, "") for field in ("question", "answer"))
     if sum(character.isalpha() for character in text) >= LETTERS:
         name, probability = identifier().classify(text[:ENOUGH])
@@ -122,7 +123,7 @@ def identifier() -> Any:
 
 
 def mojibake(texts: dict[str, str]) -> Iterator[Row]:
-    """Texts that were decoded wrongly once."""
+    """Texts that were once decoded with the wrong encoding."""
     from ftfy.badness import BADNESS_RE, is_bad
 
     for field, text in texts.items():
@@ -132,13 +133,13 @@ def mojibake(texts: dict[str, str]) -> Iterator[Row]:
 
 
 def secrets(texts: dict[str, str]) -> Iterator[Row]:
-    """What looks like a key, a token or a password."""
+    """Text that looks like a key, a token or a password."""
     from detect_secrets.plugins.keyword import KeywordDetector
 
     detectors, keywords = plugins()
     for field, text in texts.items():
         for line in text.splitlines():
-            # It takes longer than all others, and finds nothing without one of its words.
+            # The slowest detector, which finds nothing without one of its keywords.
             lower = line.lower()
             has_keyword = any(word in lower for word in keywords)
             for plugin in detectors:
@@ -151,14 +152,14 @@ def secrets(texts: dict[str, str]) -> Iterator[Row]:
 
 @cache
 def plugins() -> Any:
-    """The detectors, and the words that the one for keywords needs. Called like this, they ask no
+    """The detectors, and the keywords of the keyword detector. Called like this, they ask no
     service whether a key is real."""
     from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
     from detect_secrets.plugins.keyword import DENYLIST
 
     known = get_mapping_from_secret_type_to_class().values()
     chosen = [plugin() for plugin in known if plugin.__name__ not in GUESSES]
-    # Of a pattern such as `api_?key` the end is enough to say that it cannot be there.
+    # The last word of a pattern such as `api_?key` is enough to rule it out.
     return chosen, {re.split(r"\W+", pattern)[-1] for pattern in DENYLIST}
 
 

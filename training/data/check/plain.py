@@ -1,4 +1,4 @@
-"""What can be found in rows by reading them, without further libraries."""
+"""Checks that need no further libraries."""
 
 import asyncio
 import re
@@ -17,18 +17,19 @@ from training.data.examples import own_page
 from training.data.support import claims, idf_of
 
 Place = tuple[int, int]
-"""Of a row: 0 for the checked file, or from 1 the number of a file of --against; and its line."""
+"""Position of a row: 0 for the checked file, or from 1 the number of an --against file; and the
+line."""
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@((?:[\w-]+\.)+[A-Za-z]{2,})")
-# Names that belong to nobody (RFC 2606).
+# Reserved names (RFC 2606).
 _NOBODY = re.compile(r"(^|\.)(example(\.(com|net|org))?|test|invalid|localhost)$", re.IGNORECASE)
 _ADDRESS = re.compile(r"\]\((?:[^)\s\]]|\](?!\())*\)")
-# A shorter answer, a name or a number, may well be how its page begins.
+# Shorter answers, such as a name or a number, may legitimately begin their page.
 _PREFIX_WORDS = 8
 
 
 def broken(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
-    """Lines that are no rows."""
+    """Lines that are not valid rows."""
     for entry in entries:
         if isinstance(problem := entry.found, Problem):
             rule = "field" if problem.field else "unreadable"
@@ -36,7 +37,7 @@ def broken(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
 
 
 def nameless(entries: Sequence[DatasetLine]) -> Iterator[Finding]:
-    """Questions or answers that most lines lack: they have another name there."""
+    """A question or answer field that most lines lack: the file names it differently."""
     objects = [entry for entry in entries if entry.fields]
     for field in ("question", "answer"):
         if objects and 2 * sum(field not in entry.fields for entry in objects) > len(objects):
@@ -59,7 +60,7 @@ def encoding(entries: Sequence[DatasetLine], has_mark: bool) -> Iterator[Finding
 
 
 def texts(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
-    """Control characters, composition, white space, HTML; lost characters; addresses."""
+    """Control characters, normalisation, white space, HTML, lost characters, email addresses."""
     for entry in entries:
         for field, value in entry.texts().items():
             for rule in text.problems(value):
@@ -74,7 +75,7 @@ def texts(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
 
 
 def duplicates(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Rows that say the same as another one of their split: all but the one to be kept."""
+    """Duplicate rows within a split, except the copy to keep."""
     same: dict[object, list[Row]] = defaultdict(list)
     for row in rows:
         content = (_plain(row.question), _plain(row.answer), _plain(row.context))
@@ -88,7 +89,7 @@ def duplicates(rows: Sequence[Row]) -> Iterator[Finding]:
 
 
 def contradictions(rows: Sequence[Row]) -> Iterator[Finding]:
-    """Questions that an earlier row answers otherwise."""
+    """Questions that an earlier row answers differently."""
     first: dict[str, Row] = {}
     for row in rows:
         before = first.setdefault(_plain(row.question), row)
@@ -105,13 +106,12 @@ def leaks(
     against: Mapping[str, Sequence[Row]],
     near: Mapping[Place, Sequence[Place]],
 ) -> Iterator[Finding]:
-    """Rows that are, or almost are, in another split or in a file to be evaluated with.
+    """Rows with an exact or near duplicate in another split or in an evaluation file.
 
     Args:
-        rows: of the checked file.
-        against: the rows of each other file, by its name.
-        near: to the place of a row, places of rows with almost the same question; of each split
-            and file that has any, one.
+        rows: rows of the checked file.
+        against: rows of each evaluation file, by file name.
+        near: by row, near-duplicate rows, at most one from each split and file.
     """
     split = {(0, row.line): row.split for row in rows}
     clusters: dict[tuple[str, str], Row] = {}
@@ -146,20 +146,20 @@ def leaks(
 def near_duplicates(
     rows: Sequence[Row], near: Mapping[Place, Sequence[Place]]
 ) -> Iterator[Finding]:
-    """Rows of a split that almost ask what an earlier one asks. `near` as for `leaks`."""
+    """Near duplicates of an earlier question in the same split. `near` as for `leaks`."""
     by_line = {row.line: row for row in rows}
     for row in rows:
         for file, line in near.get((0, row.line), ()):
             other = by_line.get(line) if file == 0 else None
             earlier = other and line < row.line and other.split == row.split
-            # The same question is a duplicate, or a contradiction.
+            # Identical questions are duplicates or contradictions instead.
             if other and earlier and _plain(other.question) != _plain(row.question):
                 message = f"almost asks what line {line} asks"
                 yield Finding(row.line, "near-duplicate", "question", row.question, message)
 
 
 def pages(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
-    """Pages that rows name and the wiki has not."""
+    """Pages named by rows but missing from the wiki."""
     known = Paths(page.path for page in wiki)
     for row in rows:
         for name in row.pages:
@@ -168,7 +168,7 @@ def pages(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
 
 
 def unsupported(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
-    """Answers of which the pages, or the row's own text, do not say every sentence."""
+    """Answers with a sentence that neither the pages nor the row's own text support."""
     by_path = {page.path: page for page in wiki}
     known, idf = Paths(by_path), idf_of(wiki)
     with asyncio.Runner() as runner:
@@ -187,7 +187,7 @@ def unsupported(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
 
 
 def prefixes(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
-    """Answers that are how their context, or their first page, begins."""
+    """Answers that are the beginning of their context, or of their first page."""
     known = Paths(page.path for page in wiki)
     begins: dict[str | None, list[list[str]]] = defaultdict(list)
     for page in wiki:
@@ -206,10 +206,10 @@ def prefixes(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
 
 
 def _plain(value: str) -> str:
-    """The same for texts that differ in their white space and capitals alone."""
+    """Ignores differences in white space and capitals."""
     return " ".join(value.split()).casefold()
 
 
 def _spoken(value: str) -> list[str]:
-    """The words of a Markdown text, without addresses."""
+    """The words of a Markdown text, without link targets."""
     return words(_ADDRESS.sub("]", value))

@@ -1,46 +1,46 @@
-"""What a dataset is checked for, and what is found."""
+"""The rules for datasets, and what breaks them."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 ANSWER_TOKENS = 1024
-"""A longer answer is two answers."""
+"""Longer answers usually answer two questions."""
 ROW_TOKENS = 8192
-"""What the recipes train on at once."""
+"""Longest example that the recipes train on."""
 FEWEST_TOKENS = 3
-"""Of a question or an answer."""
+"""Minimum tokens of a question or an answer."""
 REFUSALS = 0.1
-"""Share of rows with `answerable` false."""
+"""Minimum share of rows with `answerable` false."""
 
 HELD_OUT = ("validation", "test")
 
 
 class Rule(NamedTuple):
-    """One thing that is checked."""
+    """A single check."""
 
     name: str
     severity: Literal["error", "warning"]
     about: str
-    """What is wrong with a row that breaks it, and why that matters."""
+    """What is wrong with a row that breaks the rule, and why it matters."""
     fix: str
-    """What to do."""
+    """How to fix it."""
     safe: bool = False
-    """Whether `askdocs dataset fix` does it."""
+    """Does `askdocs dataset fix` fix it?"""
 
 
 @dataclass(frozen=True, order=True)
 class Finding:
-    """A line that breaks a rule."""
+    """A violation of a rule."""
 
     line: int
-    """Of the file, from 1; 0 where it is the file itself."""
+    """Line of the file, from 1; 0: the file as a whole."""
     rule: str
     field: str
-    """Where in the line; empty where it is the line itself."""
+    """The field; empty: the line as a whole."""
     value: str
-    """What stands there; a secret only by its first letters."""
+    """The offending value; only the first letters of a secret."""
     message: str
-    """What is wrong with it."""
+    """Description of the problem."""
 
 
 RULES = {
@@ -220,7 +220,7 @@ RULES = {
 
 
 def shown(value: object, most: int = 60) -> str:
-    """A value on one line, shortened."""
+    """A value shortened to one line."""
     text = str(value)
     text = text if len(text) <= most else f"{text[:most]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

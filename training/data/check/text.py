@@ -1,5 +1,5 @@
-"""Texts as a model shall learn them: Markdown in NFC, without markup, control characters and
-stray white space."""
+"""Normalises training texts: Markdown in NFC without markup, control characters and stray white
+space."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from html_to_markdown import ConversionOptions, convert
 from markdown_it import MarkdownIt
 
-# What HTML means to a reader. Other words in angle brackets are placeholders: <name>.
+# Real HTML elements. Other words in angle brackets are placeholders: <name>.
 _TAGS = (
     "a abbr address article aside b blockquote br caption center cite code col colgroup dd del"
     " details dfn div dl dt em figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i iframe"
@@ -22,16 +22,16 @@ _MARKUP = re.compile(
 )
 _CODE = re.compile(
     r"^(?P<fence>```+|~~~+).*?(?:^(?P=fence)|\Z)"
-    # In a line that is no fence: blocks come before what stands in their text.
+    # Applied to lines outside fences: blocks precede inline text.
     r"|(?<![`\\])(?P<ticks>`++)(?:(?!^(?:```|~~~)).)*?(?!^(?:```|~~~))(?<!`)(?P=ticks)(?!`)",
     re.M | re.S,
 )
-# A space that does not break is one of a keyboard to most; the others have no width at all.
+# Most people type non-breaking spaces by accident; the others have no width at all.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufdd0]")
 _LINE_ENDS = re.compile(r"\r\n?|\u2028|\u2029")
-# Two spaces are a line break in Markdown, between two lines that are not blank.
+# In Markdown, two trailing spaces between two non-blank lines are a line break.
 _TRAILING = re.compile(r"(?P<hard>(?<=\S)  +(?=\n[^\S\n]*\S))|(?<![^\S\n])[^\S\n]++(?=\n|\Z)")
-# Stands for an angle bracket that is text while HTML is turned into Markdown.
+# Stands for a literal angle bracket while HTML is converted to Markdown.
 _BRACKET = "\ufdd0"
 _OPTIONS = ConversionOptions(
     extract_metadata=False,
@@ -40,13 +40,13 @@ _OPTIONS = ConversionOptions(
     highlight_style="none",
     include_blockquote_citations=False,
 )
-# Indented code is left out: in posts an indented line is a paragraph.
+# Indented code is ignored: in forum posts an indented line is a paragraph.
 _MARKDOWN = MarkdownIt("commonmark", {"html": True, "breaks": True}).enable("table").disable("code")
 
 
 def clean(text: str) -> str:
-    """The text with all that `problems` finds mended. Cleaning it again changes nothing."""
-    for _ in range(8):  # markup that was escaped twice shows only after the first time
+    """Fix everything that `problems` finds. Idempotent."""
+    for _ in range(8):  # markup that was escaped twice only shows after the first pass
         before = text
         for _, mend in STEPS:
             text = mend(text)
@@ -63,7 +63,7 @@ def problems(text: str) -> Iterator[str]:
 
 
 def has_markup(text: str) -> bool:
-    """Whether there is HTML in a Markdown text, outside its code."""
+    """Whether a Markdown text contains HTML outside code."""
     return _MARKUP.search(_CODE.sub(" ", text)) is not None
 
 
@@ -81,7 +81,7 @@ def _without_white_space(text: str) -> str:
 
 
 def _without_markup(text: str) -> str:
-    """Markdown to HTML, where HTML within Markdown stays, and the whole back to Markdown."""
+    """Convert Markdown to HTML, which keeps embedded HTML, and the result back to Markdown."""
     if not has_markup(text):
         return text
     html = _MARKDOWN.render(text).replace("&lt;", _BRACKET)
@@ -94,7 +94,7 @@ def _without_markup(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Angle brackets as text: with a backslash where Markdown would take them for a tag."""
+    """Escape angle brackets with a backslash where Markdown would read them as a tag."""
     return re.sub(rf"{_BRACKET}(?=[A-Za-z/!?])", r"\\<", text).replace(_BRACKET, "<")
 
 
