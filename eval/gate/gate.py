@@ -1,9 +1,9 @@
-"""The release gate: may a version answer people?
+"""The release gate: decides whether a version may answer users.
 
-It looks at the report of an evaluation run alone, from which contaminated questions and near copies
-of others are left out. A check passes only where something was measured. For accuracy it asks for
-non-inferiority: the lower bound of the difference must be above a margin. A difference that is
-merely not significant proves nothing, least of all where few questions were asked.
+It uses only the report of an evaluation run, without contaminated questions and near copies. A
+check without a measurement fails. For accuracy it requires non-inferiority: the lower bound of the
+difference must be above a margin. A merely insignificant difference proves nothing, least of all
+with few questions.
 """
 
 import math
@@ -25,15 +25,14 @@ from gateway.core.errors import AskdocsError, first_problem
 
 FILE = Path(__file__).with_name("thresholds.toml")
 SLOW, SLOWEST = "total_p95", "total_p99"
-# The share of questions on which one of two good models is right and the other is not, assumed
-# before anything was measured.
+# Assumed before measuring: the share of questions on which exactly one of two good models is right.
 DISAGREEMENT = 0.3
 
 
 class Thresholds(BaseModel):
-    """What is asked; each one is explained in thresholds.toml."""
+    """The gate's requirements, explained in thresholds.toml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # true is not 1
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)  # rejects true for 1
 
     answerable: int = Field(ge=1)
     unanswerable: int = Field(ge=1)
@@ -43,35 +42,35 @@ class Thresholds(BaseModel):
     hallucinated_rise: float = Field(ge=0, le=1)
     slower: float = Field(ge=1)
     p99_s: float = Field(gt=0)
-    beats: tuple[str, ...] = Field(strict=False)  # TOML has lists alone
+    beats: tuple[str, ...] = Field(strict=False)  # TOML has only lists
 
 
 class Check(NamedTuple):
-    """One of the things that the gate asks."""
+    """A single check of the gate."""
 
     asks: str
     passed: bool
     found: str
-    """What was measured, with its interval."""
+    """The measured value, with its interval."""
 
 
 class Reference(NamedTuple):
-    """What answers now, or would without this version."""
+    """The version that answers now, or would without the candidate."""
 
     name: str
     measures: Mapping[str, Number]
     comparisons: Sequence[Comparison]
-    """Of the subject with it."""
+    """Comparison of the subject with the reference."""
     same_machine: bool
-    """If not, times say nothing."""
+    """If not, times are not comparable."""
     pooled: Sequence[Comparison] = ()
-    """Of several runs together, if there are more than one."""
+    """Pooled over several runs, if there are more than one."""
     by_run: Mapping[str, Sequence[float]] = MappingProxyType({})
-    """The difference in each of them, by measure."""
+    """The difference in each run, by measure."""
 
 
 def read(file: Path = FILE) -> Thresholds:
-    """Raises AskdocsError: the file cannot be read, or a threshold is missing or not valid."""
+    """Raises AskdocsError: the file cannot be read, or a threshold is missing or invalid."""
     try:
         return Thresholds.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
@@ -86,12 +85,12 @@ def read(file: Path = FILE) -> Thresholds:
 
 
 def decide(report: Report, reference: Reference, thresholds: Thresholds) -> list[Check]:
-    """Every check, in the order in which people would ask. It passes if all of them do.
+    """All checks, in reading order. The gate passes if every check passes.
 
     Args:
-        report: of the run; its subject is what is decided on.
+        report: report of the run; its subject is the candidate.
         reference: what the subject is compared with.
-        thresholds: of the threshold file.
+        thresholds: from the threshold file.
     """
     subject = report.system(report.subject)
     if subject is None:
@@ -122,7 +121,7 @@ def _enough(
     copies = len(report.provenance.questions.ids) - every - there["contaminated"]
     # A reference whose answers fail is easily beaten.
     errors = [measures.get("errors") for measures in (subject.measures, reference.measures)]
-    # Both are of every question that both were asked.
+    # Both measures cover every question that both systems were asked.
     of_both = [against.get(name) for name in (FALSE_REFUSALS, HALLUCINATED)]
     answerable, unanswerable = (0 if rate is None else rate.n for rate in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
@@ -155,10 +154,10 @@ def _enough(
 
 
 def _not_inferior(report: Report, reference: Reference, margin: float) -> list[Check]:
-    """The 95 % confidence interval of each measure of correctness lies above `-margin`.
+    """For each measure of correctness, the 95 % confidence interval must lie above `-margin`.
 
-    Not corrected for several comparisons, which is the safe side here. Several runs count together:
-    their questions are clustered by page, so that one that is asked again adds little.
+    Not corrected for multiple comparisons, which is conservative here. Several runs are pooled:
+    their questions are clustered by page, so that repeated questions add little.
     """
     against = {
         comparison.measure: comparison for comparison in reference.pooled or reference.comparisons
@@ -183,9 +182,10 @@ def _not_inferior(report: Report, reference: Reference, margin: float) -> list[C
 
 
 def questions_needed(margin: float) -> int:
-    """Answerable questions that show non-inferiority of two models that are alike, about.
+    """Approximate number of answerable questions that show non-inferiority of two equally good
+    models.
 
-    It depends on how often they differ, which only a run can tell: `DISAGREEMENT` is assumed.
+    It depends on how often they differ, which only a run can show: `DISAGREEMENT` is assumed.
     """
     detectable = paired.detectable(math.sqrt(DISAGREEMENT))
     return paired.questions_needed(detectable, 1, margin)

@@ -1,7 +1,7 @@
-"""The verdict of the gate: may a version answer for an alias?
+"""The gate's verdict: may a version answer for an alias?
 
-It is about one version and one prompt contract, and lies beside the version, never inside of what
-the version's manifest covers. `askdocs models promote` asks for one that has passed.
+A verdict applies to one version and one prompt contract. It is stored beside the version, outside
+the files covered by its manifest. `askdocs models promote` requires a passed verdict.
 """
 
 from datetime import datetime
@@ -13,27 +13,27 @@ from gateway.core.errors import AskdocsError, first_problem
 
 
 class Verdict(BaseModel):
-    """What the gate said of a version."""
+    """The gate's verdict on a version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: str
     """`docs@v7`."""
     manifest_sha256: str | None = None
-    """Of its manifest: another store may have another version of that name. None: not known."""
+    """SHA-256 of its manifest, since another store may have another version of that name. None:
+    unknown."""
     prompt_fingerprint: str
-    """Of the prompt contract that it was measured with; see
-    gateway/answering/grounding/prompt.py."""
+    """Fingerprint of the prompt contract used; see gateway/answering/grounding/prompt.py."""
     passed: bool
     reasons: tuple[str, ...] = ()
-    """Why it did not pass: a sentence for each threshold that was missed."""
+    """Why it failed: a sentence for each missed threshold."""
     report_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """Of the report that it was decided by."""
+    """SHA-256 of the report that it is based on."""
     made: datetime
 
 
 def read(file: Path) -> Verdict:
-    """Raises AskdocsError: the file cannot be read, or is no verdict."""
+    """Raises AskdocsError: the file cannot be read, or is not a verdict."""
     try:
         return Verdict.model_validate_json(file.read_bytes())
     except OSError as error:

@@ -1,7 +1,7 @@
-"""An answer of a system to a question, with all that is measured while it is given.
+"""A system's answer to a question, with everything measured while it was given.
 
-A run appends each one to a file as soon as it is there. Whoever is killed in the middle of a line
-loses that line, and asks its question again.
+A run appends each answer to a file at once. If it is killed in the middle of a line, it loses that
+line and asks the question again.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,53 +17,53 @@ FILE = "answers.jsonl"
 
 
 class Answer(BaseModel):
-    """What one system said to one question.
+    """One system's answer to one question.
 
-    Its times are those of requests that were answered. For how long the gateway was away or busy
-    before is left out: that is not the way to answer, and would make slow whom it met.
+    Times cover answered requests only. Waits for an unavailable or busy gateway are left out: they
+    are not part of answering, and would slow only the systems that met them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: str
     question: str
-    """Its id."""
+    """The question's id."""
     text: str = ""
     refused: bool | None = None
-    """Does askdocs say that it is a refusal? None: nobody says it, the text has to."""
+    """Does askdocs mark it as a refusal? None: unknown, so the text decides."""
     error: str = ""
-    """Why there is no answer: it counts as a wrong one, and a resumed run asks again."""
+    """Why there is no answer; it counts as wrong, and a resumed run asks again."""
     prompt_pages: tuple[str, ...] = ()
-    """Paths of the pages of which something was in the prompt, in its order."""
+    """Paths of the pages with text in the prompt, in prompt order."""
     found_pages: tuple[str, ...] = ()
-    """Paths of the pages that were found, the best one first: at least those of the prompt. A
-    gateway names the best three; behind them stands what else was in the prompt."""
+    """Paths of the retrieved pages, best first, including at least those of the prompt. A gateway
+    names the best three; the prompt's other pages follow."""
     cited_pages: tuple[str, ...] = ()
-    """Paths of the pages that the answer names as its sources."""
+    """Paths of the pages that the answer cites."""
     confidence: float | None = None
-    """0 to 1, as the system itself has it: of the model's own tokens, the geometric mean."""
+    """The system's own confidence, 0 to 1: the geometric mean over the model's tokens."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     extra_prompt_tokens: int = 0
-    """Of requests before the one that answers: expansion of the question, and the like."""
+    """Tokens of requests before the answering one, such as query expansion."""
     extra_completion_tokens: int = 0
     retrieval_s: float = 0.0
-    """From the question to the request that answers it."""
+    """Seconds from the question to the answering request."""
     first_token_s: float | None = None
     """Time to first token (TTFT), retrieval included."""
     total_s: float = 0.0
-    """From the question to the end of the answer."""
+    """Seconds from the question to the end of the answer."""
 
     @property
     def is_refusal(self) -> bool:
-        """Is it one, and no error?"""
+        """Is it a refusal, and not an error?"""
         if self.error:
             return False
         return is_refusal(self.text) if self.refused is None else self.refused
 
 
 def read(run: Path) -> Iterator[Answer]:
-    """The answers of a run, in the order in which they came. Half a line is passed over."""
+    """The answers of a run in the order of arrival. Skips a truncated line."""
     try:
         data = (run / FILE).read_bytes()
     except FileNotFoundError:
@@ -76,14 +76,13 @@ def read(run: Path) -> Iterator[Answer]:
 
 
 def latest(run: Path) -> dict[tuple[str, str], Answer]:
-    """The last answer of each system to each question, by the two: after an error, the one that
-    a resumed run got."""
+    """The last answer by system and question: after an error, the one from the resumed run."""
     return {(row.system, row.question): row for row in read(run)}
 
 
 @contextmanager
 def appending(run: Path) -> Iterator[Callable[[Answer], None]]:
-    """Writes answers behind those that are there, each at once."""
+    """Opens a run's file for appending answers, each written at once."""
     with lines.appending(run / FILE) as file:
 
         def append(row: Answer) -> None:

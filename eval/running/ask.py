@@ -1,23 +1,23 @@
-"""Ask the questions of a run that have no answer yet, in the environment `eval`.
+"""Asks the unanswered questions of a run, in the environment `eval`.
 
     PYTHON -I eval/running/ask.py JOB.json < KEY
 
-The standard input is the gateway's key. JOB is an object:
+Standard input is the gateway's key. JOB is an object:
 
     run         folder of the run, with run.json and questions.jsonl
     gateway     base URL of the gateway's API, with /v1
     index       file of the search index
     source      the wiki's name in it
-    told        what the alias tells its models
-    sources     the wikis that it answers from, or none: all of the index
+    told        the alias's instructions
+    sources     the wikis that the alias answers from; none: the whole index
     engine      base URL of the engine that counts tokens, or null: they are estimated
-    weights     of the embedder, and
-    tokenizer   its tokenizer, or null: pages are found by their words
+    weights     the embedder's weights, and
+    tokenizer   its tokenizer, or null: keyword search only
     rag         folder of vector stores
     recorded    file of recorded answers, or null
 
-It appends to answers.jsonl, and keeps how alike answers and written answers are in similar.jsonl.
-The standard output has an object of JSON a line, and nothing else:
+It appends to answers.jsonl, and stores the similarity of answers to reference answers in
+similar.jsonl. Standard output has one JSON object per line, and nothing else:
 
     {"event": "step", "name": "embedding chunks", "done": 32, "total": 901}
     {"event": "system", "name": "base-rag", "done": 120, "total": 200}
@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if __name__ == "__main__":
-    # Last, because in an installation the libraries of another environment lie beside it.
+    # Last, because in an installation the libraries of another environment are in the same folder.
     sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from eval.questions import question
@@ -93,7 +93,7 @@ async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
 
 
 class Evaluation:
-    """Lets systems answer, one after the other, and keeps every answer at once."""
+    """Asks one system after another, and stores every answer at once."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class Evaluation:
         self._stored_answers = answer.latest(folder)
 
     async def hold(self, system: System) -> None:
-        """Ask one system what it has not answered. Raises AskdocsError."""
+        """Ask a system its unanswered questions. Raises AskdocsError."""
         name = system.name
         by_id = {row.id: row for row in self._questions if self._asker.includes(system, row)}
         answers = {
@@ -152,7 +152,7 @@ class Evaluation:
                     for id in (id for id in by_id if id not in answers):
                         group.create_task(answering(id))
             except ExceptionGroup as errors:
-                raise errors.exceptions[0] from None  # the others only follow it
+                raise errors.exceptions[0] from None  # the others follow from it
         self._teller.tell(
             "over",
             name=name,

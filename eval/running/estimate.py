@@ -1,4 +1,4 @@
-"""How long a run will take and what it will cost, before its first question."""
+"""Estimates the duration and cost of a run before its first question."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,32 +11,32 @@ from eval.running.run import Run
 from eval.systems.systems import METHODS, RECORDED, System, parse
 from gateway.core.errors import AskdocsError
 
-# Tokens beside the pages: the contract, the question, the alias's instructions.
+# Tokens besides pages: the contract, the question, the alias's instructions.
 BESIDE = 300
 
 
 class Estimate(NamedTuple):
-    """Of a whole run."""
+    """The estimate for a whole run."""
 
     answers: int
     prompt_tokens: int
-    """At most, as `completion_tokens`."""
+    """Upper bound, as is `completion_tokens`."""
     completion_tokens: int
     dollars: float
-    """At most, if every answer comes from a service that is paid by the token."""
+    """Upper bound: as if every answer came from a service billed by the token."""
     seconds: float
     measured: int
-    """Systems whose time an earlier run tells; that of the others is a GPU's, by prices.toml."""
+    """Systems timed by an earlier run; the others are estimated from GPU prices in prices.toml."""
     systems: int
 
 
 def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
-    """Of all its questions; what is answered already in a resumed run is not taken off.
+    """Estimate a run with all its questions; a resumed run's answers are not deducted.
 
     Args:
         new: the run.
-        prices: of services and GPUs.
-        earlier: folders of runs.
+        prices: prices of services and GPUs.
+        earlier: folders of earlier runs.
     """
     known = _known(new, earlier)
     systems = [parsed for parsed in parse(new.systems) if parsed.method != RECORDED]
@@ -61,7 +61,7 @@ def estimate(new: Run, prices: Prices, earlier: Iterable[Path]) -> Estimate:
 
 
 def _tokens(new: Run, system: System) -> tuple[int, int]:
-    """Read and written for a question, at most."""
+    """Maximum prompt and completion tokens per question."""
     if system.method not in METHODS:
         return 0, 0
     pages = {"closed": 0, "rag": new.rag.budget if new.rag else 0}
@@ -69,7 +69,7 @@ def _tokens(new: Run, system: System) -> tuple[int, int]:
 
 
 def _known(new: Run, earlier: Iterable[Path]) -> dict[str, float]:
-    """Seconds for a question, by system, of the newest runs with the same models and load."""
+    """Seconds per question by system, from the newest runs with the same models and load."""
     newest_times: dict[str, tuple[float, float]] = {}
     for folder in earlier:
         try:

@@ -1,4 +1,4 @@
-"""Files with an object of JSON a line, whose writer may be killed in the middle of one."""
+"""Appends to JSON Lines files whose writer may be killed in the middle of a line."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import IO
 
 
 def appending(file: Path) -> IO[bytes]:
-    """Opened to write behind what is there; half a line, which a kill may leave, is ended."""
+    """Open a file for appending; first ends a line that a kill truncated."""
     opened = file.open("a+b")
     if opened.tell():
         opened.seek(-1, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""What a run has measured beside its answers."""
+"""Measurements of a run besides its answers."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class Took(BaseModel):
-    """The time of one system, in seconds. What a killed run has asked is not in it."""
+    """The time of one system, in seconds. Excludes what a killed run asked."""
 
     model_config = _STRICT
 
     questions: int
     wall_s: float
-    """Of all its questions, with what is logged."""
+    """Seconds for all its questions, logging included."""
     engine_s: float
-    """What the requests alone took, one after the other as many at once as were asked at once: the
-    rest of `wall_s` is what the evaluation itself costs."""
+    """Seconds of the requests alone, divided by the number in parallel: the rest of `wall_s` is the
+    evaluation's own overhead."""
 
     def __add__(self, other: "Took") -> "Took":
         return Took(
@@ -31,23 +31,23 @@ class Took(BaseModel):
 
 
 class Measured(BaseModel):
-    """Times, and bytes of memory."""
+    """Times, and sizes in bytes."""
 
     model_config = _STRICT
 
     took: dict[str, Took] = {}
     """By system."""
     engine_bytes: dict[str, int] = {}
-    """Resident memory: the most that the engine's processes held while a system answered, by
-    system; only of engines on this machine. Earlier releases: in the whole run, by model."""
+    """Peak resident memory of the engine's processes while a system answered, by system; only for
+    engines on this machine. Earlier releases: of the whole run, by model."""
     gpu_bytes: dict[str, int] = {}
-    """The same on GPUs, as nvidia-smi tells it."""
+    """The same for GPU memory, from nvidia-smi."""
     index_bytes: dict[str, int] = {}
-    """On disk, of `pages`, the search index, and of `rag`, the vector store."""
+    """Size on disk of `pages`, the search index, and `rag`, the vector store."""
 
 
 def read(run: Path) -> Measured:
-    """Nothing where nothing was measured yet. Raises AskdocsError: the file was damaged."""
+    """Empty if nothing was measured yet. Raises AskdocsError: the file is damaged."""
     file = run / FILE
     try:
         return Measured.model_validate_json(file.read_bytes())

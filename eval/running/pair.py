@@ -1,4 +1,4 @@
-"""Two runs of an evaluation: what of them is alike, and what is not."""
+"""Compares the settings of two evaluation runs."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -7,28 +7,28 @@ from eval.running.run import Run
 
 
 class Pair(NamedTuple):
-    """A run and the one beside it."""
+    """A run and the run to compare it with."""
 
     first: Run
     second: Run
 
     @property
     def same_machine(self) -> bool:
-        """And one engine, wherever they went on."""
+        """Did both use one machine and engine throughout, also after resuming?"""
         made = [each for run in self for each in (run.provenance, *run.resumed)]
         places = [(each.machine, each.engine) for each in made]
         return all(place == places[0] for place in places)
 
     @property
     def same_load(self) -> bool:
-        """Were as many questions asked at the same time?"""
+        """Did both ask the same number of questions in parallel?"""
         return self.first.at_once == self.second.at_once
 
     @property
     def differs(self) -> dict[str, list[Any]]:
-        """What decides the answers and their times, where it is not alike: both values by its name.
+        """Settings that affect answers or times and differ: both values by name.
 
-        Without questions, systems and wiki: only what both have of them is compared.
+        Excludes questions, systems and wiki, of which only the common part is compared.
         """
         known = [run.identity() for run in self]
         return {

@@ -1,6 +1,6 @@
-"""What a run was: all that decides its answers, and where and with what it was made.
+"""Describes a run: everything that determines its answers, and its provenance.
 
-It is written before the first question is asked.
+Written before the first question is asked.
 """
 
 from datetime import datetime
@@ -17,120 +17,120 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class QuestionSet(BaseModel):
-    """Which questions."""
+    """The selected questions."""
 
     model_config = _STRICT
 
     file: str
-    """Its name, without its folder."""
+    """File name without its folder."""
     sha256: str
     split: str
-    """Empty: of all rows."""
+    """Empty: all rows."""
     seed: int
     ids: tuple[str, ...]
     copies: int = 0
-    """Rows that were left out, since they ask almost the same as another one, or have its cluster.
-    Earlier releases left none out."""
+    """Rows left out as near copies of another row or members of its cluster. Earlier releases left
+    none out."""
     trained_sha256: str | None = None
-    """Of the rows that the tuned model was trained on; None: they were not compared."""
+    """Hash of the rows that the tuned model was trained on; None: not compared."""
 
 
 class WikiRecord(BaseModel):
-    """The pages that answers stand on."""
+    """The wiki that answers are based on."""
 
     model_config = _STRICT
 
     name: str
-    """Of its folder."""
+    """Commit of its folder."""
     pages: int
     sha256: str
-    """Of paths, titles and texts."""
+    """Hash of paths, titles and texts."""
 
 
 class Model(BaseModel):
-    """A model as the gateway has it."""
+    """A model as configured in the gateway."""
 
     model_config = _STRICT
 
     named: str
-    """As it was asked for, which may be an alias."""
+    """The requested name, possibly an alias."""
     name: str
-    """The model that answers: no alias, and asked by this name."""
+    """The model that answers, never an alias; requests use this name."""
     context: int | None
-    """Tokens of prompt and answer together, as the gateway tells them."""
+    """Tokens of prompt and answer together, as reported by the gateway."""
     serves: str | None = None
-    """What its engine serves under that name; None: the gateway does not tell."""
+    """What its engine serves under that name; None: the gateway does not say."""
     manifest_sha256: str | None = None
-    """Of the version's manifest; None: it is no version, or served by a gateway elsewhere."""
+    """Hash of the version's manifest; None: not a version, or served by a remote gateway."""
 
 
 class Provenance(BaseModel):
-    """Where it was made, and with what. It does not decide the answers, but the times."""
+    """Where and with what the run was made. Affects times, but not answers."""
 
     model_config = _STRICT
 
     made: datetime
     commit: str
-    """Of askdocs, with -dirty; empty where it is no checkout."""
+    """Commit of askdocs, with -dirty; empty outside a checkout."""
     versions: dict[str, str]
-    """Of python, askdocs, lancedb, and of the gateway's askdocs where it tells."""
+    """Versions of python, askdocs, lancedb, and of the gateway's askdocs if it reports it."""
     engine: str
-    """llama.cpp, vllm or other; empty where it cannot be asked."""
+    """llama.cpp, vllm or other; empty if the engine cannot be asked."""
     engine_model: str
     """What the engine serves as `base`, for people."""
     machine: dict[str, str | int | list[str]]
     """system, processor, cores, memory (bytes), gpus."""
     sources: tuple[str, ...] = ()
-    """Where the questions come from, as most of their rows say: of a public benchmark its name,
-    licence and address."""
+    """Origin of the questions, as given by most rows; for a public benchmark its name, licence and
+    address."""
     untuned: str = ""
     """Why no tuned system was asked: the tuned model is the base model."""
 
 
 class Run(BaseModel):
-    """A run."""
+    """An evaluation run."""
 
     model_config = _STRICT
 
     questions: QuestionSet
     wiki: WikiRecord
     beside: tuple[WikiRecord, ...] = ()
-    """Other wikis that the product answers from, too, and RAG does not."""
+    """Other wikis that the product also answers from, unlike RAG."""
     memory: str | None = None
-    """Which answered questions vote for the pages that the product finds, and what that weighs;
-    off: none do; None: an earlier release did not look."""
+    """Which answered questions influence the product's ranking of pages, and their weight; off:
+    none do; None: an earlier release did not record it."""
     systems: tuple[str, ...]
     contrasts: tuple[tuple[str, str], ...] = ()
-    """What it tests, see `eval.statistics.contrasts`; none in runs of earlier releases."""
+    """The hypotheses, see `eval.statistics.contrasts`; none in runs of earlier releases."""
     models: dict[str, Model]
     """By role: base, tuned."""
     alias: str
-    """Whose grounding the systems with pages have."""
+    """The alias whose grounding settings apply to the systems with pages."""
     answers: Literal["write", "quote"] | None = None
-    """How the product answers; None: the gateway does not tell."""
+    """The product's answer mode; None: the gateway does not say."""
     page_budget: int
-    """Tokens of pages in a prompt at most."""
+    """Maximum tokens of pages in a prompt."""
     max_tokens: int
-    """Of an answer."""
+    """Maximum tokens of an answer."""
     temperature: float = 0.0
     at_once: int
-    """Questions that are asked at the same time."""
+    """Number of questions asked in parallel."""
     rag: RagSettings | None
-    """None: no system uses it."""
+    """None: no system uses RAG."""
     recorded_sha256: str | None = None
-    """Of the file of recorded answers, if there is one."""
+    """Hash of the file of recorded answers, if any."""
     prompt_fingerprint: str
     provenance: Provenance
     resumed: tuple[Provenance, ...] = ()
-    """Where and with what it went on, each time that this differed from the time before."""
+    """Provenance of each resumption that differed from the one before."""
 
     def identity(self) -> dict[str, Any]:
-        """What two runs have in common if one may go on where the other has ended."""
+        """What must be equal for one run to continue another."""
         return self.model_dump(mode="json", exclude={"provenance", "resumed"})
 
 
 def read(run: Path) -> Run:
-    """Raises AskdocsError: the folder is no run, or of another release."""
+    """Raises AskdocsError: the folder is not a run, or from another release."""
     file = run / FILE
     try:
         return Run.model_validate_json(file.read_bytes())

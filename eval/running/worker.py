@@ -1,4 +1,4 @@
-"""A process of the environment `eval`: what it is told, and what it says while it works."""
+"""Input and output of a process in the environment `eval`."""
 
 import asyncio
 import json
@@ -26,11 +26,11 @@ class Teller:
 
 
 def work(script: str, does: Callable[[dict[str, Any], str, Teller], Awaitable[None]]) -> int:
-    """Do the job that the only argument names, with the key of the standard input.
+    """Do the job named by the only argument, with the key from standard input.
 
     Args:
-        script: for people, where the arguments are wrong.
-        does: gets the job, the key and whom to tell; may raise AskdocsError.
+        script: name shown in the usage message.
+        does: called with the job, the key and the teller; may raise AskdocsError.
 
     Returns:
         The exit status.
@@ -41,7 +41,7 @@ def work(script: str, does: Callable[[dict[str, Any], str, Teller], Awaitable[No
         return 2
     job = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     key = sys.stdin.readline().strip()
-    # What libraries print must not come between the events.
+    # Library output must not mix with the events.
     teller = Teller(os.dup(1))
     os.dup2(2, 1)
 

@@ -1,7 +1,7 @@
-"""Who made a model: a judge prefers answers of its own family.
+"""Identifies a model's family, since judges prefer answers of their own family.
 
-Panickssery et al. 2024, https://arxiv.org/abs/2404.13076: models recognise and favour what they
-have written themselves. So a judge must not be of the family that wrote the answers.
+Panickssery et al. 2024, https://arxiv.org/abs/2404.13076: models recognise and favour their own
+output. So a judge must not belong to the family that wrote the answers.
 """
 
 import re
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from gateway.core.errors import AskdocsError
 
-# How names of models begin, or a part of them.
+# Substrings that identify a family in a model's name.
 _KNOWN = {
     "anthropic": ("claude",),
     "alibaba": ("qwen", "qwq"),
@@ -28,7 +28,7 @@ _WORD = re.compile(r"[a-z]+\d*")
 
 
 def family(model: str) -> str | None:
-    """Of a model, by its name; None where that does not tell."""
+    """The family of a model by its name; None if unknown."""
     for word in _WORD.findall(model.lower()):
         for name, beginnings in _KNOWN.items():
             if any(
@@ -40,13 +40,13 @@ def family(model: str) -> str | None:
 
 
 def check(judges: Sequence[tuple[str, str | None]], writers: Iterable[str]) -> list[str]:
-    """What whoever reads the verdicts should know.
+    """Warnings for readers of the verdicts.
 
     Args:
-        judges: models, each with the family that was named for it.
-        writers: names of the models that wrote the answers, and of what they are made of.
+        judges: models, each with its declared family.
+        writers: names of the models that wrote the answers, and of their base models.
 
-    Raises AskdocsError: a judge is of a writer's family, or two judges are of one.
+    Raises AskdocsError: a judge belongs to a writer's family, or two judges to the same family.
     """
     written = {family_name for writer in writers if (family_name := family(writer)) is not None}
     families = [named or family(model) for model, named in judges]

@@ -1,7 +1,7 @@
-"""Is an answer supported by the pages that it was written from? Sentence by sentence.
+"""Measures, sentence by sentence, whether an answer is supported by the pages in its prompt.
 
-The claim checker of the gateway decides, by its rules: see docs/results/notebook.md, "The check",
-for how often it is wrong. It takes the whole of each page of which something was in the prompt.
+The gateway's claim checker decides by its rules; for its error rates see docs/results/notebook.md,
+"The check". It checks against the whole of each page with text in the prompt.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from gateway.knowledge.wiki.words import stem_set
 
 FILE = "grounded.jsonl"
 _VERSION = 1
-"""Raise it when the check changes, so that kept shares are not taken for the new ones."""
+"""Increase it when the check changes, so that stored shares are not reused."""
 
 
 class Rarity:
-    """How rare the words of a wiki are, by its pages alone."""
+    """Inverse document frequency of words, computed from the wiki's pages alone."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._having: Counter[str] = Counter()
@@ -40,11 +40,11 @@ class Rarity:
 
 
 class Groundedness:
-    """The share of an answer's claims that its pages support; kept with the run.
+    """The share of an answer's claims that its pages support; stored with the run.
 
     Args:
-        run: the folder where it is kept.
-        pages: of the wiki, as the run had them.
+        run: folder of the run, where the shares are stored.
+        pages: the wiki's pages as the run used them.
     """
 
     def __init__(self, run: Path, pages: Sequence[Page]) -> None:
@@ -58,16 +58,16 @@ class Groundedness:
                     row = json.loads(line)
                     self._stored_shares[row["texts"]] = row["grounded"]
                 except (ValueError, KeyError, TypeError):
-                    continue  # the end of a file whose writer was killed
+                    continue  # a line truncated by a kill
 
     def __call__(self, question: Question, given: Answer) -> float | None:
-        """None where it claims nothing, or was not measured."""
+        """None if the answer makes no claims or was not measured."""
         return self._stored_shares.get(self._key(question, given))
 
     async def measure(
         self, answers: Iterable[tuple[Question, Answer]], progress: Callable[[int, int], None]
     ) -> None:
-        """Check what was not checked yet. `progress` gets how many of how many are done."""
+        """Check the answers not checked yet. Calls `progress(done, total)`."""
         every = {self._key(*pair): pair for pair in answers}
         todo = {key: pair for key, pair in every.items() if key not in self._stored_shares}
         with lines.appending(self._file) as file:

@@ -1,17 +1,17 @@
-"""Groups of questions that are looked at apart: by type, page length, gold position, leak."""
+"""Groups questions for separate results: by type, page length, gold position, contamination."""
 
 from collections.abc import Iterator, Sequence
 
 from eval.scoring.mark import Mark
 
-# Tokens: a page that fits any prompt, one that fills it, and one of which only a part fits.
+# Upper limits in tokens: pages that fit any prompt, that fill it, or that are cut.
 LENGTHS = (500, 1_500, 4_000)
 
 
 def groups(marks: Sequence[Mark]) -> dict[str, dict[str, list[Mark]]]:
-    """The marks of answerable questions, by what they are grouped by, and by group.
+    """The marks of answerable questions, by grouping and group.
 
-    The position is that of the page that answers, among the pages in this system's own prompt.
+    Positions are those of the gold page in this system's own prompt.
     """
     by_group: dict[str, dict[_Group, list[Mark]]] = {}
     for mark in marks:
@@ -25,7 +25,7 @@ def groups(marks: Sequence[Mark]) -> dict[str, dict[str, list[Mark]]]:
 
 
 _Group = tuple[int, str]
-"""Its rank among others, and its name."""
+"""Sort key and name of a group."""
 
 
 def _places(mark: Mark) -> Iterator[tuple[str, _Group]]:

@@ -1,8 +1,8 @@
-"""A model that judges answers, by a published rubric; and what it has said is kept.
+"""Judges answers with an LLM and a published rubric, and stores its verdicts.
 
-LLM judges agree with people about as well as people do with each other, and have a taste of their
-own (Zheng et al. 2023, https://arxiv.org/abs/2306.05685): so its agreement with labels by hand is
-reported beside it, see eval/statistics/agreement.py.
+LLM judges agree with people about as well as people agree with each other, but have biases (Zheng
+et al. 2023, https://arxiv.org/abs/2306.05685): so reports include its agreement with human labels,
+see eval/statistics/agreement.py.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from gateway.core.errors import AskdocsError
 
 FILE = "judged.jsonl"
 AND, AT = " and ", " at "
-"""Between the names of two judges, and between a judge's model and its endpoint."""
+"""Separators: between two judges, and between a judge's model and its endpoint."""
 RUBRIC = """\
 You grade an answer to a question about a documentation. You get a JSON object with the question, \
 the reference answer that a person wrote, pages of the documentation (those that answer the \
@@ -49,24 +49,25 @@ _THOUGHTS = re.compile(r"^\s*+<think>.*</think>", re.DOTALL)
 _REASON = re.compile(r'"reason"\s*:\s*"((?:[^"\\]|\\.)*)"')
 AT_ONCE = 4
 SECONDS = 120.0
-# Pages that a judge is shown beside an answer at most, and characters of each.
+# Maximum pages shown to a judge with an answer, and maximum characters of each.
 PAGES, CHARACTERS = 4, 8_000
-# Of its verdicts, so many may be missing.
+# Maximum share of missing verdicts.
 SILENT = 0.05
-# Models that reason refuse these: their thoughts count as tokens, and have a temperature of 1.
+# Reasoning models refuse these: their reasoning counts as tokens, and their temperature is 1.
 LIMITS = {"max_tokens": 200, "temperature": 0}
 
 
 class Judge:
-    """What a model behind an OpenAI endpoint said of answers; by texts, so that it is asked once.
+    """Verdicts of a model behind an OpenAI-compatible endpoint, stored by text, so that it is asked
+    only once.
 
     Args:
-        run: the folder where it is kept.
-        model: the model's name there.
-        url: of the endpoint, with /v1.
-        key: the endpoint's, if it wants one.
-        pages: texts of the wiki's pages by path, as far as the judge may see them. None: they are
-            not known, and of verdicts with other pages on one answer the last one counts.
+        run: folder of the run, where the verdicts are stored.
+        model: the model's name at the endpoint.
+        url: base URL of the endpoint, with /v1.
+        key: the endpoint's API key, if required.
+        pages: texts of the pages that the judge may see, by path. None: unknown; if an answer was
+            judged with different pages, the last verdict counts.
     """
 
     def __init__(
@@ -80,13 +81,13 @@ class Judge:
         self._pages = pages
         self._file = run / FILE
         self.model, self._url = model, url.rstrip("/")
-        # Reports and messages show it.
+        # Shown in reports and messages.
         self._shown_url = _CREDENTIALS.sub("", self._url)
         self.name = f"{model}{AT}{self._shown_url}"
         self._named = f"the judge {model!r} at {self._shown_url}"
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._refused: set[str] = set()
-        """Of LIMITS."""
+        """Names from LIMITS that the model refused."""
         self._verdicts: dict[tuple[str, str], bool | None] = {}
         self._last: dict[str, bool | None] = {}
         if self._file.is_file():
@@ -95,27 +96,26 @@ class Judge:
                     row = json.loads(line)
                     self._hear((row["texts"], row["shown"]), row["correct"])
                 except (ValueError, KeyError, TypeError):
-                    continue  # the end of a file whose writer was killed
+                    continue  # a line truncated by a kill
 
     def __call__(self, question: Question, given: Answer) -> bool | None:
-        """As `Judged` of eval.scoring.mark; None where it was not asked, or did not say."""
+        """Implements `Judged` of eval.scoring.mark; None: not asked, or no verdict."""
         texts, shown = self._key(question, given)
         return self._last.get(texts) if self._pages is None else self._verdicts.get((texts, shown))
 
     async def ask(
         self, pairs: Iterable[tuple[Question, Answer]], progress: Callable[[int, int], None]
     ) -> None:
-        """Judge what was not judged yet, with these pages. `progress` gets how many of how many are
-        done.
+        """Judge the answers not judged yet with these pages. Calls `progress(done, total)`.
 
         Raises:
-            AskdocsError: the endpoint is away, refuses, or answers with something else; or the
-                model often gives no verdict. What was judged is kept.
+            AskdocsError: the endpoint is unavailable, refuses, or replies in another format; or the
+                model often gives no verdict. Verdicts so far are kept.
         """
         every = {self._key(*pair): pair for pair in pairs}
         todo = {key: pair for key, pair in every.items() if key not in self._verdicts}
         for key in every.keys() - todo.keys():
-            if self._last[key[0]] != self._verdicts[key]:  # it was judged with other pages since
+            if self._last[key[0]] != self._verdicts[key]:  # judged with other pages since
                 self._keep(key, *every[key], self._verdicts[key], "as before, with these pages")
         done, gate = 0, asyncio.Semaphore(AT_ONCE)
         async with httpx.AsyncClient(timeout=SECONDS, headers=self._headers) as http:
@@ -171,14 +171,14 @@ class Judge:
                 why = f"{self._named} refuses: {error}"
             else:
                 text, is_cut = self._read(reply, "max_tokens" in limits)
-                if is_cut:  # its thoughts took all the tokens
+                if is_cut:  # its reasoning took all the tokens
                     self._refused.add("max_tokens")
                 continue
             raise AskdocsError(f"{why}: check --judge-model and its key; what was judged is kept")
         return text
 
     def _read(self, reply: httpx.Response, is_limited: bool) -> tuple[str, bool]:
-        """What it says; and was it cut off before its verdict? Raises AskdocsError."""
+        """The reply, and whether it was cut off before its verdict. Raises AskdocsError."""
         try:
             choice = reply.json()["choices"][0]
             message = choice["message"]
@@ -228,7 +228,7 @@ class Judge:
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
     def _shown(self, question: Question, given: Answer) -> dict[str, str]:
-        """The pages that it sees beside an answer."""
+        """The pages shown to the judge with an answer."""
         pages = self._pages or {}
         paths = [path for path in _sources(question, given) if path in pages]
         return {path: pages[path][:CHARACTERS] for path in paths[:PAGES]}
@@ -247,16 +247,16 @@ class Judge:
 
 
 def verdict(reply: str) -> bool | None:
-    """What a reply says of an answer; None: nothing, or both.
+    """The verdict of a reply; None: no verdict, or contradictory ones.
 
-    Words around the JSON object are passed over, and thoughts before it.
+    Ignores text around the JSON object, and reasoning before it.
     """
     verdicts = {verdict == "true" for verdict in _VERDICT.findall(_THOUGHTS.sub("", reply))}
     return verdicts.pop() if len(verdicts) == 1 else None
 
 
 def _sources(question: Question, given: Answer) -> list[str]:
-    """Paths of the pages that answer, and of those that are cited."""
+    """Paths of the gold pages, and of the cited pages."""
     return list(dict.fromkeys((*question.pages, *given.cited_pages)))
 
 
@@ -265,7 +265,7 @@ def _digest(of: list[str] | dict[str, str]) -> str:
 
 
 class Panel:
-    """Several judges: right is what all of them take for right."""
+    """Several judges: an answer is right if all of them say so."""
 
     def __init__(self, judges: Sequence[Judge]) -> None:
         self.judges = judges
@@ -275,13 +275,13 @@ class Panel:
         return AND.join(judge.name for judge in self.judges)
 
     def __call__(self, question: Question, given: Answer) -> bool | None:
-        """None where one of them did not say."""
+        """None if any judge gave no verdict."""
         verdicts = [judge(question, given) for judge in self.judges]
         known = [verdict for verdict in verdicts if verdict is not None]
         return all(known) if len(known) == len(verdicts) else None
 
 
 def stored_panel(run: Path, name: str) -> Panel:
-    """The judges of that name, with what they have said of a run before."""
+    """The judges of that name, with their stored verdicts on a run."""
     judges = (part.partition(AT) for part in name.split(AND))
     return Panel([Judge(run, model, url, pages=None) for model, _, url in judges])

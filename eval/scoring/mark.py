@@ -1,4 +1,4 @@
-"""The marks of an answer: everything about it that is counted."""
+"""Marks: everything that is counted about an answer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,42 +14,42 @@ from gateway.core.errors import AskdocsError
 
 @dataclass(frozen=True)
 class Mark:
-    """An answer beside its question. A refusal, or no answer at all, is no good answer."""
+    """An answer with its question. Refusals and missing answers count as wrong."""
 
     question: Question
     answer: Answer
     refused: bool
     f1: float
-    """With the written answer, 0 to 1; 0 where no page answers."""
+    """Token F1 with the reference answer, 0 to 1; 0 for unanswerable questions."""
     contained: bool
-    """Does it hold the written answer, word by word?"""
+    """Does it contain the reference answer verbatim?"""
     near: bool
-    """Is it near enough to the written answer; see `eval.scoring.words.is_right`."""
+    """Does it match the reference answer; see `eval.scoring.words.is_right`."""
     similar: float | None = None
-    """The cosine of its meaning and that of the written answer; None where nobody asked."""
+    """Cosine similarity of its meaning to the reference answer's; None: not computed."""
     judged: bool | None = None
-    """Is it right, as the judge has it? None where no judge was asked, or it did not say."""
+    """Is it right according to the judge? None: no judge, or no verdict."""
     grounded: float | None = None
-    """The share of its claims that its pages support; None where it was not measured."""
+    """Share of its claims that its pages support; None: not measured."""
 
     @property
     def answered(self) -> bool:
-        """Did it say something other than that the pages do not answer?"""
+        """Is it neither a refusal nor an error?"""
         return not self.refused and not self.answer.error
 
     @property
     def cluster(self) -> str:
-        """Answers of one cluster, those about one page, are not independent."""
+        """Answers about the same page form a cluster, since they are not independent."""
         return self.question.pages[0] if self.question.pages else f"no page: {self.question.text}"
 
     @property
     def position(self) -> int | None:
-        """Of the first page in the prompt that answers, from 1; None where there is none."""
+        """Position of the first gold page in the prompt, from 1; None: there is none."""
         return _first(self.answer.prompt_pages, self.question.pages)
 
     @property
     def rank(self) -> int | None:
-        """As `position`, if the pages of the prompt stood as the search has ranked them."""
+        """Like `position`, with the prompt's pages in search order."""
         read = self.answer.prompt_pages
         ranked = [page for page in self.answer.found_pages if page in read]
         return _first(ranked, self.question.pages)
@@ -60,21 +60,21 @@ class Mark:
 
 
 Similar = Callable[[str, str], float]
-"""The cosine of the meanings of two texts."""
+"""Cosine similarity of two texts' meanings."""
 Judged = Callable[[Question, Answer], bool | None]
-"""What the judge said of an answer."""
+"""The judge's verdict on an answer."""
 Grounded = Callable[[Question, Answer], float | None]
-"""The share of an answer's claims that its pages support."""
+"""Share of an answer's claims that its pages support."""
 
 
 def read(run: Path) -> tuple[list[Question], dict[str, dict[str, Answer]]]:
-    """The questions of a run, and by system the answers to them, by the question's id.
+    """The questions of a run, and the answers by system and question id.
 
-    Of questions that ask almost the same, one is there. Of several answers to one question the
-    last one counts: those before it failed.
+    Includes only one of several near-copies of a question. The last answer to a question counts:
+    earlier ones failed.
 
     Raises:
-        AskdocsError: the folder is no run, or nothing was answered yet.
+        AskdocsError: the folder is not a run, or has no answers yet.
     """
     questions = question.distinct(question.read(run))
     known = {known_question.id for known_question in questions}
@@ -96,7 +96,7 @@ def mark(
     judged: Judged | None = None,
     grounded: Grounded | None = None,
 ) -> Mark:
-    """The marks of one answer. What is measured of its text is not measured of refusals."""
+    """The marks of one answer. Refusals get no text-based marks."""
     refused = given.is_refusal
     scored = asked.answerable and not refused and not given.error
     text, gold = given.text if scored else "", asked.answer
@@ -120,7 +120,7 @@ def marks(
     judged: Judged | None = None,
     grounded: Grounded | None = None,
 ) -> dict[str, list[Mark]]:
-    """By system, in the order of the questions; of those that it was asked."""
+    """Marks by system, in question order, for the questions that the system was asked."""
     return {
         system: [
             mark(asked, given[asked.id], similar, judged, grounded)
@@ -132,7 +132,7 @@ def marks(
 
 
 def attempted_answers(marked: Iterable[Mark]) -> list[tuple[Question, Answer]]:
-    """The answers to answerable questions that are no refusals, each beside its question."""
+    """Non-refusals to answerable questions, each with its question."""
     return [
         (marked_answer.question, marked_answer.answer)
         for marked_answer in marked
@@ -141,7 +141,7 @@ def attempted_answers(marked: Iterable[Mark]) -> list[tuple[Question, Answer]]:
 
 
 def compared(marked: Iterable[Mark]) -> list[tuple[str, str]]:
-    """The texts of `attempted_answers`, each beside the written answer."""
+    """The texts of `attempted_answers`, each with its reference answer."""
     return [(answer.text, question.answer) for question, answer in attempted_answers(marked)]
 
 

@@ -1,4 +1,4 @@
-"""The meanings of answers are compared while the next ones are asked for."""
+"""Compares the meanings of answers in the background, while the next questions are asked."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from gateway.knowledge.search.embed import Embedder
 
 
 class GivenUp(Exception):
-    """The evaluation was broken off: what has been compared is kept."""
+    """The evaluation was aborted; comparisons so far are kept."""
 
 
 class Meanings:
-    """Leaves nothing to compare to the report of the run, when its block has ended well."""
+    """Context manager; after its block ends normally, the report has nothing left to compare."""
 
     def __init__(self, run: Path, embedder: Embedder, tell: Tell) -> None:
-        """`tell` hears how far the last comparisons are, for which somebody waits."""
+        """`tell` receives the progress of the last comparisons, for which the user waits."""
         self._similarity = Similarity(run, embedder)
         self._tell = tell
         self._comparing: asyncio.Task[None] | None = None
@@ -46,9 +46,10 @@ class Meanings:
     async def compare(
         self, name: str, questions: Sequence[Question], answers: Mapping[str, Answer]
     ) -> None:
-        """Begin with these answers of system `name`, by the question's id, after those before.
+        """Start comparing these answers of system `name`, by question id, after earlier ones are
+        done.
 
-        What is known already is not compared again.
+        Known comparisons are not repeated.
         """
         await self._compared()
         texts = compared(marks(questions, {name: answers})[name])

@@ -1,4 +1,4 @@
-"""What is measured of a system: for each measure, what it counts of an answer, and how."""
+"""Defines the measures of a system: what each counts in an answer, and how."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from eval.statistics.bootstrap import Estimate
 from eval.statistics.paired import Difference
 
 Of = Callable[[Mark], float | None]
-"""What an answer counts; None: it is left out."""
+"""The value of an answer; None: it is left out."""
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of a system."""
+    """A metric of a system."""
 
     name: str
     title: str
@@ -24,14 +24,14 @@ class Measure:
     better: Literal["more", "less", ""]
     of: Of
     q: float | None = None
-    """It is this percentile; None: it is the mean."""
+    """Percentile; None: the mean."""
     needs: Callable[[Mark], bool] = lambda mark: True
-    """It is measured where this holds for one answer of the system at least."""
+    """The measure applies if this holds for at least one answer of the system."""
     compared: bool = False
-    """Are systems compared by it?"""
+    """Is it used to compare systems?"""
 
     def values(self, marks: Iterable[Mark]) -> list[float]:
-        """Without what is left out. Empty where it is not measured at all."""
+        """Values without omitted answers. Empty if the measure does not apply."""
         return [value for value, _ in self._counted(marks)]
 
     def _counted(self, marks: Iterable[Mark]) -> list[tuple[float, Hashable]]:
@@ -42,7 +42,7 @@ class Measure:
         return values if any(map(self.needs, marks)) else []
 
     def estimate(self, marks: Sequence[Mark]) -> Estimate | None:
-        """None where nothing of it was measured."""
+        """None if the measure has no values."""
         counted = self._counted(marks)
         if not counted:
             return None
@@ -52,7 +52,7 @@ class Measure:
         return (paired.share if self.unit == "share" else paired.mean)(values, clusters)
 
     def difference(self, pairs: Sequence[tuple[Mark, Mark]]) -> Difference | None:
-        """Of two systems, by the answers to the same questions; None: there are none."""
+        """Difference of two systems over the same questions; None: no values in common."""
         if not all(any(self.needs(pair[side]) for pair in pairs) for side in (0, 1)):
             return None
         counted = ((self.of(first), self.of(second), first.cluster) for first, second in pairs)
@@ -80,7 +80,7 @@ def _answered(of: Of) -> Of:
 
 
 def _given(of: Of) -> Of:
-    """What failed took a time, too, but not that of an answer."""
+    """Failures took time, too, but not that of an answer."""
     return lambda mark: None if mark.answer.error else of(mark)
 
 
@@ -95,21 +95,21 @@ def _brier(mark: Mark) -> float | None:
 
 
 def right(mark: Mark) -> bool:
-    """As the judge has it, else as far as words can tell."""
+    """The judge's verdict, or else a comparison by words."""
     return mark.near if mark.judged is None else mark.judged
 
 
 def _utility(mark: Mark) -> float | None:
-    """What an answer is worth to a reader whom a wrong one costs as much as a right one helps."""
+    """Value to a reader for whom a wrong answer costs as much as a right one helps."""
     if not mark.answered:
         return 0.0
     return 1.0 if mark.question.answerable and right(mark) else -1.0
 
 
 def supported_utility(mark: Mark) -> float | None:
-    """As `_utility`, by the pages instead of the written answer.
+    """Like `_utility`, judged by the pages instead of the reference answer.
 
-    An answer with one unsupported claim is wrong, and one that leaves something open half right.
+    An answer with an unsupported claim is wrong; an answer that admits a gap is half right.
     """
     if not mark.answered:
         return 0.0
@@ -121,7 +121,7 @@ def supported_utility(mark: Mark) -> float | None:
 
 
 def _supported_utility(mark: Mark) -> float | None:
-    """An answer that quotes other pages where none answers is wrong, too."""
+    """Here, supported answers to unanswerable questions are wrong, too."""
     worth = supported_utility(mark)
     return -1.0 if worth and not mark.question.answerable else worth
 
@@ -131,7 +131,7 @@ def _judged(mark: Mark) -> float | None:
 
 
 def _ranks(mark: Mark) -> bool:
-    """Is it known which pages were found, in which order? Of recorded answers it is not."""
+    """Are the retrieved pages and their order known? For recorded answers they are not."""
     return bool(mark.answer.prompt_pages and mark.answer.found_pages)
 
 
@@ -196,7 +196,7 @@ BY_NAME = {measure.name: measure for measure in MEASURES}
 
 
 def pairs(first: Iterable[Mark], second: Iterable[Mark]) -> list[tuple[Mark, Mark]]:
-    """The answers to the same questions: of the same id, text and written answer."""
+    """Pairs of answers to the same question: same id, text and reference answer."""
 
     def key(mark: Mark) -> tuple[str, str, str]:
         return mark.question.id, mark.question.text, mark.question.answer

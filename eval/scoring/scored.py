@@ -1,4 +1,4 @@
-"""A run of an evaluation, with marks for its answers."""
+"""An evaluation run with the marks of its answers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from gateway.core.errors import AskdocsError
 
 @dataclass(frozen=True)
 class Scored:
-    """A run whose answers have their marks."""
+    """A run with the marks of its answers."""
 
     folder: Path
     run: Run
@@ -25,16 +25,16 @@ class Scored:
 
     @property
     def fair(self) -> dict[str, list[Mark]]:
-        """Without contaminated questions."""
+        """Marks without contaminated questions."""
         return {
             name: [mark for mark in system_marks if not mark.question.contaminated]
             for name, system_marks in self.marks.items()
         }
 
     def subject(self, wanted: str | None = None) -> str:
-        """The system that the report is about: the product with the tuned model, if it is there.
+        """The system that the report is about: the product with the tuned model, if present.
 
-        Raises AskdocsError: the one that is wanted answered nothing.
+        Raises AskdocsError: the wanted system answered nothing.
         """
         if wanted is not None:
             parse([wanted])
@@ -56,7 +56,7 @@ def score(
     judged: Judged | None = None,
     grounded: Grounded | None = None,
 ) -> Scored:
-    """Raises AskdocsError: the folder is no run, or nothing was answered yet."""
+    """Raises AskdocsError: the folder is not a run, or has no answers yet."""
     questions, answers = read(folder)
     of = run.read(folder)
     ordered = {name: answers[name] for name in of.systems if name in answers}

@@ -1,4 +1,4 @@
-"""How alike two texts are in meaning: the cosine of their vectors, worked out once for a run."""
+"""Semantic similarity of two texts: the cosine of their vectors, computed once per run."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ Tell = Callable[[int, int], None]
 
 
 class Similarity:
-    """A `Similar` of eval.scoring.mark that keeps what it has worked out with the run.
+    """A `Similar` of eval.scoring.mark that stores its results with the run.
 
     The vectors are those of all-MiniLM-L6-v2, which reads 256 tokens (Reimers & Gurevych 2019,
     https://arxiv.org/abs/1908.10084).
@@ -25,7 +25,7 @@ class Similarity:
     def __init__(self, run: Path, embedder: Embedder) -> None:
         self._file = run / FILE
         self._embedder = embedder
-        # Of written answers, with which those of all systems are compared.
+        # Caches vectors of reference answers, which are compared with every system's answers.
         self._vector = lru_cache(maxsize=None)(lambda text: embedder.embed([text])[0])
         self._stored_cosines: dict[str, float] = {}
         if self._file.is_file():
@@ -34,11 +34,11 @@ class Similarity:
                     row = json.loads(line)
                     self._stored_cosines[row["texts"]] = float(row["similarity"])
                 except (ValueError, KeyError, TypeError):
-                    continue  # the end of a file whose writer was killed
+                    continue  # a line truncated by a kill
 
     def compare(self, pairs: Iterable[tuple[str, str]], tell: Tell) -> None:
-        """Work out what is not known yet, on every core; `tell` gets how many are done, and of how
-        many. What was worked out is kept, whenever it is stopped."""
+        """Compute missing similarities on all cores; calls `tell(done, total)`. Results are stored
+        even if it is stopped."""
         new = {self._key(*pair): pair for pair in pairs}
         new = {key: pair for key, pair in new.items() if key not in self._stored_cosines}
         pool = ThreadPoolExecutor(os.cpu_count())

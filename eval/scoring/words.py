@@ -1,4 +1,4 @@
-"""Scores of one answer."""
+"""Scores a single answer by its words."""
 
 import re
 from collections import Counter
@@ -10,8 +10,8 @@ from gateway.answering.grounding.sentences import first
 from gateway.knowledge.wiki.words import UNSPACED
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
-_UNSEEN = range(0xFE00, 0xFE10)  # they choose how the emoji before them is drawn
-# Punctuation, symbols, and other signs that are not seen: in ASCII they are SQuAD's punctuation.
+_UNSEEN = range(0xFE00, 0xFE10)  # variation selectors of emoji
+# Punctuation, symbols and invisible characters; within ASCII the same as SQuAD's punctuation.
 _MARKS = dict.fromkeys(
     c for c in range(0x20000) if category(chr(c)).startswith(("P", "S", "Cf")) or c in _UNSEEN
 )
@@ -21,26 +21,26 @@ _SIGN = re.compile(f"[{UNSPACED}]")
 def normalised(text: str) -> list[str]:
     """The words of `text` as SQuAD compares them: lower case, no punctuation, no articles.
 
-    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and its evaluate-v1.1.py. Beyond ASCII
-    punctuation is Unicode's and a Chinese sign is a word, as in MLQA (Lewis et al. 2020,
-    https://arxiv.org/abs/1910.07475); so are Japanese and Thai ones, and what is written in two
-    ways is one (NFKC).
+    Rajpurkar et al. 2016, https://arxiv.org/abs/1606.05250, and its evaluate-v1.1.py. Beyond ASCII,
+    punctuation is Unicode's and each Chinese character is a word, as in MLQA (Lewis et al. 2020,
+    https://arxiv.org/abs/1910.07475); so is each Japanese and Thai character. NFKC unifies
+    variants.
     """
     plain = normalize("NFKC", text).lower().translate(_MARKS)
     return _ARTICLES.sub(" ", _SIGN.sub(r" \g<0> ", plain)).split()
 
 
 def token_f1(answer: str, gold: str) -> float:
-    """The harmonic mean of precision and recall of words, 0 to 1. SQuAD's F1."""
+    """SQuAD's F1: the harmonic mean of word precision and recall, 0 to 1."""
     written, wanted = normalised(answer), normalised(gold)
     common = sum((Counter(written) & Counter(wanted)).values())
     return 2 * common / (len(written) + len(wanted)) if common else 0.0
 
 
 def containment(answer: str, gold: str) -> bool:
-    """Does the answer hold the words of `gold`, as SQuAD compares them, one behind the other?
+    """Does the answer contain the words of `gold` consecutively, compared as in SQuAD?
 
-    A yes or no must be its first word: "there is no limit: yes, you can" holds both.
+    A yes or no must be its first word: "there is no limit: yes, you can" contains both.
     """
     written, wanted = normalised(answer), normalised(gold)
     if wanted in (["yes"], ["no"]):
@@ -48,19 +48,19 @@ def containment(answer: str, gold: str) -> bool:
     return bool(wanted) and f" {' '.join(wanted)} " in f" {' '.join(written)} "
 
 
-# Of the words that an answer and the written one have, about half in common.
+# An answer that shares about half its words with the reference answer is near.
 NEAR = 0.5
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-# Numbers in them are none of the answer: steps of a list, addresses, targets of links.
+# Numbers to ignore: list numbering, URLs, link targets.
 _ASIDE = re.compile(r"^[^\S\n]*+\d+[.)]\s|https?://\S+|\]\((?:(?!\]\()[^)\s])*+\)", re.MULTILINE)
 
 
 def is_right(answer: str, gold: str) -> bool:
-    """Is it near enough to the written answer, as far as words can tell?
+    """Does it match the reference answer, as far as words can tell?
 
-    It holds the written one, or has a token F1 of at least `NEAR` and every number of it: "in 30
-    days" has most words of "in 10 days". Another name in a long answer is not noticed, and the same
-    thing in other words is not believed: a judge sees both, see eval/scoring/judge.py.
+    It contains the reference, or has a token F1 of at least `NEAR` and all its numbers: "in 30
+    days" has most words of "in 10 days". A wrong name in a long answer is missed, and a paraphrase
+    is rejected: a judge handles both, see eval/scoring/judge.py.
     """
     if containment(answer, gold):
         return True
@@ -69,7 +69,7 @@ def is_right(answer: str, gold: str) -> bool:
     return not missing and token_f1(answer, gold) >= NEAR
 
 
-# What a sentence before the refusal may say: that it is sorry, or that the pages do not say it.
+# Sentences allowed before a refusal: apologies, or that the pages do not say.
 _EXCUSE = re.compile(
     r"\b(?:sorry|apolog\w+)\b"
     r"|^(?=.*(?:\b(?:no|not|nothing|cannot)|n\W?t)\b)"
@@ -79,13 +79,13 @@ _EXCUSE = re.compile(
 
 
 def is_refusal(answer: str) -> bool:
-    """Does it say that the pages do not answer, and no answer before that?
+    """Does it say that the pages do not answer, without an answer before that?
 
-    As the product has it: an answer ends before the sentence that holds the refusal, whatever else
-    that sentence says, or follows. With nothing before, it is a refusal; so it is behind nothing
-    but excuses ("The pages do not say."), of which no page supports one. "Press Escape." and then
-    the refusal is an answer, and so is "I don't have enough information about the price, but press
-    Escape.", which is not the refusal.
+    As in the product, an answer ends before the sentence with the refusal, whatever else that
+    sentence says or what follows. With nothing before it, or only excuses ("The pages do not
+    say."), which no page supports, the text is a refusal. "Press Escape." followed by the refusal
+    is an answer, and so is "I don't have enough information about the price, but press Escape.",
+    which is not the refusal.
     """
     for sentence in _sentences(answer):
         if refuses(sentence):
@@ -96,7 +96,7 @@ def is_refusal(answer: str) -> bool:
 
 
 def admits_gap(answer: str) -> bool:
-    """Does a sentence say that the pages leave something open, as one of half an answer does?"""
+    """Does a sentence say that the pages leave something open, as in half an answer?"""
     return any(_EXCUSE.search(sentence) for sentence in _sentences(answer))
 
 

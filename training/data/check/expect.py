@@ -89,7 +89,7 @@ def main() -> None:
 
 
 def finish(report: Path, title: str, about: dict[str, list[str]]) -> None:
-    """Make the pages self-contained, describe each column, and link to the descriptions."""
+    """Make the pages self-contained, describe each column, and write an index page."""
 
     def explained(heading: re.Match[str]) -> str:
         messages = dict.fromkeys(about.get(heading[1], []))
