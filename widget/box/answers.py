@@ -1,4 +1,4 @@
-"""The course of one answer: from the gateway's events to the states that a reader sees."""
+"""Runs an answer: turns the gateway's events into the states that a reader sees."""
 
 import asyncio
 import logging
@@ -16,28 +16,28 @@ from widget.service.store import Answered
 
 log = logging.getLogger(__name__)
 
-QUIET = 15.0  # seconds without an event after which proxies are told that the stream lives
+QUIET = 15.0  # seconds without an event until a keep-alive for proxies
 PACE = 0.25  # seconds between two renderings of a growing answer
-SLOWEST = 2.0  # the same where hundreds of them grow
+SLOWEST = 2.0  # the maximum, with hundreds of growing answers
 
 GOING_AWAY = "The box is being restarted. Please try again in a moment."
 EMPTY = "The model gave no answer. Please try again, or ask in other words."
 
 
 class Answers:
-    """Writes answers, and shows them to whoever follows."""
+    """Produces answers and streams their states to readers."""
 
     def __init__(self, gateway: Gateway, journal: Journal, metrics: Metrics) -> None:
         self._gateway = gateway
         self._journal = journal
         self._metrics = metrics
-        self._followed = 0  # readers who are following one now
+        self._followed = 0  # readers following an answer now
 
     async def follow(self, ask: PendingQuestion) -> AsyncGenerator[State]:
-        """The states to show, from the current one on; the last one is Done or Failed.
+        """Yields the states to show, starting with the current one; the last is Done or Failed.
 
-        The first reader makes the answer begin. When the iterator is closed and nobody else
-        follows, the answer is given up a while later, and the gateway stops.
+        The first reader starts the answer. When the last reader closes the iterator, the answer is
+        abandoned after a grace period, and the gateway stops.
         """
         if ask.task is None and ask.end is None:
             ask.task = asyncio.create_task(self._write(ask))
@@ -55,7 +55,7 @@ class Answers:
         asked = ask.asked
         end: End
         try:
-            begins = asked.conversation == asked.id  # nothing was said before
+            begins = asked.conversation == asked.id  # the first turn
             turns = [] if begins else await self._journal.history(asked.conversation)
             parts = self._gateway.ask(
                 asked.question,
@@ -86,7 +86,7 @@ class Answers:
         self._metrics.answered(answered.state, first, time.monotonic() - began)
         try:
             await self._journal.answered(ask, answered)
-        finally:  # also where the reader stops it in this moment
+        finally:  # also if the reader stops it at this moment
             ask.finish(end)
 
     async def _states(self, ask: PendingQuestion) -> AsyncGenerator[State]:
@@ -104,7 +104,7 @@ class Answers:
                     began = time.monotonic()
                     yield Partial(ask.text)
                     ended = time.monotonic()
-                    # All of them together take a fifth of the time to render at most.
+                    # Spend at most a fifth of the time on rendering, over all answers.
                     pause = 4 * (ended - began) * self._followed
                     due = ended + min(max(PACE, pause), SLOWEST)
                 else:

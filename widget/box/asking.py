@@ -1,4 +1,4 @@
-"""Routes to get an answer: ask, stream, stop."""
+"""Routes for getting an answer: ask, stream, stop."""
 
 import time
 from collections.abc import AsyncGenerator, Mapping
@@ -123,7 +123,7 @@ class Asking:
     async def _asked(
         self, request: Request, sent: Mapping[str, str]
     ) -> tuple[NewQuestion, Visitor, Claims]:
-        """The question of a form, who asks, and what its next token says.
+        """The question of a form, the visitor, and the claims of the next token.
 
         Raises BadQuestion, BadToken, BadIdentity, TooMany, NotHuman.
         """
@@ -170,7 +170,7 @@ class Asking:
     async def _events(self, id: str, ask: PendingQuestion | None, seen: str) -> AsyncGenerator[str]:
         if ask is None:
             yield sse.event("failed", self._views.outcome(id, Failed(LOST)))
-        # A browser that lost the stream comes back by itself, and says what it has.
+        # A browser that lost the stream reconnects by itself and sends its last event id.
         elif ask.end is None or seen != str(ask.version):
             growing = self._views.growing()
             async with aclosing(self._answers.follow(ask)) as states:
@@ -193,7 +193,7 @@ class Asking:
         yield sse.event("end", "")
 
     async def _whole_page(self, ask: PendingQuestion, page: str, token: str) -> AsyncGenerator[str]:
-        # The page's beginning goes out at once, the answer follows when it is whole.
+        # Send the page up to the answer at once, and the answer when it is complete.
         head, _, tail = page.partition(f"<!--{ask.id}-->")
         yield head
         async with aclosing(self._answers.follow(ask)) as states:

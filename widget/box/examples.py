@@ -1,8 +1,8 @@
-"""Example questions for the empty box, from the wiki's headings.
+"""Example questions for the empty box, taken from the wiki's headings.
 
-A text is offered where the search finds its own page first, so that a click on it is answered. Of
-English pages only questions are offered; which headings of other languages say what to do is not
-known, so that titles and headings stand in for questions there.
+A text is offered only if the search ranks its own page first, so that clicking it gives an answer.
+English pages contribute only questions. In other languages, task headings cannot be recognised, so
+titles and headings stand in for questions.
 """
 
 import itertools
@@ -25,17 +25,17 @@ from gateway.knowledge.wiki.words import words
 log = logging.getLogger(__name__)
 
 RENEWED = 600.0  # seconds
-SHORTEST = 12  # bytes: below that a text asks nothing by itself; an ideograph says more, and has 3
+SHORTEST = 12  # bytes: minimum length of a question; one ideograph has 3 bytes
 MOST = 8
 NEAR = 5  # pages nearest to a question
-TRIED = 8  # of their questions
-LOOKUPS = 200  # searches
-READ = 4_000  # characters of a page that show its language
-ASCII = 0.9  # of the letters of an English page, at least
+TRIED = 8  # candidate questions of these
+LOOKUPS = 200  # maximum searches
+READ = 4_000  # characters of a page used to detect its language
+ASCII = 0.9  # minimum share of ASCII letters on an English page
 
 
 class Examples:
-    """Questions from the index of the gateway, where there is one. Safe to use from any thread."""
+    """Questions from the gateway's index, if it exists. Thread-safe."""
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
@@ -54,20 +54,20 @@ class Examples:
                 self._index = self._rights = None
 
     def get(self, count: int) -> list[str]:
-        """At most so many, of as many pages, by the rights of now. Reads the index: call it in a
-        thread."""
+        """At most `count` questions from different pages, by the current rights. Reads the index:
+        call it in a thread."""
         with self._lock:
             now = time.monotonic()
             if self._file is not None and (self._rights or now >= self._until):
                 try:
                     self._renew(self._file, now)
-                except (AskdocsError, OSError) as error:  # it may come yet
+                except (AskdocsError, OSError) as error:  # it may still be created
                     log.info("no examples from the wiki: %s", error)
                     self._examples, self._until = [], now + RENEWED / 20
             return self._examples[:count]
 
     def near(self, question: str, count: int) -> list[str]:
-        """Questions that share a word with one that was refused, from the pages nearest to it.
+        """Questions that share a word with a refused one, from the pages nearest to it.
 
         Reads the index: call it in a thread.
         """
@@ -124,7 +124,7 @@ def _near(index: View, question: str) -> list[str]:
 
 
 def meaning(text: str) -> frozenset[str]:
-    """The question's words, independent of their order and form."""
+    """The question's words, independent of order and form."""
     return frozenset(asked_stems(text))
 
 

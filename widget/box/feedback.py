@@ -33,7 +33,7 @@ SENT = "Your question was handed on. Thank you."
 
 
 class FeedbackRefused(Exception):
-    """Why something is not done, as a status and a sentence for the reader."""
+    """Why an action is refused, as a status and a sentence for the reader."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -139,7 +139,7 @@ class Feedback:
         except NotStored as error:
             page = await self._box.render(request, {}, problem=str(error), root="../")
             return HTMLResponse(page, 404)
-        # Asked again: of the person who looks, and of rights as they are now.
+        # Check again, with the viewer's groups and the current rights.
         if not await self._gateway.may_open(stored.answered, self._visitors.groups(request)):
             page = await self._box.render(request, {}, problem=NOT_FOR_YOU, root="../")
             return HTMLResponse(page, 403)
@@ -170,10 +170,10 @@ class Feedback:
             raise FeedbackRefused(404 if str(error) == GONE else 503, str(error)) from None
 
     async def _for_everybody(self, id: str) -> tuple[NewQuestion, str]:
-        """A question with its answer; without what not everybody may read: the answer, and the page
-        on which it was asked with the text that was selected there."""
+        """A question with its answer, for the public. Omits what is not public: the answer, or the
+        page on which it was asked and the text selected there."""
         if (ask := self._pending.get(id)) is not None:
-            # The turns before it were told to the model, too.
+            # The model also received the earlier turns.
             goes_on = bool(ask.groups) and ask.conversation != ask.id
             asked, answered = ask.asked, ask.answered("answered")
             may = not goes_on
@@ -195,7 +195,7 @@ class Feedback:
         root: str = "",
         ballot: Ballot | None = None,
     ) -> Response:
-        """The fragment, or without JavaScript the whole page: a `ballot` has its place there."""
+        """The fragment, or without JavaScript the whole page, which shows `ballot` in its place."""
         if "hx-request" in request.headers:
             return HTMLResponse(fragment, status)
         form = {field: values[0] for field, values in sent.items()}

@@ -22,7 +22,7 @@ BETTER = 2
 
 
 class Box:
-    """The routes of the page. Without JavaScript it is what the other routes answer with, too."""
+    """The routes of the page, which without JavaScript is also the response of the other routes."""
 
     def __init__(
         self, settings: WidgetSettings, views: Views, journal: Journal, tokens: Tokens
@@ -52,8 +52,8 @@ class Box:
                 max_age=self._settings.retention_days * 86_400,
                 httponly=True,
                 secure=secure,
-                # In a frame of another site only such a cookie comes back, and each site gets its
-                # own: https://developer.mozilla.org/docs/Web/Privacy/Guides/Partitioned_cookies
+                # In a frame on another site, only such a cookie is sent back, and each site gets
+                # its own: https://developer.mozilla.org/docs/Web/Privacy/Guides/Partitioned_cookies
                 samesite="none" if secure else "lax",
                 partitioned=secure,
             )
@@ -69,30 +69,30 @@ class Box:
         return JSONResponse({"token": self.renewed(request, sent)})
 
     async def render(self, request: Request, sent: Mapping[str, str], **more: Any) -> str:
-        """The whole page, with what was sent still in it. `more`: as `Views.box` takes it."""
+        """The whole page, with the submitted values. `more`: as in `Views.box`."""
         params = {**sent, "page": self.page(request, sent), "token": self.renewed(request, sent)}
         own = [example.strip() for example in sent.get("examples", "").split("|")]
         return self._views.box(params, examples=await self._examples(own), **more)
 
     def page(self, request: Request, sent: Mapping[str, str]) -> str:
-        """The reader's page, if it is one of a wiki that may embed the box, or of our own."""
+        """The reader's page, if it is on our site or in a wiki that may embed the box."""
         page = web_address(sent.get("page", ""))
         ours = str(request.base_url).rstrip("/")
         return page if within(page, (*self._settings.origins, ours)) else ""
 
     def renewed(self, request: Request, sent: Mapping[str, str]) -> str:
-        """A new token in place of the one that was sent."""
+        """A new token to replace the submitted one."""
         return self._tokens.renew(sent.get("token", ""), self.page(request, sent))
 
     async def better(self, question: str) -> list[str]:
-        """Questions to try in place of one that was refused."""
+        """Suggestions to replace a refused question."""
         return await asyncio.to_thread(self._mined.near, question, BETTER)
 
     async def _examples(self, own: Sequence[str]) -> list[str]:
-        """Questions that the empty box offers behind the page's `own`.
+        """Questions that the empty box offers after the page's `own`.
 
-        The page can want the most asked, too. Where nobody names any, or too few were asked, the
-        wiki's headings are.
+        The page can request the most asked questions with `asked`. Without any examples, or with
+        too few asked questions, the wiki's headings fill up.
         """
         examples = [*self._settings.examples, *(("asked",) if "asked" in own else ())]
         is_open = not examples and not any(own)

@@ -15,7 +15,7 @@ TIMEOUT = 10.0
 
 
 class NotSent(Exception):
-    """The webhook did not take it, with a sentence for the reader."""
+    """The webhook rejected it; the message is for the reader."""
 
 
 SORRY = "Your question could not be handed on just now. Please try again in a moment."
@@ -24,8 +24,8 @@ SORRY = "Your question could not be handed on just now. Please try again in a mo
 async def send(webhook: SecretStr, asked: NewQuestion, answer: str) -> None:
     """POST the question as JSON. Raises NotSent.
 
-    Besides the fields, `text` says all in one: that is what incoming webhooks of Slack and
-    Mattermost show. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+    Besides the fields, `text` contains everything: incoming webhooks of Slack and Mattermost show
+    only it. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
     """
     body = _body(asked, answer)
     try:
@@ -33,7 +33,7 @@ async def send(webhook: SecretStr, asked: NewQuestion, answer: str) -> None:
             response = await client.post(webhook.get_secret_value(), json=body)
             response.raise_for_status()
     except httpx.HTTPStatusError as error:
-        # Not the error's own text: it has the address, which is a secret.
+        # Not the error's own text: it contains the address, which is a secret.
         log.warning("the webhook answered %s: %.300r", error.response.status_code, response.text)
         raise NotSent(SORRY) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:

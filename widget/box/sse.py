@@ -13,7 +13,7 @@ _BREAK = re.compile(r"\r\n|\r|\n")
 def event(name: str, text: str, id: int | None = None) -> str:
     """One event for the browser. Line breaks in the text become `data` lines.
 
-    The browser names the last `id` when it comes back after a lost connection (Last-Event-ID).
+    After a lost connection, the browser sends the last `id` (Last-Event-ID).
     """
     lines = "".join(f"data: {line}\n" for line in _BREAK.split(text))
     number = "" if id is None else f"id: {id}\n"

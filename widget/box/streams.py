@@ -8,10 +8,10 @@ from starlette.types import Receive, Scope, Send
 
 
 class Stream(Response):
-    """Sends what an async generator yields. The generator is always closed, on every way out.
+    """Streams what an async generator yields, and always closes the generator.
 
-    Starlette's StreamingResponse leaves a generator that waits at a `yield` to the garbage
-    collector, and the gateway would go on writing an answer that nobody reads.
+    Starlette's StreamingResponse leaves a generator suspended at a `yield` to the garbage
+    collector, so the gateway would continue an answer that nobody reads.
     """
 
     def __init__(self, content: AsyncGenerator[str], media_type: str) -> None:
@@ -19,7 +19,7 @@ class Stream(Response):
         self.status_code = 200
         self.media_type = media_type
         self.background = None
-        # `no-transform` and `x-accel-buffering` keep proxies from collecting the events.
+        # `no-transform` and `x-accel-buffering` keep proxies from buffering the events.
         self.init_headers({"cache-control": "no-store, no-transform", "x-accel-buffering": "no"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

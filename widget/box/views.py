@@ -1,7 +1,7 @@
-"""Renders all HTML of the widget from Jinja templates. Anything that is not Markup is escaped.
+"""Renders the widget's HTML from Jinja templates. Anything that is not Markup is escaped.
 
-All of it is in the language of the request, see `language.py`. Forms that htmx sends get the token
-of the page; without JavaScript they carry their own, so what may be part of a whole page takes one.
+Everything is in the request's language, see `language.py`. htmx adds the page's token to forms;
+without JavaScript each form needs its own, so whatever can be part of a whole page takes a token.
 """
 
 import re
@@ -33,11 +33,11 @@ MODES = ("page", "panel", "inline")
 SCHEMES = ("light", "dark")
 MAX_LABEL = 100
 MAX_EXAMPLES = 6
-MAX_QUOTE = 16_000  # characters of a quoted section
-MAX_SELECTION = 2000  # characters of the reader's page that a question is about
-# What the box says by itself, in box.js.
+MAX_QUOTE = 16_000  # maximum characters of a quoted section
+MAX_SELECTION = 2000  # maximum characters of the selected text that a question is about
+# Strings for box.js.
 SPOKEN = ("copied", "link_copied", "lost_server", "reconnecting", "slow", "retry")
-# What a box that starts over keeps of its address.
+# Address parameters that a restarted box keeps.
 APPEARANCE = (
     *("page", "title", "placeholder", "examples", "lang"),
     *("mode", "scheme", "accent", "shortcut"),
@@ -49,7 +49,7 @@ SHORTCUT = re.compile(r"((mod|ctrl|alt|shift|meta)\+)*(?!off$)[^\s+]{1,20}")
 class Ballot:
     """A reader's vote on an answer. A bare `down` is followed by a request for reasons.
 
-    `problem` tells why nothing was stored; what was typed is then still there.
+    `problem` says why nothing was stored; the typed text is kept.
     """
 
     vote: str = ""
@@ -84,7 +84,7 @@ class Views:
         self.env.filters["target"] = lambda url: markdown.target(url, settings.origins)
 
     def index(self, script: str) -> str:
-        """The page that shows the box and the line that puts it elsewhere."""
+        """The page that shows the box and the script tag for embedding it."""
         return self._render("index.html", script=script, title=self.settings.title)
 
     def box(
@@ -101,9 +101,9 @@ class Views:
 
         `params` come from the address, or from the form of a browser without JavaScript, and are
         not trusted: page, title, placeholder, scheme, mode, accent, shortcut, examples, quote, ask
-        (a question that is asked at once), and the token, which the server puts there. `examples`
-        are offered behind the page's own. `root` leads from the page's address to that of the box,
-        like `../../` for `asks/ID/handoff`.
+        (a question to ask at once), and the token, which the server adds. `examples` follow the
+        page's own. `root` is the relative path from the page to the box, such as `../../` for
+        `asks/ID/handoff`.
         """
         mode = params.get("mode", "")
         scheme = params.get("scheme", "")
@@ -122,7 +122,7 @@ class Views:
             scheme=scheme if scheme in SCHEMES else "",
             accent=accent(params.get("accent", "")),
             fresh=f"{root}box?{urlencode(appearance)}",
-            # What is answered already is not asked again.
+            # Do not ask it again if it is already answered.
             quote="" if article else params.get("quote", "")[:MAX_SELECTION].strip(),
             question=question or first_question,
             now=bool(first_question) and not question and not article,
@@ -135,7 +135,7 @@ class Views:
         )
 
     def article(self, ask: PendingQuestion, token: str) -> str:
-        """A question, the place where its answer will appear, and the token of the next one."""
+        """A question, the placeholder for its answer, and the token of the next question."""
         return self._render("article.html", ask=ask, outcome="", token="", renewed=token)
 
     def finished(
@@ -154,7 +154,7 @@ class Views:
         return self._render("article.html", root, ask=ask, outcome=outcome, token=token, renewed="")
 
     def reading(self, reading: Reading) -> str:
-        """A sentence about the page that the model is reading."""
+        """A sentence about the pages that the model is reading."""
         return self._render("reading.html", pages=reading.reading)
 
     def growing(self) -> markdown.Growing:
@@ -162,9 +162,9 @@ class Views:
         return markdown.Growing(self.settings.origins)
 
     def answer(self, text: str, outcome: Outcome, anchor: str = "") -> Markup:
-        """The answer as HTML. Its relative links are those of the page it was written from.
+        """The answer as HTML. Relative links are resolved against its source page.
 
-        Numbers in it lead to the sources, whose ids begin with `anchor`.
+        Its numbers link to the sources, whose ids begin with `anchor`.
         """
         flaws = [claim for claim in outcome.flaws if claim.end <= len(text)]
         return markdown.render(
@@ -191,9 +191,9 @@ class Views:
     ) -> str:
         """The final content below the question.
 
-        `ask` is missing where the question is not known any more; a refusal then offers no person.
-        `better`: questions that a refusal suggests.
-        `live`: the status line of a page that is there is told, too.
+        `ask`: missing if the question is no longer known; a refusal then offers no handoff.
+        `better`: suggestions for a refused question. `live`: also update the status line of the
+        open page.
         """
         if isinstance(state, Failed):
             return self._render(
@@ -217,7 +217,7 @@ class Views:
         )
 
     def shared(self, question: str, state: Done) -> str:
-        """The page of an answer that was shared, one level below the box."""
+        """The page of a shared answer, one level below the box."""
         return self._render(
             "shared.html",
             "../",
@@ -233,7 +233,7 @@ class Views:
         )
 
     def share(self, token: str) -> str:
-        """The link to a shared answer, for who shares it."""
+        """The link to a shared answer, for the reader who shares it."""
         return self._render("share.html", address=f"shared/{token}")
 
     def vote(self, id: str, ballot: Ballot, token: str = "") -> str:
@@ -243,16 +243,16 @@ class Views:
         return self._render("vote.html", **_vote(id, ballot, token) | {"said": thanks_text})
 
     def handed_off(self, sentence: str) -> str:
-        """Replaces the buttons: confirms that a person was asked, or says why not."""
+        """Replaces the buttons: confirms the handoff, or says why it failed."""
         return self._render("handed_off.html", sentence=current().sentence(sentence))
 
     def problem(self, sentence: str, token: str = "") -> str:
-        """Why a question was not taken, and a fresh token for the next try."""
+        """Why a question was rejected, with a fresh token for the next attempt."""
         return self._render("problem.html", problem=current().sentence(sentence), renewed=token)
 
     def _answered(self, id: str, state: Done, question: str) -> dict[str, object]:
         outcome = state.outcome
-        # For clients that read only text; here it is a badge.
+        # Only for text clients; here a badge shows it.
         text = without_doubt(state.text) if outcome.caution else state.text
         quotations = [
             (number, source, self._quoted(part, source.url))
@@ -273,11 +273,11 @@ class Views:
         }
 
     def _quoted(self, text: str, url: str) -> Markup:
-        """The words of a page as HTML."""
+        """Page text as HTML."""
         return _quoted(text[:MAX_QUOTE], url, tuple(self.settings.origins))
 
     def _mail(self, ask: PendingQuestion) -> str:
-        """The address that opens a mail with the question in it: RFC 6068."""
+        """A mailto link that contains the question (RFC 6068)."""
         if not self.settings.handoff_mail:
             return ""
         text = f"{ask.question}\n\n{ask.page}".strip()
@@ -300,13 +300,13 @@ class Views:
         )
 
 
-@lru_cache(maxsize=2048)  # many answers rest on the same sections
+@lru_cache(maxsize=2048)  # many answers cite the same sections
 def _quoted(quote: str, url: str, origins: tuple[str, ...]) -> Markup:
     return markdown.render(quote, origins=origins, base=web_address(url), images=True, page=True)
 
 
 def _why(claim: Claim) -> Markup:
-    """What is wrong with a sentence, in words behind it."""
+    """The problem with a sentence, shown in words after it."""
     language = current()
     why = language.say("contradicted" if claim.verdict == "contradicted" else "unsupported")
     fact = (claim.reason or "").partition(": ")[2][:MAX_LABEL]
@@ -315,7 +315,7 @@ def _why(claim: Claim) -> Markup:
 
 
 def _tip(question: str) -> str:
-    """The key of a sentence that helps to ask better."""
+    """The key of a tip for asking better."""
     words = len(re.findall(r"\w+", question))
     is_spaced = question.isascii() or " " in question.strip()
     return "tip_short" if words < 3 and is_spaced else "tip_long" if words > 40 else "tip"
@@ -331,7 +331,7 @@ def _label(params: Mapping[str, str], name: str) -> str:
 
 
 def _examples(params: Mapping[str, str]) -> Iterator[str]:
-    """The questions of a page, with strokes between them; `asked` is the server's to fill in."""
+    """A page's questions, separated by bars; the server replaces `asked`."""
     for example in params.get("examples", "").split("|"):
         if example.strip() not in ("", "asked"):
             yield example.strip()[:MAX_LABEL]

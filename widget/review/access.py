@@ -1,9 +1,9 @@
-"""Who may review: people named by the team's sign-in, or the one person at the machine.
+"""Who may review: people from the team's sign-in, or the machine's owner.
 
-With `reviewers` in the settings, whoever the sign-in of the box knows (`widget.access.identity`)
-and is listed there, by name or as `@team`. Without any sign-in, whoever has the key of the machine,
-which stands in the link that `askdocs status --secrets` shows. The link, the key, or the token of a
-sign-in can be pasted into a field, too; each becomes a cookie.
+With a sign-in, everybody whom the box's sign-in identifies (`widget.access.identity`) and whom the
+setting `reviewers` lists by name or as `@team`. Without a sign-in, whoever has the key in the link
+that `askdocs status --secrets` shows. The link, the key, or a sign-in token can also be pasted into
+a field; each becomes a cookie.
 """
 
 import hashlib
@@ -21,10 +21,10 @@ from widget.settings import WidgetSettings
 
 COOKIE = "askdocs_review"
 LIFETIME = 30 * 86_400  # seconds
-# Of a person whose token was pasted: the token itself may be a matter of minutes.
+# For a person whose token was pasted: the token itself may expire within minutes.
 SIGNED_IN = 12 * 3600
 OWNER = "owner"
-"""The name of the one person at the machine in the history of reviews."""
+"""The owner's name in the history of reviews."""
 KEY, TOKEN = "Link or key of the review", "Token of your sign-in"
 ASK_FOR_KEY = "Paste the link of the review, or the key in it: askdocs status --secrets shows it"
 NOBODY = (
@@ -34,17 +34,17 @@ NOBODY = (
 
 
 class Reviewer(NamedTuple):
-    """Who reviews."""
+    """The current reviewer."""
 
     name: str
     reader: Reader
-    """Of the pages: the one person at the machine may read all of them."""
+    """Their rights to pages: the owner may read all."""
 
 
 class AccessRefused(Exception):
-    """Why a page is not shown, with a status and a sentence that has the fix.
+    """Why a page is not shown, with a status and a sentence that contains the fix.
 
-    `field`: what can be pasted to get in, where anything can.
+    `field`: label of the credential that can be pasted, if any.
     """
 
     def __init__(self, status: int, sentence: str, field: str = "") -> None:
@@ -55,7 +55,7 @@ class AccessRefused(Exception):
 
 
 class Entered(Exception):
-    """The key or token is right: the page is loaded again without it, and with a cookie."""
+    """The key or token is valid: redirect to a URL without it, and set a cookie."""
 
     def __init__(self, cookie: str, lifetime: int) -> None:
         super().__init__("entered")
@@ -63,7 +63,7 @@ class Entered(Exception):
         self.lifetime = lifetime
 
     def response(self, request: Request) -> Response:
-        """Redirects to the queue."""
+        """Redirect to the queue."""
         response = RedirectResponse("review", 303)
         response.set_cookie(
             COOKIE,
@@ -77,31 +77,32 @@ class Entered(Exception):
 
 
 def signed_out() -> Response:
-    """Removes the cookie, and shows the field again."""
+    """Remove the cookie, and show the field again."""
     response = RedirectResponse("../review", 303)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response
 
 
 def key(settings: WidgetSettings) -> str:
-    """The key in the link of the one person at the machine; empty where nothing signs."""
+    """The key in the owner's link; empty without a secret to derive it from."""
     return _derived(settings.secret or settings.gateway_key)
 
 
 def _derived(own: SecretStr | None) -> str:
-    if not own:  # an empty one, too: it would let in everybody
+    if not own:  # or an empty one, which would let in everybody
         return ""
-    # One way: who sees the link does not learn the key of the gateway.
+    # One-way, so that the link does not reveal the gateway's key.
     return hmac.new(own.get_secret_value().encode(), b"askdocs review", hashlib.sha256).hexdigest()
 
 
 def has_sign_in(settings: WidgetSettings) -> bool:
-    """Are reviewers known by the team's sign-in, and not by the link of the machine?"""
+    """Do reviewers sign in through the team's sign-in, instead of the owner's link?"""
     return bool(settings.reviewers or settings.person_header or settings.identity_key)
 
 
 def link(settings: WidgetSettings, widget: str) -> str:
-    """The address of the review, with the key where one lets in; `widget` is where it is served."""
+    """The review's URL under `widget`, the widget's base URL; includes the key if keys are in
+    use."""
     secret = "" if has_sign_in(settings) else key(settings)
     return f"{widget}/review?key={secret}" if secret else f"{widget}/review"
 
@@ -113,13 +114,13 @@ class Access:
         self._settings = settings
         self._identities = Identities(settings)
         self._key = key(settings)
-        # Cookies of before are taken; the link is another one. The last key signs.
+        # Accept cookies signed with the previous key, but not its link. The last key signs.
         keys = [_derived(settings.previous_secret), self._key or "-"]
         self._cookies = URLSafeTimedSerializer([secret for secret in keys if secret], salt="review")
 
     def reviewer(self, request: Request) -> Reviewer:
-        """Who reviews. Raises AccessRefused, Entered."""
-        # Our pages may be framed by wikis; these must not, or a click there could be led here.
+        """The reviewer of a request. Raises AccessRefused, Entered."""
+        # Wikis may frame the box, but not the review, where framing would allow clickjacking.
         if request.headers.get("sec-fetch-dest") in ("iframe", "frame", "embed", "object"):
             raise AccessRefused(403, "Please open this page in a window of its own.")
         if has_sign_in(self._settings):
@@ -138,7 +139,7 @@ class Access:
         return Reviewer(name, EVERYTHING)
 
     def enter(self, request: Request, pasted: str) -> NoReturn:
-        """Raises Entered or AccessRefused for what somebody has pasted into the field."""
+        """Check a pasted credential. Raises Entered or AccessRefused."""
         if not has_sign_in(self._settings):
             self._enter_by_key(pasted.rpartition("key=")[2])
         if not self._settings.identity_key:
@@ -174,8 +175,8 @@ class Access:
         else:
             problem = NOBODY
         signed_in = None if identity.person or not field else self._cookie(request, SIGNED_IN)
-        if isinstance(signed_in, list):  # of the machine's owner it is a text
-            # Of the token's groups nobody knows whether they still hold; of the file's one does.
+        if isinstance(signed_in, list):  # the owner's cookie is a str
+            # The token's groups may have changed; use those from the groups file.
             identity = self._identities.known(*signed_in[:2])
         if not identity.person:
             raise AccessRefused(401, problem, field)

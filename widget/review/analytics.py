@@ -1,4 +1,4 @@
-"""Numbers and outcomes of questions by day, page, channel and alias."""
+"""Counts questions and their outcomes by day, page, channel and alias."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,12 +15,12 @@ from widget.review import weeks
 from widget.review.tables import with_votes
 from widget.service.store import open_to, question_table, vote_table
 
-PAGES = 50  # pages that are told, the most asked ones
+PAGES = 50  # pages to show, the most asked ones
 
 
 @dataclass
 class Counts:
-    """Questions and what became of them. Answers that readers stopped are none of the three."""
+    """Questions and their outcomes. Answers stopped by readers count only as asked."""
 
     asked: int = 0
     answered: int = 0
@@ -29,28 +29,28 @@ class Counts:
     up: int = 0
     down: int = 0
     wrong: int = 0
-    """Answered, and voted down or with a sentence that the pages contradict."""
+    """Answered, but voted down or with a sentence that the pages contradict."""
 
     @property
     def right(self) -> int:
-        """Answered and not known to be wrong."""
+        """Answers not known to be wrong."""
         return self.answered - self.wrong
 
     @property
     def rate(self) -> float | None:
-        """The share that was answered and not known to be wrong, of what ended."""
+        """`right` as a share of all questions that were answered, refused or failed."""
         ended = self.answered + self.refused + self.failed
         return self.right / ended if ended else None
 
     def add(self, other: "Counts") -> None:
-        """Count these, too."""
+        """Add other counts to these."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass(frozen=True)
 class AnswerTimes:
-    """Seconds until an answer was whole: half and 95 of 100 were faster; None without answers."""
+    """Median and 95th percentile of the seconds to a complete answer; None without answers."""
 
     p50: float | None = None
     p95: float | None = None
@@ -58,17 +58,17 @@ class AnswerTimes:
 
 @dataclass(frozen=True)
 class Analytics:
-    """The days from `first` to `last`, both included."""
+    """The days from `first` to `last`, inclusive."""
 
     first: date
     last: date
     total: Counts = field(default_factory=Counts)
     times: AnswerTimes = field(default_factory=AnswerTimes)
     days: dict[str, Counts] = field(default_factory=dict)
-    """Each day, those without a question included."""
+    """By day, including days without questions."""
     day_times: dict[str, AnswerTimes] = field(default_factory=dict)
     pages: dict[str, Counts] = field(default_factory=dict)
-    """By address of the page that readers were on, most asked first; at most PAGES."""
+    """By the URL of the reader's page, most asked first; at most PAGES."""
     channels: dict[str, Counts] = field(default_factory=dict)
     aliases: dict[str, Counts] = field(default_factory=dict)
 
@@ -110,7 +110,7 @@ def measure(engine: sa.Engine, first: date, last: date, reader: Reader) -> Analy
 
 
 def facts(analytics: Analytics) -> dict[str, Any]:
-    """The same for JSON."""
+    """The same data for JSON."""
     groups = ("days", "pages", "channels", "aliases")
     return {
         "first": analytics.first.isoformat(),
@@ -137,7 +137,7 @@ def _times(seconds: Iterable[float]) -> AnswerTimes:
 
 
 def _day(engine: sa.Engine) -> sa.ColumnElement[str]:
-    """The day in UTC of a question, as text."""
+    """A question's day in UTC, as text."""
     at = question_table.c.at
     if engine.dialect.name == "sqlite":
         return sa.func.substr(at, 1, 10, type_=sa.Text)

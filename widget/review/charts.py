@@ -1,6 +1,6 @@
-"""SVG charts drawn on the server: no script, no style, the numbers in a table beside them.
+"""Draws SVG charts on the server, without scripts and styles; a table beside them has the numbers.
 
-Colours are classes (`s1`, `s2`, ...) of review.css, so that they follow the reader's colour mode.
+Colours are classes (`s1`, `s2`, ...) in review.css, so that they follow the reader's colour mode.
 """
 
 from collections.abc import Sequence
@@ -9,11 +9,11 @@ from math import ceil, floor, log10
 from markupsafe import Markup
 
 WIDTH, HEIGHT = 720, 160
-LEFT, TOP, FOOT = 44, 8, 24  # for the numbers and days of the axes
-TICKS = 4  # at most so many steps on the axis of numbers
-DAYS = 6  # at most about so many labels below
+LEFT, TOP, FOOT = 44, 8, 24  # space for the axes' labels
+TICKS = 4  # maximum steps on the value axis
+DAYS = 6  # approximate maximum of labels below
 Series = tuple[str, Sequence[float | None]]
-"""Its name, and a value for each label."""
+"""The name of a series, and a value for each label."""
 
 
 def bars(title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
@@ -42,7 +42,7 @@ def bars(title: str, labels: Sequence[str], series: Sequence[Series]) -> Markup:
 
 
 def lines(title: str, labels: Sequence[str], series: Sequence[Series], unit: str) -> Markup:
-    """A line for each series; a value of None is a hole in it."""
+    """A line for each series; None leaves a gap."""
     known = [value for _, values in series for value in values if value is not None]
     step, top = scale(max([*known, 0.1]))
     width = (WIDTH - LEFT) / max(1, len(labels))
@@ -67,7 +67,8 @@ def lines(title: str, labels: Sequence[str], series: Sequence[Series], unit: str
 
 
 def scale(most: float, *, whole: bool = False) -> tuple[float, float]:
-    """The step of an axis, 1, 2 or 5 times a power of ten, and its end: at least `most`."""
+    """The step of an axis, 1, 2 or 5 times a power of ten, and its end, which is at least
+    `most`."""
     rough = most / TICKS
     power = 10.0 ** floor(log10(rough))
     step = next(power * times for times in (1, 2, 5, 10) if power * times >= rough * 0.999)
@@ -76,7 +77,7 @@ def scale(most: float, *, whole: bool = False) -> tuple[float, float]:
 
 
 def spark(values: Sequence[int]) -> Markup:
-    """Small bars without labels, for a cell of a table."""
+    """A sparkline of small bars for a table cell."""
     top = max([*values, 1])
     shapes = [
         Markup('<rect class="s1" x="{}" y="{:.1f}" width="7" height="{:.1f}"/>').format(
@@ -120,7 +121,7 @@ def _framed(
 
 
 def _numbers(step: float, top: float, unit: str) -> Markup:
-    """The axis of numbers, with a line at each of them."""
+    """The value axis, with a line at each number."""
     marks = [number * step for number in range(round(top / step) + 1)]
     return Markup().join(
         Markup(
@@ -140,14 +141,14 @@ def _numbers(step: float, top: float, unit: str) -> Markup:
 
 
 def _days(labels: Sequence[str]) -> Markup:
-    """The axis of days: the first, and every n-th behind it, as month and day."""
+    """The day axis: the first and every n-th day, as month and day."""
     width = (WIDTH - LEFT) / max(1, len(labels))
     every = max(1, ceil(len(labels) / DAYS))
     return Markup().join(
         Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
             LEFT + place * width + width / 2, TOP + HEIGHT + FOOT - 6, labels[place][-5:]
         )
-        # The last label would reach over the edge of the picture.
+        # The last label would extend beyond the picture.
         for place in range(0, len(labels), every)
         if place * width + width / 2 + 18 <= WIDTH - LEFT or len(labels) == 1
     )

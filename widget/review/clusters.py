@@ -1,7 +1,7 @@
 """Clusters questions with the same meaning, so that a writer answers once.
 
-A question joins the cluster whose first question is nearest to it in meaning, or begins one. So a
-cluster is never renumbered and never grows from neighbour to neighbour into a topic.
+A question joins the cluster whose first question is nearest in meaning, or starts a new one. So
+clusters are never renumbered, and never grow from neighbour to neighbour into a topic.
 """
 
 import zlib
@@ -29,31 +29,31 @@ from widget.service.store import Unknown, question_table
 
 Vectors = npt.NDArray[np.float32]
 
-# Cosine from which two questions are the same. Looked at on 2,189 titles of Thunderbird's forum:
-# pairs from .9 have one answer ("forgot primary password", "Reset primary password"); from .88
-# there are "IMAP to POP3" and "imap vs pop3", from .86 "Can't send message" and "Cannot receive
-# messages", from .8 how to import and how to export. The memory of answers counts the same.
+# Minimum cosine of two questions with the same meaning. In 2,189 titles of Thunderbird's forum,
+# pairs from .9 have the same answer ("forgot primary password", "Reset primary password"); from .88
+# they include "IMAP to POP3" and "imap vs pop3", from .86 "Can't send message" and "Cannot receive
+# messages", from .8 how to import and how to export. The memory of answers uses the same value.
 SAME = 0.9
-# Questions that are embedded between two transactions: a second of work, after which a widget that
-# is to stop can do so.
+# Questions embedded between two transactions: a second of work, after which a stopping widget can
+# stop.
 BATCH = 100
-# Any number, as long as nothing else in the same database locks it.
+# Any number that nothing else in the same database uses as a lock.
 LOCK = 4_708_159_227
 BY_WORDS = "words/1"
 
 Progress = Callable[[int, int], None]
 
 shared = cache(embed.load)
-"""The embedder, which takes half a second to load, once for the process."""
+"""The embedder, which takes half a second to load, once per process."""
 
 
 class Sorter:
-    """Finds the clusters of questions. Several processes may do so at once."""
+    """Assigns questions to clusters. Several processes may do so in parallel."""
 
     def __init__(
         self, engine: sa.Engine, load: Callable[[], embed.Embedder | None] = shared
     ) -> None:
-        """`load` gives the embedder; without one, questions with the same words are the same."""
+        """`load` returns the embedder; without it, questions with the same words are the same."""
         self._engine = engine
         self._load = load
         self._ids: npt.NDArray[np.int64] = np.zeros(0, np.int64)
@@ -68,9 +68,9 @@ class Sorter:
         return self._embedder.model if self._embedder else BY_WORDS
 
     def sort(self, progress: Progress = lambda done, total: None) -> int:
-        """Give every question that is a concern its cluster; returns how many were new.
+        """Assign every new question of concern to a cluster; returns their number.
 
-        `progress` is told how many are done, and of how many. Raises Unreachable.
+        Calls `progress(done, total)`. Raises Unreachable.
         """
         waiting = (
             sa.select(question_table.c.id, question_table.c.question)
@@ -89,7 +89,7 @@ class Sorter:
         return len(questions)
 
     def apart(self, question: str, cluster: int, who: str) -> int:
-        """Move a question of a cluster, and those with the same words, to a cluster of its own.
+        """Move a question, and those in its cluster with the same words, to a new cluster.
 
         Returns the new cluster. Raises Unknown, Unreachable.
         """
@@ -117,7 +117,7 @@ class Sorter:
         return made
 
     def tidy(self) -> None:
-        """Drop clusters whose questions were all forgotten, unless a writer has worked on them.
+        """Delete clusters whose questions were all forgotten, unless a writer has worked on them.
 
         Raises Unreachable.
         """
@@ -142,7 +142,7 @@ class Sorter:
                 for text, vector in vectors.items()
             }
             ids = [id for id, _ in questions]
-            # Meanwhile another process may have been as far, or a visitor been forgotten.
+            # Meanwhile another process may have assigned them, or a visitor been forgotten.
             still = sa.select(question_table.c.id).select_from(
                 question_table.outerjoin(member_table)
             )
@@ -156,7 +156,7 @@ class Sorter:
 
     @contextmanager
     def _alone(self) -> Iterator[sa.Connection]:
-        """A transaction in which nobody else makes clusters."""
+        """A transaction that excludes others from making clusters."""
         with writing(self._engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK)))
@@ -172,12 +172,12 @@ class Sorter:
         return embed.unit(vectors)
 
     def _refresh(self, connection: sa.Connection) -> None:
-        """Know the clusters that there are now."""
+        """Load the current clusters."""
         c = cluster_table.c
         ids = connection.execute(sa.select(c.id).where(c.model == self._model)).scalars().all()
         mask = np.isin(self._ids, ids)
         self._ids, self._vectors = self._ids[mask], self._vectors[mask]
-        # A number is never given twice, so what is new comes after what is known.
+        # Ids are never reused, so new clusters have higher ids.
         last = int(self._ids.max(initial=0))
         new = sa.select(c.id, c.vector).where(c.model == self._model, c.id > last)
         rows = connection.execute(new)

@@ -19,18 +19,18 @@ from widget.text.mrkdwn import escaped, link
 
 TOLD = 10  # gaps in a message
 TIMEOUT = 10.0
-# A process that was killed while it sent gives its turn up after so long.
+# After this time another process may send in place of one that was killed while sending.
 TURN = timedelta(minutes=10)
 
 
 class NotSent(AskdocsError):
-    """The webhook did not take the message."""
+    """The webhook did not accept the message."""
 
 
 def text_of(weekly_gaps: gaps.Gaps, public_url: str = "") -> str:
     """The message, in Slack's mrkdwn, which reads well as plain text, too.
 
-    `public_url` is the widget's address, for a link to all gaps.
+    `public_url` is the widget's URL, for a link to all gaps.
 
     https://docs.slack.dev/messaging/formatting-message-text: three characters are escaped, so that
     a question cannot mention anybody.
@@ -55,7 +55,7 @@ def text_of(weekly_gaps: gaps.Gaps, public_url: str = "") -> str:
 
 
 def message(weekly_gaps: gaps.Gaps, webhook: str, public_url: str = "") -> dict[str, Any]:
-    """What is posted: for Slack the text alone, for others the numbers, too."""
+    """The JSON to post: only the text for Slack, the numbers as well for others."""
     text = {"text": text_of(weekly_gaps, public_url)}
     if _host(webhook).endswith("slack.com"):
         return text
@@ -75,12 +75,13 @@ def message(weekly_gaps: gaps.Gaps, webhook: str, public_url: str = "") -> dict[
 def send(
     engine: sa.Engine, wiki: ReviewIndex, webhook: str, week: date, public_url: str = ""
 ) -> bool:
-    """Send the digest of the week that begins at `week`, unless it was; returns whether it was now.
+    """Send the digest of the week that begins at `week`, unless it was sent; returns whether it was
+    sent now.
 
-    Whoever reads where it goes is not known, so it is about what everybody may read.
+    Its readers are unknown, so it contains only public data.
 
     Raises:
-        NotSent: the webhook could not be reached or refused; it can be tried again.
+        NotSent: the webhook could not be reached or refused; try again.
         Unreachable: the database does not answer.
     """
     if not _claim(engine, week):
@@ -102,7 +103,7 @@ def send(
 
 
 def _claim(engine: sa.Engine, week: date) -> bool:
-    """Is it this process that sends it?"""
+    """May this process send it?"""
     c, now = digest_table.c, datetime.now(UTC)
     given_up = digest_table.delete().where(c.sent.is_(None), c.claimed < now - TURN)
     try:
@@ -132,7 +133,7 @@ def _post(webhook: str, body: dict[str, Any]) -> None:
 
 
 def _host(webhook: str) -> str:
-    """What may be told of the address, which is a secret."""
+    """The part of the address that may be shown; the whole is a secret."""
     return urlsplit(webhook).hostname or ""
 
 

@@ -1,4 +1,4 @@
-"""Exports all of readers' questions and feedback for other programs."""
+"""Exports all questions and feedback of readers for other programs."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,7 +10,7 @@ from gateway.storage.database import reading
 from widget.review.tables import member_table, with_votes
 from widget.service.store import question_table, vote_table
 
-# Without who it was: neither the person nor the pseudonym of the visitor.
+# Excludes the asker: both the person and the visitor's pseudonym.
 COLUMNS = (
     *("id", "at", "channel", "alias", "team", "lang", "page", "question", "quote", "state"),
     *("answer", "model", "confidence", "first_token", "duration", "vote", "reasons", "comment"),
@@ -19,7 +19,7 @@ COLUMNS = (
 
 
 def count(engine: sa.Engine, since: datetime | None = None) -> int:
-    """How many questions there are. Raises Unreachable."""
+    """Number of questions. Raises Unreachable."""
     query = sa.select(sa.func.count()).select_from(question_table).where(*_since(since))
     with reading(engine) as connection:
         return int(connection.execute(query).scalar_one())

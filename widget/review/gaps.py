@@ -1,4 +1,4 @@
-"""Gaps of the wiki by week: clusters refused, answered unsurely, or voted incomplete."""
+"""Finds gaps of the wiki by week: clusters refused, answered unsurely, or voted incomplete."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from widget.review.tables import (
 from widget.review.wiki import ReviewIndex
 from widget.service.store import question_table, stored_question
 
-MOST = 100  # gaps that are told, the most asked ones
-LOOKED_AT = 5  # latest questions of a gap whose pages are looked at
+MOST = 100  # gaps to show, the most asked ones
+LOOKED_AT = 5  # latest questions of a gap used to find the closest pages
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,36 @@ class Gap:
     cluster: int
     question: str
     asked: int
-    """In all weeks."""
+    """Questions in all weeks."""
     weeks: tuple[int, ...]
-    """In each, oldest first."""
+    """Questions in each week, oldest first."""
     pages: tuple[dict[str, str], ...]
-    """Title and url of the pages that came closest."""
+    """Title and url of the closest pages."""
     state: str
-    """Of its review."""
+    """State of its review."""
 
     @property
     def trend(self) -> int:
-        """How many more than the week before were asked in the last one."""
+        """Change from the week before the last to the last week."""
         return self.weeks[-1] - (self.weeks[-2] if len(self.weeks) > 1 else 0)
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """The gaps of some weeks, most asked first; those that a writer dismissed are left out."""
+    """The gaps of some weeks, most asked first, without those that a writer dismissed."""
 
     first_days: tuple[date, ...]
-    """Of each week, oldest first."""
+    """The first day of each week, oldest first."""
     gaps: tuple[Gap, ...]
     """At most MOST."""
     count: int
-    """How many there are."""
+    """Total number of gaps."""
     asked: int
-    """Questions in all of them."""
+    """Questions in all gaps."""
 
 
 def find(engine: sa.Engine, last: date, count: int, reader: Reader, wiki: ReviewIndex) -> Gaps:
-    """The gaps of `count` weeks, the last of which begins at `last`. Raises Unreachable."""
+    """The gaps of `count` weeks up to the week that begins at `last`. Raises Unreachable."""
     q, m = question_table.c, member_table.c
     first_days = tuple(last - number * weeks.WEEK for number in range(count))[::-1]
     state = sa.func.coalesce(current_review.c.state, "open")

@@ -16,22 +16,22 @@ from widget.service.store import for_everybody, question_table, vote_table
 
 
 class Judged(NamedTuple):
-    """An answer that a reader has voted on, or that a writer has written or replaced."""
+    """An answer that a reader voted on, or that a writer wrote or replaced."""
 
     cluster: int | None
     question: str
     answer: str
-    """Empty: it was refused, or is to be."""
+    """Empty: a refusal, actual or intended."""
     page: str
-    """Of a writer's answer: where it stands."""
+    """Source page of a writer's answer."""
     is_good: bool
 
 
 def judged(engine: sa.Engine, wiki: ReviewIndex, since: datetime | None = None) -> Iterator[Judged]:
-    """Answers that everybody may read, by question, a writer's first.
+    """Public answers by question, a writer's first.
 
-    A question that may hold something private is left out, and so is a writer's answer beside
-    answers that not everybody may read, as `rows.pull` does. Raises Unreachable.
+    Leaves out questions that may contain private data, and a writer's answer in a cluster with
+    non-public answers, like `rows.pull`. Raises Unreachable.
     """
     q, v = question_table.c, vote_table.c
     closed = closed_clusters(engine)
@@ -57,7 +57,7 @@ def judged(engine: sa.Engine, wiki: ReviewIndex, since: datetime | None = None) 
             if draft:
                 written = draft.answer if draft.answerable else ""
                 yield Judged(cluster, question, written, draft.page, True)
-                # A reader's vote for another answer than the writer's says that it is good, too.
+                # A reader's upvote says that a different answer is good, too.
                 if answered != written and vote != "up":
                     yield Judged(cluster, question, answered, "", False)
             elif vote in ("up", "down"):

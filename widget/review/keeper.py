@@ -17,21 +17,21 @@ from widget.review.wiki import ReviewIndex
 
 log = logging.getLogger(__name__)
 
-LOOK = 15.0  # seconds between two looks for new questions
-# Seconds between two batches while answers are being written: to sort a question takes 5 ms of CPU,
-# a quarter of what it costs the box in all.
+LOOK = 15.0  # seconds between two checks for new questions
+# Seconds between two batches while answers are running: clustering a question takes 5 ms of CPU, a
+# quarter of its total cost in the box.
 REST = 60.0
 HOUR = 3600.0
-# The digest of a week is sent on the Monday after it, from this hour on (UTC).
+# A week's digest is sent on the following Monday from this hour on (UTC).
 FROM = 7
 
 
 class Stopped(Exception):
-    """Work that is left for later, because the widget stops or is busy."""
+    """Postpones work, because the widget stops or is busy."""
 
 
 class Keeper:
-    """One in each process; several do no harm."""
+    """Runs once per process; several processes do not conflict."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Keeper:
         public_url: str = "",
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`busy`, which any thread may call: is there something that cannot wait?"""
+        """`busy`: is there urgent work? Callable from any thread."""
         self._engine = engine
         self._wiki = wiki
         self._webhook = webhook
@@ -54,7 +54,7 @@ class Keeper:
         self._complained = ""
 
     async def run(self) -> None:
-        """Work until cancelled. What fails is tried again, and said once."""
+        """Work until cancelled. Failures are retried, and reported once."""
         try:
             while True:
                 await asyncio.sleep(LOOK)
@@ -63,12 +63,12 @@ class Keeper:
                     self._due = time.monotonic() + HOUR
                     await asyncio.to_thread(self._tried, self._digest)
         except asyncio.CancelledError:
-            # The end of the process waits for its threads, which cannot be cancelled.
+            # The process waits at exit for its threads, which cannot be cancelled.
             self._stopping.set()
             raise
 
     def _sort(self) -> None:
-        """Sort what is new; of a box that is busy one batch, and then none for a while."""
+        """Cluster new questions; if the box is busy, one batch, followed by a pause."""
         if self._stands_back():
             return
 

@@ -1,4 +1,4 @@
-"""The pages of the review: the queue, a cluster, the gaps, the analytics."""
+"""The pages of the review: queue, cluster, gaps, analytics."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -32,8 +32,8 @@ from widget.settings import WidgetSettings
 
 log = logging.getLogger(__name__)
 
-WEEKS = 8  # that the page of gaps shows
-DAYS = 30  # that the analytics show, unless asked otherwise
+WEEKS = 8  # shown on the page of gaps
+DAYS = 30  # default of the analytics page
 MOST_DAYS = 366
 ELSEWHERE = "This form was not sent from the review itself, so it was not taken."
 AWAY = "Nothing was changed: the database does not answer. Please try again in a moment."
@@ -42,7 +42,7 @@ NO_STORE = (
     " database of the gateway, and leave `store` of the [widget] settings on."
 )
 
-# As many as the database can count.
+# Up to the largest integer in the database.
 Cluster = Annotated[int, Path(ge=1, le=2**31 - 1)]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -54,16 +54,16 @@ def router(
     tasks: Tasks,
     busy: Callable[[], bool],
 ) -> APIRouter:
-    """The routes under /review, with what works for them in the background.
+    """The routes under /review, and their background work.
 
-    `tasks` keeps that going. `busy`, which any thread may call: are answers being written? The
-    background then stands back.
+    `tasks` supervises the background work. `busy`: are answers running? Background work then
+    pauses. Callable from any thread.
     """
     views = Views(settings, assets)
     access = Access(settings)
 
     class Explained(APIRoute):
-        """Shows what is refused, missing or out of reach as a page."""
+        """Renders errors (refused, missing, unreachable) as pages."""
 
         def get_route_handler(self) -> Handler:
             handler = super().get_route_handler()
@@ -81,7 +81,7 @@ def router(
                 except RequestValidationError:
                     status, sentence = 404, f"Not found: {request.url.path[:100]} is no page."
                 except Unreachable as error:
-                    # Who reviews need not know where the database is, which the error says.
+                    # The error contains the database's address, which reviewers need not know.
                     log.warning("the review: %s", error)
                     status, sentence = 503, AWAY
                 return HTMLResponse(views.problem(request, sentence, field), status)
@@ -281,7 +281,7 @@ def _measure(engine: sa.Engine, days: int, reader: Reader) -> analytics.Analytic
 
 
 def _wanted(params: Mapping[str, str]) -> Wanted:
-    """The filters of an address; what is not one of the choices is not set."""
+    """The filters of a URL; invalid values are ignored."""
     state, kind = params.get("state", ""), params.get("kind", "")
     kinds: tuple[GapKind, ...] = get_args(GapKind)
     channel, alias, words = (
@@ -317,5 +317,5 @@ def _number(request: Request, name: str, default: int, most: int) -> int:
 
 
 def _whole(text: str) -> int:
-    """The number, or 0 for what is none."""
+    """The number, or 0 if it is invalid."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0

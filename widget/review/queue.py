@@ -1,4 +1,4 @@
-"""The review queue: questions that need a writer, by cluster, most frequent first."""
+"""The review queue: clusters of questions that need a writer, most frequent first."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,14 +32,14 @@ STATES: tuple[State, ...] = get_args(State)
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which clusters are shown."""
+    """Filters for clusters."""
 
     state: State | Literal["all"] = "open"
     kind: GapKind | Literal["all"] = "all"
     channel: str = ""
     alias: str = ""
     words: str = ""
-    """That a question has, as they stand there."""
+    """Text that a question must contain verbatim."""
 
 
 @dataclass(frozen=True)
@@ -48,26 +48,26 @@ class Item:
 
     cluster: int
     question: str
-    """As the writer has put it, else as most readers did."""
+    """The writer's wording, or else the readers' most frequent."""
     asked: int
     down: int
     refused: int
     unsure: int
     unsupported: int
-    """Answers with a claim that is marked."""
+    """Answers with a marked claim."""
     last: datetime
     state: State
 
 
 class Queue:
-    """Clusters with a reason to look at them."""
+    """Clusters that need a review."""
 
     def __init__(self, engine: sa.Engine, wiki: ReviewIndex) -> None:
         self._engine = engine
         self._wiki = wiki
 
     def items(self, wanted: Wanted, reader: Reader, start: int = 0) -> tuple[list[Item], int]:
-        """At most PAGE clusters from place `start` on, and how many there are.
+        """At most PAGE clusters from offset `start`, and their total number.
 
         Raises Unreachable.
         """
@@ -114,7 +114,7 @@ class Queue:
         return items, rows[0]["clusters"] if rows else 0
 
     def counts(self, reader: Reader) -> Mapping[str, int]:
-        """How many clusters there are of each state. Raises Unreachable."""
+        """Number of clusters in each state. Raises Unreachable."""
         state = sa.func.coalesce(current_review.c.state, "open")
         query = (
             sa.select(state, sa.func.count(member_table.c.cluster.distinct()))
@@ -128,7 +128,7 @@ class Queue:
         return {state: by_state.get(state, 0) for state in STATES}
 
     def may_open(self, cluster: int, reader: Reader) -> bool:
-        """Is there such a cluster, and may the reader see it? Raises Unreachable."""
+        """Does the cluster exist, and may the reader see it? Raises Unreachable."""
         c = cluster_table.c
         query = sa.select(c.id).where(c.id == cluster)
         with reading(self._engine) as connection:
@@ -137,7 +137,7 @@ class Queue:
             return connection.execute(query).first() is not None
 
     def choices(self) -> dict[str, list[str]]:
-        """The channels and aliases that questions came by. Raises Unreachable."""
+        """All channels and aliases of questions. Raises Unreachable."""
         with reading(self._engine) as connection:
             return {
                 name: sorted(
@@ -147,7 +147,7 @@ class Queue:
             }
 
     def questions(self, cluster: int) -> tuple[list[StoredQuestion], int]:
-        """The questions of a cluster, newest first, at most SHOWN; and how many there are.
+        """The questions of a cluster, newest first, at most SHOWN, and their total number.
 
         Raises Unreachable.
         """
@@ -163,13 +163,14 @@ class Queue:
             return stored, connection.execute(count).scalar_one()
 
     def usual_question(self, cluster: int) -> str:
-        """As most readers have put it; empty when none is kept. Raises Unreachable."""
+        """The readers' most frequent wording; empty without stored questions. Raises
+        Unreachable."""
         with reading(self._engine) as connection:
             return usual_questions(connection, [cluster]).get(cluster, "")
 
 
 def usual_questions(connection: sa.Connection, clusters: Sequence[int]) -> dict[int, str]:
-    """Of each cluster the question as most readers have put it, the shortest of equals."""
+    """The most frequent wording of each cluster's question, the shortest of equals."""
     q, m = question_table.c, member_table.c
     query = (
         sa.select(m.cluster, q.question, sa.func.count())
@@ -187,7 +188,7 @@ def usual_questions(connection: sa.Connection, clusters: Sequence[int]) -> dict[
 
 
 def closest_pages(questions: Sequence[StoredQuestion], most: int = 3) -> list[dict[str, str]]:
-    """The pages, title and url, that answers to these questions stood on or came closest."""
+    """Title and url of the pages that these questions' answers cited or came closest to."""
     cited: Counter[str] = Counter()
     titles: dict[str, str] = {}
     for question in questions:

@@ -1,7 +1,7 @@
 """Writers' decisions about a cluster: the answer, its page, and its approval.
 
-Every change is a new version. A change names the version that it was made from: when somebody else
-was faster, it is refused with what they wrote, and nothing is overwritten.
+Every change creates a new version, and names the version it is based on: if somebody else was
+faster, it is refused and shows their text; nothing is overwritten.
 """
 
 import unicodedata
@@ -22,12 +22,12 @@ State = Literal["open", "proposed", "approved", "dismissed"]
 Action = Literal["save", "approve", "dismiss", "reopen", "undo"]
 
 MAX_QUESTION = 1000
-MAX_ANSWER = 4000  # characters; `askdocs dataset check` refuses answers of over 1,024 tokens
+MAX_ANSWER = 4000  # characters; `askdocs dataset check` rejects answers of over 1,024 tokens
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a writer writes."""
+    """A writer's draft."""
 
     question: str = ""
     answer: str = ""
@@ -40,22 +40,22 @@ class Draft:
 
 @dataclass(frozen=True)
 class Review:
-    """One version."""
+    """A version of a review."""
 
     cluster: int
     version: int
-    """From 1; 0 is a cluster that nobody has worked on."""
+    """From 1; 0: nobody has worked on the cluster."""
     draft: Draft
     state: State = "open"
     who: str = ""
     action: Action = "save"
     at: datetime | None = None
     approved: tuple[str, ...] = ()
-    """Who has approved it."""
+    """The people who approved it."""
 
 
 class Unfit(AskdocsError):
-    """The change is not possible, with what is wrong as a sentence for the writer."""
+    """The change is invalid; the message tells the writer why."""
 
 
 class Conflict(AskdocsError):
@@ -74,7 +74,7 @@ class Reviews:
         self._second = second_approval
 
     def current(self, cluster: int) -> Review:
-        """The version that holds. Raises Unknown, Unreachable."""
+        """The current version. Raises Unknown, Unreachable."""
         with reading(self._engine) as connection:
             return _current(connection, cluster)
 
@@ -86,7 +86,7 @@ class Reviews:
             return [read(row._mapping) for row in connection.execute(query)]
 
     def approved(self, since: datetime | None = None) -> list[Review]:
-        """What is approved, by cluster; `since` leaves out what was before. Raises Unreachable."""
+        """Approved reviews by cluster, optionally only those since a time. Raises Unreachable."""
         c = current_review.c
         query = sa.select(current_review).where(c.state == "approved").order_by(c.cluster)
         if since is not None:
@@ -97,10 +97,10 @@ class Reviews:
     def change(
         self, cluster: int, version: int, who: str, action: Action, draft: Draft | None = None
     ) -> Review:
-        """Write a new version. Without a draft the text stays as it is.
+        """Write a new version. Without a draft, the text is unchanged.
 
         Raises:
-            Unfit: it cannot be approved as it is.
+            Unfit: it cannot be approved in this form.
             Conflict: `version` is not the current one.
             Unknown, Unreachable.
         """
@@ -124,7 +124,7 @@ class Reviews:
         return self._write(cluster, version, who, action, next_of)
 
     def undo(self, cluster: int, version: int, who: str, to: int) -> Review:
-        """Write what version `to` was as a new one; 0 is a blank. Raises as `change`."""
+        """Restore version `to` as a new version; 0 clears the review. Raises as `change`."""
         versions = [review for review in self.history(cluster) if review.version == to]
         if to and not versions:
             raise Unknown(f"cluster {cluster} has no version {to}")
@@ -155,19 +155,19 @@ class Reviews:
                 )
                 connection.execute(review_table.insert(), _row(new))
                 return new
-        except IntegrityError:  # in PostgreSQL two may have read the same version
+        except IntegrityError:  # in PostgreSQL two writers may have read the same version
             raise Conflict(self.current(cluster)) from None
 
 
 def decided(engine: sa.Engine, since: datetime) -> list[Review]:
-    """All versions of all clusters that were written from a moment on. Raises Unreachable."""
+    """All versions of all clusters written since a time. Raises Unreachable."""
     query = sa.select(review_table).where(review_table.c.at >= since)
     with reading(engine) as connection:
         return [read(row._mapping) for row in connection.execute(query)]
 
 
 def missing(draft: Draft) -> str:
-    """What keeps it from being approved; empty where nothing does."""
+    """What prevents approval; empty if nothing does."""
     if not draft.question:
         return "Write the question first."
     if len(draft.question) > MAX_QUESTION or len(draft.answer) > MAX_ANSWER:
@@ -185,8 +185,8 @@ def missing(draft: Draft) -> str:
 
 
 def clean(draft: Draft) -> Draft:
-    """The draft as `askdocs dataset check` likes texts: NFC, no control characters, no white space
-    at the ends of lines."""
+    """Clean a draft for `askdocs dataset check`: NFC, no control characters, no trailing white
+    space."""
     return replace(
         draft,
         question=cleaned(draft.question),
@@ -204,7 +204,7 @@ def cleaned(text: str) -> str:
 
 
 def read(row: Any) -> Review:
-    """A review from a row of `review_table`."""
+    """Build a review from a row of `review_table`."""
     draft = Draft(**{field.name: row[field.name] for field in fields(Draft)})
     names = ("cluster", "version", "state", "who", "action", "at")
     return Review(

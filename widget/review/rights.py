@@ -1,4 +1,5 @@
-"""The clusters that a reviewer may see: every page behind their answers and drafts is readable."""
+"""Determines the clusters a reviewer may see: those whose answers and drafts use only readable
+pages."""
 
 import sqlalchemy as sa
 
@@ -12,10 +13,10 @@ from widget.service.store import question_table
 def closed(
     connection: sa.Connection, reader: Reader, wiki: ReviewIndex
 ) -> sa.CompoundSelect[tuple[int]]:
-    """The clusters that the reader may not see.
+    """Selects the clusters that the reader may not see.
 
-    A writer may have taken an answer, and the wording of a question, from a page that the answers
-    to its questions do not name. All versions count: the history shows them.
+    A writer may have taken an answer, or the wording of a question, from a page that the stored
+    answers do not cite. All versions count, since the history shows them.
     """
     m, r = member_table.c, review_table.c
     asked = sa.select(m.cluster).join_from(member_table, question_table)
@@ -28,7 +29,7 @@ def closed(
 
 
 def open_to(connection: sa.Connection, reader: Reader, wiki: ReviewIndex) -> sa.ColumnElement[bool]:
-    """Of members: those of the clusters that the reader may see."""
+    """SQL condition for members of clusters that the reader may see."""
     if reader.groups is None:
         return sa.true()
     return member_table.c.cluster.not_in(closed(connection, reader, wiki))

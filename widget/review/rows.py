@@ -1,4 +1,4 @@
-"""Approved answers as rows of a valid `qa_pairs.jsonl`, which `askdocs dataset check` accepts."""
+"""Exports approved answers as rows of a `qa_pairs.jsonl` that passes `askdocs dataset check`."""
 
 import re
 import unicodedata
@@ -19,8 +19,8 @@ from widget.service.store import for_everybody, question_table
 
 SOURCE = "askdocs-review"
 CLOSED = "uses pages that not everybody may read; a model would tell everybody what it has learnt"
-LONGEST = 400  # characters of a reader's question; longer ones are logs and letters
-# Readers paste addresses, keys and links; a writer's own words are not looked through.
+LONGEST = 400  # maximum characters of a reader's question; longer ones are logs and letters
+# Readers paste addresses, keys and links; a writer's own words are not checked.
 PRIVATE = re.compile(
     r"@|://|\S{40,}|(?=\S*[0-9])(?=\S*[A-Za-z])[\w+/=.-]{16,}"
     r"|(passwor[dt]|passphrase|pwd|secret|token|api[ _-]?key)\W*[:=]\s*\S",
@@ -30,7 +30,7 @@ PRIVATE = re.compile(
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A row that is not pulled."""
+    """A row that is not exported."""
 
     cluster: int
     question: str
@@ -40,12 +40,12 @@ class LeftOut:
 def pull(
     engine: sa.Engine, wiki: ReviewIndex, since: datetime | None = None
 ) -> Iterator[dict[str, Any] | LeftOut]:
-    """The rows, by cluster, the writer's question first, then how readers have put it.
+    """The rows by cluster: the writer's question first, then the readers' wordings.
 
-    `since` leaves out what was approved before. Raises Unreachable, AskdocsError: the index of
-    `wiki` is damaged.
+    `since` limits them to later approvals. Raises Unreachable, AskdocsError: the index of `wiki` is
+    damaged.
     """
-    # Two answers to one question are a contradiction: the cluster that came first has its own.
+    # Two answers to one question would be a contradiction: the first cluster keeps its answer.
     answered: dict[str, int] = {}
     closed = closed_clusters(engine)
     for review in Reviews(engine).approved(since):
@@ -69,7 +69,7 @@ def pull(
 
 
 def closed_clusters(engine: sa.Engine) -> set[int]:
-    """Clusters with an answer that is not for everybody."""
+    """Clusters with a non-public answer."""
     query = (
         sa.select(member_table.c.cluster)
         .join_from(member_table, question_table)
@@ -91,7 +91,7 @@ def _row(review: Review, question: str, suffix: str) -> dict[str, Any]:
 
 
 def _facts(draft: Draft) -> dict[str, Any]:
-    """Where the answer stands; a question without an answer has no page."""
+    """The source of the answer; an unanswerable question has none."""
     if not draft.answerable:
         return {"answer": "", "answerable": False}
     section = {"section": draft.section} if draft.section else {}

@@ -1,8 +1,8 @@
 """The review's tables (`v0006_review.py`), and the reasons to review a question.
 
-A cluster is no more than a vector: what was asked stands in `questions` alone, so that forgetting a
-visitor forgets it here, too. `reviews` is added to and never changed: its last version is what
-holds, the others are the history.
+A cluster is only a vector: the wordings are in `questions` alone, so that forgetting a visitor also
+forgets them here. `reviews` is append-only: the last version is current, the others are the
+history.
 """
 
 from typing import Literal
@@ -13,8 +13,8 @@ from gateway.storage.database import Utc, metadata
 from widget.service.store import IS_UNSURE, question_table, vote_table
 
 GapKind = Literal["down", "refused", "unsure", "unsupported"]
-"""Why a writer should look: voted down, refused, answered with little confidence, or with a claim
-that the pages do not support or contradict."""
+"""Why a writer should look: voted down, refused, low confidence, or a claim that the pages do not
+support or contradict."""
 
 cluster_table = sa.Table(
     "clusters",
@@ -23,7 +23,7 @@ cluster_table = sa.Table(
     sa.Column("at", Utc, nullable=False),
     sa.Column("model", sa.Text, nullable=False),
     sa.Column("vector", sa.LargeBinary, nullable=False),
-    sqlite_autoincrement=True,  # else the number of a deleted cluster would come back
+    sqlite_autoincrement=True,  # otherwise the id of a deleted cluster would be reused
 )
 member_table = sa.Table(
     "members",
@@ -55,7 +55,7 @@ digest_table = sa.Table(
     sa.Column("sent", Utc),
 )
 
-# Analytics read these of every question, and not the answers beside them: a third of the time.
+# Analytics read these columns of every question without the answers: a third of the time.
 sa.Index(
     "ix_questions_measured",
     *(
@@ -68,7 +68,7 @@ _vote = sa.func.coalesce(vote_table.c.vote, "")
 KINDS: dict[GapKind, sa.ColumnElement[bool]] = {
     "down": _vote == "down",
     "refused": question_table.c.state == "refused",
-    # Whoever voted for an answer was sure enough of it.
+    # A reader who upvoted an answer was sure enough of it.
     "unsure": sa.and_(
         question_table.c.state == "answered",
         IS_UNSURE,
@@ -81,7 +81,7 @@ KINDS: dict[GapKind, sa.ColumnElement[bool]] = {
     ),
 }
 CONCERN = sa.or_(*KINDS.values())
-# A writer corrects an answer that is wrong; what is missing is a gap of the wiki.
+# A wrong answer needs a correction; missing content is a gap of the wiki.
 GAP = sa.or_(
     KINDS["refused"],
     KINDS["unsure"],
@@ -99,7 +99,7 @@ last_version = (
     .group_by(review_table.c.cluster)
     .subquery("last_version")
 )
-"""The version of each review that holds."""
+"""The current version of each review."""
 current_review = (
     sa.select(review_table)
     .join(

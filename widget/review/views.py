@@ -52,8 +52,8 @@ class Views:
     def page(
         self, request: Request, template: str, *, status: int = 200, **values: object
     ) -> HTMLResponse:
-        """A page or a fragment; nobody but its reader may keep it."""
-        # Links are relative, so that the widget may live under any path prefix.
+        """A page or a fragment that no shared cache may store."""
+        # Links are relative, so that the widget can be served under any path prefix.
         root = "../" if request.url.path.rstrip("/").rpartition("/")[2] != "review" else ""
         text = self._env.get_template(template).render(
             root=root,
@@ -64,12 +64,12 @@ class Views:
         return HTMLResponse(text, status, {"cache-control": "no-store"})
 
     def problem(self, request: Request, sentence: str, field: str = "") -> str:
-        """Why a page is not shown; with a field for what lets its reader in."""
+        """Why a page is not shown, with a field for the credential that gives access."""
         page = self.page(request, "problem.html", who="", sentence=sentence, field=field)
         return bytes(page.body).decode()
 
     def _rendered(self, text: str, page: Page | None = None, url: str = "") -> Markup:
-        """Markdown as readers see it. Relative links are those of the page."""
+        """Markdown as shown to readers. Relative links are resolved against the page."""
         return markdown.render(text, origins=self._origins, base=page.url if page else url)
 
 

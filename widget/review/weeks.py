@@ -9,23 +9,23 @@ WEEK = timedelta(days=7)
 
 
 def monday(day: date) -> date:
-    """The first day of the week that `day` lies in."""
+    """The Monday of the week that contains `day`."""
     return day - timedelta(days=day.weekday())
 
 
 def begin(day: date) -> datetime:
-    """The moment at which a day begins."""
+    """Midnight UTC at the start of a day."""
     return datetime.combine(day, time(), UTC)
 
 
 def name(first: date) -> str:
-    """Such as `2026-W48`."""
+    """The name of a week, such as `2026-W48`."""
     year, week, _ = first.isocalendar()
     return f"{year}-W{week:02}"
 
 
 def parse(text: str) -> date:
-    """The first day of the week of that name. Raises AskdocsError."""
+    """The first day of the named week. Raises AskdocsError."""
     match = re.fullmatch(r"([0-9]{4})-W([0-9]{2})", text)
     try:
         if match:

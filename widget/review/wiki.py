@@ -1,4 +1,4 @@
-"""Reads the wiki's pages from the gateway's index, for a writer to choose from."""
+"""Looks up the wiki's pages in the gateway's index, for writers to choose from."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,12 +21,13 @@ OFFERED = 20
 
 
 class ReviewIndex:
-    """The index where there is one. Safe to use from any thread."""
+    """The index, if it exists. Thread-safe."""
 
     def __init__(self, file: Path | None, engine: sa.Engine) -> None:
-        """The rules about rights are those of the gateway's settings.
+        """The rules about rights come from the gateway's settings.
 
-        `engine`: the gateway's database, which says without an index whether any page has groups.
+        `engine`: the gateway's database, which tells whether any page has groups if there is no
+        index.
         """
         self._file = file
         self._engine = engine
@@ -44,7 +45,7 @@ class ReviewIndex:
         return self._open(PUBLIC) is not None
 
     def find(self, name: str, reader: Reader) -> Page | None:
-        """The page of that path or address, if the reader may read it.
+        """The page with that path or URL, if the reader may read it.
 
         Raises AskdocsError: the index is damaged.
         """
@@ -53,9 +54,9 @@ class ReviewIndex:
         return index.by_url(name) if "://" in name else index.by_path(name)
 
     def closed(self, names: Iterable[str], reader: Reader) -> list[str]:
-        """The pages of drafts that the reader may not read. A page that is gone is one of them,
-        and without an index each page, unless nothing has rights. A draft does not name the wiki:
-        all pages of its path count.
+        """The pages of drafts that the reader may not read, including deleted pages; without an
+        index, all pages, unless no page has groups. As a draft does not name its wiki, all pages
+        with its path count.
 
         Raises AskdocsError: the index is damaged, or the database does not answer.
         """
@@ -78,9 +79,9 @@ class ReviewIndex:
         return [name for name in named if is_closed(name)]
 
     def checked(self, draft: Draft, reader: Reader) -> Draft:
-        """The draft with the path of its page, which may be given by its address.
+        """The draft with the path of its page, which may be given as a URL.
 
-        Raises Unfit: the wiki has no such page, or the page no such section.
+        Raises Unfit: the page or the section does not exist.
         """
         if not draft.page or not self.is_there:
             return draft
@@ -97,7 +98,7 @@ class ReviewIndex:
         return replace(draft, page=page.path)
 
     def like(self, text: str, reader: Reader) -> list[Page]:
-        """Pages that have the text in their path, then those with its words; at most OFFERED."""
+        """Pages with the text in their path, then pages with its words; at most OFFERED."""
         if (index := self._open(reader)) is None:
             return []
         with index.snapshot():
@@ -110,12 +111,12 @@ class ReviewIndex:
         if self._rights is None and self._file is not None:
             try:
                 self._index = Index(self._file)
-            except NoIndex:  # it may come yet
+            except NoIndex:  # it may still be created
                 return None
             self._rights = Rights(self._index, load(GatewaySettings).rules)
         return self._rights.seen_by(reader) if self._rights else None
 
 
 def headings(page: Page | None) -> list[str]:
-    """The headings of a page, in its order."""
+    """The headings of a page, in order."""
     return [section.heading for section in page.sections if section.heading] if page else []

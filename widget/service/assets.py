@@ -20,15 +20,15 @@ SERVED = (
     "vendor/htmx.min.js",
     "vendor/htmx-ext-sse.min.js",
 )
-# Comments and indentation of our scripts: a quarter of what a page would load with embed.js.
+# Strip comments and indentation from our scripts: a quarter of what embed.js would add to a page.
 _UNSERVED = re.compile(rb"^[ \t]*(//.*\n)?", re.M)
-FOREVER = "public, max-age=31536000, immutable"  # for addresses that carry the content's hash
+FOREVER = "public, max-age=31536000, immutable"  # for addresses with the content's hash
 SHORTLY = "public, max-age=300"
 
 
 @dataclass(frozen=True)
 class Asset:
-    """One file, as it is and compressed."""
+    """A file, uncompressed and compressed."""
 
     name: str
     body: bytes
@@ -38,11 +38,11 @@ class Asset:
 
     @property
     def address(self) -> str:
-        """Relative, so that the widget may live under any path prefix of a reverse proxy."""
+        """Relative, so that the widget can be served under any path prefix of a reverse proxy."""
         return f"static/{self.name}?v={self.etag}"
 
     def response(self, request: Request) -> Response:
-        """The file, or 304 when the browser has it."""
+        """The file, or 304 if the browser has it."""
         current = request.query_params.get("v") == self.etag
         headers = {
             "etag": f'"{self.etag}"',
@@ -59,7 +59,7 @@ class Asset:
 
 
 def load() -> dict[str, Asset]:
-    """Every served file, by name."""
+    """Load every served file, by name."""
     return {name: _read(name) for name in SERVED}
 
 

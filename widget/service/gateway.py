@@ -1,4 +1,4 @@
-"""The widget's client of the gateway: sends a question and receives the answer's events."""
+"""The widget's gateway client: sends a question and receives the answer's events."""
 
 import asyncio
 import ipaddress
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=BaseModel)
 
-# A small model on a laptop reads a long page for half a minute before its first word.
+# A small model on a laptop reads a long page for half a minute before its first token.
 TIMEOUT = aiohttp.ClientTimeout(sock_connect=10, sock_read=180)
-# Seconds until a key that may not say for whom it asks tries again.
+# Seconds until a key that was refused the right to pass on groups tries again.
 SILENT = 60.0
-MAX_ANSWER = 32_000  # characters; a model that never stops is stopped here
+MAX_ANSWER = 32_000  # maximum characters, to stop a model that never ends
 
 
 class Page(BaseModel):
@@ -52,65 +52,66 @@ class PageRead(Page):
 
 
 class Reading(BaseModel):
-    """What the model reads before it answers, and about how long that takes."""
+    """The pages that the model reads before it answers, and the expected time."""
 
     reading: tuple[PageRead, ...] = ()
     seconds: float | None = None
 
 
 class Source(Page):
-    """A section that the answer rests on."""
+    """A section that the answer cites."""
 
     section: str = ""
     quote: str = ""
 
 
 class Citation(Page):
-    """A part of the answer and the page it rests on, as OpenAI's `url_citation` has it."""
+    """A part of the answer and the page that it cites, like OpenAI's `url_citation`."""
 
     start_index: int = 0
     end_index: int = 0
-    """Characters of the answer, half open."""
+    """Character positions in the answer, end exclusive."""
 
 
 class Claim(BaseModel):
-    """What became of one sentence of an answer when it was checked."""
+    """The check result for a sentence of an answer."""
 
     start: int = 0
     end: int = 0
-    """Characters of the answer, half open."""
+    """Character positions in the answer, end exclusive."""
     verdict: str = "none"
-    """supported, unsupported, contradicted; none for a sentence that claims nothing."""
+    """supported, unsupported or contradicted; none: the sentence makes no claim."""
     reason: str | None = ""
-    """Of a sentence that is not supported: a word, and the fact in question: `number: 14`."""
+    """For an unsupported sentence: a keyword, and the fact in question: `number: 14`."""
     source: str | None = ""
-    """Address of the section that it was compared with."""
+    """Address of the section that it was checked against."""
 
     @property
     def is_flawed(self) -> bool:
-        """Is it to be marked?"""
+        """Should the sentence be marked?"""
         return self.verdict in ("unsupported", "contradicted")
 
 
 class Rights(BaseModel):
-    """What it takes to read some pages, as `gateway.access.rights` has it."""
+    """The groups required to read some pages, in the form of `gateway.access.rights`."""
 
     revision: str
-    """Changes with who may read which page."""
+    """Changes whenever the readers of a page change."""
     readers: tuple[tuple[frozenset[str], ...], ...]
     known: tuple[bool, ...] = ()
-    """Is it a page of the wiki? None where the gateway does not say."""
+    """Is each page in the wiki? Empty if the gateway does not say."""
 
 
 class Outcome(BaseModel):
-    """What the gateway says about a finished answer."""
+    """The gateway's data about a finished answer."""
 
     model: str = ""
-    """For people."""
+    """The model's display name."""
     served: str = ""
-    """As the gateway counts it, such as docs@v7; the alias itself where no model was asked."""
+    """The model version in the gateway's counters, such as docs@v7; the alias if no model was
+    asked."""
     mode: str = ""
-    """`extractive` when the answer is a quotation, `generative` when a model wrote it."""
+    """`extractive` for quotations, `generative` if a model wrote the answer."""
     refused: bool = False
     confidence: float | None = None
     caution: bool = False
@@ -119,24 +120,24 @@ class Outcome(BaseModel):
     citations: tuple[Citation, ...] = ()
     claims: tuple[Claim, ...] = ()
     verdict: str | None = None
-    """The worst verdict of the claims; None of an answer that was not checked."""
+    """The worst verdict of the claims; None: not checked."""
     readers: tuple[tuple[str, ...], ...] | None = None
-    """What it takes to read all that the answer stands on, as `gateway.access.rights` has it; None
-    where the gateway does not say."""
+    """The groups required to read all of the answer's pages, in the form of
+    `gateway.access.rights`; None: the gateway does not say."""
     cut: bool = False
-    """Were sentences left out that are not supported?"""
+    """Were unsupported sentences left out?"""
 
     @model_validator(mode="before")
     @classmethod
     def _of_before(cls, data: Any) -> Any:
-        """Gateways and stored answers of before say `answers: quote` for `mode: extractive`."""
+        """Older gateways and stored answers have `answers: quote` instead of `mode: extractive`."""
         if isinstance(data, dict) and data.get("answers") == "quote":
             data = {"mode": "extractive", **data}
         return data
 
     @model_validator(mode="after")
     def _stands_on_something(self) -> Self:
-        """An answer of which nothing is supported is none."""
+        """An answer without any supported claim counts as a refusal."""
         verdicts = {claim.verdict for claim in self.claims}
         if verdicts & {"unsupported", "contradicted"} and "supported" not in verdicts:
             self.refused = True
@@ -144,17 +145,17 @@ class Outcome(BaseModel):
 
     @property
     def is_quotation(self) -> bool:
-        """Are these the words of the pages themselves?"""
+        """Is the answer quoted from the pages?"""
         return self.mode == "extractive" and bool(self.sources) and not self.refused
 
     @property
     def flaws(self) -> list[Claim]:
-        """What is to be marked."""
+        """The claims to mark."""
         return [claim for claim in self.claims if claim.is_flawed and claim.start < claim.end]
 
     def needed(self, groups: frozenset[str]) -> str | None:
-        """What it takes to read the answer, as it is stored; `groups` are those of who asked."""
-        if self.readers is None:  # it broke off, or is of an older gateway
+        """The groups required to read the answer, in stored form; `groups` are the asker's."""
+        if self.readers is None:  # it broke off, or the gateway is older
             return dump(NOBODY) if groups else None
         return dump(tuple(map(frozenset, self.readers))) if self.readers else None
 
@@ -164,7 +165,7 @@ class Outcome(BaseModel):
         return [page.url.partition("#")[0] for page in (*self.sources, *self.pages) if page.url]
 
     def stored(self) -> dict[str, Any]:
-        """What the store keeps of it."""
+        """The fields to store."""
         fields = {"sources", "citations", "pages", "model", "mode", "claims", "caution", "cut"}
         return self.model_dump(mode="json", include=fields)
 
@@ -181,11 +182,11 @@ Reason = Literal[
     "empty",
     "other",
 ]
-"""Why there is no (whole) answer, for who looks after the box."""
+"""Why there is no (complete) answer, for operators."""
 
 
 class Failure(Exception):
-    """Why there is no (whole) answer, as a sentence for the reader."""
+    """Why there is no (complete) answer, as a sentence for the reader."""
 
     def __init__(self, sentence: str, reason: Reason) -> None:
         super().__init__(sentence)
@@ -208,10 +209,11 @@ WRONG = "Something went wrong while answering. Please try again."
 
 
 class Gateway:
-    """Asks the gateway's OpenAI endpoint. One connection pool, closed by `close`."""
+    """Client of the gateway's OpenAI-compatible endpoint, with one connection pool, closed by
+    `close`."""
 
     def __init__(self, settings: WidgetSettings, tracer: Tracer | None = None) -> None:
-        """`tracer` makes a span of each question; its last ones are sent by `close`."""
+        """`tracer` creates a span for each question; `close` sends the last ones."""
         self._tracer = tracer
         base = settings.gateway_url.rstrip("/")
         self.url = f"{base}/chat/completions"
@@ -222,13 +224,13 @@ class Gateway:
         if settings.gateway_key:
             headers["authorization"] = f"Bearer {settings.gateway_key.get_secret_value()}"
         self._headers = headers
-        # A proxy from the environment would be asked for 127.0.0.1, where it finds itself.
+        # A proxy from the environment would be asked for 127.0.0.1 and reach itself.
         self._silent_until = 0.0
         self._trust_env = not _is_here(settings.gateway_url)
 
     @cached_property
     def _client(self) -> aiohttp.ClientSession:
-        """Half of what httpx' client costs for an answer; made late, because it needs a loop."""
+        """Half the CPU cost of httpx' client per answer; created late, because it needs a loop."""
         return aiohttp.ClientSession(
             headers=self._headers,
             timeout=TIMEOUT,
@@ -243,9 +245,9 @@ class Gateway:
             await asyncio.to_thread(self._tracer.close)
 
     async def count(self, before: StoredQuestion, vote: Vote) -> None:
-        """Count the first vote on an answer for its model, as `askdocs models compare` shows.
+        """Count the first vote on an answer for its model, for `askdocs models compare`.
 
-        It is stored already: where it cannot be counted, that is logged and no more.
+        The vote is already stored: a failure to count it is only logged.
         """
         alias, model = before.asked.alias, before.answered.model
         if before.vote is not None or not vote.vote or model in ("", alias):
@@ -259,15 +261,15 @@ class Gateway:
             log.warning("a vote is stored, but not counted for %s: %r", model, error)
 
     def _for(self, groups: frozenset[str]) -> list[tuple[str, str]]:
-        """The header that says for whom is asked; none for a stranger, who gets what is for all."""
+        """The header with the asker's groups; none for strangers, who get public pages."""
         if not groups or time.monotonic() < self._silent_until:
             return []
         return [(GROUPS_HEADER, json.dumps(sorted(groups), ensure_ascii=True))]
 
     def _may_not_speak(self, groups: frozenset[str]) -> bool:
-        """The gateway refused what was asked for somebody. Is it worth asking as for a stranger?
+        """Record that the gateway refused to act for somebody. Retry as a stranger?
 
-        A key of before has no right to speak for people; then each gets what strangers get.
+        Keys of older releases may not pass on groups; then everybody gets what strangers get.
         """
         if not groups:
             return False
@@ -282,10 +284,10 @@ class Gateway:
     async def may_read(
         self, urls: Sequence[str], groups: frozenset[str], is_open: bool = False
     ) -> bool:
-        """May a person with these groups read all of these pages, now? Not when it is not known.
+        """May a person with these groups read all of these pages now? False if unknown.
 
-        `is_open`: everybody might when the answer was made, which counts where the gateway is of
-        before and knows no rights.
+        `is_open`: the pages were public when the answer was made; used if the gateway is too old to
+        know rights.
         """
         if not urls:
             return True
@@ -295,8 +297,8 @@ class Gateway:
     async def _readable(
         self, urls: Sequence[str], groups: frozenset[str]
     ) -> Mapping[str, bool] | None:
-        """Which of these pages a person with these groups may read now, as far as it is known; None
-        where the gateway is of before."""
+        """Which of these pages a person with these groups may read now, as far as known; None: the
+        gateway is too old."""
         distinct = list(dict.fromkeys(urls))
         try:
             asking = self._client.post(
@@ -320,7 +322,7 @@ class Gateway:
             return {}
 
     async def may_open(self, answered: Answered, groups: frozenset[str]) -> bool:
-        """May a person with these groups read a stored answer, by the rights of its day and now?"""
+        """May a person with these groups read a stored answer, by its rights then and now?"""
         if not Reader(groups).may_read(load(answered.readers)):
             return False
         return await self.may_read(urls_of(answered.outcome), groups, answered.readers is None)
@@ -328,10 +330,10 @@ class Gateway:
     async def readable_turns(
         self, turns: Sequence[Turn], groups: frozenset[str]
     ) -> list[tuple[str, str]]:
-        """The earlier turns that a question may be asked with: up to the first that stands on what
-        may no longer be read, because those after it may repeat it.
+        """The earlier turns to send with a question: up to the first whose pages the asker may no
+        longer read, because later turns may repeat it.
 
-        Who asks got the answers: what counts is what they may read now.
+        The asker received these answers, so only the current rights count.
         """
         pages = [urls_of(turn.answered.outcome) for turn in turns]
         every = list(chain.from_iterable(pages))
@@ -348,9 +350,9 @@ class Gateway:
         return open_turns
 
     async def rights(self, urls: Sequence[str]) -> Rights | None:
-        """What it takes to read each of these pages now; None where the gateway does not say.
+        """The groups required to read each of these pages now; None if the gateway does not say.
 
-        Raises AskdocsError: the gateway does not answer, or not with its rights.
+        Raises AskdocsError: the gateway does not answer, or the response is invalid.
         """
         try:
             asking = self._client.post(
@@ -360,11 +362,11 @@ class Gateway:
                 timeout=aiohttp.ClientTimeout(10),
             )
             async with asking as response:
-                if response.status in (403, 404):  # its key may not, or it is of before
+                if response.status in (403, 404):  # the key may not, or the gateway is older
                     return None
                 response.raise_for_status()
                 answer = _object((await response.read()).decode("utf-8", "replace"))
-                if "revision" not in answer:  # its key may not pass on all groups
+                if "revision" not in answer:  # the key may not pass on all groups
                     return None
                 rights = Rights.model_validate(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -384,15 +386,15 @@ class Gateway:
         user: str = "",
         groups: frozenset[str] = frozenset(),
     ) -> AsyncGenerator[Reading | str | Outcome]:
-        """What is read, then pieces of the answer, then the outcome.
+        """Yields what the model reads, then pieces of the answer, then the outcome.
 
-        `history` are earlier questions with their answers, `quote` is text of the page that the
-        question is about, `model` another alias than the box's, `user` who asks: a canary is
-        sticky by it. `groups` are those of the person, as the
-        sign-in says. Closing the iterator closes the connection, which makes the gateway stop.
+        `history`: earlier questions with their answers. `quote`: page text that the question is
+        about. `model`: an alias other than the box's. `user`: the asker, so that canaries are
+        sticky. `groups`: the asker's groups from the sign-in. Closing the iterator closes the
+        connection, which makes the gateway stop.
 
         Raises:
-            Failure: there is no answer, or no more of it.
+            Failure: there is no answer, or it broke off.
         """
         messages = []
         for earlier, answer in history:
@@ -422,7 +424,7 @@ class Gateway:
     async def _answer(
         self, body: dict[str, Any], span: Span, groups: frozenset[str]
     ) -> AsyncGenerator[Reading | str | Outcome]:
-        """As `ask`, of a request that is made."""
+        """As `ask`, for a request that was sent."""
         try:
             headers = [(name.decode(), value.decode("latin-1")) for name, value in span.onward(())]
             headers += self._for(groups)
@@ -453,7 +455,7 @@ class Gateway:
 
 
 def quoting(question: str, quote: str) -> str:
-    """The question, behind the words that the reader has selected, as Markdown quotes them."""
+    """The question, preceded by the reader's selection as a Markdown quotation."""
     quoted = "\n".join(f"> {line}" for line in quote.strip().splitlines())
     return f"{quoted}\n\n{question}" if quoted else question
 
@@ -472,7 +474,7 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
         chunk = _object(data)
         if chunk.get("error"):
             log.warning("gateway, in the stream: %s", data[:500])
-            # After the first words, "not ready yet" would be a strange thing to read.
+            # After the first words, "not ready yet" would be confusing.
             raise Failure(BROKEN, "broke_off") if length else _failure(0, _error(chunk), "")
         choice, delta = _choice(chunk)
         text = delta.get("content")
@@ -489,7 +491,7 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
                 served = outcome.served or str(chunk.get("model") or "")  # of an older gateway
                 yield outcome.model_copy(update={"citations": cited, "served": served})
         elif cited:
-            # A gateway that says no more than OpenAI's annotations.
+            # The gateway sends only OpenAI's annotations.
             sources = {cite.url: Source(title=cite.title, url=cite.url) for cite in cited}
             yield Outcome(sources=tuple(sources.values()), citations=cited)
         finished = finished or bool(choice.get("finish_reason"))
@@ -539,12 +541,12 @@ def _error(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_refused(text: str) -> bool:
-    """Did the gateway refuse the key the right to speak for others?"""
+    """Did the gateway refuse the key the right to pass on groups?"""
     return _error(_object(text)).get("code") == "not_allowed"
 
 
 def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
-    """The sentence for a status, or for an error inside a stream, which has no status."""
+    """The sentence for a status, or for an error in a stream, which has no status."""
     kind = f"{error.get('type')} {error.get('code')}"
     wait = _wait(retry_after)
     if status in (401, 403) or "authentication" in kind or "invalid_api_key" in kind:
@@ -565,7 +567,7 @@ def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
 
 
 def _wait(retry_after: str) -> str:
-    # Retry-After may also be a date; then, and when it is missing, no time is promised.
+    # Retry-After may also be a date; then, as without it, promise no time.
     if not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
         return "in a moment"
     seconds = int(retry_after)

@@ -1,7 +1,7 @@
-"""The widget's memory: recent questions in memory, and in the database if storing is enabled.
+"""Keeps questions in memory, and in the database if storing is enabled.
 
-A question is answered whether it can be stored now or not; what cannot is stored when the database
-is back. A vote is stored, or its reader is told that it is not.
+Questions are answered even if they cannot be stored; they are stored once the database is back. A
+vote is stored, or its reader is told that it was not.
 """
 
 import asyncio
@@ -35,15 +35,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds that an answer waits for the database
-AWAY = 5.0  # seconds for which a database that failed is not asked again
-RETRY = 1.0  # seconds between two attempts to write what waits for it
-WAITING = 10_000  # questions and answers that may
-FRESH = 30.0  # seconds for which the most asked questions are not read again
+AWAY = 5.0  # seconds without attempts after the database failed
+RETRY = 1.0  # seconds between two attempts to write what is waiting
+WAITING = 10_000  # maximum questions and answers waiting
+FRESH = 30.0  # seconds for which the most asked questions are cached
 HOURLY = 3600.0
 
 
 class NotStored(Exception):
-    """The database did not take it, with a sentence for the reader."""
+    """The database rejected it; the message is for the reader."""
 
 
 NOT_STORED = "This could not be stored just now. Please try again in a moment."
@@ -64,16 +64,16 @@ class Journal:
         self._waiting: deque[tuple[Callable[[], None], asyncio.Future[None]]] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Few, and its own: a locked database must not hold up what else runs in threads.
+        # A small pool of its own, so that a locked database does not block other threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="journal")
 
     async def asked(self, asked: NewQuestion) -> None:
-        """Keep a question: now, or when the database is back."""
+        """Store a question, now or when the database is back."""
         if store := self.store:
             await self._written(partial(store.asked, asked, datetime.now(UTC)))
 
     async def answered(self, ask: PendingQuestion, answered: Answered) -> None:
-        """Keep what became of it: now, or when the database is back."""
+        """Store its outcome, now or when the database is back."""
         if store := self.store:
             await self._written(partial(store.answered, ask.id, answered))
 
@@ -85,7 +85,7 @@ class Journal:
             if ask.conversation == conversation and ask.end is not None and ask.has_answer
         ]
         if len(known) < TURNS and (store := self.store):
-            # It has what was said before a restart, or more than ten minutes ago.
+            # Turns from before a restart, or older than ten minutes.
             stored = await self._patiently(lambda: store.history(conversation)) or []
             known = max(known, stored, key=len)
         return known[-TURNS:]
@@ -107,7 +107,7 @@ class Journal:
         return await self._surely(lambda store: store.get(id))
 
     async def most_asked(self, count: int) -> list[str]:
-        """What is asked most often, of the last 90 days; empty when nobody knows."""
+        """The most asked questions of the last 90 days; empty if unknown."""
         if (store := self.store) and time.monotonic() >= self._most_asked_until:
             self._most_asked_until = time.monotonic() + FRESH
             since = datetime.now(UTC) - timedelta(days=90)
@@ -117,9 +117,9 @@ class Journal:
         return self._most_asked
 
     async def run(self) -> None:
-        """Delete, now and every hour, what has been kept long enough; until cancelled.
+        """Delete expired questions, now and every hour, until cancelled.
 
-        Raises AskdocsError: the database cannot be asked.
+        Raises AskdocsError: the database does not answer.
         """
         loop = asyncio.get_running_loop()
         while store := self.store:
@@ -132,7 +132,7 @@ class Journal:
         return store.forget(before=before, action="questions.expire")
 
     def close(self) -> None:
-        """Wait for what is being written. Callable from any thread."""
+        """Wait for running writes. Callable from any thread."""
         if self._writer is not None and self._loop is not None and self._loop.is_running():
             self._loop.call_soon_threadsafe(self._writer.cancel)
         self._threads.shutdown()
@@ -142,7 +142,7 @@ class Journal:
             self.store.engine.dispose()
 
     async def _written(self, write: Callable[[], None]) -> None:
-        """Returns when it is written, or when that takes too long: then it is written later."""
+        """Return once it is written, or after a timeout; it is then written later."""
         if len(self._waiting) >= WAITING:
             log.error("the database is away for too long: a question or an answer is not stored")
             return
@@ -155,7 +155,7 @@ class Journal:
             await asyncio.wait({done}, timeout=PATIENCE)
 
     async def _write(self) -> None:
-        """Write what waits, in its order, until there is nothing left."""
+        """Write everything waiting, in order."""
         assert self._loop is not None
         while self._waiting:
             write, done = self._waiting[0]
@@ -170,16 +170,16 @@ class Journal:
                 await asyncio.sleep(RETRY)
                 continue
             except IntegrityError:
-                pass  # it was written, and only the end of that was not heard of
+                pass  # written before, but the confirmation was lost
             except AskdocsError as error:
                 log.warning("not stored: %s", error)
-            except Exception:  # what no database takes must not stop what waits behind it
+            except Exception:  # one invalid row must not block the rest
                 log.exception("a question or an answer is not stored")
             self._waiting.popleft()
             _done(done)
 
     async def _patiently(self, call: Callable[[], T]) -> T | None:
-        """The result, or None when the database does not answer at once. It is written even so."""
+        """The result, or None if the database is slow. The call then continues."""
         if time.monotonic() < self._away_until:
             return None
         running = asyncio.get_running_loop().run_in_executor(self._threads, self._tried, call)
@@ -201,7 +201,7 @@ class Journal:
         try:
             return await loop.run_in_executor(self._threads, call, store)
         except Unknown as error:
-            # It may be among what waits.
+            # It may be among the waiting writes.
             raise NotStored(NOT_STORED if self._waiting else GONE) from error
         except AskdocsError as error:
             log.warning("not stored: %s", error)

@@ -1,7 +1,7 @@
 """The widget's Prometheus metrics: `GET /metrics`.
 
-Counts and times alone: no questions, no answers, no visitors, no pages. docs/how-to/monitoring.md
-says what each one means.
+Only counts and times: no questions, answers, visitors or pages. docs/how-to/monitoring.md explains
+each metric.
 """
 
 from collections.abc import Callable
@@ -27,15 +27,15 @@ FIRST = (0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10, 20, 30, 60)
 WHOLE = (0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 180)
 
 Refusal = Literal["elsewhere", "malformed", "token", "captcha", "identity", "often", "full"]
-"""Why a question was not taken: sent from another site, not readable or too long, an old or wrong
-token, not by a person, by nobody that is known, too many of one visitor, too many at once."""
+"""Why a question was rejected: sent from another site; unreadable or too long; expired or invalid
+token; captcha not solved; unknown identity; too many by one visitor; too many at once."""
 
-# The age of each series as a series of its own would double the output; rate() needs none of it.
+# A creation-time series for each series would double the output; rate() does not need them.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """The metrics of one widget; have one in a process."""
+    """The widget's metrics; create one instance per process."""
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
@@ -43,7 +43,7 @@ class Metrics:
         def counter(name: str, text: str, label: str, *values: str) -> Counter:
             made = Counter(PREFIX + name, text, (label,), registry=registry)
             for value in values:
-                # Prometheus does not see a series rise that begins at one.
+                # Prometheus sees no increase if a series starts at one.
                 made.labels(value)
             return made
 
@@ -96,31 +96,31 @@ class Metrics:
         )
 
     def watch(self, streams: Callable[[], int], running: Callable[[], int]) -> None:
-        """Ask these for the gauges, whenever they are read."""
+        """Set the sources that are read for the gauges."""
         self._streams.set_function(streams)
         self._running.set_function(running)
 
     def asked(self) -> None:
-        """A question was taken."""
+        """Count an accepted question."""
         self._questions.inc()
 
     def refused(self, reason: Refusal) -> None:
-        """A question was not taken."""
+        """Count a rejected question."""
         self._refused.labels(reason).inc()
 
     def answered(self, outcome: State, first: float | None, duration: float) -> None:
-        """An answer has ended; the times are in seconds, and None for no words."""
+        """Count a finished answer; times are in seconds, None without any words."""
         self._answers.labels(outcome).inc()
         if first is not None:
             self._first.observe(first)
         self._whole.observe(duration)
 
     def failed(self, reason: Reason) -> None:
-        """The gateway gave no answer, or no whole one."""
+        """Count a missing or incomplete answer of the gateway."""
         self._errors.labels(reason).inc()
 
     def voted(self, vote: Direction) -> None:
-        """A vote was stored, in place of another one or of none."""
+        """Count a stored vote, new or replaced."""
         self._votes.labels(VOTES[vote]).inc()
 
     def task_started(self, name: str) -> None:
@@ -130,7 +130,7 @@ class Metrics:
         self._task_failures.labels(name).inc()
 
     def expose(self, accept: str) -> tuple[bytes, str]:
-        """All of them in the format that the `Accept` header asks for, and its content type."""
+        """All metrics in the format requested by the `Accept` header, and its content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
 
@@ -139,9 +139,9 @@ VOTES: dict[Direction, str] = {"up": "up", "down": "down", "": "none"}
 
 
 class OnlyDirect:
-    """Hides the metrics from who comes through a proxy: readers do, and Prometheus does not.
+    """Hides the metrics from requests through a proxy: readers use one, Prometheus does not.
 
-    Goes before what takes headers away from proxies that are not trusted.
+    Must run before the middleware that removes headers of untrusted proxies.
     """
 
     def __init__(self, app: ASGIApp) -> None:

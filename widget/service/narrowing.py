@@ -1,10 +1,10 @@
 """Withdraws stored answers from readers who lost access to their pages.
 
-An answer is stored with what it took to read its pages on its day, among them the page on which it
-was asked. The gateway says what it takes now. When its rights change, every answer is checked,
-conversation by conversation, and those that others may read now are written, so that the review,
-the gaps, suggested questions and exported rows follow within a minute. Links and old answers ask
-the gateway themselves when they are opened.
+An answer is stored with the groups that its pages required at the time, including the page on which
+it was asked. The gateway reports the current requirements. When its rights change, every answer is
+checked, conversation by conversation, and changed requirements are written, so that the review,
+gaps, suggested questions and exported rows follow within a minute. Links and old answers are
+checked with the gateway whenever they are opened.
 """
 
 import asyncio
@@ -21,16 +21,16 @@ from widget.service.store import Standing, Store
 log = logging.getLogger(__name__)
 
 EVERY = 15.0  # seconds between two checks of the gateway's rights
-LONGEST = 45.0  # the same after failures, each of which doubles them
-STEP = 250  # conversations that are checked together
+LONGEST = 45.0  # the maximum after failures, each of which doubles it
+STEP = 250  # conversations checked together
 PAUSE = 0.02  # seconds between two steps
-PAGES = 100_000  # pages whose readers are kept in memory
+PAGES = 100_000  # pages whose readers are cached
 
 _sleep = asyncio.sleep
 
 
 class Narrowing:
-    """One in each process; several do no harm."""
+    """Runs once per process; several processes do not conflict."""
 
     def __init__(self, gateway: Gateway, store: Store) -> None:
         self._gateway = gateway
@@ -40,15 +40,15 @@ class Narrowing:
     def _begin(self, revision: str) -> None:
         self._revision = revision
         self._readers: dict[str, Groups] = {}
-        """What it takes to read each page, under this revision."""
+        """The groups required to read each page, under this revision."""
         self._unknown: set[str] = set()
-        """Pages that are not of the wiki, as far as the gateway says."""
+        """Pages outside the wiki, according to the gateway."""
         self._at = ""
-        """The last conversation that was checked under it."""
+        """The last conversation checked under this revision."""
         self._is_done = False
 
     async def run(self) -> None:
-        """Work until cancelled. What fails is tried again later, and reported once."""
+        """Work until cancelled. Failures are retried, and reported once."""
         failures = 0
         while True:
             try:
@@ -63,8 +63,8 @@ class Narrowing:
             await _sleep(min(LONGEST, EVERY * 2 ** min(failures, 10)))
 
     async def once(self) -> bool:
-        """Check all answers that need it. False: the gateway does not say, or its rights changed
-        meanwhile. What was checked before a failure is not checked again.
+        """Check all answers that need it, without repeating work after a failure. False: the
+        gateway does not say, or its rights changed meanwhile.
 
         Raises AskdocsError: the gateway or the database does not answer.
         """
@@ -126,7 +126,7 @@ class Narrowing:
         self._store.narrow(changed, revision)
 
 
-@lru_cache(1000)  # most answers need what many others need
+@lru_cache(1000)  # many answers have the same requirements
 def _stored(every: frozenset[frozenset[str]]) -> str | None:
     groups = simplified(every)
     return dump(groups) if groups else None

@@ -1,7 +1,7 @@
 """The OpenAPI description of the widget: `GET /openapi.json`.
 
-For tests and for proxies. It is no interface for other programs: those talk to the gateway. The
-paths come from the routes of the app; what forms hold and what comes back is said here.
+For tests and proxies; other programs should use the gateway's API. Paths come from the app's
+routes; form fields and responses are described here.
 """
 
 from importlib import metadata
@@ -27,11 +27,11 @@ class Route(NamedTuple):
 
     summary: str
     answers: dict[int, tuple[str, ...]]
-    """Media types by status; none where there is no body."""
+    """Media types by status; none for responses without a body."""
     fields: dict[str, Schema] | None = None
-    """Of its form. None of them is wanted by the form itself: what is missing is said in words."""
+    """Form fields. All are optional here: the routes report missing ones in words."""
     asked: tuple[str, ...] = ()
-    """Parameters of its address."""
+    """Query parameters."""
 
 
 _PAGE = {"page": _TEXT, "lang": _TEXT, "token": _TEXT, "identity": _TEXT}
@@ -47,7 +47,7 @@ _BOX = ("page", "lang", "title", "placeholder", "examples", "mode", "scheme", "a
 _REFUSED: dict[int, tuple[str, ...]] = dict.fromkeys((401, 403, 404, 422, 429, 503), (HTML,))
 _REVIEW: dict[int, tuple[str, ...]] = dict.fromkeys((200, 401, 403, 404, 503), (HTML,))
 _FORM: dict[int, tuple[str, ...]] = {**_REVIEW, 422: (HTML,)}
-# What is no number, or no id, is told by the routes themselves.
+# The routes themselves report invalid numbers and ids.
 _ONE: dict[int, tuple[str, ...]] = {**_REVIEW, 404: (HTML, JSON)}
 _ID: dict[int, tuple[str, ...]] = {422: (JSON, HTML)}
 
@@ -109,7 +109,7 @@ ROUTES: dict[tuple[str, str], Route] = {
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """The description of all routes. Raises KeyError: a route that `ROUTES` does not have."""
+    """Describe all routes. Raises KeyError: a route is missing from `ROUTES`."""
     described = get_openapi(
         title="askdocs widget",
         version=metadata.version("askdocs"),
@@ -142,7 +142,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def show(app: FastAPI) -> None:
-    """Serve the description. To be called when the app has all its routes."""
+    """Serve the description. Call this after adding all routes to the app."""
 
     @app.get(PATH)
     async def openapi() -> JSONResponse:

@@ -8,7 +8,7 @@ from widget.service.pending import PendingQuestion, PendingQuestions, recalled
 
 
 class Opening:
-    """Who has the name of an answer may read it, as long as its pages may be read."""
+    """Whoever has an answer's id may read it, as long as they may read its pages."""
 
     def __init__(self, pending: PendingQuestions, journal: Journal, gateway: Gateway) -> None:
         self._pending = pending
@@ -16,8 +16,8 @@ class Opening:
         self._gateway = gateway
 
     async def find(self, id: str, groups: frozenset[str]) -> PendingQuestion | None:
-        """An answer that is being written, or one that may be read: of the last minutes with the
-        groups of who asked, an older one with `groups`."""
+        """A running or readable answer. Recent answers are checked with the asker's groups, older
+        ones with `groups`."""
         if (ask := self._pending.get(id)) is not None:
             if ask.end is None:
                 return ask

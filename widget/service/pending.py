@@ -1,7 +1,7 @@
 """Questions in progress: waiting for an answer, or receiving it.
 
-They live in memory and for minutes. An answer is written by a task of its own, so that a reader
-whose connection is lost finds it again; the task ends when nobody comes back for it.
+They live in memory for minutes. Each answer has its own task, so that a reader who lost the
+connection finds it again; the task ends when nobody comes back.
 """
 
 import asyncio
@@ -23,17 +23,17 @@ from widget.service.store import Answered, NewQuestion, State, StoredQuestion
 LIFETIME = 600.0
 CAPACITY = 1000
 MAX_QUESTION = 2000
-GRACE = 20.0  # seconds that an answer goes on while nobody reads it
-PATIENCE = 10.0  # seconds that a question waits for its reader, where places are few
-SHARE = 20  # one visitor has at most every 20th place
+GRACE = 20.0  # seconds that an answer continues without a reader
+PATIENCE = 10.0  # seconds that a question waits for its reader if places are few
+SHARE = 20  # a visitor gets at most one in 20 places
 
 
 class BadQuestion(ValueError):
-    """A question that is not asked, with the reason as a sentence for the reader."""
+    """A rejected question; the message is for the reader."""
 
 
 class Full(Exception):
-    """Every place, or every one of this visitor, is taken by an answer that is being written."""
+    """Running answers take every place, or every place of this visitor."""
 
 
 class Stop(Enum):
@@ -51,23 +51,23 @@ class PendingQuestion:
     asked: NewQuestion
     made: float
     owner: str = ""
-    """Who takes a place with it, as `Visitor.counted`."""
+    """Whose place it takes, as in `Visitor.counted`."""
     groups: frozenset[str] = frozenset()
-    """Of who asks."""
+    """The asker's groups."""
     text: str = ""
     reading: Reading | None = None
     outcome: Outcome = field(default_factory=Outcome)
     end: End | None = None
     version: int = 0
-    """Grows with every change."""
+    """Increases with every change."""
     task: asyncio.Task[None] | None = None
-    """Writes the answer."""
+    """Produces the answer."""
     stopped: Stop | None = None
     readers: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _leaving: asyncio.TimerHandle | None = None
 
-    # The templates read these.
+    # Used by the templates.
     @property
     def id(self) -> str:
         return self.asked.id
@@ -94,12 +94,12 @@ class PendingQuestion:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the answer has not been started yet."""
+        """Has the answer not started yet?"""
         return self.task is None and self.end is None
 
     @property
     def has_answer(self) -> bool:
-        """Did the docs answer, to the end?"""
+        """Is there a complete answer that is not a refusal?"""
         return isinstance(self.end, Done) and not self.end.stopped and not self.outcome.refused
 
     def answered(
@@ -120,7 +120,7 @@ class PendingQuestion:
         )
 
     def take(self, part: Reading | str | Outcome) -> None:
-        """Add what the gateway has sent."""
+        """Add data from the gateway."""
         match part:
             case Reading():
                 self.reading = part
@@ -131,18 +131,18 @@ class PendingQuestion:
         self.touch()
 
     def finish(self, end: End) -> None:
-        """Ends the answer in the final state `end`."""
+        """End the answer in the final state `end`."""
         self.end = end
         self.touch()
 
     def touch(self) -> None:
-        """Wake who waits for a change."""
+        """Wake everybody who waits for a change."""
         self.version += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
     async def change(self, seconds: float) -> bool:
-        """Wait for the next change, at most so long; whether there was one."""
+        """Wait for the next change, or a timeout; returns whether there was a change."""
         try:
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -151,7 +151,7 @@ class PendingQuestion:
         return True
 
     def stop(self, why: Stop) -> None:
-        """End the answer with what there is of it. Only the first reason counts."""
+        """End the answer with the text so far. Only the first reason counts."""
         if self.end is None and self.stopped is None:
             self.stopped = why
             if self.task is not None:
@@ -160,14 +160,14 @@ class PendingQuestion:
                 self.finish(Done("", self.outcome, stopped=True))
 
     def join(self) -> None:
-        """Somebody reads."""
+        """Count a reader."""
         self.readers += 1
         if self._leaving is not None:
             self._leaving.cancel()
             self._leaving = None
 
     def leave(self) -> None:
-        """Somebody no longer reads; the last one has a while to come back."""
+        """Uncount a reader; the last one has a grace period to come back."""
         self.readers -= 1
         if not self.readers and self.end is None:
             loop = asyncio.get_running_loop()
@@ -175,7 +175,7 @@ class PendingQuestion:
 
 
 class PendingQuestions:
-    """The questions of the last minutes, at most `capacity` of them."""
+    """The questions of the last minutes, at most `capacity`."""
 
     def __init__(
         self,
@@ -191,10 +191,10 @@ class PendingQuestions:
     def add(
         self, asked: NewQuestion, owner: str, groups: frozenset[str] = frozenset()
     ) -> PendingQuestion:
-        """Take a question. Raises Full: there is no place and none can be made.
+        """Add a question. Raises Full: no place is free and none can be freed.
 
-        Whoever sends questions and never follows them loses the oldest of these, and nobody else
-        a place.
+        A visitor who sends questions without following them loses the oldest, and takes no place
+        from others.
         """
         self._make_room(owner)
         ask = PendingQuestion(asked, self.clock(), owner, groups)
@@ -208,16 +208,16 @@ class PendingQuestions:
 
     @property
     def running(self) -> int:
-        """The number of answers in progress. Callable from any thread."""
+        """Number of answers in progress. Callable from any thread."""
         return sum(ask.is_running for ask in list(self.items.values()))
 
     def stop(self, id: str) -> None:
-        """End the answer to this question with what there is of it, at the reader's wish."""
+        """End the answer with the text so far, at the reader's request."""
         if ask := self.get(id):
             ask.stop(Stop.READER)
 
     def close(self) -> None:
-        """End every answer: the server is going away."""
+        """End every answer at shutdown."""
         for ask in self.items.values():
             ask.stop(Stop.SHUTDOWN)
 
@@ -240,7 +240,7 @@ class PendingQuestions:
             return
         late = self.clock() - PATIENCE
         for ask in self.items.values():
-            # Whose reader has not come yet is as good as running, for a while.
+            # A question whose reader may still come counts as running for a while.
             if ask.end is not None or (ask.is_waiting and ask.made < late):
                 del self.items[ask.id]
                 return
@@ -248,12 +248,12 @@ class PendingQuestions:
 
 
 def new_id() -> str:
-    """A name that nobody guesses: who knows it may read, stop and vote."""
+    """An unguessable id: whoever knows it may read, stop and vote."""
     return secrets.token_urlsafe(16)
 
 
 def checked(question: str) -> str:
-    """The question as it will be asked. Raises BadQuestion."""
+    """The normalised question. Raises BadQuestion."""
     question = without(question).replace("\r\n", "\n").strip()
     if not question:
         raise BadQuestion("Please type a question.")
@@ -266,7 +266,7 @@ def checked(question: str) -> str:
 
 
 def recalled(stored: StoredQuestion) -> tuple[PendingQuestion, Done]:
-    """A stored question as it was answered."""
+    """A stored question with its answer."""
     fields: dict[str, Any] = {
         **stored.answered.outcome,
         "refused": stored.answered.state == "refused",

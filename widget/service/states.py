@@ -14,7 +14,7 @@ class Partial:
 
 @dataclass(frozen=True)
 class Done:
-    """The whole answer, or as much of it as there was when the reader stopped it."""
+    """The whole answer, or the part until the reader stopped it."""
 
     text: str
     outcome: Outcome
@@ -23,7 +23,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A sentence for the reader, and as much of the answer as came."""
+    """A sentence for the reader, and the part of the answer that arrived."""
 
     sentence: str
     text: str = ""

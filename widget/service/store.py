@@ -2,7 +2,7 @@
 
 Tables on the gateway's database (`gateway/storage/migrations/versions/v0005_questions.py`). All
 methods are synchronous; async code calls them through `asyncio.to_thread`. Each is one transaction:
-it is stored, or `gateway.storage.database.Unreachable` is raised and nothing is.
+it stores everything, or raises `gateway.storage.database.Unreachable` and stores nothing.
 """
 
 import secrets
@@ -26,7 +26,7 @@ Direction = Literal["up", "down", ""]
 Reason = Literal["wrong", "incomplete", "outdated", "off-topic", "unclear"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
-TURNS = 3  # earlier questions of a conversation that a new one is asked with
+TURNS = 3  # earlier turns of a conversation sent with a new question
 
 question_table = sa.Table(
     "questions",
@@ -56,9 +56,9 @@ question_table = sa.Table(
     sa.Column("readers_now", sa.Text),
     sa.Column("rights", sa.Text, index=True),
 )
-"""`readers` is what it took to read the pages of the answer when it was made, `readers_now` what it
-takes now. The gateway's rights had the revision `rights` when that was last written; without one it
-was never checked: see `narrowing.py`."""
+"""`readers`: the groups that the answer's pages required when it was made; `readers_now`: those
+required now. `rights`: the gateway's revision of rights when that was last written; null: never
+checked, see `narrowing.py`."""
 
 vote_table = sa.Table(
     "votes",
@@ -71,24 +71,24 @@ vote_table = sa.Table(
     sa.Column("visitor", sa.Text, nullable=False),
 )
 
-# As the gateway said it, which knows the thresholds that were fitted for the wiki's embedder.
+# As reported by the gateway, which knows the thresholds fitted for the wiki's embedder.
 IS_UNSURE = question_table.c.outcome["caution"].as_boolean()
 """Does the widget show the answer with a caution?"""
 
 
-# Made once: to make one again, and find it in SQLAlchemy's cache, is a tenth of a write.
+# Built once: building a statement and finding it in SQLAlchemy's cache is a tenth of a write.
 _ASK = question_table.insert()
 _ANSWER = question_table.update().where(question_table.c.id == sa.bindparam("asked"))
 _NARROW = _ANSWER.values(readers_now=sa.bindparam("readers_now"), rights=sa.bindparam("rights"))
 
 
 class Unknown(AskdocsError):
-    """No such question is stored."""
+    """The question is not stored."""
 
 
 @dataclass(frozen=True)
 class NewQuestion:
-    """A question, before it is answered."""
+    """A question before it is answered."""
 
     id: str
     question: str
@@ -96,42 +96,41 @@ class NewQuestion:
     channel: Channel = "box"
     alias: str = "docs"
     quote: str = ""
-    """Text of the page that the reader had selected."""
+    """Page text that the reader had selected."""
     page: str = ""
     """Address of the page that the reader was on."""
     visitor: str = ""
-    """A pseudonym, which `forget` takes."""
+    """A pseudonym, for `forget`."""
     person: str = ""
-    """Who asked, where the team's sign-in says so."""
+    """The asker's name, if the team's sign-in provides it."""
     team: str = ""
     lang: str = ""
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of a question."""
+    """The outcome of a question."""
 
     state: State
     answer: str = ""
     model: str = ""
-    """The model as the gateway names it, such as docs@v7."""
+    """The gateway's name for the model, such as docs@v7."""
     outcome: dict[str, Any] = field(default_factory=dict)
-    """`sources` and `pages` as widget.gateway.Outcome has them."""
+    """`sources` and `pages` as in widget.gateway.Outcome."""
     confidence: float | None = None
     first_token: float | None = None
     """Seconds until the first token."""
     duration: float | None = None
     """Seconds until the last token."""
     verdict: str | None = None
-    """The worst verdict of its claims, as the gateway states it; None when it was not checked."""
+    """The gateway's worst verdict on its claims; None: not checked."""
     readers: str | None = None
-    """What it takes to read the answer, as `gateway.access.rights.dump` writes it; None:
-    nothing."""
+    """The groups required to read the answer, from `gateway.access.rights.dump`; None: public."""
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What a reader says of an answer. An empty `vote` takes an earlier one back."""
+    """A reader's vote on an answer. An empty `vote` withdraws an earlier one."""
 
     vote: Direction
     reasons: tuple[Reason, ...] = ()
@@ -140,7 +139,7 @@ class Vote:
 
 @dataclass(frozen=True)
 class StoredQuestion:
-    """A stored question with what became of it."""
+    """A stored question with its outcome."""
 
     asked: NewQuestion
     answered: Answered
@@ -156,17 +155,17 @@ class Turn(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What an answer stands on."""
+    """The pages that an answer is based on."""
 
     id: str
     pages: tuple[str, ...]
-    """Addresses; those of the turns before it, too, which its model was given. Text that a reader
-    selected stands on the page that it was selected on."""
+    """Addresses, including those of earlier turns, which the model also received. Text that a
+    reader selected counts as its page."""
     asked_on: tuple[str, ...]
-    """The other pages on which the questions were asked, of the wiki or around it."""
+    """Other pages on which the questions were asked, inside or outside the wiki."""
     readers_now: str | None
     is_new: bool
-    """Its readers of now were never checked."""
+    """Its current readers were never checked."""
 
 
 class Store:
@@ -176,16 +175,16 @@ class Store:
         self.engine = engine
 
     def asked(self, asked: NewQuestion, at: datetime | None = None) -> None:
-        """Keep a question. Raises Unreachable."""
+        """Store a question. Raises Unreachable."""
         row = {**vars(asked), **vars(Answered("asked")), "at": at or datetime.now(UTC)}
         with writing(self.engine) as connection:
             connection.execute(_ASK, row)
 
     def answered(self, id: str, answered: Answered) -> None:
-        """Keep what became of a question. Raises Unreachable, Unknown."""
+        """Store the outcome of a question. Raises Unreachable, Unknown."""
         c = question_table.c
         with writing(self.engine) as connection:
-            # The turns before it were told to the model, too.
+            # The model also received the earlier turns.
             same = sa.select(c.conversation).where(c.id == id).scalar_subquery()
             earlier = sa.select(c.readers).where(c.conversation == same, c.readers.is_not(None))
             for readers in connection.execute(earlier.distinct()).scalars().all():
@@ -201,7 +200,7 @@ class Store:
         raise _unknown(id)
 
     def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
-        """Keep a vote in place of an earlier one; returns the question as it was before.
+        """Store a vote, replacing an earlier one; returns the question as it was before.
 
         Raises Unknown, Unreachable.
         """
@@ -221,8 +220,7 @@ class Store:
     def history(self, conversation: str) -> list[Turn]:
         """The last questions of a conversation with their answers, oldest first.
 
-        Refusals and failures are left out: they say nothing that a new question could mean.
-        Raises Unreachable.
+        Omits refusals and failures, which a new question cannot refer to. Raises Unreachable.
         """
         c = question_table.c
         query = (
@@ -236,7 +234,7 @@ class Store:
         return [Turn(question.asked.question, question.answered) for question in stored][::-1]
 
     def share(self, id: str) -> str:
-        """The token under which the answer can be read; the same each time.
+        """The token of the answer's link; always the same.
 
         Raises Unknown, Unreachable.
         """
@@ -258,15 +256,13 @@ class Store:
         raise Unknown("This answer is no longer kept, or the link is not complete.")
 
     def most_asked(self, count: int, since: datetime) -> list[str]:
-        """Questions that were asked most often and answered well, by their words.
+        """The most frequently asked questions with good answers, grouped by wording.
 
-        Raises Unreachable.
-
-        Of those that began a conversation in the box: what is asked in Slack or by an agent is for
-        nobody else to read, and a question that follows another one means nothing alone.
+        Only first questions of a conversation in the box: questions in Slack or by agents are
+        private, and follow-up questions mean nothing alone. Raises Unreachable.
         """
         c = question_table.c
-        # What only one visitor asked may say who that is.
+        # A question from a single visitor may identify that visitor.
         visitors = sa.func.count(c.visitor.distinct())
         doubtful = sa.or_(
             sa.func.coalesce(vote_table.c.vote, "") == "down",
@@ -288,7 +284,7 @@ class Store:
             return [str(question) for question in connection.execute(query).scalars()]
 
     def conversations(self, after: str, count: int) -> list[str]:
-        """The first conversations behind `after`, in order. Raises Unreachable."""
+        """The first conversations after `after`, in order. Raises Unreachable."""
         c = question_table.c
         query = sa.select(c.conversation).where(c.conversation > after).distinct()
         with reading(self.engine) as connection:
@@ -296,7 +292,7 @@ class Store:
             return [str(conversation) for conversation in rows.scalars()]
 
     def unchecked(self, count: int) -> list[str]:
-        """Conversations with answers whose readers of now were never checked.
+        """Conversations with answers whose current readers were never checked.
 
         Raises Unreachable.
         """
@@ -309,7 +305,7 @@ class Store:
             ]
 
     def standings(self, conversations: Sequence[str]) -> list[Standing]:
-        """The answers of conversations, with the pages that each stands on. Raises Unreachable."""
+        """The answers of conversations, with the pages of each. Raises Unreachable."""
         c = question_table.c
         # As text: the database's driver parses JSON more slowly.
         outcome = sa.cast(c.outcome, sa.Text)
@@ -336,7 +332,7 @@ class Store:
         return standings
 
     def narrow(self, readers: Mapping[str, str | None], revision: str) -> None:
-        """Keep what it takes now to read some answers, by id. Raises Unreachable."""
+        """Store the groups now required to read some answers, by id. Raises Unreachable."""
         rows = [
             {"asked": id, "readers_now": needed, "rights": revision}
             for id, needed in readers.items()
@@ -354,10 +350,10 @@ class Store:
         dry_run: bool = False,
         action: str = "questions.forget",
     ) -> int:
-        """Delete the questions of a visitor, of a person, or from before a moment, votes included.
+        """Delete the questions of a visitor, of a person, or before a time, votes included.
 
-        All conditions that are given must hold; returns how many questions. `action` is what the
-        audit log calls it. Raises Unreachable.
+        All given conditions must hold; returns the number of questions. `action` is the name in the
+        audit log. Raises Unreachable.
         """
         c = question_table.c
         conditions = [] if visitor is None else [c.visitor == visitor]
@@ -370,7 +366,7 @@ class Store:
             count = connection.execute(counting).scalar_one()
             if count and not dry_run:
                 connection.execute(question_table.delete().where(*conditions))
-                # Not of whom: the log would keep what is to be forgotten.
+                # Not the values: the log would keep what is to be forgotten.
                 given = {"visitor": visitor, "person": person, "before": before}
                 by = [name for name, value in given.items() if value is not None]
                 audit.record(connection, action, f"{count:,}", by=by)
@@ -386,12 +382,13 @@ _READERS = (question_table.c.readers, question_table.c.readers_now)
 
 
 def for_everybody() -> sa.ColumnElement[bool]:
-    """Of questions: those whose answers stand on nothing but what everybody may read."""
+    """SQL condition for questions whose answers are based only on public pages."""
     return sa.and_(*(column.is_(None) for column in _READERS))
 
 
 def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]:
-    """Of questions: those whose answers stand on nothing but what the reader may read."""
+    """SQL condition for questions whose answers are based only on pages that the reader may
+    read."""
     if reader.groups is None:
         return sa.true()
     conditions = []
@@ -403,7 +400,7 @@ def open_to(connection: sa.Connection, reader: Reader) -> sa.ColumnElement[bool]
 
 
 def urls_of(outcome: Mapping[str, Any]) -> list[str]:
-    """The addresses of the pages that a stored outcome shows."""
+    """Addresses of the pages in a stored outcome."""
     pages = (*outcome.get("sources", ()), *outcome.get("pages", ()))
     return [url for page in pages if (url := str(page.get("url", "")).partition("#")[0])]
 
@@ -414,7 +411,7 @@ def _joined() -> sa.Select[Any]:
 
 
 def stored_question(row: Any) -> StoredQuestion:
-    """A row of questions with its vote."""
+    """Build a question with its vote from a row."""
     asked = {name: row[name] for name in NewQuestion.__dataclass_fields__}
     answered = {name: row[name] for name in Answered.__dataclass_fields__}
     if row["readers_now"] is not None:
