@@ -10,14 +10,14 @@ from training.tuning.events import Event
 
 
 class EvaluationBar:
-    """Bars on standard error at a terminal, one for each system; elsewhere lines."""
+    """Bars on standard error, one per system; without a terminal, lines."""
 
     def __init__(self, console: Console, answered: int, total: int) -> None:
         """
         Args:
             console: where to draw.
-            answered: answers that are there.
-            total: answers that there are to be.
+            answered: number of existing answers.
+            total: number of answers in the whole run.
         """
         self._console = console
         self._progress = Progress(
@@ -42,7 +42,7 @@ class EvaluationBar:
             self._progress.stop()
 
     def show(self, event: Event) -> None:
-        """As eval/running/ask.py tells them."""
+        """Handle an event of eval/running/ask.py."""
         kind, name = event["event"], event.get("name", "")
         if kind in ("step", "system"):
             if name not in self._tasks:
@@ -59,7 +59,7 @@ class EvaluationBar:
             self._tell(f"{name}: {self._done:,} of {self._total:,} answers, {counts}")
 
     def counts(self, name: str) -> str:
-        """How long the rest will take, and what went wrong."""
+        """Estimated time left, and the number of errors."""
         new = self._done - self._done_before
         left = (time.monotonic() - self._began) / new * (self._total - self._done) if new else 0
         parts = [f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"]

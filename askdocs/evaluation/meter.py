@@ -13,19 +13,20 @@ from eval.running.measured import FILE, Measured, Took
 from gateway.upstream.engines import nvidia
 from training.tuning.events import Event
 
-# Seconds between two looks at an engine's memory; at a GPU's, which starts a program.
+# Seconds between two readings of an engine's main memory, and of GPU memory, which starts a
+# program.
 LOOK, LOOK_AT_GPU = 0.5, 10.0
 
 
 class Meter:
-    """The memory of engines and the time of systems, written to the run's measured.json."""
+    """Measures engines' memory and systems' times, and writes the run's measured.json."""
 
     def __init__(self, folder: Path, processes: Mapping[str, int], index: Path) -> None:
         """
         Args:
-            folder: of the run; what an earlier part of it measured is kept.
-            processes: of engines, by system.
-            index: file of the search index.
+            folder: folder of the run; earlier measurements are kept.
+            processes: pids of engines, by system.
+            index: the search index file.
         """
         self._folder = folder
         self._processes = processes
@@ -50,14 +51,14 @@ class Meter:
         self._save()
 
     def hear(self, event: Event) -> None:
-        """As eval/running/ask.py tells them."""
+        """Handle an event of eval/running/ask.py."""
         if event["event"] == "index":
             self._index[event["name"]] = event["bytes"]
         elif event["event"] == "system":
             self._answering = event["name"]
         elif event["event"] == "over":
             name, before = event["name"], self._took.get(event["name"])
-            self._look(at_gpu=True)  # one that was quick is looked at, too
+            self._look(at_gpu=True)  # measure quick systems, too
             took = Took(**{key: event[key] for key in Took.model_fields})
             self._took[name] = took if before is None else before + took
             self._save()
@@ -91,7 +92,7 @@ class Meter:
 
 
 def family(pid: int) -> list[int]:
-    """A process and all that it started; empty where it has gone."""
+    """A process and its descendants; empty if it is gone."""
     try:
         parent = psutil.Process(pid)
         return [pid, *(child.pid for child in parent.children(recursive=True))]
@@ -100,7 +101,7 @@ def family(pid: int) -> list[int]:
 
 
 def memory(pid: int) -> int:
-    """Bytes that a process holds; 0 where it has gone."""
+    """Resident memory of a process in bytes; 0 if it is gone."""
     try:
         return int(psutil.Process(pid).memory_info().rss)
     except psutil.Error:
@@ -108,7 +109,7 @@ def memory(pid: int) -> int:
 
 
 def held_on_gpu(listed: str, pids: Collection[int]) -> int:
-    """Bytes that processes hold on GPUs, of lines `pid, MiB`; 0 where nvidia-smi does not tell."""
+    """GPU memory of processes in bytes, from lines `pid, MiB`; 0 if nvidia-smi reports none."""
     rows = [line.split(", ") for line in listed.splitlines()]
     usage = [row for row in rows if len(row) == 2 and row[0].isdigit() and row[1].isdigit()]
     return sum(int(mib) for pid, mib in usage if int(pid) in pids) * 2**20

@@ -39,7 +39,7 @@ from training.versions.name import is_version
 
 @dataclass(frozen=True)
 class Options:
-    """What was said on the command line."""
+    """The command line options."""
 
     questions: Path
     docs: Path
@@ -47,7 +47,7 @@ class Options:
     named: dict[Role, str]
     """Models by role."""
     alias: str | None
-    """Whose product is asked."""
+    """The alias whose product is evaluated."""
     split: str | None
     limit: int | None
     answerable: int | None
@@ -58,18 +58,18 @@ class Options:
     max_tokens: int
     at_once: int | None
     recorded: Path | None = None
-    """Answers that other tools gave."""
+    """File with answers of other tools."""
 
     @property
     def models(self) -> dict[Role, str]:
-        """Those that the systems need."""
+        """The models that the systems need."""
         roles = {system.role for system in self.systems if system.role}
         return {role: self.named[role] for role in ROLES if role in roles}
 
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """A run that may begin."""
+    """A run that is ready to start."""
 
     run: Run
     asked: list[Question]
@@ -78,31 +78,32 @@ class EvaluationPlan:
     source: str
     """The wiki's name in the index."""
     instructions: str
-    """What the alias tells its models."""
+    """The alias's instructions."""
     sources: tuple[str, ...]
-    """The wikis that the alias is limited to; none: it is not."""
+    """The wikis that the alias is limited to; empty: no limit."""
     recorded: Path | None
     notes: list[str] = field(default_factory=list)
-    """What whoever reads the results should know."""
+    """Notes for readers of the results."""
 
     @property
     def processes(self) -> dict[str, int]:
-        """Of the engines on this machine, by system."""
+        """Pids of local engines, by system."""
         known = self.place.processes
         pids = {}
         for system in parse(self.run.systems):
             name = self.run.models[system.role].name if system.role else ""
-            # An adapter is in the process of its base.
+            # An adapter runs in its base model's process.
             pid = known.get(name) or (known.get(BASE) if is_version(name) else None)
             if pid:
                 pids[system.name] = pid
         return pids
 
     def job(self, folder: Path, shared: Path) -> dict[str, str | tuple[str, ...] | None]:
-        """For eval/running/ask.py: the run in `folder`, and in `shared` what runs have in common.
+        """The job for eval/running/ask.py: the run in `folder`, data common to all runs in
+        `shared`.
 
         Raises:
-            AskdocsError: RAG needs a tokenizer, and it is not installed.
+            AskdocsError: RAG needs a tokenizer that is not installed.
         """
         weights: str | None = None
         tokenizer: str | None = None
@@ -129,10 +130,11 @@ class EvaluationPlan:
 def plan(
     options: Options, place: EvaluatedGateway, home_dir: Path | None, to_come: Collection[str] = ()
 ) -> EvaluationPlan:
-    """Check everything; models `to_come` are served before the evaluation begins.
+    """Check everything; models `to_come` are not served until the evaluation begins.
 
     Raises:
-        AskdocsError: the rows are wrong, the gateway is away or lacks a model, or has another wiki.
+        AskdocsError: the rows are invalid, or the gateway is unavailable, lacks a model, or has
+            another wiki.
     """
     file, chosen = options.questions, options.systems
     of_split, split = draw.of_split(file, rows.read(file), options.split)
@@ -160,7 +162,7 @@ def plan(
     untuned = ""
     base, tuned = options.named["base"], models.get("tuned")
     if tuned and base in listed and tuned.name == (listed[base].get("root") or base):
-        # Its answers would be those of the base once more, under a name that they do not have.
+        # It would repeat the base model's answers under a misleading name.
         untuned = f"{options.named['tuned']} is {tuned.name}, the base model"
         notes.append(
             f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is"
@@ -201,7 +203,7 @@ def plan(
             " fewer pages: wait until `askdocs docs stats` shows all of them"
         )
     memory, remembered = _memory(index)
-    # With the copies that were left out: whoever knows one of them knows the one that is asked.
+    # Include copies that were left out: a model that knows one knows the question that is asked.
     here = {row.line for row in drawn}
     lines = leaks.contaminated(of_split, known) & here
     if of_memory := leaks.contaminated(of_split, remembered) & here:
@@ -289,16 +291,16 @@ def plan(
 
 
 def _origins(drawn: Sequence[Row]) -> tuple[str, ...]:
-    """What rows say of where they come from: what most of them say first, five at most."""
+    """The most frequent sources of the rows, five at most."""
     return tuple(
         source for source, _ in Counter(row.source for row in drawn).most_common(5) if source
     )
 
 
 def _instructions(alias: str, fingerprint: str | None, home_dir: Path | None) -> str:
-    """What the alias tells its models; `fingerprint` is of the prompt that the gateway names.
+    """The alias's instructions; `fingerprint` is of the prompt that the gateway uses.
 
-    Raises AskdocsError: that is not known here.
+    Raises AskdocsError: the gateway's prompt differs from the local one.
     """
     if fingerprint == prompt.fingerprint():
         return ""
@@ -316,30 +318,30 @@ def _instructions(alias: str, fingerprint: str | None, home_dir: Path | None) ->
 def _rag(
     given: RagSettings, page_budget: int, reserved: int, models: Sequence[Model]
 ) -> RagSettings:
-    """With as many tokens as the pages have, or as its file says, if they fit into the context."""
+    """RAG settings with the pages' token budget, or the file's own, limited by the context."""
     wanted = given.budget if "budget" in given.model_fields_set else page_budget
     fitting = target.budget(wanted, reserved, models)
     return given.model_copy(update={"budget": fitting})
 
 
 def _with_manifest(model: Model, home_dir: Path | None) -> Model:
-    """With its manifest's hash, if it is a version: another store may have its name, too."""
+    """Add a version's manifest hash, since another store may have a version of that name."""
     if not is_version(model.name):
         return model
     try:
         content = opened_store(home_dir).manifest_bytes(model.name)
     except AskdocsError:
-        return model  # an engine serves it under that name, and the store does not know it
+        return model  # an engine serves it under that name, but the store does not know it
     return model.model_copy(update={"manifest_sha256": sha256(content)})
 
 
 def _known(learnt: Path) -> list[Row]:
-    """What a model knows, of a file of rows or of hashes."""
+    """What a model knows, from a file of rows or of hashes."""
     return leaks.read(learnt) if learnt.name == leaks.FILE else leaks.trained(rows.read(learnt))
 
 
 def _hashes(model: str, home_dir: Path | None) -> Path | None:
-    """What a version was trained on, as it keeps it."""
+    """The stored hashes of a version's training rows."""
     if not is_version(model):
         return None
     store = opened_store(home_dir)
@@ -347,17 +349,17 @@ def _hashes(model: str, home_dir: Path | None) -> Path | None:
         has_hashes = leaks.FILE in store.manifest(model).files
         return store.fetch(model) / leaks.FILE if has_hashes else None
     except AskdocsError:
-        return None  # it is of another store
+        return None  # it is from another store
 
 
 def _learnt(file: Path, model: str, home_dir: Path | None) -> Path | None:
-    """The rows that a version learnt from, where they lie beside the questions."""
+    """A version's training rows, if the file is beside the questions."""
     if not is_version(model):
         return None
     try:
         name = opened_store(home_dir).manifest(model).dataset.file
     except AskdocsError:
-        return None  # it is of another store
+        return None  # it is from another store
     hashes_file = file.with_name(name)
     return hashes_file if hashes_file.is_file() else None
 
@@ -366,7 +368,7 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
     """The name of a wiki in the index, and its pages.
 
     Raises:
-        AskdocsError: the folder is not there, or the gateway does not have it.
+        AskdocsError: the folder does not exist, or is not in the gateway's index.
     """
     if not docs.is_dir():
         raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
@@ -374,7 +376,7 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
     with closing(Index(file)) as index:
         names = [stored.name for stored in index.sources()]
         for name in names:
-            # What stands around the pages, such as mkdocs.yml, may be named in their place.
+            # Accept a parent folder, such as the one with mkdocs.yml.
             if Path(name) == folder or folder in Path(name).parents:
                 return name, _pages(index, name)
     raise AskdocsError(
@@ -386,10 +388,10 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
 def _sources(
     file: Path, source: str, alias: str, home_dir: Path | None
 ) -> tuple[tuple[str, ...], dict[str, list[Page]]]:
-    """The wikis that an alias is limited to, if it is; and the pages of those beside `source` that
-    it answers from.
+    """The wikis that an alias is limited to, if any; and the pages of its wikis other than
+    `source`.
 
-    Raises AskdocsError: it does not answer from `source`.
+    Raises AskdocsError: the alias does not answer from `source`.
     """
     with closing(Index(file)) as index:
         names = [stored.name for stored in index.sources()]
@@ -411,14 +413,14 @@ def _pages(index: Index, source: str) -> list[Page]:
 
 
 def _without_vectors(file: Path) -> int:
-    """How many pages still wait for the embedding model; none where words alone are searched."""
+    """Number of pages without embeddings yet; 0 if search uses only words."""
     with closing(Index(file)) as index, index.snapshot():
         model, embedded = index.embedded()
         return index.size - embedded if model else 0
 
 
 def _memory(file: Path) -> tuple[str, list[Row]]:
-    """The memory of answered questions, as `Run.memory` has it, and those that vote."""
+    """The memory of answered questions in the form of `Run.memory`, and its questions."""
     with closing(Index(file)) as index, index.snapshot():
         measured = calibration.load(index.memory())
         if measured is None or not measured.is_on:
@@ -438,7 +440,7 @@ def wiki_of(name: str, pages: Sequence[Page]) -> WikiRecord:
 async def _counted(
     questions: Sequence[Question], index: Path, source: str, engine: str | None
 ) -> list[Question]:
-    """With the tokens of their pages."""
+    """The questions with the token counts of their pages."""
     wiki = Wiki(index, source, None, engine)
     try:
         paths = dict.fromkeys(question.pages[0] for question in questions if question.pages)

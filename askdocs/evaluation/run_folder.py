@@ -18,16 +18,16 @@ from gateway.core.errors import AskdocsError
 
 
 def default_folder(home: Home, run: Run) -> Path:
-    """The same for the same run, so that --resume finds it."""
+    """The default folder, the same for the same run, so that --resume finds it."""
     which = json.dumps(run.identity(), sort_keys=True)
     stem = Path(run.questions.file).stem
     return home.root / "evals" / f"{stem}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
 
 
 def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
-    """`others`: the folder of runs that may have been meant.
+    """Check the folder. `others`: the folder with other runs, to suggest the intended one.
 
-    Raises AskdocsError: the folder has something else in it, or a run to be resumed, or none.
+    Raises AskdocsError: the folder has other content, needs --resume, or has nothing to resume.
     """
     if folder.exists() and not folder.is_dir():
         raise AskdocsError(f"{folder}: is not a folder: name another --out DIR")
@@ -56,7 +56,7 @@ def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
 
 
 def _nearest(others: Path, run: Run) -> str:
-    """Which run of the same file has most in common, and what differs."""
+    """The run of the same file with the fewest differences, and these."""
     new = run.identity()
     nearest = []
     for file in sorted(others.glob(f"*/{FILE}")):
@@ -73,7 +73,7 @@ def _nearest(others: Path, run: Run) -> str:
 
 
 def begin(folder: Path, run: Run, questions: Sequence[Question]) -> None:
-    """Write what it is; where it is there already, add where and with what it goes on."""
+    """Write the run's description; if it exists, record where and with what it is resumed."""
     if (folder / FILE).exists():
         old, now = runs.read(folder), run.provenance
         last = (old.provenance, *old.resumed)[-1]
@@ -87,9 +87,10 @@ def begin(folder: Path, run: Run, questions: Sequence[Question]) -> None:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[int]:
-    """The run is ours; yields the lock's descriptor, for the process that asks to inherit.
+    """Claim the run; yields the lock's descriptor, for the asking process to inherit.
 
-    After a kill -9 it is held until that process has gone, too. Raises AskdocsError: taken.
+    After a kill -9, the lock is held until that process is gone, too. Raises AskdocsError: it is
+    claimed already.
     """
     taken = "another process asks its questions: wait for it, or name another --out"
     with run_claimed(folder, taken) as lock:

@@ -26,14 +26,14 @@ from gateway.routing.aliases import BASE, DOCS
 from gateway.upstream.engine import Engine
 from training.plan.machine import look
 
-# Questions at the same time where the engine does not tell how many it takes.
+# Default number of parallel questions if the engine does not report its limit.
 AT_ONCE = 8
-# Tokens of a prompt beside its pages: instructions, template, question, and what stands beside it.
+# Prompt tokens besides pages: instructions, template, question and the rest.
 BESIDE = 1000
 
 
 class EvaluatedGateway(NamedTuple):
-    """A gateway that answers, and what is known of the engine behind it."""
+    """A gateway, and what is known about its engine."""
 
     url: str
     key: str
@@ -42,29 +42,29 @@ class EvaluatedGateway(NamedTuple):
     model: str
     """What the engine serves as `base`, for people."""
     processes: dict[str, int]
-    """Of engines on this machine, by their model."""
+    """Pids of local engines, by model."""
     page_budget: int
-    """Where the gateway does not tell."""
+    """Fallback if the gateway does not report it."""
     is_of_home: bool
-    """Its versions are those of the home's store."""
+    """Does it serve versions from the home's store?"""
 
 
 class Reads(NamedTuple):
-    """How the product answers."""
+    """The product's answer settings."""
 
     answers: Literal["write", "quote"] | None
-    """None: the gateway does not tell."""
+    """None: the gateway does not report it."""
     page_budget: int
     prompt: str | None
-    """The fingerprint of its prompt; None: the gateway does not tell."""
+    """Fingerprint of its prompt; None: the gateway does not report it."""
 
 
 Listed = dict[str, dict[str, Any]]
-"""A gateway's models by name, as /v1/models has them."""
+"""A gateway's models by name, from /v1/models."""
 
 
 def find(home: Home, url: str | None, key: str | None) -> EvaluatedGateway:
-    """The gateway at `url`, else the one of `askdocs up`. Raises AskdocsError: none runs."""
+    """The gateway at `url`, or that of `askdocs up`. Raises AskdocsError: none runs."""
     if url is not None:
         if key is None:
             raise AskdocsError("--url: the gateway wants a key: add --key")
@@ -80,14 +80,14 @@ def find(home: Home, url: str | None, key: str | None) -> EvaluatedGateway:
         for name, pid in running.processes.items()
         if pid and (name == "engine" or "@" in name)
     }
-    # One that was not started here may want a key, which is the gateway's to know.
+    # An external engine may require a key, which only the gateway knows.
     engine = running.engine_url if "base" in pids else None
     budget = running.page_budget
     return EvaluatedGateway(running.gateway, secret, engine, running.model, pids, budget, True)
 
 
 def listed(place: EvaluatedGateway) -> Listed:
-    """What the gateway has. Raises AskdocsError: it cannot be reached, or refuses the key."""
+    """The gateway's models. Raises AskdocsError: it cannot be reached, or refuses the key."""
     headers = {"Authorization": f"Bearer {place.key}"}
     try:
         with httpx.Client(trust_env=False, timeout=30) as http:
@@ -107,9 +107,9 @@ def listed(place: EvaluatedGateway) -> Listed:
 
 
 def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
-    """Whose product is asked: the alias that is wanted, else that of the tuned model, else `docs`.
+    """The alias to evaluate: the wanted one, else the tuned model's, else `docs`.
 
-    Raises AskdocsError: the wanted one does not answer from pages.
+    Raises AskdocsError: the wanted alias does not answer from pages.
     """
     grounded = [name for name, entry in listed.items() if entry.get("grounding")]
     if wanted is not None and wanted not in grounded:
@@ -122,7 +122,7 @@ def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
 
 
 def reads(place: EvaluatedGateway, listed: Listed, alias: str = DOCS) -> Reads:
-    """As the gateway tells it; one of an earlier release does not."""
+    """The settings reported by the gateway; older releases do not report them."""
     grounding = listed.get(alias, {}).get("grounding") or {}
     return Reads(
         grounding.get("answers"),
@@ -134,7 +134,7 @@ def reads(place: EvaluatedGateway, listed: Listed, alias: str = DOCS) -> Reads:
 def models(
     listed: Listed, named: Mapping[Role, str], to_come: Collection[str] = ()
 ) -> dict[str, Model]:
-    """The models of these names, by role; those `to_come` need not be listed yet.
+    """The named models, by role; those `to_come` need not be listed yet.
 
     Raises AskdocsError: the gateway has no such model.
     """
@@ -158,8 +158,7 @@ def models(
 
 
 def engine_facts(place: EvaluatedGateway) -> tuple[str, int]:
-    """The kind of the engine, "" where it cannot be asked; and how many questions it takes at
-    once."""
+    """The engine's kind, "" if it cannot be asked, and how many questions it takes in parallel."""
 
     async def asked(url: str) -> tuple[str, int]:
         engine = Engine(url)
@@ -175,7 +174,7 @@ def engine_facts(place: EvaluatedGateway) -> tuple[str, int]:
 
 
 def budget(page_budget: int, answer: int, models: Sequence[Model]) -> int:
-    """Tokens of pages in a prompt, such that the answer has room beside them."""
+    """Tokens of pages in a prompt that leave room for the answer."""
     room = [model.context - answer - BESIDE for model in models if model.context is not None]
     return max(200, min([page_budget, *room]))
 

@@ -1,4 +1,4 @@
-"""The effective aliases, and validation of changes to them."""
+"""Lists the effective aliases, and validates changes to them."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from gateway.routing.registry import Fleet
 
 
 def in_force(home_dir: Path | None) -> dict[str, Alias]:
-    """Every alias: from the database, else the settings' file, else the default."""
+    """All aliases: from the database, else the settings file, else the defaults."""
     with opened(home_dir) as database:
         return {
             **aliases.DEFAULT,
@@ -26,7 +26,7 @@ def in_force(home_dir: Path | None) -> dict[str, Alias]:
 
 
 def effective(home_dir: Path | None) -> GatewaySettings:
-    """The gateway's settings, with the engine of the `askdocs up` that runs here, if one does."""
+    """The gateway's settings, with the engine of the local `askdocs up`, if it runs."""
     try:
         engine_url = status.read(home.find(home_dir)).engine_url
     except AskdocsError:
@@ -37,9 +37,9 @@ def effective(home_dir: Path | None) -> GatewaySettings:
 async def problems_of(
     settings: GatewaySettings, database: sa.Engine, table: Table
 ) -> list[Problem]:
-    """What the gateway would refuse about `table`; the engines are asked for names not in the file.
+    """The gateway's objections to `table`; asks the engines about names missing from the file.
 
-    A provider's key is the gateway's affair: the one who sets an alias need not have it.
+    Provider keys are not checked: whoever sets an alias need not have them.
     """
     env = {entry.key_env: "-" for entry in settings.models.values() if entry.key_env}
     fleet = Fleet(settings, env)
@@ -51,6 +51,6 @@ async def problems_of(
 
 
 def shares(targets: dict[str, float]) -> str:
-    """Models and their parts of all requests, for people."""
+    """Models and their shares of all requests, for people."""
     total = sum(targets.values())
     return ", ".join(f"{name} {weight / total:.0%}" for name, weight in targets.items())

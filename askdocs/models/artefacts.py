@@ -28,7 +28,7 @@ SCRATCH = ".deriving-"
 
 
 class GgufType(StrEnum):
-    """Numbers of the weights in a GGUF file."""
+    """Weight formats of a GGUF file."""
 
     BF16 = "bf16"
     Q8_0 = "q8_0"
@@ -36,7 +36,7 @@ class GgufType(StrEnum):
 
 
 class Scheme(StrEnum):
-    """Ways to quantise for vLLM."""
+    """Quantisation schemes for vLLM."""
 
     FP8 = "fp8"
     W4A16 = "w4a16"
@@ -45,19 +45,19 @@ class Scheme(StrEnum):
 BITS = {
     MERGED: 16,
     **{f"gguf-{kind}": bits for kind, bits in zip(GgufType, (16, 8, 4), strict=True)},
-    # 3 bits of mantissa, of activations, too: as far off as 4 bits are (docs/results/notebook.md).
+    # 3 mantissa bits, for activations, too: as inaccurate as 4 bits (docs/results/notebook.md).
     Scheme.FP8: 4,
     Scheme.W4A16: 4,
 }
 
 
 class ProbesFailed(AskdocsError):
-    """What was derived is not the version."""
+    """The artefact does not behave like the version."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """A version that something is derived from."""
+    """Derives artefacts from a version."""
 
     store: Store
     name: str
@@ -66,11 +66,11 @@ class Work:
     progress: Progress
 
     def artefact(self, kind: str, derive: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-        """The facts of an artefact; made, probed and added now if it is not there.
+        """The facts of an artefact; it is made, probed and stored if it does not exist.
 
         Raises:
-            AskdocsError: it could not be made.
-            ProbesFailed: it is not the version.
+            AskdocsError: the artefact could not be made.
+            ProbesFailed: it does not behave like the version.
         """
         if kind in self.store.artefacts(self.name):
             return {**self.store.artefact(self.name, kind).facts, "kind": kind, "made": False}
@@ -86,8 +86,8 @@ class Work:
         return {**facts, "kind": kind, "made": True}
 
     def probe(self, kind: str, folder: Path) -> ProbeResult:
-        """Ask an engine that serves this kind. Merged weights are asked in vLLM where it is there,
-        else in llama.cpp, as a GGUF file of the very same numbers."""
+        """Probe in an engine that serves this kind: merged weights in vLLM if installed, else in
+        llama.cpp as a GGUF file with identical numbers."""
         if kind not in BITS:
             known = ", ".join(BITS)
             raise AskdocsError(f"{self.name}: no limits are known for {kind!r}; there are: {known}")
@@ -103,7 +103,7 @@ class Work:
         return probing.probed(folder, BITS[kind], probes, python, self.progress)
 
     def merged(self) -> Path:
-        """The folder of the merged model: the artefact, or made for now."""
+        """The folder of the merged model: the artefact, or a temporary copy."""
         if MERGED in self.store.artefacts(self.name):
             return self.store.fetch(self.name, MERGED, self.progress)
         folder = self.scratch / "for-now"
@@ -126,7 +126,7 @@ class Work:
         return deriving.derive(self.python(), "export", job, self.progress)
 
     def gguf(self, kind: GgufType) -> dict[str, Any]:
-        """The facts of the artefact, as `artefact` gives them."""
+        """The facts of the artefact, as from `artefact`."""
 
         def derive(folder: Path) -> dict[str, Any]:
             return self.export(self.merged(), folder / probing.GGUF, kind)
@@ -146,12 +146,12 @@ class Work:
 
 
 def make(name: str, kind: Literal["gguf", "merged"], home_dir: Path | None) -> None:
-    """Derive from a version what llama.cpp (gguf) or vLLM (merged) serves, and probe it.
+    """Make and probe the artefact that llama.cpp (gguf) or vLLM (merged) serves.
 
-    For llama.cpp in 8 bits; where those round away what the version has learnt, in 16.
+    For llama.cpp in 8 bits; if rounding loses what the version learned, in 16.
 
     Raises:
-        AskdocsError: it could not be made, or fails its probes.
+        AskdocsError: the artefact could not be made, or fails its probes.
     """
     with work(name, home_dir) as working:
         if kind == "merged":
@@ -169,6 +169,6 @@ def work(name: str, home_dir: Path | None) -> Iterator[Work]:
     place, store = homes.find(home_dir), opened_store(home_dir)
     store.manifest(name)  # before anything is made
     place.make()
-    # Beside the store, mostly: it may be large.
+    # In the home, usually on the store's disk: it may be large.
     with scratch(place.root, SCRATCH) as folder, Bar() as bar:
         yield Work(store, name, place, folder, bar.show)

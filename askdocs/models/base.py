@@ -17,15 +17,15 @@ from training.plan.shape import Shape
 
 @dataclass(frozen=True)
 class Base:
-    """A base model, of which nothing large was read yet."""
+    """A base model, before any large file is read."""
 
     name: str
-    """As the recipe names it."""
+    """Its name in the recipe."""
     path: Path | None
     """A GGUF file or a Hugging Face folder; None: it is on the hub."""
 
     def shape(self) -> Shape:
-        """Raises AskdocsError: its config cannot be read, or is of another architecture."""
+        """Raises AskdocsError: its config cannot be read, or the architecture is not supported."""
         if self.path and self.path.is_file():
             return shape.of_gguf(self.path)
         if self.path is None and self.name in shape.KNOWN:
@@ -33,7 +33,7 @@ class Base:
         return shape.of_config(self._file("config.json"))
 
     def tokenizer(self) -> str:
-        """SHA-256 of its tokenizer.json. Raises AskdocsError: it cannot be had."""
+        """SHA-256 of its tokenizer.json. Raises AskdocsError: it is not available."""
         if self.path and self.path.is_file():
             return Tokens(self.path).sha256
         return _sha256(self._file("tokenizer.json"))
@@ -42,21 +42,21 @@ class Base:
         return self.path / name if self.path else _fetched(self.name, name)
 
     def folder(self, python: Path, home: Home, say: Callable[[str], None]) -> Path:
-        """It as a Hugging Face folder, converted or fetched now if need be.
+        """The model as a Hugging Face folder, converted or downloaded now if necessary.
 
         Args:
-            python: of the environment that trains.
-            say: gets a line about what takes long.
+            python: Python of the training environment.
+            say: receives a line about each long step.
 
         Raises:
-            AskdocsError: it cannot be had.
+            AskdocsError: the model is not available.
         """
         if self.path is None:
             say(f"fetching {self.name} from the hub")
             return _fetched(self.name, None)
         if self.path.is_dir():
             return self.path
-        # Where `askdocs up --engine vllm` has it, too.
+        # Shared with `askdocs up --engine vllm`.
         named = self.name if self.name == model.SHIPPED else self.path.stem
         out = home.models / model.folder_name(model.Model(named, str(self.path)))
         home.models.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ class Base:
 
 
 def find(name: str) -> Base:
-    """The base model that a recipe names. Raises AskdocsError: there is none of that name."""
+    """The base model that a recipe names. Raises AskdocsError: it does not exist."""
     if name == model.SHIPPED:
         return Base(name, Path(model.shipped().source))
     path = Path(name).expanduser()
@@ -104,7 +104,7 @@ def _sha256(file: Path) -> str:
 
 
 def _fetched(repo: str, file: str | None) -> Path:
-    """A file of a repository of the hub, or the folder with all that make a model."""
+    """A file of a hub repository, or a folder with all files of the model."""
     import httpx
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError

@@ -1,9 +1,8 @@
-"""Chooses the checkpoint of a run by its answers on validation, not by its loss.
+"""Chooses a run's checkpoint by its answers on validation, not by its loss.
 
-The lowest loss belonged to a run that refused everything. An answer counts by the words that it
-shares with the reference (token F1), times the share of its claims that the pages of its prompt
-support; a question that is to be refused counts 1 where it is. Where the memory is too small for
-answers, the loss has chosen. `choice.json` is written last.
+The lowest loss belonged to a run that refused everything. An answer scores its token F1 with the
+reference, times the share of its claims that its prompt's pages support; a correct refusal scores
+1. If memory is too small for answers, the choice by loss stands. `choice.json` is written last.
 """
 
 import asyncio
@@ -32,7 +31,7 @@ from training.tuning.thin import REFUSAL
 
 WEIGHTS = "adapter_model.safetensors"
 ANSWERS, CHOICE = "answers.jsonl", "choice.json"
-# Tokens of an answer at most; longer ones are scored as far as they go.
+# Maximum tokens of an answer; longer ones are scored up to there.
 MAX_TOKENS = 256
 
 
@@ -45,23 +44,23 @@ def choose(
     losses: Mapping[int, float],
     progress: Progress,
 ) -> dict[str, Any] | None:
-    """Make adapter/ of a run's folder the one of the best checkpoint, if the recipe wants it.
+    """Replace adapter/ in a run's folder by the best checkpoint, if the recipe asks for it.
 
     Args:
-        python: of the environment that trains.
-        folder: of the run, which is done.
+        python: Python of the training environment.
+        folder: folder of a completed run.
         data: folder of its dataset.
         base: folder of the base model.
-        recipe: says how many answers decide; 0: the loss has decided.
-        losses: on validation, by step: of equally good answers the lowest loss is chosen.
+        recipe: sets the number of answers to compare; 0: the loss decides.
+        losses: validation losses by step, which break ties.
         progress: see `Progress`.
 
     Returns:
-        `step` of the one that was chosen, and the `scores` of all by step; or the `problem` that
-        left the choice to the loss. None: there was nothing to choose.
+        `step` of the chosen checkpoint, and the `scores` of all by step; or the `problem` that left
+        the choice to the loss. None: nothing to choose.
 
     Raises:
-        AskdocsError: the answers could not be made.
+        AskdocsError: the answers could not be generated.
     """
     known: dict[str, Any] | None = read_json(folder / CHOICE)
     if known is not None:
@@ -108,7 +107,7 @@ def choose(
 
 def scored(answers: Path, validation: Path) -> dict[str, float]:
     """The mean score of each checkpoint's answers."""
-    # A text's lines would end at U+2028, too.
+    # str.splitlines would also split at U+2028.
     rows = [json.loads(line) for line in validation.read_bytes().splitlines()]
     rarity = Rarity(text for row in rows for text in pages(row))
     by_checkpoint: dict[str, list[float]] = defaultdict(list)
@@ -121,15 +120,15 @@ def scored(answers: Path, validation: Path) -> dict[str, float]:
 
 
 def seconds(answers: Path) -> float:
-    """That the answers took so far."""
+    """Time spent on the answers so far."""
     if not answers.is_file():
         return 0.0
-    whole = answers.read_bytes().rpartition(b"\n")[0]  # without the last line of a killed run
+    whole = answers.read_bytes().rpartition(b"\n")[0]  # without a line that a killed run truncated
     return sum(float(json.loads(line).get("seconds", 0)) for line in whole.splitlines())
 
 
 async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:
-    """0 to 1."""
+    """The score of an answer, 0 to 1."""
     refused = not answer.strip() or refuses(drafts(answer))
     if row["meta"]["kind"].startswith(REFUSAL):
         return float(refused)
@@ -151,7 +150,7 @@ def pages(row: dict[str, Any]) -> Sequence[str]:
 
 
 def _put(checkpoint: Path, adapter: Path) -> None:
-    """Replace the weights of an adapter; a kill leaves old ones or new ones."""
+    """Replace an adapter's weights atomically."""
     new = adapter.with_name("chosen.new")
     shutil.copyfile(checkpoint / WEIGHTS, new)
     new.replace(adapter / WEIGHTS)

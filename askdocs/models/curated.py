@@ -1,4 +1,4 @@
-"""Curated models with short names: their descriptions and hardware requirements."""
+"""Curated models with short names, descriptions and hardware requirements."""
 
 import shutil
 from dataclasses import dataclass
@@ -7,31 +7,31 @@ import psutil
 
 from gateway.core.errors import AskdocsError
 
-# Bytes of the KV cache and of what else runs, beside the weights, in GB.
+# GB of memory besides the weights: the KV cache and other processes.
 BESIDE = 2.0
 
 
 @dataclass(frozen=True)
 class Curated:
-    """A model of the hub, quantised to four bits."""
+    """A model on the hub, quantised to four bits."""
 
     name: str
     repo: str
-    """With GGUF files."""
+    """Repository with GGUF files."""
     original: str
-    """The repository of its makers, for vLLM."""
+    """The publisher's original repository, for vLLM."""
     gigabytes: float
-    """Of the file that is downloaded."""
+    """Size of the download."""
     licence: str
     quantisation: str = "Q4_K_M"
 
     @property
     def memory(self) -> float:
-        """GB that it needs, with what runs beside it."""
+        """Required memory in GB, other processes included."""
         return self.gigabytes * 1.1 + BESIDE
 
 
-# From small to large; the larger one answers better.
+# In order of size; larger models answer better.
 MODELS = (
     Curated(
         "qwen2.5-1.5b",
@@ -69,8 +69,8 @@ MODELS = (
         "Apache 2.0",
     ),
 )
-# Billions of weights that two cores read a page through in a time that people wait for; each
-# further pair takes as many more.
+# Largest model in GB with which two cores read a page in acceptable time; each further pair of
+# cores adds as much.
 LARGEST_GB = 2.1
 
 
@@ -79,7 +79,7 @@ def find(name: str) -> Curated | None:
 
 
 def best(memory: float, disk: float, cores: int | None = None) -> Curated | None:
-    """The largest that runs well in so many GB of memory, disk, and so many cores."""
+    """The largest model that runs well with this memory and disk (GB) and number of cores."""
     largest = LARGEST_GB * max(1, (cores or psutil.cpu_count() or 1) // 2)
     fitting = [
         model
@@ -90,12 +90,12 @@ def best(memory: float, disk: float, cores: int | None = None) -> Curated | None
 
 
 def free_memory() -> float:
-    """GB."""
+    """Available memory in GB."""
     return psutil.virtual_memory().available / 1e9
 
 
 def free_disk() -> float:
-    """GB, where downloads of the hub go."""
+    """Free disk space in GB for hub downloads."""
     from huggingface_hub.constants import HF_HUB_CACHE
 
     from askdocs.supervision.checks import existing
@@ -104,7 +104,7 @@ def free_disk() -> float:
 
 
 def refuse_too_large(model: Curated) -> None:
-    """Raises AskdocsError: memory or disk of this machine do not take it."""
+    """Raises AskdocsError: this machine's memory or disk is too small."""
     for what, need, free in (
         ("of memory", model.memory, free_memory()),
         ("on the disk", model.gigabytes, free_disk()),

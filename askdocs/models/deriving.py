@@ -12,8 +12,8 @@ from gateway.knowledge.sources.sync import Progress
 from training.artefacts import probe
 
 SCRIPT = Path(training.__file__).parent / "artefacts" / "make.py"
-# Nats. An adapter that does nothing moves no log-probability at all, and one that has learnt for
-# two steps moves some by more than this.
+# Nats. An untrained adapter changes no log-probability at all; two steps of training change some by
+# more than this.
 LEAST_EFFECT = 0.01
 MEANING = {
     "adapter_effect": "the adapter changes (almost) nothing: train longer, or see what was saved",
@@ -30,17 +30,17 @@ def derive(
     progress: Progress,
     patience: float | None = None,
 ) -> dict[str, Any]:
-    """Take a step, and return what it found.
+    """Run a step and return its result.
 
     Args:
-        python: of the environment.
-        step: the module of that name in training/artefacts/ says what its job is.
-        job: see there.
+        python: Python of the environment.
+        step: name of a module in training/artefacts/, which documents its job.
+        job: the step's job.
         progress: see `Progress`.
-        patience: seconds after which it is given up.
+        patience: timeout in seconds.
 
     Raises:
-        AskdocsError: it could not be taken.
+        AskdocsError: the step failed.
     """
     result: dict[str, Any] = {}
     with TemporaryDirectory(prefix="askdocs-") as name:
@@ -56,19 +56,19 @@ def derive(
 
 
 def check_run(python: Path, run: Path, base: Path, progress: Progress) -> dict[str, Any]:
-    """Check what a run of training has made, and write probes.json beside its adapter.
+    """Check the result of a training run, and write probes.json beside its adapter.
 
     Args:
-        python: of the environment.
+        python: Python of the environment.
         run: its folder, with job.json, adapter/ and training.json.
         base: folder of the base model.
         progress: see `Progress`.
 
     Returns:
-        By name of the check: `passed`, `value` and `limit`, for the version's manifest.
+        `passed`, `value` and `limit` by check, for the version's manifest.
 
     Raises:
-        AskdocsError: the checks could not be made, or one failed: the version must not be added.
+        AskdocsError: the checks could not run, or one failed: the version must not be added.
     """
     job = json.loads((run / "job.json").read_text(encoding="utf-8"))
     trained = json.loads((run / "training.json").read_text(encoding="utf-8"))

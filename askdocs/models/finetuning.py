@@ -20,15 +20,15 @@ SCRIPT = Path(training.__file__).with_name("finetune.py")
 LOG = "log.txt"
 # Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
-# Seconds: how often the process is looked at while it says nothing.
+# Seconds between two checks of a silent process.
 POLL = 0.5
 
 
 def command(python: Path, job: Path, processes: int) -> list[str]:
-    """What trains as a job says.
+    """The command that trains according to a job.
 
     Args:
-        python: of the environment `train`.
+        python: Python of the environment `train`.
     """
     isolated = [str(python), "-I"]
     if processes > 1:
@@ -37,10 +37,10 @@ def command(python: Path, job: Path, processes: int) -> list[str]:
 
 
 def refused(python: Path, job: Path) -> list[str]:
-    """Options of a job that the libraries refuse, by their own classes; loads no weights.
+    """Options of a job that the libraries' own classes refuse; loads no weights.
 
     Raises:
-        AskdocsError: they could not be asked.
+        AskdocsError: the check could not run.
     """
     checked = subprocess.run(
         [str(python), "-I", str(SCRIPT), "--check", str(job)], capture_output=True
@@ -61,34 +61,34 @@ def follow(
     stdin: bytes = b"",
     patience: float | None = None,
 ) -> Generator[Event, None, None]:
-    """Run it and yield its events as they come; everything else that it prints goes to LOG.
+    """Run a command and yield its events as they arrive; other output goes to LOG.
 
-    It is stopped, with all that it started, when the generator is closed, and gets a SIGTERM when
+    The process and its children are stopped when the generator is closed; it gets a SIGTERM when
     this process dies.
 
     Args:
-        argv: the command, which speaks as `training.tuning.events` says.
-        folder: of the run.
-        keep: descriptors that it inherits, such as that of a lock.
-        what: it does, for people.
-        stdin: what it reads; at most some kB.
+        argv: a command that prints the events of `training.tuning.events`.
+        folder: folder of the run.
+        keep: descriptors to inherit, such as a lock's.
+        what: name of the activity, for errors.
+        stdin: its standard input, at most a few kB.
         patience: seconds after which it is terminated.
 
     Raises:
-        AskdocsError: it told a problem, or ended without being done.
+        AskdocsError: it reported a problem, or ended without `done`.
     """
     log = folder / LOG
     is_done = False
     problem = None
     with log.open("ab") as log_file, contextlib.ExitStack() as stack:
-        with held():  # a signal meanwhile would leave it behind
+        with held():  # a signal in between would leave the process behind
             child = subprocess.Popen(
                 argv,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log_file,
                 pass_fds=keep,
-                # Ctrl-C reaches this process alone, which then stops that one in order.
+                # Ctrl-C should reach only this process, which then stops the child in order.
                 start_new_session=True,
                 preexec_fn=end_with_parent,
             )
@@ -123,9 +123,9 @@ def follow(
 
 
 def _lines(child: "subprocess.Popen[bytes]") -> Iterator[bytes]:
-    """Lines of its output, until that is closed or the process has gone.
+    """Lines of its output, until the output is closed or the process is gone.
 
-    What it started may hold the output open for as long as it likes.
+    Its children may hold the output open indefinitely.
     """
     assert child.stdout is not None
     pipe = child.stdout.fileno()
@@ -148,7 +148,7 @@ def _stop(child: "subprocess.Popen[bytes]") -> None:
         signal_group(child.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
-    # Also when the leader has gone: what it started may still be there.
+    # Even if the leader is gone: its children may still be running.
     signal_group(child.pid, signal.SIGKILL)
     child.wait()
     assert child.stdout is not None

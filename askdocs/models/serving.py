@@ -1,4 +1,4 @@
-"""Asks the running askdocs to serve a version, and sends it a test question."""
+"""Has the running askdocs serve a version, and sends it a test question."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
     from training.versions.store import Store
 
-LOOK = 0.2  # seconds between two looks at the table
-PATIENCE = 10.0  # seconds in which the gateways have taken notice of what is served
-FOLLOWED = 3.0  # seconds after which a gateway lists no stopped version any more
+LOOK = 0.2  # seconds between two polls of the table
+PATIENCE = 10.0  # seconds until gateways know about served models
+FOLLOWED = 3.0  # seconds until gateways no longer list stopped versions
 
 
 def serve(
     database: "sa.Engine", name: str, home_dir: Path | None, say: Callable[[str], None] | None
 ) -> None:
-    """Return when the running gateway answers by the model of that name; `say` gets the steps.
+    """Return when the running gateway serves the model of that name; `say` receives the steps.
 
     Raises:
-        AskdocsError: askdocs does not run here, or cannot serve it, or ended meanwhile.
+        AskdocsError: askdocs does not run here, cannot serve the model, or ended meanwhile.
     """
     place = home.find(home_dir)
     running = status.read(place)
@@ -40,9 +40,9 @@ def serve(
     is_served = deployment is None or deployment.state == "ready"
     if is_served and _lists(running.gateway, place.key(), name):
         if deployment is not None or not is_version(name):
-            return  # it was before, or is base
-        # Somebody else has loaded it into an engine; or it has just been stopped, which the gateway
-        # does not know yet.
+            return  # it was served before, or is base
+        # Either somebody else loaded it into an engine, or it was just stopped and the gateway does
+        # not know yet.
         time.sleep(FOLLOWED)
         if _lists(running.gateway, place.key(), name):
             return
@@ -61,7 +61,7 @@ def serve(
     while True:
         deployment = deployments.find(database, name)
         if deployment is None or deployment.state == "stopping":
-            # The one that wanted it has given up, or askdocs up was started again.
+            # The requester gave up, or askdocs up was restarted.
             raise AskdocsError(f"{name}: askdocs was started again meanwhile: try once more")
         if deployment.state == "failed":
             raise AskdocsError(deployment.message)
@@ -82,7 +82,7 @@ def serve(
 
 
 def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
-    """Those of the names that are versions in the store, which the running gateway does not have.
+    """The names that are versions in the store but not in the running gateway.
 
     Raises AskdocsError: no askdocs runs here, or its gateway does not answer.
     """
@@ -104,7 +104,7 @@ def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
 def lent(
     names: Iterable[str], home_dir: Path | None, say: Callable[[str], None] | None
 ) -> Iterator[None]:
-    """Has versions served for so long; one that an alias leads to in the end stays served.
+    """Serve versions during the block; a version that an alias uses at the end stays served.
 
     Raises AskdocsError: as `serve` does.
     """
@@ -127,7 +127,7 @@ def lent(
 def probed(
     store: "Store", deployment: deployments.Deployment, kind: "deployments.ArtefactKind"
 ) -> None:
-    """Raises AskdocsError: what is served is not the version."""
+    """Raises AskdocsError: the served model does not behave like the version."""
     from askdocs.models.artefacts import BITS
     from askdocs.supervision.deployed import derived
     from gateway.core.gateway_settings import GatewaySettings
@@ -149,7 +149,7 @@ def probed(
 
 
 def _wait(gateway: str, key: str, name: str) -> None:
-    """Until the gateway knows the model. Raises AskdocsError."""
+    """Wait until the gateway knows the model. Raises AskdocsError."""
     began = time.monotonic()
     while not _lists(gateway, key, name):
         if time.monotonic() - began > PATIENCE:
@@ -169,7 +169,7 @@ def _lists(gateway: str, key: str, name: str) -> bool:
 
 
 def _ask(gateway: str, key: str, name: str) -> None:
-    """Raises AskdocsError: the model says nothing."""
+    """Ask a test question. Raises AskdocsError: the model gives no answer."""
     headers = {"Authorization": f"Bearer {key}"}
     message = {"role": "user", "content": "Say hello."}
     body = {"model": name, "messages": [message], "max_tokens": 8, "temperature": 0}

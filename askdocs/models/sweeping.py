@@ -1,9 +1,8 @@
 """A small sweep of a recipe: learning rate, rank, rsLoRA and seeds, within a budget of GPU hours.
 
-Each combination is a training run in a folder of its own, so that a sweep that was stopped resumes
-where it was. All settings are tried with the first seed before the second one begins: a budget that
-ends early leaves whole rounds. A setting's score is the mean over its seeds, with Student's 95 %
-interval.
+Each combination is a training run in its own folder, so that an interrupted sweep can resume. All
+settings are tried with the first seed before the second: a budget that ends early leaves complete
+rounds. A setting's score is the mean over its seeds, with Student's 95 % interval.
 """
 
 import tomllib
@@ -23,23 +22,23 @@ from training.data.dataset import Dataset
 from training.plan.recipe import Recipe
 
 T = TypeVar("T")
-# A value that is named twice is tried once: its runs would be the same.
+# Ignore repeated values: their runs would be identical.
 Unique = Annotated[tuple[T, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 
 
 class Sweep(BaseModel):
-    """What is tried: a TOML file."""
+    """A sweep's parameters: a TOML file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     gpu_hours: float = Field(gt=0)
-    """Of all runs together. One that would go beyond it is not begun."""
+    """Budget for all runs together. A run that would exceed it is not started."""
     seeds: Unique[Annotated[int, Field(ge=0)]] = Field((0, 1, 2), min_length=1)
     learning_rate: Unique[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = ()
-    """Empty, as the two below: the recipe's."""
+    """Empty: the recipe's value, also for the next two."""
     r: Unique[Annotated[int, Field(gt=0)]] = ()
-    """`alpha` grows with it: an adapter counts as much at every rank, and with rsLoRA more at a
-    higher one, by the root of the ratio."""
+    """`alpha` is scaled with it, so that an adapter has the same weight at every rank; with rsLoRA,
+    the weight grows with the square root of the ratio."""
     rslora: Unique[bool] = ()
 
 
@@ -56,7 +55,7 @@ class Tried:
 
     @property
     def half(self) -> float | None:
-        """Half the width of the interval; None: one seed says nothing of it."""
+        """Half the width of the interval; None: a single seed has no interval."""
         from scipy import stats
 
         n = len(self.scores)
@@ -64,7 +63,7 @@ class Tried:
 
 
 def load(file: Path) -> Sweep:
-    """Raises AskdocsError: it cannot be read, or a key is wrong."""
+    """Raises AskdocsError: the file cannot be read, or a key is invalid."""
     try:
         return Sweep.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
@@ -81,7 +80,7 @@ def load(file: Path) -> Sweep:
 
 
 def recipes(sweep: Sweep, recipe: Recipe) -> Iterator[tuple[str, int, Recipe]]:
-    """Setting, seed and recipe of each run, in the order in which they are made."""
+    """Setting, seed and recipe of each run, in order."""
     lora = recipe.lora
     grid = list(
         product(
@@ -100,7 +99,7 @@ def recipes(sweep: Sweep, recipe: Recipe) -> Iterator[tuple[str, int, Recipe]]:
 def runs(
     sweep: Sweep, recipe: Recipe, data: Dataset, max_steps: int | None, out: Path
 ) -> list[tuple[str, Run]]:
-    """Each with its setting, in the order in which they are made."""
+    """The runs with their settings, in order."""
     return [
         (setting, Run(out / f"{setting}-seed{seed}", tuned, data, max_steps))
         for setting, seed, tuned in recipes(sweep, recipe)
@@ -117,17 +116,17 @@ def run(
     choose: Callable[[Run], None],
     say: Callable[[str], None],
 ) -> list[Tried]:
-    """Make the runs that the budget allows, and rank the settings, the best one first.
+    """Make the runs that the budget allows; returns the settings, the best first.
 
     Args:
-        sweep: what is tried.
-        recipe: what is the same in all runs.
-        data: to train on.
-        max_steps: of each run at most.
-        out: folder of the runs.
-        train: trains or resumes one.
-        choose: chooses the checkpoint of one that is done, unless that has been done.
-        say: gets a line for each.
+        sweep: the parameters to try.
+        recipe: the recipe common to all runs.
+        data: the dataset.
+        max_steps: maximum steps of each run.
+        out: folder for the runs.
+        train: trains or resumes a run.
+        choose: chooses the checkpoint of a completed run, unless already chosen.
+        say: receives a line for each run.
     """
     scores: dict[str, list[float]] = {}
     spent: list[float] = []
@@ -139,7 +138,7 @@ def run(
                 say(f"{made.folder.name}: is left out, {sum(spent):.2f} GPU hours are spent")
                 continue
             train(made)
-        choose(made)  # of a run that was killed after its training, too
+        choose(made)  # also for a run that was killed after its training
         spent.append(made.gpu_hours)
         scores.setdefault(setting, []).append(score(made))
         say(f"{made.folder.name}: {scores[setting][-1]:.4f}, {spent[-1]:.2f} GPU hours")
@@ -147,14 +146,14 @@ def run(
 
 
 def ranked(tried: Iterable[Tried]) -> list[Tried]:
-    """The best one first; whoever has fewer seeds is behind."""
+    """The best first; settings with fewer seeds rank lower."""
     return sorted(tried, key=lambda setting: (len(setting.scores), setting.mean), reverse=True)
 
 
 def score(made: Run) -> float:
-    """The score of its answers, or the negative loss where none were wanted.
+    """The score of its answers, or the negative loss if the recipe compares no answers.
 
-    Raises AskdocsError: there is no memory for answers.
+    Raises AskdocsError: memory is too small for answers.
     """
     if made.undecided:
         raise AskdocsError(

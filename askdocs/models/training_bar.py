@@ -8,12 +8,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from training.tuning.events import Event
 
 GIB = 2**30
-# Steps over which the speed is taken.
+# Steps over which the speed is averaged.
 RECENT = 10
 
 
 class TrainingBar:
-    """A bar on standard error at a terminal; elsewhere a line for each evaluation."""
+    """A bar on standard error; without a terminal, a line for each evaluation."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -41,7 +41,7 @@ class TrainingBar:
             self._columns.stop()
 
     def show(self, event: Event) -> None:
-        """As `training.tuning.events`."""
+        """Handle an event of `training.tuning.events`."""
         kind = event["event"]
         if kind == "start":
             self._total = event["steps"]

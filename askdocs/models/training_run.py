@@ -30,7 +30,7 @@ PROBES = "probes.json"  # see training/artefacts/
 
 
 class Run:
-    """A run and its folder."""
+    """A training run and its folder."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Run:
         max_steps: int | None,
         stage: "Stage | None" = None,
     ) -> None:
-        """`stage`: the second one, beginning with what another run made."""
+        """`stage`: given for a second stage, which starts from another run's result."""
         self.folder = folder.absolute()
         self.recipe, self.data, self._stage = recipe, data, stage
         self._max_steps = max_steps
@@ -50,7 +50,7 @@ class Run:
             self._identity |= stage.hashes
 
     def second(self, preferences: Path) -> "Run":
-        """The second stage of a run that is done, in a folder beside its own.
+        """The second stage of a completed run, in a folder beside its own.
 
         `preferences`: see `check_pairs`.
         """
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def base(self) -> Path:
-        """The folder of the base model that it was trained with."""
+        """The folder of the base model used for training."""
         return Path(read_json(self.folder / JOB)["base"])
 
     @property
@@ -75,7 +75,7 @@ class Run:
         return events.read(self.folder)
 
     def can_start(self, resume: bool) -> None:
-        """Raises AskdocsError: the folder has something else in it, or a run to be resumed."""
+        """Raises AskdocsError: the folder has other content, or a run that needs --resume."""
         there = self.folder
         if there.exists() and not there.is_dir():
             raise AskdocsError(f"{there}: is not a folder: name another --out DIR")
@@ -100,16 +100,17 @@ class Run:
 
     @contextmanager
     def claimed(self) -> Iterator[int]:
-        """The run is ours; yields the lock's descriptor, for the process that trains to inherit.
+        """Claim the run; yields the lock's descriptor, for the training process to inherit.
 
-        After a kill -9 it is held until that process has gone, too. Raises AskdocsError: taken.
+        After a kill -9, the lock is held until that process is gone, too. Raises AskdocsError: it
+        is claimed already.
         """
         taken = "is being trained in by another process: wait for it, or name another --out DIR"
         with claimed(self.folder, taken) as lock:
             yield lock
 
     def write_job(self, file: Path, base: str, resume: bool) -> None:
-        """What finetune.py reads; `base` is the folder of the base model, or its hub id."""
+        """Write the job for finetune.py; `base` is the base model's folder or hub id."""
         job = {"base": base, "data": str(self.data.folder.absolute()), "out": str(self.folder)}
         if self._stage:
             job |= {"first": str(self._stage.first), "preferences": str(self._stage.preferences)}
@@ -117,26 +118,27 @@ class Run:
         write_json(file, {**whole, **job, "resume": resume})
 
     def choose(self, python: Path, progress: Progress) -> None:
-        """Take the checkpoint with the best answers, if wanted. Raises AskdocsError."""
+        """Use the checkpoint with the best answers, if the recipe asks for it. Raises
+        AskdocsError."""
         losses = dict(events.losses(self.events, "eval"))
         data = self.data.folder
         choosing.choose(python, self.folder, data, self.base, self.recipe, losses, progress)
 
     @property
     def undecided(self) -> str:
-        """Why no answers have chosen the checkpoint though they were to; empty where they have."""
+        """Why answers could not choose the checkpoint; empty if they did."""
         choice = read_json(self.folder / choosing.CHOICE) or {}
         return str(choice.get("problem", ""))
 
     @property
     def gpu_hours(self) -> float:
-        """So far, killed starts and answers included, each up to what it wrote last; of a CPU where
-        it trained."""
+        """Hours so far, including killed starts (up to their last output) and answers; CPU hours
+        for a CPU run."""
         answers = choosing.seconds(self.folder / choosing.ANSWERS)
         return (events.seconds(self.events) * self.recipe.processes + answers) / 3600
 
     def draw(self) -> None:
-        """The losses so far, as a picture in the folder."""
+        """Draw the losses so far into the folder."""
         events_so_far = self.events
         picture = self.folder / PICTURE
         curve.draw(
@@ -145,7 +147,7 @@ class Run:
 
     @contextmanager
     def version(self) -> Iterator[Path]:
-        """A folder with the files of a version, linked from where they lie."""
+        """A folder with the files of a version, as hard links."""
         with TemporaryDirectory(dir=self.folder) as place:
             folder = Path(place) / "version"
             shutil.copytree(self.folder / ADAPTER, folder / ADAPTER, copy_function=os.link)
@@ -153,7 +155,7 @@ class Run:
                 if name != choosing.CHOICE or (self.folder / name).is_file():
                     os.link(self.folder / name, folder / name)
             known = [self.data.folder, *([self._stage.preferences] if self._stage else [])]
-            # A dataset of before had none.
+            # Datasets of older releases have none.
             if files := [
                 version_folder / leaks.FILE
                 for version_folder in known
@@ -164,7 +166,7 @@ class Run:
             yield folder
 
     def known(self, store: Store, alias: str) -> str | None:
-        """The version that was made of this run, by the SHA-256 of what was written last."""
+        """The version made from this run, identified by the SHA-256 of its last file."""
         digest = sha256((self.folder / FACTS).read_bytes())
         for version in store.names():
             facts = store.manifest(version).files.get(FACTS)
@@ -183,7 +185,7 @@ class Run:
         return [event["step"] for event in self.events if event["event"] == "saved"]
 
     def facts(self, checks: dict[str, Any]) -> Facts:
-        """What its version says of itself."""
+        """The facts for the version's manifest."""
         card = self.data.card
         return Facts(
             base_model=self.recipe.base_model,
@@ -200,7 +202,7 @@ class Run:
         )
 
     def metrics(self) -> dict[str, float]:
-        """For the manifest."""
+        """Metrics for the manifest."""
         run_events = self.events
         done = next(event for event in reversed(run_events) if event["event"] == "done")
         validation = dict(events.losses(run_events, "eval"))
@@ -221,16 +223,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Stage:
-    """What the second stage of a run begins with."""
+    """The starting point of a second stage."""
 
     first: Path
-    """Folder of the first one."""
+    """Folder of the first stage."""
     preferences: Path
-    """Folder that `dataset prefer` wrote."""
+    """Folder written by `dataset prefer`."""
 
     @property
     def hashes(self) -> dict[str, str]:
-        """What decides which stage it is."""
+        """Hashes that identify the stage."""
         return {
             "pairs_sha256": sha256((self.preferences / PAIRS).read_bytes()),
             "first_sha256": sha256((self.first / FACTS).read_bytes()),
@@ -238,7 +240,7 @@ class Stage:
 
 
 def check_pairs(preferences: Path) -> None:
-    """Raises AskdocsError: it is no folder that `dataset prefer` wrote, or has no pairs."""
+    """Raises AskdocsError: the folder was not written by `dataset prefer`, or has no pairs."""
     file = preferences / PAIRS
     if not file.is_file():
         raise AskdocsError(
@@ -249,8 +251,8 @@ def check_pairs(preferences: Path) -> None:
 
 
 def identity(recipe: Recipe, data: Dataset, max_steps: int | None) -> dict[str, Any]:
-    """What of a job says which run it is, of the first stage; the rest is where things lie, and may
-    move."""
+    """The part of a job that identifies a run's first stage; the rest are paths, which may
+    change."""
     return {
         "recipe": _of_first(_dumped(recipe)),
         "max_steps": max_steps,
@@ -263,13 +265,13 @@ def _dumped(recipe: Recipe) -> dict[str, Any]:
 
 
 def _of_first(recipe: dict[str, Any]) -> dict[str, Any]:
-    """What of a recipe decides the first stage."""
+    """The part of a recipe that affects the first stage."""
     return {key: value for key, value in recipe.items() if key != "preference"}
 
 
 def default_folder(
     home: Home, name: str, recipe: Recipe, data: Dataset, max_steps: int | None
 ) -> Path:
-    """The same for the same run, so that --resume finds it."""
+    """The default folder, the same for the same run, so that --resume finds it."""
     which = json.dumps(identity(recipe, data, max_steps), sort_keys=True)
     return home.root / "training" / f"{name}-{sha256(which.encode())[:8]}"

@@ -17,23 +17,23 @@ from gateway.upstream.engines import llamacpp
 from gateway.upstream.fim import Fim, not_supported
 
 NAME = "autocomplete"
-CONTEXT = 4096  # tokens around the cursor: editors send some 1,000
+CONTEXT = 4096  # tokens around the cursor: editors send about 1,000
 START = 180.0  # seconds
 
 
 @dataclass(frozen=True)
 class CodeModel:
-    """A model that fills in the middle."""
+    """A fill-in-the-middle model."""
 
     name: str
-    """By which clients ask for it."""
+    """Its name in the API."""
     url: str
     """Base URL with /v1."""
     service: Service | None
-    """The process that serves it, where it runs here."""
+    """The local process that serves it; None if it runs elsewhere."""
 
     async def check(self) -> None:
-        """Raises AskdocsError: it is away, or cannot fill in the middle."""
+        """Raises AskdocsError: it does not answer, or cannot fill in the middle."""
         engine = Engine(self.url)
         try:
             if not await Fim(engine).is_able():
@@ -45,11 +45,11 @@ class CodeModel:
 
 
 async def find(wanted: str, folder: Path, threads: Threads, say: Say) -> CodeModel:
-    """The code model that `--autocomplete` names. Raises AskdocsError: there is none.
+    """The code model named by `--autocomplete`. Raises AskdocsError: it does not exist.
 
     Args:
-        wanted: an address, a GGUF file, or a hub id.
-        folder: for the log of its process.
+        wanted: a URL, a GGUF file, or a hub id.
+        folder: folder for its log.
     """
     if wanted.startswith(("http://", "https://")):
         url = wanted.rstrip("/")
@@ -85,6 +85,7 @@ async def find(wanted: str, folder: Path, threads: Threads, say: Say) -> CodeMod
 
 
 def called(name: str) -> str:
-    """The name for clients, with that of the model: Continue knows the tokens of one by it."""
+    """Its API name, which contains the model's name: Continue derives the special tokens from
+    it."""
     plain = re.sub(r"[^a-z0-9.-]+", "-", name.rpartition("/")[2].lower()).strip("-.")
     return f"{NAME}-{plain[:80]}"

@@ -26,15 +26,15 @@ from gateway.knowledge.sources.suffixes import is_html
 # Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
 MEMORY_GIB = 1.6
 MEMORY_GIB_VLLM = 5.0
-# State without a model: index, site, logs.
+# State without models: index, site, logs.
 DISK_GB = 0.5
-# Files, and bytes of them, that are read at once, so that they are looked into before the start.
+# Limits in files and bytes of a small wiki, which is read completely before the start.
 FEW, LITTLE = 20, 16 * 2**20
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `fix` is empty when all is well."""
+    """A check's result. `fix` is empty if it passed."""
 
     name: str
     ok: bool
@@ -46,7 +46,7 @@ class Check:
 
 
 def before_start(settings: UpSettings, home: Home) -> list[Check]:
-    """Every check, failed or not, in the order in which they are shown."""
+    """All checks, passed or failed, in display order."""
     return [
         machine(),
         processor(settings),
@@ -66,7 +66,7 @@ def machine() -> Check:
 
 
 def processor(settings: UpSettings) -> Check:
-    """llama.cpp's build needs AVX2, vLLM's CPU build AVX-512 or AVX2."""
+    """llama.cpp's build needs AVX2; vLLM's CPU build AVX-512 or AVX2."""
     cores = psutil.cpu_count() or 1
     flags = _cpu_flags()
     if settings.engine_url or not flags:
@@ -78,7 +78,8 @@ def processor(settings: UpSettings) -> Check:
 
 
 def engine_library(settings: UpSettings) -> Iterator[Check]:
-    """llama.cpp's wheel brings everything but GNU's OpenMP library, which minimal systems lack."""
+    """llama.cpp's wheel bundles everything except GNU's OpenMP library, which minimal systems
+    lack."""
     if settings.engine_url or settings.engine != "llama.cpp":
         return
     try:
@@ -103,7 +104,7 @@ def memory(settings: UpSettings) -> Check:
 
 
 def existing(place: str | Path) -> Path:
-    """The folder, or the nearest above it that is there."""
+    """The folder, or its nearest existing parent."""
     path = Path(place).absolute()
     return next(p for p in [path, *path.parents] if p.exists())
 
@@ -148,7 +149,7 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
 
 
 def _unreadable(docs: Path, kind: str, files: Sequence[Path]) -> str:
-    """Why not one file of a small wiki has text: that is known before the engine starts."""
+    """Why no file of a small wiki has text, found before the engine starts; empty if one has."""
     why = ""
     try:
         if len(files) > FEW or sum(file.stat().st_size for file in files) > LITTLE:
@@ -162,7 +163,7 @@ def _unreadable(docs: Path, kind: str, files: Sequence[Path]) -> str:
     except AskdocsError as error:
         return str(error)
     except OSError:
-        return ""  # taken away meanwhile
+        return ""  # removed meanwhile
     return f"{docs} has no page with text: {why or 'every page is empty'}"
 
 
@@ -186,7 +187,7 @@ def ports(settings: UpSettings) -> Iterator[Check]:
 
 
 def is_free(port: int) -> bool:
-    """Can 127.0.0.1:port be listened on?"""
+    """Is 127.0.0.1:port free to listen on?"""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -198,10 +199,10 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*but: int) -> int:
-    """A port that nobody listens on now, and that none gets who asks Linux for any; none of `but`.
+    """A free port that Linux never assigns to others on its own, other than `but`.
 
-    Such ports, and those of connections, are from 32768 on (ip(7), ip_local_port_range): one of
-    them may be another's before the process that it is meant for has started.
+    Linux assigns ephemeral ports from 32768 on (ip(7), ip_local_port_range): another process might
+    get such a port before ours has started.
     """
     while True:
         port = 20_000 + secrets.randbelow(12_000)

@@ -1,9 +1,9 @@
 """The part of `askdocs up` that serves the versions listed in the deployments table.
 
-A version is a process of its own beside the engine, a llama.cpp with its GGUF file or a vLLM with
-its merged weights; or its adapter is loaded into a vLLM that runs, under the version's name. What
-`askdocs models promote` wants is started while all else goes on. What nobody needs any more ends
-its open streams first.
+A version runs in its own process beside the engine (llama.cpp with its GGUF file, or vLLM with its
+merged weights), or its adapter is loaded into the running vLLM under the version's name. Versions
+requested by `askdocs models promote` start without interrupting others. Versions that are no longer
+needed finish their open streams first.
 """
 
 import asyncio
@@ -32,32 +32,32 @@ from gateway.upstream.engines.launch import Launch
 from training.versions.open import open_store
 from training.versions.store import Store
 
-LOOK = 0.5  # seconds between two looks at the table
-# Every gateway looks at the table twice a second: after this long none sends anything new.
+LOOK = 0.5  # seconds between two polls of the table
+# Every gateway polls the table twice a second: after this long, none sends new requests.
 FORGOTTEN = 2.0
-LONGEST = 600.0  # seconds that open streams may go on
-# Bytes of memory beside the weights, at the least: a context of 16,000 tokens of a model of 135
-# million parameters takes 0.4 GiB, and the engine itself 0.1 GiB.
+LONGEST = 600.0  # seconds that open streams may continue
+# Minimum bytes of memory besides the weights: a context of 16,000 tokens takes 0.4 GiB with a 135M
+# model, and the engine itself 0.1 GiB.
 BESIDE = 2**29
 
 
 @dataclass(frozen=True)
 class Host:
-    """The engine that versions are served beside, or by."""
+    """The engine that serves versions, or beside which they are served."""
 
     kind: ArtefactKind
-    """How a version is served there."""
+    """How it serves a version."""
     url: str
     key: str | None
     gpu: bool
     launch: Callable[[str, Path, int], Awaitable[Launch]]
-    """The command that serves a name from a file or folder on a port, as the engine is served."""
+    """Builds the command that serves a file or folder under a name on a port, like the engine."""
     timeout: float
-    """Seconds that a start may take."""
+    """Start timeout in seconds."""
 
 
 class Deployed:
-    """The versions that one `askdocs up` serves."""
+    """The versions that an `askdocs up` serves."""
 
     def __init__(
         self,
@@ -69,8 +69,8 @@ class Deployed:
         changed: Callable[[], None],
         tasks: Tasks | None = None,
     ) -> None:
-        """`running` takes the processes, by their versions' names; `changed` hears of new ones;
-        `tasks` are those of who supervises."""
+        """`running` receives the processes by version; `changed` is called for new ones; `tasks`
+        are the supervisor's."""
         self._database = database
         self._host = host
         self._home = home
@@ -83,10 +83,10 @@ class Deployed:
         self._loading = asyncio.Lock()
 
     async def begin(self, configured: Mapping[str, Alias]) -> None:
-        """Serve again what was served before the start.
+        """Resume serving the versions from before the start.
 
         Raises:
-            AskdocsError: a version that answers for an alias cannot be served.
+            AskdocsError: a version that an alias uses cannot be served.
         """
         needed = await asyncio.to_thread(promotions.all_needed, self._database, configured)
         await asyncio.to_thread(deployments.begin_again, self._database, needed)
@@ -101,7 +101,7 @@ class Deployed:
                 )
 
     async def follow(self) -> None:
-        """Follow the table until cancelled."""
+        """Apply the table's changes until cancelled."""
         failing = False
         try:
             while True:
@@ -137,13 +137,13 @@ class Deployed:
         async def run() -> None:
             try:
                 await work
-            except AskdocsError as error:  # the database is away: the table is looked at again
+            except AskdocsError as error:  # the database is unavailable: the table is polled again
                 self._say("up", f"{name}: {error}")
 
         self._tasks[name] = asyncio.create_task(run())
 
     def _forget_ended(self) -> None:
-        """Raises what none of them should have raised: `follow` fails then, and begins again."""
+        """Re-raise unexpected errors of ended tasks: `follow` then fails and is restarted."""
         for name, task in list(self._tasks.items()):
             if task.done():
                 del self._tasks[name]
@@ -151,7 +151,7 @@ class Deployed:
                     task.result()
 
     async def _bring(self, deployment: Deployment) -> None:
-        """Serve a version that is wanted, and say where, or why not."""
+        """Serve a wanted version; record its URL or the error in the table."""
         name = deployment.name
         try:
             url = await (
@@ -168,7 +168,7 @@ class Deployed:
             await self._take_away(name)
 
     async def _load(self, deployment: Deployment) -> str:
-        """Its adapter into the engine; the base URL of the engine's API. Raises AskdocsError."""
+        """Load its adapter into the engine; returns the API's base URL. Raises AskdocsError."""
         host = self._host
         await self._tell(deployment.name, "checking its files")
         store = open_store(deployment.source, self._home.root)
@@ -181,7 +181,7 @@ class Deployed:
         return host.url
 
     async def _load_again(self, deployment: Deployment) -> None:
-        """An engine that was started again has lost its adapters."""
+        """Load the adapter again if the engine lost it in a restart."""
         engine = Engine(self._host.url, self._host.key)
         try:
             if await engine.is_ready() and deployment.name not in await engine.listed():
@@ -191,7 +191,7 @@ class Deployed:
             await asyncio.sleep(FORGOTTEN)
 
     async def _start(self, deployment: Deployment) -> str:
-        """A process of its own; the base URL of its API. Raises AskdocsError."""
+        """Start its own process; returns the API's base URL. Raises AskdocsError."""
         await self._tell(deployment.name, "checking its files")
         store = open_store(deployment.source, self._home.root)
         artefact = await asyncio.to_thread(derived, store, deployment.name, self._host.kind)
@@ -229,11 +229,11 @@ class Deployed:
         return url
 
     async def _end(self, deployment: Deployment) -> None:
-        """Stop a version once nobody asks it any more."""
+        """Stop a version after its last requests."""
         try:
             began = datetime.now(UTC)
             await asyncio.sleep(FORGOTTEN)
-            # vLLM by itself ends the open answers of an adapter that is taken away.
+            # For an adapter, vLLM itself ends the open answers.
             while (
                 deployment.url is not None
                 and deployment.kind != "adapter"
@@ -267,7 +267,7 @@ class Deployed:
 
 
 def derivatives(store: Store, name: str, kind: ArtefactKind) -> list[str]:
-    """The artefacts of a version that an engine of this kind serves."""
+    """The version's artefacts that this kind of engine serves."""
     is_gguf = kind == "gguf"
     return [
         artefact for artefact in store.artefacts(name) if artefact.startswith("gguf-") == is_gguf
@@ -275,10 +275,9 @@ def derivatives(store: Store, name: str, kind: ArtefactKind) -> list[str]:
 
 
 def derived(store: Store, name: str, kind: ArtefactKind) -> str | None:
-    """The artefact that a version is served from: the newest that the engine reads; None: it needs
-    none.
+    """The newest artefact that the engine can serve; None: it needs none.
 
-    Raises AskdocsError: it has none.
+    Raises AskdocsError: the version has no such artefact.
     """
     if kind == "adapter":
         return None
@@ -293,7 +292,7 @@ def derived(store: Store, name: str, kind: ArtefactKind) -> str | None:
 
 
 def check_memory(name: str, model: Path, available: int) -> None:
-    """Raises AskdocsError: another process with that model does not fit into the free memory."""
+    """Raises AskdocsError: the free memory is too small for another process with that model."""
     files = [file for file in model.rglob("*") if file.is_file()] if model.is_dir() else [model]
     needed = sum(file.stat().st_size for file in files) + BESIDE
     if needed > available:
@@ -305,7 +304,7 @@ def check_memory(name: str, model: Path, available: int) -> None:
 
 
 async def working(url: str) -> bool:
-    """Has the engine requests to work on? One that is away has none."""
+    """Does the engine have unfinished requests? An unavailable engine has none."""
     try:
         async with httpx.AsyncClient(trust_env=False) as http:
             reply = await http.get(f"{url.removesuffix('/v1')}/metrics", timeout=5)

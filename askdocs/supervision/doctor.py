@@ -19,11 +19,11 @@ from gateway.knowledge.search.view import Rights
 
 
 def examine(settings: UpSettings, home: Home) -> list[Check]:
-    """Every finding, good or bad."""
+    """All findings, good or bad."""
     running = home.is_locked()
     results = checks.before_start(settings, home)
     if running:
-        # Ports that our own processes hold are as they should be.
+        # Ports held by our own processes are fine.
         results = [check for check in results if not check.name.endswith(" port")]
     results.append(_startup(home))
     results.append(_model(settings))
@@ -62,7 +62,7 @@ def _gpu() -> Check:
 
 
 def _startup(home: Home) -> Check:
-    """Does anything run code whenever Python starts that is not known to?"""
+    """Does unknown code run at every start of Python?"""
     if sys.prefix == sys.base_prefix:
         return Check("start-up", True, "no environment of its own, so not looked at")
     places = [Path(sys.prefix)]
@@ -106,7 +106,7 @@ def _state(home: Home) -> list[Check]:
 
 
 def _rights(index: Index) -> list[Check]:
-    """Does each rule of the settings protect a page, and how many pages are closed by default?"""
+    """Does each access rule protect a page, and how many pages are closed by default?"""
     try:
         rules = load(GatewaySettings).rules
     except AskdocsError as error:

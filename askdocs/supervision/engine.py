@@ -34,11 +34,10 @@ from gateway.upstream.engines import llamacpp, vllm
 from gateway.upstream.engines.launch import Launch
 from training.plan import machine
 
-# Tokens that must have been read before they say how fast the engine reads, and seconds between
-# looks at how many it has read.
+# Minimum tokens read to measure the prefill speed, and seconds between two measurements.
 ENOUGH = 2000
 LOOK = 20.0
-# Seconds that an engine elsewhere has for a first prompt of as many words.
+# Time limit in seconds for an external engine's first prompt, and its words.
 PROBE = 3.0
 WORDS = 300
 
@@ -51,20 +50,20 @@ class Served:
     id: str
     """The model's name at the engine."""
     name: str
-    """The model's name for people."""
+    """The model's display name."""
     context: int
     own: bool
     """Did we start it?"""
     states: Path | None = None
-    """Where llama.cpp keeps what it has read of pages."""
+    """Folder of llama.cpp's KV cache snapshots."""
     source: str = ""
-    """A path or a hub id; "" where the engine runs elsewhere."""
+    """A path or a hub id; "" if the engine runs elsewhere."""
     size: int | None = None
-    """Bytes of its weights on this machine, where they are here."""
+    """Bytes of its weights, if they are on this machine."""
 
 
 class UpEngine:
-    """The engine of one `askdocs up`."""
+    """The engine of an `askdocs up`."""
 
     def __init__(
         self,
@@ -75,7 +74,7 @@ class UpEngine:
         start: Callable[[Service], Awaitable[None]],
         say: Say,
     ) -> None:
-        """`key` is of an engine elsewhere; `start` starts a process and waits until it is ready."""
+        """`key` is an external engine's; `start` starts a process and waits until it is ready."""
         self._settings = settings
         self._key = key.get_secret_value() if key else None
         self._home = home
@@ -83,23 +82,24 @@ class UpEngine:
         self._start = start
         self._say = say
         self.stop = threading.Event()
-        """Ends an installation that is under way, once it is set."""
+        """Set it to abort an installation."""
 
     async def find(self) -> Served:
-        """What is served once `start` has ended. Raises AskdocsError."""
+        """What will be served after `start`. Raises AskdocsError."""
         if self._settings.engine_url:
             return await self._elsewhere(self._settings.engine_url)
         return await self._prepare()
 
     async def start(self, served: Served) -> Served:
-        """Start it, unless it runs elsewhere; what it says of itself. Raises AskdocsError."""
+        """Start the engine unless it is external; returns its actual model and context. Raises
+        AskdocsError."""
         return await self._own(served) if served.own else served
 
     async def prefill(self, served: Served) -> float:
-        """Tokens per second that the engine reads: as earlier questions have shown, or assumed.
+        """Prefill speed in tokens/s: measured in earlier questions, or assumed.
 
-        An engine elsewhere, of which nothing is known, reads a few lines first, for PROBE seconds
-        at most. Raises AskdocsError: it cannot.
+        An unknown external engine is measured with a short prompt, for at most PROBE seconds.
+        Raises AskdocsError: the prompt failed.
         """
         stored = read_json(self._home.prefill) or {}
         if stored.get("about") == self._about(served):
@@ -111,7 +111,7 @@ class UpEngine:
         return assumed_rate(served.size, self._settings.threads or default_threads())
 
     async def observe(self, served: Served) -> None:
-        """Keep how fast it reads the questions of its users, for later starts; until cancelled."""
+        """Measure the prefill speed of real questions for later starts, until cancelled."""
         engine = Engine(served.url, None if served.own else self._key, served.id)
         before = None
         try:
@@ -123,7 +123,7 @@ class UpEngine:
                     )
                     before = now
                 elif before is None or now is None or now.tokens < before.tokens:
-                    before = now  # it has been started, or started again
+                    before = now  # it has been started or restarted
                 await asyncio.sleep(LOOK)
         finally:
             await engine.close()
@@ -134,7 +134,7 @@ class UpEngine:
         try:
             rate = await asyncio.wait_for(engine.measure_prefill(WORDS), PROBE)
         except TimeoutError:
-            rate = WORDS / PROBE  # or less
+            rate = WORDS / PROBE  # an upper bound
         except httpx.HTTPError as error:
             raise AskdocsError(
                 f"the engine at {served.url} failed a first request: {error!r}"
@@ -153,18 +153,18 @@ class UpEngine:
             "tokens_per_second": round(rate, 1),
             "measured": today,
         }
-        with contextlib.suppress(AskdocsError):  # the disk is full: it is seen again
+        with contextlib.suppress(AskdocsError):  # the disk is full: measure again later
             write_json(self._home.prefill, stored)
 
     def _about(self, served: Served) -> str:
-        """What the speed belongs to."""
+        """Identifies the configuration that a speed was measured with."""
         settings = self._settings
         where = settings.engine if served.own else served.url
         threads = settings.threads or default_threads()
         return f"{where} {settings.model or model.SHIPPED} {threads} {platform.node()}"
 
     def host(self, served: Served) -> Host:
-        """How the versions of a model are served beside it, or by it."""
+        """How versions are served by this engine or beside it."""
 
         async def launch(name: str, source: Path, port: int) -> Launch:
             return await self._launch(str(source), name, port, partial(self._say, name))
@@ -179,7 +179,7 @@ class UpEngine:
         )
 
     def _kind(self, served: Served) -> ArtefactKind:
-        """How this engine serves the versions of a model."""
+        """How this engine serves versions of a model."""
         if not served.own:
             return "adapter"
         if self._settings.engine == "llama.cpp":
@@ -197,11 +197,11 @@ class UpEngine:
             raise AskdocsError(f"the engine at {url} failed to answer: {error!r}") from None
         finally:
             await engine.close()
-        # Servers that do not tell their context have one of 4,096 tokens at the very least.
+        # Engines that do not report their context have at least 4,096 tokens.
         return Served(url, listed.id, listed.id, listed.context or 4096, own=False)
 
     async def _prepare(self) -> Served:
-        """The model on this machine, in the form that its engine takes."""
+        """Prepare the local model in the engine's format."""
         settings, in_thread = self._settings, self._threads.run
         chosen = await in_thread(model.find, settings.model, settings.engine, self._tell)
         source = chosen.source
@@ -210,7 +210,7 @@ class UpEngine:
             await self._convert(await self._vllm(self._tell), Path(source), folder)
             source = str(folder)
         states = None if settings.engine == "vllm" else self._states(Path(source))
-        # Those of the settings are bound later.
+        # The settings' ports will be bound later.
         port = checks.free_port(settings.gateway_port, settings.widget_port, settings.site_port)
         return Served(
             url=f"http://127.0.0.1:{port}/v1",
@@ -230,7 +230,7 @@ class UpEngine:
             await in_thread(
                 here.before, served.source, settings.context, self._adapters(), gpus, self._tell
             )
-            # By now: the start of the engine, which has a limit, would include the download.
+            # Download now: the engine's start has a timeout.
             await in_thread(model.prefetch, served.source, self._tell)
         port = int(served.url.rpartition(":")[2].partition("/")[0])
         launch = await self._launch(served.source, served.id, port, self._tell, served.states)
@@ -280,35 +280,37 @@ class UpEngine:
             context=settings.context,
             gpu=environments.has_gpu(),
             threads=threads,
-            # Versions that are merged have none.
+            # Merged versions need no adapters.
             adapters=self._adapters() if name == "base" else 0,
             traces=tracing.endpoint(os.environ),
         )
 
     @property
     def _timeout(self) -> float:
-        """Seconds that a start may take."""
+        """Start timeout in seconds."""
         return 600 if self._settings.engine == "vllm" else 180
 
     def _adapters(self) -> int:
-        """How many vLLM is to hold. On a CPU they are slow: none, unless somebody says so."""
+        """Number of adapters that vLLM should hold. By default none on a CPU, where they are
+        slow."""
         if self._settings.adapters is not None:
             return self._settings.adapters
         return 4 if environments.has_gpu() else 0
 
     async def _vllm(self, say: Callable[[str], None]) -> Path:
-        """The interpreter of vLLM's environment, which is made at its first use."""
+        """The Python of vLLM's environment, which is created on first use."""
         return await self._threads.run(environments.ensure_vllm, self._home.root, say)
 
     def _states(self, gguf: Path) -> Path | None:
-        """Where llama.cpp keeps what it has read of pages."""
+        """Folder of llama.cpp's KV cache snapshots; None: none are kept."""
         if self._settings.warm:
-            with contextlib.suppress(OSError):  # without it, pages are read again at every start
+            with contextlib.suppress(OSError):  # without it, pages are prefilled after every start
                 return llamacpp.states_folder(self._home.states, gguf)
         return None
 
     async def _convert(self, python: Path, gguf: Path, out: Path) -> None:
-        """GGUF to a Hugging Face folder, in vLLM's environment. Does nothing twice."""
+        """Convert a GGUF to a Hugging Face folder, in vLLM's environment. Skips completed
+        conversions."""
         script = Path(__file__).parents[2] / "training" / "artefacts" / "convert.py"
         self._home.models.mkdir(exist_ok=True)
         process = await asyncio.create_subprocess_exec(
@@ -332,13 +334,14 @@ class UpEngine:
 
     def _tell(self, text: str) -> None:
         if self.stop.is_set():
-            # Stops an installation: it ends its installer when this raises.
+            # Aborts an installation, which ends its installer on this error.
             raise AskdocsError("stopped")
         self._say("engine", text)
 
 
 async def _ready(engine: Engine) -> bool:
-    """Is it, and has it named its model? A busy machine may be slow to take the second question."""
+    """Is the engine ready, and does it name its model? A busy machine may answer the second request
+    late."""
     if await engine.is_ready():
         with contextlib.suppress(AskdocsError):
             await engine.model()
@@ -347,6 +350,6 @@ async def _ready(engine: Engine) -> bool:
 
 
 def default_threads() -> int:
-    """Physical cores, or all where there are two or fewer."""
+    """Physical cores, or all cores if there are at most two."""
     logical = len(psutil.Process().cpu_affinity()) or 1
     return logical if logical <= 2 else min(logical, psutil.cpu_count(logical=False) or logical)

@@ -1,10 +1,10 @@
 """Distinguishes a hung engine from a busy one.
 
-A busy engine may be silent, too: while a dozen requests wait for llama.cpp's model, nothing is left
-to answer /health. But its threads then run, or wait for a core; of an engine that hangs they do
-neither. Measured with the small model beside two engines that had both cores: one that read a
-prompt at a niceness of 19 ran for 0.05 s of each second and waited for a core for longer; one that
-was stopped did 0.0000 s of either.
+A busy engine may be silent, too: while a dozen requests wait for llama.cpp's model, it does not
+answer /health. But its threads then run, or wait for a core; a hung engine's threads do neither.
+Measured with the small model while two other engines used both cores: at a niceness of 19, prefill
+ran for 0.05 s of each second and waited for a core for longer; a stopped engine did 0.0000 s of
+either.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from pathlib import Path
 import httpx
 import psutil
 
-LOOK = 3.0  # seconds between two looks
-PATIENCE = 2.0  # seconds that a look waits for the answer; the question goes on waiting its turn
+LOOK = 3.0  # seconds between two checks
+PATIENCE = 2.0  # seconds that a check waits for the answer; the request itself stays pending
 STILL = 15.0  # seconds without an answer and without work
-SILENT = 600.0  # seconds without an answer, at work or not: the gateway waits no longer, either
-LEAST = 0.01  # of the time: what counts as work
+SILENT = 600.0  # seconds without an answer, working or not: the gateway's own limit
+LEAST = 0.01  # share of the time that counts as work
 _WORKING = re.compile(
     r"^(?:llamacpp:requests_(?:processing|deferred)|vllm:num_requests_(?:running|waiting))"
     r"(?:\{.*\})? (\S+)$",
@@ -32,10 +32,10 @@ _DONE = re.compile(
 
 
 async def hung(url: str, pid: int) -> str:
-    """Return once the engine at `url`, the process of that pid, hangs; with what was seen of it.
+    """Return a description once the engine at `url`, whose process is `pid`, hangs.
 
-    It hangs when it does not answer, or does not get on with a request, and for STILL seconds none
-    of its processes does anything; or for SILENT seconds whatever they do.
+    It hangs if it does not answer or makes no progress, and its processes are idle for STILL
+    seconds; or, working or not, after SILENT seconds.
     """
     now = heard = moved = time.monotonic()
     done: str | None = ""
@@ -69,7 +69,7 @@ async def hung(url: str, pid: int) -> str:
 
 
 async def _ask(http: httpx.AsyncClient, root: str) -> str | None:
-    """What it has done so far, where requests wait for more; empty: none does; None: no answer."""
+    """Progress counters if requests are pending; empty: none pending; None: no answer."""
     try:
         health = await http.get(f"{root}/health")
         if health.status_code >= 500:
@@ -81,13 +81,13 @@ async def _ask(http: httpx.AsyncClient, root: str) -> str | None:
 
 
 def has_work(metrics: str) -> bool:
-    """Has an engine of these metrics requests to work on?"""
+    """Do these metrics show unfinished requests?"""
     return any(float(value) for value in _WORKING.findall(metrics))
 
 
 def _worked(pid: int) -> dict[str, int]:
-    """Nanoseconds for which each thread of a process, and of those below it, ran or waited for a
-    core. Empty where the kernel does not tell.
+    """Nanoseconds that each thread of a process and its descendants ran or waited for a core. Empty
+    if the kernel does not report it.
 
     https://docs.kernel.org/scheduler/sched-stats.html#proc-pid-schedstat
     """
@@ -100,7 +100,7 @@ def _worked(pid: int) -> dict[str, int]:
         for file in Path(f"/proc/{process}/task").glob("*/schedstat"):
             try:
                 ran, waited, _ = file.read_text().split()
-            except OSError:  # it ended just now
+            except OSError:  # it just ended
                 continue
             worked[file.parent.name] = int(ran) + int(waited)
     return worked

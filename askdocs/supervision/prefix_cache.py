@@ -14,14 +14,14 @@ _CACHED = PREFIX + "cached_tokens_total"
 
 
 def read(gateway: str) -> dict[str, Any] | None:
-    """The prefix cache as the gateway at this root sees it; None when it does not answer.
+    """The gateway's view of the prefix cache; None if it does not answer.
 
-    `requests` are those of clients since the gateway's start, `engines` have all that each engine
-    was asked since its own start, pages that were warmed among them. A hit rate is None before the
+    `requests` counts client requests since the gateway's start, `engines` everything that each
+    engine processed since its own start, prefilled pages included. A hit rate is None before the
     first prompt.
     """
     try:
-        # On this machine: a proxy of the environment does not lead there.
+        # The gateway is local: bypass a proxy from the environment.
         reply = httpx.get(f"{gateway}/metrics", timeout=5, trust_env=False)
         reply.raise_for_status()
     except httpx.HTTPError:
@@ -45,7 +45,7 @@ def read(gateway: str) -> dict[str, Any] | None:
 
 
 def summary(facts: dict[str, Any]) -> str:
-    """The same in a line."""
+    """A one-line summary."""
     parts = [f"requests {_share(facts['requests'])}"]
     parts += [f"engine of {model} {_share(counts)}" for model, counts in facts["engines"].items()]
     return "; ".join(parts)

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Running:
-    """One `up`."""
+    """A running `up`."""
 
     pid: int
     started: str
     gateway: str
-    """Base URL of the OpenAI API, with /v1."""
+    """Base URL of the OpenAI-compatible API, with /v1."""
     widget: str
     site: str
     engine: str
@@ -34,18 +34,18 @@ class Running:
     processes: dict[str, int | None]
     ready: bool
     versions: "ArtefactKind"
-    """How versions of a model are served: `gguf`, `merged` or `adapter`."""
+    """How model versions are served: `gguf`, `merged` or `adapter`."""
     question: str = ""
-    """That the wiki has answered at the start."""
+    """A question that the wiki answered at the start."""
     degraded: list[str] = field(default_factory=list)
-    """Background work of `up` that failed within the last two minutes, and began again."""
+    """Background tasks of `up` that failed within the last two minutes and were restarted."""
 
     def save(self, home: Home) -> None:
         write_json(home.running, asdict(self))
 
 
 def read(home: Home) -> Running:
-    """Raises AskdocsError when no `up` runs in this home."""
+    """Raises AskdocsError: no `up` runs in this home."""
     stored = read_json(home.running)
     if home.is_locked() and not stored:
         raise AskdocsError(f"askdocs is starting in {home.root}: wait until it says ready")
@@ -58,7 +58,7 @@ def read(home: Home) -> Running:
 
 
 def health(home: Home) -> dict[str, Any]:
-    """Everything about a running askdocs, as `askdocs status --json` prints it.
+    """The state of a running askdocs, as printed by `askdocs status --json`.
 
     Raises AskdocsError as `read`.
     """
@@ -68,14 +68,14 @@ def health(home: Home) -> dict[str, Any]:
     gateway_root = running.gateway.removesuffix("/v1")
     gateway_ok = _answers(f"{gateway_root}/health")
     missing = _missing(gateway_root) if gateway_ok else "gateway"
-    # By the gateway's word. Without one it is asked itself: it is not down because others are.
+    # Ask the gateway about the engine, or the engine itself if the gateway does not say.
     engine_ok = missing is None if missing in (None, "engine") else _serves(running.engine_url)
     parts = {
         "gateway": (running.gateway, gateway_ok),
         "widget": (running.widget, _answers(f"{running.widget}/health")),
         "engine": (running.engine_url, engine_ok),
     }
-    if "site" in running.processes:  # a site on the web is not ours to look after
+    if "site" in running.processes:  # we do not monitor a site on the web
         parts["site"] = (running.site, _answers(running.site))
     return {
         "running": True,
@@ -105,7 +105,7 @@ def health(home: Home) -> dict[str, Any]:
 
 
 def _versions(home: Home, running: Running) -> dict[str, Any]:
-    """The versions of models that are served, or to be served, by name."""
+    """The model versions being served or started, by name."""
     from askdocs.state.database import opened
     from gateway.routing import deployments
     from gateway.storage.database import Unreachable
@@ -122,22 +122,22 @@ def _versions(home: Home, running: Running) -> dict[str, Any]:
                 for deployment in deployments.every(database)
             }
     except Unreachable:
-        return {}  # `missing` says so
+        return {}  # reported as `missing`
 
 
 def _index(file: Path) -> dict[str, Any] | None:
     try:
         return index(file)
     except AskdocsError:
-        return None  # `askdocs doctor` says what is wrong with it
+        return None  # `askdocs doctor` reports the problem
 
 
 def index(file: Path) -> dict[str, Any]:
-    """What the search index holds.
+    """Facts about the search index.
 
-    Raises AskdocsError: there is none, or it is damaged.
+    Raises AskdocsError: it does not exist, or is damaged.
     """
-    from gateway.knowledge.search.index import Index  # numpy takes its time
+    from gateway.knowledge.search.index import Index  # importing numpy is slow
 
     opened = Index(file)
     try:
@@ -178,7 +178,7 @@ def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
 
 def _get(url: str) -> httpx.Response | None:
     try:
-        # All of it is on this machine: a proxy of the environment does not lead there.
+        # Everything is local: bypass a proxy from the environment.
         return httpx.get(url, timeout=5, trust_env=False)
     except httpx.HTTPError:
         return None
@@ -190,9 +190,9 @@ def _answers(url: str) -> bool:
 
 
 def _missing(gateway: str) -> str | None:
-    """What a gateway that runs waits for: `engine` or `database`; None: all is there.
+    """What the gateway waits for: `engine` or `database`; None: nothing.
 
-    `gateway`: it has not said it in time.
+    `gateway`: it did not answer in time.
     """
     reply = _get(f"{gateway}/ready")
     if reply is None:
@@ -206,6 +206,6 @@ def _missing(gateway: str) -> str | None:
 
 
 def _serves(engine: str) -> bool:
-    """One that wants a key does, too."""
+    """Counts a request for a key as an answer."""
     reply = _get(f"{engine}/models")
     return reply is not None and reply.status_code < 500

@@ -1,8 +1,8 @@
 """Supervises processes: starts them, prints their log lines, restarts them, stops them.
 
-Each process has a log file with everything that it prints; lines that begin with `»` are for people
-and are shown. Every process is the leader of its own group, so that what it starts is stopped with
-it, and asks the kernel for a SIGTERM when its parent dies, so that a kill -9 leaves nothing behind.
+Each process has a log file with its output; lines that begin with `»` are shown to the user. Each
+process leads its own group, so that its children are stopped with it, and asks the kernel for a
+SIGTERM when its parent dies, so that a kill -9 leaves nothing behind.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from gateway.core.tasks import Tasks
 Say = Callable[[str, str], None]
 
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
-FIRST_PAUSE = 0.2  # seconds until a process that died is started again
-LONGEST_PAUSE = 15.0  # of one that keeps dying: each pause is twice the last one
-STEADY = 60.0  # seconds that it has to live until the pauses begin again
+FIRST_PAUSE = 0.2  # seconds until a dead process is restarted
+LONGEST_PAUSE = 15.0  # maximum: the pause doubles after each failure
+STEADY = 60.0  # seconds of uptime that reset the pause
 LARGEST_LOG = 10 * 2**20
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,17 +40,17 @@ class Service:
     argv: list[str]
     log: Path
     ready: Callable[[], Awaitable[bool]]
-    """Asked every 0.2 s after a start until it is true."""
+    """Polled every 0.2 s after a start until it returns true."""
     timeout: float
-    """Seconds that the first start may take until it is ready."""
+    """Seconds until the first start must be ready."""
     env: dict[str, str] = field(default_factory=dict)
     hung: Callable[[int], Awaitable[str]] | None = None
-    """Given its pid, returns once it lives and does nothing any more, with what was seen; it is
-    killed then, as where it is not ready again in time."""
+    """Given its pid, returns a description once the process hangs; it is then killed, as if it is
+    not ready in time after a restart."""
 
 
 class Running:
-    """A service under supervision."""
+    """A supervised service."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Running:
         changed: Callable[[], None],
         tasks: Tasks | None = None,
     ) -> None:
-        """`changed` hears of each new process; `tasks` are those of who supervises."""
+        """`changed` is called for each new process; `tasks` are the supervisor's."""
         self.service = service
         self.restarts = 0
         self._show = say
@@ -78,13 +78,13 @@ class Running:
         return self._process.pid if self._process and alive else None
 
     async def start(self) -> None:
-        """Start and wait until it is ready.
+        """Start it and wait until it is ready.
 
         Raises:
-            AskdocsError: it ended, or was not ready in time; with its last words.
+            AskdocsError: it ended, or was not ready in time; with its last output.
         """
         service = self.service
-        service.log.touch()  # it is there, also for a process that has nothing to say
+        service.log.touch()  # exists even if the process prints nothing
         await self._spawn()
         began = time.monotonic()
         while not await service.ready():
@@ -102,7 +102,7 @@ class Running:
         self._supervision = self._tasks.start(f"supervision of {service.name}", self._keep)
 
     async def stop(self) -> None:
-        """Stop it and all that it started, within GRACE and a little."""
+        """Stop it and its children within GRACE and a little."""
         self._stopping = True
         if self._supervision is not None:
             self._supervision.cancel()
@@ -113,7 +113,7 @@ class Running:
         signal_group(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_ended(process), GRACE)
-        # Also when the leader has gone: what it started may still be there.
+        # Even if the leader is gone: its children may still be running.
         signal_group(process.pid, signal.SIGKILL)
         await _ended(process)
         await self._drained()
@@ -173,13 +173,13 @@ class Running:
             self.restarts += 1
             try:
                 await self._spawn()
-            except OSError as error:  # no memory, no process to be had, a program that is away
+            except OSError as error:  # no memory, no free process, or a missing program
                 self._tell(f"cannot be started ({error})")
-                continue  # it has ended still
+                continue  # it is still ended
             began = await self._back()
 
     async def _back(self) -> float:
-        """Wait until it is ready again, or has ended. When that was."""
+        """Wait until it is ready again or has ended; returns that time."""
         began = time.monotonic()
         while self.pid is not None and not await self.service.ready():
             await asyncio.sleep(0.2)
@@ -194,7 +194,7 @@ class Running:
         return now
 
     async def _over(self) -> str:
-        """Wait until it has ended, or hangs and is killed. What happened, for people."""
+        """Wait until it ends, or kill it if it hangs; returns a description."""
         process, hung = self._process, self.service.hung
         assert process is not None
         ending = asyncio.create_task(_ended(process))
@@ -206,7 +206,7 @@ class Running:
                 happened = f"ended ({how(await ending)})"
             else:
                 happened = f"hangs ({hanging.result()}): killed"
-            # Its children, too, and at once: there is nothing that it could still save.
+            # Kill its children, too: it has nothing left to save.
             signal_group(process.pid, signal.SIGKILL)
             await ending
             return happened
@@ -216,12 +216,12 @@ class Running:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _tell(self, text: str) -> None:
-        """At the terminal and in the log."""
+        """Print it at the terminal and in the log."""
         self._say(text)
         self._write(f"askdocs: {text}")
 
     def _say(self, text: str) -> None:
-        """Show it to people. A full disk or a closed terminal behind it must end no supervision."""
+        """Show it to the user. A full disk or closed terminal must not end supervision."""
         with contextlib.suppress(OSError, ValueError):
             self._show(self.service.name, text)
 
@@ -231,7 +231,7 @@ class Running:
 
 
 def last_words(log: Path, lines: int = 3) -> str:
-    """The last lines of a log that say something, joined."""
+    """The last non-empty lines of a log, joined."""
     try:
         text = log.read_text(errors="replace")
     except OSError:
@@ -241,10 +241,10 @@ def last_words(log: Path, lines: int = 3) -> str:
 
 
 async def _ended(process: asyncio.subprocess.Process) -> int:
-    """Its exit code, as soon as it ended.
+    """Its exit code, as soon as it ends.
 
-    Up to Python 3.12 `process.wait()` waits until its output is closed, too, which a child of a
-    process that died holds open as long as it likes.
+    Up to Python 3.12 `process.wait()` also waits until its output is closed, which a surviving
+    child can hold open indefinitely.
     """
     while process.returncode is None:  # noqa: ASYNC110
         await asyncio.sleep(0.05)
@@ -252,13 +252,13 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
 
 
 def end_with_parent() -> None:
-    """For `preexec_fn`: the process gets a SIGTERM when its parent dies, however that is."""
-    # Runs between fork and exec: nothing here may allocate much or take a lock.
+    """For `preexec_fn`: send the process a SIGTERM when its parent dies for any reason."""
+    # Runs between fork and exec: must not allocate much or take a lock.
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def signal_group(pid: int, number: signal.Signals) -> None:
-    """Send a signal to all that a group's leader has started; none may be left."""
+    """Send a signal to a process group, which may be empty."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
 

@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class Threads:
-    """The threads of one `askdocs up`."""
+    """The threads of an `askdocs up`."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As asyncio.to_thread, in a thread that does not hold up the end of the process."""
+        """Like asyncio.to_thread, in a thread that does not delay process exit."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -43,6 +43,6 @@ class Threads:
         return await future
 
     async def join(self) -> None:
-        """Wait for the end of all, six seconds each at most."""
+        """Wait for all threads, at most six seconds each."""
         for thread in self._threads:
             await asyncio.to_thread(thread.join, 6)

@@ -38,22 +38,22 @@ from gateway.knowledge import index_keeper
 from gateway.storage import database
 from widget.settings import WidgetSettings
 
-# Seconds in which a machine that is busy with the start may say that no model answers.
+# Seconds during which a machine busy with starting may report that no model answers.
 ANSWER = 30.0
-# Of the first answer at most, where a model writes it: "ready" does not wait for all of a long one.
+# Maximum tokens of a generated first answer: "ready" does not wait for a long one.
 FIRST_TOKENS = 96
-# Seconds after which a step that is under way is named.
+# Seconds after which a running step is announced.
 SILENT = 2.0
-# Seconds that answers have when all is stopped: the engine stops at the same time.
+# Seconds that running answers get at shutdown: the engine stops at the same time.
 DRAIN = 3
-# Seconds: a site that takes longer to build is not built while a wiki is edited.
+# Seconds: a site that takes longer to build is not rebuilt while a wiki is edited.
 QUICK = 20.0
 
 T = TypeVar("T")
 
 
 class Up:
-    """One run of `askdocs up`."""
+    """A run of `askdocs up`."""
 
     def __init__(self, settings: UpSettings, home: Home, say: Say) -> None:
         self._settings = settings
@@ -70,14 +70,14 @@ class Up:
         self._served: Served | None = None
 
     async def run(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
-        """Start all, call `ready` once a real answer came back, run until a signal.
+        """Start everything, call `ready` after a successful test question, run until a signal.
 
         Raises:
-            AskdocsError: something cannot be started; all that was started is stopped.
+            AskdocsError: a part cannot be started; all others are stopped again.
         """
         if self._home.is_locked():
             raise self._home.taken()
-        # A mistake in any section is said before anything heavy begins.
+        # Report mistakes in any section before heavy work begins.
         self._gateway_settings = load(GatewaySettings)
         self._widget_settings = load(WidgetSettings)
         self._database_file()
@@ -89,7 +89,7 @@ class Up:
         self._engine = UpEngine(
             self._settings, key, self._home, self._threads, self._service, self._say
         )
-        # A site on the web is where it is.
+        # A site on the web has its own address.
         self._site_url = local if self._wiki.spec.folder else self._wiki.spec.place
         failed = [c for c in checks.before_start(self._settings, self._home) if not c.ok]
         if failed:
@@ -98,7 +98,7 @@ class Up:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in stopping.STOPS:
-            # Below nohup the end of the terminal is ignored.
+            # Under nohup, ignore the end of the terminal.
             if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
                 loop.add_signal_handler(number, stop.set)
         with self._home.lock():
@@ -130,7 +130,7 @@ class Up:
                 self._home.running.unlink(missing_ok=True)
 
     async def _tend(self) -> None:
-        """Keep the access log small, and the status file true."""
+        """Rotate the access log, and keep the status file up to date."""
         while True:
             await asyncio.sleep(60)
             rotate(self._home.logs / "access.log")
@@ -142,20 +142,22 @@ class Up:
         self._failures.failed(task)
 
     def _database_file(self) -> Path:
-        """Beside which a restore says what it does. Raises AskdocsError: the URL is none."""
+        """The database file, beside which a restore keeps its journal. Raises AskdocsError: the URL
+        is invalid."""
         engine = database.open(self._database_url().get_secret_value())
         is_file = engine.dialect.name == "sqlite"
         return Path(str(engine.url.database)) if is_file else self._home.database
 
     def _finish_restore(self) -> None:
-        """What `askdocs restore` has decided and a kill cut off. Raises AskdocsError."""
+        """Finish an `askdocs restore` that was killed after its decision. Raises AskdocsError."""
         from askdocs.state.backups import moves
 
         if previous := moves.finish(moves.journal_of(self._database_file())):
             self._say("up", f"finished a restore that was cut off; what was there is in {previous}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
-        """All at once, as far as one does not need another: most of it is waiting for imports."""
+        """Start everything in parallel as far as dependencies allow: imports take most of the
+        time."""
         served = asyncio.ensure_future(self._engine.find())
         indexed = asyncio.ensure_future(self._first_look())
         opened = asyncio.ensure_future(self._threads.run(self._open_database))
@@ -179,7 +181,7 @@ class Up:
         return await self._engine.start(await served)
 
     async def _code_model(self) -> CodeModel | None:
-        """The one for autocomplete, started unless it runs elsewhere."""
+        """The autocomplete model, started unless it runs elsewhere."""
         wanted = self._settings.autocomplete
         if wanted is None:
             return None
@@ -198,10 +200,10 @@ class Up:
         started: Awaitable[Served],
         coding: Awaitable[CodeModel | None],
     ) -> None:
-        """Gateway and widget."""
+        """Start gateway and widget."""
         settings = self._settings
         served = await engine_found
-        # askdocs sets llama.cpp's context; another engine reports its own.
+        # askdocs sets llama.cpp's context; other engines report theirs.
         if not (served.own and settings.engine == "llama.cpp"):
             served = await started
         await opened
@@ -226,7 +228,7 @@ class Up:
         )
         self._save()
         await indexed
-        # Before the gateway: it does not start with an alias that leads nowhere.
+        # Before the gateway, which does not start with an alias without a model.
         await self._serve_versions(host)
         gateway = self._gateway(served, rate, budget, await coding)
         widget = self._widget()
@@ -234,7 +236,7 @@ class Up:
 
     @contextlib.asynccontextmanager
     async def _announced(self, name: str, text: str) -> AsyncIterator[None]:
-        """Says what is under way once it takes longer than people wait without asking."""
+        """Announce a step once it takes noticeably long."""
         loop = asyncio.get_running_loop()
         waiting = loop.call_later(SILENT, self._say, name, f"{text} ...")
         try:
@@ -243,7 +245,7 @@ class Up:
             waiting.cancel()
 
     def _open_database(self) -> None:
-        """Bring it up to date. Raises AskdocsError: it is damaged or away."""
+        """Migrate and check the database. Raises AskdocsError: it is damaged or unavailable."""
         engine = database.open(self._database_url().get_secret_value())
         try:
             database.migrate(engine)
@@ -252,7 +254,8 @@ class Up:
             engine.dispose()
 
     async def _serve_versions(self, host: Host) -> None:
-        """Serve again what was promoted. Raises AskdocsError: what is in use cannot be."""
+        """Resume serving promoted versions. Raises AskdocsError: a version in use cannot be
+        served."""
         stored = database.open(self._database_url().get_secret_value(), database.PATIENCE)
         self._deployed = Deployed(
             stored, host, self._home, self._running, self._say, self._save, self._tasks
@@ -322,7 +325,7 @@ class Up:
             env=environment(configured),
             log=self._home.logs / "widget.log",
             ready=lambda: _answers(f"http://127.0.0.1:{settings.widget_port}/health"),
-            timeout=180,  # beside a gateway that starts
+            timeout=180,  # while the gateway starts, too
         )
 
     async def _site(self, indexed: Awaitable[None]) -> None:
@@ -347,7 +350,7 @@ class Up:
         )
 
     async def _keep(self) -> None:
-        """Answers, and the site where that is quick, follow the wiki."""
+        """Keep answers, and a site that builds quickly, in step with the wiki."""
         loop = asyncio.get_running_loop()
 
         def changed() -> None:
@@ -397,7 +400,7 @@ class Up:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _first_answer(self) -> client.Answered:
-        """A real answer through every part. Raises AskdocsError."""
+        """The answer to a test question through all parts. Raises AskdocsError."""
         assert self._state is not None
         url, key = self._state.gateway, self._home.key()
         questions = await asyncio.to_thread(self._wiki.questions)
@@ -408,7 +411,7 @@ class Up:
                 answered = await self._ask(ask)
             if not answered.refused:
                 return answered
-        # None of its headings asks for what it says: the model is asked alone.
+        # No heading works as a question: test the model alone.
         await self._ask(partial(_smoke_test, url, key))
         return answered or client.Answered()
 
@@ -418,7 +421,7 @@ class Up:
             try:
                 return await asyncio.to_thread(ask)
             except client.Unavailable:
-                # An engine that is slow to take a connection counts as away for a while.
+                # An engine slow to accept connections counts as unavailable for a while.
                 if time.monotonic() > until:
                     raise
                 await asyncio.sleep(0.5)
@@ -435,7 +438,7 @@ class Up:
 
 
 def _smoke_test(url: str, key: str) -> None:
-    """Does the engine say anything? Raises AskdocsError: it does not."""
+    """Does the engine produce any tokens? Raises AskdocsError: it does not."""
     headers = {"Authorization": f"Bearer {key}"}
     body = {
         "model": "base",
@@ -448,17 +451,17 @@ def _smoke_test(url: str, key: str) -> None:
 
 
 async def _nothing() -> None:
-    """What is not waited for."""
+    """An awaitable without work."""
 
 
-# A client reads the certificates of all authorities, which takes 8 ms: while three parts start,
-# a tenth of a core.
+# Shared, because a client loads all CA certificates, which takes 8 ms: a tenth of a core while
+# three parts start.
 _tls = cache(httpx.create_ssl_context)
 
 
 async def _answers(url: str) -> bool:
     try:
-        # All of it is on this machine: a proxy of the environment does not lead there.
+        # Everything is local: bypass a proxy from the environment.
         async with httpx.AsyncClient(verify=_tls(), trust_env=False) as http:
             return (await http.get(url, timeout=5)).status_code == 200
     except httpx.HTTPError:
@@ -466,7 +469,7 @@ async def _answers(url: str) -> bool:
 
 
 def rotate(log: Path, largest: int = LARGEST_LOG) -> None:
-    """Rename a log that has grown too large; its writer begins a new one (access_log.py)."""
+    """Rename a log that has grown too large; its writer starts a new file (access_log.py)."""
     with contextlib.suppress(OSError):
         if log.stat().st_size > largest:
             log.replace(log.with_name(f"{log.name}.1"))

@@ -1,9 +1,9 @@
-"""What `askdocs docs calibrate` does: the numbers of the search for one embedder and one wiki.
+"""Implements `askdocs docs calibrate`: fits search parameters to an embedder and a wiki.
 
-Where the cosines of the embedder lie is measured on headings and the text below them. Questions
-with known answers tell what words count beside meaning, when a question is refused, and when a
-quotation has a caution. Weights and refusals change only where that is better by more than chance;
-the limit of a caution always follows the questions.
+The range of the embedder's cosines is measured on headings and the text below them. Questions with
+known answers determine the weight of words relative to meaning, when to refuse a question, and when
+to show a quotation with a caution. Weights and refusal threshold change only if the gain is
+significant; the caution threshold always follows the questions.
 """
 
 import asyncio
@@ -25,28 +25,29 @@ from gateway.knowledge.search.search import Search, best_passages, distinct
 from gateway.knowledge.sources.sync import Writing
 from gateway.upstream.engine import estimates
 
-# What is tried, beside the numbers in use.
+# Candidates, besides the parameters in use.
 LEXICAL = (0.4, 0.55, 0.75, 1.0, 1.3)
 OF_PASSAGE = (0.12, 0.25, 0.4, 0.6)
 ABOUTS = tuple(n / 20 for n in range(4, 15))
 CAUTIONS = (0.05, 0.4)
-"""The least and the most."""
-# Fewer tell nothing: questions with an answer, and ones without; pages with headings.
+"""Minimum and maximum."""
+# Minimum numbers of answerable questions, unanswerable questions, and pages with headings.
 FEWEST = 30
 FEWEST_FOREIGN = 10
 FEWEST_PAGES = 10
-# Standard errors that a gain must be above 0. With two, one of six halves of the questions to three
-# wikis changed the weights, and the other half gained nothing: the weights are the best of twenty.
+# Standard errors by which a gain must exceed 0. With two, one of six half-samples of questions for
+# three wikis changed the weights without a gain on the other half: the weights are the best of
+# twenty.
 MARGIN = 3.0
-# Right quotations that may have a caution.
+# Share of correct quotations that may get a caution.
 CAUTIOUS = 0.1
-# A right passage counts at these places; the mean of both is what is made better.
+# Ranks at which a correct passage counts; the mean of both is optimised.
 AT = (1, 3)
 
 
 @dataclass(frozen=True)
 class Calibrated:
-    """What was measured, and what follows."""
+    """Measurements, and the resulting parameters."""
 
     model: str
     answerable: int
@@ -54,7 +55,7 @@ class Calibrated:
     before: Fit
     after: Fit
     measured: dict[str, tuple[float, float]]
-    """Shares with the numbers before and after."""
+    """Shares before and after."""
 
     @property
     def changed(self) -> dict[str, tuple[float | None, float | None]]:
@@ -65,7 +66,7 @@ class Calibrated:
 def run(
     search: Search, questions: Path | None, progress: Callable[[str, int, int], None]
 ) -> Calibrated:
-    """Measure.
+    """Measure and fit.
 
     Raises AskdocsError: there is no embedder, not all pages have vectors, or too few headings or
     questions.
@@ -104,14 +105,14 @@ def run(
 
 
 def store(writing: Writing, calibrated: Calibrated) -> None:
-    """Let it count; a gateway sees it within two seconds."""
+    """Store the parameters; a gateway applies them within two seconds."""
     with writing() as writer:
         stored = dict(writer.embedders().stored.get(calibrated.model, {}))
         writer.put_embedder(calibrated.model, {**stored, "fit": calibrated.after.dump()})
 
 
 def _moved(search: Search, current: Fit, progress: Callable[[str, int, int], None]) -> Fit:
-    """With the place of the model's cosines, by headings."""
+    """Fit the range of the model's cosines, using headings."""
     assert search.embedder is not None
     numbers = sorted(search.index.numbers())[:PAGES]
     pages = [page for number in numbers if (page := search.index.page(number)).sections[1:]]
@@ -130,7 +131,7 @@ def _weighed(
     known: Sequence[Question],
     progress: Callable[[str, int, int], None],
 ) -> Fit:
-    """With what words count beside meaning."""
+    """Fit the weight of words relative to meaning."""
     usual = _places(search.trying(current), known)
     best, gain = current, 0.0
     tried = [
@@ -149,14 +150,14 @@ def _weighed(
 
 
 def _surely(gains: Sequence[float]) -> float:
-    """What of the mean is not chance."""
+    """The part of the mean that is significant."""
     mean = sum(gains) / len(gains)
     variance = sum((gain - mean) ** 2 for gain in gains) / len(gains)
     return mean - MARGIN * math.sqrt(variance / len(gains))
 
 
 def _places(search: Search, known: Sequence[Question]) -> list[float]:
-    """Of each question the share of AT that a right passage is within."""
+    """For each question, the share of AT at which a correct passage is found."""
     shares = []
     for question in known:
         best = distinct(best_passages(search.find(question.text)))[: max(AT)]
@@ -173,13 +174,13 @@ def _looked(search: Search, questions: Sequence[Question]) -> list[Looked]:
 def _limited(
     search: Search, current: Fit, known: Sequence[Question], foreign: Sequence[Question]
 ) -> Fit:
-    """With the limits of refusals and cautions."""
+    """Fit the thresholds of refusals and cautions."""
     search = search.trying(current)
     ours, theirs = _looked(search, known), _looked(search, foreign)
     usual = ABOUT if current.about is None else current.about
 
     def weighed(about: float) -> list[float]:
-        """By question, weighed so that both kinds count the same."""
+        """Scores by question, weighted so that both kinds of questions count equally."""
         answered = [float(_about(looked) >= about) for looked in ours]
         refused = [float(_about(looked) < about) for looked in theirs]
         whole = len(answered) + len(refused)
@@ -210,14 +211,14 @@ def _limited(
 
 
 def _about(looked: Looked) -> float:
-    # Words alone have a limit of their own: they are never the reason of a change here.
+    # Keyword search has its own threshold: it never causes a change here.
     return 1.0 if looked.signals.similarity is None else BY_MEANING.of(looked.signals)
 
 
 def _measured(
     search: Search, known: Sequence[Question], foreign: Sequence[Question]
 ) -> dict[str, float]:
-    """Shares: of right passages, refusals and cautions."""
+    """Shares of correct passages, refusals and cautions."""
     ours, theirs = _looked(search, known), _looked(search, foreign)
     cautious = [
         confidence(looked.signals) < looked.caution
@@ -236,7 +237,7 @@ def _measured(
 
 
 def facts(calibrated: Calibrated, dry_run: bool) -> dict[str, Any]:
-    """For --json."""
+    """Data for --json."""
     return {
         "model": calibrated.model,
         "questions": calibrated.answerable,
@@ -252,7 +253,7 @@ DEFAULTS = {"about": ABOUT, "caution": CAUTION}
 
 
 def show(calibrated: Calibrated, dry_run: bool) -> None:
-    """For people."""
+    """Print a summary."""
     for name, (old, new) in calibrated.changed.items():
         usual = DEFAULTS.get(name)
         print(f"{name}: {usual if old is None else old:.3g} -> {usual if new is None else new:.3g}")

@@ -9,7 +9,7 @@ from gateway.core.settings import load
 
 
 def index_file(home_dir: Path | None) -> Path:
-    """The index: `[gateway] index` where it is set, else the one of the home."""
+    """The index file: `[gateway] index` if set, else the home's."""
     settings = load(GatewaySettings)
     if "index" in settings.model_fields_set:
         return settings.index
@@ -17,7 +17,7 @@ def index_file(home_dir: Path | None) -> Path:
 
 
 def summary(facts: dict[str, Any]) -> str:
-    """The index in a line; `facts` as `status.index` tells them."""
+    """A one-line summary of the index; `facts` are from `status.index`."""
     wikis = len(facts["sources"])
     synced = max((source["synced"] or "" for source in facts["sources"]), default="")
     return (

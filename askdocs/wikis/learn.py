@@ -1,4 +1,4 @@
-"""The work of `askdocs docs learn`: store answered questions as votes for their pages."""
+"""Implements `askdocs docs learn`: stores answered questions as votes for their pages."""
 
 from dataclasses import asdict
 from typing import Any
@@ -24,7 +24,7 @@ def run(search: Search, writing: Writing, rows: list[MemoryMatch], dry_run: bool
 
 
 def show(learned: Learned, dry_run: bool) -> None:
-    """A summary for people."""
+    """Print a summary."""
     how = " (dry run: nothing was written)" if dry_run else ""
     held_out = f", {learned.held_out:,} held out for the evaluation" if learned.held_out else ""
     out.print(
@@ -39,12 +39,12 @@ def show(learned: Learned, dry_run: bool) -> None:
 
 
 def facts(learned: Learned, dry_run: bool) -> dict[str, Any]:
-    """The same for scripts."""
+    """The summary for scripts."""
     return {**asdict(learned), "on": learned.after.is_on, "dry_run": dry_run}
 
 
 def memory(measured: Calibration | None) -> str:
-    """Is the memory on, and why."""
+    """Is the memory on, and why?"""
     if measured is None:
         return "off: there are no answered questions; `askdocs docs learn FILE` reads them"
     if measured.answers < FEWEST:

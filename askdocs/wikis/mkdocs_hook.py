@@ -1,4 +1,4 @@
-"""MkDocs hooks: turn pages for other generators into Markdown for MkDocs, add a missing front page,
+"""MkDocs hooks: convert pages for other generators to MkDocs' Markdown, add a missing front page,
 and abort on a page that takes too long to build.
 
 The added front page lists the pages and documents. The error names the page that took too long, so
@@ -19,18 +19,18 @@ from mkdocs.structure.pages import Page
 from gateway.knowledge.sources import folder
 from gateway.knowledge.sources.preview import Preview
 
-PAGE_S = 30.0  # of CPU, as a sync gives each page
+PAGE_S = 30.0  # seconds of CPU time, as in a sync
 
 
 class TooSlow(Exception):
-    """A page that its parser hangs at."""
+    """A page on which its parser hangs."""
 
 
 def on_pre_page(page: Page, config: MkDocsConfig, files: Files) -> Page:
     """https://www.mkdocs.org/dev-guide/plugins/#on_pre_page"""
-    # A regular expression looks for signals while it searches, so that it ends, too.
+    # Regular expressions check for signals while matching, so they are interrupted, too.
     signal.signal(signal.SIGVTALRM, _end)
-    # Again after that, where a library goes on with what it could not read.
+    # Repeat the signal, in case a library swallows the first exception.
     signal.setitimer(signal.ITIMER_VIRTUAL, PAGE_S, PAGE_S)
     return page
 
@@ -71,7 +71,7 @@ def _list(files: Files, config: MkDocsConfig) -> str:
         known = file.page
         page = Page(None, file, config)
         page.read_source(config)
-        file.page = known  # else the navigation takes this one, without the title that it has there
+        file.page = known  # else the navigation uses the new page, which lacks the title set there
         title = str(page.meta.get("title") or page.title or file.name)
         lines.append(f"- [{_link_text(title)}]({quote(file.src_uri)})")
     for path in config.extra.get("documents", ()):
@@ -80,6 +80,6 @@ def _list(files: Files, config: MkDocsConfig) -> str:
 
 
 def _link_text(title: str) -> str:
-    """Brackets would end the link, and a tag that is named would be one; code is as it is."""
+    """Brackets would end the link, and `<` would begin a tag; inline code is safe."""
     title = title.replace("[", "(").replace("]", ")")
     return re.sub(r"(`[^`]*`)|<", lambda match: match[1] or "&lt;", title)

@@ -1,4 +1,4 @@
-"""The work of `askdocs docs warm`: ask the gateway to prefill pages, and show progress."""
+"""Implements `askdocs docs warm`: asks the gateway to prefill pages, and shows progress."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ Event = dict[str, Any]
 
 
 def warm(home: Home, pages: Sequence[str], top: int | None) -> Iterator[Event]:
-    """What the gateway tells: `total`, then each page, then the sums; see gateway/api/prefill.py.
+    """Yields the gateway's messages: `total`, each page, then the sums; see gateway/api/prefill.py.
 
-    Raises AskdocsError: none runs here, it has no such page, or its engine is away.
+    Raises AskdocsError: no gateway runs here, it has no such page, or its engine is unavailable.
     """
     url = status.read(home).gateway.removesuffix("/v1")
     headers = {"Authorization": f"Bearer {home.existing_key()}"}
     body = {"pages": list(pages), "top": top}
     try:
         with (
-            # On this machine: a proxy of the environment does not lead there.
+            # The gateway is local: bypass a proxy from the environment.
             httpx.Client(timeout=600, trust_env=False) as http,
             http.stream("POST", f"{url}/askdocs/warm", json=body, headers=headers) as reply,
         ):
@@ -47,7 +47,7 @@ def warm(home: Home, pages: Sequence[str], top: int | None) -> Iterator[Event]:
 
 
 def show(events: Iterator[Event]) -> None:
-    """Tell a person."""
+    """Print the progress."""
     out = Console(highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -1,4 +1,4 @@
-"""The work of `askdocs docs search`: the pages that the gateway would find for a question."""
+"""Implements `askdocs docs search`: lists the pages that the gateway would find for a question."""
 
 import asyncio
 from typing import Any
@@ -14,7 +14,7 @@ from gateway.upstream.engine import estimates
 
 
 def reader(groups: str | None) -> Reader:
-    """Who searches, by an option. Raises AskdocsError: these are no groups."""
+    """The reader given by --groups. Raises AskdocsError: invalid groups."""
     if groups is None:
         return EVERYTHING
     try:
@@ -26,7 +26,7 @@ def reader(groups: str | None) -> Reader:
 def find(
     search: Search, question: str, page_url: str | None, limit: int, reader: Reader
 ) -> dict[str, Any]:
-    """The best pages with their scores and why, and whether they answer the question."""
+    """The best pages with scores and explanations, and whether they answer the question."""
     grounding = Grounding(search.index, estimates, search=search)
     library = Library(grounding, load(GatewaySettings).rules)
     grounding = library.opened_to(reader)
@@ -56,7 +56,7 @@ def find(
 
 
 def _best(hit: Hit) -> dict[str, str]:
-    """The passage of a page that fits the question best."""
+    """The page's best passage for the question."""
     best = next(
         (hit_passage for hit_passage in hit.passages if hit_passage.passage.is_readable), None
     )
@@ -70,7 +70,7 @@ def _best(hit: Hit) -> dict[str, str]:
 
 
 def _why(hit: Hit, place: int) -> dict[str, Any]:
-    """What the page and its best passage were found by."""
+    """The scores by which the page and its best passage were found."""
     best, why = next(iter(hit.passages), None), hit.why
     return {
         "passage_words": best and round(best.words, 2),
@@ -79,7 +79,7 @@ def _why(hit: Hit, place: int) -> dict[str, Any]:
         "page_meaning": why and _rounded(why.meaning),
         "headings": why and round(why.headings, 2),
         "place_by_text": why and why.place,
-        # By answered questions, or for the page that the reader is on.
+        # Moved by answered questions, or by the page that the reader is on.
         "moved": None if why is None else why.place - place,
     }
 
@@ -89,7 +89,7 @@ def _rounded(number: float | None) -> float | None:
 
 
 def explained(why: dict[str, Any]) -> str:
-    """A line for people."""
+    """The explanation in one line."""
     if why["page_words"] is None:
         return "found by answered questions, or the page that the reader is on"
     line = (

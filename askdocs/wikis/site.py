@@ -42,20 +42,20 @@ from gateway.runtime.protocol import Edge
 
 HEALTH = "/.well-known/askdocs/health"
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
-# How MkDocs names a page that it, or an extension, fails at, before it gives the whole build up.
+# MkDocs' message about a page on which it, or an extension, fails, before it aborts the build.
 _FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
-# Seconds that a build may take, and one more for each page: MkDocs renders dozens a second.
+# Build timeout in seconds, plus one second per page: MkDocs renders dozens per second.
 PATIENCE = 600
-# Entries of a navigation beside two for each page.
+# Allowed navigation entries besides two per page.
 _SPARE = 1_000
-# Builds that are begun again without such a page.
+# Maximum builds, each without one more failing page.
 _ATTEMPTS = 10
 
 
 def config(
     docs: Path, home: Home, site_url: str, widget_url: str, look: dict[str, Any]
 ) -> dict[str, object]:
-    """The configuration for MkDocs: Material with the wiki's own look, and one tag for the box."""
+    """The MkDocs configuration: Material with the wiki's own look, and one tag for the box."""
     settings: dict[str, object] = {
         "site_name": look.get("site_name") or _name(docs),
         "site_url": site_url,
@@ -64,7 +64,7 @@ def config(
         "use_directory_urls": True,
         "theme": {
             "name": "material",
-            "font": False,  # nothing is fetched from elsewhere
+            "font": False,  # load nothing from other hosts
             "features": [
                 *("navigation.indexes", "content.code.copy", "toc.follow"),
                 *look.get("features", ()),
@@ -85,7 +85,7 @@ def config(
         "markdown_extensions": mkdocs_config.extensions(_pages(home)),
         "plugins": ["search"],
         "hooks": [str(_HOOK)],
-        # For the list of a wiki without a front page; MkDocs only copies them.
+        # For the list on a generated front page; MkDocs only copies them.
         "extra": {"documents": documents(Tree(docs)), "docs": str(docs.absolute())},
         "extra_javascript": [f"{widget_url}/embed.js"],
     }
@@ -98,7 +98,7 @@ def config(
 
 
 def _look(docs: Path) -> dict[str, Any]:
-    """Of the project that the folder is the pages of; empty where it has none."""
+    """The look of the MkDocs project around the folder; empty without such a project."""
     detected = detect(docs.absolute())
     return looks.of(detected) if detected.content == docs.absolute() else {}
 
@@ -110,22 +110,22 @@ def _tell(text: str) -> None:
 async def build(
     docs: Path, home: Home, site_url: str, widget_url: str, say: Callable[[str], None] = _tell
 ) -> bool:
-    """Build the site unless it is there already; return whether it had to be built.
+    """Build the site unless it is up to date; returns whether it was built.
 
-    It is built beside the one that is shown, and put in its place once it is whole. `say` is told
-    of pages that MkDocs fails at, which are left out.
+    It is built beside the served site, which it replaces once complete. `say` reports pages that
+    MkDocs fails on, which are left out.
 
     Raises:
-        AskdocsError: MkDocs failed; its own words are in logs/site-build.log.
+        AskdocsError: MkDocs failed; its output is in logs/site-build.log.
     """
     look = _look(docs)
     if _count(look.get("nav")) > _SPARE + 2 * sum(map(len, folder.files(docs))):
-        # Each page of the site holds all of it.
+        # Each page of the site contains the whole navigation.
         say("the wiki's own navigation is left out: it has far more entries than there are pages")
         del look["nav"]
     settings = config(docs, home, site_url, widget_url, look)
     published = _published(docs, site_url)
-    # One page that is not UTF-8 would stop MkDocs; answers leave it out as well.
+    # A page that is not UTF-8 would stop MkDocs; answers leave it out as well.
     left_out = [*_unreadable(docs), *(p for p in Tree(docs).markdown if p not in published)]
     settings["exclude_docs"] = _patterns(left_out)
     digest = _digest(docs, yaml.safe_dump([settings, look], sort_keys=False))
@@ -161,7 +161,7 @@ async def build(
         say(f"{failed[1]} is not shown: MkDocs fails at it: {failed[2]}".rstrip(": "))
     if code:
         lines = output.strip().splitlines() or ["it said nothing"]
-        # Its own errors name the page; the last line of a traceback says why.
+        # MkDocs' own errors name the page; a traceback's last line gives the reason.
         errors = [line.split("-", 1)[-1].strip() for line in lines if line.startswith("ERROR ")]
         why = ": ".join(dict.fromkeys([*errors[:1], lines[-1]]))
         raise AskdocsError(f"MkDocs could not build {docs}: {why} (all of it in {log})")
@@ -175,21 +175,21 @@ def _pages(home: Home) -> Path:
 
 
 def _theme(home: Home) -> Path:
-    """Files of the look that lie outside of the pages, or are made from settings."""
+    """The look's files that are outside the pages folder, or generated from settings."""
     return home.root / "site.theme"
 
 
 def _count(nav: Any) -> int:
-    """How many entries it has, with those of its sections."""
+    """Number of navigation entries, including those of sections."""
     if isinstance(nav, dict):
         return sum(map(_count, nav.values()))
     return sum(1 + _count(entry) for entry in nav) if isinstance(nav, list) else 0
 
 
 def _lay_out(docs: Path, pages: Path, published: Container[str]) -> None:
-    """A folder of links to the files that the site may show, for MkDocs to read.
+    """Create a folder of links to the files that the site may show, for MkDocs to read.
 
-    MkDocs follows every link in a folder, and copies what is there: `all -> /` too.
+    MkDocs follows every link in a folder and copies its target, even `all -> /`.
     """
     tree = Tree(docs)
     shutil.rmtree(pages, ignore_errors=True)
@@ -205,7 +205,7 @@ def _patterns(paths: list[str]) -> str:
 
 
 async def _mkdocs(settings: dict[str, object], home: Home, log: Path) -> int:
-    """Its exit code."""
+    """Run MkDocs; returns its exit code."""
     file = home.root / "mkdocs.yml"
     write(file, yaml.safe_dump(settings, sort_keys=False))
     with log.open("wb") as output:
@@ -242,7 +242,7 @@ def _replace(home: Home) -> None:
 
 
 def _name(docs: Path) -> str:
-    """The title of the wiki's front page, else the name of its folder."""
+    """The title of the wiki's front page, or else its folder's name."""
     for front in ("index.md", "README.md"):
         with contextlib.suppress(OSError, ValueError):
             return parse(front, Tree(docs).text(front), "").title
@@ -252,7 +252,7 @@ def _name(docs: Path) -> str:
 
 
 def _published(docs: Path, site_url: str) -> Container[str]:
-    """The pages that the wiki's own generator shows."""
+    """The pages that the wiki's own generator publishes."""
     return folder.preview(docs.absolute(), site_url).urls
 
 
@@ -269,14 +269,14 @@ def _unreadable(docs: Path) -> Iterator[str]:
 def _digest(docs: Path, text: str) -> str:
     sha = hashlib.sha256(text.encode() + _HOOK.read_bytes())
     for name in sorted(Tree(docs).files):
-        with contextlib.suppress(OSError):  # taken away meanwhile
+        with contextlib.suppress(OSError):  # removed meanwhile
             seen = (docs / name).stat()
             sha.update(f"{docs / name} {seen.st_size} {seen.st_mtime_ns}\n".encode())
     return sha.hexdigest()
 
 
 def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
-    """Build it again whenever the folder changes; the one that is shown stays when that fails."""
+    """Rebuild whenever the folder changes; if that fails, keep serving the old site."""
     for _ in watch.changes(docs, threading.Event()):
         try:
             asyncio.run(build(docs, home, site_url, widget_url))
@@ -284,22 +284,22 @@ def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
             _tell(str(error))
 
 
-# Where a script goes in a page; else at its end.
+# Insert the script here, or else at the end of the page.
 _END = re.compile(rb"</body\s*>", re.IGNORECASE)
-# Of the response without it: one that is the same is not sent again.
+# Headers of the original response; an unchanged page is not sent again.
 _KEPT = ("content-type", "etag", "last-modified", "x-content-type-options")
-# Bytes: a larger page is sent as it is.
+# Bytes: larger pages are sent unchanged.
 _LARGEST_PAGE = 16 * 2**20
 
 
 class _Files(StaticFiles):
-    """The files of a folder, without those that are not for readers, and pages with a box.
+    """Serves the public files of a folder, and adds the box to pages.
 
-    Starlette lists no folder and opens no link that leads out of the folder.
+    Starlette does not list folders, or follow links out of the folder.
     """
 
     def __init__(self, root: Path, tag: str) -> None:
-        """`tag` is put into every page that has none yet; it may be empty."""
+        """`tag` is added to every page that lacks it; it may be empty."""
         super().__init__(directory=root, html=True)
         self._tag = tag.encode()
 
@@ -313,7 +313,7 @@ class _Files(StaticFiles):
 
     def file_response(self, *args: Any, **more: Any) -> Response:
         response = super().file_response(*args, **more)
-        # What is no page is not run as one, whatever it looks like.
+        # Keep browsers from interpreting other files as pages.
         response.headers["X-Content-Type-Options"] = "nosniff"
         return response
 
@@ -322,9 +322,9 @@ class _Files(StaticFiles):
         return self._with_box(response) if self._tag else response
 
     def _with_box(self, response: Response) -> Response:
-        """The response, with the tag where it is a page without one."""
+        """The response, with the tag if it is a page without one."""
         if not isinstance(response, FileResponse) or response.media_type != "text/html":
-            return response  # not modified since, or no page
+            return response  # not modified, or not a page
         path = Path(response.path)
         if path.stat().st_size > _LARGEST_PAGE:
             return response
@@ -338,12 +338,12 @@ class _Files(StaticFiles):
 
 
 def tag(widget_url: str) -> str:
-    """The line that puts the box into a page."""
+    """The script tag that adds the box to a page."""
     return f'<script src="{widget_url}/embed.js" async></script>'
 
 
 def app(root: Path, tag: str = "", tasks: Tasks | None = None) -> Starlette:
-    """The folder as a site; with `tag` in each of its pages. HEALTH names failing `tasks`."""
+    """An app that serves the folder, with `tag` in each page. HEALTH names failing `tasks`."""
 
     async def health(request: Request) -> Response:
         failing = tasks.failing if tasks else []

@@ -1,4 +1,4 @@
-"""The work of `askdocs docs sync`: read wikis with a progress bar, and again on every change."""
+"""Implements `askdocs docs sync`: reads wikis with a progress bar, and again on every change."""
 
 import json
 import signal
@@ -20,11 +20,11 @@ from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Synced, Writing, sync
 
-# Paths that are listed of each kind; JSON has all of them, and of what was left out so many.
+# Maximum paths listed of each kind; JSON has all, and up to LEFT_OUT skipped files.
 LISTED = 10
 LEFT_OUT = 1000
-# Seconds that a sync under way may take to end after Ctrl-C. What it has not written is not lost:
-# the next one reads it again.
+# Seconds that a running sync may take to end after Ctrl-C. Nothing is lost: the next sync reads
+# unwritten pages again.
 GRACE = 5.0
 
 out = Console(highlight=False, soft_wrap=True)
@@ -33,17 +33,17 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Job:
-    """Wikis to be synced, and how."""
+    """Options of a sync."""
 
     writing: Writing
     dry_run: bool
     as_json: bool
     after: Callable[[Bar], None]
-    """Called when what answers stand on has changed: works out the vectors."""
+    """Called when the indexed content changed: computes the vectors."""
 
     def once(self, specs: Sequence[Spec]) -> int:
-        """Sync each. Returns the exit code: 1 when a page could not be read, 2 when a whole wiki
-        could not; the others are synced all the same."""
+        """Sync each wiki, also after failures. Returns the exit code: 1 if a page could not be
+        read, 2 if a whole wiki could not."""
         code = 0
         done = []
         for spec in specs:
@@ -65,7 +65,7 @@ class Job:
         return code
 
     def watch(self, specs: Sequence[Spec], failures: Failures) -> None:
-        """Sync each now and whenever it changes, until SIGINT or SIGTERM."""
+        """Sync each wiki now and whenever it changes, until SIGINT or SIGTERM."""
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: stop.set())
@@ -115,7 +115,7 @@ class Job:
 
 
 def show(synced: Synced, dry_run: bool) -> None:
-    """A summary for people."""
+    """Print a summary."""
     counts = [
         f"{len(synced.added):,} added",
         f"{len(synced.changed):,} changed",
@@ -152,7 +152,7 @@ def show(synced: Synced, dry_run: bool) -> None:
 
 
 def facts(synced: Synced, dry_run: bool) -> dict[str, Any]:
-    """The same for scripts."""
+    """The summary for scripts."""
     files = [asdict(file) for file in synced.left_out[:LEFT_OUT]]
     left_out = {"count": len(synced.left_out), "reasons": synced.reasons, "files": files}
     return {
@@ -164,7 +164,7 @@ def facts(synced: Synced, dry_run: bool) -> dict[str, Any]:
 
 
 def waiting(pid: int) -> None:
-    """Says that another writer is at work."""
+    """Report that another writer is at work."""
     err.print(f"process {pid} is writing to the index: waiting for it")
 
 

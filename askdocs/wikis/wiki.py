@@ -1,4 +1,4 @@
-"""The wiki that `askdocs up` answers from: read at the start and on every change."""
+"""The wiki of `askdocs up`: read at the start and on every change."""
 
 import itertools
 import threading
@@ -25,12 +25,12 @@ from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.within import Bounds
 from gateway.knowledge.wiki.questions import first_paths, mined
 
-# Questions that are tried before the first answer.
+# Questions to try as a test at the start.
 TRIED = 4
 
 
 class Wiki:
-    """One wiki in the index. Its methods block; call them in a thread."""
+    """A wiki in the index. Its methods block; call them in a thread."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class Wiki:
     ) -> None:
         """
         Args:
-            docs: a folder of Markdown or HTML, or the address of a site.
-            site_url: where the site of a folder is shown.
-            index: the file of the index.
-            writing: opens it to write to it.
-            say: is told what happens.
+            docs: a folder of Markdown or HTML, or the URL of a site.
+            site_url: where a folder's site is served.
+            index: the index file.
+            writing: opens the index for writing.
+            say: receives progress messages.
 
         Raises:
-            AskdocsError: the folder is neither of Markdown nor of HTML.
+            AskdocsError: the folder has neither Markdown nor HTML.
         """
         kind = None if is_address(docs) else "html" if is_html(Path(docs)) else "preview"
         if kind == "preview" and (pages := _pages(Path(docs))) != Path(docs):
@@ -62,13 +62,13 @@ class Wiki:
         self._broken: tuple[Broken, ...] = ()
         self._omission = ""
         self.stop = threading.Event()
-        """Ends whatever is under way, once it is set."""
+        """Set it to abort any running operation."""
 
     def first(self) -> None:
-        """Read the wiki; a site that the index has already is left to `keep`.
+        """Read the wiki; a site that is already indexed is left to `keep`.
 
         Raises:
-            AskdocsError: it is not there, or has no page.
+            AskdocsError: it does not exist, or has no page.
         """
         if self.spec.folder is None and self._has_pages():
             return
@@ -81,23 +81,24 @@ class Wiki:
             )
 
     def keep(self, changed: Callable[[], None]) -> None:
-        """Read it again whenever it may have changed, and call `changed` when it had; for ever."""
+        """Read it again whenever it may have changed, and call `changed` if it had; never
+        returns."""
         reported = ""
         for number, _ in enumerate(watch.changes(self.spec.folder, self.stop)):
             if number == 0 and self.spec.folder:
-                continue  # `first` was just there
+                continue  # `first` just read it
             try:
                 if self._sync():
                     changed()
                 reported = ""
             except AskdocsError as error:
-                # As long as it is away, its pages stay, and this is said once.
+                # While it is unavailable, its pages are kept; report this once.
                 if str(error) != reported and not self.stop.is_set():
                     self._say(str(error))
                 reported = str(error)
 
     def questions(self) -> list[str]:
-        """What this wiki should answer, the most likely first."""
+        """Questions that this wiki should answer, the most likely first."""
         index = Index(self._index)
         try:
             seen = public(index)
@@ -108,7 +109,7 @@ class Wiki:
         return [text for text, _ in itertools.islice(mined(pages), TRIED)]
 
     def write_texts(self, site: Path) -> None:
-        """llms.txt and llms-full.txt of this wiki into the folder of its site.
+        """Write llms.txt and llms-full.txt of this wiki into its site's folder.
 
         Raises AskdocsError: they cannot be written.
         """
@@ -125,7 +126,7 @@ class Wiki:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Of a site on the web: its pages may show the box."""
+        """Origins whose pages may show the box, if the wiki is a site on the web."""
         place = urlsplit(self.spec.place)
         return () if self.spec.folder else (f"{place.scheme}://{place.netloc}",)
 
@@ -162,7 +163,7 @@ class Wiki:
 
 
 def _pages(docs: Path) -> Path:
-    """The folder of the pages, where `docs` is a project that has them in a folder of its own."""
+    """The folder with the pages, if `docs` is a project with a separate content folder."""
     root = docs.absolute()
     content = detect(root).content
     is_inside = root in content.parents and Bounds(root).holds(content)
@@ -170,13 +171,12 @@ def _pages(docs: Path) -> Path:
 
 
 def public(index: Index) -> Index:
-    """What everybody may read of an index."""
+    """The public pages of an index."""
     return Rights(index, load(GatewaySettings).rules).seen_by(PUBLIC)
 
 
 def _as_before(spec: Spec, index: Path) -> Spec:
-    """A wiki with an address as it was synced before: the address may not say of which kind it
-    is."""
+    """Use the kind of an earlier sync: a URL alone may not identify it."""
     if spec.folder is not None:
         return spec
     try:

@@ -52,7 +52,7 @@ class Views:
     def page(
         self, request: Request, template: str, *, status: int = 200, **values: object
     ) -> HTMLResponse:
-        """A page or a fragment that no shared cache may store."""
+        """A page or a fragment that no cache may store."""
         # Links are relative, so that the widget can be served under any path prefix.
         root = "../" if request.url.path.rstrip("/").rpartition("/")[2] != "review" else ""
         text = self._env.get_template(template).render(
