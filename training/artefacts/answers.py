@@ -1,11 +1,11 @@
-"""What each checkpoint of a run answers to examples of validation, by greedy decoding.
+"""Answers validation examples with each checkpoint of a run, by greedy decoding.
 
-The job: {"base": folder, "checkpoints": [folder, ...], "data": folder that `askdocs dataset build`
-made, "max_length": tokens of an example at most, "rows": examples at most, "seed": draws them,
+The job: {"base": folder, "checkpoints": [folder, ...], "data": folder made by `askdocs dataset
+build`, "max_length": maximum tokens of an example, "rows": maximum examples, "seed": draws them,
 "max_tokens": of an answer, "out": file}. The file gets a line for each answer: `checkpoint` (its
-folder's name), `row` (from 0), `answer`, and `seconds` that it took. What is there already is not
-written again, so that a killed run goes on where it was. Where a GPU's memory is too small, fewer
-are written at once; the result has `problem` where it is too small for one. Not yet run on a GPU.
+folder's name), `row` (from 0), `answer`, and `seconds` that it took. Existing answers are kept, so
+that a killed run resumes where it was. If a GPU's memory is too small, the batch shrinks; if it is
+too small for a single answer, the result has `problem`. Not yet run on a GPU.
 """
 
 import json
@@ -21,7 +21,7 @@ from training.artefacts.merge import load
 from training.artefacts.reference import dtype_for, free
 from training.tuning.encode import encode, end_of_turn
 
-# Answers that a GPU writes at the same time.
+# Batch size on a GPU.
 BATCH = 8
 
 
@@ -56,7 +56,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
                 parts = halving(write, left, batch, torch.OutOfMemoryError, torch.cuda.empty_cache)
                 for some, texts in parts:
-                    # Of the first ones with the loading.
+                    # The first answer's time includes loading.
                     each = round((time.monotonic() - began) / len(some), 3)
                     began = time.monotonic()
                     for row, ids in zip(some, texts, strict=True):
@@ -81,9 +81,9 @@ def halving(
     lacking: type[Exception],
     release: Callable[[], None],
 ) -> Iterator[tuple[Sequence[int], list[list[int]]]]:
-    """Rows with their answers, `most` at once, and half as many whenever memory is lacking.
+    """Yield rows with their answers, `most` per batch, halved whenever memory is too small.
 
-    Raises `lacking`: there is too little for one.
+    Raises `lacking`: memory is too small for a single row.
     """
     at = 0
     while at < len(rows):
@@ -98,15 +98,15 @@ def halving(
             yield some, written
             at += len(some)
             continue
-        release()  # not above, where the error still holds what was computed
+        release()  # not in the handler, whose error still holds the tensors
 
 
 def answers(model: Any, prompts: list[list[int]], end: int, most: int) -> list[list[int]]:
-    """Token ids of the answers, up to the token that ends a turn."""
+    """Token ids of the answers, up to the end-of-turn token."""
     import torch
 
     longest = max(map(len, prompts))
-    # The end of a prompt is where its answer begins: what fills a short one stands in front.
+    # Pad on the left, because an answer begins at the end of its prompt.
     ids = [[end] * (longest - len(prompt)) + prompt for prompt in prompts]
     mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
     written = model.generate(
@@ -125,5 +125,5 @@ def answers(model: Any, prompts: list[list[int]], end: int, most: int) -> list[l
 
 
 def there(file: Path) -> set[tuple[str, int]]:
-    """Checkpoint and row of each answer of a file. A truncated last line is cut away."""
+    """Checkpoint and row of each answer in a file. Cuts away a truncated last line."""
     return {(row["checkpoint"], row["row"]) for row in map(json.loads, journal.whole(file))}

@@ -1,14 +1,14 @@
-"""Turn a GGUF model into a Hugging Face folder with the same token ids and the same answers.
+"""Converts a GGUF model to a Hugging Face folder with the same token ids and the same answers.
 
     python training/artefacts/convert.py MODEL.gguf OUT_DIR
 
-Runs inside the environment of the vllm engine (or the training one), which has torch, safetensors,
-tokenizers and gguf; it imports nothing of this repository. Weights are dequantised to bf16, a shard
-at a time, so that memory stays near the size of one shard.
+Runs in the environment of vLLM or of training, which have torch, safetensors, tokenizers and gguf;
+imports nothing from this repository. Weights are dequantised to bf16 shard by shard, so that memory
+stays near the size of one shard.
 
-What cannot be carried over exactly is refused, not guessed: transformers' own GGUF loader lost the
-splitting of digits for one route, drops the RoPE scaling of Llama 3.1, and skips tensors that it
-does not know. `python -m eval.studies.parity` proves a conversion against llama.cpp.
+Whatever cannot be converted exactly is refused, not guessed: transformers' own GGUF loader lost the
+splitting of digits in one code path, drops the RoPE scaling of Llama 3.1, and skips unknown
+tensors. `python -m eval.studies.parity` proves a conversion against llama.cpp.
 """
 
 import fcntl
@@ -23,16 +23,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# A script's folder comes first on sys.path; a neighbour here must never shadow a library.
+# Python puts a script's folder first on sys.path; a neighbour here must never shadow a library.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).parent]
 
 MARKER = "conversion.json"
-CONVERTER = 1  # raise it when the output changes: folders made by an older one are made again
+CONVERTER = 1  # increase it when the output changes: folders of older versions are converted again
 SHARD_BYTES = 4 * 1024**3
 GIB = 1024**3
 
-# How text is cut before byte-pair merging, by `tokenizer.ggml.pre`. The names and the expressions
-# are those of llama.cpp's src/llama-vocab.cpp (llm_tokenizer_bpe); a list is applied in order.
+# Pre-tokenisation before byte-pair merging, by `tokenizer.ggml.pre`. Names and expressions are
+# those of llama.cpp's src/llama-vocab.cpp (llm_tokenizer_bpe); a list is applied in order.
 _GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _MODERN = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|%s"
@@ -50,7 +50,7 @@ PRE_TOKENIZERS = {
 }
 LLAMA3_NAMES = ("llama-bpe", "llama3")  # whole words in the vocabulary win over merges; BOS is on
 
-# Token types of GGUF, and names that llama.cpp ends a generation at whatever the file says.
+# Token types of GGUF, and token names at which llama.cpp always ends a generation.
 CONTROL, USER_DEFINED = 3, 4
 END_NAMES = (
     "<|im_end|>",
@@ -77,14 +77,14 @@ BLOCK_TENSORS = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
-# Meta's published scalings; a file holds only the table that follows from one of them.
+# Meta's published scalings; a GGUF file has only the table derived from one of them.
 LLAMA3_FACTORS = (8.0, 32.0)  # 3.1 and 3.3; 3.2
 LLAMA3_LOW, LLAMA3_HIGH, LLAMA3_CONTEXT = 1.0, 4.0, 8192
 INSTEAD = "pass the model's Hugging Face folder or hub id to --model instead"
 
 
 class ConversionError(Exception):
-    """One line: what in which file cannot be converted, and what to do."""
+    """One line: what in which file cannot be converted, and the fix."""
 
 
 def say(text: str) -> None:
@@ -92,13 +92,13 @@ def say(text: str) -> None:
 
 
 def convert(source: Path, out: Path) -> bool:
-    """Convert `source` into the folder `out`; False if `out` holds this very conversion already.
+    """Convert `source` into the folder `out`; False if `out` is already this conversion.
 
-    `out` appears whole or not at all: it is written beside its place, synced and renamed.
+    `out` appears atomically: it is written beside its place, synced and renamed.
 
     Raises:
-        ConversionError: the file is missing, broken or of a kind that is not carried over exactly;
-            `out` is a folder that this converter did not make; the disk has too little space.
+        ConversionError: the file is missing, broken or cannot be converted exactly; this converter
+            did not make the folder `out`; the disk has too little space.
     """
     if not source.is_file():
         raise ConversionError(f"{source}: no such file; name a GGUF file")
@@ -112,12 +112,12 @@ def convert(source: Path, out: Path) -> bool:
     digest = _sha256(source)
     out.parent.mkdir(parents=True, exist_ok=True)
     with open(out.with_name(out.name + ".lock"), "w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts at once: the second waits and skips
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two first starts in parallel: the second waits and skips
         old = _read_marker(out)
         same = old is not None and old["sha256"] == digest and old["converter"] == CONVERTER
         partial = out.with_name(out.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-        if same:  # copied or touched, the same bytes
+        shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
+        if same:  # copied or touched, but the same bytes
             _write_json(out / MARKER, {**(old or {}), **seen})
             return False
         partial.mkdir()
@@ -135,7 +135,7 @@ def convert(source: Path, out: Path) -> bool:
 
 
 def tokenizer_files(source: Path) -> dict[str, str]:
-    """The tokenizer of a GGUF model: content by name of the file. Raises ConversionError."""
+    """A GGUF model's tokenizer files: content by file name. Raises ConversionError."""
     try:
         return _tokenizer(source, _keys(_reader(source)))
     except KeyError as error:
@@ -143,7 +143,7 @@ def tokenizer_files(source: Path) -> dict[str, str]:
 
 
 def config_json(source: Path) -> dict[str, Any]:
-    """The content of the config.json of a GGUF model. Raises ConversionError."""
+    """The content of config.json for a GGUF model. Raises ConversionError."""
     reader = _reader(source)
     try:
         return _config(source, _keys(reader), reader.tensors)
@@ -152,7 +152,7 @@ def config_json(source: Path) -> dict[str, Any]:
 
 
 def reader(source: Path) -> Any:
-    """gguf's reader, without its array for each text of a vocabulary, which takes seconds.
+    """gguf's reader, without an array for each text of the vocabulary, which takes seconds.
 
     Raises ValueError, IndexError or KeyError: the file is broken.
     """
@@ -268,7 +268,8 @@ def _config(source: Path, keys: dict[str, Any], tensors: list[Any]) -> dict[str,
 
 
 def _rope(source: Path, theta: float, head_dim: int, tensors: list[Any]) -> dict[str, Any]:
-    """RoPE parameters; a `rope_freqs` table is Llama 3.1's scaling written out, one per pair."""
+    """RoPE parameters; a `rope_freqs` table is Llama 3.1's scaling, evaluated per frequency
+    pair."""
     table = next((tensor.data for tensor in tensors if tensor.name == "rope_freqs.weight"), None)
     if table is None:
         return {"rope_type": "default", "rope_theta": theta}
@@ -287,7 +288,7 @@ def _rope(source: Path, theta: float, head_dim: int, tensors: list[Any]) -> dict
 
 
 def llama3_table(theta: float, head_dim: int, factor: float) -> list[float]:
-    """What each frequency is divided by, as llama.cpp's convert_hf_to_gguf.py writes it."""
+    """The divisor of each frequency, as written by llama.cpp's convert_hf_to_gguf.py."""
     divisors = []
     for index in range(0, head_dim, 2):
         wavelength = 2 * math.pi * theta ** (index / head_dim)
@@ -303,7 +304,7 @@ def llama3_table(theta: float, head_dim: int, factor: float) -> list[float]:
 
 
 def _tokenizer(source: Path, keys: dict[str, Any]) -> dict[str, str]:
-    """The tokenizer's files by name. Raises ConversionError for a kind that is not listed above."""
+    """The tokenizer's files by name. Raises ConversionError for a kind not listed above."""
     from tokenizers import AddedToken, processors
 
     kind, name = keys.get("tokenizer.ggml.model"), keys.get("tokenizer.ggml.pre", "default")
@@ -342,7 +343,7 @@ def _tokenizer(source: Path, keys: dict[str, Any]) -> dict[str, str]:
             special_tokens=[(bos, vocabulary[bos])],
         )
     settings = {
-        # The plain class: the one that belongs to model_type "llama" rebuilds the splitting above.
+        # The generic class: the class for model_type "llama" would rebuild the splitting above.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": int(keys["llama.context_length"]),
         "clean_up_tokenization_spaces": False,
@@ -362,7 +363,7 @@ def pairs(merges: list[str]) -> list[tuple[str, str]]:
 
 
 def byte_level(name: str, vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Any:
-    """A tokenizer that cuts text as llama.cpp does for this `tokenizer.ggml.pre`."""
+    """A tokenizer that splits text like llama.cpp for this `tokenizer.ggml.pre`."""
     from tokenizers import Regex, Tokenizer, decoders, models
     from tokenizers import pre_tokenizers as pre
 
@@ -378,7 +379,7 @@ def byte_level(name: str, vocabulary: dict[str, int], merges: list[tuple[str, st
 
 
 def _end_ids(keys: dict[str, Any]) -> list[int]:
-    """Where generation ends: the file's own ids, then the names that llama.cpp ends at as well."""
+    """End-of-generation ids: the file's own, then those of token names that llama.cpp adds."""
     tokens, types = keys["tokenizer.ggml.tokens"], keys["tokenizer.ggml.token_type"]
     ids = [keys.get(f"tokenizer.ggml.{role}_token_id") for role in ("eos", "eot", "eom")]
     ids += [
@@ -411,7 +412,7 @@ def _write_weights(source: Path, reader: Any, config: dict[str, Any], folder: Pa
             name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         tensors = dict(_dequantise(source, shard, config, len(index), total))
         save_file(tensors, folder / name, metadata={"format": "pt"})
-        (folder / name).chmod(0o644)  # safetensors makes it readable for its owner alone
+        (folder / name).chmod(0o644)  # safetensors makes it readable only by its owner
         index.update(dict.fromkeys(tensors, name))
     if len(shards) > 1:
         _write_json(folder / "model.safetensors.index.json", {"metadata": {}, "weight_map": index})
@@ -420,7 +421,7 @@ def _write_weights(source: Path, reader: Any, config: dict[str, Any], folder: Pa
 def _dequantise(
     source: Path, tensors: list[Any], config: dict[str, Any], done: int, total: int
 ) -> Iterator[tuple[str, Any]]:
-    """Name and bf16 tensor of each, telling every two seconds how far it is."""
+    """Name and bf16 tensor of each; reports progress every two seconds."""
     import torch
     from gguf import dequantize
 
@@ -431,7 +432,7 @@ def _dequantise(
         weights = torch.tensor(dequantize(tensor.data, tensor.tensor_type))
         if part in heads:
             # llama.cpp rotates neighbouring rows, Hugging Face rows half a head apart
-            # (convert_hf_to_gguf.py, LlamaModel.permute); this undoes it.
+            # (convert_hf_to_gguf.py, LlamaModel.permute); this reverses it.
             rows = weights.reshape(heads[part], -1, 2, *weights.shape[1:])
             weights = rows.swapaxes(1, 2).reshape(weights.shape)
         yield name, weights.to(torch.bfloat16).contiguous()
@@ -441,7 +442,7 @@ def _dequantise(
 
 
 def _hf_name(source: Path, name: str) -> tuple[str, str]:
-    """The Hugging Face name, and the part of a block it is ("" outside the blocks)."""
+    """The Hugging Face name, and the tensor's part of a block ("" outside the blocks)."""
     if name in TOP_TENSORS:
         return TOP_TENSORS[name], ""
     pieces = name.split(".")
@@ -475,7 +476,8 @@ def _sync(folder: Path) -> None:
 
 
 def _swap(new: Path, place: Path) -> None:
-    """Put `new` at `place`. A folder cannot be renamed over another, so the old one steps aside."""
+    """Put `new` at `place`. As a folder cannot be renamed over another, the old folder moves
+    aside."""
     aside = place.with_name(place.name + ".old")
     shutil.rmtree(aside, ignore_errors=True)
     if place.exists():

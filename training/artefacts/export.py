@@ -1,10 +1,10 @@
-"""A merged model as a GGUF file, for llama.cpp: training/artefacts/convert.py the other way round.
+"""Exports a merged model as GGUF for llama.cpp: the reverse of training/artefacts/convert.py.
 
 The job: {"model": folder, "out": new file, "type": "bf16", "q8_0" or "q4_1"}.
 
-By the `gguf` package, a tensor at a time, so that memory stays near the size of one. llama.cpp's
-own converter is a script of its repository that no package installs; k-quants need its compiled
-quantiser. What cannot be carried over exactly is refused, not guessed.
+Uses the `gguf` package, tensor by tensor, so that memory stays near the size of one tensor.
+llama.cpp's own converter is a script in its repository that no package installs; k-quants need its
+compiled quantiser. Whatever cannot be converted exactly is refused, not guessed.
 """
 
 import json
@@ -28,9 +28,9 @@ from training.tuning.problem import Problem
 NORMAL, UNUSED = 1, 5
 HF_BLOCKS = {theirs: ours for ours, theirs in BLOCK_TENSORS.items()}
 HF_TOPS = {theirs: ours for ours, theirs in TOP_TENSORS.items()}
-# Read at every token, or by which a token is chosen: 8 bits cost little there.
+# Tensors used for every token, or for choosing one: 8 bits cost little there.
 SENSITIVE = ("token_embd.weight", "output.weight")
-# Texts on which the known ways of cutting differ: digits, contractions, spaces, line breaks.
+# Texts that distinguish the known pre-tokenisers: digits, contractions, spaces, line breaks.
 CUT = (
     "1234567 and 3.14159, v2.0-rc1 at 2026-11-25T08:05:09Z",
     "I'm, you're, WE'LL, they'd've, can't; snake_case camelCase",
@@ -113,13 +113,13 @@ def write_config(writer: Any, folder: Path, config: dict[str, Any]) -> None:
 
 
 def rope(config: dict[str, Any]) -> dict[str, Any]:
-    """As transformers 5 writes it, or as older ones did."""
+    """RoPE parameters in the format of transformers 5 or older releases."""
     old = {"rope_theta": config.get("rope_theta", 10000.0), **(config.get("rope_scaling") or {})}
     return {**old, **(config.get("rope_parameters") or {})}
 
 
 def rope_table(folder: Path, config: dict[str, Any]) -> list[float] | None:
-    """What each frequency is divided by, where the model's context was extended. Raises Problem."""
+    """The divisor of each frequency, if the model's context was extended. Raises Problem."""
     parameters = rope(config)
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if kind == "default":
@@ -140,7 +140,7 @@ def rope_table(folder: Path, config: dict[str, Any]) -> list[float] | None:
 
 
 def write_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
-    """Raises Problem: it is of a kind that training/artefacts/convert.py does not know, either."""
+    """Raises Problem: training/artefacts/convert.py does not know this kind either."""
     file = folder / "tokenizer.json"
     data, settings = read(file), read(folder / "tokenizer_config.json")
     if data["model"]["type"] != "BPE" or not isinstance(data["model"].get("vocab"), dict):
@@ -171,8 +171,8 @@ def write_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
 
 
 def cutting(file: Path, vocabulary: dict[str, int], merges: list[str]) -> tuple[str, bool]:
-    """Which of llama.cpp's ways of cutting text gives this tokenizer's ids; and does it begin with
-    a BOS? Found by trying, since the same cut is written in many ways. Raises Problem."""
+    """The llama.cpp pre-tokeniser that gives this tokenizer's ids, and whether text begins with a
+    BOS. Found by trying, since one split can be written in many ways. Raises Problem."""
     from tokenizers import Tokenizer
 
     theirs = Tokenizer.from_file(str(file))
@@ -188,7 +188,7 @@ def cutting(file: Path, vocabulary: dict[str, int], merges: list[str]) -> tuple[
 
 
 def tensors(folder: Path) -> Iterator[tuple[str, tuple[Path, str, list[int]]]]:
-    """Every tensor by llama.cpp's name: its file, its name there, its shape. Raises Problem."""
+    """Each tensor by llama.cpp's name: its file, its name there, its shape. Raises Problem."""
     from safetensors import safe_open
 
     for file in sorted(folder.glob("*.safetensors")):
@@ -216,7 +216,7 @@ def order(name: str) -> tuple[int, str]:
 
 
 def values(file: Path, theirs: str, name: str, config: dict[str, Any]) -> Any:
-    """A tensor in float32, with its rows as llama.cpp rotates them."""
+    """A tensor in float32, with its rows in llama.cpp's order of rotation."""
     from safetensors import safe_open
 
     with safe_open(file, "pt") as tensors:
@@ -225,14 +225,14 @@ def values(file: Path, theirs: str, name: str, config: dict[str, Any]) -> Any:
     if ".attn_k." in name:
         heads = config.get("num_key_value_heads") or heads
     if ".attn_q." in name or ".attn_k." in name:
-        # Neighbouring rows, not those half a head apart: training/artefacts/convert.py undoes it.
+        # Neighbouring rows instead of those half a head apart, as in training/artefacts/convert.py.
         rows = weights.reshape(heads, 2, -1, *weights.shape[1:])
         weights = rows.swapaxes(1, 2).reshape(weights.shape)
     return weights.contiguous().numpy()
 
 
 def kind_of(gguf: Any, kind: Any, name: str, shape: list[int]) -> Any:
-    """Vectors are small and stay in 32 bits; rows that no whole blocks make stay in 16."""
+    """Vectors are small and stay in 32 bits; rows that do not fill whole blocks stay in 16."""
     types = gguf.GGMLQuantizationType
     if len(shape) == 1:
         return types.F32

@@ -1,10 +1,10 @@
-"""What is derived from a version by libraries of the environment `train`, or `quantise`.
+"""Derives artefacts from a version, in the environment `train` or `quantise`.
 
     PYTHON -I training/artefacts/make.py reference|answers|merge|export|quantise JOB.json
 
-Imports nothing of this repository but what is beside it and training/tuning/. The module named by
-the step says what its job is. It prints the events of training/tuning/events.py: `progress`,
-`problem`, and `done` with the result.
+Imports only its neighbours and training/tuning/ from this repository. The module named by the step
+documents its job. Prints the events of training/tuning/events.py: `progress`, `problem`, and `done`
+with the result.
 """
 
 import importlib
@@ -15,8 +15,8 @@ import types
 from pathlib import Path
 from typing import Any
 
-# A script's folder comes first on sys.path; a neighbour here must never shadow a library. It finds
-# its own modules as those of the package that it is in.
+# Python puts a script's folder first on sys.path; a neighbour here must never shadow a library.
+# Import our modules from their package instead.
 if __name__ == "__main__":
     _here = Path(__file__).resolve().parent
     sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != _here]
@@ -31,9 +31,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2 or arguments[0] not in STEPS:
         print(f"usage: make.py {'|'.join(STEPS)} JOB.json", file=sys.stderr)
         return 2
-    # Before torch is loaded: threads that wait must not take a core from those that work.
+    # Before torch is loaded: waiting threads must not take cores from working ones.
     os.environ.update({"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0"})
-    # Libraries print what they like; it goes where it is no event.
+    # Keep library output away from the events.
     output = os.dup(1)
     os.dup2(2, 1)
 

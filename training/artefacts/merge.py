@@ -1,10 +1,10 @@
-"""Base and adapter as one model in bf16, for engines that serve no adapters.
+"""Merges base model and adapter into one model in bf16, for engines without adapters.
 
-The job: {"base": folder, "adapter": folder, "out": new folder}. With "prompts" (token ids), what it
-returns has what adapter, base and the saved folder say next: see training/artefacts/nexts.py.
+The job: {"base": folder, "adapter": folder, "out": new folder}. With "prompts" (token ids), the
+result includes the next tokens of adapter, base and saved folder: see training/artefacts/nexts.py.
 
-PEFT merges, and not Unsloth: the folder of the base is all that it needs, whatever the adapter was
-trained on (4 bits, a GPU), and each weight is rounded once, from the sum in float32.
+Uses PEFT, not Unsloth: it needs only the base model's folder, however the adapter was trained (4
+bits, a GPU), and rounds each weight once, from the sum in float32.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from training.artefacts import nexts
 from training.tuning.problem import Problem
 
 SHARD = "4GB"
-# Of the base, byte by byte: saving them again would change them.
+# Copied from the base model, because saving them again would change them.
 COPIED = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -45,7 +45,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
         if (base / name).is_file():
             shutil.copyfile(base / name, out / name)
     for path in out.iterdir():
-        path.chmod(0o644)  # safetensors makes them readable for their owner alone
+        path.chmod(0o644)  # safetensors makes them readable only by their owner
     del model, merged
     if prompts:
         compared["made"] = nexts.saved(out, prompts, compared["tokens"])
@@ -54,7 +54,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
 
 def load(base: Path, adapter: Path, dtype: Any) -> Any:
-    """The base with the adapter on it, for inference, in main memory."""
+    """Load the base model with the adapter for inference, in main memory."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 

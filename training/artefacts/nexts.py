@@ -1,4 +1,4 @@
-"""What weights say next: log-probabilities after some prompts, by which weights are compared."""
+"""Log-probabilities of the next tokens after some prompts, for comparing weights."""
 
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ def reference(adapted: Any, prompts: Prompts) -> dict[str, Any]:
     """The likeliest tokens after each prompt, and their log-probabilities with and without adapter.
 
     Args:
-        adapted: as PEFT has it, not merged yet.
-        prompts: what is asked.
+        adapted: a PEFT model, not merged yet.
+        prompts: token ids of each prompt.
     """
     tokens = [row.topk(TOP).indices.tolist() for row in _after(adapted, prompts)]
     with adapted.disable_adapter():
@@ -22,7 +22,7 @@ def reference(adapted: Any, prompts: Prompts) -> dict[str, Any]:
 
 
 def saved(folder: Path, prompts: Prompts, tokens: Prompts) -> list[list[float]]:
-    """The log-probabilities of these tokens after each prompt, by the weights of a folder."""
+    """Log-probabilities of these tokens after each prompt, with the weights of a folder."""
     import torch
     from transformers import AutoModelForCausalLM
 

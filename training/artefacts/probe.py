@@ -1,14 +1,14 @@
-"""Does an engine serve this version, and nothing else? Its answers against the reference's.
+"""Probes whether an engine serves exactly this version, by comparison with reference answers.
 
-probes.json of a version has what base and adapter together say to a dozen questions
-(training/artefacts/reference.py). Any engine that speaks OpenAI's API and gives log-probabilities
-is asked the same, with the prompts as token ids and as messages:
+A version's probes.json contains the answers of base model plus adapter to a dozen questions
+(training/artefacts/reference.py). Any engine with OpenAI's API and log-probabilities is asked the
+same, with prompts as token ids and as messages:
 
-- log-probabilities of tokens that matter are the reference's, within a tolerance;
-- the likeliest token is the reference's wherever that one is ahead by more than the tolerance;
-- what the adapter changes is there once: a base without it has none of it, a merge by a wrong
-  scale another part;
-- messages become as many tokens as in training, and have the same answer: the chat template.
+- log-probabilities of relevant tokens match the reference's within a tolerance;
+- the likeliest token is the reference's wherever it leads by more than the tolerance;
+- the adapter's effect is preserved: a base model without it has none of the effect, a merge with a
+  wrong scale another share;
+- the chat template is the same: messages have as many tokens as in training, and the same answer.
 """
 
 import math
@@ -25,25 +25,25 @@ from gateway.knowledge.sources.sync import Progress
 FILE = "probes.json"
 TOP = 20
 MATTERS = math.log(0.01)
-"""Log-probability from which on a token of the reference matters."""
-TIMEOUT = 300.0  # seconds for one question; the first one of an engine may wait for its warm-up
+"""Minimum log-probability of a relevant reference token."""
+TIMEOUT = 300.0  # seconds per question; the first may wait for the engine's warm-up
 
 
 class Limits(NamedTuple):
-    """What an engine may differ by."""
+    """Tolerances for an engine."""
 
     furthest: float
-    """|difference| of any log-probability that matters, nats."""
+    """Maximum |difference| of any relevant log-probability, nats."""
     mean: float
-    """The same, on average."""
+    """Maximum mean of these differences."""
     share: float
-    """|1 - share of the adapter|."""
+    """Maximum |1 - share of the adapter's effect|."""
 
 
-# By the bits of the weights. About twice what SmolLM2-135M showed (docs/results/notebook.md), which
-# as a small model feels rounding more than larger ones: 16 bits in vLLM, which computes in bf16,
-# too, the others in llama.cpp. What must fail is beyond: q and k rotated wrongly is off by 5.1 and
-# 1.45.
+# By bits per weight. About twice the values of SmolLM2-135M (docs/results/notebook.md), which as a
+# small model is more sensitive to rounding than larger ones: 16 bits in vLLM, which also computes
+# in bf16, the others in llama.cpp. Real errors exceed them: wrongly rotated q and k differ by 5.1
+# and 1.45.
 LIMITS = {16: Limits(0.6, 0.1, 0.1), 8: Limits(0.8, 0.15, 0.2), 4: Limits(2.0, 0.5, 0.4)}
 
 
@@ -52,7 +52,8 @@ class _Strict(BaseModel):
 
 
 class ProbePoint(_Strict):
-    """The reference's likeliest tokens after a part of an answer, and the base's view of them."""
+    """The reference's likeliest tokens after part of an answer, and the base model's view of
+    them."""
 
     after: int
     tokens: tuple[int, ...]
@@ -70,42 +71,42 @@ class Probe(_Strict):
 
 
 class Probes(_Strict):
-    """The content of probes.json; those of older versions have more in them."""
+    """The content of probes.json; files of older versions have further fields."""
 
     model_config = ConfigDict(extra="ignore")
 
     dtype: str
-    """Of the reference: float32 or bfloat16."""
+    """The reference's dtype: float32 or bfloat16."""
     seed: int
     probes: tuple[Probe, ...]
 
 
 class ProbeResult(NamedTuple):
-    """How an engine did."""
+    """An engine's results."""
 
     furthest: float
     mean: float
     share: float
-    """Of what the adapter changes, how much is there: 1 all of it, 0 none."""
+    """Share of the adapter's effect that is present: 1 all, 0 none."""
     clear: int
     """Places where the reference is sure of its token."""
     agreed: int
-    """Of these, where the engine took the same."""
+    """Those of them where the engine chose the same token."""
     problems: tuple[str, ...]
-    """Why it failed; empty when it passed."""
+    """Why it failed; empty if it passed."""
 
     @property
     def passed(self) -> bool:
         return not self.problems
 
     def facts(self) -> dict[str, Any]:
-        """For a manifest."""
+        """Facts for a manifest."""
         numbers = {name: round(getattr(self, name), 4) for name in ("furthest", "mean", "share")}
         return {**self._asdict(), **numbers, "problems": list(self.problems)}
 
 
 def read(file: Path) -> Probes:
-    """The probes of a version. Raises AskdocsError: there are none, or they are not valid."""
+    """Read a version's probes. Raises AskdocsError: they are missing or invalid."""
     try:
         return Probes.model_validate_json(file.read_bytes())
     except FileNotFoundError:
@@ -127,14 +128,14 @@ def ask(
 
     Args:
         url: its base URL, with /v1.
-        model: the name under which it serves what is probed.
-        probes: of the version.
-        limits: what it may differ by.
+        model: the name of the probed model at the engine.
+        probes: the version's probes.
+        limits: the tolerances.
         progress: see `Progress`.
-        key: the engine's API key, if it wants one.
+        key: the engine's API key, if required.
 
     Raises:
-        AskdocsError: it does not answer, or not as such an engine answers.
+        AskdocsError: the engine does not answer, or its response is unsuitable.
     """
     problems: list[str] = []
     pairs: list[tuple[float, float, float]] = []
@@ -174,7 +175,7 @@ def ask(
 
 
 def judged(result: ProbeResult, limits: Limits) -> Iterator[str]:
-    """Each limit that is not kept."""
+    """A problem for each exceeded limit."""
     if math.isnan(result.share):
         yield "adapter: it changes nothing by which it could be told from the base"
     elif abs(1 - result.share) > limits.share:
@@ -191,8 +192,8 @@ def judged(result: ProbeResult, limits: Limits) -> Iterator[str]:
 
 
 def _pairs(place: ProbePoint, logprobs: dict[int, float]) -> list[tuple[float, float, float]]:
-    """Engine, reference and base on the tokens that matter. What the engine does not list has at
-    most its least likely one's log-probability."""
+    """Log-probabilities of the relevant tokens in engine, reference and base. A token that the
+    engine does not list gets its lowest listed log-probability."""
     least = min(logprobs.values())
     return [
         (logprobs.get(token, min(least, reference)), reference, base)
@@ -206,9 +207,9 @@ def _furthest(pairs: list[tuple[float, float, float]]) -> float:
 
 
 def share(pairs: list[tuple[float, float, float]]) -> float:
-    """How far on the way from the base to the reference the engine is, by least squares.
+    """The share of the adapter's effect in the engine, by least squares.
 
-    `pairs` are log-probabilities of engine, reference and base. NaN: there is no way to go.
+    `pairs` are log-probabilities of engine, reference and base. NaN: the adapter has no effect.
     """
     way = sum((reference - base) ** 2 for _, reference, base in pairs)
     gone = sum((engine - base) * (reference - base) for engine, reference, base in pairs)
@@ -224,13 +225,13 @@ def _completion(client: httpx.Client, model: str, prompt: list[int]) -> dict[int
 def _chat(
     client: httpx.Client, model: str, messages: list[dict[str, Any]]
 ) -> tuple[int, dict[int, float]]:
-    """How many tokens messages are, and log-probabilities of the answer's first token."""
+    """The number of tokens of messages, and log-probabilities of the answer's first token."""
     body = {"messages": messages, "logprobs": True, "top_logprobs": TOP}
     return _post(client, "chat/completions", model, body)
 
 
 def _listed(logprobs: dict[str, Any]) -> dict[int, float]:
-    if "top_logprobs" in logprobs:  # of a prompt; llama.cpp answers as for messages, though
+    if "top_logprobs" in logprobs:  # raw prompt; llama.cpp differs
         return {_id(token): value for token, value in logprobs["top_logprobs"][0].items()}
     return {
         candidate["id"] if "id" in candidate else _id(candidate["token"]): candidate["logprob"]
@@ -245,7 +246,7 @@ def _id(token: str) -> int:
 def _post(
     client: httpx.Client, path: str, model: str, body: dict[str, Any]
 ) -> tuple[int, dict[int, float]]:
-    """Tokens of the prompt, and log-probabilities of the likeliest tokens behind it."""
+    """The number of prompt tokens, and log-probabilities of the likeliest next tokens."""
     url = f"{client.base_url}{path}"
     fixed = {"model": model, "max_tokens": 1, "temperature": 0, "return_tokens_as_token_ids": True}
     try:

@@ -1,10 +1,10 @@
-"""A merged model with smaller weights, for vLLM: by llm-compressor, without calibration data.
+"""Quantises a merged model for vLLM with llm-compressor, without calibration data.
 
 The job: {"model": folder, "out": new folder, "scheme": "fp8" or "w4a16"}. With "prompts" and
-"tokens", what it returns has what the saved folder says next: see training/artefacts/nexts.py.
+"tokens", the result includes the saved folder's next tokens: see training/artefacts/nexts.py.
 
-fp8: weights in 8 bits, and activations where the GPU can (Hopper; on Ampere vLLM computes in 16).
-w4a16: weights in 4 bits by groups of inputs, rounded to the nearest. NOT YET RUN ON A GPU.
+fp8: weights in 8 bits, and activations if the GPU supports it (Hopper; on Ampere vLLM computes in
+16). w4a16: weights in 4 bits by groups of inputs, rounded to nearest. NOT YET RUN ON A GPU.
 """
 
 import shutil
@@ -15,7 +15,7 @@ from training.artefacts import nexts
 from training.artefacts.merge import COPIED
 from training.tuning.problem import Problem
 
-# Inputs that share a scale: smaller groups are more exact, and vLLM's kernels take these.
+# Inputs that share a scale: smaller groups are more accurate, and vLLM's kernels support this size.
 GROUPS = (128, 64, 32)
 
 
@@ -45,11 +45,11 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
 
 def chosen(scheme: str, model: Any) -> tuple[Any, dict[str, Any]]:
-    """llm-compressor's modifier, and what is to be known of it. Raises Problem."""
+    """llm-compressor's modifier, and facts about it. Raises Problem."""
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    # The output layer chooses the token, and is the embedding in small models.
+    # Skip the output layer: it chooses the token, and is the embedding in small models.
     ignore = ["lm_head"]
     if scheme == "fp8":
         modifier = QuantizationModifier(targets="Linear", scheme="FP8_DYNAMIC", ignore=ignore)

@@ -1,10 +1,10 @@
-"""What base and adapter together have to say to a dozen examples, by which engines are measured.
+"""Records reference answers of base model plus adapter to a dozen examples, for probing engines.
 
-The job: {"base": folder, "adapter": folder, "data": folder that `askdocs dataset build` made,
-"max_length": tokens of an example at most, "refusals": as in the recipe, "seed": number, "out": new
-file}. What it writes is what training/artefacts/probe.py reads: in float32 where the memory allows
-it, so that what differs is the engine's rounding. On the GPU where there is one (not yet run on a
-GPU): a model of 8B parameters takes hours to days on a CPU.
+The job: {"base": folder, "adapter": folder, "data": folder made by `askdocs dataset build`,
+"max_length": maximum tokens of an example, "refusals": as in the recipe, "seed": number, "out": new
+file}. The file is read by training/artefacts/probe.py. Computed in float32 if memory allows, so
+that any difference is the engine's rounding. Uses the GPU if there is one (not yet run on a GPU):
+an 8B model takes hours to days on a CPU.
 """
 
 import json
@@ -19,10 +19,10 @@ from training.tuning.problem import Problem
 from training.tuning.thin import thin
 
 EXAMPLES = 12
-# An engine on a CPU reads some 400 tokens a second, and answers all probes in half a minute.
+# A CPU engine reads about 400 tokens/s and answers all probes in half a minute.
 SHORT = 1024
-TOP = 20  # as many as vLLM gives
-# Beginnings of an answer after which the next token is asked for: these parts of it.
+TOP = 20  # maximum of vLLM
+# Shares of an answer after which the next token is probed.
 PARTS = (0.0, 0.2, 0.5, 0.8)
 # Tokens of at least 1 %, as in training/artefacts/probe.py.
 MATTERS = math.log(0.01)
@@ -73,14 +73,14 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
 
 def choose(rows: list[Encoded], seed: int) -> list[int]:
-    """Numbers of a dozen examples, drawn among those that an engine reads quickly."""
+    """Draw a dozen examples, by number, among those short enough to be read quickly."""
     order = Random(seed).sample(range(len(rows)), len(rows))  # noqa: S311
     order.sort(key=lambda number: len(rows[number].prompt) > SHORT)
     return sorted(order[:EXAMPLES])
 
 
 def probe(model: Any, row: Encoded) -> dict[str, Any]:
-    """The reference's and the base's log-probabilities at several places of the answer."""
+    """Log-probabilities of reference and base at several places of the answer."""
     import torch
 
     places = sorted({int(part * len(row.completion)) for part in PARTS})
@@ -88,7 +88,7 @@ def probe(model: Any, row: Encoded) -> dict[str, Any]:
     tokens = torch.tensor([row.prompt + row.completion[: places[-1]]], device=model.device)
     positions = torch.tensor(
         at, device=model.device
-    )  # a whole prompt's logits are gigabytes in a large vocabulary
+    )  # with a large vocabulary, a whole prompt's logits take gigabytes
     tuned = model(tokens, logits_to_keep=positions).logits[0].float().log_softmax(-1)
     with model.disable_adapter():
         alone = model(tokens, logits_to_keep=positions).logits[0].float().log_softmax(-1)
@@ -113,7 +113,7 @@ def rounded(values: Any) -> list[float]:
 
 
 def effect(probes: list[dict[str, Any]]) -> float:
-    """By how much the adapter moves a log-probability that matters, at most; nats."""
+    """The largest change of a relevant log-probability by the adapter, in nats."""
     moves: list[float] = [
         abs(tuned - base)
         for probe in probes
@@ -125,7 +125,7 @@ def effect(probes: list[dict[str, Any]]) -> float:
 
 
 def own_ids(adapter: Path, messages: list[Any], chosen: list[int]) -> list[list[int]]:
-    """The prompts by the tokenizer and the template that lie beside the adapter."""
+    """The prompts encoded with the adapter's own tokenizer and template."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(adapter)
@@ -133,7 +133,7 @@ def own_ids(adapter: Path, messages: list[Any], chosen: list[int]) -> list[list[
 
 
 def free(device: str) -> int:
-    """Bytes of memory that are free there."""
+    """Free bytes of memory on the device."""
     import psutil
     import torch
 
@@ -143,7 +143,7 @@ def free(device: str) -> int:
 
 
 def dtype_for(base: Path, available: int) -> Any:
-    """float32 where it fits into `available` bytes, with room for what is computed."""
+    """float32 if it fits into `available` bytes, including activations."""
     import torch
 
     stored = sum(path.stat().st_size for path in base.glob("*.safetensors"))  # in 16 bits

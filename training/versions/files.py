@@ -1,4 +1,4 @@
-"""The files of a folder: their SHA-256, and whether they are what a manifest says."""
+"""Computes and verifies the SHA-256 of a folder's files."""
 
 import hashlib
 import os
@@ -15,11 +15,11 @@ MEGABYTE = 1_000_000
 NEW = ".new"
 
 Count = Callable[[int], None]
-"""Told how many bytes more are done."""
+"""Called with the number of bytes newly processed."""
 
 
 def counter(step: str, total: int, progress: Progress) -> Count:
-    """Tells `progress` of bytes in megabytes; may be called by several threads."""
+    """Reports bytes to `progress` in megabytes; thread-safe."""
     lock = threading.Lock()
     done = 0
 
@@ -33,17 +33,18 @@ def counter(step: str, total: int, progress: Progress) -> Count:
 
 
 def is_unfinished(name: str) -> bool:
-    """Of a file or folder that is being written beside its place, or was when that was cut off."""
+    """Is it the temporary name of a file or folder being written, or left by an interrupted
+    write?"""
     return name.startswith(".") and name.endswith(NEW)
 
 
 def listed(folder: Path, unfinished: bool = False) -> dict[str, Path]:
-    """The files under a folder by their path in it, sorted; links count as what they lead to.
+    """The files under a folder by relative path, sorted; links count as their targets.
 
-    What vanishes meanwhile is not there. Raises OSError.
+    Files that vanish meanwhile are skipped. Raises OSError.
 
     Args:
-        unfinished: also what is being written.
+        unfinished: include temporary files.
     """
     paths = {}
     for place, folders, names in os.walk(folder, followlinks=True, onerror=_unless_gone):
@@ -61,10 +62,10 @@ def _unless_gone(error: OSError) -> None:
 
 
 def measure(folder: Path, progress: Progress) -> dict[str, File]:
-    """What a manifest says of every file under a folder.
+    """Size and SHA-256 of every file under a folder, for a manifest.
 
     Raises:
-        AskdocsError: there is no file, or one that cannot be read.
+        AskdocsError: the folder is empty, or a file cannot be read.
     """
     try:
         files = listed(folder)
@@ -91,7 +92,7 @@ def digest(path: Path, count: Count) -> str:
 
 
 def unchanged(source: Path, copy: Path, file: File, count: Count) -> None:
-    """Raises AskdocsError if a copy is not what its source was when it was measured."""
+    """Raises AskdocsError if a copy differs from its source as measured."""
     if digest(copy, count) != file.sha256:
         raise AskdocsError(f"{source}: changed while it was copied: do it again when it is still")
 
@@ -99,14 +100,14 @@ def unchanged(source: Path, copy: Path, file: File, count: Count) -> None:
 def verify(
     folder: Path, files: Mapping[str, File], place: str, fix: str, progress: Progress
 ) -> None:
-    """See that a folder holds what a manifest names, and nothing else.
+    """Verify that a folder contains exactly the files of a manifest.
 
     Args:
-        place: what the error says before the path of a file.
-        fix: what to do, for the error.
+        place: prefix for file paths in errors.
+        fix: the fix, for errors.
 
     Raises:
-        AskdocsError: a line for each file that is missing, different or one too many.
+        AskdocsError: a line for each missing, different or extra file.
     """
     count = counter(f"verifying {folder.name}", total(files), progress)
     there = listed(folder)
@@ -127,10 +128,10 @@ def verify(
 
 
 def missing(place: str, fix: str) -> str:
-    """What is wrong, in a line."""
+    """The problem in a line."""
     return f"{place}: is missing, and the manifest names it: {fix}"
 
 
 def resized(place: str, size: int, file: File, fix: str) -> str:
-    """What is wrong, in a line."""
+    """The problem in a line."""
     return f"{place}: has {size:,} bytes, not {file.bytes:,}: {fix}"

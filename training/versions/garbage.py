@@ -1,4 +1,4 @@
-"""What a store need not keep: what a write left that was cut off, and files of retired versions."""
+"""Finds files that a store can delete: leftovers of interrupted writes, and retired versions."""
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -9,35 +9,34 @@ from training.versions.manifest import MANIFEST, MEASURED, RETIRED
 from training.versions.storage import VersionStorage
 from training.versions.store import Store
 
-# What is younger may be a write that goes on.
+# Younger files may belong to a write in progress.
 CUT_OFF = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Files that can go together."""
+    """Files to delete together."""
 
     what: str
-    """For people: the version, or the path of what is left."""
+    """For people: the version, or the path of the leftover."""
     why: str
     bytes: int
     place: VersionStorage
     paths: tuple[str, ...]
-    """At that place, in the order in which they go."""
+    """Paths in the order of deletion."""
 
 
 def find(
     store: Store, cache: Folder, used: Collection[str], now: datetime, days: int
 ) -> Iterator[Garbage]:
-    """What can go.
+    """Find what can be deleted.
 
-    Of a retired version its manifest and what was measured stay: they say what it was, and keep
-    its number.
+    A retired version keeps its manifest and measurements, which document it and reserve its number.
 
     Args:
-        cache: copies of versions from elsewhere.
-        used: versions that stay whole, even if they are retired.
-        days: since a version was retired.
+        cache: copies of versions from other stores.
+        used: versions to keep completely, even if retired.
+        days: minimum days since a version was retired.
     """
     for place in (store.place, cache):
         for path, entry in sorted(place.remains().items()):
@@ -57,7 +56,7 @@ def find(
             if not path.startswith(stays)
         }
         if files:
-            # An artefact's manifest goes first: without it, what is left is not taken for whole.
+            # Delete an artefact's manifest first, so that the rest does not count as complete.
             paths = sorted(files, key=lambda path: not path.endswith(f"/{MANIFEST}"))
             yield Garbage(name, why, sum(files.values()), store.place, tuple(paths))
         copied = {

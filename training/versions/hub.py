@@ -1,6 +1,7 @@
-"""Versions on the hub: a repository holds the newest that was pushed; a tag, docs@v7, each of them.
+"""Keeps versions on the hub: a repository contains the version pushed last, with a tag, docs@v7,
+for each.
 
-The adapter's files lie at the top, where its libraries look for them, all else in askdocs/.
+The adapter's files are at the top, where libraries look for them; everything else is in askdocs/.
 """
 
 import shutil
@@ -27,22 +28,22 @@ from training.versions.store import Store
 
 SCHEME = "hf://"
 OURS = "askdocs/"
-# The name in recipes of the bundled model, and its place on the hub.
+# The bundled model's name in recipes, and its id on the hub.
 SHIPPED = {"SmolLM2-135M-Instruct": "HuggingFaceTB/SmolLM2-135M-Instruct"}
 
 
 class Hub:
-    """A repository of the hub, or of HF_ENDPOINT."""
+    """A repository on the hub, or at HF_ENDPOINT."""
 
     def __init__(self, address: str, token: str | None) -> None:
-        """Raises AskdocsError: `address` is none, such as hf://org/name."""
+        """Raises AskdocsError: `address` is not of the form hf://org/name."""
         self.repo = address.removeprefix(SCHEME)
         if not address.startswith(SCHEME) or self.repo.count("/") != 1:
             raise AskdocsError(
                 f"{address!r} is no repository of the hub: write it as hf://ORG/NAME"
             )
         self._has_token = token is not None
-        # False: the token of whoever is logged in on this machine is not ours to use.
+        # False: do not use the token of whoever is logged in on this machine.
         self._api = HfApi(token=token or False)
 
     def __str__(self) -> str:
@@ -51,15 +52,16 @@ class Hub:
     def push(
         self, name: str, store: Store, license: str | None, public: bool, progress: Progress
     ) -> bool:
-        """Put a version there in one commit, with a card, and tag it. False: it is there already.
+        """Push a version in one commit with a card, and tag it. False: it exists already.
 
         Args:
-            license: of the base model, as the hub writes it; None: as the base model's card says.
-            public: may everybody see it? For a repository that is new.
+            license: the base model's licence in the hub's notation; None: as in the base model's
+                card.
+            public: make a new repository public.
 
         Raises:
-            AskdocsError: there is another version of this name; the licence is not known, or asks
-                for another name of the repository.
+            AskdocsError: another version has this name; the licence is unknown, or requires another
+                name for the repository.
         """
         if not self._has_token:
             raise AskdocsError(f"{self}: set HF_TOKEN to a token that may write there")
@@ -91,13 +93,13 @@ class Hub:
         return True
 
     def pull(self, name: str, store: Store, work: Path, progress: Progress) -> None:
-        """Bring a version that was pushed into the store.
+        """Pull a pushed version into the store.
 
         Args:
-            work: an empty folder for what is downloaded.
+            work: an empty folder for downloads.
 
         Raises:
-            AskdocsError: it is not there; a file is not what the manifest says.
+            AskdocsError: the version does not exist; a file does not match the manifest.
         """
         with self._reported_errors():
             content = self._download(name, OURS + MANIFEST).read_bytes()
@@ -120,7 +122,7 @@ class Hub:
                 *(CommitOperationDelete(path) for path in sorted(before - files.keys())),
             ],
             commit_message=f"Add {name}",
-            # Whoever commits at the same time is not overwritten.
+            # Do not overwrite concurrent commits.
             parent_commit=head.sha,
         )
         self._api.create_tag(self.repo, tag=name, revision=commit.oid)
@@ -129,7 +131,7 @@ class Hub:
         return Path(self._api.hf_hub_download(self.repo, path, revision=name))
 
     def _license(self, base: str) -> str:
-        """What the base model's card says."""
+        """The licence from the base model's card."""
         fix = "say which with --license"
         try:
             data = self._api.model_info(base).card_data
@@ -156,14 +158,14 @@ class Hub:
             raise AskdocsError(f"{self}: {error}: name another repository") from None
         except HfHubHTTPError as error:
             raise AskdocsError(f"{self}: {_status(error)}: see what HF_TOKEN may do") from None
-        # The library wraps what went wrong with an upload or a download.
+        # The library wraps the causes of failed transfers.
         except (httpx.HTTPError, OSError, RuntimeError) as error:
             why = error.__cause__ or error
             raise AskdocsError(f"{self}: {why}: see to the network and HF_ENDPOINT") from None
 
 
 def _there(path: str) -> str:
-    """Where a file of a version lies in a repository, whose own README.md is the card."""
+    """The path of a version's file in a repository, whose own README.md is the card."""
     top = path.removeprefix("adapter/")
     return top if top != path and top not in ("README.md", "NOTICE") else OURS + path
 

@@ -1,4 +1,4 @@
-"""The card of a version on the hub: its README.md, and the NOTICE that a licence asks for."""
+"""The card of a version on the hub (README.md), and the NOTICE that a licence may require."""
 
 import json
 import re
@@ -9,17 +9,17 @@ from huggingface_hub import ModelCardData
 from eval.gate.verdict import Verdict
 from training.versions.manifest import Manifest
 
-# Of these the licence wants "Built with Llama", a notice, and a name that begins with Llama.
+# For these the licence requires "Built with Llama", a notice, and a name that begins with Llama.
 _LLAMA = re.compile(r"llama(3\.[1-9]|4)")
 
 
 def is_llama(license: str) -> bool:
-    """Does the licence ask for the name, the notice and "Built with Llama"?"""
+    """Does the licence require the name, the notice and "Built with Llama"?"""
     return _LLAMA.fullmatch(license) is not None
 
 
 def notice(license: str) -> str | None:
-    """The content of NOTICE, if the licence asks for one."""
+    """The content of NOTICE, if the licence requires it."""
     if (llama := _LLAMA.fullmatch(license)) is None:
         return None
     title = f"Llama {llama[1]}"
@@ -33,9 +33,9 @@ def card(manifest: Manifest, repo: str, base: str, license: str, verdict: Verdic
     """README.md, with the metadata that the hub reads.
 
     Args:
-        repo: where it will be, as org/name.
+        repo: the target repository, as org/name.
         base: hub id of the base model.
-        license: of the base model, as the hub writes it.
+        license: the base model's licence in the hub's notation.
     """
     data = ModelCardData(
         base_model=base,

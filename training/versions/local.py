@@ -1,4 +1,4 @@
-"""Versions in a folder of this machine, or one that several share."""
+"""Versions in a folder, on this machine or shared by several."""
 
 import errno
 import os
@@ -54,7 +54,7 @@ class Folder:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 new.write_bytes(content)
                 _sync(new)
-                # Unlike a rename, a link fails where there is something.
+                # Unlike a rename, a link fails if the target exists.
                 os.link(new, target)
             except FileExistsError:
                 return False
@@ -128,10 +128,9 @@ class Folder:
 
 @contextmanager
 def appearing(target: Path) -> Iterator[Path]:
-    """A new folder to write into; when the block ends without an error it stands at `target`.
+    """A new folder to write into; if the block ends without an error, it becomes `target`.
 
-    If there is something at `target` by then, that stays, and the new folder is gone. Raises
-    OSError.
+    If `target` exists by then, it is kept and the new folder deleted. Raises OSError.
     """
     new = _beside(target)
     try:
@@ -140,7 +139,7 @@ def appearing(target: Path) -> Iterator[Path]:
         for path in (*new.rglob("*"), new):
             _sync(path)
         try:
-            # A folder that holds something is never replaced by a rename.
+            # A rename never replaces a non-empty folder.
             new.rename(target)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):

@@ -1,7 +1,7 @@
-"""What a version is: its manifest, and that of what is derived from it.
+"""Manifests of versions and of artefacts derived from them.
 
-A manifest names the SHA-256 of every file and is written last: where there is one, all is there.
-It is kept byte for byte wherever a version is copied to, so its own SHA-256 names the version.
+A manifest contains the SHA-256 of every file and is written last: its presence means "complete". It
+is copied byte for byte with a version, so its own SHA-256 identifies the version.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from gateway.core.errors import AskdocsError
 from training.versions import name
 
 MANIFEST = "manifest.json"
-# What stands beside a version's files, and comes after it was made; no manifest covers it.
+# Stored beside a version's files after it was made; covered by no manifest.
 ARTEFACTS, VERDICTS, RETIRED = "artefacts", "verdicts", "retired.json"
 THRESHOLDS = "thresholds"
 MEASURED = (VERDICTS, THRESHOLDS)
@@ -34,7 +34,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 def _inside(path: str) -> str:
-    """A manifest may come from elsewhere: its paths must stay in their folder."""
+    """A manifest may come from elsewhere: its paths must stay inside their folder."""
     parts = PurePosixPath(path).parts
     if not parts or path != "/".join(parts) or path[0] == "/" or ".." in parts or "\\" in path:
         raise ValueError(f"{path!r} is not a path inside the version")
@@ -66,18 +66,18 @@ Files = Annotated[dict[Annotated[str, AfterValidator(_inside)], File], Field(min
 
 
 class Dataset(_Strict):
-    """What it learnt from: the folder that `askdocs dataset build` made."""
+    """The training dataset: a folder made by `askdocs dataset build`."""
 
     file: str
     """Name of the file of questions and answers."""
     examples: dict[str, int]
-    """By split: train, validation."""
+    """Number of examples by split: train, validation."""
     sha256: Sha256
-    """Of card.json, which has the hashes of all else."""
+    """SHA-256 of card.json, which contains all other hashes."""
 
 
 class Facts(_Strict):
-    """What whoever adds a version knows about it."""
+    """Facts supplied when a version is added."""
 
     base_model: str
     """Hub id or name of the base model."""
@@ -85,14 +85,14 @@ class Facts(_Strict):
     recipe: dict[str, JsonValue]
     """Every field of training/plan/recipe.py."""
     prompt_fingerprint: str
-    """Of gateway/answering/grounding/prompt.py; a gateway with another one does not serve the
+    """From gateway/answering/grounding/prompt.py; gateways with another prompt do not serve the
     version."""
     commit: str
-    """Of the code that trained it, "" where it is not known; "-dirty" follows what differed."""
+    """Commit of the training code, "" if unknown; "-dirty" marks local changes."""
     metrics: dict[str, float]
-    """`eval_loss` is the validation loss of the checkpoint that was kept; others as measured."""
+    """`eval_loss` is the validation loss of the kept checkpoint; others as measured."""
     checks: dict[str, JsonValue]
-    """What was checked before it was added, by name."""
+    """Checks made before it was added, by name."""
 
 
 class Manifest(Facts):
@@ -106,32 +106,33 @@ class Manifest(Facts):
 
 
 class Artefact(_Strict):
-    """The manifest.json of what is derived from a version: merged weights, a GGUF, ..."""
+    """The manifest.json of an artefact of a version: merged weights, a GGUF, ..."""
 
     kind: ArtefactKind
     version: Version
     manifest_sha256: Sha256
-    """Of the version's manifest, as it lies there."""
+    """SHA-256 of the version's manifest file."""
     created: datetime
     facts: dict[str, JsonValue]
     files: Files
 
 
 class Threshold(_Strict):
-    """The score below which the check marks sentences of a version's answers."""
+    """The score below which the check marks sentences in a version's answers."""
 
     version: Version
     manifest_sha256: Sha256
-    """Of its manifest: another store may have another version of that name."""
+    """SHA-256 of the version's manifest, since another store may have another version of that
+    name."""
     checker: str
     """`rules`, or the checker's name in the settings."""
     value: Annotated[float, Field(ge=0, le=1)]
     false_alarms: Annotated[float, Field(ge=0, le=1)]
     """Share of the supported sentences that it marks."""
     supported: Annotated[int, Field(ge=1)]
-    """Sentences labelled so, by which it was fitted."""
+    """Number of labelled sentences used for fitting."""
     answers_sha256: Sha256
-    """Of the file of labelled answers."""
+    """SHA-256 of the file of labelled answers."""
     made: datetime
     """In UTC."""
 
@@ -140,12 +141,12 @@ M = TypeVar("M", Manifest, Artefact)
 
 
 def encode(manifest: Manifest | Artefact) -> bytes:
-    """As it is written."""
+    """The file's content."""
     return (manifest.model_dump_json(indent=2) + "\n").encode()
 
 
 def decode(model: type[M], content: bytes, place: str) -> M:
-    """The manifest that lies at `place`. Raises AskdocsError: it is not valid."""
+    """Parse the manifest at `place`. Raises AskdocsError: it is invalid."""
     try:
         return model.model_validate_json(content)
     except ValidationError as error:
@@ -164,5 +165,5 @@ def sha256(content: bytes) -> str:
 
 
 def total(files: Mapping[str, File]) -> int:
-    """Bytes."""
+    """Total bytes."""
     return sum(file.bytes for file in files.values())

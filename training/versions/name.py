@@ -1,11 +1,12 @@
-"""The name of a version: `docs@v7`, the seventh model that was made for the alias `docs`."""
+"""Names of versions: `docs@v7` is the seventh model made for the alias `docs`."""
 
 import re
 from typing import NamedTuple
 
 from gateway.core.errors import AskdocsError
 
-# As gateway/core/gateway_settings.py's NAME, without the "@" and with room for "@v" and the number.
+# As NAME in gateway/core/gateway_settings.py, but without "@", and with room for "@v" and the
+# number.
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")
 _VERSION = re.compile(rf"({ALIAS.pattern})@v([1-9][0-9]{{0,8}})")
 
@@ -21,7 +22,7 @@ class Name(NamedTuple):
 
 
 def parse(text: str) -> Name:
-    """The two parts of a version's name. Raises AskdocsError: it is none."""
+    """The two parts of a version's name. Raises AskdocsError: it is invalid."""
     match = _VERSION.fullmatch(text)
     if match is None:
         raise AskdocsError(f"{text!r} is not the name of a version: write it as docs@v7")
@@ -34,7 +35,7 @@ def is_version(text: str) -> bool:
 
 
 def check_alias(text: str) -> str:
-    """`text`, if versions can be made for it. Raises AskdocsError."""
+    """`text`, if it is a valid alias for versions. Raises AskdocsError."""
     if ALIAS.fullmatch(text) is None:
         raise AskdocsError(
             f"{text!r} cannot have versions: an alias begins with a letter or digit and goes on"

@@ -8,14 +8,14 @@ from training.versions.store import Store
 
 
 def open_store(setting: str | None, home: Path) -> Store:
-    """The store at a place; nothing is made before a version is added.
+    """The store at a place; creates nothing until a version is added.
 
     Args:
         setting: a folder or s3://BUCKET/PREFIX; HOME/versions when None.
         home: the state folder.
 
     Raises:
-        AskdocsError: no store is known by such an address.
+        AskdocsError: the address is not supported.
     """
     if setting is None:
         return Store(Folder(home / "versions"))
@@ -30,5 +30,5 @@ def open_store(setting: str | None, home: Path) -> Store:
 
 
 def cache(home: Path) -> Folder:
-    """Copies on this machine of versions that are kept elsewhere."""
+    """Local copies of versions from remote stores."""
     return Folder(home / "cache" / "versions")

@@ -1,4 +1,4 @@
-"""May a version answer for an alias? The gate's word on it, and the prompt that it was made for."""
+"""Decides whether a version may answer for an alias: gate verdict and prompt fingerprint."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from training.versions.manifest import Manifest
 
 
 def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) -> list[str]:
-    """What speaks against a version, a sentence each.
+    """Objections to a version, a sentence each.
 
     Args:
-        manifest: the version's.
-        verdict: the newest that the gate gave on it.
-        fingerprint: of the prompt that the gateway would put to it.
+        manifest: the version's manifest.
+        verdict: the gate's latest verdict on it.
+        fingerprint: fingerprint of the gateway's prompt.
     """
     name, reasons = manifest.name, []
     if manifest.prompt_fingerprint != fingerprint:

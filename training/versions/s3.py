@@ -1,10 +1,10 @@
-"""Versions in a bucket of S3, or of what speaks its protocol.
+"""Keeps versions in a bucket of S3 or a compatible service.
 
-The files of what is published at PATH lie in PATH/ID/, where ID are the first digits of the SHA-256
-of its manifest; PATH/manifest.json is put last, and only if there is none. So uploads at the same
-time do not disturb each other, and one that was cut off can be done again at once.
+Files published at PATH are stored in PATH/ID/, where ID is the beginning of the manifest's SHA-256;
+PATH/manifest.json is written last, and only if it does not exist. So concurrent uploads do not
+conflict, and an interrupted upload can be repeated at once.
 
-Credentials, region and endpoint come from where boto3 looks for them: AWS_ACCESS_KEY_ID,
+Credentials, region and endpoint come from boto3's usual sources: AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_PROFILE, AWS_DEFAULT_REGION, AWS_ENDPOINT_URL and so on.
 """
 
@@ -37,7 +37,7 @@ from training.versions.storage import FileInfo
 SCHEME = "s3://"
 PART = 32 * 2**20
 _UPLOADED = re.compile(r"([^/]+(?:/artefacts/[^/]+)?)/([0-9a-f]{16})/")
-# Ends the name of an upload in parts that is not complete.
+# Suffix of an incomplete multipart upload's name.
 _UPLOAD = "?uploadId="
 FIX = "push the version there again"
 CREDENTIALS = "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"
@@ -47,7 +47,7 @@ class Bucket:
     """A `VersionStorage`."""
 
     def __init__(self, address: str, cache: Path) -> None:
-        """`cache` is the folder for what is fetched. Raises AskdocsError: no such address."""
+        """`cache` is the folder for fetched files. Raises AskdocsError: the address is invalid."""
         self._bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
         if not address.startswith(SCHEME) or not self._bucket:
             raise AskdocsError(f"{address!r} is no place in S3: write it as s3://BUCKET/PREFIX")
@@ -86,13 +86,13 @@ class Bucket:
                     **self._at(path), Body=content, ChecksumAlgorithm="SHA256", IfNoneMatch="*"
                 )
             except ClientError as error:
-                # 409: another one writes it at this moment.
+                # 409: another writer is writing it now.
                 if error.response["Error"]["Code"] not in (
                     "PreconditionFailed",
                     "ConditionalRequestConflict",
                 ):
                     raise
-        # An answer that was lost made boto3 put it twice.
+        # After a lost response, boto3 repeated the write.
         return self.read(path) == content
 
     def publish(
@@ -122,7 +122,7 @@ class Bucket:
     def fetch(
         self, path: str, manifest: bytes, files: Mapping[str, File], progress: Progress
     ) -> Path:
-        # Named by the manifest's SHA-256, a copy is that of this version for good.
+        # As its name contains the manifest's SHA-256, a copy never goes stale.
         target = self._cache / f"{path.replace('/', '-')}-{_id(manifest)}"
         if target.exists():
             with suppress(AskdocsError):
@@ -164,7 +164,7 @@ class Bucket:
                     path = item["Key"].removeprefix(self._prefix)
                     upload = {**self._at(path), "UploadId": item["UploadId"]}
                     listing = self._client.get_paginator("list_parts").paginate(**upload)
-                    # One that goes on may end meanwhile.
+                    # An upload in progress may end meanwhile.
                     with suppress(self._client.exceptions.NoSuchUpload):
                         size = sum(p["Size"] for parts in listing for p in parts.get("Parts", ()))
                         entries[f"{path}{_UPLOAD}{item['UploadId']}"] = FileInfo(
@@ -186,7 +186,8 @@ class Bucket:
         return {"Bucket": self._bucket, "Key": self._prefix + path}
 
     def _see_all(self, place: str, files: Mapping[str, File]) -> None:
-        """Before gigabytes are downloaded. Raises AskdocsError: a file is not there, or cut off."""
+        """Check sizes before downloading gigabytes. Raises AskdocsError: a file is missing or
+        truncated."""
         there = self.list(place.rstrip("/"))
         problems = []
         for name, file in files.items():
@@ -216,8 +217,8 @@ def _id(manifest: bytes) -> str:
 
 
 def _explain(error: Exception) -> str:
-    """What boto3 says, in a line, with the fix."""
-    # boto3 wraps what went wrong with an upload.
+    """boto3's error in a line, with the fix."""
+    # boto3 wraps the causes of failed uploads.
     cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
     if isinstance(cause, NoCredentialsError):
         return (

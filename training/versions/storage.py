@@ -1,4 +1,4 @@
-"""Where versions are kept: what a folder and a bucket have in common."""
+"""The interface of version stores: a folder or a bucket."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,10 +16,10 @@ class FileInfo(NamedTuple):
 
 
 class VersionStorage(Protocol):
-    """A tree of files, whose paths are relative and have "/".
+    """A tree of files with relative paths and "/".
 
-    What is published or created appears whole or not at all, for good: never over what is there,
-    however many write at once.
+    Publishing and creating are atomic and permanent: nothing is ever overwritten, however many
+    writers there are.
     """
 
     def __str__(self) -> str:
@@ -27,15 +27,15 @@ class VersionStorage(Protocol):
         ...
 
     def list(self, under: str = "") -> dict[str, FileInfo]:
-        """The files under a folder, by their whole path; none where there is no such folder."""
+        """The files under a folder, by their full path; none if the folder does not exist."""
         ...
 
     def read(self, path: str) -> bytes | None:
-        """A file's content; None if there is none."""
+        """A file's content; None if it does not exist."""
         ...
 
     def create(self, path: str, content: bytes) -> bool:
-        """Write a small file. False: there is another one."""
+        """Write a small file. False: another file exists."""
         ...
 
     def publish(
@@ -48,24 +48,24 @@ class VersionStorage(Protocol):
     ) -> bool:
         """Copy `files` of `folder` to the folder `path`, and `manifest` last, as manifest.json.
 
-        Returns False if `path` is taken by another manifest. Raises AskdocsError: a file is not
-        what `files` says.
+        Returns False if `path` has another manifest. Raises AskdocsError: a file does not match
+        `files`.
         """
         ...
 
     def fetch(
         self, path: str, manifest: bytes, files: Mapping[str, File], progress: Progress
     ) -> Path:
-        """A folder of this machine with what was published at `path`, every SHA-256 verified.
+        """A local folder with the files published at `path`, every SHA-256 verified.
 
-        Raises AskdocsError: a file is missing, corrupt or one too many.
+        Raises AskdocsError: a file is missing, corrupt or superfluous.
         """
         ...
 
     def remains(self) -> dict[str, FileInfo]:
-        """What writes that were cut off have left, or that go on now have written."""
+        """Temporary files of interrupted writes, or of writes in progress."""
         ...
 
     def remove(self, path: str) -> None:
-        """A file, or one of `remains`; if it is gone, all is well."""
+        """Remove a file, or one of `remains`; succeeds if it is already gone."""
         ...

@@ -1,11 +1,11 @@
-"""The versions that there are: adding, reading, and what is written beside them.
+"""The store of model versions: adding, reading, and records beside them.
 
-    docs@v7/            adapter/, training.json, ...: what the manifest names; it never changes
+    docs@v7/            adapter/, training.json, ...: files in the manifest, which never change
     docs@v7/manifest.json
-    docs@v7/artefacts/gguf/     what was derived from it, with a manifest of its own
+    docs@v7/artefacts/gguf/     derived from it, with its own manifest
     docs@v7/verdicts/           verdicts of the gate
-    docs@v7/thresholds/         of the check of its answers
-    docs@v7/retired.json        it is not to be served any more
+    docs@v7/thresholds/         thresholds for checking its answers
+    docs@v7/retired.json        it must no longer be served
 
 `training.versions.open` opens the store that the settings name.
 """
@@ -49,23 +49,23 @@ M = TypeVar("M", Verdict, Threshold)
 
 
 class Store:
-    """Versions at a place. Every method raises AskdocsError where the place cannot be used."""
+    """Versions at a place. Every method raises AskdocsError if the place cannot be used."""
 
     def __init__(self, place: VersionStorage) -> None:
         self.place = place
 
     def names(self) -> list[str]:
-        """Every version, retired ones too, by alias and number."""
+        """All versions, including retired ones, by alias and number."""
         ends = (path.split("/") for path in self.place.list())
         versions = (end[0] for end in ends if end[1:] == [MANIFEST] and names.is_version(end[0]))
         return sorted(versions, key=names.parse)
 
     def manifest(self, name: str) -> Manifest:
-        """Raises AskdocsError: there is no such version, or its manifest is not valid."""
+        """Raises AskdocsError: the version does not exist, or its manifest is invalid."""
         return self._version(name, self.manifest_bytes(name), f"{self.place}/{name}/{MANIFEST}")
 
     def manifest_bytes(self, name: str, artefact: str | None = None) -> bytes:
-        """As it lies there; the SHA-256 of a version's names it wherever that is copied to."""
+        """The file's bytes, whose SHA-256 identifies the version in any store."""
         names.parse(name)
         content = self.place.read(f"{_path(name, artefact)}/{MANIFEST}")
         if content is not None:
@@ -78,9 +78,9 @@ class Store:
         raise AskdocsError(f"{name}: has no artefact {artefact!r}; there are: {known}")
 
     def add(self, alias: str, folder: Path, facts: Facts, progress: Progress = quiet) -> str:
-        """Make the files of a folder the next version of an alias, and return its name.
+        """Add a folder's files as the next version of an alias, and return its name.
 
-        Several may add at once: each gets a number of its own. `folder` stays as it is.
+        Concurrent calls get different numbers. `folder` is not changed.
         """
         names.check_alias(alias)
         files = measure(folder, progress)
@@ -94,7 +94,7 @@ class Store:
                 return name
 
     def has(self, name: str, artefact: str | None, content: bytes) -> bool:
-        """Is it here already, with this manifest?"""
+        """Does the store have it, with this manifest?"""
         return self.place.read(f"{_path(name, artefact)}/{MANIFEST}") == content
 
     def put(
@@ -105,15 +105,15 @@ class Store:
         folder: Path,
         progress: Progress = quiet,
     ) -> None:
-        """Keep a version that was made elsewhere, or an artefact of one, under its own name.
+        """Store a version or artefact that was made elsewhere, under its own name.
 
         Args:
-            content: its manifest, as it lies there.
+            content: the bytes of its manifest.
             folder: its files.
 
         Raises:
-            AskdocsError: there is another one of this name; the artefact was derived from another
-                version; a file is not what the manifest says.
+            AskdocsError: the name is taken by another; the artefact was derived from another
+                version; a file does not match the manifest.
         """
         files = self._files(name, artefact, content, f"the manifest of {_path(name, artefact)}")
         if not self.place.publish(_path(name, artefact), folder, content, files, progress):
@@ -124,10 +124,10 @@ class Store:
             )
 
     def fetch(self, name: str, artefact: str | None = None, progress: Progress = quiet) -> Path:
-        """A folder of this machine with a version's files, or an artefact's, not to be written to.
+        """A local folder with the files of a version or artefact; do not write to it.
 
         Raises:
-            AskdocsError: a file is not what the manifest says, and which.
+            AskdocsError: a file does not match the manifest.
         """
         content = self.manifest_bytes(name, artefact)
         if retired := self.retired(name):
@@ -139,12 +139,12 @@ class Store:
         return self.place.fetch(path, content, files, progress)
 
     def artefacts(self, name: str) -> list[str]:
-        """The kinds that were derived from a version."""
+        """The kinds of artefacts that a version has."""
         paths = (path.split("/") for path in self.place.list(f"{name}/{ARTEFACTS}"))
         return sorted(path[2] for path in paths if path[3:] == [MANIFEST])
 
     def artefact(self, name: str, kind: str) -> Artefact:
-        """Raises AskdocsError: there is none, or it was derived from another version."""
+        """Raises AskdocsError: it does not exist, or was derived from another version."""
         content = self.manifest_bytes(name, kind)
         return self._derived(name, kind, content, f"{self.place}/{_path(name, kind)}/{MANIFEST}")
 
@@ -156,10 +156,10 @@ class Store:
         facts: dict[str, JsonValue],
         progress: Progress = quiet,
     ) -> None:
-        """Put what was derived from a version beside it.
+        """Store an artefact beside its version.
 
         Raises:
-            AskdocsError: it has an artefact of this kind; the name of the kind is not valid.
+            AskdocsError: the version has an artefact of this kind; the name of the kind is invalid.
         """
         version = sha256(self.manifest_bytes(name))
         files = measure(folder, progress)
@@ -180,7 +180,8 @@ class Store:
             raise AskdocsError(f"{name}: has an artefact {kind!r} already, and it never changes")
 
     def add_verdict(self, name: str, verdict: Verdict) -> None:
-        """Keep what the gate said of a version. Raises AskdocsError: it is about another one."""
+        """Store the gate's verdict on a version. Raises AskdocsError: it is about another
+        version."""
         self._add(name, VERDICTS, verdict)
 
     def verdicts(self, name: str) -> list[Verdict]:
@@ -188,11 +189,11 @@ class Store:
         return self._added(name, VERDICTS, Verdict)
 
     def add_threshold(self, name: str, threshold: Threshold) -> None:
-        """Keep a threshold of a version. Raises AskdocsError: it is about another one."""
+        """Store a threshold of a version. Raises AskdocsError: it is about another version."""
         self._add(name, THRESHOLDS, threshold)
 
     def thresholds(self, name: str) -> list[Threshold]:
-        """Oldest first; of one checker the newest counts."""
+        """Oldest first; for each checker the newest counts."""
         return self._added(name, THRESHOLDS, Threshold)
 
     def _add(self, name: str, folder: str, measured: Verdict | Threshold) -> None:
@@ -205,7 +206,7 @@ class Store:
                 f"the {what} is about another {name} than that in {self.place}: measure this one"
             )
         content = (measured.model_dump_json(indent=2) + "\n").encode()
-        # The names sort by time; what is added twice is kept once.
+        # Names sort by time; adding the same record twice stores it once.
         made = f"{measured.made.astimezone(UTC):%Y%m%dT%H%M%S.%f}"
         self.place.create(f"{name}/{folder}/{made}-{sha256(content)[:8]}.json", content)
 
@@ -222,13 +223,13 @@ class Store:
         return records
 
     def retire(self, name: str) -> bool:
-        """From now on a version is not served. False: it was retired before."""
+        """Retire a version, which is then no longer served. False: it was retired before."""
         self.manifest_bytes(name)
         content = json.dumps({"retired": datetime.now(UTC).isoformat()}) + "\n"
         return self.place.create(f"{name}/{RETIRED}", content.encode())
 
     def retired(self, name: str) -> datetime | None:
-        """When it was, in UTC."""
+        """When it was retired, in UTC."""
         content = self.place.read(f"{name}/{RETIRED}")
         if content is None:
             return None
@@ -240,20 +241,20 @@ class Store:
             ) from None
 
     def _files(self, name: str, artefact: str | None, content: bytes, place: str) -> Files:
-        """What a manifest names, if it belongs here. Raises AskdocsError."""
+        """The files of a manifest, if it belongs here. Raises AskdocsError."""
         if artefact is None:
             return self._version(name, content, place).files
         return self._derived(name, artefact, content, place).files
 
     def _version(self, name: str, content: bytes, place: str) -> Manifest:
-        """The version with this manifest. Raises AskdocsError: it is another one's."""
+        """Parse a version's manifest. Raises AskdocsError: it belongs to another version."""
         manifest = decode(Manifest, content, place)
         if manifest.name != name:
             raise AskdocsError(f"{place}: is that of {manifest.name}: remove the folder {name}")
         return manifest
 
     def _derived(self, name: str, kind: str, content: bytes, place: str) -> Artefact:
-        """The artefact with this manifest. Raises AskdocsError: it is not of this version."""
+        """Parse an artefact's manifest. Raises AskdocsError: it belongs to another version."""
         artefact = decode(Artefact, content, place)
         version = sha256(self.manifest_bytes(name))
         if (artefact.version, artefact.kind, artefact.manifest_sha256) != (name, kind, version):
@@ -265,7 +266,7 @@ class Store:
         return artefact
 
     def _last(self, alias: str) -> int:
-        """The highest number that is taken, by whatever is there."""
+        """The highest number in use."""
         folders = {path.split("/")[0] for path in self.place.list()}
         taken = [names.parse(folder) for folder in folders if names.is_version(folder)]
         return max(

@@ -1,4 +1,4 @@
-"""Copies of versions between stores: a backup, a release, a machine that serves."""
+"""Copies versions between stores: for a backup, a release, a serving machine."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from training.versions.store import Store
 def copy(
     name: str, source: Store, target: Store, artefacts: Sequence[str], progress: Progress
 ) -> None:
-    """Copy a version with verdicts, thresholds and some artefacts; the manifests stay as they are.
+    """Copy a version with verdicts, thresholds and some artefacts; manifests are unchanged.
 
-    What the target has already is not copied again, so one that was cut off can be done again.
+    Skips what the target already has, so an interrupted copy can be repeated.
 
     Raises:
-        AskdocsError: a file is not what its manifest says; the target has another version of this
-            name; there is no such artefact; the version is retired, here or there.
+        AskdocsError: a file does not match its manifest; the target has another version of this
+            name; an artefact does not exist; the version is retired in either store.
     """
     contents = {kind: source.manifest_bytes(name, kind) for kind in (None, *artefacts)}
     if target.retired(name):
