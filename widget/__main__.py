@@ -1,4 +1,4 @@
-"""`python -m widget`: run the widget with the settings of `[widget]`."""
+"""`python -m widget`: runs the widget with the settings of `[widget]`."""
 
 import gc
 import logging
@@ -16,26 +16,26 @@ from widget.app import create_app
 from widget.service.pending import PendingQuestions
 from widget.settings import WidgetSettings
 
-GRACE = 3  # seconds that open requests have when the server is told to stop
+GRACE = 3  # seconds that open requests get at shutdown
 
 
 class Server(uvicorn.Server):
-    """Tells the readers of open streams before it waits for them."""
+    """Ends open streams before it waits for them."""
 
     def __init__(self, config: uvicorn.Config, pending: PendingQuestions) -> None:
         super().__init__(config)
         self.pending = pending
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen."""
+        """Start listening."""
         prepare()
         await super().startup(sockets)
-        # The modules stay: a collection need not walk through their objects again and again.
+        # Modules live forever: exclude their objects from garbage collection.
         gc.collect()
         gc.freeze()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop. uvicorn alone would wait for streams that nothing ends."""
+        """Shut down. uvicorn alone would wait forever for open streams."""
         self.pending.close()
         await super().shutdown(sockets)
 
@@ -44,7 +44,7 @@ def main() -> None:
     """Serve until SIGINT or SIGTERM."""
     settings = load(WidgetSettings)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line for every question
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # else a log line for every question
     app = create_app(settings)
     hosts = (settings.host, *host_of(settings.public_url), *settings.hosts)
     config = uvicorn.Config(
@@ -55,7 +55,7 @@ def main() -> None:
         port=settings.port,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # the app reads them, from trusted proxies
+        proxy_headers=False,  # the app reads them, but only from trusted proxies
         timeout_graceful_shutdown=GRACE,
     )
     Server(config, app.state.pending).run()

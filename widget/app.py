@@ -1,4 +1,4 @@
-"""The widget: serves the question box as a frame on the pages of a wiki."""
+"""The widget app: serves the question box as a frame on the pages of a wiki."""
 
 import asyncio
 import ipaddress
@@ -39,7 +39,7 @@ from widget.text.language import SpeakLanguage
 
 
 def create_app(settings: WidgetSettings) -> FastAPI:
-    """The application. `app.state.pending.close()` ends every open stream.
+    """Create the app. `app.state.pending.close()` ends every open stream.
 
     Raises AskdocsError: the database cannot be opened.
     """
@@ -74,7 +74,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
         yield
         pending.close()
         await tasks.close()
-        # What has just ended is still written down.
+        # Answers that have just ended are still stored.
         writing = [ask.task for ask in pending.items.values() if ask.task is not None]
         await asyncio.gather(*writing, return_exceptions=True)
         await gateway.close()
@@ -124,7 +124,7 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     @app.get("/embed.js")
     async def embed(request: Request) -> Response:
         response = files["embed.js"].response(request)
-        # A page that isolates itself (COEP) loads only what says that it may be loaded.
+        # A page that isolates itself (COEP) loads only resources that allow it.
         response.headers["cross-origin-resource-policy"] = "cross-origin"
         return response
 

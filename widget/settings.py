@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from gateway.core.settings import Hosts, Section
 from widget.access.origins import web_address
 
-# What a CSP source may look like; a path or a trailing slash would make it match nothing, silently.
+# Format of a CSP source; a path or a trailing slash would silently match nothing.
 ORIGIN = re.compile(
     r"https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?"
 )
@@ -157,7 +157,7 @@ class WidgetSettings(Section):
     @field_validator("secret", "previous_secret", "identity_key")
     @classmethod
     def _is_not_guessed(cls, secret: SecretStr | None) -> SecretStr | None:
-        # Whoever has a signature can try secrets without asking anybody (RFC 7518, 3.2).
+        # Whoever has a signature can test secrets offline (RFC 7518, 3.2).
         if secret and len(secret) < SHORTEST_SECRET:
             raise ValueError(
                 f"it has {len(secret)} characters, and {SHORTEST_SECRET} is the least: make one"

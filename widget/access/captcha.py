@@ -1,7 +1,7 @@
 """An optional captcha before a reader's first question, repeated hourly.
 
 https://developers.cloudflare.com/turnstile/ and https://docs.hcaptcha.com/ work alike: a script
-puts a field into the form, whose value the server shows to the service.
+adds a field to the form, and the server verifies its value with the service.
 """
 
 import hashlib
@@ -17,19 +17,19 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
 SOLVED = 3600  # seconds for which a solved captcha counts
-# Seconds after which the services forget a solution themselves: Turnstile says five minutes.
+# Seconds after which the services themselves expire a solution: Turnstile says five minutes.
 SPENT = 600
 FIRST = "Please confirm below the question that you are a person, and send it again."
 AWAY = "The check that you are a person cannot be made just now. Please try again in a moment."
 
 
 class NotHuman(Exception):
-    """The captcha is not solved, with a sentence for the reader."""
+    """The captcha is not solved; the message is for the reader."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """One provider of captchas."""
+    """A captcha provider."""
 
     script: str
     hosts: str
@@ -59,16 +59,16 @@ SERVICES: Mapping[str, Service] = {
 
 
 class Captcha:
-    """Shows what a form brought to the service."""
+    """Verifies solutions with the service."""
 
     def __init__(self, name: str, site_key: str, secret: SecretStr) -> None:
         self.service = SERVICES[name]
         self.site_key = site_key
         self._secret = secret
-        self._spent: dict[str, float] = {}  # solutions, and when they were used; oldest first
+        self._spent: dict[str, float] = {}  # time of use by solution, oldest first
 
     async def check(self, form: Mapping[str, str], address: str) -> None:
-        """Take a solution, once. Raises NotHuman: not solved, or the service cannot be asked."""
+        """Accept a solution once. Raises NotHuman: not solved, or the service does not answer."""
         answer = form.get(self.service.field, "")
         if not answer or not self._spend(answer):
             raise NotHuman(FIRST)
@@ -89,7 +89,7 @@ class Captcha:
             raise NotHuman(FIRST)
 
     def _spend(self, answer: str) -> bool:
-        """Whether it was not used before. Each process looks; across them the service does."""
+        """Is the solution unused? Each process checks; across processes, the service does."""
         now = time.monotonic()
         while self._spent and next(iter(self._spent.values())) < now - SPENT:
             del self._spent[next(iter(self._spent))]

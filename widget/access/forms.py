@@ -1,4 +1,4 @@
-"""Parses the widget's forms: small, urlencoded, and accepted from our own pages only."""
+"""Parses the widget's forms: small, URL-encoded, and accepted only from our own pages."""
 
 import re
 from typing import Annotated
@@ -10,7 +10,7 @@ from starlette.requests import Request
 from widget.access.security import is_own_post
 from widget.service.pending import MAX_QUESTION, BadQuestion
 
-MAX_FORM = 65_536  # bytes; 2,000 characters and an address, percent-encoded, need half of it
+MAX_FORM = 65_536  # bytes; 2,000 percent-encoded characters and a URL need half of it
 NAME = "[A-Za-z0-9_-]{8,64}"
 ELSEWHERE = "This form was not sent from the box itself, so it was not taken."
 
@@ -18,11 +18,11 @@ AskId = Annotated[str, Path(pattern=f"^{NAME}$")]
 
 
 class Elsewhere(Exception):
-    """A form that was not sent from one of our own pages."""
+    """The form was not sent from one of our pages."""
 
 
 async def form(request: Request) -> dict[str, str]:
-    """The fields of a form of ours, each once. Raises as `fields`."""
+    """The fields of a form, with one value each. Raises as `fields`."""
     return {field: values[0] for field, values in (await fields(request)).items()}
 
 
@@ -30,9 +30,9 @@ async def fields(request: Request) -> dict[str, list[str]]:
     """The fields with all their values.
 
     Raises:
-        BadQuestion: too long, or not a form.
-        Elsewhere: not ours. It is read first: the answer to a request that was not read to its end
-            can be lost on the way through a proxy.
+        BadQuestion: the body is too long, or not a form.
+        Elsewhere: not from our pages. The body is read first: a proxy may lose the response to a
+            request that was not read completely.
     """
     body = b""
     async for chunk in request.stream():
@@ -49,5 +49,5 @@ async def fields(request: Request) -> dict[str, list[str]]:
 
 
 def name(text: str) -> str:
-    """The text when it can be an id of ours, else an empty string."""
+    """The text if it can be one of our ids, else an empty string."""
     return text if re.fullmatch(NAME, text) else ""

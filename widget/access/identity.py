@@ -1,4 +1,4 @@
-"""The reader's identity from the team's sign-in: a proxy header or a signed JWT."""
+"""Identifies readers by the team's sign-in: a proxy header or a signed JWT."""
 
 import secrets
 from collections.abc import Iterable, Mapping
@@ -13,12 +13,12 @@ from gateway.core.seldom import Seldom
 from widget.access.people import People
 from widget.settings import WidgetSettings
 
-LONGEST = 200  # characters of a name
+LONGEST = 200  # maximum characters of a name
 COOKIE = "askdocs_visitor"
 
 
 class BadIdentity(Exception):
-    """The sign-in is missing or not valid, with a sentence for the reader."""
+    """The sign-in is missing or invalid; the message is for the reader."""
 
 
 EXPIRED = "Your sign-in has expired. Please load the page again."
@@ -28,30 +28,30 @@ MISSING = "Please sign in to the wiki first. Then load this page again."
 
 @dataclass(frozen=True)
 class Identity:
-    """A person and their team, as far as they are known."""
+    """A person and their team, as far as known."""
 
     person: str = ""
     team: str = ""
     groups: frozenset[str] = frozenset()
-    """Whose pages they may read; their own group is among them."""
+    """Groups whose pages they may read, including the person's own group."""
 
 
 class Identities:
-    """Reads who asks from requests."""
+    """Identifies the senders of requests."""
 
     def __init__(self, settings: WidgetSettings) -> None:
         self._settings = settings
         key = settings.identity_key
         self._key = key.get_secret_value().replace("\\n", "\n") if key else ""
         public = self._key.lstrip().startswith("-----BEGIN")
-        # Never both kinds: a public key must not be taken as the secret of an HMAC.
+        # Never both kinds: a public key must not be accepted as an HMAC secret.
         self._people = People(settings.groups_file)
         self._algorithms = ["RS256", "ES256", "EdDSA"] if public else ["HS256"]
         names = (settings.person_header, settings.team_header, settings.groups_header)
         self._doubled = {name: Seldom(__name__) for name in names}
 
     def of(self, request: Request, token: str = "") -> Identity:
-        """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
+        """The sender's identity; `token` is a JWT from a form. Raises BadIdentity."""
         settings, headers = self._settings, request.headers
         identity = Identity()
         if settings.person_header:
@@ -69,9 +69,9 @@ class Identities:
         return identity
 
     def _of_proxy(self, headers: Headers, name: str) -> str:
-        """The value of a proxy's header; empty where it came twice.
+        """The value of a proxy's header; empty if the header is duplicated.
 
-        Two are the proxy's own and that of a client, which the proxy should have removed.
+        A duplicate comes from a client, and the proxy should have removed it.
         """
         values = headers.getlist(name) if name else []
         if len(values) > 1:
@@ -82,7 +82,8 @@ class Identities:
         return values[0] if len(values) == 1 else ""
 
     def known(self, person: str, team: str) -> Identity:
-        """Somebody who has signed in before, with the groups that the file of them has now."""
+        """The identity of a person who has signed in before, with the current groups from the
+        file."""
         return self._identity(person, team, ())
 
     def _read(self, token: str) -> Identity:
@@ -104,17 +105,17 @@ class Identities:
         return self._identity(_person(claims), str(claims.get("team") or ""), groups)
 
     def _identity(self, person: str, team: str, groups: Iterable[object]) -> Identity:
-        """Groups count only beside a person: a proxy that names nobody lets nobody in."""
+        """Groups require a person: a proxy that names nobody grants no access."""
         if not person:
             return Identity()
         return Identity(person, team[:LONGEST], self._people.groups(person, groups))
 
 
 def _person(claims: Mapping[str, Any]) -> str:
-    """The person of a token: the address, unless it is not verified, or the subject.
+    """The person of a token: the e-mail address unless unverified, else the subject.
 
-    Of an address that is not verified nobody knows whose it is (OpenID Connect Core, 5.1), also
-    where it is the subject. `"true"` is what Amazon Cognito writes.
+    An unverified address proves nothing (OpenID Connect Core, 5.1), even as the subject. Amazon
+    Cognito writes `"true"`.
     """
     email, subject = claims.get("email"), claims.get("sub") or ""
     verified = claims.get("email_verified", True)
@@ -124,5 +125,5 @@ def _person(claims: Mapping[str, Any]) -> str:
 
 
 def new_cookie() -> str:
-    """The value of a visitor's cookie."""
+    """A new value for the visitor cookie."""
     return secrets.token_urlsafe(16)

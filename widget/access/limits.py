@@ -1,4 +1,4 @@
-"""Rate limits per visitor, by the gateway's own limiter (in Redis if configured)."""
+"""Rate limits per visitor, using the gateway's limiter (in Redis if configured)."""
 
 import math
 from datetime import UTC, datetime
@@ -11,7 +11,7 @@ OFTEN = "You have asked many questions. Please try again in {seconds} seconds."
 
 
 class TooMany(Exception):
-    """The visitor asks too often; `seconds` until the next question is taken."""
+    """The visitor exceeded the rate limit; `seconds` until the next question is accepted."""
 
     def __init__(self, seconds: int) -> None:
         super().__init__(seconds)
@@ -19,14 +19,14 @@ class TooMany(Exception):
 
 
 class Limits:
-    """Counts what visitors send."""
+    """Counts visitors' requests."""
 
     def __init__(self, per_minute: int) -> None:
         self._limits = keys.Limits(rpm=per_minute)
         self._limiter: Limiter | None = None
 
     async def open(self, redis_url: str | None) -> None:
-        """Begin to count. Raises AskdocsError: the URL of Redis is not one."""
+        """Open the counters. Raises AskdocsError: the Redis URL is invalid."""
 
         async def month(_: str) -> int:
             return 0

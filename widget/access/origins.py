@@ -3,13 +3,13 @@
 from urllib.parse import urlsplit
 
 WEB = ("http", "https")
-LONGEST = 2000  # characters of an address
+LONGEST = 2000  # maximum characters of a URL
 
 
 def web_address(url: str) -> str:
-    """The url when a browser may be sent there (http or https, with a host), else an empty string.
+    """The URL if a browser may be sent there (http or https, with a host), else an empty string.
 
-    Titles and urls come from the gateway, from pages and from the query string: none is trusted.
+    Titles and URLs come from the gateway, from pages and from the query string; none is trusted.
     """
     url = url.strip()
     if len(url) > LONGEST or any(ord(character) <= 32 for character in url):
@@ -23,7 +23,7 @@ def web_address(url: str) -> str:
 
 
 def within(url: str, origins: tuple[str, ...]) -> bool:
-    """Whether the url lies under one of the origins, by the rules CSP has for host sources."""
+    """Is the URL under one of the origins, by CSP's rules for host sources?"""
     if not web_address(url):
         return False
     own = urlsplit(url)

@@ -13,15 +13,15 @@ from gateway.core.errors import AskdocsError
 
 log = logging.getLogger(__name__)
 
-FRESH = 10.0  # seconds until the file is looked at again
+FRESH = 10.0  # seconds between checks of the file
 
 
 class People:
-    """Knows the groups of people. Safe to use from several threads."""
+    """Looks up people's groups. Thread-safe."""
 
     def __init__(self, file: Path | None) -> None:
-        """`file`: JSON, e-mail addresses by group: {"hr": ["ada@example.com"]}; read again when it
-        changes. Raises AskdocsError: it cannot be read."""
+        """`file`: JSON with e-mail addresses by group: {"hr": ["ada@example.com"]}; reloaded when
+        it changes. Raises AskdocsError: it cannot be read."""
         self._file = file
         self._stamp: tuple[int, int] | None = None
         self._looked = 0.0
@@ -34,20 +34,21 @@ class People:
         return self._file is not None
 
     def known(self) -> list[str]:
-        """The people that the file names."""
+        """The people in the file."""
         return sorted(name.removeprefix(PERSON) for name in self._of)
 
     def groups(self, name: str, claimed: Iterable[object] = ()) -> frozenset[str]:
-        """Of a person: those that the sign-in `claimed`, those of the file, and the person's own.
+        """A person's groups: those that the sign-in `claimed`, those in the file, and the person's
+        own.
 
-        What is no name of a group is left out, and lets in to less.
+        Invalid group names are ignored, which grants less access.
         """
         groups: set[str] = set()
         for name_list in [*claimed][:MOST]:
             if isinstance(name_list, str):
                 with suppress(ValueError):
                     groups |= groups_of(name_list)
-        # Who may name a group of the directory does not become another person by it.
+        # A claimed group must not impersonate another person.
         groups = {group for group in groups if not group.startswith(PERSON)}
         try:
             own = person(name)
@@ -62,7 +63,7 @@ class People:
         try:
             self._read(self._file)
         except AskdocsError as error:
-            # Nobody gets more by it, and nobody keeps what may have been taken away.
+            # Fail closed: no groups until the file can be read again.
             log.error("%s; until then it has no groups", error)
             self._of, self._stamp = {}, None
 

@@ -11,10 +11,10 @@ FORWARDED = ("x-forwarded-for", "x-forwarded-proto")
 
 
 class OnlyTrusted:
-    """Takes away headers that only a trusted proxy may set, from everybody else's requests.
+    """Removes headers that only a trusted proxy may set from all other requests.
 
-    What comes behind it may believe them: who asks (`identity`), and from which address
-    (uvicorn's ProxyHeadersMiddleware).
+    Later middleware can trust them: the identity (`identity`), and the client address (uvicorn's
+    ProxyHeadersMiddleware).
     """
 
     def __init__(self, app: ASGIApp, trusted: Sequence[Network], headers: Sequence[str]) -> None:
@@ -30,7 +30,7 @@ class OnlyTrusted:
 
     def _trusts(self, scope: Scope) -> bool:
         client = scope.get("client")
-        if client is None:  # a socket in the file system
+        if client is None:  # a Unix domain socket
             return True
         try:
             address = ipaddress.ip_address(client[0])

@@ -1,4 +1,4 @@
-"""Security headers, and the check of a POST request's origin."""
+"""Security headers, and the origin check of POST requests."""
 
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -11,9 +11,9 @@ REVIEW = "/review"
 
 
 def policy(origins: Sequence[str], captcha: str, *, framed: bool = True) -> str:
-    """The content security policy of every page: our own files only, framed by the wikis only.
+    """The content security policy of every page: only our own files, framed only by the wikis.
 
-    `captcha`: hosts of the captcha's service; empty where there is none.
+    `captcha`: hosts of the captcha's service, if any.
     """
     wikis = "".join(f" {origin}" for origin in origins)
     captcha = captcha and f" {captcha}"
@@ -24,7 +24,7 @@ def policy(origins: Sequence[str], captcha: str, *, framed: bool = True) -> str:
             f"style-src 'self'{captcha}",
             f"connect-src 'self'{captcha}",
             f"frame-src 'self'{captcha}",
-            # Quoted sections show the pages' pictures; a wiki without TLS has them on http.
+            # Quoted sections show the pages' images; a wiki without TLS serves them over http.
             f"img-src 'self' https: data:{wikis}",
             f"frame-ancestors 'self'{wikis}" if framed else "frame-ancestors 'none'",
             "form-action 'self'",
@@ -39,11 +39,11 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, origins: Sequence[str], captcha: str) -> None:
         self.app = app
         self.policy = policy(origins, captcha)
-        # A click in a frame could be led there. To a plain http address browsers do not say that it
-        # is for a frame, which `review.access` looks at.
+        # Framing would allow clickjacking. Over plain http, browsers do not report that a request
+        # is for a frame, which `review.access` checks.
         self.unframed = policy(origins, captcha, framed=False)
         self.headers = {
-            # Not `no-referrer`: with it a browser sends `Origin: null` with our own forms.
+            # Not `no-referrer`, with which browsers send `Origin: null` with our own forms.
             "referrer-policy": "same-origin",
             "x-content-type-options": "nosniff",
         }
@@ -65,10 +65,10 @@ class SecurityHeaders:
 
 
 def is_own_post(request: Request) -> bool:
-    """Whether a POST comes from our own page, or from no browser at all.
+    """Does a POST come from our own page, or from a client other than a browser?
 
-    No token is needed: https://words.filippo.io/csrf/ (the check of Go's net/http). Browsers send
-    Sec-Fetch-Site to trustworthy addresses only, so plain http needs the comparison of Origin.
+    No token is needed: https://words.filippo.io/csrf/ (the check in Go's net/http). Browsers send
+    Sec-Fetch-Site only to trustworthy origins, so plain http needs the comparison of Origin.
     """
     site = request.headers.get("sec-fetch-site")
     if site:
@@ -78,5 +78,5 @@ def is_own_post(request: Request) -> bool:
         return True
     try:
         return origin != "null" and urlsplit(origin).netloc == request.headers.get("host", "")
-    except ValueError:  # http://[ is no address
+    except ValueError:  # invalid URLs such as http://[
         return False

@@ -1,9 +1,9 @@
 """The frame's token: short-lived, signed, bound to the origin of the wiki.
 
-It is no secret of the reader's: it says which wiki's page the box was opened in, so that what is
-asked is counted there, which conversation it is in, and when a captcha was solved, if there is one.
-So nobody joins another's conversation by its name. A token is taken for `LIFETIME`; the box fetches
-a new one before it asks.
+It does not authenticate the reader. It records the wiki page in which the box was opened, so that
+questions are attributed to it; the conversation, so that nobody can join another's by its id; and
+when a captcha was solved, if required. A token is valid for `LIFETIME`; the box fetches a new one
+before it asks.
 """
 
 import hashlib
@@ -13,34 +13,34 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from pydantic import BaseModel, ValidationError
 
 LIFETIME = 900  # seconds
-# Seconds in which an old one is worth a new one that says as much.
+# Seconds during which an expired token can be exchanged for a new one with the same claims.
 RENEWABLE = 12 * 3600
 
 
 class Claims(BaseModel):
-    """What a token says."""
+    """The content of a token."""
 
     origin: str = ""
-    """Of the page that the box is in; empty for a box on a page of its own."""
+    """Origin of the page that contains the box; empty for a box on its own page."""
     conversation: str = ""
-    """That the box is in; empty before its first question."""
+    """The box's conversation; empty before its first question."""
     person: str = ""
-    """Pseudonym of the verified person whose conversation it is; empty for strangers."""
+    """Pseudonym of the conversation's verified person; empty for strangers."""
     solved: int = 0
-    """When a captcha was solved, in seconds since 1970; renewing does not prolong it."""
+    """When a captcha was solved, in seconds since 1970; renewing does not extend it."""
     solution: str = ""
-    """Stands for that captcha: whoever uses it is counted as one visitor."""
+    """Identifies the solved captcha: all who use it are counted as one visitor."""
 
 
 class BadToken(Exception):
-    """Not signed by us, too old, or of another origin."""
+    """The token is not signed by us, too old, or for another origin."""
 
 
 class Tokens:
-    """Signs tokens with one secret, and reads what that or one before it has signed."""
+    """Signs tokens with a secret; also accepts those signed with the previous secret."""
 
     def __init__(self, secret: str, previous: str | None = None) -> None:
-        # The last one signs: https://itsdangerous.palletsprojects.com/en/stable/concepts/
+        # The last key signs: https://itsdangerous.palletsprojects.com/en/stable/concepts/
         secrets = [previous, secret] if previous else [secret]
         keys = [
             hashlib.sha256(f"askdocs box {signing_secret}".encode()).hexdigest()
@@ -54,11 +54,11 @@ class Tokens:
         return self._signer.dumps({**stated, "origin": origin(page)})
 
     def read(self, token: str, page: str) -> Claims:
-        """What the token says. Raises BadToken."""
+        """The claims of a token. Raises BadToken."""
         return self._read(token, page, LIFETIME)
 
     def renew(self, token: str, page: str) -> str:
-        """A new one in place of `token`, which may be too old, or none at all."""
+        """A new token to replace `token`, which may be expired or missing."""
         try:
             return self.make(page, self._read(token, page, RENEWABLE))
         except BadToken:
@@ -75,6 +75,6 @@ class Tokens:
 
 
 def origin(page: str) -> str:
-    """Scheme and host of an address; empty for none."""
+    """Scheme and host of a URL; empty if it has no host."""
     parts = urlsplit(page)
     return f"{parts.scheme}://{parts.netloc}".lower() if parts.netloc else ""

@@ -1,4 +1,4 @@
-"""The visitor: a pseudonym, its rate limit, and the signed-in person if any."""
+"""Visitors: a pseudonym, a rate limit, and the signed-in person if any."""
 
 import hashlib
 import hmac
@@ -16,31 +16,32 @@ from widget.settings import WidgetSettings
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks."""
+    """The sender of a request."""
 
     id: str
-    """A pseudonym: of the person, of the browser's cookie, or of the address for a day."""
+    """A pseudonym of the person, the browser's cookie, or the address for one day."""
     counted: str
-    """What is limited: the verified person, or the network; never what a browser may choose."""
+    """Key of the rate limit: the verified person, or the network; never a value chosen by the
+    browser."""
     person: str = ""
     team: str = ""
     groups: frozenset[str] = frozenset()
-    """Whose pages they may read; of a stranger none."""
+    """Groups whose pages they may read; none for a stranger."""
 
 
 class Visitors:
-    """Tells visitors apart and counts what they send."""
+    """Identifies visitors and counts their requests."""
 
     def __init__(self, settings: WidgetSettings) -> None:
         self._settings = settings
         self._identities = Identities(settings)
         self._limits = Limits(settings.asks_per_minute)
         own = settings.secret or settings.gateway_key
-        # Without either it is another one in every process and after every start.
+        # Without either, the secret differs between processes and restarts.
         self.secret = own.get_secret_value() if own else secrets.token_hex()
 
     async def open(self) -> None:
-        """Begin to count. Raises AskdocsError: the URL of Redis is not one."""
+        """Open the counters. Raises AskdocsError: the Redis URL is invalid."""
         url = self._settings.redis_url
         await self._limits.open(url.get_secret_value() if url else None)
 
@@ -49,7 +50,7 @@ class Visitors:
         await self._limits.close()
 
     def of(self, request: Request, token: str = "") -> Visitor:
-        """Who asks; `token` is a JWT that came with a form. Raises BadIdentity."""
+        """The visitor of a request; `token` is a JWT from a form. Raises BadIdentity."""
         identity = self._identities.of(request, token)
         if identity.person:
             person = self._pseudonym("person", identity.person)
@@ -58,12 +59,12 @@ class Visitors:
         counted = self._pseudonym("network", address)
         if self._settings.visitors == "cookie" and (cookie := request.cookies.get(COOKIE)):
             return Visitor(self._pseudonym("cookie", cookie), counted)
-        # A new one each day, as Plausible does: https://plausible.io/data-policy
+        # Changes daily, as in Plausible: https://plausible.io/data-policy
         day = datetime.now(UTC).date().isoformat()
         return Visitor(self._pseudonym("address", day, address), counted)
 
     def groups(self, request: Request, token: str = "") -> frozenset[str]:
-        """Whose pages who asks may read; none of who cannot be verified."""
+        """The sender's groups; none if they cannot be verified."""
         try:
             return self.of(request, token).groups
         except BadIdentity:
@@ -74,7 +75,7 @@ class Visitors:
         await self._limits.count(visitor.counted)
 
     async def count_solution(self, solution: str) -> None:
-        """Count what is asked on one solved captcha, by whomever. Raises TooMany."""
+        """Count a request made with a solved captcha, by whomever. Raises TooMany."""
         await self._limits.count(self._pseudonym("captcha", solution))
 
     def _pseudonym(self, *parts: str) -> str:
@@ -83,7 +84,7 @@ class Visitors:
 
 
 def network(address: str) -> str:
-    """The address, or of IPv6 the /64, in which one machine can take any address it likes."""
+    """The address, or for IPv6 its /64, in which a machine can use any address it likes."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

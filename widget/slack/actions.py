@@ -28,7 +28,7 @@ NOT_PASSED_ON = "The question could not be passed on: please ask in the channel 
 
 
 class Presses:
-    """The buttons of our messages. They outlive this process and say all that is needed."""
+    """Handlers of our messages' buttons, which outlive this process and carry all data needed."""
 
     def __init__(self, asking: Asking) -> None:
         self.asking = asking
@@ -37,13 +37,13 @@ class Presses:
     async def voted(
         self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], respond: AsyncRespond
     ) -> None:
-        """Somebody pressed a thumb."""
+        """Handle a press of a thumb."""
         await ack()
         if not self.once.first("action", body["trigger_id"]):
             return
         up = action["action_id"] == messages.UP
         if not up:
-            # At once: Slack takes a dialog for three seconds after the press only.
+            # At once: Slack accepts a dialog only for three seconds after the press.
             try:
                 await self.asking.eager.views_open(
                     trigger_id=body["trigger_id"], view=messages.dialog(action["value"])
@@ -60,7 +60,7 @@ class Presses:
         await self.asking.answering.gateway.count(before, vote)
 
     async def reasoned(self, ack: AsyncAck, body: dict[str, Any], view: dict[str, Any]) -> None:
-        """Somebody said what was wrong. If it cannot be stored, the dialog stays with its text."""
+        """Handle the feedback dialog. If storing fails, it stays open with its text."""
         values = view["state"]["values"]
         chosen = values["reasons"]["reasons"].get("selected_options") or []
         picked = {option["value"] for option in chosen}
@@ -78,7 +78,7 @@ class Presses:
     async def wanted_human(
         self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any], respond: AsyncRespond
     ) -> None:
-        """Somebody wants a human to answer."""
+        """Hand the question over to people."""
         await ack()
         channel, ts = body["container"]["channel_id"], body["container"]["message_ts"]
         carried = json.loads(action["value"])
@@ -95,7 +95,7 @@ class Presses:
             await self._whisper(body, respond, NOT_PASSED_ON)
 
     async def retried(self, ack: AsyncAck, body: dict[str, Any], action: dict[str, Any]) -> None:
-        """Somebody asks the same again; the answer takes the place of the failure."""
+        """Ask the same question again; the answer replaces the failure."""
         await ack()
         channel, ts = body["container"]["channel_id"], body["container"]["message_ts"]
         carried = json.loads(action["value"])
@@ -111,15 +111,15 @@ class Presses:
         )
 
     async def opened(self, ack: AsyncAck) -> None:
-        """Somebody opened a page: Slack's client does it, and wants to hear that we know."""
+        """Acknowledge that somebody opened a page, which Slack's client handles."""
         await ack()
 
     async def _hand_on(self, question: str, channel: str, ts: str, body: dict[str, Any]) -> Message:
-        """Ask the humans; returns what to say. Raises SlackApiError or one of UNREACHED."""
+        """Ask the humans; returns the message to post. Raises SlackApiError or one of UNREACHED."""
         user, group = body["user"]["id"], self.asking.settings.group
         if group:
             return messages.called(user, group)
-        # Nobody else can open a direct message.
+        # A link to a direct message works for nobody else.
         here = "" if channel.startswith("D") else await self.asking.address(channel, ts)
         posted = await self.asking.post(
             self.asking.settings.humans, messages.handed(user, question, here)
@@ -140,7 +140,7 @@ class Presses:
         return await self.asking.record.vote(id, vote, visitor)
 
     async def _whisper(self, body: dict[str, Any], respond: AsyncRespond, text: str) -> None:
-        """Tell something to the person who pressed a button, and to nobody else."""
+        """Send a message only to the person who pressed a button."""
         message = messages.text_line(literal(text), text=text)
         await respond(
             text=message.text,

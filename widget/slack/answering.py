@@ -1,4 +1,4 @@
-"""The course of an answer in Slack: from a question to the last edit of a message."""
+"""Runs an answer in Slack: from a question to the last edit of a message."""
 
 import asyncio
 import logging
@@ -17,8 +17,8 @@ from widget.slack.unfinished import Open, Unfinished
 
 log = logging.getLogger(__name__)
 
-AGAIN = 20.0  # seconds until an end is shown again that Slack did not hear of
-GRACE = 3.0  # seconds that Slack has to take the last edits when we are told to stop
+AGAIN = 20.0  # seconds between attempts to show the end of an answer
+GRACE = 3.0  # seconds for the last edits at shutdown
 
 EMPTY = "The model gave no answer. Please try again, or ask in other words."
 GOING_AWAY = "askdocs is being restarted, and the answer broke off. Please try again in a moment."
@@ -27,7 +27,7 @@ BROKE_OFF = "askdocs was restarted, and this answer broke off. Please try again.
 
 @dataclass
 class Growing:
-    """An answer while it comes."""
+    """An answer in progress."""
 
     text: str = ""
     reading: Reading | None = None
@@ -36,7 +36,7 @@ class Growing:
     changed: bool = False
 
     async def read(self, parts: AsyncIterator[Reading | str | Outcome]) -> None:
-        """Take all parts. Raises Failure."""
+        """Consume all parts. Raises Failure."""
         began = time.monotonic()
         async for part in parts:
             match part:
@@ -51,7 +51,7 @@ class Growing:
                     self.outcome = part
 
     def stored(self, failed: bool, duration: float, groups: frozenset[str]) -> Answered:
-        """What the store keeps of it."""
+        """The record for the store."""
         outcome = self.outcome
         return Answered(
             "failed" if failed else "refused" if outcome.refused else "answered",
@@ -66,7 +66,7 @@ class Growing:
         )
 
     def shown(self) -> Message:
-        """What there is to see of it now."""
+        """The message for the current state."""
         self.changed = False
         if self.text.strip():
             return messages.partial(self.text)
@@ -74,7 +74,7 @@ class Growing:
 
 
 class Answering:
-    """Answers questions, each in a task of its own."""
+    """Answers questions, each in its own task."""
 
     def __init__(
         self,
@@ -97,9 +97,9 @@ class Answering:
         human: bool,
         groups: frozenset[str] = frozenset(),
     ) -> None:
-        """Answer a question in a message that is there; `human`: offer to ask one.
+        """Answer a question in an existing message; `human`: offer to ask a human.
 
-        Raises OSError: the folder of open answers cannot be written.
+        Raises OSError: the folder of unfinished answers cannot be written.
         """
         opened = Open(reply.channel, reply.ts, asked.id, asked.question)
         await asyncio.to_thread(self.unfinished.begin, opened)
@@ -108,7 +108,7 @@ class Answering:
         task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """End every answer; each says that it broke off."""
+        """Abort every answer with a message that it broke off."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -135,7 +135,7 @@ class Answering:
         except Exception:
             log.exception("an answer failed")
             sentence = WRONG
-        # First, so that the next question of the thread knows of it, and votes find it.
+        # Store first, so that the thread's next question and votes find it.
         answered = growing.stored(bool(sentence), time.monotonic() - began, groups)
         await self.record.answered(asked, answered, turns)
         if sentence:
@@ -150,7 +150,7 @@ class Answering:
     async def _ended(
         self, reply: Reply, message: Message, opened: Open, patience: float | None
     ) -> bool:
-        """Whether the end could be shown. If not, the file stays, and the next start tells."""
+        """Was the end shown? If not, the file stays, and the next start reports it."""
         try:
             async with asyncio.timeout(patience):
                 await reply.finish(message)

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class Asking:
-    """Asks in somebody's name. `client` and `eager` are those of `Reply`."""
+    """Asks questions on people's behalf. `client` and `eager` are those of `Reply`."""
 
     def __init__(
         self,
@@ -59,15 +59,14 @@ class Asking:
         alias: str = "",
         message: str = "",
     ) -> None:
-        """Answer in a thread: in a new message, or in one of ours that is there.
+        """Answer in a thread, in a new message or an existing message of ours.
 
-        Without an `alias` that of the place is asked. An `id` that is known already is not asked
-        again.
+        `alias` defaults to the channel's. A known `id` is ignored.
         """
         conversation = self.name("thread", channel, thread)
         earlier = await self.record.earlier(conversation)
         if not alias:
-            # The thread below a /ask is a direct message, and stays with the channel's alias.
+            # The thread below a /ask is a direct message, and keeps the channel's alias.
             alias = await self.places.alias(channel)
             alias = earlier.alias if channel.startswith("D") and earlier.alias else alias
         asked = NewQuestion(
@@ -109,13 +108,13 @@ class Asking:
             await reply.finish(messages.failed(asked.id, asked.question, often))
             await self.record.answered(asked, Answered("failed"))
             return
-        # A user group is not in a direct message, and cannot be called into it.
+        # User groups cannot be called into a direct message.
         alone = channel.startswith("D") and self.settings.group
         human = bool(self.settings.humans) and not alone
         await self.answering.begin(asked, turns, reply, human, groups)
 
     async def settled(self) -> None:
-        """Wait until what has been asked is being answered, or for `GRACE` seconds."""
+        """Wait until new questions have been passed on to `answering`, at most `GRACE` seconds."""
         until = time.monotonic() + GRACE
         while self._entering and time.monotonic() < until:  # noqa: ASYNC110  # seldom any
             await asyncio.sleep(0.02)
@@ -131,7 +130,7 @@ class Asking:
     async def post(self, channel: str, message: Message, thread: str | None = None) -> Any:
         """Post a message. Raises SlackApiError or one of UNREACHED.
 
-        Links are not unfolded: Slack would fetch what a model has made up.
+        Links are not unfurled: Slack would fetch URLs that a model made up.
         """
         return await self.client.chat_postMessage(
             channel=channel,
@@ -143,11 +142,11 @@ class Asking:
         )
 
     async def address(self, channel: str, ts: str) -> str:
-        """Where people find a message. Raises SlackApiError or one of UNREACHED."""
+        """The permalink of a message. Raises SlackApiError or one of UNREACHED."""
         reply = await self.client.chat_getPermalink(channel=channel, message_ts=ts)
         return str(reply["permalink"])
 
     def name(self, *parts: str) -> str:
-        """A name that says nothing about what it stands for."""
+        """A pseudonymous name."""
         text = "\0".join((self.team, *parts)).encode()
         return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:24]

@@ -1,7 +1,7 @@
 """The Bolt app: receives Slack's events and dispatches them.
 
-Bolt checks signatures, answers Slack's challenges and leaves out our own messages. Everything is
-acknowledged at once and done afterwards, for Slack waits three seconds.
+Bolt checks signatures, answers Slack's challenges and ignores our own messages. Everything is
+acknowledged at once and handled afterwards, because Slack waits only three seconds.
 """
 
 import logging
@@ -22,7 +22,7 @@ from widget.slack.richtext import link, literal
 
 log = logging.getLogger(__name__)
 
-# New messages of people; every other subtype says what became of a message, or comes from a bot.
+# New messages by people; every other subtype reports a change to a message, or comes from a bot.
 SUBTYPES = (None, "file_share", "thread_broadcast")
 
 PRIVATE = "The answer comes in our direct messages: "
@@ -30,7 +30,7 @@ NO_MESSAGE = "I cannot write you a direct message just now. Please try again in 
 
 
 def create_app(asking: Asking) -> AsyncApp:
-    """The Bolt app with every listener."""
+    """Create the Bolt app with every listener."""
     secret = asking.settings.signing_secret
     app = AsyncApp(
         client=asking.client,
@@ -51,23 +51,23 @@ def create_app(asking: Asking) -> AsyncApp:
 
 
 class Questions:
-    """The ways in which people ask."""
+    """Handlers for the ways of asking."""
 
     def __init__(self, asking: Asking) -> None:
         self.asking = asking
         self.once = Once()
 
     async def mentioned(self, event: dict[str, Any]) -> None:
-        """Somebody wrote our name in a channel."""
+        """Handle a mention in a channel."""
         await self._message(event)
 
     async def written(self, event: dict[str, Any]) -> None:
-        """Somebody wrote a message where we are; only direct messages are questions to us."""
+        """Handle a message in a channel we are in; only direct messages are questions to us."""
         if event.get("channel_type") == "im":
             await self._message(event)
 
     async def commanded(self, ack: AsyncAck, body: dict[str, Any], respond: AsyncRespond) -> None:
-        """Somebody asked by /ask: for themselves, so the answer is a direct message."""
+        """Handle /ask: the answer is private, in a direct message."""
         await ack()
         if not self.once.first("command", body["trigger_id"]):
             return

@@ -1,4 +1,4 @@
-"""The app manifest: the Slack app's permissions and the address of its events.
+"""The app manifest: the Slack app's permissions and its events URL.
 
 https://docs.slack.dev/reference/app-manifest
 """
@@ -15,12 +15,12 @@ SCOPES = (
     "groups:read",
     "im:history",
 )
-# To know the groups of people by their address: see docs/how-to/rights.md.
+# To look up people's groups by their e-mail address: see docs/how-to/rights.md.
 OF_PEOPLE = ("users:read", "users:read.email")
 
 
 def manifest(name: str, url: str | None = None) -> dict[str, Any]:
-    """Of an app for HTTP at this address of ours, or for Socket Mode without one."""
+    """The manifest of an app for HTTP at this URL of ours, or for Socket Mode without a URL."""
     address = {"request_url": url.rstrip("/") + PATH} if url else {}
     command = {
         "command": "/ask",

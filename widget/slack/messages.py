@@ -1,7 +1,7 @@
 """Slack messages and the feedback dialog, in Block Kit.
 
-https://docs.slack.dev/reference/block-kit. What comes from a model, a page or a person is in rich
-text or plain text, which are literal, or escaped.
+https://docs.slack.dev/reference/block-kit. Text from a model, a page or a person is literal (in
+rich text or plain text), or escaped.
 """
 
 import json
@@ -19,11 +19,11 @@ from widget.text.mrkdwn import escaped
 
 UP, DOWN, HUMAN, RETRY, OPEN = "up", "down", "human", "retry", "open"
 DIALOG = "reasons"
-MAX_TEXT = 3_000  # characters of what notifications and screen readers are told
+MAX_TEXT = 3_000  # characters for notifications and screen readers
 MAX_LABEL = 75  # characters of a button
-MAX_CARRIED = 900  # characters of a question in a button; 2,000 is all that a button may carry
+MAX_CARRIED = 900  # characters of a question in a button, whose value is limited to 2,000
 MAX_SOURCES = 5
-MAX_NOTE = 1_900  # characters of what stands small below an answer
+MAX_NOTE = 1_900  # characters of the small print below an answer
 MAX_COMMENT = 2_000
 
 LOOKING = "Looking into the docs …"
@@ -42,14 +42,15 @@ _REFERENCE = re.compile(r"<([@#!]?)([^<>|]*)(?:\|([^<>]*))?>")
 
 
 class Message(NamedTuple):
-    """A message: the blocks, and what stands for them where blocks are not shown."""
+    """A message: its blocks, and the text for clients without blocks."""
 
     text: str
     blocks: list[Element]
 
 
 def typed(text: str, bot: str) -> str:
-    """What somebody typed, as a model reads it: no mention of the bot, links as their text."""
+    """The text that somebody typed, for a model: without mentions of the bot, links as their
+    text."""
 
     def plain(match: re.Match[str]) -> str:
         kind, target, label = match[1], match[2], match[3]
@@ -67,12 +68,12 @@ def typed(text: str, bot: str) -> str:
 
 
 def looking() -> Message:
-    """Before anything is known."""
+    """Shown before anything is known."""
     return Message(LOOKING, [_note(LOOKING)])
 
 
 def reading(reading: Reading) -> Message:
-    """What the model reads."""
+    """The pages that the model reads."""
     titles = " and ".join(page.title or "a page" for page in reading.reading) or "the question"
     about = f", about {max(1, round(reading.seconds))} s" if reading.seconds else ""
     text = f"Reading {titles[:1_000]}{about} …"
@@ -85,7 +86,7 @@ def partial(text: str) -> Message:
 
 
 def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Message:
-    """The whole answer with its sources, or what there is instead of one."""
+    """The whole answer with its sources, or a refusal."""
     if outcome.refused:
         closest = CLOSEST if outcome.pages else NONE_CLOSE
         text = f"{NOT_IN_THE_DOCS}. {closest}"
@@ -110,7 +111,7 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
     elif outcome.model and not outcome.refused:
         blocks.append(_note(f"Answered by {outcome.model}"))
     flawed = [text[claim.start : claim.end].strip() for claim in outcome.flaws]
-    if flawed and not outcome.refused:  # Slack has no underlining
+    if flawed and not outcome.refused:  # Slack has no underline
         flawed_text = " ".join(f"“{sentence}”" for sentence in flawed)
         blocks.append(_note(f"⚠️ Not supported by the docs: {flawed_text}"[:MAX_NOTE]))
     buttons = [
@@ -123,7 +124,7 @@ def done(id: str, question: str, text: str, outcome: Outcome, human: bool) -> Me
 
 
 def failed(id: str, question: str, sentence: str, text: str = "") -> Message:
-    """Why there is no answer, and as much of it as came; one press asks again."""
+    """Why there is no answer, with the part that arrived, and a retry button."""
     again = _button(RETRY, "Try again", value=carried(id, question))
     blocks = [block(text)] if text.strip() else []
     blocks += [rich_text(section(literal(sentence)))]
@@ -131,7 +132,7 @@ def failed(id: str, question: str, sentence: str, text: str = "") -> Message:
 
 
 def bare(message: Message) -> Message:
-    """The message with no more than its text: for a message whose blocks Slack does not take."""
+    """The message reduced to its text, if Slack rejects its blocks."""
     return Message(message.text, [])
 
 
@@ -141,14 +142,14 @@ def text_line(*elements: Element, text: str) -> Message:
 
 
 def repeated(question: str) -> Message:
-    """What stands above the answer to a /ask, which Slack itself does not show."""
+    """The question of a /ask above its answer, since Slack does not show it."""
     return Message(
         _fallback(question), [rich_text(section(literal("You asked:")), _quoted(question))]
     )
 
 
 def handed(user: str, question: str, thread: str) -> Message:
-    """A question for the humans' channel; `thread` is the address of the thread it comes from."""
+    """A question for the humans' channel; `thread` is its thread's permalink."""
     way = (
         link(thread, "Answer in the thread")
         if thread
@@ -174,7 +175,7 @@ def called(user: str, group: str) -> Message:
 
 
 def dialog(id: str) -> dict[str, Any]:
-    """The view that asks what was wrong with an answer."""
+    """The dialog that asks what was wrong with an answer."""
     options = [{"text": _plain(_LABELS[reason]), "value": reason} for reason in REASONS]
     return {
         "type": "modal",
@@ -208,12 +209,12 @@ def dialog(id: str) -> dict[str, Any]:
 
 
 def carried(id: str, question: str) -> str:
-    """What a button brings back. Buttons outlive this process, so they say all that is needed."""
+    """The value of a button. Buttons outlive this process, so it contains everything needed."""
     return json.dumps({"id": id, "question": question[:MAX_CARRIED]}, ensure_ascii=False)
 
 
 def _links(pages: Sequence[Page], numbered: bool = False) -> list[Element]:
-    """Buttons that open the pages; `numbered` as the marks in the text are."""
+    """Buttons that open the pages; `numbered` like the citations in the text."""
     buttons = []
     different = {page.url: page for page in reversed(pages)}
     for number, url in enumerate(dict.fromkeys(page.url for page in pages), 1):

@@ -3,17 +3,17 @@
 from collections import OrderedDict
 from collections.abc import Hashable
 
-KNOWN = 10_000  # deliveries that are recognised when they come again
+KNOWN = 10_000  # deliveries remembered
 
 
 class Once:
-    """Recognises what comes again, among the last deliveries."""
+    """Recognises repeated deliveries among the last ones."""
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, None] = OrderedDict()
 
     def first(self, *key: Hashable) -> bool:
-        """Whether this has not come before."""
+        """Is this the first delivery?"""
         if key in self._known:
             return False
         self._known[key] = None
@@ -22,5 +22,5 @@ class Once:
         return True
 
     def forget(self, *key: Hashable) -> None:
-        """It may come again: nothing came of it."""
+        """Accept a repetition, because handling failed."""
         self._known.pop(key, None)

@@ -1,4 +1,4 @@
-"""The groups of a person in Slack, by the e-mail address that Slack has verified."""
+"""Looks up a person's groups in Slack by the e-mail address that Slack has verified."""
 
 import logging
 import time
@@ -13,8 +13,8 @@ from widget.slack.replies import UNREACHED
 
 log = logging.getLogger(__name__)
 
-FRESH = 60.0  # seconds for which an address is taken to be still the person's
-REMEMBERED = 10_000  # people
+FRESH = 60.0  # seconds for which an address is cached
+REMEMBERED = 10_000  # people cached
 
 
 class _Address(NamedTuple):
@@ -23,17 +23,17 @@ class _Address(NamedTuple):
 
 
 class Persons:
-    """Knows the groups of people in one workspace. Nobody is asked where no file has groups."""
+    """Looks up people's groups in a workspace. Asks Slack only if there is a file with groups."""
 
     def __init__(self, client: AsyncWebClient, people: People, team: str) -> None:
         self._client, self._people, self._team = client, people, team
         self._known: OrderedDict[str, _Address] = OrderedDict()
 
     async def groups(self, user: str, channel: str) -> frozenset[str]:
-        """Whose pages an answer to a person may stand on.
+        """The groups whose pages an answer may use.
 
-        In a channel everybody reads along, so there it is what everybody may read. People of other
-        workspaces, guests, bots and addresses that are not confirmed have no groups.
+        Channels get none, that is public pages, because everybody there reads the answer. People
+        from other workspaces, guests, bots and unconfirmed addresses have no groups.
         """
         if not self._people.has_file or not channel.startswith("D"):
             return frozenset()

@@ -12,20 +12,20 @@ from widget.slack.settings import SlackSettings
 
 log = logging.getLogger(__name__)
 
-FRESH = 600.0  # seconds for which a channel's name is taken to be still its name
+FRESH = 600.0  # seconds for which a channel's name is cached
 
 
 class Name(NamedTuple):
-    """The name of a channel, and until when it is believed."""
+    """The name of a channel, and when it expires."""
 
     name: str
     until: float
 
 
 class ChannelAliases:
-    """Knows the aliases of channels. Events have a channel's id alone, settings may have its name.
+    """Resolves channels to aliases. Events have only a channel's id; settings may contain its name.
 
-    Names are asked for only where the settings have some.
+    Names are looked up only if the settings list channels.
     """
 
     def __init__(self, client: AsyncWebClient, settings: SlackSettings) -> None:
@@ -33,7 +33,7 @@ class ChannelAliases:
         self._names: dict[str, Name] = {}
 
     async def alias(self, channel: str) -> str:
-        """The alias that is asked in a channel."""
+        """The alias for a channel."""
         listed = self.settings.channels
         if channel in listed or not listed or channel.startswith("D"):
             return listed.get(channel, self.settings.model)

@@ -1,6 +1,7 @@
 """Records Slack questions in the store, and keeps the last turns of each conversation.
 
-A question is answered whether it can be stored or not; a vote is stored, or its giver is told.
+Questions are answered even if they cannot be stored; a vote is stored, or its giver is told that it
+was not.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ Turns = Sequence[Turn]
 
 PATIENCE = 2.0  # seconds that an answer or a vote waits for the database
 HOURLY = 3600.0
-REMEMBERED = 1_000  # conversations whose last turns are known without the database
+REMEMBERED = 1_000  # conversations whose last turns are kept in memory
 
 NOT_STORED = "Your vote could not be stored just now. Please try again in a moment."
 NOTHING_STORED = "Nothing is stored here, so your vote cannot be kept."
@@ -43,36 +44,36 @@ GONE = "This answer is no longer kept, so your vote cannot be."
 
 
 class NotStored(Exception):
-    """A vote was not stored, with a sentence for who gave it."""
+    """A vote was not stored; the message is for the voter."""
 
 
 class Duplicate(Exception):
-    """The question was asked before: Slack has delivered it twice."""
+    """The question was asked before: Slack delivered it twice."""
 
 
 class Earlier(NamedTuple):
-    """What a conversation had before: the alias that was asked, questions with their answers."""
+    """A conversation's earlier alias and turns."""
 
     alias: str = ""
     turns: Turns = ()
 
 
 class Record:
-    """The store, asked patiently; without one the last conversations are known all the same."""
+    """The store with timeouts; without a store, recent conversations are kept in memory."""
 
     def __init__(self, store: Store | None) -> None:
         self._store = store
         self._earlier: OrderedDict[str, Earlier] = OrderedDict()
-        # Its own: a locked database must not hold up what else runs in threads.
+        # A pool of its own, so that a locked database does not block other threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="slack")
 
     async def asked(self, asked: NewQuestion) -> None:
-        """Keep a question, if that is possible now. Raises Duplicate."""
+        """Store a question, if possible now. Raises Duplicate."""
         if store := self._store:
             await self._patiently(lambda: store.asked(asked))
 
     async def answered(self, asked: NewQuestion, answered: Answered, turns: Turns = ()) -> None:
-        """Keep what became of it, if that is possible now; `turns` are those before it."""
+        """Store its outcome, if possible now; `turns` are the earlier turns."""
         if answered.state == "answered":
             turns = (*turns, Turn(asked.question, answered))[-TURNS:]
             self._remember(asked.conversation, Earlier(asked.alias, turns))
@@ -89,23 +90,23 @@ class Record:
         return known or Earlier()
 
     async def broke_off(self, id: str) -> None:
-        """Keep that a question got no answer, unless it has one."""
+        """Record that a question got no answer, unless it has one."""
         if store := self._store:
             stored = await self._patiently(lambda: store.get(id))
             if stored and stored.answered.state == "asked":
                 await self._patiently(lambda: store.answered(id, Answered("failed")))
 
     async def question(self, id: str) -> str:
-        """A question as it was asked, or an empty string when that is not known."""
+        """The original question, or an empty string if unknown."""
         if store := self._store:
             stored = await self._patiently(lambda: store.get(id))
             return stored.asked.question if stored else ""
         return ""
 
     async def run(self, days: int) -> None:
-        """Delete, now and every hour, what has been kept for so long; until cancelled.
+        """Delete expired questions, now and every hour, until cancelled.
 
-        Raises AskdocsError: the database cannot be asked.
+        Raises AskdocsError: the database does not answer.
         """
         loop = asyncio.get_running_loop()
         while store := self._store:
@@ -117,7 +118,7 @@ class Record:
     async def vote(self, id: str, vote: Vote, visitor: str) -> StoredQuestion:
         """Store a vote; returns the question as it was before. Raises NotStored.
 
-        What takes longer than Slack waits for a dialog counts as not stored.
+        A vote that takes longer than Slack waits for a dialog counts as not stored.
         """
         if not (store := self._store):
             raise NotStored(NOTHING_STORED)
@@ -135,7 +136,7 @@ class Record:
             raise NotStored(NOT_STORED) from error
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for running writes."""
         self._threads.shutdown()
 
     def _remember(self, conversation: str, earlier: Earlier) -> None:
@@ -145,7 +146,7 @@ class Record:
             self._earlier.popitem(last=False)
 
     async def _patiently(self, call: Callable[[], T]) -> T | None:
-        """The result, or None when the database does not answer soon. It is written even so."""
+        """The result, or None if the database is slow. The call then continues."""
         running = asyncio.get_running_loop().run_in_executor(self._threads, _tried, call)
         done, _ = await asyncio.wait({running}, timeout=PATIENCE)
         return running.result() if done else None

@@ -1,7 +1,7 @@
 """A Slack message that is edited while the answer grows.
 
-By chat.update and not by chat.startStream, whose Markdown Slack itself reads, mentions included,
-and which can only be added to: a refusal could not take back what was streamed.
+Uses chat.update, not chat.startStream: Slack interprets the latter's Markdown, mentions included,
+and it can only be appended to, so a refusal could not retract streamed text.
 https://docs.slack.dev/reference/methods/chat.update
 """
 
@@ -21,16 +21,16 @@ from widget.slack.messages import Message, bare
 
 log = logging.getLogger(__name__)
 
-# Slack could not be reached; the first has TimeoutError in it, and much of aiohttp's.
+# Slack could not be reached; OSError includes TimeoutError and many errors of aiohttp.
 UNREACHED = (OSError, aiohttp.ClientError)
 # Seconds. Slack allows 50 edits a minute for all messages of a workspace together (tier 3).
 EDIT = 1.2
 OK, RATE_LIMITED = 200, 429
-WAIT = 30  # seconds, when Slack does not say how many
+WAIT = 30  # seconds, if Slack does not say how many
 
 
 class Pace:
-    """How often messages are edited: as often as Slack allows, shared by all open answers."""
+    """The pace of edits: the maximum that Slack allows, shared by all open answers."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
@@ -39,7 +39,7 @@ class Pace:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """One more answer is being written."""
+        """Count an open answer."""
         self.open += 1
         try:
             yield
@@ -51,19 +51,19 @@ class Pace:
         return max(EDIT * self.open, self.held_until - self.clock())
 
     async def free(self) -> None:
-        """Wait for as long as Slack wants no edit."""
+        """Wait until Slack accepts edits again."""
         await asyncio.sleep(max(0.0, self.held_until - self.clock()))
 
     def hold(self, seconds: float) -> None:
-        """Slack wants no edit for so long."""
+        """Pause edits at Slack's request."""
         self.held_until = max(self.held_until, self.clock() + seconds)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A message that stands in Slack.
+    """A message in Slack.
 
-    `client` waits when Slack says so (Retry-After), and tries again; `eager` does neither.
+    `client` waits if Slack asks for it (Retry-After), and tries again; `eager` does neither.
     """
 
     client: AsyncWebClient
@@ -73,7 +73,7 @@ class Reply:
     ts: str
 
     async def show(self, message: Message) -> None:
-        """Show more of an answer, unless Slack does not let us: there will be more."""
+        """Show more of an answer, or skip it if Slack refuses: another update will follow."""
         try:
             await self._edit(self.eager, message)
         except SlackApiError as error:
@@ -86,7 +86,7 @@ class Reply:
             log.warning("slack: chat.update: %r", error)
 
     async def finish(self, message: Message) -> None:
-        """Show the end. Raises one of UNREACHED."""
+        """Show the final message. Raises one of UNREACHED."""
         await self.pace.free()
         for shown in (message, bare(message)):
             try:
@@ -96,7 +96,7 @@ class Reply:
                 if status(error) != OK:
                     raise ConnectionError(f"Slack says {status(error)}") from error
                 log.warning("slack: chat.update: %s", refusal(error))
-        # The message was deleted, or the channel archived: nobody waits for the end.
+        # The message was deleted, or the channel archived: nobody waits for the answer.
 
     async def _edit(self, client: AsyncWebClient, message: Message) -> None:
         await client.chat_update(
@@ -104,17 +104,17 @@ class Reply:
             ts=self.ts,
             text=message.text,
             blocks=message.blocks,
-            parse="none",  # chat.update alone would look for names of people and channels
+            parse="none",  # by default, chat.update would look for names of people and channels
             link_names=False,
         )
 
 
 def status(error: SlackApiError) -> int:
-    """The status of Slack's answer: 200 for what Slack itself refuses, 0 for a proxy's page."""
+    """The HTTP status of Slack's response: 200 for Slack's own refusals, 0 for a proxy's page."""
     return error.response.status_code if isinstance(error.response, AsyncSlackResponse) else 0
 
 
 def refusal(error: SlackApiError) -> str:
-    """The word that Slack has for why it refuses."""
+    """Slack's error code."""
     known = isinstance(error.response, AsyncSlackResponse)
     return str(error.response.get("error")) if known else str(error)

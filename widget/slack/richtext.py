@@ -1,6 +1,7 @@
 """Converts Markdown to Slack's rich text.
 
-Rich text and not mrkdwn, for what an answer or a page's title says is literal there: `<!channel>`,
+Rich text instead of mrkdwn, because an answer's or a page title's text is literal there:
+`<!channel>`,
 `<@U123>` and `*` are characters, and nobody can be pinged. mrkdwn has to be escaped, cannot
 escape `*` and `_` at all, and shows bold only between spaces. Slack prefers it, too:
 https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
@@ -20,12 +21,12 @@ from widget.text.markdown import SOURCE_FILES
 
 Element = dict[str, Any]
 
-# Characters of JSON. Slack refuses messages whose blocks have more than some 13,200
-# (msg_blocks_too_long; slackapi/bolt-js#2509), and the buttons need their part of them.
+# Maximum characters of JSON. Slack rejects messages whose blocks have more than about 13,200
+# (msg_blocks_too_long; slackapi/bolt-js#2509), and the buttons need a part of them.
 LIMIT = 9_000
 CUT = "… The answer goes on: it is longer than a message can be."
 
-DEEPEST = 8  # levels of a list that Slack indents
+DEEPEST = 8  # list levels that Slack indents
 
 _MARK = re.compile(r"⁅(\d{1,3})⁆")
 _STYLES = {"strong": "bold", "em": "italic", "s": "strike"}
@@ -33,13 +34,12 @@ _parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethro
 
 
 def block(text: str, base: str = "", cited: Sequence[str] = ()) -> Element:
-    """A rich_text block with the text, cut where Slack would refuse it.
+    """A rich_text block with the text, truncated at Slack's limit.
 
-    `base` is the address that relative links start from; without one they become plain text.
-    `cited` are the addresses to which the marks of `widget.text.markdown.with_marks` lead, from 1
-    on.
+    `base` is the base URL of relative links; without it they become plain text. `cited` are the
+    targets of the marks from `widget.text.markdown.with_marks`, from 1 on.
     """
-    whole = len(text) <= 2 * LIMIT  # no more of it could be shown, so no more is read
+    whole = len(text) <= 2 * LIMIT  # more could not be shown, so do not parse it
     made = _block(text := text[: 2 * LIMIT], base, cited)
     while (size := len(json.dumps(made, ensure_ascii=False))) > LIMIT:
         whole = False
@@ -77,32 +77,32 @@ def _with_links(element: Element, cited: Sequence[str]) -> Element:
 
 
 def rich_text(*elements: Element) -> Element:
-    """A block. Slack refuses one without elements."""
+    """A block. Slack rejects an empty block."""
     return {"type": "rich_text", "elements": list(elements) or [section(literal(" "))]}
 
 
 def section(*elements: Element) -> Element:
-    """Running text."""
+    """A paragraph."""
     return {"type": "rich_text_section", "elements": list(elements)}
 
 
 def literal(text: str, **style: bool) -> Element:
-    """Characters that mean nothing but themselves."""
+    """Literal text."""
     return {"type": "text", "text": text, **({"style": style} if style else {})}
 
 
 def link(url: str, text: str, **style: bool) -> Element:
-    """A link; the url must be one that `web_address` takes."""
+    """A link; the URL must pass `web_address`."""
     return {"type": "link", "url": url, "text": text or url, **({"style": style} if style else {})}
 
 
 class _Writer:
-    """Turns the blocks of Markdown into elements, which Slack does not nest."""
+    """Converts Markdown's nested blocks to Slack's flat elements."""
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.elements: list[Element] = []
-        self.open: list[Element] = []  # of the section that is being written
+        self.open: list[Element] = []  # of the current section
 
     def flush(self, end: str = "") -> None:
         """End the section."""
@@ -112,7 +112,7 @@ class _Writer:
             self.open = []
 
     def write(self, node: Node) -> None:
-        """One block."""
+        """Write a block."""
         match node.type:
             case "paragraph":
                 self._text(_inline(node, self.base))
@@ -155,7 +155,7 @@ class _Writer:
                 self.elements.append({**kind, "elements": items})
             items.append(section(*(words or [literal(" ")])))
             for inner in rest:
-                # What Slack cannot nest interrupts the list, which goes on behind it.
+                # Content that Slack cannot nest interrupts the list, which continues after it.
                 if inner.type in ("bullet_list", "ordered_list"):
                     self._list(inner, indent + 1)
                 else:
@@ -193,7 +193,7 @@ def _span(node: Node, base: str, style: dict[str, bool]) -> Iterator[Element]:
 
 
 def _add(elements: list[Element], new: Element | None) -> None:
-    """Append, in one piece with what stands before it in the same style. Slack refuses ""."""
+    """Append text, merging it with preceding text of the same style. Slack rejects ""."""
     if new is None or not new["text"]:
         return
     last = elements[-1] if elements else None
@@ -204,7 +204,7 @@ def _add(elements: list[Element], new: Element | None) -> None:
 
 
 def _lines(node: Node, base: str) -> Iterator[Element]:
-    """What stands in a quote, without its structure."""
+    """The text of a quotation, without its structure."""
     for number, part in enumerate(node.children):
         if number:
             yield literal("\n")
@@ -241,7 +241,7 @@ def _table(node: Node) -> str:
 
 
 def _address(href: str, base: str) -> str:
-    """The absolute address, or an empty string when nobody can be sent there."""
+    """The absolute URL, or an empty string if it is not a valid target."""
     try:
         parts = urlsplit(href)
         if not parts.scheme and not parts.netloc:

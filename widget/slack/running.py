@@ -46,14 +46,14 @@ from widget.slack.unfinished import Unfinished
 log = logging.getLogger(__name__)
 
 TIMEOUT = aiohttp.ClientTimeout(total=30)
-TRIES = 5  # of a call that Slack limits or that does not arrive
-LOOK = 15.0  # seconds between two looks at the connection of Socket Mode
-GRACE = 3  # seconds that open requests have when the server is told to stop
+TRIES = 5  # for calls that Slack limits, or that fail to arrive
+LOOK = 15.0  # seconds between two checks of the Socket Mode connection
+GRACE = 3  # seconds that open requests get at shutdown
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Who we are, as Slack sees it."""
+    """Our identity in Slack."""
 
     team: str
     team_id: str
@@ -63,7 +63,7 @@ class Workspace:
 
 
 async def workspace(client: AsyncWebClient) -> Workspace:
-    """Who the bot token belongs to. Raises AskdocsError: it does not work."""
+    """The owner of the bot token. Raises AskdocsError: the token is invalid."""
     try:
         reply = await client.auth_test()
     except SlackApiError as error:
@@ -99,15 +99,16 @@ async def parts(
     say: Callable[[str], None],
     tasks: Tasks,
 ) -> AsyncIterator[AsyncApp]:
-    """A Bolt app that answers. What an earlier process left unfinished is told to have broken off.
+    """Create a Bolt app that answers; marks the unfinished answers of an earlier process as broken
+    off.
 
     Args:
-        folder: for the answers that are open; no other process has it.
-        say: takes a line for who started us.
-        tasks: of this process.
+        folder: folder for unfinished answers, used by no other process.
+        say: receives a line for the operator.
+        tasks: the process's tasks.
 
     Raises:
-        AskdocsError: Slack does not take the bot token.
+        AskdocsError: Slack rejects the bot token.
     """
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         client, eager = bot_client(settings, session), bot_client(settings, session)
@@ -144,7 +145,7 @@ async def parts(
 async def by_http(
     app: AsyncApp, settings: SlackSettings, say: Callable[[str], None], tasks: Tasks
 ) -> None:
-    """Let Slack send events to our address, until SIGINT or SIGTERM."""
+    """Receive events by HTTP until SIGINT or SIGTERM."""
     if not settings.signing_secret:  # nor empty: anybody could sign
         raise _missing("signing_secret", "the Signing Secret from the app's Basic Information")
     config = uvicorn.Config(
@@ -162,7 +163,7 @@ async def by_http(
         listening = socket.create_server((settings.host, settings.port), family=family)
     except OSError as error:
         raise AskdocsError(f"{place}: cannot listen ({error.strerror}): give a --port") from None
-    # uvicorn repeats the signal that stopped it, which would kill us before answers are ended.
+    # uvicorn re-raises the stopping signal, which would kill us before answers are ended.
     _stopped()
     with listening:
         say(f"listening at http://{place}{web.PATH}; Ctrl-C stops")
@@ -170,7 +171,7 @@ async def by_http(
 
 
 async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str:
-    """Where Socket Mode connects to. Raises AskdocsError: the app token is missing or wrong."""
+    """The Socket Mode URL. Raises AskdocsError: the app token is missing or invalid."""
     if not settings.app_token:
         raise _missing(
             "app_token", "an App-Level Token (xapp-...) with connections:write, or use --http"
@@ -192,8 +193,8 @@ async def socket_address(client: AsyncWebClient, settings: SlackSettings) -> str
 async def by_socket(
     app: AsyncApp, settings: SlackSettings, say: Callable[[str], None], tasks: Tasks
 ) -> None:
-    """Fetch events by Socket Mode, until SIGINT or SIGTERM; no address of ours is needed."""
-    # Asked for here, because the client itself would try a token that is wrong for ever.
+    """Receive events by Socket Mode until SIGINT or SIGTERM; needs no public URL."""
+    # Requested here, because the client itself would retry an invalid token forever.
     address = await socket_address(app.client, settings)
     assert settings.app_token is not None
     handler = AsyncSocketModeHandler(app, settings.app_token.get_secret_value())
@@ -209,9 +210,9 @@ async def by_socket(
 
 
 async def _stay_connected(client: SocketModeClient) -> None:
-    """Connect again where Slack's library has not done it.
+    """Reconnect if Slack's library has not done so.
 
-    Raises AskdocsError: two looks have found no connection; the next call connects.
+    Raises AskdocsError: two checks found no connection; the next call connects.
     """
     if not await client.is_connected():
         await client.connect_to_new_endpoint()
@@ -236,7 +237,7 @@ async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncW
 
 
 def _stopped() -> asyncio.Event:
-    """Set by the signals that tell us to stop."""
+    """An event set by termination signals."""
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)

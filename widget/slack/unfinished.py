@@ -1,6 +1,6 @@
 """Answers in progress, one small file each.
 
-A kill leaves the files, and the next start says in Slack that these answers broke off.
+A kill leaves the files, and the next start marks these answers in Slack as broken off.
 """
 
 import json
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Open:
-    """A message of ours that waits for its end."""
+    """A message that waits for its end."""
 
     channel: str
     ts: str
@@ -23,13 +23,13 @@ class Open:
 
 
 class Unfinished:
-    """The files, in a folder that one process has for itself."""
+    """The files, in a folder used by a single process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def begin(self, answer: Open) -> None:
-        """Remember it, whole or not at all. Raises OSError."""
+        """Record an answer atomically. Raises OSError."""
         path = self._path(answer)
         new = path.with_suffix(".new")
         with new.open("w", encoding="utf-8") as file:
@@ -39,11 +39,11 @@ class Unfinished:
         new.replace(path)
 
     def end(self, answer: Open) -> None:
-        """Forget it: its end is shown."""
+        """Remove it after its end is shown."""
         self._path(answer).unlink(missing_ok=True)
 
     def left(self) -> list[Open]:
-        """What another process has left, oldest first."""
+        """Answers left by another process, oldest first."""
         answers = []
         for path in sorted(self.folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
             try:

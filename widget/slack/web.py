@@ -19,17 +19,17 @@ log = logging.getLogger(__name__)
 
 PATH = "/slack/events"
 SIGNATURE = "x-slack-signature"
-MAX_BODY = 1_048_576  # bytes; a press of a button brings the whole message along
+MAX_BODY = 1_048_576  # bytes; a button press includes the whole message
 _SECONDS = re.compile("[0-9]{1,12}")
 
 
 def create_app(app: AsyncApp, tasks: Tasks) -> Starlette:
-    """The application; Bolt checks the signature of every request. `/health` names failing
+    """Create the app; Bolt checks the signature of every request. `/health` names failing
     `tasks`."""
 
     async def events(request: Request) -> Response:
-        # Before there is a signature to check, so nothing here may fail or grow. Bolt would raise
-        # for a number that no clock has, and for a signature with other letters.
+        # Runs before the signature check, so nothing here may fail or grow. Bolt would raise for an
+        # impossible timestamp, and for a signature with non-ASCII letters.
         stamp = request.headers.get("x-slack-request-timestamp", "")
         if not _SECONDS.fullmatch(stamp) or not request.headers.get(SIGNATURE, "").isascii():
             return JSONResponse({"error": "invalid request"}, 401)

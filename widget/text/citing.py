@@ -9,10 +9,10 @@ _MARKUP = re.compile(r"[`*]|(?<!\s)\s*+(?:\{[#.:][^{}]*+\}|(?<![¶#])[¶#]++)\s*
 
 
 def numbers(text: str, outcome: Outcome) -> list[tuple[int, int]]:
-    """Places in the text with the number of the source that what stands before them rests on.
+    """Positions in the text, each with the number of the source for the text before it.
 
-    By claim where the answer was checked: only what is supported has a number, and sentences of a
-    paragraph that follow one another from one source have one together.
+    For a checked answer, by claim: only supported claims get a number, and consecutive sentences of
+    a paragraph from the same source share one.
     """
     known = {source.url: number for number, source in reversed([*enumerate(outcome.sources, 1)])}
     if not outcome.claims:
@@ -38,14 +38,14 @@ def numbers(text: str, outcome: Outcome) -> list[tuple[int, int]]:
 
 
 def quotations(text: str, outcome: Outcome) -> list[tuple[int, Source, str]]:
-    """The parts of a quotation with the sources that they are quoted from, and their numbers."""
+    """The parts of a quotation with their sources and source numbers."""
     if not outcome.is_quotation:
         return []
-    # Passages of one section have one address: they are cited in their order.
+    # Passages of a section share a URL: assign them in order.
     known: dict[str, list[int]] = {}
     for number, source in reversed([*enumerate(outcome.sources, 1)]):
         known.setdefault(source.url, []).append(number)
-    parts: list[tuple[int, int]] = []  # where each ends, and the number of its source
+    parts: list[tuple[int, int]] = []  # the end of each part, and its source's number
     for citation in sorted(outcome.citations, key=lambda citation: citation.end_index):
         numbers = known.get(citation.url)
         if not numbers:
@@ -57,7 +57,7 @@ def quotations(text: str, outcome: Outcome) -> list[tuple[int, Source, str]]:
         parts.append((end, number))
     if not parts:
         parts = [(len(text), 1)]
-    parts[-1] = (len(text), parts[-1][1])  # what is cited nowhere belongs to what is before it
+    parts[-1] = (len(text), parts[-1][1])  # uncited text belongs to the preceding part
     return [*_cut(text, parts, outcome)]
 
 
@@ -68,13 +68,13 @@ def _cut(
     for end, number in parts:
         source = outcome.sources[number - 1]
         if part := text[begin:end].strip("\n").rstrip():
-            # For clients that read only text it is marked as a quotation, with its link below.
+            # For text clients, the answer marks quotations and links below them: use the source's text.
             yield number, source, source.quote if part.startswith(">") and source.quote else part
         begin = max(begin, end)
 
 
 def trail(title: str, section: str = "") -> str:
-    """The way to a section: the page's title and the headings, each once, without markup."""
+    """The path to a section: page title and headings, each once, without markup."""
     names: list[str] = []
     for name in (title, *section.split(" › ")):
         name = _MARKUP.sub("", name).strip()

@@ -3,7 +3,7 @@
 import colorsys
 import re
 
-# The backgrounds that links and marks stand on, of which these are the hardest: see box.css.
+# The most demanding backgrounds of links and marks: see box.css.
 LIGHT = (0xF5, 0xF6, 0xF8)
 DARK = (0x1F, 0x23, 0x2A)
 ENOUGH = 4.5  # https://www.w3.org/TR/WCAG22/#contrast-minimum
@@ -12,9 +12,9 @@ Rgb = tuple[int, int, int]
 
 
 def accent(colour: str) -> str:
-    """`light-dark(...)` for CSS: the colour, darkened and lightened until it can be read.
+    """`light-dark(...)` for CSS: the colour, darkened and lightened until it is readable.
 
-    Empty when it is not #rgb or #rrggbb; the # may be missing, as it has to be in an address.
+    Empty if it is not #rgb or #rrggbb; the # is optional, as URLs cannot contain it.
     """
     digits = colour.strip().removeprefix("#")
     if not re.fullmatch(r"[0-9a-fA-F]{3}|[0-9a-fA-F]{6}", digits):
@@ -27,7 +27,7 @@ def accent(colour: str) -> str:
 
 
 def contrast(first: Rgb, second: Rgb) -> float:
-    """The contrast ratio of WCAG, from 1 to 21."""
+    """The WCAG contrast ratio, from 1 to 21."""
     darker, lighter = sorted((_luminance(first), _luminance(second)))
     return (lighter + 0.05) / (darker + 0.05)
 

@@ -1,14 +1,14 @@
 """Converts wiki-specific Markdown to plain Markdown, so that quotations read well.
 
-Admonitions, tabs, definitions, footnotes, keys and highlights are those of Python-Markdown and
-Material for MkDocs, alerts and tasks those of GitHub;
-comments, anchors, components and the tags of raw HTML are dropped, tables and images of raw HTML
-become those of Markdown; rows of a table whose head was cut off get an empty one. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
+Handles admonitions, tabs, definitions, footnotes, keys and highlights of Python-Markdown and
+Material for MkDocs, and GitHub's alerts and tasks. Drops comments, anchors, components and raw HTML
+tags; converts raw HTML tables and images to Markdown; adds an empty header to table rows whose
+header was cut off. https://squidfunk.github.io/mkdocs-material/reference/admonitions/
 """
 
 import re
 
-# The numbers of sources, on their way through the parser, may stand at the end of any line.
+# Numbers of sources, which may end any line while they pass through the parser.
 _MARKS = re.compile(r"(?<!⁆)(?:⁅[+-]?\d+⁆)++$")
 _ADMONITION = re.compile(r"(?:!!!|\?\?\?\+?)\s+([\w-]+)(?: [\w-]+)*(?:\s+\"([^\"]*)\"\s*(.*))?\s*$")
 _ALERT = re.compile(r"((?:>\s?)+)\[!(\w+)\]\s*$")
@@ -33,15 +33,15 @@ _TABLE = re.compile(r"<table(?:\s[^<>]*)?>((?:(?!<table[\s>]).)*?)</table\s?>", 
 _TABLE_ROW = re.compile(r"<tr(?:\s[^<>]*)?>", re.I)
 _CELL = re.compile(r"<t([hd])(?:\s[^<>]*)?>", re.I)
 _END = re.compile(r"</?(?:thead|tbody|tfoot|tr|th|td)(?:\s[^<>]*)?>", re.I)
-# Attributes behind a link or an image, icons, and lines that include another file.
+# Attributes after a link or an image, icons, and lines that include another file.
 _BEHIND = re.compile(r"(\]\([^()\n]{0,500}\))\{:?[^{}\n]{0,200}\}")
 _ICON = re.compile(r":(?:material|fontawesome|octicons|simple)-[\w-]+:\s?")
 _INCLUDED = re.compile(r"\s*-{1,4}8<-{1,4}\s.*")
-# Of JSX and Vue: with attributes, or closed at once. <NAME> alone may be a placeholder.
+# JSX and Vue tags: with attributes, or self-closing. <NAME> alone may be a placeholder.
 _COMPONENT = re.compile(
     r"<[A-Z][\w.]*(?:\s[^<>=]*=[^<>]*|\s?/)>|</[A-Z][\w.]*>|<[A-Z][\w.]*\s[^<>=/]*/>"
 )
-# Tags that pages are written with. Another word in brackets may be a placeholder: <name>.
+# HTML tags used in pages. Another word in angle brackets may be a placeholder: <name>.
 _TAGS = re.compile(
     r"</?(?:a|abbr|b|big|center|dd|details|div|dl|dt|em|figcaption|figure|font|i|ins|kbd|mark|nobr"
     r"|p|picture|samp|section|small|source|span|strong|sub|summary|sup|u|var|wbr)"
@@ -51,16 +51,16 @@ _TAGS = re.compile(
 
 
 def plain(text: str, *, page: bool = True) -> str:
-    """The text with the additions rewritten; code is left as it is.
+    """The text as plain Markdown; code is unchanged.
 
-    `page`: the text is a page's. A model's own tags are shown as they are, and its rows.
+    `page`: the text is from a page. Tags and table rows from a model are left as they are.
     """
     result: list[str] = []
     text = _COMMENT.sub("", text)
     if page and "<table" in text.lower():
         text = _outside_code(text)
     lines = text.split("\n")
-    lines.reverse()  # taken from the end: taking from the front would copy the rest each time
+    lines.reverse()  # pop from the end: popping from the front would copy the rest each time
     fence = ""
     while lines:
         line = lines.pop()
@@ -118,7 +118,7 @@ def _ticked(task: re.Match[str]) -> str:
 
 
 def _outside_code(text: str) -> str:
-    """The text with its tables of HTML as tables of Markdown."""
+    """The text with HTML tables converted to Markdown tables, except in code."""
     parts = re.split(r"(^[ ]{0,3}```.*?^[ ]{0,3}```)", text, flags=re.MULTILINE | re.DOTALL)
     parts[::2] = [_TABLE.sub(_table, part) for part in parts[::2]]
     return "".join(parts)
@@ -150,7 +150,7 @@ def _image(image: re.Match[str]) -> str:
 
 
 def _inline(line: str, page: bool) -> str:
-    """The line without tags and the marks of extensions; code stays."""
+    """The line without tags and extension syntax, except in code."""
     parts = _CODE.split(line)
     for number in range(0, len(parts), 2):
         part = _BREAK.sub(" ", _ANCHOR.sub("", parts[number]))
@@ -164,7 +164,7 @@ def _inline(line: str, page: bool) -> str:
 
 
 def _indented(lines: list[str]) -> str:
-    """Take the block that is indented under a line, without its indent; `lines` are reversed."""
+    """Remove the block indented under a line, and return it dedented; `lines` are reversed."""
     block = []
     while lines and (lines[-1].startswith("    ") or not lines[-1].strip()):
         block.append(lines.pop()[4:])

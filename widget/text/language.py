@@ -1,8 +1,8 @@
 """Chooses the language of the widget; each language is a file in `strings/`.
 
-A request is answered in one language, so it is set once, by `SpeakLanguage`, and not handed through
-all that is rendered. English sentences of the server (why a question was not taken, why an answer
-failed) are looked up as they are, so that the code which says them knows of no languages.
+Each request has one language, so `SpeakLanguage` sets it once instead of passing it to every
+renderer. The server's English sentences (why a question was rejected, why an answer failed) are the
+keys of their translations, so the code that raises them is independent of languages.
 """
 
 import re
@@ -23,21 +23,21 @@ ENGLISH = "en"
 
 @dataclass(frozen=True)
 class Language:
-    """What the box says."""
+    """The widget's strings in one language."""
 
     code: str
     words: Mapping[str, str]
     sentences: Mapping[str, str]
-    """By the English sentence; `{}` stands for what differs, like a number."""
+    """By the English sentence; `{}` is a placeholder, such as for a number."""
     query: str = ""
-    """What every address of the box carries, where the reader's page asked for a language."""
+    """Query parameter for all URLs of the box, if the reader's page requested a language."""
 
     def say(self, key: str, **values: object) -> Markup:
         """The string of that key. Values that are not Markup are escaped."""
         return escape(self.words[key]).format(**values)
 
     def sentence(self, english: str) -> str:
-        """A sentence of the server in this language; in English where it is not translated."""
+        """The translation of a server's sentence; English if there is none."""
         if english in self.sentences:
             return self.sentences[english]
         for pattern, translation in self.sentences.items():
@@ -45,7 +45,7 @@ class Language:
                 continue
             parts = (re.escape(part) for part in pattern.split("{}"))
             if match := re.fullmatch("(.+?)".join(parts), english, re.DOTALL):
-                # What stands in the gap may be a sentence's part itself: "in {} seconds".
+                # A placeholder's value may need translation, too: "in {} seconds".
                 return translation.format(*(self.sentence(part) for part in match.groups()))
         return english
 
@@ -61,7 +61,7 @@ def languages(folder: Path) -> dict[str, Language]:
 
 
 def choose(wanted: str, accepted: str) -> Language:
-    """The language that the page wants, else the first one that the browser accepts, else English.
+    """The language that the page requests, else the browser's preferred one, else English.
 
     `wanted` is a tag like `pt-BR`, `accepted` an Accept-Language header. Neither is trusted.
     """
@@ -75,7 +75,7 @@ def choose(wanted: str, accepted: str) -> Language:
 
 
 def _accepted(header: str) -> Iterator[str]:
-    """The tags, the most wanted first: RFC 9110, section 12.5.4."""
+    """The tags in order of preference: RFC 9110, section 12.5.4."""
     weighed = []
     for item in header.split(","):
         tag, _, weight = item.partition(";")
@@ -88,12 +88,12 @@ _current: ContextVar[Language] = ContextVar("language")
 
 
 def current() -> Language:
-    """The language of the request that is being answered."""
+    """The language of the current request."""
     return _current.get(None) or choose("", "")
 
 
 class SpeakLanguage:
-    """Sets the language of each request, by `lang` in its address and by Accept-Language."""
+    """Sets the language of each request from `lang` in its URL and from Accept-Language."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

@@ -1,7 +1,7 @@
 """Renders Markdown from a model or a page as safe HTML.
 
-Raw HTML is not understood by the parser, links are judged one by one, and what comes out is
-sanitised once more by an allow-list, so that a mistake in one layer is caught by the next.
+The parser does not accept raw HTML, links are checked individually, and the result is sanitised
+again by an allow-list, so that each layer catches mistakes of the one before.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from pygments.util import ClassNotFound
 from widget.access.origins import web_address, within
 from widget.text import dialect
 
-MAX_HIGHLIGHTED = 10_000  # characters; colouring is not worth more than a few milliseconds
+MAX_HIGHLIGHTED = 10_000  # characters; highlighting is not worth more than a few milliseconds
 
 TAGS = {
     *("p", "br", "hr", "blockquote", "pre", "code", "span", "em", "strong", "s", "a", "img"),
@@ -55,20 +55,20 @@ _cleaner = nh3.Cleaner(
     link_rel="noopener nofollow",
 )
 
-# The paths of a wiki's source files, which are not addresses of its pages.
+# Suffixes of a wiki's source files, whose paths are not page URLs.
 SOURCE_FILES = (".md", ".mdx", ".markdown", ".rst")
 
-# Marks on their way through the parser: ⁅2⁆ is a source, ⁅+0⁆ and ⁅-0⁆ are the ends of a flaw. The
-# brackets are punctuation, so that they end no emphasis; those of the text are replaced before.
+# Marks on their way through the parser: ⁅2⁆ is a source, ⁅+0⁆ and ⁅-0⁆ delimit a flaw. The brackets
+# are punctuation, so that they do not end emphasis; those in the text are replaced first.
 _MARK = re.compile("⁅([+-]?\\d+)⁆")
-_LINE_END = re.compile(r"\r\n?|\n")  # as the parser sees it
+_LINE_END = re.compile(r"\r\n?|\n")  # as in the parser
 _STRAY = re.compile("(?:⁅|%E2%81%85)(?:[+-]|%2B)?\\d+(?:⁆|%E2%81%86)")
 _BRACKETS = str.maketrans("⁅⁆", "()")
-# Lines that mean something else with a mark behind them: fences, rules, the line below table heads.
+# Lines that change their meaning with a mark at the end: fences, rules, table delimiter rows.
 _SYNTAX = re.compile(r"\n[ >]*+(?:`{3,}|~{3,}|[|:*_=-][ |:*_=-]*+|(?<= ))$")
-# What makes a block of a line, behind which a flaw may begin.
+# Block prefixes of a line, after which a flaw may begin.
 _PREFIX = re.compile(r"(?:[ \t]|>|(?:[-*+]|\d{1,9}[.)]|#{1,6})[ \t]|\[[ xX]\][ \t]|\|)*")
-# From within a sentence to behind it, or to the end of its line.
+# From inside a sentence to its end, or to the end of its line.
 _REST = re.compile(r"[^\n]*?(?:[.!?][\"'”’)\]*_`]*(?=\s|$)|[。！？]|(?=\n|$))")
 _ENDED = re.compile(r"[.!?:;。！？|][\"'”’)\]*_`~]*$")
 _WHY = re.compile(r'(?<=<span class="why">)\d+(?=</span>)')
@@ -87,15 +87,14 @@ def render(
     why: Callable[[int], Markup] = lambda _: Markup(),
     page: bool = False,
 ) -> Markup:
-    """HTML for the text.
+    """Render the text as HTML.
 
-    `base` is the address that relative links start from; without one they become plain text.
-    Links into `origins` replace the wiki page, others open a tab. Images are shown only where
-    the text comes from a page, or the image from one of the origins: a model's image may be an
-    address made up to carry the question to a stranger. `cites` are pairs: a place in the text and
-    the number of the source that is named there; `mark` makes the HTML of a number. `flaws` are
-    parts of the text that are underlined; `why` says of the n-th, behind it, what is wrong. `page`:
-    the text is a page's own, with what wikis write beyond Markdown.
+    `base` is the base URL of relative links; without it they become plain text. Links into
+    `origins` replace the wiki page, others open a tab. Images are shown only if the text is from a
+    page, or the image from one of the origins: a model could make up an image URL that carries the
+    question to a stranger. `cites` are pairs of a position in the text and a source number; `mark`
+    renders a number as HTML. `flaws` are parts of the text to underline; `why` renders the reason
+    after the n-th. `page`: the text is from a page and may use wiki extensions of Markdown.
     """
     text = text.translate(_BRACKETS)
 
@@ -117,23 +116,23 @@ def render(
         if not is_whole(safe):
             notes = [f'<span class="why">{number}</span>' for number in range(len(flaws))]
             safe = f"{bare}<p>{' '.join(notes)}</p>\n" if notes else bare
-    # What is matched cannot stand in an attribute, where quotes are escaped, nor come from the
-    # text, where tags are.
+    # The pattern cannot occur in an attribute, where quotes are escaped, or come from the text, where
+    # tags are escaped.
     marked = _CITED.sub(lambda match: mark(match[0]), safe)
     return Markup(_WHY.sub(lambda match: why(int(match[0])), marked))  # noqa: S704  # sanitised
 
 
 def _words(html: str) -> str:
-    """What the Markdown itself says, without the marks in it."""
+    """The text of the Markdown, without the marks."""
     unmarked = re.sub(r'<span class="why">\d+</span>|<sup class="cite">\d+</sup>', "", html)
     return "".join(re.sub(r"<[^<>]*>", "", unmarked).split())
 
 
 class Growing:
-    """A text that grows: its blocks are rendered once when they are finished, the last one always.
+    """Renders a growing text: each block once when it is complete, the last block every time.
 
-    As `render` with `origins` alone, but for links that are defined elsewhere in the text: they may
-    be plain until `render` is given the whole.
+    Like `render` with only `origins`, except that reference links may stay plain until `render`
+    gets the whole text.
     """
 
     def __init__(self, origins: Sequence[str] = ()) -> None:
@@ -142,12 +141,12 @@ class Growing:
         self._html = ""
 
     def render(self, text: str) -> Markup:
-        """HTML for the text, which must begin with that of the last time."""
+        """HTML for the text, which must begin with the previous text."""
         rest = text[self._finished :]
         tokens = _parser.parse(rest.translate(_BRACKETS))
         lines = [0, *(line_end.end() for line_end in _LINE_END.finditer(rest))]
-        # A block whose first line is whole (of a table the second, too) cannot become part of the
-        # one before it any more.
+        # A block whose first line is complete (for a table the second, too) can no longer join the
+        # preceding block.
         begun = [
             (lines[token.map[0]], index)
             for index, token in enumerate(tokens)
@@ -170,7 +169,7 @@ def _rendered(tokens: list[Token], origins: tuple[str, ...], base: str, images: 
 
 
 def paragraphs(text: str) -> list[str]:
-    """The prose of a Markdown text as readers see it: no headings, tables or blocks of code."""
+    """The prose of a Markdown text as shown to readers: no headings, tables or code blocks."""
     tokens = _reader.parse(text)
     return [
         "".join(_seen(child) for child in token.children or ()).strip()
@@ -184,7 +183,7 @@ def _seen(token: Token) -> str:
 
 
 def target(url: str, origins: Sequence[str]) -> str:
-    """Where a link opens: the wiki's own pages in the whole window, the rest in a new tab."""
+    """The target of a link: the wiki's own pages in the whole window, others in a new tab."""
     return "_top" if within(url, tuple(origins)) else "_blank"
 
 
@@ -195,7 +194,7 @@ def _highlighted(code: str, language: str, _attributes: str) -> str:
     return str(highlight(code, lexer, _formatter)) if lexer else ""
 
 
-@lru_cache(maxsize=64)  # names come from models; Pygments goes through all of its lexers for one
+@lru_cache(maxsize=64)  # models make up names; Pygments tries all lexers for an unknown one
 def _lexer(language: str) -> Lexer | None:
     try:
         return get_lexer_by_name(language, stripnl=False)
@@ -212,7 +211,7 @@ def _markdown() -> MarkdownIt:
 
 
 def _lines(state: StateCore) -> None:
-    """In place of the parser's rule for what stands within blocks."""
+    """Replaces the parser's rule for inline content."""
     for token in state.tokens:
         if token.type != "inline":
             continue
@@ -223,9 +222,9 @@ def _lines(state: StateCore) -> None:
             token.children = [Token("html_inline", "", 0, content=_line(token.content))]
 
 
-@lru_cache(maxsize=4096)  # while an answer grows, all but its last lines are what they were
+@lru_cache(maxsize=4096)  # while an answer grows, all but its last lines are unchanged
 def _line(text: str) -> str:
-    """HTML of text within a block that can hold no link: it is the same in every text."""
+    """HTML of inline text without links, which is the same in every text."""
     (token,) = _reader.parseInline(text)
     token.children = list(_inline(token.children or [], (), "", False, set()))
     return str(_reader.renderer.render([token], _reader.options, {}))
@@ -238,7 +237,7 @@ _parser.core.ruler.at("inline", _lines)
 
 
 def with_marks(text: str, cites: Sequence[tuple[int, int]]) -> str:
-    """The text with ⁅numbers⁆ at these places, or close by where Markdown bears one."""
+    """Insert ⁅numbers⁆ at these positions, or close by where Markdown allows it."""
     places = [(_place(text, end), number) for end, number in cites]
     for place, number in sorted(places, reverse=True):
         text = f"{text[:place]}⁅{number}⁆{text[place:]}"
@@ -248,7 +247,7 @@ def with_marks(text: str, cites: Sequence[tuple[int, int]]) -> str:
 def _with_all_marks(
     text: str, cites: Sequence[tuple[int, int]], flaws: Sequence[tuple[int, int]]
 ) -> str:
-    """The text with the marks of sources and flaws, none of them within code."""
+    """The text with the marks of sources and flaws, none of them in code."""
     if not cites and not flaws:
         return text
     code = _blocks_of_code(text)
@@ -259,7 +258,7 @@ def _with_all_marks(
     marks: list[tuple[int, int, str]] = []
     for end, number in cites:
         place = outside(_place(text, _sentence_end(text, end)))
-        if text[:place].strip():  # else code alone: its source stands below it
+        if text[:place].strip():  # else only code: its source is shown below it
             marks.append((place, 1, f"⁅{number}⁆"))
     for number, (start, end) in enumerate(flaws):
         line = text.rfind("\n", 0, start) + 1
@@ -275,7 +274,7 @@ def _with_all_marks(
 
 
 def _blocks_of_code(text: str) -> list[tuple[int, int]]:
-    """Where blocks of code begin, at the end of what is before them, and end."""
+    """Ranges of code blocks, each from the end of the preceding text."""
     if "```" not in text and "~~~" not in text and "    " not in text and "\t" not in text:
         return []
     lines = [0, *(line_end.end() for line_end in _LINE_END.finditer(text)), len(text)]
@@ -287,7 +286,7 @@ def _blocks_of_code(text: str) -> list[tuple[int, int]]:
 
 
 def _sentence_end(text: str, end: int) -> int:
-    """The end of the sentence that `end` stands in, if it is not one already."""
+    """The end of the sentence around `end`, or `end` if it already ends a sentence."""
     if _ENDED.search(text[max(0, end - 40) : end].rstrip()):
         return end
     rest = _REST.match(text, end)
@@ -295,8 +294,8 @@ def _sentence_end(text: str, end: int) -> int:
 
 
 def _place(text: str, end: int) -> int:
-    """Where a mark can stand that belongs behind `end`, and break nothing."""
-    end += len(text[end:]) - len(text[end:].lstrip("`~*_|"))  # not within a fence or emphasis
+    """The position at or near `end` where a mark breaks nothing."""
+    end += len(text[end:]) - len(text[end:].lstrip("`~*_|"))  # not inside a fence or emphasis
     before = text[:end].rstrip()
     while syntax := _SYNTAX.search(before):
         before = before[: syntax.start()].rstrip()
@@ -310,7 +309,7 @@ def _block_of_code(
 ) -> str:
     kind = renderer.fence if tokens[index].type == "fence" else renderer.code_block
     html = kind(tokens, index, options, env)
-    return '<pre tabindex="0">' + html.removeprefix("<pre>")  # wide ones scroll, by keyboard too
+    return '<pre tabindex="0">' + html.removeprefix("<pre>")  # wide blocks scroll, also by keyboard
 
 
 for _kind in ("fence", "code_block"):
@@ -320,15 +319,15 @@ for _kind in ("fence", "code_block"):
 def _adjusted(
     tokens: list[Token], origins: tuple[str, ...], base: str, images: bool
 ) -> Iterator[Token]:
-    flaws: set[str] = set()  # those that have begun and not ended
+    flaws: set[str] = set()  # flaws that are open
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
-            # The question is the h2 that these stand under.
+            # These headings are below the question's h2.
             token.tag = f"h{min(int(token.tag[1]) + 2, 6)}"
         elif token.type == "table_open":
-            token.attrSet("tabindex", "0")  # wide ones scroll, by keyboard too
+            token.attrSet("tabindex", "0")  # for scrolling wide tables by keyboard
         elif token.type in ("th_open", "td_open"):
-            # Style attributes are forbidden by our content security policy.
+            # Our content security policy forbids style attributes.
             style = str(token.attrs.pop("style", ""))
             if style:
                 token.attrSet("class", style.removeprefix("text-align:"))
@@ -367,7 +366,7 @@ def _inline(
     images: bool,
     flaws: set[str],
 ) -> Iterator[Token]:
-    links: list[bool] = []  # whether each link that is open was kept
+    links: list[bool] = []  # for each open link, whether it was kept
     for token in children:
         if token.type == "link_open":
             url = _address(str(token.attrs.get("href", "")), base)
@@ -409,7 +408,7 @@ def _image(
 
 
 def _address(href: str, base: str) -> str:
-    """The absolute address, or an empty string when it is none that a reader can be sent to."""
+    """The absolute URL, or an empty string if it is not a valid target."""
     try:
         scheme = urlsplit(href).scheme.lower()
         if scheme == "mailto":

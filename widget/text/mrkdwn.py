@@ -2,7 +2,7 @@
 
 
 def escaped(text: str) -> str:
-    """The text without mentions, links or calls to everybody (`<!channel>`).
+    """The text without mentions, links or channel-wide calls (`<!channel>`).
 
     https://docs.slack.dev/messaging/formatting-message-text#escaping
     """
@@ -10,6 +10,6 @@ def escaped(text: str) -> str:
 
 
 def link(url: str, text: str) -> str:
-    """A link, whose address can neither end it nor begin another."""
+    """A link whose URL can neither end it nor begin another."""
     address = url.replace("<", "%3C").replace(">", "%3E").replace("|", "%7C")
     return f"<{escaped(address)}|{text}>"

@@ -7,20 +7,21 @@ from urllib.parse import quote as percent
 from widget.text import dialect
 from widget.text.markdown import paragraphs
 
-WORDS = 6  # at each end of the passage; enough to be found once
+WORDS = 6  # at each end of the passage; enough for a unique match
 MAX_ADDRESS = 2000  # characters
 
 
-@lru_cache(maxsize=256)  # many answers rest on the same sections
+@lru_cache(maxsize=256)  # many answers cite the same sections
 def highlighting(url: str, quote: str) -> str:
-    """The url with a text fragment for the quote, a section in Markdown; its anchor stays.
+    """The URL with a text fragment for the quote, a Markdown section; keeps the anchor.
 
-    A browser that does not find the passage, or knows no text fragments, goes to the anchor.
+    A browser that does not find the passage, or does not support text fragments, goes to the
+    anchor.
     https://wicg.github.io/scroll-to-text-fragment/
     """
     blocks = paragraphs(dialect.plain(quote.removesuffix("…")))
     if quote.endswith("…") and blocks:
-        blocks[-1] = blocks[-1].rpartition(" ")[0]  # the cut may have gone through a word
+        blocks[-1] = blocks[-1].rpartition(" ")[0]  # the cut may have split a word
     blocks = [block for block in blocks if block]
     if not url or not blocks:
         return url
@@ -36,12 +37,12 @@ def highlighting(url: str, quote: str) -> str:
 
 
 def _pieces(text: str) -> list[re.Match[str]]:
-    """Words; clauses in languages that set no spaces."""
+    """Words; clauses in languages without spaces."""
     return list(re.finditer(r"[^\s、。，！？；]+[、。，！？；]?", text)) or list(
         re.finditer(r".+", text)
     )
 
 
 def _encoded(text: str) -> str:
-    # A hyphen is syntax in a text directive, and percent-encoding leaves it alone.
+    # A hyphen is syntax in a text directive, and percent-encoding does not escape it.
     return percent(text, safe="").replace("-", "%2D")
