@@ -1,4 +1,5 @@
-"""Rows that must stay together: a model that has learnt one knows the answer of the others."""
+"""Groups rows that must stay together: a model that has learned one knows the answers to the
+others."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -8,7 +9,7 @@ from gateway.knowledge.wiki.words import stems, words
 
 
 def clusters(rows: Sequence[Row]) -> list[list[Row]]:
-    """The rows in groups of one `cluster`, or of questions with (almost) the same words."""
+    """Group rows with the same `cluster`, or with questions of (almost) the same words."""
     same: list[Iterable[Hashable]] = [
         [("cluster", row.cluster)] if row.cluster else [] for row in rows
     ]
@@ -24,12 +25,12 @@ def joined(
     keys: Sequence[Iterable[Hashable]],
     pairs: Iterable[tuple[int, int]] = (),
 ) -> list[list[Row]]:
-    """The rows in groups, in the order of their first rows.
+    """Group rows, in the order of each group's first row.
 
     Args:
-        rows: to be grouped.
-        keys: of each row; rows with a key in common are of one group.
-        pairs: places of two rows that are of one group.
+        rows: the rows to group.
+        keys: each row's keys; rows that share a key are in the same group.
+        pairs: indices of two rows in the same group.
     """
     parent = list(range(len(rows)))
 
@@ -51,16 +52,16 @@ def joined(
 
 
 def _alike(questions: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
-    """The places of questions that share four fifths of all the words that either has.
+    """Pairs of questions that share four fifths of their combined words.
 
-    Two sets of which one has n words and that are so alike have one of its n // 5 + 1 rarest words
-    in common (any more than n // 5 missing are too many), so only those are looked up.
+    If two sets are that similar and one has n words, they share one of its n // 5 + 1 rarest words
+    (at most n // 5 may be missing), so only these are looked up.
     """
     usual = Counter(word for question_words in questions for word in question_words)
     having: dict[str, list[int]] = defaultdict(list)
     first: dict[frozenset[str], int] = {}
     for place, question_words in enumerate(questions):
-        # Thousands of copies of one question are not compared with each other.
+        # Do not compare thousands of copies of a question with each other.
         if question_words and (other := first.setdefault(question_words, place)) != place:
             yield other, place
             continue

@@ -1,4 +1,4 @@
-"""Which rows of a file are asked, and what is known of their answers."""
+"""Selects the rows to ask, and what is known about their answers."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -13,10 +13,10 @@ from gateway.knowledge.search.answered import Paths
 
 
 def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[Row], str]:
-    """The rows of a split, and its name: `test` where none is named and rows have one.
+    """The rows of a split, and its name: by default `test`, if any row has it.
 
     Raises:
-        AskdocsError: no row is in it.
+        AskdocsError: the split has no rows.
     """
     if split is None:
         split = "test" if any(row.split for row in rows) else ""
@@ -31,10 +31,10 @@ def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[R
 
 
 def distinct(rows: Sequence[Row], seed: int) -> list[Row]:
-    """One row of each group that must stay together, drawn by the seed, in the order of the file.
+    """One row from each group that must stay together, drawn by the seed, in file order.
 
-    Who knows the answer to one of them knows those to the others: counted as several, they would
-    make every interval too narrow.
+    Whoever knows one answer in a group knows them all: counted separately, they would make every
+    interval too narrow.
     """
     chosen = (min(group, key=lambda row: _rank(row, seed)) for group in clusters(rows))
     return sorted(chosen, key=lambda row: row.line)
@@ -48,20 +48,20 @@ def draw(
     answerable: int | None = None,
     unanswerable: int | None = None,
 ) -> list[Row]:
-    """Some of the rows, in the order of the file.
+    """Draw some of the rows, in file order.
 
-    The same seed draws the same rows, and of more rows mostly the same.
+    The same seed draws the same rows, and mostly the same if rows are added.
 
     Args:
-        file: where they are from.
+        file: file name for errors.
         rows: to draw from, without copies.
         seed: any number.
-        limit: so many at most; answerable ones keep their share.
-        answerable: so many of these, in place of a limit.
-        unanswerable: so many of these.
+        limit: maximum rows; the share of answerable rows is kept.
+        answerable: number of answerable rows, instead of a limit.
+        unanswerable: number of unanswerable rows.
 
     Raises:
-        AskdocsError: there are not so many of a kind, or none are wanted.
+        AskdocsError: there are too few rows of a kind, or none are requested.
     """
     kinds = {True: [r for r in rows if r.answerable], False: [r for r in rows if not r.answerable]}
     counts = {kind: len(of_kind) for kind, of_kind in kinds.items()}
@@ -100,17 +100,17 @@ def _rank(row: Row, seed: int) -> str:
 def questions(
     file: Path, rows: Iterable[Row], paths: Iterable[str], contaminated: Collection[int]
 ) -> list[Question]:
-    """The questions of rows. Their pages are not counted yet.
+    """The questions of rows. Page tokens are not counted yet.
 
     Args:
-        file: where the rows are from.
-        rows: what is asked.
-        paths: of the wiki's pages.
-        contaminated: lines of rows that a system was trained on, or nearly.
+        file: file name for errors.
+        rows: the rows to ask.
+        paths: paths of the wiki's pages.
+        contaminated: lines of rows that a system was trained on, or of near copies.
 
     Raises:
-        AskdocsError: with file and line, two rows have one id, an answerable one names no page, or
-            the wiki has none of its pages.
+        AskdocsError: with file and line, an id is used twice, or an answerable row names no page of
+            the wiki.
     """
     known = Paths(paths)
     lines: dict[str, int] = {}
@@ -155,7 +155,7 @@ def questions(
 
 
 def counted(drawn: Sequence[Question], tokens: Mapping[str, int]) -> list[Question]:
-    """With the tokens of their best pages, which are given by path."""
+    """The questions with the tokens of their best pages, given by path."""
     return [
         question.model_copy(update={"page_tokens": tokens[question.pages[0]]})
         if question.pages

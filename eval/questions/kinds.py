@@ -1,4 +1,4 @@
-"""What a question asks for."""
+"""Classifies questions by type."""
 
 import re
 
@@ -10,8 +10,8 @@ _VERB = re.compile(
     r"\s*(?:am|are|can|could|did|do|does|has|have|is|may|might|must|shall|should|was|were|will|would)"
     r"(?:n'?t)?\b(?! not\b)"
 )
-# "was", "will" and "am" are German, too, "is" is Dutch, "has" Spanish, and "do" Portuguese. Hardly
-# a question in these languages has none of these words.
+# "was", "will" and "am" are also German, "is" Dutch, "has" Spanish, and "do" Portuguese. Hardly any
+# question in these languages lacks all of these words.
 _NOT_ENGLISH = re.compile(
     r"\b(?:das|der|ein|eine|ich|ist|kann|mein|meine|nicht|sie|und|wenn|zu"
     r"|de|dit|een|er|het|ik|mijn|niet|van|como|el|los|mi|para|por|que|uma?)\b"
@@ -19,11 +19,11 @@ _NOT_ENGLISH = re.compile(
 
 
 def type_of(question: str) -> str:
-    """By the first line, and where that asks nothing, by the first sentence with a question mark.
+    """Classify by the first line, or if it is not a question, by the first sentence with a question
+    mark.
 
-    `yes-no` where it begins with an English verb; else its first English question word; else
-    `other`, as in another language, where there is a question mark at all, and `statement` where
-    there is none.
+    `yes-no` if it begins with an English verb; else its first English question word; else `other`
+    (such as another language) if there is a question mark, and `statement` if not.
     """
     text = question.lower().strip()
     match = _ASKED.search(text)

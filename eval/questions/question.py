@@ -1,4 +1,4 @@
-"""A question of an evaluation, and what a good answer to it is."""
+"""A question of an evaluation, with its reference answer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,37 +13,37 @@ FILE = "questions.jsonl"
 
 
 class Question(BaseModel):
-    """What a run asks. It is kept with the run, so that a report needs nothing else."""
+    """A question of a run. It is stored with the run, so that a report needs nothing else."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    """The row's own, or made of its text; no two of a run are equal."""
+    """The row's id, or derived from its text; unique in a run."""
     line: int
-    """Of the file that it came from, from 1."""
+    """Line of the source file, from 1."""
     text: str
     answer: str
-    """The written one; empty where no page answers."""
+    """The reference answer; empty if unanswerable."""
     answerable: bool
     pages: tuple[str, ...] = ()
-    """Paths of the pages that answer, as the wiki has them, the best one first."""
+    """Paths of the gold pages in the wiki, the best first."""
     type: str
-    """What is asked for: how, what, why, yes-no, ...; see `type_of`."""
+    """The question type: how, what, why, yes-no, ...; see `type_of`."""
     page_tokens: int | None = None
-    """Of the best of `pages`; None where no page answers."""
+    """Tokens of the best of `pages`; None if unanswerable."""
     contaminated: bool = False
-    """Is it, or one that is nearly the same, in what a system was trained on?"""
+    """Is it, or a near copy, in a system's training data?"""
 
 
 def read(run: Path) -> list[Question]:
-    """The questions of a run, in its order.
+    """The questions of a run, in order.
 
     Raises:
-        AskdocsError: the folder is no run, or the file was damaged; with file and line.
+        AskdocsError: the folder is not a run, or the file is damaged; with file and line.
     """
     file = run / FILE
     try:
-        lines = file.read_bytes().splitlines()  # a text's would split at U+2028, too
+        lines = file.read_bytes().splitlines()  # str.splitlines would also split at U+2028
     except OSError as error:
         raise AskdocsError(
             f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` made"
@@ -63,9 +63,9 @@ def read(run: Path) -> list[Question]:
 
 
 def distinct(questions: Sequence[Question]) -> list[Question]:
-    """Without those that ask almost the same as another one; of these, a contaminated one stays.
+    """Keep only one of several near copies, a contaminated one if there is any.
 
-    A run is drawn so. Those of earlier releases were not, and nor may those that are made by hand.
+    New runs are drawn this way, but not those of earlier releases or made by hand.
     """
     rows = [Row(place, question.text, question.answer) for place, question in enumerate(questions)]
     groups = ([questions[row.line] for row in group] for group in clusters(rows))

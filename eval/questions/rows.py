@@ -1,4 +1,4 @@
-"""The rows of a `qa_pairs.jsonl`: questions, their answers, and where the answers stand."""
+"""The rows of a `qa_pairs.jsonl`: questions, answers and their source pages."""
 
 import itertools
 import json
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from gateway.core.errors import AskdocsError, together
 
 SPLITS = ("train", "validation", "test")
-# Of a file, which may be somebody else's and is held in memory.
+# Maximum file size, because the file may be untrusted and is held in memory.
 MOST = 500_000
 LONGEST = 2**24
 LARGEST = 2**30
 DEEPEST = 100
-"""Objects and lists within each other."""
+"""Maximum nesting of objects and lists."""
 
 
 @dataclass(frozen=True)
@@ -23,42 +23,42 @@ class Row:
     """A question and its answer."""
 
     line: int
-    """Of the file, from 1."""
+    """Line of the file, from 1."""
     question: str
     answer: str
-    """Empty where `answerable` is false: the answer is the refusal then."""
+    """Empty if `answerable` is false: the answer is then the refusal."""
     context: str = ""
-    """The text that the answer stands on, where the row brings it along."""
+    """The source text of the answer, if the row includes it."""
     pages: tuple[str, ...] = ()
-    """The pages that it stands on, as the file names them, the best one first."""
+    """The source pages as named in the file, the best first."""
     answerable: bool = True
     id: str = ""
     split: str = ""
-    """One of SPLITS, where somebody has decided that."""
+    """One of SPLITS, if assigned."""
     cluster: str = ""
-    """The same for rows that must not be in two splits."""
+    """The same for rows that must not be in different splits."""
     source: str = ""
     validated_by: str = ""
 
 
 class Problem(NamedTuple):
-    """Why a line is no row."""
+    """Why a line is not a valid row."""
 
     line: int
     field: str
-    """Empty where it is the line itself."""
+    """Empty: the line as a whole."""
     value: str
-    """What stands there, shortened."""
+    """The offending value, shortened."""
     fix: str
-    """What is wrong with it, and what to write instead."""
+    """What is wrong, and what to write instead."""
 
 
 def read(file: Path) -> list[Row]:
     """The rows of a file.
 
     Raises:
-        AskdocsError: the file cannot be read, has no rows, or with file and line, rows that are
-            broken.
+        AskdocsError: the file cannot be read, has no rows, or has invalid rows (with file and
+            line).
     """
     rows: list[Row] = []
     problems: list[Problem] = []
@@ -78,7 +78,7 @@ def read(file: Path) -> list[Row]:
 
 
 def parse(file: Path) -> Iterator[Row | Problem]:
-    """Every line that is not blank, as a row or as the first thing that is wrong with it.
+    """Parse every non-blank line to a row or its first problem.
 
     Raises AskdocsError: the file cannot be read.
     """
@@ -88,7 +88,7 @@ def parse(file: Path) -> Iterator[Row | Problem]:
 
 
 def lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Every line that is not blank, with its number, without its line feed and a byte order mark.
+    """Every non-blank line with its number, without line feed and byte order mark.
 
     Raises AskdocsError: the file cannot be read.
     """
@@ -115,7 +115,7 @@ def lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 
 def parse_object(number: int, line: bytes) -> dict[str, Any] | Problem:
-    """The fields of a line, whatever they are."""
+    """The fields of a line, unvalidated."""
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
@@ -145,7 +145,7 @@ def _is_deep(value: Any) -> bool:
 
 
 def parse_row(number: int, fields: dict[str, Any]) -> Row | Problem:
-    """What the fields of a line say."""
+    """Validate the fields of a line."""
     try:
         return _row(number, fields)
     except _Wrong as wrong:
@@ -195,7 +195,7 @@ def _text(row: dict[str, Any], name: str, needed: bool = False) -> str:
 
 
 def _pages(row: dict[str, Any]) -> tuple[str, ...]:
-    """`context_doc` first, then the others of `context_docs`."""
+    """`context_doc` first, then the other `context_docs`."""
     first, others = row.get("context_doc") or [], row.get("context_docs") or []
     names = [first] if isinstance(first, str) else first
     for name, value in (("context_doc", names), ("context_docs", others)):

@@ -1,4 +1,4 @@
-"""A report from the files of a run."""
+"""Builds a report from the files of a run."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ WORST = 20
 BETWEEN = "both judges with each other"
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 Progress = Callable[[str, int, int], None]
-"""Gets what is done, and how much of how much."""
+"""Called with a step's name, the number done, and the total."""
 
 
 def report(
@@ -50,16 +50,16 @@ def report(
     """Every number of a run.
 
     Args:
-        scored: the run.
-        prices: of prices.toml, or a file like it.
-        subject: the system that the others are compared with.
-        judge: the model that has judged the answers.
-        labels: by hand, which the judge's and the words' are compared with.
-        panel: the judges one by one, if there are several: how well they agree is told.
-        progress: gets how far it is.
+        scored: the run with its marks.
+        prices: from prices.toml or a similar file.
+        subject: the system to compare with all others.
+        judge: the model that judged the answers.
+        labels: human labels to compare with judge and word comparison.
+        panel: the individual judges, if there are several, to report their agreement.
+        progress: see `Progress`.
 
     Raises:
-        AskdocsError: the subject answered nothing, or no label is about this run.
+        AskdocsError: the subject answered nothing, or no label belongs to this run.
     """
     name, fair = scored.subject(subject), scored.fair
     systems = []
@@ -147,7 +147,7 @@ def _system(
 
 
 def _corrected(marks: Sequence[Mark], labels: Labels) -> Number | None:
-    """The judge's accuracy on answerable questions, clustered by the page that answers."""
+    """The judge's accuracy on answerable questions, clustered by gold page."""
     judged = [
         Judged(
             verdict=float(bool(mark.judged)),
@@ -165,7 +165,8 @@ def _corrected(marks: Sequence[Mark], labels: Labels) -> Number | None:
 def _for_a_question(
     takes: Callable[[float, float, Prices], float], marks: Sequence[Mark], prices: Prices
 ) -> Number:
-    """The mean of what questions take, by what each one reads and writes: these go together."""
+    """The mean resource use per question, from each question's prompt and completion tokens, which
+    are correlated."""
     reads, writes = (BY_NAME[f"{what}_tokens"].values(marks) for what in ("prompt", "completion"))
     each = [takes(*both, prices) for both in zip(reads, writes, strict=True)]
     return number(paired.mean(each, [mark.cluster for mark in marks if not mark.answer.error]))
@@ -174,7 +175,7 @@ def _for_a_question(
 def _estimate(
     price: Callable[[float, Prices], Cost], takes: Number, prices: Prices
 ) -> CostEstimate:
-    """A price never falls where questions take more: the ends of one interval are the other's."""
+    """Prices increase with resource use: the ends of one interval give the ends of the other."""
     low, high = (
         price(end, prices) if math.isfinite(end) else None for end in (takes.low, takes.high)
     )
@@ -211,12 +212,12 @@ def _calibration(marks: Sequence[Mark]) -> list[Bin]:
 
 
 def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
-    """What the subject got wrong, half of it where a page answers, if there is so much of both.
+    """The subject's worst answers, half of them to answerable questions if there are enough of
+    both.
 
-    Of that, refusals are last, and before them stands first what is least like the written answer;
-    where no page answers, what it was surest of. What failed is no answer.
-
-    Beside it stand what its model would say untrained, and RAG.
+    They are ordered by dissimilarity to the reference answer, for unanswerable questions by
+    confidence, with refusals last. Failures are excluded. Each is shown with the answers of the
+    base model and of RAG.
     """
 
     def badness(mark: Mark) -> tuple[bool, float, float, int]:
@@ -267,8 +268,8 @@ def _system_answer(mark: Mark) -> SystemAnswer:
 def _agreements(
     marks: Mapping[str, Sequence[Mark]], labels: Labels, judge: str | None, panel: Panel | None
 ) -> list[Agreement]:
-    """Of labels with the words, with the judge, and of two judges with each other."""
-    # Neither words nor a judge look at refusals: those would agree by rule.
+    """Agreement of labels with words and with judges, and between two judges."""
+    # Leave out refusals, which neither words nor judges assess: they would agree by definition.
     looked = [
         mark
         for inner in marks.values()

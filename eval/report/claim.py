@@ -1,4 +1,4 @@
-"""The table of the claim: what others published of both ways, and what this run measured."""
+"""The claim's table: published values for both approaches, and this run's measurements."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -11,13 +11,13 @@ from eval.systems.systems import System as Kind
 
 RAG = "base-rag"
 COLUMNS = ("RAG 2.0, published", "tuned, published")
-"""Of the article that made the claim, see `front.SOURCE`; a dash: it does not say,
-or not in these terms: its costs are those of all infrastructure."""
+"""From the article with the claim, see `front.SOURCE`; a dash: not stated, or not in these terms;
+its costs are those of all infrastructure."""
 DASH = "–"
 
 
 class ClaimRow(NamedTuple):
-    """One line: the published cells, and a measured one for each system of `beside`."""
+    """A line: the published cells, and a measured cell for each system of `beside`."""
 
     what: str
     published: tuple[str, str]
@@ -31,7 +31,7 @@ def beside(report: Report) -> list[System]:
 
 
 def rows(report: Report) -> list[ClaimRow]:
-    """For `beside` systems."""
+    """The rows for the `beside` systems."""
     ours = beside(report)
     kinds = [parse([system.name])[0] for system in ours]
 
@@ -88,7 +88,7 @@ def tokens(number: Number | None) -> str:
 
 
 SHOWN = {"share": share, "score": score, "seconds": ms, "tokens": tokens}
-"""A number with its interval, by the unit of its measure."""
+"""A number with its interval, in the unit of its measure."""
 
 
 def dollars(cost: CostEstimate | None, per: Literal["month", "thousand"], digits: int) -> str:

@@ -1,4 +1,4 @@
-"""Systems side by side: what differs between them, and what of it may be chance."""
+"""Compares systems, with corrected p-values."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,16 +9,15 @@ from eval.scoring.measures import MEASURES, Measure, pairs
 from eval.statistics.paired import SIGNIFICANT, Difference, holm
 
 Side = tuple[str, Sequence[Mark]]
-"""A system's name, and its answers."""
+"""A system's name and answers."""
 
 
 def compare(
     sides: Sequence[tuple[Side, Side]], progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Comparison]:
-    """Each first with its second, by every measure that systems are compared by.
+    """Compare each pair of systems by every measure that is used for comparisons.
 
-    All of one measure are one family for Holm's correction. `progress` gets how many of how many
-    measures are done.
+    Each measure's comparisons form a family for Holm's correction. Calls `progress(done, total)`.
     """
     compared = [measure for measure in MEASURES if measure.compared]
     comparisons: list[Comparison] = []
@@ -31,9 +30,9 @@ def compare(
 def pooled(
     runs: Sequence[tuple[Side, Side]], progress: Callable[[int, int], None] = lambda *_: None
 ) -> list[Comparison]:
-    """The same two systems in several runs, by all answers together.
+    """Compare two systems over several runs, with all answers pooled.
 
-    A question that several runs have asked is in one cluster with itself.
+    A question asked in several runs forms a cluster.
     """
 
     def together(side: int) -> Side:
@@ -51,7 +50,7 @@ def pooled(
 
 
 def family(measure: Measure, sides: Sequence[tuple[Side, Side]]) -> list[Comparison]:
-    """Each first with its second by one measure, corrected together by Holm's method."""
+    """Compare each pair by one measure, corrected together by Holm's method."""
     differences = [
         (first[0], second[0], difference)
         for first, second in sides

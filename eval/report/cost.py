@@ -1,7 +1,7 @@
-"""What questions cost a month: on a GPU of one's own, and from hosted services by the token.
+"""Calculates the monthly cost of questions on one's own GPU, and with hosted services.
 
-Both follow from the tokens that were read and written, which do not depend on the machine that the
-evaluation ran on. Prices and assumptions are those of prices.toml, or a file like it.
+Both follow from the prompt and completion tokens, which do not depend on the evaluation's machine.
+Prices and assumptions come from prices.toml or a similar file.
 """
 
 import math
@@ -27,24 +27,24 @@ class Price(BaseModel):
 
     usd: float = Field(ge=0, le=1e6)
     read: date
-    """The day on which somebody read it there."""
+    """The day on which the price was checked at its source."""
     source: str
 
 
 class Assumptions(BaseModel):
-    """What the prices are multiplied with. Within these bounds all costs are finite."""
+    """Assumptions to multiply the prices with. Within these bounds all costs are finite."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     questions_a_day: float = Field(ge=0.01, le=1e9)
     utilisation: float = Field(ge=0.001, le=1)
-    """Of a GPU, on average over the day."""
+    """Of a GPU, averaged over the day."""
     prompt_tokens_a_second: float = Field(ge=0.1, le=1e9)
     answer_tokens_a_second: float = Field(ge=0.1, le=1e9)
     question_tokens: float = Field(ge=0, le=1e6)
-    """That are embedded of a question."""
+    """Tokens of a question to embed."""
     read_units: float = Field(ge=0, le=1e6)
-    """Of the vector store, for a question."""
+    """Of the vector store, per question."""
     store_gb: float = Field(ge=0, le=1e6)
 
 
@@ -55,7 +55,7 @@ class Prices(BaseModel):
 
     gpu_hour: Price
     gpu_hours: dict[str, Price] = {}
-    """Of other GPUs, by the names that `askdocs plan` has for them."""
+    """Of other GPUs, by their names in `askdocs plan`."""
     prompt_mtokens: Price
     answer_mtokens: Price
     embedding_mtokens: Price
@@ -63,13 +63,12 @@ class Prices(BaseModel):
     store_mreads: Price
     store_gb_month: Price
     store_month: Price
-    """The least that is paid for the store."""
+    """Minimum charge of the vector store."""
     assumptions: Assumptions
 
     def of_gpu(self, name: str) -> Price | None:
-        """Of an hour, by the name that `askdocs plan` has for it; None: not known."""
-        # The price that the costs of an evaluation follow from is that of an A10G, if it has no
-        # other.
+        """Price per hour, by the GPU's name in `askdocs plan`; None: unknown."""
+        # The price used for an evaluation's costs is an A10G's, unless it is listed separately.
         return self.gpu_hours.get(name) or (self.gpu_hour if name == "a10g" else None)
 
 
@@ -82,20 +81,21 @@ class Cost(BaseModel):
     thousand: float
     """For 1,000 questions."""
     gpus: int = 0
-    """Of one's own."""
+    """Number of one's own GPUs."""
 
 
 class CostEstimate(Cost):
-    """With its interval of 95 %: None for a few questions, and in reports of earlier releases."""
+    """With its 95 % confidence interval; None for too few questions, and in reports of earlier
+    releases."""
 
     low: Cost | None = None
     high: Cost | None = None
 
 
 def read(file: Path = FILE, assume: Sequence[str] = ()) -> Prices:
-    """The prices of a file, with some assumptions as `NAME=VALUE` says.
+    """Read a price file, with assumptions overridden by `NAME=VALUE`.
 
-    Raises AskdocsError: the file cannot be read, a price is missing or not valid.
+    Raises AskdocsError: the file cannot be read, or a price is missing or invalid.
     """
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -127,13 +127,13 @@ def _wrong(problem: ErrorDetails, file: Path, assume: Sequence[str]) -> str:
         advice = f"write a number from {low} to {high}"
     if model is Assumptions and name in {assumption.partition("=")[0] for assumption in assume}:
         return f"--assume {name}={value}: {advice}"
-    # Of what is missing, the input is all that stands beside it.
+    # For a missing field, pydantic's input is the enclosing object.
     given = "" if isinstance(value, dict) else f" = {value!r}"
     return f"{file}: {'.'.join([*inside, name])}{given}: {advice}: see {FILE.name} of askdocs"
 
 
 def gpu_seconds(prompt_tokens: float, answer_tokens: float, prices: Prices) -> float:
-    """What a question that reads and writes so many takes of a GPU."""
+    """GPU seconds for a question with these prompt and completion tokens."""
     assumed = prices.assumptions
     return (
         prompt_tokens / assumed.prompt_tokens_a_second
@@ -142,17 +142,17 @@ def gpu_seconds(prompt_tokens: float, answer_tokens: float, prices: Prices) -> f
 
 
 def token_dollars(prompt_tokens: float, answer_tokens: float, prices: Prices) -> float:
-    """What services take for these tokens of a question."""
+    """Hosted price of these tokens."""
     million = prompt_tokens * prices.prompt_mtokens.usd + answer_tokens * prices.answer_mtokens.usd
     return million / 1e6
 
 
 def own(seconds: float, prices: Prices) -> Cost:
-    """On as many GPUs of one's own as the questions keep busy, paid around the clock.
+    """Cost of as many GPUs as the questions keep busy, paid around the clock.
 
     Args:
-        seconds: that a question takes of a GPU, on average.
-        prices: of the GPU, with what is assumed.
+        seconds: mean GPU seconds per question.
+        prices: the GPU's price and the assumptions.
     """
     assumed = prices.assumptions
     busy = assumed.questions_a_day * seconds / 86_400
@@ -161,13 +161,13 @@ def own(seconds: float, prices: Prices) -> Cost:
 
 
 def hosted(dollars: float, prices: Prices, rag: RagSettings | None = None) -> Cost:
-    """From services by the token; of RAG with embeddings, and with rerank and a vector store where
-    its settings have them: LanceDB costs nothing.
+    """Cost of services billed by the token; for RAG including embeddings, and rerank and a vector
+    store if its settings use them (LanceDB is free).
 
     Args:
-        dollars: for the tokens of a question, on average.
-        prices: of the services, with what is assumed.
-        rag: its settings; None: it is another system.
+        dollars: mean price of a question's tokens.
+        prices: the services' prices and the assumptions.
+        rag: its settings; None: the system is not RAG.
     """
     assumed = prices.assumptions
     questions = assumed.questions_a_day * DAYS

@@ -1,4 +1,4 @@
-"""The first page of a report: for the person who decides."""
+"""The first page of a report, for decision makers."""
 
 from eval.report import tables
 from eval.report.claim import RAG, SHOWN, dollars
@@ -7,8 +7,8 @@ from eval.report.tables import Table
 from eval.scoring.measures import ACCURACY, HALLUCINATED
 
 LONG, LONG_WORDS = 40.0, 30.0
-"""Mean tokens and words of answers above which word comparison says nothing about them: see the
-notebook, "instrument"."""
+"""Mean tokens and words of answers above which word comparison is meaningless: see the notebook,
+"instrument"."""
 SOURCE = (
     "The published numbers are quoted from the article that made the claim,"
     " https://dev.to/johalputt/we-ditched-rag-20-for-fine-tuned-llam"
@@ -19,7 +19,7 @@ SOURCE = (
 
 
 def sentence(report: Report) -> str:
-    """What the declared contrasts come to, and how far accuracy can be trusted."""
+    """The results of the declared contrasts, and the reliability of accuracy."""
     if not report.contrasts:
         findings = "No contrast was declared, so this run decides nothing: it only explores."
     else:
@@ -35,7 +35,7 @@ def _is_product(comparison: Comparison) -> bool:
 
 
 def _training(contrasts: list[Comparison]) -> list[str]:
-    """The effect of training under each way of reading."""
+    """The effect of training for each way of reading."""
     if len(contrasts) == 1:
         return [_result(*contrasts)]
     parts = [
@@ -74,7 +74,7 @@ def _trust(report: Report) -> str:
 
 
 def too_long(report: Report) -> str:
-    """How long answers are, if word comparison decides and cannot tell; empty: it can."""
+    """The length of answers, if it is too long for the word comparison used; else empty."""
     if report.accuracy != ACCURACY:
         return ""
     subject = report.system(report.subject)
@@ -85,7 +85,7 @@ def too_long(report: Report) -> str:
 
 
 def at_a_glance(report: Report) -> Table:
-    """Invented answers, groundedness where it was measured, latency, tokens and cost."""
+    """Hallucinated answers, groundedness if measured, latency, tokens and cost."""
     columns = [
         (head, name, unit)
         for head, name, unit in (
@@ -107,7 +107,7 @@ def at_a_glance(report: Report) -> Table:
 
 
 def outcomes(report: Report) -> list[tuple[str, float, float, float]]:
-    """Of answerable questions, by system: right, wrong (or failed), refused."""
+    """Outcomes of answerable questions, by system: right, wrong (or failed), refused."""
     shares = []
     for system in report.systems:
         right, refused = system.measures.get(report.accuracy), system.measures.get("false_refusals")

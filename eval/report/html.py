@@ -1,4 +1,4 @@
-"""report.html: one file that needs nothing else, for reading and for handing on."""
+"""Renders report.html: a self-contained file."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def check(
 
 
 def html(report: Report) -> str:
-    """The whole page. All that models and wikis have written is escaped in it."""
+    """The whole page. Text from models and wikis is escaped."""
     return (
         _environment()
         .get_template(TEMPLATE)

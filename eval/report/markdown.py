@@ -1,6 +1,6 @@
-"""report.md: the numbers of a report, for a wiki or a pull request.
+"""Renders report.md: the numbers of a report, for a wiki or a pull request.
 
-It quotes neither answers nor pages: those are in report.html, and belong to whoever wrote them.
+It quotes neither answers nor pages, which belong to their authors; report.html has them.
 """
 
 import re
@@ -19,7 +19,7 @@ def markdown(report: Report) -> str:
 
 
 def table(content: Table) -> str:
-    """Of cells in which nothing is Markdown."""
+    """A table of cells without Markdown."""
     lines: list[Sequence[str]] = [content.head, ["---"] * len(content.head), *content.body]
     return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
 
@@ -57,5 +57,5 @@ def _page(report: Report) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text in which nothing is Markdown or HTML, in one line."""
+    """Text on one line, with Markdown and HTML escaped."""
     return _SPECIAL.sub(r"\\\1", " ".join(text.split()).replace("&", "&amp;"))

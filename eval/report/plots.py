@@ -1,4 +1,4 @@
-"""The plots of a report, as SVG that takes its colours from the page around it."""
+"""Draws a report's plots as SVG that takes its colours from the page."""
 
 import io
 import math
@@ -14,35 +14,35 @@ from eval.report.front import outcomes, too_long
 from eval.report.report import Number, Report, System
 from eval.systems.systems import parse
 
-# What stands in the SVG is replaced by variables of the page, which has a light and a dark side.
+# Colours in the SVG are replaced by the page's variables, which have light and dark values.
 _INK, _LINE, _BASE, _TUNED, _NONE = "#010101", "#020202", "#030303", "#040404", "#050505"
 _GOOD, _BAD = "#060606", "#070707"
 _VARIABLES = {_INK: "ink", _LINE: "line", _BASE: "base", _TUNED: "tuned", _NONE: "quiet"}
 _VARIABLES |= {_GOOD: "good", _BAD: "bad"}
 _MARKERS = {"closed": "o", "pages": "s", "rag": "^", "oracle": "D"}
-# Width and height of a name, as shares of the axes.
+# Width and height of a label, as shares of the axes.
 _LABEL = 0.26, 0.06
 QUESTIONS_A_DAY = (10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
 
 class Plot(NamedTuple):
-    """One figure."""
+    """A figure."""
 
     name: str
     """Its title has the id NAME-title in the page."""
     title: str
     says: str
-    """What it shows, for those who cannot see it, too."""
+    """A text description, also for blind readers."""
     svg: str
 
 
 def plots(report: Report) -> list[Plot]:
-    """Those for which there are numbers."""
+    """The plots that have data."""
     return [plot for draw in (_accuracy, _refusals, _calibration, _cost) for plot in draw(report)]
 
 
 def front(report: Report) -> list[Plot]:
-    """Those of the first page."""
+    """The plots of the first page."""
     return [plot for draw in (_contrasts, _outcomes) for plot in draw(report)]
 
 
@@ -102,7 +102,7 @@ def _outcomes(report: Report) -> Iterator[Plot]:
 
 
 def roc(points: Sequence[tuple[float, float]], used: tuple[float, float]) -> Plot:
-    """What a check marks at each threshold; `used` is the point of the one in use."""
+    """ROC curve of a check over all thresholds; `used` is the point of the current threshold."""
 
     def draw(axes: Any) -> None:
         axes.plot([0, 1], [0, 1], color=_LINE, linestyle="--", linewidth=1)
@@ -243,7 +243,7 @@ def _cost(report: Report) -> Iterator[Plot]:
 def _months(
     price: Callable[[float, Prices], Cost], takes: Number, prices: Prices
 ) -> list[list[float]]:
-    """By questions a day: what is paid, and the ends of its interval, if it has one."""
+    """Monthly cost by questions per day, with the ends of its interval, if any."""
     many = [cost.at(prices, questions) for questions in QUESTIONS_A_DAY]
     return [
         [price(quantity, prices).month for prices in many]
@@ -265,17 +265,17 @@ def _point(axes: Any, system: System, x: Number, y: Number) -> None:
 
 
 def _within(number: Number, edge: float) -> Number:
-    """From 0 to the edge of the plot, if it has no ends."""
+    """Clip to 0 and the plot's edge if the interval is open-ended."""
     return number.model_copy(update={"low": max(number.low, 0.0), "high": min(number.high, edge)})
 
 
 def _bars(number: Number) -> list[list[float]]:
-    """Down and up. An interval need not hold its value: that of a skewed sample may not."""
+    """Error bar lengths down and up. The interval of a skewed sample may exclude its value."""
     return [[max(0.0, number.value - number.low)], [max(0.0, number.high - number.value)]]
 
 
 def _label(axes: Any, points: Sequence[tuple[str, float, float]]) -> None:
-    """Names beside points, moved up where they would lie on each other."""
+    """Labels beside points, moved up where they would overlap."""
     to_axes = axes.transData + axes.transAxes.inverted()
     placed: list[tuple[float, float]] = []
     for name, x, y in sorted(points, key=lambda point: point[2]):
@@ -302,12 +302,12 @@ def _colour(system: System) -> str:
 
 
 def _svg(name: str, draw: Callable[[Any], None]) -> str:
-    """A figure as an element of a page: its ids are its own, its colours the page's."""
+    """A figure as an SVG element with unique ids and the page's colours."""
     # Here, because it takes seconds to load.
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    # Text stays text, in the page's own font.
+    # Keep text as text, in the page's own font.
     settings: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "axes.edgecolor": _LINE}
     settings |= dict.fromkeys(["text.color", "axes.labelcolor", "xtick.color", "ytick.color"], _INK)
     with rc_context(settings):
@@ -324,7 +324,7 @@ def _svg(name: str, draw: Callable[[Any], None]) -> str:
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     opening, _, rest = svg.partition(">")
     box = opening.partition(' viewBox="')[2].partition('"')[0]
-    # `xlink` is what matplotlib's markers use; in HTML it needs no declaration.
+    # matplotlib's markers use `xlink`, which needs no declaration in HTML.
     svg = f'<svg viewBox="{box}" role="img" aria-labelledby="{name}-title">{rest}'
     svg = re.sub(r" font-family: (?:(?! font-family: )[^;\"])*+;", "", svg)
     for colour, variable in _VARIABLES.items():

@@ -1,4 +1,4 @@
-"""What report.json says: every number of a run, with its interval, and where it comes from."""
+"""The content of report.json: every number of a run, with intervals and provenance."""
 
 import hashlib
 import math
@@ -16,7 +16,7 @@ from gateway.core.errors import AskdocsError, first_problem
 
 FILE = "report.json"
 Says = Literal["better", "worse", "within noise"]
-# Ends of an interval; null in JSON: the sample is too small for this one.
+# Ends of an interval; null in JSON: the sample is too small for this end.
 _JSON = PlainSerializer(finite, when_used="json")
 Low = Annotated[float, BeforeValidator(lambda end: -math.inf if end is None else end), _JSON]
 High = Annotated[float, BeforeValidator(lambda end: math.inf if end is None else end), _JSON]
@@ -27,13 +27,13 @@ class _Part(BaseModel):
 
 
 class Number(_Part):
-    """A measured value and its interval of 95 %."""
+    """A measured value and its 95 % confidence interval."""
 
     value: float
     low: Low
     high: High
     n: int
-    """What it was measured on."""
+    """Sample size."""
 
 
 class Comparison(_Part):
@@ -43,58 +43,59 @@ class Comparison(_Part):
     second: str
     measure: str
     value: float
-    """The first's minus the second's."""
+    """The first system's value minus the second's."""
     low: Low
     high: High
     n: int
     p: float
     holm: float
-    """The p-value, corrected for all that were compared by this measure."""
+    """The p-value, corrected over all comparisons by this measure."""
     detectable: float
     """The smallest true difference for which `p` is below 0.05 four times out of five."""
     detectable_holm: float | None = None
-    """The same for `holm`, and so for `says`; None in reports of earlier releases."""
+    """The same for `holm`, and therefore for `says`; None in reports of earlier releases."""
     says: Says
-    """Is the first one better? Within noise: the corrected p-value is 0.05 or more."""
+    """Is the first system better? Within noise: the corrected p-value is at least 0.05."""
 
 
 class Bin(_Part):
-    """Answers of about the same confidence."""
+    """Answers with similar confidence."""
 
     confidence: float
     right: Number
 
 
 class System(_Part):
-    """One way to answer."""
+    """The results of a system."""
 
     name: str
     answers: int
-    """To questions that are not contaminated."""
+    """Answers to uncontaminated questions."""
     measures: dict[str, Number]
     groups: dict[str, dict[str, dict[str, Number]]]
-    """Accuracy and token F1, by what questions are grouped by, and by group."""
+    """Accuracy and token F1, by grouping and group."""
     corrected: Number | None = None
-    """The judge's accuracy, corrected by labels (`eval.statistics.prediction_powered`), if any."""
+    """The judge's accuracy, corrected with labels (`eval.statistics.prediction_powered`), if
+    any."""
     calibration: list[Bin]
     memory: int | None
-    """The most bytes that its engine's processes held, resident; None: it was not measured."""
+    """Peak resident memory of its engine's processes, in bytes; None: not measured."""
     gpu_memory: int | None = None
-    """The same on GPUs."""
+    """The same for GPU memory."""
     index: int | None = None
     """Bytes of its index on disk."""
     gpu_seconds: Number | None = None
-    """That a question takes of a GPU of one's own."""
+    """GPU seconds per question on one's own GPU."""
     token_dollars: Number | None = None
-    """That services take for the tokens of a question."""
+    """Hosted price of a question's tokens."""
     own: CostEstimate | None
-    """On a GPU of one's own; None: nothing is known of its tokens."""
+    """On one's own GPU; None: its tokens are unknown."""
     hosted: CostEstimate | None
-    """From services; None also for a tuned model, which they do not have."""
+    """With hosted services; None also for a tuned model, which they do not offer."""
 
 
 class SystemAnswer(_Part):
-    """What a system said to a question."""
+    """A system's answer to a question."""
 
     system: str
     text: str
@@ -105,7 +106,7 @@ class SystemAnswer(_Part):
 
 
 class Case(_Part):
-    """A question for a writer to look at."""
+    """A question for a writer to review."""
 
     question: str
     line: int
@@ -115,11 +116,11 @@ class Case(_Part):
 
 
 class Agreement(_Part):
-    """With labels by hand."""
+    """Agreement with human labels."""
 
     who: str
     kappa: float | None
-    """None: both always said the same one thing."""
+    """None: both always gave the same single verdict."""
     low: Low
     high: High
     n: int
@@ -127,26 +128,26 @@ class Agreement(_Part):
 
 
 class Report(_Part):
-    """All of it."""
+    """The whole report."""
 
     run: str
-    """The name of its folder."""
+    """Name of the run's folder."""
     questions: dict[str, int]
-    """How many: answerable, unanswerable, contaminated (only in the group of that name)."""
+    """Counts: answerable, unanswerable, contaminated (counted only there)."""
     subject: str
     """The system that the others are compared with."""
     accuracy: str
-    """The measure that is called accuracy here: the judge's, if there is one, else the words'."""
+    """The measure used as accuracy: the judge's, if any, else word comparison."""
     answer_words: float = 0.0
-    """Of the subject's answers or of the reference answers, the longer on average; 0 in reports of
-    earlier releases."""
+    """The longer mean length, of the subject's or the reference answers; 0 in reports of earlier
+    releases."""
     systems: list[System]
     contrasts: list[Comparison] = []
-    """Those that were declared before the run, by accuracy; corrected as one family."""
+    """Contrasts declared before the run, by accuracy; corrected as one family."""
     comparisons: list[Comparison]
-    """Of the subject with all others, by every measure: exploratory."""
+    """The subject against all others, by every measure: exploratory."""
     worst: list[Case]
-    """Of the subject."""
+    """The subject's."""
     judge: str | None
     agreements: list[Agreement]
     prices: Prices
@@ -158,7 +159,7 @@ class Report(_Part):
         return next((system for system in self.systems if system.name == name), None)
 
     def comparison(self, second: str, measure: str) -> Comparison | None:
-        """Of the subject with another."""
+        """The subject's comparison with another system."""
         matching = (
             comparison
             for comparison in self.comparisons
@@ -176,7 +177,7 @@ def number(estimate: Estimate) -> Number:
 
 
 def read(run: Path) -> Report:
-    """Raises AskdocsError: there is none, or it is not valid."""
+    """Raises AskdocsError: the report is missing or invalid."""
     file = run / FILE
     try:
         # Earlier releases wrote "leaked".

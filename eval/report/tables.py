@@ -1,4 +1,4 @@
-"""The tables of a report, as plain text in cells: for report.md and report.html."""
+"""The tables of a report, with plain text cells, for report.md and report.html."""
 
 from typing import NamedTuple
 
@@ -23,14 +23,14 @@ DECLARED = (
 
 
 class Table(NamedTuple):
-    """Heads of the columns, and lines whose first cell says what they are about."""
+    """Column headings, and lines whose first cell is their label."""
 
     head: list[str]
     body: list[list[str]]
 
 
 def summary(report: Report) -> str:
-    """What was asked, and what the numbers mean, in a paragraph."""
+    """A paragraph about the questions asked and the meaning of the numbers."""
     counts, run = report.questions, report.provenance
     made = run.provenance
     sources = f" Source: {'; '.join(made.sources)}." if made.sources else ""
@@ -71,7 +71,7 @@ def claim(report: Report) -> Table:
 
 
 def in_words(report: Report) -> str:
-    """What the claim's table comes to: the subject beside RAG; empty where one of them is not."""
+    """The claim's table in words: the subject against RAG; empty if one is missing."""
     comparisons = [report.comparison(RAG, name) for name in (report.accuracy, "total_p99")]
     sentences = [
         f"{BY_NAME[comparison.measure].title}: {_difference(comparison)}, {_says(comparison)}"
@@ -118,7 +118,7 @@ def compared(comparisons: list[Comparison]) -> Table:
 
 
 def groups(report: Report) -> Table:
-    """Of the subject."""
+    """The subject's results by group."""
     subject = report.system(report.subject)
     body = [
         [by, group, *(SHOWN[BY_NAME[name].unit](number) for name, number in numbers.items()), n]
@@ -159,7 +159,7 @@ def assumptions(report: Report) -> list[list[str]]:
 
 
 def prices(report: Report) -> list[list[str]]:
-    """Name, dollars, day and address of each."""
+    """Name, dollars, day and URL of each price."""
     values = report.prices.model_dump(exclude={"assumptions", "gpu_hours"})
     return [
         [key.replace("_", " "), f"{price['usd']:,.3f}", f"{price['read']}", price["source"]]

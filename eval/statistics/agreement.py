@@ -1,10 +1,10 @@
-"""Do a judge and a person agree? Cohen's kappa, against labels by hand.
+"""Measures agreement of a judge with human labels: Cohen's kappa.
 
-Cohen 1960, https://doi.org/10.1177/001316446002000104: agreement beyond what two that judge at
-random, each with its own share of yes, would have; 1 is always, 0 is chance. Its interval is
-Wilson's of the share on which they agree, and takes chance for known, as Cohen's does. Of 100
-answers, 80 of them correct, it held a kappa of 0.97 in 94 % of samples, a bootstrap in 62 %: that
-has no width where all agree.
+Cohen 1960, https://doi.org/10.1177/001316446002000104: agreement beyond that of two random judges
+with the same shares of yes; 1 is perfect, 0 is chance. Its interval is Wilson's for the share of
+agreement, and takes chance agreement as known, as Cohen's does. With 100 answers, 80 of them
+correct, it covered a kappa of 0.97 in 94 % of samples, a bootstrap in 62 %, because a bootstrap
+interval has no width if all agree.
 """
 
 import json
@@ -19,27 +19,27 @@ from gateway.core.errors import AskdocsError, together
 
 
 class Agreement(NamedTuple):
-    """Of two that judged the same answers."""
+    """Agreement of two judges of the same answers."""
 
     kappa: float | None
-    """None: both always said the same one thing, which chance does, too."""
+    """None: both always gave the same single verdict, which chance does, too."""
     low: float
     high: float
     size: int
     share: float
-    """Of answers on which they agree."""
+    """Share of answers on which they agree."""
 
 
 Labels = dict[tuple[str, str], bool]
-"""By system and question: is the answer correct, as a person has it?"""
+"""Human labels by system and question: is the answer correct?"""
 
 
 def read(file: Path) -> Labels:
-    """Rows of `question` (its id), `system` and `correct`.
+    """Read rows of `question` (its id), `system` and `correct`.
 
     Raises:
-        AskdocsError: the file cannot be read, has no rows, or with file and line, rows that are
-            none.
+        AskdocsError: the file cannot be read, has no rows, or has invalid rows (with file and
+            line).
     """
     labels: Labels = {}
     problems = []
@@ -67,7 +67,7 @@ def agreement(
     judged: Mapping[tuple[str, str], bool],
     clusters: Mapping[tuple[str, str], Hashable] | None = None,
 ) -> Agreement | None:
-    """With its interval, wider where answers lie in `clusters`; None: no answers of both."""
+    """Agreement with its interval, widened for `clusters`; None: no answers in common."""
     places = [place for place in labels if place in judged]
     if not places:
         return None

@@ -1,4 +1,4 @@
-"""How sure a number is: bootstrap intervals (Efron & Tibshirani 1993, chapters 13 and 14)."""
+"""Bootstrap confidence intervals (Efron & Tibshirani 1993, chapters 13 and 14)."""
 
 import math
 import warnings
@@ -10,20 +10,20 @@ import numpy.typing as npt
 
 # Twice as many as Efron & Tibshirani draw for BCa.
 SAMPLES = 4_000
-# Percentiles are drawn less often, since each draw sorts: their intervals are wide anyway.
+# Fewer draws for percentiles, since each draw sorts: their intervals are wide anyway.
 SAMPLES_OF_PERCENTILES = 1_000
-# Of fewer values BCa's interval held the true mean of skewed ones in less than 90 % of samples, and
-# of two in half of them: they get none.
+# With fewer values, BCa intervals of skewed samples covered the true mean in less than 90 % of
+# samples, with two values in half of them: so there is no interval.
 FEW = 20
-# Of the numbers that are drawn, this share lies in the interval.
+# The share of draws inside the interval.
 COVERED = 0.95
-_DRAWN = 1_000_000  # values that are drawn at once: 8 MB
+_DRAWN = 1_000_000  # values per batch of draws: 8 MB
 
 Floats = npt.NDArray[np.float64]
 
 
 class Estimate(NamedTuple):
-    """A number and its interval: to infinity on a side where the sample is too small for an end."""
+    """A number with its interval, infinite on a side where the sample is too small for an end."""
 
     value: float
     low: float
@@ -33,14 +33,14 @@ class Estimate(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """An estimate, and what it would have been on samples drawn from the sample."""
+    """An estimate, and its values on samples drawn from the sample."""
 
     estimate: Estimate
     others: Floats
 
 
 def in_brackets(low: float, high: float, shown: Callable[[float], str]) -> str:
-    """What stands behind a number: its interval."""
+    """The interval as text, to follow a number."""
     if math.isinf(low) and math.isinf(high):
         return "(no interval)"
     if math.isinf(high):
@@ -49,21 +49,21 @@ def in_brackets(low: float, high: float, shown: Callable[[float], str]) -> str:
 
 
 def finite(end: float) -> float | None:
-    """An end as JSON has it, which knows no infinity."""
+    """An end for JSON, which has no infinity."""
     return end if math.isfinite(end) else None
 
 
 def mean(values: Sequence[float], seed: int = 0) -> Estimate:
-    """Of independent `values`, with its BCa interval if they are `FEW` at least.
+    """Mean of independent `values`, with a BCa interval for at least `FEW` values.
 
-    Values that are all the same have an interval without width; for shares take
-    `eval.statistics.paired.share`, which knows better. Raises ValueError when there are none.
+    Identical values have an interval without width; for shares use `eval.statistics.paired.share`,
+    which handles this. Raises ValueError: there are no values.
     """
     return drawn_mean(values, seed).estimate
 
 
 def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
-    """As `mean`. For a paired comparison, give the differences of the pairs."""
+    """Like `mean`. For a paired comparison, pass the differences of the pairs."""
     data = _checked(values)
     drawn = _drawn((data,), lambda sample, axis: sample.mean(axis), "BCa", SAMPLES, seed)
     if len(data) >= FEW:
@@ -72,7 +72,7 @@ def drawn_mean(values: Sequence[float], seed: int = 0) -> Drawn:
 
 
 def drawn_percentiles(left: Sequence[float], right: Sequence[float], q: float) -> Drawn:
-    """The percentile of `left` minus that of `right`, whose values are pairs."""
+    """The percentile of `left` minus that of `right`, whose values are paired."""
 
     def statistic(first: Floats, second: Floats, axis: int) -> Any:
         return np.quantile(first, q, axis=axis) - np.quantile(second, q, axis=axis)
@@ -107,7 +107,7 @@ def _drawn(data: tuple[Floats, ...], statistic: Any, method: str, samples: int, 
             rng=np.random.default_rng(seed),
         )
 
-    with warnings.catch_warnings(action="ignore"):  # it warns where it has no BCa interval
+    with warnings.catch_warnings(action="ignore"):  # warns if there is no BCa interval
         interval = drawn(method)
         low, high = interval.confidence_interval
         if not np.isfinite([low, high]).all():

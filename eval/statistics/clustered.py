@@ -1,10 +1,11 @@
-"""Questions about one page are not independent: how much wider their intervals must be.
+"""Widens confidence intervals for clustered questions: questions about a page are not independent.
 
-Answers about one page are right or wrong together, so 100 questions about 20 pages say less than
-100 questions about 100 pages. The factor is the root of Kish's design effect: the cluster-robust
+Answers about a page tend to be right or wrong together, so 100 questions about 20 pages say less
+than 100 questions about 100 pages. The factor is the root of Kish's design effect: the
+cluster-robust
 variance of the mean (Liang & Zeger 1986, https://doi.org/10.1093/biomet/73.1.13) divided by that of
-independent values, never below 1, with Student's t of as many degrees of freedom as there are
-clusters but one.
+independent values, never below 1, with Student's t whose degrees of freedom are the number of
+clusters minus one.
 """
 
 import math
@@ -18,21 +19,21 @@ COVERED = 0.95
 
 
 class Clustering(NamedTuple):
-    """What clusters mean for a mean."""
+    """The effect of clusters on a mean."""
 
     widening: float
-    """An interval of independent values is this many times as wide; 1 where all clusters are of
-    one value."""
+    """The factor by which an interval of independent values widens; 1 if every cluster has one
+    value."""
     p: float
-    """Two-sided p-value of the mean being 0, by the cluster-robust error; 0 where that says
-    nothing: take it together with another test's, by the larger of both."""
+    """Two-sided p-value of a zero mean, by the cluster-robust error; 0 if uninformative: combine it
+    with another test's by taking the larger."""
 
 
 ALONE = Clustering(1.0, 0.0)
 
 
 def clustering(values: Sequence[float], clusters: Sequence[Hashable] | None) -> Clustering:
-    """Of the mean of `values`, which lie in `clusters` (None: each in its own)."""
+    """The effect on the mean of `values` in `clusters` (None: each in its own)."""
     if clusters is None or len(set(clusters)) == len(values):
         return ALONE
     # Here, because it takes a second to load.
@@ -50,8 +51,8 @@ def clustering(values: Sequence[float], clusters: Sequence[Hashable] | None) -> 
     beyond = (1 + COVERED) / 2
     wider = float(stats.t.ppf(beyond, freedom) / stats.norm.ppf(beyond))
     if count == 1 or not simple:
-        # Nothing is known of how clusters differ: they count in place of the values, and could all
-        # have fallen on one side by chance.
+        # The variation between clusters is unknown: count clusters instead of values, which could
+        # all have fallen on one side by chance.
         return Clustering(math.sqrt(size / count) * wider, 2.0 ** (1 - count))
     effect = max(1.0, robust / simple)
     p = 2 * float(stats.t.sf(abs(mean) / math.sqrt(robust), freedom)) if robust else 0.0

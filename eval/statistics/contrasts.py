@@ -1,6 +1,6 @@
-"""The contrasts of an evaluation run: what it is made to test, declared before the first question.
+"""The contrasts of an evaluation run: its hypotheses, declared before the first question.
 
-They are tested as one family (Holm), by correctness alone. Every other comparison of a report is
+They are tested as one family (Holm), only by correctness. Every other comparison in a report is
 exploratory.
 """
 
@@ -15,8 +15,8 @@ Contrast = tuple[str, str]
 def declared(systems: Sequence[str]) -> tuple[Contrast, ...]:
     """The contrasts that a run of these systems can test.
 
-    The effect of training under each way of reading (tuned minus base with pages, RAG, the gold
-    page, and nothing), and the product minus RAG.
+    The effect of training for each way of reading (tuned minus base with pages, RAG, the gold page,
+    and nothing), and the product minus RAG.
     """
     product = next((name for name in ("tuned-pages", "base-pages") if name in systems), "")
     wanted = [

@@ -1,12 +1,12 @@
 """What may be chance: intervals of shares and percentiles, paired tests, and what a sample is too
 small to show.
 
-Two systems answer the same questions, so they are compared question by question. Shares by
+Two systems answer the same questions, so they are compared question by question: shares by
 McNemar's exact test (McNemar 1947, https://doi.org/10.1007/BF02295996), all else by the bootstrap
-of the differences, centred (Efron & Tibshirani 1993, chapter 16). Where several are compared with
-one, p-values are corrected together by Holm's method (Holm 1979,
-https://www.jstor.org/stable/4615733). Where questions lie in clusters, such as those about one
-page, intervals and p-values are those of `eval.statistics.clustered`.
+of the differences, centred (Efron & Tibshirani 1993, chapter 16). If several are compared with one,
+p-values are corrected together by Holm's method (Holm 1979,
+https://www.jstor.org/stable/4615733). For clustered questions, such as those about one page,
+intervals and p-values come from `eval.statistics.clustered`.
 """
 
 import math
@@ -23,53 +23,54 @@ from eval.statistics.clustered import Clustering, clustering
 SIGNIFICANT = 0.05
 POWER = 0.8
 Clusters = Sequence[Hashable] | None
-"""Of each value, what it belongs to; None: nothing."""
+"""The cluster of each value; None: no clusters."""
 _NORMAL = NormalDist()
 NORMAL_95 = _NORMAL.inv_cdf(1 - SIGNIFICANT / 2)
 """Standard errors on each side of a 95 % confidence interval."""
 
 
 class Difference(NamedTuple):
-    """Of two systems on the same questions: the first minus the second."""
+    """Difference of two systems on the same questions: the first minus the second."""
 
     value: float
     low: float
     high: float
     size: int
-    """Questions that both were measured on."""
+    """Questions with values of both."""
     p: float
-    """That chance alone makes such a difference, or a larger one."""
+    """The probability of such a difference, or a larger one, by chance alone."""
     error: float
     """Its standard error."""
 
     def detectable(self, family: int = 1) -> float:
-        """The smallest true difference that so many questions show four times out of five.
+        """The smallest true difference that this number of questions shows four times out of five.
 
-        As one of a `family` of comparisons it is shown where Bonferroni's method finds it: Holm's
-        then does, too.
+        In a `family` of comparisons, Bonferroni's method must find it: Holm's then does, too.
         """
         return detectable(self.error, family)
 
 
 def detectable(error: float, family: int = 1) -> float:
-    """The smallest true difference that is shown four times out of five, by its standard error."""
+    """The smallest true difference shown four times out of five, from its standard error."""
     bound = 1 - SIGNIFICANT / (2 * family)
     return error * (_NORMAL.inv_cdf(bound) + _NORMAL.inv_cdf(POWER))
 
 
 def questions_needed(detectable: float, size: int, margin: float) -> int:
-    """Questions of which the interval of two equal systems lies above `-margin`, 4 times out of 5.
+    """Questions needed for the interval of two equal systems to lie above `-margin` 4 times out of
+    5.
 
     Args:
-        detectable: the smallest difference that `size` questions show; it falls with their root.
+        detectable: the smallest difference that `size` questions show; it decreases with the root
+            of `size`.
     """
     return math.ceil(size * (detectable / margin) ** 2)
 
 
 def share(values: Sequence[float], clusters: Clusters = None) -> Estimate:
-    """Of those that are 1, the others being 0, with Wilson's interval of the effective number.
+    """The share of ones among zeros and ones, with Wilson's interval for the effective sample size.
 
-    By bootstrap nothing of 40 would be nothing for sure. Raises ValueError when there are none.
+    A bootstrap would make 0 of 40 certain. Raises ValueError: there are no values.
     """
     if not values:
         raise ValueError("there is nothing to take a share of")
@@ -81,16 +82,16 @@ def share(values: Sequence[float], clusters: Clusters = None) -> Estimate:
 
 
 def mean(values: Sequence[float], clusters: Clusters = None) -> Estimate:
-    """As `bootstrap.mean`, wider where the values lie in clusters."""
+    """Like `bootstrap.mean`, widened for clusters."""
     return _widened(drawn_mean(list(values)).estimate, clustering(values, clusters))
 
 
 def percentile(values: Sequence[float], q: float) -> Estimate:
     """The value that a share `q` of `values` does not exceed, with an interval between two of them.
 
-    How many of them the true one exceeds is binomial, however they are distributed (David &
-    Nagaraja 2003, Order Statistics, section 7.1). Fewer than 368 do not bound p99 from above: a
-    bootstrap would end at the largest. Raises ValueError when there are none.
+    The number of values below the true percentile is binomial for any distribution (David &
+    Nagaraja 2003, Order Statistics, section 7.1). Fewer than 368 values do not bound p99 from
+    above: a bootstrap would end at the largest. Raises ValueError: there are no values.
     """
     if not values:
         raise ValueError("there is nothing to take a percentile of")
@@ -100,17 +101,17 @@ def percentile(values: Sequence[float], q: float) -> Estimate:
     beyond = (1 - COVERED) / 2
     below, above = (int(n) for n in stats.binom.ppf([beyond, 1 - beyond], size, q))
     by_rank = [-math.inf, *sorted(values), math.inf]
-    # That of two values lies between them, and p99 most likely above both.
+    # The percentile of two values lies between them, and p99 most likely above both.
     return Estimate(value, min(value, by_rank[below]), by_rank[above + 1], size)
 
 
 def shares(
     first: Sequence[float], second: Sequence[float], clusters: Clusters = None
 ) -> Difference:
-    """The difference of two shares of pairs, by McNemar's exact test.
+    """The difference of two paired shares, by McNemar's exact test.
 
     The interval is that of Bonett & Price 2012, https://doi.org/10.3102/1076998611411915, which
-    adds a pair of each kind: pairs that never differed do not prove that none does.
+    adds a pair of each kind, since pairs without a difference do not prove that there is none.
     """
     differences = np.subtract(first, second)
     within = clustering(list(differences), clusters)
@@ -125,7 +126,7 @@ def shares(
 
 
 def means(first: Sequence[float], second: Sequence[float], clusters: Clusters = None) -> Difference:
-    """The difference of two means of pairs."""
+    """The difference of two paired means."""
     differences = np.subtract(first, second)
     within = clustering(list(differences), clusters)
     drawn = drawn_mean(list(differences))
@@ -134,20 +135,21 @@ def means(first: Sequence[float], second: Sequence[float], clusters: Clusters = 
 
 
 def percentiles(first: Sequence[float], second: Sequence[float], q: float) -> Difference:
-    """The difference of two percentiles of pairs."""
+    """The difference of two paired percentiles."""
     drawn = drawn_percentiles(first, second, q)
     return Difference(*drawn.estimate, _p(drawn), float(np.std(drawn.others)))
 
 
 def mcnemar(better: int, worse: int) -> float:
-    """The two-sided exact p-value of pairs of which so many differ in each direction."""
+    """McNemar's two-sided exact p-value, from the numbers of pairs that differ in each
+    direction."""
     from scipy import stats
 
     return min(1.0, 2 * float(stats.binom.cdf(min(better, worse), better + worse, 0.5)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Each p-value, corrected for its being one of several."""
+    """p-values corrected for multiple comparisons by Holm's method."""
     corrected = [0.0] * len(p)
     highest = 0.0
     for rank, place in enumerate(sorted(range(len(p)), key=lambda place: p[place])):

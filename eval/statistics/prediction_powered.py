@@ -1,10 +1,10 @@
-"""A judge's score, corrected by a sample of labels by hand: prediction-powered inference.
+"""Corrects a judge's score with a sample of human labels: prediction-powered inference.
 
-A judge that is too kind to all answers moves the mean of its verdicts, however many it gives. The
-labels tell by how much, and the verdicts, where they go along with the labels, make the interval
-narrower than that of the labels alone. Angelopoulos, Duchi & Zrnic 2023,
-https://arxiv.org/abs/2311.01453 (PPI++), in the form that takes the labelled answers for a random
-sample of all: theta = mean(w F) + mean over labelled of (Y - w F), with w between 0 and 1 chosen to
+A lenient judge biases the mean of its verdicts, however many it gives. The labels show by how much,
+and verdicts that correlate with the labels make the interval narrower than that of the labels
+alone. Angelopoulos, Duchi & Zrnic 2023,
+https://arxiv.org/abs/2311.01453 (PPI++), treating the labelled answers as a random sample of all:
+theta = mean(w F) + mean over labelled of (Y - w F), with w between 0 and 1 chosen to
 make the variance small; w = 0 is the mean of the labels alone.
 """
 
@@ -19,7 +19,7 @@ from eval.statistics.bootstrap import COVERED, Estimate
 from eval.statistics.clustered import clustering
 from eval.statistics.paired import NORMAL_95
 
-# Of fewer labels neither their mean nor what they correct is known well enough.
+# With fewer labels, neither their mean nor the correction is known well enough.
 FEW = 20
 
 
@@ -27,17 +27,17 @@ class Judged(NamedTuple):
     """A judge's verdict on an answer."""
 
     verdict: float
-    """0 or 1; of a refusal, which is known to be no right answer, 0."""
+    """0 or 1; 0 for a refusal, which is known to be wrong."""
     label: float | None
-    """By hand; None where there is none. A refusal needs none: it is 0."""
+    """The human label; None if there is none. A refusal needs none: it is 0."""
     cluster: Hashable
-    """Answers of one cluster, such as those about one page, are not independent."""
+    """Answers in a cluster, such as those about one page, are not independent."""
     is_known: bool = False
-    """Is the verdict certain without a label, as of a refusal?"""
+    """Is the verdict certain without a label, as for a refusal?"""
 
 
 def mean(answers: Sequence[Judged]) -> Estimate | None:
-    """The share of right answers, with its 95 % confidence interval; None: too few labels.
+    """The share of right answers with its 95 % confidence interval; None: too few labels.
 
     The answers with a label must be a random sample of those that need one.
     """
@@ -48,7 +48,7 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
     size = int(labelled.sum())
     if size < FEW:
         return None
-    share = size / needs.sum()  # of those that need a label, those that have one
+    share = size / needs.sum()  # the labelled share of those that need a label
     sample_verdicts, sample_labels = verdicts[labelled], labels[labelled]
     spread = sample_verdicts.var()
     covariance = np.mean(
@@ -57,15 +57,16 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
     weight = float(np.clip(covariance / spread, 0, 1)) if spread else 0.0
     residuals = sample_labels - weight * sample_verdicts
     correction = float(residuals.mean())
-    # The influence of each answer: their mean is theta, and their spread the error of it. The
-    # number of labels is fixed, so a label adds only what its residual differs from the mean one;
-    # two degrees of freedom went into the weight and that mean.
+    # The influence of each answer: their mean is theta, and their spread its error. As the number
+    # of labels is fixed, a label contributes only the deviation of its residual from the mean
+    # residual; the weight and that mean use up two degrees of freedom.
     estimates = weight * verdicts + needs * correction
     estimates[labelled] += (residuals - correction) / share * math.sqrt(size / (size - 2))
     value = float(estimates.mean())
     clusters = [answer.cluster for answer in answers]
     within = clustering(list(estimates), clusters)
-    # As sure as the labels are: of few pages, they tell little, however many pages have verdicts.
+    # Limited by the labels: if they are about few pages, they tell little, however many pages have
+    # verdicts.
     beside = len({answer.cluster for answer, has in zip(answers, labelled, strict=True) if has})
     wider = _quantile(beside) / _quantile(len(set(clusters)))
     half = NORMAL_95 * wider * within.widening * float(estimates.std()) / math.sqrt(len(answers))
@@ -77,7 +78,7 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
 
 
 def _quantile(clusters: int) -> float:
-    """Student's t, by which the interval of a mean of so many clusters is as wide."""
+    """Quantile of Student's t for the interval of a mean over this number of clusters."""
     from scipy import stats  # here, because it takes a second to load
 
     return float(stats.t.ppf((1 + COVERED) / 2, max(1, clusters - 1)))

@@ -1,9 +1,10 @@
-"""Two models side by side, by how their answers to real users fared; and what of it may be chance.
+"""Compares two models by outcomes with real users, with confidence intervals.
 
-Shares have Wilson's interval, and a difference of shares Newcombe's, made of the two (Newcombe
+Shares have Wilson's interval, and a difference of shares Newcombe's, which combines the two
+(Newcombe
 1998, https://doi.org/10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I, method 10).
-A percentile has the interval between the values whose ranks are its own, give or take two standard
-errors; two percentiles differ when their intervals do not meet, which is on the safe side.
+A percentile's interval lies between the values two standard errors of rank below and above; two
+percentiles differ if their intervals do not overlap, which is conservative.
 """
 
 import math
@@ -17,7 +18,7 @@ Z = 1.959964  # 95 %
 
 
 class Value(NamedTuple):
-    """A measured value and its interval of 95 %: to infinity where little is known."""
+    """A measured value and its 95 % confidence interval, infinite where little is known."""
 
     value: float
     low: float
@@ -26,7 +27,7 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Line:
-    """One measure of both models; None where one has nothing to measure."""
+    """A measure of both models; None if a model has no data."""
 
     measure: str
     unit: str
@@ -34,27 +35,28 @@ class Line:
     first: Value | None
     second: Value | None
     differs: bool | None
-    """Is the difference more than chance? None: it cannot be said."""
+    """Is the difference significant? None: cannot be determined."""
     less_is_better: bool
 
 
 def share(part: int, whole: int) -> Value | None:
-    """`part` of `whole`, with Wilson's interval; None: there is no whole."""
+    """`part` of `whole`, with Wilson's interval; None: `whole` is 0."""
     return Value(part / whole, *wilson(part / whole, whole)) if whole else None
 
 
 def wilson(p: float, whole: float) -> tuple[float, float]:
-    """The 95 % confidence interval of a share `p` of `whole`, which may be an effective number."""
+    """Wilson's 95 % confidence interval of a share `p` of `whole`, which may be an effective
+    number."""
     z2 = Z * Z / whole
     centre = p + z2 / 2
     half = Z * math.sqrt(p * (1 - p) / whole + z2 / (4 * whole))
     low, high = (centre - half) / (1 + z2), (centre + half) / (1 + z2)
-    # Rounding must not leave a share of 0 or 1 outside.
+    # Rounding must not exclude a share of 0 or 1.
     return max(0.0, min(p, low)), min(1.0, max(p, high))
 
 
 def shares_differ(first: Value, second: Value) -> bool:
-    """Does Newcombe's interval of the difference leave out 0?"""
+    """Does Newcombe's interval of the difference exclude 0?"""
     down = math.hypot(first.value - first.low, second.high - second.value)
     up = math.hypot(first.high - first.value, second.value - second.low)
     difference = first.value - second.value
@@ -62,7 +64,7 @@ def shares_differ(first: Value, second: Value) -> bool:
 
 
 def percentile(times: "Counter[int]", q: float) -> Value | None:
-    """The time that a share `q` of the answers did not exceed, in seconds; None: no answers."""
+    """The time in seconds that a share `q` of the answers did not exceed; None: no answers."""
     n = times.total()
     if not n:
         return None
@@ -90,7 +92,7 @@ def _marked(tally: AnswerTally) -> int:
 
 
 def compare(first: AnswerTally, second: AnswerTally) -> list[Line]:
-    """Every measure, for both."""
+    """Compare both models by every measure."""
     lines = []
 
     def add(measure: str, unit: str, value: Value | None, other: Value | None, less: bool) -> None:

@@ -34,7 +34,7 @@ _NONE = Recorded(None)
 
 
 class Asker:
-    """Asks questions in the name of systems."""
+    """Answers questions on behalf of systems."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Asker:
         rag: "Rag | None",
         recorded: Recorded = _NONE,
     ) -> None:
-        """`rag` is needed by systems that retrieve with it."""
+        """`rag` is required by systems that use it for retrieval."""
         self._run = run
         self._recorded = recorded
         self._client = client
@@ -52,14 +52,14 @@ class Asker:
         self._rag = rag
 
     def includes(self, system: System, question: Question) -> bool:
-        """Is it among the questions of this system?"""
+        """Is the question asked of this system?"""
         return system.method != RECORDED or self._recorded.has(system.name, question)
 
     async def answer(self, system: System, question: Question) -> Answer:
-        """The answer, or why there is none.
+        """The answer, or the error.
 
         Raises:
-            AskdocsError: the gateway is away, or stands on another wiki.
+            AskdocsError: the gateway is unavailable, or answers from another wiki.
         """
         began = time.monotonic()
         try:
@@ -79,13 +79,13 @@ class Asker:
         return Answer(system=system.name, question=question.id, **fields)
 
     async def _closed(self, system: System, question: Question) -> dict[str, object]:
-        """The question alone, as datasets have it for training without pages."""
+        """The question alone, as in closed-book training examples."""
         messages = [{"role": "user", "content": neutral(question.text)}]
         reply = await self._client.ask(self._model(system), messages, {})
         return _common_facts(reply, 0.0)
 
     async def _pages(self, system: System, question: Question) -> dict[str, object]:
-        """The product: search, whole pages, and all that it does with what the model says."""
+        """The product: search, whole pages, and its processing of the model's output."""
         messages = [{"role": "user", "content": question.text}]
         headers = {"x-askdocs-model": self._model(system), "x-askdocs-progress": "on"}
         reply = await self._client.ask(self._run.alias, messages, headers, logprobs=False)
@@ -103,13 +103,13 @@ class Asker:
         }
 
     async def _read(self, system: System, question: Question, began: float) -> dict[str, object]:
-        """Chunks or the right page in front of the question, and the model alone."""
+        """Chunks or the gold page in the prompt, and the model alone."""
         more: dict[str, object] = {}
         excerpts: Sequence[Excerpt]
         if system.method == "rag":
             assert self._rag is not None
             got = await self._rag.retrieve(question.text)
-            began = time.monotonic() - got.seconds  # without what was not answered
+            began = time.monotonic() - got.seconds  # without failed requests
             excerpts, found_pages = got.excerpts, got.pages
             more = {
                 "extra_prompt_tokens": got.extra_prompt_tokens,
@@ -131,15 +131,15 @@ class Asker:
         return {**fields, **more, "prompt_pages": _paths(excerpts), "found_pages": found_pages}
 
     async def _right(self, question: Question) -> Sequence[Excerpt]:
-        """The page that answers; where none does, what the product finds: a model that refuses
-        only where it sees no page would pass, else."""
+        """The gold page; for unanswerable questions, the product's search results: otherwise a
+        model that refuses only without pages would pass."""
         room = self._run.page_budget
         if question.pages:
             return await self._wiki.whole(question.pages[0], question.text, room)
         return (await self._wiki.grounds(question.text, room)).excerpts
 
     async def _trivial(self, reader: Reader, question: Question, began: float) -> dict[str, object]:
-        """Of the pages that the product finds, the best one first."""
+        """Reads the pages that the product finds, the best first."""
         run = self._run
         grounds = await self._wiki.grounds(question.text, run.page_budget)
         best = [page.path for page in grounds.best]
@@ -165,7 +165,7 @@ class Asker:
 
 
 def _common_facts(reply: GatewayReply, before: float) -> dict[str, object]:
-    """What is known of every answer; `before`: seconds until it was asked for."""
+    """Fields of every answer; `before`: seconds before the request."""
     logprob = reply.logprob
     first = reply.first_token_s
     return {
@@ -180,7 +180,7 @@ def _common_facts(reply: GatewayReply, before: float) -> dict[str, object]:
 
 
 def _answered(reply: GatewayReply) -> str:
-    """What the product answers: of quotations the words that are quoted, without their links."""
+    """The product's answer; for quotations, the quoted text without its links."""
     facts = reply.facts
     quotes = [source["quote"] for source in facts.get("sources", ()) if source.get("quote")]
     if facts.get("mode") == "extractive" and not facts.get("refused") and quotes:

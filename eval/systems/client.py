@@ -1,4 +1,4 @@
-"""Asks a gateway as an evaluation does: streamed, greedily, and with a clock."""
+"""Asks a gateway for an evaluation: streaming, greedy decoding, timed."""
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -14,35 +14,35 @@ from gateway.answering.grounding.confidence import mean_logprob
 from gateway.answering.grounding.prompt import Message
 from gateway.core.sse import events
 
-# Seconds without a byte: a prompt of 8,000 tokens takes a CPU minutes.
+# Seconds without a byte: a CPU takes minutes for a prompt of 8,000 tokens.
 SILENCE = 900.0
 
 
 @dataclass
 class GatewayReply:
-    """What came for a request."""
+    """A reply to a request."""
 
     text: str = ""
     reading_s: float | None = None
-    """Until the gateway told which pages are read."""
+    """Seconds until the gateway reported the pages it reads."""
     first_token_s: float | None = None
     total_s: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reading: list[dict[str, Any]] = field(default_factory=list)
-    """The pages in front of the question."""
+    """The pages in the prompt."""
     facts: dict[str, Any] = field(default_factory=dict)
     """`askdocs` of the last chunk: see docs/explanation/answers.md."""
     logprobs: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def logprob(self) -> float | None:
-        """The mean of all tokens, in nats."""
+        """The mean over all tokens, in nats."""
         return mean_logprob(self.logprobs, len(self.text))
 
 
 class Client:
-    """Asks for answers. Close it in the event loop that it is used in."""
+    """Asks for answers. Close it in the event loop in which it is used."""
 
     def __init__(self, url: str, key: str, max_tokens: int, at_once: int) -> None:
         """`url` is the base URL of the gateway's API, with /v1."""
@@ -50,9 +50,9 @@ class Client:
         self._gateway = f"the gateway at {url}"
         self._max_tokens = max_tokens
         self._silent: set[str] = set()
-        """Models that tell no probabilities, such as Claude."""
+        """Models that report no probabilities, such as Claude."""
         self.busy_s = 0.0
-        """What all requests took that were answered, together."""
+        """Total seconds of all answered requests."""
         self._http = httpx.AsyncClient(
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(SILENCE, connect=10),
@@ -73,10 +73,10 @@ class Client:
         headers: Mapping[str, str],
         logprobs: bool = True,
     ) -> GatewayReply:
-        """The answer; a gateway that is away for a while, or busy, is asked again.
+        """Ask for an answer; retries while the gateway is unavailable or busy.
 
-        Without `logprobs` the tokens' probabilities are not asked for: in extractive mode a gateway
-        has none, and lets the model answer whoever asks for them. Raises as `patiently`.
+        `logprobs` must be off in extractive mode, which has none: a gateway would let the model
+        answer a request for them. Raises as `patiently`.
         """
         request = {
             "model": model,
@@ -133,7 +133,7 @@ class Client:
 
 
 async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
-    """The events of an answer. Raises AnswerFailed: it has no end."""
+    """The events of an answer. Raises AnswerFailed: it is incomplete."""
     ended = False
     try:
         async for data in events(reply.aiter_bytes()):

@@ -1,4 +1,4 @@
-"""How long whoever asks an endpoint waits for it, and what it means when it does not answer."""
+"""Retries requests to an endpoint, and classifies its errors."""
 
 import asyncio
 import math
@@ -10,26 +10,26 @@ import httpx
 
 from gateway.core.errors import AskdocsError
 
-# Seconds for which an endpoint may be away, or its key's limit be reached.
+# Seconds for which an endpoint may be unavailable, or its rate limit reached.
 PATIENCE = 120.0
-# Seconds between two tries, unless the endpoint says how long.
+# Seconds between two attempts, unless the endpoint specifies them.
 PAUSE = 1.0
-# Tries of one request that may fail although the endpoint is there.
+# Attempts at a request that fails although the endpoint is available.
 FAILURES = 3
 
 T = TypeVar("T")
 
 
 class EndpointAway(AskdocsError):
-    """The endpoint does not answer. Whoever asks cannot go on."""
+    """The endpoint does not answer; the caller cannot continue."""
 
 
 class RequestRefused(AskdocsError):
-    """The endpoint says that it cannot answer this request. Others it may."""
+    """The endpoint refuses this request, but may accept others."""
 
 
 class EndpointBusy(Exception):
-    """Later it will answer."""
+    """The endpoint can answer later."""
 
     def __init__(self, text: str, seconds: float) -> None:
         super().__init__(text)
@@ -37,19 +37,19 @@ class EndpointBusy(Exception):
 
 
 class AnswerFailed(Exception):
-    """It was there, and has not answered to the end."""
+    """The endpoint is available, but did not complete the answer."""
 
 
 async def patiently(endpoint: str, ask: Callable[[], Awaitable[T]]) -> T:
-    """What `ask` returns, which is tried again while the endpoint is away, busy or fails.
+    """The result of `ask`, retried while the endpoint is unavailable, busy or failing.
 
     Args:
-        endpoint: what it is called in errors.
-        ask: raises what httpx does, and what `refusal` returns.
+        endpoint: name for errors.
+        ask: may raise httpx' errors, and those of `refusal`.
 
     Raises:
-        EndpointAway: it is away for longer than PATIENCE, or takes the key no more.
-        RequestRefused: it refuses this request, or fails each time.
+        EndpointAway: it is unavailable for longer than PATIENCE, or rejects the key.
+        RequestRefused: it refuses this request, or fails at every attempt.
     """
     failures, deadline = 0, math.inf
     while True:
@@ -65,7 +65,7 @@ async def patiently(endpoint: str, ask: Callable[[], Awaitable[T]]) -> T:
             deadline = math.inf
         except httpx.TransportError as error:
             why = repr(error)
-        # A try may take minutes: patience begins when the first one has failed.
+        # An attempt may take minutes: patience starts after the first failure.
         now = time.monotonic()
         deadline = min(deadline, now + PATIENCE)
         if now + pause > deadline:
@@ -74,14 +74,14 @@ async def patiently(endpoint: str, ask: Callable[[], Awaitable[T]]) -> T:
 
 
 def refusal(endpoint: str, reply: httpx.Response) -> Exception:
-    """What a reply that is no answer means. It has been read."""
+    """The exception for an unsuccessful reply, which has been read."""
     status = reply.status_code
     try:
         message, is_its_own = str(reply.json()["error"]["message"]), True
     except (ValueError, KeyError, TypeError):
         message, is_its_own = reply.text[:200], False
     text = f"{status}: {' '.join(message.split())}"
-    # A proxy says 502 while what is behind it starts again.
+    # A proxy answers 502 while its backend restarts.
     if status in (429, 503) or (status == 502 and not is_its_own):
         return EndpointBusy(text, _wait(reply))
     if status >= 500:

@@ -1,8 +1,8 @@
-"""Answers that were given elsewhere: of another tool, or of people. Their system is not asked.
+"""Reads recorded answers, from other tools or from people, whose systems are not asked.
 
-A file of JSON lines: `question` as the questions file has it, `answer`, and where they are known
-`pages`, paths of the pages that the answer was written from. `system` tells apart the answers of
-several tools. Questions that a system has no row for do not count for it.
+A JSON Lines file: `question` as in the questions file, `answer`, and if known `pages`, paths of the
+pages used for the answer. `system` distinguishes the answers of several tools. Questions without a
+row are not counted for a system.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,7 +19,7 @@ from gateway.knowledge.search.answered import Paths
 
 
 class RecordedAnswer(BaseModel):
-    """An answer; other fields of its line are passed over."""
+    """An answer; other fields of its line are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
@@ -32,8 +32,8 @@ class RecordedAnswer(BaseModel):
 class Recorded:
     """The answers of a file, by system and question.
 
-    Raises AskdocsError: with file and line, a line is no such row, its system has no proper name,
-        or the same question is answered twice.
+    Raises AskdocsError: with file and line, a row is invalid, its system's name is invalid, or a
+    question is answered twice.
     """
 
     def __init__(self, file: Path | None) -> None:
@@ -65,7 +65,8 @@ class Recorded:
         return question.text in self._rows.get(system, {})
 
     def count(self, systems: Iterable[str], questions: Collection[Question]) -> int:
-        """Answers that a run of these systems and questions has: recorded ones where there are."""
+        """Number of answers in a run of these systems and questions; for recorded systems, those
+        recorded."""
         return sum(
             sum(self.has(name, question) for question in questions)
             if is_recorded(name)
@@ -74,7 +75,7 @@ class Recorded:
         )
 
     def answer(self, system: str, question: Question, paths: Iterable[str]) -> dict[str, object]:
-        """The fields of an `Answer`. `paths`: of the wiki's pages."""
+        """The fields of an `Answer`. `paths`: paths of the wiki's pages."""
         row, known = self._rows[system][question.text], Paths(paths)
         text = row.answer.strip()
         if not text:

@@ -1,4 +1,4 @@
-"""The systems of an evaluation: ways to answer, each with the base or the tuned model."""
+"""The systems of an evaluation: methods of answering, each with the base or the tuned model."""
 
 import re
 from collections.abc import Sequence
@@ -23,26 +23,26 @@ METHODS: tuple[Method, ...] = ("closed", "pages", "rag", "oracle")
 TRIVIAL: tuple[Method, ...] = ("first-sentence", "best-overlap", "always-refuse")
 NAMES = (*(f"{role}-{method}" for method in METHODS for role in ROLES[:2]), *TRIVIAL)
 OTHER = "other-rag"
-"""RAG with another generator, such as a provider's; asked only where one is named."""
+"""RAG with another generator, such as a provider's; asked only if one is named."""
 RECORDED: Method = "recorded"
-"""Answers from a file, see recorded.py; of several systems, each has its name behind it."""
+"""Answers from a file, see recorded.py; with several systems, each adds its name."""
 _RECORDED = re.compile(rf"{RECORDED}(-[a-z0-9_-]{{1,40}})?")
 
 
 class System(NamedTuple):
-    """A way to answer."""
+    """A method of answering."""
 
     name: str
     method: Method
     role: Role | None
-    """Of its model; None: it has none."""
+    """Role of its model; None: it has none."""
 
 
 def parse(names: Sequence[str]) -> tuple[System, ...]:
-    """The systems of these names, each once, in the order of NAMES; recorded ones last.
+    """The systems of these names, without duplicates, in the order of NAMES; recorded systems last.
 
     Raises:
-        AskdocsError: no system has that name, or there is none at all.
+        AskdocsError: a name is unknown, or there are no names.
     """
     for name in names:
         if name not in (*NAMES, OTHER) and not is_recorded(name):

@@ -1,4 +1,4 @@
-"""Readers that understand nothing: whoever is no better than they has learnt nothing."""
+"""Trivial baselines: a system that is no better has learned nothing."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -7,11 +7,11 @@ from gateway.answering.grounding.sentences import units
 from gateway.knowledge.wiki.words import content_words
 
 Reader = Callable[[Iterable[str], str], str]
-"""From texts of pages, the best one first, and a question to an answer; empty: there is none."""
+"""From page texts, best first, and a question to an answer; empty: no answer."""
 
 
 def first_sentence(texts: Iterable[str], question: str) -> str:
-    """Of the first text, under its first heading that has one; else empty."""
+    """The first sentence under the first heading with text in the first page; else empty."""
     return next(_sentences(list(texts)[:1]), "")
 
 
@@ -20,7 +20,7 @@ def always_refuse(texts: Iterable[str], question: str) -> str:
 
 
 def best_overlap(texts: Iterable[str], question: str) -> str:
-    """The sentence of any text that shares most words with the question; else empty."""
+    """The sentence that shares most words with the question; else empty."""
     question_words = set(content_words(question))
 
     def shared(sentence: str) -> int:

@@ -1,4 +1,4 @@
-"""The pages of an evaluation, as the gateway has them: its index, its search, its excerpts."""
+"""The evaluation's pages with the gateway's index, search and excerpts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from gateway.upstream.engine import Engine, estimates
 
 
 class Wiki:
-    """An index, opened. `close` it in the event loop that it is used in."""
+    """An open index. `close` it in the event loop in which it is used."""
 
     def __init__(
         self,
@@ -31,14 +31,14 @@ class Wiki:
     ) -> None:
         """
         Args:
-            file: of the index.
+            file: the index file.
             source: the name of the wiki in it.
-            embedder: as the gateway has it.
+            embedder: the gateway's.
             engine: base URL of the engine that counts tokens; None: they are estimated.
-            instructions: of the alias that stands for the product.
-            sources: the wikis that this alias answers from; all of the index when empty.
+            instructions: those of the product's alias.
+            sources: the wikis that this alias answers from; empty: the whole index.
 
-        Raises AskdocsError: there is no index, or it is damaged.
+        Raises AskdocsError: the index does not exist, or is damaged.
         """
         self._index = Index(file)
         self._source = source
@@ -60,7 +60,7 @@ class Wiki:
         return list(self._by_path.values())
 
     async def grounds(self, question: str, budget: int) -> Grounds:
-        """What the product puts in front of a question, within `budget` tokens."""
+        """The product's excerpts for a question, within `budget` tokens."""
         grounds = await self._grounding.ground(question, budget, sources=self._sources)
         excerpts = (
             replace(excerpt, page=self._named(excerpt.page)) for excerpt in grounds.excerpts
@@ -69,25 +69,25 @@ class Wiki:
         return replace(grounds, excerpts=tuple(excerpts), best=tuple(best))
 
     async def whole(self, path: str, question: str, budget: int) -> list[Excerpt]:
-        """A page, or what of it fits into `budget` tokens, chosen as the product chooses it."""
+        """A page, cut to `budget` tokens in the same way as in the product."""
         return await self._grounding.fit([self._by_path[path]], budget, question)
 
     async def tokens(self, path: str) -> int:
-        """Of the whole page."""
+        """Tokens of the whole page."""
         return sum(await self._grounding.counts(self._by_path[path]))
 
     def prompt(self, excerpts: Sequence[Excerpt], question: str) -> list[Message]:
-        """As the product asks."""
+        """The product's prompt."""
         return render(excerpts, question, instructions=self._instructions)
 
     def cited(self, excerpts: Sequence[Excerpt], question: str, answer: str) -> tuple[str, ...]:
-        """The page that an answer rests on most, found as the product finds its sources."""
+        """The page most used by an answer, found like the product's sources."""
         support = Support(excerpts, question, self._index.idf)
         best = support.best_section(answer)
         return (best[0].path,) if best else ()
 
     def paths(self, links: Iterable[dict[str, Any]]) -> tuple[str, ...]:
-        """Of pages, by the `url` that a gateway gives them; of another wiki's the address.
+        """Paths of pages from the gateway's `url`s; for pages of another wiki, the URL.
 
         Raises:
             AskdocsError: the index has no such page.
@@ -105,7 +105,7 @@ class Wiki:
         return tuple(dict.fromkeys(found_paths))
 
     def _named(self, page: Page) -> Page:
-        """With its address for a path, if it is of another wiki, which may have the same paths."""
+        """Replace the path by the URL for a page of another wiki, which may have the same paths."""
         if self._index.number(page) in self._index.of([self._source]):
             return page
         return replace(page, path=page.url)

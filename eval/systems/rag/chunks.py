@@ -1,4 +1,4 @@
-"""Chunks of pages: so many tokens at most, cut where a section, a paragraph or a sentence ends."""
+"""Cuts pages into chunks of limited size, at the ends of sections, paragraphs or sentences."""
 
 import re
 from bisect import bisect_right
@@ -16,21 +16,21 @@ from gateway.knowledge.wiki.page import Page
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]|\n(?=[^\S\n]*+(?:[-*+|]|\d+[.)]) )")
 SECTION, PARAGRAPH, SENTENCE, WORD = 3, 2, 1, 0
-# A sequence begins and ends with a token of its own.
+# A sequence begins and ends with a special token.
 _SPECIAL = 2
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a page."""
+    """A chunk of a page."""
 
     page: Page
     start: int
-    """Of its text within the page's, in characters."""
+    """Position of its text in the page's text, in characters."""
     text: str
-    """As it stands on the page."""
+    """The page's original text."""
     trail: tuple[str, ...]
-    """The headings that it stands under, outermost first, which its text does not have."""
+    """The headings above it, outermost first, which its text does not contain."""
     tokens: int
 
     @property
@@ -40,41 +40,41 @@ class Chunk:
 
     @property
     def shown(self) -> str:
-        """What is searched and reranked: title and headings, then the text without addresses."""
+        """The text to search and rerank: title and headings, then the text without URLs."""
         return f"{self.head}\n{plain(self.text)}"
 
 
 class Words(NamedTuple):
-    """Where the tokens of a text begin, in characters, and which of them begin a word."""
+    """Positions of a text's tokens in characters, and which of them begin a word."""
 
     starts: list[int]
     is_word: list[bool]
 
 
 class Cutter:
-    """Cuts pages. Tokens are counted by a tokenizer that reads each word by itself (BERT's)."""
+    """Cuts pages. Requires a tokenizer that encodes each word separately (BERT's)."""
 
     def __init__(self, tokenizer: Path) -> None:
-        """Raises what the library raises where `tokenizer`, a tokenizer.json, cannot be read."""
+        """Raises the library's error if `tokenizer`, a tokenizer.json, cannot be read."""
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
 
     def count(self, text: str) -> int:
-        """Tokens of `text`, those that begin and end a sequence not counted."""
+        """Tokens of `text` without those that begin and end a sequence."""
         return len(self._words(text).starts)
 
     def cut(self, page: Page, limit: int, overlap: int) -> list[Chunk]:
-        """The chunks of a page, in its order; together they have all of its text.
+        """The chunks of a page, in order; together they contain all of its text.
 
-        A chunk ends at the last section that begins in the second half of what it may have; where
-        none does, at the last paragraph, sentence or word there. The next one begins with the last
-        sentences of it, or the last words where a sentence is longer, of up to `overlap` tokens;
-        where a section begins, with nothing of it.
+        A chunk ends at the last section boundary in the second half of its maximum length, or else
+        at the last paragraph, sentence or word there. The next chunk repeats its last sentences (or
+        the last words of a longer sentence) up to `overlap` tokens, and nothing at a section
+        boundary.
 
         Args:
-            page: with at least one section.
-            limit: tokens of a chunk at most; 256 or more, since a word has up to 100.
+            page: a page with at least one section.
+            limit: maximum tokens of a chunk; at least 256, since a word has up to 100.
             overlap: at most half of `limit`.
         """
         text = page.text
@@ -92,7 +92,8 @@ class Cutter:
         return chunks
 
     def windows(self, chunk: Chunk, size: int) -> list[str]:
-        """What is embedded of a chunk: all of it, in parts of at most `size` tokens with its head.
+        """The texts to embed for a chunk: all of it, in windows of at most `size` tokens with its
+        head.
 
         A model that reads 256 tokens would not see the second half of a chunk of 512.
         """
@@ -103,7 +104,7 @@ class Cutter:
         parts = -(-len(words.starts) // room)
         if parts <= 1:
             return [f"{head}\n{body}"]
-        # All of about the same length: a short rest would weigh as much as the others.
+        # Of similar length: a short rest would weigh as much as the others.
         ends = [round(part * len(words.starts) / parts) for part in range(1, parts)]
         cuts = [0, *(words.starts[end] for end in ends), len(body)]
         return [f"{head}\n{body[a:b]}" for a, b in pairwise(cuts)]
@@ -113,7 +114,8 @@ class Cutter:
         return text if len(words.starts) <= most else text[: words.starts[most]].rstrip()
 
     def _words(self, text: str) -> Words:
-        # A lone surrogate is no character; what stands for it is one, too, so that places stay.
+        # A lone surrogate is not a valid character; its substitute is a single character, so that
+        # positions stay the same.
         encoded = self._tokenizer.encode(
             text.encode("utf-8", "replace").decode(), add_special_tokens=False
         )
@@ -127,7 +129,7 @@ def _ranks(page: Page, text: str, words: Words) -> list[int]:
     ranks = [WORD if is_word else -1 for is_word in words.is_word]
 
     def mark(place: int, rank: int) -> None:
-        # The first token at or behind the place.
+        # The first token at or after the position.
         token = bisect_right(words.starts, place - 1)
         if token < len(ranks):
             ranks[token] = max(ranks[token], rank)
@@ -143,7 +145,7 @@ def _ranks(page: Page, text: str, words: Words) -> list[int]:
 
 
 def _spans(ranks: Sequence[int], limit: int, overlap: int) -> Iterator[tuple[int, int]]:
-    """First and last token (the latter not included) of each chunk."""
+    """First and last token (exclusive) of each chunk."""
     first = 0
     while first + limit < len(ranks):
         inside = range(first + limit // 2 + 1, first + limit + 1)

@@ -1,4 +1,4 @@
-"""What RAG asks of the gateway: vectors, an order of texts, and other wordings of a question."""
+"""The gateway's endpoints for RAG: embeddings, rerank and chat."""
 
 import base64
 import time
@@ -16,7 +16,7 @@ from gateway.core.errors import AskdocsError
 
 
 class Completion(NamedTuple):
-    """What a chat model wrote."""
+    """A chat model's reply."""
 
     text: str
     prompt_tokens: int
@@ -27,19 +27,19 @@ class Completion(NamedTuple):
 class Endpoints:
     """/v1/embeddings, /v1/rerank and /v1/chat/completions of a gateway.
 
-    Raise as `patiently`, and AskdocsError: the answer is of no known form.
+    Raise as `patiently`, and AskdocsError: the response has an unknown format.
     """
 
     settings: RagSettings
     url: str
-    """With /v1."""
+    """Base URL with /v1."""
     http: httpx.AsyncClient
     """Sends the key."""
     waited: list[float] = field(default_factory=list, kw_only=True)
-    """Seconds of the tries that were not answered, and between them, of each request."""
+    """For each request, seconds of failed attempts and of the pauses between them."""
 
     async def check(self) -> None:
-        """Ask for nothing in particular: what is refused now is refused of every question."""
+        """Send a test request: what is refused now would be refused for every question."""
         if self.settings.rerank:
             await self.rerank("?", ["?"])
         if self.settings.expand or self.settings.decompose or self.settings.hyde:
@@ -50,7 +50,8 @@ class Endpoints:
 
         Args:
             texts: at least one.
-            input_type: search_query or search_document, for models that want to know (Cohere's).
+            input_type: search_query or search_document, for models that distinguish them
+                (Cohere's).
         """
         body = {
             "model": self.settings.embedding_model,
@@ -72,7 +73,7 @@ class Endpoints:
         return result
 
     async def rerank(self, question: str, documents: Sequence[str]) -> list[int]:
-        """Places of the documents, the best one for the question first."""
+        """Indices of the documents, the most relevant to the question first."""
         answer = await self._post(
             "rerank",
             {
@@ -95,7 +96,7 @@ class Endpoints:
         return order
 
     async def chat(self, prompt: str, max_tokens: int) -> Completion:
-        """What the chat model says to one message, greedily and without pages of the wiki."""
+        """The chat model's reply to one message, with greedy decoding and without pages."""
         answer = await self._post(
             "chat/completions",
             {
@@ -149,7 +150,7 @@ class Endpoints:
 
 
 def _floats(embedding: Any) -> Vectors:
-    """Servers that do not know base64 answer with numbers."""
+    """Servers that do not support base64 answer with numbers."""
     if isinstance(embedding, str):
         return np.frombuffer(base64.b64decode(embedding, validate=True), dtype="<f4")
     return np.asarray(embedding, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""From several ranked lists one, and from one list the part that says most."""
+"""Fuses ranked lists, and diversifies a list."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ import numpy.typing as npt
 
 Vectors = npt.NDArray[np.float32]
 
-# The constant of Cormack, Clarke & Büttcher 2009, where it was found to matter little.
+# The constant of Cormack, Clarke & Büttcher 2009, who found that it matters little.
 RRF = 60
 
 
 def fuse(lists: Sequence[Sequence[int]]) -> dict[int, float]:
-    """What ranked lists have found, best first, by reciprocal ranks: sums of 1 / (60 + rank).
+    """Reciprocal rank fusion of ranked lists: sums of 1 / (60 + rank), best first.
 
-    (Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet".) Of equals
-    the one that was met first comes first.
+    (Cormack, Clarke & Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet".) Ties keep the
+    order of first occurrence.
     """
     scores: dict[int, float] = {}
     for ranked in lists:
@@ -25,16 +25,16 @@ def fuse(lists: Sequence[Sequence[int]]) -> dict[int, float]:
 
 
 def mmr(relevance: Sequence[float], vectors: Vectors, k: int, weight: float) -> list[int]:
-    """Places of up to `k` of the candidates: relevant ones that are unlike those before them.
+    """Indices of up to `k` candidates that are relevant and unlike those chosen before them.
 
-    Maximal marginal relevance (Carbonell & Goldstein 1998): the next is the one with the largest
-    weight * relevance - (1 - weight) * similarity to the most like of those that are chosen.
+    Maximal marginal relevance (Carbonell & Goldstein 1998): the next candidate maximises weight *
+    relevance - (1 - weight) * similarity to the most similar chosen candidate.
 
     Args:
-        relevance: of each candidate to the question, 0 to 1.
-        vectors: of each candidate, [len(relevance), size], each of length 1.
-        k: how many are wanted.
-        weight: lambda; 1 is the order of relevance.
+        relevance: each candidate's relevance to the question, 0 to 1.
+        vectors: the candidates' vectors, [len(relevance), size], each of length 1.
+        k: maximum number.
+        weight: lambda; 1 sorts by relevance alone.
     """
     left = np.asarray(relevance, dtype=float)
     alike = np.zeros(len(left))

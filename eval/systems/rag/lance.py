@@ -1,6 +1,6 @@
-"""LanceDB: an embedded store with a full-text index (BM25) and a search of vectors.
+"""LanceDB: an embedded store with full-text (BM25) and vector search.
 
-Imported in the environment `eval` alone, which has its library.
+Imported only in the environment `eval`, which has the library.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,31 +13,32 @@ from lancedb.query import MatchQuery
 
 from eval.systems.rag.fusion import Vectors
 
-# Rows of one batch: vectors of some megabytes.
+# Rows per batch: a few megabytes of vectors.
 _ROWS = 4096
 
 
 class Texts:
-    """The chunks by number: searched by words, and with one vector each."""
+    """The chunks by number, with full-text search and one vector each."""
 
     def __init__(self, folder: Path) -> None:
         self._table = lancedb.connect(folder).open_table("chunks")
 
     @staticmethod
     def build(folder: Path, texts: Sequence[str], vectors: Vectors) -> None:
-        """Of `texts` and their vectors, [len(texts), size]; stems and stop words are English."""
+        """Store `texts` and their vectors, [len(texts), size]; stemming and stop words are
+        English."""
         table = _write(folder, "chunks", range(len(texts)), vectors, texts)
         table.create_fts_index("text", language="English", stem=True, remove_stop_words=True)
 
     def match(self, question: str, n: int) -> list[int]:
-        """The `n` best chunks by BM25, those that have a word of the question."""
+        """The `n` best chunks by BM25 with at least one word of the question."""
         query = self._table.search(MatchQuery(question, "text")).select(["number", "_score"])
         rows = query.limit(n).to_arrow().to_pylist()
         rows.sort(key=lambda row: (-row["_score"], row["number"]))
         return [row["number"] for row in rows]
 
     def vectors(self, numbers: Sequence[int]) -> Vectors:
-        """[len(numbers), size], in their order. `numbers` are different."""
+        """[len(numbers), size], in their order. `numbers` must be distinct."""
         listed = ", ".join(map(str, numbers))
         query = self._table.search().where(f"number IN ({listed})").limit(len(numbers))
         by_number = {row["number"]: row["vector"] for row in query.to_arrow().to_pylist()}
@@ -45,7 +46,7 @@ class Texts:
 
 
 class Windows:
-    """Vectors of the parts of chunks."""
+    """The vectors of the chunks' windows."""
 
     def __init__(self, folder: Path) -> None:
         self._table = lancedb.connect(folder).open_table("windows")
@@ -54,13 +55,14 @@ class Windows:
     def build(folder: Path, owners: Sequence[int], vectors: Vectors) -> None:
         """Args:
         folder: the store.
-        owners: the chunk of each part.
-        vectors: of each part, [len(owners), size].
+        owners: the chunk of each window.
+        vectors: each window's vector, [len(owners), size].
         """
         _write(folder, "windows", owners, vectors)
 
     def nearest(self, vector: Vectors, n: int) -> list[int]:
-        """The chunks of the `n` parts with the largest cosine, each once; exact, by no index."""
+        """The chunks of the `n` windows with the highest cosine, each once; exact, without an
+        index."""
         query = self._table.search(vector).distance_type("cosine").select(["number", "_distance"])
         rows = query.limit(n).to_arrow().to_pylist()
         rows.sort(key=lambda row: (row["_distance"], row["number"]))

@@ -1,4 +1,4 @@
-"""How good chunks are that were found for questions: recall@k and nDCG of the pages they are of."""
+"""Measures retrieval: recall@k and nDCG of the retrieved chunks' pages."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -13,21 +13,21 @@ _STRICT = ConfigDict(frozen=True, extra="forbid")
 
 
 class RetrievedPages(BaseModel):
-    """What was put in front of a question."""
+    """What was retrieved for a question."""
 
     model_config = _STRICT
 
     question: str
-    """Its id."""
+    """The question's id."""
     pages: tuple[str, ...]
-    """Paths of the pages of the chunks, the best first."""
+    """Paths of the chunks' pages, the best first."""
     tokens: int
-    """Of the chunks."""
+    """Tokens of the chunks."""
     seconds: float
 
 
 class RetrievalResult(BaseModel):
-    """What settings have found for every question, in their order."""
+    """The results of some settings for every question, in order."""
 
     model_config = _STRICT
 
@@ -35,7 +35,8 @@ class RetrievalResult(BaseModel):
     found: tuple[RetrievedPages, ...]
 
     def rank(self, gold: Sequence[Collection[str]]) -> tuple[float, float, float]:
-        """Larger is better: recall, then nDCG, then fewer tokens. `gold` is by question."""
+        """Sort key, larger is better: recall, then nDCG, then fewer tokens. `gold` is by
+        question."""
         pairs = list(zip(self.found, gold, strict=True))
         recall = sum(hit(row.pages, pages) for row, pages in pairs)
         gain = sum(ndcg(row.pages, pages, self.settings.keep) for row, pages in pairs)
@@ -43,17 +44,17 @@ class RetrievalResult(BaseModel):
 
 
 def hit(pages: Collection[str], gold: Collection[str]) -> float:
-    """Is one of the pages that answer among them? 1 or 0; the mean of it is recall@k."""
+    """1 if a gold page was retrieved, else 0; the mean is recall@k."""
     return float(not set(gold).isdisjoint(pages))
 
 
 def ndcg(pages: Sequence[str], gold: Collection[str], k: int) -> float:
-    """Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002), a page counts or not.
+    """Normalised discounted cumulative gain (Järvelin & Kekäläinen 2002) with binary relevance.
 
     Args:
-        pages: the best first, no two equal.
-        gold: the pages that answer, at least one.
-        k: pages that could have been found.
+        pages: the retrieved pages, best first, without duplicates.
+        gold: the gold pages, at least one.
+        k: maximum number of retrieved pages.
     """
     gain = sum(1 / math.log2(rank + 1) for rank, page in enumerate(pages, 1) if page in gold)
     most = min(k, len(gold))
@@ -61,7 +62,7 @@ def ndcg(pages: Sequence[str], gold: Collection[str], k: int) -> float:
 
 
 def read(folder: Path) -> list[RetrievalResult]:
-    """The results of a sweep so far. Half a line, of one that was killed, is passed over."""
+    """Read a sweep's results so far. Skips a truncated line."""
     try:
         lines = (folder / FILE).read_bytes().splitlines()
     except FileNotFoundError:

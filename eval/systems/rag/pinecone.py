@@ -1,7 +1,7 @@
-"""Pinecone in the place of LanceDB's vectors; words are searched for in LanceDB all the same.
+"""Pinecone as the vector store; full-text search stays in LanceDB.
 
-The key is in PINECONE_API_KEY, which its library reads. Of the index it needs the dimension of the
-embedding model and the metric cosine. Each store has a namespace of its own there.
+Its library reads the key from PINECONE_API_KEY. The index must have the embedding model's dimension
+and the metric cosine. Each store uses its own namespace.
 
 https://docs.pinecone.io/reference/api
 """
@@ -13,39 +13,39 @@ from contextlib import contextmanager
 from eval.systems.rag.fusion import Vectors
 from gateway.core.errors import AskdocsError
 
-# The most of one request: docs.pinecone.io/reference/api/database-limits/operation-limits
+# Limits of a request: docs.pinecone.io/reference/api/database-limits/operation-limits
 _BYTES, _VECTORS = 2_000_000, 1000
-# Bytes of JSON that a number takes at most, and all else of a vector.
+# Maximum bytes of JSON per number, and for the rest of a vector.
 _NUMBER, _BESIDE = 25, 100
-# Seconds until what was written must be there, and between two looks: it comes late.
+# Seconds until written vectors must be visible, and between two checks: consistency is eventual.
 _PATIENCE, _PAUSE = 120.0, 1.0
 
 
 def at_once(size: int) -> int:
-    """How many vectors of `size` numbers one request may have."""
+    """Maximum vectors of `size` numbers per request."""
     return min(_VECTORS, _BYTES // (_NUMBER * size + _BESIDE))
 
 
 class Windows:
-    """Vectors of the parts of chunks, in a namespace of an index."""
+    """The vectors of the chunks' windows, in a namespace of an index."""
 
     def __init__(self, index: str, namespace: str) -> None:
-        """Raises AskdocsError: there is no such index, or no key."""
+        """Raises AskdocsError: the index or the key is missing."""
         from pinecone import Pinecone
 
         self._where = f"Pinecone's index {index!r}"
         self._namespace = namespace
         with self._reported_errors():
             client = Pinecone()
-            # An index with several vectors has none of its own.
+            # An index with several vectors per record has no dimension of its own.
             self._dimension = getattr(client.indexes.describe(index), "dimension", None)
             self._index = client.index(name=index)
 
     def fill(self, owners: Sequence[int], vectors: Vectors) -> None:
-        """Write the vectors, [len(owners), size], of the parts of the chunks `owners`, and wait
-        until they can be found.
+        """Write the vectors, [len(owners), size], of windows of the chunks `owners`, and wait until
+        they are searchable.
 
-        Raises AskdocsError: the index is of another dimension, cannot be written, or is too slow.
+        Raises AskdocsError: the index has another dimension, cannot be written, or is too slow.
         """
         if self._dimension != vectors.shape[1]:
             raise AskdocsError(
@@ -75,7 +75,7 @@ class Windows:
             time.sleep(_PAUSE)
 
     def count(self) -> int:
-        """Vectors that can be found. Raises AskdocsError: the index does not answer."""
+        """Number of searchable vectors. Raises AskdocsError: the index does not answer."""
         with self._reported_errors():
             namespace = self._index.describe_index_stats().namespaces.get(self._namespace)
         return namespace.vector_count if namespace else 0

@@ -3,7 +3,7 @@
 question, its parts, other wordings ──┬─► nearest vectors ─┬─► fusion ─► rerank ─► prompt
                                       └─► BM25 ────────────┘
 
-MMR chooses before the reranker or after it, or not at all.
+MMR applies before the reranker, after it, or not at all.
 """
 
 import asyncio
@@ -28,29 +28,29 @@ from gateway.answering.grounding.excerpt import Excerpt
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.page import Page, Section
 
-# Of each list so many times k chunks are fused, so that MMR has a choice.
+# Multiple of k chunks to fuse from each list, so that MMR has a choice.
 FETCHED = 2
-# Seconds of one request: a chat model on a CPU writes some tokens a second.
+# Timeout of a request: a chat model on a CPU writes a few tokens per second.
 _PATIENCE = httpx.Timeout(600, connect=10)
 
 
 class Retrieved(NamedTuple):
-    """What was found for a question."""
+    """The retrieval result for a question."""
 
     excerpts: tuple[Excerpt, ...]
-    """Chunks for `gateway.answering.grounding.prompt.render`, the best first; none where nothing is
+    """Chunks for `gateway.answering.grounding.prompt.render`, the best first; empty if nothing is
     found."""
     pages: tuple[str, ...]
     """Paths of the pages of all k chunks, the best first."""
     seconds: float
-    """Without those for which the gateway was away or busy: they are not the method's."""
+    """Without waits for an unavailable or busy gateway, which are not part of the method."""
     extra_prompt_tokens: int
     extra_completion_tokens: int
 
 
 @dataclass(frozen=True)
 class Rag:
-    """A wiki in chunks, and a way to find them. Safe to use for many questions at once."""
+    """A chunked wiki with its retrieval. Supports concurrent questions."""
 
     settings: RagSettings
     endpoints: Endpoints
@@ -68,20 +68,19 @@ class Rag:
         tokenizer: Path,
         progress: Progress,
     ) -> Self:
-        """Cut and embed the pages, or take what is there of them.
+        """Chunk and embed the pages, reusing an existing store.
 
         Args:
-            settings: how.
-            pages: of the wiki.
-            folder: of the vectors; made where it is missing. It may be deleted at any time.
-            gateway: URL of its API, with /v1.
-            key: for the gateway.
+            settings: the RAG settings.
+            pages: the wiki's pages.
+            folder: folder for vectors, created if missing; may be deleted at any time.
+            gateway: base URL of its API, with /v1.
+            key: the gateway's API key.
             tokenizer: a tokenizer.json, see `Cutter`.
-            progress: is told how far it is.
+            progress: receives the progress.
 
         Raises:
-            AskdocsError: there are no pages, or the gateway does not embed them, or one of the
-                models refuses.
+            AskdocsError: there are no pages, the gateway does not embed them, or a model refuses.
             ImportError: this is not the environment `eval`.
         """
         if not pages:
@@ -109,7 +108,7 @@ class Rag:
             order = await asking.rerank(question, texts)
             chosen = [chosen[place] for place in order]
         if self.settings.mmr_after and chosen:
-            # Scores of rerankers are not comparable with a cosine: ranks are.
+            # A reranker's scores are not comparable with cosines, but ranks are.
             ranks = [1 - place / len(chosen) for place in range(len(chosen))]
             chosen = await self._unlike(chosen, ranks, len(chosen))
         return Retrieved(
@@ -139,7 +138,8 @@ class Rag:
         texts = [*wordings, passage] if passage else wordings
         vectors = await asking.embed(texts, "search_query")
         if passage:
-            # The mean of the question and what was made up (Gao et al. 2022, equation 8).
+            # The mean of the question's and the generated passage's vectors (Gao et al. 2022,
+            # equation 8).
             mean = vectors[0] + vectors[-1]
             vectors = np.concatenate([[mean / np.linalg.norm(mean)], vectors[1:-1]])
         fetched = FETCHED * self.settings.k
@@ -168,7 +168,7 @@ class Rag:
         return [numbers[place] for place in places]
 
     def _fitting(self, numbers: Iterable[int]) -> list[Chunk]:
-        """The first of them, as many as the prompt may have; a chunk too long for it is passed."""
+        """The first chunks that fit the prompt; a chunk that is too long is skipped."""
         chunks: list[Chunk] = []
         left = self.settings.budget
         for chunk in (self.chunks[number] for number in numbers):

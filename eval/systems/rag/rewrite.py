@@ -1,4 +1,4 @@
-"""A question in other words, for the search alone."""
+"""Rewrites a question for retrieval."""
 
 import re
 from typing import NamedTuple
@@ -11,14 +11,14 @@ _EXPAND = (
     " words for the same thing. One a line, nothing else.\n\nQuestion: {question}"
 )
 # As in Press et al. 2023, https://arxiv.org/abs/2210.03350: a question about several pages is
-# searched for in parts.
+# decomposed for retrieval.
 _DECOMPOSE = (
     "Which separate questions must be looked up in a documentation to answer this question? Write"
     " at most {n}, one a line, nothing else. If it is one question, repeat it.\n\n"
     "Question: {question}"
 )
 # Gao, Ma, Lin & Callan 2022, "Precise zero-shot dense retrieval without relevance labels" (HyDE):
-# their instruction for web search, with the kind of text that is sought here.
+# their instruction for web search, adapted to the kind of text sought here.
 _HYDE = (
     "Please write a passage of a documentation to answer the question.\n"
     "Question: {question}\nPassage:"
@@ -28,17 +28,17 @@ _LINES_TOKENS, _PASSAGE_TOKENS = 160, 200
 
 
 class Rewritten(NamedTuple):
-    """What is searched for beside the question itself."""
+    """Additional search texts besides the question."""
 
     wordings: tuple[str, ...] = ()
     passage: str = ""
-    """Made up: it looks like an answer, and need not be true."""
+    """Generated: it resembles an answer, and need not be true."""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
 async def rewrite(endpoints: Endpoints, question: str) -> Rewritten:
-    """As the settings ask for. Raises AskdocsError: the chat model does not answer."""
+    """Rewrite according to the settings. Raises AskdocsError: the chat model does not answer."""
     replies: list[Completion] = []
     wordings: tuple[str, ...] = ()
     passage = ""

@@ -59,11 +59,11 @@ class RagSettings(BaseModel):
         return self
 
     def toml(self) -> str:
-        """As `load` reads it, each key with its meaning."""
+        """A file for `load`, with each key and its meaning."""
         lines = []
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            # What TOML and JSON write alike; none of the strings needs more escapes than these.
+            # Syntax common to TOML and JSON; no string needs further escapes.
             shown = str(value).lower() if isinstance(value, bool) else repr(value)
             if isinstance(value, str):
                 escaped = value.replace("\\", "\\\\").replace('"', '\\"')
@@ -73,7 +73,7 @@ class RagSettings(BaseModel):
 
 
 def load(file: Path) -> RagSettings:
-    """The settings of a TOML file. Raises AskdocsError: it cannot be read, or a key is wrong."""
+    """Read a TOML file. Raises AskdocsError: it cannot be read, or a key is invalid."""
     try:
         return RagSettings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:

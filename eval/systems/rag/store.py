@@ -1,4 +1,4 @@
-"""The store of a wiki's chunks, made once for the same chunks and settings."""
+"""The store of a wiki's chunks, built once for the same chunks and settings."""
 
 import asyncio
 import fcntl
@@ -21,23 +21,23 @@ from eval.systems.rag.settings import RagSettings
 from eval.systems.rag.vector_cache import Progress, VectorCache
 from gateway.core.errors import AskdocsError
 
-# Raised when the same settings make other chunks or vectors.
+# Increase it when the same settings produce other chunks or vectors.
 _VERSION = 1
 
 
 class Nearest(Protocol):
-    """Where the vectors of the parts of chunks are."""
+    """The store of the windows' vectors."""
 
     def nearest(self, vector: Vectors, n: int) -> list[int]:
-        """The chunks of the `n` nearest parts, each once, the nearest first."""
+        """The chunks of the `n` nearest windows, each once, the nearest first."""
         ...
 
 
 class Texts(Protocol):
-    """Where the chunks are."""
+    """The store of the chunks."""
 
     def match(self, question: str, n: int) -> list[int]:
-        """The `n` best chunks by BM25, those that have a word of the question."""
+        """The `n` best chunks by BM25 with at least one word of the question."""
         ...
 
     def vectors(self, numbers: Sequence[int]) -> Vectors:
@@ -47,20 +47,20 @@ class Texts(Protocol):
 
 @dataclass(frozen=True)
 class Stored:
-    """The chunks of a wiki by their numbers, in a store."""
+    """The chunks of a wiki by number, in a store."""
 
     texts: Texts
     parts: Nearest
     most: int
-    """Parts of one chunk."""
+    """Windows per chunk."""
     folder: Path
-    """Of its files; the vectors of parts may be elsewhere."""
+    """Folder of its files; the windows' vectors may be elsewhere."""
 
     def match(self, question: str, n: int) -> list[int]:
         return self.texts.match(question, n)
 
     def nearest(self, vector: Vectors, n: int) -> list[int]:
-        """The `n` chunks of which a part is nearest."""
+        """The `n` chunks with the nearest windows."""
         return self.parts.nearest(vector, n * self.most)[:n]
 
     def vectors(self, numbers: Sequence[int]) -> Vectors:
@@ -75,11 +75,11 @@ async def stored(
     endpoints: Endpoints,
     progress: Progress,
 ) -> Stored:
-    """Opens the store, which is made where there is none of these chunks and settings, and filled
-    again where Pinecone has lost its vectors.
+    """Open the store; build it if there is none for these chunks and settings, and refill it if
+    Pinecone lost its vectors.
 
-    Only texts that were never embedded under `folder` are embedded: after a kill, or when pages
-    have changed, those that are new. The store itself appears whole or not at all.
+    Only texts never embedded under `folder` are embedded: after a kill, or when pages changed, only
+    the new texts. The store itself appears atomically.
 
     Raises:
         AskdocsError: the gateway does not embed, or the folder cannot be written.
@@ -116,7 +116,7 @@ async def stored(
 
 
 def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequence[str]]) -> str:
-    """Of all that decides what is in a store."""
+    """A name derived from everything that determines the store's content."""
     made = hashlib.sha256()
     settings_kept = (
         settings.embedding_model,
@@ -131,7 +131,7 @@ def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequ
 
 
 def _means(vectors: Vectors, owners: Sequence[int], count: int) -> Vectors:
-    """The vector of each chunk: the mean of those of its parts, of length 1."""
+    """The vector of each chunk: the normalised mean of its windows' vectors."""
     sums = np.zeros((count, vectors.shape[1]), dtype=np.float32)
     np.add.at(sums, list(owners), vectors)
     result: Vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
@@ -140,7 +140,7 @@ def _means(vectors: Vectors, owners: Sequence[int], count: int) -> Vectors:
 
 @asynccontextmanager
 async def _claimed(folder: Path) -> AsyncIterator[None]:
-    """One process at a time makes stores here."""
+    """Only one process at a time builds stores here."""
     with _opened(folder) as lock:
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         yield
@@ -158,9 +158,9 @@ def _opened(folder: Path) -> IO[str]:
 
 @contextmanager
 def _whole(place: Path) -> Iterator[Path]:
-    """A new folder that is at `place` once the block has ended. The caller has claimed it."""
+    """A new folder that becomes `place` at the end of the block. The caller holds the claim."""
     new = place.with_name(f"{place.name}.new")
-    shutil.rmtree(new, ignore_errors=True)  # what a killed process left
+    shutil.rmtree(new, ignore_errors=True)  # left by a killed process
     new.mkdir()
     yield new
     for path in [*new.rglob("*"), new]:

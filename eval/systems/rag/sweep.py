@@ -1,12 +1,12 @@
-"""Try settings of RAG on questions whose pages are known, in the environment `eval`.
+"""Tries RAG settings on questions with known pages, in the environment `eval`.
 
     PYTHON -I eval/systems/rag/sweep.py JOB.json < KEY
 
-The standard input is the gateway's key. JOB is an object:
+Standard input is the gateway's key. JOB is an object:
 
-    out         folder of the sweep, with the results that are there already
-    questions   objects with id, text, and pages: paths of those that answer
-    settings    what is the same in all that is tried, see settings.py
+    out         folder of the sweep, with earlier results
+    questions   objects with id, text, and pages (paths of gold pages)
+    settings    settings common to all trials, see settings.py
     grid        lists of chunk_tokens, overlap, k, mmr_lambda, mmr_after, rerank, expand, decompose,
                 hyde, budget, keep
     gateway     base URL of its API, with /v1
@@ -15,11 +15,11 @@ The standard input is the gateway's key. JOB is an object:
     tokenizer   a tokenizer.json, see chunks.py
     stores      folder of vector stores
 
-First come the settings as they are; then all sizes of chunks with all overlaps, without reranking;
-then, with the best of these, all k and lambdas of MMR, with and without reranking, MMR before and
-after it; then, where they are asked for, other wordings, parts of the question and HyDE; then all
-token budgets with all numbers of chunks in the prompt. Each result is appended to results.jsonl.
-The standard output has events, a line each: step (name, done, total), problem (message), done.
+The order of trials: the given settings; all chunk sizes with all overlaps, without reranking; with
+the best of these, all k and lambdas of MMR, with and without reranking, MMR before and after it; if
+requested, query expansion, decomposition and HyDE; all token budgets with all numbers of chunks in
+the prompt. Each result is appended to results.jsonl. Standard output has one event per line: step
+(name, done, total), problem (message), done.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    # Last, because in an installation the libraries of another environment lie beside it.
+    # Last, because in an installation the libraries of another environment are in the same folder.
     sys.path.append(str(Path(__file__).resolve().parents[3]))
 
 import numpy as np
@@ -53,14 +53,14 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.wiki.page import Page
 
-# Questions at the same time: what takes long is embedding, one text after the other.
+# Questions in parallel: the slow part, embedding, is sequential.
 AT_ONCE = 4
 Grid = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
 class Remembering(Endpoints):
-    """Asks nothing twice: most settings ask for the same vectors of the same questions."""
+    """Caches requests: most settings need the same vectors of the same questions."""
 
     memory: dict[Any, Any] = field(default_factory=dict)
 
@@ -82,12 +82,12 @@ class Remembering(Endpoints):
 
 
 def began(base: RagSettings, _: Grid) -> list[RagSettings]:
-    """What all others are compared with."""
+    """The settings that all others are compared with."""
     return [base]
 
 
 def first(base: RagSettings, grid: Grid) -> list[RagSettings]:
-    """Chunks of every size with every overlap that is at most half of it."""
+    """Chunks of every size with every overlap of at most half."""
     return [
         _with(base, chunk_tokens=size, overlap=overlap, rerank=False)
         for size, overlap in product(grid["chunk_tokens"], grid["overlap"])
@@ -96,7 +96,7 @@ def first(base: RagSettings, grid: Grid) -> list[RagSettings]:
 
 
 def second(best: RagSettings, grid: Grid) -> list[RagSettings]:
-    """Every k that keeps enough, with every lambda, with and without reranking, and with MMR
+    """Every k of at least `keep`, with every lambda, with and without reranking, and with MMR
     before and after it."""
     return [
         _with(best, k=k, mmr_lambda=weight, rerank=rerank, mmr_after=after)
@@ -108,7 +108,7 @@ def second(best: RagSettings, grid: Grid) -> list[RagSettings]:
 
 
 def third(best: RagSettings, grid: Grid) -> list[RagSettings]:
-    """With and without other wordings, parts of the question, and HyDE."""
+    """With and without query expansion, decomposition, and HyDE."""
     return [
         _with(best, expand=expand, decompose=decompose, hyde=hyde)
         for expand, decompose, hyde in product(grid["expand"], grid["decompose"], grid["hyde"])
@@ -169,7 +169,7 @@ async def _measured(
         async with turn:
             try:
                 got = await rag.retrieve(question["text"])
-            except RequestRefused:  # it is too long for a model, say: nothing is found
+            except RequestRefused:  # too long for a model, for example: nothing is found
                 got = Retrieved((), (), 0.0, 0, 0)
         step(f"k {settings.k}{', rerank' if settings.rerank else ''}", len(results) + 1, total)
         paths = tuple(dict.fromkeys(excerpt.page.path for excerpt in got.excerpts))
@@ -188,7 +188,7 @@ async def _measured(
 
 
 def _with(settings: RagSettings, **changed: object) -> RagSettings:
-    """Raises AskdocsError: no such settings are possible."""
+    """Raises AskdocsError: the settings are invalid."""
     try:
         return RagSettings.model_validate({**settings.model_dump(), **changed})
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The results of a sweep side by side, each with its interval, and against the first settings."""
+"""The results of a sweep with intervals, compared with the first settings."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ Gold = Sequence[Collection[str]]
 
 @dataclass(frozen=True)
 class RetrievalRow:
-    """One way to find what stands in front of questions."""
+    """A way to retrieve."""
 
     configuration: str
     first: Estimate
-    """Recall@1: the share of questions whose first page answers."""
+    """Recall@1: the share of questions whose first page is gold."""
     recall: Estimate
-    """The share of questions with a page that answers in the prompt."""
+    """The share of questions with a gold page in the prompt."""
     ndcg: Estimate
     tokens: float | None
-    """In the prompt, the mean; None where it is not decided by what is found."""
+    """Mean tokens in the prompt; None if retrieval does not determine them."""
     milliseconds: float
-    """The median."""
+    """Median."""
     difference: Difference
-    """Of recall, against the settings that the sweep began with."""
+    """Difference in recall from the sweep's first settings."""
 
 
 def row(
@@ -40,7 +40,7 @@ def row(
     gold: Gold,
     base: Sequence[RetrievedPages],
 ) -> RetrievalRow:
-    """What was found, `k` at most, for questions whose pages are `gold`, all in the same order."""
+    """Results of at most `k` pages for questions with pages `gold`, all in the same order."""
     hits = _hits(results, gold)
     gains = [ndcg(result.pages, pages, k) for result, pages in zip(results, gold, strict=True)]
     firsts = [hit(result.pages[:1], pages) for result, pages in zip(results, gold, strict=True)]
@@ -62,8 +62,8 @@ def rows(
     base: RagSettings,
     others: dict[str, tuple[int, Sequence[RetrievedPages]]],
 ) -> list[RetrievalRow]:
-    """The results, best first, then other ways by name, with how many each finds at most; `base` is
-    among the results."""
+    """The results, best first, then other methods by name, with their maximum number of pages;
+    `base` is among the results."""
     began = next(result.found for result in results if result.settings == base)
     ranked = sorted(results, key=lambda result: result.rank(gold), reverse=True)
     by_way = {
@@ -75,7 +75,7 @@ def rows(
 
 
 def markdown(table: Sequence[RetrievalRow]) -> Iterator[str]:
-    """Lines of it."""
+    """The lines of a Markdown table."""
     yield "| settings | recall@1 | in the prompt | difference | nDCG | tokens | ms |"
     yield "|---|---|---|---|---|---|---|"
     for line in table:
@@ -88,7 +88,7 @@ def markdown(table: Sequence[RetrievalRow]) -> Iterator[str]:
 
 
 def facts(row: RetrievalRow) -> dict[str, Any]:
-    """As JSON has it."""
+    """The rows for JSON."""
     return {
         key: [finite(part) for part in value] if isinstance(value, tuple) else value
         for key, value in vars(row).items()

@@ -1,4 +1,4 @@
-"""Vectors that are kept in a file, so that no text is embedded twice, killed or not."""
+"""Caches vectors in a file, so that no text is embedded twice, even after a kill."""
 
 import hashlib
 import sqlite3
@@ -11,10 +11,10 @@ from eval.systems.rag.fusion import Vectors
 from gateway.core.errors import AskdocsError
 
 Embed = Callable[[Sequence[str]], Awaitable[Vectors]]
-# Of what has been embedded, and of how much.
+# Called with a step's name, the number of texts embedded, and the total.
 Progress = Callable[[str, int, int | None], None]
 
-# Texts of one request: few enough that a kill loses little, and that a bar moves.
+# Texts per request: few enough that a kill loses little, and progress is visible.
 AT_ONCE = 32
 
 
@@ -22,7 +22,7 @@ class VectorCache:
     """Vectors by model and text. Several processes may share the file."""
 
     def __init__(self, file: Path, model: str) -> None:
-        """Raises AskdocsError: the file cannot be opened, or is something else."""
+        """Raises AskdocsError: the file cannot be opened, or is not a cache."""
         self._model = model
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,9 +37,9 @@ class VectorCache:
             ) from None
 
     async def embed(self, texts: Sequence[str], embed: Embed, progress: Progress) -> Vectors:
-        """The vectors of `texts`, [len(texts), size], each of length 1; asks only for new ones.
+        """The vectors of `texts`, [len(texts), size], each of length 1; requests only new ones.
 
-        Raises what `embed` raises; what was embedded before that is kept.
+        Raises the errors of `embed`; vectors received before are kept.
         """
         keys = [hashlib.sha256(f"{self._model}\0{text}".encode()).digest() for text in texts]
         stored = {key: data for key in dict.fromkeys(keys) if (data := self._get(key))}
