@@ -1,7 +1,7 @@
-"""Configuration for editors, agents and tools that use a gateway: its content and location.
+"""Settings for editors, agents and tools that use a gateway: content and file location.
 
-A file that exists keeps all that it has beside these settings, comments included: TOML and YAML
-through libraries that keep them, and JSON only where it has none.
+An existing file keeps its other settings and its comments: TOML and YAML are edited with libraries
+that preserve them, JSON only if it has no comments.
 """
 
 import io
@@ -18,12 +18,12 @@ from gateway.core.errors import AskdocsError
 
 Form = Literal["json", "yaml", "toml"]
 Tree = dict[str, Any]
-LARGEST = 2**20  # bytes of a settings file
+LARGEST = 2**20  # maximum bytes of a settings file
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a client is to ask."""
+    """What a client should ask."""
 
     url: str
     """The gateway's base URL, with /v1."""
@@ -31,9 +31,9 @@ class Target:
     model: str
     """An alias that answers from the wiki."""
     models: Mapping[str, int | None] = field(default_factory=dict)
-    """What the gateway lists, with the tokens that each takes."""
+    """The gateway's models, with the context of each in tokens."""
     autocomplete: str | None = None
-    """A code model that fills in the middle."""
+    """A fill-in-the-middle code model."""
 
     @property
     def root(self) -> str:
@@ -41,7 +41,7 @@ class Target:
 
     @property
     def code(self) -> str:
-        """The model for work that is no question to the wiki."""
+        """The model for tasks that are not questions to the wiki."""
         return "base" if "base" in self.models else self.model
 
     def context(self, model: str) -> int:
@@ -50,27 +50,27 @@ class Target:
 
 @dataclass(frozen=True)
 class File:
-    """One file of a client's settings."""
+    """A client's settings file."""
 
     path: str
-    """From the person's home."""
+    """Path relative to the user's home."""
     form: Form
     settings: Callable[[Target], Tree]
     defaults: Tree = field(default_factory=dict)
-    """What a new file needs; one that exists keeps its own."""
+    """Required content of a new file; an existing file keeps its own."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """A program that asks the gateway."""
+    """A program that uses the gateway."""
 
     title: str
     files: tuple[File, ...]
     after: str
-    """What its person does then."""
+    """What the user does next."""
     endpoint: str = "/chat/completions"
     by_hand: str = ""
-    """Why no file is written: what to enter where."""
+    """Why no file is written, and what to enter where."""
 
 
 def _continue(target: Target) -> Tree:
@@ -84,7 +84,7 @@ def _continue(target: Target) -> Tree:
     if "minilm" in target.models:
         models.append({"name": "askdocs embed", **chat, "model": "minilm", "roles": ["embed"]})
     if "local" in target.models:
-        # Cohere's format, whose address keeps /v1 by the slash at its end.
+        # Cohere's format, whose base URL keeps /v1 because of the trailing slash.
         rerank = {**chat, "provider": "cohere", "apiBase": f"{target.url}/", "model": "local"}
         models.append({"name": "askdocs rerank", **rerank, "roles": ["rerank"]})
     return {"models": models}
@@ -267,10 +267,10 @@ CLIENTS = {
 
 
 def merged(text: str, file: File, target: Target) -> str:
-    """The text of a settings file with the client's settings in it; empty: of a new one.
+    """Merge the client's settings into the text of a settings file, which is empty for a new file.
 
     Raises:
-        AskdocsError: it is no file of that form, or has comments that would be lost.
+        AskdocsError: the format is invalid, or comments would be lost.
     """
     tree, write = _read(text, file.form)
     for name, value in file.defaults.items():
@@ -298,7 +298,7 @@ def _merge(tree: Any, settings: Mapping[str, Any], place: str) -> None:
 
 
 def _join(current: list[Any], entries: list[Tree]) -> None:
-    """Entries take the place of those with their name, or come behind the others."""
+    """Replace entries of the same name, and append the others."""
     names = [entry.get("name") if isinstance(entry, dict) else None for entry in current]
     for entry in entries:
         if entry["name"] in names:
@@ -353,7 +353,7 @@ def _yaml(text: str) -> tuple[Any, Callable[[Any], str]]:
 
 
 def content(path: Path) -> str:
-    """What a settings file has; empty: there is none. Raises AskdocsError."""
+    """The content of a settings file; empty if it does not exist. Raises AskdocsError."""
     try:
         if path.stat().st_size > LARGEST:
             raise AskdocsError(f"{path} is larger than {LARGEST:,} bytes")
@@ -365,9 +365,9 @@ def content(path: Path) -> str:
 
 
 def replace(path: Path, text: str) -> Path | None:
-    """Write a settings file whole or not at all; returns the copy of what was there.
+    """Write a settings file atomically; returns the backup copy of the old file.
 
-    It holds a key: a new file is its owner's alone. Behind a link, the file itself is written.
+    As it contains a key, only its owner can read a new file. For a link, its target is written.
     """
     path = path.resolve()
     backup = None

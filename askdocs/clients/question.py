@@ -15,7 +15,7 @@ from gateway.core.sse import EventReader
 
 @dataclass
 class Answered:
-    """An answer, complete."""
+    """A complete answer."""
 
     question: str = ""
     answer: str = ""
@@ -24,7 +24,7 @@ class Answered:
     pages: list[dict[str, Any]] = field(default_factory=list)
     model: str = ""
     quoting: bool = False
-    """May the model only say sentences of the page?"""
+    """Does extractive mode limit the model to sentences of the page?"""
     first_token: float | None = None
     """Seconds to the first text."""
     seconds: float = 0.0
@@ -34,7 +34,7 @@ Event = tuple[str, Any]
 
 
 class Unavailable(AskdocsError):
-    """No model answers just now: it may in a second."""
+    """No model answers now, but may soon."""
 
 
 def ask(
@@ -44,11 +44,11 @@ def ask(
     page_url: str | None = None,
     max_tokens: int | None = None,
 ) -> Iterator[Event]:
-    """Ask `docs` and yield what comes: ("reading", {...}), ("text", str), ("done", Answered).
+    """Ask `docs` and yield events: ("reading", {...}), ("text", str), ("done", Answered).
 
     Raises:
         AskdocsError: the gateway cannot be reached, refuses, or breaks off.
-        Unavailable: no model answers just now.
+        Unavailable: no model answers now.
     """
     began = time.monotonic()
     result = Answered(question)
@@ -66,7 +66,7 @@ def ask(
     url = f"{base_url}/chat/completions"
     try:
         with (
-            # On this machine: a proxy of the environment does not lead there.
+            # The gateway is local: bypass a proxy from the environment.
             httpx.Client(timeout=600, trust_env=False) as http,
             http.stream("POST", url, json=body, headers=headers) as reply,
         ):
@@ -111,7 +111,7 @@ def ask(
 
 
 def whole(base_url: str, key: str, question: str, max_tokens: int) -> Answered:
-    """The answer, once it is complete. Raises as `ask` does."""
+    """The complete answer. Raises as `ask`."""
     *_, (_, answered) = ask(base_url, key, question, max_tokens=max_tokens)
     assert isinstance(answered, Answered)
     return answered

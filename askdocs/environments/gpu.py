@@ -1,6 +1,6 @@
-"""System requirements of the GPU builds of vLLM and of training, apart from the GPU.
+"""System requirements of the GPU builds of vLLM and of training, besides the GPU.
 
-Not yet run on a GPU: read from the locked wheels, and from what Triton's `runtime/build.py` does.
+Not yet run on a GPU: derived from the locked wheels and Triton's `runtime/build.py`.
 """
 
 import os
@@ -18,7 +18,7 @@ _VERSION = Path("/proc/driver/nvidia/version")
 
 
 def problems() -> list[str]:
-    """Why the GPU builds would fail here, each with its fix; empty where nothing is known to."""
+    """Reasons why the GPU builds would fail here, each with its fix; empty if none is known."""
     missing = []
     installed = driver()
     if installed and int(installed.split(".")[0]) < DRIVER:
@@ -42,11 +42,11 @@ def problems() -> list[str]:
 
 
 def driver() -> str | None:
-    """The version of the NVIDIA driver, such as `580.65.06`; None where it cannot be told."""
+    """The NVIDIA driver's version, such as `580.65.06`; None if unknown."""
     try:
         text = _VERSION.read_text(encoding="utf-8", errors="replace")
     except OSError:
-        # In WSL the driver is Windows', and /proc does not name it.
+        # In WSL the driver belongs to Windows, and /proc does not list it.
         text = nvidia.query("gpu", "driver_version")
     match = re.search(r"\b\d{3}\.\d+(\.\d+)?\b", text)
     return match[0] if match else None

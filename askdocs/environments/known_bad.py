@@ -1,6 +1,6 @@
 """Checks the lock files against requirements/known_bad.toml, the list of forbidden releases.
 
-Of the standard library alone, as set-up needs it before anything is installed.
+Uses only the standard library, because set-up needs it before anything is installed.
 """
 
 import json
@@ -20,14 +20,14 @@ _PIN = re.compile(
 
 
 class Pin(NamedTuple):
-    """One package at one version, as a lock file has it."""
+    """A package and version in a lock file."""
 
     name: str
     version: str
 
 
 class Bad(NamedTuple):
-    """A release that is known to be bad. `version` is `*` where every one is."""
+    """A known bad release. `version` `*` matches all."""
 
     name: str
     version: str
@@ -39,7 +39,7 @@ def read(file: Path, index: str = "pypi") -> list[Bad]:
     """The bad releases of an index, `pypi` or `npm`.
 
     Raises:
-        AskdocsError: the file is not there, or is no TOML of this shape.
+        AskdocsError: the file is missing, or not TOML in this format.
     """
     try:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))[index]
@@ -55,7 +55,7 @@ def read(file: Path, index: str = "pypi") -> list[Bad]:
 
 
 def pins(lock: Path) -> Iterator[Pin]:
-    """What a lock file names: one of pip's (`.lock`), or npm's `package-lock.json`."""
+    """The pins of a lock file: pip's (`.lock`) or npm's `package-lock.json`."""
     text = lock.read_text(encoding="utf-8")
     if lock.suffix == ".json":
         for place, entry in json.loads(text)["packages"].items():
@@ -68,7 +68,7 @@ def pins(lock: Path) -> Iterator[Pin]:
 
 
 def refuse(locks: Iterable[Path], known: Path) -> None:
-    """Raise AskdocsError when a lock file names a release that is known to be bad."""
+    """Raise AskdocsError if a lock file pins a known bad release."""
     bad = {(release.name, release.version): release for release in read(known)}
     problems = []
     for lock in locks:

@@ -1,8 +1,8 @@
 """Finds the files through which packages run code whenever an environment's Python starts.
 
-LiteLLM 1.82.8 stole credentials by such a file, without being imported. What is known and needed is
-in requirements/startup_files.toml; everything else is an error here. The files are read as text, so
-the environment that is looked at is not started. What runs code:
+LiteLLM 1.82.8 stole credentials with such a file, without being imported.
+requirements/startup_files.toml lists the known and needed files; everything else is an error. Files
+are read as text, without starting the environment's Python. What runs code:
 https://docs.python.org/3/library/site.html, and
 `.start` files from Python 3.15 on: https://peps.python.org/pep-0829/.
 """
@@ -17,7 +17,7 @@ from gateway.core.errors import AskdocsError, together
 
 FILE = "startup_files.toml"
 HERE = Path(__file__).resolve().parents[2]
-"""The folder that an editable installation puts on the path."""
+"""The folder that an editable installation adds to the path."""
 _MODULE = re.compile(r"(site|user)customize(\..*)?$")
 _OUTSIDE = re.compile(
     r"^[^\S\n]*include-system-site-packages[^\S\n]*=[^\S\n]*true[^\S\n]*$", re.I | re.M
@@ -25,20 +25,20 @@ _OUTSIDE = re.compile(
 
 
 class StartupFile(NamedTuple):
-    """Something that runs, or can make run, code at every start."""
+    """A file or line that runs code, or can make code run, at every start."""
 
     file: Path
     line: str
     """The line of a `.pth` or `.start` file; empty for a module."""
     what: str
-    """For people: what it does."""
+    """What it does, for people."""
 
 
 def allowed(file: Path) -> set[tuple[str, str]]:
-    """File names and lines that are known.
+    """The allowed file names and lines.
 
     Raises:
-        AskdocsError: the list is not there, or of another shape.
+        AskdocsError: the list is missing, or has another format.
     """
     try:
         entries = tomllib.loads(file.read_text(encoding="utf-8"))["allowed"]
@@ -50,10 +50,10 @@ def allowed(file: Path) -> set[tuple[str, str]]:
 
 
 def find(environment: Path) -> list[StartupFile]:
-    """All of it in a virtual environment, known or not.
+    """Everything found in a virtual environment, allowed or not.
 
     Raises:
-        AskdocsError: the folder is no virtual environment.
+        AskdocsError: the folder is not a virtual environment.
     """
     config = environment / "pyvenv.cfg"
     try:
@@ -71,7 +71,7 @@ def find(environment: Path) -> list[StartupFile]:
 
 
 def refuse(environment: Path, known: Path) -> list[StartupFile]:
-    """What runs at start and is known. Raises AskdocsError when something else is there."""
+    """The allowed startup files. Raises AskdocsError if there are others."""
     names = allowed(known)
     files = find(environment)
     problems = [
@@ -102,11 +102,11 @@ def _in_site(site: Path, environment: Path) -> Iterator[StartupFile]:
 
 
 def code_of(name: str, read: Callable[[], bytes]) -> list[str]:
-    """What a file at the top of site-packages runs at every start: lines, or "" for a module.
+    """What a top-level file of site-packages runs at every start: lines, or "" for a module.
 
     Args:
-        name: of the file.
-        read: its content; called for `.pth` and `.start` files only.
+        name: the file's name.
+        read: returns its content; called only for `.pth` and `.start` files.
     """
     if _MODULE.match(name):
         return [""]
@@ -116,7 +116,7 @@ def code_of(name: str, read: Callable[[], bytes]) -> list[str]:
 
 
 def _lines(content: bytes) -> list[str]:
-    """The lines that count; Pythons differ in what ends a line, and this knows all of it."""
+    """The effective lines, split at every line ending of any Python version."""
     lines = content.decode("utf-8-sig", "replace").splitlines()
     return [line for line in lines if line.strip() and not line.startswith("#")]
 

@@ -5,9 +5,9 @@ from typing import Any
 
 
 def note(home_dir: Path | None, action: str, target: str, **details: Any) -> None:
-    """Add a line about what is not done in the database, before it is done.
+    """Log an action outside the database, before it is done.
 
-    Raises AskdocsError: the database is away, and so nothing should be done.
+    Raises AskdocsError: the database is unavailable: do not act.
     """
     from askdocs.state.database import opened
     from gateway.storage.database import writing

@@ -1,4 +1,4 @@
-"""The folder of a run: who holds it, of which commit it is, and how two runs differ."""
+"""The folder of a run: lock, code commit, and differences between runs."""
 
 import fcntl
 import json
@@ -15,7 +15,7 @@ from gateway.core.errors import AskdocsError
 def claimed(folder: Path, taken: str) -> Iterator[int]:
     """Make the folder and lock it; yields the lock's descriptor, for a process to inherit.
 
-    Raises AskdocsError: it cannot be written; or, with `taken`, another process holds it.
+    Raises AskdocsError: it cannot be written; or another process holds it (message: `taken`).
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def claimed(folder: Path, taken: str) -> Iterator[int]:
 
 
 def commit() -> str:
-    """Of this code, with "-dirty" where files differ from it; "" where it is not a checkout."""
+    """The code's commit, with "-dirty" for local changes; "" outside a checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return ""

@@ -14,7 +14,7 @@ from gateway.storage import database
 
 @contextmanager
 def opened(home_dir: Path | None) -> Iterator[sa.Engine]:
-    """The gateway's database: ASKDOCS_DATABASE_URL, else the file in the home; up to date.
+    """The migrated gateway database at ASKDOCS_DATABASE_URL, else in the home.
 
     Raises AskdocsError: it cannot be reached, or belongs to a newer askdocs.
     """

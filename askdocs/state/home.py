@@ -17,7 +17,7 @@ DEFAULT = Path(".askdocs")
 
 @dataclass(frozen=True)
 class Home:
-    """Paths under one folder. Nothing is made before it is needed."""
+    """Paths in a folder. Nothing is created before it is needed."""
 
     root: Path
 
@@ -27,7 +27,7 @@ class Home:
 
     @property
     def database(self) -> Path:
-        """Keys, aliases, usage; unless ASKDOCS_DATABASE_URL names another place."""
+        """Keys, aliases, usage; unless ASKDOCS_DATABASE_URL is set."""
         return self.root / "askdocs.db"
 
     @property
@@ -44,12 +44,12 @@ class Home:
 
     @property
     def states(self) -> Path:
-        """What llama.cpp has read of pages; see gateway/upstream/prefill/snapshots.py."""
+        """KV cache snapshots of llama.cpp; see gateway/upstream/prefill/snapshots.py."""
         return self.root / "states"
 
     @property
     def running(self) -> Path:
-        """What `up` has started; see `Running` in status.py."""
+        """The status file of `up`; see `Running` in status.py."""
         return self.root / "running.json"
 
     @property
@@ -57,7 +57,7 @@ class Home:
         return self.root / "prefill.json"
 
     def make(self) -> None:
-        """For its owner alone, where it is new. Raises AskdocsError: it cannot be written."""
+        """Create it for its owner alone. Raises AskdocsError: it cannot be written."""
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.logs.mkdir(exist_ok=True, mode=0o700)
@@ -68,7 +68,7 @@ class Home:
             ) from None
 
     def key(self) -> str:
-        """The demo key; made at the first call, readable by its owner alone."""
+        """The master key, created at the first call, readable only by its owner."""
         path = self.root / "key"
         if not path.is_file():
             write(path, f"ask-{secrets.token_urlsafe(32)}\n", mode=0o600)
@@ -80,7 +80,7 @@ class Home:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Held while `up` runs. Raises AskdocsError when another one holds it."""
+        """Held while `up` runs. Raises AskdocsError: another process holds it."""
         with (self.root / "up.lock").open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -89,12 +89,12 @@ class Home:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
-            # One that was killed could not take its own away.
+            # A killed process could not remove its own file.
             self.running.unlink(missing_ok=True)
             yield
 
     def taken(self) -> AskdocsError:
-        """What to say when another `up` runs here."""
+        """The message if another `up` runs here."""
         pid = (self.root / "up.lock").read_text().strip() or "unknown"
         return AskdocsError(
             f"askdocs already runs in {self.root} (process {pid}): stop it with Ctrl-C"
@@ -120,7 +120,7 @@ def find(option: Path | None, env: Mapping[str, str] | None = None) -> Home:
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file whole or not at all: a kill leaves the old one or the new one."""
+    """Write a file atomically: a kill leaves the old or the new content."""
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "w") as file:
@@ -135,7 +135,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value, or None when there is no such file or it is not JSON."""
+    """The value, or None if the file does not exist or is not JSON."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError):

@@ -7,10 +7,10 @@ from gateway.core.gateway_settings import LONGEST
 
 
 def read(file: Path) -> str:
-    """The text of the file, without white space around it.
+    """The text of the file, stripped.
 
     Raises:
-        AskdocsError: it cannot be read as UTF-8, is empty, or too long.
+        AskdocsError: it cannot be read as UTF-8, is empty or too long.
     """
     try:
         text = file.read_text(encoding="utf-8").strip()

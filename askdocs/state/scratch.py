@@ -14,9 +14,9 @@ LOCK, WORK = "lock", "work"
 
 @contextmanager
 def scratch(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder, for its owner alone, below a hidden one with this prefix.
+    """A new folder for its owner alone, inside a hidden folder with this prefix.
 
-    What a killed process left of one is removed first.
+    Leftovers of killed processes are removed first.
     """
     for lock in parent.glob(f"{prefix}*/{LOCK}"):
         with suppress(OSError), lock.open("r+") as held:  # in use, or somebody else's
@@ -25,9 +25,9 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
     folder = Path(mkdtemp(dir=parent, prefix=prefix))
     try:
         with (folder / f"{LOCK}.new").open("w") as held:
-            with suppress(OSError):  # a file system that has no locks
+            with suppress(OSError):  # a file system without locks
                 fcntl.flock(held, fcntl.LOCK_EX)
-                # Under its name it is held from the first moment on.
+                # It is locked before it appears under its name.
                 Path(held.name).rename(folder / LOCK)
             work = folder / WORK
             work.mkdir()
@@ -37,7 +37,8 @@ def scratch(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def _remove(folder: Path) -> None:
-    """Whatever signal comes meanwhile. The lock last: by it a folder is found that a kill left."""
+    """Remove it despite any signals. The lock goes last, since it identifies a killed process's
+    folder."""
     with stopping.held():
         shutil.rmtree(folder / WORK, ignore_errors=True)
         shutil.rmtree(folder, ignore_errors=True)

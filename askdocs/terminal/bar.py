@@ -12,16 +12,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-# Seconds: what is over sooner needs no bar.
+# Seconds: shorter work needs no bar.
 PATIENCE = 2.0
-# Seconds between two lines where there is no terminal.
+# Seconds between two lines without a terminal.
 TELL = 30.0
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Bar:
-    """A bar on standard error for what takes longer than PATIENCE; without a terminal, lines."""
+    """A bar on standard error for work longer than PATIENCE; without a terminal, lines."""
 
     def __init__(self, what: str = "") -> None:
         self._what = what
@@ -37,7 +37,7 @@ class Bar:
             self._progress.stop()
 
     def show(self, step: str, done: int, total: int | None) -> None:
-        """As gateway.knowledge.sources.sync.Progress."""
+        """Implements gateway.knowledge.sources.sync.Progress."""
         named = f"{step} {self._what}".strip()
         if not err.is_terminal:
             if time.monotonic() - self._shown_at > TELL:

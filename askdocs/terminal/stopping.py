@@ -10,8 +10,8 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it cleans up."""
-    # Not SIGHUP below nohup.
+    """Make SIGTERM and SIGHUP end the block like Ctrl-C, so that it cleans up."""
+    # Not SIGHUP under nohup.
     ours = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
         signal.signal(number, signal.default_int_handler)
@@ -24,9 +24,9 @@ def stoppable() -> Iterator[None]:
 
 @contextmanager
 def held() -> Iterator[list[int]]:
-    """What stops the command takes effect after the block, which may look at it and clear it.
+    """Delay stop signals until the end of the block, which may inspect and clear them.
 
-    A thread is not stopped by a signal: there it does nothing.
+    In threads other than the main thread, which get no signals, it does nothing.
     """
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -36,7 +36,7 @@ def held() -> Iterator[list[int]]:
     ours = [number for number in STOPS if before[number] is not signal.SIG_IGN]
     try:
         for number in ours:
-            # Not a mask: the signal would come to another thread, such as that of a bar.
+            # Not a signal mask: another thread, such as a bar's, would get the signal.
             signal.signal(number, lambda number, frame: came.append(number))
         yield came
     finally:

@@ -6,7 +6,8 @@ from gateway.core.control_characters import without
 
 
 def show(head: list[str], rows: list[list[str]], numbers: int = 0) -> None:
-    """Print it as wide as it is, since a cut-off id helps nobody; the last `numbers` are counts."""
+    """Print at full width, since a truncated id helps nobody; the last `numbers` columns are
+    counts."""
     rows = [[without(text) for text in row] for row in rows]
     widths = [max(cell_len(row[place]) for row in [head, *rows]) for place in range(len(head))]
     for row in [head, *rows]:

@@ -17,7 +17,7 @@ def duration(option: str, text: str) -> timedelta:
 
 
 def day(text: str) -> date:
-    """The day in UTC that `--since` means."""
+    """The day in UTC given by `--since`."""
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -68,7 +68,8 @@ def _cut(
     for end, number in parts:
         source = outcome.sources[number - 1]
         if part := text[begin:end].strip("\n").rstrip():
-            # For text clients, the answer marks quotations and links below them: use the source's text.
+            # For text clients, the answer marks quotations and adds links below: use the source's
+            # own text.
             yield number, source, source.quote if part.startswith(">") and source.quote else part
         begin = max(begin, end)
 

@@ -116,8 +116,8 @@ def render(
         if not is_whole(safe):
             notes = [f'<span class="why">{number}</span>' for number in range(len(flaws))]
             safe = f"{bare}<p>{' '.join(notes)}</p>\n" if notes else bare
-    # The pattern cannot occur in an attribute, where quotes are escaped, or come from the text, where
-    # tags are escaped.
+    # The pattern cannot occur in an attribute, where quotes are escaped, or come from the text,
+    # where tags are escaped.
     marked = _CITED.sub(lambda match: mark(match[0]), safe)
     return Markup(_WHY.sub(lambda match: why(int(match[0])), marked))  # noqa: S704  # sanitised
 

@@ -1,4 +1,4 @@
-"""The backup file: a gzipped tar that starts with the manifest, or a folder of the same files."""
+"""The backup file: a gzipped tar that starts with the manifest, or a folder with the same files."""
 
 import gzip
 import hashlib
@@ -18,30 +18,30 @@ from gateway.knowledge.sources.sync import Progress
 from training.versions.files import Count, counter
 
 CHUNK = 2**20
-# Most of it are weights and vectors, which hardly get smaller: 1 is five times as fast as 9.
+# Weights and vectors dominate, and hardly compress: level 1 is five times as fast as 9.
 LEVEL = 1
 LARGEST_MANIFEST = 2**26
 DAMAGED = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile)
 Take = Callable[[str, IO[bytes]], None]
-"""Is given the path and the content of a file, of which it reads as much as it likes."""
+"""Called with each file's path and content, of which it may read any part."""
 
 
 class Backup(Protocol):
-    """A backup that can be read."""
+    """A readable backup."""
 
     place: Path
     manifest: Manifest
 
     def each(self, take: Take) -> None:
-        """Go through all files, in the order of the backup. Raises AskdocsError."""
+        """Visit all files in the order of the backup. Raises AskdocsError."""
         ...
 
 
 class Archive:
-    """A file that `write` has made."""
+    """A file made by `write`."""
 
     def __init__(self, place: Path) -> None:
-        """Raises AskdocsError: it is no backup, or of a newer askdocs."""
+        """Raises AskdocsError: it is not a backup, or from a newer askdocs."""
         self.place = place
         with self._members() as members:
             first = next(members, None)
@@ -59,7 +59,7 @@ class Archive:
     @contextmanager
     def _members(self) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
         try:
-            # tarfile's own "r|gz" looks at no checksum.
+            # tarfile's own "r|gz" does not verify checksums.
             with gzip.open(self.place) as packed, tarfile.open(fileobj=packed, mode="r|") as tar:
                 yield self._regular(tar, packed)
         except DAMAGED as error:
@@ -78,12 +78,12 @@ class Archive:
             if content is None:
                 raise AskdocsError(f"{self.place}: {member.name!r} is no file: take another backup")
             yield member.name, content
-        while packed.read(CHUNK):  # up to the checksum
+        while packed.read(CHUNK):  # to the end, to verify the checksum
             pass
 
 
 class Unpacked:
-    """A folder with what a backup holds; what was replaced by a restore is kept as one."""
+    """An unpacked backup in a folder, such as the data replaced by a restore."""
 
     def __init__(self, place: Path) -> None:
         """Raises AskdocsError as `Archive`."""
@@ -102,7 +102,7 @@ class Unpacked:
                 with (self.place / name).open("rb") as content:
                     take(name, content)
             except FileNotFoundError:
-                continue  # `verify` says so
+                continue  # reported by `verify`
             except OSError as error:
                 raise AskdocsError(
                     f"{self.place / name}: cannot be read ({error.strerror})"
@@ -110,7 +110,7 @@ class Unpacked:
 
 
 def opened(place: Path) -> Archive | Unpacked:
-    """The backup at a place, which is not verified yet. Raises AskdocsError."""
+    """Open the backup at a place, without verifying it. Raises AskdocsError."""
     try:
         is_folder = stat.S_ISDIR(place.stat().st_mode)
     except OSError as error:
@@ -119,7 +119,7 @@ def opened(place: Path) -> Archive | Unpacked:
 
 
 def verify(backup: Backup, progress: Progress) -> None:
-    """Read all of it. Raises AskdocsError: something is not what the manifest says, and what."""
+    """Read and verify everything. Raises AskdocsError: what does not match the manifest."""
     missing = dict(backup.manifest.files)
     count = counter(f"verifying {backup.place.name}", backup.manifest.bytes, progress)
 
@@ -141,7 +141,7 @@ def _different(backup: Backup, name: str, what: str) -> AskdocsError:
 
 
 def digest(content: IO[bytes], count: Count, copy: IO[bytes] | None = None) -> str:
-    """The SHA-256 of all that can be read; `copy` gets it, too."""
+    """The SHA-256 of a stream's rest, which is also written to `copy`."""
     sha256 = hashlib.sha256()
     while chunk := content.read(CHUNK):
         sha256.update(chunk)
@@ -152,9 +152,9 @@ def digest(content: IO[bytes], count: Count, copy: IO[bytes] | None = None) -> s
 
 
 def extract(backup: Backup, wanted: Mapping[str, Path], progress: Progress) -> None:
-    """Write files of a backup to new places, each for its owner alone.
+    """Extract files of a backup to new places, readable only by their owner.
 
-    Raises AskdocsError: one is not what the manifest says, or cannot be written.
+    Raises AskdocsError: a file does not match the manifest, or cannot be written.
     """
     files = backup.manifest.files
     count = counter("unpacking", sum(files[name].bytes for name in wanted), progress)
@@ -171,7 +171,7 @@ def extract(backup: Backup, wanted: Mapping[str, Path], progress: Progress) -> N
 
 @contextmanager
 def writing(target: Path) -> Iterator[IO[bytes]]:
-    """A new file for its owner alone, on the disk when the block ends. Raises OSError."""
+    """A new file for its owner alone, synced to disk when the block ends. Raises OSError."""
     private(target.parent)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -182,7 +182,7 @@ def writing(target: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def write_errors(target: Path) -> Iterator[None]:
-    """Raises AskdocsError where writing this file raises OSError."""
+    """Convert an OSError in writing this file to an AskdocsError."""
     try:
         yield
     except OSError as error:
@@ -199,14 +199,14 @@ def write(
     sources: Mapping[str, Path],
     progress: Progress,
 ) -> None:
-    """Make the file of a backup: whole, read back once, or not at all.
+    """Write a backup file atomically, and verify it by reading it once.
 
     Args:
-        folder: on the same file system, for what is not whole yet.
-        sources: where the content of each file of the manifest lies now.
+        folder: a folder on the same file system for the incomplete file.
+        sources: current location of each file in the manifest.
 
     Raises:
-        AskdocsError: it is there already, or a source has changed.
+        AskdocsError: the file exists, or a source has changed.
         OSError: it cannot be written.
     """
     new = folder / f"{out.name}.new"
@@ -214,7 +214,7 @@ def write(
         _pack(file, manifest, sources, progress)
     verify(Archive(new), progress)
     try:
-        os.link(new, out)  # unlike a rename, a link never replaces anything
+        os.link(new, out)  # unlike a rename, a link never overwrites
     except FileExistsError:
         raise AskdocsError(f"{out}: is there already: name another file") from None
     except OSError:  # a file system without links
@@ -227,7 +227,7 @@ def _pack(
 ) -> None:
     count = counter("packing", manifest.bytes, progress)
     with (
-        # No name and no time in the header.
+        # No name or time in the header.
         gzip.GzipFile("", "wb", LEVEL, file, 0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
@@ -248,14 +248,14 @@ def _add(
 
 
 def private(folder: Path) -> None:
-    """Make a folder and those above it, for their owner alone. Raises OSError."""
+    """Create a folder and its parents, for their owner alone. Raises OSError."""
     for place in (*reversed(folder.parents), folder):
         if not place.exists():
             place.mkdir(mode=0o700, exist_ok=True)
 
 
 def sync(folder: Path) -> None:
-    """Make renames in a folder last."""
+    """Sync a folder, so that renames in it are durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,6 +1,6 @@
 """Carries revocations and exclusions over when a restore replaces today's database.
 
-A restore opens nothing that was closed since the backup, and hides nothing that was done.
+A restore reopens nothing that was closed after the backup, and hides no audited action.
 """
 
 import sqlite3
@@ -18,11 +18,10 @@ from gateway.telemetry import audit
 
 
 def keep_closed(old: sa.Engine, new: sa.Engine) -> int:
-    """Carry over from `old`, where it has them, what must not be undone.
+    """Carry over from `old`, if it has them, changes that must not be undone.
 
-    A key that was revoked or rotated since stays so; the audit log keeps all its lines.
-
-    Returns the number of questions of `new` that are in `old` no more: they were deleted.
+    Keys revoked or rotated since stay so; the audit log keeps all its lines. Returns the number of
+    questions in `new` that are no longer in `old`, because they were deleted.
     """
     with database.reading(old) as connection:
         tables = set(sa.inspect(connection).get_table_names())
@@ -50,12 +49,11 @@ def keep_closed(old: sa.Engine, new: sa.Engine) -> int:
 
 
 def close_again(damaged: Path, new: sa.Engine) -> list[str]:
-    """As `keep_closed`, of a database that cannot be read, or not to its end.
+    """Like `keep_closed`, for a database that cannot be read completely.
 
-    What was closed is read from the list beside the file, and from what can be read of the file.
-
-    Returns the names of the keys that are open in `new` and may have been closed, because the file
-    could not be read to its end: none if it could.
+    Closed keys are taken from the list beside the file, and from the readable part of the file.
+    Returns the names of keys that are open in `new` but may have been closed; none if the file was
+    read completely.
     """
     salvaged, is_whole = _salvaged(damaged)
     with database.writing(new) as connection:
@@ -73,7 +71,7 @@ def close_again(damaged: Path, new: sa.Engine) -> list[str]:
 
 
 def open_keys(engine: sa.Engine) -> list[str]:
-    """The names of the keys that are neither revoked nor expired."""
+    """Names of the keys that are neither revoked nor expired."""
     with database.reading(engine) as connection:
         c = key_table.c
         still = sa.or_(c.expires.is_(None), c.expires > datetime.now(UTC))
@@ -82,7 +80,7 @@ def open_keys(engine: sa.Engine) -> list[str]:
 
 
 def _salvaged(damaged: Path) -> tuple[list[Closed], bool]:
-    """What can be read of a damaged file, and whether that was all of it."""
+    """The readable part of a damaged file, and whether that is all of it."""
     rows: list[Closed] = []
     try:
         with closing(sqlite3.connect(f"file:{damaged}?mode=ro", uri=True)) as db:

@@ -1,4 +1,4 @@
-"""Makes a backup of one installation, which may be running."""
+"""Backs up an installation, which may be running."""
 
 import shutil
 from collections.abc import Iterator
@@ -34,26 +34,26 @@ from training.versions.store import Store
 
 @dataclass(frozen=True)
 class InstallationPaths:
-    """Where the parts of an askdocs are."""
+    """Where the parts of an installation are."""
 
     url: str
-    """Of the database."""
+    """URL of the database."""
     index: Path
     settings: Path
     store: Store
     configured: dict[str, Alias]
-    """Aliases of the settings, which those of the database overlay."""
+    """Aliases from the settings, which the database's aliases override."""
 
     @property
     def database(self) -> Path | None:
-        """The file of the database; None: it is PostgreSQL."""
+        """The database file; None for PostgreSQL."""
         with opened(self.url) as engine:
             return Path(str(engine.url.database)) if engine.dialect.name == "sqlite" else None
 
 
 @contextmanager
 def opened(url: str) -> Iterator[sa.Engine]:
-    """The database as it is: it is neither made nor brought up to date."""
+    """The database as it is: neither created nor migrated."""
     engine = database.open(url)
     try:
         yield engine
@@ -65,11 +65,11 @@ def make(places: InstallationPaths, out: Path, weights: bool, progress: Progress
     """Write a backup to a new file.
 
     Args:
-        weights: the files of all versions that are not retired, too.
+        weights: include the files of all versions that are not retired.
 
     Raises:
-        AskdocsError: there is nothing to back up, a part is damaged or out of reach, the file is
-            there already or cannot be written.
+        AskdocsError: there is nothing to back up, a part is damaged or unreachable, or the file
+            exists or cannot be written.
     """
     with archive.write_errors(out):
         if out.exists():
@@ -88,7 +88,7 @@ def make(places: InstallationPaths, out: Path, weights: bool, progress: Progress
 def _collected(
     places: InstallationPaths, folder: Path, weights: bool, progress: Progress
 ) -> tuple[Manifest, dict[str, Path]]:
-    """What goes into a backup, copies of what changes in `folder`."""
+    """The contents of a backup; changing files are copied to `folder` first."""
     made = datetime.now(UTC)
     sources: dict[str, Path] = {}
     file = places.database
@@ -101,7 +101,7 @@ def _collected(
         sources[DATABASE] = folder / "askdocs.db"
         fix = "put a backup back with `askdocs restore FILE --only database`"
         snapshot.sqlite(file, sources[DATABASE], fix, progress)
-    # With PostgreSQL the index is in it, and the file a copy.
+    # With PostgreSQL, the index is in the database, and the file is a copy.
     if file is not None and places.index.exists():
         sources[INDEX] = folder / "index.db"
         fix = (
@@ -139,9 +139,10 @@ def _collected(
 
 
 def _versions(store: Store, weights: bool, progress: Progress) -> Iterator[tuple[str, Path, File]]:
-    """The files of versions, by their paths in the backup; without weights what says what they are.
+    """Files of versions, by path in the backup; without weights, only those that document the
+    version.
 
-    What is derived from a version can be made again. Raises AskdocsError: a file is damaged.
+    Excludes artefacts, which can be derived again. Raises AskdocsError: a file is damaged.
     """
     if not isinstance(store.place, Folder):
         if weights:
@@ -174,7 +175,7 @@ def _measured(path: Path) -> File:
 
 
 def _database_state(url: str) -> tuple[str | None, dict[str, Alias]]:
-    """The schema of a database, and its aliases."""
+    """A database's schema and aliases."""
     with opened(url) as engine, database.reading(engine) as connection:
         revision = database.revision(connection)
     if revision is None:
@@ -184,7 +185,7 @@ def _database_state(url: str) -> tuple[str | None, dict[str, Alias]]:
 
 
 def record(places: InstallationPaths, out: Path, manifest: Manifest) -> None:
-    """A line in the audit log, where the database has one. Raises Unreachable."""
+    """Log the backup in the audit log, if the database has one. Raises Unreachable."""
     if manifest.revision is not None and manifest.revision >= audit.SINCE:
         with opened(places.url) as engine, database.writing(engine) as connection:
             audit.record(

@@ -15,12 +15,12 @@ from gateway.storage import database
 from training.versions.manifest import File
 
 MANIFEST = "manifest.json"
-# Raised when an askdocs of before could not read what this one writes.
+# Increase it when an older askdocs could not read the new format.
 FORMAT = 1
 
 Part = Literal["database", "index", "versions", "settings"]
 PARTS: tuple[Part, ...] = get_args(Part)
-# What a restore puts back; settings are for reading.
+# The parts that a restore puts back; settings are only for reading.
 RESTORED: tuple[Part, ...] = ("database", "index", "versions")
 DATABASE, DUMP = "database/askdocs.db", "database/postgresql.dump"
 INDEX = "index/index.db"
@@ -28,7 +28,7 @@ SETTINGS = "settings/askdocs.toml"
 
 
 def _inside(path: str) -> str:
-    """A backup may come from elsewhere: its paths must stay in their folder."""
+    """A backup may come from elsewhere: its paths must stay inside their folder."""
     parts = PurePosixPath(path).parts
     if path != "/".join(parts) or ".." in parts or "\\" in path or parts[0] not in PARTS:
         raise ValueError(f"{path!r} is not a path of a backup")
@@ -42,17 +42,17 @@ class Manifest(BaseModel):
 
     format: int = FORMAT
     askdocs: str
-    """The version of the askdocs that made it."""
+    """Version of the askdocs that made it."""
     made: datetime
     """In UTC."""
     revision: str | None = None
-    """The schema of the database."""
+    """The database's schema."""
     live: dict[str, dict[str, float]] = {}
-    """The models that answer for each alias, with their weights."""
+    """The models of each alias, with their weights."""
     versions: dict[str, str] = {}
-    """The SHA-256 of the manifest of every version of a model that there was."""
+    """SHA-256 of the manifest of every model version."""
     weights: bool = False
-    """Are the files of these versions in it, too?"""
+    """Does it include these versions' files?"""
     files: dict[Annotated[str, AfterValidator(_inside)], File] = Field(min_length=1)
 
     def of(self, part: Part) -> dict[str, File]:
@@ -73,14 +73,14 @@ def askdocs_version() -> str:
 
 
 def encode(manifest: Manifest) -> bytes:
-    """As it is written."""
+    """The file's content."""
     return (manifest.model_dump_json(indent=2) + "\n").encode()
 
 
 def decode(content: bytes, place: str) -> Manifest:
-    """The manifest of the backup at `place`.
+    """Parse the manifest of the backup at `place`.
 
-    Raises AskdocsError: it is none, or of a newer askdocs.
+    Raises AskdocsError: it is invalid, or from a newer askdocs.
     """
     try:
         values = orjson.loads(content)

@@ -1,8 +1,8 @@
-"""Moves the files of a prepared restore into place: all or nothing, even after a kill.
+"""Moves the files of a prepared restore into place atomically, even after a kill.
 
-What comes lies ready beside what it replaces. A file, the journal, then names all moves; it appears
-whole, and from that moment on the restore is decided: whoever finds it makes the moves that are
-still to be made. Until then nothing has changed.
+New files are prepared beside those that they replace. Then a journal file that lists all moves is
+written atomically, which commits the restore: whoever finds it completes the remaining moves.
+Before that, nothing has changed.
 """
 
 import os
@@ -21,12 +21,12 @@ from gateway.storage import database
 from training.versions.files import digest
 from training.versions.manifest import File
 
-# What SQLite has beside a file.
+# Suffixes of SQLite's companion files.
 LOGS = ("-wal", "-shm", "-journal")
 
 
 class Move(BaseModel):
-    """A file or folder that takes the place of another one, which is kept."""
+    """Replaces a file or folder, which is kept."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,10 +34,10 @@ class Move(BaseModel):
     target: Path
     kept: Path
     name: str | None = None
-    """The path in a backup of what is kept; None: it is damaged, or a folder."""
+    """Path of the kept file in a backup; None: it is damaged, or a folder."""
 
     def make(self) -> None:
-        """Can be done again after a kill at any point."""
+        """Move; can be repeated after a kill at any point."""
         if not self.new.exists():
             return
         logs = [log for log in LOGS if _beside(self.target, log).exists()]
@@ -47,7 +47,7 @@ class Move(BaseModel):
             if self.target.exists():
                 self.target.rename(self.kept)
         else:
-            # A log that stays would be read into the new file.
+            # A leftover log would be applied to the new file.
             for log in logs:
                 _beside(self.target, log).rename(_beside(self.kept, log))
             if self.target.exists() and not self.kept.exists():
@@ -59,33 +59,33 @@ class Move(BaseModel):
 
 
 class Journal(BaseModel):
-    """All moves of one restore."""
+    """All moves of a restore."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     moves: tuple[Move, ...]
     replaced: Path
-    """The folder of what is kept."""
+    """Folder of the replaced data."""
     revision: str | None
-    """The schema of the database that is kept."""
+    """Schema of the replaced database."""
 
 
 def journal_of(file: Path) -> Path:
-    """Where the journal of a restore of the database at `file` lies."""
+    """Where the journal of a restore of the database at `file` is."""
     return file.with_name(file.name + database.RESTORING)
 
 
 def decide(journal: Path, moves: Sequence[Move], replaced: Path, revision: str | None) -> None:
-    """Write the journal down. `finish` is next, here or in the next process."""
+    """Write the journal. `finish` is next, here or in the next process."""
     content = Journal(moves=tuple(moves), replaced=replaced, revision=revision)
     home.write(journal, content.model_dump_json(indent=2) + "\n", mode=0o600)
     sync(journal.parent)
 
 
 def finish(journal: Path) -> Path | None:
-    """Make the moves of a restore that is decided; where what was there is kept, if one was.
+    """Complete a committed restore; returns the folder of the replaced data, if any.
 
-    Nobody else may have the files open. Raises AskdocsError.
+    No other process may have the files open. Raises AskdocsError.
     """
     try:
         decided = Journal.model_validate_json(journal.read_bytes())
@@ -111,7 +111,7 @@ def finish(journal: Path) -> Path | None:
 
 
 def _describe(decided: Journal) -> None:
-    """Make what is kept a backup, so that the restore can be undone."""
+    """Turn the replaced data into a backup, so that the restore can be undone."""
     moved = {move.name: move.kept for move in decided.moves if move.name and move.kept.exists()}
     if moved:
         files = {

@@ -34,28 +34,28 @@ REPLACED = "replaced"
 
 @dataclass
 class RestorePlan:
-    """What a restore of a backup would do here."""
+    """The effects of a restore."""
 
     backup: Backup
     parts: tuple[Part, ...]
-    """That the backup has and that were asked for."""
+    """Parts that the backup has and that were requested."""
     versions: dict[str, str] = field(default_factory=dict)
-    """What is done about each version of the backup: stays, comes back, or is not in it."""
+    """What happens to each version in the backup: kept, restored, or not included."""
     settings_differ: bool = False
     comes_back: int = 0
-    """Questions that were deleted since the backup."""
+    """Questions deleted since the backup."""
     unchecked: list[str] = field(default_factory=list)
-    """Names of keys that are open, and may have been closed since the backup: what was there could
+    """Names of open keys that may have been closed since the backup, because the current data could
     not be read."""
 
 
 def plan(
     places: InstallationPaths, backup: Backup, parts: Collection[Part], progress: Progress
 ) -> RestorePlan:
-    """Verify a backup, and see what restoring `parts` of it would do; nothing is changed.
+    """Verify a backup and determine what restoring `parts` of it would do; changes nothing.
 
     Raises:
-        AskdocsError: it is damaged, holds none of the parts, or does not fit what is here.
+        AskdocsError: it is damaged, has none of the parts, or does not fit this installation.
     """
     archive.verify(backup, progress)
     manifest = backup.manifest
@@ -84,11 +84,11 @@ def plan(
 def restore(
     home: Home, places: InstallationPaths, planned: RestorePlan, progress: Progress
 ) -> Path | None:
-    """Do it. Returns the folder where what was there is kept; None: there was nothing.
+    """Restore. Returns the folder with the replaced data; None: there was none.
 
     Raises:
-        AskdocsError: askdocs runs here, something cannot be written; nothing is changed.
-        KeyboardInterrupt: it was stopped in time; nothing is changed.
+        AskdocsError: askdocs runs here, or a file cannot be written; nothing is changed.
+        KeyboardInterrupt: it was stopped before the commit; nothing is changed.
     """
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
     replaced = home.root / REPLACED / stamp
@@ -109,15 +109,15 @@ def restore(
                 staged.clear()
                 moves.finish(journal)
             stack.close()
-            stops.clear()  # too late: it is done
+            stops.clear()  # too late: the restore is committed
     return replaced if replaced.exists() else None
 
 
 @contextmanager
 def exclusive(home: Home, places: InstallationPaths) -> Iterator[Path]:
-    """Where nobody else has the files open, and no `askdocs up` begins; gives the journal's place.
+    """Hold the files exclusively, without a starting `askdocs up`; yields the journal's place.
 
-    What an earlier restore has left undone is done first. Raises AskdocsError: somebody has.
+    First completes an unfinished restore. Raises AskdocsError: another process uses the files.
     """
     if home.is_locked():
         raise AskdocsError(
@@ -136,7 +136,7 @@ def exclusive(home: Home, places: InstallationPaths) -> Iterator[Path]:
 
 
 def _users(file: Path) -> Iterator[str]:
-    """Other processes that have a database open, as far as we may see."""
+    """Other processes that have a database open, as far as visible to us."""
     paths = {str(file.resolve())} | {str(file.resolve()) + log for log in LOGS}
     own = psutil.Process().pid
     for process in psutil.process_iter():
@@ -156,7 +156,7 @@ def _database(
     staged: list[Move],
     progress: Progress,
 ) -> str | None:
-    """Lay the database ready, as today's askdocs needs it; returns the schema of the old one."""
+    """Prepare the database, migrated to the current schema; returns the old database's schema."""
     target = places.database
     if target is None or "database" not in planned.parts:
         return None
@@ -177,7 +177,7 @@ def _database(
                 with database.reading(old) as connection:
                     revision = database.revision(connection)
                 planned.comes_back = closed.keep_closed(old, engine)
-        else:  # it is damaged, or lost
+        else:  # it is damaged or lost
             planned.unchecked = closed.close_again(target, engine)
         with database.writing(engine) as connection:
             _record(connection, planned)
@@ -214,15 +214,16 @@ def _index(
 
 
 def _settled(file: Path) -> bool:
-    """Take the log of a SQLite file into it, so that it is one file; can it be read?
+    """Merge a SQLite file's log into it, so that it is a single file; returns whether it is
+    readable.
 
-    Raises AskdocsError: somebody else has it open.
+    Raises AskdocsError: another process has it open.
     """
     if not file.exists():
         return True
     try:
         with closing(sqlite3.connect(file, isolation_level=None, timeout=5)) as db:
-            # Only who is alone may do this: https://www.sqlite.org/wal.html
+            # Only an exclusive user may do this: https://www.sqlite.org/wal.html
             db.execute("PRAGMA journal_mode = DELETE")
             return not snapshot.damage(db, "", lambda *_: None)
     except sqlite3.Error as error:
@@ -245,10 +246,10 @@ def _record(connection: sa.Connection, planned: RestorePlan) -> None:
 
 
 def _note(places: InstallationPaths, planned: RestorePlan) -> None:
-    """The line in the database that stays, where there is one with an audit log.
+    """Log the restore in the database that stays, if it has an audit log.
 
-    It is not brought up to date for that: an empty one of PostgreSQL could not be restored then.
-    Raises Unreachable.
+    It is not migrated for that: a PostgreSQL database must stay empty to be restored. Raises
+    Unreachable.
     """
     if places.database is None or places.database.exists():
         with opened(places.url) as engine, database.writing(engine) as connection:
@@ -257,7 +258,7 @@ def _note(places: InstallationPaths, planned: RestorePlan) -> None:
 
 
 def _refuse_used(url: str) -> None:
-    """Raises AskdocsError: there is something in the PostgreSQL database."""
+    """Raises AskdocsError: the PostgreSQL database is not empty."""
     with opened(url) as engine, database.reading(engine) as connection:
         tables = sa.inspect(connection).get_table_names()
         name = engine.url.database
@@ -276,7 +277,7 @@ def _dump(
     stack: ExitStack,
     progress: Progress,
 ) -> Path | None:
-    """Lay the dump ready for PostgreSQL, until the stack ends."""
+    """Prepare the dump for PostgreSQL until the stack is closed."""
     if places.database is not None or "database" not in planned.parts:
         return None
     file = stack.enter_context(scratch(home.root, ".restore-")) / "postgresql.dump"
@@ -291,7 +292,8 @@ def _load(
     stops: Sequence[int],
     progress: Progress,
 ) -> None:
-    """A dump into PostgreSQL, in one transaction. Raises KeyboardInterrupt: stopped before that."""
+    """Load a dump into PostgreSQL in one transaction. Raises KeyboardInterrupt: stopped before the
+    commit."""
     with opened(places.url) as engine:
         if not snapshot.load(engine, dump, stops, progress):
             raise KeyboardInterrupt
@@ -305,7 +307,7 @@ STAYS, BACK, ABSENT = "is here", "comes back", "is not here, and the backup has 
 
 
 def _versions(places: InstallationPaths, backup: Backup, progress: Progress) -> dict[str, str]:
-    """What is to be done about each version. Raises AskdocsError: another one has its name."""
+    """What happens to each version. Raises AskdocsError: another version has its name."""
     store, manifest = places.store, backup.manifest
     states = {}
     for name, wanted in manifest.versions.items():
@@ -347,14 +349,14 @@ def _put_versions(
     staged: list[Move],
     progress: Progress,
 ) -> None:
-    """Lay ready what is missing or damaged here; what was derived from a version stays with it."""
+    """Prepare missing or damaged versions; their local artefacts are kept."""
     back = [name for name, what in planned.versions.items() if what == BACK]
     if not back or not isinstance(places.store.place, Folder):
         return
     root = places.store.place.root
     wanted: dict[str, Path] = {}
     for name in back:
-        # A name that `askdocs models gc` knows as that of a write that was cut off.
+        # A name that `askdocs models gc` recognises as an interrupted write.
         new = root / f".{name}.{secrets.token_hex(4)}{hashed.NEW}"
         target, old_folder = root / name, root / REPLACED / stamp / name
         staged.append(Move(new=new, target=target, kept=old_folder))
@@ -371,14 +373,14 @@ def _put_versions(
 
 
 def _check_version(folder: Path, backup: Backup, name: str, progress: Progress) -> None:
-    """Raises AskdocsError: what the backup has is not what the version's own manifest says."""
+    """Raises AskdocsError: the backup's files do not match the version's own manifest."""
     manifest = decode(Manifest, (folder / MANIFEST).read_bytes(), f"{backup.place}: {name}")
     fix = "take another backup"
     hashed.verify(folder, manifest.files, f"{backup.place}: {name}/", fix, progress)
 
 
 def _clear(new: Path) -> None:
-    """What a restore that was cut off before it counted has left."""
+    """Remove leftovers of a restore that was interrupted before its commit."""
     for path in (new, *(new.with_name(new.name + log) for log in LOGS)):
         path.unlink(missing_ok=True)
 

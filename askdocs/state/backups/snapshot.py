@@ -17,16 +17,16 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.sync import Progress
 from gateway.storage import database
 
-# Of 4 KiB each; how often the bar is told.
+# In pages of 4 KiB: how often the progress bar is updated.
 PAGES = 4096
-LOOK = 0.2  # seconds between two looks at a program that runs
+LOOK = 0.2  # seconds between two checks of a running program
 
 
 def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
-    """Copy a SQLite database, readers and writers going on, into one file for its owner alone.
+    """Copy a SQLite database during reads and writes into a single file for its owner alone.
 
     Args:
-        fix: what to do when the source is damaged, for the error.
+        fix: the fix for a damaged source, for the error.
 
     Raises:
         AskdocsError: the source cannot be read or is damaged.
@@ -39,7 +39,7 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
             closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=10)) as db,
             closing(sqlite3.connect(target, isolation_level=None)) as copy,
         ):
-            # Else each commit of somebody else would begin the copy again:
+            # Otherwise each commit by others would restart the copy:
             # https://www.sqlite.org/c3ref/backup_finish.html
             db.execute("BEGIN")
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -48,7 +48,7 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
                 copy, pages=PAGES, progress=lambda _, left, all: progress(step, all - left, all)
             )
             db.execute("COMMIT")
-            # One file, without a log beside it.
+            # A single file without a log.
             copy.execute("PRAGMA journal_mode = DELETE")
             problem = damage(copy, f"reading {source.name}", progress)
     except sqlite3.Error as error:
@@ -65,7 +65,7 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
 
 
 def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
-    """What is wrong with the structure of a database, in a line; empty where nothing is."""
+    """Structural damage of a database, in a line; empty if there is none."""
     beats = 0
 
     def beat() -> int:
@@ -79,7 +79,7 @@ def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
         problems = [row[0] for row in db.execute("PRAGMA integrity_check(1)")]
     except sqlite3.OperationalError as error:
         if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            # By Ctrl-C or the like within `beat`, which SQLite has made an error of its own of.
+            # By Ctrl-C or the like within `beat`, which SQLite turned into its own error.
             raise KeyboardInterrupt from None
         return str(error)
     except sqlite3.DatabaseError as error:
@@ -90,7 +90,7 @@ def damage(db: sqlite3.Connection, step: str, progress: Progress) -> str:
 
 
 def dump(engine: sa.Engine, target: Path, progress: Progress) -> None:
-    """Dump a PostgreSQL database, whoever uses it going on.
+    """Dump a PostgreSQL database that may be in use.
 
     Raises:
         AskdocsError: pg_dump is missing, or fails.
@@ -103,9 +103,9 @@ def dump(engine: sa.Engine, target: Path, progress: Progress) -> None:
 
 
 def load(engine: sa.Engine, file: Path, stops: Sequence[int], progress: Progress) -> bool:
-    """Put a dump into an empty database, all of it or nothing. Raises AskdocsError.
+    """Load a dump into an empty database, all or nothing. Raises AskdocsError.
 
-    False: one of `stops`, which may come meanwhile, was in time, and the database is still empty.
+    Returns False if one of the signals `stops` came in time: the database is then still empty.
     """
     name = f"askdocs-restore-{secrets.token_hex(4)}"
     url, env = _libpq(engine, application_name=name)
@@ -126,7 +126,8 @@ def load(engine: sa.Engine, file: Path, stops: Sequence[int], progress: Progress
 
 
 def _has_committed(engine: sa.Engine, name: str) -> bool:
-    """End the server's part of a restore, which goes on when pg_restore is killed. Was it done?"""
+    """End the server's part of a restore, which continues if pg_restore is killed. Returns whether
+    it had committed."""
     end = sa.text(
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE application_name = :name"
@@ -140,9 +141,9 @@ def _has_committed(engine: sa.Engine, name: str) -> bool:
 
 def _run(words: list[str], env: dict[str, str], file: Path | None, progress: Progress) -> None:
     name = Path(words[0]).name
-    env = {**os.environ, "LC_ALL": "C", **env}  # what it says is looked at
-    # Ctrl-C reaches this command alone, which then ends the other: told by the terminal, too, that
-    # one could end first and look as if it had failed.
+    env = {**os.environ, "LC_ALL": "C", **env}  # its output is parsed
+    # Ctrl-C must reach only this command, which then ends the other: otherwise the other could end
+    # first and look as if it had failed.
     with subprocess.Popen(
         words,
         env=env,
@@ -186,7 +187,7 @@ def _program(name: str) -> str:
 
 
 def _libpq(engine: sa.Engine, **options: str) -> tuple[str, dict[str, str]]:
-    """The address without the password, which would be seen in the list of processes, and that."""
+    """The URL without the password, which a process list would show, and the password."""
     url = engine.url.set(drivername="postgresql")
     query = {**url.query, **options}
     password = url.password or query.pop("password", None)
