@@ -3,11 +3,11 @@
     python -m eval.bench.arrivals --url http://127.0.0.1:4000/v1 --model docs --rate 5 \
         --seconds 20 --questions FILE.json [--box http://127.0.0.1:8080] [--first 1]
 
-Arrivals are a Poisson process. A time is counted from when the question was to be asked, also
-where this program was late with it: else a system that stalls would be asked less while it does
+Arrivals are a Poisson process. Times count from when a question was due, even if this program was
+late: otherwise a stalling system would get fewer questions meanwhile
 (https://github.com/giltene/wrk2#acknowledgements, "coordinated omission"). The key comes from the
-environment variable BENCH_KEY. With `--box` the widget is asked, as its page does: the form, then
-the stream of events. Every question has a connection of its own, as readers have, and ends with its
+environment variable BENCH_KEY. With `--box` questions go through the widget as from its page: the form, then
+the stream of events. Every question uses its own connection, as readers do, and ends with its
 number, `(4711)`. Prints one line of JSON, and every ten seconds a line on stderr.
 """
 
@@ -31,9 +31,9 @@ import uvloop
 from eval.bench.load import percentile
 
 PATIENCE_S = 60.0  # for one answer
-MOST_OPEN = 4000  # questions without an end, from which on there is no sense in asking more
+MOST_OPEN = 4000  # unfinished questions at which asking more is pointless
 TOLD_S = 10.0
-RENEWED_S = 60.0  # a box fetches a new token well before the old one ends
+RENEWED_S = 60.0  # a box fetches a new token well before the old one expires
 
 State = Literal["answered", "refused", "failed"]
 
@@ -43,11 +43,11 @@ _EVENTS = re.compile(rb"asks/([\w-]+)/events")
 
 
 class QuestionFailed(Exception):
-    """A question without a whole answer."""
+    """A question without a complete answer."""
 
 
 class Call(asyncio.Protocol):
-    """A connection, used by one reader: a request at a time."""
+    """A reader's connection: one request at a time."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -58,9 +58,10 @@ class Call(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     async def request(self, data: bytes, heard: Callable[[bytes], None]) -> int:
-        """Send it; `heard` gets the parts of the body. Returns the status.
+        """Send a request; `heard` receives the parts of the body. Returns the status.
 
-        Raises QuestionFailed."""
+        Raises QuestionFailed.
+        """
         self._parser = httptools.HttpResponseParser(self)
         self._heard = heard
         self._waiting = self._loop.create_future()
@@ -97,19 +98,19 @@ class Call(asyncio.Protocol):
 
 @dataclass
 class Heard:
-    """What has come of an answer."""
+    """The received part of an answer."""
 
     keep: int = 4096
     tail: bytes = b""
     """The last bytes, at most `keep`."""
     status: int = 0
     first: float | None = None
-    """The clock at the first token."""
+    """Clock reading at the first token."""
     ended: bool = False
     refused: bool = False
 
     def part(self, data: bytes) -> None:
-        seen = self.tail[-32:] + data  # a mark may be cut in two
+        seen = self.tail[-32:] + data  # a marker may be split
         if self.first is None and _WORDS.search(seen):
             self.first = time.perf_counter()
         self.ended = self.ended or b"[DONE]" in seen or b"event: done" in seen
@@ -120,7 +121,7 @@ class Heard:
 
     @property
     def state(self) -> State:
-        """Raises QuestionFailed: it did not come to its end."""
+        """Raises QuestionFailed: the answer is incomplete."""
         if self.status != 200 or not self.ended:
             raise QuestionFailed(f"{self.status}: {self.tail[-400:]!r}")
         return "refused" if self.refused else "answered"
@@ -128,7 +129,7 @@ class Heard:
 
 @dataclass
 class QuestionTally:
-    """What became of the questions."""
+    """The outcomes of all questions."""
 
     answers: list[tuple[int, State, float, float]] = field(default_factory=list)
     """Number, state, and seconds until the first token and the end."""
@@ -139,10 +140,10 @@ class QuestionTally:
 
 
 class Api:
-    """Asks an OpenAI endpoint."""
+    """Asks an OpenAI-compatible endpoint."""
 
     def __init__(self, url: str, model: str, key: str, tokens: int | None = None) -> None:
-        """`tokens`: the length of every answer; otherwise long answers are the slow ones."""
+        """`tokens`: the length of every answer; otherwise slow answers are mostly long ones."""
         parts = urlsplit(url)
         self.place = (parts.hostname or "", parts.port or 80)
         self._body = {
@@ -164,7 +165,7 @@ class Api:
 
 
 class Box:
-    """Asks the widget, as its page does."""
+    """Asks the widget, like its page."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -197,7 +198,7 @@ class Box:
         return self._token
 
     def _post(self, path: str, form: str, number: int) -> bytes:
-        # The widget counts what each visitor asks, and these are many.
+        # The widget limits visitors, and these are many.
         visitor = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         head = (
             f"POST {path} HTTP/1.1\r\nhost: {self._host}\r\nhx-request: true\r\n"
@@ -213,7 +214,7 @@ def _posted(head: str, body: str) -> bytes:
 async def ask_question(
     endpoint: Api | Box, question: str, number: int, due: float, tally: QuestionTally
 ) -> None:
-    """Ask one question that was due at a time of the clock."""
+    """Ask a question that was due at a clock time."""
     tally.open += 1
     tally.most_open = max(tally.most_open, tally.open)
     heard, call = Heard(), None

@@ -1,6 +1,6 @@
-"""What a gateway costs: requests per second, latency, CPU and memory of several in one run.
+"""Measures a gateway's cost: requests per second, latency, CPU and memory of several in one run.
 
-Rounds interleave the systems, so that a busy minute of the machine hits all of them, and medians
+Rounds interleave the systems, so that a busy minute of the machine affects all of them; medians
 over the rounds are reported.
 """
 
@@ -29,7 +29,7 @@ GAP_S = 0.02
 
 @dataclass(frozen=True)
 class Point:
-    """A system under a number of clients, each with one request after the other."""
+    """A system with a number of clients, each sending one request after the other."""
 
     system: str
     clients: int
@@ -44,15 +44,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Paced:
-    """A system under a number of open streams, whose chunks come 20 ms apart."""
+    """A system with a number of open streams, whose chunks come 20 ms apart."""
 
     system: str
     streams: int
     gap_p50_ms: float
-    """By how much a gap between two chunks grew, from engine to client."""
+    """Growth of a gap between two chunks, from engine to client."""
     gap_p99_ms: float
     transit_p50_ms: float
-    """From engine to client."""
+    """Latency from engine to client."""
     transit_p99_ms: float
     cpu_s_per_1000: float
     """Per 1,000 chunks."""
@@ -86,7 +86,7 @@ def run(
     router: Path,
     say: Say,
 ) -> GatewayReport:
-    """Measure. `router` is the Python that has vllm-router; `say` gets a line for each step.
+    """Measure. `router` is the Python that has vllm-router; `say` receives a line for each step.
 
     Raises:
         AskdocsError: an unknown system, or one that does not start.
@@ -98,7 +98,7 @@ def run(
 
 
 def choose(names: Sequence[str]) -> list[System]:
-    """The systems with these names; all when there is none. Raises AskdocsError."""
+    """The systems with these names; all if there are none. Raises AskdocsError."""
     known = {system.name: system for system in SYSTEMS}
     for name in names:
         if name not in known:
@@ -107,7 +107,7 @@ def choose(names: Sequence[str]) -> list[System]:
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on."""
+    """Facts on which the numbers depend."""
     packages = ("uvicorn", "uvloop", "httptools", "litellm")
     return {
         "cpus": os.cpu_count(),
@@ -129,7 +129,7 @@ def _cpu_name() -> str:
 
 
 def load(started: Started, *options: str) -> dict[str, Any]:
-    """One run of the load generator, in a process of its own. Raises AskdocsError."""
+    """A run of the load generator, in its own process. Raises AskdocsError."""
     command = [sys.executable, "-m", "eval.bench.load", "--url", started.url]
     done = subprocess.run(
         [*command, "--model", started.model, *options],
@@ -218,7 +218,7 @@ P = TypeVar("P", Point, Paced)
 
 
 def _median(points: list[P]) -> P:
-    """A point with the median of each number; errors are added up."""
+    """A point with the median of each number; errors are summed."""
     fields = {}
     for key, value in asdict(points[0]).items():
         values = [getattr(point, key) for point in points]
@@ -230,7 +230,7 @@ def _median(points: list[P]) -> P:
 
 
 def targets(points: Sequence[Point], paced: Sequence[Paced]) -> list[Target]:
-    """What the gateway is to reach, as far as its rivals were measured too."""
+    """The gateway's targets, as far as its rivals were measured, too."""
     at = {(point.system, point.clients, point.stream): point for point in points}
     results = []
     for (name, clients, stream), ours in at.items():

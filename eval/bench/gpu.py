@@ -2,16 +2,16 @@
 
     python -m eval.bench.gpu --port 9000
 
-It speaks as much of vLLM's HTTP as the gateway uses. A request is answered as if it had a GPU for
-itself as busy as the published rates say (eval/report/prices.toml): a prompt that is not in the
-prefix cache is read at 2,400 tokens a second, and then a token comes every 29 ms, which is 490
-tokens a second at 14 streams. So 50 answers a second of 200 tokens each are those of about twenty
-A10Gs, and that many there are: with each step a GPU writes one token of each of its answers.
+It implements the part of vLLM's HTTP API that the gateway uses. Each request is answered at the
+published rates of a busy GPU (eval/report/prices.toml): a prompt outside the prefix cache is read
+at 2,400 tokens/s, then a token comes every 29 ms, which is 490 tokens/s with 14 streams. So 50
+answers per second of 200 tokens each need about twenty A10Gs, and that many are simulated: with
+each step a GPU writes one token of each of its answers.
 
-The answer is made of the page that stands in the prompt, word by word from its beginning, so that
-the gateway's check lets it through; without a page it is made of one word. How long everything is
-to take follows from the number that the question ends with, `(4711)`. `GET /log` tells it, by that
-number, and forgets it.
+The answer is the page in the prompt, word by word from its beginning, so that it passes the
+gateway's check; without a page it repeats one word. The number at the end of the question,
+`(4711)`, determines how long everything takes. `GET /log` returns these times by number, and clears
+them.
 """
 
 import argparse
@@ -30,10 +30,10 @@ import uvloop
 from eval.bench.upstream import MODEL
 from eval.bench.wire import Connection, chunk, whole
 
-PROMPT = 1200  # tokens: a page and what stands around it
-READ = 2400.0  # tokens of a prompt a second
-BEGIN_S = 0.04  # until the first token when the whole prompt is in the cache
-CACHED = 0.5  # share of questions whose page has been read before
+PROMPT = 1200  # tokens: a page and the rest of the prompt
+READ = 2400.0  # prompt tokens per second
+BEGIN_S = 0.04  # until the first token if the whole prompt is cached
+CACHED = 0.5  # share of questions whose page is cached
 GAP_S = 0.029  # between two tokens
 GPUS = 20
 LEAST, MOST = 120, 280  # tokens of an answer: 200 on average
@@ -46,7 +46,7 @@ _TOKEN = re.compile(r"(?<!\s)\s*+\S+")
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds from a request to what is written in answer, if nothing is late."""
+    """Seconds from a request to the parts of its answer, if nothing is late."""
 
     token: float
     """The first token."""
@@ -65,7 +65,7 @@ class PlannedAnswer:
 
 
 def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, PlannedAnswer]:
-    """The number of the question, and its answer, or what follows on its beginning."""
+    """The number of the question, and its answer or its continuation of a given beginning."""
     beginning = ""
     if messages[-1]["role"] == "assistant":
         *messages, last = messages
@@ -77,27 +77,27 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plann
     begin = BEGIN_S if chance.random() < CACHED else BEGIN_S + PROMPT / READ
     length = chance.randint(LEAST, MOST)
     page = _PAGE.search("\n".join(str(message["content"]) for message in messages))
-    # By turns: LiteLLM takes a token that comes a hundred times in a row for a broken model.
+    # Alternate words: LiteLLM takes a token repeated a hundred times for a broken model.
     words = (match[0] for match in _TOKEN.finditer(page[1])) if page else cycle((" a", " token"))
     tokens = list(islice(words, length))
-    while beginning and tokens[1:]:  # its last token, at least, is to be said
+    while beginning and tokens[1:]:  # at least the last token must be written
         beginning = beginning.removeprefix(tokens.pop(0))
     timing = Timing(begin, begin + (len(tokens) - 1) * gap)
     return number, PlannedAnswer(tokens, timing)
 
 
 class Card:
-    """A GPU: with each of its steps every answer gets its next token."""
+    """A GPU: each of its steps gives every answer its next token."""
 
     def __init__(self, gap: float, phase: float) -> None:
-        """Its steps are `gap` seconds apart, and `phase` seconds after those of the first one."""
+        """Steps are `gap` seconds apart, offset by `phase` seconds from those of the first GPU."""
         self.gap = gap
         self._phase = phase
         self._loop = asyncio.get_running_loop()
         self._answers: list[tuple[float, Iterator[None]]] = []
 
     def add(self, ready: float, tokens: Iterator[None]) -> float:
-        """Begin an answer with the first step from `ready` on; returns when that is."""
+        """Begin an answer at the first step from `ready` on; returns that time."""
         if not self._answers:
             soon = self._from(self._loop.time())
             self._loop.call_at(soon, self._step, soon)
@@ -106,7 +106,7 @@ class Card:
         return first
 
     def _from(self, moment: float) -> float:
-        """When the first step from this moment on is."""
+        """The time of the first step from this moment on."""
         return self._phase + math.ceil((moment - self._phase) / self.gap) * self.gap
 
     def _step(self, moment: float) -> None:
@@ -121,7 +121,7 @@ class Card:
 
 
 class Gpu(Connection):
-    """One connection."""
+    """A connection."""
 
     def __init__(self, log: dict[int, Timing], cards: list[Card]) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class Gpu(Connection):
             self._log.clear()
         elif url == b"/tokenize":
             text = orjson.loads(body).get("prompt")
-            # Counts and no tokens: by that the gateway tells vLLM from llama.cpp.
+            # Counts instead of tokens: the gateway uses this to tell vLLM from llama.cpp.
             count = PROMPT if text is None else len(str(text)) // 4
             self.end(whole({"count": count, "max_model_len": CONTEXT}))
         elif not url.endswith(b"/completions"):
@@ -171,7 +171,7 @@ class Gpu(Connection):
     def _tokens(
         self, tokens: list[str], logprobs: bool, usage: bool, continuous: bool
     ) -> Iterator[None]:
-        """Write a token whenever the next one is asked for."""
+        """Write a token whenever the next is requested."""
         for index, token in enumerate(tokens):
             if not self.is_open:
                 return
@@ -204,14 +204,14 @@ _DONE = chunk(b"data: [DONE]\n\n")
 
 
 def _chunk(token: str, is_last: bool, logprobs: bool, tokens: int | None) -> bytes:
-    """One token, as vLLM writes it."""
+    """A token in vLLM's format."""
     usage = b',"usage":%b' % orjson.dumps(_usage(tokens)) if tokens is not None else b""
     return chunk(b"data: %b%b}\n\n" % (_token_json(token, is_last, logprobs), usage))
 
 
 @lru_cache(maxsize=10_000)
 def _token_json(token: str, is_last: bool, logprobs: bool) -> bytes:
-    """The JSON of a token without its end: it is the same in every answer."""
+    """The JSON of a token without its end, which is the same in every answer."""
     logprobs_of_token = None
     if logprobs:
         entry = {"token": token, "logprob": -0.1, "bytes": list(token.encode())}

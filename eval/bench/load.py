@@ -26,14 +26,14 @@ _STAMP = re.compile(rb'"content":\s?"(\d+)"')
 
 @dataclass
 class LoadTally:
-    """What the clients of one run saw."""
+    """The results of a run's clients."""
 
     latencies: list[float] = field(default_factory=list)  # seconds
     completed: int = 0  # warm-up and the last requests included
     errors: int = 0
     error: str = ""
-    transit: list[float] = field(default_factory=list)  # seconds from written to read
-    added: list[float] = field(default_factory=list)  # seconds that a gap between chunks grew by
+    transit: list[float] = field(default_factory=list)  # seconds from write to read
+    added: list[float] = field(default_factory=list)  # seconds by which gaps between chunks grew
 
     def fail(self, why: str) -> None:
         self.errors += 1
@@ -41,7 +41,7 @@ class LoadTally:
 
 
 class Client(asyncio.Protocol):
-    """One client: sends, reads to the end, sends again until `until`."""
+    """A client: sends, reads to the end, and repeats until `until`."""
 
     def __init__(self, request: bytes, tally: LoadTally, stream: bool) -> None:
         self._request = request
@@ -92,7 +92,7 @@ class Client(asyncio.Protocol):
 
 
 class PacedClient(Client):
-    """One client: reads one stream, and when each of its chunks came."""
+    """A client that reads one stream, and records when each chunk came."""
 
     def __init__(self, request: bytes, tally: LoadTally, stream: bool) -> None:
         super().__init__(request, tally, stream)
@@ -111,7 +111,7 @@ class PacedClient(Client):
 
 
 def request(url: str, model: str, key: str, stream: bool) -> bytes:
-    """The bytes of one chat request."""
+    """The bytes of a chat request."""
     parts = urlsplit(url)
     body: dict[str, object] = {
         "model": model,
@@ -130,7 +130,7 @@ def request(url: str, model: str, key: str, stream: bool) -> bytes:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which `share` of the values lie; 0.0 when there is none."""
+    """The value below which `share` of the values lie; 0.0 without values."""
     if not values:
         return 0.0
     ordered = sorted(values)
@@ -150,7 +150,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
             lambda: kind(wire, tally, options.stream), parts.hostname, parts.port
         )
         clients.append(client)
-        if options.paced:  # spread over a second, as people come
+        if options.paced:  # spread over a second, like real arrivals
             await asyncio.sleep(max(0.0, opening + number / options.clients - time.perf_counter()))
     if not options.paced:
         await asyncio.sleep(WARM_S)

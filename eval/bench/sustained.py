@@ -1,9 +1,8 @@
-"""Load as readers make it: questions at a rate for minutes, and the highest rate that goes well.
+"""Load like that of readers: questions at a rate for minutes, and the highest sustainable rate.
 
-The engine is `eval.bench.gpu`, which says how long each answer takes on a GPU. What a reader waits
-beyond that is what is *added*: by widget and gateway, and by everything that shares their cores,
-the stand-in and the program that plays the readers among it. `nothing` says how much of it is
-theirs.
+The engine is `eval.bench.gpu`, which defines how long each answer takes on a GPU. Any longer wait
+is *added* by widget and gateway, and by everything that shares their cores, including the stand-in
+and the load generator. The system `nothing` measures the latter two alone.
 """
 
 import json
@@ -39,17 +38,17 @@ from gateway.knowledge.search.index import Index
 
 Say = Callable[[str], None]
 
-TARGET_MS = 50.0  # p99 of what is added
-# The search asks without pages, as a stock proxy does; `askdocs-docs` with them, as readers do.
+TARGET_MS = 50.0  # p99 of the added time
+# The search runs without pages, like a stock proxy; `askdocs-docs` with pages, like readers.
 SYSTEM_NAMES = ("nothing", "askdocs", "askdocs-docs", "litellm")
-FINE = 3  # halvings of the last step of a search: it ends within 9 % of the rate
+FINE = 3  # halvings of the last step of a search, which ends within 9 % of the rate
 EMBEDDING_S = 600.0
-SHORTEST_HEADING = 12  # characters: "Options" is no question
+SHORTEST_HEADING = 12  # characters: "Options" is not a question
 
 
 @dataclass(frozen=True)
 class Wait:
-    """A wait of readers, in milliseconds."""
+    """A waiting time of readers, in milliseconds."""
 
     p50_ms: float
     p99_ms: float
@@ -57,7 +56,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Steady:
-    """What came of questions at one rate."""
+    """Results of questions at a rate."""
 
     system: str
     rate: float
@@ -68,24 +67,24 @@ class Steady:
     refused: int
     errors: int
     error: str
-    """The first one."""
+    """The first error."""
     most_open: int
-    """Answers under way at the same time."""
+    """Answers in progress at the same time."""
     words: Wait
     """From the question to the first token."""
     added_words: Wait
-    """Of this, what the engine is not the reason for."""
+    """The part of it that the engine did not cause."""
     added_end: Wait
-    """The same of the whole answer."""
+    """The same for the whole answer."""
     late_p99_ms: float
-    """By how much questions were asked late; it counts as added."""
+    """Delay in asking questions; it counts as added."""
     cpu_ms: dict[str, float]
-    """CPU milliseconds of each program for a question."""
+    """CPU milliseconds per question, by program."""
     rss_mb: dict[str, float]
 
     @property
     def worst(self) -> float:
-        """The p99 that counts: of the first token or of the end, whichever is more."""
+        """The relevant p99: the larger of first token and end."""
         return max(self.added_words.p99_ms, self.added_end.p99_ms)
 
     @property
@@ -99,7 +98,7 @@ class Highest:
 
     system: str
     rate: float
-    """0: not even the lowest that was tried."""
+    """0: not even the lowest rate tried."""
     tried: list[Steady]
 
 
@@ -114,25 +113,25 @@ class SustainedReport:
 
     @property
     def errors(self) -> int:
-        """Of the steady load: in a search failures are what is looked for."""
+        """Errors under steady load: a search provokes failures."""
         return sum(result.errors for result in self.steady)
 
 
 @dataclass
 class Bench:
-    """The parts of one run."""
+    """The parts of a run."""
 
     questions: Path
-    """A file with a JSON list of them."""
+    """A file with a JSON list of questions."""
     upstream: Started
     say: Say
     number: int = 1
-    """Of the next question: each has its own in all of the run."""
+    """Number of the next question, unique in the run."""
 
     def steady(
         self, name: str, system: Started, rate: float, seconds: float, parts: Mapping[str, Started]
     ) -> Steady:
-        """Ask at this rate. `parts` are the programs whose CPU is counted."""
+        """Ask at this rate. `parts` are the programs whose CPU time is counted."""
         before = {part: process.cpu() for part, process in parts.items()}
         seen = self._arrivals(system, rate, seconds)
         answers: list[tuple[int, str, float, float]] = seen["answers"]
@@ -173,11 +172,11 @@ class Bench:
     def highest(
         self, name: str, system: Started, start: float, seconds: float, parts: Mapping[str, Started]
     ) -> Highest:
-        """Double the rate until it goes wrong, and halve the last step."""
+        """Double the rate until it fails, then bisect the last step."""
         tried: list[Steady] = []
 
         def goes_well(rate: float) -> bool:
-            for attempt in (1, 2):  # a busy second of the machine is no limit
+            for attempt in (1, 2):  # retry, in case the machine was busy for a second
                 result = self.steady(name, system, rate, seconds, parts)
                 tried.append(result)
                 self.say(
@@ -193,7 +192,7 @@ class Bench:
         while goes_well(rate):
             good, rate = rate, rate * 2
         bad = rate
-        while not good and bad > start / 8:  # it may be slower than where the search began
+        while not good and bad > start / 8:  # it may be slower than the search's first rate
             rate = bad / 2
             good, bad = (rate, bad) if goes_well(rate) else (0.0, rate)
         for _ in range(FINE if good else 0):
@@ -247,10 +246,10 @@ def run(
     search_seconds: float,
     say: Say,
 ) -> SustainedReport:
-    """Ask widget and gateway at `rate`, then look for the highest rate of each in `search`.
+    """Ask widget and gateway at `rate`, then search for the highest rate of each in `search`.
 
-    `seconds` of 0 leave the first part out, and an empty `search` the second. In `warm_up` seconds
-    the same is asked before, and does not count: the gateway meets the sections of the wiki.
+    `seconds` of 0 skip the first part, an empty `search` the second. For `warm_up` seconds the same
+    questions are asked first without counting, to fill the gateway's caches of sections.
 
     Raises:
         AskdocsError: an unknown system, a wiki without questions, a program that does not start.
@@ -292,7 +291,7 @@ def _steady(bench: Bench, ours: Started, rate: float, seconds: float, warm_up: f
 
 @contextmanager
 def _gateway(docs: Path, upstream: str, workers: int, folder: Path, say: Say) -> Iterator[Started]:
-    """Our gateway with this wiki, once all of its pages can be found by meaning."""
+    """Our gateway with this wiki, once all of its pages are embedded."""
     system = next(known for known in SYSTEMS if known.name == "askdocs")
     variables = {
         "ASKDOCS_GATEWAY_DOCS": str(docs.absolute()),
@@ -317,7 +316,7 @@ def _system(stack: ExitStack, name: str, ours: Started, upstream: str) -> Starte
 
 
 def until_embedded(file: Path, say: Say) -> None:
-    """Until the gateway has read its wiki. Raises AskdocsError when it does not."""
+    """Wait until the gateway has embedded its wiki. Raises AskdocsError: it does not."""
     index = Index(file)
     try:
         deadline = time.monotonic() + EMBEDDING_S
@@ -335,7 +334,7 @@ def until_embedded(file: Path, say: Say) -> None:
 
 
 def _headings(file: Path) -> list[str]:
-    """What is asked: the headings of the wiki. Raises AskdocsError where there is none."""
+    """The questions: the wiki's headings. Raises AskdocsError: there are none."""
     index = Index(file)
     try:
         headings = [s.heading for page in index.pages() for s in page.sections]
@@ -348,7 +347,7 @@ def _headings(file: Path) -> list[str]:
 
 
 def timings(upstream: str) -> dict[int, gpu.Timing]:
-    """How long the engine's part of each question was to take."""
+    """The engine's planned times for each question."""
     url = f"{upstream.removesuffix('/v1')}/log"
     with urllib.request.urlopen(url, timeout=30) as reply:  # noqa: S310 (an address of ours)
         return {int(number): gpu.Timing(*timing) for number, timing in json.load(reply).items()}

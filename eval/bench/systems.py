@@ -1,4 +1,4 @@
-"""What the benchmark compares: each system is started in front of a fake engine, and stopped."""
+"""Starts and stops the systems that the benchmark compares, in front of a fake engine."""
 
 import os
 import secrets
@@ -24,7 +24,7 @@ from gateway.storage import database
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0  # LiteLLM takes ten on a quiet machine
-# Far more than any run uses, so that every request is counted and none refused.
+# Far more than any run uses: every request is counted, and none refused.
 LIMITS = Limits(rpm=10**9, tpm=10**12, max_parallel=10**6)
 
 LITELLM_CONFIG = """\
@@ -49,7 +49,7 @@ async def admit(request, api_key):
 
 @dataclass(frozen=True)
 class Started:
-    """A system that answers."""
+    """A running system."""
 
     url: str
     """Base URL, with /v1."""
@@ -57,14 +57,14 @@ class Started:
     key: str
     process: subprocess.Popen[bytes] | None
     is_box: bool = False
-    """Is it a widget? Then `url` is its address."""
+    """Is it a widget? Then `url` is its URL."""
 
     def cpu(self) -> float:
-        """Seconds of CPU that it and its children have used."""
+        """CPU seconds used by it and its children."""
         return sum(sum(p.cpu_times()[:2]) for p in self._tree())
 
     def rss(self) -> int:
-        """Bytes that it and its children hold."""
+        """Resident bytes of it and its children."""
         return sum(p.memory_info().rss for p in self._tree())
 
     def _tree(self) -> list[psutil.Process]:
@@ -76,7 +76,7 @@ class Started:
 
 @dataclass(frozen=True)
 class System:
-    """Something that may stand between clients and the engine."""
+    """A system between clients and the engine."""
 
     name: str
     what: str
@@ -88,7 +88,7 @@ class System:
 
 @dataclass(frozen=True)
 class SystemSetup:
-    """Where a system runs, and in front of what."""
+    """Where a system runs, and its upstream."""
 
     folder: Path
     port: int
@@ -117,7 +117,7 @@ def _gateway(place: SystemSetup) -> list[str]:
     return [sys.executable, "-m", "gateway"]
 
 
-# LiteLLM needs a CPU core for some 1,000 streamed chunks a second: 200 paced streams are 10,000.
+# LiteLLM needs a CPU core for about 1,000 streamed chunks/s: 200 paced streams send 10,000.
 SYSTEMS = (
     System("nothing", "clients ask the engine", None),
     System("vllm-router", "vLLM's router, in Rust; no keys, no limits", _router),
@@ -128,7 +128,7 @@ SYSTEMS = (
 
 @contextmanager
 def engine(*options: str, module: str = "eval.bench.upstream") -> Iterator[str]:
-    """A fake engine in a process of its own: its base URL."""
+    """A fake engine in its own process; yields its base URL."""
     port = free_port()
     command = [sys.executable, "-m", module, "--port", str(port), *options]
     with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
@@ -143,7 +143,7 @@ def engine(*options: str, module: str = "eval.bench.upstream") -> Iterator[str]:
 
 @contextmanager
 def running(system: System, upstream: str, router: Path) -> Iterator[Started]:
-    """The system in front of `upstream`. Raises AskdocsError when it does not start."""
+    """The system in front of `upstream`. Raises AskdocsError: it does not start."""
     if system.command is None:
         yield Started(upstream, system.model, "none", None)
         return
@@ -177,7 +177,7 @@ def running(system: System, upstream: str, router: Path) -> Iterator[Started]:
 
 @contextmanager
 def box(gateway: Started) -> Iterator[Started]:
-    """A widget that asks this gateway, with a database of its own."""
+    """A widget that asks this gateway, with its own database."""
     with tempfile.TemporaryDirectory(prefix="askdocs-bench-") as name:
         port = free_port()
         variables = {
@@ -200,7 +200,7 @@ def box(gateway: Started) -> Iterator[Started]:
 
 @contextmanager
 def started_redis(folder: Path) -> Iterator[str]:
-    """The address of a Redis that keeps nothing."""
+    """The URL of a Redis without persistence."""
     port = free_port()
     options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
     process = _spawn(["redis-server", *options], folder / "redis.log", dict(os.environ), folder)
@@ -217,7 +217,7 @@ def free_port() -> int:
 
 
 def _key(url: str) -> str:
-    """A real key with limits, in a database of its own."""
+    """A real key with limits, in its own database."""
     opened = database.open(url)
     try:
         database.migrate(opened)
@@ -269,11 +269,11 @@ def _wait(
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End it and its children, politely first."""
+    """Terminate it and its children, by force if necessary."""
     if process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=8)
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # its own session, so its group too
+        os.killpg(process.pid, signal.SIGKILL)  # its own session, and therefore group
     process.wait()

@@ -2,10 +2,10 @@
 
     python -m eval.bench.upstream --port 9000 [--gap 0.02] [--chunks 20] [--apart]
 
-Without `--gap` the chunks of a stream follow each other at once, each a system call of its own; a
-proxy that is busy may find many in one read. `--apart` lets other connections have their turn
-between two chunks. With `--gap` chunks are that many seconds
-apart, and the content of each is the clock's reading when it was written, in nanoseconds.
+Without `--gap`, the chunks of a stream follow each other at once, each in its own system call; a
+busy proxy may read several together. `--apart` serves other connections between two chunks. With
+`--gap`, chunks are that many seconds apart, and each contains the clock reading at its writing, in
+nanoseconds.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def _delta(delta: dict[str, str], finish: str | None = None) -> bytes:
 
 
 class Answers:
-    """What the engine says, made once."""
+    """The engine's answers, rendered once."""
 
     def __init__(self, chunks: int) -> None:
         usage = {"prompt_tokens": 12, "completion_tokens": chunks, "total_tokens": 12 + chunks}
@@ -54,7 +54,7 @@ class Answers:
 
 
 class Engine(Connection):
-    """One connection to the fake engine."""
+    """A connection to the fake engine."""
 
     def __init__(self, answers: Answers, gap: float, apart: bool) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Engine(Connection):
         self.last(self._answers.end)
 
     def _step(self, index: int, began: float, usage: bool) -> None:
-        """Write one chunk, and plan the next."""
+        """Write a chunk, and schedule the next."""
         if not self.is_open:
             return
         if index == len(self._answers.chunks):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 of the benchmark's fake engines, as thin as it can be: they share the cores."""
+"""Minimal HTTP/1.1 for the benchmark's fake engines, which share cores with the systems."""
 
 import asyncio
 import json
@@ -13,12 +13,12 @@ EVENTS = (
 
 
 def chunk(data: bytes) -> bytes:
-    """A part of a body whose length is not known."""
+    """A chunk of a body of unknown length."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def whole(data: object) -> bytes:
-    """A response with this as JSON."""
+    """A JSON response."""
     body = json.dumps(data, separators=(",", ":")).encode()
     return (
         b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
         self._keep = True
 
     def answer(self, url: bytes, body: bytes) -> None:
-        """Write the answer, now or later: by `end`, or by `begin`, `write` and `last`."""
+        """Write the answer, now or later: with `end`, or with `begin`, `write` and `last`."""
         raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,21 +66,22 @@ class Connection(asyncio.Protocol):
         self.answer(url, body)
 
     def begin(self) -> None:
-        """Write the head of a stream of events."""
+        """Write the head of an event stream."""
         self.write(self._head(EVENTS))
 
     def last(self, data: bytes) -> None:
-        """Write the end of such a stream."""
+        """Write the end of an event stream."""
         self.write(data + b"0\r\n\r\n")
         if not self._keep:
             self._transport.close()
 
     def end(self, data: bytes) -> None:
-        """Write a whole response."""
+        """End with a whole response."""
         self.write(self._head(data))
         if not self._keep:
             self._transport.close()
 
     def _head(self, data: bytes) -> bytes:
-        """With the client's wish to close said back: it must not send another request here."""
+        """Echoes the client's wish to close: it must not send another request on this
+        connection."""
         return data if self._keep else data.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)

@@ -2,10 +2,10 @@
 
     python -m eval.bench.writer ANSWERS.jsonl --port 9000 [--gap 0.02]
 
-It speaks `/v1/models` and `/v1/chat/completions`, streamed or whole. The answer is that of the row
-whose `question` is the user's last message, or whose `id` stands in it; a question that no row has
-gets 404. With a `response_format` the answer is the row's `json`. Of tokens there is one for each
-word. `--gap` is the time between two of them, in seconds.
+It serves `/v1/models` and `/v1/chat/completions`, streamed or whole. The answer comes from the row
+whose `question` is the user's last message, or whose `id` the message contains; unknown questions
+get 404. With a `response_format` the answer is the row's `json`. Each word is a token. `--gap` is
+the time between two tokens, in seconds.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Recorded:
                 self._by_id[row["id"]] = row
 
     def answer(self, request: Mapping[str, Any]) -> str | None:
-        """What was written to the request's question."""
+        """The recorded answer to the request's question."""
         messages = request.get("messages") or [{}]
         question = str(messages[-1].get("content", "")).strip()
         named = re.search(r"\[([\w-]+)\]$", question)
@@ -52,12 +52,12 @@ class Recorded:
 
 
 def tokens(text: str) -> list[str]:
-    """The text in words, each with the white space before it."""
+    """The text in words, each with its preceding white space."""
     return _TOKEN.findall(text)
 
 
 class Writer(Connection):
-    """One connection to the writer."""
+    """A connection to the writer."""
 
     def __init__(self, recorded: Recorded, gap: float) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Writer(Connection):
             )
 
     def _step(self, events: Iterator[bytes]) -> None:
-        """Write one event, and plan the next."""
+        """Write an event, and schedule the next."""
         if not self.is_open:
             return
         event = next(events, None)

@@ -1,7 +1,7 @@
-"""What the gateway adds to answers as a capable model writes them: `askdocs bench writing`.
+"""Measures the time that the gateway adds to a capable model's answers: `askdocs bench writing`.
 
-The recorded writer (writer.py) answers at once, so that the difference is the gateway's: search,
-reading the pages, counting tokens, passing on; and, behind the last token, the check.
+The recorded writer (writer.py) answers at once, so the difference is the gateway's: search, reading
+pages, counting tokens, forwarding, and the check after the last token.
 """
 
 import json
@@ -22,7 +22,7 @@ from gateway.core.sse import EventReader
 
 
 class WritingTimes(NamedTuple):
-    """Seconds of one answer."""
+    """Seconds of an answer."""
 
     first: float
     """Until its first token."""
@@ -48,7 +48,7 @@ class WritingReport:
 
 
 def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> WritingReport:
-    """Ask the questions of `file` to the writer alone and through the gateway, in turns.
+    """Ask the questions of `file` to the writer directly and through the gateway, alternately.
 
     Raises:
         AskdocsError: the file has no answers, the gateway does not start, or refuses all questions.
@@ -68,7 +68,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Writ
             systems.running(gateway, url, Path()) as started,
             httpx.Client(timeout=60) as http,
         ):
-            for number in range(rounds + 1):  # the first round warms up
+            for number in range(rounds + 1):  # the first round is a warm-up
                 say(f"round {number} of {rounds}")
                 for question in questions:
                     direct, proxied = ask(http, writer, question), ask(http, started, question)
@@ -86,7 +86,7 @@ def run(file: Path, docs: Path, rounds: int, say: Callable[[str], None]) -> Writ
 
 
 def table(report: WritingReport) -> str:
-    """For people."""
+    """The report as a table."""
     return (
         f"{report.answers} answers; first token p50: writer {report.writer_first_ms:.1f} ms,"
         f" gateway {report.gateway_first_ms:.1f} ms, added {report.added_ms:.1f} ms;"
@@ -117,7 +117,7 @@ def ask(http: httpx.Client, of: Started, question: str) -> WritingTimes | None:
 
 
 def _questions(file: Path) -> list[str]:
-    """Each once. Raises AskdocsError."""
+    """The distinct questions. Raises AskdocsError."""
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         questions = list(dict.fromkeys(str(row["question"]) for row in rows if row["answer"]))

@@ -1,4 +1,4 @@
-"""An answer as the gateway gives it, of an engine alone: for measures of one step."""
+"""An engine's answer processed like in the gateway, for measuring a single step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from gateway.answering.grounding.support import Idf, SentenceGate, Support
 from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine
 
-SUPPORT = 0.6  # what the gateway asks of a sentence unless it is told otherwise
+SUPPORT = 0.6  # the gateway's default minimum for a sentence
 
 
 @dataclass(frozen=True)
 class ModelAnswer:
-    """What a model said, and what of it would go out."""
+    """A model's answer, and the part of it that would be sent."""
 
     raw: str
     text: str
-    """The refusal where nothing of it goes out."""
+    """The refusal if nothing would be sent."""
     refused: bool
     support: float | None
     """Of the first sentence."""
     logprob: float | None
-    """Mean of the first sentence's tokens, in nats."""
+    """Mean over the first sentence's tokens, in nats."""
     page: Page | None
-    """The page that the answer rests on most."""
+    """The page most used by the answer."""
 
 
 async def answer(
@@ -39,10 +39,10 @@ async def answer(
     idf: Idf,
     max_tokens: int = 80,
 ) -> ModelAnswer:
-    """Ask `question` with these pages in front.
+    """Ask `question` with these pages in the prompt.
 
     Raises:
-        httpx.HTTPError, AskdocsError: the engine is away.
+        httpx.HTTPError, AskdocsError: the engine is unavailable.
     """
     request: dict[str, Any] = {
         "model": (await engine.model()).id,

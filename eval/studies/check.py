@@ -4,8 +4,8 @@
 
 A row of ANSWERS.jsonl has `question`, `pages` (files under FOLDER), `answer`, `kind` (`good`,
 `partial`, `refusal`, `hallucination`, `wrong:NUMBER` and others), `split`, and `sentences`: objects
-with `text` and `label` (`supported`, `unsupported`, `contradicted`, or `frame` for a sentence that
-claims nothing), which joined are the answer. `--fit` prints the constants of
+with `text` and `label` (`supported`, `unsupported`, `contradicted`, or `frame` for a sentence
+without a claim), whose texts together are the answer. `--fit` prints the constants of
 gateway/answering/claims.py.
 """
 
@@ -41,7 +41,7 @@ from gateway.knowledge.wiki.page import Page
 Floats = npt.NDArray[np.float64]
 
 BAD = ("unsupported", "contradicted")
-ALARMS = 0.04  # supported sentences that a fitted threshold marks
+ALARMS = 0.04  # share of supported sentences that a fitted threshold marks
 SAMPLES = 1000  # bootstrap samples, drawn by question
 SITE = "https://wiki.example.com/"
 
@@ -51,16 +51,16 @@ class LabelledAnswer:
     """A labelled answer."""
 
     row: str
-    """Of its question: its answers are drawn together."""
+    """Its question: answers to a question are drawn together."""
     kind: str
     question: str
     pages: tuple[str, ...]
     text: str
     sentences: tuple[tuple[int, int, str], ...]
-    """Start, end and label of each."""
+    """Start, end and label of each sentence."""
 
     def label(self, start: int, end: int) -> str:
-        """Of the labelled sentence that shares most with a part of the answer."""
+        """The label of the sentence that overlaps most with part of the answer."""
         return max(self.sentences, key=lambda s: min(end, s[1]) - max(start, s[0]))[2]
 
 
@@ -76,7 +76,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Share:
-    """A share with its interval of 95 %."""
+    """A share with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -88,7 +88,7 @@ class Share:
 
 
 class LabelledPages:
-    """The pages that labelled answers were written from."""
+    """The source pages of labelled answers."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -155,7 +155,7 @@ async def check(
     alone: bool = False,
     thresholds: Mapping[str, float] | None = None,
 ) -> list[Checked]:
-    """Check all answers, one after the other; `alone`: by the scorer without the rules."""
+    """Check all answers sequentially; `alone`: use the scorer without the rules."""
     checked = []
     for answer in answers:
         began = time.perf_counter()
@@ -175,7 +175,7 @@ async def check(
 
 
 class _Watched:
-    """A scorer that keeps its last failure."""
+    """Records the scorer's last failure."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.name, self.threshold, self.beside = scorer.name, scorer.threshold, scorer.beside
@@ -187,7 +187,7 @@ class _Watched:
     ) -> list[float]:
         try:
             return await self._scorer.scores(sentences, passages, prefix)
-        except BaseException as error:  # too slow is a cancellation
+        except BaseException as error:  # a timeout appears as a cancellation
             self.failed = error
             raise
 
@@ -199,10 +199,10 @@ async def fitted(
     threshold: float | None = None,
     alone: bool = False,
 ) -> dict[str, Any]:
-    """The measures of the check with a threshold of its own.
+    """The measures of the check with its own fitted threshold.
 
-    Without a `threshold` it is the one at which ALARMS of the supported sentences are marked.
-    Raises AskdocsError: the checker does not answer, for which the check would use the rules.
+    By default, `threshold` is the value that marks ALARMS of the supported sentences. Raises
+    AskdocsError: the checker does not answer, so the check would fall back to the rules.
     """
     watched = _Watched(scorer) if scorer else None
     checked = await check(answers, wiki, watched, alone)
@@ -225,7 +225,7 @@ async def fitted(
 
 
 def _at(checked: Checked, threshold: float) -> Checked:
-    """The same with another threshold; what the rules found missing stays marked."""
+    """The results with another threshold; sentences marked by the rules stay marked."""
 
     def claim(found_claim: Claim) -> Claim:
         if found_claim.score is None or (_marked(found_claim) and ":" in found_claim.reason):
@@ -237,7 +237,7 @@ def _at(checked: Checked, threshold: float) -> Checked:
 
 
 def measures(checked: Sequence[Checked]) -> dict[str, Any]:
-    """What a check is worth on labelled answers."""
+    """Quality measures of a check on labelled answers."""
     claims = [
         (c.answer, claim, c.answer.label(claim.start, claim.end))
         for c in checked
@@ -284,7 +284,7 @@ def measures(checked: Sequence[Checked]) -> dict[str, Any]:
 
 
 def share(values: Iterable[tuple[str, bool]]) -> Share:
-    """The share that is true; the interval by drawing whole questions."""
+    """The share of true values; the interval is bootstrapped by question."""
     groups: dict[str, list[bool]] = defaultdict(list)
     for row, value in values:
         groups[row].append(value)
@@ -303,7 +303,7 @@ def share(values: Iterable[tuple[str, bool]]) -> Share:
 
 
 def auc(scored: Sequence[tuple[float, bool]]) -> float:
-    """The chance that a supported sentence has a higher score than another one."""
+    """The probability that a supported sentence has a higher score than another."""
     good = np.array([score for score, label in scored if label])
     bad = np.array([score for score, label in scored if not label])
     if not len(good) or not len(bad):
@@ -313,7 +313,7 @@ def auc(scored: Sequence[tuple[float, bool]]) -> float:
 
 
 def roc(scored: Sequence[tuple[float, bool]]) -> list[tuple[float, float]]:
-    """False alarms and recall at each threshold, at most a hundred of them."""
+    """False alarms and recall at each threshold, at most a hundred."""
     good = np.sort([score for score, label in scored if label])
     bad = np.sort([score for score, label in scored if not label])
     if not len(good) or not len(bad):
@@ -326,7 +326,7 @@ def roc(scored: Sequence[tuple[float, bool]]) -> list[tuple[float, float]]:
 
 
 def used(marks: Iterable[tuple[bool, bool]]) -> tuple[float, float]:
-    """False alarms and recall of the verdicts themselves."""
+    """False alarms and recall of the actual verdicts."""
     good, bad = Counter[bool](), Counter[bool]()
     for marked, is_supported in marks:
         (good if is_supported else bad)[marked] += 1
@@ -340,9 +340,9 @@ def _marked(claim: Claim) -> bool:
 def labelled(
     answers: Sequence[LabelledAnswer], wiki: LabelledPages
 ) -> Iterator[tuple[LabelledAnswer, Draft, str, Evidence]]:
-    """The sentences that claim something, in the language of the pages, with label and evidence.
+    """Sentences with claims, in the pages' language, with label and evidence.
 
-    Raises AskdocsError: a page is not there.
+    Raises AskdocsError: a page is missing.
     """
     for answer in answers:
         evidence = wiki.evidence(answer.pages, answer.question)
@@ -357,7 +357,7 @@ def labelled(
 def fit(
     answers: Sequence[LabelledAnswer], wiki: LabelledPages, ridge: float = 10.0
 ) -> tuple[float, dict[str, float]]:
-    """Bias and weights of the rules' regression."""
+    """Bias and weights of the rules' logistic regression."""
     rows, labels, names = [], [], []
     for _, draft, label, evidence in labelled(answers, wiki):
         values = see(draft.text, evidence).values
@@ -369,7 +369,7 @@ def fit(
     scaled = np.c_[(table - mean) / spread, np.ones(len(table))]
     weights: Floats = np.zeros(scaled.shape[1])
     penalty = ridge * np.r_[np.ones(len(names)), 0.0]
-    for _ in range(50):  # Newton's steps
+    for _ in range(50):  # Newton's method
         probabilities = 1 / (1 + np.exp(-scaled @ weights))
         slope = scaled.T @ (probabilities - good) + penalty * weights
         curve = (scaled * (probabilities * (1 - probabilities))[:, None]).T @ scaled + np.diag(

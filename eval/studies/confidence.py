@@ -50,19 +50,19 @@ BY_WORDS = ("words", "share", "heading")
 BY_MEANING = ("share", "similarity")
 RIGHT_BY_WORDS = (*BY_WORDS, "lead")
 RIGHT = ("words", "lead", "similarity")
-BUDGET = 1500  # tokens of pages: about what two cores read in five seconds
+BUDGET = 1500  # tokens of pages: about five seconds of reading on two cores
 BINS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A question that was asked to a wiki."""
+    """A question asked to a wiki."""
 
     kind: str
     question: str
     answerable: bool
     right: bool
-    """Is the first page that was found one that answers it?"""
+    """Is the first retrieved page a gold page?"""
     signals: Signals
     said: str = ""
     """The model's answer, if it was asked."""
@@ -70,7 +70,7 @@ class Case:
 
 @dataclass(frozen=True)
 class QuestionedWiki:
-    """A folder, and the questions to it with the paths of the pages that answer them."""
+    """A folder, and its questions with the paths of their gold pages."""
 
     name: str
     docs: Path
@@ -80,7 +80,7 @@ class QuestionedWiki:
 
 
 def open_wiki(argument: str, split: str | None) -> QuestionedWiki:
-    """`DOCS` or `DOCS=QUESTIONS`. Raises AskdocsError: no page, or no such file."""
+    """`DOCS` or `DOCS=QUESTIONS`. Raises AskdocsError: there is no page, or no such file."""
     docs, _, questions = argument.partition("=")
     pages = folder.read(Path(docs), "http://wiki/").pages
     name = Path(docs).resolve().parent.name if Path(docs).name == "docs" else Path(docs).name
@@ -110,7 +110,7 @@ class Asking:
 
     engine: Engine
     limit: int
-    """Questions of each kind."""
+    """Number of questions of each kind."""
 
 
 async def gather(
@@ -148,7 +148,7 @@ def _found(grounding: Grounding, kind: str, question: str, gold: frozenset[str])
 
 
 async def _answered(grounding: Grounding, asking: Asking, case: Case, gold: frozenset[str]) -> Case:
-    """The case with what the model says to it; unchanged where it is refused unread."""
+    """The case with the model's answer; unchanged if refused without reading."""
     grounds = await grounding.ground(case.question, BUDGET)
     if not grounds.excerpts:
         return case
@@ -179,7 +179,7 @@ def fit(x: Floats, y: Floats, weight: Floats, ridge: float = 1.0) -> Floats:
     Args:
         x: [n, features].
         y: [n], 0 or 1.
-        weight: [n], of each row.
+        weight: [n], the rows' weights.
         ridge: how strongly weights are drawn to 0, in units of the rows' standard deviation.
     """
     mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
@@ -197,7 +197,7 @@ def fit(x: Floats, y: Floats, weight: Floats, ridge: float = 1.0) -> Floats:
 def fitted(
     cases: Sequence[Case], names: Sequence[str], right: bool
 ) -> tuple[float, dict[str, float]]:
-    """Bias and weights of a curve. Every kind of question counts the same, whatever its size."""
+    """Bias and weights of a curve. Every kind of question has the same total weight."""
     x = np.array([[features(case.signals)[name] for name in names] for case in cases])
     y = np.array([case.right if right else case.answerable for case in cases], dtype=float)
     kinds = [case.kind for case in cases]
@@ -208,7 +208,7 @@ def fitted(
 
 @dataclass(frozen=True)
 class Bin:
-    """Answers of about the same confidence."""
+    """Answers with similar confidence."""
 
     low: float
     high: float
@@ -216,12 +216,12 @@ class Bin:
     said: float
     """Mean confidence."""
     true: float
-    """The share that was right."""
+    """The share of right answers."""
 
 
 def reliability(cases: Sequence[Case]) -> tuple[list[Bin], float]:
     """The reliability curve, and the expected calibration error: the mean distance of its points
-    from the diagonal, by count."""
+    from the diagonal, weighted by count."""
     stated = np.array([confidence(case.signals) for case in cases])
     true = np.array([case.right for case in cases], dtype=float)
     bins = []
@@ -239,7 +239,7 @@ def reliability(cases: Sequence[Case]) -> tuple[list[Bin], float]:
 
 
 def report(cases: Sequence[Case]) -> str:
-    """What is refused unread, and how reliable the confidence of the rest is, in Markdown."""
+    """A Markdown report of refusals without reading, and of the reliability of confidence."""
     lines = ["| questions | n | refused | page right |", "|---|---|---|---|"]
     for kind in dict.fromkeys(case.kind for case in cases):
         some = [case for case in cases if case.kind == kind]

@@ -3,15 +3,16 @@
     python -m eval.studies.instrument ANSWERS.jsonl --docs FOLDER --questions qa_pairs.jsonl \\
         [--split validation,test] [--json | --recorded DIR]
 
-The labelled answers are those of `eval.studies.check`; each has the `row_id` of a row of the
-questions, whose written answer it is compared with. Answers of one kind are scored as if a writer
-had given them: good, partial, wrong in one sentence, hallucinated, and refusals. A score is worth
-something if it ranks them in this order: the AUC of two kinds is the chance that it is higher for
-an answer of the better kind, 0.5 being luck, and "order" is the mean AUC of all pairs of kinds
-(Hand & Till 2001, https://doi.org/10.1023/A:1010920819831). The length of an answer is no score:
-one that does no better tells nothing. Intervals are drawn by whole pages.
+The labelled answers are those of `eval.studies.check`; each has the `row_id` of a question's row,
+with whose reference answer it is compared. Each kind of answers is scored like a system: good,
+partial, wrong in one sentence, hallucinated, and refusals. A useful score ranks them in this order:
+the AUC of two kinds is the probability that it is higher for an answer of the better kind, 0.5
+being chance, and "order" is the mean AUC of all pairs of kinds
+(Hand & Till 2001, https://doi.org/10.1023/A:1010920819831). The length of an answer is a baseline:
+a score that does no better is useless. Intervals are bootstrapped by page.
 
-`--recorded DIR` measures nothing: it writes the same questions and answers, each kind a system, for
+`--recorded DIR` measures nothing: it writes the same questions and answers, each kind as a system,
+for
 `askdocs eval run --questions DIR/questions.jsonl --recorded DIR/recorded.jsonl`.
 """
 
@@ -46,7 +47,7 @@ from gateway.knowledge.wiki.page import Page
 
 GOOD = "good"
 RANKED = (GOOD, "partial", "wrong", "hallucination")
-"""Kinds of answers, the best one first."""
+"""Kinds of answers, the best first."""
 KINDS = (*RANKED, "refusal")
 PAIRS = list(itertools.combinations(RANKED, 2))
 SCORES: dict[str, Callable[[Mark], float | None]] = {
@@ -56,7 +57,7 @@ SCORES: dict[str, Callable[[Mark], float | None]] = {
     "meaning (cosine)": lambda m: m.similar,
     "groundedness": lambda m: m.grounded,
     "every claim supported": lambda m: None if m.grounded is None else float(m.grounded == 1),
-    # Of answers that are supported alike, those without a gap come first.
+    # Equally supported answers rank by whether they have gaps.
     "groundedness, then no gap admitted": lambda m: (
         None if m.grounded is None else m.grounded - 1e-6 * admits_gap(m.answer.text)
     ),
@@ -87,7 +88,8 @@ class Area(NamedTuple):
 
 
 def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, Question, Answer]]:
-    """Kinds, questions and answers. Raises AskdocsError: a row is none, or its question is gone."""
+    """Kinds, questions and answers. Raises AskdocsError: a row is invalid, or its question is
+    missing."""
     known = {row.id: row for row in rows.read(questions)}
     answers = []
     for number, line in rows.lines(file):
@@ -110,7 +112,7 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
                 system=kind,
                 question=id,
                 text=row["answer"],
-                refused=refuses(drafts(row["answer"])),  # as the product has it
+                refused=refuses(drafts(row["answer"])),  # as in the product
                 prompt_pages=tuple(row["pages"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -120,7 +122,7 @@ def labelled(file: Path, questions: Path, split: str | None) -> list[tuple[str, 
 
 
 def record(answers: Sequence[tuple[str, Question, Answer]], folder: Path) -> None:
-    """Write them for `askdocs eval run`; of answers of one kind to one question the first."""
+    """Write them for `askdocs eval run`; of several answers of a kind to a question, the first."""
     question_rows: dict[str, dict[str, Any]] = {}
     given: dict[tuple[str, str], dict[str, Any]] = {}
     for kind, question, answer in answers:
@@ -138,7 +140,7 @@ def record(answers: Sequence[tuple[str, Question, Answer]], folder: Path) -> Non
 def marked(
     answers: Sequence[tuple[str, Question, Answer]], docs: Path, work: Path
 ) -> dict[str, list[Mark]]:
-    """By kind. Raises AskdocsError: a page is not there."""
+    """Marks by kind. Raises AskdocsError: a page is missing."""
     pages = [_page(docs, path) for path in sorted({p for *_, a in answers for p in a.prompt_pages})]
     grounded = Groundedness(work, pages)
     asyncio.run(grounded.measure([(q, a) for _, q, a in answers], lambda *_: None))
@@ -158,20 +160,20 @@ def _page(docs: Path, path: str) -> Page:
 
 
 Values = Sequence[tuple[str, float]]
-"""Scores of answers of one kind, each with its cluster."""
+"""Scores of answers of a kind, each with its cluster."""
 
 
 def areas(by_kind: dict[str, Values]) -> dict[tuple[str, str], Area]:
-    """The AUC of each pair of kinds, of which the first is the better one."""
+    """The AUC of each pair of kinds, the better kind first."""
     return {pair: area for pair, (area, _) in _drawn(by_kind).items()}
 
 
 def order(by_kind: dict[str, Values]) -> Area:
-    """The mean AUC of all pairs; NaN where there are fewer than two kinds."""
+    """The mean AUC of all pairs; NaN with fewer than two kinds."""
     pairs = list(_drawn(by_kind).values())
     if not pairs:
         return Area(math.nan, math.nan, math.nan)
-    # Those of one sample of pages belong together.
+    # Pair the values of the same sample of pages.
     means = np.mean([others for _, others in pairs], axis=0)
     low, high = np.nanquantile(means, [0.025, 0.975])
     value = sum(area.value for area, _ in pairs) / len(pairs)
@@ -179,7 +181,7 @@ def order(by_kind: dict[str, Values]) -> Area:
 
 
 def _drawn(by_kind: dict[str, Values]) -> dict[tuple[str, str], tuple[Area, list[float]]]:
-    """The AUC of each pair, and what it is in each of `SAMPLES` samples of pages."""
+    """The AUC of each pair, and its values in `SAMPLES` bootstrap samples of pages."""
     clusters = sorted({where for side in by_kind.values() for where, _ in side})
     place = {where: number for number, where in enumerate(clusters)}
     chance = np.random.default_rng(0)
@@ -208,19 +210,19 @@ def _drawn(by_kind: dict[str, Values]) -> dict[tuple[str, str], tuple[Area, list
 
 
 class ScoreRow(NamedTuple):
-    """Of one score."""
+    """Results of a score."""
 
     means: dict[str, float]
     """By kind."""
     auc: dict[str, Area]
-    """Of each pair of kinds, the better one first."""
+    """By pair of kinds, the better first."""
     order: Area
     sizes: dict[str, int]
-    """Answers that have this score."""
+    """Number of answers with this score."""
 
 
 def measure(marks: dict[str, list[Mark]]) -> dict[str, ScoreRow]:
-    """By score."""
+    """Results by score."""
     table = {}
     for name, of in SCORES.items():
         values: dict[str, list[tuple[str, float]]] = {
@@ -286,7 +288,7 @@ def shown(table: dict[str, ScoreRow]) -> list[str]:
 
 
 def agreement_lines(marks: dict[str, list[Mark]]) -> Iterator[str]:
-    """What the report measures of each kind, and how far scores agree with the labels."""
+    """The report's measures of each kind, and the agreement of scores with labels."""
     for name in ("answered", "hallucinated", "true_refusals"):
         each = {kind: BY_NAME[name].estimate(marks[kind]) for kind in KINDS if kind in marks}
         parts = [

@@ -4,17 +4,18 @@
         --model tuned#0=http://127.0.0.1:8101/v1 --model tuned#1=http://127.0.0.1:8102/v1 \\
         --model base=http://127.0.0.1:8103/v1
 
-The examples are those of `askdocs dataset build`, and each engine is asked exactly their prompts,
-greedily. Beside the models stand readers that understand nothing: one that answers with the first
-sentence of the first page, one with the sentence that has most words of the question, and one that
-always refuses. The first named model is compared with each other one, question by question.
+The examples come from `askdocs dataset build`, and each engine gets exactly their prompts, with
+greedy decoding. Trivial baselines are included: one answers with the first sentence of the first
+page, one with the sentence that shares most words with the question, and one always refuses. The
+first model is compared with each other one, question by question.
 
-Models that differ only behind `#` are seeds of one arm. An arm's score on a question is the mean
+Models that differ only after `#` are seeds of the same arm. An arm's score on a question is the
+mean
 over its seeds, so intervals are over questions; the lowest and highest seed show the spread.
 With --docs the claim checker judges the answers by the whole pages of their prompts.
 
-Answers are written to the file of --keep, and are not requested again: `--model NAME` without an
-address takes them from there.
+Answers are stored in the file of --keep and not requested again: `--model NAME` without a URL reads
+them from there.
 """
 
 import argparse
@@ -44,7 +45,7 @@ from gateway.upstream.engine import Engine
 _PAGE = re.compile(r'<page title="[^"]*">\n((?:(?!<page title=).)*?)\n</page>', re.DOTALL)
 ASIDE = "Question: "
 SEED = "#"
-# Words in a row that an answer and a page have, for the answer to quote the page.
+# Minimum run of words shared with a page that counts as a quotation.
 QUOTED = 8
 COMPARED = (
     *("token F1", "claims supported", "every claim supported", "quotes its pages"),
@@ -59,10 +60,10 @@ class Example:
     id: str
     """Of the prompt."""
     kind: str
-    """grounded: the page that answers is there. refusal-...: no page answers."""
+    """grounded: the gold page is present. refusal-...: no page answers."""
     position: int | None
     pages: tuple[str, ...]
-    """Their paths, in their order."""
+    """Their paths, in order."""
     messages: list[dict[str, Any]]
     answer: str
 
@@ -76,12 +77,12 @@ class Example:
 
     @property
     def texts(self) -> list[str]:
-        """Of the pages, in their order."""
+        """The pages' texts, in order."""
         return _PAGE.findall(str(self.messages[0]["content"]))
 
 
 Answers = dict[str, str]
-"""By the id of the example."""
+"""By example id."""
 
 
 BASELINES: Mapping[str, Reader] = {
@@ -95,7 +96,7 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
     """The examples with pages.
 
     Raises:
-        AskdocsError: with file and line, what is none.
+        AskdocsError: with file and line, a line is invalid.
     """
     examples = []
     try:
@@ -120,7 +121,7 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
             ) from None
         if example.kind != "closed-book":
             examples.append(example)
-    # The file is in the order of its rows, which may be by page: a part of it is spread over all.
+    # The file is sorted by row, perhaps by page: spread a part over all of it.
     step = max(1, len(examples) // limit) if limit else 1
     chosen = examples[::step][:limit]
     if not chosen:
@@ -135,10 +136,10 @@ async def ask(
     progress: Callable[[str, str], None],
     max_tokens: int = 160,
 ) -> Answers:
-    """The answers of the engine at `url`. `progress` gets each new one as soon as it is there.
+    """The answers of the engine at `url`. `progress` receives each new answer at once.
 
     Raises:
-        AskdocsError, httpx.HTTPError: the engine is away, or refuses a prompt.
+        AskdocsError, httpx.HTTPError: the engine is unavailable, or refuses a prompt.
     """
     engine = Engine(url)
     answers = dict(known)
@@ -174,7 +175,7 @@ class Support:
         docs: folder of the wiki.
 
     Raises:
-        AskdocsError: a page of an example is not in it.
+        AskdocsError: a page of an example is missing there.
     """
 
     def __init__(self, docs: Path, examples: Iterable[Example]) -> None:
@@ -183,7 +184,7 @@ class Support:
             self._wiki.excerpts(example.pages)
 
     def __call__(self, example: Example, answer: str) -> float | None:
-        """None: it claims nothing."""
+        """None: it makes no claim."""
         excerpts = self._wiki.excerpts(example.pages)
         check = Check(excerpts, self._wiki.idf, asked=example.question)
         claims = asyncio.run(check.claims(answer))
@@ -197,8 +198,8 @@ Measure = Callable[[Example, str], dict[str, float]]
 def measure(
     example: Example, answer: str, support: Callable[[Example, str], float | None] | None = None
 ) -> dict[str, float]:
-    """The scores of one answer, by name."""
-    text = CITED.sub("", answer)  # numbers of sections are no words
+    """The scores of an answer, by name."""
+    text = CITED.sub("", answer)  # section numbers are not words
     refused = float(is_refusal(text))
     if not example.answerable:
         kind = example.kind.removeprefix("refusal-")
@@ -223,7 +224,7 @@ def measure(
 
 
 def quotes(answer: str, pages: Iterable[str]) -> bool:
-    """Has the answer QUOTED words in a row from one of the pages?"""
+    """Does the answer share QUOTED consecutive words with a page?"""
     there = {run for page in pages for run in _runs(page)}
     return not there.isdisjoint(_runs(answer))
 
@@ -234,11 +235,11 @@ def _runs(text: str) -> Iterator[tuple[str, ...]]:
 
 
 Measured = list[dict[str, float]]
-"""Of each example, in their order."""
+"""Values by example, in order."""
 
 
 def over_seeds(seeds: Sequence[Measured]) -> Measured:
-    """The mean of each score of each example over the seeds that have it."""
+    """The mean of each example's scores over its seeds."""
     together = []
     for rows in zip(*seeds, strict=True):
         names = {name for row in rows for name in row}
@@ -247,7 +248,7 @@ def over_seeds(seeds: Sequence[Measured]) -> Measured:
 
 
 def scores(measured: Measured) -> dict[str, Estimate]:
-    """Each score by its name, with its interval over examples."""
+    """Each score by name, with its interval over examples."""
     names = sorted({name for row in measured for name in row})
     return {name: mean([row[name] for row in measured if name in row]) for name in names}
 
@@ -270,7 +271,7 @@ def _stored_answers(file: Path | None) -> dict[str, Answers]:
                 row = json.loads(line)
                 answers.setdefault(row["model"], {})[row["example"]] = row["answer"]
             except (ValueError, KeyError, TypeError):
-                continue  # the end of a file whose writer was killed
+                continue  # a line truncated by a kill
     return answers
 
 

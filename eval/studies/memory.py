@@ -2,10 +2,10 @@
 
     python -m eval.studies.memory --docs DIR --questions qa_pairs.jsonl --split test [--keep FILE]
 
-The rows of the split `train`, or of those that `--learn` names, are learnt as by `askdocs docs
-learn`; the rows of `--split` that have an answer are asked. `created` (a date) is optional,
-`--keep FILE` keeps the index with all vectors for the next run, `--sweep` also asks with other
-weights than the one that was found.
+The rows of the split `train`, or of the splits in `--learn`, are learned as by `askdocs docs
+learn`; the answerable rows of `--split` are asked. `created` (a date) is optional, `--keep FILE`
+keeps the index with all vectors for the next run, `--sweep` also tries other weights than the
+fitted one.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.vectors import Floats
 
 RANKS = (1, 3, 5, 10)
-# Random parts of the answers, and how often each is drawn.
+# Random subsets of the answers, and how often each is drawn.
 SIZES = (50, 100, 200, 400, 1000)
 DRAWS = 3
 
@@ -43,23 +43,23 @@ Ranked = Sequence[tuple[int, float]]
 
 @dataclass(frozen=True)
 class Case:
-    """A question to ask, with what does not depend on the memory."""
+    """A question to ask, with data independent of the memory."""
 
     vector: Floats
     text: Ranked
-    """Pages by their text alone."""
+    """Pages ranked by their text alone."""
     gold: frozenset[int]
     created: str
 
 
 @dataclass(frozen=True)
 class StoredAnswers:
-    """The answers that are stored, and the questions that are asked."""
+    """The stored answers, and the questions to ask."""
 
     answers: Sequence[StoredAnswer]
     numbers: dict[str, int]
     created: dict[str, str]
-    """When each answer's question was asked, by the answer's id; empty where it is not known."""
+    """When each answer's question was asked, by the answer's id; empty if unknown."""
     model: str
     rank: Callable[[str, Floats], Ranked]
     cases: Sequence[Case]
@@ -75,13 +75,13 @@ class StoredAnswers:
         without: Callable[[Case], Sequence[int]] | None = None,
         all_move: bool = False,
     ) -> npt.NDArray[np.float64]:
-        """The place of the first page that answers each question, from 0; inf where none does.
+        """The rank of the first gold page for each question, from 0; inf if not found.
 
         Args:
-            answers: that vote.
-            weight: of the votes; 0 is the text alone.
-            without: places of answers that are left out for a question.
-            all_move: pages that have answered nothing do not keep their places.
+            answers: the answers that vote.
+            weight: weight of the votes; 0 uses the text alone.
+            without: indices of answers excluded for a question.
+            all_move: let pages without votes change rank, too.
         """
         if not weight:
             return np.array([_place(case.text, case) for case in self.cases])
@@ -103,7 +103,7 @@ def _place(ranked: Ranked, case: Case) -> float:
 def read_wiki(
     file: Path, learnt: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], embedder: Embedder
 ) -> tuple[StoredAnswers, Calibration]:
-    """Learn the one and get ready to ask the other."""
+    """Learn one split and prepare to ask the other."""
     search = Search(index.Index(file), embedder)
     writing = partial(index.writing, file)
     answered = [MemoryMatch(str(n), row["question"], _pages(row)) for n, row in enumerate(learnt)]
@@ -211,7 +211,7 @@ def report(wiki: StoredAnswers, measured: Calibration, *, sweep: bool) -> Iterat
 def _parts(
     wiki: StoredAnswers, size: int, text: npt.NDArray[np.float64], weight: float
 ) -> Iterator[str]:
-    """The memory of random parts of the answers."""
+    """Results with random subsets of the answers."""
     for draw in range(DRAWS):
         chosen = np.random.default_rng((size, draw)).permutation(len(wiki.answers))[:size]
         some = [wiki.answers[n] for n in sorted(chosen)]

@@ -21,7 +21,7 @@ import httpx
 
 from gateway.core.errors import AskdocsError
 
-TOLERANCE = 0.01  # of the perplexity: bf16 against 4-bit kernels differ by some 0.1 to 0.5 %
+TOLERANCE = 0.01  # tolerance of perplexity: bf16 and 4-bit kernels differ by about 0.1 to 0.5 %
 
 TRICKY_TEXTS = (
     "Room 1234, floor 07, 3.14159 and 1,000,000: call +49 30 901820 before 2026-11-24T08:05:09Z.",
@@ -71,7 +71,7 @@ closed, and a ship that is not moving rarely drops anything over the side.
 
 @dataclass(frozen=True)
 class Difference:
-    """A text that the engines cut differently; `at` is the first token position that differs."""
+    """A text that the engines tokenise differently; `at` is the first differing token position."""
 
     text: str
     at: int
@@ -81,7 +81,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Parity:
-    """What `compare` found. Perplexities are of PROSE, `ratio` is vLLM's over llama.cpp's."""
+    """The result of `compare`. Perplexities are for PROSE; `ratio` is vLLM's over llama.cpp's."""
 
     texts: int
     tokens: int
@@ -99,7 +99,7 @@ def compare(llamacpp: str, vllm: str) -> Parity:
     """Compare the engines at these two base URLs (without `/v1`).
 
     Raises:
-        AskdocsError: one of them does not answer, or not as such an engine answers.
+        AskdocsError: an engine does not answer, or its response is unsuitable.
     """
     with (
         httpx.Client(base_url=llamacpp, timeout=120) as left,
@@ -115,7 +115,7 @@ def compare(llamacpp: str, vllm: str) -> Parity:
         differences += _differences(chat, *pair)
         ids = llamacpp_ids(left, PROSE)
         differences += _differences(PROSE, ids, _vllm_ids(right, model, {"prompt": PROSE}))
-        # Both score llama.cpp's ids, so that a difference in cutting does not show twice.
+        # Both score llama.cpp's ids, so that a tokenisation difference does not count twice.
         a = perplexity(llamacpp_logprobs(left, ids))
         b = perplexity(vllm_logprobs(right, model, ids))
     return Parity(len(TRICKY_TEXTS) + 2, len(ids), a, b, b / a, differences)
@@ -157,7 +157,7 @@ def llamacpp_logprobs(client: httpx.Client, ids: Sequence[int]) -> list[float]:
 
 
 def vllm_logprobs(client: httpx.Client, model: str, ids: Sequence[int]) -> list[float]:
-    """The same from vLLM's `prompt_logprobs`: nats, of the full softmax, before any sampler."""
+    """The same from vLLM's `prompt_logprobs`: nats, over the full softmax, before any sampler."""
     body = {"model": model, "prompt": list(ids), "max_tokens": 1, "prompt_logprobs": 0}
     entries = _post(client, "/v1/completions", body)["choices"][0]["prompt_logprobs"]
     return [
@@ -167,7 +167,7 @@ def vllm_logprobs(client: httpx.Client, model: str, ids: Sequence[int]) -> list[
 
 
 def llamacpp_ids(client: httpx.Client, text: str) -> list[int]:
-    """The token ids of `text`, special tokens parsed, as a prompt would have them."""
+    """The token ids of `text`, with special tokens parsed, as in a prompt."""
     body = {"content": text, "add_special": True, "parse_special": True}
     ids: list[int] = _post(client, "/tokenize", body)["tokens"]
     return ids

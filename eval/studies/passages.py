@@ -8,10 +8,10 @@ DOCS is a folder of Markdown or of HTML. A question is a line of JSON:
     {"question": "rename a branch", "words": ["Move/rename"], "context_docs": ["git-branch"]}
     {"question": "how do I bake bread", "answerable": false}
 
-`words` are phrases of the documentation, of which what is shown must hold one; white space, marks
-of Markdown and capitals do not matter. `context_docs` are the pages that answer, by the stems of
-their file names; without it, every page that has one of the phrases does. Without `words`, any
-text of those pages is right. `--keep` keeps the indexes for the next run.
+`words` are phrases of the documentation, at least one of which must be shown; white space, Markdown
+syntax and capitals are ignored. `context_docs` are the gold pages, by file stem; without it, every
+page with one of the phrases is gold. Without `words`, any text of these pages is right. `--keep`
+keeps the indexes for the next run.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from gateway.knowledge.sources.open import open_source
 from gateway.knowledge.sources.source import Changed
 from gateway.upstream.engine import estimates
 
-# Tokens of prompts whose pages are looked at.
+# Token budgets of prompts to measure.
 BUDGETS = (474, 1000, 3000, 6000)
 SHOWN = (1, 3)
 RANKS = (1, 5)
@@ -49,47 +49,46 @@ RANKS = (1, 5)
 
 @dataclass(frozen=True)
 class Question:
-    """A question, and how its answer is known."""
+    """A question, and how to recognise its answer."""
 
     text: str
     words: tuple[str, ...]
-    """Empty where the wiki has no answer."""
+    """Empty if the wiki has no answer."""
     pages: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one wiki. Shares are of the answerable questions, but for `refused`."""
+    """Measurements on a wiki. Shares of answerable questions, except for `refused`."""
 
     wiki: str
     pages: int
     questions: int
     unanswerable: int
     recall: dict[int, Share]
-    """By rank: a right page is among the first."""
+    """By rank: a gold page is among the first."""
     section: dict[int, Share]
     """By number: the right words are in the sections of the first passages."""
     shown: dict[int, Share]
     """By number: the right words are in the first passages."""
     read: dict[int, Share]
-    """By tokens: a right page is in the prompt."""
+    """By tokens: a gold page is in the prompt."""
     prompt: dict[int, Share]
     """By tokens: the right words are in the prompt."""
     kept: Share
     """Answerable questions that were not refused."""
     refused: Share
-    """Unanswerable ones that were."""
+    """Unanswerable questions that were refused."""
     milliseconds: float
-    """The median of a search, without the embedding of the question."""
+    """Median time of a search, without embedding the question."""
     slow: float
-    """The 99th percentile."""
+    """99th percentile."""
     missed: tuple[str, ...]
     """Questions whose words are not among the first passages."""
 
 
 def read(file: Path, split: str | None = None) -> list[Question]:
-    """The questions of a file, of one split if it is named. Raises AskdocsError with file and
-    line."""
+    """The questions of a file, or of one split. Raises AskdocsError with file and line."""
     questions = []
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -102,7 +101,7 @@ def read(file: Path, split: str | None = None) -> list[Question]:
                 continue
             answerable = row.get("answerable", True)
             pages = frozenset(PurePosixPath(path).stem for path in row.get("context_docs", ()))
-            # Any text of a page that is named holds the empty phrase.
+            # Any text of a named page contains the empty phrase.
             phrases = row.get("words", [""] if pages else [])
             words = tuple(map(plain, phrases)) if answerable else ()
             if answerable and not words:
@@ -117,12 +116,12 @@ def read(file: Path, split: str | None = None) -> list[Question]:
 
 
 def plain(text: str) -> str:
-    """Without what does not matter when words are looked for."""
+    """Text normalised for comparing words."""
     return re.sub(r"[*_`\\]+", "", " ".join(text.split())).casefold()
 
 
 def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
-    """An index of a folder. Raises AskdocsError."""
+    """Index a folder. Raises AskdocsError."""
     source = open_source(str(docs), None, "http://wiki/")
     index.build(file, (change.page for change in source.read({}) if isinstance(change, Changed)))
     if embedder:
@@ -130,7 +129,7 @@ def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
 
 
 def kept(docs: Path, folder: Path, embedder: Embedder | None) -> Path:
-    """The index of a wiki in a folder of indexes, built if it is not there. Raises AskdocsError."""
+    """The index of a wiki in a folder of indexes, built if missing."""
     digest = hashlib.sha256(str(docs.resolve()).encode()).hexdigest()[:16]
     file = folder / f"{digest}.db"  # not the questions' name: many are qa_pairs.jsonl
     if not file.exists():
