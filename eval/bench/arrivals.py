@@ -6,9 +6,9 @@
 Arrivals are a Poisson process. Times count from when a question was due, even if this program was
 late: otherwise a stalling system would get fewer questions meanwhile
 (https://github.com/giltene/wrk2#acknowledgements, "coordinated omission"). The key comes from the
-environment variable BENCH_KEY. With `--box` questions go through the widget as from its page: the form, then
-the stream of events. Every question uses its own connection, as readers do, and ends with its
-number, `(4711)`. Prints one line of JSON, and every ten seconds a line on stderr.
+environment variable BENCH_KEY. With `--box` questions go through the widget as from its page: the
+form, then the stream of events. Every question uses its own connection, as readers do, and ends
+with its number, `(4711)`. Prints one line of JSON, and every ten seconds a line on stderr.
 """
 
 import argparse
