@@ -1,4 +1,4 @@
-"""The assumptions behind a plan. Each one can be changed: `--assume NAME=VALUE`, or a file."""
+"""The assumptions behind a plan, which can be changed with `--assume NAME=VALUE` or a file."""
 
 import tomllib
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from askdocs.capacity.gpus import GPUS, Gpu
 from gateway.core.errors import AskdocsError
 
 M = TypeVar("M", bound=BaseModel)
-# Numbers beyond these are slips; of far larger ones a plan would overflow.
+# Larger numbers are typing errors, and might overflow the plan.
 LEAST, MOST = 1e-6, 1e9
-# Tokens of a draft, and lengths of the n-grams that find it: the best of those measured
+# Tokens per draft, and lengths of the n-grams that find it: the best measured
 # (docs/results/notebook.md#speculative-decoding-by-n-grams).
 DRAFT, GRAMS = 8, (2, 5)
 
 
 class Assumptions(BaseModel):
-    """The defaults, each with where it comes from."""
+    """The defaults, each with its source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -112,9 +112,9 @@ class Assumptions(BaseModel):
 
 
 def read(given: Sequence[str] = (), file: Path | None = None) -> tuple[Assumptions, dict[str, Gpu]]:
-    """The assumptions, and the GPUs, with what a file and `NAME=VALUE` change.
+    """The assumptions and GPUs, with changes from a file and `NAME=VALUE`.
 
-    Raises AskdocsError: an unknown name, a value that is not valid, a file that cannot be read.
+    Raises AskdocsError: a name is unknown, a value is invalid, or a file cannot be read.
     """
     values: dict[str, Any] = {}
     gpus = dict(GPUS)

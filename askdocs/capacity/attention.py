@@ -1,12 +1,12 @@
 """Which of vLLM's attention backends support an 8-bit KV cache on a GPU.
 
-As they say themselves (vllm/v1/attention/backends: triton_attn.py, mla/triton_mla.py,
-flashinfer.py). Others take one on a GPU on which Triton's do, too.
+According to vllm/v1/attention/backends: triton_attn.py, mla/triton_mla.py, flashinfer.py. Other
+backends support it only on GPUs on which Triton's do, too.
 """
 
 from askdocs.capacity.setup import Setup
 
-# Numbers of a head that FlashInfer knows.
+# Head sizes that FlashInfer supports.
 HEADS = (64, 128, 256, 512)
 
 
@@ -22,10 +22,10 @@ def backends(setup: Setup) -> list[str]:
 
 
 def runs(setup: Setup) -> bool:
-    """Does any backend take the cache of this setup?"""
+    """Does any backend support this setup's cache?"""
     return setup.kv_dtype == "auto" or bool(backends(setup))
 
 
 def only_flashinfer(setup: Setup) -> bool:
-    """Does the cache depend on FlashInfer, which compiles its kernels at the first start?"""
+    """Does the cache require FlashInfer, which compiles its kernels at the first start?"""
     return setup.kv_dtype == "fp8" and backends(setup) == ["FLASHINFER"]

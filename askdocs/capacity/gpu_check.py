@@ -1,7 +1,7 @@
 """Checks a new GPU machine: its hardware, and a recipe's measured needs next to the plan.
 
-Each check compares what was measured with what the plan says. Where there is no GPU, or a small
-model is named, the same checks run at that size.
+Each check compares a measurement with the plan. Without a GPU, or with a small model, the same
+checks run at that size.
 """
 
 import json
@@ -33,40 +33,40 @@ from training.plan.shape import Shape, of_config
 from training.tuning.options import quantisation
 
 Outcome = Literal["passed", "failed", "skipped"]
-# What may be measured above the plan: what the plan leaves out is less than this share.
+# Allowed ratio of measurement to plan: the plan ignores less than this.
 ABOVE = 1.03
-# On a CPU the memory of the libraries and of the allocator differs by more between machines.
+# On a CPU, memory of libraries and allocator varies more between machines.
 ABOVE_CPU = 1.25
 STEPS = 3
-# Tokens of a row where there is no GPU: more would take minutes.
+# Tokens of a row without a GPU: more would take minutes.
 TOKENS_CPU = 128
-# Seconds for a whole check, once the environments are there.
+# Seconds for a whole check, once the environments exist.
 SECONDS = 600.0
-# What merged and quantised weights are asked: random token ids, so many prompts of so many.
+# Prompts for merged and quantised weights: their number, and random token ids in each.
 PROMPTS, LENGTH = 4, 16
-# By how much the share of the adapter's effect may differ from 1 with such prompts. A merge that is
-# lost has 0 %, one that is done twice 200 %; bfloat16 alone kept 87 % with SmolLM2-135M.
+# Allowed deviation of the adapter's effect from 1 with such prompts. A lost merge has 0 %, a double
+# merge 200 %; bfloat16 alone kept 87 % with SmolLM2-135M.
 OFF = 0.4
-# Bytes of the environments that vLLM and training need beside the weights, on a GPU.
+# Bytes of the environments of vLLM and training besides the weights, on a GPU.
 ENVIRONMENTS = 20 * GIB
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A check and what came of it."""
+    """A check with its result."""
 
     name: str
     outcome: Outcome
     planned: str
     measured: str
     fix: str = ""
-    """What to do; empty where nothing is wrong."""
+    """The fix; empty if nothing is wrong."""
     article: str = ""
-    """What the article says of the same."""
+    """The article's value for comparison."""
 
 
 class Budget:
-    """The time that a check may take; its parts end, or are not run, when it is over."""
+    """The time limit of a check; its parts end, or are skipped, when it is over."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.seconds = seconds
@@ -75,11 +75,11 @@ class Budget:
 
     @property
     def left(self) -> float:
-        """Seconds, 0 or more."""
+        """Remaining seconds, at least 0."""
         return max(0.0, self._end - self._clock())
 
     def not_run(self, name: str, planned: str) -> Checked:
-        """A part that does not fit."""
+        """The result for a part that was skipped."""
         measured = f"not run: the {self.seconds / 60:.0f} minutes are over"
         return Checked(name, "skipped", planned, measured, "run each half alone: --only PART")
 
@@ -101,7 +101,7 @@ def machine(here: Machine) -> Iterator[Checked]:
 
 
 def disk(folder: Path, shape: Shape, here: Machine) -> Checked:
-    """Room for the environments, the weights, and a merged copy of them."""
+    """Space for the environments, the weights, and a merged copy of them."""
     needed = 2 * 2 * shape.parameters + (ENVIRONMENTS if here.gpus else 0)
     free = shutil.disk_usage(folder).free
     enough = free >= needed
@@ -115,7 +115,7 @@ def disk(folder: Path, shape: Shape, here: Machine) -> Checked:
 
 
 def hub(base: Base) -> Checked:
-    """Can the base model be had?"""
+    """Is the base model available?"""
     if base.path is not None:
         return Checked("hub", "skipped", "no access needed", f"{base.name} is on this machine")
     try:
@@ -129,10 +129,10 @@ def hub(base: Base) -> Checked:
 def training(
     python: Path, recipe: Recipe, shape: Shape, here: Machine, budget: Budget
 ) -> Iterator[Checked]:
-    """Steps of the recipe with random weights: memory and speed.
+    """Measure memory and speed of the recipe's training steps with random weights.
 
-    On a GPU they are those of the recipe: packed rows, weights in 4 bits and the optimiser in 8
-    where it says so. On a CPU weights and optimiser are plain, in the plan, too.
+    On a GPU they follow the recipe: packed rows, 4-bit weights and an 8-bit optimiser if it says
+    so. On a CPU, weights and optimiser are unquantised, in the plan, too.
 
     Args:
         python: has torch, transformers and peft; for 4 and 8 bits bitsandbytes.
@@ -184,16 +184,16 @@ def artefacts(
 ) -> Iterator[Checked]:
     """Merge an adapter into the model, quantise the result, and probe all three.
 
-    Each is loaded again and asked what comes next after a few prompts; the model with its adapter,
-    not merged, is the reference.
+    Each is loaded again and predicts the next tokens of a few prompts; the model with its unmerged
+    adapter is the reference.
 
     Args:
         python: has torch, transformers and peft.
-        quantiser: has llm-compressor; None: it is not there.
+        quantiser: has llm-compressor; None: not installed.
         folder: the model, as a Hugging Face folder.
-        adapter: as PEFT writes it.
+        adapter: an adapter in PEFT's format.
         work: folder for the results.
-        budget: the time that is left.
+        budget: the remaining time.
     """
     merged, reference = work / "merged", None
     planned = f"{100 * (1 - OFF):.0f} to {100 * (1 + OFF):.0f} % of the adapter's effect"
@@ -247,7 +247,7 @@ def _probed(
     ]
     mean = sum(abs(ours - adapter) for ours, adapter, _ in pairs) / len(pairs)
     share = probe.share(pairs)
-    # By a share and no nats: how far random weights spread their tokens depends on the shape.
+    # As a share, not in nats: the spread of random weights' probabilities depends on the shape.
     good = abs(1 - share) <= OFF
     measured = f"{size:.2f} GiB; {100 * share:.0f} % of it, next tokens off by {mean:.3f} nats"
     fix = "" if good else "serve the adapter itself, and report the numbers"
@@ -257,7 +257,7 @@ def _probed(
 def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path, budget: Budget) -> Path:
     """A Hugging Face folder with random weights of this shape, and the bundled tokenizer.
 
-    Raises AskdocsError: it could not be made.
+    Raises AskdocsError: the folder could not be created.
     """
     job = {"shape": asdict(shape), "dtype": recipe.dtype, "save": str(out)}
     result = _run(python, job, budget)
@@ -274,7 +274,7 @@ def _article() -> str:
 
 
 def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
-    """As Markdown."""
+    """The report in Markdown."""
     lines = ["# GPU check", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     lines += ["", "| check | outcome | plan | measured | what to do | article |"]

@@ -1,6 +1,6 @@
-"""Starts vLLM as the plan does, and compares its cache, adapters and speed with the plan.
+"""Starts vLLM according to the plan, and compares its cache, adapters and speed with the plan.
 
-The prompts are made of words that no page has, so that nothing but the shape of the model counts.
+The prompts consist of random words, so that only the model's shape matters.
 Not yet run on a GPU; tested with vLLM's CPU build.
 """
 
@@ -38,17 +38,17 @@ from gateway.upstream.engines.launch import Launch
 from training.plan import machine
 from training.plan.machine import Machine
 
-# By this share the reported cache may differ from the plan.
+# Allowed relative difference of the reported cache from the plan.
 DIFFERS = 0.03
-# What the article measured, and what the load test looks for: p99 of whole answers, ms.
+# Target of the article and the load test: p99 of whole answers, ms.
 ARTICLE_RATE, P99 = 50, 1200.0
 ARTICLE_MEMORY, ARTICLE_MONTH = "16 GB", "$26,000 a month of infrastructure"
 BASE, ADAPTER = "base", "check@v1"
-# Nats by which an adapter at least moves the log-probabilities of its base.
+# Minimum nats by which an adapter changes its base model's log-probabilities.
 LEAST_EFFECT = 0.01
-# Of a prompt that was read a moment ago, the share that is in the cache at least.
+# Minimum cached share of a prompt that was just read.
 CACHED = 0.9
-# Questions to draw from, for each that is asked.
+# Questions to draw from, per question asked.
 MANY = 5
 KV_GIB = 1
 REPORT = "report the message"
@@ -56,26 +56,26 @@ REPORT = "report the message"
 
 @dataclass(frozen=True)
 class Load:
-    """What the load test asks."""
+    """Parameters of the load test."""
 
     prompt: int
-    """Words of a prompt, each a letter and about a token with any tokenizer."""
+    """Words of a prompt, each a letter and about one token with any tokenizer."""
     answer: int
     """Tokens of an answer."""
     seconds: float
-    """Of each rate."""
+    """Seconds of each rate."""
     rates: Sequence[float]
-    """Questions a second, the lowest first."""
+    """Questions per second, the lowest first."""
 
 
 class Planned(NamedTuple):
-    """How vLLM is started, and what is expected of it."""
+    """How vLLM is started, and the expected results."""
 
     launch: Launch
     cache: int
     """Tokens."""
     rate: float | None
-    """Questions a second; 0: one answer alone takes longer than P99; None: no plan for a CPU."""
+    """Questions per second; 0: a single answer takes longer than P99; None: no plan for a CPU."""
     load: Load
     memory: int = 0
     """Bytes on the GPU; 0: no plan for a CPU."""
@@ -83,7 +83,7 @@ class Planned(NamedTuple):
 
 STARTS = "starts with the planned flags"
 SECONDS, RATES = 20, (0.5, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80)
-# Tokens that a chat template and the number of a question add to a prompt, at most.
+# Maximum tokens that a chat template and the question's number add to a prompt.
 TEMPLATE = 64
 ON_CPU = Load(60, 4, 4, (0.25, 0.5, 1, 2, 4, 8))
 
@@ -102,11 +102,11 @@ def serving(
     Args:
         python: of vLLM's environment.
         folder: the model, as a Hugging Face folder.
-        adapter: of the model, as PEFT writes it.
+        adapter: the model's adapter in PEFT's format.
         work: folder for the log and the questions.
-        here: where it runs.
+        here: the machine.
         context: tokens of the longest request.
-        budget: the time that is left.
+        budget: the remaining time.
     """
     shape = models.find(str(folder), online=False).shape
     context = min(context, shape.context)
@@ -146,7 +146,7 @@ def _planned(
             served_name=BASE,
             context=context,
             gpu=False,
-            # Threads wait for each other: where others work, too, one thread less is faster.
+            # Threads wait for each other: on a machine with other load, one thread less is faster.
             threads=max(1, here.cores - 1),
             kv_gib=KV_GIB,
             adapters=1,
@@ -171,10 +171,10 @@ def _planned(
 
 @contextmanager
 def _running(launch: Launch, port: int, log: Path, budget: Budget) -> Iterator[str]:
-    """Its base URL, with /v1, once it is ready. Raises AskdocsError: it does not start."""
+    """Yields the base URL, with /v1, once vLLM is ready. Raises AskdocsError: it does not start."""
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
-        # Python ignores what a signal raises during a fork.
+        # Python ignores exceptions from signal handlers during a fork.
         with log.open("wb") as output, held():
             engine = subprocess.Popen(
                 launch.argv,
@@ -211,7 +211,7 @@ def _is_ready(url: str) -> bool:
 
 
 def _memory(planned: int, before: Machine, after: Machine) -> Checked:
-    """What vLLM takes of the GPU, weights and cache together."""
+    """The GPU memory of vLLM, weights and cache together."""
     used = before.gpus[0].free - after.gpus[0].free
     within = used <= planned * (1 + DIFFERS)
     return Checked(
@@ -237,7 +237,7 @@ def _cache(url: str, planned: int) -> Checked:
 
 
 def _prefix(url: str, context: int) -> Iterator[Checked]:
-    """Ask the same twice, and count what vLLM's metrics say of the second time."""
+    """Send a prompt twice, and check vLLM's metrics for prefix cache hits of the second."""
     prompt = [300 + number % 200 for number in range(min(1024, context // 2))]
     seconds = []
     for _ in range(2):
@@ -257,14 +257,14 @@ def _prefix(url: str, context: int) -> Iterator[Checked]:
 
 
 def _hits(url: str) -> float:
-    """Tokens that were found in the prefix cache so far."""
+    """Tokens found in the prefix cache so far."""
     text = httpx.get(f"{url.removesuffix('/v1')}/metrics", timeout=10).text
     lines = (line for line in text.splitlines() if line.startswith("vllm:prefix_cache_hits_total"))
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
 def _lora(url: str, adapter: Path, gpu: bool) -> Checked:
-    """Load an adapter as `models serve` does, with its check, and see that it changes answers."""
+    """Load an adapter like `models serve`, check it, and verify that it changes answers."""
 
     async def measured() -> float:
         await adapters.load(url, None, ADAPTER, adapter, gpu=gpu)
@@ -294,7 +294,7 @@ def _load(
         if budget.left < load.seconds:
             is_cut = True
             break
-        # New ones for each rate, and many: the prefix cache holds hardly any of them.
+        # Many new questions for each rate, so that the prefix cache contains hardly any.
         count = ceil(MANY * rate * load.seconds)
         questions.write_text(json.dumps([_question(chance, load.prompt) for _ in range(count)]))
         try:
@@ -307,7 +307,7 @@ def _load(
         times = [seconds for _, state, _, seconds in loaded["answers"] if state != "failed"]
         count = len(loaded["answers"])
         if not count:
-            continue  # none came in so short a time
+            continue  # none arrived in so short a time
         if len(times) < count:
             failed = f"{count - len(times)} of" if times else "all"
             why = f"{failed} {count} answers failed at {rate:g} questions/s ({loaded['error']})"
@@ -326,7 +326,7 @@ def _load(
     if best and price:
         cards = ceil(ARTICLE_RATE / best)
         measured += f"; {ARTICLE_RATE} take {cards} GPUs, ${cards * price.usd * HOURS:,.0f} a month"
-    reached = bool(best) or not planned  # nothing is promised
+    reached = bool(best) or not planned  # the plan promises nothing
     return Checked(
         "load",
         "passed" if reached else "failed",
@@ -338,11 +338,11 @@ def _load(
 
 
 def _asked(url: str, rate: float, load: Load, questions: Path, budget: Budget) -> dict[str, Any]:
-    """What eval/bench/arrivals.py prints.
+    """The output of eval/bench/arrivals.py.
 
     Raises:
-        AskdocsError: it failed, and why.
-        TimeoutExpired: it takes more time than is left.
+        AskdocsError: it failed, with the reason.
+        TimeoutExpired: it takes longer than the remaining time.
     """
     argv = [sys.executable, "-m", "eval.bench.arrivals", "--url", url, "--model", BASE]
     argv += ["--rate", str(rate), "--seconds", str(load.seconds)]
@@ -361,5 +361,5 @@ def _asked(url: str, rate: float, load: Load, questions: Path, budget: Budget) -
 
 
 def _question(chance: random.Random, words: int) -> str:
-    """Random letters: each question has another beginning."""
+    """Random letters, so that each question begins differently."""
     return " ".join(chance.choices("bdfgklmnprst", k=words))

@@ -15,31 +15,31 @@ FILE = Path(__file__).with_name("gpus.toml")
 
 
 class Gpu(BaseModel):
-    """One GPU."""
+    """A GPU."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     memory_gib: float = Field(gt=0)
-    """As CUDA reports it."""
+    """As reported by CUDA."""
     bandwidth_gbs: float = Field(gt=0)
-    """Of its memory, 10^9 bytes a second."""
+    """Memory bandwidth, 10^9 bytes per second."""
     tflops: dict[str, float]
-    """Dense, by the type of weights and activations."""
+    """Dense, by type of weights and activations."""
     capability: float
-    """CUDA's."""
+    """CUDA compute capability."""
     seen: str
-    """A part of the name that nvidia-smi shows."""
+    """Part of the name that nvidia-smi shows."""
     read: date
     source: str
 
     @property
     def memory(self) -> int:
-        """Bytes."""
+        """In bytes."""
         return int(self.memory_gib * 2**30)
 
     @property
     def dtype(self) -> str:
-        """What vLLM computes in: bfloat16, or float16 where the GPU has no bfloat16."""
+        """vLLM's compute dtype: bfloat16, or float16 if the GPU lacks bfloat16."""
         return "bf16" if "bf16" in self.tflops else "fp16"
 
 
@@ -50,7 +50,7 @@ GPUS = {
 
 
 def find(name: str, gpus: Mapping[str, Gpu]) -> Gpu:
-    """Raises AskdocsError: it is not known."""
+    """Raises AskdocsError: the GPU is unknown."""
     if name not in gpus:
         near = _near(name, gpus)
         meant = f", did you mean {' or '.join(near)}? They are" if near else ", they are"
@@ -62,13 +62,13 @@ def find(name: str, gpus: Mapping[str, Gpu]) -> Gpu:
 
 
 def _near(name: str, gpus: Mapping[str, Gpu]) -> list[str]:
-    """Those that begin so, whatever the case, else those that are written nearly so."""
+    """Names with this prefix in any case, or else similar names."""
     lower = {known.lower(): known for known in gpus}
     begin = [known for known in lower if known.startswith(name.lower())]
     return [lower[known] for known in begin or difflib.get_close_matches(name.lower(), lower)]
 
 
 def seen(device: str) -> str | None:
-    """Which of them nvidia-smi calls so: the longest name that is a part of it."""
+    """The GPU that nvidia-smi shows: the one whose longest name part matches."""
     names = [name for name, gpu in GPUS.items() if re.search(rf"\b{gpu.seen}\b", device)]
     return max(names, key=lambda name: len(GPUS[name].seen), default=None)

@@ -1,6 +1,6 @@
 """Checks that `askdocs up` makes before it starts vLLM, and against a running vLLM.
 
-Before was not yet run on a GPU; after is tested with vLLM's CPU build.
+`before` was not yet run on a GPU; `after` is tested with vLLM's CPU build.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from training.plan.machine import Gpu
 def before(
     source: str, context: int, adapters: int, gpus: Sequence[Gpu], say: Callable[[str], None]
 ) -> None:
-    """Refuse what cannot fit, before minutes pass. What is not known is left to vLLM.
+    """Refuse models that cannot fit before minutes are lost. Unknown cases are left to vLLM.
 
     Args:
-        source: folder or name on the hub.
-        gpus: of this machine; vLLM is started on the first of them.
+        source: a folder or a hub id.
+        gpus: this machine's GPUs; vLLM runs on the first.
 
     Raises:
         AskdocsError: it does not fit.
@@ -48,7 +48,7 @@ def before(
 
 
 def after(url: str, context: int, say: Callable[[str], None]) -> None:
-    """Compare the cache that the vLLM at `url` reports with its context.
+    """Compare the cache reported by the vLLM at `url` with its context.
 
     Raises AskdocsError: it holds less.
     """

@@ -1,4 +1,4 @@
-"""Looks up a model's dimensions: a file, a folder, the hub's cache, the bundled table, the hub."""
+"""Finds a model's dimensions: a file, a folder, the hub's cache, the bundled table, the hub."""
 
 import json
 import tomllib
@@ -13,30 +13,30 @@ HUB_TIMEOUT = 10.0
 
 
 class SizedModel(NamedTuple):
-    """A model, and where its sizes were read."""
+    """A model, and the source of its dimensions."""
 
     shape: Shape
     where: str
 
 
 def known() -> dict[str, dict[str, Any]]:
-    """Configs in the table, by the model's name on the hub."""
+    """Bundled configs, by hub id."""
     return tomllib.loads(FILE.read_text(encoding="utf-8"))
 
 
 def find(
     name: str, config: Path | None = None, bits: float | None = None, online: bool = True
 ) -> SizedModel:
-    """The sizes of a model.
+    """The dimensions of a model.
 
     Args:
-        name: a folder with a config.json, or a name on the hub.
-        config: another file to read.
-        bits: of a weight; None: as the config says.
-        online: whether the hub may be asked.
+        name: a folder with a config.json, or a hub id.
+        config: a config file to use instead.
+        bits: bits per weight; None: from the config.
+        online: allow requests to the hub.
 
     Raises:
-        AskdocsError: no config is found, or it cannot be planned.
+        AskdocsError: no config is found, or the planner does not support it.
     """
     if config is None and Path(name).is_dir():
         config = Path(name) / "config.json"
@@ -92,7 +92,7 @@ def _download(name: str) -> Path:
     )
 
     try:
-        # Asked first because hf_hub_download tries a hub that cannot be reached for 25 s, loudly.
+        # Checked first, because hf_hub_download retries an unreachable hub for 25 s, noisily.
         HfApi().model_info(name, timeout=HUB_TIMEOUT)
         return Path(hf_hub_download(name, "config.json"))
     except GatedRepoError:

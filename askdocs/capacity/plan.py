@@ -14,34 +14,34 @@ from eval.report.cost import HOURS
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engines import vllm
 
-# GPUs that may share a model: what machines have.
+# Sizes of a group of GPUs that shares a model: those that machines have.
 SHARING = (1, 2, 4, 8)
-# A context that is proposed is a multiple of this.
+# Proposed contexts are multiples of this.
 ROUND = 1024
-# Bytes of each GPU: by so much has a plan been wrong, for Qwen3-8B on an RTX 4090
+# Bytes per GPU: the largest known error of a plan, for Qwen3-8B on an RTX 4090
 # (docs/how-to/plan.md).
 MARGIN = int(0.45 * GIB)
 
 
 class DoesNotFit(AskdocsError):
-    """There is not enough memory; says what would do."""
+    """Memory is too small; the message says what would fit."""
 
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """A way to serve a model that fits."""
+    """A way of serving a model that fits."""
 
     setup: Setup
     why: str
-    """Why one GPU does not hold it, where the number was left open; empty when it does."""
+    """Why one GPU is not enough, if the number was left open; empty if it is."""
     memory: memory.ServingMemory
     cache: int
     """Bytes of the cache on each GPU."""
     load: speed.Load
-    """Of one copy, at its best."""
+    """Maximum load of one copy."""
     replicas: int
     qps: float | None
-    """Questions a second that were asked for."""
+    """Requested questions per second."""
 
     @property
     def kv_tokens(self) -> int:
@@ -61,16 +61,16 @@ class ServingPlan:
 
 
 def make(setup: Setup, gpus: int | None, qps: float | None) -> ServingPlan:
-    """Plan for the model of `setup`, with a typical question no longer than its context.
+    """Plan for the model of `setup`; a typical question is at most as long as the context.
 
     Args:
-        setup: its `gpus` are not looked at.
-        gpus: that share one copy; None: as few as hold it.
-        qps: questions a second in the busiest minutes; None: one copy.
+        setup: its `gpus` are ignored.
+        gpus: number that shares a copy; None: as few as possible.
+        qps: questions per second in the busiest minutes; None: plan one copy.
 
     Raises:
-        DoesNotFit: with what would.
-        AskdocsError: it cannot be served so at all.
+        DoesNotFit: with a setup that would fit.
+        AskdocsError: this setup is not supported.
     """
     _check(setup)
     setup = _typical(setup)
@@ -92,17 +92,17 @@ def make(setup: Setup, gpus: int | None, qps: float | None) -> ServingPlan:
 
 
 def memory_left(setup: Setup) -> int:
-    """Bytes that are free on each GPU beside one request of the whole context; below 0: too few."""
+    """Free bytes on each GPU besides one full-context request; negative: too few."""
     return memory.available(setup) - memory.needed(setup)
 
 
 def tight(setup: Setup) -> bool:
-    """Does it fit by less than a plan may be wrong?"""
+    """Is the margin smaller than the plan's possible error?"""
     return memory_left(setup) >= 0 and not _surely(setup)
 
 
 def refusal(setup: Setup) -> str:
-    """Why it does not fit, and what would; empty when it fits."""
+    """Why it does not fit, and what would; empty if it fits."""
     if memory_left(setup) >= 0:
         return ""
     taken, need = memory.taken(setup), memory.needed(setup)
@@ -119,13 +119,13 @@ def refusal(setup: Setup) -> str:
 
 
 def demand(users: float, setup: Setup) -> float:
-    """Questions a second in the busiest minutes of so many users."""
+    """Questions per second in the busiest minutes of this many users."""
     assumed = setup.assumed
     return users * assumed.questions_a_day / (assumed.busy_hours * 3600) * assumed.peak
 
 
 def notes(setup: Setup) -> list[str]:
-    """What a plan of this kind does not tell by its numbers."""
+    """Caveats of a plan that its numbers do not show."""
     sentences = []
     if setup.quantization == "int4":
         sentences.append(
@@ -148,7 +148,7 @@ def notes(setup: Setup) -> list[str]:
 
 
 def slow(plan: ServingPlan) -> list[str]:
-    """That nobody reads as fast as was assumed, where it is so."""
+    """A warning if answers are slower than the assumed reading speed."""
     rate, wanted = plan.load.stream, plan.setup.assumed.stream_rate
     if rate >= wanted:
         return []
@@ -159,7 +159,8 @@ def slow(plan: ServingPlan) -> list[str]:
 
 
 def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict[str, str]]:
-    """vLLM's command line, the one of `askdocs up` with what the plan adds, and its variables."""
+    """vLLM's command line: that of `askdocs up` plus the plan's additions and environment
+    variables."""
     started = vllm.launch(
         Path("python"),
         model,
@@ -176,12 +177,12 @@ def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict
     if setup.gpus > 1:
         argv += ["--tensor-parallel-size", str(setup.gpus)]
     if setup.quantization == "fp8":
-        # Plain fp8 is deprecated for weights of 16 bits. 4 bits are in the files, and found there.
+        # Plain fp8 is deprecated for 16-bit weights. 4 bits are detected from the files.
         argv += ["--quantization", "fp8_per_tensor"]
     if setup.kv_dtype != "auto":
         argv += ["--kv-cache-dtype", setup.kv_dtype]
     if attention.only_flashinfer(setup):
-        argv += ["--attention-backend", "FLASHINFER"]  # if it is missing, vLLM says so
+        argv += ["--attention-backend", "FLASHINFER"]  # if it is missing, vLLM reports it
     if assumed.tokens_per_step > 1:
         least, most = GRAMS
         drafts = {"method": "ngram", "num_speculative_tokens": DRAFT}
@@ -226,7 +227,7 @@ def _check(setup: Setup) -> None:
 
 
 def _typical(setup: Setup) -> Setup:
-    """With a typical prompt that leaves room for its answer."""
+    """The setup with a typical prompt that leaves room for its answer."""
     assumed = setup.assumed
     room = setup.context - assumed.answer_tokens
     if room >= assumed.prompt_tokens:
@@ -253,25 +254,25 @@ def _on(setup: Setup, gpus: int) -> Setup:
 
 
 def _sizes(setup: Setup) -> list[Setup]:
-    """On as many GPUs as can share it, the fewest first."""
+    """The setup on each possible number of GPUs, the fewest first."""
     fair = [gpus for gpus in SHARING if _can_share(setup.shape, gpus)]
     return [dataclasses.replace(setup, gpus=gpus) for gpus in fair]
 
 
 def _can_share(shape: Shape, gpus: int) -> bool:
-    """Heads of keys and values are shared evenly, or each by as many GPUs, as vLLM's models assert
-    (vllm/model_executor/models/llama.py)."""
+    """KV heads are split evenly over GPUs, or each is replicated on as many, as vLLM's models
+    assert (vllm/model_executor/models/llama.py)."""
     heads_kept = 1 if shape.latent else shape.kv_heads
     return shape.heads % gpus == 0 and (heads_kept % gpus == 0 or gpus % heads_kept == 0)
 
 
 def _surely(setup: Setup) -> bool:
-    """Does it fit even if the plan is wrong? What is proposed here does."""
+    """Does it fit even if the plan errs? Only such setups are proposed."""
     return memory_left(setup) >= MARGIN
 
 
 def _fixes(setup: Setup) -> str:
-    """With what it surely fits."""
+    """Settings that fit with certainty."""
     fixes = [*_smaller(setup), *_shorter(setup), *_more(setup)]
     if not fixes:
         fixes = ["a larger --gpu", "a smaller --model"]
@@ -279,7 +280,7 @@ def _fixes(setup: Setup) -> str:
 
 
 def _smaller(setup: Setup) -> list[str]:
-    """Smaller numbers with which it fits: the first way that does."""
+    """Smaller settings that fit: the first option that does."""
     quantizations: list[str | None] = ["fp8", "int4"]
     if setup.quantization or setup.shape.bits < 16:
         quantizations = [setup.quantization]
@@ -304,6 +305,6 @@ def _shorter(setup: Setup) -> list[str]:
 
 
 def _more(setup: Setup) -> list[str]:
-    """The fewest GPUs that hold it together."""
+    """The smallest number of GPUs on which it fits."""
     enough = [each for each in _sizes(setup) if each.gpus > setup.gpus and _surely(each)]
     return [f"{enough[0].gpus} GPUs (--gpus {enough[0].gpus})"] if enough else []

@@ -8,26 +8,25 @@ from gateway.upstream.engines.llamacpp import CACHE_MIB
 from training.artefacts.convert import reader
 
 GIB = 2**30
-# Python and llama.cpp themselves: 0.06 GiB and 0.02 after the first question (SmolLM2-135M).
+# Python and llama.cpp themselves: 0.06 GiB, and 0.02 after the first question (SmolLM2-135M).
 PROCESS = 0.08 * GIB
-# Tokens that it reads at once, and bytes of a number in main memory:
-# gateway/upstream/engines/llamacpp.py.
+# Batch size in tokens, and bytes per number in main memory: gateway/upstream/engines/llamacpp.py.
 BATCH, FLOAT = 512, 4
-CACHE_NUMBER = 2  # bytes of a number of the cache
+CACHE_NUMBER = 2  # bytes per number of the cache
 
 
 class Ram(NamedTuple):
     """Bytes of main memory."""
 
     weights: int
-    """The file, which is mapped into memory."""
+    """The memory-mapped file."""
     cache: int
-    """Of all contexts that are answered at once."""
+    """KV cache of all parallel contexts."""
     compute: int
     prompts: int
-    """What it keeps of prompts at most, once it has read that many."""
+    """Maximum size of cached prompts."""
     context: int
-    """Tokens that the model can read."""
+    """Maximum context in tokens."""
 
     @property
     def total(self) -> int:
@@ -35,14 +34,14 @@ class Ram(NamedTuple):
 
 
 def of_file(file: Path, context: int, parallel: int) -> Ram:
-    """What a GGUF file needs.
+    """Memory needs of a GGUF file.
 
     Args:
-        context: tokens of each request.
-        parallel: requests at once.
+        context: tokens per request.
+        parallel: number of parallel requests.
 
     Raises:
-        AskdocsError: it is no GGUF file, or lacks a size.
+        AskdocsError: it is not a GGUF file, or lacks a dimension.
     """
     try:
         fields = reader(file).fields
@@ -75,10 +74,10 @@ def of_file(file: Path, context: int, parallel: int) -> Ram:
 
 
 def refusal(need: Ram, context: int, free: int) -> str:
-    """Why it cannot be served here, with the fix; empty when it can.
+    """Why it cannot be served here, with the fix; empty if it can.
 
     Args:
-        free: bytes of main memory that are free.
+        free: free bytes of main memory.
     """
     if context > need.context:
         return f"--context {context}: the model reads at most {need.context:,} tokens: use less"

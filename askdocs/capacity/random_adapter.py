@@ -1,4 +1,4 @@
-"""An adapter with random weights, in the files that PEFT writes, without PEFT and torch."""
+"""Writes an adapter with random weights in PEFT's format, without PEFT and torch."""
 
 import json
 import struct
@@ -13,11 +13,11 @@ ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
 def write(folder: Path, model: Path, *, seed: int, rank: int = 8, size: float = 0.02) -> Path:
-    """An adapter of all linear layers of the Llama model in the folder `model`.
+    """Write an adapter for all linear layers of the Llama model in the folder `model`.
 
-    `size` is the standard deviation of what it writes (B); 0 changes nothing.
+    `size` is the standard deviation of B; 0 makes the adapter ineffective.
 
-    Raises AskdocsError: the model's config.json cannot be read, or is of another architecture.
+    Raises AskdocsError: the model's config.json cannot be read, or the architecture is not Llama.
     """
     shape = of_config(model / "config.json")
     folder.mkdir(parents=True)

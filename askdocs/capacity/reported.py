@@ -13,15 +13,15 @@ class Reported(NamedTuple):
 
     blocks: int
     block_size: int
-    """Tokens of a block."""
+    """Tokens per block."""
     tokens: int
-    """That fit in requests of the longest context; what vLLM logs as "KV cache size"."""
+    """Tokens that fit in requests of the longest context; logged by vLLM as "KV cache size"."""
 
 
 def read(url: str) -> Reported:
-    """Ask the engine at this root, or base URL with /v1, for its metrics.
+    """Read the metrics of the engine at this root, or base URL with /v1.
 
-    Raises AskdocsError: nobody answers there, or it is not vLLM.
+    Raises AskdocsError: it does not answer, or is not vLLM.
     """
     root = url.rstrip("/").removesuffix("/v1")
     try:
@@ -31,7 +31,7 @@ def read(url: str) -> Reported:
         raise AskdocsError(
             f"{root}/metrics does not answer ({error}): name the address of a running vLLM"
         ) from None
-    except ValueError:  # a page of something else
+    except ValueError:  # another program's page
         cache = None
     if cache is None:
         raise AskdocsError(f"{root}/metrics tells no cache size: name the address of a recent vLLM")
@@ -39,7 +39,7 @@ def read(url: str) -> Reported:
 
 
 def parse(metrics: str) -> Reported | None:
-    """From the text of its metrics: the labels of `vllm:cache_config_info`."""
+    """Parse the labels of `vllm:cache_config_info` in the metrics."""
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
             if sample.name == "vllm:cache_config_info":
@@ -51,7 +51,7 @@ def parse(metrics: str) -> Reported | None:
 
 
 def refusal(cache: Reported, context: int) -> str:
-    """Why a context is longer than what the engine holds, with the fix; empty when it holds it."""
+    """Why the context exceeds the engine's cache, with the fix; empty if it fits."""
     if cache.tokens >= context:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""One way to serve a model: its GPUs, its quantisation and its context length."""
+"""A setup for serving a model: GPUs, quantisation and context length."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -8,34 +8,34 @@ from askdocs.capacity.gpus import Gpu
 from askdocs.capacity.shape import BITS, Shape
 
 GIB = 2**30
-# Bytes of a number of the cache.
+# Bytes per number of the cache.
 KV = {"auto": 2, "fp8": 1}
 
 
 @dataclass(frozen=True)
 class Setup:
-    """One copy of the model, on `gpus` that share it (tensor parallel)."""
+    """One copy of the model, on `gpus` that share it (tensor parallelism)."""
 
     shape: Shape
     gpu: Gpu
     gpus: int
     quantization: str | None
-    """`fp8`, `int4`, or None: as the model lies there."""
+    """`fp8`, `int4`, or None: as stored."""
     kv_dtype: str
     context: int
-    """Tokens of the longest prompt with its answer."""
+    """Tokens of the longest prompt plus its answer."""
     adapters: int
-    """How many may be loaded at once."""
+    """Maximum number of loaded adapters."""
     assumed: Assumptions
 
     @property
     def bits(self) -> float:
-        """Of a weight of the blocks."""
+        """Bits per weight of the blocks."""
         return BITS[self.quantization] if self.quantization else self.shape.bits
 
     @property
     def step(self) -> int:
-        """Tokens that one step computes at most: vLLM's defaults (vllm/engine/arg_utils.py,
+        """Maximum tokens per step: vLLM's defaults (vllm/engine/arg_utils.py,
         get_batch_defaults)."""
         if self.assumed.max_num_batched_tokens:
             return self.assumed.max_num_batched_tokens
@@ -45,7 +45,7 @@ class Setup:
 
     @property
     def seqs(self) -> int:
-        """Answers at once at most, by the same defaults."""
+        """Maximum parallel answers, by the same defaults."""
         return self.assumed.max_num_seqs or (1024 if self._large else 256)
 
     @property
@@ -54,34 +54,35 @@ class Setup:
 
     @property
     def page(self) -> int:
-        """Bytes of a block of the cache on each GPU: of as many layers as a group has."""
+        """Bytes of a cache block on each GPU, for all layers of a group."""
         numbers = self.assumed.block_size * self.shape.cached_numbers(self.gpus)
         return self._group * numbers * KV[self.kv_dtype]
 
     def blocks(self, tokens: int) -> int:
-        """Blocks of the cache that a request of so many tokens holds.
+        """Number of cache blocks for a request of this many tokens.
 
-        Layers of one kind make groups of one size, padded; each group has blocks of its own, and
-        those with a window keep that and what is under way (vllm/v1/core/kv_cache_utils.py,
+        Layers of the same kind form groups of equal, padded size; each group has its own blocks,
+        and groups with a window keep it plus the tokens being computed
+        (vllm/v1/core/kv_cache_utils.py,
         _get_kv_cache_groups_uniform_page_size; vllm/v1/kv_cache_interface.py, SlidingWindowSpec).
         """
         size, held = self.assumed.block_size, 0
         for window, layers in self._kinds.items():
             blocks = ceil(tokens / size)
             if window:
-                # Two steps are under way at once: vLLM prepares the next during one.
+                # Two steps overlap: vLLM prepares the next during one.
                 blocks = ceil(min(window - 1 + 2 * self.step, tokens) / size) + 1
             held += blocks * ceil(layers / self._group)
         return held
 
     @property
     def _kinds(self) -> dict[int, int]:
-        """Number of layers by their window."""
+        """Number of layers by window."""
         windows = self.shape.windows
         return {window: windows.count(window) for window in set(windows)}
 
     @property
     def _group(self) -> int:
-        """Layers of a group."""
+        """Number of layers in a group."""
         fewest, most = min(self._kinds.values()), max(self._kinds.values())
         return most if most < fewest * 1.5 else fewest

@@ -10,68 +10,68 @@ from typing import Any, NamedTuple, NoReturn
 
 from gateway.core.errors import AskdocsError
 
-# Decoders whose blocks are attention and a gated MLP (gate, up, down), or experts that are such.
+# Decoders whose blocks have attention and a gated MLP (gate, up, down), or experts of that kind.
 DENSE = {
     *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"),
     *("granite", "olmo2", "smollm3"),
 }
 EXPERTS = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3"}
-# Embedding and output share their weights unless the config says otherwise.
+# Embedding and output share weights unless the config says otherwise.
 TIED = {"gemma", "gemma2", "gemma3_text", "smollm3"}
 # vLLM computes these in bfloat16 only (vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS).
 NO_FLOAT16 = {"gemma2", "gemma3_text"}
-# Every second layer of Gemma 2, all but each sixth of Gemma 3 see a window only. Newer configs list
-# their layers (`layer_types`).
+# Every second layer of Gemma 2, and all but every sixth of Gemma 3, have a window. Newer configs
+# list their layers (`layer_types`).
 PATTERN = {"gemma2": 2, "gemma3_text": 6}
-# Bits of a weight and its share of the scales: 4 bits in groups of 128 with a scale in 16 bits and
-# a zero point in 4; 8 bits with a scale for each output.
+# Bits per weight including scales: 4 bits in groups of 128 with a 16-bit scale and a 4-bit zero
+# point; 8 bits with a scale per output.
 BITS = {"fp8": 8.0, "int4": 4 + 20 / 128}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Parameters are counted in ones, not in bytes."""
+    """A model's dimensions; parameters are counts, not bytes."""
 
     layers: int
     hidden: int
     inner: int
-    """Width of the MLP that every token passes, the shared experts together."""
+    """Width of the MLP that every token passes through, shared experts included."""
     expert: int
-    """Width of each expert that a token may be sent to; 0 without experts."""
+    """Width of each routed expert; 0 without experts."""
     heads: int
     kv_heads: int
     head_dim: int
-    """Of queries and keys."""
+    """Head size of queries and keys."""
     latent: int
-    """Numbers that multi-head latent attention (MLA) keeps of a token in a layer; 0: keys and
-    values of each head are kept."""
+    """Numbers that multi-head latent attention (MLA) caches per token and layer; 0: keys and values
+    of each head are cached."""
     raised: int
-    """Numbers that a latent becomes, for all heads, where a prompt is read on; 0 without."""
+    """Numbers that a latent expands to, for all heads, in chunked prefill; 0 without."""
     windows: tuple[int, ...]
-    """Of each layer, in tokens; 0: it sees the whole context."""
+    """By layer, in tokens; 0: the whole context."""
     linear: int
-    """Parameters of all blocks: what quantisation makes smaller."""
+    """Parameters of all blocks, which quantisation shrinks."""
     whole: int
-    """Of these, what GPUs that share the model do not share: each has it."""
+    """Those of them that are replicated on every GPU instead of shared."""
     raising: int
-    """Of these, what raises latents: vLLM keeps it in 16 bits as well, whatever it is stored in."""
+    """Those of them that expand latents, of which vLLM keeps a 16-bit copy in addition."""
     active: int
-    """Of all blocks, what a token passes."""
+    """Parameters of all blocks that are active for a token."""
     experts: tuple[int, int]
-    """How many there are in a layer, and how many a token is sent to; (1, 1) without experts."""
+    """Number of experts in a layer, and per token; (1, 1) without experts."""
     vocab: int
     tied: bool
-    """Do embedding and output share their weights?"""
+    """Do embedding and output share weights?"""
     context: int
-    """Tokens that it can read."""
+    """Maximum context in tokens."""
     bits: float
-    """Of a weight of the blocks, as the model lies there."""
+    """Bits per weight of the blocks as stored."""
     float16: bool
-    """Does vLLM compute it in float16, too?"""
+    """Does vLLM support it in float16, too?"""
 
     @property
     def other(self) -> int:
-        """Parameters beside the blocks: embedding, output, norms."""
+        """Parameters outside the blocks: embedding, output, norms."""
         rows = self.vocab * (1 if self.tied else 2) + 2 * self.layers + 1
         return rows * self.hidden
 
@@ -80,9 +80,9 @@ class Shape:
         return self.linear + self.other
 
     def cached_numbers(self, gpus: int = 1) -> int:
-        """Numbers that one layer keeps of a token on each of `gpus` that share the model.
+        """Numbers that a layer caches per token on each of `gpus` that share the model.
 
-        vLLM keeps at least one head on each GPU, and the whole of a latent.
+        vLLM keeps at least one head, and the whole latent, on each GPU.
         """
         return self.latent or 2 * max(1, self.kv_heads // gpus) * self.head_dim
 
@@ -92,10 +92,10 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
 
     Args:
         where: the file, for errors.
-        bits: of a weight of the blocks; None: as the config says.
+        bits: bits per weight of the blocks; None: from the config.
 
     Raises:
-        AskdocsError: an architecture that is not known here, or a size that is missing.
+        AskdocsError: the architecture is unknown, or a dimension is missing.
     """
     read = _Reader(config, where)
     kind = config.get("model_type")
@@ -157,17 +157,17 @@ class _Reader:
 
 class _Latent(NamedTuple):
     kept: int
-    """Numbers of a token."""
+    """Numbers per token."""
     raised: int
     head: int
-    """Numbers of a query or a key of one head."""
+    """Numbers of a head's query or key."""
     whole: int
-    """Parameters that lead to latents, which GPUs do not share."""
+    """Parameters that produce latents, which are replicated on every GPU."""
     raising: int
 
 
 def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, _Latent]:
-    """Parameters of an attention with latents, and its sizes.
+    """Parameters and dimensions of attention with latents.
 
     https://arxiv.org/abs/2405.04434, section 2.1
     """
@@ -185,7 +185,7 @@ def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, _Latent]:
 
 class _Mlp(NamedTuple):
     total: int
-    """Parameters, of all layers."""
+    """Parameters of all layers."""
     router: int
     active: int
     inner: int
@@ -232,7 +232,7 @@ def _windows(read: _Reader, layers: int) -> tuple[int, ...]:
 
 
 def _bits(read: _Reader) -> float:
-    """Bits of a weight as the files have it, with its share of the scales."""
+    """Bits per weight in the files, including scales."""
     how = read.config.get("quantization_config") or read.config.get("compression_config")
     if not how:
         return 16.0
@@ -240,7 +240,7 @@ def _bits(read: _Reader) -> float:
     method = method.replace("_", "-")
     try:
         bits = _stored(how, method)
-    except (AttributeError, KeyError, TypeError, ValueError):  # as nobody writes it
+    except (AttributeError, KeyError, TypeError, ValueError):  # in an unknown format
         bits = 0
     if not bits:
         raise AskdocsError(
@@ -251,7 +251,7 @@ def _bits(read: _Reader) -> float:
 
 
 def _stored(how: Mapping[str, Any], method: str) -> float:
-    """0: not known."""
+    """0: unknown."""
     if method == "fp8":
         return BITS["fp8"]
     if method in ("awq", "gptq"):
@@ -264,5 +264,5 @@ def _stored(how: Mapping[str, Any], method: str) -> float:
 
 
 def _group(size: Any) -> float:
-    """Weights that share a scale: of a whole row where none, or -1, is written."""
+    """Weights per scale: a whole row if missing or -1."""
     return float(size) if size and float(size) > 0 else math.inf

@@ -1,8 +1,7 @@
 """Upper bounds on a model's speed, by the roofline model (doi.org/10.1145/1498765.1498785).
 
-Reading a prompt is bound by the tensor cores, writing an answer by the memory's bandwidth: each
-step reads all weights once for all answers, and each answer's cache. With drafts a step verifies
-several tokens of each answer.
+Prefill is bound by the tensor cores, decoding by memory bandwidth: each step reads all weights once
+for all answers, and each answer's cache. With drafts a step verifies several tokens of each answer.
 """
 
 from typing import NamedTuple
@@ -12,25 +11,25 @@ from askdocs.capacity.setup import KV, Setup
 
 
 class Load(NamedTuple):
-    """One copy of the model at work, without a pause."""
+    """One copy of the model under constant load."""
 
     answers: int
-    """Being written at once."""
+    """Number of parallel answers."""
     questions: float
-    """Read and answered a second."""
+    """Questions answered per second."""
     stream: float
-    """Tokens a second of each answer."""
+    """Tokens per second of each answer."""
 
     def tokens(self, answer: int) -> float:
-        """Of answers, a second, all together."""
+        """Generated tokens per second, over all answers."""
         return self.questions * answer
 
 
 def reading(setup: Setup, prompt: int) -> float:
-    """Seconds from a prompt to the first token of its answer, while nothing else is asked.
+    """Seconds from a prompt to the first token of its answer, without other load.
 
     Args:
-        prompt: tokens that are not in the cache.
+        prompt: uncached tokens.
     """
     shape = setup.shape
     seen = sum(min(prompt, window or prompt) for window in shape.windows)
@@ -39,20 +38,20 @@ def reading(setup: Setup, prompt: int) -> float:
 
 
 def step(setup: Setup, answers: int, length: int) -> float:
-    """Seconds for the next token of so many answers, on average.
+    """Mean seconds for the next token of this many answers.
 
     Args:
-        length: tokens before it, of each.
+        length: tokens before it in each answer.
     """
     each = setup.assumed.tokens_per_step
     return _forward(setup, answers, length, 1 + DRAFT if each > 1 else 1) / each
 
 
 def _forward(setup: Setup, answers: int, length: int, tokens: int) -> float:
-    """Seconds to compute so many tokens of each answer at once."""
+    """Seconds to compute this many tokens of each answer in one step."""
     shape, gpus = setup.shape, setup.gpus
     count, chosen = shape.experts
-    # Experts that at least one of the tokens is sent to, beyond those of the first.
+    # Experts used by at least one of the tokens, beyond those of the first.
     more = count * (1 - (1 - chosen / count) ** (answers * tokens)) - chosen
     blocks = shape.active + (shape.linear - shape.active) * more / max(1, count - chosen)
     head = shape.vocab * shape.hidden
@@ -65,10 +64,10 @@ def _forward(setup: Setup, answers: int, length: int, tokens: int) -> float:
 
 
 def busiest(setup: Setup, most: int) -> Load:
-    """With as many typical questions at once as keep every answer fast enough to read.
+    """The most parallel typical questions at which every answer is fast enough to read.
 
     Args:
-        most: answers that fit into the cache.
+        most: maximum answers in the cache.
     """
     assumed = setup.assumed
     new = max(1, round(assumed.prompt_tokens * (1 - assumed.cached)))
@@ -76,7 +75,7 @@ def busiest(setup: Setup, most: int) -> Load:
     read = reading(setup, new) - _forward(setup, 1, new, 1)
 
     def load(answers: int) -> Load:
-        # While each of them is written, as many others are read.
+        # While an answer is written, the same number of prompts is read.
         written = assumed.answer_tokens * step(setup, answers, length) + answers * read
         return Load(answers, answers / written, assumed.answer_tokens / written)
 
@@ -90,14 +89,14 @@ def busiest(setup: Setup, most: int) -> Load:
 
 
 def _flops(setup: Setup) -> float:
-    """Floating-point operations a second of one GPU's share of the work, all GPUs together."""
+    """Floating-point operations per second, over all GPUs."""
     gpu = setup.gpu
     dtype = "fp8" if setup.bits == 8 and "fp8" in gpu.tflops else gpu.dtype
     return gpu.tflops[dtype] * 1e12 * setup.assumed.compute_efficiency * setup.gpus * _shared(setup)
 
 
 def _bandwidth(setup: Setup) -> float:
-    """Bytes a second of each GPU."""
+    """Bytes per second of each GPU."""
     return setup.gpu.bandwidth_gbs * 1e9 * setup.assumed.bandwidth_efficiency * _shared(setup)
 
 
