@@ -15,8 +15,8 @@ from typer.core import TyperGroup
 from askdocs.terminal.consoles import err
 from gateway.core.errors import AskdocsError
 
-# Groups of `askdocs --help`, in the order in which people need them: the name of a command, its
-# module in askdocs/commands, what the module calls it, and the first sentence of its help.
+# Groups of `askdocs --help`, in the order of use: a command's name, its module in askdocs/commands,
+# its name in that module, and the first sentence of its help.
 COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
     "Start and ask": {
         "up": ("up", "up", "Start engine, API, widget and site on this machine, until Ctrl-C."),
@@ -107,7 +107,7 @@ class Commands(Mapping[str, click.Command]):
 
 
 def _built(name: str, imported: Any) -> click.Command:
-    """The command that a group of commands, or a function, stands for."""
+    """The command object of a command group or function."""
     parent = typer.Typer(add_completion=False, rich_markup_mode=None)
     if isinstance(imported, typer.Typer):
         parent.add_typer(imported, name=name)
@@ -120,7 +120,7 @@ def _built(name: str, imported: Any) -> click.Command:
 
 
 class Grouped(TyperGroup):
-    """Lists its commands in groups."""
+    """Lists the commands in groups."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -158,9 +158,9 @@ def top(
 
 
 def _leave_proxies_out() -> None:
-    """A proxy from the environment would be asked for 127.0.0.1, where it finds itself."""
+    """A proxy from the environment would be asked for 127.0.0.1 and reach itself."""
     names = ("no_proxy", "NO_PROXY")
-    # Most programs read the first that is set, and not both.
+    # Most programs read only the first variable that is set.
     listed = [host.strip() for name in names for host in os.environ.get(name, "").split(",")]
     hosts = dict.fromkeys(filter(None, [*listed, "127.0.0.1", "localhost", "::1"]))
     for name in names:
@@ -168,7 +168,7 @@ def _leave_proxies_out() -> None:
 
 
 def main() -> None:
-    """Entry point: errors that a person can act on are one line, and exit code 2."""
+    """Entry point: errors that the user can fix are one line, with exit code 2."""
     _leave_proxies_out()
     try:
         app()

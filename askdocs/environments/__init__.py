@@ -7,14 +7,13 @@
     python -m askdocs.environments eval --home .askdocs
     python -m askdocs.environments security --home .cache/security
 
-The pins of vLLM, of training and of evaluation conflict with each other's and with those of this
-program, and what checks datasets is larger than all of it, so each gets an environment of its own.
-The GPU builds of vLLM and of training are chosen where there is an NVIDIA GPU (not yet run there),
-the CPU builds elsewhere.
+The pins of vLLM, training and evaluation conflict with each other and with those of this program,
+and the dataset checks' libraries are larger than the program, so each gets its own environment.
+With an NVIDIA GPU, the GPU builds of vLLM and training are installed (not yet run there), otherwise
+the CPU builds.
 
-Making it can be stopped at any point, kill -9 included, and run again: the marker is written last,
-torch and the rest are stages of their own, and what was downloaded whole stays in the cache of the
-installer.
+Installation can be stopped at any point, even by kill -9, and repeated: the marker is written last,
+torch and the rest are separate stages, and complete downloads stay in the installer's cache.
 """
 
 import argparse
@@ -53,22 +52,22 @@ _INTERRUPTED = {code for number in _SIGNALS for code in (-number, 128 + number)}
 
 @dataclass(frozen=True)
 class Route:
-    """One way to get torch: pip's arguments, or the name of a lock file to install by hash."""
+    """A way to get torch: pip's arguments, or the name of a lock file to install by hash."""
 
     name: str
     arguments: tuple[str, ...] = ()
     lock: str | None = None
-    need_gib: float = 0.0  # free disk; 0 means what the recipe needs anyway
+    need_gib: float = 0.0  # free disk; 0: the recipe's own requirement
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an environment is made of: torch by the first route that works, then the lock."""
+    """The definition of an environment: torch by the first route that works, then the lock."""
 
-    # What is not shown does not change the environment: see `_digest`.
+    # Fields with repr=False do not affect the environment: see `_digest`.
     name: str = field(repr=False)  # of its folder, its log and its lock
     title: str = field(repr=False)  # for people
-    wanted_by: str = field(repr=False)  # what on the command line needs it
+    wanted_by: str = field(repr=False)  # the command line feature that needs it
     instead: str = field(repr=False)  # the end of an error message: what works without it
     build: str
     lock: str
@@ -81,16 +80,16 @@ class Recipe:
         return home.absolute() / "environments" / self.name
 
 
-# torch is named by its exact version and has no hash, unlike everything else: the wheel on a local
-# disk, the one of PyTorch's index and one built by a distribution are different files of the same
-# release. A version ending in +cpu cannot come from the package index, which refuses such names.
+# torch is pinned by its exact version without a hash, unlike everything else: a local wheel, the
+# one in PyTorch's index and a distribution's build are different files of the same release. A
+# version ending in +cpu cannot come from the package index, which rejects such names.
 _CPU_TORCH = ("--no-deps", f"torch=={TORCH}+cpu", f"torchvision=={TORCHVISION}+cpu")
 
 _CPU_TORCH_ROUTES = (
     Route("torch for CPU, from where pip is configured to look", _CPU_TORCH),
     Route(
         "torch for CPU, from PyTorch's index",
-        # No retries: where the index cannot be reached, the next route is 15 s away at most.
+        # No retries: if the index cannot be reached, the next route starts within 15 s.
         ("--index-url", PYTORCH_CPU_INDEX, "--retries", "0", "--timeout", "15", *_CPU_TORCH),
     ),
     Route(
@@ -150,7 +149,7 @@ TRAIN_GPU = Recipe(  # not yet run on a machine with a GPU
     need_gib=20.0,
 )
 
-QUANTISE = Recipe(  # of CPU builds everywhere: nothing is calibrated or trained
+QUANTISE = Recipe(  # CPU builds everywhere: nothing is calibrated or trained
     name="quantise",
     title="the quantiser",
     wanted_by="askdocs models quantise",
@@ -201,11 +200,11 @@ SECURITY = Recipe(  # for development: `make audit`, `make sbom`, `make secrets`
 
 
 def ensure_vllm(home: Path, say: Say) -> Path:
-    """The Python of the vLLM environment under `home`, made now if it is not there.
+    """The Python of the vLLM environment under `home`, created now if missing.
 
-    `say` gets short lines, one every two seconds while something is going on; if it raises, the
-    installer is stopped and the exception passed on. A call that finds the environment complete
-    returns in a few milliseconds.
+    `say` receives a short line every two seconds during the installation; if it raises, the
+    installer is stopped and the exception propagated. If the environment is complete, this returns
+    within milliseconds.
 
     Raises:
         AskdocsError: this machine cannot run it, the disk is too full, or an install failed.
@@ -214,12 +213,12 @@ def ensure_vllm(home: Path, say: Say) -> Path:
 
 
 def find_vllm(home: Path) -> Path | None:
-    """The Python of the vLLM environment under `home` if it is complete, without making it."""
+    """The Python of the vLLM environment under `home` if it is complete; does not create it."""
     return find(VLLM_GPU if has_gpu() else VLLM_CPU, home)
 
 
 def trainer() -> Recipe:
-    """Of the environment that trains here."""
+    """The training environment's recipe for this machine."""
     return TRAIN_GPU if has_gpu() else TRAIN_CPU
 
 
@@ -231,11 +230,11 @@ def find(recipe: Recipe, home: Path) -> Path | None:
 
 
 def has_gpu() -> bool:
-    """Whether this machine has an NVIDIA GPU with a driver that this system can see."""
+    """Does this machine have an NVIDIA GPU with a driver visible to this system?"""
     gpus = Path("/proc/driver/nvidia/gpus")
     if gpus.is_dir() and any(gpus.iterdir()):
         return True
-    # Windows' Linux has no such folder; asking nvidia-smi costs a second, where there is one.
+    # WSL has no such folder; asking nvidia-smi takes a second, if it exists.
     return "GPU " in nvidia.smi("-L")
 
 
@@ -251,8 +250,8 @@ def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> P
     place.parent.mkdir(parents=True, exist_ok=True)
     log = place.with_name(f"{recipe.name}.log")
     with place.with_name(f"{recipe.name}.lock").open("w") as lock:
-        # The children inherit the lock: after a kill -9 it is held until they have gone too, and
-        # the next run does not install over an installer that is still at work.
+        # Children inherit the lock: after a kill -9 it is held until they are gone too, so that the
+        # next run does not interfere with a running installer.
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -265,7 +264,7 @@ def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> P
 
 
 def requirements() -> Path:
-    """The folder of the lock files: in this package in a wheel, at the top of a checkout."""
+    """The folder of the lock files: inside this package in a wheel, at the top of a checkout."""
     here = Path(__file__).resolve().parents[1]
     for folder in (here / "requirements", here.parent / "requirements"):
         if folder.is_dir():
@@ -276,18 +275,18 @@ def requirements() -> Path:
 
 
 class _Worker:
-    """Runs the installers on one environment, telling how far they are."""
+    """Runs the installers of an environment, and reports their progress."""
 
     def __init__(self, place: Path, log: Path, lock: int, say: Say) -> None:
         self.place, self.log, self.lock, self.say = place, log, lock, say
         self.python = place / "bin" / "python"
 
     def run(self, what: str, command: Sequence[str]) -> str | None:
-        """Run it with its output in the log; None if it succeeded, else its last line."""
+        """Run a command with its output in the log; None if it succeeded, else its last line."""
         started = reported = time.monotonic()
         self.say(what)
-        # The first import leaves compiled files beside the libraries, also where an image says that
-        # none are to be written: every start would compile them again.
+        # The first import compiles files, even if the image disables bytecode: otherwise every
+        # start would compile them again.
         environment = os.environ.copy()
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         with self.log.open("a+", encoding="utf-8", errors="replace") as output:
@@ -308,7 +307,7 @@ class _Worker:
                         reported = now
                         size = _size(self.place) / GIB
                         self.say(f"{what}: {now - started:.0f} s, {size:.1f} GiB installed")
-            finally:  # Ctrl-C, or an error of ours: no installer is left behind
+            finally:  # Ctrl-C, or an error of ours: leave no installer behind
                 if child.poll() is None:
                     child.terminate()
                     child.wait()
@@ -316,27 +315,29 @@ class _Worker:
             lines = [line.strip() for line in output if line.strip()]
         if child.returncode == 0:
             return None
-        # Ctrl-C reaches the installer too; that is no reason to try the next way.
+        # Ctrl-C reaches the installer too; do not try the next route because of it
         if child.returncode in _INTERRUPTED or lines[-1:] == [_PIP_CANCELLED]:
             raise AskdocsError(f"{what}: interrupted; run again to go on from there")
         errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))]
         return (errors or lines or [f"exit code {child.returncode}"])[-1]
 
     def pip(self, what: str, arguments: Sequence[str]) -> str | None:
-        # --ignore-installed writes over what a killed run left, instead of failing to remove it.
+        # --ignore-installed overwrites leftovers of a killed run, instead of failing to remove
+        # them.
         pip = [str(self.python), "-m", "pip", "install", "--no-input", "--ignore-installed"]
         return self.run(what, [*pip, *arguments])
 
     def install_lock(self, what: str, lock: Path) -> str | None:
-        """By uv where it is beside this Python (parallel downloads: 3 s against 60), else pip."""
+        """By uv if it is installed beside this Python (parallel downloads: 3 s instead of 60), else
+        by pip."""
         hashed = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
         uv = Path(sys.executable).with_name("uv")
         if uv.is_file():
-            # Reinstalling costs links from uv's cache, and repairs what a killed run left.
+            # Reinstalling only links from uv's cache, and repairs leftovers of a killed run.
             command = [str(uv), "pip", "install", "--python", str(self.python), "--reinstall"]
             if self.run(what, [*command, *hashed]) is None:
                 return None
-            # uv does not read pip's settings (a mirror, certificates): pip may still get through.
+            # uv does not read pip's settings (a mirror, certificates): pip may still succeed.
             what += ", by pip"
         return self.pip(what, hashed)
 
@@ -349,7 +350,7 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
     routes = [locks / route.lock for route in recipe.torch_routes if route.lock]
     known_bad.refuse([lock, *routes], requirements() / known_bad.FILE)
     if not _has_line(place / TORCH_DONE, digest):
-        # Half a torch cannot be told from a whole one, so this stage always starts clean.
+        # A partial torch looks like a complete one, so this stage always starts clean.
         shutil.rmtree(place, ignore_errors=True)
         venv = [sys.executable, "-m", "venv", str(place)]
         if reason := worker.run(f"a virtual environment for {recipe.title}", venv):
@@ -367,7 +368,7 @@ def _make(recipe: Recipe, locks: Path, worker: _Worker, digest: str) -> None:
             f"{lock}: could not be installed ({reason}); see {worker.log}, check the connection or"
             f" pip's index settings and run again{recipe.instead}"
         )
-    # Before anything of it is started.
+    # Before any code of it is run.
     startup_files.refuse(place, requirements() / startup_files.FILE)
     if reason := worker.run(f"does {recipe.title} load?", [str(worker.python), "-c", recipe.check]):
         raise AskdocsError(
@@ -436,7 +437,7 @@ def _has_line(path: Path, digest: str) -> bool:
 
 
 def _digest(recipe: Recipe, locks: Path) -> str:
-    """Changes with the recipe, its lock files and the Python that the environment is made of."""
+    """Changes with the recipe, its lock files and the Python of the environment."""
     digest = hashlib.sha256(f"{recipe!r} {sys.version_info[:2]}".encode())
     for name in [recipe.lock, *(route.lock for route in recipe.torch_routes if route.lock)]:
         try:
@@ -447,7 +448,7 @@ def _digest(recipe: Recipe, locks: Path) -> str:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files below `folder`; files that come and go meanwhile do not matter."""
+    """Bytes of the files below `folder`; ignores files that come and go meanwhile."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:

@@ -1,4 +1,5 @@
-"""What the two cross-encoders share: MiniLM, its reading of two texts, training, and ONNX."""
+"""The common base of the two cross-encoders: MiniLM, encoding of pairs, training, and ONNX
+export."""
 
 import random
 from collections.abc import Iterable, Sequence
@@ -9,19 +10,19 @@ import torch
 from tokenizers import Tokenizer
 from transformers import BertModel
 
-# The embeddings and the first layers stay as they are.
+# The embeddings and the first layers are frozen.
 FROZEN = 3
 RATE = 1e-4
 DECAY = 0.05
 SIZE = 384
-# Pairs that are read together.
+# Batch size for scoring pairs.
 TOGETHER = 12
 # [CLS], [SEP] and [MASK] of BERT.
 CLS, SEP, MASK = 101, 102, 103
 
 
 class PairStates(NamedTuple):
-    """The states of a pair's tokens, and which of them are of its texts."""
+    """The hidden states of a pair's tokens, and masks of its two texts."""
 
     states: torch.Tensor
     mask: torch.Tensor
@@ -30,14 +31,14 @@ class PairStates(NamedTuple):
 
 
 class CrossEncoder(torch.nn.Module):  # type: ignore[misc]
-    """Two texts that are read together, with a score. The score is up to the subclass."""
+    """Encodes two texts together. Subclasses compute the score."""
 
     def __init__(self, base: Path) -> None:
         super().__init__()
         self.encoder = BertModel.from_pretrained(base, add_pooling_layer=False)
         layers = self.encoder.encoder.layer
         for layer in layers:
-            layer.attention.self.dropout.p = 0.0  # with it attention is several times slower
+            layer.attention.self.dropout.p = 0.0  # dropout makes attention several times slower
         for part in (self.encoder.embeddings, *layers[:FROZEN]):
             for parameter in part.parameters():
                 parameter.requires_grad = False
@@ -51,7 +52,7 @@ class CrossEncoder(torch.nn.Module):  # type: ignore[misc]
         return PairStates(states, mask, inner * (1 - token_type_ids), inner * token_type_ids)
 
     def body(self) -> list[torch.nn.Parameter]:
-        """What is trained of the encoder."""
+        """The encoder's trainable parameters."""
         return [parameter for parameter in self.encoder.parameters() if parameter.requires_grad]
 
 
@@ -72,7 +73,7 @@ def encode(tokenizer: Any, first: str, second: str) -> tuple[list[int], list[int
 
 
 def scores(model: torch.nn.Module, pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-    """Of pairs in their order; those of like length are read together."""
+    """The scores of pairs, in order; pairs of similar length are batched."""
     results: list[Any] = [None] * len(pairs)
     order = sorted(range(len(pairs)), key=lambda place: len(pairs[place][0]))
     for at in range(0, len(order), TOGETHER):
@@ -85,7 +86,7 @@ def scores(model: torch.nn.Module, pairs: Sequence[tuple[list[int], list[int]]])
 
 
 def padded(pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
-    """Ids, mask and types of pairs, of one length."""
+    """Ids, mask and types of pairs, padded to one length."""
     size = -(-max(len(ids) for ids, _ in pairs) // 16) * 16
     given = torch.zeros(3, len(pairs), size, dtype=torch.long)
     for row, (ids, types) in enumerate(pairs):
@@ -98,7 +99,7 @@ def padded(pairs: Sequence[tuple[list[int], list[int]]]) -> torch.Tensor:
 def masked(
     ids: Sequence[int], types: Sequence[int], share: float, chance: random.Random
 ) -> list[int]:
-    """With a share of the second text's tokens masked."""
+    """The ids with a share of the second text's tokens masked."""
     return [
         MASK if kind and token not in (CLS, SEP) and chance.random() < share else token
         for token, kind in zip(ids, types, strict=True)
@@ -106,7 +107,7 @@ def masked(
 
 
 class Descent:
-    """Steps of AdamW, whose rate rises for 20 steps and then falls to 0."""
+    """AdamW whose learning rate rises for 20 steps and then falls to 0."""
 
     def __init__(
         self,
@@ -116,7 +117,7 @@ class Descent:
         steps: int,
         rate: float = RATE,
     ) -> None:
-        """`head` learns three times as fast as the encoder, `others` a hundred times."""
+        """`head` has three times the encoder's learning rate, `others` a hundred times."""
         self._clipped = [*model.body(), *head]
         self._steps, self._rate, self._at = steps, rate, 0
         groups = [(model.body(), DECAY), (self._clipped[len(model.body()) :], DECAY), (others, 0.0)]
@@ -139,7 +140,7 @@ class Descent:
 
 
 class _Logits(torch.nn.Module):  # type: ignore[misc]
-    """With the output of a cross-encoder as sentence-transformers exports it."""
+    """Output of a cross-encoder in the format that sentence-transformers exports."""
 
     def __init__(self, model: CrossEncoder) -> None:
         super().__init__()
@@ -150,7 +151,7 @@ class _Logits(torch.nn.Module):  # type: ignore[misc]
 
 
 def write(model: CrossEncoder, example: tuple[list[int], list[int]], out: Path) -> None:
-    """As ONNX with weights in eight bits. Needs onnx and onnxruntime."""
+    """Write ONNX with 8-bit weights. Needs onnx and onnxruntime."""
     from onnxruntime.quantization import (  # type: ignore[import-untyped]
         QuantType,
         quantize_dynamic,

@@ -5,13 +5,13 @@
 
 PYTHON and the base are those of training/encoders/rerank.py; the pairs those of
 training/encoders/pairs.py. `--keep` also writes the weights before they are rounded to eight bits,
-from which another training can `--start`: first on documentations, then on labelled answers.
-`--weigh` names labelled claims that were not trained on: they decide how much the judge's score
-counts beside that of the rules.
+from which another training can `--start`: first on documentation, then on labelled answers.
+`--weigh` names held-out labelled claims, which determine the weight of the judge's score relative
+to the rules' score.
 
-Each token of the sentence gets a logit: is it wrong? The score of a sentence comes from the worst
-of them. The loss has three parts: a right sentence is above its wrong twin; each sentence is on
-its side of 0; and in a twin the tokens that differ are the wrong ones.
+Each token of the sentence gets a logit: is it wrong? The worst of them determines the sentence's
+score. The loss has three parts: a right sentence scores above its wrong twin; each sentence is on
+its side of 0; and the tokens that differ in a twin are the wrong ones.
 """
 
 import argparse
@@ -32,13 +32,13 @@ from training.encoders.encoder import SIZE, CrossEncoder, Descent
 
 TOKENS = 144
 RATE = 1.5e-4
-GROUPS = 8  # of a step
-# What the score counts beside the logit of the rules, if no claims decide it.
+GROUPS = 8  # per step
+# Default weight of the score relative to the rules' logit, without claims to fit it.
 BESIDE = 0.3
 HIDDEN = 128
-# A right sentence that is this much like a wrong one is its twin: what differs is wrong.
+# Minimum similarity of a right sentence to a wrong one for a twin: their difference is wrong.
 TWIN = 0.6
-# A token that is wrong counts as much as this many that are not.
+# Weight of a wrong token relative to other tokens.
 RARE = 4.0
 
 
@@ -52,11 +52,11 @@ class Judge(CrossEncoder):
         self.hidden = torch.nn.Linear(3 * SIZE + 1, HIDDEN)
         self.out = torch.nn.Linear(HIDDEN, 1)
         self.whole = torch.nn.Linear(SIZE, 1)
-        # Of the file: the logit that is added to that of the rules.
+        # Stored in the file: weight and constant of the logit added to that of the rules.
         self.register_buffer("scale", torch.tensor([BESIDE, 0.0]))
 
     def tokens(self, *given: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Whether each token is wrong, which are of the sentence, and the score of the sentence."""
+        """The logit of each token being wrong, the sentence's mask, and its score."""
         states, mask, sentence, passage = self.read(*given)
         unit = states / states.norm(dim=-1, keepdim=True).clamp_min(1e-6)
         asked = self.near(unit)
@@ -78,21 +78,21 @@ class Judge(CrossEncoder):
 
 
 class Claim(NamedTuple):
-    """A sentence of a pair, and the characters of it that are known to be wrong."""
+    """A sentence with a passage, and its characters that are known to be wrong."""
 
     text: str
     passage: str
     supported: bool
     wrong: tuple[tuple[int, int], ...] | None = ()
-    """None where it is not known which."""
+    """None: unknown."""
     rules: float | None = None
-    """Their probability that it is supported."""
+    """The rules' probability that it is supported."""
 
 
 def read(file: Path) -> list[list[Claim]]:
-    """Right and wrong sentences in pairs; one that has no counterpart is alone.
+    """Pairs of right and wrong sentences; a sentence without a counterpart is alone.
 
-    Exits with the line that is none.
+    Exits with an invalid line.
     """
     items: list[list[Claim]] = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
@@ -116,8 +116,8 @@ def read(file: Path) -> list[list[Claim]]:
 
 
 def held(file: Path) -> list[Claim]:
-    """The claims with a score of the rules. Exits where there is none."""
-    # Once each: a right sentence is the twin of several wrong ones.
+    """The claims with a score of the rules. Exits if there are none."""
+    # Distinct, because a right sentence is the twin of several wrong ones.
     claims = {(claim.text, claim.passage): claim for item in read(file) for claim in item}
     known = [claim for claim in claims.values() if claim.rules is not None]
     if not known:
@@ -126,7 +126,7 @@ def held(file: Path) -> list[Claim]:
 
 
 def paired(claims: Sequence[Claim]) -> list[list[Claim]]:
-    """Each wrong sentence beside the right one that is most like it; the others alone."""
+    """Each wrong sentence with the most similar right one; the others alone."""
     right = [claim for claim in claims if claim.supported]
     items, used = [], set()
     for claim in claims:
@@ -203,7 +203,7 @@ def loss_of(model: Judge, tokenizer: Any, items: Sequence[Sequence[Claim]]) -> t
 
 
 def train(model: Judge, tokenizer: Any, items: list[list[Claim]], rate: float, seed: int) -> None:
-    """Once through the items."""
+    """Train for one epoch."""
     chance = random.Random(seed)  # noqa: S311 -- no secret
     chance.shuffle(items)
     steps = -(-len(items) // GROUPS)
@@ -220,7 +220,7 @@ def scored(model: Judge, tokenizer: Any, claims: Sequence[Claim]) -> list[float]
 
 
 def weigh(model: Judge, tokenizer: Any, claims: Sequence[Claim]) -> None:
-    """Fit what the score counts beside the rules, and the constant beside it."""
+    """Fit the weight of the score relative to the rules, and the constant."""
     rules = torch.logit(torch.tensor([claim.rules for claim in claims]), eps=1e-6)
     labels = torch.tensor([float(claim.supported) for claim in claims])
     model.scale.copy_(torch.tensor([1.0, 0.0]))

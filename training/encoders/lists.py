@@ -3,10 +3,10 @@
     python -m training.encoders.lists --wiki DOCS=QUESTIONS.jsonl [--wiki ...] --out LISTS.jsonl
                                        --keep FOLDER
 
-Wikis and questions are those of `eval.studies.passages`. A line of the file has a question, the
-texts of the first passages, their scores, and which of them answer. Headings and the text below
-them are more of it, without scores: three in five of these texts have lost their heading, so that
-words alone do not decide.
+Wikis and questions are as for `eval.studies.passages`. A line of the file has a question, the texts
+of the first passages, their scores, and which of them answer. Headings with the text below them are
+further examples, without scores: three in five of these texts lack their heading, so that words
+alone do not decide.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from gateway.knowledge.search.search import Search, best_passages, distinct
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems
 
-# Passages of a question; headings of a wiki.
+# Passages per question; headings per wiki.
 FIRST = 30
 HEADINGS = 300
-# A heading asks something from two content words on, and has a text of some length.
+# A usable heading has at least two content words, and a text of some length.
 WORDS = 2
 BELOW = 20
 LONGEST = 90
@@ -39,7 +39,7 @@ MOST = 15
 
 
 def asked(search: Search, question: Question) -> dict[str, Any]:
-    """The passages that are found for a question."""
+    """The passages that the search finds for a question."""
     hits = distinct(best_passages(search.find(question.text)))[:FIRST]
     return {
         "question": question.text,
@@ -50,7 +50,7 @@ def asked(search: Search, question: Question) -> dict[str, Any]:
 
 
 def headings(search: Search, chance: random.Random) -> Iterator[dict[str, Any]]:
-    """Headings of a wiki, questions among them first, with the text below and near-misses."""
+    """Headings of a wiki, questions first, with the text below and near-misses."""
     known = [section for page in search.index.pages() for section in _headed(page)]
     chance.shuffle(known)
     known.sort(key=lambda section: not section[2].rstrip().endswith("?"))

@@ -5,14 +5,13 @@
     python -m training.encoders.pairs --answers ANSWERS.jsonl --docs FOLDER --out PAIRS.jsonl
                                       [--split NAME]
 
-The first form makes pairs by the rules of `training.encoders.rewrite` from documentations, folders
-of HTML or Markdown. The second takes the written claims of `claims.jsonl`, the third labelled
-answers, in the form of `askdocs eval check`.
+The first form makes pairs from documentation (folders of HTML or Markdown) by the rules of
+`training.encoders.rewrite`. The second takes the handwritten claims of `claims.jsonl`, the third
+labelled answers in the format of `askdocs eval check`.
 
-A line is a group of claims: text, passage, whether the passage supports it, and, but for the first
-form, the score of the rules. A group of the first form has a right sentence and its wrong twin; one
-of the second the claims about a passage; one of the third the sentences of all answers to a
-question.
+A line is a group of claims: text, passage, whether the passage supports it, and, except in the
+first form, the rules' score. A group of the first form has a right sentence and its wrong twin; of
+the second, the claims about a passage; of the third, the sentences of all answers to a question.
 """
 
 import argparse
@@ -43,14 +42,14 @@ from gateway.knowledge.wiki.words import stem_set
 from training.encoders import rewrite
 
 CLAIMS = Path(__file__).with_name("claims.jsonl")
-# Characters of a page, and sentences of it that pairs are made from.
+# Maximum characters of a page, and sentences of it used for pairs.
 LONGEST = 30_000
 SENTENCES = 30
 FEWEST, MOST = 6, 34  # words
-# Shares of groups whose wrong sentence is another page's, or has a second part from there.
+# Shares of groups whose wrong sentence is from another page, or has a second part from there.
 ELSEWHERE, ADDED = 0.08, 0.08
 JOINED = 0.15
-# A sentence of another page that shares this much with a passage is a near-miss.
+# Minimum overlap with a passage that makes another page's sentence a near-miss.
 NEAR = (0.3, 0.85)
 _MARKER = re.compile(r"^(?:[-*+•]|\d{1,3}[.)]) ")
 _TELLING = re.compile(
@@ -58,8 +57,8 @@ _TELLING = re.compile(
     r"|without|because|except|most|can|cannot|from)\b"
 )
 _CODE = re.compile(r"[{}<>;=|\\$]|::|\.\.\.|http")
-plain = lru_cache(50_000)(plainly)  # of windows, which are read again for each sentence
-_OTHERS = 0.5  # of the sentences without such a word
+plain = lru_cache(50_000)(plainly)  # of windows, which are encoded again for each sentence
+_OTHERS = 0.5  # share of the sentences without such a word
 
 
 def of_docs(folder: Path, chance: Random) -> Iterator[dict[str, Any]]:
@@ -151,7 +150,7 @@ def _join(first: str, second: str, chance: Random) -> str:
 
 
 def _window(sentence: str, evidence: Evidence, chance: Random) -> Window | None:
-    """A window that has the sentence, wide or narrow."""
+    """A window that contains the sentence, wide or narrow."""
     having = [window for window in evidence.windows if sentence in plain(window.text.text)]
     if not having:
         return None
@@ -160,7 +159,7 @@ def _window(sentence: str, evidence: Evidence, chance: Random) -> Window | None:
 
 
 def _sentences(page: Page) -> list[str]:
-    """The sentences of a page that claim something."""
+    """The sentences of a page that make a claim."""
     texts = []
     for section in page.sections:
         for draft in drafts(section.body):
@@ -178,7 +177,7 @@ def _sentences(page: Page) -> list[str]:
 
 
 def of_answers(answers: Sequence[LabelledAnswer], wiki: LabelledPages) -> Iterator[dict[str, Any]]:
-    """The groups of labelled answers: one for each question. Raises AskdocsError."""
+    """The groups of labelled answers, one per question. Raises AskdocsError."""
     groups: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
     kinds: dict[str, set[str]] = defaultdict(set)
     for answer, draft, label, evidence in check.labelled(answers, wiki):
@@ -194,7 +193,7 @@ def of_answers(answers: Sequence[LabelledAnswer], wiki: LabelledPages) -> Iterat
 
 
 def of_claims(file: Path, split: str | None) -> Iterator[dict[str, Any]]:
-    """The groups of `claims.jsonl`: one for each kind of mistake beside a passage."""
+    """The groups of `claims.jsonl`, one for each kind of mistake with a passage."""
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     idf = Rarity(row["passage"] for row in rows)
     for row in rows:

