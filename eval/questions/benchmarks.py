@@ -3,8 +3,8 @@
     python -m eval.questions.benchmarks wixqa --questions test.jsonl --corpus wix_kb_corpus.jsonl \\
         --out DIR
 
-Download the files yourself; each benchmark's licence holds for them. DIR gets `docs/`, a page for
-each document, and `qa_pairs.jsonl`, whose rows are of the split test:
+Download the files yourself; they are subject to each benchmark's licence. DIR gets `docs/`, with a
+page for each document, and `qa_pairs.jsonl`, whose rows are in the split test:
 
     repliqa     CC BY 4.0. Rows of document_id, document_extracted, question_id, question, answer
                 (JSON lines). Questions that the document does not answer are unanswerable.
@@ -18,8 +18,8 @@ each document, and `qa_pairs.jsonl`, whose rows are of the split test:
                 gold_answer, expected_doc_ids; corpus: doc_id, title, content. Questions about
                 the company as a whole (`high_level`) name no document and are left out.
 
-Rows are JSON lines or one JSON list. `repliqa` has its documents in the questions' file. So has
-`techqa` those that answer: without corpus.zip, a search has only these to choose from.
+Rows are JSON Lines or a JSON list. `repliqa` has its documents in the questions file. So does
+`techqa`, but only gold documents: without corpus.zip, a search has only these to choose from.
 """
 
 import argparse
@@ -35,8 +35,8 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.documents.archive import Archive
 
 NOT_FOUND = "the answer is not found in the document"
-"""How RepLiQA's answers begin where the document has none."""
-# Of an archive: members, and bytes of all texts, unpacked. TechQA's corpus has 46 MB packed.
+"""The beginning of RepLiQA's answers to unanswerable questions."""
+# Limits of an archive: members, and unpacked bytes of all texts. TechQA's corpus has 46 MB packed.
 MEMBERS, LARGEST = 200_000, 2**30
 _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,80}")
 
@@ -55,29 +55,29 @@ class BenchmarkQuestion(NamedTuple):
     id: str
     text: str
     answer: str
-    """Empty where no document answers it."""
+    """Empty if no document answers it."""
     documents: tuple[str, ...]
-    """Ids, the best one first."""
+    """Ids, the best first."""
 
 
 class Benchmark(NamedTuple):
-    """How its rows are read."""
+    """How to read a benchmark's rows."""
 
     title: str
     licence: str
     url: str
     """Where its authors publish it."""
     asked: Callable[[dict[str, Any]], BenchmarkQuestion | None]
-    """None: the question has an answer and names no document for it."""
+    """Parses a question; None: it has an answer but names no document."""
     documents: Callable[[dict[str, Any]], Iterator[Document]]
-    """Of a row of the corpus, or of the questions where there is no corpus."""
+    """Parses a row of the corpus, or of the questions if there is no corpus."""
     has_corpus: bool
     zipped: Callable[[str, str], Document] | None = None
-    """Of a name and a text of its corpus as a ZIP archive, which may be left out."""
+    """Parses a name and text from its corpus as a ZIP archive, which is optional."""
 
     @property
     def source(self) -> str:
-        """What each row says of where it comes from; the report prints it."""
+        """The source that each row states, which the report prints."""
         return f"{self.title} ({self.licence}), {self.url}"
 
 
@@ -193,7 +193,8 @@ BENCHMARKS = {
 
 
 def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple[int, int, int]:
-    """Write the wiki and the questions; how many pages, answerable and unanswerable questions.
+    """Write the wiki and the questions; returns the numbers of pages, answerable and unanswerable
+    questions.
 
     Raises AskdocsError: a file cannot be read, a row lacks a field, or `out` is not empty or cannot
     be written.
@@ -244,7 +245,7 @@ def convert(name: str, questions: Path, corpus: Path | None, out: Path) -> tuple
 
 
 def _documents(how: Benchmark, questions: Path, corpus: Path | None) -> Iterator[Document]:
-    """Those of the corpus, and where the questions' file has some, those of it."""
+    """The documents of the corpus, and those in the questions file, if any."""
     if how.zipped and corpus:
         for name, text in _texts(corpus):
             yield how.zipped(name, text)
@@ -254,11 +255,11 @@ def _documents(how: Benchmark, questions: Path, corpus: Path | None) -> Iterator
 
 
 def _texts(file: Path) -> Iterator[tuple[str, str]]:
-    """Name and text of each .txt member of an archive, without its folder, in their order."""
+    """Name and text of each .txt member of an archive, without its folder, in order."""
     try:
         archive = Archive(file, (".txt",), MEMBERS, LARGEST)
         texts = [path for path in archive.names if path.lower().endswith(".txt")]
-        # Members such as "__MACOSX/._a.txt" are no texts.
+        # Members such as "__MACOSX/._a.txt" are not texts.
         paths = {name: path for path in texts if not (name := _base(path)).startswith(".")}
         if len(paths) < sum(not _base(path).startswith(".") for path in texts):
             raise ValueError("has two texts of one name: keep one")
@@ -269,7 +270,7 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows with their places."""
+    """Rows with their positions."""
     try:
         text = file.read_text(encoding="utf-8")
         parsed = json.loads(text) if text.lstrip().startswith("[") else None

@@ -117,7 +117,7 @@ class LabelledPages:
 
 
 def read(file: Path, split: str | None = None) -> list[LabelledAnswer]:
-    """The labelled answers of a file. Raises AskdocsError: a line that is none."""
+    """The labelled answers of a file. Raises AskdocsError: a line is invalid."""
     answers = []
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         try:

@@ -131,7 +131,7 @@ def build(docs: Path, file: Path, embedder: Embedder | None) -> None:
 def kept(docs: Path, folder: Path, embedder: Embedder | None) -> Path:
     """The index of a wiki in a folder of indexes, built if missing."""
     digest = hashlib.sha256(str(docs.resolve()).encode()).hexdigest()[:16]
-    file = folder / f"{digest}.db"  # not the questions' name: many are qa_pairs.jsonl
+    file = folder / f"{digest}.db"  # not the questions file's name: many are called qa_pairs.jsonl
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         build(docs, file, embedder)
@@ -147,10 +147,10 @@ def measure(
     """Ask all questions of a wiki.
 
     Args:
-        name: of the wiki.
-        file: its index, with vectors.
+        name: name of the wiki.
+        file: its index file, with vectors.
         questions: see `read`.
-        embedder: None where words alone count.
+        embedder: None: keyword search only.
     """
     with closing(index.Index(file)) as opened:
         grounding = Grounding(opened, estimates, embedder)
@@ -219,13 +219,13 @@ def measure(
 
 
 def is_right(question: Question, path: str, text: str) -> bool:
-    """Does a page of this path answer, with the `plain` text of it or of a part?"""
+    """Is a page with this path gold, given its `plain` text or part of it?"""
     named = not question.pages or PurePosixPath(path).stem in question.pages
     return named and any(words in text for words in question.words)
 
 
 def holds(question: Question, hit: PassageHit) -> bool:
-    """Does a passage answer?"""
+    """Does a passage contain the answer?"""
     text = f"{hit.passage.term}\n{hit.passage.text}"
     return is_right(question, hit.page.path, plain(text))
 
@@ -239,7 +239,7 @@ def _has(question: Question, text: str) -> bool:
 
 
 def table(measured: Sequence[Measured]) -> Iterator[str]:
-    """The measurements as lines of Markdown."""
+    """The measurements as a Markdown table."""
     yield (
         "| wiki | n | page @1 | @5 | words in the first section | first three"
         " | words in the first passage | first three"

@@ -1,4 +1,4 @@
-"""Ways to rank the pages of an index, side by side: the one in use, its parts, and what lost."""
+"""Compares ways of ranking an index's pages: the current one, its parts, and rejected ones."""
 
 import sqlite3
 import weakref
@@ -17,7 +17,7 @@ from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.words import content_words, stem
 
 Ranks = list[tuple[int, float]]
-# The numbers of the best pages for a question, best first.
+# Numbers of the best pages for a question, best first.
 Rank = Callable[[str], list[int]]
 USED = "words and meaning"
 BASELINE = "FTS5"
@@ -25,14 +25,14 @@ BASELINE = "FTS5"
 
 @dataclass(frozen=True)
 class Ranker:
-    """One way to rank."""
+    """A way of ranking."""
 
     name: str
     rank: Rank
 
 
 def fts5(index: Index, weights: Sequence[float] = (6.0, 2.0, 1.0)) -> Rank:
-    """SQLite's own full text with its BM25, over title, headings and body: what many wikis have."""
+    """SQLite's full-text search with BM25 over title, headings and body, as used by many wikis."""
     db = sqlite3.connect(":memory:", check_same_thread=False)
     db.execute(
         "CREATE VIRTUAL TABLE page USING fts5 (title, headings, body,"
@@ -63,12 +63,12 @@ def fts5(index: Index, weights: Sequence[float] = (6.0, 2.0, 1.0)) -> Rank:
 
 
 def rankers(index: Index, embedder: Embedder | None, *, variants: bool) -> list[Ranker]:
-    """The baseline and the way in use; with `variants` also the parts of it and what lost.
+    """The baseline and the current ranking; with `variants` also its parts and rejected rankings.
 
     Args:
-        index: of all of its pages the vectors are there.
-        embedder: None leaves out what needs vectors.
-        variants: whether those are wanted.
+        index: an index with the vectors of all pages.
+        embedder: None skips rankings that need vectors.
+        variants: include the variants.
     """
     search = Search(index, embedder)
     listed = [Ranker(BASELINE, fts5(index)), Ranker(USED, _numbers(_by(search)))]
@@ -150,7 +150,7 @@ def _meaning(
 
 
 def _sum(words: Scored, meaning: Scored, weight: float) -> Scored:
-    """`words` has the share of words in it."""
+    """`words` contains shares of the question's words."""
 
     def scored(question: str) -> Ranks:
         by_words, by_meaning = dict(words(question)), dict(meaning(question))

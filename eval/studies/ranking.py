@@ -3,10 +3,9 @@ for having words side by side as the question has them.
 
     python -m eval.studies.ranking --wiki DOCS=QUESTIONS.jsonl --wiki ... [--keep FOLDER]
 
-Wikis and questions are those of `eval.studies.passages`. Of each question the first passages are
-put in order by a softmax of their score and these features, fitted on all wikis but one and
-measured on that one. The last line has the constants of `gateway.knowledge.search.search`, fitted
-on all wikis.
+Wikis and questions are as for `eval.studies.passages`. The first passages of each question are
+ranked by a softmax over their score and these features, fitted on all wikis but one and measured on
+that one. The last line has the constants of `gateway.knowledge.search.search`, fitted on all wikis.
 """
 
 import argparse
@@ -39,9 +38,9 @@ from gateway.knowledge.search.search import (
 
 Floats = npt.NDArray[np.float64]
 
-# Passages of a question that are put in order.
+# Passages to rank per question.
 FIRST = 30
-# What the score counts before anything is fitted, and how strongly weights are drawn to it.
+# Prior weight of the score, and how strongly weights are drawn to it.
 SCALE = 25.0
 RIDGE = 0.1
 STEPS = 50
@@ -51,12 +50,12 @@ class RankedPassages(NamedTuple):
     """The first passages of a question."""
 
     features: Floats
-    """Score, brief, large, pairs: [passages, 4]."""
+    """Features (score, brief, large, pairs): [passages, 4]."""
     right: npt.NDArray[np.bool_]
 
 
 def ask(search: Search, question: Question) -> RankedPassages:
-    """The passages that are found for a question."""
+    """The passages found for a question."""
     sought = search.sought(question.text)
     passages_found = distinct(best_passages(search.hits(sought)))[:FIRST]
     rows = [
@@ -73,8 +72,8 @@ def ask(search: Search, question: Question) -> RankedPassages:
 
 
 def fit(questions: Sequence[RankedPassages]) -> Floats:
-    """The weights of the features, by Newton's method: the probability that a right passage is
-    drawn from the softmax becomes as large as it can."""
+    """Fit the features' weights by Newton's method, maximising the softmax probability of a right
+    passage."""
     size = questions[0].features.shape[1]
     start: Floats = SCALE * np.eye(size)[0]
     weights = start.copy()
@@ -97,7 +96,7 @@ def fit(questions: Sequence[RankedPassages]) -> Floats:
 
 
 def shown(questions: Sequence[RankedPassages], weights: Floats, count: int) -> list[float]:
-    """1 for each question that has a right passage among the first `count`."""
+    """1 for each question with a right passage among the first `count`."""
     return [
         float(
             question.right[np.argsort(-(question.features @ weights), kind="stable")[:count]].any()
@@ -107,7 +106,7 @@ def shown(questions: Sequence[RankedPassages], weights: Floats, count: int) -> l
 
 
 def left_out(wikis: Sequence[Sequence[RankedPassages]], count: int, size: int) -> list[float]:
-    """`shown` of each wiki by its first `size` features, with weights that the others fit."""
+    """`shown` for each wiki with its first `size` features, using weights fitted on the others."""
     wikis = [
         [RankedPassages(question.features[:, :size], question.right) for question in wiki]
         for wiki in wikis
@@ -138,7 +137,7 @@ def main() -> None:
     embedder = embed.load()
     if embedder is None:
         sys.exit("ranking: the bundled embedder does not run here")
-    # A score that is cut off at 0 tells nothing.
+    # A score cut off at 0 is uninformative.
     weights_of.OF_BRIEF = weights_of.OF_LARGE = weights_of.OF_PAIRS = 0.0
     wikis = []
     with tempfile.TemporaryDirectory() as place:

@@ -4,8 +4,8 @@
         [--split test] [--variants]
 
 Each line of the questions is an object with `question`, and `context_doc` or `context_docs` (paths
-of the pages that answer it) or `answerable: false`; `split` is optional. Questions that have no
-answer are left out. `--keep FILE` keeps the index, whose vectors take a while, for the next run.
+of gold pages) or `answerable: false`; `split` is optional. Unanswerable questions are skipped.
+`--keep FILE` keeps the index, whose vectors take a while, for the next run.
 """
 
 import argparse
@@ -36,7 +36,7 @@ RESAMPLES = 2000
 
 
 class Share(NamedTuple):
-    """A mean over questions, and its interval of 95 %."""
+    """A mean over questions with its 95 % confidence interval."""
 
     value: float
     low: float
@@ -45,40 +45,40 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Retrieval:
-    """What was measured of one way to rank."""
+    """Measurements of a ranking."""
 
     name: str
     recall: dict[int, Share]
-    """By rank k: the share of questions with one of their pages among the first k."""
+    """By rank k: the share of questions with a gold page among the first k."""
     mrr: Share
     milliseconds: float
-    """The median of a search, without the embedding of the question."""
+    """Median time of a search, without embedding the question."""
     slow: float
-    """The 99th percentile of the same."""
+    """99th percentile of the same."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured on one wiki."""
+    """Measurements on a wiki."""
 
     questions: int
     pages: int
     index_bytes: int
     embedding: float | None
-    """Milliseconds that embedding a question takes, the median; None without a model."""
+    """Median milliseconds for embedding a question; None without a model."""
     rankers: list[Retrieval]
 
 
 def measure(
     file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder | None, *, variants: bool
 ) -> Report:
-    """Search for every question that has an answer.
+    """Search for every answerable question.
 
     Args:
-        file: an index, with all vectors if there is an embedder.
+        file: an index file, with all vectors if there is an embedder.
         rows: the questions.
-        embedder: None leaves out what needs vectors.
-        variants: measure all ways to rank, not only the one in use.
+        embedder: None skips rankings that need vectors.
+        variants: measure all rankings, not only the current one.
     """
     rows = [row for row in rows if row.get("answerable", True)]
     embedding = []
@@ -92,7 +92,7 @@ def measure(
         for row in rows:
             gold = {PurePosixPath(path).stem for path in _gold(row)}
             if embedder:
-                # It keeps what it embedded last: the clock of the ways below is for the search.
+                # It caches the last embeddings, so that the timings below cover only the search.
                 began = time.perf_counter()
                 embedder.embed([row["question"]])
                 embedding.append(1000 * (time.perf_counter() - began))
@@ -126,8 +126,8 @@ def _summed(way: Ranker, places: list[float], took: list[float]) -> Retrieval:
 def share(values: npt.ArrayLike) -> Share:
     """The mean of `values`.
 
-    Its interval is Wilson's if they are true or false, which has a width also where all are the
-    same, else that of the percentiles of the means of resampled values.
+    The interval is Wilson's for booleans, which has a width even if all are the same, else a
+    percentile bootstrap.
     """
     known = np.asarray(values)
     if not len(known):
@@ -141,7 +141,7 @@ def share(values: npt.ArrayLike) -> Share:
 
 
 def prepare(docs: Path, file: Path, embedder: Embedder | None) -> None:
-    """Make or bring up to date an index of a folder. Raises AskdocsError as `folder.read`."""
+    """Create or update the index of a folder. Raises AskdocsError as `folder.read`."""
     index.build(file, folder.read(docs, "http://wiki/").pages)
     if embedder:
 
@@ -153,7 +153,7 @@ def prepare(docs: Path, file: Path, embedder: Embedder | None) -> None:
 
 
 def read(file: Path, split: str | None) -> Iterator[dict[str, Any]]:
-    """The rows, of one split if it is named. Raises AskdocsError with file and line."""
+    """The rows, or those of one split. Raises AskdocsError with file and line."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -180,7 +180,7 @@ def _gold(row: dict[str, Any]) -> list[str]:
 
 
 def table(report: Report) -> Iterator[str]:
-    """The report as lines of Markdown."""
+    """The report as a Markdown table."""
     yield "| way | recall@1 | @3 | @5 | @10 | MRR | ms, median / p99 |"
     yield "|---|---|---|---|---|---|---|"
     for ranker in report.rankers:

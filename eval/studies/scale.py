@@ -3,11 +3,10 @@
     python -m eval.studies.scale --docs DIR [--pages 100000] [--questions FILE.jsonl] [--keep FILE]
                          [--database postgresql://...] [--groups 500] [--json]
 
-The pages are made of real ones: sections of the real pages, cut and recombined. A large wiki
-is many areas, each with words of its own; so the rarer words of each area but the first are
-replaced by others that are made of the syllables of the wiki. The vectors of passages are those
-of real passages with noise, because embedding half a million texts takes hours and the search does
-not see the difference. Everything follows from the seed.
+The pages are recombined from sections of real pages. A large wiki has many areas with their own
+vocabulary, so the rarer words of each area except the first are replaced by words made of the
+wiki's syllables. Passage vectors are those of real passages with noise, because embedding half a
+million texts takes hours and makes no difference to the search. The seed determines everything.
 """
 
 import argparse
@@ -45,14 +44,14 @@ from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.words import content_words
 
 SEED = 20261124
-# Pages of an area, as in a wiki where each team has a space of its own.
+# Pages per area, as in a wiki with a space for each team.
 AREA = 500
-# Words in more pages than this are everybody's: the same in every area.
+# Words on a larger share of pages are common to all areas.
 COMMON = 0.03
-# How far the vector of a generated passage lies from the real one that it is made of. Two passages
-# of one real page are about as far apart.
+# Distance of a generated passage's vector from its real passage's; about that of two passages on a
+# real page.
 NOISE = 0.7
-# Questions of a measurement, of each kind; real passages; and pages of a small sync.
+# Questions per measurement and kind; real passages; and pages of a small sync.
 QUESTIONS = 150
 PASSAGES = 300
 FEW = 10
@@ -60,7 +59,7 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 
 
 class Maker:
-    """Makes pages of real pages."""
+    """Generates pages from real pages."""
 
     def __init__(self, real: Sequence[Page]) -> None:
         self._real = real
@@ -74,7 +73,7 @@ class Maker:
         )
 
     def page(self, number: int) -> Page:
-        """Always the same for a number."""
+        """The page with this number, always the same."""
         chance = random.Random(SEED + number)  # noqa: S311 -- nothing is secret here
         area = number // AREA
         like = chance.choice(self._real)
@@ -113,14 +112,14 @@ class Maker:
         if word.lower() not in self._rare:
             return word
         chance = random.Random(f"{word.lower()} {area}")  # noqa: S311
-        # Half of the rarer words are the same in other areas, too.
+        # Half of the rarer words are shared with other areas, too.
         if chance.random() < 0.5:
             return word
         return "".join(chance.choices(self._syllables, k=3))
 
 
 def _mixed(first: Section, second: Section, chance: random.Random) -> str:
-    """Paragraphs of one section, with some of another among them."""
+    """The paragraphs of a section, mixed with some of another."""
     paragraphs = first.text.split("\n\n")
     further = second.body.split("\n\n")
     for paragraph in chance.sample(further, k=len(further) // 3):
@@ -129,7 +128,7 @@ def _mixed(first: Section, second: Section, chance: random.Random) -> str:
 
 
 class Passages:
-    """The vectors of generated pages: those of real passages, with noise."""
+    """Vectors of generated pages: those of real passages, with noise."""
 
     def __init__(self, real: Sequence[Page], embedder: Embedder) -> None:
         of_pages = [embedded(page) for page in real]
@@ -139,7 +138,7 @@ class Passages:
         self._chance = np.random.default_rng(SEED)
 
     def page(self, page: Page) -> Floats:
-        """[n, 384], of as many passages as the page has."""
+        """[n, 384], for each passage of the page."""
         count = len(passages(page))
         like = self._vectors[self._chance.integers(len(self._vectors), size=count)]
         noise = self._chance.standard_normal(like.shape, np.float32) / np.sqrt(like.shape[1])
@@ -149,7 +148,7 @@ class Passages:
 
 
 def questions(pages: Sequence[Page], count: int) -> list[str]:
-    """Long and vague ones: half a title, and pieces of the text with letters missing."""
+    """Long and vague questions: half a title, and fragments of the text with letters missing."""
     chance = random.Random(SEED)  # noqa: S311
     result: list[str] = []
     while len(result) < count:
@@ -167,7 +166,7 @@ def questions(pages: Sequence[Page], count: int) -> list[str]:
 
 
 class Known(embed.Embedder):
-    """Stands for the embedder: the vectors of the questions are there already."""
+    """Replaces the embedder: question vectors are precomputed."""
 
     def __init__(self, model: str, vectors: Mapping[str, Floats]) -> None:
         self.model = model
@@ -185,7 +184,7 @@ def measure(
     database: str | None,
     groups: int = 0,
 ) -> dict[str, Any]:
-    """Make the index and search it. Raises AskdocsError."""
+    """Build the index and search it. Raises AskdocsError."""
     real = folder.read(docs, "http://wiki/").pages
     maker = Maker(real)
     embedder = embed.load()
@@ -220,7 +219,7 @@ def measure(
     sample = [maker.page(n) for n in range(0, count, max(1, count // 200))]
     texts = [*given, *questions(sample, QUESTIONS)]
     vectors = dict(zip(texts, embedder.embed(texts), strict=True))
-    # Another process, so that its memory is a reader's.
+    # In another process, to measure a reader's memory.
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         measured |= pool.apply(_read, (file, embedder.model, vectors))
         if groups:
@@ -236,7 +235,7 @@ def measure(
 
 
 def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, Any]:
-    """What a reader of the index takes."""
+    """Measurements of a reader of the index."""
     process = psutil.Process()
     before = process.memory_info().rss
     measured: dict[str, Any] = {}
@@ -244,7 +243,7 @@ def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, An
         for name, embedder in (("words", None), ("words_and_vectors", Known(model, vectors))):
             search = Search(index, embedder)
             took = np.array([_timed(search, text) for text in vectors])
-            # The first one of a generation reads what is kept in memory.
+            # The first search of a generation loads the in-memory data.
             measured[f"{name}_first_ms"] = float(took[0, 0])
             for share in (50, 99):
                 wall, cpu = np.percentile(took[1:], share, axis=0)
@@ -260,10 +259,10 @@ def _read(file: Path, model: str, vectors: Mapping[str, Floats]) -> dict[str, An
 def _with_groups(
     file: Path, model: str, vectors: Mapping[str, Floats], groups: int
 ) -> dict[str, Any]:
-    """What rights cost: the search of somebody in some of the groups beside that of everything.
+    """The cost of rights: a search with some groups compared with a search of everything.
 
-    Each space of pages is for one group. The searches take turns, so that what else the machine
-    does stretches all of them alike.
+    Each area's pages are for one group. The searches alternate, so that other load on the machine
+    affects all of them alike.
     """
     with writing(file) as writer:
         for number, path in enumerate(sorted(writer.known("scale"))):
@@ -279,7 +278,7 @@ def _with_groups(
             searches[f"{share:.0%}"] = Search(view, embedder)
         took: dict[str, list[tuple[float, float]]] = {name: [] for name in searches}
         for turn, text in enumerate(vectors):
-            # In another order each time: the first search of a question reads for the others, too.
+            # Vary the order: the first search for a question warms caches for the others.
             for name in np.roll(list(searches), turn):
                 took[name].append(_timed(searches[name], text))
     for name, times in took.items():
@@ -293,14 +292,14 @@ def _with_groups(
 
 
 def _timed(search: Search, question: str) -> tuple[float, float]:
-    """Milliseconds by the clock, and of work, which other work on the machine does not stretch."""
+    """Milliseconds of wall-clock time, and of CPU time, which other load does not stretch."""
     began = time.perf_counter(), time.process_time()
     search.find(question)
     return 1000 * (time.perf_counter() - began[0]), 1000 * (time.process_time() - began[1])
 
 
 def _sketched(index: Index, queries: Sequence[Floats]) -> tuple[float | None, int]:
-    """The share of the 10 nearest pages that the search by signs finds; and all passages."""
+    """Recall of the 10 nearest pages in the search by sign bits, and the number of passages."""
     vectors = index.vectors()
     if vectors is None or isinstance(vectors, Exact):
         return None, 0 if vectors is None else len(vectors.pages)
