@@ -1,7 +1,7 @@
 """Assembles the chunks of a streamed answer into the complete response, and the reverse.
 
-llama.cpp's server does not notice that the client of a whole answer has left, and goes on to its
-end; of a stream it does. So its whole answers are asked for as streams.
+llama.cpp's server does not notice when the client of a non-streamed answer disconnects, and
+generates to the end; for a stream it stops. So the gateway requests its answers as streams.
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
 
@@ -18,12 +18,12 @@ log = logging.getLogger("askdocs.gateway")
 
 
 async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
-    """The whole answer, as JSON, of the `events` of a chat or a completion.
+    """Assembles the `events` of a chat or completion into the complete JSON response.
 
-    `copies`: choices of one prompt.
+    `copies`: the number of choices per prompt.
 
     Raises:
-        ApiError: the stream holds an error, or ends before its end.
+        ApiError: the stream holds an error, or is truncated.
     """
     whole: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
@@ -36,7 +36,7 @@ async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
             whole["object"] = str(whole.get("object", "")).removesuffix(".chunk")
             return orjson.dumps(whole)
         chunk = orjson.loads(data)
-        if chunk is None:  # llama.cpp's, between the answers to two prompts
+        if chunk is None:  # llama.cpp sends null between the answers to two prompts
             continue
         if error := chunk.get("error"):
             raise _stated(error)
@@ -49,9 +49,9 @@ async def assemble(events: AsyncIterator[str], copies: int = 1) -> bytes:
 
 
 def stream_of(whole: dict[str, Any]) -> bytes:
-    """The events of a stream, of a whole chat or completion.
+    """Splits a complete chat or completion into the events of a stream.
 
-    Raises LookupError, TypeError, ValueError, AttributeError: it is none.
+    Raises LookupError, TypeError, ValueError, AttributeError: `whole` is not a chat or completion.
     """
     head = {name: value for name, value in whole.items() if name not in ("choices", "usage")}
     if head.get("object") == "chat.completion":
@@ -62,7 +62,7 @@ def stream_of(whole: dict[str, Any]) -> bytes:
 
 
 def _streamed(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice of a whole answer under the names of a stream."""
+    """Converts a choice of a complete response to the field names of a stream."""
     if "message" not in choice:
         return choice
     delta = {name: value for name, value in choice["message"].items() if value is not None}
@@ -72,17 +72,17 @@ def _streamed(choice: dict[str, Any]) -> dict[str, Any]:
 
 
 def _named(choice: dict[str, Any]) -> dict[str, Any]:
-    """A choice of a stream under the names of a whole answer."""
+    """Converts a streamed choice to the field names of a complete response."""
     if "delta" in choice:
         delta = choice.pop("delta")
-        # A whole message has its content even where that is nothing, and a role where the engine
-        # did not name it, as llama.cpp does not after a message of an odd one.
+        # A complete message always has content, even null, and a role. llama.cpp omits the role
+        # after a message with an unusual one.
         choice["message"] = {"role": "assistant", "content": None, **delta}
     return choice
 
 
 def _join(into: dict[str, Any], more: dict[str, Any]) -> None:
-    """Add what a chunk says: texts grow, lists get longer, items of a list join by their index."""
+    """Merge a chunk: concatenate strings, extend lists, and merge indexed list items by index."""
     for name, value in more.items():
         old = into.get(name)
         if old is None or name in ("index", "id", "type", "role", "finish_reason"):
@@ -99,7 +99,7 @@ def _join(into: dict[str, Any], more: dict[str, Any]) -> None:
 
 
 def _settled(value: Any) -> Any:
-    """A first value; a list of indexed items becomes one of items without index."""
+    """Copy a first value, and turn lists of indexed items into lists of items without an index."""
     if isinstance(value, dict):
         whole: dict[str, Any] = {}
         _join(whole, value)

@@ -17,11 +17,11 @@ class DocsRequest:
     """A chat request to `docs`."""
 
     question: str
-    """The message, as it stands in the prompt."""
+    """The message as it appears in the prompt."""
     sought: str
-    """What its person asks in it: what the wiki is searched for."""
+    """The person's question in the message: the search query."""
     before: list[str]
-    """What the same person asked before, oldest first."""
+    """The person's earlier questions, oldest first."""
     history: list[Message]
     client_system: str
     page_url: str | None
@@ -30,20 +30,20 @@ class DocsRequest:
     usage: bool
     """Did the client ask for usage in the stream?"""
     logprobs: bool = False
-    """Did it ask for the probabilities of tokens?"""
+    """Did the client ask for token probabilities?"""
     plain: bool = True
-    """Is the answer to be text, and no JSON?"""
+    """Is the answer text rather than JSON?"""
 
 
-# What a request has for its tools, beside its messages.
+# The request's fields for tools, beside its messages.
 OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls", "functions", "function_call")
 
 
 def wants_grounding(headers: Headers) -> bool | None:
-    """Does the client ask for pages? None: it does not say.
+    """Does the client ask for pages? None: the header is absent.
 
     Raises:
-        ApiError: 400, the header has another value.
+        ApiError: 400, the header has an unknown value.
     """
     value = headers.get(GROUNDING)
     if value is None:
@@ -54,7 +54,7 @@ def wants_grounding(headers: Headers) -> bool | None:
 
 
 def is_agents(request: Mapping[str, Any]) -> bool:
-    """Is it a turn of an agent: may the model call tools or edit files, or has it called some?"""
+    """Is this an agent's turn: has the model tools, may it edit files, or has it called a tool?"""
     offered = request.get("tools") or request.get("functions")
     choice = request.get("tool_choice") or request.get("function_call")
     if offered and choice != "none":
@@ -68,21 +68,22 @@ def is_agents(request: Mapping[str, Any]) -> bool:
 
 
 def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[DocsRequest, int]:
-    """What the person asked in an agent's conversation, and how many messages there are up to it.
+    """Returns the person's question in an agent's conversation, and the number of messages up to
+    it.
 
-    0: no person has asked anything in it.
+    The number is 0 if no person has asked anything.
     """
     *before, last = questions(_messages(request)) or [Question("", -1)]
     return _asked(request, headers, last.text, last.text, before), last.place + 1
 
 
 def take_apart(request: Mapping[str, Any], headers: Headers) -> DocsRequest:
-    """Raises ApiError 400 when a message is no object, or the last one not a user's text."""
+    """Raises ApiError 400 if a message is not an object, or the last one is not a user's text."""
     messages: list[dict[str, Any]] = request["messages"]
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise ApiError(400, "messages must be a list of objects, and not empty", param="messages")
     systems = [m for m in messages if m.get("role") in ("system", "developer")]
-    # Some clients put a reminder of their instructions at the end: the question is before it.
+    # Some clients append a reminder of their instructions: the question comes before it.
     spoken = [m for m in messages if m.get("role") not in ("system", "developer")]
     last = spoken[-1] if spoken else {}
     question = text_of(last.get("content")).strip()
@@ -134,9 +135,9 @@ def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content, which is a string or a list of parts.
+    """Returns the text of a message's content, which is a string or a list of parts.
 
-    Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark.
+    Replaces unpaired surrogates, which JSON can carry and UTF-8 cannot, with question marks.
     """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
@@ -145,13 +146,13 @@ def text_of(content: Any) -> str:
 
 
 def is_structured(request: Mapping[str, Any]) -> bool:
-    """Is the form of the answer given: by a schema, a grammar, a choice?"""
+    """Does the request prescribe the answer's form: by a schema, a grammar or a choice?"""
     if any(request.get(name) for name in STRUCTURES):
         return True
     return _kind(request.get("response_format")) not in ("", "text")
 
 
-# Fields beside `response_format` by which vLLM and llama.cpp are given the form of an answer.
+# Fields other than `response_format` that prescribe the answer's form in vLLM and llama.cpp.
 STRUCTURES = (
     *("structured_outputs", "guided_json", "guided_regex", "guided_choice", "guided_grammar"),
     *("grammar", "json_schema"),

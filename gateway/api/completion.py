@@ -1,6 +1,6 @@
 """`/v1/completions` for an alias that answers from the wiki.
 
-Clients that know no chat send the question as a prompt: LlamaIndex does unless it is told better.
+Clients without chat support send the question as a prompt, as LlamaIndex does by default.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from gateway.api.endpoints import CHAT
 from gateway.api.translation import Translation, refused
 from gateway.core.http import DONE, dump, event
 
-# What only the text of a completion has.
+# Fields that only text completions have.
 _RAW = ("suffix", "echo", "logprobs")
 
 
 class Completion(Translation):
-    """The prompt is the question."""
+    """Treats the prompt as the question."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__(request)
@@ -33,7 +33,7 @@ class Completion(Translation):
                 )
         prompt = self.request["prompt"]
         if isinstance(prompt, list) and len(prompt) == 1:
-            (prompt,) = prompt  # as LangChain sends it
+            (prompt,) = prompt  # LangChain sends a list of one
         if not isinstance(prompt, str):
             raise refused("prompt", f"must be one question as a string here, {instead}")
         self.places["messages[0]"] = "prompt"

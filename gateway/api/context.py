@@ -20,18 +20,18 @@ from gateway.telemetry.metrics import Request as Measured
 from gateway.telemetry.tracing import OFF, Span
 
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
-# The limits that an exact count of the prompt may still keep.
+# Limits to check again with an exact count of the prompt.
 _TOKENS = ("tpm", "too_large", "monthly_tokens")
-# Errors that a second request meets again. Claude Code retries a wrong key for minutes otherwise.
+# Errors that a retry cannot fix. Otherwise Claude Code retries a wrong key for minutes.
 _FINAL = (401, 403, 404)
 
 
 class RequestHeaders(Headers):
-    """A request's headers by name: each look-up in Starlette's goes through all of them."""
+    """A request's headers, indexed by name: Starlette's look-up scans all of them each time."""
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        self._first = dict(reversed(self._list))  # the first of several with one name is found
+        self._first = dict(reversed(self._list))  # of headers with the same name, the first wins
 
     def __getitem__(self, key: str) -> str:
         return self._first[key.lower().encode("latin-1")].decode("latin-1")
@@ -45,19 +45,19 @@ class RequestHeaders(Headers):
 
 
 class Response:
-    """ASGI's `send` with the headers that every response has; knows what has gone out."""
+    """ASGI's `send`, which adds the headers of every response and records what was sent."""
 
     __slots__ = ("_send", "client_left", "headers", "is_complete", "is_started", "status")
 
     def __init__(self, send: Send, request_id: str) -> None:
         self._send = send
         self.headers = {"x-request-id": request_id}
-        """Added to the headers that the response begins with."""
+        """Headers added to those that the response starts with."""
         self.status = 500
         self.is_started = False
         self.is_complete = False
         self.client_left = False
-        """Did the client leave before the end?"""
+        """Did the client disconnect before the end?"""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -69,7 +69,7 @@ class Response:
         await self._send(message)
 
     async def whole(self, start: RawHeaders, body: bytes, connection: Edge | None) -> None:
-        """The whole response, with status 200; `connection`: the server's, where there is one."""
+        """Send a complete response with status 200. `connection`: the server's, if available."""
         headers = [*start, (b"content-length", b"%d" % len(body))]
         if connection is not None and connection.respond(
             self._send, (*headers, *self._own()), body
@@ -81,14 +81,14 @@ class Response:
         await self({"type": "http.response.body", "body": body})
 
     def _own(self) -> list[tuple[bytes, bytes]]:
-        """The headers that every response has, and those that were added to them."""
+        """The headers of every response, and the headers added to them."""
         return [
             (name.encode(), value.encode("latin-1", "replace"))
             for name, value in self.headers.items()
         ]
 
     async def fail(self, error: ApiError) -> None:
-        """Answer with the error; a response that has begun ends without its proper end."""
+        """Send the error. A response that has begun is cut off without its regular end."""
         if self.is_started:
             self.status = error.status
             raise error
@@ -98,8 +98,8 @@ class Response:
 
 
 class RequestContext:
-    """What is known of one request. Each stage sets its own fact once: who asks (`key`), what is
-    planned, the grant of the limits, and the result."""
+    """The state of one request. Each stage sets its own field once: the `key`, the plan, the grant
+    of the limits, and the result."""
 
     __slots__ = (
         "alias",
@@ -135,31 +135,31 @@ class RequestContext:
         self.measured = measured
         self.key = NOBODY
         self.reader = PUBLIC
-        """What the request may know of the wiki."""
+        """Decides which pages of the wiki the request may see."""
         self.alias = ""
-        """The alias or model that the request names, once it is known to exist."""
+        """The alias or model that the request names, set once it is known to exist."""
         self.plan: RequestPlan | None = None
         self.grant: Grant | None = None
         self.result: RequestResult | None = None
-        """None until a handler has set it: then the status that was sent is all there is."""
+        """None until a handler sets it: then only the status that was sent is known."""
         self.span: Span = OFF
-        """The request's, in a trace."""
+        """The request's span in a trace."""
 
     def identify(self, key: Key) -> None:
         self.key = key
         self.measured.team = key.team
 
     def set_alias(self, alias: str) -> None:
-        """It names an alias or model that exists: only such a name may become a metric's label."""
+        """Set the alias or model, which must exist: only such names may become metric labels."""
         self.alias = self.measured.alias = alias
 
     async def reserve(
         self, limiter: Limiter, budget: TokenBudget, count: Callable[[], Awaitable[int]]
     ) -> None:
-        """Reserve the budget's tokens, an upper bound; where they are too many, count the prompt.
+        """Reserve the budget's tokens, an upper bound; if they exceed a limit, count the prompt.
 
         Raises:
-            ApiError: 429, a limit of the key is used up.
+            ApiError: 429, the key has reached a limit.
         """
         try:
             try:
@@ -178,9 +178,9 @@ class RequestContext:
 
 
 def request_id(headers: Headers) -> str:
-    """The client's own, if it is a plain one; else a new one."""
+    """Returns the client's request ID if it is plain, else a new one."""
     given = headers.get("x-request-id", "")
     if given and len(given) <= 64 and given.isascii() and given.isprintable():
         return given
-    # Not a secret: it only has to be another one each time. A uuid4 costs 9 us.
+    # Not a secret: it only has to be unique. A uuid4 costs 9 us.
     return f"{random.getrandbits(128):032x}"

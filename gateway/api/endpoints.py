@@ -1,4 +1,4 @@
-"""The endpoints under /v1, each once: routes, validation, OpenAPI, metrics and traces use them.
+"""The endpoints under /v1, each declared once for routes, validation, OpenAPI, metrics and traces.
 
 `gateway.runtime.app` lists the routes.
 """
@@ -7,21 +7,21 @@ from typing import NamedTuple
 
 
 class Endpoint(NamedTuple):
-    """An endpoint under /v1, and without it."""
+    """An endpoint, served with and without /v1."""
 
     path: str
     is_chat: bool = False
-    """Is the model given the alias's instructions?"""
+    """Does the model receive the alias's instructions?"""
     summary: str = ""
-    """What it does, for the OpenAPI description."""
+    """A summary for the OpenAPI description."""
     answer: str = ""
-    """The name of its answer's schema there."""
+    """The name of the response schema in OpenAPI."""
     headers: tuple[str, ...] = ()
-    """Those that it reads, beside the model's."""
+    """The headers that it reads, in addition to those of every model endpoint."""
 
 
 DESCRIPTION = "/openapi.json"  # not under /v1
-GROUNDING = "x-askdocs-grounding"  # asks for pages, or for none; the response says what it got
+GROUNDING = "x-askdocs-grounding"  # requests pages, or none; the response states the outcome
 PROGRESS = "x-askdocs-progress"
 
 CHAT = Endpoint(
@@ -51,6 +51,6 @@ MESSAGES = Endpoint(
 COUNT_TOKENS = Endpoint("/messages/count_tokens")
 MODELS = Endpoint("/models")
 MCP = Endpoint("/mcp")
-OTHER = Endpoint("other")  # in metrics and traces: a path that has no series of its own
-# Answered by a model.
+OTHER = Endpoint("other")  # the label of paths without a series of their own, in metrics and traces
+# Endpoints that a model answers.
 ENDPOINTS = (CHAT, COMPLETIONS, EMBEDDINGS, RERANK, RESPONSES, MESSAGES)

@@ -36,7 +36,7 @@ Identify = Callable[[Headers], Awaitable[Key]]
 
 
 class Frame:
-    """Serves requests to one endpoint. Each is recorded once, however it ends."""
+    """Serves requests to one endpoint, and records each once, however it ends."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Frame:
         identify: Identify | None = None,
         reads_body: bool = True,
     ) -> None:
-        """`identify` is asked whose request it is, in place of the keys."""
+        """`identify` identifies the caller, in place of the keys."""
         self._container = container
         self._endpoint = endpoint
         self._handler = handler
@@ -57,7 +57,7 @@ class Frame:
         container = self._container()
         headers = RequestHeaders(scope)
         name = request_id(headers)
-        # The scope may be one for all requests of a connection's middleware: a copy is ours.
+        # A connection's requests may share one scope of the middleware: copy it.
         scope = {**scope, "state": {"request_id": name}}
         measured = container.recorder.metrics.request(self._endpoint.path)
         context = RequestContext(self._endpoint.path, name, scope, headers, send, measured)
@@ -71,7 +71,7 @@ class Frame:
         assert task is not None
 
         def leave() -> None:
-            """The client has left: that closes the way to the engine, too."""
+            """Close the connection to the engine, too, when the client disconnects."""
             if not response.is_complete:
                 response.client_left = True
                 task.cancel()
@@ -111,7 +111,7 @@ class Frame:
             container.recorder.record(context)
 
     def _shown(self, error: ApiError, context: RequestContext) -> ApiError:
-        """The error in the shape that who asks can read: Anthropic's or OpenAI's SDK."""
+        """The error in the shape that the client's SDK reads: Anthropic's or OpenAI's."""
         if _MESSAGES.match(context.scope["path"]):
             kind = _ANTHROPIC.get(error.status, "api_error" if error.status >= 500 else "")
             shown = error.body["error"]
@@ -121,7 +121,7 @@ class Frame:
 
 
 class FramedRoute(Route):
-    """A route for some methods; under another one `refusal` answers."""
+    """A route for some methods; `refusal` answers all others."""
 
     def __init__(self, path: str, app: ASGIApp, methods: Collection[str], refusal: ASGIApp) -> None:
         super().__init__(path, app, methods=methods)
@@ -134,7 +134,7 @@ class FramedRoute(Route):
 
 
 class Asgi:
-    """A function as an ASGI app: Starlette calls a plain function with a request."""
+    """Wraps a function as an ASGI app: Starlette would call a plain function with a request."""
 
     def __init__(self, call: ASGIApp) -> None:
         self._call = call

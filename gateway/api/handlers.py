@@ -26,7 +26,7 @@ from gateway.upstream.local.models import CONTEXT
 
 
 class Handlers:
-    """Each answers one request, and raises ApiError."""
+    """Each handler answers one request, and raises ApiError."""
 
     def __init__(self, container: Container, pipeline: Pipeline) -> None:
         self._container = container
@@ -58,8 +58,8 @@ class Handlers:
         if alias not in table.aliases:
             raise await self._pipeline.unknown(alias, key)
         try:
-            # Of a model that the key reaches in no way it is not even told that it is there. A
-            # version that answered before a promotion still gets its votes.
+            # Do not reveal a model that the key cannot reach. A version that answered before a
+            # promotion still gets its votes.
             may_answer = (
                 key.allows(model)
                 or model in table.models(alias)
@@ -76,7 +76,7 @@ class Handlers:
         await send_json(context.response, 200, {"counted": True})
 
     async def readable(self, context: RequestContext, body: bytes) -> None:
-        """Say which pages whoever asks may read."""
+        """Report which of the pages the caller may read."""
         container = self._container
         urls = readable.urls(parse_object(body))
         await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
@@ -86,7 +86,7 @@ class Handlers:
         await send_json(context.response, 200, answer)
 
     async def warm(self, context: RequestContext, body: bytes) -> None:
-        """Warm pages now, with an event for each."""
+        """Prefill pages now, and send an event for each."""
         if context.key.id != INSTALLATION:
             text = "only the key of the installation may warm pages"
             raise ApiError(403, text, kind="permission_error", code="not_allowed")
@@ -98,7 +98,7 @@ class Handlers:
         await send_events(context.response, prefill.events(self._container.warmer, pages))
 
     async def _entry(self, name: str) -> dict[str, Any]:
-        """A model as `/v1/models` lists it. Continue reads `max_model_len`, as vLLM writes it."""
+        """A model's entry in `/v1/models`. Continue reads `max_model_len`, as vLLM writes it."""
         route = self._container.aliases.table.route(name)
         target = route.candidates[0]
         served = await self._container.fleet.find(target)
@@ -133,7 +133,7 @@ NO_TOKENS = TokenBudget(0, None)
 
 
 class OpenPaths:
-    """What everybody may ask, without a key and without a record."""
+    """Public endpoints, served without a key and without a usage record."""
 
     def __init__(self, container: Callable[[], Container]) -> None:
         self._container = container

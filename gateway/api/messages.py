@@ -1,7 +1,7 @@
 """Translates `/v1/messages` to and from chat.
 
-https://docs.anthropic.com/en/api/messages, and its pages about streaming and citations. Tools that
-run at Anthropic, and what a model thought before, are left out.
+https://docs.anthropic.com/en/api/messages, and its pages about streaming and citations. Omits
+tools that run at Anthropic, and the thoughts of earlier turns.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,15 +26,15 @@ _THINKS = ("enabled", "adaptive")
 
 
 class Messages(Translation):
-    """One message. While the chat streams, `_block` is open, and so are the calls."""
+    """Translates one request. While the chat streams, `_block` and the calls are open."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__(request)
         self._id = new_id("msg_")
         self._index = -1
-        self._block = ""  # the type of the one that is open, of text or thoughts
-        self._calls: dict[int, int] = {}  # the index of each one's block, by the chat's index
-        self._reminded: dict[int, list[str]] = {}  # texts of a message, by its place in the chat
+        self._block = ""  # type of the open block: text or thoughts
+        self._calls: dict[int, int] = {}  # the block index of each call, by the chat's index
+        self._reminded: dict[int, list[str]] = {}  # texts of a message, by its index in the chat
         self._stop = ""
         self._sequence: str | None = None
         self._has_begun = False
@@ -124,9 +124,10 @@ class Messages(Translation):
             self.call(where, field(where, block, "id"), name, arguments)
 
     def _remind(self, place: str, content: Any) -> None:
-        """A system message within the conversation, as Claude Code sends it.
+        """Append a system message within the conversation, as Claude Code sends it, to the user's
+        message.
 
-        Many chat templates refuse one there, and two messages of a user: it stands in the user's.
+        Many chat templates reject system messages there, and two consecutive user messages.
         """
         if not isinstance(content, list):
             content = [{"type": "text", "text": content or ""}]
@@ -137,7 +138,7 @@ class Messages(Translation):
             self.add(place, {"role": "user", "content": reminder})
         elif isinstance(existing := last["content"], list):
             existing.append({"type": "text", "text": reminder})
-        else:  # joined once in the end: a long text is not copied for each reminder
+        else:  # joined once at the end, so that a long text is not copied for each reminder
             self._reminded.setdefault(len(self.messages) - 1, [existing]).append(reminder)
 
     def _result(self, place: str, block: Block) -> None:
@@ -231,7 +232,7 @@ class Messages(Translation):
         return event("message_start", {"message": {**self._head(), "content": [], **nothing}})
 
     def _call(self, call: Block) -> bytes:
-        """More of a tool call. Its block ends with the answer: calls may come interleaved."""
+        """Extend a tool call. Blocks of calls end with the answer: calls may be interleaved."""
         function = call.get("function") or {}
         out = b""
         number = call.get("index", 0)
@@ -264,11 +265,11 @@ class Messages(Translation):
         return event("content_block_stop", {"index": self._index})
 
     def _note(self, choice: Mapping[str, Any]) -> None:
-        """Why the answer ends, where it does."""
+        """Note why the answer ends, if the choice says so."""
         reason = choice.get("finish_reason")
         if reason and not self._stop:
             self._stop = _STOPS.get(reason, "end_turn")
-            matched = choice.get("stop_reason")  # vLLM's
+            matched = choice.get("stop_reason")  # vLLM's field
             if self._stop == "end_turn" and isinstance(matched, str):
                 self._stop, self._sequence = "stop_sequence", matched
 
@@ -289,7 +290,7 @@ class Messages(Translation):
         }
 
     def _cited(self, annotations: Any) -> list[Block]:
-        """Each cited section once, as Anthropic cites a page of the web.
+        """Cites each section once, as Anthropic cites a web page.
 
         Vercel's AI SDK knows this type, and rejects an answer with a `search_result_location`.
         """
@@ -325,7 +326,7 @@ def _texts(place: str, blocks: list[Block]) -> Iterator[str]:
 
 
 def _runs(tool: Any) -> bool:
-    """Is it the client's own tool, and not one that Anthropic runs?"""
+    """Is it the client's own tool, rather than one that runs at Anthropic?"""
     return tool.get("type") in (None, "custom")
 
 
@@ -341,7 +342,7 @@ def _tool(place: str, tool: Block) -> dict[str, Any]:
 
 
 def _parts(place: str, block: Block) -> list[Part]:
-    """A block in Chat's words. Raises ApiError 400."""
+    """Converts a block to chat parts. Raises ApiError 400."""
     kind = block.get("type")
     source = block.get("source")
     source = source if isinstance(source, dict) else {}
@@ -375,7 +376,7 @@ def _parts(place: str, block: Block) -> list[Part]:
 
 
 def _within(place: str, content: Any, title: str) -> list[Part]:
-    """The blocks in a document, or in the result of a search."""
+    """Converts the blocks within a document or a search result."""
     if isinstance(content, str):
         return [Part(place, {"type": "text", "text": title + content})]
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):

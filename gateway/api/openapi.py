@@ -1,7 +1,7 @@
 """The OpenAPI description of the gateway's API: `GET /openapi.json`.
 
-Fields of requests come from `gateway.api.schemas`, which refuses what does not fit and fields that
-it does not know. OpenAPI 3.1: https://spec.openapis.org/oas/v3.1.1.html
+`gateway.api.schemas` declares the fields of requests, and rejects invalid values and unknown
+fields. OpenAPI 3.1: https://spec.openapis.org/oas/v3.1.1.html
 """
 
 from functools import cache
@@ -46,7 +46,7 @@ def _list(of: Schema) -> Schema:
 
 
 def _or_null(schema: Schema) -> Schema:
-    """Null is a field that was not sent, or that has no value."""
+    """Allows null, which means that the field is absent or has no value."""
     if isinstance(schema.get("type"), str) and "enum" not in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return {"anyOf": [schema, {"type": "null"}]}
@@ -187,7 +187,7 @@ _SCHEMAS: dict[str, Schema] = {
         }
     ),
 }
-# What refuses, wherever a key is wanted.
+# The error responses of every endpoint that requires a key.
 _REFUSALS = {
     "400": "A field is missing or wrong, and `param` names it; or what was sent is no HTTP.",
     "401": "No key, or a wrong, revoked or expired one.",
@@ -221,7 +221,7 @@ _READ: dict[str, dict[str, Any]] = {
 
 @cache
 def description() -> dict[str, Any]:
-    """The whole of it. Not to be changed: there is one for all."""
+    """Returns the whole description. It is shared: do not modify it."""
     paths: dict[str, Any] = {}
     for endpoint in ENDPOINTS:
         answers: Schema = {JSON: {"schema": _ref(endpoint.answer)}}
@@ -354,7 +354,7 @@ def _operation(
 
 
 def _open() -> dict[str, Any]:
-    """What needs no key."""
+    """The endpoints that need no key."""
     status = _object({"status": _TEXT})
     described = {
         "/health": ("Is the gateway alive?", {JSON: {"schema": status}}),

@@ -1,8 +1,8 @@
 """The request pipeline: parse, plan, reserve, ground, open, transform.
 
-All requests pass the same stages in the same order; they differ in the transform that makes the
-client's answer of the model's, and those in other words than Chat's in the translation around it.
-The result is recorded by whoever has called (`gateway.runtime.app`).
+All requests pass the same stages in the same order. They differ in the transform, which turns the
+model's answer into the client's; formats other than Chat also have a translation around it. The
+caller (`gateway.runtime.app`) records the result.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ Opening = Callable[[], Awaitable[Opened]]
 
 
 class Pipeline:
-    """Answers the requests to models, in one worker."""
+    """Answers requests to models, in one worker."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -75,7 +75,7 @@ class Pipeline:
         """Answer one request. Raises ApiError."""
         request = schemas.accept(endpoint.path, parse_object(body))
         if len(body) > SMALL:
-            await asyncio.sleep(0)  # other requests run between its parsing and its writing
+            await asyncio.sleep(0)  # let other requests run between parsing and writing
         translation = self._translation(endpoint, request, context.headers)
         if translation is None:
             await self._answer(endpoint, context, request, len(body), None)
@@ -101,7 +101,7 @@ class Pipeline:
     def _translation(
         self, endpoint: Endpoint, request: dict[str, Any], headers: Headers
     ) -> Translation | None:
-        """Of a request that is answered as a chat, and is none."""
+        """Returns the translation of a request in another format that is answered as a chat."""
         if endpoint in TRANSLATIONS:
             return TRANSLATIONS[endpoint](request)
         if endpoint is not COMPLETIONS or not self._container.has_wiki:
@@ -132,7 +132,7 @@ class Pipeline:
                 call = _call(plan, context)
             elif plan.grounding.is_on and container.chat.is_extractive(plan):
                 transform = await container.chat.extract(plan, context.span, keeps_text)
-                call = _call(plan, context)  # which is not made
+                call = _call(plan, context)  # only counted, never sent
             elif plan.grounding.is_on:
                 counter = plan.first if plan.first.engine else container.fleet.base
                 answer = await container.chat.ground(plan, counter, context.span, keeps_text)
@@ -142,7 +142,7 @@ class Pipeline:
                 if unwritten.is_asked(endpoint.path, plan):
                     transform = await unwritten.unwritten(plan, plan.first)
                 call = _call(plan, context)
-            if plan.budget.answer is not None:  # a text is written
+            if plan.budget.answer is not None:  # the model generates text
                 header = plan.grounding.header(transform.reads)
                 context.response.headers[GROUNDING] = header
             opening = partial(container.dispatch.open, call, plan.route)
@@ -151,10 +151,10 @@ class Pipeline:
             await _Answering(context, plan, transform, opening, resume, translation, fits).run()
 
     async def _form(self, plan: RequestPlan) -> Form | ForcedCall | None:
-        """What checks an answer that is to be JSON or a tool call, unless each candidate's engine
-        binds it.
+        """Returns the validator of an answer that must be JSON or a tool call, or None if the
+        engines of all candidates enforce it.
 
-        Raises ApiError 400: the schema is none.
+        Raises ApiError 400: the schema is invalid.
         """
         wanted, is_forced = form.asked(plan.request), abilities.is_forced(plan.request)
         if plan.endpoint != CHAT.path or not (wanted or is_forced):
@@ -175,10 +175,10 @@ class Pipeline:
         headers: Headers,
         size: int,
     ) -> RequestPlan:
-        """Decide all that can be decided before the model is asked.
+        """Make every decision that does not need the model.
 
         Raises:
-            ApiError: the key may not use the model, or nobody serves it.
+            ApiError: the key may not use the model, or no deployment serves it.
         """
         container, key = self._container, context.key
         name: str = request["model"]
@@ -186,10 +186,10 @@ class Pipeline:
             raise not_allowed(key, name)
         route = container.aliases.table.route(name, _user(request, headers))
         if wanted := headers.get("x-askdocs-model"):
-            # As the alias would answer if it led there, and nowhere else.
+            # Answer as the alias would if it pointed to this model alone.
             if not key.allows(wanted):
                 raise not_allowed(key, wanted)
-            # What the body names must exist, too: it stands in usage and metrics.
+            # The model in the body must exist, too: it appears in usage and metrics.
             models = [wanted] if name in container.aliases.table.aliases else [name, wanted]
             for model in models:
                 if await container.fleet.find(model) is None:
@@ -199,7 +199,7 @@ class Pipeline:
         context.set_alias(name)
         grounding = self._grounding(endpoint, route, request, headers)
         if grounding.is_on and not grounding.is_agents:
-            for place, kind in abilities.media(request):  # a question to the wiki is text
+            for place, kind in abilities.media(request):  # questions to the wiki are text
                 raise abilities.no_media(name, place, kind)
             abilities.refuse_to_speak(name, request)
         budget = self._budget(endpoint, route, request, size, first, grounding)
@@ -221,7 +221,7 @@ class Pipeline:
         )
 
     async def _first(self, route: Route, key: Key) -> Served:
-        """The model that will answer, as far as one can know."""
+        """Predicts the model that will answer."""
         fleet = self._container.fleet
         candidates = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
         served = [candidate for candidate in candidates if candidate is not None]
@@ -232,7 +232,8 @@ class Pipeline:
     def _grounding(
         self, endpoint: Endpoint, route: Route, request: dict[str, Any], headers: Headers
     ) -> GroundingDecision:
-        """Does the answer stand on pages? Raises ApiError 400: the header makes no sense."""
+        """Is the answer to be grounded in pages? Raises ApiError 400: the header has an unknown
+        value."""
         if not endpoint.is_chat:
             return GroundingDecision(False, "endpoint")
         wants = chat_request.wants_grounding(headers)
@@ -271,14 +272,14 @@ class Pipeline:
         return unknown_model(name, names)
 
     async def names(self, key: Key) -> list[str]:
-        """The models that the key may use: aliases first, as some clients take the first one."""
+        """The models that the key may use: aliases first, as some clients use the first entry."""
         container = self._container
         names = [*container.aliases.table.aliases, *await container.fleet.names()]
         return [name for name in dict.fromkeys(names) if key.allows(name)]
 
 
 class _Answering:
-    """The answer to one request: opened, transformed and sent; leaves the result behind."""
+    """Opens, transforms and sends the answer to one request, and leaves the result behind."""
 
     def __init__(
         self,
@@ -302,8 +303,8 @@ class _Answering:
         self._fallback: Fallback | None = None
 
     async def run(self) -> None:
-        """Raises ApiError: there is no answer, and nothing of one has been sent."""
-        status = 503  # cancelled: the gateway stops
+        """Raises ApiError: there is no answer, and nothing has been sent."""
+        status = 503  # cancelled: the gateway is shutting down
         try:
             status = await (self._stream() if self._plan.stream else self._whole())
         except ApiError as error:
@@ -329,7 +330,7 @@ class _Answering:
             )
 
     async def _stream(self) -> int:
-        """Returns the status by how the stream ended."""
+        """Returns the status that reflects how the stream ended."""
         transform = self._transform
         body = _EventStream(self._context.response, self._form, self._translation)
         if transform.keeps_alive or self._form:
@@ -337,7 +338,8 @@ class _Answering:
         try:
             last = transform.start()
             if transform.is_over:
-                # Its end goes out with the response's: a client leaves as soon as it has read it.
+                # The last events go out with the response's end: clients disconnect once they have
+                # read them.
                 self._without_model()
                 if self._model:
                     self._context.measured.chunk()
@@ -360,13 +362,13 @@ class _Answering:
         return 200 if transform.is_over and not transform.failed else 502
 
     async def _pass_on(self, opened: Opened, body: "_EventStream") -> bytes:
-        """Send what comes of the answer, by whichever engine; returns what is still to be sent."""
+        """Send the answer, whichever engines write it; returns the bytes still to be sent."""
         rest = WHOLE
         while True:
             try:
                 self._begin(opened)
                 self._transform.begin(opened, rest)
-                if self._form is None:  # else the answer may still become an error
+                if self._form is None:  # otherwise the answer may still become an error
                     await body.start()
                 last = await self._pump(opened, body)
             finally:
@@ -383,8 +385,7 @@ class _Answering:
             rest = self._resume.rest
 
     async def _pump(self, opened: Opened, body: "_EventStream") -> bytes:
-        """Send what comes of one engine's answer, until it ends or breaks off; returns the last of
-        it."""
+        """Send one engine's answer until it ends or breaks off; returns the last bytes, unsent."""
         transform, measured = self._transform, self._context.measured
 
         def feed(data: bytes) -> bytes:
@@ -418,11 +419,12 @@ class _Answering:
                 if transform.is_enough:
                     break
         except LaneError:
-            pass  # it is not over
+            pass  # the answer is incomplete
         return b""
 
     async def _go_on(self, broken: Served) -> Opened | None:
-        """The rest of an answer that broke off; None: it is over all the same, or nobody has it."""
+        """Opens the rest of a broken-off answer. None: it was complete, or no model can resume
+        it."""
         written = self._transform.partial()
         opened = None
         if written is not None and not self._transform.is_over:
@@ -448,7 +450,7 @@ class _Answering:
         return 200
 
     async def _read(self, opened: Opened) -> bytes:
-        """The whole answer; one that breaks off is asked for again, as nothing of it was sent."""
+        """Read the whole answer. If it breaks off, request it again: nothing has been sent."""
         rest = WHOLE
         while True:
             try:
@@ -467,14 +469,14 @@ class _Answering:
             opened = more
 
     def _without_model(self) -> None:
-        """Passages alone are the answer: it counts for the model that the alias chose."""
+        """The answer consists of passages only: count it for the model that the alias chose."""
         if not self._transform.refused:
             self._model, self._lane = self._plan.first_choice, "index"
             self._context.response.headers["x-askdocs-model"] = self._model
             self._context.measured.first_byte()
 
     def _begin(self, opened: Opened) -> None:
-        """A model begins to answer."""
+        """Record that a model starts answering."""
         context = self._context
         is_resumed = bool(self._model)
         if not (is_resumed and context.response.is_started):
@@ -491,7 +493,7 @@ class _Answering:
 
 
 class _EventStream:
-    """A response of server-sent events. `close` it in any case."""
+    """A response of server-sent events. Always `close` it."""
 
     def __init__(
         self,
@@ -499,7 +501,7 @@ class _EventStream:
         form: Form | ForcedCall | None = None,
         translation: Translation | None = None,
     ) -> None:
-        """`form` and `translation` make the client's events of the chat's."""
+        """`form` and `translation` turn the chat's events into the client's."""
         self._send = send
         self._form = form
         self._translation = translation
@@ -509,7 +511,7 @@ class _EventStream:
         self.is_started = False
 
     def keep_alive(self) -> None:
-        """Send a comment in quiet times, so that proxies do not close the stream."""
+        """Send a comment when the stream is idle, so that proxies do not close it."""
         self._sent = time.monotonic()
         self._sending = asyncio.Lock()
         self._quiet = asyncio.create_task(self._comment())
@@ -522,7 +524,7 @@ class _EventStream:
 
     @property
     def is_plain(self) -> bool:
-        """Do the chat's events go out as they are?"""
+        """Are the chat's events sent unchanged?"""
         return self._form is None and self._translation is None
 
     async def send(self, data: bytes) -> None:
@@ -572,7 +574,7 @@ class _EventStream:
 
 
 def _call(plan: RequestPlan, context: RequestContext) -> Call:
-    """The request to the model, whose body fits each candidate."""
+    """Builds the request to the model; its body suits each candidate."""
     request, budget = plan.request, plan.budget
 
     async def render(served: Served) -> dict[str, Any]:
@@ -601,10 +603,10 @@ def _call(plan: RequestPlan, context: RequestContext) -> Call:
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
-    """A message in the words that every engine knows.
+    """Rewrites a message in terms that every engine knows.
 
-    `developer` is OpenAI's newer word for `system`. A refusal that comes back in the history is
-    what the assistant has said.
+    `developer` is OpenAI's newer name for `system`. A refusal in the history becomes the
+    assistant's content.
     """
     if message.get("role") == "developer":
         message = {**message, "role": "system"}
@@ -623,7 +625,7 @@ def _plain(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _user(request: Mapping[str, Any], headers: Headers) -> str | None:
-    """Who asks, as far as the client says: a canary is sticky by it."""
+    """The user that the client names: a canary is sticky per user."""
     for name in ("user", "safety_identifier"):
         if isinstance(request.get(name), str) and request[name]:
             return str(request[name])

@@ -1,4 +1,4 @@
-"""Passes a model's answer through, with the gateway's name for the model."""
+"""Passes a model's answer through, under the gateway's name for the model."""
 
 from typing import Any
 
@@ -14,11 +14,11 @@ from gateway.core.http import DONE, dump
 from gateway.core.sse import cut
 from gateway.routing.dispatch import Opened
 
-HELD_BYTES = 2**16  # bytes of events that are kept until their words are taken out of them
+HELD_BYTES = 2**16  # bytes of events to buffer before their text is extracted
 _VECTOR = b'"embedding":'
 PREFIXES = {CHAT.path: "chatcmpl-", COMPLETIONS.path: "cmpl-"}
 
-# What a request may have whose answer is nothing but words; of some, only these values.
+# Fields of requests whose answer is text only; some are limited to the given values.
 _PLAIN = frozenset(
     (
         *("model", "messages", "prompt", "suffix", "stream", "stream_options", "stop", "seed"),
@@ -37,9 +37,9 @@ _UNSET: tuple[Any, ...] = (None, False, 0, [], {})
 
 
 class Plain(Transform):
-    """The bytes of the engine, as far as they can be passed on as they are.
+    """Passes the engine's bytes on, unchanged as far as possible.
 
-    Until an engine breaks off, the events that pass are kept and nothing is parsed.
+    Keeps the events, and parses them only if an engine breaks off.
     """
 
     def __init__(self, plan: RequestPlan, keeps_text: bool) -> None:
@@ -57,11 +57,11 @@ class Plain(Transform):
         self._is_resumed = False
         self._events: list[bytes] = []
         self._size = 0
-        self._head: dict[str, Any] = {}  # what all chunks of the stream have in common
+        self._head: dict[str, Any] = {}  # the fields that all chunks of the stream share
         self._text = ""
-        self._words = 0  # events that held some
+        self._words = 0  # events that contained text
         self._is_lost = False
-        self._is_complete = False  # it was said why the answer ends
+        self._is_complete = False  # a finish reason has been sent
         self._tokens: Tokens | None = None
         self._probabilities: Probabilities | None = None
         if plan.endpoint == COMPLETIONS.path and request.get("logprobs") is not None:
@@ -133,7 +133,7 @@ class Plain(Transform):
 
     async def whole(self, body: bytes) -> bytes:
         try:
-            # What is read of an answer with vectors are its usage and its names.
+            # Of an answer with vectors, only the usage and the names are read.
             answer = orjson.loads(_without_vectors(body) if self._has_vectors else body)
         except ValueError:
             answer = None
@@ -155,7 +155,7 @@ class Plain(Transform):
         return body
 
     def _joined(self, events: bytes) -> bytes:
-        """Events of the engine that goes on, as the client is to get them: of the first stream."""
+        """Rewrites the events of the engine that resumes as a continuation of the first stream."""
         if not self._head:
             return events
         joined = []
@@ -168,7 +168,7 @@ class Plain(Transform):
         return b"".join(joined)
 
     def _join(self, chunk: dict[str, Any]) -> bool:
-        """Make the chunk one of the first stream. Has it anything to say there?"""
+        """Make the chunk part of the first stream. Returns whether it adds anything."""
         chunk.update((name, value) for name, value in self._head.items() if name in chunk)
         choices = _choices(chunk)
         says = not choices
@@ -183,7 +183,7 @@ class Plain(Transform):
         return says
 
     def _read(self) -> None:
-        """Take the words out of the events that were kept."""
+        """Extract the text of the buffered events."""
         events = cut(b"".join(self._events))
         self._events.clear()
         self._size = 0
@@ -206,7 +206,7 @@ class Plain(Transform):
         self._is_lost |= bool(self._text) and not is_plain
 
 
-BYTES_PER_TOKEN = 4  # of English, about
+BYTES_PER_TOKEN = 4  # of English, approximately
 
 
 def _settled(events: bytes, probabilities: Probabilities) -> bytes:
@@ -221,23 +221,23 @@ def _settled(events: bytes, probabilities: Probabilities) -> bytes:
 
 
 def _is_plain(plan: RequestPlan) -> bool:
-    """Is the answer nothing but words, which any engine can be given the beginning of?"""
+    """Is the answer text only, so that any engine can continue it?"""
     for name, value in plan.request.items():
         if name not in _PLAIN and value not in _UNSET and value not in _SET_TO.get(name, ()):
             return False
     if plan.endpoint != CHAT.path:
         return isinstance(plan.request.get("prompt"), str)
-    # Some engines go on with such a message, others begin a new one.
+    # Some engines continue such a message, others begin a new one.
     return bool(plan.request["messages"][-1]["role"] != "assistant")
 
 
 def _without_vectors(body: bytes) -> bytes:
-    """To parse the numbers of 2,048 vectors would hold all other requests up for 80 ms."""
+    """Skips the numbers: parsing 2,048 vectors would block all other requests for 80 ms."""
     head, *parts = body.split(_VECTOR)
     pieces = [head]
     for part in parts:
         end = part.find(b"]")
-        # Of vectors for each token the first bracket that closes is not the last.
+        # With one vector per token, the first closing bracket is not the last one.
         is_vector = end >= 0 and part[:2].strip()[:1] == b"[" and part.count(b"[", 0, end) == 1
         pieces.append(b"0" + part[end + 1 :] if is_vector else part)
     return _VECTOR.join(pieces)

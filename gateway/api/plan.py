@@ -28,34 +28,34 @@ Why = Literal[
 
 
 class GroundingDecision(NamedTuple):
-    """Whether the answer stands on pages, and why not."""
+    """Whether the answer is grounded in pages, and if not, why."""
 
     is_on: bool
     why: Why = ""
     is_agents: bool = False
-    """Are the client's messages kept, as it has tools?"""
+    """Is it an agent's request, whose messages are kept because the client has tools?"""
     is_asked_for: bool = False
-    """Has the client said that it wants pages?"""
+    """Did the client ask for pages explicitly?"""
 
     def header(self, pages: int) -> str:
-        """What the response says of it in its header."""
+        """The value of the response's grounding header."""
         return f"on; pages={pages}" if self.is_on else f"off; reason={self.why}"
 
 
 class Fallback(NamedTuple):
-    """The first choice, which did not answer."""
+    """The first-choice model, which did not answer."""
 
     model: str
     reason: str
 
 
 class Tokens(NamedTuple):
-    """What a model counted."""
+    """Token counts, as the model reports them."""
 
     prompt: int = 0
     completion: int = 0
     cached: int = 0
-    """Of the prompt, those that the engine had read before."""
+    """Tokens of the prompt that the engine had cached."""
 
 
 NO_TOKENS = Tokens()
@@ -63,23 +63,23 @@ NO_TOKENS = Tokens()
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """One request to a model: everything that is decided before the model is asked."""
+    """One request to a model: every decision made before the model is called."""
 
     endpoint: str
     """The path without /v1."""
     key: Key
     reader: Reader
-    """Who asks: what the answer may stand on."""
+    """The caller: decides which pages the answer may use."""
     scope: Scope
-    """ASGI's."""
+    """The ASGI scope."""
     headers: Headers
-    """The client's."""
+    """The client's headers."""
     request: Mapping[str, Any]
     """The client's body, validated."""
     route: Route
     """Alias, candidates, instructions and wikis."""
     first: Served
-    """The model that will answer, as far as is known."""
+    """The predicted model."""
     stream: bool
     budget: TokenBudget
     grounding: GroundingDecision
@@ -90,12 +90,12 @@ class RequestPlan:
 
     @property
     def copies(self) -> int:
-        """Choices of one prompt."""
+        """Choices per prompt."""
         return self.request.get("n") or 1
 
     @property
     def first_choice(self) -> str:
-        """The model that the alias chose, whichever answers."""
+        """The model that the alias chose, even if another one answers."""
         return self.route.candidates[0]
 
 
@@ -104,29 +104,29 @@ class RequestResult:
     """How one request ended."""
 
     status: int
-    """The status that was sent, or an error's where the answer failed after that; 499: the client
-    left."""
+    """The status that was sent, or the error's if the answer failed later; 499: the client
+    disconnected."""
     model: str = ""
-    """The model that answered; empty where none did."""
+    """The model that answered; empty if none did."""
     lane: str = ""
     fallback: Fallback | None = None
     tokens: Tokens = NO_TOKENS
     refused: bool = False
     cautious: bool = False
     claims: tuple[Verdict, ...] = ()
-    """The verdicts of the answer's claims that assert something."""
+    """The verdicts of the answer's claims."""
     pages: tuple[str, ...] = ()
-    """The addresses of the pages that the answer stands on."""
+    """The addresses of the pages that the answer uses."""
     shown: tuple[str, ...] = ()
-    """The addresses of other pages that were shown: found, read or listed by an agent."""
+    """The addresses of other pages shown: found, read or listed by an agent."""
     question: str = ""
     answer: str = ""
-    """Both only where the log wants them."""
+    """The question and the answer are set only if the log keeps texts."""
 
     @property
     def outcome(self) -> Outcome | None:
-        """How the answer fared for the person who asked. None: no answer, by the client's mistake
-        or because the client left."""
+        """The answer's outcome for the user. None: no answer, due to a client error or because the
+        client disconnected."""
         if self.status == LEFT:
             return None
         if self.status >= 400:
@@ -139,14 +139,14 @@ class RequestResult:
 
 
 def tokens(usage: Any) -> Tokens | None:
-    """The usage that a model states, in the words of Chat, Responses or Messages."""
+    """Parses the usage that a model reports, in the format of Chat, Responses or Messages."""
     if not isinstance(usage, dict):
         return None
-    if len(usage) == 3 and "total_tokens" in usage:  # Chat's, without details
+    if len(usage) == 3 and "total_tokens" in usage:  # Chat's format, without details
         return Tokens(_number(usage, "prompt_tokens"), _number(usage, "completion_tokens"))
     prompt = _number(usage, "prompt_tokens", "input_tokens")
     completion = _number(usage, "completion_tokens", "output_tokens")
-    # Messages counts what the prefix cache had apart from the rest.
+    # Messages counts cached tokens separately.
     apart = _number(usage, "cache_read_input_tokens")
     details = usage.get("prompt_tokens_details", usage.get("input_tokens_details"))
     cached = _number(details, "cached_tokens") if isinstance(details, dict) else 0
@@ -157,5 +157,5 @@ def tokens(usage: Any) -> Tokens | None:
 def _number(usage: Mapping[str, Any], *names: str) -> int:
     for name in names:
         if isinstance(value := usage.get(name), int):
-            return max(value, 0)  # a negative one would give a key its limits back
+            return max(value, 0)  # a negative count would refund a key's limits
     return 0

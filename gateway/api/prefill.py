@@ -15,9 +15,9 @@ PATH = "/askdocs/warm"
 
 
 async def chosen(warmer: Warmer, request: dict[str, Any]) -> list[Page]:
-    """The pages that a request names by `pages` (paths or addresses) or `top`; else all.
+    """Returns the pages that a request selects by `pages` (paths or addresses) or `top`; else all.
 
-    Raises ApiError: a page is not in the index, or `top` is no number.
+    Raises ApiError: a page is not in the index, or `top` is not a number.
     """
     names = request.get("pages")
     if names is not None and not (isinstance(names, list) and set(map(type, names)) <= {str}):
@@ -36,7 +36,7 @@ async def chosen(warmer: Warmer, request: dict[str, Any]) -> list[Page]:
 
 
 async def events(warmer: Warmer, pages: Sequence[Page]) -> AsyncGenerator[bytes, None]:
-    """An event for each page, and one with the sums. Raises ApiError: the engine is away."""
+    """Sends an event per page, then the totals. Raises ApiError: the engine is unavailable."""
     began = time.monotonic()
     tokens = warm = 0
     yield event({"total": len(pages)})

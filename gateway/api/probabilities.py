@@ -1,4 +1,5 @@
-"""Token probabilities of `/v1/completions` in OpenAI's form, where llama.cpp gives those of a chat.
+"""Converts llama.cpp's token probabilities for `/v1/completions` from the form of a chat to
+OpenAI's.
 
 https://platform.openai.com/docs/api-reference/completions/object
 """
@@ -7,13 +8,13 @@ from typing import Any
 
 
 class Probabilities:
-    """Of one response."""
+    """Converts the probabilities of one response."""
 
     def __init__(self) -> None:
         self._ends: dict[int, int] = {}  # by choice: characters of its text so far
 
     def settle(self, choice: dict[str, Any]) -> None:
-        """Put those of a choice, or of a chunk of it, into the form."""
+        """Convert the probabilities of a choice, or of a chunk of it."""
         logprobs = choice.get("logprobs")
         content = logprobs.get("content") if isinstance(logprobs, dict) else None
         if not isinstance(content, list):

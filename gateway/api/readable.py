@@ -1,7 +1,7 @@
 """Checks that a reader may read the pages of a stored answer, each time it is shown.
 
-Who may read everything is also told what it takes to read each page: so the box closes what it has
-stored to whom a page has been closed since.
+Readers with access to everything also get each page's access requirements, so that the widget can
+hide stored answers when a page has since been restricted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,9 +30,9 @@ def urls(request: Mapping[str, Any]) -> list[str]:
 def answer(
     rights: Rights, reader: Reader, sources: Sequence[str], urls: list[str]
 ) -> dict[str, Any]:
-    """May the reader read each page? One that is gone only where nothing has rights.
+    """Reports which pages the reader may read. Missing pages are readable only without rights.
 
-    `sources` are the wikis that the key reaches, all when empty: pages of others are gone.
+    `sources`: the wikis that the key reaches, or empty for all. Pages of other wikis are missing.
     """
     view = rights.seen_by(reader)
     with view.snapshot():

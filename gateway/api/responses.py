@@ -1,7 +1,7 @@
 """Translates `/v1/responses` to and from chat.
 
 https://platform.openai.com/docs/api-reference/responses and its page about streaming. Nothing is
-kept: each request has its whole conversation. What the model thought before is not sent again.
+stored: each request carries its whole conversation. Thoughts of earlier turns are not sent again.
 """
 
 import time
@@ -21,13 +21,14 @@ Item = dict[str, Any]
 _TEXTS = ("input_text", "output_text", "text")
 _CALLS = ("function_call", "custom_tool_call")
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
-# OpenAI's grammars for custom tools hold for OpenAI's models: others read them.
+# OpenAI's grammars for custom tools work with OpenAI's models only: others get a JSON field.
 _INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
 _NOT_KEPT = "is not kept here; send what it has"
 
 
 class Responses(Translation):
-    """One response. `_output` grows while the chat streams; calls are open until it ends."""
+    """Translates one request. `_output` grows while the chat streams; calls stay open to the
+    end."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__(request)
@@ -35,14 +36,14 @@ class Responses(Translation):
         self._created = int(time.time())
         self._number = -1  # of the last event
         self._output: list[Item] = []
-        self._index: dict[str, int] = {}  # in `_output`, by the item's id
-        self._open: Item | None = None  # text or thoughts
+        self._index: dict[str, int] = {}  # index in `_output`, by the item's ID
+        self._open: Item | None = None  # the open item: text or thoughts
         self._calls: dict[int, Item] = {}  # by the chat's index
         self._reason = ""
         self._has_begun = False
         self._offered = 0
-        self._custom: set[str] = set()  # tools that take text
-        self._spaces: dict[str, tuple[str, str]] = {}  # namespace and name, by the chat's name
+        self._custom: set[str] = set()  # tools that take plain text
+        self._spaces: dict[str, tuple[str, str]] = {}  # namespace and name, by the name in the chat
 
     # The request
 
@@ -109,7 +110,7 @@ class Responses(Translation):
             raise refused(f"{place}.type", f"({shown(kind)}) is not served here")
 
     def _tools(self, place: str, tools: Any, space: str = "") -> Iterable[Item]:
-        """Without OpenAI's hosted ones, which run nowhere here."""
+        """Converts tools, except OpenAI's hosted tools, which are not available here."""
         if not isinstance(tools, list):
             raise refused(place, "must be a list of tools")
         for number, tool in enumerate(tools):
@@ -221,7 +222,7 @@ class Responses(Translation):
         )
 
     def _say(self, kind: str, name: str, more: str) -> bytes:
-        """More of the text, or of the refusal."""
+        """Extend the text or the refusal."""
         out = b""
         if self._open is None or self._open["type"] != "message":
             out = self._add(self._message([], "in_progress"))
@@ -263,7 +264,7 @@ class Responses(Translation):
         return out + self._event("response.reasoning_text.delta", **self._where(), delta=thought)
 
     def _go_on(self, call: Item) -> bytes:
-        """More of a tool call; calls may come interleaved."""
+        """Extend a tool call; calls may be interleaved."""
         out = b""
         number = call.get("index", 0)
         if number not in self._calls:
@@ -286,7 +287,7 @@ class Responses(Translation):
         return out + self._event("response.output_item.added", output_index=index, item=added)
 
     def _close(self) -> bytes:
-        """The events that end the text or thoughts that are open."""
+        """The events that close the open text or thoughts."""
         item, out = self._open, b""
         if item is None:
             return out
@@ -334,7 +335,7 @@ class Responses(Translation):
         )
 
     def _where(self) -> Item:
-        """The part that is open."""
+        """The open part."""
         assert self._open is not None
         return {
             **self._place(self._open),
@@ -361,7 +362,7 @@ class Responses(Translation):
         }
 
     def _called(self, call: Item) -> Item:
-        """A call as an item; `_final` makes a custom tool's of it, when all of it is known."""
+        """Converts a call to an item; `_final` makes it a custom tool's when it is complete."""
         function = call.get("function") or {}
         name = str(function.get("name") or "")
         space, own = self._spaces.get(name, ("", name))
@@ -428,7 +429,7 @@ class Responses(Translation):
 
 
 def _echoed(tool: Item) -> Item:
-    """A tool as the response repeats it: a function has all of its fields there."""
+    """The tool as the response repeats it: functions with all of their fields."""
     return {"strict": None, "parameters": None, **tool} if tool.get("type") == "function" else tool
 
 
@@ -436,7 +437,7 @@ _CUT = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 def _names(place: str, tools: Any) -> Iterable[str]:
-    """Hosted tools have none."""
+    """The names of the tools, except hosted tools, which have none."""
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         raise refused(place, "must be a list of objects")
     for number, tool in enumerate(tools):
@@ -495,7 +496,7 @@ def _thought(thought: str) -> Item:
 
 
 def _cited(annotations: Any) -> list[Item]:
-    """Chat's citations, which have their facts one level deeper."""
+    """Converts Chat's citations, whose fields are nested one level deeper."""
     entries = annotations if isinstance(annotations, list) else ()
     return [
         {"type": entry["type"], **entry["url_citation"]}
@@ -505,7 +506,7 @@ def _cited(annotations: Any) -> list[Item]:
 
 
 def _input(arguments: str) -> str:
-    """What a custom tool is given: the field of `_INPUT`, or what the model wrote instead."""
+    """A custom tool's input: the field of `_INPUT`, or else the model's raw arguments."""
     try:
         value = orjson.loads(arguments)["input"]
     except (ValueError, KeyError, TypeError):

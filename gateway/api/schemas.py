@@ -1,14 +1,14 @@
 """Request schemas: every field once, with its rule, its JSON Schema and its endpoints.
 
-From these declarations come validation (`accept`), the OpenAPI description (`gateway.api.openapi`)
-and the allow-lists of what engines and LiteLLM are sent (`for_engine`, `for_litellm`). A field that
-is not declared is refused with its name. Declared are the fields of the public references:
-OpenAI's (https://platform.openai.com/docs/api-reference), Anthropic's
+These declarations drive validation (`accept`), the OpenAPI description (`gateway.api.openapi`) and
+the allow-lists for engines and LiteLLM (`for_engine`, `for_litellm`). A field that is not declared
+is rejected by name. The fields come from the public references: OpenAI's
+(https://platform.openai.com/docs/api-reference), Anthropic's
 (https://docs.anthropic.com/en/api/messages), Cohere's (https://docs.cohere.com/v2/reference/rerank)
 and, for our own engines, vLLM's extra parameters
 (https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html).
 
-JSON's null is a field that was not sent. A schema may take more than its rule, never less.
+JSON's null means that a field is absent. A schema may accept more than its rule, never less.
 """
 
 import re
@@ -22,21 +22,21 @@ from gateway.core.http import ApiError
 Schema = dict[str, Any]
 
 BIGGEST = 2**31 - 1
-# Counts are checked before any work on what is counted. OpenAI's limits, unless they say why not.
+# Counts are checked before the items. The limits are OpenAI's unless a comment says otherwise.
 MESSAGES = 4096
 PARTS = 4096  # of one message
 CALLS = 128
 TOOLS = 128
 STOPS = 4
-CODE_STOPS = 16  # of a completion, which OpenAI has no model for any more: Continue sends some
+CODE_STOPS = 16  # of a completion: OpenAI has retired these models, and Continue sends several
 BIASES = 300
 PROMPTS = 512  # evaluation harnesses send batches
 INPUTS = 2048
 DOCUMENTS = 1000
 IDS = 1024
-ENTRIES = 100  # of an object that is passed on as it is
-# Of one schema. llama.cpp looks at each alternative for each token: 200,000 of them held up all
-# requests to it for minutes, 1,000 take it seconds.
+ENTRIES = 100  # of an object that is passed on unchanged
+# Per schema. llama.cpp evaluates each alternative for each token: 200,000 alternatives blocked all
+# requests for minutes, 1,000 take seconds.
 PROPERTIES = 5_000
 ALTERNATIVES = 1_000
 GRAMMAR = 65_536  # characters
@@ -48,11 +48,11 @@ class Rule(Protocol):
     schema: Schema
 
     def __call__(self, place: str, value: Any) -> None:
-        """Takes the field's place and value. Raises ApiError 400."""
+        """Check the value of the field at `place`. Raises ApiError 400."""
 
 
 class Field(NamedTuple):
-    """A field of a body, and who is sent it."""
+    """A field of a body, and its recipients."""
 
     rule: Rule
     engine: bool = False
@@ -60,13 +60,13 @@ class Field(NamedTuple):
 
 
 def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that were sent.
+    """Validates the body and returns the fields that were sent.
 
     Args:
         endpoint: the path without `/v1`, such as `/chat/completions`.
 
     Raises:
-        ApiError: 400, with `param`, at the first field that is missing, wrong or not known.
+        ApiError: 400, with `param`, at the first missing, invalid or unknown field.
     """
     fields = ENDPOINTS[endpoint]
     for name in REQUIRED[endpoint]:
@@ -96,7 +96,7 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied(accepted: Mapping[str, Any], copies: int) -> None:
-    """Are so many completions of each prompt possible?"""
+    """Check that this number of completions per prompt is possible."""
     prompt = accepted["prompt"]
     is_list = type(prompt) is list and type(prompt[0]) is not int
     if is_list and len(prompt) * copies > PROMPTS:
@@ -112,15 +112,15 @@ def _copied(accepted: Mapping[str, Any], copies: int) -> None:
 
 
 def for_engine(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without what engines have no use for; what the gateway itself has added stays."""
+    """Drops fields that engines do not use, and keeps fields that the gateway has added."""
     return {name: value for name, value in body.items() if name not in _NOT_FOR_ENGINES[endpoint]}
 
 
 def for_litellm(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that LiteLLM is sent, and no other.
+    """Returns only the fields that LiteLLM may receive.
 
-    LiteLLM takes its own settings from bodies, too: models, addresses, credentials, timeouts; and
-    files from fields of messages that no reference has.
+    LiteLLM also reads its own settings from bodies: models, addresses, credentials, timeouts; and
+    files from message fields that no reference documents.
     """
     sent = {name: value for name, value in body.items() if name in _FOR_LITELLM[endpoint]}
     if endpoint == CHAT.path:
@@ -131,7 +131,7 @@ def for_litellm(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
     return sent
 
 
-# What LiteLLM is sent of a message: OpenAI's fields, and what models with thoughts take back.
+# Message fields for LiteLLM: OpenAI's, and those that reasoning models take back.
 _OF_MESSAGES = {
     *("role", "content", "name", "tool_calls", "tool_call_id", "refusal", "audio"),
     *("reasoning_content", "thinking_blocks", "cache_control", "provider_specific_fields"),
@@ -139,7 +139,7 @@ _OF_MESSAGES = {
 
 
 def _takes(schema: Schema) -> Callable[[Callable[[str, Any], None]], Rule]:
-    """Gives a rule its schema."""
+    """Attaches the schema to a rule."""
 
     def decorate(rule: Callable[[str, Any], None]) -> Rule:
         rule.schema = schema  # type: ignore[attr-defined]
@@ -156,12 +156,11 @@ _NAME: Schema = {"type": "string", "minLength": 1}
 
 
 def _with(required: Mapping[str, Schema], **more: Schema) -> Schema:
-    """An object that has these fields, and may have more."""
+    """An object with these required fields; others are allowed."""
     return {"type": "object", "required": list(required), "properties": {**required, **more}}
 
 
-# Small rules. Values come from JSON, so `type(x) is` is exact, and keeps true and false from being
-# numbers.
+# Small rules. Values come from JSON, so `type(x) is` is exact, and rejects booleans as numbers.
 
 
 def _integer(low: int, high: int = BIGGEST) -> Rule:
@@ -183,7 +182,7 @@ def _seed(place: str, value: Any) -> None:
 def _number(low: float, high: float) -> Rule:
     @_takes({"type": "number", "minimum": low, "maximum": high})
     def rule(place: str, value: Any) -> None:
-        # NaN is in no range.
+        # NaN is outside every range.
         if type(value) not in (int, float) or not low <= value <= high:
             raise _wrong(place, f"a number from {low:g} to {high:g}", value)
 
@@ -226,8 +225,8 @@ def _small_object(place: str, value: Any) -> None:
     _at_most(place, value, ENTRIES)
 
 
-# What templates are rendered with by Transformers and llama.cpp. Of llama.cpp `messages` would
-# replace the prompt, and with it the alias's instructions.
+# Template variables of Transformers and llama.cpp. In llama.cpp, `messages` would replace the
+# prompt, including the alias's instructions.
 _RENDERED = (
     *("messages", "conversation", "tools", "documents", "chat_template", "tokenizer_kwargs"),
     *("add_generation_prompt", "continue_final_message", "tokenize", "padding", "truncation"),
@@ -247,7 +246,7 @@ def _template_values(place: str, value: Any) -> None:
 
 @_takes({})
 def _anything(place: str, value: Any) -> None:
-    """For fields that nobody is sent."""
+    """Accepts any value, for fields that are not passed on."""
 
 
 def _objects(most: int) -> Rule:
@@ -311,7 +310,7 @@ def _text_or_tokens(text: Schema, most: int) -> Schema:
 
 
 def _inputs(most: int) -> Rule:
-    """Text or tokens, one or several."""
+    """Accepts text or tokens, one input or several."""
 
     @_takes(_text_or_tokens(_STRING, most))
     def rule(place: str, value: Any) -> None:
@@ -346,7 +345,7 @@ def _embedded(place: str, value: Any) -> None:
 
 
 def _bounded(place: str, schema: Any) -> None:
-    """Raises ApiError 400: too many properties, or alternatives in enumerations and unions."""
+    """Raises ApiError 400 for too many properties, or alternatives in enumerations and unions."""
     left = [schema]
     properties = alternatives = 0
     while left:
@@ -376,7 +375,7 @@ def _schema(place: str, value: Any) -> None:
 
 @_takes({"type": "string", "maxLength": GRAMMAR})
 def _grammar(place: str, value: Any) -> None:
-    """A grammar or a regular expression."""
+    """Checks a grammar or a regular expression."""
     _text(place, value)
     if len(value) > GRAMMAR or value.count("|") > ALTERNATIVES:
         text = f"{place} is too large: send at most {GRAMMAR:,} characters, and {ALTERNATIVES:,} |"
@@ -392,7 +391,8 @@ def _schema_or_text(place: str, value: Any) -> None:
 
 @_takes({"type": "object", "maxProperties": ENTRIES})
 def _structure(place: str, value: Any) -> None:
-    """vLLM's, with a schema, a regular expression, a grammar or a choice in it."""
+    """Checks vLLM's structure, which holds a schema, a regular expression, a grammar or a
+    choice."""
     _small_object(place, value)
     _bounded(place, value)
     for name, inside in value.items():
@@ -403,7 +403,7 @@ def _structure(place: str, value: Any) -> None:
 # The larger fields
 
 
-# Of a chat's content: OpenAI's, then vLLM's. LiteLLM answers 500 to others.
+# Content parts of a chat: OpenAI's, then vLLM's. LiteLLM answers 500 to others.
 _PARTS = (
     *("text", "refusal", "image_url", "input_audio", "file"),
     *("audio_url", "video_url", "image_embeds", "audio_embeds"),
@@ -411,7 +411,7 @@ _PARTS = (
 
 
 def _part(*others: str) -> Schema:
-    """A part of a content: text, or one of the others; of whatever type where none is named."""
+    """A content part: text, or one of `others`; of any type if none is named."""
     other: Schema = {"enum": list(others)} if others else {"not": {"const": "text"}}
     text = _with({"type": {"const": "text"}, "text": _STRING})
     return {"anyOf": [text, _with({"type": {"type": "string", **other}})]}
@@ -425,7 +425,7 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 def _conversation(part: Schema) -> Schema:
-    """Messages whose contents have such parts."""
+    """Messages whose contents have parts of this kind."""
     content = {"anyOf": [_STRING, {"type": "array", "items": part, "maxItems": PARTS}]}
     custom = _with({"type": {"const": "custom"}})
     call = {"anyOf": [_function(arguments=_STRING), custom]}
@@ -449,13 +449,13 @@ def _chat_messages(place: str, value: Any) -> None:
                     raise _wrong(f"{where}.type", f"one of {', '.join(_PARTS)}", part["type"])
                 file = part.get("file")
                 if type(file) is dict and file.get("file_id") is not None:
-                    # It would be a file of the operator's at the provider.
+                    # It would name one of the operator's files at the provider.
                     text = "files are not kept here: send file_data"
                     raise _refused(f"{where}.file.file_id", text)
 
 
 def _answered(messages: list[dict[str, Any]]) -> None:
-    """A tool's message answers a call that an assistant has made before it."""
+    """Check that each tool message answers an earlier call by the assistant."""
     calls: set[Any] = set()
     for number, message in enumerate(messages):
         for call in message.get("tool_calls") or ():
@@ -503,7 +503,7 @@ _calls = _objects(CALLS)
 
 
 def _more(place: str, message: dict[str, Any]) -> None:
-    """What a message has beside role and content."""
+    """Check the fields of a message other than role and content."""
     for name in ("name", "tool_call_id"):
         if (value := message.get(name)) is not None:
             _text(f"{place}.{name}", value)
@@ -527,7 +527,7 @@ _some_tools = _objects(TOOLS)
 
 
 def _tools(longest: int) -> Rule:
-    """`longest`: characters of a name."""
+    """`longest`: the maximum length of a name, in characters."""
     letters = re.compile(rf"[a-zA-Z0-9_-]{{1,{longest}}}\Z")
 
     @_takes({"type": "array", "items": {"anyOf": [_function(), _CUSTOM]}, "maxItems": TOOLS})
@@ -573,9 +573,9 @@ def _tool_choice(place: str, value: Any) -> None:
 
 
 def choose(choice: Any, tools: list[dict[str, Any]]) -> None:
-    """What is chosen must be there; llama.cpp would let the model choose nothing instead.
+    """Check that the chosen tool exists; otherwise llama.cpp would not force any tool.
 
-    Raises ApiError 400: it is not, or `choice` is none of Chat's.
+    Raises ApiError 400: the tool does not exist, or `choice` is not valid in Chat.
     """
     _tool_choice("tool_choice", choice)
     if not tools:
@@ -592,7 +592,7 @@ _mode = _choice("auto", "required")
 
 
 def _allow(accepted: dict[str, Any]) -> None:
-    """Leave the tools that `tool_choice` allows, and its mode: engines know no such choice."""
+    """Keep the tools that `tool_choice` allows, and its mode: engines do not know allowed tools."""
     choice, tools = accepted.get("tool_choice"), accepted.get("tools") or []
     if type(choice) is not dict or choice["type"] != "allowed_tools":
         return
@@ -629,7 +629,7 @@ def _response_format(place: str, value: Any) -> None:
     if value["type"] == "json_schema":
         _object(f"{place}.json_schema", value.get("json_schema"))
         _schema(f"{place}.json_schema.schema", value["json_schema"].get("schema", {}))
-    elif value.get("schema") is not None:  # llama.cpp's own
+    elif value.get("schema") is not None:  # llama.cpp's format
         _schema(f"{place}.schema", value["schema"])
     else:
         _bounded(place, value)
@@ -666,7 +666,7 @@ def _response_input(place: str, value: Any) -> None:
 
 @_takes({"anyOf": [_STRING, {"type": "array", "items": _part(), "maxItems": PARTS}]})
 def _blocks(place: str, value: Any) -> None:
-    """Text, or a list of parts, as Messages has it."""
+    """Checks text, or a list of parts, in the format of Messages."""
     if type(value) is list:
         _content(place, value)
     elif type(value) is not str:
@@ -691,7 +691,7 @@ def _stored(place: str, value: Any) -> None:
 
 @_takes({"not": {}})
 def _thread(place: str, value: Any) -> None:
-    """Anthropic's SDK goes on without a thread where the error says that there are none."""
+    """Anthropic's SDK continues without a thread if the error says that there are none."""
     error = _refused(place, f"{place}: messages are not kept here; send the whole conversation")
     details = {"error_code": "thread_unsupported_request", "unsupported": [place]}
     error.body["error"]["details"] = details
@@ -725,11 +725,11 @@ def _litellm(rule: Rule) -> Field:
     return Field(rule, litellm=True)
 
 
-# The endpoints. A `Field` alone is accepted, and nobody is sent it: well-known clients send it.
+# The endpoints. A bare `Field` is accepted because well-known clients send it, but never passed on.
 
 _ACCOUNT: dict[str, Field] = {
     "metadata": Field(_small_object),  # askdocs reads page_url
-    "service_tier": Field(_text),  # it would change what the operator pays
+    "service_tier": Field(_text),  # it would change the operator's costs
     "store": Field(_boolean),
     "safety_identifier": Field(_text),
     "prompt_cache_key": Field(_text),
@@ -753,8 +753,9 @@ _SAMPLED: dict[str, Field] = {
     "response_format": _both(_response_format),
     **_ACCOUNT,
 }
-# vLLM's and llama.cpp's own. Left out is what reaches other people's requests or what a key may not
-# choose: priority, request_id, id_slot, lora, chat_template, kv_transfer_params, prompt_logprobs.
+# Extensions of vLLM and llama.cpp. Excluded are fields that reach other users' requests or that a
+# key may not choose: priority, request_id, id_slot, lora, chat_template, kv_transfer_params,
+# prompt_logprobs.
 _EXTRAS: dict[str, Field] = {
     "top_k": _engine(_integer(-1)),
     "min_p": _engine(_number(0, 1)),
@@ -777,7 +778,7 @@ _EXTRAS: dict[str, Field] = {
     "guided_regex": _engine(_grammar),
     "guided_choice": _engine(_texts(BIASES)),
     "guided_grammar": _engine(_grammar),
-    "guided_decoding_backend": Field(_text),  # outlines fills the engine's disk with each schema
+    "guided_decoding_backend": Field(_text),  # outlines would fill the engine's disk with schemas
     "guided_whitespace_pattern": _engine(_text),
     "grammar": _engine(_grammar),
     "json_schema": _engine(_schema),
@@ -815,7 +816,7 @@ _COMPLETIONS: dict[str, Field] = {
     **_SAMPLED,
     **_EXTRAS,
     "prompt": _both(_inputs(PROMPTS)),
-    "max_tokens": _both(_integer(0)),  # 0 with echo: the logprobs of a text, for evaluations
+    "max_tokens": _both(_integer(0)),  # 0 with echo returns a text's logprobs, for evaluations
     "stop": _both(_texts(CODE_STOPS)),
     "logprobs": _both(_integer(0, 20)),
     "echo": _both(_boolean),
@@ -939,7 +940,7 @@ def _refused(place: str, message: str) -> ApiError:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON names it, short."""
+    """Formats a value briefly, as JSON writes it."""
     if value is None:
         return "missing or null"
     if type(value) is bool:
@@ -948,6 +949,6 @@ def shown(value: Any) -> str:
         return "an object"
     if type(value) is list:
         return "a list" if value else "an empty list"
-    # repr of an integer of thousands of digits is an error.
+    # repr raises an error for an integer of thousands of digits.
     text = "a huge number" if type(value) is int and abs(value) > 2**64 else repr(value)
     return text if len(text) <= 60 else text[:60] + "…"

@@ -8,24 +8,24 @@ from gateway.telemetry.answer_statistics import Verdict
 
 
 class PartialAnswer(NamedTuple):
-    """What an engine had said of an answer when it broke off."""
+    """The part of an answer that an engine had written when it broke off."""
 
     text: str
-    """Empty: the answer is asked for again."""
+    """If empty, the answer is requested again."""
     tokens: int
 
 
 class Rest:
-    """The rest of an answer, by another engine than the one that broke off."""
+    """The rest of an answer, written by another engine than the one that broke off."""
 
     def __init__(self, tokens: int = 0, blanks: str = "") -> None:
         self.tokens = tokens
-        """Of the answer, which the engine got at the end of its prompt, and counts there."""
-        self._blanks = blanks  # the answer ended with them, and the engine was not given them
-        self._begun = ""  # what it said before its first word
+        """Tokens of the answer that the engine got as the end of its prompt, and counts as such."""
+        self._blanks = blanks  # trailing white space of the answer, which the engine was not given
+        self._begun = ""  # the output before its first word
 
     def text(self, text: str) -> str:
-        """`text` without the blanks that were said before the break, and are said once more."""
+        """Drops the white space of `text` that repeats the white space before the break."""
         if not self._blanks:
             return text
         self._begun += text
@@ -42,16 +42,16 @@ WHOLE = Rest()
 """An answer that no engine has begun."""
 
 
-# What OpenAI leaves out of a message that has none.
+# Message fields that OpenAI omits when they are empty.
 _LEFT_OUT = frozenset(("annotations", "audio", "function_call", "tool_calls"))
 
 
-# What a message may have in place of a text.
+# Message fields that may replace the text.
 _INSTEAD = ("tool_calls", "refusal", "function_call", "audio")
 
 
 def complete(choices: list[dict[str, Any]]) -> None:
-    """Give the choices of a whole chat what OpenAI's always have, and engines leave out."""
+    """Add the fields to a chat's choices that OpenAI always sends, and engines omit."""
     for choice in choices:
         if isinstance(logprobs := choice.setdefault("logprobs", None), dict):
             logprobs.setdefault("refusal", None)
@@ -59,91 +59,91 @@ def complete(choices: list[dict[str, Any]]) -> None:
             message.setdefault("refusal", None)
             if message.get("content") is None and not any(map(message.get, _INSTEAD)):
                 message["content"] = ""
-            for name in _LEFT_OUT & message.keys():  # vLLM names them
+            for name in _LEFT_OUT & message.keys():  # vLLM sends them as null
                 if message[name] is None:
                     del message[name]
 
 
 class Transform:
-    """Turns one answer of a model into the client's. Has the facts for the record at its end.
+    """Turns one answer of a model into the client's, and holds the facts for its usage record.
 
-    The pipeline calls `start`; unless that was all (`is_over`), `begin` for each engine that
-    answers, then `feed` and at last `settle` and `end` for a stream, or `whole`.
+    The pipeline calls `start`. Unless that was all (`is_over`), it calls `begin` for each engine
+    that answers, then `feed` and finally `settle` and `end` for a stream, or `whole`.
     """
 
     keeps_alive = False
-    """Is the stream to say in quiet times that it lives?"""
+    """Should the stream send comments when it is idle?"""
     failed = False
-    """Did the answer end with an error that went out as a part of it?"""
+    """Did the answer end with an error that went out as part of it?"""
     refused = False
     cautious = False
     claims: tuple[Verdict, ...] = ()
-    """The verdicts of the claims that assert something."""
+    """The verdicts of the claims."""
     pages: tuple[str, ...] = ()
-    """The addresses of the pages that the answer stands on."""
+    """The addresses of the pages that the answer uses."""
     reads = 0
-    """Pages that the answer stands on."""
+    """The number of pages that the answer uses."""
     question = ""
-    """For the log, where it wants texts."""
+    """For the log, if it keeps texts."""
 
     @property
     def tokens(self) -> Tokens:
-        """As the engine states them, or estimated where it was cut off."""
+        """The engine's usage, or an estimate if the answer was cut off."""
         raise NotImplementedError
 
     @property
     def answer(self) -> str:
-        """What went out, for the log."""
+        """The text that went out, for the log."""
         raise NotImplementedError
 
     @property
     def is_over(self) -> bool:
-        """Has all of the answer come?"""
+        """Has the whole answer arrived?"""
         raise NotImplementedError
 
     @property
     def is_enough(self) -> bool:
-        """Need the rest of the engine's bytes not be read?"""
+        """Can the rest of the engine's bytes be skipped?"""
         return False
 
     @property
     def holds(self) -> bool:
-        """Is `release` to be awaited behind each `feed`?"""
+        """Must `release` be awaited after each `feed`?"""
         return False
 
     @property
     def settles(self) -> bool:
-        """Is `settle` to be awaited when all of the answer has come?"""
+        """Must `settle` be awaited once the whole answer has arrived?"""
         return False
 
     def start(self) -> bytes:
-        """What goes out before a model is asked: events, or a whole answer that needs none."""
+        """Output before a model is called: events, or a complete answer that needs no model."""
         return b""
 
     def begin(self, opened: Opened, rest: Rest) -> None:
-        """A model answers: the first one, or one that goes on with the rest."""
+        """A model starts answering: the first one, or one that writes the rest."""
         raise NotImplementedError
 
     def feed(self, data: bytes) -> bytes:
-        """The client's events that the engine's bytes complete. Never raises."""
+        """The client's events that these engine bytes complete. Never raises."""
         raise NotImplementedError
 
     async def release(self) -> bytes:
-        """The client's events of what was held, and is checked now. Raises ApiError."""
+        """Check the held text, and return its events for the client. Raises ApiError."""
         return b""
 
     async def settle(self) -> bytes:
-        """The client's events about an answer all of which has come. Raises ApiError."""
+        """The closing events for a complete answer. Raises ApiError."""
         return b""
 
     def partial(self) -> PartialAnswer | None:
-        """What the engine that broke off had said. None: nobody can go on with it."""
+        """The output of the engine that broke off. None: the answer cannot be resumed."""
         raise NotImplementedError
 
     def end(self) -> bytes:
-        """The last events of a stream: an error, unless the answer is whole."""
+        """The last events of a stream, with an error unless the answer is complete."""
         raise NotImplementedError
 
     async def whole(self, body: bytes) -> bytes:
-        """The client's whole answer. Raises ApiError."""
+        """The client's complete answer. Raises ApiError."""
         raise NotImplementedError

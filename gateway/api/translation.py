@@ -1,7 +1,7 @@
 """Shared code of the translations between other API formats and chat.
 
 Responses, Messages, and a question in `/v1/completions` become a chat request, which passes the
-pipeline as every other; what the pipeline sends becomes the endpoint's own events again. So keys,
+pipeline like any other; the pipeline's output is translated back to the endpoint's events. So keys,
 limits, grounding, fallback and usage are the same everywhere.
 """
 
@@ -19,26 +19,26 @@ from gateway.core.sse import EventReader
 
 log = logging.getLogger("askdocs.gateway")
 
-LONGEST = 2**25  # bytes of an event: the last one of Responses has all of request and answer
+LONGEST = 2**25  # bytes of an event: the last event of Responses repeats request and answer
 
 
 class Translation:
-    """One request, and its answer. Create it with the request that the endpoint accepted."""
+    """Translates one request and its answer. Create it with the accepted request."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
-        """Raises ApiError 400 for what Chat has no word for."""
+        """Raises ApiError 400 for content that Chat cannot express."""
         self.request = request
         self.messages: list[dict[str, Any]] = []
         self.places: dict[str, str] = {}
-        """Where a message or part of the chat stands in the request."""
+        """The location in the request of each message or part of the chat."""
         self._events = EventReader(LONGEST)
         self._is_over = False
-        self._is_chat = False  # then errors are about the chat
+        self._is_chat = False  # set once errors refer to the chat
         self._usage: Any = None
         self._askdocs: Any = None
 
     def chat(self) -> dict[str, Any]:
-        """The chat request, validated as a client's own would be. Raises ApiError 400."""
+        """Returns the chat request, validated like a client's own. Raises ApiError 400."""
         body = self._chat()
         self._is_chat = True
         own = {name: body.pop(name) for name in ("tools", "tool_choice", "stop") if name in body}
@@ -51,7 +51,8 @@ class Translation:
         return accepted | own
 
     def feed(self, data: bytes) -> bytes:
-        """The endpoint's events of the chat's. Comments, which keep a stream alive, stay."""
+        """Converts the chat's events to the endpoint's. Keeps comments, which keep a stream
+        alive."""
         if data.startswith(b":") and data.endswith(b"\n\n"):
             return data
         out = b""
@@ -59,7 +60,7 @@ class Translation:
             for event in self._events.feed(data):
                 if not self._is_over:
                     out += self._event_of(event)
-        except Exception:  # an engine's chunk in a shape of its own
+        except Exception:  # the engine's chunk has an unexpected shape
             log.exception("a chunk could not be translated")
             self._is_over = True
             out += self._failed(broken_off().body["error"])
@@ -77,7 +78,7 @@ class Translation:
         return self._failed(chunk["error"])
 
     def whole(self, body: bytes) -> bytes:
-        """The endpoint's answer of the chat's. Raises ApiError: the engine's is no chat."""
+        """Converts a complete chat to the endpoint's answer. Raises ApiError: it is not a chat."""
         try:
             chat = orjson.loads(body)
             self._keep(chat)
@@ -87,12 +88,12 @@ class Translation:
             raise broken_off() from None
 
     def _keep(self, ending: Mapping[str, Any]) -> None:
-        """What the endpoint says at the end, of a chunk or a whole chat."""
+        """Keep the closing facts of a chunk or a complete chat for the endpoint's end."""
         self._usage = ending.get("usage") or self._usage
         self._askdocs = ending.get("askdocs") or self._askdocs
 
     def placed(self, error: ApiError) -> ApiError:
-        """The error with the places of the client's own request."""
+        """Rewrites the error to name the location in the client's own request."""
 
         def own(match: re.Match[str]) -> str:
             message, part = match[1], match[2] or ""
@@ -109,12 +110,12 @@ class Translation:
         return error
 
     def add(self, place: str, message: dict[str, Any]) -> None:
-        """Append a message of the chat, which stands at `place` in the request."""
+        """Append a chat message that comes from `place` in the request."""
         self.places[f"messages[{len(self.messages)}]"] = place
         self.messages.append(message)
 
     def add_parts(self, role: str, place: str, parts: list["Part"]) -> None:
-        """Append a message of parts: text alone where it is one."""
+        """Append a message of parts, or a plain text if it has only that."""
         for index, part in enumerate(parts):
             self.places[f"messages[{len(self.messages)}].content[{index}]"] = part.place
         content = [part.content for part in parts]
@@ -122,7 +123,7 @@ class Translation:
         self.add(place, {"role": role, "content": only.get("text", content)})
 
     def call(self, place: str, id: str, name: str, arguments: str) -> None:
-        """Append a tool call of the assistant's; calls of one turn stand in one message."""
+        """Append a tool call by the assistant; the calls of one turn share a message."""
         if not self.messages or self.messages[-1]["role"] != "assistant":
             self.add(place, {"role": "assistant", "content": None})
         function = {"name": name, "arguments": arguments}
@@ -130,7 +131,7 @@ class Translation:
         self.messages[-1].setdefault("tool_calls", []).append(call)
 
     def add_result(self, place: str, item: Mapping[str, Any], name: str, content: Any) -> None:
-        """Append the result of a tool call, whose id is the item's field of this name."""
+        """Append a tool call's result; the item's field `name` holds the call's ID."""
         self.places[f"messages[{len(self.messages)}].tool_call_id"] = f"{place}.{name}"
         call = field(place, item, name)
         self.add(place, {"role": "tool", "tool_call_id": call, "content": content})
@@ -152,7 +153,7 @@ class Translation:
 
 
 class Part(NamedTuple):
-    """A part of a content in Chat's words, and where it stands in the request."""
+    """A content part in Chat's format, and its location in the request."""
 
     place: str
     content: dict[str, Any]
@@ -162,19 +163,19 @@ _PLACE = re.compile(r"(messages\[\d+\]|tools\[\d+\])(\.content\[\d+\]|\.function
 
 
 def same_fields(request: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """The fields that Chat has under the same name."""
+    """Copies the fields that Chat has under the same name."""
     return {name: request[name] for name in names if name in request}
 
 
 def text(place: str, value: Any) -> str:
-    """Raises ApiError 400 for what is no text."""
+    """Raises ApiError 400 if the value is not text."""
     if not isinstance(value, str):
         raise refused(place, "must be a string")
     return value
 
 
 def field(place: str, item: Mapping[str, Any], name: str) -> str:
-    """A text in an item. Raises ApiError 400."""
+    """Reads a text field of an item. Raises ApiError 400."""
     return text(f"{place}.{name}", item.get(name))
 
 
@@ -183,5 +184,5 @@ def refused(place: str, why: str, code: str | None = None) -> ApiError:
 
 
 def event(kind: str, fields: Mapping[str, Any]) -> bytes:
-    """A server-sent event with its name, as Responses and Messages have them."""
+    """A named server-sent event, as Responses and Messages use them."""
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), dump({"type": kind, **fields}))

@@ -1,6 +1,6 @@
 """A completion of zero tokens: an empty text, or the prompt if `echo` is set.
 
-Engines read `max_tokens: 0` in various ways: llama.cpp writes a token, or goes on to its end.
+Engines interpret `max_tokens: 0` differently: llama.cpp generates one token, or does not stop.
 """
 
 import time
@@ -17,7 +17,7 @@ from gateway.upstream.engine import estimated
 
 
 class Unwritten(Transform):
-    """It is whole from the start; no model is asked."""
+    """Complete from the start, without calling a model."""
 
     is_over = True
 
@@ -63,7 +63,7 @@ class Unwritten(Transform):
 
 
 def is_asked(endpoint: str, plan: RequestPlan) -> bool:
-    """Is the completion to have no tokens, nor the probabilities of the prompt's?"""
+    """Does the request ask for zero tokens, without the prompt's probabilities?"""
     request = plan.request
     return (
         endpoint == COMPLETIONS.path

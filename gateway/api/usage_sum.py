@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
-"""Of an answer for which no model was asked."""
+"""The usage of an answer that called no model."""
 
 
 def stated(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """The usage without what vLLM and LiteLLM name as null, which OpenAI leaves out."""
+    """Drops the null fields of vLLM and LiteLLM, which OpenAI omits."""
     return {
         name: stated(value) if isinstance(value, dict) else value
         for name, value in usage.items()
@@ -17,15 +17,15 @@ def stated(usage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class UsageSum:
-    """Adds up what llama.cpp states for each choice apart; other engines state one for all.
+    """Adds up llama.cpp's usage, which is per choice; other engines report one for all choices.
 
-    llama.cpp's are told by the `timings` beside them.
+    llama.cpp is recognised by the `timings` beside its usage.
     """
 
     def __init__(self, copies: int = 1) -> None:
-        """`copies`: choices of one prompt, which counts once (`n`)."""
+        """`copies`: choices per prompt, which counts once (`n`)."""
         self._copies = copies
-        self._apart: dict[int, Mapping[str, Any]] = {}  # by choice, below 0 where none is named
+        self._apart: dict[int, Mapping[str, Any]] = {}  # by choice; negative if no choice is named
         self._stated: dict[str, Any] | None = None
 
     @property
@@ -33,7 +33,7 @@ class UsageSum:
         return bool(self._apart)
 
     def add(self, chunk: Mapping[str, Any]) -> None:
-        """Take the usage of a chunk or of a whole answer, if it states one."""
+        """Add the usage of a chunk or a complete answer, if it has one."""
         usage, timings = chunk.get("usage"), chunk.get("timings")
         if not isinstance(timings, dict):
             if isinstance(usage, dict):
@@ -45,12 +45,12 @@ class UsageSum:
         number = choices[0].get("index", 0) if choices else None
         if isinstance(number, int):
             self._apart[number] = usage
-        elif max(self._apart, default=-1) < 0:  # else it repeats what its choices have stated
+        elif max(self._apart, default=-1) < 0:  # otherwise it repeats the usage of its choices
             self._apart[-1 - len(self._apart)] = usage
 
     @property
     def total(self) -> dict[str, Any] | None:
-        """None: nothing was stated."""
+        """The total usage. None: no usage was reported."""
         if not self._apart:
             return self._stated
         if len(self._apart) == 1:
@@ -62,7 +62,7 @@ class UsageSum:
             cached = details.get("cached_tokens") if isinstance(details, dict) else 0
             place = number // self._copies if number >= 0 else 0
             read = _count(usage.get("prompt_tokens")), _count(cached)
-            # Of the copies of a prompt the first one is read, and the cache has the others'.
+            # A prompt's first copy is read; its other copies come from the cache.
             known = prompts.get(place, read)
             prompts[place] = (max(known[0], read[0]), min(known[1], read[1]))
             completion += _count(usage.get("completion_tokens"))
@@ -78,7 +78,7 @@ class UsageSum:
 
 
 def _of_timings(timings: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What llama.cpp's `timings_per_token` say in every chunk."""
+    """Reads the usage from llama.cpp's `timings_per_token`, present in every chunk."""
     try:
         cached, read, written = (int(timings[n]) for n in ("cache_n", "prompt_n", "predicted_n"))
     except (TypeError, KeyError, ValueError):

@@ -10,12 +10,12 @@ Direction = Literal["up", "down"]
 
 
 class Vote(NamedTuple):
-    """What `askdocs models compare` counts."""
+    """A vote, as `askdocs models compare` counts it."""
 
     alias: str
-    """The name that was asked."""
+    """The requested alias."""
     model: str
-    """Who answered: the header x-askdocs-model."""
+    """The model that answered: the header x-askdocs-model."""
     vote: Direction
 
 

@@ -1,7 +1,7 @@
 """HTTP endpoints for agents: /mcp, and the wiki as text at /llms.txt and /llms-full.txt.
 
-A search or a page counts as one request of its key. A question is asked of this gateway as any
-client asks it, with the same key, so that models, limits, usage and logs hold by themselves.
+A search or a page counts as one request of its key. Questions go through this gateway like any
+client's, with the same key, so that models, limits, usage and logs apply without extra code.
 """
 
 import asyncio
@@ -46,32 +46,32 @@ if TYPE_CHECKING:
     from gateway.api.agents import tools
 
 TEXTS = {"/llms.txt": llms.overview, "/llms-full.txt": llms.whole}
-# Bytes of an agent's message; a question has a few hundred. The library took 115 ms of the event
-# loop for 190,000 arguments, which are 2 MiB.
+# Bytes of an agent's message; a question has a few hundred. The MCP library blocked the event loop
+# for 115 ms with 190,000 arguments (2 MiB).
 LONGEST = 256 * 1024
-PIECE = 65536  # bytes of a text that are sent at once
-# What answers where no model does: in usage and logs.
+PIECE = 65536  # bytes of text per write
+# The model's name in usage and logs for answers without a model.
 INDEX = "index"
-# Whoever reads /llms.txt without a key, where that is allowed: what `docs` stands on.
+# Readers of /llms.txt without a key, where allowed: they see the wikis of `docs`.
 ANYBODY = Key("public", "public", "", datetime.fromtimestamp(0, UTC), models=(DOCS,))
-# Of the client's headers: who it is, and for whom it asks.
+# The client's headers that identify it and its reader.
 _KEYS = (b"authorization", b"x-api-key", b"api-key", GROUPS_HEADER.encode())
 
 
 class Reach(NamedTuple):
-    """What a key may know of the wikis."""
+    """What a key may read of the wikis."""
 
     alias: str
-    """Who answers its questions."""
+    """The alias that answers its questions."""
     sources: tuple[str, ...]
-    """The wikis; all of them when empty."""
+    """The wikis, or empty for all."""
 
 
 def reach(key: Key, aliases: Mapping[str, Alias]) -> Reach:
-    """The wikis that the aliases of a key stand on: what it could ask for, it may read.
+    """Returns the wikis behind the key's aliases: a key may read what it may ask about.
 
     Raises:
-        ApiError: 403, it may use no alias that answers from a wiki.
+        ApiError: 403, the key may use no alias that answers from a wiki.
     """
     grounded = {n: alias for n, alias in aliases.items() if alias.grounding and key.allows(n)}
     if not grounded:
@@ -94,7 +94,7 @@ class McpServer:
     """Answers agents, in one worker."""
 
     def __init__(self, gateway: ASGIApp, container: Container) -> None:
-        """`gateway` is asked the questions."""
+        """`gateway` answers the questions."""
         self._gateway = gateway
         self._container = container
         self._longest = min(LONGEST, container.settings.max_body)
@@ -102,14 +102,14 @@ class McpServer:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """It answers until the block is left."""
+        """Serve requests until the block exits."""
         try:
             yield
         finally:
             await self._mcp.close()
 
     async def mcp(self, context: RequestContext, body: bytes) -> None:
-        """A message of the Model Context Protocol. Raises ApiError 413."""
+        """Answer a message of the Model Context Protocol. Raises ApiError 413."""
         if len(body) > self._longest:
             raise too_large(self._longest)
         session = _Session(self._gateway, self._container, context)
@@ -118,7 +118,7 @@ class McpServer:
 
         async def receive() -> Message:
             nonlocal sent
-            if sent:  # the gateway itself sees when the client leaves
+            if sent:  # the gateway itself notices when the client disconnects
                 await asyncio.Event().wait()
             sent = True
             return {"type": "http.request", "body": body}
@@ -130,7 +130,7 @@ class McpServer:
             session.close()
 
     async def text(self, context: RequestContext, body: bytes) -> None:
-        """The wiki as text, as it is read from the index. Raises ApiError."""
+        """Send the wiki as text, streamed from the index. Raises ApiError."""
         path, send = context.scope["path"], context.response
         session = _Session(self._gateway, self._container, context)
         try:
@@ -148,7 +148,7 @@ class McpServer:
 
 @asynccontextmanager
 async def _mcp(max_body: int) -> AsyncIterator["StreamableHTTPSessionManager"]:
-    """The library takes a second and 30 MB: it is loaded for the first agent that comes."""
+    """Starts the library when the first agent connects: it takes a second and 30 MB to load."""
     manager = await asyncio.to_thread(_load_mcp, max_body)
     async with manager.run():
         yield manager
@@ -159,8 +159,8 @@ def _load_mcp(max_body: int) -> "StreamableHTTPSessionManager":
 
     from gateway.api.agents import tools
 
-    # Without sessions: any worker answers any request. Who has the key is no page in a browser
-    # that was led astray, so the host's name needs no check (DNS rebinding).
+    # No sessions: any worker answers any request. DNS rebinding needs no check of the host name, as
+    # only holders of a key are served.
     server = tools.server(_session_of)
     return StreamableHTTPSessionManager(server, stateless=True, max_request_body_size=max_body)
 
@@ -173,7 +173,7 @@ def _session_of(context: "tools.Context") -> "_Session":
 
 
 class _Session:
-    """Serves one request of an agent."""
+    """Serves one request by an agent."""
 
     def __init__(self, gateway: ASGIApp, container: Container, context: RequestContext) -> None:
         self._gateway = gateway
@@ -190,7 +190,7 @@ class _Session:
         return pages
 
     async def reached(self, purpose: str) -> Reach:
-        """What the key may read; this is counted as a request of it."""
+        """Returns what the key may read, and counts a request."""
         reached = self._reach()
         context = self._context
         context.set_alias(purpose)
@@ -199,11 +199,11 @@ class _Session:
         return reached
 
     def gives_all(self) -> None:
-        """It is given the text of all pages that it may read."""
+        """Record that the agent gets the text of all pages that it may read."""
         self._gives_all = True
 
     def close(self) -> None:
-        """Its request has ended."""
+        """End the request."""
         if self._is_counted:
             response = self._context.response
             status = LEFT if response.client_left else response.status
@@ -254,14 +254,14 @@ class _Session:
         return reach(self._context.key, self._container.aliases.table.aliases)
 
     def _scope(self) -> dict[str, Any]:
-        """A chat request of the same client."""
+        """The scope of a chat request by the same client."""
         scope = self._context.scope
         headers = [(k, v) for k, v in scope["headers"] if k in _KEYS]
-        # One id for both lines of the log.
+        # Both log lines share one ID.
         headers.append((b"x-request-id", self._context.request_id.encode()))
         headers.append((b"x-askdocs-progress", b"on"))
         path = "/v1/chat/completions"
-        # Without the server's own way to write: this response is not the client's.
+        # Without the server's direct writer: this response is not the client's.
         return {
             **scope,
             "method": "POST",
@@ -282,7 +282,7 @@ async def _nothing() -> int:
 
 
 def _some(chunks: Iterator[str]) -> bytes:
-    """The next `PIECE` bytes or a few more; none at the end."""
+    """The next `PIECE` bytes or slightly more; empty at the end."""
     some = bytearray()
     for chunk in chunks:
         some += chunk.encode()

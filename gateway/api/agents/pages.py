@@ -15,23 +15,23 @@ from gateway.knowledge.wiki import blocks
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.upstream.engine import CHARACTERS_PER_TOKEN, estimated
 
-# Tokens of a part of a page. Claude Code warns of what a tool says beyond 10,000.
+# Tokens per part of a page. Claude Code warns of tool results beyond 10,000.
 LIMIT = 8000
-EXCERPT = 500  # characters of a passage that are shown of what was found
-LISTED = 100  # pages in one answer that lists them
-NAMED = 60  # sections that are named of a page
+EXCERPT = 500  # characters of a passage in search results
+LISTED = 100  # pages per list
+NAMED = 60  # section names per page
 SCHEME = "docs"
 
 
 class PageAddress(NamedTuple):
-    """Where a page is."""
+    """The location of a page."""
 
     source: str
     path: str
 
     @property
     def uri(self) -> str:
-        """Its name among the resources. The wiki's own name may be a folder of the machine."""
+        """The page's resource URI. It hides the wiki's name, which may be a local folder."""
         return f"{SCHEME}://{_short(self.source)}/{quote(self.path)}"
 
 
@@ -39,15 +39,15 @@ class Pages:
     """The pages of some wikis. Its methods block: call them in a thread."""
 
     def __init__(self, grounding: Grounding, sources: Sequence[str] = ()) -> None:
-        """`sources` are the names of the wikis; all of them when empty."""
+        """`sources`: the names of the wikis, or empty for all."""
         self._grounding = grounding
         self._index = grounding.index
         self._sources = tuple(sources)
         self.shown: list[str] = []
-        """Addresses of the pages that were told of."""
+        """Addresses of the pages that the agent has been shown."""
 
     def search(self, query: str, limit: int) -> SearchResult:
-        """The pages for a query, each with the passage that fits it best."""
+        """The pages for a query, each with its best passage."""
         search = self._grounding.search
         results = []
         for hit in search.hits(search.sought(query), None, limit, self._sources):
@@ -67,12 +67,13 @@ class Pages:
         return SearchResult(results=results)
 
     def read(self, name: str, section: str = "", part: int = 1) -> PageText:
-        """A page, or a section of it with those below it, or a part of it that is short enough.
+        """Returns a page, a section with its subsections, or a part of these within the token
+        limit.
 
         Args:
             name: address or path of the page; an address may end with the anchor of a section.
             section: heading or anchor; in place of the one in the address.
-            part: which part of what is too long for one, from 1.
+            part: number of the part, from 1, if the text is too long for one.
 
         Raises:
             AskdocsError: there is no such page, section or part.
@@ -98,10 +99,10 @@ class Pages:
         )
 
     def listed(self, cursor: str | None) -> tuple[list[tuple[PageAddress, Page]], str | None]:
-        """The next `LISTED` pages behind a cursor, and the cursor of those behind them.
+        """Returns the next `LISTED` pages after a cursor, and the cursor for the pages after them.
 
         Raises:
-            AskdocsError: this is no cursor of ours.
+            AskdocsError: the cursor is invalid.
         """
         after = self._place(cursor) if cursor else PageAddress("", "")
         if after is None:
@@ -118,7 +119,7 @@ class Pages:
         return entries, None
 
     def _find(self, name: str) -> tuple[Page, str]:
-        """A page, and the anchor in its address."""
+        """Returns a page, and the anchor in its address."""
         try:
             bare, anchor = urldefrag(name.strip())
             parsed = urlsplit(bare)
@@ -141,13 +142,13 @@ class Pages:
         return page, unquote(anchor)
 
     def _place(self, uri: str) -> PageAddress | None:
-        """The inverse of `PageAddress.uri`; None where no wiki is meant that may be read."""
+        """The inverse of `PageAddress.uri`; None if it names no readable wiki."""
         short, _, path = uri.removeprefix(f"{SCHEME}://").partition("/")
         source = next((name for name in self._names() if _short(name) == short), None)
         return None if source is None else PageAddress(source, unquote(path))
 
     def _names(self) -> list[str]:
-        """The wikis, by name."""
+        """The names of the wikis."""
         return sorted(self._sources) or [source.name for source in self._index.sources()]
 
 
@@ -159,7 +160,7 @@ def _no_page(name: str) -> AskdocsError:
 
 
 def _under(page: Page, wanted: str) -> tuple[Section, ...]:
-    """A section and those below it. Raises AskdocsError: the page has none of that name."""
+    """Returns a section with its subsections. Raises AskdocsError: the page has no such section."""
     sections = page.sections
     for name in (wanted, wanted.casefold()):
         for number, section in enumerate(sections):
@@ -189,7 +190,8 @@ def _names(page: Page) -> list[str]:
 
 
 def _parts(texts: Sequence[str]) -> list[str]:
-    """The sections in parts of `LIMIT` tokens: whole ones, where not one alone is longer."""
+    """Splits sections into parts of `LIMIT` tokens, within a section only if it is longer than
+    that."""
     most = int(LIMIT * CHARACTERS_PER_TOKEN)
     parts = [""]
     for text in texts:

@@ -1,8 +1,8 @@
 """The MCP server: three tools, and the pages as resources.
 
-https://modelcontextprotocol.io/specification/2025-11-25/server/tools. What an agent can mend is
-told as the result of the tool, where its model reads it; only what its program got wrong is an
-error of the protocol.
+https://modelcontextprotocol.io/specification/2025-11-25/server/tools. Errors that an agent can
+correct are returned as the tool's result, where its model reads them; only errors of the client
+program are protocol errors.
 """
 
 from collections.abc import Awaitable, Callable
@@ -84,18 +84,19 @@ class AskDocs(BaseModel):
     )
 
 
-# Tells the person who waits what is being done.
+# Reports progress to the waiting user.
 Tell = Callable[[str], Awaitable[None]]
 
 
 class Session(Protocol):
-    """Who serves one request."""
+    """Serves one request."""
 
     async def pages(self, purpose: str) -> Pages:
-        """What the client may read. Raises AskdocsError, ApiError: nothing, or not now."""
+        """Returns the pages that the client may read. Raises AskdocsError, ApiError."""
 
     async def ask(self, question: str, tell: Tell) -> DocsAnswer:
-        """`tell` hears how far it is. Raises AskdocsError, ApiError: there is no answer."""
+        """Answers a question; `tell` receives progress. Raises AskdocsError, ApiError: there is no
+        answer."""
 
 
 class _Tool(NamedTuple):
@@ -143,7 +144,7 @@ TOOLS = {
 
 
 def server(session_of: Callable[[Context], Session]) -> Server[Any]:
-    """The server. `session_of` says who serves a request."""
+    """Creates the server. `session_of` returns the session of a request."""
 
     async def list_tools(_: Context, __: types.PaginatedRequestParams | None) -> Any:
         return types.ListToolsResult(tools=[tool.described() for tool in TOOLS.values()])
@@ -208,7 +209,7 @@ def server(session_of: Callable[[Context], Session]) -> Server[Any]:
 
 
 def _teller(context: Context) -> Tell:
-    """Progress of the request; many clients wait longer when there is some."""
+    """Reports the request's progress; many clients wait longer if there is some."""
     steps = count(1)
 
     async def tell(text: str) -> None:
@@ -218,7 +219,7 @@ def _teller(context: Context) -> Tell:
 
 
 async def _answered(work: Awaitable[Any]) -> Any:
-    """What is no tool has no result to say it in: here a refusal is an error of the protocol."""
+    """Requests that are not tool calls have no result for errors: raise protocol errors instead."""
     try:
         return await work
     except ApiError as error:
@@ -229,7 +230,7 @@ async def _answered(work: Awaitable[Any]) -> Any:
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
     schema = model.model_json_schema(mode="serialization")
-    del schema["description"]  # the tool has it
+    del schema["description"]  # the tool itself has a description
     return schema
 
 
