@@ -34,9 +34,9 @@ from gateway.telemetry.tracing import Span as TraceSpan
 log = logging.getLogger("askdocs.gateway")
 
 
-# The instructions, the delimiters and the chat template around pages and question, in tokens.
+# Tokens of the instructions, the delimiters and the chat template around pages and question.
 FRAME = 150
-# How an answer ends that calls a tool.
+# Finish reasons of answers that call a tool.
 CALLS = ("tool_calls", "function_call")
 
 
@@ -70,27 +70,27 @@ class GroundedAnswer(Transform):
         self._scorer = scorer
         self._prefix: list[prompt.Message] = []
         self._ended: list[tuple[dict[str, Any], dict[str, Any], Choice]] = []
-        self._last: dict[str, Any] = {}  # the chunk that came last
+        self._last: dict[str, Any] = {}  # the latest chunk
         self._id = new_id("chatcmpl-")
         self._created = int(time.time())
         self._began = time.monotonic()
         self._has_begun = False
         self._choices: list[Choice] = []
         self._going_on: set[int] = set()
-        self._roles: set[int] = set()  # of choices whose role the client has got
+        self._roles: set[int] = set()  # choices whose role has been sent
         self._is_asked = False
         self._is_over = False
         self._rest = Rest()
         self._events = EventReader()
-        self._error: ApiError | None = None  # what the engine states in place of the rest
+        self._error: ApiError | None = None  # the engine's error, in place of the rest
         self._sum = UsageSum()
-        self._pieces = 0  # chunks with a part of an answer
+        self._pieces = 0  # chunks with text of an answer
         self._keeps_text = keeps_text
         self.question = asked.question if keeps_text else ""
         self.reads = len(grounds.excerpts)
 
     def call(self, span: TraceSpan) -> Call:
-        """The request to the model."""
+        """Builds the request to the model."""
         pages = "\n".join(excerpt.page.url for excerpt in self._grounds.excerpts)
         session = hashlib.blake2b(pages.encode("utf-8", "replace"), digest_size=8).hexdigest()
         stream = self._asked.stream
@@ -112,7 +112,7 @@ class GroundedAnswer(Transform):
 
     @property
     def is_enough(self) -> bool:
-        """The engine would go on; it stops when its client leaves."""
+        """The engine would continue; it stops when the connection closes."""
         return self._is_over and any(choice.stopped for choice in self._choices)
 
     @property
@@ -154,7 +154,7 @@ class GroundedAnswer(Transform):
                 out += self._event(payload)
         except ApiError as error:
             self._error = error
-        except Exception:  # of an event in another shape, or of an index that cannot be read
+        except Exception:  # the event has an unexpected shape, or an index that cannot be read
             log.exception("an event of the engine could not be passed on")
             self._error = broken_off()
         self._is_over = not self._going_on
@@ -170,7 +170,7 @@ class GroundedAnswer(Transform):
         return PartialAnswer(self._choices[0].heard, self._pieces)
 
     def _start_over(self) -> PartialAnswer:
-        """Nothing of it has gone out: forget what was heard."""
+        """Discard the engine's output, of which nothing has been sent."""
         self._choices = []
         return PartialAnswer("", 0)
 
@@ -178,7 +178,7 @@ class GroundedAnswer(Transform):
         if not self._is_over:
             return event((self._error or broken_off()).body)
         if not self._is_asked:
-            return b""  # `start` has sent all of it
+            return b""  # `start` has already sent everything
         usage = self._usage() or self._estimated()
         return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
 
@@ -258,7 +258,7 @@ class GroundedAnswer(Transform):
         return self._passed(chunk, sent)
 
     def _passed(self, chunk: dict[str, Any], choices: list[dict[str, Any]]) -> bytes:
-        """The event of what may go out of a chunk."""
+        """The event with the part of a chunk that may be sent."""
         if not choices:
             return b""
         self._has_begun = True
@@ -266,12 +266,12 @@ class GroundedAnswer(Transform):
         return event({**chunk, **head, "choices": choices})
 
     def _usage(self) -> dict[str, Any] | None:
-        """As the engine states it."""
+        """The usage as the engine reports it."""
         total = self._sum.total
         return with_tokens(total, self._rest.tokens) if total else None
 
     def _prompt_tokens(self) -> int:
-        """About, for an answer that was ended before the engine stated it."""
+        """An estimate, for an answer that was ended before the engine reported its usage."""
         return self._grounds.tokens + FRAME + len(self._asked.question) // 4
 
     def _estimated(self) -> dict[str, int]:
@@ -283,7 +283,7 @@ class GroundedAnswer(Transform):
         }
 
     def _pass_on(self, choice: dict[str, Any], state: Choice, chunk: dict[str, Any]) -> bool:
-        """Put into `choice` what may go out; return whether anything of it has to."""
+        """Fill `choice` with the text that may be sent; returns whether it must be sent."""
         delta = choice.setdefault("delta", {})
         number = choice.get("index", 0)
         if number in self._roles:
@@ -296,13 +296,13 @@ class GroundedAnswer(Transform):
         if choice.get("finish_reason") and not self._waits(choice, state):
             self._finish(choice, state, Ending(False, ""), chunk, text)
             return True
-        if text or isinstance(delta.get("content"), str):  # beside a tool call it is null
+        if text or isinstance(delta.get("content"), str):  # null beside a tool call
             delta["content"] = text
         self._tell(choice, state)
         return bool(text or any(value for name, value in delta.items() if name != "content"))
 
     def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
-        """Is the end of an answer held until it is checked?"""
+        """Is the end of the answer held until it is checked?"""
         return state.waits
 
     def _finish(
@@ -313,7 +313,8 @@ class GroundedAnswer(Transform):
         chunk: dict[str, Any],
         text: str = "",
     ) -> None:
-        """Make of `choice` and `chunk` the last ones of an answer, with the rest of its `text`."""
+        """Turn `choice` and `chunk` into the last ones of an answer, with the rest of its
+        `text`."""
         delta = choice.setdefault("delta", {})
         delta["annotations"] = self._annotations(ending)
         if text or choice["finish_reason"] not in CALLS:
@@ -323,7 +324,8 @@ class GroundedAnswer(Transform):
         self._report(chunk["askdocs"])
 
     def _tell(self, choice: dict[str, Any], state: Choice) -> None:
-        """Probabilities are asked for in any case, and told to those who asked for them."""
+        """Send probabilities only to clients that requested them: the engine is always asked for
+        them."""
         choice.pop("logprobs", None)
         if self._asked.logprobs:
             choice["logprobs"] = state.tell()
@@ -345,7 +347,7 @@ class GroundedAnswer(Transform):
         )
 
     async def _before(self) -> list[Excerpt]:
-        """The pages that the answer before this one stands on."""
+        """The pages that the previous answer used."""
         asked = self._asked
         return await self._grounding.before(asked.before, asked.page_url, self._plan.route.sources)
 
@@ -369,7 +371,7 @@ class GroundedAnswer(Transform):
         return request
 
     def _annotations(self, ending: Ending) -> list[dict[str, Any]]:
-        """OpenAI's `url_citation` annotations: only what is supported is cited."""
+        """OpenAI's `url_citation` annotations: only supported text is cited."""
         return [
             {
                 "type": "url_citation",
@@ -395,7 +397,7 @@ class GroundedAnswer(Transform):
         ]
 
     def _references(self, text: str) -> list[dict[str, Any]]:
-        """The sections that a writer cites by number: what `[2]` in its text means."""
+        """The sections behind the numbers that the writer cites, such as `[2]`."""
         cited = {int(number) for number in CITED.findall(text)}
         return [
             {
@@ -433,7 +435,7 @@ class GroundedAnswer(Transform):
         return facts
 
     def _judged(self, ending: Ending) -> Ending:
-        """The ending as the response states it."""
+        """Adjusts the ending for the response."""
         if self._grounds.excerpts:
             return ending
         return replace(ending, refused=True, reason="no_page")
@@ -471,7 +473,7 @@ class GroundedAnswer(Transform):
         return dump(whole)
 
     def _refusing(self) -> dict[str, Any]:
-        """The refusal as a message: JSON that was asked for is never made up."""
+        """The refusal as a message. It never fabricates requested JSON."""
         text = wording.refusal(self._asked.question)
         content, refusal = (text, None) if self._asked.plain else (None, text)
         return {"role": "assistant", "content": content, "refusal": refusal}
@@ -505,9 +507,9 @@ class GroundedAnswer(Transform):
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal; `askdocs up` shows the lines that begin like this.
+    """Prints a line for the user at the terminal; `askdocs up` shows lines with this prefix.
 
-    Never in the way of an answer: the output may be a file on a full disk, or nobody's any more.
+    Errors are ignored, so that answers go on: the output may be a file on a full disk, or closed.
     """
     with suppress(OSError):
         print(f"» {text}", flush=True)

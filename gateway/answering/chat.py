@@ -27,12 +27,13 @@ from gateway.routing.token_budget import TokenBudget, count_nearly, wanted
 from gateway.telemetry.tracing import Span
 from gateway.upstream.engine import Engine, estimates
 
-LEAST = 100  # tokens, for pages
+LEAST = 100  # minimum tokens for pages
 NO_GROUNDS = Grounds((), (), Signals(0, 0.0, 0.0, 0.0), "")
 
 
 class Shares(NamedTuple):
-    """Tokens of a model's context: for pages, for one that is warm, for the answer."""
+    """Token budgets within a model's context: for pages, for a prefilled page, and for the
+    answer."""
 
     pages: int
     warm_page: int
@@ -40,7 +41,7 @@ class Shares(NamedTuple):
 
 
 class Chat:
-    """Answers that stand on pages of the wiki."""
+    """Answers questions from pages of the wiki."""
 
     def __init__(
         self,
@@ -49,20 +50,20 @@ class Chat:
         count: Count,
         scorer: Scorer | None = None,
     ) -> None:
-        """`count` is the engine's; `scorer` checks answers beside the rules."""
+        """`count` is the engine's tokenizer; `scorer` checks answers in addition to the rules."""
         self._settings = settings
         self._scorer = scorer
         self._library = library
         self._count = count
 
     def bound(self, budget: TokenBudget) -> TokenBudget:
-        """The budget of a request when the pages are in front of it, too: an upper bound."""
+        """The budget of a request including the pages: an upper bound."""
         pages = max(self._settings.page_budget, self._settings.warm_page)
         return budget._replace(prompt=budget.prompt + pages + FRAME)
 
     def is_extractive(self, plan: RequestPlan) -> bool:
-        """Is the answer passages alone? Not where it is to be JSON, nor by a version that was
-        trained to answer."""
+        """Is the answer only passages? Not if it must be JSON, or comes from a model version that
+        was trained to answer."""
         return (
             self._settings.answers == "quote"
             and plan.first_choice == BASE
@@ -71,7 +72,7 @@ class Chat:
         )
 
     async def extract(self, plan: RequestPlan, span: Span, keeps_text: bool) -> Extract:
-        """Find the passages that are the answer. Raises ApiError."""
+        """Finds the passages that form the answer. Raises ApiError."""
         asked = take_apart(dict(plan.request), plan.headers)
         began = time.monotonic()
         with span.step("find pages") as step:
@@ -88,9 +89,9 @@ class Chat:
     async def ground(
         self, plan: RequestPlan, counter: Served, span: Span, keeps_text: bool
     ) -> GroundedAnswer:
-        """Find the pages that the answer stands on. Raises ApiError.
+        """Finds the pages that the answer may use. Raises ApiError.
 
-        The engine of `counter` says how much fits.
+        The engine of `counter` determines how much fits.
         """
         engine = counter.engine
         assert engine is not None
@@ -103,8 +104,8 @@ class Chat:
                 grounds, budget_left = await self._ground(grounding, asked, request, route, context)
                 step.set(askdocs__pages=len(grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
-            # The one that counts is away, or had no time for it: by a rule of thumb, then.
-            if len(route.candidates) > 1:  # another one answers
+            # The counting engine is unavailable or busy: estimate the tokens instead.
+            if len(route.candidates) > 1:  # another candidate may answer
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
             grounds, budget_left = await self._ground(
@@ -118,12 +119,12 @@ class Chat:
     async def accompany(
         self, plan: RequestPlan, span: Span, keeps_text: bool
     ) -> tuple[RequestPlan, Turn | None]:
-        """An agent's turn with pages for what its person has asked.
+        """Adds pages for the person's question to an agent's turn.
 
-        The same conversation has the same pages, however far the agent has come with the question:
-        they follow from the messages up to it. Returns the plan with the pages in its messages, or
-        with the reason why there are none; then there is a turn only where the client asked for
-        pages, so that the answer says so.
+        A conversation keeps its pages however far the agent has progressed with the question: they
+        depend only on the messages up to it. Returns the plan with the pages in its messages, or
+        with the reason why there are none; then it returns a turn only if the client asked for
+        pages, so that the answer can state the reason.
         """
         request, settings, engine = dict(plan.request), self._settings, plan.first.engine
         asked, asking = take_turn(request, plan.headers)
@@ -145,12 +146,12 @@ class Chat:
             wanted(request, settings.max_tokens), settings.max_tokens, context / 4
         )
         budget = settings.page_budget
-        # A token is at least a byte: most often there is room, whatever the engine would count.
+        # A token has at least one byte, so the pages usually fit, whatever the engine would count.
         is_close = plan.budget.prompt > budget_left
         with span.step("find pages") as step:
             if is_close:
                 before = {**request, "messages": request["messages"][:asking]}
-                # The work on the question needs as much again.
+                # Reserve as much again for the agent's work on the question.
                 budget = min(budget, int(budget_left - await count_nearly(before, engine)) // 2)
             if budget < LEAST:
                 return alone("no-room")
@@ -167,7 +168,7 @@ class Chat:
     async def _beside(
         self, grounding: Grounding, asked: DocsRequest, budget: int, plan: RequestPlan
     ) -> Grounds:
-        """The pages for a question; counted by a rule of thumb where the engine is away."""
+        """The pages for a question, with estimated token counts if the engine is unavailable."""
 
         async def ground(count: Count | None) -> Grounds:
             return await grounding.ground(
@@ -193,11 +194,11 @@ class Chat:
         context: int | None,
         count: Count | None = None,
     ) -> tuple[Grounds, int]:
-        """The pages, and the tokens that are left for the answer.
+        """Returns the pages, and the tokens left for the answer.
 
         Raises:
-            ApiError: 400, no room is left for a page.
-            httpx.HTTPError, AskdocsError: the engine that counts is away.
+            ApiError: 400, no page fits.
+            httpx.HTTPError, AskdocsError: the engine that counts is unavailable.
         """
         settings = self._settings
         spoken = [
@@ -208,8 +209,8 @@ class Chat:
         ]
         texts = [neutral(text) for text in spoken if text]
         length = wanted(request, settings.max_tokens)
-        # No tokenizer makes more tokens of a text than it has bytes. Where there is room for so
-        # many it does not matter how many there are, and the engine need not be asked.
+        # A text never has more tokens than bytes. If that many fit, the exact count does not
+        # matter, and the engine need not be asked.
         fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
         shares = self._shares(context, fixed, length)
         if shares != self._shares(context, FRAME, length):
@@ -239,14 +240,13 @@ class Chat:
         return grounds, min(shares.answer, left)
 
     def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
-        """Who gets how much of a context with `fixed` tokens in it, beside which `length` are
-        wanted for the answer."""
+        """Divides a context that holds `fixed` tokens already; the answer requests `length`
+        tokens."""
         budget, warm_page = self._settings.page_budget, self._settings.warm_page
         if context is None:
             return Shares(budget, warm_page, length)
-        # A client's max_tokens beyond the room is clamped: agents send 32,000 as a matter of
-        # course, and the pages come first.
-        # Of a small context the pages have most.
+        # Clamp a client's excessive max_tokens: agents routinely send 32,000, and pages take
+        # precedence. In a small context the pages get most of the tokens.
         own = min(self._settings.max_tokens, context // 4)
         answer = min(length, max(own, context - fixed - budget))
         left = context - fixed - answer
@@ -254,7 +254,7 @@ class Chat:
 
 
 async def _context(engine: Engine) -> float:
-    """Tokens that the engine's model takes; without end where it does not tell."""
+    """The context length of the engine's model; infinite if unknown."""
     try:
         context = (await engine.model()).context
     except (httpx.HTTPError, AskdocsError):

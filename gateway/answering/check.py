@@ -26,26 +26,26 @@ from gateway.core.gateway_settings import RULES
 
 log = logging.getLogger("askdocs.gateway")
 
-# Seconds that a model has for the last sentences when the answer has ended.
+# Seconds that a model has to check the last sentences once the answer has ended.
 PATIENCE = 10.0
 
 
 class Scorer(Protocol):
-    """A model that tells how likely a passage supports a sentence."""
+    """A model that estimates how likely a passage supports a sentence."""
 
     name: str
-    """In the settings."""
+    """The model's name in the settings."""
     threshold: float
     beside: bool
-    """Its scores are logits that are added to those of the rules, for a narrow passage."""
+    """Are its scores logits, which are added to those of the rules, for a narrow passage?"""
 
     async def scores(
         self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
     ) -> list[float]:
-        """0 to 1, or logits, for each sentence beside its passage.
+        """Scores each sentence against its passage, from 0 to 1 or as a logit.
 
-        `prefix` are the messages that the answer came from, without the question: an engine that
-        has read them reads only the sentence. Raises AskdocsError, httpx.HTTPError.
+        `prefix` are the messages that led to the answer, without the question: an engine that has
+        cached them reads only the sentence. Raises AskdocsError, httpx.HTTPError.
         """
         ...
 
@@ -67,14 +67,14 @@ class Check:
     ) -> None:
         """
         Args:
-            excerpts: the pages in front of the question.
-            idf: of the wiki's words.
-            scorer: checks beside the rules.
+            excerpts: the pages in the prompt.
+            idf: IDF of the wiki's words.
+            scorer: checks in addition to the rules.
             prefix: see `Scorer.scores`.
-            asked: what the person said, in this turn and before.
-            before: finds the pages that earlier turns stand on; awaited with the first sentence.
-            alone: the scorer decides about facts that are not on the pages, too.
-            thresholds: of the model that answers, by checker; others are as usual.
+            asked: the person's questions, this turn's and earlier ones.
+            before: finds the pages that earlier turns used; awaited with the first sentence.
+            alone: the scorer also decides about facts that are not on the pages.
+            thresholds: the answering model's, by checker; others keep their defaults.
         """
         self._asked = asked
         self._before = before
@@ -87,11 +87,11 @@ class Check:
 
     @cached_property
     def evidence(self) -> Evidence:
-        """Made when the first sentence is checked, away from the event loop."""
+        """Built when the first sentence is checked, off the event loop."""
         return Evidence(self._excerpts, self._idf, self._asked)
 
     async def claims(self, text: str, start: int = 0, whole: str = "") -> list[Claim]:
-        """The claims of `text`, which stands at `start` of the answer `whole`."""
+        """The claims of `text`, which starts at `start` in the answer `whole`."""
         await self._add_before()
         drafted, seen, is_foreign = await asyncio.to_thread(self._see, text, start, whole or text)
         threshold = self._thresholds.get(RULES, THRESHOLD)
@@ -119,13 +119,13 @@ class Check:
         return claims
 
     async def _add_before(self) -> None:
-        """Take the pages of earlier turns as evidence, too."""
+        """Add the pages of earlier turns to the evidence."""
         if self._before is None:
             return
         find, self._before = self._before, None
         try:
             excerpts = await find()
-        except Exception as error:  # the answer is checked without them
+        except Exception as error:  # check the answer without them
             log.warning("the pages of the question before are not found: %s", error)
             return
         known = {excerpt.page.url for excerpt in self._excerpts if excerpt.is_whole}
@@ -139,7 +139,7 @@ class Check:
         return drafted, seen, foreign(whole, self.evidence)
 
     async def _scored(self, pairs: Sequence[tuple[str, Seen | None]]) -> list[float]:
-        """The model's scores; none where it is away: then the rules' verdicts hold."""
+        """The model's scores; empty if it is unavailable, so that the rules' verdicts stand."""
         assert self._scorer is not None
         if not pairs:
             return []
@@ -154,12 +154,12 @@ class Check:
         try:
             async with asyncio.timeout(PATIENCE):
                 return await self._scorer.scores(sentences, passages, self._prefix)
-        except Exception as error:  # whatever a model answers, the reader has the answer already
+        except Exception as error:  # no failure may affect the reader, who has the answer already
             log.warning("the checker does not answer, the rules decide: %s", error or "too slow")
             return []
 
     def _narrow(self, pairs: Sequence[tuple[str, Seen | None]]) -> tuple[list[str], list[str]]:
-        """Sentences and narrow passages as plain text."""
+        """Returns sentences and narrow passages as plain text."""
         passages = [
             self.evidence.passage(features.stems, features.window)
             if features and features.window
@@ -170,5 +170,5 @@ class Check:
 
 
 def none(draft: Draft) -> Claim:
-    """The claim of a sentence that claims nothing."""
+    """The verdict "none", for a sentence without a claim."""
     return Claim(draft.start, draft.end, "none", REFUSING if draft.refuses else "", "", None)

@@ -1,4 +1,4 @@
-"""One streamed choice of a response: what is sent, when, and its closing verdict."""
+"""One streamed choice of a response: what is sent, when, and the final verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +18,16 @@ class Ending:
 
     refused: bool
     reason: Reason
-    """Why it is a refusal: no page was found, the model refused, or nothing of it is supported. Of
-    an agent's answer: why it has no pages."""
+    """The reason for a refusal: no page was found, the model refused, or nothing is supported. For
+    an agent's answer: the reason why it has no pages."""
     cited: Sequence[tuple[int, int, Page, Section]] = ()
-    """Characters of the content, half open, and the section that supports them."""
+    """Half-open character ranges of the content, and the section that supports each."""
     claims: Sequence[Claim] = ()
     verdict: Verdict = "none"
     cut: bool = False
 
     def sections(self) -> list[tuple[Page, Section]]:
-        """Each section once, the one that supports most of the answer first."""
+        """Each section once, ordered by how much of the answer it supports."""
         weight: dict[tuple[str, int], int] = {}
         by_key: dict[tuple[str, int], tuple[Page, Section]] = {}
         for start, end, page, section in self.cited:
@@ -41,61 +41,61 @@ class Choice:
     """One streamed choice of a response."""
 
     stopped = False
-    """Was it ended before the engine ended it?"""
+    """Was it stopped before the engine finished?"""
     waits = False
-    """Is it checked? Then `end` is awaited."""
+    """Is it checked, so that `end` must be awaited?"""
 
     def __init__(self) -> None:
         self.heard = ""
-        """What the engine has said."""
+        """The engine's output."""
         self.sent = ""
-        """What the client has got."""
+        """The text sent to the client."""
         self._logprobs: list[dict[str, Any]] = []
         self._untold = 0
 
     def send(self, text: str) -> str:
-        """`text` goes out."""
+        """Record `text` as sent."""
         self.sent += text
         return text
 
     def hear(self, logprobs: Any) -> None:
-        """The probabilities of tokens, as an engine tells them."""
+        """Record token probabilities in an engine's format."""
         content = logprobs.get("content") if isinstance(logprobs, dict) else None
         if isinstance(content, list):
             self._logprobs += [token for token in content if isinstance(token, dict)]
 
     def tell(self) -> dict[str, Any]:
-        """The probabilities that the client has not been told yet, of tokens that it has got."""
+        """The unsent probabilities of tokens that the client has received."""
         first, self._untold = self._untold, self._known()
         return {"content": self._logprobs[first : self._untold], "refusal": None}
 
     def _known(self) -> int:
-        """How many tokens the client has got."""
+        """The number of tokens that the client has received."""
         return len(self._logprobs)
 
     def feed(self, text: str) -> str:
-        """Take more of the engine's answer, return what goes out now."""
+        """Add text from the engine; returns the text to send now."""
         self.heard += text
         return self.send(text)
 
     async def release(self) -> str:
-        """What goes out of the sentences that are complete, where they are held until then."""
+        """Complete held sentences, and return the text to send."""
         return ""
 
     async def rest(self) -> str:
-        """What goes out of what was held at the end."""
+        """The rest of the held text, at the end."""
         return ""
 
     async def end(self) -> Ending:
-        """The outcome of the answer, all of which has been sent."""
+        """The outcome of an answer that has been sent completely."""
         return Ending(False, "")
 
 
 class Written(Choice):
-    """An answer in the model's own words: it goes out as it comes, and is checked at its end."""
+    """An answer in the model's own words, sent as it is generated and checked at the end."""
 
     def __init__(self, check: Check | None) -> None:
-        """`check` None: it is not checked."""
+        """`check` None: do not check the answer."""
         super().__init__()
         self._check = check
         self.waits = check is not None
@@ -107,21 +107,21 @@ class Written(Choice):
 
 
 class Held(Choice):
-    """An answer in the model's own words of which only supported sentences go out.
+    """An answer in the model's own words of which only supported sentences are sent.
 
-    The first sentence that is not supported ends the answer: what follows would build on it. What
-    claims nothing waits for a sentence that is supported, so that no lead-in goes out alone.
+    The first unsupported sentence ends the answer, as later sentences would build on it. Sentences
+    without claims wait for a supported one, so that no lead-in is sent alone.
     """
 
     waits = True
 
     def __init__(self, check: Check, refusal: str) -> None:
-        """`refusal` goes out where no sentence is supported."""
+        """`refusal` is sent if no sentence is supported."""
         super().__init__()
         self._check = check
         self._refusal = refusal
         self._unchecked = ""
-        self._checked = ""  # checked, and waiting for a sentence that is supported
+        self._checked = ""  # checked text that waits for a supported sentence
         self._claims: list[Claim] = []
         self._waiting: list[Claim] = []
         self._refuses = False
@@ -153,7 +153,7 @@ class Held(Choice):
         return replace(ended, cut=self.stopped)
 
     def _known(self) -> int:
-        """Tokens whose text is held, or was cut, would tell what it says."""
+        """Probabilities of held or cut tokens would reveal their text."""
         if not self.heard.startswith(self.sent):
             return self._untold
         left, known = len(self.sent.encode()), 0
@@ -165,7 +165,7 @@ class Held(Choice):
         return known
 
     async def _judge(self, text: str) -> str:
-        """Check the next sentences, and return what goes out."""
+        """Check the next sentences, and return the text to send."""
         self._unchecked = self._unchecked[len(text) :]
         start = len(self.sent) + len(self._checked)
         whole = self.sent + self._checked + text
@@ -190,7 +190,7 @@ class Held(Choice):
 
 
 async def _ended(check: Check, text: str, claims: Sequence[Claim]) -> Ending:
-    """What the claims of a text say of it."""
+    """The outcome that follows from a text's claims."""
     supported = [claim for claim in claims if claim.verdict == "supported"]
     reason: Reason = ""
     if refuses(drafts(text)):

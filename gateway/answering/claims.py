@@ -1,8 +1,7 @@
 """Claims: the assertion in each sentence of an answer, and whether the pages support it.
 
-The rules' judgement is a logistic regression over what `features.see` measures. Its numbers were
-fitted by `python -m eval.studies.check --fit` on labelled answers (docs/results/notebook.md, "The
-check").
+The rules are a logistic regression over the features of `features.see`, with weights that `python
+-m eval.studies.check --fit` fitted on labelled answers (docs/results/notebook.md, "The check").
 """
 
 import math
@@ -27,12 +26,12 @@ _BUT = re.compile(
     r"[;:] |\b(?:but|however|though|except|instead|only|aber|sondern|mais)\b", re.IGNORECASE
 )
 _MARKER = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+)?")
-REFUSING = "refusal"  # the reason of a sentence that says that the pages do not answer
-# Words of a sentence that stand on its own: fewer claim nothing ("To check:", "Click it.").
+REFUSING = "refusal"  # the reason of a sentence that refuses to answer
+# Minimum words of a self-contained sentence: shorter ones claim nothing ("To check:", "Click it.").
 FEWEST = 2
-# What a refusal that also asserts something names.
+# Facts that show that a refusal also asserts something.
 _NAMED = frozenset({"label", "address", "path", "option", "code"})
-# A passage with this share of a sentence is about the same: what differs contradicts it.
+# A passage with this share of a sentence has the same topic: differences contradict the sentence.
 SAME = 0.55
 
 BIAS = 0.79
@@ -55,24 +54,25 @@ WEIGHTS: Mapping[str, float] = {
     "elsewhere_number": -1.5,
     "elsewhere_literal": -1.25,
 }
-# Below it a sentence is marked.
+# Sentences below this score are marked.
 THRESHOLD = 0.65
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of an answer, and what became of it in the check."""
+    """A sentence of an answer, and the outcome of its check."""
 
     start: int
     end: int
-    """Characters of the content, half open."""
+    """A half-open range of characters of the content."""
     verdict: Verdict
     reason: str
-    """A word of why, and the fact in question: `number: 14`. Empty where nothing is wrong."""
+    """A keyword for the reason, and the fact in question: `number: 14`. Empty if nothing is
+    wrong."""
     source: str
-    """The address of the section that the sentence was compared with."""
+    """The address of the section that it was compared with."""
     score: float | None
-    """How likely the pages support it, 0 to 1; None where nothing was claimed."""
+    """The probability that the pages support it, 0 to 1; None if it claims nothing."""
 
     def shown(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,7 +89,7 @@ class Draft:
     """Does it assert something about the product?"""
     refuses: bool
     weak: bool
-    """A lead-in that may assert something; it is never marked."""
+    """A lead-in that may be a claim; only a missing fact gets it marked."""
     seen: Seen | None = None
 
     @property
@@ -102,7 +102,7 @@ class Draft:
 
 
 def drafts(text: str, start: int = 0) -> list[Draft]:
-    """The sentences of `text`, which stands at `start` of the content."""
+    """The sentences of `text`, which starts at `start` in the content."""
     drafted: list[Draft] = []
     sentences = split(text)
     for number, sentence in enumerate(sentences):
@@ -123,7 +123,7 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
             or _is_title(body)
             or is_frame(body)
         )
-        # "The page has nothing on X, but **Y** is there": that is both.
+        # "The page has nothing on X, but **Y** is there": a refusal and a claim.
         also = refuses and _names(_BUT.split(body, maxsplit=1)[1:])
         weak = also or (claims and body.endswith(":"))
         claims = claims or also
@@ -134,7 +134,7 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
 
 
 def verdict_of(draft: Draft, seen: Seen, score: float, threshold: float) -> Claim:
-    """The claim of a sentence with this score."""
+    """Turns a sentence and its score into a claim."""
     source = seen.place.url if seen.place else ""
     if score >= threshold:
         return Claim(draft.start, draft.end, "supported", "", source, round(score, 3))
@@ -148,7 +148,7 @@ def verdict_of(draft: Draft, seen: Seen, score: float, threshold: float) -> Clai
 def score_of(seen: Seen, is_foreign: bool = False) -> float:
     """The probability that the pages support the sentence, 0 to 1.
 
-    Words of another language than the pages' prove nothing: then facts alone count.
+    A different language's words prove nothing: then only facts count.
     """
     if is_foreign:
         return 0.1 if any(f.kind in _UNIVERSAL for f in seen.missing) else 0.75
@@ -157,7 +157,7 @@ def score_of(seen: Seen, is_foreign: bool = False) -> float:
 
 
 def added(score: float, logit: float) -> float:
-    """A probability, moved by a logit."""
+    """Shifts a probability by a logit."""
     score = min(max(score, 1e-9), 1 - 1e-9)
     return probability(math.log(score / (1 - score)) + logit)
 
@@ -166,19 +166,19 @@ _UNIVERSAL = frozenset({"number", "address", "path", "option", "code"})
 
 
 def foreign(text: str, evidence: Evidence) -> bool:
-    """Is the answer in another language than the pages?"""
+    """Is the answer in a different language from the pages?"""
     return language(plain(text)) != evidence.language
 
 
 def summary(claims: Sequence[Claim]) -> Verdict:
-    """The worst verdict of an answer's claims; none where it claims nothing."""
+    """The worst verdict of an answer's claims; "none" without claims."""
     verdicts = {claim.verdict for claim in claims}
     order: tuple[Verdict, ...] = ("contradicted", "unsupported", "supported")
     return next((verdict for verdict in order if verdict in verdicts), "none")
 
 
 def refuses(drafted: Sequence[Draft]) -> bool:
-    """Is it a refusal, in whatever words? An honest half-answer, which claims something, is not."""
+    """Is it a refusal, however worded? An honest partial answer, with claims, is not."""
     refusals = [number for number, draft in enumerate(drafted) if draft.refuses]
     if not refusals:
         return False
@@ -191,7 +191,7 @@ def refuses(drafted: Sequence[Draft]) -> bool:
 
 
 def _why(seen: Seen) -> tuple[str, bool]:
-    """Why a sentence is marked, and whether the passage says otherwise."""
+    """The reason why a sentence is marked, and whether the passage contradicts it."""
     is_same = seen.values.get("share", 0.0) >= SAME
     if seen.missing:
         fact = seen.missing[0]
@@ -207,10 +207,10 @@ def _why(seen: Seen) -> tuple[str, bool]:
 
 
 def _names(texts: Iterable[str]) -> bool:
-    """Does one of them name a setting, a command, a label, a path or an address?"""
+    """Does any text name a setting, a command, a label, a path or an address?"""
     return any(fact.kind in _NAMED for text in texts for fact in facts(text))
 
 
 def _is_title(body: str) -> bool:
-    """`**Steps:**`, `**Windows**`: bold, alone in its line."""
+    """`**Steps:**`, `**Windows**`: bold, alone on its line."""
     return bool(re.fullmatch(r"(\*\*|__)[^*_\n]{1,80}\1:?", body.strip()))

@@ -1,8 +1,8 @@
 """Confidence of a generative answer: the probability that the pages support every claim.
 
-A logistic curve over its claims, fitted on 430 labelled answers to four wikis
-(docs/results/notebook.md, "The check"). How well the pages were found adds nothing once an answer
-stands on them: the AUC of the search's own confidence among the answers to one wiki is .50.
+A logistic curve over the claims, fitted on 430 labelled answers to four wikis
+(docs/results/notebook.md, "The check"). Retrieval quality adds nothing once an answer is grounded
+in pages: the search's own confidence has an AUC of .50 among the answers to one wiki.
 """
 
 import math
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from gateway.answering.claims import Claim
 
 BIAS, LOWEST, MARKED = -1.15, 3.15, -0.29
-# Below it the answer says that it is not sure.
+# Answers below it say that they are not sure.
 CAUTION = 0.4
 
 
 def confidence(claims: Sequence[Claim]) -> float | None:
-    """0 to 1; None for an answer that claims nothing, or was not checked."""
+    """0 to 1; None if the answer claims nothing or was not checked."""
     scores = [claim.score for claim in claims if claim.score is not None]
     if not scores:
         return None

@@ -1,4 +1,4 @@
-"""The pages of a prompt as evidence: passages, and the facts in each of them."""
+"""The pages of a prompt as evidence: passages and the facts in each."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +19,14 @@ from gateway.knowledge.wiki.words import stem_set
 Floats = npt.NDArray[np.float32]
 Idf = Callable[[Iterable[str]], Mapping[str, float]]
 
-# Sentences of a page that are read together with a sentence of the answer.
+# Sentences of a page that are compared with a sentence together.
 WINDOW = 3
-# A second window has at least this share of what the first one lacks.
+# A second window must have at least this share of the stems that the first one lacks.
 MORE = 0.5
 
 
 class EvidenceText:
-    """A text that facts are looked for in."""
+    """A text that is searched for facts."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -58,7 +58,7 @@ class EvidenceText:
             return fact.text in self._raw or fact.text.replace("www.", "") in self._raw
         if self._holds(squeezed(fact.text)):
             return True
-        # A command with other arguments than the page's, or with an option from another example.
+        # A command with different arguments, or with an option from another example.
         words = code_words(fact.text) if fact.kind == "code" else []
         return len(words) > 1 and all(map(self._holds, words))
 
@@ -68,18 +68,18 @@ class EvidenceText:
 
 @dataclass(frozen=True)
 class Window:
-    """A run of sentences of one section, with the headings above it."""
+    """A run of sentences within one section, with the headings above it."""
 
     text: EvidenceText
     stems: frozenset[str]
     place: int
-    """Of its section."""
+    """The index of its section."""
     width: int
 
 
 @dataclass(frozen=True)
 class ShownSection:
-    """A section in front of the question."""
+    """A section in the prompt."""
 
     page: Page
     section: Section
@@ -92,10 +92,10 @@ class ShownSection:
 
 
 class Evidence:
-    """The evidence that may support an answer."""
+    """The pages that may support an answer."""
 
     def __init__(self, excerpts: Sequence[Excerpt], idf: Idf, asked: str = "") -> None:
-        """`asked`: what the person said, which an answer may repeat."""
+        """`asked`: the person's questions, which an answer may repeat."""
         self.asked = EvidenceText(asked)
         self.asked_stems = stem_set(plain(asked))
         self._idf = idf
@@ -123,14 +123,14 @@ class Evidence:
         return next((place for place in self.places if place.url == url), None)
 
     def weights(self, stems: Iterable[str]) -> dict[str, float]:
-        """The weight of each stem by how rare it is in the wiki."""
+        """The weight of each stem: its rarity in the wiki."""
         wanted = set(stems)
         if missing := wanted - self._known.keys():
             self._known.update(self._idf(missing))
         return {stem: self._known[stem] for stem in wanted}
 
     def shares(self, stems: frozenset[str]) -> Floats:
-        """Of each window, its share of the stems, each weighed by how rare it is."""
+        """The share of the stems that each window has, weighted by rarity."""
         weights = self.weights(stems)
         total = fsum(weights.values()) or 1.0
         known = [stem for stem in stems if stem in self._columns]
@@ -141,7 +141,7 @@ class Evidence:
         return shares
 
     def passage(self, stems: frozenset[str], window: Window) -> str:
-        """A window as plain text, and the best window of the stems that it lacks."""
+        """A window as plain text, plus the best window for the stems that it lacks."""
         rest = stems - window.stems
         shares = self.shares(rest)
         more = self.windows[int(shares.argmax())] if rest else window

@@ -1,8 +1,8 @@
 """Extractive mode: quotes the best passages of the wiki immediately, without a model.
 
-With a model that must not write, the passage that fits best holds the right words more often than
-what such a model makes of it (docs/results/notebook.md, "Passages"). So it is shown whole, with up
-to two more, each with its link, and the question's words are marked in it.
+For a model that must not write, the best passage contains the right words more often than the text
+that such a model makes of it (docs/results/notebook.md, "Passages"). So the passage is shown whole,
+with up to two more, each with its link, and with the question's words marked.
 """
 
 import time
@@ -26,22 +26,22 @@ from gateway.knowledge.search.search import PassageHit
 from gateway.knowledge.wiki.words import places, stem
 from gateway.routing.aliases import people_call
 
-# Passages that are shown, at most; the others only where they fit nearly as well as the first.
+# Maximum number of passages; further ones only if they fit nearly as well as the first.
 SHOWN = 3
 NEARLY = 0.8
-# Of a token, for an answer's greatest length.
+# Characters per token, for an answer's maximum length.
 CHARACTERS = 4
 
 
 @dataclass(frozen=True)
 class _Quotation:
-    """A passage as it is shown."""
+    """A passage as it is displayed."""
 
     found: PassageHit
     text: str
     """Markdown, with links that work from anywhere."""
     content: str
-    """As a quotation with its link."""
+    """The text as a quotation with its link."""
 
     @property
     def section(self) -> str:
@@ -49,7 +49,7 @@ class _Quotation:
 
 
 class Extract(Transform):
-    """An answer of passages, in OpenAI's shape; no model is asked for it."""
+    """An answer of passages in OpenAI's format, without a model call."""
 
     is_over = True
     tokens = Tokens()
@@ -65,10 +65,10 @@ class Extract(Transform):
         """
         Args:
             asked: the question.
-            looked: what was found for it.
-            plan: of the request.
+            looked: the search results for it.
+            plan: the request's plan.
             keeps_text: for the log.
-            model_name: of the settings, see `people_call`.
+            model_name: from the settings, see `people_call`.
         """
         self._asked = asked
         self._looked = looked
@@ -84,7 +84,7 @@ class Extract(Transform):
         self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
         self.reads = len(self.pages)
         self.refused = not self._quotations
-        # As in the header x-askdocs-model: readers' votes count for it.
+        # As in the header x-askdocs-model: readers' votes count for this model.
         self._served = plan.alias if self.refused else plan.first_choice
         self._people_call_it = people_call(self._served, model_name)
         self.cautious = not self.refused and confidence(looked.signals) < looked.caution
@@ -100,14 +100,14 @@ class Extract(Transform):
         return b"".join(self._events()) if self._asked.stream else dump(self._response())
 
     def end(self) -> bytes:
-        return b""  # `start` has sent all of it
+        return b""  # `start` has already sent everything
 
     @property
     def _text(self) -> str:
         return "".join(self._parts)
 
     def _response(self) -> dict[str, Any]:
-        """Of a request without `stream`."""
+        """The response to a request without `stream`."""
         message = {"role": "assistant", "content": self._text, "annotations": self._annotations()}
         return {
             **self._head("chat.completion"),
@@ -120,7 +120,7 @@ class Extract(Transform):
         }
 
     def _events(self) -> Iterator[bytes]:
-        """Of a request with `stream`."""
+        """The events for a request with `stream`."""
         if self._asked.progress:
             pages = [{**link(page), "tokens": 0, "whole": False} for page in self.quoted]
             reading = {"reading": pages, "seconds": 0}
@@ -138,7 +138,7 @@ class Extract(Transform):
         yield DONE
 
     def _content(self) -> tuple[list[str], bool]:
-        """What is said, part by part; and is it cut at its greatest length?"""
+        """The text in parts, and whether it was cut at its maximum length."""
         parts = [quotation.content for quotation in self._quotations] or [
             wording.refusal(self._asked.question)
         ]
@@ -187,7 +187,7 @@ class Extract(Transform):
             "mode": "extractive",
             "refused": self.refused,
             "reason": "no_page" if self.refused else "",
-            # Nothing is claimed beside what the pages say themselves.
+            # The quotations contain no claims beyond the pages' own.
             "verdict": "none",
             "claims": [],
             "cut": False,
@@ -210,7 +210,7 @@ class Extract(Transform):
 
 
 def shown(looked: Looked) -> list[PassageHit]:
-    """The passages that answer; none where the question is refused."""
+    """The passages that answer; empty if the question is refused."""
     best = looked.passages
     if not looked.is_answered or not best:
         return []
@@ -219,7 +219,7 @@ def shown(looked: Looked) -> list[PassageHit]:
 
 
 def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
-    """The spans of the question's words in `text`: begin and end, in characters."""
+    """The spans of the question's words in `text`: start and end, in characters."""
     wanted = set(stems)
     spans = []
     for word, start, end in places(text):

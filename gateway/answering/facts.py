@@ -1,4 +1,4 @@
-"""Facts that can be checked verbatim: numbers, versions, addresses, paths, options, labels."""
+"""Facts that can be verified verbatim: numbers, versions, addresses, paths, options, labels."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _WORDS = {
     "cinq": "5",
 }  # fmt: skip
 _NUMBER_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
-# Units in one spelling: 24h is 24 hours. A number with a unit is another fact than without.
+# Units in a canonical spelling: 24h is 24 hours. A number with a unit differs from a bare number.
 _UNITS = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds", "millisekunden"), "ms"),
     **dict.fromkeys(("s", "sec", "second", "seconds", "sekunden", "secondes"), "second"),
@@ -56,13 +56,13 @@ _UNITS = {
 }
 _UNIT = re.compile(r"(?:\s(?:more|additional|further|full|other))?[\s\u00a0-]?(%|[A-Za-z]+)")
 _ITEM = re.compile(r"^\s*(?:>\s*)*\(?\d{1,3}[.)]\s+")
-# The number of a section in the prompt, which a writer cites: `[2]`.
+# A section number of the prompt that a writer cites: `[2]`.
 CITED = re.compile(r"\[(\d{1,3})\](?!\()")
 _JOINED = re.compile(r"`\s*\+\s*`")  # `Ctrl`+`C`
-# Bold before a colon at the beginning names what follows; it is no label of the product.
+# Bold text before a colon at the start introduces what follows; it is not a label of the product.
 _NAMING = re.compile(r"^[\s\-*+•]*?\*\*(?:[^*\n`]{1,80}:\*\*|[^*\n`]{1,80}\*\*:)")
 _AROUND = ".,;:!?\"'()"
-# Keys of a keyboard, as a German or French answer names them.
+# Keyboard keys, as German or French answers name them.
 _KEYS = {
     **dict.fromkeys(("strg", "control"), "ctrl"),
     **dict.fromkeys(("umschalt", "maj"), "shift"),
@@ -73,32 +73,33 @@ _KEYS = {
 }
 _KEY = re.compile(rf"\b(?:{'|'.join(_KEYS)})\b")
 _BETWEEN = re.compile(r"<[^<>\n]*>|(?<![\w$-])[A-Z]{3,}(?![\w-])|[\s=]+")
-SHORTEST = 2  # characters of a part of code that is looked for
+SHORTEST = 2  # minimum characters of a code fragment that is searched for
 _PARTED = re.compile(r"(?<!\s)\s*+(?:>|›|→|->|\|)\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something of a sentence that its passage must have to the letter."""
+    """A part of a sentence that its passage must contain verbatim."""
 
     kind: FactKind
     text: str
 
 
 def facts(sentence: str) -> list[Fact]:
-    """The facts of a sentence; the number of a list item and the numbers of citations are none."""
+    """The facts of a sentence, without list item numbers and citation numbers."""
     return list(dict.fromkeys(_facts(CITED.sub(" ", _ITEM.sub("", sentence)))))
 
 
 def numbers(text: str) -> set[str]:
-    """The numbers of a text in one spelling, alone and with their units; number words count."""
+    """The numbers of a text in canonical spelling, with and without units; includes number
+    words."""
     values = {_value(match[1]) for match in _NUMBER.finditer(text)}
     values |= {_WORDS[match[0].lower()] for match in _NUMBER_WORD.finditer(text)}
     return values | set(_measured(text))
 
 
 def _measured(text: str) -> Iterator[str]:
-    """The numbers that have a unit, each with it: `90 ms`."""
+    """Yields the numbers that have a unit, with the unit: `90 ms`."""
     for pattern in (_NUMBER, _NUMBER_WORD):
         for match in pattern.finditer(text):
             unit = _UNIT.match(text, match.end(1))
@@ -126,7 +127,7 @@ def _facts(sentence: str) -> Iterator[Fact]:
         for label in _PARTED.split(match[1] or match[2]):
             if text := readable(plain(label)):
                 yield Fact("label", text)
-    # Counting words are no facts: "two ways to do it".
+    # Number words without a unit are not facts: "two ways to do it".
     measured = set(_measured(rest))
     plain_numbers = {_value(match[1]) for match in _NUMBER.finditer(rest)}
     for value in sorted(measured | (plain_numbers - {value.split()[0] for value in measured})):
@@ -134,24 +135,24 @@ def _facts(sentence: str) -> Iterator[Fact]:
 
 
 def address(text: str) -> str:
-    """An address in one spelling."""
+    """Normalises an address."""
     bare = re.sub(r"^[a-z]+://(?:www\.)?|^mailto:", "", text.lower().strip())
     return bare.rstrip("./,;:!?")
 
 
 def readable(text: str) -> str:
-    """Lower case, without the marks around it."""
+    """Lower case, without the surrounding markup."""
     return " ".join(text.lower().split()).strip(_AROUND)
 
 
 def squeezed(text: str) -> str:
-    """Lower case, without white space and the marks around it; keys by their English names."""
+    """Lower case, without white space and surrounding markup; keys by their English names."""
     named = _KEY.sub(lambda match: _KEYS[match[0]], text.lower())
     return re.sub(r"\s+", "", named).strip(_AROUND)
 
 
 def code_words(code: str) -> list[str]:
-    """The words of code, without its placeholders: `tool FILE --to <folder>` is tool and --to."""
+    """The words of code without placeholders: `tool FILE --to <folder>` becomes tool and --to."""
     words = [squeezed(part) for part in _BETWEEN.split(code)]
     return [part for part in words if len(part) >= SHORTEST]
 

@@ -1,4 +1,4 @@
-"""Features of a sentence, compared with the pages: the input of the support classifier."""
+"""Features of a sentence compared with the pages: the input of the support classifier."""
 
 import re
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from gateway.answering.facts import CITED, Fact, facts
 from gateway.answering.plain import plain
 from gateway.knowledge.wiki.words import stem, stem_set, words
 
-# A page's sentence with this share of a sentence says the same, or the opposite.
+# A page's sentence with this share of a sentence says the same or the opposite.
 ALIKE = 0.5
-CLAUSE = 2  # stems
-# A sentence of which the best passage has less than this share resembles nothing.
+CLAUSE = 2  # minimum stems of a clause
+# A sentence whose best passage has a lower share than this resembles nothing.
 THIN = 0.4
-# Best windows of a page in which a sentence's facts are looked for.
+# The number of best windows that are searched for a sentence's facts.
 NEAR = 3
 _NEGATIONS_TEXT = """
 not no never without cannot none neither nor nothing unable impossible don doesn didn isn aren
@@ -61,15 +61,15 @@ _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)\b[A-Z][\w-]*[A-Za-z0-9]\b|\b\w*[a-z][A-
 
 @dataclass(frozen=True)
 class Seen:
-    """A sentence beside its best passage."""
+    """A sentence with its best passage."""
 
     values: dict[str, float]
     missing: tuple[Fact, ...]
-    """Facts that no page in front of the question has."""
+    """Facts that are on no page of the prompt."""
     elsewhere: tuple[Fact, ...]
-    """Facts that the pages have, but not where the rest of the sentence stands."""
+    """Facts that are on the pages, but not near the rest of the sentence."""
     opposed: str
-    """The word that the passage has the other way round."""
+    """The word that the passage reverses."""
     place: ShownSection | None
     window: Window | None
     stems: frozenset[str]
@@ -82,10 +82,10 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     sentence = CITED.sub("", sentence)
     shown = plain(sentence)
     stems = stem_set(shown)
-    # What the person said and no page has is no claim: "on your Windows 11 PC".
+    # Words from the question that are on no page are not claims: "on your Windows 11 PC".
     stems = stems - (evidence.asked_stems - evidence.stems) or stems
     shares = evidence.shares(stems)
-    # Of windows that have the same words, the narrower one says it: it stands first.
+    # Among windows with the same words, prefer the narrowest: it comes first.
     near = [evidence.windows[n] for n in np.argsort(-shares, kind="stable")[:NEAR]]
     window = near[0]
     place = evidence.places[window.place]

@@ -1,8 +1,8 @@
 """Forced tool calls: rejects prose from engines that may ignore `tool_choice`.
 
-llama.cpp and vLLM bind each token to the schemas of the tools, and `gateway.routing.abilities`
-rejects what their models cannot do. Another engine or a provider may answer with text instead of a
-call. A stream therefore waits until its first call begins.
+llama.cpp and vLLM constrain each token to the tools' schemas, and `gateway.routing.abilities`
+rejects requests that their models cannot serve. Other engines and providers may answer with text
+instead of a call, so a stream is held until its first call starts.
 """
 
 from typing import Any
@@ -31,13 +31,13 @@ class ForcedCall:
         self._size = 0
 
     def begin(self, served: Served) -> None:
-        """This model answers now, or goes on with the answer."""
+        """Note that this model answers now, or resumes the answer."""
         self._name = served.name
         if not self._has_passed and not self._held:
             self._holds = served.engine is None or not served.engine.is_known_to_bind
 
     def feed(self, data: bytes) -> bytes:
-        """The events of a stream that may go out now. Raises ApiError: too much is held."""
+        """The events of a stream that may be sent now. Raises ApiError: too much is held."""
         if self._is_broken:
             return b""
         if not self._holds:
@@ -55,14 +55,14 @@ class ForcedCall:
         return self._release() if any(is_known) else b""
 
     def rest(self) -> bytes:
-        """The last events of a stream. Raises ApiError 400: it is prose."""
+        """The last events of a stream. Raises ApiError 400: the answer is prose."""
         if self._is_prose:
             self._held, self._is_prose = [], False
             raise no_tools(self._name)
         return self._release()
 
     def whole(self, body: bytes) -> bytes:
-        """The whole answer. Raises ApiError: it is prose, or no chat."""
+        """The complete answer. Raises ApiError: it is prose, or not a chat."""
         if not self._holds:
             return body
         try:

@@ -1,8 +1,8 @@
 """JSON answers: enforces the requested format on engines that may ignore it.
 
-llama.cpp and vLLM bind each token to the schema: their answers go out as they come. The answer of
-another engine or a provider waits until it is whole. It goes out if it fits the schema; else the
-response is a refusal as OpenAI has it, `content: null` with `refusal`.
+llama.cpp and vLLM constrain each token to the schema: their answers are sent as they are generated.
+An answer by another engine or a provider is held until it is complete. It is sent if it matches the
+schema; otherwise the response is a refusal in OpenAI's format, `content: null` with `refusal`.
 """
 
 import logging
@@ -17,13 +17,13 @@ from gateway.routing.registry import Served
 
 log = logging.getLogger("askdocs.gateway")
 
-# How an answer ends that is not all of one: OpenAI sends those as they are.
+# Finish reasons of incomplete answers: OpenAI sends these unchecked.
 _CUT = ("length", "content_filter", "tool_calls", "function_call")
 _OBJECT = {"type": "object"}
 
 
 def asked(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
-    """Where a chat request has the schema of its answer, and the schema. None: it asks for text."""
+    """The location of the schema in a chat request, and the schema. None: the answer is text."""
     form = request.get("response_format") or {}
     if form.get("type") == "json_schema":
         return "response_format.json_schema.schema", form["json_schema"].get("schema") or {}
@@ -33,10 +33,10 @@ def asked(request: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
 
 
 class Form:
-    """Holds one response until it is known to fit."""
+    """Holds one response until it is validated."""
 
     def __init__(self, place: str, schema: Mapping[str, Any]) -> None:
-        """Work for a thread. Raises ApiError 400, which names `place`: it is no schema."""
+        """Run it in a thread. Raises ApiError 400, which names `place`: the schema is invalid."""
         from gateway.answering.schema import Schema
 
         try:
@@ -54,13 +54,13 @@ class Form:
         self.refused = False
 
     def begin(self, served: Served) -> None:
-        """This model answers now, or goes on with the answer: what of it is held stays held."""
+        """Note that this model answers now, or resumes the answer: held text stays held."""
         self._has_begun = True
         if not self._has_passed and not self._held:
             self._holds = served.engine is None or not served.engine.is_known_to_bind
 
     def feed(self, data: bytes) -> bytes:
-        """The events of a stream that may go out now. What is held goes out with `rest`.
+        """The events of a stream that may be sent now; `rest` sends the held ones.
 
         Raises ApiError: too much is held.
         """
@@ -75,14 +75,14 @@ class Form:
         try:
             for payload in () if self._is_over else self._reader.feed(data):
                 out += self._event_of(payload)
-        except Exception:  # an engine's chunk in a shape of its own
+        except Exception:  # the engine's chunk has an unexpected shape
             log.exception("a chunk could not be checked")
             self._is_over = True
             out += event(broken_off().body)
         return out
 
     def rest(self) -> bytes:
-        """The last events of a stream: the answer, checked. Work for a thread."""
+        """The last events of a stream: the validated answer. Run it in a thread."""
         return self._released() + DONE if self._is_whole else b""
 
     def _event_of(self, data: bytes) -> bytes:
@@ -97,9 +97,9 @@ class Form:
         return event(chunk)
 
     def whole(self, body: bytes) -> bytes:
-        """The whole answer, checked. Work for a thread.
+        """The complete, validated answer. Run it in a thread.
 
-        Raises ApiError: the engine's is no chat.
+        Raises ApiError: the engine's answer is not a chat.
         """
         if not self._holds:
             return body
@@ -152,7 +152,7 @@ class Form:
         return out
 
     def _judged(self, text: str) -> dict[str, Any] | None:
-        """What the message has in place of `text`; None: it stays."""
+        """The refusal that replaces `text` in the message; None: keep the text."""
         content = _unfenced(text)
         problem = self._schema.problem(content)
         if problem:
@@ -162,14 +162,14 @@ class Form:
         return None if content == text else {"content": content, "refusal": None}
 
     def _stated(self, chunk: dict[str, Any]) -> dict[str, Any]:
-        """A refusal is stated in the facts, too."""
+        """Adds a refusal to the facts, too."""
         if self.refused and isinstance(facts := chunk.get("askdocs"), dict) and "refused" in facts:
             chunk["askdocs"] = {**facts, "refused": True, "reason": "schema"}
         return chunk
 
 
 def _unfenced(text: str) -> str:
-    """JSON that stands in a block of Markdown, as many models write it."""
+    """Removes the Markdown code fence that many models put around JSON."""
     inside = text.strip()
     first, _, rest = inside.partition("\n")
     if first.strip() in ("```", "```json") and rest.endswith("```"):

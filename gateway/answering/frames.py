@@ -26,7 +26,7 @@ _LEADS = re.compile(
     r"[^.!?]*)[:,.]?$",
     re.IGNORECASE,
 )
-# "Very likely not.", "Only in part.": an answer that the next sentence gives the content of.
+# "Very likely not.", "Only in part.": an answer that the next sentence explains.
 _HEDGES = re.compile(
     r"^(?:(?:very|most|quite|not|only|just|but|maybe|perhaps|probably|possibly|likely|usually"
     r"|normally|generally|almost|certainly|always|necessarily|exactly|really|directly|entirely"
@@ -51,7 +51,7 @@ _PAGES = (
     r"|help pages?|instructions?|dokumentation|seiten?|artikel|wiki|unterlagen|texte?|quellen"
     r"|anleitung(?:en)?|informationen|angaben|documents?|sources?|articles?|guide|pages?)"
 )
-# What a writer calls the pages in front of the question.
+# Names that a writer gives the pages in the prompt.
 _OURS = (
     r"(?:the documentation|the docs|documentation (?:provided|given|I have)|this wiki|the wiki"
     r"|(?:this|that|the|these|those|neither|no) (?:articles?|help pages?)|these pages|those pages"
@@ -64,7 +64,7 @@ _SAYS = (
     r"|tell|give|list|provide|answer|deal with|go into|offer|refer|name|talk about"
     r"|speak|indicate|identify|define|clarify)"
 )
-# "Nothing is deleted from the wiki" says something of the product.
+# "Nothing is deleted from the wiki" is a claim about the product.
 _PASSIVE = (
     r"(?! (?:is|was|are|gets|will be|can be) (?!said|mentioned|stated|written|documented|described"
     r"|explained|given|known|told|found|covered))"
@@ -78,7 +78,7 @@ _REFUSALS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rf"\b{_PAGES}\b[^.!?]{{0,80}}\b{_NO}\b[^.!?]{{0,30}}\b{_SAYS}",
-        # "The pages don't have it", but not "The manual mode does not have a timer".
+        # Match "The pages don't have it", but not "The manual mode does not have a timer".
         rf"\b{_PAGES} (?:(?:provided|given|here|above|shown|I have) )?{_NO} (?:actually |really )?"
         r"(?:have|show|support|know)\b",
         rf"\b{_PAGES}\b[^.!?]{{0,60}}\b(?:say|says|contain|contains|have|has|give|gives|offer|offers"
@@ -157,11 +157,11 @@ def is_frame(sentence: str) -> bool:
 
 
 def is_refusal(sentence: str) -> bool:
-    """Whether the sentence says, in any words, that the pages do not answer."""
+    """Whether the sentence says, in any words, that the pages do not answer the question."""
     text = plain(sentence)
     return bool(_ENOUGH.search(text)) or any(pattern.search(text) for pattern in _REFUSALS)
 
 
 def is_pointer(sentence: str) -> bool:
-    """Does it, beside a refusal, only say where else to look?"""
+    """Does the sentence, next to a refusal, only point elsewhere?"""
     return bool(_POINTERS.search(plain(sentence)))

@@ -1,7 +1,7 @@
-"""A judge in this process: a cross-encoder that reads a sentence beside a narrow passage.
+"""A judge in this process: a cross-encoder that reads a sentence with a narrow passage.
 
-`training/encoders/judge.py` makes its file. Its score is a logit, which is added to that of the
-rules: it says what they do not see.
+`training/encoders/judge.py` creates its file. Its score is a logit, which is added to the rules'
+logit and covers errors that the rules miss.
 """
 
 import asyncio
@@ -15,19 +15,19 @@ from gateway.knowledge.search.embed import tokenizer_file
 from gateway.knowledge.search.rerank import OnnxReranker
 
 SUFFIX = ".onnx"
-# As in training/encoders/judge.py.
+# Must match training/encoders/judge.py.
 TOKENS = 144
-# Seconds for the sentences of one answer.
+# Maximum seconds for the sentences of one answer.
 LONGEST = 10.0
 
 
 class Judge:
-    """Reads an ONNX file."""
+    """Runs an ONNX model."""
 
     beside = True
 
     def __init__(self, file: Path, threshold: float) -> None:
-        """Raises AskdocsError: the file is missing, or no cross-encoder."""
+        """Raises AskdocsError: the file is missing, or not a cross-encoder."""
         self.name = file.name
         self.threshold = threshold
         if not file.is_file():
@@ -36,16 +36,16 @@ class Judge:
             self._model = OnnxReranker(file, tokenizer_file(), TOKENS)
         except AskdocsError as error:
             raise AskdocsError(f"{file}: {error}") from None
-        except Exception as error:  # each library has its own, down to plain Exception
+        except Exception as error:  # each library raises its own types, even plain Exception
             raise AskdocsError(f"{file}: the judge does not run here: {error}") from None
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: there are no open resources."""
 
     async def scores(
         self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
     ) -> list[float]:
-        """A logit for each sentence. Raises AskdocsError: it takes too long."""
+        """Returns a logit per sentence. Raises AskdocsError: it takes too long."""
 
         def work() -> list[float]:
             deadline = time.monotonic() + LONGEST

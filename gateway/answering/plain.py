@@ -16,11 +16,11 @@ _CURLY = str.maketrans(
 
 
 def unescaped(text: str) -> str:
-    """Without the backslashes that Markdown takes away, and with the characters of entities."""
+    """Removes Markdown's backslash escapes, and decodes entities."""
     return html.unescape(_ESCAPE.sub(r"\1", text)).translate(_CURLY)
 
 
 def plain(text: str) -> str:
-    """The words that a reader sees, white space collapsed."""
+    """The visible words, with white space collapsed."""
     shown = _LINK.sub(r"\1", _IMAGE.sub(" ", unescaped(text)))
     return " ".join(_MARKS.sub("", shown).split())

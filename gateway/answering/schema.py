@@ -1,11 +1,11 @@
 """Validates against clients' JSON schemas in bounded time.
 
-`jsonschema` validates; what it leaves open is closed here. Every keyword costs steps of a budget,
-since references can multiply without end; the check that a schema is one has a budget, too. A
-subschema that names another draft is read in the draft of the whole schema: `jsonschema` would go
-on with a validator that has no budget. Nothing is fetched for a `$ref`. Patterns run in the
-linear-time engine of Rust that pydantic brings; a pattern that it does not know (look-around,
-back-references) is not checked. `jsonschema` takes 0.1 s to import: import this module late.
+`jsonschema` validates; this module adds limits. Every keyword consumes steps of a budget, as
+references can multiply without end; the check of the schema itself has a budget, too. A subschema
+that names another draft is read in the draft of the whole schema: `jsonschema` would switch to a
+validator without a budget. `$ref` never fetches anything. Patterns run in pydantic's linear-time
+Rust engine; patterns that it does not support (look-around, back-references) are not checked.
+`jsonschema` takes 0.1 s to import: import this module late.
 """
 
 import json
@@ -21,9 +21,9 @@ from pydantic_core import SchemaError, SchemaValidator, core_schema
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-STEPS = 20_000  # of one check: at most half a second
-CONTAINERS = 2_000  # lists and objects of a schema: looking through them takes 1 ms each
-STEPS_OF_SCHEMA = 1_000_000  # of the check of a schema itself: 500 for each list or object
+STEPS = 20_000  # per check: at most half a second
+CONTAINERS = 2_000  # lists and objects of a schema: scanning takes 1 ms each
+STEPS_OF_SCHEMA = 1_000_000  # to check a schema itself: 500 per list or object
 _LONGEST = 200  # characters of a message, which quotes the value
 _EXPENSIVE = {"$ref": 10, "$dynamicRef": 10, "pattern": 20}
 
@@ -33,14 +33,14 @@ _left: ContextVar[list[int]] = ContextVar("steps")
 
 
 class _TooMuch(Exception):
-    """The budget is used up."""
+    """The budget is exhausted."""
 
 
 class Schema:
-    """A schema that is valid itself."""
+    """A valid schema."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        """Raises ValueError: it is no schema, or too large to be checked."""
+        """Raises ValueError: the schema is invalid, or too large to check."""
         if _containers(schema) > CONTAINERS:
             raise ValueError(f"has more than {CONTAINERS:,} lists and objects")
         bounded = _bounded(validator_for(schema, default=Draft202012Validator))
@@ -56,7 +56,7 @@ class Schema:
         self._validator = bounded(schema, registry=Registry())
 
     def problem(self, text: str) -> str:
-        """Why `text` is not JSON of this schema; empty where it is."""
+        """The reason why `text` is not JSON that matches the schema; empty if it matches."""
         try:
             value = json.loads(text, parse_constant=_refuse)
         except (ValueError, RecursionError):
@@ -85,7 +85,7 @@ def _first_error(validator: Any, value: Any, steps: int) -> ValidationError | No
 def _described(error: ValidationError) -> str:
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error.path)
     message = error.message
-    if len(message) > _LONGEST:  # the value comes first, and is what is long
+    if len(message) > _LONGEST:  # the value comes first and takes most of the message
         message = f"...{message[-_LONGEST:]}"
     return f"{place.lstrip('.')[:_LONGEST]}: {message}" if place else message
 
@@ -113,7 +113,7 @@ def _spend(steps: int) -> None:
 
 @lru_cache(maxsize=16)
 def _bounded(base: Any) -> Any:
-    """The validator of a draft with a budget."""
+    """A draft's validator with a budget."""
     own: dict[str, Check] = {**base.VALIDATORS, "pattern": _pattern, "uniqueItems": _unique}
     if "patternProperties" in own:
         own |= {"patternProperties": _by_pattern, "additionalProperties": _additional}
@@ -125,7 +125,7 @@ def _bounded(base: Any) -> Any:
 
 
 def _evolving(evolve: Callable[..., Any]) -> Callable[..., Any]:
-    """The validator of a subschema is of the same class, whatever draft the subschema names."""
+    """Keeps the class of the validator for subschemas, whatever draft they name."""
 
     def evolved(validator: Any, **changes: Any) -> Any:
         schema = changes.get("schema")
@@ -156,7 +156,7 @@ def _compiled(pattern: str) -> SchemaValidator | None:
 
 
 def _matches(pattern: Any, text: str) -> bool:
-    """Does it match, as far as that is known?"""
+    """Does the text match? True if the pattern is not supported."""
     _spend(1 + len(text) // 100)
     compiled = _compiled(pattern) if isinstance(pattern, str) else None
     return compiled is None or compiled.isinstance_python(text)
@@ -185,7 +185,7 @@ def _additional(validator: Any, inside: Any, instance: Any, schema: Any) -> Iter
 
 
 def _unevaluated(check: Check) -> Check:
-    """`jsonschema` runs patterns of its own here: with patterns it is not checked."""
+    """`jsonschema` runs its own patterns here: skip the check if there are patterns."""
 
     def unevaluated(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
         has_patterns = "patternProperties" in json.dumps(validator.schema)

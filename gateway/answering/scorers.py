@@ -1,7 +1,7 @@
 """Clients of scoring models that estimate how likely a passage supports a sentence.
 
-`chat` asks for one token after the messages that the answer came from, whose pages the engine has
-in its prefix cache. `rerank` is Cohere's and Jina's format, which vLLM, TEI and llama.cpp have;
+`chat` requests one token after the messages that led to the answer, whose pages the engine has in
+its prefix cache. `rerank` is the format of Cohere and Jina, which vLLM, TEI and llama.cpp support;
 `score` and `classify` are vLLM's: https://docs.vllm.ai/en/latest/models/pooling_models/.
 """
 
@@ -28,15 +28,15 @@ Statement: {}
 
 Answer with one word, yes or no. It is no if any part of it is not there: a number, a name, a\
  condition, a negation."""
-# Sentences that are asked about at the same time.
+# Maximum sentences to score concurrently.
 AT_ONCE = 8
-# The most likely tokens that the answer is looked for in.
+# The number of most likely tokens to search for the answer.
 TOP = 10
 _SUPPORTED, _NOT = ("yes", "ja", "oui", "true"), ("no", "nein", "non", "false")
 
 
 class Endpoint:
-    """A model behind one of these endpoints. `close` it."""
+    """A model behind one of these endpoints. Call `close` when done."""
 
     beside = False
 
@@ -49,14 +49,14 @@ class Endpoint:
         threshold: float = 0.5,
         name: str = ENGINE,
     ) -> None:
-        """`url` is the base URL with /v1. `model` None: the first one that it lists."""
+        """`url` is the base URL with /v1. `model` None: the first model that it lists."""
         self.name = name
         self.threshold = threshold
         self._url = url.rstrip("/")
         self._model = model
         self._judges = judges
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        headers["Connection"] = "close"  # llama.cpp announces keep-alive and closes all the same
+        headers["Connection"] = "close"  # llama.cpp announces keep-alive, but closes the connection
         self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(30, connect=2))
 
     async def close(self) -> None:
@@ -65,7 +65,7 @@ class Endpoint:
     async def scores(
         self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
     ) -> list[float]:
-        """0 to 1 for each sentence. Raises AskdocsError, httpx.HTTPError."""
+        """Returns 0 to 1 per sentence. Raises AskdocsError, httpx.HTTPError."""
         if self._judges == "score":
             body = {"text_1": list(passages), "text_2": list(sentences)}
             data = _list(await self._post(f"{self._url}/score", body), "data", len(sentences))
@@ -77,7 +77,7 @@ class Endpoint:
             ]
             root = self._url.removesuffix("/v1")
             reply = await self._post(f"{root}/classify", {"input": pairs})
-            # The last class is the one that supports: in models with a single one, and with two.
+            # The last class means supported, in models with one class and with two.
             return [
                 _number((row.get("probs") or [None])[-1])
                 for row in _list(reply, "data", len(sentences))
@@ -138,7 +138,7 @@ class Endpoint:
 
 
 def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | Judge | None:
-    """The checker that the settings name. Raises AskdocsError: a file that is no judge."""
+    """Loads the checker in the settings. Raises AskdocsError: the file is not a judge."""
     name = settings.checker
     if name is None:
         return None
@@ -157,7 +157,7 @@ def load(settings: GatewaySettings, env: Mapping[str, str]) -> Endpoint | Judge 
 
 
 def _yes(likely: Mapping[str, float]) -> float:
-    """The share of yes among yes and no; a half where the model says neither."""
+    """The share of yes among yes and no; 0.5 if the model says neither."""
     likelihood = {"yes": 0.0, "no": 0.0}
     for token, probability in likely.items():
         word = token.strip(" \n\t\"'*.Ġ▁").lower()
@@ -169,7 +169,7 @@ def _yes(likely: Mapping[str, float]) -> float:
 
 
 def _list(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any]]:
-    """The objects of a reply, in the order of what was asked. Raises AskdocsError."""
+    """The objects of a reply, in request order. Raises AskdocsError."""
     rows = reply.get(name)
     if not isinstance(rows, list) or len(rows) != count:
         raise AskdocsError(f"the checker does not answer with {count} {name}")

@@ -1,7 +1,7 @@
 """Splits Markdown into sentences: streamed answers and the pages that support them.
 
-A sentence of prose, a list item's sentence, a table row, a heading and a code block are units. The
-units cover the text without gaps, so that their offsets are those of the text.
+Units are sentences of prose or of list items, table rows, headings and code blocks. They cover the
+text without gaps, so that their offsets are offsets of the text.
 """
 
 import re
@@ -19,17 +19,17 @@ _RULE = re.compile(
     r"[ \t]*+(?:(?:\|[ \t]*+)?:?-++:?[ \t]*+(?:\|[ \t]*+:?-++:?[ \t]*+)*+\|?|[-*_=]{3,})[ \t]*+$"
 )
 
-# Marks that may stand between a full stop and the space behind it.
+# Marks that may come between a full stop and the space after it.
 _CLOSING = r"[\"')\]*_`”’»]*"
 _CITED = r"(?:\s?\[\d{1,3}\])*"
 _END = re.compile(rf"(?<![.!?…])[.!?…]++{_CLOSING}{_CITED}\s+|[。！？][」』）】”’)\"'*_`]*\s*")
 _WORD_BEFORE = re.compile(r"[^\s(\[\"'“„«*_`]+$")
-# Characters that are looked back at: more than the longest abbreviation has, and no whole line.
+# Characters to look back: more than the longest abbreviation, less than a line.
 LONGEST = 40
 _NEWLINE = re.compile(r"\n[ \t]*")
-# Code and bold labels are whole: `Save As...` ends no sentence.
+# Code and bold labels are indivisible: `Save As...` does not end a sentence.
 _WHOLE = re.compile(r"`+[^`]*`+|\*\*[^*\n]{1,120}\*\*")
-# What ends a sentence can only come with one of these.
+# Every sentence end contains one of these characters.
 MARK = re.compile(r"[.!?…。！？\n]")
 
 ABBREVIATIONS_TEXT = """
@@ -50,7 +50,7 @@ class Sentence:
 
 
 def split(text: str) -> list[Sentence]:
-    """The units of `text`, in order; joined they are the text."""
+    """Splits `text` into units, in order; joined they equal the text."""
     units: list[Sentence] = []
     at = 0
     while at < len(text):
@@ -66,13 +66,13 @@ def split(text: str) -> list[Sentence]:
 
 
 def complete(text: str) -> str:
-    """The sentences at the beginning of a growing text that no later text can change."""
+    """The sentences at the start of a growing text that later text cannot change."""
     sentences = split(text)
     return text[: sentences[-1].start] if sentences else ""
 
 
 def _block(text: str, at: int) -> tuple[int, BlockKind]:
-    """Where the block that begins at `at` ends, with the empty lines after it; and its kind."""
+    """The end of the block that starts at `at`, including empty lines after it, and its kind."""
     end = _line_end(text, at)
     line = text[at:end].rstrip("\n")
     if mark := _FENCE.match(line):
@@ -99,7 +99,7 @@ def _begins_block(text: str, at: int) -> bool:
 
 
 def _stops(text: str, start: int, end: int, kind: BlockKind) -> list[int]:
-    """Where the sentences of a block end."""
+    """The sentence ends of a block."""
     stops: list[int] = []
     begin = start
     if kind == "item" and (marker := _ITEM.match(text, start, end)):
@@ -109,12 +109,12 @@ def _stops(text: str, start: int, end: int, kind: BlockKind) -> list[int]:
     for stop in _END.finditer(text, begin, end):
         if stop.end() >= end:
             break
-        whole = bisect_left(starts, stop.start()) - 1  # the last that begins before it
+        whole = bisect_left(starts, stop.start()) - 1  # the last one that starts before it
         if whole >= 0 and stop.end() < spans[whole][1]:
             continue
         if _is_end(text, begin, stop):
             stops.append(stop.end())
-    # A line break ends a sentence, unless the line goes on in the next one.
+    # A line break ends a sentence, unless the sentence continues on the next line.
     last = start + len(text[start:end].rstrip())
     for newline in _NEWLINE.finditer(text, start, last):
         before, at = newline.span()
@@ -155,7 +155,7 @@ def _line_end(text: str, at: int) -> int:
 
 
 def _after(text: str, at: int) -> int:
-    """The beginning of the next line that is not empty."""
+    """The start of the next non-empty line."""
     while at < len(text):
         end = _line_end(text, at)
         if text[at:end].strip():

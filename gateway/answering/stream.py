@@ -1,8 +1,8 @@
 """Transforms an engine's event stream into the client's, with a few string searches per event.
 
-An engine's bytes may be cut anywhere; only whole events are passed on. JSON is parsed for the rare
-events that hold a usage, everything else is searched and replaced as raw bytes. That is safe,
-because within a JSON string a quote is always written `\\"` and a line break `\\n` (RFC 8259, 7):
+An engine's bytes may be split anywhere; only complete events are passed on. Only the rare events
+with usage are parsed as JSON; the rest is searched and replaced as raw bytes. That is safe, because
+within a JSON string a quote is always written `\\"` and a line break `\\n` (RFC 8259, 7):
 
 - `"model":"x"` in the raw bytes is a key and its value: in the text of an answer the quote behind
   `model` would have a backslash before it, and the bytes would differ.
@@ -26,7 +26,7 @@ log = logging.getLogger("askdocs.gateway")
 
 
 def identity(answer: dict[str, Any], here: bytes, prefix: str) -> tuple[tuple[bytes, bytes], ...]:
-    """What to replace in a chunk or a whole answer, and by what, for its model and its id."""
+    """The replacements in a chunk or a complete answer for its model and its ID."""
     model, id = answer.get("model"), answer.get("id")
     replacements = _renames(model.encode(), here) if isinstance(model, str) else ()
     if prefix and isinstance(id, str) and not id.startswith(prefix):
@@ -43,7 +43,8 @@ def new_id(prefix: str) -> str:
 
 @lru_cache(maxsize=1024)
 def _renames(there: bytes, here: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """What to replace by what: engines write JSON with a space after the colon, or without."""
+    """The replacements of a model's name: engines write JSON with or without a space after the
+    colon."""
     if there == here:
         return ()
     old, new = orjson.dumps(there.decode()), orjson.dumps(here.decode())
@@ -66,10 +67,10 @@ class Stream:
     ) -> None:
         """`there` and `here` are the model's name at the engine and for the client.
 
-        `prefix`: what the answer's id begins with; another one gets a new id.
-        `keep_usage`: did the client ask for the usage? The engine is asked for it in any case.
+        `prefix`: the required start of the answer's ID; other IDs are replaced.
+        `keep_usage`: did the client ask for usage? The engine is always asked for it.
         `given`: tokens of the answer that the engine was given as the end of its prompt.
-        `choices`: of all prompts; `copies`: those of one prompt.
+        `choices`: of all prompts; `copies`: of one prompt.
         """
         self._renames = _renames(there, here)
         self._here = here
@@ -79,15 +80,15 @@ class Stream:
         self._given = given
         self._is_several = choices > 1
         self._sum = UsageSum(copies)
-        self._template: dict[str, Any] = {}  # of the event with the sum of all usages
+        self._template: dict[str, Any] = {}  # the event that will hold the sum of all usages
         self._framing = Framing()
         self.usage: dict[str, Any] | None = None
-        """The last usage that the engine stated."""
+        """The last usage that the engine reported."""
         self.events = 0
         self.done = False
         """Has `[DONE]` come?"""
         self.failed = False
-        """Has the engine sent an error? Its words are for the log, and nothing comes after it."""
+        """Has the engine sent an error? It is logged, and ends the stream."""
 
     @property
     def is_whole(self) -> bool:
@@ -95,7 +96,7 @@ class Stream:
         return self.done and not self.failed
 
     def feed(self, data: bytes) -> bytes:
-        """The whole events up to here, for the client; may be empty. Never raises."""
+        """The complete events so far, for the client; may be empty. Never raises."""
         if self.failed:
             return b""
         try:
@@ -122,13 +123,13 @@ class Stream:
     def end(self) -> bytes:
         """The remaining output for the client when the engine's stream has ended.
 
-        An error event, unless the engine said that it was done: a client
-        must never take a part for the whole.
+        Adds an error event, unless the engine sent its end mark: a client must never mistake a
+        truncated answer for a complete one.
         """
         return b"" if self.is_whole else b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
     def _know(self, data: bytes) -> None:
-        """Read in the first chunk how the engine calls the answer and its model."""
+        """Read the answer's ID and model name from the first chunk."""
         for event in cut(data):
             chunk = parsed(event)
             if chunk and isinstance(chunk.get("choices"), list):
@@ -140,12 +141,12 @@ class Stream:
         self.failed = True
 
     def _without_usage(self, data: bytes) -> bytes:
-        """Reads the usage; unless the client asked for it, the events are without it then.
+        """Read the usage, and remove it from the events unless the client asked for it.
 
-        vLLM and llama.cpp send it in an event of its own with no choices, LiteLLM in one that has
-        them too; some write `"usage":null` in all others.
+        vLLM and llama.cpp send it in a separate event without choices, LiteLLM in one with choices;
+        some engines write `"usage":null` in all others.
         """
-        # The events before the first usage are passed on as they are: mostly all but one.
+        # Events before the first usage are passed on unchanged: usually all but one.
         start = data.rfind(b"\n\n", 0, data.find(b'"usage":'))
         start = start + 2 if start >= 0 else 0
         events = [data[:start]]
@@ -170,8 +171,8 @@ class Stream:
         return b"".join(events)
 
     def _with_sum(self, data: bytes) -> bytes:
-        """One usage for all choices, as OpenAI states it, where llama.cpp states one for each."""
-        data = data.replace(b"data: null\n\n", b"")  # llama.cpp's, between two prompts
+        """Merges llama.cpp's usage per choice into one for all choices, as OpenAI reports it."""
+        data = data.replace(b"data: null\n\n", b"")  # llama.cpp sends null between two prompts
         if self.done and self._keep_usage and self._template:
             before, mark, after = data.rpartition(DONE)
             total = {**self._template, "usage": self.usage}
@@ -179,15 +180,15 @@ class Stream:
         return data
 
     def _with_error(self, data: bytes) -> bytes:
-        """What comes before an error, if there is one.
+        """The events before an error, if there is one.
 
-        llama.cpp of 2024 wrote it as `error: {...}`, which no client reads.
+        llama.cpp of 2024 wrote it as `error: {...}`, which clients ignore.
         """
         events = []
         for event in cut(data):
             if event.startswith(b"error:"):
                 event = b'data: {"error":' + event[6:].strip() + b"}"
-            # A chunk that says `"error":null` beside its choices is none.
+            # A chunk with `"error":null` beside its choices is not an error.
             if b'"error"' in event and (chunk := parsed(event)) and chunk.get("error"):
                 log.warning("an engine broke off: %s", event[:1000].decode("utf-8", "replace"))
                 self._fail()
@@ -197,7 +198,7 @@ class Stream:
 
 
 def with_tokens(usage: dict[str, Any], written: int) -> dict[str, Any]:
-    """The usage of an answer in whose prompt `written` tokens are of the answer itself."""
+    """Moves `written` tokens, which the prompt repeats from the answer, to the completion."""
     prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not (written and isinstance(prompt, int) and isinstance(completion, int)):
         return usage
@@ -206,7 +207,7 @@ def with_tokens(usage: dict[str, Any], written: int) -> dict[str, Any]:
 
 
 def parsed(event: bytes) -> dict[str, Any] | None:
-    """The JSON object that an event is, if it is one of a single line."""
+    """Parses an event that is a JSON object on a single line."""
     if not event.startswith(b"data:"):
         return None
     try:
@@ -217,7 +218,8 @@ def parsed(event: bytes) -> dict[str, Any] | None:
 
 
 def _says_something(chunk: dict[str, Any]) -> bool:
-    """Is there anything in the chunk but the usage? An empty delta without a reason is nothing."""
+    """Does the chunk have content besides the usage? An empty delta without a reason does not
+    count."""
     choices = chunk.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):

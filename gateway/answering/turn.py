@@ -1,7 +1,7 @@
 """One turn of an agent: its own messages and tools, with pages after its system prompt.
 
-Whatever the model says goes out as it comes, and nothing is refused: the agent's work may have
-nothing to do with the wiki. Pages, claims and citations are stated at the end.
+The model's output is sent as it is generated, and nothing is refused: the agent's work may be
+unrelated to the wiki. Pages, claims and citations are added at the end.
 """
 
 from dataclasses import replace
@@ -31,11 +31,11 @@ class Turn(GroundedAnswer):
         keeps_text: bool,
         scorer: Scorer | None = None,
     ) -> None:
-        """`plan` has the messages with the pages in them, and says why where there are none."""
+        """`plan` has the messages that include the pages, or the reason why there are none."""
         super().__init__(settings, grounding, asked, grounds, plan, 0, keeps_text, scorer)
         if self._checking == "hold":
             self._checking = "mark"
-        # The checker reads the pages alone: an agent's own prompt is ten times as long.
+        # The checker gets the pages only: an agent's own prompt is ten times as long.
         self._prefix = prompt.accompanied((), grounds.excerpts)
 
     def start(self) -> bytes:
@@ -43,7 +43,7 @@ class Turn(GroundedAnswer):
         return b""
 
     def partial(self) -> PartialAnswer | None:
-        """Nobody goes on with half a tool call."""
+        """Half a tool call cannot be resumed."""
         return None if self._has_begun else self._start_over()
 
     def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
@@ -53,7 +53,7 @@ class Turn(GroundedAnswer):
         return self._plan.budget.prompt // 4
 
     def _judged(self, ending: Ending) -> Ending:
-        """What the pages do not support may stand in a file that the agent has read."""
+        """Text that the pages do not support may come from a file that the agent has read."""
         why = cast(Reason, self._plan.grounding.why.replace("-", "_"))
         refused = ending.reason == "model"
         return replace(ending, refused=refused, reason=ending.reason if refused else why)

@@ -1,4 +1,4 @@
-"""Finds the section that supports each passage of an answer, and detects quotations."""
+"""Finds the section behind each passage of an answer, and detects quotations."""
 
 from dataclasses import dataclass
 
@@ -8,32 +8,32 @@ from gateway.knowledge.wiki.blocks import blocks
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.words import content_words
 
-QUOTE = 1200  # characters of the section that is quoted beside an answer
+QUOTE = 1200  # maximum characters quoted from a section beside an answer
 
 
 @dataclass(frozen=True)
 class Span:
-    """A part of an answer that rests on one section."""
+    """A part of an answer that comes from one section."""
 
     page: Page
     section: Section
     start: int
     end: int
-    """Characters of the answer, half open."""
+    """A half-open range of characters of the answer."""
 
 
 class Citations:
-    """The sections that an answer rests on, sentence by sentence."""
+    """The sections behind an answer, sentence by sentence."""
 
     def __init__(self, support: Support, only: tuple[Page, Section] | None = None) -> None:
-        """`only`: the section that is quoted, where the answer is a quotation."""
+        """`only`: the quoted section, if the answer is a quotation."""
         self._support = support
         self._only = only
         self._start = 0
         self.spans: list[Span] = []
 
     def of(self, sentence: str) -> tuple[Page, Section] | None:
-        """The section that a sentence rests on; the one before it for a mere "Yes."."""
+        """The section behind a sentence; for a bare "Yes.", the previous sentence's."""
         if self._only:
             return self._only
         if self.spans and not content_words(sentence):
@@ -41,7 +41,7 @@ class Citations:
         return self._support.best_section(sentence)
 
     def add(self, sentence: str, shown: str) -> None:
-        """`sentence` goes out as `shown`, behind the ones before it."""
+        """Append `sentence`, which is sent as `shown`."""
         rests_on = self.of(sentence)
         start, end = self._start, self._start + len(shown)
         self._start = end
@@ -55,7 +55,7 @@ class Citations:
             self.spans.append(Span(page, section, start, end))
 
     def within(self, length: int) -> list[Span]:
-        """The spans of a text that was cut to `length`: white space at its end is left away."""
+        """The spans of a text that was cut to `length`, without trailing white space."""
         return [
             Span(span.page, span.section, span.start, min(span.end, length))
             for span in self.spans
@@ -63,7 +63,7 @@ class Citations:
         ]
 
     def sections(self) -> list[tuple[Page, Section]]:
-        """Each section once, the one that most of the answer rests on first."""
+        """Each section once, ordered by how much of the answer comes from it."""
         weight: dict[tuple[str, int], int] = {}
         by_key: dict[tuple[str, int], tuple[Page, Section]] = {}
         for span in self.spans:
@@ -74,12 +74,12 @@ class Citations:
 
 
 def quoted(section: Section, page: Page) -> str:
-    """The beginning of a section as the page has it, to the letter but for white space.
+    """Quotes the beginning of a section verbatim, except for white space.
 
-    A part of a long section has lines of ours (a table's head again, code closed and opened again):
-    it is quoted as far as the page goes along. Empty where that is not a word.
+    Parts of a long section have added lines (a repeated table head, closed and reopened code): the
+    quotation covers the lines that the page has. It is empty if there are none.
     """
-    # Of a section that the page has as it is, looking through the whole page would be for nothing.
+    # The section is one of the page's own: there is no need to search the whole page.
     owner = section if any(section is other for other in page.sections) else page
     whole = " ".join(owner.text.split())
     chosen: list[str] = []

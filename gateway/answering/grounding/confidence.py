@@ -1,17 +1,17 @@
-"""Confidence of retrieval: is the question about this wiki, and does this page answer it?
+"""Retrieval confidence: is the question about this wiki, and does this page answer it?
 
-Two logistic curves over a few signals. `is_about` is asked before the model is: below ABOUT the
-answer is a refusal. `confidence` is the calibrated share of such answers whose first source is the
-page that a person named; below CAUTION a quotation says that it is not sure.
+Two logistic curves over a few signals. `is_about` is evaluated before the model is called: below
+ABOUT the answer is a refusal. `confidence` is the calibrated probability that the first source is
+the page that a human labelled; below CAUTION a quotation says that it is not sure.
 
 The numbers were fitted by
 
     python -m eval.studies.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
 
 on real questions to a support wiki, on their titles, on short questions to five wikis of 13 to 22
-pages, and on the questions of each to the others; BY_MEANING later on 18 documentations with
-questions that each almost answers. docs/results/notebook.md, "Confidence", has what they are worth.
-Those by words alone are older: of the support wiki, and of this project's docs.
+pages, and on the questions of each wiki to the others; BY_MEANING was refitted on 18 documentations
+with near-miss questions. docs/results/notebook.md, "Confidence", has the results. The curves by
+words alone are older: fitted on the support wiki and this project's docs.
 """
 
 import math
@@ -19,31 +19,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# A page without a second one beside it is no surer than this: real leads end here.
+# A sole result is no surer than this: real leads do not exceed it.
 MOST_LEAD = 0.7
-# Nats that a small model gives the tokens of a first sentence in the mean.
+# Mean log-probability (nats) that a small model assigns to the tokens of a first sentence.
 TYPICAL = -0.49
 
 
 @dataclass(frozen=True)
 class Signals:
-    """What is known of a question and what was found for it. Shares are between 0 and 1."""
+    """Signals about a question and its search results. Shares are between 0 and 1."""
 
     words: int
-    """Different content words of the question."""
+    """The number of distinct content words in the question."""
     share: float
-    """Of the question's words, weighed by idf, that one section of the best pages has."""
+    """The best share of the question's words in one section of the best pages, weighted by IDF."""
     heading: float
-    """The same of one section's title and headings alone."""
+    """The same for one section's title and headings only."""
     lead: float
-    """How much better the first page was found than the second: 1 - second / first."""
+    """The first page's lead over the second: 1 - second / first."""
     similarity: float | None = None
-    """Cosine of the question and the nearest chunk of the best pages, or before a refusal the
-    nearest section; None without embeddings."""
+    """Cosine similarity of the question to the nearest chunk of the best pages, or, before a
+    refusal, the nearest section; None without embeddings."""
     is_early: bool = False
-    """The similarity is of passages that words found, as the pages have no embeddings yet."""
+    """Does the similarity come from word-search passages, as the pages have no embeddings yet?"""
     logprob: float | None = None
-    """Mean log-probability (nats) of the first sentence's tokens; None where no engine tells."""
+    """Mean log-probability (nats) of the first sentence's tokens; None if the engine does not
+    report it."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def probability(logit: float) -> float:
 
 
 def features(signals: Signals) -> dict[str, float]:
-    """The numbers that curves weigh."""
+    """The inputs of the curves."""
     return {
         "words": math.log1p(signals.words),
         "share": signals.share,
@@ -77,48 +78,47 @@ def features(signals: Signals) -> dict[str, float]:
     }
 
 
-# Is it about this wiki? With embeddings, and without.
+# Is the question about this wiki? With embeddings, and without.
 BY_MEANING = Curve(-6.0, {"share": 3.3, "similarity": 11.1})
 BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
-# Below it an answer is a refusal. A wiki of hundreds of pages alone would have it higher, but then
-# four of five short questions to a wiki of twenty pages were refused that it does answer.
+# Answers below it are refusals. A wiki of hundreds of pages would allow a higher value, but then
+# four of five answerable short questions to a wiki of twenty pages were refused.
 ABOUT = 0.45
 ABOUT_BY_WORDS = 0.05
-# Passages that words find are less like the question than those that meaning finds
+# Passages found by words are less similar to the question than those found by embeddings
 # (docs/results/notebook.md#refusals-by-words-alone).
 ABOUT_EARLY = 0.25
-# Is the first source the right page? What the model thinks of its own words tells little beside
-# how the page was found: the weight of logprob is of 30 answers (docs/results/notebook.md,
-# "Confidence").
+# Is the first source the right page? The model's own logprobs add little to the retrieval signals:
+# the weight of logprob comes from 30 answers (docs/results/notebook.md, "Confidence").
 RIGHT = Curve(-4.61, {"heading": 2.31, "lead": 6.41, "similarity": 4.15, "logprob": 0.12})
 RIGHT_BY_WORDS = Curve(
     -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}
 )
-# At .4 a caution stood on 36 to 55 % of the right quotations, at .15 on 6 to 19 %, and
-# still on half of the answers to questions without one. Of short questions with an answer, wrong
-# quotations have it no more often than right ones
-# (docs/results/notebook.md#when-a-quotation-has-a-caution).
+# At .4 a caution appeared on 36 to 55 % of the right quotations, at .15 on 6 to 19 %, and still on
+# half of the answers to unanswerable questions. For answerable short questions, wrong quotations
+# get it no more often than right ones (docs/results/notebook.md#when-a-quotation-has-a-caution).
 CAUTION = 0.15
 
 
 def is_about(signals: Signals, least: float = ABOUT) -> bool:
-    """Is the question about what this wiki is about, with a probability of `least`?"""
+    """Is the question about the wiki's subject, with a probability of at least `least`?"""
     if signals.similarity is None:
         return signals.share > 0 and BY_WORDS.of(signals) >= ABOUT_BY_WORDS
     return BY_MEANING.of(signals) >= (min(least, ABOUT_EARLY) if signals.is_early else least)
 
 
 def confidence(signals: Signals) -> float:
-    """The probability, 0 to 1, that the answer's source is the page that answers the question."""
+    """The probability, 0 to 1, that the source of the answer is the page that answers the
+    question."""
     return (RIGHT_BY_WORDS if signals.similarity is None else RIGHT).of(signals)
 
 
 def mean_logprob(tokens: Sequence[Mapping[str, Any]], characters: int) -> float | None:
-    """Mean log-probability (nats) of the tokens that begin an answer, up to `characters`.
+    """Mean log-probability (nats) of an answer's first tokens, up to `characters`.
 
     Args:
         tokens: `logprobs.content` of a choice: objects with `token` and `logprob`.
-        characters: how much of the answer.
+        characters: the length of the answer's beginning.
     """
     seen, values = 0, []
     for token in tokens:

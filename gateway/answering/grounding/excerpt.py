@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from gateway.knowledge.search.passages import Passage, passages
 from gateway.knowledge.wiki.page import Page, Section
 
-# Stands where something of a section was left out.
+# Marks omitted text of a section.
 GAP = "[…]"
 
 
@@ -33,7 +33,7 @@ class Excerpt:
 
     @property
     def placed(self) -> list[tuple[Section, str]]:
-        """Each section with the headings that it stood under, where it is out of its place."""
+        """Each section, with its parent headings if it does not follow them directly."""
         if self.is_whole:
             return [(section, "") for section in self.sections]
         placements = []
@@ -47,10 +47,10 @@ class Excerpt:
 
 
 def chosen_sections(page: Page, chosen: Collection[int]) -> tuple[Section, ...]:
-    """The sections of a page with only these of its passages, in page order.
+    """The sections of a page reduced to the chosen passages, in page order.
 
-    A section of which all are chosen is as it is; of another one the text has its heading, and says
-    where something was left out.
+    A section stays unchanged if all its passages are chosen; otherwise its text has the heading,
+    and marks omissions.
     """
     of_section: dict[int, list[tuple[int, Passage]]] = {}
     for number, passage in enumerate(passages(page)):
@@ -96,5 +96,5 @@ def _under(section: Section, text: str) -> str:
 
 
 def spoken(section: Section) -> str:
-    """The section's text without its heading, and without our notes that it goes on."""
+    """The section's text without its heading and without the notes that it continues."""
     return section.body.removeprefix(GAP).removesuffix(GAP).strip()

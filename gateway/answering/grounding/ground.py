@@ -1,4 +1,4 @@
-"""Grounds a question: selects pages for the prompt, or decides that none answers it."""
+"""Grounds a question: selects pages for the prompt, or decides that none answers the question."""
 
 import asyncio
 import copy
@@ -32,25 +32,25 @@ from gateway.knowledge.wiki.asking import asked_stems
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import is_unspaced
 
-# The tokens of each text, by the tokenizer of the model that is to read them.
+# Counts the tokens of each text, with the tokenizer of the model that will read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
 
-# Counts that are kept, by what was counted: a page of ten sections takes half a kB.
+# Cached counts, keyed by text: a page of ten sections takes half a kB.
 CACHED_COUNTS = 20_000
 FOUND = 5
 # Pages whose passages compete for the budget.
 PACKED = 20
-# Below this budget the prompt has one page: one that the engine has prefilled saves more time than
-# a second page finds.
+# Below this budget the prompt has one page: a page that the engine has prefilled saves more time
+# than a second page gains.
 ALONE = 1000
-# The best pages that tell whether the question is answered.
+# The best pages, which decide whether the question is answered.
 COMPARED = 3
-# Passages that are compared by meaning before the pages have vectors: some 0.15 s.
+# Passages to compare by meaning before the pages have embeddings: some 0.15 s.
 EARLY = 12
-# The best passages come first; then the sections and pages that they are of are filled up, where
-# they fit, and only then come further passages.
+# The best passages come first; then the rest of their sections and pages if it fits, and only then
+# further passages.
 FIRST = 12
-# Tokens of the frame around a page, and of what stands where passages were left out.
+# Tokens of the frame around a page, and of the marks for omitted passages.
 AROUND = 12
 LEFT_OUT = 4
 
@@ -60,17 +60,17 @@ class Grounds:
     """The pages that an answer may be based on."""
 
     excerpts: tuple[Excerpt, ...]
-    """Empty when no page answers the question: then the answer is a refusal."""
+    """Empty if no page answers the question: then the answer is a refusal."""
     best: tuple[Page, ...]
-    """The best pages, whether or not they were read."""
+    """The best pages, whether or not they are in the prompt."""
     signals: Signals
     """How well the pages fit the question."""
     sought: str
-    """The question, with those before it that it goes on from."""
+    """The search query: the question, with the earlier questions that it follows up."""
     is_warm: bool = False
-    """The engine has read all of it ahead."""
+    """Has the engine prefilled all of it?"""
     readers: Groups = ()
-    """What it takes to read all of the pages, and the one that the reader is on."""
+    """The access requirements of all the pages, and of the page that the reader is on."""
 
     @property
     def tokens(self) -> int:
@@ -82,28 +82,28 @@ class Looked:
     """The search results for a question."""
 
     sought: str
-    """The question, with those before it that it goes on from."""
+    """The search query: the question, with the earlier questions that it follows up."""
     words: tuple[str, ...]
-    """The stems of its content words, spelt as the wiki does."""
+    """The stems of its content words, in the wiki's spelling."""
     hits: tuple[Hit, ...]
     """Pages, best first, with their passages."""
     signals: Signals
-    """How well they fit."""
+    """How well the pages fit the question."""
     is_answered: bool
-    """Else the question is refused."""
+    """If false, the question is refused."""
     readers: Groups = ()
-    """What it takes to read the pages."""
+    """The access requirements of the pages."""
     caution: float = CAUTION
-    """The confidence below which a quotation has a caution."""
+    """The confidence below which a quotation gets a caution."""
 
     @property
     def passages(self) -> list[PassageHit]:
-        """Of all pages, best first; a text that several pages have, once."""
+        """The passages of all pages, best first; a text on several pages appears once."""
         return distinct(best_passages(self.hits))
 
 
 class Grounding:
-    """Finds and fits pages. `count` gives the tokens of texts, by the engine's tokenizer."""
+    """Finds pages and fits them into the budget. `count` uses the engine's tokenizer."""
 
     def __init__(
         self,
@@ -112,18 +112,18 @@ class Grounding:
         embedder: Embedder | None = None,
         search: Search | None = None,
     ) -> None:
-        """With `search` None, one of `index` by `embedder`."""
+        """`search` None: search `index` with `embedder`."""
         self.index = index
         self.count = count
         self.search = search or Search(index, embedder)
         self.warm: set[int] = set()
-        """Numbers of the pages that the engine has read ahead, each whole and alone."""
+        """Numbers of the pages that the engine has prefilled, each as the only page, in full."""
         self._counts: OrderedDict[bytes, list[int]] = OrderedDict()
         self._counting: dict[bytes, asyncio.Task[list[int]]] = {}
 
     def over(self, index: Index) -> Self:
-        """The same grounding in what one reader may see of the index. Counts of tokens are shared:
-        they are found by the text that was counted."""
+        """The same grounding, limited to one reader's view of the index. Token counts, which are
+        keyed by the counted text, are shared."""
         mine = copy.copy(self)
         mine.index, mine.search = index, self.search.over(index)
         return mine
@@ -138,15 +138,13 @@ class Grounding:
         warm_page: int = 0,
         sources: Sequence[str] = (),
     ) -> Grounds:
-        """Choose what stands in front of `question`, within `budget` tokens.
+        """Chooses the pages to put before `question`, within `budget` tokens.
 
-        The budget alone decides how many pages there are; below ALONE it is one. That page stands
-        there whole with up to `warm_page` tokens where the engine has read it ahead: it costs no
-        reading.
+        The budget alone decides how many pages there are; below ALONE it is one. If the engine has
+        prefilled that page, it is used whole up to `warm_page` tokens, as reading it costs nothing.
 
-        `count` is used in place of the engine's, and what it says is not kept. `history` is what
-        the same person asked before, oldest first. `sources` are the wikis whose pages may stand
-        there; all of them when empty.
+        `count` replaces the engine's, and its counts are not cached. `history` are the person's
+        earlier questions, oldest first. `sources` limits the pages to these wikis; empty means all.
         """
         is_alone = budget < ALONE
         limit = FOUND if is_alone else PACKED
@@ -161,7 +159,7 @@ class Grounding:
         if is_alone and is_warm and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
         chosen = await self._packed(hits[:1] if is_alone else hits, budget, count)
-        # One canonical order, whatever the ranks, so that the same pages share a prefix.
+        # A canonical order, independent of rank, so that the same pages share a prefix.
         chosen.sort(key=lambda e: e.page.path)
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
         stands_on = (*best, *(part.page for part in chosen))
@@ -171,8 +169,8 @@ class Grounding:
     async def before(
         self, history: Sequence[str], page_url: str | None = None, sources: Sequence[str] = ()
     ) -> list[Excerpt]:
-        """The best pages of the question before this one, whole: its answer stood on them, and the
-        next one may go on from it. Not for the prompt."""
+        """Returns the best pages for the previous question, whole: its answer used them, and the
+        next one may follow up on it. Not for the prompt."""
         if not history:
             return []
         mine = copy.copy(self)
@@ -184,9 +182,9 @@ class Grounding:
     async def fit(
         self, pages: Sequence[Page], budget: int, sought: str, count: Count | None = None
     ) -> list[Excerpt]:
-        """What of each page stands in front of a question, within `budget` tokens together.
+        """Fits the pages into a prompt, within `budget` tokens together.
 
-        Of `pages` the best passages share the budget; those of which none fits are left out.
+        The best passages of `pages` share the budget; pages of which no passage fits are left out.
         """
         hits = await threads.search(self.search.of, self.search.sought(sought), pages)
         fitted = await self._packed(hits, budget, count)
@@ -194,8 +192,9 @@ class Grounding:
         return sorted(fitted, key=lambda part: order[part.page.url])
 
     async def _packed(self, hits: Sequence[Hit], budget: int, count: Count | None) -> list[Excerpt]:
-        """The best passages of these pages within `budget` tokens, with all of their sections and
-        pages that fits, too; a page of which nothing fits is left out, but for the best."""
+        """Takes the best passages of these pages within `budget` tokens, then completes their
+        sections and pages if they fit. Pages without a fitting passage are left out, except the
+        best."""
         sizes = [
             await self._counted([section.text for section in hit.page.sections], count)
             for hit in hits
@@ -203,18 +202,18 @@ class Grounding:
         return await threads.search(pack, hits, sizes, budget)
 
     async def counts(self, page: Page) -> list[int]:
-        """Tokens of each section, with the blank line after it."""
+        """The tokens of each section, including the blank line after it."""
         return await self._counted([section.text for section in page.sections], None)
 
     async def _counted(self, texts: list[str], count: Count | None) -> list[int]:
-        """Tokens of texts as they stand in a prompt, kept by what they are: pages change."""
+        """The tokens of texts as rendered in a prompt, cached by content: pages change."""
         written = [neutral(text) + "\n\n" for text in texts]
         if count is not None:
             return await count(written)
         known = hashlib.sha256("\0".join(written).encode("utf-8", "replace")).digest()
         if known in self._counts:
             return self._counts[known]
-        if known not in self._counting:  # else somebody else asks for the same page just now
+        if known not in self._counting:  # otherwise another request is already counting this page
             self._counting[known] = asyncio.create_task(self._count(known, written))
         return await asyncio.shield(self._counting[known])
 
@@ -235,9 +234,9 @@ class Grounding:
         sources: Sequence[str] = (),
         limit: int = FOUND,
     ) -> Looked:
-        """Find the passages for a question, of at most `limit` pages. The other arguments are those
-        of `ground`."""
-        # One call, as each waits for a turn between the answers that are under way.
+        """Finds the passages for a question, from at most `limit` pages. The other arguments are
+        those of `ground`."""
+        # A single call, as each one queues behind running answers.
         return await threads.search(self._look_up, question, page_url, history, sources, limit)
 
     def _look_up(
@@ -271,15 +270,15 @@ class Grounding:
         sources: Sequence[str] = (),
         limit: int = FOUND,
     ) -> tuple[list[Hit], Signals]:
-        """The pages for a question, best first, and how well they fit it."""
+        """The pages for a question, best first, and how well they fit."""
         wanted, idf = sought.words, sought.idf
         hits = self.search.hits(sought, page_url, limit, sources)
-        # Further pages count only by a passage among the first: tokens of others are not counted.
+        # Further pages count only if they have a top passage: the tokens of others are not counted.
         first = {id(match.page) for match in best_passages(hits)[:FIRST]}
         hits = hits[:FOUND] + [hit for hit in hits[FOUND:] if id(hit.page) in first]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         unspaced = sum(map(is_unspaced, wanted))
-        # The embedding model is English: what is like Japanese to it tells nothing.
+        # The embedding model is English: its similarities to Japanese mean nothing.
         is_foreign = 2 * unspaced > len(wanted)
         near = [match.meaning for hit in hits[:COMPARED] for match in hit.passages]
         known = [meaning for meaning in near if meaning is not None]
@@ -299,7 +298,8 @@ class Grounding:
         return hits, signals
 
     def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
-        """Does the reader's page give the words that the question lacks? "How do I undo this?" """
+        """Does the reader's page supply the missing words of a question like "How do I undo
+        this?"?"""
         on_page = page_url is not None and self._is_of(hits[0].page, page_url)
         return on_page and len(set(asked_stems(question))) <= 1
 
@@ -309,10 +309,10 @@ class Grounding:
 
 
 class Library:
-    """The wikis of a gateway. Nobody gets to a page but as a reader: there is no default."""
+    """The wikis of a gateway. Access to pages requires a reader: there is no default."""
 
     def __init__(self, whole: Grounding, rules: Rules) -> None:
-        """`whole` grounds in all pages."""
+        """`whole` covers all pages."""
         self.rights = Rights(whole.index, rules)
         self._whole = whole
         self._opened: OrderedDict[int, Grounding] = OrderedDict()
@@ -324,11 +324,11 @@ class Library:
         return not self._whole.index.sources()
 
     async def open_to(self, reader: Reader) -> Grounding:
-        """Grounding in what the reader may read."""
+        """Returns a grounding limited to the reader's pages."""
         return await threads.search(self.opened_to, reader)
 
     def opened_to(self, reader: Reader) -> Grounding:
-        """As `open_to`; blocks where the index has changed."""
+        """Like `open_to`; blocks if the index has changed."""
         view = self.rights.seen_by(reader)
         with self._lock:
             grounding = self._opened.pop(id(view), None)
@@ -341,12 +341,12 @@ class Library:
 
 
 def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> list[Excerpt]:
-    """What of pages stands in front of a question.
+    """Selects the passages of pages for a prompt.
 
     Args:
         hits: pages with their passages.
-        sizes: tokens of each section of each page.
-        budget: the most tokens of all of them together.
+        sizes: the tokens of each section of each page.
+        budget: the maximum tokens for all pages together.
     """
     packing = [_Packing(hit.page, of_page) for hit, of_page in zip(hits, sizes, strict=True)]
     of_page = {id(hit.page): packed for hit, packed in zip(hits, packing, strict=True)}
@@ -365,7 +365,7 @@ def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> li
         take(packed, packed.number(match.passage))
     if ranked and not any(packed.chosen for packed in packing):
         packed = of_page[id(ranked[0].page)]
-        packed.take(packed.number(ranked[0].passage))  # the room for the answer has some slack
+        packed.take(packed.number(ranked[0].passage))  # the answer's budget has some slack
         left = 0
     for match in ranked[:FIRST]:
         packed = of_page[id(match.page)]
@@ -381,7 +381,7 @@ def pack(hits: Sequence[Hit], sizes: Sequence[Sequence[int]], budget: int) -> li
 
 
 class _Packing:
-    """What is chosen of one page."""
+    """The chosen passages of one page."""
 
     def __init__(self, page: Page, sizes: Sequence[int]) -> None:
         self.page = page
@@ -402,7 +402,7 @@ class _Packing:
         return self._of_section[number]
 
     def cost(self, numbers: Collection[int]) -> int:
-        """Tokens that these would add."""
+        """The tokens that these passages would add."""
         return self._tokens(self.chosen.union(numbers)) - self._tokens(self.chosen)
 
     def take(self, numbers: Collection[int]) -> None:

@@ -7,17 +7,17 @@ from gateway.knowledge.wiki.targets import retarget
 
 
 def link(page: Page) -> dict[str, str]:
-    """A page as answers name it."""
+    """A page's title and address, as answers name it."""
     return {"title": page.title, "url": page.url}
 
 
 def absolute(text: str, page: Page) -> str:
-    """`text`, which stands on `page`, with its relative links and pictures made absolute."""
+    """Makes the relative links and images of `text`, which is on `page`, absolute."""
 
     def joined(target: str) -> str:
         try:
             return urljoin(page.url, target)
         except ValueError:
-            return target  # no address at all, such as `http://[`
+            return target  # not an address, such as `http://[`
 
     return retarget(text, joined)

@@ -1,18 +1,18 @@
 """Neutralises text from pages and users so that it cannot imitate the prompt's markup.
 
-Engines read the special tokens of a chat template wherever they stand, in the middle of a message
-too: llama.cpp and vLLM both turn `<|im_end|>` on a page into the token that ends the turn. So what
-could be one, of any usual model, is written another way before it comes into a prompt, and so is
-the delimiter of pages. `restored` gives an answer the wiki's own characters back.
+Engines parse the special tokens of a chat template anywhere, even in the middle of a message:
+llama.cpp and vLLM both turn `<|im_end|>` on a page into the token that ends the turn. So text that
+could be a special token of any common model is rewritten before it enters a prompt, and so is the
+delimiter of pages. `restored` gives an answer the wiki's original characters back.
 """
 
 import re
 
-# Turn marks of ChatML, Llama 3 and 4, Phi, DeepSeek (with the wide bar), and ours around pages.
-# One run of spaces before the choice: two that may share it cost the square of its length.
+# Turn marks of ChatML, Llama 3 and 4, Phi, DeepSeek (with the wide bar), and our page delimiters. A
+# single run of spaces before the choice: two runs that compete for spaces take quadratic time.
 _OPENING = r"\s*(?:[|｜]|(?:/\s*)?page\b)"
-# Control tokens that look like tags: SmolLM, Gemma, T5, Mistral, Qwen, StarCoder. Elements of HTML
-# have no underscore in their names; <s> is one, and is written another way all the same.
+# Control tokens that look like tags: SmolLM, Gemma, T5, Mistral, Qwen, StarCoder. HTML elements
+# have no underscore in their names; <s> is one, but is rewritten anyway.
 _TAGS = (
     r"/?(?:s|unk|pad|bos|eos|cls|sep|mask|think|tools?|filename|reponame|image|img|unused\d+"
     r"|fim-[a-z]+|[a-z]+(?:[_-][a-z0-9]+)*_[a-z0-9]+)>"
@@ -31,14 +31,15 @@ _BACK = [(re.compile(pattern, re.IGNORECASE), by) for pattern, by in _READ]
 
 
 def neutral(text: str) -> str:
-    """`text` without anything that a tokenizer or a reader could take for the prompt's frame."""
+    """Rewrites everything in `text` that a tokenizer or a reader could take for the prompt's
+    frame."""
     for pattern, by in _THERE:
         text = pattern.sub(by, text)
     return text
 
 
 def restored(text: str) -> str:
-    """A model's output with the original characters of neutralised text."""
+    """Restores the original characters of neutralised text in a model's output."""
     for pattern, by in _BACK:
         text = pattern.sub(by, text)
     return text

@@ -1,19 +1,19 @@
 """Extracts the user's question from a conversation that a program has wrapped.
 
-Coding agents and editors put texts of their own around what a person types: reminders, the state
-of the editor, files, formats of answers. Whoever searches a wiki for all of it finds nothing. The
-rules are those of named clients, and their recordings test them (tests/gateway/recordings): where
-none fits, a message is what a person wrote. Time is linear in the text.
+Coding agents and editors surround a person's input with their own text: reminders, editor state,
+files, answer formats. A wiki search for all of that finds nothing. The rules are those of named
+clients, and tested on their recordings (tests/gateway/recordings): if none applies, a message is
+the person's own. Time is linear in the text.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-# Questions that are looked for: the last one and those that it may go on from.
+# The maximum number of questions: the last one, and those that it may follow up.
 MOST = 4
 
-# Elements that programs put beside a question.
+# Elements that programs add to a question.
 _OWN = (
     # Claude Code
     *("system-reminder", "command-name", "command-message", "ide_selection", "ide_opened_file"),
@@ -27,12 +27,12 @@ _OWN = (
     *("environment_info", "workspace_info", "attachments", "context", "editorContext"),
     *("reminderInstructions", "toolReferences", "repoContext"),
 )
-# Elements that a question stands in: Copilot, Cline, Cursor.
+# Elements that enclose a question: Copilot, Cline, Cursor.
 _AROUND = ("userRequest", "user_message", "user_query", "task", "feedback")
 _TAG = re.compile(rf"<({'|'.join((*_OWN, *_AROUND))})(?=[\s>])[^<>]{{0,300}}>")
-# The first words of messages that a program has written.
+# The first words of messages that programs write.
 _PROGRAMS = (
-    "Operator note (not from the user)",  # LiteLLM, of a system message within a conversation
+    "Operator note (not from the user)",  # LiteLLM, for a system message within a conversation
     "I have *added these files to the chat*",  # aider
     "Here are summaries of some files present in my git repository",
     "Here are some READ ONLY files",
@@ -41,9 +41,9 @@ _PROGRAMS = (
     "[Request interrupted by user",  # Claude Code
     "Generate a title for this conversation:",  # opencode
 )
-# Everything before it is an example of aider's.
+# Everything before this sentence is an example from aider.
 _ANEW = "I switched to a new code base."
-# What aider adds to a question: the format of its answer, and the language.
+# Text that aider adds to a question: the answer's format and language.
 _REMINDERS = (
     "\n\n# *SEARCH/REPLACE block*",
     "\n\n# File editing rules:",
@@ -57,11 +57,11 @@ class Question(NamedTuple):
 
     text: str
     place: int
-    """The number of its message."""
+    """The index of its message."""
 
 
 def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
-    """What the person asked last, and before that: oldest first. Empty: a program speaks alone."""
+    """The person's last questions, oldest first. Empty: the messages are all by programs."""
     recent: list[Question] = []
     for place in range(len(messages) - 1, -1, -1):
         message = messages[place]
@@ -78,7 +78,7 @@ def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
 
 
 def edits(messages: Sequence[Mapping[str, Any]]) -> bool:
-    """Does aider want files edited? It has no tools: its edits are text of the answer."""
+    """Does aider want files edited? It uses no tools: its edits are text in the answer."""
     texts = (
         f"\n\n{text}"
         for message in messages
@@ -89,7 +89,7 @@ def edits(messages: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def asked(texts: Sequence[str]) -> str:
-    """What a person wrote of the texts of a message; empty: nothing."""
+    """The person's own text in a message; empty if there is none."""
     if any(text.lstrip().startswith(_PROGRAMS) for text in texts):
         return ""
     text = "\n".join(filter(None, (_own_words(text) for text in texts)))
@@ -102,10 +102,11 @@ def asked(texts: Sequence[str]) -> str:
 
 
 def _own_words(text: str) -> str:
-    """`text` without the elements of programs; of a question that stands in one, only that."""
+    """Removes programs' elements from `text`; if an element encloses the question, returns only
+    that."""
     parts: list[str] = []
     around: list[str] = []
-    open_ended: set[str] = set()  # names that are not closed in the rest of the text
+    open_ended: set[str] = set()  # elements that are not closed in the rest of the text
     done = 0
     for tag in _TAG.finditer(text):
         name = tag[1]
@@ -132,5 +133,5 @@ def _texts(content: Any) -> Iterator[str]:
 
 
 def _utf8(text: str) -> str:
-    """Half a surrogate pair, which JSON can carry and UTF-8 cannot, becomes a question mark."""
+    """Replaces unpaired surrogates, which JSON can carry and UTF-8 cannot, with question marks."""
     return text.encode("utf-8", "replace").decode()

@@ -1,9 +1,9 @@
 """Lexical support check: does the page support a sentence? Suitable for small models.
 
-A sentence is *supported* when a few sentences of the page that stand together have most of its
-content words, each weighed by how rare it is in the wiki, and the page has every number, address
-and code word of it. This catches inventions, not subtle errors: a sentence made of the words of one
-passage in another order passes.
+A sentence is *supported* if a few adjacent sentences of the page have most of its content words,
+weighted by their rarity in the wiki, and the page has every number, address and code word of it.
+This catches hallucinations, not subtle errors: a sentence that reorders the words of one passage
+passes.
 """
 
 import re
@@ -22,21 +22,21 @@ from gateway.knowledge.wiki.words import stem_set, stems
 
 Idf = Callable[[Iterable[str]], dict[str, float]]
 
-# What must be on the page to the letter: numbers with two digits or more, addresses, option names.
+# Text that the page must contain verbatim: numbers of two or more digits, addresses, option names.
 _EXACT = re.compile(
     r"https?://[^\s)>\]\"'`]+|--[a-z][\w-]+|\d[\d.,:]*\d|`[^`\n]+`|\]\((?:[^)\s\]]|\](?!\())+\)"
 )
-# The share of a sentence's content words that the page must have.
+# The minimum share of a sentence's content words that the page must have.
 LEAST = 0.6
-# Sentences of the page that are read together with a sentence of the answer.
+# Sentences of the page that are compared with a sentence together.
 WINDOW = 3
-# Lines of code that come again, one behind the other, are a loop.
+# This many repeated lines of code in a row are a loop.
 LINES = 4
 _FENCE = re.compile(r"(\s*)(`{3,}(?=[^`]*$)|~{3,})(.*)")
 
 
 class Support:
-    """Measures sentences against the excerpts that stood in front of a question."""
+    """Compares sentences with the excerpts in the prompt."""
 
     def __init__(self, excerpts: Sequence[Excerpt], question: str, idf: Idf) -> None:
         self._looked_up = idf
@@ -51,23 +51,24 @@ class Support:
                 above = stem_set(e.page.title) | stem_set(" ".join(s.path))
                 self._sections.append((e.page, s, above | stem_set(s.text)))
                 self._windows += [above | window for window in _windows(spoken(s))]
-        # Sentences share their words with each other and with the pages: the wiki is asked once.
+        # Sentences share words with each other and with the pages: query the wiki once.
         self._known = idf(self._question.union(*(words for _, _, words in self._sections)))
 
     def of(self, sentence: str) -> float:
-        """The best share that one passage has of the sentence's content words, 0 to 1."""
+        """The best share of the sentence's content words in one passage, 0 to 1."""
         for exact in _EXACT.findall(sentence):
             if not _has(self._exact, exact.strip("`.,:").lower()):
                 return 0.0
         sentence_stems = set(stems(sentence))
-        # Words of the question prove nothing; a sentence of nothing else is measured by them all.
+        # Words of the question prove nothing; a sentence without others is measured by all its
+        # words.
         sentence_stems = sentence_stems - self._question or sentence_stems
         if not sentence_stems:
             return 1.0
         return max(map(self._share_of(sentence_stems), self._windows), default=0.0)
 
     def _share_of(self, wanted: Set[str]) -> Callable[[Set[str]], float]:
-        """Tells the share of these stems that a passage has, each weighed by its idf; 0 to 1."""
+        """Returns a function for a passage's share of these stems, weighted by IDF; 0 to 1."""
         if missing := wanted - self._known.keys():
             self._known.update(self._looked_up(missing))
         idf = self._known.__getitem__
@@ -75,11 +76,11 @@ class Support:
         return lambda passage: fsum(map(idf, wanted & passage)) / total
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
-        """The section that an answer rests on most."""
+        """The section that supports most of an answer."""
         share = self._share_of(set(stems(answer)))
         best = max(
             zip(self._sections, self._fit, strict=True),
-            # Of two sections that have the same words, the shorter one says it.
+            # Of two sections with the same words, prefer the shorter one.
             key=lambda item: (share(item[0][2]) + 0.5 * item[1], -len(item[0][1].text)),
             default=None,
         )
@@ -87,19 +88,19 @@ class Support:
 
     @cached_property
     def _fit(self) -> list[float]:
-        """Of each section, its share of the question's stems."""
+        """Each section's share of the question's stems."""
         share = self._share_of(self._asked)
         return [share(words) for _, _, words in self._sections]
 
 
 class SentenceGate:
-    """Lets an answer through sentence by sentence, as long as each one is supported.
+    """Passes an answer on sentence by sentence, as long as each is supported.
 
-    The first sentence that is not ends the answer: what follows would build on it. An answer whose
-    first sentence is not supported never begins, and is a refusal. A sentence that was said before
-    ends the answer too: small models fall into loops. Code says "}" and "restart: always" twice and
-    is no loop: so many of its lines must come again, one behind the other. Where an answer ends in
-    code, the code is closed, or what is put under the answer would be code.
+    The first unsupported sentence ends the answer, as later sentences would build on it. If it is
+    the very first sentence, the answer is a refusal. A repeated sentence ends the answer too: small
+    models fall into loops. Code may repeat "}" and "restart: always" without looping: there, LINES
+    repeated lines in a row are a loop. If an answer ends within code, the fence is closed, so that
+    appended text is not part of the code.
     """
 
     def __init__(self, support: Support, least: float = LEAST) -> None:
@@ -108,28 +109,28 @@ class SentenceGate:
         self._held = ""
         self._heard: list[str] = []
         self._units_sent: set[str] = set()
-        self._indent = self._fence = ""  # of the code that is open
+        self._indent = self._fence = ""  # of the open code block
         self.support: float | None = None
-        """Of the first sentence."""
+        """The support of the first sentence."""
         self.first = 0
-        """Characters of the first sentence, as the model wrote it."""
+        """The length of the first sentence in characters, as the model wrote it."""
         self.sentences: list[str] = []
-        """What has passed."""
+        """The sentences that passed."""
         self.stopped = False
 
     @property
     def passed(self) -> str:
-        """All that has passed."""
+        """All text that passed."""
         return "".join(self.sentences)
 
     @property
     def refused(self) -> bool:
-        """Did nothing of substance pass, or the model's own refusal?"""
+        """Did nothing of substance pass, or only the model's own refusal?"""
         text = self.passed.strip()
         return not text or text == REFUSAL
 
     def feed(self, text: str) -> str:
-        """Take more of the answer, return what may go out now."""
+        """Add text of the answer; returns the text to send now."""
         if self.stopped:
             return ""
         seen = len(self._held)
@@ -141,9 +142,9 @@ class SentenceGate:
         return out
 
     def close(self, cut: bool = False) -> str:
-        """The answer ends: what is left of it, if it may go out.
+        """End the answer; returns the rest of it, if it may be sent.
 
-        `cut`: it ended in the middle, at its greatest length. Then half a sentence is left away,
+        `cut`: it was truncated at its maximum length. Then an incomplete sentence is dropped,
         unless it is all there is.
         """
         out = ""
@@ -183,7 +184,7 @@ class SentenceGate:
         return is_repeated
 
     def _follow(self, sentence: str) -> None:
-        """Remember whether code is open behind it."""
+        """Track whether a code block is open after the sentence."""
         for line in sentence.splitlines():
             mark = _FENCE.match(line)
             if mark is None:
@@ -200,7 +201,7 @@ class SentenceGate:
 
 
 def _has(text: str, exact: str) -> bool:
-    """Is `exact` in `text`, and not as a part of a longer number? 50 is not in 1500."""
+    """Is `exact` in `text`, and not within a longer number? 50 is not in 1500."""
     start = text.find(exact)
     while start >= 0:
         end = start + len(exact)

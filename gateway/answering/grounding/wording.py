@@ -8,10 +8,10 @@ import re
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL
 from gateway.knowledge.wiki.asking import language as language_by_stop_words
 
-# The language is told by the beginning of a question: a pasted log tells nothing.
+# The language is detected from the beginning of a question: a pasted log says nothing about it.
 LOOKED_AT = 2_000
 ENGLISH = "en"
-# By language: the refusal, and what stands behind an answer of little confidence.
+# By language: the refusal, and the sentence appended to answers of low confidence.
 SENTENCES: dict[str, tuple[str, str]] = {
     ENGLISH: (REFUSAL, DOUBT),
     "ar": (
@@ -93,8 +93,8 @@ SENTENCES: dict[str, tuple[str, str]] = {
     "zh": ("我没有足够的信息来回答这个问题。", "我不确定这是否回答了你的问题，请查看来源。"),
 }
 REFUSALS = tuple(refusal for refusal, _ in SENTENCES.values())
-# Scripts that belong to one language, or nearly so. Japanese has Chinese signs, too, and Ukrainian
-# Russian ones: what only one of them has comes first.
+# Scripts that belong to one language, or nearly so. Japanese also uses Chinese characters, and
+# Ukrainian Russian letters: the characters unique to one language come first.
 _SCRIPTS = [
     ("ja", re.compile("[\u3041-\u30ff]")),
     ("ko", re.compile("[\uac00-\ud7a3]")),
@@ -107,8 +107,8 @@ _SCRIPTS = [
     ("hi", re.compile("[\u0900-\u097f]")),
     ("th", re.compile("[\u0e00-\u0e7f]")),
 ]
-# Signs that make a question one of a script: it may name English commands, and an English question
-# may name one foreign word.
+# The minimum characters that identify a question's script: it may contain English commands, and an
+# English question may contain a foreign word.
 _SIGNS = 2
 _SHARE = 0.2
 _BY_NAME = {
@@ -127,11 +127,11 @@ _BY_NAME = {
 
 
 def language(question: str) -> str:
-    """The language of a question, of those in SENTENCES; English where it is none of them."""
+    """The language of a question, if it is in SENTENCES; else English."""
     text = question[:LOOKED_AT]
     letters = sum(map(str.isalpha, text))
     for code, signs in _SCRIPTS:
-        # All signs of Japanese and Ukrainian are not theirs alone: a few of their own tell.
+        # Japanese and Ukrainian share most characters with others: a few of their own suffice.
         least = _SIGNS if code in ("ja", "uk") else max(_SIGNS, _SHARE * letters)
         if len(signs.findall(text)) >= least:
             return code
@@ -139,17 +139,17 @@ def language(question: str) -> str:
 
 
 def refusal(question: str) -> str:
-    """The refusal of a question."""
+    """The refusal, in the question's language."""
     return SENTENCES[language(question)][0]
 
 
 def doubt(question: str) -> str:
-    """The caution appended to an answer of low confidence."""
+    """The caution to append to an answer of low confidence."""
     return SENTENCES[language(question)][1]
 
 
 def without_doubt(text: str) -> str:
-    """An answer without the sentence behind it that says its little confidence."""
+    """An answer without its appended caution."""
     for _, sentence in SENTENCES.values():
         if text.endswith(sentence):
             return text.removesuffix(sentence).rstrip()
