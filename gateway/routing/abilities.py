@@ -1,7 +1,7 @@
 """Capabilities of models: unsupported fields are rejected by name, never ignored.
 
-llama.cpp states what its model can do, and leaves out the tools of a chat template that has no
-place for them. vLLM refuses by itself, in words of its own.
+llama.cpp reports the capabilities of its model, but silently drops tools if the chat template does
+not support them. vLLM rejects unsupported fields itself, with its own messages.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 from gateway.core.http import ApiError
 from gateway.upstream.engine import Abilities
 
-# The kinds of media, by the part of a content.
+# The kind of media of each type of content part.
 MEDIA = {
     "image_url": "vision",
     "image_embeds": "vision",
@@ -26,7 +26,7 @@ _NO_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser")
 
 
 def media(request: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Place and type of each part of the messages that is not text."""
+    """Yields the location and type of each non-text part of the messages."""
     return ((place, part["type"]) for place, part in _media(request))
 
 
@@ -39,7 +39,7 @@ def _media(request: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def without_media(request: Mapping[str, Any]) -> list[Any]:
-    """The messages of a request with their texts alone."""
+    """The messages of a request, reduced to their text."""
     messages = []
     for message in request.get("messages") or ():
         content = message.get("content")
@@ -50,18 +50,18 @@ def without_media(request: Mapping[str, Any]) -> list[Any]:
 
 
 def is_forced(request: Mapping[str, Any]) -> bool:
-    """Is the model to call a tool in any case?"""
+    """Must the model call a tool?"""
     return request.get("tool_choice") not in (None, "none", "auto")
 
 
 def speaks(request: Mapping[str, Any]) -> bool:
-    """Is the answer to be heard?"""
+    """Does the request ask for audio output?"""
     return "audio" in (request.get("modalities") or ())
 
 
 def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the model has no eyes, ears or voice, or no way to call tools; or as
-    `refuse_addresses`."""
+    """Raises ApiError 400: the model does not support the request's images, audio, video or speech,
+    or cannot call tools; or as `refuse_addresses`."""
     if can.media is not None:
         for place, kind in media(request):
             if MEDIA[kind] not in can.media:
@@ -76,7 +76,7 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
 
 
 def refuse_to_speak(name: str, request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the answer is to be heard."""
+    """Raises ApiError 400: the request asks for audio output."""
     if speaks(request):
         text = f"modalities: {name} writes text alone, and gives no audio"
         raise ApiError(400, text, param="modalities", code="model_not_supported")
@@ -85,7 +85,8 @@ def refuse_to_speak(name: str, request: Mapping[str, Any]) -> None:
 def refuse_addresses(request: Mapping[str, Any]) -> None:
     """Raises ApiError 400: a part is an address.
 
-    Engines fetch any, also of hosts that only their machine reaches, and also to count tokens.
+    Engines fetch any address, even of hosts that only their machine reaches, and even to count
+    tokens.
     """
     for place, part in _media(request):
         kind = part["type"]
@@ -101,33 +102,33 @@ def refuse_addresses(request: Mapping[str, Any]) -> None:
             )
 
 
-# Files that LiteLLM has a provider read with the operator's credentials: in the operator's buckets,
-# and those that were uploaded to Gemini.
+# Files that LiteLLM lets a provider read with the operator's credentials: in the operator's
+# buckets, or uploaded to Gemini.
 _KEPT = ("gs://", "s3://", "generativelanguage.googleapis.com")
 _ADDRESSES = ("gs://", "s3://", "https://generativelanguage.googleapis.com", "files/")
 
 
 def refuse_kept_files(request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: a part or a text to embed names a file that is kept at a provider, which
-    would be one of the operator's."""
+    """Raises ApiError 400: a part or a text to embed names a file stored at a provider, which would
+    be the operator's."""
     for place, part in _media(request):
         if _names_kept(part):
             raise _kept(place)
     given = request.get("input")
     for number, text in enumerate(given if isinstance(given, list) else [given]):
-        # A text that speaks of a bucket may be embedded; one that begins with an address is a file
-        # for LiteLLM, and so is the name of a file that was uploaded to Gemini.
+        # A text that mentions a bucket may be embedded. LiteLLM treats a text that begins with an
+        # address, or names a file uploaded to Gemini, as a file.
         if isinstance(text, str) and text.strip().lower().startswith(_ADDRESSES):
             raise _kept(f"input[{number}]" if isinstance(given, list) else "input")
 
 
-# Lists and objects in one another. LiteLLM copies bodies by recursion, and fails at some 250 of
-# them as if the provider had failed, which opens its breaker for everybody.
+# Maximum nesting of lists and objects. LiteLLM copies bodies recursively, and fails at a depth of
+# some 250 as if the provider had failed, which opens its breaker for all users.
 DEEPEST = 64
 
 
 def refuse_depth(request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: a body for a provider is nested too deeply."""
+    """Raises ApiError 400: the body for a provider is nested too deeply."""
     for name, value in request.items():
         level = [value] if isinstance(value, dict | list) else []
         for _ in range(DEEPEST):
@@ -144,14 +145,15 @@ def refuse_depth(request: Mapping[str, Any]) -> None:
             raise ApiError(400, text, param=name, code="invalid_value")
 
 
-# Values of a request's schemas with each definition in place of its references. LiteLLM makes these
-# in the event loop for Gemini and Bedrock: 26 definitions with two references each would be
-# gigabytes, and 128 tools of this size each would be seconds.
+# Maximum values of a request's schemas once references are expanded. LiteLLM expands them in the
+# event loop for Gemini and Bedrock: 26 definitions with two references each would take gigabytes,
+# and 128 tools of this size each would take seconds.
 EXPANDED = 20_000
 
 
 def refuse_schema_bombs(request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the schemas for a provider multiply by their references."""
+    """Raises ApiError 400: the references in the schemas for a provider expand to too many
+    values."""
     schemas = {"response_format": request.get("response_format")}
     for number, tool in enumerate(request.get("tools") or ()):
         schemas[f"tools[{number}].function.parameters"] = tool.get("function")
@@ -167,9 +169,9 @@ def refuse_schema_bombs(request: Mapping[str, Any]) -> None:
 
 
 def _expanded(schema: Any, most: int) -> int:
-    """The values of a schema with definitions, counted up to one more than `most`; 0 for others.
+    """Counts the values of a schema with definitions, up to one more than `most`; 0 for others.
 
-    As LiteLLM expands it: by the last part of a reference, no definition within itself.
+    Follows LiteLLM's expansion: by a reference's last part, without recursion.
     """
     definitions: dict[str, Any] = {}
     plain = [schema]
@@ -200,7 +202,7 @@ def _expanded(schema: Any, most: int) -> int:
 
 
 def _names_kept(value: Any) -> bool:
-    """Does a text in it, however deep, name such a file?"""
+    """Does any text in the value, at any depth, name such a file?"""
     left = [value]
     while left:
         inside = left.pop()
@@ -220,9 +222,9 @@ def _kept(place: str) -> ApiError:
 
 
 def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiError:
-    """An engine's refusal, with the field that it is about where the engine does not name it."""
+    """Adds the field to an engine's refusal that does not name it."""
     text = str(error)
-    # Of a part that it does not know vLLM names the field `type`, without the place.
+    # For an unknown part, vLLM names the field `type` without its location.
     if error.status != 400 or error.body["error"]["param"] not in (None, "type"):
         return error
     if request.get("tools") and _NO_TOOLS.search(text):
@@ -232,11 +234,12 @@ def explained(name: str, error: ApiError, request: Mapping[str, Any]) -> ApiErro
 
 
 def forced(request: dict[str, Any]) -> dict[str, Any]:
-    """A request that forces a tool call, as engines of ours obey it.
+    """Rewrites a request that forces a tool call, so that our engines obey it.
 
-    A tool that is named stands alone: engines read a name in various ways. vLLM binds arguments to
-    their schema only where the function is strict, and answers with the text of a call whose
-    arguments are cut off or no JSON; llama.cpp binds them always. What the client says holds.
+    Of the tools, only a named one is kept: engines interpret names differently. vLLM constrains
+    arguments to their schema only if the function is strict, and otherwise returns a call with
+    truncated or invalid arguments as text; llama.cpp always constrains them. The client's `strict`
+    takes precedence.
     """
     if not is_forced(request):
         return request

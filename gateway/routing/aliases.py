@@ -2,8 +2,8 @@
 
 `docs` may be the model `docs@v7` today and, for every tenth user, `docs@v8` tomorrow. An alias has
 weighted targets, an ordered fallback list and a grounding policy. Aliases come from the settings
-file; a row in the database, written by `askdocs aliases set`, goes before the file, and every
-worker sees it within INTERVAL.
+file; a row in the database, written by `askdocs aliases set`, takes precedence, and reaches every
+worker within INTERVAL.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from gateway.telemetry import audit
 
 log = logging.getLogger("askdocs.gateway")
 
-INTERVAL = 0.5  # seconds between two looks at the revision
+INTERVAL = 0.5  # seconds between checks of the revision
 
 BASE = "base"
 DOCS = "docs"
 
 
 def people_call(model: str, name: str | None) -> str:
-    """A model as an answer names it; `name`: the one that the settings give the base model."""
+    """A model's name in answers; `name` is the configured name of the base model."""
     return (name if model in (BASE, DOCS) else None) or model
 
 
@@ -47,7 +47,7 @@ alias_table = sa.Table(
     sa.Column("updated", Utc, nullable=False),
     sa.Column("updated_by", sa.Text, nullable=False),
 )
-# One row, which every change increments: workers look at it twice a second.
+# A single row, incremented by every change: workers check it twice a second.
 revision_table = sa.Table(
     "alias_revision", metadata, sa.Column("revision", sa.BigInteger, nullable=False)
 )
@@ -55,32 +55,32 @@ revision_table = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes."""
+    """The route of a request."""
 
     alias: str
     """The name that the client used."""
     candidates: tuple[str, ...]
-    """Models, in the order in which they are asked."""
+    """Models in the order in which they are tried."""
     grounding: bool = False
     first_byte: float = 600.0
-    """Seconds until the first byte, after which the next candidate is asked."""
+    """Seconds to wait for the first byte before trying the next candidate."""
     instructions: str = ""
-    """What models are told before the question."""
+    """Instructions for models, placed before the question."""
     sources: tuple[str, ...] = ()
-    """The wikis that answers stand on; all of them when empty."""
+    """The wikis that answers may use, or empty for all."""
     check: Checking = "mark"
     thresholds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    """Scores below which a sentence is marked, by the model that answers and by checker."""
+    """Scores below which a sentence is marked, by answering model and checker."""
 
     def with_last(self, name: str) -> "Route":
-        """The same, but that model is asked last."""
+        """The same route, with that model last."""
         candidates = tuple(sorted(self.candidates, key=lambda candidate: candidate == name))
         return replace(self, candidates=candidates)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with an alias."""
+    """An error in an alias's definition."""
 
     alias: str
     key: str
@@ -88,13 +88,13 @@ class Problem:
 
 
 class Table:
-    """All aliases at one moment."""
+    """All aliases at one point in time."""
 
     def __init__(self, aliases: Mapping[str, Alias]) -> None:
         self.aliases = dict(aliases)
 
     def route(self, name: str, user: str | None = None) -> Route:
-        """The way of a request that names `name`; the same `user` gets the same target."""
+        """The route of a request that names `name`; the same `user` gets the same target."""
         alias = self.aliases.get(name)
         if alias is None:
             return Route(name, (name,))
@@ -119,14 +119,14 @@ class Table:
         return [_pick(alias.targets, point), *rest]
 
     def models(self, name: str) -> set[str]:
-        """All that requests to `name` may lead to, through other aliases, too."""
+        """All models that requests to `name` may reach, including through other aliases."""
         alias = self.aliases.get(name)
         if alias is None:
             return {name}
         return set(alias.targets).union(*map(self.models, alias.fallback))
 
     def problems(self, models: Collection[str]) -> list[Problem]:
-        """What makes this table unusable where `models` are served."""
+        """Errors that make the table unusable with these `models`."""
         problems = []
         for name, alias in self.aliases.items():
             if name in models:
@@ -150,7 +150,7 @@ class Table:
         return problems
 
     def _cycle(self, name: str, path: tuple[str, ...]) -> tuple[str, ...]:
-        """The circle that leads back to where `path` began, or nothing."""
+        """The cycle that leads back to the start of `path`, or empty."""
         if path and name == path[0]:
             return (*path, name)
         if name in path or name not in self.aliases:
@@ -160,7 +160,7 @@ class Table:
 
 
 class Aliases:
-    """The table in force: the settings file's, overlaid with the database's rows."""
+    """The active table: the settings file's aliases, overlaid with the database's rows."""
 
     def __init__(self, configured: Mapping[str, Alias], database: sa.Engine) -> None:
         self._configured = {**DEFAULT, **configured}
@@ -169,17 +169,17 @@ class Aliases:
         self.table = Table(self._configured)
 
     def load(self) -> Table:
-        """What the database says now; it is not in force yet.
+        """Reads the database's current table, without activating it.
 
         Raises:
-            AskdocsError: the database is away, or holds an alias that is not valid.
+            AskdocsError: the database is unavailable, or holds an invalid alias.
         """
         with reading(self._database) as connection:
             self._seen = connection.execute(sa.select(revision_table.c.revision)).scalar()
             return Table({**self._configured, **_rows(connection)})
 
     async def watch(self, problems: Callable[[Table], Awaitable[list[Problem]]]) -> None:
-        """Follow the database until cancelled. A table that has problems is not taken."""
+        """Follow the database until cancelled. A table with problems is not activated."""
         failing = False
         while True:
             await asyncio.sleep(INTERVAL)
@@ -202,7 +202,7 @@ class Aliases:
 
 
 def stored(database: sa.Engine) -> dict[str, Alias]:
-    """The aliases that the database holds."""
+    """The aliases in the database."""
     with reading(database) as connection:
         return _rows(connection)
 
@@ -210,10 +210,10 @@ def stored(database: sa.Engine) -> dict[str, Alias]:
 def save(
     database: sa.Engine, name: str, alias: Alias, by: str, *, seen: Alias | None = None
 ) -> None:
-    """Put an alias into the database: all or nothing, and seen by every worker.
+    """Store an alias in the database: atomically, and visible to every worker.
 
-    `seen` is the alias as the database had it when this was decided; None: it had none. Raises
-    AskdocsError: somebody else has changed it since then.
+    `seen` is the stored alias that the decision was based on; None: there was none. Raises
+    AskdocsError: somebody else has changed it since.
     """
     with writing(database) as connection:
         check_unchanged(connection, name, seen)
@@ -224,9 +224,9 @@ def save(
 
 
 def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
-    """As `save`, as a part of a transaction."""
+    """Like `save`, within a transaction."""
     row = {
-        # A gateway of before that does not know `thresholds` reads every other alias.
+        # Gateways of older versions do not know `thresholds`, but can read aliases without them.
         "definition": alias.model_dump_json(exclude=None if alias.thresholds else {"thresholds"}),
         "updated": datetime.now(UTC),
         "updated_by": by,
@@ -238,9 +238,9 @@ def put(connection: sa.Connection, name: str, alias: Alias, by: str) -> None:
 
 
 def check_unchanged(connection: sa.Connection, name: str, seen: Alias | None) -> None:
-    """Nobody else changes aliases from now on until the transaction ends.
+    """Prevent other changes of aliases until the transaction ends.
 
-    Raises AskdocsError: somebody else has changed this one since `seen` was read.
+    Raises AskdocsError: somebody else has changed this alias since `seen` was read.
     """
     connection.execute(sa.select(revision_table.c.revision).with_for_update())
     if _rows(connection).get(name) != seen:
@@ -251,9 +251,9 @@ def check_unchanged(connection: sa.Connection, name: str, seen: Alias | None) ->
 
 
 def remove(database: sa.Engine, name: str, *, seen: Alias | None) -> bool:
-    """Take an alias out of the database, so that the settings file's holds again. Was it there?
+    """Delete an alias from the database, so that the settings file applies again. Did it exist?
 
-    `seen`, and what is raised: as `save`.
+    `seen` and errors: see `save`.
     """
     with writing(database) as connection:
         check_unchanged(connection, name, seen)
@@ -277,8 +277,8 @@ def _rows(connection: sa.Connection) -> dict[str, Alias]:
 
 
 def _pick(targets: Mapping[str, float], point: float) -> str:
-    """The target at `point` (0 to 1) when all lie side by side, as wide as their weights."""
-    # In the order of their names: the order in which somebody wrote them moves nobody.
+    """The target at `point` (0 to 1), with targets side by side in proportion to their weights."""
+    # Sort by name, so that reordering the definition does not reassign users.
     rest = point * sum(targets.values())
     chosen = ""
     for name, weight in sorted(targets.items()):

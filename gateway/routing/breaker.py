@@ -1,4 +1,5 @@
-"""A circuit breaker per model: a failing model is skipped for a while, and nobody waits for it.
+"""A circuit breaker per model: skips a failing model for a while, so that requests do not wait for
+it.
 
 The pattern: Michael Nygard, Release It!, "Circuit Breaker"; closed, open, half-open.
 """
@@ -6,8 +7,8 @@ The pattern: Michael Nygard, Release It!, "Circuit Breaker"; closed, open, half-
 import time
 from collections.abc import Callable
 
-FAILURES = 3  # in a row, until a model is left out; a timeout alone is enough
-PAUSE = 10.0  # seconds until one request tries it again
+FAILURES = 3  # in a row until a model is skipped; a single timeout suffices
+PAUSE = 10.0  # seconds until one request tries the model again
 
 
 class Breaker:
@@ -24,7 +25,7 @@ class Breaker:
         return self._opened is not None
 
     def admits(self) -> bool:
-        """May a request go there now? After the pause one may, and its end decides for all."""
+        """May a request be sent now? After the pause one may, and its outcome decides for all."""
         if self._opened is None:
             return True
         if self._trying or self._clock() - self._opened < PAUSE:
@@ -44,5 +45,5 @@ class Breaker:
         self._trying = False
 
     def left(self) -> None:
-        """The request ended without an answer to whether the model works: its client went away."""
+        """The client disconnected, so that the request says nothing about the model."""
         self._trying = False

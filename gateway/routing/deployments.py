@@ -1,8 +1,8 @@
 """Deployments: the model versions being served, and their addresses.
 
-`askdocs models promote` writes that a version is wanted; `askdocs up` starts it and writes where it
-answers, and every worker of every gateway follows. One that is no longer wanted ends its open
-streams first: it is `stopping`, and still served, until its engine has nothing left to do.
+`askdocs models promote` requests a version; `askdocs up` starts it and records its address, and
+every worker of every gateway follows. A version that is no longer wanted finishes its open streams
+first: it is `stopping`, and still served, until its engine is idle.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gateway.storage.database import Utc, metadata, reading, writing
 
 State = Literal["wanted", "ready", "failed", "stopping"]
-# A process of its own with a GGUF file or merged weights, or an adapter in an engine that runs.
+# A separate process with a GGUF file or merged weights, or an adapter in a running engine.
 ArtefactKind = Literal["gguf", "merged", "adapter"]
 
 deployment_table = sa.Table(
@@ -34,21 +34,21 @@ _c = deployment_table.c
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A version and where it is served."""
+    """A version and its address."""
 
     name: str
-    """As clients may ask for it, `docs@v7`."""
+    """The name that clients may use, such as `docs@v7`."""
     source: str
-    """The store that its files come from."""
+    """The store that holds its files."""
     state: State
     message: str
-    """What is being done about it, or why it failed."""
+    """The current step, or the reason for the failure."""
     kind: ArtefactKind | None
-    """How it is served; None: not yet."""
+    """The kind of artefact that is served; None: not served yet."""
     url: str | None
     """Base URL of the engine that serves it, with /v1."""
     model: str | None
-    """Its name at that engine."""
+    """Its name in that engine."""
     updated: datetime
 
     @property
@@ -57,7 +57,7 @@ class Deployment:
 
 
 def every(database: sa.Engine) -> list[Deployment]:
-    """All of them, by name. Raises Unreachable, as all functions here do."""
+    """All deployments, by name. Raises Unreachable, like all functions here."""
     with reading(database) as connection:
         rows = connection.execute(sa.select(deployment_table).order_by(_c.name))
         return [Deployment(**row._mapping) for row in rows]
@@ -68,7 +68,7 @@ def find(database: sa.Engine, name: str) -> Deployment | None:
 
 
 def want(database: sa.Engine, name: str, source: str) -> None:
-    """Ask for a version. One that is served goes on, also when it was about to be stopped."""
+    """Request a version. A served version keeps running, even if it was about to be stopped."""
     message = "waiting for askdocs up"
     fresh: dict[str, Any] = {"source": source, "state": "wanted", "message": message, "url": None}
     with writing(database) as connection:
@@ -85,39 +85,39 @@ def want(database: sa.Engine, name: str, source: str) -> None:
 
 
 def tell(database: sa.Engine, name: str, message: str) -> None:
-    """Say what is being done about a version that is wanted."""
+    """Record the current step for a wanted version."""
     with writing(database) as connection:
         _change(connection, name, "wanted", message=message)
 
 
 def ready(database: sa.Engine, name: str, kind: ArtefactKind, url: str, model: str) -> bool:
-    """Write where a wanted version answers. Is it wanted still?"""
+    """Record the address of a wanted version. Is it still wanted?"""
     with writing(database) as connection:
         place = {"kind": kind, "url": url, "model": model}
         return _change(connection, name, "wanted", state="ready", message="", **place)
 
 
 def fail(database: sa.Engine, name: str, message: str) -> bool:
-    """Write why a wanted version cannot be served. Is it wanted still?"""
+    """Record why a wanted version cannot be served. Is it still wanted?"""
     with writing(database) as connection:
         return _change(connection, name, "wanted", state="failed", message=message, url=None)
 
 
 def stop(database: sa.Engine, name: str) -> bool:
-    """Ask for the end of a version. Was there one to end?"""
+    """Request the end of a version. Did it exist?"""
     with writing(database) as connection:
         return _change(connection, name, state="stopping", message="")
 
 
 def forget(database: sa.Engine, name: str) -> bool:
-    """Take a version that is to be stopped out of the table. Was it still to be stopped?"""
+    """Remove a stopping version from the table. Was it still stopping?"""
     with writing(database) as connection:
         there = sa.delete(deployment_table).where(_c.name == name, _c.state == "stopping")
         return bool(connection.execute(there).rowcount)
 
 
 def begin_again(database: sa.Engine, needed: set[str]) -> None:
-    """After a start nothing is served yet: `needed` is wanted again, and the rest forgotten."""
+    """At start nothing is served: mark `needed` as wanted, and delete the rest."""
     with writing(database) as connection:
         others = sa.delete(deployment_table).where(_c.name.not_in(needed))
         connection.execute(others)
@@ -126,7 +126,7 @@ def begin_again(database: sa.Engine, needed: set[str]) -> None:
 
 
 def _change(connection: sa.Connection, name: str, was: State | None = None, **to: Any) -> bool:
-    """Change the row of `name`, if its state `was` that. Was there one?"""
+    """Update the row of `name`, if its state is `was`. Did it match?"""
     here = sa.update(deployment_table).where(_c.name == name)
     if was is not None:
         here = here.where(_c.state == was)

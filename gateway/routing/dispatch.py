@@ -1,9 +1,9 @@
 """Sends a request to the first of its candidates that answers.
 
-A candidate at an engine of ours is asked over the fast lane, which relays bytes; a model of this
-process is called; a provider's is asked through LiteLLM in this process. Until the first byte of
-the answer nothing has reached the client, so that the next candidate can be asked instead and the
-client notices nothing.
+Candidates at our engines are called over the fast lane, which relays bytes; models in this process
+are called directly; a provider's models are called through LiteLLM in this process. Nothing reaches
+the client before the first byte of the answer, so the next candidate can be tried without the
+client noticing.
 """
 
 import asyncio
@@ -36,25 +36,26 @@ from gateway.upstream import litellm
 from gateway.upstream.http_client import BrokenOff, Feed, LaneError, LaneReply
 from gateway.upstream.litellm import LiteLLM
 
-# Whole answers of these that llama.cpp gives are asked for as streams: see assemble.py.
+# llama.cpp's complete answers to these are requested as streams: see assemble.py.
 WHOLE = (CHAT.path, COMPLETIONS.path)
-REFUSING = (408, 425, 429)  # with every 5xx: another candidate may do better
-# The operator's problem with a provider or engine, and no client's: a key, its credit, its rights.
+REFUSING = (408, 425, 429)  # in addition to every 5xx: another candidate may succeed
+# Errors for the operator rather than the client: a provider's or engine's key, credit or
+# permissions.
 OPERATORS = (401, 402, 403)
-GONE = b"does not exist"  # an engine's word for a model that it does not serve (any more)
+GONE = b"does not exist"  # in an engine's error for a model that it does not serve (any more)
 log = logging.getLogger("askdocs.gateway")
 
 MISTAKE = re.compile(
     rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
     rb"|Unknown reasoning format|does not support embeddings"
 )
-NAMED = re.compile(r"Field '([a-z_]{1,40})': ")  # llama.cpp's words for a value beyond its limits
-PROBE = 3.0  # seconds that an engine has to say that it is alive
-LARGEST = 256 * 2**20  # bytes of a whole answer or error: 2,048 vectors of 4,096 numbers are 170 MB
+NAMED = re.compile(r"Field '([a-z_]{1,40})': ")  # llama.cpp's error for a value out of range
+PROBE = 3.0  # seconds that an engine has to prove that it is alive
+LARGEST = 256 * 2**20  # bytes of an answer or error: 2,048 vectors of 4,096 numbers are 170 MB
 
 
 class Response(Protocol):
-    """An answer as it comes in, over either lane."""
+    """An incoming answer, over either lane."""
 
     status: int
 
@@ -65,30 +66,30 @@ class Response(Protocol):
 
 @dataclass(slots=True)
 class Opened:
-    """An answer whose first byte has come."""
+    """An answer whose first byte has arrived."""
 
     served: Served
     lane: str
-    """fast, litellm, or local for a model of this process."""
+    """fast, litellm, or local for a model in this process."""
     is_stream: bool
     first: bytes
     rest: AsyncIterator[bytes]
     response: Response
     model_there: bytes
-    """The model's name in the answer, which the client is to read as the gateway's name."""
+    """The model's name in the answer, to be replaced with the gateway's name."""
     left: tuple[str, str] | None = None
-    """The first candidate that did not answer, and why."""
+    """The first candidate that did not answer, and the reason."""
     span: Span = OFF
-    """From the request to the end of the answer."""
+    """Covers the time from the request to the end of the answer."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """All of it, as it comes. Raises LaneError when it breaks off."""
+        """The answer's bytes as they arrive. Raises LaneError when it breaks off."""
         yield self.first
         async for chunk in self.rest:
             yield chunk
 
     async def through(self, feed: Feed) -> AsyncGenerator[bytes, None]:
-        """What `feed` makes of the answer's bytes; it must not raise. Raises as `chunks`."""
+        """The output of `feed` for the answer's bytes; it must not raise. Raises as `chunks`."""
         if made := feed(self.first):
             yield made
         if isinstance(self.response, LaneReply):
@@ -100,10 +101,10 @@ class Opened:
                 yield made
 
     async def body(self, copies: int = 1) -> bytes:
-        """The whole answer, put together where it came as a stream; `copies` as in `assemble`.
+        """The complete answer, assembled if it is a stream; `copies` as in `assemble`.
 
         Raises:
-            LaneError, ApiError: it breaks off.
+            LaneError, ApiError: the answer breaks off.
         """
         chunks = _within(LARGEST, self.chunks())
         if self.is_stream:
@@ -117,24 +118,24 @@ class Opened:
 
 @dataclass(slots=True)
 class Call:
-    """A request on its way to a model."""
+    """A request to a model."""
 
     path: str
     """Under /v1, for example `/chat/completions`."""
     scope: Scope
-    """The client's: its trace context goes on."""
+    """The client's ASGI scope, whose trace context is passed on."""
     stream: bool
     render: Callable[[Served], Awaitable[dict[str, Any]]]
-    """The request's body for one of the candidates, without `model`."""
+    """Renders the request's body for a candidate, without `model`."""
     span: Span = OFF
-    """The request's, in a trace."""
+    """The request's span in a trace."""
     session: str = field(default_factory=lambda: f"{random.getrandbits(64):016x}")
-    """Requests whose prompts begin alike have the same one: by it vLLM's router sends them to the
-    replica that has read it (`consistent_hash`; its `cache_aware` of 0.1.17 reads no prompts)."""
+    """Shared by requests whose prompts have the same beginning: vLLM's router sends them to the
+    replica that has it cached (`consistent_hash`; its `cache_aware` of 0.1.17 reads no prompts)."""
 
     @property
     def operation(self) -> str:
-        """Its name in OpenTelemetry's conventions for generative AI."""
+        """The operation's name in OpenTelemetry's conventions for generative AI."""
         named = {CHAT.path: "chat", COMPLETIONS.path: "text_completion"}
         return named.get(self.path, self.path.strip("/"))
 
@@ -150,7 +151,7 @@ class CandidateFailed(Exception):
 
 
 class Dispatch:
-    """Knows both lanes."""
+    """Sends requests over both lanes."""
 
     def __init__(self, fleet: Fleet, providers: LiteLLM, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -159,17 +160,17 @@ class Dispatch:
         self._several = Several()
 
     async def open(self, call: Call, route: Route) -> Opened:
-        """The answer of the first candidate that gives one; close it in the end.
+        """Returns the answer of the first candidate that gives one; close it when done.
 
         Raises:
-            ApiError: the client's mistake as the engine states it; 404 for a model that nobody
-                serves; 503 when no candidate answers.
+            ApiError: the client's error as the engine reports it; 404 for a model that is not
+                served; 503 when no candidate answers.
         """
         candidates, left = await self._candidates(route)
         failure: CandidateFailed | None = None
         for insist in (False, True):
             for served in candidates:
-                # Asked one by one: a breaker that admits a try waits for how it ends.
+                # One at a time: a breaker that admits a trial request waits for its outcome.
                 if not (insist or len(candidates) == 1 or served.breaker.admits()):
                     left = left or (served.name, "breaker")
                     continue
@@ -198,7 +199,7 @@ class Dispatch:
                     return opened
             if failure:
                 raise failure.answer from None
-            # All of them are known to fail, and there is nobody else to ask.
+            # All breakers are open: the second pass ignores them.
         raise AssertionError("unreachable")
 
     def _failed(self, served: Served, failure: CandidateFailed) -> None:
@@ -213,7 +214,8 @@ class Dispatch:
         served.breaker.succeeded()
 
     async def _candidates(self, route: Route) -> tuple[list[Served], tuple[str, str] | None]:
-        """Those that are served, and the first one if it is not. Raises ApiError 404."""
+        """The served candidates, and the first candidate if it is not served. Raises ApiError
+        404."""
         candidates = []
         left = None
         for name in route.candidates:
@@ -248,7 +250,7 @@ class Dispatch:
             abilities.refuse_kept_files(request)
             abilities.refuse_depth(request)
             abilities.refuse_schema_bombs(request)
-            await self._providers.started()  # the model's patience is not for that
+            await self._providers.started()  # starting LiteLLM does not count against the timeout
             opening = self._over_litellm(call, served, request, span)
         try:
             if patience is None:
@@ -316,7 +318,7 @@ class Dispatch:
     async def _begun(
         self, call: Call, served: Served, lane: str, response: Response, there: str
     ) -> Opened:
-        """The answer, begun. Raises CandidateFailed; ApiError: a client's error."""
+        """The answer with its first byte. Raises CandidateFailed; ApiError: a client's error."""
         begun = False
         try:
             chunks = response.chunks()
@@ -339,8 +341,8 @@ class Dispatch:
                 await _closed(response)
 
     async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
-        """A client reads of an engine's or provider's error what names its own mistake; the log
-        has the rest."""
+        """Clients see an engine's or provider's error only if it is their own mistake; the log has
+        the rest."""
         status = response.status
         if served.client is None and served.local is None:
             if litellm.is_its_own(body):
@@ -349,13 +351,13 @@ class Dispatch:
                 return ApiError(400, text, code="invalid_value")
             body = litellm.plain(body)
         error = stated(status, body)
-        # llama.cpp says 501 of an endpoint that it was not started for, and 500 to some mistakes of
-        # the client; they must not set a model aside for everybody.
+        # llama.cpp answers 501 for an endpoint that it was not started for, and 500 to some client
+        # errors; these must not open the breaker for all users.
         if status == 501 or (status == 500 and MISTAKE.search(body)):
             error.status = 400
             error.body["error"]["type"] = "invalid_request_error"
             return error
-        # Of an engine's 404s those to a path that it does not have are the client's.
+        # An engine's 404 is the client's error only if the path does not exist.
         is_ours = status in OPERATORS or (status == 404 and (served.client is None or GONE in body))
         if status < 500 and status not in REFUSING and not is_ours:
             return error
@@ -379,12 +381,12 @@ class Dispatch:
 
 
 async def _with_probabilities(path: str, request: dict[str, Any], served: Served) -> dict[str, Any]:
-    """llama.cpp tells no token's probability where those of 0 other tokens are asked for, and those
-    of 20 where a chat names no number."""
+    """llama.cpp reports no token's probability if 0 alternatives are requested, and 20 alternatives
+    if a chat names no number."""
     name = "top_logprobs" if path == CHAT.path else "logprobs"
     if request["logprobs"] is False or request.get(name):
         return request
-    if served.engine is None:  # 0 is what providers take a chat to ask for that names no number
+    if served.engine is None:  # providers read a chat without a number as 0
         return {k: v for k, v in request.items() if k != "top_logprobs"}
     return request | {name: 1} if await served.engine.kind() == "llama.cpp" else request
 
@@ -396,7 +398,8 @@ async def _asked_as_stream(call: Call, served: Served) -> bool:
 
 
 async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: float) -> Opened:
-    """The answer, which comes all at once and may take long, as long as its engine is alive."""
+    """Awaits an answer that arrives all at once and may take long, as long as its engine is
+    alive."""
     assert served.engine is not None
     task = asyncio.ensure_future(opening)
     try:
@@ -413,7 +416,7 @@ async def _unless_dead(opening: Awaitable[Opened], served: Served, patience: flo
 
 
 async def _within(most: int, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks of at most so many bytes. Raises BrokenOff: there are more."""
+    """Yields the chunks of at most `most` bytes. Raises BrokenOff: there are more."""
     size = 0
     async for chunk in chunks:
         size += len(chunk)
@@ -428,8 +431,8 @@ async def _closed(response: Response) -> None:
 
 
 async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the engine cannot read a part, as it says of a chat. A provider is not
-    asked."""
+    """Raises ApiError 400: the engine cannot read a part, as it reports for chats. Providers are
+    not asked."""
     if served.engine is None or not any(media(request)):
         return
     try:
@@ -440,11 +443,11 @@ async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
             stated_error = stated(400, error.response.content)
             raise abilities.explained(served.name, stated_error, request) from None
     except (httpx.HTTPError, AskdocsError, KeyError):
-        pass  # then the tokens are estimated
+        pass  # the tokens are estimated instead
 
 
 def stated(status: int, body: bytes) -> ApiError:
-    """An engine's error in OpenAI's shape."""
+    """An engine's error in OpenAI's format."""
     try:
         content = orjson.loads(body)
         error = content.get("error", content)

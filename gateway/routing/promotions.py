@@ -1,7 +1,7 @@
 """The promotion history: who promoted which version to which alias, when, and why.
 
-The alias and the line about it are written in one transaction, so that neither is ever without the
-other, and of two people who promote at once the second is told.
+The alias and its history entry are written in one transaction, so that they always agree. If two
+people promote at once, the second one gets an error.
 """
 
 import json
@@ -38,23 +38,23 @@ _c = promotion_table.c
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A line of the history."""
+    """An entry of the history."""
 
     alias: str
     action: Action
     before: Targets
-    """Models and weights until then."""
+    """Models and weights before it."""
     after: Targets
     by: str
     at: datetime
     verdict: dict[str, Any] | None = None
-    """What the gate had said of the version."""
+    """The release gate's verdict on the version."""
     why: str | None = None
-    """The reason for a promotion that the gate had not allowed."""
+    """The reason for a promotion that the release gate did not allow."""
 
 
 def history(database: sa.Engine, alias: str) -> list[Promotion]:
-    """All of one alias, oldest first. Raises Unreachable."""
+    """The history of one alias, oldest first. Raises Unreachable."""
     with reading(database) as connection:
         rows = connection.execute(
             sa.select(promotion_table).where(_c.alias == alias).order_by(_c.number)
@@ -74,15 +74,15 @@ def write(
     verdict: Mapping[str, Any] | None = None,
     why: str | None = None,
 ) -> None:
-    """Let `targets` answer for the alias `name`, and write it into the history.
+    """Point the alias `name` to `targets`, and record it in the history.
 
     Args:
-        seen: the alias as the database had it when this was decided; None: it had none.
-        before: the alias in force then, from the database or from elsewhere.
+        seen: the stored alias that the decision was based on; None: there was none.
+        before: the alias in force then, from the database or elsewhere.
 
     Raises:
-        AskdocsError: somebody else has changed the alias since then; nothing is changed.
-        Unreachable: the database is away.
+        AskdocsError: somebody else has changed the alias since; nothing is changed.
+        Unreachable: the database is unavailable.
     """
     with writing(database) as connection:
         aliases.check_unchanged(connection, name, seen)
@@ -110,10 +110,10 @@ def write(
 
 
 def previous(entries: Sequence[Promotion], current: Targets) -> Targets | None:
-    """What a rollback leads to, where `current` answers now; None: nothing was promoted.
+    """The targets that a rollback from `current` restores; None: nothing was promoted.
 
-    That is what answered before the last promotion. After a canary, or a change by hand, it is what
-    was promoted last.
+    These are the targets before the last promotion or, after a canary or a manual change, those of
+    the last promotion.
     """
     promoted: list[Targets] = []
     for entry in entries:
@@ -123,7 +123,8 @@ def previous(entries: Sequence[Promotion], current: Targets) -> Targets | None:
             while len(promoted) > 1 and promoted[-1] != entry.after:
                 promoted.pop()
         elif entry.action == "promote":
-            # A canary before it was of the same version: what it was compared with comes back.
+            # If the preceding canary was of the same version, restore the targets that it was
+            # compared with.
             if entry.before != promoted[-1] and set(entry.before) & set(promoted[-1]) == set():
                 promoted.append(entry.before)
             if entry.after != promoted[-1]:
@@ -136,7 +137,7 @@ def previous(entries: Sequence[Promotion], current: Targets) -> Targets | None:
 
 
 def needed(table: Mapping[str, Alias], histories: Mapping[str, Sequence[Promotion]]) -> set[str]:
-    """The models that aliases lead to, or that a rollback would lead to."""
+    """The models that aliases point to, or that a rollback would point to."""
     names: set[str] = set()
     for name, alias in table.items():
         names |= {*alias.targets, *alias.fallback}
@@ -145,13 +146,14 @@ def needed(table: Mapping[str, Alias], histories: Mapping[str, Sequence[Promotio
 
 
 def all_needed(database: sa.Engine, configured: Mapping[str, Alias]) -> set[str]:
-    """As `needed`, by the settings' aliases and the database. Raises Unreachable, AskdocsError."""
+    """Like `needed`, for the settings' aliases and the database. Raises Unreachable,
+    AskdocsError."""
     table = {**aliases.DEFAULT, **configured, **aliases.stored(database)}
     return needed(table, {name: history(database, name) for name in table})
 
 
 def release(database: sa.Engine, names: Collection[str], configured: Mapping[str, Alias]) -> None:
-    """Have those of the versions stopped that no alias needs. Raises Unreachable."""
+    """Stop the versions in `names` that no alias needs. Raises Unreachable."""
     idle = {*names} - all_needed(database, configured)
     for deployment in deployments.every(database):
         if deployment.name in idle and deployment.state != "stopping":
@@ -159,13 +161,13 @@ def release(database: sa.Engine, names: Collection[str], configured: Mapping[str
 
 
 def in_use(database: sa.Engine, configured: Mapping[str, Alias]) -> dict[str, str]:
-    """The models that aliases lead to now, each with one of them. Raises as `all_needed`."""
+    """The models that aliases point to now, each with one such alias. Raises as `all_needed`."""
     table = {**aliases.DEFAULT, **configured, **aliases.stored(database)}
     return {target: name for name, alias in table.items() for target in alias.targets}
 
 
 def main_target(targets: Mapping[str, float], but: Collection[str] = ()) -> str:
-    """The model that most requests go to, of those not in `but`."""
+    """The model, not in `but`, that gets most requests."""
     rest = {name: weight for name, weight in targets.items() if name not in but}
     return max(rest or targets, key=lambda name: targets[name])
 

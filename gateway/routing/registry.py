@@ -1,10 +1,9 @@
 """The registry of models that can answer, and their endpoints.
 
-A model is at an engine of ours (`url`: vLLM, llama.cpp), at a provider (`litellm`), or in this
-process (`gateway.upstream.local.models`), where the settings give its name to no other. What an
-engine of ours lists beside its configured name, such as an adapter `docs@v8` that somebody has
-loaded into it, is found by that name when it is first asked for. Versions that were promoted come
-and go with the table of deployments.
+A model is served by our engine (`url`: vLLM, llama.cpp), by a provider (`litellm`), or in this
+process (`gateway.upstream.local.models`) unless the settings give its name to another model. Other
+models that an engine of ours lists, such as a manually loaded adapter `docs@v8`, are found by that
+name on first use. Promoted versions come and go with the table of deployments.
 """
 
 import asyncio
@@ -29,24 +28,24 @@ from gateway.upstream.local.models import EmbeddingThread, Local
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A model and its place."""
+    """A model and its endpoint."""
 
     name: str
-    """The gateway's name for it."""
+    """The gateway's name for the model."""
     engine: Engine | None = None
     fim: Fim | None = None
     client: EngineHttpClient | None = None
     local: Local | None = None
-    """The model itself, where it is in this process."""
+    """The model itself, if it runs in this process."""
     breaker: Breaker = field(default_factory=Breaker)
 
     async def id(self) -> str:
-        """The name that its engine knows it by. Raises AskdocsError when that cannot be asked."""
+        """The engine's name for the model. Raises AskdocsError if the engine cannot be asked."""
         return self.name if self.engine is None else (await self.engine.model()).id
 
 
 class Fleet:
-    """All of them. Use it in one event loop, and `close` it there."""
+    """All models. Use it in one event loop, and `close` it there."""
 
     def __init__(
         self,
@@ -54,9 +53,9 @@ class Fleet:
         env: Mapping[str, str] | None = None,
         reader: EmbeddingThread | None = None,
     ) -> None:
-        """Without a `reader` the models of this process are known, and cannot be asked.
+        """`reader` None: the models of this process are listed, but cannot be called.
 
-        Raises AskdocsError for a key that the environment does not have.
+        Raises AskdocsError for a key that is missing in the environment.
         """
         env = os.environ if env is None else env
         secret = settings.engine_key.get_secret_value() if settings.engine_key else None
@@ -91,17 +90,17 @@ class Fleet:
 
     @property
     def configured(self) -> list[str]:
-        """The names that the settings give."""
+        """The names in the settings."""
         return list(self._served)
 
     @property
     def has_providers(self) -> bool:
-        """Is a model asked through LiteLLM?"""
+        """Is any model called through LiteLLM?"""
         return bool(self._providers)
 
     @property
     def unheard(self) -> str | None:
-        """A model whose engine has not answered yet: nobody knows what else it serves."""
+        """A model whose engine has not answered yet, so that its other models are unknown."""
         own = (served for served in self._served.values() if served.engine)
         return next((served.name for served in own if served.client not in self._heard), None)
 
@@ -110,17 +109,17 @@ class Fleet:
         return self._served[BASE]
 
     def get(self, name: str) -> Served | None:
-        """A model that is known already."""
+        """A model that is already known."""
         if deployed := self._deployed.get(name):
             return deployed[1]
         return self._served.get(name) or self._discovered.get(name) or self._local.get(name)
 
     def follow(self, deployments: Iterable[Deployment]) -> None:
-        """Serve the versions that are deployed now."""
+        """Serve the deployed versions."""
         new: dict[str, tuple[Deployment, Served]] = {}
         for deployment in deployments:
             if not deployment.is_served or deployment.name in self._served:
-                continue  # the settings' word holds
+                continue  # settings take precedence
             assert deployment.url is not None
             known = self._deployed.pop(deployment.name, None)
             if known and (known[0].url, known[0].model) == (deployment.url, deployment.model):
@@ -128,22 +127,22 @@ class Fleet:
                 continue
             if known:
                 self._left.append(known[1])
-            # An engine of its own has no key: its port is bound to this machine.
+            # A deployed version's own engine has no key: its port is bound to this machine.
             url = deployment.url.rstrip("/")
             where = self._base if url == self._base[0] else (url, None)
             self._clients.setdefault(where, EngineHttpClient(*where))
             new[deployment.name] = (deployment, self._at(deployment.name, where, deployment.model))
-        # Answers that have begun there still ask its engine: it is closed in the end.
+        # Running answers still use the engines of dropped versions: close them at the end.
         self._left += [served for _, served in self._deployed.values()]
         self._deployed = new
 
     async def find(self, name: str) -> Served | None:
-        """The model of that name; the engines are asked when it is not known yet."""
+        """The model with that name; asks the engines if it is not known yet."""
         return self.get(name) or (await self._look()).get(name)
 
     async def names(self) -> list[str]:
-        """All names: those of the settings, the versions, what else the engines list now, and the
-        models of this process."""
+        """All names: from the settings, the deployed versions, other models that the engines list
+        now, and the models of this process."""
         versions = [
             name for name, (deployment, _) in self._deployed.items() if deployment.state == "ready"
         ]
@@ -152,9 +151,10 @@ class Fleet:
         return list(dict.fromkeys([*self._served, *versions, *listed, *self._local]))
 
     async def prefix_caches(self) -> dict[str, PrefixCache]:
-        """What each engine's prefix cache has saved so far, by a model there; as far as they tell.
+        """The savings of each engine's prefix cache so far, by one of its models, if the engine
+        reports them.
 
-        An engine that does not answer within a second is left out.
+        Omits an engine that does not answer within a second.
         """
 
         async def cache_of(served: Served) -> tuple[str, PrefixCache | None]:
@@ -168,9 +168,9 @@ class Fleet:
         return {name: cache for name, cache in caches if cache is not None}
 
     async def ready(self) -> dict[str, bool]:
-        """Whether each engine answers now, by a model there.
+        """Whether each engine answers now, by one of its models.
 
-        They have three seconds: one that is busy is not down.
+        Engines have three seconds: a busy one is not down.
         """
 
         async def readiness_of(served: Served) -> tuple[str, bool]:
@@ -183,13 +183,13 @@ class Fleet:
         return dict(await asyncio.gather(*map(readiness_of, self._one_each())))
 
     def _one_each(self) -> Iterable[Served]:
-        """A model of each engine."""
+        """One model per engine."""
         deployed = [served for _, served in self._deployed.values()]
         everywhere = (*deployed, *reversed(self._served.values()))
         return {s.engine.url: s for s in everywhere if s.engine}.values()
 
     async def problems(self, table: Table) -> list[Problem]:
-        """What keeps `table` from being used here."""
+        """Errors that make `table` unusable here."""
         return table.problems(self.configured) and table.problems(await self.names())
 
     @property
@@ -208,8 +208,8 @@ class Fleet:
     def _own(self, name: str, url: str, model: str | None, key: str | None) -> None:
         where = (url.rstrip("/"), key)
         self._clients.setdefault(where, EngineHttpClient(*where))
-        # One that is asked again under another name, as a fallback, has told its model already: it
-        # may be the one of its replicas that answers such questions which is away.
+        # A fallback may use the same model under another name. Share its engine, which knows the
+        # model already: the replica that answers such questions may be the one that is down.
         same = self._engines.get((where, model))
         self._served[name] = self._at(name, where, model, same)
         if engine := self._served[name].engine:
@@ -226,7 +226,8 @@ class Fleet:
         return Served(name, engine=engine, fim=Fim(engine), client=self._clients[where])
 
     async def _look(self, fresh: bool = False) -> dict[str, Served]:
-        """What the engines list beside the configured names. At most one look a second."""
+        """The models that the engines list besides the configured names, refreshed at most once a
+        second."""
         async with self._looking:
             if time.monotonic() - self._looked < (0.2 if fresh else 1):
                 return self._discovered
@@ -237,7 +238,7 @@ class Fleet:
                 where = next(where for where, known in self._clients.items() if known is client)
                 if listed is not None:
                     self._heard.add(client)
-                else:  # away: what it had stays known
+                else:  # unavailable: its models stay known
                     discovered |= {n: s for n, s in self._discovered.items() if s.client is client}
                     continue
                 for name in listed:

@@ -1,8 +1,8 @@
 """Resumes an answer after its engine failed mid-stream, for example on a killed replica.
 
-Another engine, or the same one when it is back, is given what the first one has said as the
-beginning of its answer, and what it sends goes on in the stream of the first. An answer that has
-not begun is asked for again. An engine can be given the beginning of words, and of nothing else.
+Another engine, or the same one once it is back, gets the text so far as the beginning of its
+answer, and its output continues the first stream. An answer that has not begun is requested again.
+Only text can be resumed.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from gateway.routing.registry import Served
 
 log = logging.getLogger("askdocs.gateway")
 
-TIMES = 2  # that one answer goes on: more of them may break by what is asked
-WAIT_S = 15.0  # from the break to the last try: llama.cpp is back 3 s after a kill
-PAUSE_S = (0.25, 2.0)  # the first one between two tries, and the longest
+TIMES = 2  # resumptions per answer: after more, the request itself may be the cause
+WAIT_S = 15.0  # from the failure to the last attempt: llama.cpp is back 3 s after a kill
+PAUSE_S = (0.25, 2.0)  # first and longest pause between attempts
 
 Find = Callable[[str], Awaitable[Served | None]]
 
 
 class Resume:
-    """The way to the rest of one answer."""
+    """Finds the rest of one answer."""
 
     def __init__(self, dispatch: Dispatch, find: Find, call: Call, route: Route) -> None:
-        """`call` is what the first engine was asked."""
+        """`call` is the request to the first engine."""
         self._dispatch = dispatch
         self._find = find
         self._call = call
@@ -43,10 +43,11 @@ class Resume:
         self._times = 0
         self._partial = PartialAnswer("", 0)
         self.rest = WHOLE
-        """Of the answer that was opened last."""
+        """The rest that was opened last."""
 
     async def open(self, broken: Served, written: PartialAnswer) -> Opened | None:
-        """The rest of the answer that `broken` did not give; close it. None: nobody can give it."""
+        """Opens the rest of the answer that `broken` left incomplete; close it. None: no model can
+        resume it."""
         self._times += 1
         if self._times > TIMES:
             return None
@@ -68,7 +69,7 @@ class Resume:
             pause = min(2 * pause, longest)
 
     async def _try(self, broken: Served) -> Opened | None:
-        """As `open`, now. Raises ApiError: those who can do not answer, or refuse."""
+        """Makes one attempt of `open`. Raises ApiError: the able candidates fail or refuse."""
         able = []
         for name in self._route.with_last(broken.name).candidates:
             served = await self._find(name)
@@ -80,7 +81,7 @@ class Resume:
         return await self._dispatch.open(call, replace(self._route, candidates=tuple(able)))
 
     async def _is_able(self, served: Served) -> bool:
-        """Does it go on with what it is given? Perhaps, while it is away."""
+        """Can the model continue a given text? Assume so while it is unavailable."""
         if not self._partial.text.strip():
             return True
         if served.engine is None:
@@ -93,7 +94,7 @@ class Resume:
             return True
 
     async def _render(self, served: Served) -> dict[str, Any]:
-        """The request whose answer is the rest."""
+        """The request for the rest of the answer."""
         body = await self._call.render(served)
         text, tokens = self._partial
         if not text.strip():
@@ -108,7 +109,7 @@ class Resume:
             if kind == "other":
                 raise ApiError(400, f"{served.name} does not go on with an answer that has begun")
             if kind == "vllm":
-                # Some chat templates trim a message, and then its last blanks are said once more.
+                # Some chat templates trim messages, so that trailing white space would be repeated.
                 blanks = text[len(text.rstrip()) :]
                 text = text.rstrip()
                 body |= {"continue_final_message": True, "add_generation_prompt": False}

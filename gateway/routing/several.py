@@ -1,8 +1,8 @@
-"""Several choices from a provider: whole, and with the usage of all of them.
+"""Several choices from a provider: complete, and with the usage of all of them.
 
-LiteLLM's streams of several choices lack numbers, ends and words, so that such an answer is asked
-for whole and then streamed. llama.cpp states the usage of one choice in a whole answer: its choices
-are asked for one by one.
+LiteLLM's streams of several choices lack indices, ends and text, so such an answer is requested
+complete and then streamed. llama.cpp reports the usage of only one choice in a complete answer, so
+its choices are requested separately.
 """
 
 import asyncio
@@ -11,25 +11,25 @@ from typing import Any
 
 from gateway.api.usage_sum import UsageSum
 
-AT_ONCE = 8  # requests for the choices of one answer
-# Raises what the dispatch of one request raises, and LookupError, TypeError, ValueError: no answer.
+AT_ONCE = 8  # concurrent requests for the choices of one answer
+# Raises the errors of a dispatched request, and LookupError, TypeError, ValueError: not an answer.
 Ask = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 class Several:
-    """Knows which providers count one choice alone."""
+    """Remembers which providers report the usage of one choice only."""
 
     def __init__(self) -> None:
         self._count_one: set[str] = set()
 
     async def answer(self, model: str, request: Mapping[str, Any], ask: Ask) -> dict[str, Any]:
-        """The whole answer. Raises what `ask` raises."""
+        """The complete answer. Raises as `ask`."""
         request = {k: v for k, v in request.items() if k not in ("stream", "stream_options")}
         if model not in self._count_one:
             answer = await ask(request)
             if not isinstance(answer["choices"], list):
                 raise TypeError("no choices")
-            if "timings" not in answer:  # the mark of llama.cpp
+            if "timings" not in answer:  # only llama.cpp has them
                 return answer
             self._count_one.add(model)
         answers = await _all(apart(request), ask)
@@ -37,9 +37,9 @@ class Several:
 
 
 def apart(request: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A request for one choice for each choice that `request` asks for, in their order.
+    """Splits `request` into a request per choice, in order.
 
-    Copies of a prompt with a seed get seeds of their own, as engines give them.
+    Copies of a prompt with a seed get different seeds, as engines assign them.
     """
     rest = {k: v for k, v in request.items() if k not in ("n", "best_of")}
     prompts = request.get("prompt")
@@ -51,14 +51,14 @@ def apart(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def joined(answers: list[dict[str, Any]], copies: int) -> dict[str, Any]:
-    """One answer of those to the requests of `apart`. Raises LookupError, TypeError."""
+    """Merges the answers to the requests of `apart`. Raises LookupError, TypeError."""
     usage, choices = UsageSum(copies), []
     for number, answer in enumerate(answers):
         choice = {**answer["choices"][0], "index": number}
         choices.append(choice)
         usage.add({**answer, "choices": [choice]})
     whole = {**answers[0], "choices": choices, "usage": usage.total}
-    whole.pop("timings", None)  # of one choice
+    whole.pop("timings", None)  # of one choice only
     return whole
 
 

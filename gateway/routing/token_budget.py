@@ -1,7 +1,7 @@
 """Token budgets: the maximum length of an answer, and the maximum cost of a request.
 
-Agents send `max_tokens: 32000` as a matter of course, and some clients send none: a wish beyond the
-budget is clamped, and a missing one is filled in, so that every request has an upper bound.
+Agents routinely send `max_tokens: 32000`, and some clients send none: a value beyond the budget is
+clamped, and a missing one is filled in, so that every request has an upper bound.
 """
 
 from collections.abc import Mapping
@@ -15,32 +15,33 @@ from gateway.core.http import ApiError, dump
 from gateway.routing.abilities import media, refuse_addresses, without_media
 from gateway.upstream.engine import Engine, estimate
 
-# The template around the messages, beside the role names that the JSON spells out.
+# Tokens of the template around the messages, beyond the role names in the JSON.
 TEMPLATE = 64
-# An image, sound or file where no engine can tell. Providers scale images down to about as many; by
-# its data one of a megabyte would count 440,000, more than many keys may use in a minute.
+# Tokens of an image, sound or file if no engine can count them. Providers scale images down to
+# about this; by its bytes, an image of a megabyte would count as 440,000, beyond many keys' limit
+# per minute.
 MEDIA = 1600
-# Where a request has what its model reads.
+# The fields that the model reads.
 _SAID = ("messages", "prompt", "input", "tools", "query", "documents")
 
 
 class TokenBudget(NamedTuple):
-    """What a request may use."""
+    """The tokens that a request may use."""
 
     prompt: int
-    """Tokens of the prompt: exact where it was counted, else an upper bound."""
+    """Tokens of the prompt: exact if counted, else an upper bound."""
     answer: int | None
-    """`max_tokens` for the engine; None where the endpoint has none."""
+    """`max_tokens` for the engine; None if the endpoint has no such field."""
     choices: int = 1
 
     @property
     def tokens(self) -> int:
-        """The most that the request can use: what its key reserves."""
+        """The maximum for the request, which its key reserves."""
         return self.prompt + (self.answer or 0) * self.choices
 
 
 def wanted(request: dict[str, Any], default: int) -> int:
-    """The length of the answer that the client asks for."""
+    """The answer length that the client requests."""
     for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
         value = request.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -49,14 +50,14 @@ def wanted(request: dict[str, Any], default: int) -> int:
 
 
 def bound(path: str, request: dict[str, Any], size: int, default: int) -> TokenBudget:
-    """The budget by the size of the body alone: a token is at least a byte of it."""
+    """The budget by the body's size alone: a token has at least one byte."""
     if path in (EMBEDDINGS.path, RERANK.path):
         return TokenBudget(size, None)
     return TokenBudget(size + TEMPLATE, wanted(request, default), choices(request))
 
 
 def choices(request: Mapping[str, Any]) -> int:
-    """How many answers are asked for: `n` to each prompt."""
+    """The number of answers requested: `n` per prompt."""
     count = max(_number(request.get("n")), _number(request.get("best_of")))
     if isinstance(prompts := request.get("prompt"), list) and all(
         isinstance(prompt, str | list) for prompt in prompts
@@ -66,7 +67,7 @@ def choices(request: Mapping[str, Any]) -> int:
 
 
 def within(budget: TokenBudget, engine: Engine | None) -> TokenBudget:
-    """The budget, with an answer no longer than the context, as far as that is known already."""
+    """Limits the answer to the context's length, if it is already known."""
     known = engine.known if engine else None
     if known is None or known.context is None or budget.answer is None:
         return budget
@@ -74,11 +75,11 @@ def within(budget: TokenBudget, engine: Engine | None) -> TokenBudget:
 
 
 async def fit(budget: TokenBudget, request: dict[str, Any], engine: Engine) -> TokenBudget:
-    """The budget within the context of the engine's model; the prompt is counted if it has to be.
+    """Fits the budget into the context of the engine's model; counts the prompt if necessary.
 
     Raises:
         ApiError: 400 when the prompt alone fills the context, with both numbers.
-        AskdocsError: the engine is away.
+        AskdocsError: the engine is unavailable.
     """
     context = (await engine.model()).context
     if context is None or budget.answer is None or budget.prompt + budget.answer <= context:
@@ -97,7 +98,7 @@ async def fit(budget: TokenBudget, request: dict[str, Any], engine: Engine) -> T
 
 
 async def count(request: Mapping[str, Any], engine: Engine) -> int | None:
-    """Exact tokens of the prompt; None when the engine cannot tell or refuses the request.
+    """Exact tokens of the prompt; None if the engine cannot count or refuses the request.
 
     Raises ApiError 400 as `refuse_addresses`.
     """
@@ -109,7 +110,7 @@ async def count(request: Mapping[str, Any], engine: Engine) -> int | None:
 
 
 async def count_nearly(request: Mapping[str, Any], engine: Engine | None) -> int:
-    """Tokens of the prompt: exact where an engine can tell, else rather too many than too few."""
+    """Tokens of the prompt: exact if an engine can count, else rather too many than too few."""
     counted = await count(request, engine) if engine else None
     if counted is not None:
         return counted
