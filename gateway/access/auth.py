@@ -18,22 +18,22 @@ from gateway.core.http import ApiError
 from gateway.storage.database import Unreachable
 
 GROUPS_HEADER = "x-askdocs-groups"
-"""In which a key that asks for people says what groups the person is in, as a JSON list; `*` for
-all that the key may read."""
+"""The header in which a key for people names the person's groups, as a JSON list; `*` for all that
+the key may read."""
 
 log = logging.getLogger("askdocs.gateway")
 
-FRESH = 2.0  # seconds that what is known of a key counts; a revocation is live after them
-AHEAD = 1.0  # seconds after which a key in use is read again, so that no request waits for it
+FRESH = 2.0  # seconds that a key is cached; a revocation takes effect within them
+AHEAD = 1.0  # seconds after which a key in use is refreshed, so that no request waits for it
 PATIENCE = 2.0  # seconds that a request waits for the database
-PAUSE = 1.0  # seconds between two looks at a database that is away
-UNKNOWN = 10_000  # ids of no key that are remembered
+PAUSE = 1.0  # seconds between checks of an unavailable database
+UNKNOWN = 10_000  # unknown key IDs that are cached
 
 
 def presented(headers: Headers) -> str | None:
     """The key in `Authorization: Bearer`, `x-api-key` or `api-key`."""
     bearer = x_api_key = api_key = b""
-    # One pass: `Headers.get` would walk and decode all of them three times.
+    # A single pass: `Headers.get` would scan and decode all headers three times.
     for name, value in headers.raw:
         if name == b"authorization" and not bearer:
             scheme, _, token = value.partition(b" ")
@@ -48,18 +48,19 @@ def presented(headers: Headers) -> str | None:
 
 
 def reader(key: Key, headers: Headers) -> Reader:
-    """What a request may read of the wiki.
+    """Determines what a request may read of the wiki.
 
-    That is what the key may. One that asks for people says for whom: then it is what both may, and
-    without a person what everybody may, so that a door that forgets the person opens nothing.
+    Usually this is what the key may read. A key for people names a person: the request may then
+    read what both may, or without a person only public pages, so that a client that omits the
+    person discloses nothing.
 
-    Raises ApiError: 403, the key may not speak for anybody; 400, the header makes no sense.
+    Raises ApiError: 403, the key may not act for people; 400, the header is invalid.
     """
     own = None if ALL in key.groups else frozenset(key.groups)
     header = headers.get(GROUPS_HEADER)
     if header is None:
         return PUBLIC if key.for_people else Reader(own)
-    if len(headers.getlist(GROUPS_HEADER)) > 1:  # one may be a client's, which a proxy passed on
+    if len(headers.getlist(GROUPS_HEADER)) > 1:  # one may come from a client, through a proxy
         raise ApiError(400, f"{GROUPS_HEADER} came twice: send it once", code="invalid_header")
     if not key.for_people:
         raise ApiError(
@@ -90,7 +91,7 @@ def _groups(header: str) -> frozenset[str]:
 
 
 class _Entry:
-    """What was read of a key, and when; dates as seconds, which compare faster."""
+    """A key as read from the database, and when; dates in seconds, which compare faster."""
 
     __slots__ = ("expires", "key", "read", "secrets")
 
@@ -101,15 +102,16 @@ class _Entry:
         self.secrets = [(secret.digest, _seconds(secret.valid_until)) for secret in stored.secrets]
 
     def judge(self, given: bytes) -> bool:
-        """Is this the digest of a secret that opens? False when it never was one.
+        """Is this the digest of a valid secret? False if it never was one.
 
-        Raises ApiError 401: it was one. Only who has the secret is told why it opens no more.
+        Raises ApiError 401: it was one. Only the holder of the secret learns why it is no longer
+        valid.
         """
         now = time.time()
         until = -math.inf
         matched = False
         for known, valid_until in self.secrets:
-            # Every one is compared, so that the time taken says nothing about them.
+            # Compare all of them, so that the timing reveals nothing.
             if hmac.compare_digest(known, given):
                 matched, until = True, valid_until
         if not matched:
@@ -124,11 +126,11 @@ class _Entry:
 
 
 class Keyring:
-    """Tells whose key a request carries.
+    """Identifies the key of a request.
 
-    What the database says of a key is kept for FRESH seconds. With the database away, keys that
-    were seen before go on working, and others get 503: to say 401 to a key that may be valid would
-    make its owner throw it away. Belongs to one event loop.
+    Caches what the database says of a key for FRESH seconds. While the database is unavailable,
+    keys seen before keep working, and others get 503: a 401 for a key that may be valid would make
+    its owner discard it. Belongs to one event loop.
     """
 
     def __init__(
@@ -137,7 +139,7 @@ class Keyring:
         installation: SecretStr | None,
         previous: SecretStr | None = None,
     ) -> None:
-        """`installation`, `previous`: of `[gateway]`, the keys that need no database."""
+        """`installation`, `previous`: the master keys of `[gateway]`, which need no database."""
         self._keys = keys
         own = [key for key in (installation, previous) if key]
         self._own = [digest(key.get_secret_value()) for key in own]
@@ -146,16 +148,16 @@ class Keyring:
         self._entries: dict[str, _Entry] = {}
         self._unknown: dict[str, float] = {}
         self._lookups: dict[str, asyncio.Task[None]] = {}
-        # Its own, so that a database that hangs takes no thread from anybody else.
+        # A separate pool, so that a hanging database blocks no other threads.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="keys")
         self._recovery: asyncio.Task[None] | None = None
 
     async def identify(self, headers: Headers) -> Key:
-        """The key of a request. Does not wait when the key was seen within FRESH seconds.
+        """The key of a request. Does not wait if the key was read within FRESH seconds.
 
         Raises:
-            ApiError: 401 for a key that is missing, unknown, revoked or expired; 503 for one that
-                the database would have to be asked about, when it is away.
+            ApiError: 401 for a key that is missing, unknown, revoked or expired; 503 if the key
+                must be looked up while the database is unavailable.
         """
         text = presented(headers)
         if text is None:
@@ -167,7 +169,7 @@ class Keyring:
         return self.known(text) or await self._ask(text)
 
     def known(self, text: str) -> Key | None:
-        """The key with this text, if that can be told without the database. Raises ApiError 401."""
+        """The key with this text, if no database look-up is needed. Raises ApiError 401."""
         given = parse(text)
         entry = self._entries.get(given.id) if given else None
         if given is None or entry is None:
@@ -193,7 +195,7 @@ class Keyring:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, text: str) -> Key:
-        """Ask the database about a text that has the form of a key."""
+        """Look up a text in the format of a key."""
         given = parse(text)
         assert given is not None
         began = time.monotonic()
@@ -214,8 +216,8 @@ class Keyring:
         )
 
     async def _read_since(self, id: str, moment: float) -> bool:
-        """Read a key, unless the database is away. Was it read?"""
-        # Twice, where a reading was under way that may not have seen a key that is this new.
+        """Read a key unless the database is unavailable. Was it read?"""
+        # Twice if a running look-up may predate the key.
         while self._recovery is None:
             task = self._lookup(id)
             await asyncio.wait({task}, timeout=PATIENCE)
@@ -229,7 +231,7 @@ class Keyring:
         return False
 
     def _lookup(self, id: str) -> asyncio.Task[None]:
-        """Read a key; at most one reading of each is under way."""
+        """Read a key; look-ups of the same key share a task."""
         task = self._lookups.get(id)
         if task is None:
             task = self._lookups[id] = asyncio.create_task(self._read(id))
@@ -250,7 +252,7 @@ class Keyring:
             self._entries[id] = _Entry(stored, read)
             return
         self._entries.pop(id, None)
-        self._unknown.pop(id, None)  # to the end
+        self._unknown.pop(id, None)  # move it to the end
         self._unknown[id] = read
         if len(self._unknown) > UNKNOWN:
             del self._unknown[next(iter(self._unknown))]
@@ -261,7 +263,7 @@ class Keyring:
             self._recovery = asyncio.create_task(self._recover())
 
     async def _recover(self) -> None:
-        """Until the database is back, nobody but this asks it."""
+        """Check the database alone until it is back."""
         assert self._keys is not None
         loop = asyncio.get_running_loop()
         while True:
@@ -270,7 +272,7 @@ class Keyring:
                 await loop.run_in_executor(self._threads, self._keys.find, INSTALLATION)
             except Unreachable:
                 continue
-            except Exception:  # whatever it is: without this task no new key is ever checked again
+            except Exception:  # any error: without this task, no new key is ever checked again
                 log.exception("the database is looked for again")
                 continue
             break
@@ -279,7 +281,7 @@ class Keyring:
 
 
 def _is_one_of(given: bytes, known: list[bytes]) -> bool:
-    # Every one is compared, so that the time taken says nothing about them.
+    # Compare all of them, so that the timing reveals nothing.
     return sum(hmac.compare_digest(given, expected) for expected in known) > 0
 
 

@@ -1,9 +1,9 @@
 """API keys: their models and limits, and the store that keeps them.
 
-A key's text is `ask-<id>-<secret>`. The id finds the row; of the secret only a SHA-256 is stored. A
-slow hash like bcrypt protects passwords, which can be guessed; 256 random bits cannot be, however
-fast the hash, and a fast one costs each request a microsecond instead of a tenth of a second
-(NIST SP 800-63B, 5.1.2.2, asks for a slow hash only under 112 bits).
+A key's text is `ask-<id>-<secret>`. The ID finds the row; only a SHA-256 of the secret is stored. A
+slow hash like bcrypt protects passwords, which can be guessed; 256 random bits cannot, however fast
+the hash, and a fast hash costs each request a microsecond instead of a tenth of a second (NIST SP
+800-63B, 5.1.2.2, requires a slow hash only below 112 bits).
 """
 
 import hashlib
@@ -26,9 +26,9 @@ from gateway.telemetry import audit
 
 INSTALLATION = "installation"
 ALL = "*"
-"""Among the groups of a key: every group, so that it may read all pages."""
+"""As one of a key's groups: all groups, so that the key may read all pages."""
 LONGEST_NAME = 100
-# Beyond any use, and inside the integers of databases and of JSON readers.
+# More than any key needs, and within the integers of databases and JSON parsers.
 LARGEST = 2**53 - 1
 
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -37,14 +37,14 @@ _TEXT = re.compile(r"ask-([a-z0-9]{10})-([A-Za-z0-9_-]{43})")
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a key may use; None is no limit."""
+    """The limits of a key; None means no limit."""
 
     rpm: int | None = None
     """Requests in any 60 seconds."""
     tpm: int | None = None
     """Tokens, of prompt and answer together, in any 60 seconds."""
     max_parallel: int | None = None
-    """Requests at the same time; a stream counts until its last byte."""
+    """Concurrent requests; a stream counts until its last byte."""
     monthly_tokens: int | None = None
     """Tokens in a calendar month, UTC."""
 
@@ -58,14 +58,14 @@ class Key:
     team: str
     created: datetime
     models: tuple[str, ...] = ()
-    """Models and aliases that it may use; empty: all."""
+    """Models and aliases that it may use; empty means all."""
     limits: Limits = field(default_factory=Limits)
     expires: datetime | None = None
     revoked: datetime | None = None
     groups: tuple[str, ...] = ()
-    """The groups whose pages it may read; without any what is for everybody."""
+    """The groups whose pages it may read; without groups, public pages only."""
     for_people: bool = False
-    """May it say for whom it asks, within its groups? See `gateway.access.auth.reader`."""
+    """May it name the person it asks for, within its groups? See `gateway.access.auth.reader`."""
 
     def allows(self, model: str) -> bool:
         return not self.models or model in self.models
@@ -74,7 +74,7 @@ class Key:
 class Secret(NamedTuple):
     digest: bytes
     valid_until: datetime | None
-    """Set by a rotation, on the secrets before it."""
+    """Set by a rotation, on the earlier secrets."""
 
 
 class StoredKey(NamedTuple):
@@ -83,7 +83,7 @@ class StoredKey(NamedTuple):
 
 
 class KeyText(NamedTuple):
-    """What a key's text consists of."""
+    """The parts of a key's text."""
 
     id: str
     secret: str
@@ -124,7 +124,7 @@ secret_table = sa.Table(
 
 
 class Keys:
-    """The keys in the database. Every method raises Unreachable when it does not answer."""
+    """The keys in the database. Every method raises Unreachable if the database does not answer."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -139,11 +139,11 @@ class Keys:
         groups: Sequence[str] = (),
         for_people: bool = False,
     ) -> tuple[Key, str]:
-        """A new key and its text, which cannot be had again.
+        """Creates a key; returns it and its text, which cannot be retrieved later.
 
-        A name belongs to one key until that key is revoked; then it is free again.
+        A name belongs to one key until that key is revoked.
 
-        Raises AskdocsError: the name is in use, or a value makes no sense.
+        Raises AskdocsError: the name is in use, or a value is invalid.
         """
         limits = limits or Limits()
         groups = _groups(groups)
@@ -181,21 +181,21 @@ class Keys:
         return key, text
 
     def list(self) -> list[Key]:
-        """All keys, the revoked ones too, oldest first."""
+        """All keys including revoked ones, oldest first."""
         with reading(self._engine) as connection:
             rows = connection.execute(sa.select(key_table).order_by("created", "id"))
             return [_key(row) for row in rows]
 
     def get(self, id_or_name: str) -> Key:
-        """The key with this id, else the one that has this name and is not revoked.
+        """The key with this ID, or else the unrevoked key with this name.
 
-        Raises AskdocsError: there is none.
+        Raises AskdocsError: there is no such key.
         """
         with reading(self._engine) as connection:
             return _get(connection, id_or_name)
 
     def revoke(self, id_or_name: str) -> Key:
-        """End a key for good. Raises AskdocsError: there is no such key, or it is revoked."""
+        """Revoke a key permanently. Raises AskdocsError: there is no such key, or it is revoked."""
         with writing(self._engine) as connection:
             key = _unrevoked(connection, id_or_name)
             now = datetime.now(UTC)
@@ -209,7 +209,7 @@ class Keys:
     def regroup(
         self, id_or_name: str, groups: Sequence[str] | None, for_people: bool | None
     ) -> Key:
-        """Change what a key may read; None leaves it as it is. Running gateways follow within
+        """Change what a key may read; None leaves a value unchanged. Running gateways follow within
         two seconds. Raises AskdocsError: there is no such key, or it is revoked."""
         with writing(self._engine) as connection:
             key = _unrevoked(connection, id_or_name)
@@ -222,7 +222,7 @@ class Keys:
             return _get(connection, key.id)
 
     def rotate(self, id_or_name: str, grace: timedelta) -> tuple[Key, str]:
-        """A new secret for a key; the old ones go on working for `grace`.
+        """Issue a new secret for a key; the old secrets remain valid for `grace`.
 
         Raises AskdocsError: there is no such key, or it is revoked or expired.
         """
@@ -254,7 +254,7 @@ class Keys:
         return key, text
 
     def find(self, id: str) -> StoredKey | None:
-        """What is known of an id; it is the caller's to compare digests and dates."""
+        """The stored data for an ID; the caller must compare digests and dates."""
         with reading(self._engine) as connection:
             joined = sa.select(
                 key_table, secret_table.c.digest, secret_table.c.valid_until
@@ -268,13 +268,13 @@ class Keys:
 
 
 def parse(text: str) -> KeyText | None:
-    """The parts of a key's text, or None when it has not the form of one."""
+    """The parts of a key's text, or None if it does not have the format."""
     match = _TEXT.fullmatch(text)
     return KeyText(match[1], match[2]) if match else None
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a secret."""
+    """The stored form of a secret."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -332,7 +332,7 @@ def _key(row: sa.Row[tuple[object, ...]]) -> Key:
 
 
 def _groups(names: Sequence[str]) -> tuple[str, ...]:
-    """Raises AskdocsError for what is no group."""
+    """Raises AskdocsError for an invalid group name."""
     try:
         return tuple(sorted(groups_of(list(names))))
     except ValueError as error:
@@ -342,7 +342,7 @@ def _groups(names: Sequence[str]) -> tuple[str, ...]:
 def _check(
     name: str, team: str, models: Sequence[str], limits: Limits, expires: datetime | None
 ) -> None:
-    """Raises AskdocsError for a value that makes no sense."""
+    """Raises AskdocsError for an invalid value."""
     if not name:
         raise AskdocsError("the name of the key is empty: name the person or program that uses it")
     if name == INSTALLATION:

@@ -1,6 +1,6 @@
-"""Who could read each page, from when to when, for `askdocs docs audit`.
+"""The access history of each page, for `askdocs docs audit`.
 
-A gateway records it when rights change: by a sync, by new rules, or because a page is new or gone.
+A gateway records changes of rights: by a sync, by new rules, or by new and deleted pages.
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from gateway.storage.database import LOCK, Unreachable, Utc, metadata, reading, 
 
 log = logging.getLogger("askdocs.gateway")
 
-INTERVAL = 5.0  # seconds between two looks
-RETENTION = timedelta(days=400)  # after a right has ended
+INTERVAL = 5.0  # seconds between checks
+RETENTION = timedelta(days=400)  # after a right's end
 MOST = 1_000_000  # rights that have ended
-_PART = 1_000  # rows that one statement names
+_PART = 1_000  # rows per statement
 readers_table = sa.Table(
     "page_readers",
     metadata,
@@ -34,29 +34,29 @@ _c = readers_table.c
 
 
 class Period(NamedTuple):
-    """Who could read a page for a while."""
+    """A period with the groups that could read a page."""
 
     groups: Groups
     since: datetime
     until: datetime | None
     """None: they still can."""
     every: bool
-    """It was so for all pages, which had no groups."""
+    """Did it apply to all pages, as none had groups?"""
 
 
 class PastReaders:
-    """Records what one gateway's readers may see."""
+    """Records the rights of one gateway's readers."""
 
     def __init__(
         self, engine: sa.Engine, revision: Callable[[], str], rights: Callable[[], Set[Right]]
     ) -> None:
-        """`revision` changes with `rights`, and costs less."""
+        """`revision` changes with `rights`, and is cheaper to compute."""
         self._engine = engine
         self._revision = revision
         self._rights = rights
 
     async def run(self) -> None:
-        """Record until cancelled. With the database away it is tried again."""
+        """Record until cancelled. Retries while the database is unavailable."""
         recorded = None
         while True:
             revision = await threads.search(self._revision)
@@ -71,14 +71,14 @@ class PastReaders:
 
 
 def record(engine: sa.Engine, rights: Set[Right], now: datetime | None = None) -> None:
-    """Note what differs from what was noted last; gateways wait for each other.
+    """Record the changes since the last call; gateways take turns.
 
     Raises Unreachable.
     """
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK + 1)))
-        now = now or datetime.now(UTC)  # not of before a wait: periods would end before they begin
+        now = now or datetime.now(UTC)  # after the wait, or periods could end before they begin
         rows = connection.execute(sa.select(_c.url, _c.groups, _c.id).where(_c.until.is_(None)))
         noted = {(url, groups): number for url, groups, number in rows}
         ended = sorted(noted[right] for right in noted.keys() - rights)
@@ -96,14 +96,14 @@ def record(engine: sa.Engine, rights: Set[Right], now: datetime | None = None) -
 
 
 def has_groups(engine: sa.Engine) -> bool:
-    """Has any page groups now, as far as a gateway has recorded it? Raises Unreachable."""
+    """Does any page have groups, according to the last record? Raises Unreachable."""
     query = sa.select(_c.id).where(_c.until.is_(None), _c.url != EVERY).limit(1)
     with reading(engine) as connection:
         return connection.execute(query).first() is not None
 
 
 def of(engine: sa.Engine, url: str) -> list[Period]:
-    """Who could read a page, newest first. Raises Unreachable."""
+    """The access history of a page, newest first. Raises Unreachable."""
     query = sa.select(_c.groups, _c.since, _c.until, _c.url).where(_c.url.in_((url, EVERY)))
     with reading(engine) as connection:
         rows = connection.execute(query.order_by(_c.since.desc(), _c.id.desc()))

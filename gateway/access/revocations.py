@@ -1,7 +1,7 @@
 """Revoked keys and secrets, in a file beside the SQLite database.
 
-A database file that is damaged takes its revocations with it, and a backup is older than some of
-them: a restore reads them here. PostgreSQL is no file, and has no such list.
+A damaged database loses its revocations, and a backup predates some of them: a restore reads them
+from this file. PostgreSQL needs no such file.
 """
 
 import json
@@ -20,7 +20,7 @@ SUFFIX = ".closed"
 
 
 class Closed(NamedTuple):
-    """A key that was revoked; or one of its secrets, by its digest, that ends at a moment."""
+    """A revoked key, or one of its secrets (by digest) with its end."""
 
     key_id: str
     at: datetime
@@ -32,7 +32,8 @@ def beside(database: Path) -> Path:
 
 
 def note(engine: sa.Engine, rows: Iterable[Closed]) -> None:
-    """Add them; after the transaction, so that nothing is listed that did not happen."""
+    """Append revocations. Call it after the transaction, so that only actual revocations are
+    listed."""
     if engine.dialect.name != "sqlite":
         return
     lines = "".join(
@@ -51,7 +52,7 @@ def note(engine: sa.Engine, rows: Iterable[Closed]) -> None:
 
 
 def read(database: Path) -> list[Closed]:
-    """All of them; a line that was cut off or damaged is skipped."""
+    """All revocations; skips truncated or damaged lines."""
     try:
         text = beside(database).read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,10 +1,9 @@
 """Page permissions: groups of pages, and the groups of the reader.
 
-A page has no groups (None: nothing says who may read it), or a tuple of sets of groups. Whoever
-reads it needs one group of *each* set: a page of the space `hr` or `board`, restricted to
-`managers`, is `({"hr", "board"}, {"managers"})`. A set without groups is for nobody. So rules of
-several origins (connector, front matter, settings) add up, and none can open what another one
-closes.
+A page has no groups (None: no rule says who may read it), or a tuple of sets of groups. A reader
+needs one group of *each* set: a page of the space `hr` or `board`, restricted to `managers`, is
+`({"hr", "board"}, {"managers"})`. Nobody can read a page with an empty set. So rules of several
+origins (connector, front matter, settings) add up, and none can open what another one closes.
 """
 
 import json
@@ -14,27 +13,27 @@ from dataclasses import dataclass
 from typing import Any
 
 Groups = tuple[frozenset[str], ...]
-"""One group of each set is needed; no set at all is for everybody."""
+"""A reader needs one group of each set; a page without sets is public."""
 
 Right = tuple[str, str]
-"""The address of a page, and its groups as they are stored."""
+"""A page's address, and its groups in stored form."""
 EVERY = "*"
-"""In place of an address: all pages, where no page has groups."""
+"""In place of an address: all pages, if no page has groups."""
 EVERYBODY = "everybody"
-"""The group that everyone is in, also who is not known."""
+"""The group of everyone, including unknown readers."""
 NOBODY: Groups = (frozenset(),)
 LONGEST = 200
 """Characters of a group's name."""
 MOST = 2000
-"""Groups of a page, or of whoever asks."""
+"""Maximum groups of a page or a reader."""
 PERSON = "person:"
-"""What the name of a group begins with that is one person: `person:ada@example.com`."""
+"""The prefix of a group that is a single person: `person:ada@example.com`."""
 
 
 def group(name: str) -> str:
-    """A group's name in the one form in which names are compared.
+    """Normalises a group's name for comparison.
 
-    Capitals count. Raises ValueError: it is no name.
+    Case matters. Raises ValueError: the name is invalid.
     """
     normalized = unicodedata.normalize("NFC", name).strip()
     if not normalized or len(normalized) > LONGEST or not normalized.isprintable():
@@ -43,7 +42,7 @@ def group(name: str) -> str:
         )
     if not normalized.startswith(PERSON):
         return normalized
-    # The Kelvin sign is compared as a k, and would make of one address that of somebody else.
+    # The Kelvin sign compares equal to k, and would turn an address into somebody else's.
     if any(not character.isascii() and _compared(character).isascii() for character in name):
         raise ValueError(f"{name[:60]!r} is nobody's: one of its characters is compared as another")
     return normalized.lower()
@@ -54,7 +53,7 @@ def _compared(text: str) -> str:
 
 
 def groups_of(names: Any) -> frozenset[str]:
-    """The groups that a person wrote down: a name, or a list of names. Raises ValueError."""
+    """Parses groups from user input: a name, or a list of names. Raises ValueError."""
     listed = [names] if isinstance(names, str) else names
     if not isinstance(listed, list | tuple | set | frozenset):
         raise ValueError(f"groups is {str(names)[:60]!r}: write a name or a list of names")
@@ -72,9 +71,9 @@ def person(email: str) -> str:
 
 
 def foreign(name: Any, service: str) -> str:
-    """The group that a service names; empty, which lets nobody in, where it is no name.
+    """The group for a service's group name; empty, which admits nobody, if the name is invalid.
 
-    A name that has a meaning here, `everybody` or one person, gets the service's name in front.
+    Names with a special meaning (`everybody`, persons) get the service's name as a prefix.
     """
     try:
         label = group(name) if isinstance(name, str) else ""
@@ -84,8 +83,8 @@ def foreign(name: Any, service: str) -> str:
 
 
 def simplified(every: Iterable[Iterable[str]]) -> Groups:
-    """Sets that ask for the same always compare equal; what is no name of a group is dropped, which
-    lets in fewer."""
+    """Normalises sets, so that equal requirements compare equal. Drops invalid group names, which
+    only narrows access."""
     sets: set[frozenset[str]] = set()
     for some in every:
         names = set()
@@ -96,34 +95,34 @@ def simplified(every: Iterable[Iterable[str]]) -> Groups:
                 continue
         if EVERYBODY not in names:
             sets.add(frozenset(names))
-    # A set is met when a smaller one is.
+    # A set is implied by its subsets.
     least = [needed for needed in sets if not any(other < needed for other in sets)]
     return tuple(sorted(least, key=sorted))
 
 
 def both(one: Groups | None, other: Groups | None) -> Groups | None:
-    """What two origins ask for together."""
+    """Combines the requirements of two origins."""
     if one is None and other is None:
         return None
     return simplified((*(one or ()), *(other or ())))
 
 
 def dump(groups: Groups | None) -> str | None:
-    """As it is stored."""
+    """The stored form of groups."""
     if groups is None:
         return None
     return json.dumps([sorted(some) for some in simplified(groups)], ensure_ascii=True)
 
 
 def readable(groups: Groups) -> str:
-    """For people: what it takes to read a page."""
+    """Describes the access requirements of a page to people."""
     if not groups:
         return EVERYBODY
     return ", and ".join(" or ".join(sorted(some)) or "nobody" for some in groups)
 
 
 def shown(groups: Groups) -> list[list[str]]:
-    """As an answer says what it takes to read the pages that it stands on."""
+    """The access requirements of an answer's pages, in the response format."""
     return [sorted(some) for some in groups]
 
 
@@ -133,17 +132,17 @@ def load(text: str | None) -> Groups | None:
 
 @dataclass(frozen=True)
 class Reader:
-    """Who asks, as far as rights go."""
+    """The reader's groups, for permission checks."""
 
     groups: frozenset[str] | None
-    """None: may read everything, as whoever may read the files of the installation does."""
+    """None: may read everything, like a user with access to the installation's files."""
 
     def may_read(self, groups: Groups | None) -> bool:
-        """May they read a page with these groups, rules and defaults included?"""
+        """May they read a page with these groups, which include rules and defaults?"""
         return self.groups is None or all(some & self.groups for some in groups or ())
 
 
 EVERYTHING = Reader(None)
-"""For the machine's own work and its administrators; never for a person."""
+"""For internal tasks and administrators; never for a person."""
 PUBLIC = Reader(frozenset())
-"""Somebody who is not known: what is for everybody."""
+"""An unknown reader: sees public pages only."""

@@ -1,6 +1,6 @@
 """The rules on page permissions in the settings.
 
-Apart from `rights`, so that the process that reads a wiki starts without pydantic.
+A separate module, so that the process that reads a wiki starts without pydantic.
 """
 
 from collections.abc import Mapping
@@ -47,11 +47,11 @@ WithoutGroups = Literal["everybody", "nobody"]
 
 @dataclass(frozen=True)
 class Rules:
-    """What the settings say about rights."""
+    """The settings' rules on permissions."""
 
     rules: Mapping[str, Rule]
     without_groups: WithoutGroups | None = None
-    """Who may read a page without groups. None: nobody, once a rule or any page has groups."""
+    """Who may read a page without groups? None: nobody, once a rule or any page has groups."""
 
 
 NO_RULES = Rules({})

@@ -15,27 +15,28 @@ Limit = Literal["rpm", "tpm", "too_large", "max_parallel", "monthly_tokens"]
 
 
 class Counts(NamedTuple):
-    """What a key uses, the request at hand included when it was admitted."""
+    """A key's usage, including the current request if it was admitted."""
 
     requests: int
-    """In the window."""
+    """Within the window."""
     tokens: int
-    """In the window: of running requests the reservation, of ended ones the real number."""
+    """Within the window: the reservations of running requests, and the actual tokens of finished
+    ones."""
     parallel: int
     month: int
-    """Tokens of this calendar month, reservations included."""
+    """Tokens of this calendar month, including reservations."""
     reset: int
-    """Milliseconds until the window is empty again."""
+    """Milliseconds until the window is empty."""
 
 
 class Counters(Protocol):
-    """Where a request was counted, and is to be settled."""
+    """The counters that count a request, and settle it."""
 
     def settle(self, grant: "Grant", used: int) -> None: ...
 
 
 class Grant:
-    """A request that was admitted. Give it to `Limiter.settle` when the response has ended."""
+    """An admitted request. Pass it to `Limiter.settle` when the response has ended."""
 
     __slots__ = ("counters", "counts", "limits", "place", "reserved")
 
@@ -46,13 +47,13 @@ class Grant:
         self.counts = counts
         self.reserved = reserved
         self.counters = counters
-        """None: nothing is left to settle."""
+        """None: there is nothing to settle."""
         self.place = place
-        """Where in the counters; theirs alone."""
+        """The request's place in the counters, in their own format."""
 
     @property
     def headers(self) -> dict[str, str]:
-        """`x-ratelimit-*` for the response; empty when the key has no such limit."""
+        """`x-ratelimit-*` for the response; empty if the key has no such limit."""
         return headers(self.limits, self.counts)
 
 
@@ -60,12 +61,12 @@ UNLIMITED = Grant(Limits(), Counts(0, 0, 0, 0, 0), 0, None, None)
 
 
 class LimitReached(ApiError):
-    """429: a limit of the key refuses the request."""
+    """429: the request exceeds a limit of the key."""
 
     def __init__(
         self, key: Key, limit: Limit, wait: int | None, counts: Counts, tokens: int
     ) -> None:
-        """`wait`: milliseconds until it could succeed; None when waiting does not help."""
+        """`wait`: milliseconds until it can succeed; None if waiting does not help."""
         kind, code = ("requests", "rate_limit_exceeded")
         if limit in ("tpm", "too_large"):
             kind = "tokens"
@@ -139,7 +140,7 @@ def headers(limits: Limits, counts: Counts) -> dict[str, str]:
 
 @lru_cache(maxsize=1024)
 def duration(ms: int) -> str:
-    """As OpenAI writes it, which is Go's way: `12ms`, `8.64s`, `6m0s`."""
+    """Formats a duration like OpenAI, in Go's format: `12ms`, `8.64s`, `6m0s`."""
     if 0 < ms < 1000:
         return f"{ms}ms"
     minutes, rest = divmod(ms, 60_000)

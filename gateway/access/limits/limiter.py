@@ -1,9 +1,9 @@
 """Limits of API keys: admit a request, and settle its usage when it ends.
 
-With a Redis they hold across all workers. While it is away, or slow, each worker applies its share
-of them alone, in memory, so that a request is not held up because Redis is. Within the minute in
-which that changes a key may get up to twice its limit: what Redis had admitted is not known to the
-workers, nor to Redis what they admit.
+With Redis, the limits hold across all workers. While Redis is unavailable or slow, each worker
+applies its share of the limits in memory, so that Redis never delays a request. In the minute of
+such a switch a key may get up to twice its limit: the workers do not know what Redis admitted, nor
+Redis what they admit.
 """
 
 import time
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from gateway.access.limits.shared import Shared
 
 WINDOW = 60.0
-"""Seconds, the minute of rpm and tpm."""
+"""Seconds: the minute of rpm and tpm."""
 NONE = Limits()
 
 
 class Limiter:
-    """Made by `connect`."""
+    """Created by `connect`."""
 
     def __init__(
         self, memory: LocalLimits, shared: "Shared | None", months: Months, workers: int = 1
@@ -37,18 +37,18 @@ class Limiter:
         self._shared = shared
         self._months = months
         self.local_decisions = 0
-        """How many requests this worker decided alone because Redis was away."""
+        """The number of requests that this worker decided alone because Redis was unavailable."""
 
     @property
     def is_local(self) -> bool:
-        """Is Redis configured, and away?"""
+        """Is Redis configured, but unavailable?"""
         return self._shared is not None and not self._shared.is_up
 
     async def admit(self, key: Key, tokens: int) -> Grant:
-        """Admit a request that takes at most `tokens`: its prompt and its max_tokens.
+        """Admit a request for at most `tokens`: its prompt plus its max_tokens.
 
         Raises:
-            LimitReached: 429, a limit of the key refuses it.
+            LimitReached: 429, the request exceeds a limit of the key.
         """
         if key.limits == NONE:
             return UNLIMITED
@@ -61,14 +61,14 @@ class Limiter:
             key = share(key, tokens, max(self._workers, self._shared.workers))
         if key.limits.monthly_tokens is not None and not self._memory.knows_month(key.id):
             used = await self._months.used(key.id)
-            if not self._memory.knows_month(key.id):  # of all that waited, the first one
+            if not self._memory.knows_month(key.id):  # only the first of all waiting requests
                 self._memory.set_month(key.id, *used)
         return self._memory.admit(key, tokens)
 
     def settle(self, grant: Grant, used: int) -> None:
-        """The response has ended, or failed, or its client has gone: `used` tokens in all.
+        """Record that a response ended, failed or lost its client, with `used` tokens in total.
 
-        Never waits. Call it once for every grant, from a `finally`; a second call does nothing.
+        Never waits. Call it once per grant, in a `finally`; a second call has no effect.
         """
         counters, grant.counters = grant.counters, None
         if counters is not None:
@@ -81,11 +81,11 @@ class Limiter:
 
 
 def share(key: Key, tokens: int, workers: int) -> Key:
-    """The key with what one of several workers may admit of its limits.
+    """The key with one worker's share of its limits.
 
-    At least one request, and of tokens those of the request at hand: what the whole limit allows is
-    never refused as too large. The tokens of a month are whole: they are read from the database,
-    where all workers write them.
+    The share allows at least one request, and the tokens of the current request if the whole limit
+    does. Monthly tokens are not divided: they are read from the database, where all workers record
+    them.
     """
     if workers == 1:
         return key
@@ -109,24 +109,24 @@ async def connect(
     clock: Callable[[], int] = time.monotonic_ns,
     tasks: Tasks | None = None,
 ) -> Limiter:
-    """The limits of all keys, in Redis, or in memory without a URL.
+    """Connects the limits of all keys to Redis, or to memory without a URL.
 
-    `month` gives the tokens that a key (its id) has used this calendar month, UTC; it is asked when
-    no counter knows. `workers`: how many count there at least; Redis tells of others.
+    `month` returns the tokens that a key (by ID) has used this calendar month, UTC; it is called if
+    no counter knows them. `workers`: the minimum number of workers; Redis counts the others.
 
     Raises:
-        AskdocsError: the URL is not one, or Redis refuses user, password or database.
+        AskdocsError: the URL is invalid, or Redis rejects the user, password or database.
     """
     shared = None
     if redis_url is not None:
-        # Redis' library takes half a second and 10 MB, for teams alone.
+        # The Redis library takes half a second and 10 MB, and only teams need it.
         from gateway.access.limits.shared import LEASE, Shared
         from gateway.access.limits.wire import Address
 
         try:
             address = Address(redis_url)
         except ValueError:
-            # Whose text can have a part of the password.
+            # The error's text may contain part of the password.
             raise AskdocsError(
                 "ASKDOCS_REDIS_URL is not an address of Redis: it looks like redis://host:6379/0,"
                 " rediss://:password@host:6380/0 or unix:///path?db=0; in the password / # ? [ are"

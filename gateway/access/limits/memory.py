@@ -12,14 +12,14 @@ from gateway.access.limits.month import this_month
 
 NS = 1_000_000_000
 IDLE = 600 * NS
-"""A key that has not asked for so long is forgotten."""
+"""A key without requests for this long is dropped."""
 
 
 class Bucket:
-    """The requests of a 60th of the window after its first one.
+    """The requests within a 60th of the window from the first one.
 
-    It leaves the window when its last request has left: never early, so no window holds more than
-    the limit, and at most a second late. A key has 61 of them at most.
+    It leaves the window when its last request has left: never early, so no window exceeds the
+    limit, and at most a second late. A key has at most 61 buckets.
     """
 
     __slots__ = ("first", "last", "requests", "tokens")
@@ -41,7 +41,7 @@ class Month:
 
 
 class Usage:
-    """What one key uses."""
+    """The usage of one key."""
 
     __slots__ = ("buckets", "month", "requests", "running", "seen", "tokens")
 
@@ -55,7 +55,7 @@ class Usage:
 
 
 class CountedRequest(NamedTuple):
-    """Where a request was counted."""
+    """The counters of a request."""
 
     usage: Usage
     bucket: Bucket | None
@@ -63,9 +63,9 @@ class CountedRequest(NamedTuple):
 
 
 class LocalLimits:
-    """All of it is synchronous, so no two requests are ever half counted.
+    """Limits in memory. All methods are synchronous, so no request is ever half counted.
 
-    An admission and its settlement take 2 µs for a key with rpm, tpm and max_parallel
+    Admitting and settling a request takes 2 µs for a key with rpm, tpm and max_parallel
     (tests/bench/limits.py).
     """
 
@@ -76,7 +76,7 @@ class LocalLimits:
         self._sweep = clock() + IDLE
 
     def __len__(self) -> int:
-        """How many keys are remembered."""
+        """The number of keys in memory."""
         return len(self._usage)
 
     def knows_month(self, key_id: str) -> bool:
@@ -85,7 +85,7 @@ class LocalLimits:
         return month is not None and month.name == this_month() and self._clock() < month.good_until
 
     def set_month(self, key_id: str, used: int, good_for: int) -> None:
-        """`used`: tokens of this month so far; `good_for`: seconds."""
+        """`used`: tokens so far this month; `good_for`: seconds."""
         now = self._clock()
         usage = self._usage.setdefault(key_id, Usage())
         usage.seen = now
@@ -94,7 +94,7 @@ class LocalLimits:
     def admit(self, key: Key, tokens: int) -> Grant:
         """Count the request and reserve its tokens. Raises LimitReached.
 
-        `knows_month` must hold when the key has a monthly budget.
+        `knows_month` must be true if the key has a monthly budget.
         """
         limits = key.limits
         rpm, tpm, max_parallel = limits.rpm, limits.tpm, limits.max_parallel
@@ -110,7 +110,7 @@ class LocalLimits:
             left = buckets.popleft()
             usage.requests -= left.requests
             usage.tokens -= left.tokens
-            left.requests = 0  # says to `settle` that it has left
+            left.requests = 0  # tells `settle` that it has left
         month = usage.month if limits.monthly_tokens is not None else None
         if (
             (rpm is not None and usage.requests >= rpm)
@@ -155,11 +155,11 @@ class LocalLimits:
             if month is usage.month:
                 month.used += change
             elif usage.month is not None and usage.month.name == month.name:
-                # Read again from the database since: the reservation is not part of it.
+                # It was read from the database since: the reservation is not included.
                 usage.month.used += used
 
     def _refusal(self, key: Key, usage: Usage, tokens: int, now: int) -> LimitReached:
-        """Which limit, and for how long: the longest wait of all that refuse."""
+        """The limit with the longest wait of all that reject the request."""
         limits = key.limits
         month = usage.month.used if usage.month else 0
         reset = 0
@@ -183,12 +183,12 @@ class LocalLimits:
             if longer > wait:
                 limit, wait = "tpm", longer
         if limits.max_parallel is not None and usage.running >= limits.max_parallel:
-            limit, wait = limit or "max_parallel", max(wait, 1000)  # when it ends, nobody knows
+            limit, wait = limit or "max_parallel", max(wait, 1000)  # requests end at any time
         assert limit is not None
         return LimitReached(key, limit, None if wait == math.inf else int(wait), counts, tokens)
 
     def _wait(self, usage: Usage, excess: int, now: int, value: Callable[[Bucket], int]) -> float:
-        """Milliseconds until `excess` of a bucket's value have left."""
+        """Milliseconds until `excess` of a bucket's value has left the window."""
         for bucket in usage.buckets:
             excess -= value(bucket)
             if excess <= 0:
@@ -203,5 +203,5 @@ class LocalLimits:
 
 
 def _ms(ns: int) -> int:
-    """Rounded up."""
+    """Rounds up to milliseconds."""
     return -(-ns // 1_000_000)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 log = logging.getLogger("askdocs.gateway")
 
 GOOD_FOR = 600
-"""Seconds after which a counter is read again from the database: that heals what a worker that was
-killed, or one that counted alone while Redis was away, has left behind."""
+"""Seconds after which a counter is read again from the database: this corrects the count after a
+worker was killed, or counted alone while Redis was unavailable."""
 RETRY = 10
-"""Seconds after which the database is asked again when it could not answer."""
+"""Seconds until the next attempt after the database did not answer."""
 PATIENCE = 2
 """Seconds that a request waits for the database."""
 
@@ -22,13 +22,13 @@ def now() -> datetime:
 
 
 def this_month() -> str:
-    """Such as `2026-11`."""
+    """The month, such as `2026-11`."""
     today = now()
     return f"{today.year}-{today.month:02}"
 
 
 def renewal() -> datetime:
-    """When the next month begins."""
+    """The start of the next month."""
     today = now()
     return datetime(today.year + today.month // 12, today.month % 12 + 1, 1, tzinfo=UTC)
 
@@ -40,14 +40,14 @@ class Used(NamedTuple):
 
 
 class Months:
-    """Asks the database, once for all requests of a key that wait for the same number."""
+    """Queries the database, once for all requests that wait for the same key's count."""
 
     def __init__(self, read: Callable[[str], Awaitable[int]]) -> None:
         self._read = read
         self._reading: dict[str, asyncio.Task[Used]] = {}
 
     async def used(self, key_id: str) -> Used:
-        """Tokens of this month; 0 for a moment when the database cannot tell: fails open."""
+        """Tokens of this month; 0 for a moment if the database is unavailable: fails open."""
         task = self._reading.get(key_id)
         if task is None:
             task = self._reading[key_id] = asyncio.create_task(self._ask(key_id))

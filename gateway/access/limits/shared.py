@@ -1,8 +1,8 @@
 """Limits counted in Redis, exact across all workers.
 
 Each key has a hash for its window, a sorted set for its running requests and a hash for its month,
-all of which expire when it is idle. One script on entry checks everything and counts, one at the
-end settles; both are atomic, and the time is Redis's own.
+all of which expire when it is idle. One script admits and counts a request, another settles it;
+both are atomic, and use the clock of Redis.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ from gateway.core.tasks import Tasks
 log = logging.getLogger("askdocs.gateway")
 
 LEASE = 30.0
-"""Seconds after which the requests of a worker that died no longer count as running."""
+"""Seconds after which the requests of a dead worker no longer count as running."""
 RENEW = 10.0
-"""Seconds between two renewals of all leases of a worker."""
+"""Seconds between renewals of a worker's leases."""
 PROBE = 1.0
-"""Seconds between two attempts to reach a Redis that is away."""
+"""Seconds between attempts to reach Redis while it is unavailable."""
 PREFIX = "askdocs:limits"
 
 
@@ -45,7 +45,7 @@ ADMIT, SETTLE, RENEWAL = Script("admit"), Script("settle"), Script("renew")
 
 
 class CountedRequest(NamedTuple):
-    """Where a request was counted."""
+    """The counters of a request."""
 
     keys: tuple[str, str, str]
     bucket: int
@@ -54,13 +54,14 @@ class CountedRequest(NamedTuple):
 
 
 class Shared:
-    """The counters in Redis. `away` and `back` tell that the state has changed."""
+    """The counters in Redis. Calls `away` and `back` when the connection is lost or restored."""
 
     def __init__(self, address: Address, window: float, lease: float, tasks: Tasks) -> None:
-        """`tasks` keeps the connection and its leases; it is closed with this."""
+        """`tasks` maintains the connection and its leases, and is closed with this object."""
         self.is_up = False
         self.workers = 1
-        """How many count there, this one included, as of the last time that Redis told."""
+        """The number of workers that share the counters, including this one, as last reported by
+        Redis."""
         self._address = address
         self._window = round(window * 1_000_000)
         self._lease = round(lease * 1000)
@@ -73,10 +74,10 @@ class Shared:
         self._tasks = tasks
 
     async def open(self) -> None:
-        """Connect. A Redis that is away is waited for in the background.
+        """Connect. If Redis is unavailable, keep trying in the background.
 
         Raises:
-            AskdocsError: Redis refuses the user, the password or the database.
+            AskdocsError: Redis rejects the user, the password or the database.
         """
         try:
             await self._revive()
@@ -92,10 +93,10 @@ class Shared:
         self._tasks.start("limits", self._tend)
 
     async def admit(self, key: Key, tokens: int, months: Months) -> Grant | None:
-        """Count the request and reserve its tokens; None when Redis is away.
+        """Count the request and reserve its tokens; None if Redis is unavailable.
 
         Raises:
-            LimitReached: a limit refuses it.
+            LimitReached: the request exceeds a limit.
         """
         if self._wire is None:
             return None
@@ -123,7 +124,8 @@ class Shared:
             return Grant(limits, counts, tokens, self, place)
 
         def left(reply: Reply) -> None:
-            """The client went while Redis decided: give back what nobody will settle."""
+            """The client disconnected before the reply: release a grant that nothing else will
+            settle."""
             grant = granted(reply)
             if grant is not None and grant.counters is not None:
                 self.settle(grant, 0)
@@ -144,7 +146,7 @@ class Shared:
         place: CountedRequest = grant.place
         self._leases.pop(place.lease, None)
         if self._wire is None:
-            return  # what was reserved leaves with its window, the lease when it is not renewed
+            return  # reservations leave with the window, leases expire without renewal
         args = (place.bucket, place.since, place.lease, grant.reserved, used)
         self._post(SETTLE, place.keys, args)
 
@@ -163,7 +165,7 @@ class Shared:
         args: Command,
         left: Callable[[Reply], None] | None = None,
     ) -> Reply:
-        """The script's reply. An error has taken Redis out of use."""
+        """The script's reply. On an error, Redis is no longer used."""
         wire = self._wire
         if wire is None:
             return ConnectionError("Redis is away")
@@ -188,7 +190,7 @@ class Shared:
         assert self._wire is not None
         self._wire.post(("EVALSHA", script.sha, len(keys), *keys, *args), arrived)
 
-    # Away and back
+    # Losing and restoring the connection
 
     def _away(self, error: Exception) -> None:
         if self.is_up:
@@ -209,29 +211,29 @@ class Shared:
         self._away(error)
 
     async def _tend(self) -> None:
-        """Renew the leases while Redis is there, and look for it while it is away."""
+        """Renew the leases while Redis is available, and try to reconnect while it is not."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._renew if self.is_up else PROBE):
                     await self._trouble.wait()
             was_up = self.is_up
-            with suppress(OSError, hiredis.ReplyError):  # it was said that Redis is away
+            with suppress(OSError, hiredis.ReplyError):  # the loss has been logged already
                 await self._revive()
             if self.is_up and not was_up:
                 log.warning("Redis at %s is back: limits hold across all workers", self._address)
             self._trouble.clear()
 
     async def _revive(self) -> None:
-        """Connect if need be, and renew the leases. Raises OSError, hiredis.ReplyError."""
+        """Connect if necessary, and renew the leases. Raises OSError, hiredis.ReplyError."""
         if self._wire is None:
             wire = self._wire = await self._address.connect(self._lost)
-            # Known beforehand, so that settling, for which nobody waits, keeps its place.
+            # Load the scripts in advance, so that settlements, which do not wait, keep their order.
             for script in (ADMIT, SETTLE):
                 wire.post(("SCRIPT", "LOAD", script.source), lambda _: None)
         running = list(self._leases.items())
         keys = (f"{PREFIX}:workers", *(key for _, key in running))
         args: Command = (self._lease, self._worker, *(lease for lease, _ in running))
-        # With its source at once: a lease that ends meanwhile must not be sent a second time.
+        # Send the script's source: a retry could renew a lease that has ended meanwhile.
         reply = await self._wire.send(("EVAL", RENEWAL.source, len(keys), *keys, *args))
         if isinstance(reply, Exception):
             self._away(reply)
@@ -239,7 +241,7 @@ class Shared:
         self.workers = max(1, reply)
         wire = self._wire
         if wire is not None and wire.is_slow:
-            # It has said how many share the limits, and is too slow for requests to wait for.
+            # It reported the number of workers, but is too slow for requests to wait for.
             wire.abort()
             self._wire = None
             raise TimeoutError(f"its replies take longer than {PATIENCE * 1000:.0f} ms")
@@ -252,7 +254,7 @@ async def _reply(future: "asyncio.Future[Reply]", left: Callable[[Reply], None] 
     try:
         return await future
     except asyncio.CancelledError:
-        if left is not None and not future.cancelled():  # cancelled when it had just come
+        if left is not None and not future.cancelled():  # the reply had just arrived
             left(future.result())
         raise
 

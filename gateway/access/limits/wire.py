@@ -1,9 +1,8 @@
 """A single Redis connection shared by all requests of a process.
 
-Commands are written in the order of the calls, many at a time, and replies come in that order.
-redis-py's client takes 57 µs of CPU a call at 64 clients, since each call borrows a connection of
-its own; this takes 2 (tests/bench/limits.py has the whole of it). Address, password and TLS are
-understood by redis-py.
+Commands are written in call order, many at a time, and replies arrive in the same order. redis-py's
+client takes 57 µs of CPU per call with 64 clients, as each call borrows its own connection; this
+takes 2 µs (see tests/bench/limits.py). redis-py parses the address, password and TLS options.
 """
 
 import asyncio
@@ -22,39 +21,41 @@ from redis.asyncio.connection import (
 )
 
 PATIENCE = 0.09
-"""Seconds without a byte from Redis, while it owes a reply, after which it is away."""
+"""Seconds without a byte of an expected reply until Redis counts as unavailable."""
 CONNECT = 1.0
-"""Seconds for a new connection, and for each reply on one that is on trial; no request waits."""
+"""Seconds for a new connection, and for each reply on a trial connection; no request waits for
+it."""
 LOOKS = 2
-"""In PATIENCE, so that a reply which has come while this process was busy is read between."""
+"""Checks per PATIENCE, so that a reply that arrived while this process was busy is read in
+between."""
 
 Command = tuple[str | bytes | int, ...]
 Reply = Any
-"""What Redis answered, or an Exception: of Redis (hiredis.ReplyError) or of the connection."""
+"""Redis's reply, or an exception: from Redis (hiredis.ReplyError) or the connection."""
 
 
 class Address:
-    """Where Redis is, from `redis://`, `rediss://` (TLS) or `unix://`. Raises ValueError."""
+    """The address of Redis, from `redis://`, `rediss://` (TLS) or `unix://`. Raises ValueError."""
 
     def __init__(self, url: str) -> None:
         options = dict(parse_url(url))
         kind: Any = options.pop("connection_class", Connection)
-        # Never connected: it only knows what the parts of the URL mean.
+        # It never connects: it only parses the URL.
         self._parsed: AbstractConnection = kind(**options)
 
     def __str__(self) -> str:
-        """Without the password."""
+        """The address without the password."""
         parsed: Any = self._parsed
         if isinstance(parsed, UnixDomainSocketConnection):
             return f"{parsed.path} database {parsed.db}"
         return f"{parsed.host}:{parsed.port} database {parsed.db}"
 
     async def connect(self, lost: Callable[[Exception], None]) -> "Wire":
-        """`lost` is called once, when the connection is no longer of use.
+        """Connect. `lost` is called once, when the connection can no longer be used.
 
         Raises:
-            OSError: nothing answers.
-            hiredis.ReplyError: Redis refuses the user, the password or the database.
+            OSError: the server does not answer.
+            hiredis.ReplyError: Redis rejects the user, the password or the database.
         """
         parsed: Any = self._parsed
         loop = asyncio.get_running_loop()
@@ -85,7 +86,7 @@ async def _accepted(wire: "Wire", *command: str | int) -> None:
 
 
 class Wire(asyncio.Protocol):
-    """The connection. Errors are replies, not exceptions."""
+    """The connection. Returns errors as replies instead of raising them."""
 
     def __init__(self, lost: Callable[[Exception], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -97,7 +98,7 @@ class Wire(asyncio.Protocol):
         self._silent = 0
         self._watch: asyncio.TimerHandle | None = None
         self.on_trial = True
-        """No request waits for it, so a reply may take longer than PATIENCE."""
+        """No request waits for it, so replies may take longer than PATIENCE."""
         self.is_slow = False
         """Has a reply taken longer than PATIENCE?"""
         self._closed = asyncio.Event()
@@ -105,7 +106,7 @@ class Wire(asyncio.Protocol):
     def send(
         self, command: Command, left: Callable[[Reply], None] | None = None
     ) -> asyncio.Future[Reply]:
-        """`left` gets the reply when the caller was cancelled before it came."""
+        """`left` gets the reply if the caller is cancelled before it arrives."""
         future: asyncio.Future[Reply] = self._loop.create_future()
 
         def arrived(reply: Reply) -> None:
@@ -118,7 +119,7 @@ class Wire(asyncio.Protocol):
         return future
 
     def post(self, command: Command, arrived: Callable[[Reply], None]) -> None:
-        """Send, and call `arrived` with the reply."""
+        """Send a command, and call `arrived` with its reply."""
         if self._lost is None:
             arrived(ConnectionError("the connection is closed"))
             return
@@ -148,7 +149,7 @@ class Wire(asyncio.Protocol):
         self._watch = self._loop.call_later(PATIENCE / LOOKS, self._look)
 
     async def close(self) -> None:
-        """Write what was sent, and close."""
+        """Write pending commands, and close."""
         self._lost = None
         self._flush()
         if self._transport is not None:
