@@ -15,22 +15,23 @@ class MemoryMatch:
     """A row of the file."""
 
     where: str
-    """File and line."""
+    """File and line number."""
     question: str
     pages: tuple[str, ...]
-    """As the file names them; none where the wiki has no answer, or the row does not say where."""
+    """The pages as the file names them; empty if the wiki has no answer, or the row names no
+    page."""
     held_out: bool = False
-    """Is it of the split test? Then an evaluation asks it."""
+    """Is it in the test split, which evaluations use?"""
 
 
 def read_answers(file: Path) -> list[MemoryMatch]:
-    """The rows of a file of JSON lines with `question`, and `context_doc` or `context_docs`.
+    """Reads a JSON Lines file with `question`, and `context_doc` or `context_docs`.
 
     A row with `"answerable": false` has no pages, and one with `"split": "test"` is held out. Other
-    fields are not looked at.
+    fields are ignored.
 
     Raises:
-        AskdocsError: the file cannot be read, or with file and line, rows that are broken.
+        AskdocsError: the file cannot be read, or has invalid rows, listed by line.
     """
     try:
         lines = file.read_text(encoding="utf-8").split("\n")
@@ -49,7 +50,7 @@ def read_answers(file: Path) -> list[MemoryMatch]:
 
 
 def _row(where: str, line: str) -> MemoryMatch:
-    """Raises ValueError: what is wrong with it, and what to write instead."""
+    """Raises ValueError: the problem with the row, and its fix."""
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -76,8 +77,8 @@ def _short(value: Any) -> str:
 
 
 class Paths:
-    """Finds the page that a file means by a name: rows may say `docs/mail.md` where the folder that
-    was synced gives `mail.md`, or where the site gives `mail.html`."""
+    """Finds the page that a file refers to: rows may say `docs/mail.md` for a page that is
+    `mail.md` in the synced folder, or `mail.html` on the site."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = set(paths)
@@ -90,8 +91,8 @@ class Paths:
             self._stems[PurePosixPath(path).stem].add(path)
 
     def find(self, name: str) -> str | None:
-        """The page of exactly that path; or the only one of that path in some folder, of a path
-        that the name ends with, or of that file name whatever its ending. Else None."""
+        """The page with exactly that path; or else the only page whose path the name ends with, or
+        with the same file name regardless of its extension. Else None."""
         if name in self._paths:
             return name
         parts = PurePosixPath(name.partition("#")[0].strip("/")).parts

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from gateway.knowledge.wiki.asking import asked_stems, asked_words
 from gateway.knowledge.wiki.words import stem, words
 
-# A word that stands more often does not say more: a pasted log repeats words a hundred times.
+# More occurrences of a word add no weight: a pasted log repeats words a hundred times.
 REPEATS = 3
-# The words of the questions before count half in a follow-up question.
+# The weight of earlier questions' words in a follow-up question.
 BEFORE = 0.5
-# Questions that are looked back at.
+# The number of earlier questions to consider.
 TURNS = 3
-# A question that points back has at most so many content words of its own.
+# Maximum content words of a question that refers back.
 FEW = 4
 
 _POINTS_BACK = frozenset("it its they them their that those this these one ones there".split())  # noqa: SIM905
@@ -26,23 +26,23 @@ _GOES_ON = re.compile(
 
 @dataclass(frozen=True)
 class SearchQuery:
-    """A question, ready to be searched for."""
+    """A question, prepared for the search."""
 
     words: dict[str, float]
-    """The stems of its content words, and how much each counts."""
+    """The stems of its content words, with their weights."""
     spelt: dict[str, str]
-    """The word that each stem was made of."""
+    """The original word of each stem."""
     text: str
-    """What is embedded."""
+    """The text to embed."""
 
 
 def asked(question: str, history: Sequence[str] = ()) -> SearchQuery:
     """Builds the search query of `question`.
 
     Args:
-        question: as a person wrote it. Where it has several lines, the first is its title and
+        question: as a person wrote it. If it has several lines, the first is its title and
             counts twice.
-        history: what the same person asked before, oldest first. It counts only where the question
+        history: the person's earlier questions, oldest first. They count only if the question
             cannot stand alone ("And on a Mac?").
     """
     weights = _weights(question)
@@ -66,7 +66,7 @@ def _weights(question: str) -> dict[str, float]:
 
 
 def _before(question: str, history: Sequence[str]) -> list[str]:
-    """The questions that `question` goes on from, oldest first."""
+    """The earlier questions that `question` follows up, oldest first."""
     questions: list[str] = []
     for earlier in reversed(history[-TURNS:]):
         if not is_follow_up(questions[0] if questions else question):
@@ -88,7 +88,7 @@ def _is_whole(spoken: Sequence[str]) -> bool:
     """Whether a question with one content word names its subject: "What is an alias?"."""
     match spoken:
         case ["what" | "who", "is" | "are" | "s", first, *_]:
-            # "What is the default?" and "What is needed?": of what was asked before.
+            # "What is the default?" and "What is needed?" refer to an earlier question.
             return first != "the" and not spoken[-1].endswith("ed")
         case ["where", "is" | "are" | "s" | "do" | "can", _, *_] | ["which", _, _, *_]:
             return True

@@ -1,9 +1,8 @@
 """Measures on the wiki's own answers whether the answered-question memory helps.
 
-Each of a sample of the answered questions is asked again, as if it and all questions that are
-nearly the same had never been answered. The memory is on when more of them then find their page
-with votes than without, and than with votes for whatever pages answer most often, each by a margin
-that is not chance.
+Asks a sample of the answered questions again, as if they and near-duplicates had never been
+answered. The memory is enabled if votes bring more of these questions to their page than no votes,
+and than votes for the most popular pages, each by a statistically significant margin.
 """
 
 import hashlib
@@ -20,49 +19,49 @@ from gateway.knowledge.search.memory import Places, combine
 from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.vectors import Floats
 
-# Where a page must be found to count; the mean of both is what is made better.
+# The ranks that count as a hit; the mean of both is optimised.
 AT = (1, 5)
-# What votes may weigh; 0 is off.
+# Candidate weights of the votes; 0 is off.
 WEIGHTS = (0.5, 1.0, 2.0, 3.0)
-# Questions this similar count as the same one.
+# Questions above this similarity count as duplicates.
 SAME = 0.9
-# Questions that are asked again, at most: enough to tell a gain of .03 from chance.
+# Maximum questions to ask again: enough to detect a gain of .03.
 ASKED = 600
-# Standard errors that the gain must be above 0. Of 80 sets of answers that were dealt out by chance
-# 2.4 let one pass, as the weight is the best of four, and 3 none.
+# Standard errors by which the gain must exceed 0. Of 80 randomly assigned sets of answers, one
+# passed at 2.4, as the weight is the best of four, and none at 3.
 MARGIN = 3.0
-# Fewer answers tell nothing.
+# Minimum answers for a result.
 FEWEST = 30
-# Rows of the matrix of similarities that are held in memory at a time.
+# Rows of the similarity matrix to hold in memory at a time.
 BLOCK = 1000
 
 Rank = Callable[[str, Floats], Sequence[tuple[int, float]]]
-"""Pages by their text alone, best first, for a question and its vector: number and score."""
+"""Ranks pages by text alone for a question and its vector: numbers and scores, best first."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured, and what follows."""
+    """The measurements, and the resulting weight."""
 
     weight: float
-    """Of the votes; 0 where the memory is off."""
+    """The votes' weight; 0 if the memory is off."""
     model: str
-    """That embeds the questions."""
+    """The embedding model of the questions."""
     answers: int
-    """That can vote."""
+    """The answers that can vote."""
     pages: int
-    """That they vote for."""
+    """The pages that they vote for."""
     asked: int
-    """Questions that were asked again."""
+    """The number of questions asked again."""
     text: dict[str, float]
-    """The share of them with their page at "1" and among the first "5", by the text alone."""
+    """The share of questions with their page at rank "1" and in the top "5", by text alone."""
     votes: dict[str, float]
-    """The same with the best weight, whether or not it was good enough."""
+    """The same with the best weight, whether or not it is sufficient."""
     surely: float
-    """The gain, as the mean of both, that is not chance; above 0 where the memory is on. Over the
-    text, or over the text with votes for popular pages if that is less."""
+    """The lower bound of the mean gain; above 0 if the memory is on. The gain is over the text, or
+    over the text with popularity votes if that is less."""
     digest: str
-    """Of the answers that were measured."""
+    """The digest of the measured answers."""
     when: str
 
     @property
@@ -74,7 +73,7 @@ class Calibration:
 
 
 def load(stored: str | None) -> Calibration | None:
-    """What `dump` wrote; None where nothing was, or by an askdocs that measured otherwise."""
+    """Reads the output of `dump`; None if there is none, or its format is of another version."""
     try:
         return Calibration(**json.loads(stored)) if stored else None
     except (TypeError, ValueError):
@@ -89,15 +88,15 @@ def calibrate(
     now: datetime,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Calibration:
-    """Measure the memory of `answers`. The outcome depends on nothing but the arguments.
+    """Measure the memory of `answers`. The result depends only on the arguments.
 
     Args:
-        answers: all that are stored.
-        numbers: of every page of the wiki, by path.
-        model: that embeds the questions.
+        answers: all stored answers.
+        numbers: the number of every page of the wiki, by path.
+        model: the embedding model of the questions.
         rank: ranks pages without the memory.
-        now: is noted.
-        progress: told how many questions have been asked again, and of how many.
+        now: recorded in the result.
+        progress: receives the number of questions asked again, and their total.
     """
     votable = memory.usable(answers, numbers, model)
     ranks = np.zeros((0, 3, len(WEIGHTS)), np.int64)
@@ -124,7 +123,7 @@ def calibrate(
 
 
 def digest(answers: Sequence[StoredAnswer]) -> str:
-    """Tells whether answers are the ones that were measured."""
+    """Identifies the answers that were measured."""
     sha = hashlib.sha256()
     for answer in sorted(answers, key=lambda answer: answer.id):
         sha.update(repr((answer.id, answer.paths, answer.model)).encode())
@@ -132,7 +131,7 @@ def digest(answers: Sequence[StoredAnswer]) -> str:
 
 
 def _sure(gains: npt.NDArray[np.float64]) -> float:
-    """What of the mean is not chance."""
+    """The lower bound of the mean."""
     return float(gains.mean() - MARGIN * gains.std() / np.sqrt(len(gains)))
 
 
@@ -146,13 +145,12 @@ def _ranks(
     rank: Rank,
     progress: Callable[[int, int], None],
 ) -> Places:
-    """The place of the first page that answered, from 0, for a sample of the questions: by the
-    text alone, with popularity and with votes, for each weight, [asked, 3, len(WEIGHTS)]."""
+    """The rank, from 0, of the first page that answered, for a sample of the questions: by text
+    alone, with popularity and with votes, for each weight, [asked, 3, len(WEIGHTS)]."""
     vectors = np.array([answer.vector for answer in answers], np.float32)
     clusters = _clusters(vectors)
     remembered = memory.of_answers(answers, numbers)
-    # In an order of chance that is always the same; and one question of each cluster, so that they
-    # are independent.
+    # A fixed random order, with one question per cluster, so that they are independent.
     order = sorted(
         range(len(answers)), key=lambda n: hashlib.sha256(answers[n].id.encode()).digest()
     )
@@ -178,8 +176,8 @@ def _place(ranked: Sequence[tuple[int, float]], gold: set[int]) -> int:
 
 
 def _clusters(vectors: Floats) -> Places:
-    """Of each question the first one that it is nearly the same as, directly or by others between
-    them, [n]."""
+    """The cluster of each question: the first question that it is similar to, directly or through
+    others, [n]."""
     labels = np.arange(len(vectors))
     pairs = []
     for start in range(0, len(vectors), BLOCK):

@@ -8,19 +8,19 @@ from gateway.knowledge.search.passages import embedded
 from gateway.knowledge.search.vectors import Packed
 from gateway.knowledge.wiki.page import Page
 
-# Bytes that are held: of some 30,000 pages. What went first is worked out again.
+# Maximum bytes held: some 30,000 pages. Older vectors are computed again.
 MOST = 64 * 2**20
 
 
 class Carried:
-    """What the pages have left that one writer replaced or removed."""
+    """The vectors of pages that one writer has replaced or removed."""
 
     def __init__(self) -> None:
         self._left: OrderedDict[bytes, Mapping[str, Packed]] = OrderedDict()
         self._bytes = 0
 
     def leave(self, page: Page, packed: Mapping[str, Packed]) -> None:
-        """A page goes, and these were its vectors, by model."""
+        """Keep the vectors, by model, of a page that is removed."""
         key = _key(page)
         self._bytes += _size(packed) - _size(self._left.pop(key, {}))
         self._left[key] = packed
@@ -28,7 +28,7 @@ class Carried:
             self._bytes -= _size(self._left.popitem(last=False)[1])
 
     def of(self, page: Page) -> Mapping[str, Packed]:
-        """The vectors, by model, of a page that went and said what this one says."""
+        """The vectors, by model, of a removed page with the same text."""
         return self._left.get(_key(page), {}) if self._left else {}
 
 

@@ -9,7 +9,7 @@ from gateway.knowledge.search.glossary import MANY, key
 
 BUNDLED = "bundled"
 OFF = "off"
-# Words of a team's own glossary.
+# Maximum words in a team's glossary.
 MOST_WORDS = 500
 
 

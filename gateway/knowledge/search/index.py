@@ -1,4 +1,4 @@
-"""Reads the search index, which another process may be writing."""
+"""Reads the search index, while another process may write it."""
 
 import os
 import sqlite3
@@ -23,15 +23,15 @@ from gateway.knowledge.search.writer import Writer, writing
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stem
 
-# A word in the title says more than one in the text. Measured: docs/results/notebook.md, "Finding
-# the page".
+# A word in the title says more than one in the text. Measurements: docs/results/notebook.md,
+# "Finding the page".
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
-# Pages that are kept in memory.
+# Pages cached in memory.
 CACHED_PAGES = 1000
-# Stems whose idf is kept in memory: more than most wikis have.
+# Cached IDF values: more than most wikis have stems.
 IDFS = 100_000
 
-# Device and inode: which file stands under the name.
+# Device and inode, to detect that the file was replaced.
 _Inode = tuple[int, int] | None
 
 
@@ -47,7 +47,7 @@ class Generation:
     embedders: Embedders | None = None
     of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
     idf: dict[str, float] = field(default_factory=dict)
-    """Of stems that were asked for."""
+    """The IDF of stems that have been requested."""
 
     @property
     def size(self) -> int:
@@ -55,10 +55,10 @@ class Generation:
 
 
 class Index:
-    """An index file. Safe to use from any thread; each of them sees what was committed last."""
+    """An index file. Safe to use from any thread; each thread sees the latest commit."""
 
     def __init__(self, file: Path) -> None:
-        """Raises NoIndex when there is none, an older one, or a damaged one."""
+        """Raises NoIndex if the file is missing, outdated or damaged."""
         self.file = file
         self._lock = threading.Lock()
         self._idle: list[sqlite3.Connection] = []
@@ -80,23 +80,23 @@ class Index:
         with self._lock:
             while self._idle:
                 self._idle.pop().close()
-            self._inode = None  # so that those in use are closed when they come back
+            self._inode = None  # so that connections in use are closed when they are returned
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything that this thread reads in the block is of one generation."""
+        """All reads by this thread within the block see one generation."""
         with self.reading():
             yield
 
     @property
     def generation(self) -> int:
-        """Another number after every commit that changes pages, vectors or answers."""
+        """A number that changes with every commit of pages, vectors or answers."""
         with self.reading() as db:
             return self.current(db).number
 
     @property
     def size(self) -> int:
-        """Pages."""
+        """The number of pages."""
         with self.reading() as db:
             return self.current(db).size
 
@@ -106,19 +106,20 @@ class Index:
             return [rows.read_source(*row) for row in db.execute(store.SOURCES)]
 
     def count(self, source: str) -> int:
-        """Pages of a source."""
+        """The number of pages of a source."""
         with self.reading() as db:
             row = db.execute("SELECT count(*) FROM page WHERE source = ?", (source,)).fetchone()
             return int(row[0])
 
     def pages(self) -> list[Page]:
-        """All pages in the order of sources and paths."""
+        """All pages, ordered by source and path."""
         with self.reading() as db:
             cursor = db.execute("SELECT path, title, url, sections FROM page ORDER BY source, path")
             return [rows.read_page(*row) for row in cursor]
 
     def numbers(self) -> list[int]:
-        """The numbers of all pages, ascending. A number stands for one text of a page for ever."""
+        """The numbers of all pages, ascending. A number always stands for the same text of a
+        page."""
         with self.reading() as db:
             return [number for (number,) in db.execute("SELECT number FROM page ORDER BY number")]
 
@@ -134,12 +135,12 @@ class Index:
             return cached[wanted]
 
     def paths(self) -> dict[str, int]:
-        """The number of every page by its path; of the first source that has the path."""
+        """The number of every page by its path; for the first source that has the path."""
         with self.reading() as db:
             return dict(db.execute("SELECT path, number FROM page ORDER BY source DESC"))
 
     def page(self, number: int) -> Page:
-        """Raises KeyError: no page has that number (any more)."""
+        """Raises KeyError: there is no page with that number (any more)."""
         with self._lock:
             if number in self._page_cache:
                 self._page_cache.move_to_end(number)
@@ -157,7 +158,7 @@ class Index:
         return page
 
     def number(self, page: Page) -> int | None:
-        """The number of a page that was read from here."""
+        """The number of a page that was read from this index."""
         with self.reading() as db:
             row = db.execute(
                 "SELECT number FROM page WHERE path = ? AND url = ?", (page.path, page.url)
@@ -169,23 +170,23 @@ class Index:
         return ()
 
     def by_path(self, path: str) -> Page | None:
-        """The page of that path; of the first source that has one."""
+        """The page with that path; from the first source that has one."""
         return self._first(
             "SELECT number FROM page WHERE path = ? ORDER BY source", rows.clean(path)
         )
 
     def at(self, source: str, path: str) -> Page | None:
-        """The page of that path in that source."""
+        """The page with that path in that source."""
         query = "SELECT number FROM page WHERE source = ? AND path = ?"
         return self._first(query, rows.clean(source), rows.clean(path))
 
     def after(
         self, source: str, path: str, limit: int, in_folder: bool | None = None
     ) -> list[Page]:
-        """The first pages of a source behind that path, by path: of all of them, a few at a time.
+        """The next pages of a source after a path, in path order, to read them a few at a time.
 
-        Paths are in the order of their bytes, so that those of one folder are side by side.
-        `in_folder`: only pages that lie in a folder, or only those that do not.
+        Paths are in byte order, so that pages of one folder are adjacent.
+        `in_folder`: only pages within a folder, or only those outside any folder.
         """
         query = (
             "SELECT path, title, url, sections FROM page WHERE source = ? AND path > ?"
@@ -196,11 +197,11 @@ class Index:
             return [rows.read_page(*row) for row in db.execute(query, values)]
 
     def by_url(self, url: str) -> Page | None:
-        """The page at an address, whatever its query and fragment."""
+        """The page with that address, ignoring query and fragment."""
         try:
             bare = urldefrag(url).url.split("?")[0].encode().decode()
         except ValueError:
-            return None  # not an address, or a lone surrogate: clients send what they like
+            return None  # not an address, or a lone surrogate: clients may send anything
         for candidate in (bare, bare.rstrip("/") + "/", bare.removesuffix("index.html")):
             if page := self._first("SELECT number FROM page WHERE url = ?", candidate):
                 return page
@@ -212,13 +213,13 @@ class Index:
         limit: int,
         weighting: Weighting = WEIGHTING,
     ) -> list[tuple[int, float]]:
-        """The pages that have any of the words, best first: number and BM25 score above 0.
+        """The pages with any of the words, best first: number and BM25 score above 0.
 
         Args:
-            terms: words, in any form, of which one that stands twice counts twice; or stems, and
-                how much each counts.
-            limit: the most pages returned.
-            weighting: how BM25 counts.
+            terms: words in any form, of which repeated words count repeatedly; or stems with
+                their weights.
+            limit: the maximum number of pages.
+            weighting: the parameters of BM25.
         """
         if not isinstance(terms, Mapping):
             terms = Counter(map(stem, terms))
@@ -231,9 +232,9 @@ class Index:
         weighting: Weighting = WEIGHTING,
         within: Collection[int] | None = None,
     ) -> list[list[tuple[int, float]]]:
-        """The result of `match` for each reading of a question; readings share most of their words.
+        """Runs `match` for each reading of a question; readings share most of their words.
 
-        `within`: only of these pages.
+        `within`: limits the result to these pages.
         """
         wanted = [
             {rows.clean(term): weight for term, weight in reading.items()} for reading in readings
@@ -249,7 +250,7 @@ class Index:
     def idf(self, stems: Iterable[str]) -> dict[str, float]:
         """The inverse document frequency of each stem over pages (at least 0.1).
 
-        A stem that no page has says the most.
+        A stem that is on no page has the highest value.
         """
         with self.reading() as db:
             now = self.current(db)
@@ -258,7 +259,7 @@ class Index:
             if new := wanted - known.keys():
                 clean = {term: term if term.isascii() else rows.clean(term) for term in new}
                 having = now.lengths.having(db, list(clean.values()), WEIGHTING)
-                # A misspelt word has hundreds of neighbours, of which hardly any is a word.
+                # A misspelt word has hundreds of neighbours, few of which are words.
                 computed = dict.fromkeys(new, max(0.1, postings.idf(now.size, 0)))
                 for term, stored in clean.items():
                     if stored in having:
@@ -271,31 +272,31 @@ class Index:
     def passage_sums(
         self, numbers: Sequence[int], readings: Sequence[Mapping[str, float]]
     ) -> dict[int, passage_words.Sums]:
-        """Which of the stems the passages of these pages have, and how much these weigh, in each
+        """Which of the stems the passages of these pages contain, and their total weight, for each
         reading of a question."""
         clean = [{rows.clean(term): w for term, w in weights.items()} for weights in readings]
         with self.reading() as db:
             return passage_words.sums(db, numbers, clean)
 
     def meanings(self, question: str) -> dict[str, set[str]]:
-        """The other names that the wiki has for what a question names: by phrase, as stems."""
+        """The wiki's other names for the things that a question names: by phrase, as stems."""
         with self.reading() as db:
             return glossary.meanings(db, glossary.phrases(question))
 
     def vocabulary(self) -> dict[str, int]:
-        """Every stem of the wiki, and how many pages have it."""
+        """Every stem of the wiki, with the number of its pages."""
         with self.reading() as db:
             return dict(postings.vocabulary(db))
 
     def vectors(self) -> Vectors | None:
-        """The vectors of all pages, or None where there are none. Only changes are read again."""
+        """The vectors of all pages, or None if there are none. Reads only changes."""
         with self.reading() as db:
             now = self.current(db)
             with self._loading:
                 if not now.vectors_read:
                     before = self._vectors
                     if before is not None and before.generation > now.number:
-                        before = None  # this thread is in an older snapshot
+                        before = None  # this thread's snapshot is older
                     serving = self.embedders().serving
                     if serving is not None:
                         now.vectors = vectors.load(
@@ -306,7 +307,7 @@ class Index:
             return now.vectors
 
     def embedded(self) -> tuple[str | None, int]:
-        """The model whose vectors serve, and how many pages have some."""
+        """The model whose vectors are in use, and the number of pages that have vectors."""
         with self.reading() as db:
             serving = self.embedders().serving
             query = "SELECT count(*) FROM signs WHERE model = ?"
@@ -322,7 +323,7 @@ class Index:
             return now.embedders
 
     def memory(self) -> str | None:
-        """What the answers were found to be good for, see
+        """The stored calibration of the answered-question memory, see
         `gateway.knowledge.search.calibration`."""
         with self.reading() as db:
             text: str | None = db.execute(store.MEMORY).fetchone()[0]
@@ -342,14 +343,14 @@ class Index:
             return self.page(row[0]) if row else None
 
     def _fetch(self, model: str, numbers: Sequence[int]) -> list[tuple[int, bytes, bytes]]:
-        """The packed vectors of these pages, of those that are there."""
+        """The packed vectors of these pages, if they exist."""
         with self.reading() as db:
             places = ", ".join("?" * len(numbers))
             return db.execute(f"{store.VECTORS} ({places})", (model, *numbers)).fetchall()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection in a transaction: the one that this thread is in, or a new one."""
+        """A connection in a transaction: this thread's current one, or a new one."""
         mine: sqlite3.Connection | None = getattr(self._mine, "db", None)
         if mine is not None:
             yield mine
@@ -371,9 +372,9 @@ class Index:
             try:
                 status = os.stat(self.file)
             except OSError:
-                pass  # who has it open can go on reading
+                pass  # open connections can still read
             else:
-                if self._inode != (status.st_dev, status.st_ino):  # somebody made another file
+                if self._inode != (status.st_dev, status.st_ino):  # the file was replaced
                     while self._idle:
                         self._idle.pop().close()
                     self._page_cache.clear()
@@ -416,7 +417,7 @@ def _best(scores: Floats, numbers: npt.NDArray[np.uint32], limit: int) -> list[t
 
 
 def build(file: Path, pages: Iterable[Page]) -> None:
-    """An index of exactly these pages, of a source without a name. Raises as `writing`."""
+    """Builds an index of exactly these pages, for a source without a name. Raises as `writing`."""
     with writing(file) as writer:
         gone = set(writer.known(""))
         for page in pages:
@@ -427,10 +428,10 @@ def build(file: Path, pages: Iterable[Page]) -> None:
 
 
 def coverage(idf: Mapping[str, float], wanted: Iterable[str], have: Iterable[str]) -> float:
-    """The share of the stems `wanted` that `have` holds, each weighed by its idf; 0 to 1.
+    """The share of the stems `wanted` that `have` contains, weighted by IDF; 0 to 1.
 
-    `fsum`, here and elsewhere where a set is summed: its order is another in each process, and a
-    sum that depends on it decides otherwise between two sections that are as good.
+    `fsum`, here and wherever a set is summed: set order differs between processes, and an
+    order-dependent sum could decide differently between equally good sections.
     """
     wanted_set = wanted if isinstance(wanted, set | frozenset) else set(wanted)
     total = fsum([idf[term] for term in wanted_set])

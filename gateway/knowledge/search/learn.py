@@ -20,33 +20,33 @@ from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.search.writer import Writer
 
 Progress = Callable[[str, int, int], None]
-"""Told "pages", "questions" or "measuring", how many are done, and of how many."""
+"""Receives "pages", "questions" or "measuring", the number done, and the total."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """The outcome of learning the rows, or of a dry run."""
+    """The result of learning the rows, or of a dry run."""
 
     added: int
-    """Questions that are new."""
+    """New questions."""
     changed: int
-    """Questions that were known, and have other pages now."""
+    """Known questions that have other pages now."""
     known: int
-    """Questions that were known as they are, and rows that repeat another one."""
+    """Unchanged questions, and duplicate rows."""
     without_page: int
     """Rows that are not answerable, or name no page."""
     held_out: int
-    """Rows of the split test, which an evaluation asks."""
+    """Rows of the test split, which evaluations use."""
     unknown: tuple[str, ...]
-    """Of each row that names a page which the wiki does not have: where, and the page."""
+    """For each row that names a page missing in the wiki: the location and the page."""
     before: Calibration | None
-    """What the memory was good for, where it had been measured."""
+    """The memory's previous calibration, if it had been measured."""
     after: Calibration
 
 
 @dataclass(frozen=True)
 class _Merged:
-    """All answers that there are with the rows, those of new questions without a vector."""
+    """The stored answers merged with the rows; new questions have no vector yet."""
 
     answers: list[StoredAnswer]
     added: int
@@ -65,22 +65,22 @@ def learn(
     dry_run: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Learned:
-    """Store the answers of `rows`, and whether the memory is on from now on.
+    """Store the answers of `rows`, and recalibrate the memory.
 
-    A question that is there already is answered by the pages of the later row. One that is held out
-    is not learnt, and no longer there if it was. Without rows, what is stored is measured again,
-    which is worth while after the wiki has changed.
+    If a question is known already, the later row's pages replace its pages. Held-out questions are
+    not learnt, and removed if they were. Without rows, the stored answers are measured again, which
+    is useful after the wiki has changed.
 
     Args:
-        search: of the index that is written to.
+        search: searches the index that is written.
         writing: opens the index.
         rows: see `read_answers`.
-        dry_run: only say what would be done, and measure what it would lead to.
+        dry_run: change nothing, but report and measure the outcome.
         progress: see `Progress`.
 
     Raises:
-        AskdocsError: the embedding model cannot run here, or the index cannot be written, which is
-            then as it was but for vectors of pages that were missing.
+        AskdocsError: the embedding model cannot run here, or the index cannot be written; then
+            only missing page vectors may have been added.
     """
     embedder = search.embedder
     if embedder is None:
@@ -119,7 +119,7 @@ def learn(
 
 
 def question_id(question: str) -> str:
-    """The same for the same question, however it is spaced and whatever its capitals."""
+    """An ID that does not depend on a question's spacing and case."""
     plain = " ".join(unicodedata.normalize("NFKC", question).casefold().split())
     return hashlib.sha256(plain.encode("utf-8", "replace")).hexdigest()[:32]
 
@@ -165,7 +165,7 @@ def _embedded(
     vectors: dict[str, Floats],
     progress: Progress,
 ) -> list[StoredAnswer]:
-    """The answers, all with a vector of this model. New vectors are kept in `vectors`, by id."""
+    """The answers, all with a vector of this model. New vectors are added to `vectors`, by ID."""
     missing = [
         answer for answer in answers if answer.model != embedder.model and answer.id not in vectors
     ]
@@ -186,7 +186,7 @@ def _written(
     answers: Sequence[StoredAnswer],
     measured: Calibration,
 ) -> bool:
-    """Write what is new, unless somebody else has changed the answers since they were read."""
+    """Write the changes, unless the answers have been changed since they were read."""
     with writing() as writer:
         there = {answer.id: (answer.paths, answer.model) for answer in writer.answers()}
         if there != {answer.id: (answer.paths, answer.model) for answer in before}:

@@ -1,8 +1,8 @@
 """The answered-question memory: answered questions vote for the pages that answered them.
 
-A page that has answered nothing yet cannot get a vote, and would sink below every page that can.
-So it stays exactly where its text puts it, and only the others change places among themselves.
-How much votes weigh, and whether they count at all, is measured on the wiki's own answers, see
+A page that has answered nothing yet cannot get a vote, and would sink below every page that can. So
+it keeps the rank that its text gives it, and only the other pages are reordered. The votes' weight,
+and whether they count at all, is measured on the wiki's own answers, see
 `gateway.knowledge.search.calibration`.
 """
 
@@ -16,17 +16,18 @@ import numpy.typing as npt
 from gateway.knowledge.search.rows import StoredAnswer
 from gateway.knowledge.search.vectors import Floats
 
-# The answered questions that vote. All numbers here were chosen by leaving out one cluster of the
-# 1,439 answers of a support wiki at a time, see docs/results/notebook.md, "The answered-question
-# memory".
+# The number of answered questions that vote. The parameters here were chosen by leaving out one
+# cluster of a support wiki's 1,439 answers at a time, see docs/results/notebook.md, "The
+# answered-question memory".
 NEIGHBOURS = 60
-# Whitening: how much noise the directions are taken to have in which questions hardly differ, as a
-# multiple of the usual spread.
+# Whitening: the assumed noise in directions in which questions hardly differ, as a multiple of the
+# mean variance.
 NOISE = 2.0
-# By which power of a page's answers its votes are divided. Pages with 3 to 9 answers had .04 less
-# recall@5 with the memory than without; with this no less, and all pages together no less either.
+# The power of a page's number of answers by which its votes are divided. Without it, recall@5 of
+# pages with 3 to 9 answers was .04 lower with the memory than without it; with it, recall is no
+# lower, for these pages and for all.
 RARE = 0.15
-# Text scores are told apart down to this place; below it only votes lift a page.
+# Text scores are distinguished down to this rank; below it, only votes lift a page.
 DEPTH = 50
 
 Places = npt.NDArray[np.int64]
@@ -37,24 +38,25 @@ class Votes:
     """The memory's votes for a question."""
 
     shares: Mapping[int, float]
-    """By page, as a share of the votes for the first: above 0, and 1 for the first."""
+    """Each page's votes relative to the first page's: above 0, and 1 for the first."""
     known: AbstractSet[int]
-    """The pages that have answered something: those that could have got votes."""
+    """The pages that have answered something, and could have got votes."""
 
 
 class AnswerMemory:
-    """Answered questions, near which a new one is looked up. Safe to use from several threads."""
+    """Answered questions, searched for those near a new question. Safe to use from several
+    threads."""
 
     def __init__(self, vectors: Floats, pages: Sequence[Sequence[int]]) -> None:
-        """Of n answered questions, n > 0: their vectors [n, d], and the numbers of their pages."""
+        """Takes n > 0 answered questions: their vectors [n, d], and the numbers of their pages."""
         self.size = len(pages)
         self._pages = [tuple(dict.fromkeys(numbers)) for numbers in pages]
         self._counts: dict[int, int] = {}
         for numbers in self._pages:
             for number in numbers:
                 self._counts[number] = self._counts.get(number, 0) + 1
-        # What all questions of a wiki have in common (its product's name, for one) says nothing
-        # about the page, and is taken out. Without it recall@5 is .025 lower.
+        # Remove the component that all questions of a wiki share (its product's name, for example),
+        # which says nothing about the page. Otherwise recall@5 is .025 lower.
         self._mean = vectors.mean(axis=0)
         centred = vectors - self._mean
         spread, axes = np.linalg.eigh(centred.T @ centred / self.size)
@@ -67,8 +69,8 @@ class AnswerMemory:
         """The votes for a question.
 
         Args:
-            vector: of the question, [d].
-            without: places of answers that count as if they had never been given.
+            vector: the question's vector, [d].
+            without: indices of answers to ignore, as if they had never been given.
         """
         nearness = np.vecdot(self._questions, self._whitened(vector[None])[0])
         if without is not None:
@@ -78,7 +80,7 @@ class AnswerMemory:
             near = np.sort(np.argpartition(-nearness, NEIGHBOURS)[:NEIGHBOURS])
         counted: dict[int, float] = {}
         for place in near:
-            # Two questions taken at random have a nearness of about 0.
+            # Two random questions have a nearness of about 0.
             if (weight := float(nearness[place])) > 0:
                 for number in self._pages[place]:
                     counted[number] = counted.get(number, 0.0) + weight * weight
@@ -87,12 +89,12 @@ class AnswerMemory:
         return _shared(fair, given.keys())
 
     def popularity(self, without: Places) -> Votes:
-        """What the votes would be if every answered question had one, whatever is asked."""
+        """The votes if every answered question had one, whatever the question."""
         left = self._left(without)
         return _shared(left, left.keys())
 
     def _left(self, without: Places) -> dict[int, int]:
-        """How often each page has answered, but for the answers at these places."""
+        """How often each page has answered, without the answers at these indices."""
         left = dict(self._counts)
         for place in without:
             for number in self._pages[place]:
@@ -115,12 +117,12 @@ def _shared(counted: Mapping[int, float], known: AbstractSet[int]) -> Votes:
 def usable(
     answers: Sequence[StoredAnswer], numbers: Mapping[str, int], model: str
 ) -> list[StoredAnswer]:
-    """The answers that can vote, each with only those of its pages that the wiki has.
+    """The answers that can vote, limited to pages that the wiki has.
 
     Args:
-        answers: all that are stored.
-        numbers: of every page of the wiki, by path.
-        model: that embeds the questions to come; vectors of others do not compare with them.
+        answers: all stored answers.
+        numbers: the number of every page of the wiki, by path.
+        model: the embedding model of new questions; other models' vectors are not comparable.
     """
     fitting = []
     for answer in answers:
@@ -133,7 +135,7 @@ def usable(
 
 
 def of_answers(answers: Sequence[StoredAnswer], numbers: Mapping[str, int]) -> AnswerMemory:
-    """The memory of `usable` answers, at least one."""
+    """Builds the memory of one or more `usable` answers."""
     vectors = np.array([answer.vector for answer in answers], dtype=np.float32)
     return AnswerMemory(vectors, [[numbers[path] for path in answer.paths] for answer in answers])
 
@@ -141,18 +143,18 @@ def of_answers(answers: Sequence[StoredAnswer], numbers: Mapping[str, int]) -> A
 def combine(
     text: Sequence[tuple[int, float]], votes: Votes, weight: float
 ) -> list[tuple[int, float]]:
-    """Pages by their text and their votes, best first: number and score.
+    """Ranks pages by their text and their votes, best first: number and score.
 
     Args:
         text: pages by their text alone, best first: number and score above 0, at least DEPTH of
-            them where there are as many.
-        votes: of the same question.
-        weight: what the most votes weigh against the best text.
+            them if there are that many.
+        votes: the same question's votes.
+        weight: the weight of the most votes, relative to the best text score.
 
     Returns:
-        Every page of `text` or with a vote. One that has answered nothing is where it was. The
-        scores are those of the places: how well the wiki answers the question at all is what the
-        text says, votes only say by which page.
+        All pages in `text` or with votes. Pages that have answered nothing keep their rank. Scores
+        belong to ranks: the text decides how well the wiki answers the question, votes only
+        decide by which page.
     """
     if not text:
         return []
@@ -161,7 +163,7 @@ def combine(
     total = {number: max(0.0, (score - least) / width) for number, score in text}
     for number, share in votes.shares.items():
         total[number] = total.get(number, 0.0) + weight * share
-    # In the order of the text where the totals are the same: sorting is stable.
+    # Ties keep the order of the text: sorting is stable.
     moving = iter(
         sorted((page for page in total if page in votes.known), key=lambda page: -total[page])
     )

@@ -1,7 +1,7 @@
 """Computes missing embeddings, a few pages at a time.
 
-After a change of the embedder the vectors before it serve until all pages have new ones; then all
-questions are compared with those, in one step.
+After a change of the embedder, the old vectors stay in use until all pages have new ones; then the
+search switches to the new ones in one step.
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.search.writer import Writer
 from gateway.knowledge.wiki.page import Page
 
-# Pages between two commits: at least FEW, then an eighth of what is done, at most MANY. Each commit
-# lets running gateways see the new vectors, and makes them read all vectors again.
+# Pages between commits: at least FEW, then an eighth of the pages done, at most MANY. After each
+# commit, running gateways see the new vectors, and must read all vectors again.
 FEW = 64
 MANY = 2000
-# Headings that tell how near a model puts what belongs together, and pages that they are of.
+# Headings to measure a model's similarities with, and pages to take them from.
 HEADINGS = 200
 PAGES = 400
 
@@ -34,16 +34,17 @@ def embed_missing(
     progress: Callable[[int, int], None] = lambda done, total: None,
     described: Mapping[str, Any] | None = None,
 ) -> int:
-    """Store the vectors of all pages that have none of this model; the number of pages done.
+    """Store the vectors of all pages without vectors of this model; returns the number of pages
+    done.
 
-    Nobody waits for it: the index is locked only while vectors are stored. It can be stopped and
-    started again at any time, and does not do twice what was committed.
+    It blocks nobody: the index is locked only while vectors are stored. It can be stopped and
+    restarted at any time, and keeps committed work.
 
     Args:
         writing: opens the index, for example `partial(index.writing, file)`.
-        embedder: makes the vectors.
-        progress: told after each page how many are done, and of how many. It may raise to stop.
-        described: how `embedder` is opened again, see `gateway.knowledge.search.models.describe`.
+        embedder: computes the vectors.
+        progress: receives the number of pages done, and the total. It may raise to stop.
+        described: how to reopen `embedder`, see `gateway.knowledge.search.models.describe`.
 
     Raises:
         AskdocsError: as `writing`, and as `Embedder.embed`.
@@ -66,7 +67,7 @@ def embed_missing(
             pages = [(number, writer.page(number)) for number in batch]
         ready = {}
         for number, page in pages:
-            if page is not None:  # else it has gone meanwhile
+            if page is not None:  # otherwise it was removed meanwhile
                 ready[number] = embedder.embed(embedded(page))
             done += 1
             progress(done, total)
@@ -75,11 +76,11 @@ def embed_missing(
 
 
 def _serve(writing: Callable[[], AbstractContextManager[Writer]], embedder: Embedder) -> None:
-    """Let the model serve, fitted, if every page has its vectors."""
+    """Fit the model and put its vectors in use, if every page has some."""
     model = embedder.model
     with writing() as writer:
         if writer.missing(model) or not writer.embedders().serving:
-            return  # somebody has put more pages meanwhile, or there is no page
+            return  # pages were added meanwhile, or there are none
         stored = dict(writer.embedders().stored.get(model, {}))
         pages = [] if model == MODEL or "fit" in stored else _some(writer)
     if pages:
@@ -91,15 +92,15 @@ def _serve(writing: Callable[[], AbstractContextManager[Writer]], embedder: Embe
 
 
 def _some(writer: Writer) -> list[Page]:
-    """Some pages of a wiki, always the same ones."""
-    numbers = writer.missing("")  # of no model: all
+    """A fixed sample of a wiki's pages."""
+    numbers = writer.missing("")  # no model: all pages
     numbers.sort(key=lambda number: hashlib.sha256(str(number).encode()).digest())
     pages = (writer.page(number) for number in numbers[:PAGES])
     return [page for page in pages if page is not None]
 
 
 def fitted(pages: list[Page], embedder: Embedder) -> Fit:
-    """What puts the cosines of a model where the bundled one has them on the same pages.
+    """Maps a model's cosines to the bundled model's on the same pages.
 
     Raises AskdocsError as `Embedder.embed`.
     """
@@ -112,7 +113,7 @@ def fitted(pages: list[Page], embedder: Embedder) -> Fit:
 
 
 def cosines(pages: list[Page], embedder: Embedder) -> tuple[float, float]:
-    """The mean cosines of headings with a passage below them, and with one of another page."""
+    """The mean cosines of headings with a passage below them, and with another page's passage."""
     headings, texts = [], []
     for page in pages:
         whole = embedded(page)

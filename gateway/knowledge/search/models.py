@@ -19,7 +19,7 @@ log = logging.getLogger("askdocs.search")
 
 
 def describe(settings: SearchSettings) -> dict[str, Any]:
-    """What an index stores of its embedder, so that it can be opened again after a change."""
+    """The description of the embedder to store in an index, so that it can be reopened later."""
     return {
         "embedder": settings.embedder,
         "query_prefix": settings.query_prefix,
@@ -30,12 +30,12 @@ def describe(settings: SearchSettings) -> dict[str, Any]:
 def open_embedder(
     described: Mapping[str, Any], gateway: GatewaySettings, bundled: Embedder | None
 ) -> Embedder | None:
-    """The embedder; None where the bundled one does not run here.
+    """Opens the embedder; None if the bundled one does not run here.
 
     Args:
         described: see `describe`.
-        gateway: has the models by name.
-        bundled: the bundled one.
+        gateway: defines the models by name.
+        bundled: the bundled embedder.
 
     Raises AskdocsError: a folder has no model, or an endpoint does not answer.
     """
@@ -50,7 +50,7 @@ def open_embedder(
 
 
 def open_reranker(settings: SearchSettings, gateway: GatewaySettings) -> InTime | None:
-    """The reranker that the settings name; None where the bundled one does not run here.
+    """Opens the configured reranker; None if the bundled one does not run here.
 
     Raises AskdocsError.
     """
@@ -70,7 +70,7 @@ def open_reranker(settings: SearchSettings, gateway: GatewaySettings) -> InTime 
 def open_search(
     index: Index, gateway: GatewaySettings, settings: SearchSettings, bundled: Embedder | None
 ) -> Search:
-    """The search of an index with the models that the settings name.
+    """Opens the search of an index with the configured models.
 
     Raises AskdocsError: a folder has no model that runs here, or a name is unknown.
     """
@@ -81,7 +81,7 @@ def open_search(
 
 
 def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:
-    """Opens embedders that an index was made with."""
+    """Returns a function that opens the embedders of an index."""
 
     def opened(described: Mapping[str, Any]) -> Embedder | None:
         try:

@@ -1,8 +1,8 @@
-"""Leaves the weights of a bundled ONNX model in its file, for less memory.
+"""Leaves the weights of a bundled ONNX model in its file, to save memory.
 
-Weights in eight bits are replaced by references into the file, from where ONNX Runtime maps the
-parts that it uses. Vectors of tokens are looked up in eight bits: ONNX Runtime would turn the whole
-table into floats first, 47 MB for MiniLM. The results are the same, bit for bit.
+8-bit weights are replaced by references into the file, from which ONNX Runtime maps the parts that
+it uses. Token vectors are looked up in 8 bits: ONNX Runtime would convert the whole table to floats
+first, 47 MB for MiniLM. The results are identical, bit for bit.
 
 An ONNX file is a protocol buffer: https://protobuf.dev/programming-guides/encoding/,
 https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Numbers of fields in onnx.proto, and the values of two.
+# Field numbers in onnx.proto, and two values.
 GRAPH = 7
 NODES, TENSORS = 1, 5
 INPUT, OUTPUT, OPERATOR = 1, 2, 4
 DATA_TYPE, DATA, EXTERNAL_DATA, DATA_LOCATION = 2, 9, 13, 14
 EIGHT_BITS = (2, 3)
 EXTERNAL = 1
-# Bytes; smaller tensors may stay.
+# Bytes; smaller tensors may remain.
 LARGE = 2**16
-# Tensors of the bundled embedding model: FLOATS, which are ROWS, times SCALES are TABLE, a vector
-# for each token.
+# Tensors of the bundled embedding model: FLOATS, which are ROWS times SCALES, are TABLE, a vector
+# per token.
 TABLE = b"inner.embeddings.word_embeddings.weight"
 ROWS, SCALES, FLOATS = TABLE + b"_q", TABLE + b"_scale", TABLE + b"_f"
 
@@ -55,7 +55,7 @@ class _Field(NamedTuple):
     content: int
     end: int
     value: int
-    """Of a number."""
+    """The value of a numeric field."""
 
 
 def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[_Field]:
@@ -75,7 +75,7 @@ def _fields(data: mmap.mmap, at: int, end: int) -> Iterator[_Field]:
 
 
 def _number(data: mmap.mmap, at: int) -> tuple[int, int]:
-    """A number, and the place behind it."""
+    """Reads a varint; returns it and the position after it."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -87,7 +87,7 @@ def _number(data: mmap.mmap, at: int) -> tuple[int, int]:
 
 
 def _reference(data: mmap.mmap, part: _Field, name: str) -> bytes | None:
-    """A large tensor in eight bits as a reference into the file; None for another tensor."""
+    """A large 8-bit tensor as a reference into the file; None for other tensors."""
     fields = list(_fields(data, part.content, part.end))
     kind = next((field.value for field in fields if field.number == DATA_TYPE), 0)
     content = next((field for field in fields if field.number == DATA), None)
@@ -110,7 +110,8 @@ def _reference(data: mmap.mmap, part: _Field, name: str) -> bytes | None:
 
 
 def _looked_up_first(data: mmap.mmap, part: _Field) -> bytes:
-    """A node; those of the bundled model's table so that only the looked up vectors are floats."""
+    """A node; rewrites those of the bundled model's table, so that only looked-up vectors become
+    floats."""
     texts: dict[int, list[bytes]] = {INPUT: [], OUTPUT: []}
     for field in _fields(data, part.content, part.end):
         if field.number in texts:
@@ -136,7 +137,7 @@ def _operation(operator: bytes, inputs: list[bytes], output: bytes, extra: bytes
 
 
 def _written(number: int, value: bytes | int) -> bytes:
-    """A field of bytes or of a number."""
+    """Encodes a field of bytes or a number."""
     if isinstance(value, int):
         return _varint(number << 3) + _varint(value)
     return _varint(number << 3 | 2) + _varint(len(value)) + value
@@ -151,5 +152,5 @@ def _varint(value: int) -> bytes:
     return bytes(written)
 
 
-# "to" of Cast: 1, float; an attribute's type 2 is a number.
+# Attribute "to" of Cast with the value 1, float; the attribute type 2 is an integer.
 TO_FLOAT = _written(5, _written(1, b"to") + _written(3, 1) + _written(20, 2))

@@ -1,8 +1,8 @@
 """The inverted index of passages: which words occur in which passages.
 
-`postings` finds pages; of the best of them it is compared here which share of a question's words
-each passage has. A word is stored as a number of 32 bits, so that a page takes some 2 kB, and
-50 pages are compared in less than a millisecond.
+`postings` finds pages; this index compares the share of a question's words in each passage of the
+best pages. A word is stored as a 32-bit number, so that a page takes some 2 kB, and 50 pages are
+compared in less than a millisecond.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ from gateway.knowledge.wiki.page import Page
 SCHEMA = """
 CREATE TABLE said (page INTEGER PRIMARY KEY, counts BLOB NOT NULL, words BLOB NOT NULL);
 """
-# SQLite takes 32,766 values at most.
+# SQLite accepts at most 32,766 values.
 AT_ONCE = 1000
 
 
@@ -35,28 +35,28 @@ def add(db: sqlite3.Connection, number: int, page: Page) -> None:
 
 
 def remove(db: sqlite3.Connection, number: int) -> None:
-    """Forget the words of a page."""
+    """Delete the words of a page."""
     db.execute("DELETE FROM said WHERE page = ?", (number,))
 
 
 class Sums(NamedTuple):
-    """Of each passage of a page, in its order."""
+    """Sums for each passage of a page, in page order."""
 
     weights: Floats
-    """Of the words that it has, added up: [readings of the question, passages]."""
+    """The total weights of its words: [readings of the question, passages]."""
     words: Floats
-    """How many different words it has."""
+    """The number of its distinct words."""
 
 
 def sums(
     db: sqlite3.Connection, numbers: Sequence[int], readings: Sequence[Mapping[str, float]]
 ) -> dict[int, Sums]:
-    """Which of the words the passages of these pages have.
+    """Finds which of the words the passages of these pages contain.
 
     Args:
         db: an index.
-        numbers: of the pages.
-        readings: of one question; weights of stems.
+        numbers: the pages.
+        readings: readings of one question, as weights of stems.
     """
     rows: list[tuple[int, bytes, bytes]] = []
     for start in range(0, len(numbers), AT_ONCE):

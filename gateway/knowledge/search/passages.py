@@ -1,9 +1,8 @@
 """Passages: the unit of search, citation and display, at most about 120 words each.
 
-A page is cut at its sections, and these at their blocks, at the items of lists and at the terms of
-definitions; a table that is cut has its head again. What stands above a passage (title, headings,
-term) belongs to it, for its words and for its meaning: without it recall@1 fell from 76 to 53 % on
-two wikis.
+Pages are split into sections, and these into blocks, list items and definitions; parts of a table
+repeat its head. The context above a passage (title, headings, term) belongs to it, for its words
+and for its embedding: without it, recall@1 fell from 76 to 53 % on two wikis.
 """
 
 import re
@@ -15,27 +14,28 @@ from gateway.knowledge.wiki import blocks
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.words import UNSPACED, stems
 
-# The most words of a passage, the headings above it not counted.
+# Maximum words of a passage, not counting the headings above it.
 WORDS = 120
-# Contents of a page are at least so many links to it, and little else: so many words of theirs.
+# A table of contents has at least CONTENTS links within its page, and other words up to a share of
+# BESIDE of the links' words.
 CONTENTS = 3
 BESIDE = 0.15
-# In a script without spaces between words each sign counts as a word.
+# In a script without spaces between words, each character counts as a word.
 _COUNTED = re.compile(f"[{UNSPACED}]|[^\\s{UNSPACED}]+")
 _LINK = re.compile(r"!?\[([^\[\]\n]*)\]\((?:[^)\n\]]|\](?!\())*\)")
 _ANCHOR = re.compile(r"<a [^<>\n]*></a>|<!--[^<>]*-->")
-# A line that is bold as a whole: how the readers of HTML write the term of a definition, and people
+# A line that is entirely bold: HTML readers write the term of a definition like this, and people
 # the name of an option.
 _BOLD = re.compile(r"\s*(?:\*\*[^*\n]+\*\*|\*\*`[^`\n]+`(?:, `[^`\n]+`)*\*\*)[:.]?\s*")
-# Python-Markdown's and Pandoc's definition lists: a line, and its meaning behind a colon.
+# Definition lists of Python-Markdown and Pandoc: a line, then its meaning after a colon.
 _MEANING = re.compile(r":[ \t]+\S")
 _ITEM = re.compile(r"(?:[-*+]|\d{1,3}[.)])[ \t]+\S")
 _MARKS = re.compile(r"[*`]+")
-# A link to a place of the same page.
+# A link within the same page.
 _WITHIN = re.compile(r"\[([^\[\]\n]*)\]\(#[^()\s]*\)")
 _BULLET = re.compile(r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]", re.MULTILINE)
 _WORD = re.compile(r"\w+")
-# Bold, too, and no terms: what follows belongs to the text around it.
+# Bold words that are not terms: the following text belongs to the surrounding text.
 _NOTES = frozenset(("note", "tip", "important", "warning", "caution", "example", "info"))
 
 
@@ -44,42 +44,42 @@ class Passage:
     """A part of a section."""
 
     section: int
-    """Its number on the page, from 0."""
+    """The section's index on the page, from 0."""
     term: str
-    """That it defines, as a reader sees it; empty where there is none."""
+    """The term that it defines, as a reader sees it; empty if there is none."""
     anchor: str
-    """Of the term, else of the section."""
+    """The anchor of the term, or else of the section."""
     text: str
     """Markdown, without the headings above it."""
 
     @cached_property
     def is_readable(self) -> bool:
-        """Whether the passage says something, and is not only an anchor or the page's contents."""
+        """Whether the passage has text other than anchors or the page's table of contents."""
         text = _ANCHOR.sub("", self.text).strip()
         return bool(text) and not _is_contents(text)
 
     @cached_property
     def words(self) -> int:
-        """How many words it has, those above it not counted."""
+        """The number of words, without the context above it."""
         return _count(self.text)
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """What is not cut without need."""
+    """A block that is split only if it is too long."""
 
     text: str
     words: int
     is_term: bool = False
     is_defined: bool = False
-    """With what the term means."""
+    """Does it include the term's meaning?"""
     follows: bool = False
-    """On the next line of the same list."""
+    """Is it on the next line of the same list?"""
 
 
-@lru_cache(maxsize=1000)  # as many as an index keeps pages
+@lru_cache(maxsize=1000)  # the number of pages that an index caches
 def passages(page: Page) -> tuple[Passage, ...]:
-    """The passages of a page in its order; one without text where the page has none."""
+    """The passages of a page, in order; a single empty one if the page has none."""
     parts = tuple(
         passage
         for number, section in enumerate(page.sections)
@@ -95,24 +95,24 @@ def above(page: Page, passage: Passage) -> list[str]:
 
 
 def embedded(page: Page) -> list[str]:
-    """The texts whose vectors stand for the passages of a page."""
+    """The texts to embed for the passages of a page."""
     return [text_of(page, passage) for passage in passages(page)]
 
 
 def passage_stems(page: Page) -> list[set[str]]:
-    """The stems of each passage of a page, and of what stands above it."""
+    """The stems of each passage of a page, including the context above it."""
     return [set(stems(text_of(page, passage))) for passage in passages(page)]
 
 
 def text_of(page: Page, passage: Passage) -> str:
-    """A passage with what stands above it, as models read it."""
+    """A passage with the context above it, as models read it."""
     head = " › ".join(above(page, passage))
     body = " ".join(plain(passage.text).split())
     return f"{head}\n{body}" if body else head
 
 
 def plain(markdown: str) -> str:
-    """Text without the targets of links and pictures, and without anchors."""
+    """Text without the targets of links and images, and without anchors."""
     return _LINK.sub(r"\1", _ANCHOR.sub("", markdown))
 
 
@@ -135,7 +135,7 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
             term = _MARKS.sub("", unit.text.partition("\n")[0]).strip(" :.\t")
             anchor = anchors.get(unit.text.strip(), section.anchor)
         elif gathered and sum(other.words for other in gathered) + unit.words > WORDS:
-            # What ends with a colon announces what follows, and goes with it.
+            # A block that ends with a colon introduces the next one, and stays with it.
             announces = (
                 len(gathered) > 1 and gathered[-1].text.endswith(":") and not gathered[-1].is_term
             )
@@ -163,7 +163,7 @@ def _units(body: str) -> Iterator[_Unit]:
 
 
 def _is_contents(text: str) -> bool:
-    """Is it a list of the places of its own page? A table says something beside its links."""
+    """Is it a table of contents of its own page? A table with links has other content, too."""
     links = _WITHIN.findall(text)
     if len(links) < CONTENTS or text.startswith("|"):
         return False
@@ -178,7 +178,7 @@ def _is_term(block: str) -> bool:
 
 
 def _is_open(unit: _Unit) -> bool:
-    """Is it a term whose meaning is still to come?"""
+    """Is it a term whose meaning follows?"""
     return unit.is_term and not unit.is_defined
 
 
@@ -187,7 +187,7 @@ def _is_definition(lines: list[str]) -> bool:
 
 
 def _items(lines: list[str]) -> Iterator[_Unit]:
-    """The items of a list, each with what is below it."""
+    """The items of a list, each with its nested content."""
     item: list[str] = []
     follows = False
     for line in lines:
@@ -203,7 +203,7 @@ def _items(lines: list[str]) -> Iterator[_Unit]:
 
 
 def _within(block: str) -> Iterator[_Unit]:
-    """A block, in parts where it alone is too long."""
+    """A block, split if it is too long for one passage."""
     words = _count(block)
     if words <= WORDS:
         yield _Unit(block, words)

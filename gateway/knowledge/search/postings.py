@@ -1,9 +1,9 @@
 """The inverted index: which words occur in which pages, and BM25 scores.
 
-SQLite's own full text, FTS5, scores every page that has any of the words, row by row: a question of
-20 words takes it 0.1 s over 10,000 pages. Here a word's pages lie together as numbers, so that a
-question is some additions of arrays; docs/results/notebook.md, "A hundred thousand pages", has
-both.
+SQLite's full-text search, FTS5, scores every page with any of the words, row by row: a question of
+20 words takes 0.1 s over 10,000 pages. Here, a word's pages are stored as arrays of numbers, so
+that a question takes a few array additions; docs/results/notebook.md, "A hundred thousand pages",
+compares both.
 """
 
 import copy
@@ -21,12 +21,12 @@ import numpy.typing as npt
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems
 
-# Postings that the writer holds in memory, 11 bytes each and the words, before it stores them.
+# Postings that the writer holds in memory before storing them, 11 bytes each plus the words.
 PENDING = 4_000_000
-# A word that more than this share of the pages have is added to all of them, which is quicker.
+# A word on more than this share of the pages gets an array over all pages, which is faster.
 OFTEN = 0.05
-# Bytes of words that are kept unpacked, and what each takes besides its numbers: questions have
-# many words in common, and one question is searched for in several readings.
+# Bytes of unpacked words in the cache, and the overhead per word: questions share many words, and
+# one question is searched in several readings.
 CACHED_BYTES = 128 * 2**20
 ENTRY = 500
 
@@ -47,18 +47,18 @@ class Weighting(NamedTuple):
     headings: float
     body: float
     k1: float
-    """How much a second occurrence of a word still adds: 0 is nothing."""
+    """The gain from repeated occurrences of a word: 0 means none."""
     b: float
-    """How much a long page must have more of a word: 0 is no more, 1 in proportion."""
+    """The penalty on long pages: 0 means none, 1 is proportional to their length."""
 
 
 class Gains(NamedTuple):
     """The BM25 gain of a word for each page."""
 
     having: int
-    """The pages that have it."""
+    """The number of pages with the word."""
     places: npt.NDArray[np.int32] | slice
-    """Where they stand among all pages; a slice is all of them, also those that do not have it."""
+    """The indices of the pages; a slice means all pages, including those without the word."""
     gains: npt.NDArray[np.float32]
     """0 to 1"""
 
@@ -69,14 +69,14 @@ class Gains(NamedTuple):
 
 
 class Postings:
-    """The pages of the words of an index file, in the transaction of its writer."""
+    """The inverted index of an index file, in its writer's transaction."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._clear()
 
     def _clear(self) -> None:
-        # Flat arrays, because a list for each of some 100,000 words would take ten times as much.
+        # Flat arrays: a list for each of some 100,000 words would take ten times as much memory.
         self._ids: dict[str, int] = {}
         self._terms = array("I")
         self._pages = array("I")
@@ -87,7 +87,7 @@ class Postings:
 
     def add(self, number: int, page: Page) -> None:
         if number in self._gone_pages:
-            self.store()  # a copy of a shared index may get a number back for another page
+            self.store()  # a copy of a shared index may reuse a number for another page
         lengths, counts = _count(page)
         for term, of_fields in counts.items():
             self._terms.append(self._ids.setdefault(term, len(self._ids)))
@@ -98,13 +98,13 @@ class Postings:
             self.store()
 
     def remove(self, number: int, page: Page) -> None:
-        """`page` is as it was when it was added."""
+        """`page` must be the same as when it was added."""
         for term in _count(page)[1]:
             self._gone.setdefault(term, set()).add(number)
         self._gone_pages.add(number)
 
     def store(self) -> None:
-        """Write down what was added and removed."""
+        """Write the additions and removals."""
         self._store_added()
         for term, gone in self._gone.items():
             row = self._db.execute(
@@ -136,14 +136,14 @@ class Postings:
         counts = np.frombuffer(bytes(self._counts), np.uint8).reshape(-1, 3)[order]
 
         def rows() -> Iterator[tuple[str, bytes, bytes]]:
-            for term in sorted(self._ids):  # in the order of the table, which is faster
+            for term in sorted(self._ids):  # in table order, which is faster
                 number = self._ids[term]
                 here = slice(starts[number], starts[number + 1])
                 yield term, pages[here].tobytes(), counts[here].tobytes()
 
         self._db.executemany(
             "INSERT INTO posting VALUES (?, ?, ?) ON CONFLICT (term) DO UPDATE SET"
-            # What || makes is text to SQLite, byte for byte the same.
+            # SQLite's || returns text with the same bytes.
             " pages = CAST(pages || excluded.pages AS BLOB),"
             " counts = CAST(counts || excluded.counts AS BLOB)",
             rows(),
@@ -151,7 +151,7 @@ class Postings:
 
 
 def _count(page: Page) -> tuple[list[int], dict[str, list[int]]]:
-    """The words in title, headings and body; and how often each of them stands there, up to 255."""
+    """The words in title, headings and body, and their counts, up to 255."""
     headings = "\n".join(section.heading for section in page.sections)
     lengths = []
     counts: dict[str, list[int]] = {}
@@ -175,7 +175,7 @@ def _without(
 
 
 class Lengths:
-    """The pages of an index and how long they are, of one generation."""
+    """The pages of one generation of an index, with their lengths."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         numbers, lengths = db.execute("SELECT pages, counts FROM length").fetchone()
@@ -183,7 +183,7 @@ class Lengths:
         order = np.argsort(stored, kind="stable")
         self.numbers = stored[order]
         """[n], ascending"""
-        # Where the page of each number stands in `numbers`: looked up, not searched for.
+        # The index of each page number in `numbers`: a table look-up instead of a search.
         self._places = np.zeros(int(self.numbers[-1]) + 1 if len(order) else 0, np.int32)
         self._places[self.numbers] = np.arange(len(order), dtype=np.int32)
         self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
@@ -194,7 +194,7 @@ class Lengths:
         self._is_part = False
 
     def only(self, mask: npt.NDArray[np.bool_]) -> "Lengths":
-        """Some of these pages, as if there were no others. `mask` is in the order of `numbers`."""
+        """Only these pages, as if there were no others. `mask` is in the order of `numbers`."""
         part = copy.copy(self)
         part.numbers = self.numbers[mask]
         part._places = np.full(len(self._places), -1, np.int32)
@@ -213,7 +213,7 @@ class Lengths:
         return bool(place >= 0 and self.numbers[place] == number)
 
     def has_each(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Of pages that are there, or were when the index was read."""
+        """For pages that exist, or existed when the index was read."""
         there = np.zeros(int(max(len(self._places), numbers.max(initial=0) + 1)), np.bool_)
         there[self.numbers] = True
         return there[numbers]
@@ -221,9 +221,10 @@ class Lengths:
     def having(
         self, db: sqlite3.Connection, terms: Sequence[str], weighting: Weighting
     ) -> dict[str, int]:
-        """How many of these pages have each of these stems, of those that any page has.
+        """The number of these pages with each stem, for stems that occur on any page.
 
-        Of a part they are counted, by what a search with this weighting needs anyway.
+        For a subset of pages it is counted from data that a search with this weighting needs
+        anyway.
         """
         counts = pages_with(db, terms)
         if self._is_part:
@@ -233,12 +234,12 @@ class Lengths:
     def match(
         self, db: sqlite3.Connection, readings: Sequence[Mapping[str, float]], weighting: Weighting
     ) -> list[npt.NDArray[np.float32]]:
-        """The score of every page, in the order of `numbers`: 0 where it has none of the words.
+        """The score of every page, in the order of `numbers`: 0 if it has none of the words.
 
         Args:
-            db: of the same generation.
-            readings: of one question; stems, and how much each counts. What all of them have is
-                added up once.
+            db: a connection to the same generation.
+            readings: of one question: weights of stems. Stems with the same weight in all
+                readings are added up once.
         """
         common = set.intersection(*(set(reading.items()) for reading in readings))
         scores = np.zeros(len(self.numbers), np.float32)
@@ -264,7 +265,7 @@ class Lengths:
                 scores[gains.places] += np.float32(says) * gains.gains
 
     def _gains(self, db: sqlite3.Connection, term: str, weighting: Weighting) -> Gains:
-        """How well each page has a word."""
+        """The gain of a word for each page."""
         key = term, weighting
         with self._keeping:
             if cached := self._gains_cache.get(key):
@@ -295,13 +296,13 @@ class Lengths:
         gains = times / (times + self._norm(weighting)[places])
         if having <= OFTEN * len(self.numbers):
             return Gains(having, places, gains)
-        # The page at -1, behind all others, stands for those that are not of this part.
+        # The extra element at -1 collects the pages outside this subset.
         of_all = np.zeros(len(self.numbers) + 1, np.float32)
         of_all[places] = gains
         return Gains(having, slice(None), of_all[:-1])
 
     def _norm(self, weighting: Weighting) -> npt.NDArray[np.float32]:
-        """How much more often a word must stand in each page, because of its length."""
+        """The length normalisation of each page in BM25."""
         if weighting not in self._norms:
             length = self._lengths.sum(axis=1, dtype=np.float32)
             mean = max(float(length.mean()), 1.0) if len(length) else 1.0
@@ -312,14 +313,14 @@ class Lengths:
 
 
 def idf(pages: int, having: int) -> float:
-    """How much a word says that `having` of the pages have; never below 0."""
+    """The information value of a word on `having` of the pages; never below 0."""
     return math.log((pages - having + 0.5) / (having + 0.5) + 1)
 
 
 def pages_with(db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
-    """The number of pages with each of these stems; stems without pages are left out."""
+    """The number of pages with each of these stems; omits stems without pages."""
     counts: dict[str, int] = {}
-    # A misspelt word comes with all of its some 500 neighbours; SQLite takes 32,766 at most.
+    # A misspelt word has some 500 neighbours; SQLite accepts at most 32,766 values.
     for start in range(0, len(terms), 1000):
         some = terms[start : start + 1000]
         places = ", ".join("?" * len(some))
@@ -333,5 +334,5 @@ def pages_with(db: sqlite3.Connection, terms: Sequence[str]) -> dict[str, int]:
 
 
 def vocabulary(db: sqlite3.Connection) -> Iterable[tuple[str, int]]:
-    """Every stem, and how many pages have it."""
+    """Every stem, with its number of pages."""
     return db.execute("SELECT term, length(pages) / 4 FROM posting")

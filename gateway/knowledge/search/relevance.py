@@ -1,9 +1,9 @@
 """Relevance scores of texts for a question, from a reranker.
 
-A sum, as in the search: how like the question the nearest parts of a text are in meaning, and which
-share of its words the text has. The parts are spans of what the model made of the whole text, so
-that each knows what stands around it ("late chunking", https://arxiv.org/abs/2409.04701). What else
-was measured: docs/results/notebook.md, "Reranking".
+The score is a sum, as in the search: the similarity of the question to the nearest spans of a text,
+and the text's share of its words. Spans are cut from the encoding of the whole text, so that each
+reflects its context ("late chunking", https://arxiv.org/abs/2409.04701). Other measurements:
+docs/results/notebook.md, "Reranking".
 """
 
 import math
@@ -19,15 +19,15 @@ from gateway.knowledge.search.index import WEIGHTING
 from gateway.knowledge.search.search import NEAREST
 from gateway.knowledge.wiki.words import stems
 
-# Tokens of a span, and from the beginning of one to that of the next.
+# Tokens per span, and between the starts of spans.
 SPAN = 96
 STEP = 48
-# What the share of the words counts beside the similarity.
+# The weight of the share of words, relative to similarity.
 LEXICAL = 0.5
 
 
 class EncodedText(NamedTuple):
-    """A text, and what the model made of it."""
+    """A text and its encoding."""
 
     text: str
     spans: Vectors
@@ -35,10 +35,10 @@ class EncodedText(NamedTuple):
 
 
 def spans(windows: Sequence[Vectors]) -> Vectors:
-    """Vectors of length 1 of all spans of a text, [n, 384], n at least 1.
+    """Vectors of length 1 for all spans of a text, [n, 384], n at least 1.
 
     Args:
-        windows: a vector for each token of each piece, the marks included: see `Embedder.read`.
+        windows: a vector per token of each window, including marks: see `Embedder.read`.
     """
     tokens = np.concatenate([window[1:-1] for window in windows])
     if not len(tokens):
@@ -50,7 +50,7 @@ def spans(windows: Sequence[Vectors]) -> Vectors:
 def relevance(
     question: str, vector: Vectors, texts: Sequence[EncodedText], lexical: float = LEXICAL
 ) -> list[float]:
-    """From 0 to 1, for each of `texts`; `vector` is the question's, [384]."""
+    """The relevance of each text, from 0 to 1; `vector` is the question's, [384]."""
     like = [_similarity(text.spans @ vector) for text in texts]
     share = shares(question, [text.text for text in texts])
     return [
@@ -60,13 +60,13 @@ def relevance(
 
 
 def _similarity(similarities: Vectors) -> float:
-    """Of the nearest spans; of a text with fewer the last repeats."""
+    """Averages the nearest spans; a text with fewer repeats its last one."""
     best = np.sort(similarities)[::-1][: len(NEAREST)]
     return float(np.pad(best, (0, len(NEAREST) - len(best)), mode="edge") @ NEAREST)
 
 
 def shares(question: str, texts: Sequence[str]) -> list[float]:
-    """From 0 to 1: how many of the question's words each text has, by BM25 among these texts.
+    """The question's words in each text, from 0 to 1, by BM25 among these texts.
 
     https://www.staff.city.ac.uk/~sbrp622/papers/foundations_bm25_review.pdf
     """

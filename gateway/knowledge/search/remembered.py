@@ -13,7 +13,7 @@ class Remembered:
     """Lets the answered questions of an index vote. Safe to use from any thread."""
 
     def __init__(self, index: Index, model: str) -> None:
-        """For questions that are embedded by `model`."""
+        """`model` embeds the questions."""
         self._index = index
         self._model = model
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class Remembered:
     def ranked(
         self, text: Sequence[tuple[int, float]], vector: Floats
     ) -> Sequence[tuple[int, float]]:
-        """Pages by their text, best first, and now by their votes too, see `memory.combine`."""
+        """Reranks pages, sorted by text, with the memory's votes, see `memory.combine`."""
         with self._lock:
             if self._generation != (generation := self._index.generation):
                 self._now = self._load()
@@ -35,7 +35,7 @@ class Remembered:
         return combine(text, answered.votes(vector), weight)
 
     def _load(self) -> tuple[AnswerMemory, float] | None:
-        """The memory and the weight of its votes, where it is on."""
+        """The memory and its votes' weight, if it is enabled."""
         with self._index.snapshot():
             measured = calibration.load(self._index.memory())
             if measured is None or not measured.is_on or measured.model != self._model:

@@ -1,7 +1,7 @@
 """Embedding models and rerankers behind an HTTP endpoint: our engine, or the gateway itself.
 
-https://platform.openai.com/docs/api-reference/embeddings and Cohere's and Jina's `/rerank`, which
-vLLM, llama.cpp and LiteLLM's providers have.
+https://platform.openai.com/docs/api-reference/embeddings, and the `/rerank` of Cohere and Jina,
+which vLLM, llama.cpp and LiteLLM's providers support.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.embed import CUT, Embedder, InputFormat, Vectors, unit
 
-# Texts of one request.
+# Texts per request.
 BATCH = 32
-# Seconds for a question, which a reader waits for, and for passages.
+# Seconds for a question, while a reader waits, and for passages.
 ASK, EMBED = 2.0, 120.0
 CONNECT = 2.0
-# Numbers of a vector, at most.
+# Maximum size of a vector.
 WIDEST = 8192
 
 
@@ -31,24 +31,24 @@ class Endpoint:
     """The endpoint of a model."""
 
     def __init__(self, name: str, settings: GatewaySettings) -> None:
-        """`name` is of [gateway.models], or another one that the gateway itself answers to."""
+        """`name` is from [gateway.models], or another name that the gateway itself serves."""
         entry = settings.models.get(name)
         direct = entry is not None and entry.url is not None
         self.name = name
         self.url = (entry.url or "").rstrip("/") if entry and direct else _own(settings)
         self._model = entry.model if entry and direct else name
         self.label = self._model or name
-        """Says which model it is, without asking there."""
+        """Identifies the model without a request to the endpoint."""
         key = settings.key.get_secret_value() if settings.key and not direct else None
         if entry and direct:
             key = os.environ.get(entry.key_env) if entry.key_env else None
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        headers["Connection"] = "close"  # llama.cpp announces keep-alive and closes all the same
+        headers["Connection"] = "close"  # llama.cpp announces keep-alive, but closes the connection
         self._http = httpx.Client(headers=headers, trust_env=False)
 
     @property
     def model(self) -> str:
-        """The model's name there. Raises AskdocsError."""
+        """The model's name at the endpoint. Raises AskdocsError."""
         if self._model is None:
             reply = self._sent("GET", "/models", None, ASK)
             try:
@@ -145,7 +145,7 @@ class RemoteReranker:
 
 
 def _rows(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any]]:
-    """The objects of a reply in the order of what was asked. Raises AskdocsError."""
+    """The objects of a reply, in request order. Raises AskdocsError."""
     rows = reply.get(name)
     if isinstance(rows, list) and all(isinstance(row, dict) for row in rows):
         ordered = {row["index"]: row for row in rows if type(row.get("index")) is int}
@@ -157,6 +157,6 @@ def _rows(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any
 def _own(settings: GatewaySettings) -> str:
     """The gateway's own address."""
     host = settings.host
-    if host in ("0.0.0.0", "::", ""):  # noqa: S104 -- where it listens, not where it is asked
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 -- the listening address, not one to connect to
         host = "127.0.0.1"
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}/v1"

@@ -1,8 +1,8 @@
 """A local copy of a shared index, and the routing of writes to either of them.
 
-With `ASKDOCS_DATABASE_URL=postgresql://...` pages are written to PostgreSQL, and every gateway
-follows: it looks once a second whether something has changed there, and brings its file up to date
-in one transaction. All that a search needs is in the file.
+With `ASKDOCS_DATABASE_URL=postgresql://...`, pages are written to PostgreSQL, and every gateway
+follows: it checks for changes once a second, and updates its file in one transaction. The file
+contains everything that a search needs.
 """
 
 import logging
@@ -32,9 +32,9 @@ from gateway.storage import database
 
 log = logging.getLogger("askdocs.search")
 
-# Seconds between two looks.
+# Seconds between checks.
 INTERVAL = 1.0
-# Seconds for which the database may say nothing while it is followed.
+# Seconds without a reply until the database counts as unavailable.
 SILENCE = 60.0
 
 
@@ -46,15 +46,15 @@ def open_writing(
     waiting: Callable[[int], None] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[Writer]:
-    """Write to the index of a gateway, wherever it is.
+    """Write to a gateway's index, in its file or in PostgreSQL.
 
     Args:
         file: its index file.
-        database_url: of the gateway; PostgreSQL holds the index, too.
+        database_url: the gateway's; with PostgreSQL, the database holds the index, too.
         waiting, patience: as `gateway.knowledge.search.writer.writing`.
 
     Raises:
-        IndexBusy: another writer did not come to an end.
+        IndexBusy: another writer did not finish.
         AskdocsError: the index cannot be written.
     """
     engine = _shared(database_url)
@@ -70,7 +70,7 @@ def open_writing(
 
 
 def refresh(file: Path, database_url: str | None) -> None:
-    """Bring the file up to date with the shared index; without one there is nothing to do.
+    """Update the file from the shared index; does nothing if there is none.
 
     Raises AskdocsError: as `pull`.
     """
@@ -83,9 +83,9 @@ def refresh(file: Path, database_url: str | None) -> None:
 
 @contextmanager
 def following(file: Path, database_url: str | None, tasks: Tasks) -> Iterator[None]:
-    """Keep the file up to date with the shared index, if there is one, until the block is left.
+    """Keep the file in sync with the shared index, if there is one, until the block exits.
 
-    While the database is away the file stays as it is, and searches go on.
+    While the database is unavailable, the file stays unchanged, and searches continue.
     """
     engine = _shared(database_url, SILENCE)
     if engine is None:
@@ -117,7 +117,7 @@ def _follow(engine: sa.Engine, file: Path, stop: threading.Event) -> None:
 
 
 def pull(engine: sa.Engine, file: Path) -> bool:
-    """Make the file a copy of the shared index; is there anything new in it?
+    """Make the file a copy of the shared index. Did anything change?
 
     Raises:
         Unreachable: the database does not answer.
@@ -127,12 +127,12 @@ def pull(engine: sa.Engine, file: Path) -> bool:
         token = connection.execute(sa.select(state_table.c.token)).scalar_one()
     if _copy_of(file) == token:
         return False
-    # Several gateways of one machine may share the file: the first of them does it.
+    # Gateways of one machine may share the file: the first one updates it.
     with writing(file) as writer:
         if writer.copy_of() == token:
             return False
         with database.reading(engine) as connection:
-            # One state of the database for all of what is read.
+            # All reads must see the same state of the database.
             connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
             token = connection.execute(sa.select(state_table.c.token)).scalar_one()
             _copy_sources(connection, writer)
@@ -146,7 +146,7 @@ def pull(engine: sa.Engine, file: Path) -> bool:
 
 
 def _copy_of(file: Path) -> str | None:
-    """The state that the file is a copy of; None where it is none, or there is no file."""
+    """The state of which the file is a copy; None if it is not a copy, or missing."""
     if not file.exists():
         return None
     try:
@@ -180,7 +180,7 @@ def _copy_pages(connection: sa.Connection, writer: FileWriter) -> None:
     }
     ours = writer.stored()
     for number, (digest, *before) in ours.items():
-        # The number alone would do, unless somebody put an older state of the database back.
+        # The number would suffice, unless an older state of the database was restored.
         if theirs.get(number, (None,))[0] != digest:
             writer.delete(number)
         elif theirs[number][1:] != tuple(before):
@@ -238,7 +238,7 @@ def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def _shared(database_url: str | None, silence: float | None = None) -> sa.Engine | None:
-    """The database that holds the index, if it is not in the file alone."""
+    """The database that holds the index, if it is shared."""
     if database_url is None:
         return None
     engine = database.open(database_url, silence)

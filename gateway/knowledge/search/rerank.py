@@ -1,7 +1,7 @@
 """Reranks the top passages of a search within a time limit.
 
-The bundled reranker is a cross-encoder of this project: `reranker/NOTICE.md` has its base, data and
-recipe.
+The bundled reranker is this project's own cross-encoder: `reranker/NOTICE.md` describes its base
+model, data and recipe.
 """
 
 import logging
@@ -31,26 +31,26 @@ from gateway.knowledge.search.embed import (
 log = logging.getLogger("askdocs.search")
 
 BUNDLED = Path(__file__).with_name("reranker") / "model.onnx"
-# The file that was measured.
+# The measured file.
 SHA256 = "11c0850af1ebb834f32721ace00bcc0ba05d50bc96d44fe3e9ba75577c517528"
-# Tokens of question and passage, and passages, that the bundled one reads.
+# The bundled reranker's maximum tokens of question and passage, and number of passages.
 BUNDLED_TOKENS = 160
 BUNDLED_PASSAGES = 8
-# What its score counts beside the search's: as much as when it was trained, see SEARCH in
+# The weight of its score relative to the search's, the same as in training: see SEARCH in
 # training/encoders/rerank.py.
 BESIDE = 1 / 14
-# A cross-encoder gives one number, or one for each of two classes.
+# A cross-encoder outputs one number, or one for each of two classes.
 CLASSES = 2
-# Questions that are reranked at the same time; another one stays as it is.
+# Concurrent rerankings; further questions keep the search's order.
 AT_ONCE = 4
-# In this process, as many as there are processors for: more at once would all be late.
+# In this process, limited by the number of processors: with more, all would be late.
 AT_ONCE_HERE = max(1, min(AT_ONCE, (os.cpu_count() or 1) // THREADS))
 
 
 class Reranker(Protocol):
     def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
-        """How well each text answers: any numbers, the best is the highest. Raises AskdocsError,
-        also when it takes longer."""
+        """How well each text answers: any numbers, higher is better. Raises AskdocsError, also if
+        it takes too long."""
         ...
 
 
@@ -60,7 +60,7 @@ class OnnxReranker:
     def __init__(
         self, weights: Path, tokenizer: Path, tokens: int, *, is_bundled: bool = False
     ) -> None:
-        """Raises what the two libraries raise where they do not load."""
+        """Raises the libraries' errors if they fail to load."""
         self._tokenizer = load_tokenizer(tokenizer, tokens)
         self._session = load_session(weights, is_bundled=is_bundled)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
@@ -87,12 +87,12 @@ class OnnxReranker:
         logits = np.asarray(output).reshape(-1)
         if len(logits) > CLASSES:
             raise AskdocsError(f"it gives {len(logits)} numbers for a pair: no cross-encoder")
-        # Of two classes the last is "relevant".
+        # Of two classes, the last one is "relevant".
         return float(logits[-1])
 
 
 def open_folder(folder: Path) -> OnnxReranker:
-    """A cross-encoder of a folder with `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
+    """Opens a cross-encoder folder with `model.onnx` (or `onnx/model.onnx`) and `tokenizer.json`.
 
     Raises AskdocsError.
     """
@@ -101,22 +101,22 @@ def open_folder(folder: Path) -> OnnxReranker:
         return OnnxReranker(weights, tokenizer, max(TOKENS, read_layout(folder).tokens))
     except AskdocsError:
         raise
-    except Exception as error:  # each library has its own, down to plain Exception
+    except Exception as error:  # each library raises its own types, even plain Exception
         raise AskdocsError(f"{folder}: the reranker does not run here: {error}") from None
 
 
 def bundled() -> OnnxReranker | None:
-    """The bundled cross-encoder, or None, with the reason logged, where it cannot run."""
+    """The bundled cross-encoder, or None if it cannot run; logs the reason."""
     try:
         weights = measured(BUNDLED, SHA256)
         return OnnxReranker(weights, tokenizer_file(), BUNDLED_TOKENS, is_bundled=True)
-    except Exception as error:  # each library has its own, down to plain Exception
+    except Exception as error:  # each library raises its own types, even plain Exception
         log.warning("passages are not reranked: %s", error)
         return None
 
 
 class InTime:
-    """A reranker that nobody waits for longer than its time. Safe to use from any thread."""
+    """A reranker with a time limit. Safe to use from any thread."""
 
     def __init__(
         self,
@@ -129,10 +129,10 @@ class InTime:
         """
         Args:
             reranker: scores the texts.
-            passages: number of texts that it sees.
+            passages: the number of texts that it reranks.
             seconds: time limit.
-            beside: what its score counts beside that of the search; None where it decides alone.
-            at_once: number of questions that it gets at the same time.
+            beside: the weight of its score relative to the search's; None if it decides alone.
+            at_once: the number of concurrent questions.
         """
         self.passages = passages
         self.decides = beside is None
@@ -147,8 +147,8 @@ class InTime:
     def order(
         self, question: str, texts: Sequence[str], own_scores: Sequence[float]
     ) -> list[int] | None:
-        """The places of texts, best first; None where it is late or fails. `own_scores` are those
-        of the search."""
+        """The indices of the texts, best first; None if it is late or fails. `own_scores` are the
+        search's."""
         if not self._free.acquire(blocking=False):
             self._left_out("all its threads are busy")
             return None
@@ -164,7 +164,7 @@ class InTime:
         except TimeoutError:
             self._left_out(f"it took longer than {self._seconds:g} s")
             return None
-        except Exception as error:  # each library has its own, down to plain Exception
+        except Exception as error:  # each library raises its own types, even plain Exception
             self._left_out(str(error) or repr(error))
             return None
         if self._beside is not None:

@@ -18,25 +18,25 @@ from gateway.knowledge.wiki.page import Page, Section
 
 @dataclass(frozen=True)
 class StoredSource:
-    """A wiki of which the index has the pages."""
+    """A wiki whose pages are in the index."""
 
     name: str
     spec: Mapping[str, Any]
-    """What the source is made from when it is synced again."""
+    """The specification to sync the source again."""
     synced: datetime | None
     problems: tuple[str, ...]
-    """What the last sync could not read."""
+    """Errors of the last sync."""
 
 
 @dataclass(frozen=True)
 class StoredAnswer:
-    """A question that was answered, and the pages that the answer stands on."""
+    """An answered question, and the pages of its answer."""
 
     id: str
     question: str
     paths: tuple[str, ...]
     model: str | None = None
-    """The embedding model that made `vector`."""
+    """The embedding model of `vector`."""
     vector: Floats | None = None
     """[d]"""
 
@@ -50,10 +50,10 @@ class PageRow(NamedTuple):
     title: str
     url: str
     digest: int
-    """Of the text: of all but stamp and groups. 64 bits with a sign."""
+    """A signed 64-bit digest of the text: everything except stamp and groups."""
     sections: bytes
     groups: str | None
-    """Who may read it, as `gateway.access.rights.dump` writes it."""
+    """The groups that may read it, in the format of `gateway.access.rights.dump`."""
 
 
 def page_row(source: str, page: Page, stamp: str, groups: Groups | None = None) -> PageRow:
@@ -63,7 +63,7 @@ def page_row(source: str, page: Page, stamp: str, groups: Groups | None = None) 
     ]
     sections = json.dumps(rows).encode()
     whole = json.dumps([source, page.path, page.title, page.url]).encode() + sections
-    # Of what is compressed, not of the outcome, which differs from one zlib to another.
+    # Hash the input of the compression, as the output differs between versions of zlib.
     return PageRow(
         source=source,
         path=page.path,
@@ -88,7 +88,8 @@ def _section(
 
 
 def storable(page: Page) -> Page:
-    """The page, without lone surrogates and NULs, which not every database takes, and controls."""
+    """The page without control characters, and without lone surrogates and NULs, which not every
+    database accepts."""
     try:
         whole = page.path + page.title + page.url + page.text
         whole.encode()
@@ -118,7 +119,7 @@ def clean(text: str) -> str:
 
 
 def seen(text: str) -> str:
-    """What people read."""
+    """Cleans text that readers see."""
     return without(clean(text))
 
 
@@ -126,7 +127,7 @@ SourceRow = tuple[str, str, str | None, str]
 
 
 def source_row(source: StoredSource) -> SourceRow:
-    """The columns of a source in order."""
+    """The columns of a source, in order."""
     synced = source.synced.astimezone(UTC).isoformat() if source.synced else None
     return (
         clean(source.name),
@@ -146,9 +147,9 @@ class Embedders:
     """The embedding models of an index."""
 
     serving: str | None
-    """The model whose vectors are compared; None where there are none yet."""
+    """The model whose vectors are in use; None if there are no vectors yet."""
     stored: Mapping[str, Mapping[str, Any]]
-    """By model: what it is made of, and what was fitted for it."""
+    """By model: its description, and its fit."""
 
 
 def read_embedders(serving: str | None, stored: str) -> Embedders:
@@ -159,7 +160,7 @@ AnswerRow = tuple[str, str, str, str | None, bytes | None, int]
 
 
 def answer_row(answer: StoredAnswer) -> AnswerRow:
-    """The columns of an answer in order, after its number; the last is a digest of all."""
+    """The columns of an answer, in order, after its number; the last is a digest of the others."""
     paths = json.dumps(answer.paths)
     vector = None if answer.vector is None else np.asarray(answer.vector, "<f4").tobytes()
     row = (clean(answer.id), clean(answer.question), paths, answer.model, vector)

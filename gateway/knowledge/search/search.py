@@ -1,7 +1,7 @@
-"""Finds the passages for a question by words and by meaning, and favours the reader's place.
+"""Finds the passages for a question by words and by meaning, and favours the reader's location.
 
-Words and vectors propose pages. Of the best of them each passage is compared with the question, and
-a page is as good as its best passage.
+Words and vectors propose pages. Each passage of the best pages is compared with the question, and a
+page is as good as its best passage.
 """
 
 import copy
@@ -33,81 +33,81 @@ from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems, words
 
 Open = Callable[[Mapping[str, Any]], Embedder | None]
-"""Opens the embedder of a description that an index stores, see
-`gateway.knowledge.search.models`."""
+"""Opens the embedder of a description stored in an index, see `gateway.knowledge.search.models`."""
 
-# What a question counts that is read with another name for what it names.
+# The weight of a reading with another name, relative to the question as asked.
 READING = 0.9
-# So many pages of the wikis that are asked are compared one by one; of more, the nearest of all.
+# If the requested wikis have at most this many pages, all are compared; otherwise the nearest ones.
 FEW = 2000
-# Of the three passages of a page that are nearest to the question.
+# The weights of a page's three passages nearest to the question.
 NEAREST = np.array([0.5, 0.3, 0.2], np.float32)
-# What the share of the words counts beside the similarity of a passage, and what its page's words,
-# where pages are put in order by their best passage.
+# The weights of the share of words and of the page's score, relative to a passage's similarity,
+# when pages are ranked by their best passage.
 OF_WORDS = 0.5
 OF_PAGE = 0.5
-# Pages whose passages are compared.
+# Maximum pages whose passages are compared.
 COMPARED = 30
-# What the page counts beside a passage of it, where passages of several pages are put in order.
+# The weight of the page's score, relative to a passage's similarity, when passages of several pages
+# are ranked.
 PAGE = 0.4
-# A passage of few words is near to many questions and answers few of them: what e times as many
-# different words count, up to MANY; a passage of USUAL words neither gains nor loses.
+# Short passages are similar to many questions and answer few of them. This is the gain for e times
+# as many distinct words, up to MANY; a passage of USUAL words neither gains nor loses.
 LENGTH = 0.05
 USUAL = 40
 MANY = 100
-# Fitted by `eval.studies.ranking` on short questions to other documentations: what a passage loses
-# for each e times fewer words of its own than BRIEF, headings not counted, and for each e times
-# more passages of its page than LARGE; of many passages one matches by chance. Where its page has
-# fewer than LARGE it gains as much: 0.136 at most, where it is the only one.
+# Fitted by `eval.studies.ranking` on short questions to other documentations: a passage's loss for
+# each e times fewer words of its own than BRIEF, not counting headings, and for each e times more
+# passages on its page than LARGE, as some of many passages match by chance. On a page with fewer
+# than LARGE passages it gains accordingly: at most 0.136, if it is the only one.
 OF_BRIEF = 0.19
 BRIEF = 30
 OF_LARGE = 0.04
 LARGE = 30
-# Fitted with them, on so many first passages: what a passage gains for having all pairs of words
-# that stand beside each other in the question. The index has no places of words, so only the text
-# of the first passages is read.
+# Fitted together with them, on PAIRED top passages: a passage's gain for containing all pairs of
+# adjacent words of the question. The index has no word positions, so only the text of the top
+# passages is read.
 OF_PAIRS = 0.07
 PAIRED = 12
 # A question in quotation marks, as in an example of how to ask.
 _QUOTED = re.compile(r"[\"'`“„«]([^\"'`“”„«»\n]{3,200}\?)[\"'`”“»]")
 _LINE_STARTS = " >*#_-+.)0123456789Q:"
-# Passages of a page that are told, the best ones.
+# Maximum passages per page in a result, best first.
 TOLD = 40
-# Words alone decide until this share of the pages has vectors: the pages that have them would stand
-# before better ones that wait for theirs.
+# Words alone decide until this share of the pages has vectors: otherwise these pages would rank
+# before better ones whose vectors are pending.
 EMBEDDED = 0.9
-# Pages that each of the two ways may propose.
+# Maximum pages that words and vectors may each propose.
 CANDIDATES = 200
-# Pages that may come up because they are near to where the reader is.
+# Maximum pages that may be moved up because they are near the reader's page.
 NEAR = 50
-# What is added for the share of the question's words that one heading has, and for having all of
-# them: who wrote the heading had the question in mind. Of the first so many pages.
+# The gains for the share of the question's words in one heading, and for having all of them: the
+# author of the heading had the question in mind. Applied to the first HEADED pages.
 HEADING = 0.05
 ALL = 0.1
 HEADED = 10
-# A score is above 0, however unlike the page is.
+# Scores are above 0, however dissimilar the page is.
 LEAST = 1e-6
-# How much more the page counts that the reader is on, and those that it links to or that lie in the
-# same folder. More would take the first place from pages that answer better.
+# The factor for the reader's page, and for pages that it links to or that are in the same folder. A
+# larger one would displace better answers from the first place.
 CURRENT_PAGE = 1.15
 NEIGHBOUR = 1.05
-# "How do I configure this?" points at the current page, whatever else its few words match.
+# "How do I configure this?" refers to the current page, whatever else its few words match.
 _POINTERS = frozenset(("this", "here", "these"))
 _LINK = re.compile(r"\]\(\s*<?([^)>\s]+)")
 
 
 @dataclass(frozen=True)
 class PassageHit:
-    """A passage that was found."""
+    """A passage in a search result."""
 
     page: Page
     passage: Passage
     score: float
-    """Compares with those of the passages of all pages."""
+    """Comparable with the scores of all pages' passages."""
     words: float
-    """The share of the question's words that it has, 0 to 1."""
+    """The share of the question's words in the passage, 0 to 1."""
     meaning: float | None
-    """The cosine of the question and it; None where it has no vector (yet)."""
+    """Its cosine similarity to the question; None if it has no vector (yet)."""
 
     @property
     def url(self) -> str:
@@ -117,37 +117,37 @@ class PassageHit:
 
 @dataclass(frozen=True)
 class Why:
-    """Why a page was found."""
+    """The reasons why a page was found."""
 
     place: int
-    """By its text alone, from 1; answered questions and the reader's page may move it."""
+    """Its rank by text alone, from 1; answered questions and the reader's page may change it."""
     words: float
-    """The share of the question's words, as a part of the page's score."""
+    """The contribution of the question's words to the page's score."""
     meaning: float | None
-    """How like the question its nearest passages are; None without vectors."""
+    """The similarity of its nearest passages to the question; None without vectors."""
     headings: float
-    """What it gained by its headings."""
+    """The gain from its headings."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A page that was found."""
+    """A page in a search result."""
 
     page: Page
     score: float
-    """Above 0, about 1 for a page that answers a short question in its own words. How much less
-    another page has tells how much less likely it is."""
+    """Above 0, about 1 for a page that answers a short question in its own words. The lower another
+    page's score, the less likely it is."""
     passages: tuple[PassageHit, ...] = ()
     """Its best passages, best first."""
     why: Why | None = None
-    """None for a page that neither words nor meaning found."""
+    """None for a page that neither words nor vectors found."""
 
 
 def best_passages(hits: Iterable[Hit]) -> list[PassageHit]:
-    """The passages of all pages that were found, best first.
+    """The passages of all pages in the result, best first.
 
-    A heading with nothing below it, or the contents of a page, shows nobody anything: its words
-    count for what follows it.
+    Omits headings without text and tables of contents, which show the reader nothing: their words
+    count for the text that follows.
     """
     return sorted(
         (match for hit in hits for match in hit.passages if match.passage.is_readable),
@@ -156,7 +156,7 @@ def best_passages(hits: Iterable[Hit]) -> list[PassageHit]:
 
 
 def distinct(ranked: Iterable[PassageHit]) -> list[PassageHit]:
-    """Passages in their order, and of those with the same text only the first."""
+    """Removes passages whose text is a duplicate of an earlier one."""
     first: dict[str, PassageHit] = {}
     for match in ranked:
         first.setdefault(match.passage.text.strip(), match)
@@ -164,14 +164,14 @@ def distinct(ranked: Iterable[PassageHit]) -> list[PassageHit]:
 
 
 class _Vector(NamedTuple):
-    """Of a question."""
+    """The vector of a question."""
 
     model: str
     numbers: Floats
 
 
 class _Compared(NamedTuple):
-    """The passages of a page, in its order."""
+    """The passages of a page, in page order."""
 
     page: float
     """The score of the page."""
@@ -184,7 +184,7 @@ class _Ranking(NamedTuple):
     pages: list[tuple[int, float]]
     """Best first: number and score."""
     compared: dict[int, _Compared]
-    """Of the first of them."""
+    """The passages of the first pages."""
     words: Mapping[int, float]
     meaning: Mapping[int, float]
     headings: Mapping[int, float]
@@ -200,18 +200,18 @@ class _Ranking(NamedTuple):
 
 @dataclass(frozen=True)
 class Sought:
-    """A question as this wiki is searched for it."""
+    """A question, prepared for this wiki."""
 
     question: str
-    """As a person wrote it."""
+    """The question as a person wrote it."""
     words: Mapping[str, float]
-    """The stems of its content words, spelt as the wiki does, and how much each counts."""
+    """The stems of its content words, in the wiki's spelling, with their weights."""
     idf: Mapping[str, float]
-    """How much each of them says, see `Index.idf`."""
+    """The information value of each stem, see `Index.idf`."""
     text: str
-    """What is embedded: the question, with those before it that it goes on from."""
+    """The text to embed: the question, with the earlier questions that it follows up."""
     in_order: Sequence[str]
-    """The stems of `words` that the question itself has, in its order, with repetitions."""
+    """The stems of `words` in the question itself, in order, with repetitions."""
 
 
 class Search:
@@ -227,11 +227,11 @@ class Search:
     ) -> None:
         """
         Args:
-            index: is searched.
-            embedder: None where there is none; there, and where the index has no vectors yet, words
-                alone decide.
-            reranker: puts the first passages in order.
-            opened: opens the embedder that serves, while `embedder` has not embedded all pages.
+            index: the index to search.
+            embedder: None if there is none; then, and while the index has no vectors, words alone
+                decide.
+            reranker: reorders the first passages.
+            opened: opens the embedder in use until `embedder` has embedded all pages.
             glossary: a team's own words, see `glossary.own`.
         """
         self.index = index
@@ -254,7 +254,7 @@ class Search:
         return mine
 
     def for_pages(self) -> Self:
-        """The same search, without a reranker that leaves the pages as they are."""
+        """The same search, without a reranker that does not change the ranking of pages."""
         mine = copy.copy(self)
         if mine._reranker and not mine._reranker.decides:
             mine._reranker = None
@@ -275,10 +275,10 @@ class Search:
 
         Args:
             question: as a person wrote it.
-            history: the questions that the reader asked before, oldest first.
+            history: the reader's earlier questions, oldest first.
         """
         query = asked(question, history)
-        # A team's own word is no misspelt one, although no page has it.
+        # A team's own word is not a misspelling, even if no page has it.
         own = {stem: weight for stem, weight in query.words.items() if stem in self._own}
         others = {stem: weight for stem, weight in query.words.items() if stem not in own}
         words = own | corrected(others, query.spelt, self.index.idf)
@@ -286,7 +286,7 @@ class Search:
         return Sought(question, words, self.index.idf(words), query.text, in_order)
 
     def readings(self, sought: Sought) -> list[dict[str, float]]:
-        """What else the question is searched for as: with other names, the team's own first."""
+        """Alternative readings of the question, with other names, the team's own first."""
         own = {
             phrase: self._glossary[phrase]
             for phrase in (phrases(sought.text) if self._glossary else ())
@@ -305,11 +305,11 @@ class Search:
         """The pages, best first.
 
         Args:
-            sought: what is searched for.
-            page_url: address of the page that the reader is on, if it is one of the wiki's. It and
-                its neighbours are moved up, and it is the answer where nothing else matches.
-            limit: the most hits returned.
-            sources: names of the wikis whose pages may be found; of all of them when empty.
+            sought: the question.
+            page_url: address of the reader's page, if it is in the wiki. It and its neighbours are
+                moved up, and it is the answer if nothing else matches.
+            limit: the maximum number of hits.
+            sources: names of the wikis to search, or empty for all.
         """
         vector = self._vector(sought)
         with self.index.snapshot():
@@ -319,14 +319,14 @@ class Search:
             if vector is not None:
                 ranked = self._memory(vector.model).ranked(ranked, vector.numbers)
             current = self.index.by_url(page_url) if page_url else None
-            if within is not None:  # pages of other wikis may have been remembered
+            if within is not None:  # the memory may add pages of other wikis
                 ranked = [scored for scored in ranked if scored[0] in within]
                 if current is not None and self.index.number(current) not in within:
                     current = None
             if current is None:
                 hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
                 return self._in_order(self._with_passages(hits, sought, vector, ranking), sought)
-            # A page further down would not come up among the first.
+            # A page further down would not move up to the first ones.
             here = self.index.number(current)
             near = [
                 scored
@@ -343,7 +343,8 @@ class Search:
             return self._in_order(hits, sought)
 
     def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
-        """These pages with their best passages, in this order; they need not be of the index."""
+        """These pages with their best passages, in the given order; they need not be in the
+        index."""
         vector = self._vector(sought)
         with self.index.snapshot():
             ranking = self._ranking(sought, vector, None)
@@ -362,12 +363,12 @@ class Search:
     def ranked(
         self, sought: Sought, vector: Floats | None, within: Collection[int] | None = None
     ) -> list[tuple[int, float]]:
-        """The candidates by their text, best first: number and score.
+        """The candidates by text, best first: number and score.
 
         Args:
-            sought: what is searched for.
-            vector: of its text, by `embedder`; None where it cannot be had.
-            within: only of these pages.
+            sought: the question.
+            vector: the vector of its text, by `embedder`; None if unavailable.
+            within: limits the result to these pages.
         """
         query_vector = None
         if vector is not None and self.embedder is not None:
@@ -375,20 +376,20 @@ class Search:
         return self._ranking(sought, query_vector, within).pages
 
     def _vector(self, sought: Sought) -> _Vector | None:
-        """Of a question, by the embedder whose vectors serve; None where there is none."""
+        """The question's vector by the embedder in use; None if there is none."""
         embedder = self.serving()
         if embedder is None or not sought.words:
             return None
         try:
             return _Vector(embedder.model, embedder.ask(sought.text))
-        except Exception as error:  # each library has its own, down to plain Exception
+        except Exception as error:  # each library raises its own types, even plain Exception
             why = str(error) or repr(error)
             self._trouble.warn("questions are searched for by their words only: %s", why)
             return None
 
     def likeness(self, sought: Sought, found: Sequence[PassageHit]) -> float | None:
-        """How like the question the nearest of these passages is, by vectors that are made for it;
-        None where they cannot be made."""
+        """The similarity of the nearest of these passages to the question, with vectors computed
+        now; None if they cannot be computed."""
         vector, embedder = self._vector(sought), self.serving()
         if vector is None or embedder is None or not found:
             return None
@@ -402,7 +403,7 @@ class Search:
         return float(near.max())
 
     def serving(self) -> Embedder | None:
-        """The embedder whose vectors questions are compared with."""
+        """The embedder whose vectors are in use."""
         if self.embedder is None:
             return None
         known = self.index.embedders()
@@ -423,13 +424,13 @@ class Search:
         return mine
 
     def fit(self, model: str) -> Fit:
-        """What was fitted for an embedding model."""
+        """The fit of an embedding model."""
         if self._tried is not None:
             return self._tried
         return fit.load(self.index.embedders().stored.get(model, {}).get("fit"))
 
     def serving_fit(self) -> Fit:
-        """What was fitted for the embedder whose vectors serve."""
+        """The fit of the embedder in use."""
         embedder = self.serving()
         return Fit() if embedder is None else self.fit(embedder.model)
 
@@ -439,15 +440,15 @@ class Search:
         return self._remembered[model]
 
     def _in_order(self, hits: list[Hit], sought: Sought) -> list[Hit]:
-        """The hits with their first passages in a better order, and in that of the reranker where
-        it is in time. By the reranker a page is as good as its best passage."""
+        """Reorders the first passages, also by the reranker if it is in time. The reranker's score
+        of a page is that of its best passage."""
         first = best_passages(hits)[:PAIRED]
         keys = [
             (quotes(sought, match), -match.score - OF_PAIRS * paired_share(sought, match))
             for match in first
         ]
         hits = _placed(hits, first, sorted(range(len(first)), key=keys.__getitem__))
-        # The bundled reranker has read nothing but English.
+        # The bundled reranker was trained on English only.
         reads_all = self._reranker is not None and self._reranker.decides
         if self._reranker is None or not (reads_all or is_english(sought.question)):
             return hits
@@ -459,7 +460,7 @@ class Search:
         if order is None:
             return hits
         hits = _placed(hits, first, order)
-        if not self._reranker.decides:  # pages and refusals are calibrated by the search's scores
+        if not self._reranker.decides:  # pages and refusals are calibrated on the search's scores
             return hits
         return sorted(map(_as_its_best, hits), key=lambda hit: -hit.score)
 
@@ -474,7 +475,7 @@ class Search:
         share = self._share(wordings, idf, within, fitted)
         near = self._similarities(vector, share, within)
         like = nearest_each(near)
-        # A page whose vectors are not there yet is taken to be like the others with its words.
+        # Assume that a page without vectors is as similar as other pages with its words.
         known = [like[number] for number in share if number in like]
         usual = sum(known) / len(known) if known else 0.0
         scores = {
@@ -502,11 +503,11 @@ class Search:
         near: Mapping[int, Floats],
         fitted: Fit,
     ) -> dict[int, _Compared]:
-        """The passages of pages with these scores.
+        """Compares the passages of pages with these scores.
 
-        A page is as good as its best passage: by the share of the words that it has, how like the
-        question it is, and a part of what the page has. Passages of several pages are put in order
-        by the same, the root of the share, how long they are, and how good their page is.
+        A page is as good as its best passage, by the passage's share of words, its similarity to
+        the question, and a part of the page's score. Passages of several pages are ranked by
+        similarity, the root of the share, their length, and the page's score.
         """
         weights = [
             {stem: weight * idf[stem] for stem, weight in reading.items()} for reading in wordings
@@ -531,7 +532,7 @@ class Search:
             by_page = (OF_WORDS * of_words + like + OF_PAGE * score) / (1 + OF_PAGE)
             best = float(by_page.max())
             total_of = by_page
-            if known:  # the length says too much where meaning says nothing
+            if known:  # without similarities, length would have too much weight
                 total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
                 total_of += _of_length(said[number].words)
             scores = np.maximum(total_of, LEAST)
@@ -541,7 +542,7 @@ class Search:
     def _with_passages(
         self, hits: Sequence[Hit], sought: Sought, vector: _Vector | None, ranking: _Ranking
     ) -> list[Hit]:
-        """The hits with their best passages."""
+        """Adds the best passages to the hits."""
         numbers = {id(hit): self.index.number(hit.page) for hit in hits}
         missing = {
             number: hit.score
@@ -549,7 +550,7 @@ class Search:
             if (number := numbers[id(hit)]) is not None and number not in ranking.compared
         }
         compared = ranking.compared
-        if missing:  # remembered, or the page that the reader is on
+        if missing:  # from the memory, or the reader's page
             near = self._similarities(vector, missing, missing.keys())
             fitted = self.fit(vector.model) if vector else Fit()
             more = self._compared(missing, [sought.words], sought.idf, near, fitted)
@@ -569,8 +570,8 @@ class Search:
         within: Collection[int] | None,
         fitted: Fit,
     ) -> dict[int, float]:
-        """The weighted share of the words that a page has, of the pages with the most, in the
-        reading of which it has most. The first reading is the question as it was asked."""
+        """The weighted share of words of the best pages, each in its best reading. The first
+        reading is the question as asked."""
         share: dict[int, float] = {}
         matched = self.index.match_each(readings, CANDIDATES, within=within)
         for place, (reading, scored) in enumerate(zip(readings, matched, strict=True)):
@@ -583,9 +584,10 @@ class Search:
     def _similarities(
         self, vector: _Vector | None, numbers: Iterable[int], within: Collection[int] | None
     ) -> dict[int, Floats]:
-        """Of the passages of these pages and of the nearest ones, as far as they have vectors.
+        """The similarities of the passages of these pages and of the nearest pages, if they have
+        vectors.
 
-        Of none while too few pages have some.
+        Empty while too few pages have vectors.
         """
         vectors = self.index.vectors() if vector else None
         if vectors is None or vector is None or vectors.model != vector.model:
@@ -614,10 +616,10 @@ class Search:
 
 
 def _placed(hits: Sequence[Hit], first: Sequence[PassageHit], order: Sequence[int]) -> list[Hit]:
-    """The hits with their first passages in this order.
+    """Reorders the first passages of the hits.
 
-    A passage has the score of its new place: how well the wiki answers at all is what words and
-    meaning say. Of equal scores the later ones are the least bit lower.
+    A passage gets the score of its new rank: words and meaning decide how well the wiki answers at
+    all. Ties are broken by minimal decrements.
     """
     moved: dict[tuple[str, Passage], float] = {}
     lowest = inf
@@ -640,7 +642,7 @@ def _as_its_best(hit: Hit) -> Hit:
 
 
 def paired_share(sought: Sought, match: PassageHit) -> float:
-    """The share of the neighbouring words of a question that are neighbours in a passage, too."""
+    """The share of a question's pairs of adjacent words that are adjacent in a passage, too."""
     pairs = list(pairwise(sought.in_order))
     if not pairs:
         return 0.0
@@ -649,8 +651,8 @@ def paired_share(sought: Sought, match: PassageHit) -> float:
 
 
 def quotes(sought: Sought, match: PassageHit) -> bool:
-    """Whether a passage quotes the question. An example of how to ask has all of its words, and
-    answers nothing. Below a line that begins with it, as in a list of questions, is the answer."""
+    """Whether a passage quotes the question. An example of how to ask has all of its words, but is
+    not an answer. The text below a line that begins with it, as in a FAQ, is the answer."""
     asked = set(sought.in_order)
     text = match.passage.text
     return len(asked) > 1 and any(
@@ -661,7 +663,7 @@ def quotes(sought: Sought, match: PassageHit) -> bool:
 
 
 def _by_words(page: Page, sought: Sought) -> _Compared:
-    """The passages of a page that no index has."""
+    """Compares the passages of a page that is not in the index."""
     weights = {stem: weight * sought.idf[stem] for stem, weight in sought.words.items()}
     total = fsum(weights.values()) or 1.0
     share = np.array(
@@ -686,15 +688,15 @@ def _of_length(words: Floats) -> Floats:
 
 
 def lost(cut: Sequence[Passage]) -> Floats:
-    """What the passages of a page lose because they are brief, or the page is large; below 0 for
-    what passages of a small page gain."""
+    """The losses of a page's passages for being short, or on a large page; negative for gains on a
+    small page."""
     few = np.array([min(passage.words, BRIEF) for passage in cut], np.float32)
     brief = OF_BRIEF * np.log((1 + BRIEF) / (1 + few))
     return np.asarray(brief + OF_LARGE * np.log(max(len(cut), 1) / LARGE), np.float32)
 
 
 def nearest_each(near: Mapping[int, Floats], weights: Floats = NEAREST) -> dict[int, float]:
-    """Each page's similarity, from its nearest passages; a shorter page repeats its last one."""
+    """Each page's similarity, from its nearest passages; a page with fewer repeats its last one."""
     if not near:
         return {}
     counts = np.array([len(of_page) for of_page in near.values()])
@@ -734,11 +736,11 @@ def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:
 
 
 def heading_share(page: Page, idf: Mapping[str, float]) -> float:
-    """The share of the words that the title and the headings above one section have at most.
+    """The highest share of the words in the title and headings above one section.
 
     Args:
         page: a page.
-        idf: the words, as stems, and how much each says.
+        idf: the words, as stems, with their information value.
     """
     total = fsum(idf.values())
     if not total:
@@ -748,7 +750,7 @@ def heading_share(page: Page, idf: Mapping[str, float]) -> float:
 
 
 def _headed(share: float) -> float:
-    # All of them, or all but one that says very little.
+    # The power rewards having all words, or all but an insignificant one.
     return HEADING * share + ALL * share**12
 
 
@@ -771,12 +773,12 @@ def _moved_up(hits: list[Hit], current: Page) -> list[Hit]:
 
 
 def _linked(page: Page) -> Iterator[str]:
-    """The addresses that a page leads to."""
+    """The addresses that a page links to."""
     for target in _LINK.findall(page.text):
         try:
             url = urljoin(page.url, target)
         except ValueError:
-            continue  # no address at all, such as `http://[`
+            continue  # not an address, such as `http://[`
         yield _bare(url)
 
 

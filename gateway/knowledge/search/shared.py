@@ -1,7 +1,7 @@
 """The shared index of several gateways: pages, embeddings and answers in PostgreSQL.
 
-Searching is done by a copy of it in each gateway's index file, see `replica`. So there is one
-ranking, the same for one gateway and for many, and answers go on while the database is away.
+Each gateway searches a copy of it in its index file, see `replica`. So the ranking is the same for
+one gateway and for many, and answers continue while the database is unavailable.
 """
 
 import json
@@ -26,15 +26,15 @@ from gateway.knowledge.wiki.page import Page
 from gateway.storage import database
 from gateway.storage.database import metadata
 
-# Any number, as long as nothing else in the same database locks it.
+# An arbitrary number that nothing else in the same database may lock.
 LOCK = 4_708_159_227
-# Pages that are sent in one statement.
+# Pages per statement.
 BATCH = 500
 
 state_table = sa.Table(
     "wiki_state",
     metadata,
-    # Another one with every commit, whatever it changes; one row.
+    # Changes with every commit; the table has a single row.
     sa.Column("token", sa.String(32), nullable=False),
     sa.Column("memory", sa.Text),
     sa.Column("serving", sa.Text),
@@ -90,11 +90,11 @@ answer_table = sa.Table(
 
 
 class SharedWriter:
-    """Writes to the shared index; made by `writing`."""
+    """Writes to the shared index; created by `writing`."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._db = connection
-        # Of each source that was asked for: path, then number, digest, stamp and groups.
+        # By source: path, then number, digest, stamp and groups.
         self._known: dict[str, dict[str, tuple[int, int, str, str | None]]] = {}
         self._pending: dict[tuple[str, str], tuple[PageRow, Page]] = {}
         self._carried = Carried()
@@ -241,7 +241,7 @@ class SharedWriter:
             self._write(sa.update(state_table).values(memory=measured))
 
     def finish(self) -> None:
-        """The last thing before the commit."""
+        """The last step before the commit."""
         self._send()
         if self._written:
             self._db.execute(sa.update(state_table).values(token=uuid.uuid4().hex))
@@ -261,7 +261,7 @@ class SharedWriter:
         return self._known[source]
 
     def _send(self) -> None:
-        """Write down the pages that wait."""
+        """Write the pending pages."""
         pending, self._pending = list(self._pending.values()), {}
         if not pending:
             return
@@ -286,7 +286,7 @@ class SharedWriter:
             self._write(sa.insert(vectors_table), carried)
 
     def _take_out(self, numbers: Sequence[int]) -> None:
-        """Delete pages; others may have their vectors."""
+        """Delete pages, and keep their vectors for others."""
         columns, stored = page_table.c, vectors_table.c
         cursor = self._db.execute(
             sa.select(
@@ -321,7 +321,7 @@ def writing(
     waiting: Callable[[int], None] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[SharedWriter]:
-    """As `gateway.knowledge.search.writer.writing`, for the database.
+    """Like `gateway.knowledge.search.writer.writing`, for the database.
 
     Raises IndexBusy, Unreachable.
     """
@@ -338,7 +338,7 @@ def _wait_for_turn(
     waiting: Callable[[int], None] | None,
     patience: float,
 ) -> None:
-    """Returns when this connection has the lock, which goes with its transaction."""
+    """Wait until this connection holds the lock, which ends with its transaction."""
     me = f"askdocs {os.getpid()} {socket.gethostname()}"
     connection.execute(sa.select(sa.func.set_config("application_name", me[:63], True)))
     deadline = time.monotonic() + patience
@@ -357,8 +357,8 @@ def _wait_for_turn(
 
 
 def _holder(connection: sa.Connection) -> tuple[int | None, str | None]:
-    """The process that has the lock, and its host."""
-    # The two halves of the number: https://www.postgresql.org/docs/current/view-pg-locks.html
+    """The process that holds the lock, and its host."""
+    # The two halves of the lock number: https://www.postgresql.org/docs/current/view-pg-locks.html
     holder = connection.execute(
         sa.text(
             "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid)"

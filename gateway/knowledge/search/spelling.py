@@ -3,25 +3,25 @@
 import string
 from collections.abc import Callable, Iterable, Mapping
 
-# Shorter words have too many neighbours: "pop" is no misspelt "top".
+# Shorter words have too many neighbours: "pop" is not a misspelt "top".
 SHORTEST = 5
-# Words that are set right, those that count most first. A pasted log has hundreds that no page has.
+# Maximum words to correct, highest weight first. A pasted log has hundreds of unknown words.
 MOST = 4
 
 Idf = Callable[[Iterable[str]], Mapping[str, float]]
 
 
 def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) -> dict[str, float]:
-    """The stems, and those that the wiki does not have replaced by ones that it has.
+    """The stems, with those that the wiki does not have replaced by stems that it has.
 
-    A word is replaced by the most frequent one that is one letter away: missing, too much, another,
-    or two in the wrong order. Where there is none it stays.
+    A word is replaced by the most frequent one that differs by one letter: missing, extra,
+    different, or two swapped. If there is none, it stays.
 
     Args:
-        stems: of a question, and their weights.
-        spelt: the word that each was made of. A mistake at its end makes another stem: "calender"
+        stems: the question's stems, with their weights.
+        spelt: the original word of each. A mistake at its end results in another stem: "calender"
             has "calend", "calendar" has "calendar".
-        idf: of stems, as of `Index.idf`.
+        idf: the IDF of stems, as `Index.idf`.
     """
     unknown = idf(["\0"])["\0"]  # no page has this one
     weights: dict[str, float] = {}
@@ -41,7 +41,7 @@ def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) ->
 
 
 def _one_away(word: str) -> set[str]:
-    """All that one mistake makes of a word, the first letter of which is right."""
+    """All words that differ from `word` by one mistake after the first letter."""
     cuts = [(word[:n], word[n:]) for n in range(1, len(word) + 1)]
     less = {a + b[1:] for a, b in cuts if b}
     swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}

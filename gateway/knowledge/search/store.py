@@ -1,9 +1,9 @@
 """The search index file: its schema, and checks for damage.
 
-One SQLite file in WAL mode, so that readers and the one writer never wait for each other. But for
-its stamp and its groups a row of `page` never changes: a page that is put again gets a new number,
-and no number is used twice. What is kept by a page's number is right for
-as long as the number is found.
+One SQLite file in WAL mode, so that readers and the single writer never block each other. Except
+for its stamp and groups, a row of `page` never changes: a page that is replaced gets a new number,
+and no number is reused. So anything cached by a page's number is valid as long as the number
+exists.
 """
 
 import sqlite3
@@ -12,9 +12,9 @@ from pathlib import Path
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import glossary, passage_words, postings, vectors
 
-# Raised when what is stored changes; a writer replaces an index of an older version.
+# Increment it when the format changes; a writer replaces an index of an older version.
 VERSION = 8
-# Says in the file's header that it is an index of ours and not somebody's other database.
+# Marks the file as our index, rather than another SQLite database.
 APPLICATION = 0x61736B64  # "askd"
 
 SCHEMA = (
@@ -43,7 +43,7 @@ CREATE TABLE answer (
     + glossary.SCHEMA
     + passage_words.SCHEMA
 )
-# Columns as `rows` reads them.
+# Columns in the order that `rows` reads.
 PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
 VECTORS = "SELECT page, scales, matrix FROM vectors WHERE model = ? AND page IN"
 SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
@@ -53,19 +53,19 @@ ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number
 
 
 class NoIndex(AskdocsError):
-    """There is no index that can be read: none at all, an older one, or a damaged one."""
+    """There is no readable index: it is missing, outdated or damaged."""
 
 
 def connect(file: Path, *, write: bool = False) -> sqlite3.Connection:
-    """A connection without transactions of the driver's own. Raises sqlite3.Error."""
-    # A URI, in which a "#" or "?" of the path must not end it.
+    """A connection without the driver's implicit transactions. Raises sqlite3.Error."""
+    # A URI, so that "#" or "?" in the path must be escaped.
     uri = f"{file.absolute().as_uri()}?mode={'rwc' if write else 'ro'}"
     return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10)
 
 
 def check(db: sqlite3.Connection, file: Path) -> None:
-    """Raises NoIndex unless this is an index of this version; sqlite3.Error when it is no file
-    of SQLite's."""
+    """Raises NoIndex unless this is an index of this version; sqlite3.Error if it is not an SQLite
+    file."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if (application, version) == (APPLICATION, VERSION):
@@ -90,14 +90,14 @@ def is_empty(db: sqlite3.Connection) -> bool:
 
 
 def is_older(db: sqlite3.Connection) -> bool:
-    """Whether the file has the tables in the layout of an older version."""
+    """Whether the file has the tables of an older version."""
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return bool(application == APPLICATION and version < VERSION)
 
 
 def is_first_version(db: sqlite3.Connection) -> bool:
-    """Version 1 wrote no number into the header."""
+    """Version 1 wrote no version number into the header."""
     tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     return {"about", "page", "section", "page_words"} <= tables
 

@@ -1,12 +1,12 @@
 """The embeddings of all passages, and nearest-neighbour search among them.
 
-Up to EXACT passages all are compared in memory. Of more, only the signs are: a bit a number, of
-which those that differ are counted. Of the passages with the fewest the signs are then weighed
-by the question's own numbers, and the pages of the best are compared exactly, by vectors that are
-read from the index file for it.
+Up to EXACT passages, all are compared in memory. Beyond that, only signs are kept in memory, one
+bit per number, and passages are sorted by the number of different signs. For the nearest ones, the
+signs are weighted by the question's numbers, and the best pages are compared exactly, with vectors
+read from the index file.
 
-Products are `vecdot`, which one thread works out: `@` shares so little work among all cores, whose
-threads then wait for each other, and that took twice the time (measured on two cores).
+Products use `vecdot`, which runs in one thread: `@` would distribute so little work over all cores
+that waiting for each other doubles the time (measured on two cores).
 """
 
 import copy
@@ -22,16 +22,16 @@ Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.uint64]
 
-# Signs are compared in words of so many bits.
+# Bits per word in which signs are compared.
 WORD = 64
-# 20,000 passages, some 1,500 pages, are 31 MB and take 3 ms.
+# 20,000 passages, some 1,500 pages, take 31 MB and 3 ms.
 EXACT = 20_000
-# Passages whose signs are weighed, and pages that are compared exactly. What this misses:
+# Passages whose signs are weighted, and pages that are compared exactly. Measured losses:
 # docs/results/notebook.md, "A hundred thousand pages".
 NEAR = 8_000
 COMPARED = 400
-# Passages whose signs are counted at a time, and pages whose vectors are compared at a time: so
-# little stays in the processor's cache.
+# Passages whose signs are compared at a time, and pages whose vectors are compared at a time: small
+# enough for the processor's cache.
 BLOCK = 2**14
 AT_ONCE = 32
 # The bits of every byte, [256, 8].
@@ -51,16 +51,17 @@ CREATE INDEX signs_generation ON signs (generation);
 """
 
 Fetch = Callable[[str, Sequence[int]], Sequence[tuple[int, bytes, bytes]]]
-"""Of a model and pages: page, scales and matrix of those of them that the index file has."""
+"""Reads a model's vectors for pages from the index file: page, scales and matrix of each that
+exists."""
 
 
 class Packed(NamedTuple):
-    """The vectors of one page as they are stored: n passages, d numbers each."""
+    """The stored vectors of one page: n passages of d numbers each."""
 
     scales: bytes
     """float32 [n]"""
     matrix: bytes
-    """int8 [n, d]: times its scale it is the vector."""
+    """int8 [n, d]: multiplied by the scales, it gives the vectors."""
 
     @property
     def chunks(self) -> int:
@@ -74,12 +75,12 @@ class Packed(NamedTuple):
 
     @property
     def signs(self) -> bytes:
-        """The signs of each passage, filled up to whole words."""
+        """The signs of each passage, padded to whole words."""
         return _signs(self.small).tobytes()
 
 
 def pack(matrix: Floats) -> Packed:
-    """Eight bits a number: similarities are right to about 0.002."""
+    """Quantises vectors to 8 bits: similarities are accurate to about 0.002."""
     scales = np.maximum(np.abs(matrix).max(axis=1, initial=0.0), 1e-12) / 127
     small = np.rint(matrix / scales[:, None]).astype(np.int8)
     return Packed(scales.astype(np.float32).tobytes(), small.tobytes())
@@ -92,7 +93,7 @@ def unpack(packed: Packed) -> Floats:
 
 
 def _signs(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The signs [n, bytes] of vectors [n, d], filled up to whole words with zeros."""
+    """The signs [n, bytes] of vectors [n, d], padded to whole words with zeros."""
     bits = np.packbits(numbers > 0, axis=1)
     return np.pad(bits, ((0, 0), (0, -bits.shape[1] % (WORD // 8))))
 
@@ -102,24 +103,24 @@ def _different(ascending: Numbers) -> int:
 
 
 class Vectors(ABC):
-    """The vectors of one embedding model, of one generation of the index."""
+    """The vectors of one embedding model, in one generation of the index."""
 
     def __init__(self, model: str, generation: int, pages: Numbers) -> None:
         self.model = model
         self.generation = generation
         self.pages = pages
-        """[n]: the page that each passage is of, ascending; passages in the order of the page."""
+        """[n]: the page of each passage, ascending; passages in page order."""
         self.mask: npt.NDArray[np.bool_] | None = None
-        """[n]: the passages that there are, where it is not all of them."""
+        """[n]: the passages that are included, if not all are."""
         self.count = len(pages)
-        """How many there are."""
+        """The number of included passages."""
         self.embedded = _different(pages)
-        """Pages with vectors."""
+        """The number of included pages with vectors."""
         self.far: npt.NDArray[np.uint16] | None = None
-        """[n]: all bits set for those that there are not."""
+        """[n]: all bits set for passages that are not included."""
 
     def only(self, mask: npt.NDArray[np.bool_]) -> Self:
-        """Some of these passages, as if there were no others; the vectors are shared."""
+        """Only these passages, as if there were no others; shares the vectors."""
         part = copy.copy(self)
         part.mask = mask
         part.count = int(np.count_nonzero(mask))
@@ -128,7 +129,7 @@ class Vectors(ABC):
         return part
 
     def _there(self, numbers: Iterable[int]) -> Numbers:
-        """Of these pages those that there are, ascending."""
+        """The included ones of these pages, ascending."""
         wanted = np.unique(np.fromiter(numbers, np.int64))
         if self.mask is None or not len(wanted) or not len(self.pages):
             return wanted
@@ -138,12 +139,12 @@ class Vectors(ABC):
 
     @abstractmethod
     def fits(self, query: Floats) -> bool:
-        """Has `query` as many numbers? Behind an endpoint there may be another model now."""
+        """Does `query` have the same size? An endpoint's model may have changed."""
 
     @abstractmethod
     def best(self, query: Floats, limit: int) -> dict[int, Floats]:
-        """The pages whose nearest passage is nearest to `query` [d], best first: the similarity
-        of each of its passages, in the order of the page."""
+        """The pages with the passages nearest to `query` [d], best first, with the similarity of
+        each of their passages, in page order."""
 
     @abstractmethod
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
@@ -179,13 +180,13 @@ class Exact(Vectors):
 
 
 class Sketch(Vectors):
-    """The signs in memory, the vectors in the index file."""
+    """Keeps the signs in memory, and the vectors in the index file."""
 
     def __init__(
         self, model: str, generation: int, pages: Numbers, signs: Bits, fetch: Fetch
     ) -> None:
         super().__init__(model, generation, pages)
-        # One after the other in memory: strided they take four times as long.
+        # Contiguous in memory: strided access takes four times as long.
         self.signs = np.ascontiguousarray(signs)
         """[words, n]"""
         self._fetch = fetch
@@ -202,8 +203,8 @@ class Sketch(Vectors):
                 differ[here] += np.bitwise_count(column[here] ^ bits)
         if self.far is not None:
             differ |= self.far
-        # The passages within the distance that NEAR of them have: counted, which is quicker than
-        # putting half a million in order.
+        # All passages within the distance of the NEAR nearest: counting is faster than sorting half
+        # a million.
         within = np.cumsum(np.bincount(differ, minlength=WORD * len(query_signs) + 1))
         near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, self.count)))
         rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
@@ -233,8 +234,8 @@ class Sketch(Vectors):
 
 
 def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
-    """For each row of bits [n, bytes] the sum of the numbers of `query` where they are set."""
-    # What each byte can add: two and a half times as fast as unpacking the bits.
+    """For each row of bits [n, bytes], the sum of the numbers of `query` at set bits."""
+    # The possible sums of each byte: 2.5 times as fast as unpacking the bits.
     sums = np.pad(query, (0, 8 * signs.shape[1] - len(query))).reshape(-1, 8) @ BITS.T
     weighed = np.zeros(len(signs), np.float32)
     for at, sums_of_byte in enumerate(sums):
@@ -243,12 +244,12 @@ def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
 
 
 def _first(pages: Numbers, similarities: Floats, limit: int) -> dict[int, Floats]:
-    """The pages with the nearest passages, and the similarities of all of theirs.
+    """The pages with the nearest passages, and the similarities of all their passages.
 
     Args:
-        pages: of each passage, ascending.
-        similarities: of each passage.
-        limit: the most pages.
+        pages: the page of each passage, ascending.
+        similarities: the similarity of each passage.
+        limit: the maximum number of pages.
     """
     if not len(pages):
         return {}
@@ -267,13 +268,13 @@ def load(
     before: Vectors | None,
     fetch: Fetch,
 ) -> Vectors | None:
-    """The vectors of the model that serves; None where there are none.
+    """Loads the vectors of the model in use; None if there are none.
 
     Args:
         db: an index in a transaction of that generation.
-        model: that serves.
+        model: the model in use.
         numbers: all pages.
-        before: of an older generation of the same file; only what has changed since is read.
+        before: vectors of an older generation of the same file; only changes since are read.
         fetch: reads vectors for a `Sketch`.
     """
     if before is not None and before.model == model:
@@ -299,7 +300,7 @@ def _loaded(
     before: Vectors,
     fetch: Fetch,
 ) -> Vectors:
-    """`before`, with what has been written since, without the pages that are gone."""
+    """Updates `before` with vectors written since, and removes deleted pages."""
     since = (before.model, before.generation)
     if isinstance(before, Exact):
         changed_rows = db.execute(

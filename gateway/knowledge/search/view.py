@@ -1,9 +1,9 @@
 """A reader's view of the index: the only place where permissions are applied.
 
-A view answers as an index would that holds only the pages of the reader: what the reader may not
-read takes no part in the counts of words, the usual length of a page, the glossary, the nearest
-vectors and the answered questions, so that neither a score nor a refusal tells of it. Views are
-made by `Rights.seen_by`; whoever serves people has no other way to a page.
+A view answers like an index of the reader's pages only: pages that the reader may not read do not
+affect word counts, the mean page length, the glossary, the nearest vectors or the answered
+questions, so neither a score nor a refusal reveals them. `Rights.seen_by` creates views; code that
+serves people has no other access to pages.
 """
 
 import logging
@@ -38,7 +38,7 @@ from gateway.knowledge.wiki.page import Page
 
 log = logging.getLogger("askdocs.search")
 
-# Views that are kept, each with what it has read: people with the same groups share one.
+# Cached views, each with its loaded data: people with the same groups share one.
 CACHED_VIEWS = 64
 
 # The kind of pages without groups.
@@ -52,15 +52,15 @@ class Access:
     """Page permissions in one generation of an index."""
 
     numbers: Numbers
-    """Of all pages, ascending."""
+    """The numbers of all pages, ascending."""
     kinds: npt.NDArray[np.int32]
-    """[n]: which of `groups` each page has."""
+    """[n]: the index in `groups` for each page."""
     groups: tuple[Groups | None, ...]
     names: frozenset[str]
-    """Of all groups that any page names."""
+    """All group names on any page."""
 
     def of(self, number: int) -> Groups | None:
-        """The groups of a page, with what the rules add."""
+        """The groups of a page, including the rules."""
         return self.groups[int(self.kinds[np.searchsorted(self.numbers, number)])]
 
     def visible(self, reader: Reader) -> npt.NDArray[np.bool_]:
@@ -90,7 +90,7 @@ class Rights:
             return self._at(db, self._index.current(db))[1]
 
     def closed(self) -> int:
-        """How many pages nobody may read because they have no groups."""
+        """The number of pages that nobody may read because they have no groups."""
         access = self.access()
         if access is None or access.groups[WITHOUT_GROUPS] is None:
             return 0
@@ -105,7 +105,8 @@ class Rights:
             return (access.of(number) if access else None) or ()
 
     def revision(self) -> str:
-        """A name of who may read which pages: it changes with that, whichever gateway is asked."""
+        """An identifier of all page permissions, which changes with them and is equal on all
+        gateways."""
         with self._index.reading() as db:
             access = self.access_of(db, self._index.current(db))
             if access is None:
@@ -117,7 +118,7 @@ class Rights:
                 return self._named[1]
 
     def every(self) -> frozenset[Right]:
-        """Who may read which pages."""
+        """All pages with their permissions."""
         with self._index.reading() as db:
             access = self.access_of(db, self._index.current(db))
             if access is None:
@@ -138,9 +139,9 @@ class Rights:
             return self._now[1:]
 
     def seen_by(self, reader: Reader) -> "View":
-        """The index as the reader may see it."""
+        """The index, limited to the reader's pages."""
         if reader.groups is not None:
-            # Of all that somebody is in, only what pages name makes a difference.
+            # Only groups that pages name make a difference.
             access = self.access()
             reader = Reader(reader.groups & access.names if access else frozenset())
         with self._lock:
@@ -152,7 +153,7 @@ class Rights:
 
 
 def _listed(db: sqlite3.Connection, access: Access) -> Iterator[tuple[str, str | None]]:
-    """The address of each page, and its groups as they are stored."""
+    """Yields the address of each page, and its groups in stored form."""
     groups = [dump(some) for some in access.groups]
     kinds = dict(zip(access.numbers.tolist(), access.kinds.tolist(), strict=True))
     for number, url in db.execute("SELECT number, url FROM page"):
@@ -162,7 +163,7 @@ def _listed(db: sqlite3.Connection, access: Access) -> Iterator[tuple[str, str |
 def _access(
     db: sqlite3.Connection, numbers: Numbers, rules: Rules
 ) -> tuple[Access | None, tuple[str, ...]]:
-    """Who may read what, and the rules that protect no page."""
+    """The permissions of all pages, and the rules that protect no page."""
     own = dict(db.execute("SELECT number, groups FROM page WHERE groups IS NOT NULL").fetchall())
     by_rule: dict[int, tuple[str, ...]] = {}
     unused = []
@@ -193,14 +194,14 @@ def _access(
 
 
 def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:
-    """The pages that a rule is about."""
+    """The pages that a rule covers."""
     query, values = "SELECT number FROM page WHERE 1", []
     if rule.wiki:
         query += " AND source = ?"
         values.append(rule.wiki)
     if rule.path.endswith("/"):
         query += " AND path >= ? AND path < ?"
-        values += [rule.path, rule.path[:-1] + "0"]  # the sign behind "/"
+        values += [rule.path, rule.path[:-1] + "0"]  # the character after "/"
     elif rule.path:
         query += " AND path = ?"
         values.append(rule.path)
@@ -208,7 +209,7 @@ def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:
 
 
 class View(Index):
-    """An index as one reader may see it."""
+    """An index limited to one reader's pages."""
 
     def __init__(self, index: Index, rights: Rights, reader: Reader) -> None:
         self.file = index.file
@@ -219,7 +220,7 @@ class View(Index):
         self._of: tuple[Generation, Generation] | None = None
 
     def close(self) -> None:
-        """The index stays open."""
+        """Does nothing: the index stays open."""
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -243,7 +244,7 @@ class View(Index):
         return self.current(db) is self._base.current(db)
 
     def sources(self) -> list[StoredSource]:
-        """The wikis of which a page may be read, by name."""
+        """The wikis with any readable page, by name."""
         with self.reading() as db:
             every = self._base.sources()
             if self._sees_all(db):
@@ -299,7 +300,7 @@ class View(Index):
             if access is None:
                 return ()
             numbers = (self.number(page) for page in pages)
-            # One that has gone meanwhile: nobody knows for whom it was.
+            # The page has been deleted meanwhile: its readers are unknown.
             needed = (NOBODY if number is None else access.of(number) for number in numbers)
             return simplified(some for groups in needed for some in groups or ())
 
@@ -363,7 +364,7 @@ class View(Index):
         with self.reading() as db:
             if self._sees_all(db):
                 return self._base.answers()
-            # A path means the page that it means in the whole index, not another wiki's.
+            # A path refers to the same page as in the whole index, not to another wiki's.
             there, whole = self.paths(), self._base.paths()
             mine = {path for path, number in there.items() if whole[path] == number}
             visible = (

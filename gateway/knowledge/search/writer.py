@@ -20,25 +20,25 @@ from gateway.knowledge.search.rows import Embedders, PageRow, StoredAnswer, Stor
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.wiki.page import Page
 
-# Seconds that a second writer waits. A sync of 100,000 pages takes some minutes.
+# Seconds that a second writer waits. A sync of 100,000 pages takes several minutes.
 PATIENCE = 600.0
 
 
 class IndexBusy(AskdocsError):
-    """Another writer is at work."""
+    """Another writer is active."""
 
 
 class Writer(Protocol):
-    """A write transaction: all changes become visible at once, when the block is left."""
+    """A write transaction: all changes become visible at once, when the block exits."""
 
     def sources(self) -> list[StoredSource]: ...
 
     def put_source(self, source: StoredSource) -> None:
-        """New, or instead of the one of that name."""
+        """Add a source, or replace the one with that name."""
         ...
 
     def remove_source(self, name: str) -> None:
-        """Removes a source with all its pages."""
+        """Remove a source with all its pages."""
         ...
 
     def known(self, source: str) -> dict[str, str]:
@@ -50,42 +50,42 @@ class Writer(Protocol):
         ...
 
     def put(self, source: str, page: Page, stamp: str, groups: Groups | None = None) -> None:
-        """New, or instead of the page of that path. A page that is as it was keeps its number.
-        One that says what it said, or what another page said that went before it in the same
-        block, has the vectors of that."""
+        """Add a page, or replace the one with that path. An unchanged page keeps its number. A page
+        with the same text as before, or as another page removed earlier in the same block, reuses
+        its vectors."""
         ...
 
     def regroup(self, source: str, path: str, groups: Groups | None, stamp: str) -> None:
-        """A page that is there says what it said, and others may read it."""
+        """Change the groups of an existing page whose text is unchanged."""
         ...
 
     def remove(self, source: str, path: str) -> None: ...
 
     def missing(self, model: str) -> list[int]:
-        """The numbers of the pages that have no vectors of that model."""
+        """The numbers of the pages without vectors of that model."""
         ...
 
     def page(self, number: int) -> Page | None: ...
 
     def put_vectors(self, number: int, matrix: Floats, model: str) -> None:
-        """The vectors [n, d] of the passages of a page, in place of those of the same model. What
-        is given for a page that is gone is dropped. The first model of all serves at once."""
+        """Store the vectors [n, d] of a page's passages, replacing those of the same model. Ignored
+        if the page is gone. The very first model is put in use at once."""
         ...
 
     def embedders(self) -> Embedders: ...
 
     def put_embedder(self, model: str, stored: Mapping[str, Any]) -> None:
-        """What a model is made of, see `gateway.knowledge.search.embedders`."""
+        """Store a model's description, see `gateway.knowledge.search.embedders`."""
         ...
 
     def serve(self, model: str) -> None:
-        """Questions are compared with the vectors of this model from now on; those of others go."""
+        """Use this model's vectors for questions from now on; delete those of others."""
         ...
 
     def answers(self) -> list[StoredAnswer]: ...
 
     def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
-        """New, or instead of those of the same ids."""
+        """Add answers, or replace those with the same IDs."""
         ...
 
     def remove_answers(self, ids: Iterable[str]) -> None: ...
@@ -93,13 +93,13 @@ class Writer(Protocol):
     def memory(self) -> str | None: ...
 
     def put_memory(self, measured: str | None) -> None:
-        """What the answers were found to be good for, see
+        """Store the calibration of the answered-question memory, see
         `gateway.knowledge.search.calibration`."""
         ...
 
 
 class FileWriter:
-    """Writes to an index file; made by `writing`."""
+    """Writes to an index file; created by `writing`."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -122,7 +122,7 @@ class FileWriter:
         self.forget_source(name)
 
     def forget_source(self, name: str) -> None:
-        """Its pages stay."""
+        """Delete a source, but keep its pages."""
         self._db.execute("DELETE FROM source WHERE name = ?", (name,))
 
     def known(self, source: str) -> dict[str, str]:
@@ -150,7 +150,7 @@ class FileWriter:
             self.insert_vectors(number, model, packed)
 
     def insert(self, number: int | None, row: PageRow, page: Page) -> int:
-        """A page that is not there yet; its number is the next one if it is None."""
+        """Add a new page; its number is the next one if None is given."""
         added = self._db.execute(
             "INSERT INTO page VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *row)
         ).lastrowid
@@ -169,7 +169,7 @@ class FileWriter:
             self.mark(row[0], stamp, rights.dump(groups))
 
     def mark(self, number: int, stamp: str, groups: str | None) -> None:
-        """The page is as it was but for these, which its number does not stand for."""
+        """Change these fields of a page, which do not change its number."""
         self._db.execute(
             "UPDATE page SET stamp = ? WHERE number = ? AND stamp != ?", (stamp, number, stamp)
         )
@@ -187,7 +187,7 @@ class FileWriter:
             self._take_out(row[0])
 
     def _take_out(self, number: int) -> None:
-        """Delete a page; another one may have its vectors."""
+        """Delete a page, and keep its vectors for others."""
         page = self.page(number)
         vector_rows = self._db.execute(
             "SELECT model, scales, matrix FROM vectors WHERE page = ?", (number,)
@@ -197,7 +197,7 @@ class FileWriter:
         self.delete(number)
 
     def delete(self, number: int) -> None:
-        """A page that is there."""
+        """Delete an existing page."""
         page = self.page(number)
         assert page is not None
         self._postings.remove(number, page)
@@ -254,7 +254,7 @@ class FileWriter:
         self._put_embedders(model, {k: v for k, v in there.stored.items() if k == model})
 
     def copy_embedders(self, theirs: Embedders) -> None:
-        """Of a shared index."""
+        """Copy the embedders of a shared index."""
         if self.embedders() != theirs:
             self._put_embedders(theirs.serving, theirs.stored)
 
@@ -300,7 +300,7 @@ class FileWriter:
         return {number: (digest, stamp, groups) for number, digest, stamp, groups in cursor}
 
     def stored_vectors(self) -> set[tuple[int, str]]:
-        """The pages that have vectors, by number and model."""
+        """The pages with vectors, by number and model."""
         return set(self._db.execute("SELECT page, model FROM vectors").fetchall())
 
     def delete_vectors(self, number: int, model: str) -> None:
@@ -309,17 +309,17 @@ class FileWriter:
         self._changed = True
 
     def stored_answers(self) -> dict[int, tuple[str, int]]:
-        """The id and the digest of each answer, by number."""
+        """The ID and digest of each answer, by number."""
         cursor = self._db.execute("SELECT number, id, digest FROM answer")
         return {number: (answer_id, digest) for number, answer_id, digest in cursor}
 
     def copy_of(self) -> str | None:
-        """The state of a shared index that the file is a copy of."""
+        """The state of a shared index of which the file is a copy."""
         (state,) = self._db.execute("SELECT copy_of FROM state").fetchone()
         return None if state is None else str(state)
 
     def finish(self, copy_of: str | None = None) -> None:
-        """The last thing before the commit: write down what is still held in memory.
+        """Write data still in memory; the last step before the commit.
 
         Args:
             copy_of: the state of a shared index that the file is now a copy of, if it is one.
@@ -340,22 +340,22 @@ def writing(
     waiting: Callable[[int], None] | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[FileWriter]:
-    """Write to the index: everything of the block at once, or nothing if it raises.
+    """Write to the index: all changes of the block at once, or none if it raises.
 
     Args:
-        file: made when missing; an index of an older version is replaced, its answers and the
-            names of its sources stay.
-        waiting: is told, once, the process id of another writer that must be waited for.
+        file: created if missing; an index of an older version is replaced, but its answers and the
+            names of its sources are kept.
+        waiting: receives, once, the process ID of another writer that must be waited for.
         patience: seconds to wait for it.
 
     Raises:
-        IndexBusy: the other writer did not come to an end.
-        AskdocsError: the file is something else, damaged, or cannot be written.
+        IndexBusy: the other writer did not finish.
+        AskdocsError: the file is not an index, damaged, or cannot be written.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = file.with_name(f"{file.name}.lock").open("a+")
-        if not file.exists():  # for its owner alone: a wiki may be for few
+        if not file.exists():  # readable by its owner only: a wiki may be confidential
             os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise AskdocsError(
@@ -373,11 +373,12 @@ def writing(
                 yield writer
                 writer.finish()
                 db.execute("COMMIT")
-                # Readers of an older state keep the log from being emptied; the next writer will.
+                # Readers of an older state prevent the log from being emptied; the next writer will
+                # do it.
                 db.execute("PRAGMA busy_timeout = 0")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             finally:
-                db.close()  # which takes back what was not committed
+                db.close()  # rolls back uncommitted changes
         except sqlite3.Error as error:
             raise store.explained(error, file) from error
 
@@ -385,7 +386,7 @@ def writing(
 def _wait_for_turn(
     file: Path, lock: IO[str], waiting: Callable[[int], None] | None, patience: float
 ) -> None:
-    """Returns when this process has the lock, which goes with the process."""
+    """Wait until this process holds the lock, which ends with the process."""
     deadline = time.monotonic() + patience
     announced = False
     while True:
@@ -412,7 +413,7 @@ def _wait_for_turn(
 
 
 def _make(db: sqlite3.Connection, file: Path) -> None:
-    """The tables, where they are missing or of an older version."""
+    """Create the tables, if they are missing or of an older version."""
     try:
         store.check(db, file)
     except store.NoIndex:
@@ -427,13 +428,13 @@ def _make(db: sqlite3.Connection, file: Path) -> None:
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " ORDER BY sql LIKE 'CREATE VIRTUAL%' DESC"
     ).fetchall():
-        with suppress(sqlite3.OperationalError):  # a virtual table took it along
+        with suppress(sqlite3.OperationalError):  # dropped together with a virtual table
             db.execute(f'DROP TABLE "{name}"')
     for statement in store.SCHEMA.strip().split(";\n"):
         db.execute(statement)
     db.execute(f"PRAGMA application_id = {store.APPLICATION}")
     db.execute(f"PRAGMA user_version = {store.VERSION}")
-    # Not 0: to who has a file open that was here before, this is another generation, too.
+    # Not 0: connections to a previous file must see a new generation, too.
     db.execute("UPDATE state SET generation = ?", (time.time_ns() // 1_000_000,))
     db.executemany("INSERT INTO source VALUES (?, ?, NULL, '[]')", sources)
     FileWriter(db).put_answers(answers)
