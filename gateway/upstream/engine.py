@@ -1,7 +1,7 @@
 """A client of the engine: its models, token counts and prefill speed.
 
-Works with llama.cpp's server, vLLM, and any other OpenAI-compatible server; what only some of them
-tell (context length, token counts) is estimated for the others, and said to be.
+Works with llama.cpp's server, vLLM, and any other OpenAI-compatible server. Values that only some
+of them report (context length, token counts) are estimated for the others, and marked as estimates.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from gateway.core.errors import AskdocsError
 from gateway.core.http import retrieved
 from gateway.core.sse import events
 
-# English is about four characters a token; three overestimates the count, which is the safe side.
+# English has about four characters per token; three overestimates the count, which is safer.
 CHARACTERS_PER_TOKEN = 3.0
-PARTING = -1  # no token of any model
-# Texts that are counted side by side. httpx looks through all that wait for a connection whenever
-# one of them ends: with some hundreds, as many cold pages have, that alone took a core for minutes.
+PARTING = -1  # not a token of any model
+# Texts that are counted concurrently. httpx scans all waiting requests whenever one finishes: with
+# some hundreds, for many cold pages, that alone took a core for minutes.
 AT_ONCE = 16
 _AWAY = (502, 503, 504)
 
@@ -33,55 +33,55 @@ T = TypeVar("T")
 
 
 def estimated(text: str) -> int:
-    """Tokens of `text` where no engine can be asked: rather too many than too few."""
+    """Estimates the tokens of `text` without an engine: rather too many than too few."""
     return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 async def estimate(text: str) -> int:
-    """As `estimated`, in place of an engine that is asked."""
+    """Async version of `estimated`, in place of an engine's count."""
     return estimated(text)
 
 
 async def estimates(texts: Sequence[str]) -> list[int]:
-    """As `estimate`, of many texts."""
+    """Like `estimate`, for many texts."""
     return [await estimate(text) for text in texts]
 
 
 class PromptRead(NamedTuple):
-    """A prompt that the engine has read."""
+    """A prompt that the engine has prefilled."""
 
     tokens: int
     cached: int
-    """Of these, the ones that it had read before; 0 as well where it does not tell."""
+    """The tokens of these that were cached; 0 also if the engine does not report them."""
 
 
 class Slot(NamedTuple):
-    """A place in llama.cpp that holds a prompt."""
+    """A slot of llama.cpp, which holds a prompt."""
 
     id: int
     task: int
-    """The number of the last task that used it; tasks are numbered in their order. -1: none did."""
+    """The number of the last task that used it; task numbers ascend. -1: none did."""
     tokens: int
-    """Of what it holds."""
+    """The tokens of the held prompt."""
 
 
 class PrefixCache(NamedTuple):
-    """What the engine found of prompts in its cache since it was started, all prompts together."""
+    """The engine's cached share of all prompts since it was started."""
 
     asked: int
     """Tokens of prompts."""
     found: int
-    """Of these, the ones that it had read before."""
+    """The tokens of these that were cached."""
 
 
 class PrefillCount(NamedTuple):
-    """How much of prompts the engine has read since it was started, without what its cache had."""
+    """The prompt tokens that the engine has read since it was started, without cached ones."""
 
     tokens: int
     seconds: float
 
 
-# How the engines call them: llama.cpp counts what it had to read without what it found.
+# The engines' metric names: llama.cpp counts the tokens that it read, without cached ones.
 _READ = "llamacpp:prompt_tokens_total"
 _FOUND = "llamacpp:prompt_tokens_cached_total"
 _VLLM_ASKED = "vllm:prefix_cache_queries_total"
@@ -94,31 +94,31 @@ _SAMPLE = re.compile(rf"^({_NAMES})(?:\{{.*\}})? (\S+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class EngineModel:
-    """A model at the engine."""
+    """A model of the engine."""
 
     id: str
     context: int | None
-    """Tokens that prompt and answer may have together; None when the engine does not tell."""
+    """The maximum tokens of prompt and answer together; None if the engine does not report it."""
 
 
 @dataclass(frozen=True)
 class Abilities:
-    """What a model can do beside reading and writing text."""
+    """A model's capabilities beyond reading and writing text."""
 
     media: frozenset[str] | None = None
-    """Of vision, audio and video; None when the engine does not tell."""
+    """A subset of vision, audio and video; None if the engine does not report it."""
     tools: bool | None = None
-    """Can it call tools? None when the engine does not tell."""
+    """Can it call tools? None if the engine does not report it."""
     echo: bool = True
-    """Does the engine give the prompt back? llama.cpp passes over it."""
+    """Does the engine return the prompt on request? llama.cpp ignores the field."""
 
 
-TRIES = 5  # to connect, while this process is held up
-LATE_S = 0.01  # that a timer runs out late at most where this process is not held up
+TRIES = 5  # connection attempts while this process is held up
+LATE_S = 0.01  # a timer's maximum delay while this process is not held up
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """Tries to connect more often while this process gets no time itself."""
+    """Retries connecting while this process itself is held up."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         patience = request.extensions["timeout"]["connect"]
@@ -127,14 +127,14 @@ class _Transport(httpx.AsyncHTTPTransport):
             try:
                 return await super().handle_async_request(request)
             except httpx.ConnectTimeout:
-                # A late timer says that it was this process that had no core, not the engine.
+                # A late timer shows that this process lacked CPU time, not the engine.
                 if time.monotonic() - began < patience + LATE_S:
                     raise
         return await super().handle_async_request(request)
 
 
 class _Once(Generic[T]):
-    """Asks for something once for all who want to know it; again where that failed."""
+    """Looks up a value once for all callers; repeats the look-up if it failed."""
 
     def __init__(self, find: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self._find = find
@@ -145,7 +145,7 @@ class _Once(Generic[T]):
         if self.found is None:
             if self._finding is None or self._finding.done():
                 self._finding = asyncio.create_task(self._find())
-                self._finding.add_done_callback(retrieved)  # who waits may have gone
+                self._finding.add_done_callback(retrieved)  # all callers may have been cancelled
             self.found = await asyncio.shield(self._finding)
         return self.found
 
@@ -154,15 +154,16 @@ class Engine:
     """HTTP client of one engine. Use it in one event loop, and `close` it there."""
 
     def __init__(self, url: str, key: str | None = None, model: str | None = None) -> None:
-        """`url` is the base URL of the OpenAI API, with /v1. `model` None: the first one listed."""
+        """`url` is the base URL of the OpenAI API, with /v1. `model` None: the first listed
+        model."""
         self.url = url.rstrip("/")
         self._root = self.url.removesuffix("/v1")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         # llama.cpp announces keep-alive on a stream and then closes the connection; a new
-        # connection per request costs 0.1 ms on one machine and never meets a closed one.
+        # connection per request costs 0.1 ms on one machine and is never stale.
         headers["Connection"] = "close"
-        # An engine is next door: one that takes no connection at once is away, and a request that
-        # has another place to go to should not wait for it.
+        # Engines are nearby: one that does not accept a connection at once is down, and a request
+        # with other candidates should not wait for it.
         connect = 2.0 if self.url.startswith("https:") else 0.2
         self._patient = httpx.Timeout(600, connect=connect)
         self._brief = httpx.Timeout(5, connect=connect)
@@ -180,7 +181,7 @@ class Engine:
         await self._http.aclose()
 
     async def is_ready(self) -> bool:
-        """Does the engine list its models now, and is it not still loading one?"""
+        """Does the engine list its models now, with none still loading?"""
         try:
             health = await self._http.get(f"{self._root}/health", timeout=self._brief)
             if health.status_code >= 500 and not await self._has_healthy_replica():
@@ -191,12 +192,12 @@ class Engine:
         return models.status_code == 200
 
     async def _has_healthy_replica(self) -> bool:
-        """vLLM's router says 503 to /health as soon as one of its engines is away."""
+        """vLLM's router answers 503 to /health as soon as one of its engines is down."""
         ready = await self._http.get(f"{self._root}/readiness", timeout=self._brief)
         return ready.status_code == 200
 
     async def model(self) -> EngineModel:
-        """The model that is asked.
+        """The model that requests use.
 
         Raises:
             AskdocsError: the engine cannot be reached, or does not serve the model.
@@ -205,30 +206,31 @@ class Engine:
 
     @property
     def known(self) -> EngineModel | None:
-        """The model, if the engine has told it already."""
+        """The model, if it is known already."""
         return self._model.found
 
     async def kind(self) -> str:
-        """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is away."""
+        """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is
+        unavailable."""
         return await self._kind()
 
     @property
     def is_known_to_bind(self) -> bool:
-        """Is it of a kind that binds each token of an answer to the schema it is asked for?"""
+        """Does this kind of engine constrain each token of an answer to the requested schema?"""
         return self._kind.found in ("llama.cpp", "vllm")
 
     async def binds(self) -> bool:
-        """As `is_known_to_bind`, by asking it; no where it is away."""
+        """Like `is_known_to_bind`, but asks the engine; False if it is unavailable."""
         with suppress(httpx.HTTPError, AskdocsError):
             await self.kind()
         return self.is_known_to_bind
 
     async def abilities(self) -> Abilities:
-        """Raises httpx.HTTPError, AskdocsError: the engine is away."""
+        """Raises httpx.HTTPError, AskdocsError: the engine is unavailable."""
         return await self._abilities()
 
     async def count(self, text: str) -> int:
-        """Tokens of `text` without any added ones: by the engine's tokenizer, else estimated."""
+        """Tokens of `text` without added ones: by the engine's tokenizer, or else estimated."""
         kind = await self.kind()
         if kind == "llama.cpp":
             reply = await self._post("/tokenize", {"content": text, "add_special": False})
@@ -240,12 +242,13 @@ class Engine:
         return await estimate(text)
 
     async def counts(self, texts: Sequence[str]) -> list[int]:
-        """As `count`, of many texts: in one request where the engine can, else side by side.
+        """Like `count`, for many texts: in one request if the engine supports it, else
+        concurrently.
 
         A page of 40,000 tokens in 700 paragraphs takes llama.cpp 0.3 s in one request.
         """
         if len(texts) > 1 and await self.kind() == "llama.cpp":
-            # It takes token ids between texts, and gives them back: one that is none parts them.
+            # It accepts token IDs between texts, and returns them: an invalid ID separates them.
             mixed = [part for text in texts for part in (text, PARTING)]
             body = {"content": mixed, "add_special": False, "parse_special": False}
             tokens: list[int] = (await self._post("/tokenize", body))["tokens"]
@@ -256,16 +259,16 @@ class Engine:
         try:
             return list(await asyncio.gather(*counting))
         finally:
-            for task in counting:  # where one of them failed, nobody waits for the others
+            for task in counting:  # if one failed, cancel the others
                 task.cancel()
 
     async def count_prompt(self, request: Mapping[str, Any]) -> int | None:
         """Tokens of the prompt of a chat (`messages`) or completion (`prompt`) request.
 
-        With the chat template and all that it adds; None when the engine cannot tell.
+        Includes the chat template and its additions; None if the engine cannot count.
 
         Raises:
-            httpx.HTTPError: the engine is away, or its template refuses the messages.
+            httpx.HTTPError: the engine is unavailable, or its template rejects the messages.
         """
         kind = await self.kind()
         chat = {k: request[k] for k in ("messages", "tools") if k in request}
@@ -283,7 +286,7 @@ class Engine:
         return None
 
     async def read(self, messages: list[dict[str, Any]]) -> PromptRead:
-        """Let the engine read a prompt (one token is generated).
+        """Prefill a prompt (one token is generated).
 
         Raises:
             httpx.HTTPError: the engine did not answer with 200.
@@ -298,7 +301,7 @@ class Engine:
             reply = await self._http.post(f"{self.url}/chat/completions", json=body)
             reply.raise_for_status()
             return _read(reply.json()["usage"])
-        # It reads on to the end for a client that has left, unless the answer is a stream.
+        # It reads to the end even if the client disconnects, unless the answer is a stream.
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         usage: Any = None
         async with self._http.stream("POST", f"{self.url}/chat/completions", json=body) as reply:
@@ -311,7 +314,7 @@ class Engine:
         return _read(usage)
 
     async def slots(self) -> list[Slot]:
-        """Where llama.cpp holds prompts, longest unused first. Raises httpx.HTTPError."""
+        """llama.cpp's slots, longest unused first. Raises httpx.HTTPError."""
         reply = await self._http.get(f"{self._root}/slots", timeout=self._brief)
         reply.raise_for_status()
         slots = [
@@ -321,22 +324,23 @@ class Engine:
         return sorted(slots, key=lambda slot: slot.task)
 
     async def save(self, slot: int, file: str) -> int:
-        """Let llama.cpp write what it has read in a slot to a file in its folder for that.
+        """Let llama.cpp save the KV cache of a slot to a file in its snapshot folder.
 
-        Returns the tokens written. Raises httpx.HTTPError: it could not, or has no such folder.
+        Returns the number of tokens. Raises httpx.HTTPError: it failed, or has no such folder.
         """
         body = {"filename": file}
         reply = await self._post(f"/slots/{slot}?action=save", body)
         return int(reply["n_saved"])
 
     async def restore(self, slot: int, file: str) -> int:
-        """The opposite of `save`. Returns the tokens. Raises httpx.HTTPError."""
+        """The reverse of `save`. Returns the number of tokens. Raises httpx.HTTPError."""
         body = {"filename": file}
         reply = await self._post(f"/slots/{slot}?action=restore", body)
         return int(reply["n_restored"])
 
     async def prefix_cache(self) -> PrefixCache | None:
-        """What the prefix cache has saved so far; None when the engine is away or does not tell."""
+        """The prefix cache's counts so far; None if the engine is unavailable or does not report
+        them."""
         sums = await self._sums()
         if _READ in sums and _FOUND in sums:
             return PrefixCache(int(sums[_READ] + sums[_FOUND]), int(sums[_FOUND]))
@@ -345,7 +349,7 @@ class Engine:
         return None
 
     async def reading(self) -> PrefillCount | None:
-        """What it has read so far, and in how long; None when it is away or does not tell."""
+        """The tokens read so far, and the time; None if unavailable or not reported."""
         sums = await self._sums()
         if _READ in sums and _SECONDS in sums:
             return PrefillCount(int(sums[_READ]), sums[_SECONDS])
@@ -355,7 +359,7 @@ class Engine:
         return None
 
     async def _sums(self) -> dict[str, float]:
-        """Its own counters, over all labels; empty when it is away or has none of them."""
+        """The engine's own counters, summed over labels; empty if unavailable or missing."""
         try:
             reply = await self._http.get(f"{self._root}/metrics", timeout=self._brief)
             reply.raise_for_status()
@@ -367,10 +371,10 @@ class Engine:
         return sums
 
     def telling(self) -> dict[str, Any]:
-        """The fields of a streamed request that let the engine state its usage in every chunk.
+        """The request fields that let the engine report usage in every chunk of a stream.
 
-        So it is known also of an answer that is ended early. Empty for an engine whose kind is not
-        known yet, and for others than llama.cpp and vLLM; `UsageSum` reads it.
+        So usage is known even if an answer is stopped early. Empty for an engine whose kind is not
+        known yet, and for others than llama.cpp and vLLM; `UsageSum` reads the usage.
         """
         if self._kind.found == "llama.cpp":
             return {"timings_per_token": True}
@@ -379,10 +383,10 @@ class Engine:
         return {}
 
     async def measure_prefill(self, words: int = 700) -> float:
-        """Tokens per second that the engine reads now, from one prompt that no cache knows.
+        """Measures the current prefill speed in tokens per second, with a prompt that no cache has.
 
-        Reading slows down as prompts grow (attention looks back at all of it): `words` is near the
-        length of a page for that reason.
+        Reading slows down as prompts grow (attention covers the whole prompt), so `words` is close
+        to the length of a page.
         """
         stamp = time.time_ns()
         text = " ".join(f"item {(stamp + 7919 * n) % 99_991}" for n in range(words // 3))
@@ -391,7 +395,7 @@ class Engine:
         return tokens / (time.monotonic() - began)
 
     async def listed(self) -> list[str]:
-        """The models that the engine lists now. Raises AskdocsError when it cannot be reached."""
+        """The models that the engine lists now. Raises AskdocsError if it cannot be reached."""
         return [model["id"] for model in await self._list()]
 
     async def _list(self) -> list[dict[str, Any]]:
@@ -419,23 +423,23 @@ class Engine:
                 " name one of them with --model"
             )
         entry = next(model for model in listed if model["id"] == wanted)
-        # vLLM tells the context of an adapter at its base model.
+        # vLLM reports an adapter's context at its base model.
         base = next((model for model in listed if model["id"] == entry.get("parent")), entry)
         context = entry.get("max_model_len") or base.get("max_model_len")
         return EngineModel(wanted, context or await self._slot_context())
 
     async def _slot_context(self) -> int | None:
-        """llama.cpp tells the context of one slot in /props."""
+        """The context of one slot, which llama.cpp reports in /props."""
         try:
             reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
             return int(reply.json()["default_generation_settings"]["n_ctx"])
-        except httpx.HTTPError as error:  # away, which is not kept
+        except httpx.HTTPError as error:  # unavailable: do not cache it
             raise self._silent(error) from None
         except (ValueError, KeyError, TypeError):
             return None
 
     async def _find_abilities(self) -> Abilities:
-        """llama.cpp tells them in /props."""
+        """The capabilities, which llama.cpp reports in /props."""
         if await self.kind() != "llama.cpp":
             return Abilities()
         reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
@@ -455,8 +459,8 @@ class Engine:
         )
 
     async def _find_kind(self) -> str:
-        # An engine that is away, or loads its model, is no other kind of engine: the error passes,
-        # and is not kept.
+        # An engine that is down or loading its model may be of any kind: let the error pass,
+        # uncached.
         try:
             if "tokens" in await self._tokenized({"content": "a", "add_special": False}):
                 return "llama.cpp"
@@ -464,18 +468,18 @@ class Engine:
             if "count" in await self._tokenized({"model": model, "prompt": "a"}):
                 return "vllm"
         except ValueError:
-            pass  # it answers something else than JSON
+            pass  # the reply is not JSON
         return "other"
 
     async def _tokenized(self, body: dict[str, Any]) -> Any:
-        """What it says of a request to count; empty where it takes none of that kind."""
+        """The reply to a tokenize request; empty if the engine does not support it."""
         reply = await self._http.post(f"{self._root}/tokenize", json=body, timeout=self._brief)
         if reply.status_code in _AWAY:
             reply.raise_for_status()
         return reply.json() if reply.status_code == 200 else {}
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
-        # Counting is quick; what is saved and restored can be large.
+        # Counting is quick; saved and restored snapshots can be large.
         if path.startswith("/slots/"):
             reply = await self._http.post(f"{self._root}{path}", json=body, timeout=self._patient)
         else:

@@ -1,8 +1,8 @@
 """Fill in the middle: formats prompt and suffix with the tokens that a code model expects.
 
-Neither vLLM nor llama.cpp takes `suffix` in /v1/completions. The model's own tokenizer is asked
-which of the known frames it has: a marker that the model was trained with is one token, and to any
-other model it is some letters.
+Neither vLLM nor llama.cpp accepts `suffix` in /v1/completions. The model's own tokenizer reveals
+which of the known frames it supports: a marker that the model was trained with is one token, and
+several letters to any other model.
 """
 
 import asyncio
@@ -14,18 +14,18 @@ from gateway.upstream.engine import Engine
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """How the models of one family mark prefix and suffix."""
+    """The prefix and suffix markers of one family of models."""
 
     name: str
     markers: tuple[str, ...]
     frame: str
-    """The prompt, with {prefix} and {suffix} in it."""
+    """The prompt, with placeholders {prefix} and {suffix}."""
 
     def render(self, prefix: str, suffix: str) -> str:
         return self.frame.format(prefix=prefix, suffix=suffix)
 
 
-# Prefix, suffix, middle, as every one of these models was trained, but for Codestral, whose
+# The order is prefix, suffix, middle, as all these models were trained, except Codestral, whose
 # tokenizer puts the suffix first.
 FAMILIES = (
     # https://github.com/QwenLM/Qwen2.5-Coder#3-file-level-code-completion-fill-in-the-middle
@@ -56,8 +56,8 @@ FAMILIES = (
         "<｜fim▁begin｜>{prefix}<｜fim▁hole｜>{suffix}<｜fim▁end｜>",
     ),
     # https://github.com/meta-llama/codellama/blob/main/llama/generation.py, "<PRE> {pre} <SUF>{suf}
-    # <MID>": the spaces before the markers are the U+2581 in the names of the tokens; the one after
-    # <PRE> is the space that SentencePiece puts before a text, and after <SUF> there is none.
+    # <MID>": the spaces before the markers are the U+2581 in the tokens' names; the space after
+    # <PRE> is the one that SentencePiece puts before a text, and there is none after <SUF>.
     Family(
         "CodeLlama",
         ("▁<PRE>", "▁<SUF>", "▁<MID>"),
@@ -75,22 +75,22 @@ FAMILIES = (
 
 
 class Fim:
-    """Renders for one engine. What its model understands is asked once."""
+    """Renders prompts for one engine. Looks up the model's family once."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._known: tuple[Family, ...] | None = None
 
     async def render(self, prompt: str, suffix: str) -> str:
-        """The prompt that makes the model write what stands between `prompt` and `suffix`.
+        """The prompt that makes the model write the text between `prompt` and `suffix`.
 
-        A marker that stands in the code itself gets a space after its first character: as a token
-        it would end the frame early. The model reads a slightly different text there, and editing
-        a file about such markers works.
+        A marker in the code itself gets a space after its first character, as it would end the
+        frame early. The model reads a slightly different text there, but files about such markers
+        can be edited.
 
         Raises:
-            ApiError: 400, the model has no tokens for it.
-            AskdocsError, httpx.HTTPError: the engine is away.
+            ApiError: 400, the model has no such tokens.
+            AskdocsError, httpx.HTTPError: the engine is unavailable.
         """
         if not await self.is_able():
             model = (await self._engine.model()).id
@@ -100,7 +100,8 @@ class Fim:
         return self._known[0].render(broken(prompt, markers), broken(suffix, markers))
 
     async def is_able(self) -> bool:
-        """Has its model tokens for it? Raises AskdocsError, httpx.HTTPError: the engine is away."""
+        """Does its model have such tokens? Raises AskdocsError, httpx.HTTPError: it is
+        unavailable."""
         if self._known is None:
             self._known = await self._find()
         return bool(self._known)
@@ -110,12 +111,12 @@ class Fim:
         return tuple(family for family, yes in zip(FAMILIES, has, strict=True) if yes)
 
     async def _has(self, family: Family) -> bool:
-        # Where an engine has no tokenizer to ask, the estimate is more than one for each of them.
+        # Without a tokenizer, the estimate is above one for each marker.
         return all([await self._engine.count(marker) == 1 for marker in family.markers])
 
 
 def not_supported(model: str) -> ApiError:
-    """400: nobody can fill in the middle with this model."""
+    """400: the model does not support filling in the middle."""
     return ApiError(
         400,
         f"the model {model!r} cannot fill in the middle: it has no tokens for a suffix."
@@ -127,7 +128,7 @@ def not_supported(model: str) -> ApiError:
 
 
 def broken(text: str, markers: list[str]) -> str:
-    """`text` with a space after the first character of each marker in it."""
+    """`text`, with a space after the first character of each marker."""
     for marker in markers:
         text = text.replace(marker, f"{marker[0]} {marker[1:]}")
     return text

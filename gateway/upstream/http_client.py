@@ -8,8 +8,8 @@
     finally:
         reply.close()
 
-It stands on asyncio.Protocol and httptools' C parser, with one future per wait and no queue:
-half of what aiohttp's client costs per request (docs/explanation/gateway.md).
+It uses asyncio.Protocol and httptools' C parser, with one future per wait and no queue, at half the
+cost per request of aiohttp's client (docs/explanation/gateway.md).
 """
 
 import asyncio
@@ -25,29 +25,29 @@ import httptools
 
 from gateway.core.errors import AskdocsError
 
-# Seconds that this process waited for a connection, and was not held up itself.
+# Seconds to wait for a connection, not counting time in which this process was held up.
 CONNECT_S = 0.25
-TLS_S = 1.0  # with the handshake; an engine behind TLS is seldom next door
+TLS_S = 1.0  # including the handshake; an engine behind TLS is rarely nearby
 STEP_S = 0.05
-MAX_HEAD = 65536  # bytes of a response's headers, and of its trailers
-HIGH_WATER = 65536  # bytes that wait for a slow reader before the engine is made to wait
+MAX_HEAD = 65536  # bytes of a response's headers and trailers
+HIGH_WATER = 65536  # buffered bytes for a slow reader until the engine is paused
 IDLE_CONNECTIONS = 256
-# A connection can lead nowhere without anybody having closed it: after a firewall or a router has
-# forgotten it, for example. What shows that is silence.
-IDLE_S = 5.0  # that a quiet connection is kept: an older one may be such a one
-SILENT_S = 15.0  # without a byte, until the engine is asked by another connection whether it lives
-PROBE_S = 10.0  # until the first byte of its answer
-STUCK_S = 60.0  # without a byte within an answer of an engine that lives
+# A connection can be dead without having been closed, for example because a firewall or router has
+# dropped it. The only sign is silence.
+IDLE_S = 5.0  # to keep an idle connection: an older one may be dead
+SILENT_S = 15.0  # without a byte, until another connection checks whether the engine is alive
+PROBE_S = 10.0  # to wait for the check's first byte
+STUCK_S = 60.0  # without a byte within an answer, if the engine is alive
 
-# With this many answers under way their bytes are taken apart together, at the next tick: what is
-# done a hundred times in a row costs less than with other work in between.
+# With this many concurrent answers, their bytes are parsed together at the next tick: a hundred
+# repetitions of the same work in a row cost less than with other work in between.
 TOGETHER = 16
 TICK_S = 0.02
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 Write = Callable[[bytes], bool]
 Feed = Callable[[bytes], bytes]
-# What the client writes itself, or what belongs to one connection only (RFC 9110, 7.6.1).
+# Headers that the client sets itself, or that belong to one connection only (RFC 9110, 7.6.1).
 _OWN = frozenset(
     b"host content-type content-length transfer-encoding connection keep-alive te trailer upgrade"
     b" expect proxy-connection authorization x-api-key api-key accept-encoding".split()
@@ -55,29 +55,31 @@ _OWN = frozenset(
 
 
 class LaneError(Exception):
-    """The engine did not answer, or not to the end.
+    """The engine's answer is missing or incomplete.
 
-    Not a ConnectionError: that is a client that has left.
+    Not a ConnectionError, which means that a client has disconnected.
     """
 
 
 class Unreachable(LaneError):
-    """Not one byte of a response came: another engine may be asked without the client noticing."""
+    """No byte of a response has arrived: another engine may be tried without the client
+    noticing."""
 
 
 class Silent(Unreachable):
-    """Not one byte came for long, and the engine does not answer on another connection either."""
+    """No byte arrived for long, and the engine does not answer on another connection either."""
 
 
 class BrokenOff(LaneError):
-    """The response began and did not end, or was not HTTP."""
+    """The response is incomplete, or was not HTTP."""
 
 
 class EngineHttpClient:
-    """Connections to one engine."""
+    """Pooled connections to one engine."""
 
     def __init__(self, base_url: str, api_key: str | None = None) -> None:
-        """`base_url` is the engine's OpenAI API, with /v1. Raises AskdocsError on another thing."""
+        """`base_url` is the engine's OpenAI API, with /v1. Raises AskdocsError if it is not a
+        URL."""
         try:
             parts = urlsplit(base_url)
             self._port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -100,13 +102,13 @@ class EngineHttpClient:
     async def open(self, path: str, headers: RawHeaders, body: bytes) -> "LaneReply":
         """POST `body` to `path` below the base URL, and wait for the response's headers.
 
-        `headers` are passed on, but for those that are the connection's own, and credentials.
+        `headers` are passed on, except connection headers and credentials.
         Cancelling the call closes its connection.
 
         Raises:
-            Unreachable: the engine refused, did not accept in 250 ms, left without a byte, or fell
-                silent and answers nothing else.
-            BrokenOff: it left within the headers, or what it sent is not HTTP.
+            Unreachable: the engine refused, did not accept in 250 ms, closed without a byte, or
+                became silent and does not answer on another connection either.
+            BrokenOff: it closed within the headers, or the response is not HTTP.
         """
         lines = [b"POST %b%b HTTP/1.1\r\n" % (self._path.encode(), path.encode()), self._head]
         for name, value in headers:
@@ -124,17 +126,18 @@ class EngineHttpClient:
                 raise
             except Unreachable:
                 # llama.cpp announces keep-alive on a stream and then closes: a kept connection may
-                # be dead, which shows in the first use. Once, and only before any byte came.
+                # be dead, which shows on first use. Retry once, and only before any byte has
+                # arrived.
                 pass
         return await (await self._connect()).request(request)
 
     async def close(self) -> None:
-        """Close every connection, those in use too."""
+        """Close all connections, including those in use."""
         for connection in list(self._open):
             connection.abort()
 
     def _reusable(self) -> "_Connection | None":
-        """A connection that was in use a moment ago."""
+        """A recently used connection."""
         if not self._idle:
             return None
         oldest = asyncio.get_running_loop().time() - IDLE_S
@@ -149,7 +152,8 @@ class EngineHttpClient:
         self._idle.clear()
 
     async def _is_alive(self) -> bool:
-        """Does the engine say anything on a new connection? All that fell silent share it."""
+        """Does the engine send anything on a new connection? All silent connections share the
+        check."""
         if self._probing is None or self._probing.done():
             self._probing = asyncio.create_task(self._probe())
         return await asyncio.shield(self._probing)
@@ -186,8 +190,8 @@ class EngineHttpClient:
         )
         left = TLS_S if self._tls else CONNECT_S
         try:
-            # A step counts for what it was to take: where it took longer, this process had no time
-            # to see the connection either.
+            # Count the planned time of each step: if it took longer, this process had no time to
+            # notice the connection either.
             while not (await asyncio.wait({connecting}, timeout=STEP_S))[0]:
                 if (left := left - STEP_S) <= 0:
                     raise Unreachable(f"{self._host}:{self._port}: no connection in time")
@@ -201,13 +205,13 @@ class EngineHttpClient:
 
 
 def _abandon(connecting: "asyncio.Task[tuple[asyncio.Transport, _Connection]]") -> None:
-    """Nobody waits for this connection any more."""
+    """Drop a connection that is no longer needed."""
     if not connecting.cancelled() and connecting.exception() is None:
         connecting.result()[1].abort()
 
 
 class LaneReply:
-    """A response whose headers have come. Read `chunks()` or `read()` once; then `close()`."""
+    """A response whose headers have arrived. Read `chunks()` or `read()` once; then `close()`."""
 
     __slots__ = ("_connection", "headers", "status")
 
@@ -217,15 +221,15 @@ class LaneReply:
         self._connection = connection
         self.status = status
         self.headers = headers
-        """Names in lower case, as ASGI has them."""
+        """Names in lower case, as in ASGI."""
 
     def header(self, name: bytes) -> bytes:
-        """The value of the header `name`, in lower case; empty when it is not there."""
+        """The value of the header `name`, which is in lower case; empty if it is missing."""
         return next((value for key, value in self.headers if key == name), b"")
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes; what came in one read is one chunk. Raises BrokenOff."""
-        # Not a generator: one that is left before its end costs a task to finalise.
+        """The body as it arrives, one chunk per read. Raises BrokenOff."""
+        # Not a generator: abandoning one before its end costs a task to finalise it.
         return self
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -242,36 +246,36 @@ class LaneReply:
             await connection.wait()
 
     def through(self, feed: "Feed") -> AsyncIterator[bytes]:
-        """As `chunks`, of what `feed` makes of the bytes, the moment they come.
+        """Like `chunks`, but yields the output of `feed`, called as soon as bytes arrive.
 
-        No task wakes up while it makes nothing of them. It must not raise.
+        No task wakes up while the output is empty. `feed` must not raise.
         """
         self._connection.through(feed)
         return self
 
     async def pump(self, write: "Write", drain: Callable[[], Awaitable[None]]) -> bytes:
-        """Give the body to `write` the moment it comes; return what came with its end.
+        """Pass the body to `write` as it arrives; returns the bytes that arrive with its end.
 
-        No task wakes up for a chunk, which halves what 500 streams of tokens cost. `write` returns
-        whether more may come; if not, the engine waits until `drain` has returned. It must not
-        raise. Raises BrokenOff.
+        No task wakes up for a chunk, which halves the cost of 500 streams of tokens. `write`
+        returns whether it accepts more; if not, the engine is paused until `drain` returns. `write`
+        must not raise. Raises BrokenOff.
         """
         return await self._connection.pump(write, drain)
 
     async def read(self) -> bytes:
-        """The whole body. Raises BrokenOff."""
+        """The complete body. Raises BrokenOff."""
         return b"".join([chunk async for chunk in self.chunks()])
 
     def close(self) -> None:
-        """Keep the connection if the response was complete; else close it.
+        """Keep the connection if the response is complete, else close it.
 
-        An engine sees its client leave by that, and stops generating.
+        The engine then notices that its client disconnected, and stops generating.
         """
         self._connection.release(self)
 
 
 class _Ticks:
-    """When the bytes of answers that are read in passing are taken apart."""
+    """The ticks at which bytes of concurrent answers are parsed together."""
 
     def __init__(self) -> None:
         self._reading: set[_Connection] = set()
@@ -284,7 +288,7 @@ class _Ticks:
         self._reading.discard(connection)
 
     def wait(self, connection: "_Connection", loop: AbstractEventLoop) -> bool:
-        """Is this one of so many that it waits for the next tick?"""
+        """Are there so many connections that this one must wait for the next tick?"""
         if len(self._reading) < TOGETHER:
             return False
         if not self._due:
@@ -299,7 +303,7 @@ class _Ticks:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: at most one request at a time."""
+    """A connection, with at most one request at a time."""
 
     def __init__(
         self,
@@ -315,7 +319,7 @@ class _Connection(asyncio.Protocol):
         self._ticks = ticks
         self._is_alive = is_alive
         self.last = loop.time()
-        """When it was last of use."""
+        """The time of its last activity."""
         self._watch: asyncio.TimerHandle | None = None
         self._probing: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport
@@ -336,14 +340,14 @@ class _Connection(asyncio.Protocol):
         self._feed: Feed | None = None
         self._unfed: list[bytes] = []
         self._unread: list[bytes] = []  # until the next tick
-        self._blocked = False  # the writer has enough for now
+        self._blocked = False  # the writer cannot accept more yet
         self._head_bytes = 0
-        self._unparsed = 0  # bytes that came before the headers were complete
+        self._unparsed = 0  # bytes that arrived before the headers were complete
         self._heard = False
-        self._begun = False  # a byte of the body has come
+        self._begun = False  # a byte of the body has arrived
         self._interim = False
         self._keep = False
-        self._to_end = False  # the body ends with the connection
+        self._to_end = False  # the body ends when the connection closes
         self.complete = False
 
     async def request(self, data: bytes) -> LaneReply:
@@ -352,7 +356,7 @@ class _Connection(asyncio.Protocol):
             raise Unreachable("the connection is closed")
         self._transport.write(data)
         self.last = self._loop.time()
-        if self._watch is None:  # one that runs from the request before will do
+        if self._watch is None:  # one from the previous request can be reused
             self._watch = self._loop.call_later(SILENT_S, self._look)
         try:
             while self._reply is None:
@@ -363,7 +367,7 @@ class _Connection(asyncio.Protocol):
         return self._reply
 
     async def wait(self) -> None:
-        """Until something comes. Raises what broke the connection."""
+        """Wait for data. Raises the error that broke the connection."""
         if self._error:
             raise self._error
         self._waiter = self._loop.create_future()
@@ -373,7 +377,7 @@ class _Connection(asyncio.Protocol):
             self._waiter = None
 
     def take(self) -> bytes:
-        """The bytes of the body that wait."""
+        """The pending bytes of the body."""
         parts = self._parts
         if not parts:
             return b""
@@ -411,7 +415,7 @@ class _Connection(asyncio.Protocol):
 
     def release(self, reply: LaneReply) -> None:
         if self._reply is not reply:
-            return  # closed twice
+            return  # closed already
         if not self.complete:
             self.abort()
         elif self._is_reusable():
@@ -421,19 +425,19 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _is_reusable(self) -> bool:
-        # A response may come before the request has gone out whole, a 413 for example.
+        # A response may arrive before the whole request has been sent, such as a 413.
         transport = self._transport
         unsent = transport.get_write_buffer_size()
         is_alive = self._keep and not transport.is_closing()
         return is_alive and not unsent and len(self._idle) < IDLE_CONNECTIONS
 
     def abort(self) -> None:
-        self._unread = []  # nobody waits for it
+        self._unread = []  # no reader is left
         self._fail("closed by us")
         self._transport.abort()
 
     def _look(self) -> None:
-        """Is the engine silent for too long?"""
+        """Check whether the engine has been silent for too long."""
         self._watch = None
         if self.complete or self._error:
             return
@@ -491,7 +495,7 @@ class _Connection(asyncio.Protocol):
             self._fail(str(exc) if exc else "the connection was closed")
 
     def data_received(self, data: bytes) -> None:
-        if self.complete:  # nothing was asked: the two sides disagree on where a response ends
+        if self.complete:  # no request is pending: the two sides disagree on where a response ends
             self._transport.abort()
             return
         self._heard = True
@@ -504,7 +508,7 @@ class _Connection(asyncio.Protocol):
             self._read(data)
 
     def catch_up(self) -> None:
-        """Read what waits for it."""
+        """Parse the pending bytes."""
         if self._unread:
             data = b"".join(self._unread)
             self._unread = []
@@ -554,7 +558,7 @@ class _Connection(asyncio.Protocol):
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > MAX_HEAD:
             raise ValueError(f"headers of more than {MAX_HEAD} bytes")
-        if self._reply is None:  # else a trailer: dropped
+        if self._reply is None:  # otherwise it is a trailer, which is dropped
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:

@@ -1,8 +1,8 @@
-"""LiteLLM's proxy in this process: reaches providers' models and translates to chat.
+"""Runs LiteLLM's proxy in this process to reach providers' models, translated to chat.
 
 LiteLLM's request is built here: the fields of the body that `gateway.api.schemas` allows, an empty
-query, and headers of the gateway's own. LiteLLM is imported and started when it is first needed,
-which takes about ten seconds and 150 MB.
+query, and the gateway's own headers. LiteLLM is imported and started when it is first needed, which
+takes about ten seconds and 150 MB.
 """
 
 import asyncio
@@ -34,30 +34,30 @@ log = logging.getLogger("askdocs.gateway")
 CONFIG: dict[str, Any] = {
     "general_settings": {"custom_auth": "gateway.upstream.litellm.authorize"},
     "litellm_settings": {
-        "num_retries": 0,  # 2 put 4.9 s before an error; clients retry themselves
+        "num_retries": 0,  # 2 delayed errors by 4.9 s; clients retry themselves
         "request_timeout": 600,
         "telemetry": False,
         "drop_params": False,
     },
     "router_settings": {
         "num_retries": 0,
-        # The gateway has a breaker of its own; a cooldown would only lengthen the break.
+        # The gateway has its own breaker; a cooldown would only extend the outage.
         "disable_cooldowns": True,
     },
 }
 FETCHES_NOTHING = "an address is not fetched here: send the file itself, as a data: URL"
-_key = secrets.token_hex(32)  # between `LiteLLM` and `authorize`; opens nothing else
+_key = secrets.token_hex(32)  # shared by `LiteLLM` and `authorize`; not valid elsewhere
 
 
 class LiteLLM:
-    """LiteLLM's proxy. It is configured by the environment of the process: one process has one."""
+    """LiteLLM's proxy. Configured by environment variables, so there is one per process."""
 
     def __init__(self, models: list[dict[str, Any]]) -> None:
         """`models` is its `model_list`."""
         self._app = Lazy(partial(_running, models))
 
     async def started(self) -> "FastAPI":
-        """The app, which the first call starts. Raises ApiError 503 when that fails."""
+        """The app, started by the first call. Raises ApiError 503 if that fails."""
         try:
             return await self._app.get()
         except Exception:
@@ -72,7 +72,7 @@ class LiteLLM:
         headers: Iterable[tuple[bytes, bytes]] = (),
         **own: Any,
     ) -> Reply:
-        """The answer to the allowed fields of `body`, asked of a model in LiteLLM's list.
+        """Requests an answer to the allowed fields of `body` from a model in LiteLLM's list.
 
         Args:
             headers: the trace context.
@@ -109,7 +109,7 @@ class LiteLLM:
 @asynccontextmanager
 async def _running(models: list[dict[str, Any]]) -> AsyncIterator["FastAPI"]:
     try:
-        # It holds keys of providers, and is read once, while LiteLLM starts.
+        # The file holds providers' keys, and is read once, while LiteLLM starts.
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
             yaml.safe_dump({**CONFIG, "model_list": models}, file)
             file.flush()
@@ -126,7 +126,7 @@ async def _running(models: list[dict[str, Any]]) -> AsyncIterator["FastAPI"]:
 
 
 def plain(body: bytes) -> bytes:
-    """A provider's error without LiteLLM's words around it."""
+    """A provider's error without LiteLLM's additions."""
     try:
         text = str(orjson.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -139,7 +139,7 @@ def plain(body: bytes) -> bytes:
         content = orjson.loads(inside)
         content = content.get("error", content)
         text = str(content.get("message", text)) if isinstance(content, dict) else text
-    if (at := text.lower().find("litellm")) >= 0:  # its advice: the sentence and what follows
+    if (at := text.lower().find("litellm")) >= 0:  # its advice: remove the sentence and the rest
         text = text[: max(text.rfind(end, 0, at) + 1 for end in (".", "\n"))].strip()
     text = text or "the provider refused this request"
     error = {"message": text, "type": "invalid_request_error"}
@@ -149,11 +149,11 @@ def plain(body: bytes) -> bytes:
 
 
 def is_its_own(body: bytes) -> bool:
-    """Is this an error of LiteLLM's code, about a value in the request that it did not expect?
+    """Is it an error in LiteLLM's own code, due to an unexpected value in the request?
 
-    It answers 500 as if the provider had failed, with its traceback. Of a connection that failed it
-    says so, or the traceback ends with an error of its HTTP client. Where the traceback leads
-    through its reading of a response, the provider has answered something odd.
+    LiteLLM then answers 500 with its traceback, as if the provider had failed. It reports failed
+    connections as such, or the traceback ends with an error of its HTTP client. If the traceback
+    passes through LiteLLM's parsing of a response, the provider's answer was invalid.
     """
     try:
         text = str(orjson.loads(body)["error"]["message"])
@@ -177,7 +177,7 @@ _OF_CODE = {
 }
 
 
-# "litellm.BadRequestError: AnthropicException - ..." and the lines about its routing behind that.
+# "litellm.BadRequestError: AnthropicException - ...", and the lines about its routing at the end.
 _OWN_WORDS = re.compile(
     r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}"
     r"|(?<!\s)\s*+(?:LiteLLM: model group|\. ?Received Model Group="
@@ -186,7 +186,7 @@ _OWN_WORDS = re.compile(
 
 
 class _OfErrors:
-    """A pattern that is replaced in both ends of a text; what is between them is left out."""
+    """Applies a pattern to both ends of a text, and drops the middle."""
 
     LONGEST = 1000  # characters of each end
 
@@ -209,42 +209,43 @@ def _load(config: str) -> "FastAPI":
             "DISABLE_ADMIN_UI": "True",
         }
     )
-    # Where an image forbids Python to keep what it compiles (PYTHONDONTWRITEBYTECODE), every start
-    # compiles LiteLLM again: 12 s of a core instead of 6.
+    # In images that disable Python's bytecode cache (PYTHONDONTWRITEBYTECODE), every start would
+    # compile LiteLLM again: 12 s of a core instead of 6.
     sys.dont_write_bytecode = False
     import litellm
     from litellm.litellm_core_utils import secret_redaction, url_utils
     from litellm.proxy.proxy_server import app
 
-    # For some providers LiteLLM fetches pictures and files by their addresses in a request: each
-    # client could have this machine call any host. They all ask this function first.
+    # For some providers LiteLLM fetches images and files by the addresses in a request, so any
+    # client could make this machine call any host. All these fetches call this function first.
     def fetch_nothing(url: str) -> tuple[str, str]:
         raise litellm.ImageFetchError(FETCHES_NOTHING)
 
     url_utils.validate_url = fetch_nothing
 
-    # It searches each error's text for secrets ten times: 4 s for a MiB, and with the square of its
-    # length for some texts; some errors have all of a client's picture in them.
+    # It searches each error's text for secrets ten times: 4 s for a MiB, and quadratic for some
+    # texts; some errors include a client's whole image.
     for name in ("_SECRET_RE", "_INTERNAL_DETAIL_RE"):
         setattr(secret_redaction, name, _OfErrors(getattr(secret_redaction, name)))
-    secret_redaction._TRACEBACK_MARKER = "\0"  # `is_its_own` reads what it would cut off
+    secret_redaction._TRACEBACK_MARKER = "\0"  # `is_its_own` reads the part that it would cut off
 
-    # LiteLLM's and OpenAI's clients follow redirects, to any host, with the question and with keys
-    # in headers that httpx does not take away there, such as Anthropic's `x-api-key`. They have no
-    # setting for it; nothing else in this process follows one.
+    # LiteLLM's and OpenAI's clients follow redirects to any host, with the question, and with keys
+    # in headers that httpx does not remove then, such as Anthropic's `x-api-key`. There is no
+    # setting for it; nothing else in this process follows redirects.
     httpx.AsyncClient.follow_redirects = property(  # type: ignore[assignment]
         lambda _: False, lambda _, wanted: None
     )
 
-    # It logs a traceback for every mistake of a client and every refusal of a model, some 50 ms
-    # each; this gateway states both.
+    # It logs a traceback for every client error and every refusal of a model, some 50 ms each; this
+    # gateway reports both.
     for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return cast("FastAPI", app)
 
 
 async def authorize(request: "Request", api_key: str | None) -> Any:
-    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth: this gateway alone."""
+    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth: admits only this
+    gateway."""
     from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
 
     if not hmac.compare_digest((api_key or "").encode(), _key.encode()):

@@ -1,12 +1,11 @@
 """LoRA adapters on a running vLLM: loads, verifies and unloads them without a restart.
 
-An adapter's name stands for one folder for ever (`docs@v7`): vLLM may reuse what it has read of
-prompts for an earlier adapter of the same name (its issue 42125).
+An adapter's name permanently identifies one folder (`docs@v7`): vLLM may reuse cached prompts of an
+earlier adapter with the same name (its issue 42125).
 
-vLLM's CPU build answers the base model's requests, where they share a batch with an adapter's, with
-what lies in the last of its places for adapters, and says nothing (its pull requests 48421, 49656).
-So one place has to stay empty, and each load is checked: every model is asked alone, then all at
-once, and must say the same.
+vLLM's CPU build silently answers base model requests that share a batch with an adapter's from the
+content of its last adapter slot (its pull requests 48421, 49656). So one slot must stay empty, and
+each load is checked: every model is queried alone, then all at once, and must answer the same.
 """
 
 import asyncio
@@ -21,17 +20,17 @@ import httpx
 from gateway.core.errors import AskdocsError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
-# What is asked for the check: a short beginning, with one and the same token behind it over and
-# over, so that the answers of all models can be compared token by token. Any model has a token 300.
+# The prompt of the check: a short beginning, followed by the same token repeatedly, so that all
+# models' answers can be compared token by token. Any model has a token 300.
 PROMPT = "The team's wiki says that the printer is on floor"
 TOKEN = 300
 TOKENS = 8
-# Mean difference of log-probabilities, in nats, that is taken for rounding: that made up to 0.06 in
-# a batch with bf16 weights on a CPU (docs/results/notebook.md). Adapters that differ by less are
-# not told apart.
+# Mean difference of log-probabilities, in nats, that counts as rounding: rounding caused up to 0.06
+# in a batch with bf16 weights on a CPU (docs/results/notebook.md). Adapters that differ by less are
+# not distinguished.
 TOLERANCE = 0.15
 
-# How many places there are, and which adapters were at work together at some time since the start.
+# The number of slots, and the sets of adapters that ran together at some time since the start.
 _INFO = re.compile(r"^vllm:lora_requests_info\{(.*)\} ", re.MULTILINE)
 _LABEL = re.compile(r'(max_lora|running_lora_adapters)="([^"]*)"')
 
@@ -40,20 +39,20 @@ Logprobs = list[float]
 
 
 async def load(url: str, key: str | None, name: str, folder: Path, *, gpu: bool = True) -> None:
-    """Serve the adapter in `folder`, as PEFT writes it, as the model `name`.
+    """Serve the adapter in `folder`, in PEFT's format, as the model `name`.
 
-    The engine reads the folder itself. Nothing is done where it serves just that already.
+    The engine reads the folder itself. Does nothing if the engine serves exactly that already.
 
     Args:
         url: base URL of vLLM's OpenAI API, with /v1.
-        key: its API key, if it wants one.
-        name: of the model; it stands for this adapter for ever.
-        folder: on the engine's machine.
-        gpu: whether it is the GPU build. The CPU build keeps what was unloaded, so that it may be
-            given only so many different ones from its start to its end.
+        key: its API key, if it requires one.
+        name: the model's name, which permanently identifies this adapter.
+        folder: path on the engine's machine.
+        gpu: whether it is the GPU build. The CPU build never frees the slot of an unloaded adapter,
+            so the number of different adapters until its restart is limited.
 
     Raises:
-        AskdocsError: there is no adapter, no place for it, the engine refuses it, or answers
+        AskdocsError: there is no adapter or no free slot, the engine rejects it, or answers
             wrongly with it; it is not loaded then.
     """
     folder = _whole(folder)
@@ -72,13 +71,13 @@ async def load(url: str, key: str | None, name: str, folder: Path, *, gpu: bool 
         try:
             await engine.check()
         except BaseException:
-            with suppress(AskdocsError):  # the engine is away, and the adapter with it
+            with suppress(AskdocsError):  # the engine is down, and the adapter with it
                 await engine.unload(name)
             raise
 
 
 async def unload(url: str, key: str | None, name: str) -> None:
-    """Take an adapter away, if it is there. No request may be asking it any more.
+    """Unload an adapter, if it is loaded. No request may be using it.
 
     Raises:
         AskdocsError: the engine cannot be reached.
@@ -89,11 +88,11 @@ async def unload(url: str, key: str | None, name: str) -> None:
 
 
 async def effect(url: str, key: str | None, name: str, base: str) -> float:
-    """By how much an adapter changes what its base model says: mean distance of log-probabilities
-    of the check's tokens, nats.
+    """The effect of an adapter on its base model: mean difference of the log-probabilities of the
+    check's tokens, in nats.
 
     Raises:
-        AskdocsError: the engine does not answer as one of the two.
+        AskdocsError: the engine does not serve both models.
     """
     async with _Client(url, key) as engine:
         scores = [await engine.scored(model) for model in (name, base)]
@@ -103,10 +102,10 @@ async def effect(url: str, key: str | None, name: str, base: str) -> float:
 
 
 def mixed_up(alone: Mapping[str, Logprobs], beside: Mapping[str, Logprobs]) -> list[str]:
-    """The models that answer beside the others not as they do alone.
+    """The models whose answers change when others run in the same batch.
 
-    What is farther from a model's own answer than half the way to the next model's is another
-    one's, unless rounding explains it.
+    An answer is another model's if its distance from the model's own answer exceeds half the
+    distance to the next model's, unless rounding explains it.
     """
     wrong = []
     for name, own in alone.items():
@@ -123,7 +122,7 @@ class _Client:
     def __init__(self, url: str, key: str | None) -> None:
         self._url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        # A few tokens of each adapter take a busy CPU a minute.
+        # A busy CPU takes a minute for a few tokens of each adapter.
         timeout = httpx.Timeout(600, connect=2)
         self._http = httpx.AsyncClient(headers=headers, timeout=timeout, trust_env=False)
 
@@ -134,22 +133,22 @@ class _Client:
         await self._http.aclose()
 
     async def listed(self) -> dict[str, Path]:
-        """The adapters that it serves now, and the folder of each."""
+        """The adapters that it serves now, with their folders."""
         return {e["id"]: Path(e["root"]) for e in await self._models() if e.get("parent")}
 
     async def unload(self, name: str) -> None:
         await self.post("/unload_lora_adapter", {"lora_name": name}, f"does not unload {name}")
 
     async def make_sure_of_a_place(self, name: str, there: set[str], gpu: bool) -> None:
-        """Raises AskdocsError: with one more adapter, no place would stay empty."""
+        """Raises AskdocsError: one more adapter would leave no slot empty."""
         reply = await self._get(f"{self._url.removesuffix('/v1')}/metrics")
         states = [dict(_LABEL.findall(labels)) for labels in _INFO.findall(reply.text)]
         if not states:
-            return  # none has been at work yet: the check will tell
+            return  # no adapter has run yet: the check decides
         places = int(states[0]["max_lora"]) - 1
         taken = set(there)
         if not gpu:
-            # One that comes back takes another place.
+            # An adapter that is loaded again takes another slot.
             taken |= {
                 adapter
                 for labels in states
@@ -164,7 +163,7 @@ class _Client:
             )
 
     async def check(self) -> None:
-        """Raises AskdocsError: a model answers beside the others not as it does alone."""
+        """Raises AskdocsError: a model answers differently in a batch with others."""
         names = [entry["id"] for entry in await self._models()]
         alone = {name: await self.scored(name) for name in names}
         beside = dict(zip(names, await asyncio.gather(*map(self.scored, names)), strict=True))
@@ -181,7 +180,8 @@ class _Client:
             )
 
     async def scored(self, model: str) -> Logprobs | None:
-        """What the model thinks of TOKENS tokens behind PROMPT; None: it has been unloaded."""
+        """The model's log-probabilities of TOKENS tokens after PROMPT; None: it has been
+        unloaded."""
         body = {
             "model": model,
             "prompt": PROMPT,
@@ -206,7 +206,7 @@ class _Client:
         return models
 
     async def post(self, path: str, body: Mapping[str, Any], failed: str) -> None:
-        """Raises AskdocsError: the engine cannot be reached, or does not do it."""
+        """Raises AskdocsError: the engine cannot be reached, or the request fails."""
         reply = await self._ask(path, body)
         if reply.status_code == 404 and '"error"' not in reply.text:
             raise AskdocsError(
@@ -237,7 +237,7 @@ class _Client:
 
 
 def _whole(folder: Path) -> Path:
-    """The folder as the engine is told it. Raises AskdocsError: there is no adapter in it."""
+    """The folder's path for the engine. Raises AskdocsError: it contains no adapter."""
     if missing := [file for file in FILES if not (folder / file).is_file()]:
         raise AskdocsError(
             f"{folder}: no adapter: {missing[0]} is missing; name the folder that training wrote"
@@ -247,12 +247,12 @@ def _whole(folder: Path) -> Path:
 
 
 def _distance(one: Logprobs, other: Logprobs) -> float:
-    """Mean absolute difference, nats."""
+    """Mean absolute difference, in nats."""
     return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
 
 
 def _reason(reply: httpx.Response) -> str:
-    """What the engine said."""
+    """The engine's error message."""
     try:
         text = str(reply.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gateway.upstream.engines.launch import Launch
 
-# Prompt states (the key-value cache of pages already read) that are kept in main memory. One token
-# of a 135M model is 23 KB, of an 8B model 128 KB.
+# Prompt states (the KV cache of prefilled pages) to keep in main memory. One token takes 23 KB with
+# a 135M model, 128 KB with an 8B model.
 CACHE_MIB = 2048
 _STATES = re.compile(r"[0-9a-f]{16}$")
 
@@ -40,32 +40,32 @@ def launch(
         served_name: the model's name in /v1/models.
         context: tokens of context per request.
         threads: compute threads.
-        parallel: requests that are answered at once, each with `context` tokens of its own.
+        parallel: concurrent requests, each with `context` tokens.
         embeddings: serve /v1/embeddings, and only that.
-        states: a folder in which it may keep what it has read, see `states_folder`.
+        states: a folder for KV cache snapshots, see `states_folder`.
     """
     argv = [sys.executable, "-m", "gateway.upstream.engines.llamacpp"]
     argv += ["--model", str(model), "--port", str(port), "--served-name", served_name]
     argv += ["--context", str(context), "--threads", str(threads), "--parallel", str(parallel)]
     argv += ["--embeddings"] if embeddings else []
     argv += ["--states", str(states)] if states else []
-    # Waiting threads that spin halve the throughput of a machine with two busy cores.
+    # Spinning threads would halve the throughput of a machine with two busy cores.
     return Launch(argv, {"OMP_WAIT_POLICY": "passive"})
 
 
 def states_folder(root: Path, model: Path) -> Path:
-    """The folder under `root` for what this engine has read with `model`; made when missing.
+    """The folder under `root` for this engine's KV cache snapshots of `model`; created if missing.
 
-    A state is of use to the same model in the same engine only, and neither checks that. Folders of
-    others are removed.
+    A snapshot is valid only for the same model in the same engine, and neither checks that. Other
+    models' folders are removed.
 
     Raises OSError.
     """
     size = model.stat().st_size
     sha = hashlib.sha256(f"{importlib.metadata.version('xllamacpp')} {size}".encode())
     with model.open("rb") as file:
-        # The names and shapes of all tensors, and the last of their values: gigabytes between them
-        # would hold up the start.
+        # Hash the names and shapes of all tensors, and the last values: hashing the gigabytes in
+        # between would delay the start.
         sha.update(file.read(2**20))
         file.seek(max(0, size - 2**20))
         sha.update(file.read())
@@ -105,19 +105,20 @@ def main() -> None:
     params.cache_ram_mib = CACHE_MIB
     if options.states:
         params.slot_save_path = f"{options.states}/"
-    # A leaving client is noticed between batches: 512 tokens are about a second on two cores.
+    # It notices a disconnected client between batches: 512 tokens take about a second on two cores.
     params.n_batch = 512
     if options.embeddings:
         params.embedding = True
-        params.n_ubatch = params.n_batch = options.context  # a text goes through in one piece
+        params.n_ubatch = params.n_batch = options.context  # a text is processed in one batch
         if params.pooling_type == xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_UNSPECIFIED:
             params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.endpoint_metrics = True
     params.ui = False
-    # By default llama.cpp lets web pages read its answers: any page in a browser of this machine.
+    # By default, llama.cpp lets any web page in a browser on this machine read its answers.
     params.cors_origins, params.cors_credentials = "", False
-    # Waited for, not handled: a handler that sets an Event may wait for ever for a lock that the
-    # code it interrupts holds. Blocked before there are threads, which have the same mask.
+    # Signals are waited for rather than handled: a handler that sets an Event could wait forever
+    # for a lock held by the interrupted code. Block them before there are threads, which inherit
+    # the mask.
     stops = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, stops)
     server = xllamacpp.Server(params)

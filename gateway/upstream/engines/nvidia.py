@@ -7,7 +7,7 @@ PATIENCE_S = 20
 
 
 def smi(*arguments: str) -> str:
-    """What `nvidia-smi` prints with these arguments; empty where it is not there, or fails."""
+    """The output of `nvidia-smi` with these arguments; empty if it is missing or fails."""
     if shutil.which("nvidia-smi") is None:
         return ""
     try:
@@ -20,5 +20,5 @@ def smi(*arguments: str) -> str:
 
 
 def query(kind: str, *fields: str) -> str:
-    """Its table of a kind (`gpu`, `compute-apps`): a line each, the fields between commas."""
+    """The table of a kind (`gpu`, `compute-apps`): one line per row, fields separated by commas."""
     return smi(f"--query-{kind}={','.join(fields)}", "--format=csv,noheader,nounits")

@@ -7,19 +7,19 @@ AVX512 = {"avx512bw", "avx512vl", "avx512dq"}
 
 
 def has_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether PyTorch multiplies bfloat16 with oneDNN here, as it does with AVX-512 or later.
+    """Whether PyTorch multiplies bfloat16 with oneDNN here, which requires AVX-512 or later.
 
-    Elsewhere it is 8 times slower than float32, and 40 times in the backward pass. PyTorch asks
-    the same by `torch.ops.mkldnn._is_mkldnn_bf16_supported()`; here it need not be installed.
+    Elsewhere it is 8 times slower than float32, and 40 times in the backward pass. PyTorch checks
+    the same in `torch.ops.mkldnn._is_mkldnn_bf16_supported()`; here it need not be installed.
     """
     flags = _flags(cpuinfo)
     return flags is None or flags >= AVX512 or "avx_ne_convert" in flags
 
 
 def prefers_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
-    """Whether it multiplies bfloat16 faster than float32, as it does with AMX.
+    """Whether bfloat16 is faster than float32 here, as with AMX.
 
-    With AVX-512 alone float32 trains 1.9 times as fast, also where it has instructions for bfloat16
+    With only AVX-512, float32 trains 1.9 times as fast, even with its bfloat16 instructions
     (docs/results/notebook.md#processors-without-bfloat16).
     """
     flags = _flags(cpuinfo)
@@ -27,7 +27,7 @@ def prefers_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
 
 
 def _flags(cpuinfo: Path) -> set[str] | None:
-    """What it can; None: it does not tell."""
+    """The CPU's flags; None: unknown."""
     try:
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

@@ -12,7 +12,7 @@ import orjson
 from gateway.knowledge.search.embed import SIZE, Vectors, unit
 from gateway.upstream.local.models import EMBEDDINGS, EmbeddingThread, Local, refused
 
-INPUTS = 2048  # texts in one request, as at OpenAI
+INPUTS = 2048  # texts per request, as at OpenAI
 
 
 def model(reader: EmbeddingThread) -> Local:
@@ -29,7 +29,7 @@ def model(reader: EmbeddingThread) -> Local:
             vector = await embedded(reader, windows)
             shown = _shown(vector, request.get("encoding_format"))
             item = {"object": "embedding", "index": number, "embedding": shown}
-            # Written one by one: all 2,048 at once would hold the event loop for 60 ms.
+            # Serialise one by one: all 2,048 at once would block the event loop for 60 ms.
             data.append(orjson.Fragment(orjson.dumps(item)))
         return {
             "object": "list",
@@ -44,8 +44,8 @@ def model(reader: EmbeddingThread) -> Local:
 async def embedded(reader: EmbeddingThread, windows: list[list[int]]) -> Vectors:
     """The vector of a text, [384], of length 1.
 
-    A text that is longer than a window is the mean of its windows' vectors, each as heavy as it is
-    long: https://cookbook.openai.com/examples/embedding_long_inputs
+    For a text longer than a window, it is the mean of the windows' vectors, weighted by length:
+    https://cookbook.openai.com/examples/embedding_long_inputs
     """
     means = [unit((await reader.read(window)).mean(axis=0)) for window in windows]
     return unit(np.average(means, axis=0, weights=[len(window) for window in windows]))

@@ -1,9 +1,9 @@
-"""Models in the gateway's own process, without an engine or a provider's key.
+"""Models in the gateway's own process, which need no engine and no provider's key.
 
-`minilm` turns texts into vectors (/v1/embeddings), `local` sorts texts by how well they answer a
-question (/v1/rerank). Both stand on the search's embedding model. One thread reads for all
-requests, a piece of text at a time, so that a long list holds up nobody's question, and is left off
-when its client leaves.
+`minilm` computes embeddings (/v1/embeddings), `local` ranks texts by how well they answer a
+question (/v1/rerank). Both use the search's embedding model. One thread serves all requests, one
+window of text at a time, so that a long list does not delay other questions, and stops when its
+client disconnects.
 """
 
 import asyncio
@@ -20,24 +20,25 @@ from gateway.knowledge.search.embed import Onnx, Vectors
 
 EMBEDDINGS = "minilm"
 RERANK = "local"
-# As long as OpenAI's embedding models allow, and 32 times what this one reads at once.
+# The limit of OpenAI's embedding models, and 32 times this model's window.
 CONTEXT = 8192
-# No language has so many characters a token; to find out by tokens would take seconds.
+# No language has this many characters per token; tokenizing the text to find out would take
+# seconds.
 CHARACTERS = 32 * CONTEXT
 
 T = TypeVar("T")
 
 
 class EmbeddingThread:
-    """The embedding model in a thread of its own."""
+    """The embedding model, in its own thread."""
 
     def __init__(self, embedder: Onnx | None) -> None:
-        """Without an embedder every call raises AskdocsError."""
+        """`embedder` None: every call raises AskdocsError."""
         self._embedder = embedder
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
     async def windows(self, place: str, text: str) -> list[list[int]]:
-        """The pieces of a text, see `Onnx.windows`.
+        """Tokenizes a text into windows, see `Onnx.windows`.
 
         Raises:
             ApiError: 400, with `place` as its param: the text is too long.
@@ -68,7 +69,7 @@ class EmbeddingThread:
         return self._embedder
 
     async def run(self, work: Callable[[], T]) -> T:
-        """What `work` returns, which is done when it is its turn."""
+        """Runs `work` in turn, and returns its result."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def close(self) -> None:
@@ -77,18 +78,18 @@ class EmbeddingThread:
 
 @dataclass(frozen=True)
 class Local:
-    """One of the models."""
+    """One of the local models."""
 
     name: str
     path: str
     """The endpoint that it answers, without /v1."""
     mode: str
-    """What it is, in LiteLLM's words: embedding or rerank."""
+    """Its mode, in LiteLLM's terms: embedding or rerank."""
     answer: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-    """The response to a request. Raises ApiError, and AskdocsError where there is no model."""
+    """Answers a request. Raises ApiError, or AskdocsError if there is no model."""
 
     async def open(self, path: str, request: dict[str, Any]) -> "Whole":
-        """The response, as an engine would send it. Raises as `answer`."""
+        """The response, in an engine's format. Raises as `answer`."""
         if path != self.path:
             raise ApiError(
                 400,
@@ -100,7 +101,7 @@ class Local:
 
 
 class Whole:
-    """A response that is there already: the same interface as that of an engine's."""
+    """A complete response, with the interface of an engine's."""
 
     status = 200
 

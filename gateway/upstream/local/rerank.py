@@ -1,6 +1,6 @@
 """`/v1/rerank`, answered by the model in this process, in Cohere's v1 format like LiteLLM's.
 
-https://docs.cohere.com/v1/reference/rerank; `model` and `usage` stand beside it, as Jina has them.
+https://docs.cohere.com/v1/reference/rerank; adds `model` and `usage`, as Jina does.
 """
 
 import hashlib
@@ -13,13 +13,13 @@ from gateway.knowledge.search.relevance import EncodedText, relevance, spans
 from gateway.upstream.local.embeddings import embedded
 from gateway.upstream.local.models import RERANK, EmbeddingThread, Local, refused
 
-DOCUMENTS = 1000  # in one request, as Cohere advises
-# Spans of texts that were read before, which the next question most often brings again: 31 MB.
+DOCUMENTS = 1000  # per request, as Cohere advises
+# Encoded spans of texts, which the next question is likely to need again: 31 MB.
 CACHED_SPANS = 20_000
 
 
 class _Read(NamedTuple):
-    """What the model made of a text."""
+    """The encoding of a text."""
 
     tokens: int
     spans: Vectors
@@ -64,7 +64,7 @@ def model(reader: EmbeddingThread) -> Local:
 
 
 class _Memory:
-    """Reads texts, and remembers those that came last."""
+    """Encodes texts, and caches the most recent ones."""
 
     def __init__(self, reader: EmbeddingThread) -> None:
         self._reader = reader
@@ -79,10 +79,10 @@ class _Memory:
             windows = await self._reader.windows(place, text)
             read = [await self._reader.read(window) for window in windows]
             reading = _Read(sum(map(len, windows)), spans(read))
-            # Another request may have read it at the same time.
+            # A concurrent request may have encoded it, too.
             twin = self._read.pop(key, None)
             self._spans += len(reading.spans) - (len(twin.spans) if twin else 0)
-        self._read[key] = reading  # to the end
+        self._read[key] = reading  # move it to the end
         while self._spans > CACHED_SPANS:
             oldest = self._read.pop(next(iter(self._read)))
             self._spans -= len(oldest.spans)
@@ -90,7 +90,7 @@ class _Memory:
 
 
 def _documents(request: dict[str, Any]) -> dict[str, str]:
-    """The texts by their places in the request. Raises ApiError 400."""
+    """The texts by their location in the request. Raises ApiError 400."""
     if not request["query"].strip():
         raise refused("query", "query is empty: send the question")
     given: list[Any] = request["documents"]

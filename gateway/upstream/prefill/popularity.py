@@ -1,9 +1,9 @@
 """Page popularity: how often answers cite each page, across all workers and restarts.
 
-An answer counts half after HALF_LIFE. Nothing is ever multiplied down for that: an answer of today
-is written with a weight that is as much larger as all older ones should have become smaller
-(forward decay, Cormode et al. 2009, https://doi.org/10.1109/ICDE.2009.65). So the order of pages is
-the order of plain sums, which any number of workers may add to.
+An answer's weight halves every HALF_LIFE. Stored weights are never reduced; instead, a new answer
+is stored with a weight that is larger by as much as older ones should have decreased (forward
+decay, Cormode et al. 2009, https://doi.org/10.1109/ICDE.2009.65). So pages are ordered by plain
+sums, to which any number of workers may add.
 """
 
 import logging
@@ -18,9 +18,9 @@ from gateway.telemetry.counters import Counters
 
 log = logging.getLogger("askdocs.gateway")
 
-INTERVAL = 5.0  # seconds between two writes
+INTERVAL = 5.0  # seconds between writes
 HALF_LIFE = timedelta(days=7)
-# Weights count half-lives from here. A double holds 1,023 of them: until the year 2045.
+# Half-lives are counted from here. A double's exponent allows 1,023 of them: until the year 2045.
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 heat_table = sa.Table(
@@ -33,21 +33,21 @@ heat_table = sa.Table(
 
 
 class PagePopularity(Counters):
-    """The heat that one worker adds, and that of all workers to read."""
+    """The popularity counts: adds those of one worker, and reads those of all."""
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine, heat_table, "heat", INTERVAL)
 
     def stood_on(self, urls: Iterable[str], at: datetime | None = None) -> None:
-        """Count an answer that stood on the pages of these addresses. It was given now, or `at`."""
+        """Count an answer that used the pages at these addresses, now or `at` a time."""
         weight = 2 ** (((at or datetime.now(UTC)) - BEGINNING) / HALF_LIFE)
         for url in dict.fromkeys(urls):
             self.add((url,), weight)
 
     async def hottest(self, limit: int) -> list[str]:
-        """The addresses of the `limit` hottest pages, hottest first; none with the database away.
+        """The addresses of the `limit` most popular pages, in order; empty without the database.
 
-        What this worker has added is in it.
+        Includes the counts that this worker has added.
         """
         await self.flush()
         try:

@@ -1,9 +1,9 @@
 """KV cache snapshots on disk, so that a restarted engine need not prefill pages again.
 
-llama.cpp writes the state of a slot to a file, 23 KB a token with a model of 135 million
-parameters, and takes it back in milliseconds where reading takes seconds. It notices a file that is
-cut off, but not one whose bytes have changed, and would answer from them: so each file has a note
-beside it with its checksum, written last. What does not fit its note is not used.
+llama.cpp saves the KV cache of a slot to a file, 23 KB per token with a model of 135 million
+parameters, and restores it in milliseconds, where prefilling takes seconds. It detects truncated
+files, but not changed bytes, and would answer from them: so each file has a note with its checksum,
+written last. A file that does not match its note is not used.
 """
 
 import json
@@ -15,23 +15,23 @@ from pathlib import Path
 
 log = logging.getLogger("askdocs.gateway")
 
-# Bytes of all files together. 45,000 tokens of a model of 135 million parameters, 8,000 of one of
+# Bytes of all files together: 45,000 tokens of a model of 135 million parameters, 8,000 of one of
 # eight billion.
 LIMIT = 2**30
 NOTE = ".json"
 STATE = ".state"
-LEFT = 3600  # seconds after which a file that nobody finished was left by a kill
+LEFT = 3600  # seconds after which an unfinished file counts as left over from a kill
 
 
 class Snapshots:
-    """The files in one folder, which is of one model at one version of its engine."""
+    """The snapshot files in one folder, for one model in one version of its engine."""
 
     def __init__(self, folder: Path, limit: int = LIMIT) -> None:
-        """Raises OSError when the folder cannot be made."""
+        """Raises OSError if the folder cannot be created."""
         self._folder = folder
         self._limit = limit
         self._used: set[str] = set()
-        # What the pages say is for those who may read the wiki.
+        # The files contain pages, which only readers of the wiki may see.
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def __contains__(self, key: str) -> bool:
@@ -39,19 +39,19 @@ class Snapshots:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """The bytes of all files."""
         return sum(file.stat().st_size for file in self._folder.glob(f"*{STATE}"))
 
     def name(self, key: str) -> str:
-        """The file that the engine is to read."""
+        """The file for the engine to read."""
         return key + STATE
 
     def part(self, key: str) -> str:
-        """The file that the engine is to write; `settle` makes it count."""
+        """The file for the engine to write; `settle` activates it."""
         return f"{key}.{os.getpid()}.part"
 
     def is_whole(self, key: str) -> bool:
-        """Is the file as it was written? If not, it is dropped."""
+        """Is the file unchanged since it was written? If not, it is dropped."""
         try:
             noted = json.loads(self._note(key).read_text())["crc32"]
             checksum = _checksum(self._folder / self.name(key))
@@ -65,9 +65,9 @@ class Snapshots:
         return True
 
     def settle(self, key: str) -> bool:
-        """Take the file that the engine has written, if there is room for it.
+        """Accept the file that the engine has written, if there is room for it.
 
-        Files that were not used since the start make room, oldest first; one that was does not.
+        Files not used since the start are removed to make room, oldest first; used ones are kept.
 
         Raises OSError.
         """
@@ -79,20 +79,20 @@ class Snapshots:
             return False
         checksum = _checksum(part)
         part.replace(self._folder / self.name(key))
-        # The note last: its presence means that the file is complete.
+        # Write the note last: its presence means that the file is complete.
         part.write_text(json.dumps({"crc32": checksum, "bytes": size}) + "\n")
         part.replace(self._note(key))
         self._used.add(key)
         return True
 
     def drop(self, key: str, why: str) -> None:
-        """Forget a file that cannot be used."""
+        """Drop a file that cannot be used."""
         file = self._folder / self.name(key)
         log.warning("%s is not used, and its page is read again: %s", file, why)
         self._remove(key)
 
     def discard(self, key: str) -> None:
-        """Take away what the engine has written and nobody wants."""
+        """Remove a file that the engine has written but that is not needed."""
         (self._folder / self.part(key)).unlink(missing_ok=True)
 
     def _make_room(self, size: int) -> bool:

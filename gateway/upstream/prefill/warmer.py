@@ -1,8 +1,8 @@
 """Prefills wiki pages in the engine ahead of questions.
 
-An engine keeps what it has read of a prompt's beginning. A page that was read once costs the second
-question 2 to 12 % of the first one's time. Hot pages come first, those that answers stood on most;
-pages that have changed are read again. Warming stands back for every real request.
+Engines cache the beginning of prompts. Once a page has been prefilled, another question about it
+takes 2 to 12 % of the first one's time. Popular pages, which most answers use, come first; changed
+pages are prefilled again. Prefilling gives way to every real request.
 """
 
 import asyncio
@@ -29,32 +29,32 @@ from gateway.upstream.prefill.snapshots import Snapshots
 
 log = logging.getLogger("askdocs.gateway")
 
-# As many tokens of pages as the engine's cache surely holds: 2 GiB at 23 KB a token (a 135M model)
-# are 90,000; a larger model has its own cache, whose size is not ours to know.
+# A number of tokens that the engine's cache holds for certain: 2 GiB at 23 KB per token (a 135M
+# model) are 90,000; larger models have their own cache, of unknown size.
 MOST_TOKENS = 60_000
-# In a larger wiki only hot pages are read ahead: any others are most likely not the next ones.
+# In larger wikis, only popular pages are prefilled: others are unlikely to be asked about next.
 SMALL_WIKI = 1000
 HOT = 500  # pages; some 60,000 tokens of short ones
-LOOK = 2.0  # seconds between two looks whether the wiki or the engine is another one
-# A page was known when this share of its prompt was: the template's end and the question differ.
+LOOK = 2.0  # seconds between checks for a changed wiki or engine
+# The cached share above which a page counts as known: the template's end and the question differ.
 KNOWN = 0.9
 
 How = Literal["read", "restored", "warm", "too large"]
 
 
 class Warmed(NamedTuple):
-    """What was done about a page."""
+    """The result for one page."""
 
     page: Page
     tokens: int
     seconds: float
     how: How
     """`warm`: the engine had it already; `restored`: from disk; `too large`: for the budget, so
-    that a question decides which of its sections are read."""
+    that the question decides which of its sections are read."""
 
 
 class Warmer:
-    """Warms the pages of one wiki in one engine. Have one in a process."""
+    """Prefills the pages of one wiki in one engine. Use one per process."""
 
     def __init__(
         self,
@@ -66,11 +66,12 @@ class Warmer:
         snapshots: Callable[[Engine], Snapshots | None],
         instructions: Callable[[], str],
     ) -> None:
-        """`engine` finds the one that answers now; `budget` is the tokens of pages in a prompt.
+        """`engine` finds the engine that answers now; `budget` is the token budget for pages in a
+        prompt.
 
-        `grounding` is told what is warm. `snapshots` finds the store of an engine's snapshots: what
-        one model has read, another one must not take for its own. `instructions` are what stands
-        before the pages now, see `prompt.render`.
+        `grounding` is updated with the prefilled pages. `snapshots` finds the snapshots of an
+        engine, as those of another model must not be used. `instructions` returns the current text
+        before the pages, see `prompt.render`.
         """
         self._grounding = grounding
         self._index = grounding.index
@@ -86,7 +87,8 @@ class Warmer:
         self._warmed_instructions = ""
 
     async def run(self) -> None:
-        """Warm what is hot, then what has changed, and all again in a new engine; for ever."""
+        """Prefill popular pages, then changed ones, and everything again in a new engine; runs
+        forever."""
         done: int | None = None
         while True:
             try:
@@ -99,24 +101,24 @@ class Warmer:
                         await self._round(engine)
                         done = generation
             except (httpx.HTTPError, AskdocsError):
-                pass  # the engine is away; questions say so, and nobody waits for this
+                pass  # the engine is unavailable; questions report that, and nothing waits for this
             await asyncio.sleep(LOOK)
 
     def find(self, name: str) -> Page | None:
-        """The page of that path or address."""
+        """The page with that path or address."""
         return self._index.by_path(name) or self._index.by_url(name)
 
     async def order(self) -> list[Page]:
-        """The pages in the order in which they are warmed: hottest first, then by their depth."""
+        """The pages in prefill order: most popular first, then by depth."""
         urls = await self._popularity.hottest(HOT)
         return await threads.search(self._order, urls)
 
     async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:
-        """Warm these pages now, as fast as real requests let it, up to `MOST_TOKENS`.
+        """Prefill these pages now, as fast as real requests allow, up to `MOST_TOKENS`.
 
         Raises:
             AskdocsError: no engine of ours answers questions about the wiki.
-            httpx.HTTPError: it is away.
+            httpx.HTTPError: the engine is unavailable.
         """
         engine = await self._find()
         if engine is None:
@@ -132,15 +134,15 @@ class Warmer:
             how: How = "too large"
             if tokens <= self._budget:
                 if tokens > left:
-                    return  # it would drive out what was read first
+                    return  # it would evict the pages prefilled first
                 left -= tokens
                 how = await self._warm_page(engine, page, tokens)
             yield Warmed(page, tokens, time.monotonic() - began, how)
 
     async def _look_at(self, engine: Engine) -> bool:
-        """Is it another engine than before, the same started again, or told something else?
+        """Is it a different or restarted engine, or are the instructions different?
 
-        Then nothing is warm.
+        Then no page is prefilled.
         """
         seen, before = await engine.prefix_cache(), self._seen
         if seen is not None:
@@ -148,7 +150,7 @@ class Warmer:
         instructions = self._instructions()
         changed = engine is not self._engine or instructions != self._warmed_instructions
         self._engine, self._warmed_instructions = engine, instructions
-        # What it counts only grows, unless it begins again.
+        # Its counts only grow, unless it has restarted.
         if seen is not None and before is not None and seen.asked < before.asked:
             changed = True
         if changed:
@@ -205,7 +207,7 @@ class Warmer:
             return "restored" if restored else "warm"
 
     async def _snapshots_of(self, engine: Engine) -> Snapshots | None:
-        """What this engine has read, on disk; None for others than our own llama.cpp."""
+        """This engine's snapshots on disk; None for engines other than our own llama.cpp."""
         snapshots = self._snapshots(engine)
         return snapshots if snapshots and await engine.kind() == "llama.cpp" else None
 
@@ -225,15 +227,16 @@ class Warmer:
 
 
 async def _restore(engine: Engine, snapshots: Snapshots, key: str) -> bool:
-    """Let the engine take back what it has read of a prompt. Raises httpx.HTTPError: it is away."""
+    """Let the engine restore the snapshot of a prompt. Raises httpx.HTTPError: it is
+    unavailable."""
     if not await threads.files(snapshots.is_whole, key):
         return False
     slots = await engine.slots()
     if len(slots) < 2:
         return False
     try:
-        # When a task begins in a slot, what the others hold goes to the engine's memory; what the
-        # last one holds is nowhere else.
+        # When a task starts in a slot, the engine saves the other slots' content to its memory; the
+        # last slot's content is nowhere else.
         await engine.restore(slots[0].id, snapshots.name(key))
     except httpx.HTTPStatusError as error:
         snapshots.drop(key, error.response.text)
@@ -242,10 +245,11 @@ async def _restore(engine: Engine, snapshots: Snapshots, key: str) -> bool:
 
 
 async def _save(engine: Engine, snapshots: Snapshots, key: str, tokens: int) -> None:
-    """Let the engine write down what it has just read. Raises httpx.HTTPError: it is away."""
+    """Let the engine save a snapshot of the last prompt. Raises httpx.HTTPError: it is
+    unavailable."""
     try:
         slot = (await engine.slots())[-1]
-        # A question that came in between stands in the slot now, and is nobody's to keep.
+        # A question in between has replaced the slot's content, which must not be saved.
         if slot.tokens == tokens and await engine.save(slot.id, snapshots.part(key)) == tokens:
             await threads.files(snapshots.settle, key)
         else:
