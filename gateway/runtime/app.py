@@ -1,7 +1,7 @@
 """The gateway: one ASGI app with keys, limits, aliases, grounding and a fast lane beside LiteLLM.
 
-`Gateway.routes` lists what it serves; what is not listed is not served: LiteLLM's admin pages stay
-inside. Each request passes the frame (`gateway.api.frame`), and one to a model the pipeline
+`Gateway.routes` lists all routes; nothing else is served, so LiteLLM's admin pages stay internal.
+Each request passes the frame (`gateway.api.frame`), and requests to models also the pipeline
 (`gateway.api.pipeline`).
 """
 
@@ -43,7 +43,7 @@ from gateway.runtime.container import Container, running
 
 log = logging.getLogger("askdocs.gateway")
 
-# What a page in a browser may read of a response.
+# Response headers that a page in a browser may read.
 EXPOSED = [
     "x-request-id",
     "x-askdocs-model",
@@ -57,7 +57,7 @@ EXPOSED = [
         for of in ("requests", "tokens")
     ),
 ]
-# For the installation's own key: `askdocs docs warm`.
+# The endpoint of a single model.
 MODEL = Endpoint(f"{MODELS.path}/{{name:path}}")
 OPEN_METHODS = ("GET", "HEAD")
 
@@ -69,17 +69,17 @@ class Gateway:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
-        self._container: Container  # these from its start on
+        self._container: Container  # set at startup, like the attributes below
         self._pipeline: Pipeline
         self._handlers: Handlers
         self._mcp_server: McpServer
         routes = self.routes()
-        # Most requests are to one of these, and need no walk through all patterns.
+        # Most requests match one of these, without trying all patterns.
         self._exact = {route.path: route for route in routes if "{" not in route.path}
         self._router = Router(routes, redirect_slashes=False, default=self._missing())
 
     def routes(self) -> list[Route]:
-        """All that is served; under other methods it answers 405."""
+        """All routes; other methods get 405."""
         opened = OpenPaths(lambda: self._container)
         return [
             *(
@@ -127,7 +127,7 @@ class Gateway:
     def _v1(
         self, endpoint: Endpoint, method: str, handler: Handler, counted: Endpoint | None = None
     ) -> list[Route]:
-        """Its path with and without /v1."""
+        """Routes for the path with and without /v1."""
         paths = (f"/v1{endpoint.path}", endpoint.path)
         return [self._route(path, method, handler, counted or endpoint) for path in paths]
 
@@ -139,7 +139,7 @@ class Gateway:
         counted: Endpoint = OTHER,
         public: bool = False,
     ) -> Route:
-        """`counted`: its name in metrics and traces."""
+        """`counted`: the endpoint's name in metrics and traces."""
         is_public = public and self._settings.llms_public
         identify = _anybody if is_public else None
         frame = Frame(lambda: self._container, counted, handler, identify)
@@ -190,7 +190,7 @@ async def _lifespan(life: Any, receive: Receive, send: Send) -> None:
 
 
 def create() -> ASGIApp:
-    """The app of one worker, with the settings of the environment. `prepare` has gone before."""
+    """Creates the app of one worker, with settings from the environment. Call `prepare` first."""
     settings = load(GatewaySettings)
     app: ASGIApp = Gateway(settings)
     if settings.cors_origins:

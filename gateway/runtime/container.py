@@ -55,12 +55,12 @@ from gateway.upstream.prefill.warmer import Warmer
 
 log = logging.getLogger("askdocs.gateway")
 
-PATIENCE = 5.0  # seconds that the database has to say that it is ready
+PATIENCE = 5.0  # seconds that the database has to answer
 
 
 @dataclass(frozen=True)
 class Container:
-    """The parts of one worker."""
+    """The components of one worker."""
 
     settings: GatewaySettings
     database: sa.Engine
@@ -77,21 +77,22 @@ class Container:
     health: HealthCollector
     tasks: Tasks
     tracer: Tracer | None
-    """None where traces are not wanted."""
+    """None if tracing is off."""
 
     @property
     def has_wiki(self) -> bool:
-        """Is there a wiki that answers stand on? A first sync brings one while the gateway runs."""
+        """Is there a wiki for answers? A first sync may add one while the gateway runs."""
         return self.settings.docs is not None or not self.library.is_empty
 
     def failing(self) -> list[str]:
-        """Background tasks of this worker that failed just now, and processes with such tasks that
-        share its state folder; not the tasks of these, which are named by their wikis."""
+        """Recently failed background tasks of this worker, and other processes with such tasks that
+        share its state folder, without their tasks' names, which contain wiki names."""
         elsewhere = failures.read(home())
         return [*self.tasks.failing, *sorted({one.process for one in elsewhere if one.is_recent})]
 
     async def waits_for(self) -> str | None:
-        """What is missing to answer: an engine for `docs`, the database; None when all is there."""
+        """The missing requirement: an engine for `docs`, or the database; None if everything is
+        available."""
         try:
             async with asyncio.timeout(PATIENCE):
                 await threads.database(database.ping, self.database)
@@ -107,10 +108,10 @@ class Container:
 
 
 async def prepare(settings: GatewaySettings) -> None:
-    """What is done once, before any worker starts: database, index, and the check of all names.
+    """Run once before any worker starts: prepare the database and the index, and check all names.
 
     Raises:
-        AskdocsError: the database is away, the wiki has no page, an alias leads nowhere.
+        AskdocsError: the database is unavailable, the wiki has no page, an alias has no target.
     """
     engine = database.open(database_url(settings))
     try:
@@ -131,7 +132,7 @@ async def prepare(settings: GatewaySettings) -> None:
 
 @asynccontextmanager
 async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
-    """The parts of a worker, at work until the block is left. `prepare` has gone before."""
+    """The components of a worker, which run until the block exits. Call `prepare` first."""
     assert settings.key is not None
     async with AsyncExitStack() as stack:
         engine = database.open(database_url(settings), database.PATIENCE)
@@ -202,7 +203,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
         tasks.start("versions", partial(_follow, fleet, engine))
         tasks.start("counters", partial(_watch, limiter, usage, metrics))
-        if settings.warm and settings.answers == "write":  # passages are quoted without a model
+        if settings.warm and settings.answers == "write":  # extractive answers need no model
             tasks.start("warmer", partial(_warm, settings, warmer))
         if fleet.has_providers:
             tasks.start("litellm", partial(_start, litellm))
@@ -227,12 +228,12 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
 
 
 async def _start(litellm: LiteLLM) -> None:
-    """Start LiteLLM before a request waits for it."""
+    """Start LiteLLM before a request needs it."""
     await litellm.started()
 
 
 async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
-    """Say in the metrics what goes on without Redis and without the database."""
+    """Report in the metrics whether Redis and the database are unavailable."""
     decided = failed = 0
     while True:
         metrics.limiter_local(limiter.is_local)
@@ -245,13 +246,14 @@ async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
 
 
 async def _problems(fleet: Fleet, engine: sa.Engine, table: Table) -> list[Problem]:
-    """What keeps `table` from being used; the versions that it may be about come first."""
+    """Errors that make `table` unusable; follows new versions first, which it may name."""
     fleet.follow(await threads.database(deployments.every, engine))
     return await fleet.problems(table)
 
 
 async def _follow(fleet: Fleet, engine: sa.Engine) -> None:
-    """Serve the versions that `askdocs up` has started; with the database away, those of before."""
+    """Serve the versions that `askdocs up` has started; without the database, keep the current
+    ones."""
     while True:
         await asyncio.sleep(INTERVAL)
         with suppress(AskdocsError):
@@ -259,7 +261,7 @@ async def _follow(fleet: Fleet, engine: sa.Engine) -> None:
 
 
 async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:
-    """The engine that most questions about the wiki go to; None: a provider's."""
+    """The engine that answers most questions about the wiki; None: a provider does."""
     targets = aliases.table.aliases[DOCS].targets
     served = await fleet.find(max(targets, key=lambda name: targets[name]))
     return served.engine if served else None
@@ -285,7 +287,7 @@ def _usage_journal(settings: GatewaySettings) -> UsageJournal | None:
 
 
 async def _warm(settings: GatewaySettings, warmer: Warmer) -> None:
-    """Warm the pages up in one of the workers; the lock goes with the process."""
+    """Prefill the pages in one of the workers; the lock ends with the process."""
     with settings.index.with_suffix(".warm").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -300,7 +302,7 @@ def database_url(settings: GatewaySettings) -> str:
 
 
 def _placed(problem: Problem, settings: GatewaySettings) -> str:
-    """A problem with where it is to be corrected."""
+    """Describes a problem, and where to correct it."""
     if problem.alias in settings.aliases:
         keys = ("gateway", "aliases", problem.alias, problem.key)
         return f"{place(settings_file(), *keys)}: {problem.message}"

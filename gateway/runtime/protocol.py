@@ -15,21 +15,21 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 MAX_HEAD = 65536  # bytes of a request's first line and headers
-HEAD_S = 10.0  # for the headers to be complete, from the first byte on
-# For the body to be complete, from the end of the headers on. An app that has a limit of its own,
-# as `gateway.core.http.read_body` has, answers before it.
+HEAD_S = 10.0  # until the headers are complete, from the first byte
+# Until the body is complete, from the end of the headers. Apps with their own limit, such as
+# `gateway.core.http.read_body`, answer earlier.
 BODY_S = 32.0
-LINGER_S = 2.0  # that a refused client may go on sending, unread, while it reads the refusal
-HIGH_WATER = 65536  # bytes that wait for the end of the event loop's turn
+LINGER_S = 2.0  # for a refused client to keep sending, unread, while it reads the refusal
+HIGH_WATER = 65536  # buffered bytes until the end of the event loop's turn
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
 WRITER = "askdocs.writer"
-"""The extension of ASGI's scope: the connection, with `respond`, `write_body`,
-`drain` and `when_client_leaves`."""
+"""The extension of the ASGI scope: the connection, with `respond`, `write_body`, `drain` and
+`when_client_leaves`."""
 
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r\n]*(?=\r\n)", re.IGNORECASE)
-# What may be the first part of such a header, or of the end of all headers, at the end of a read.
+# A possible beginning of such a header, or of the end of the headers, at the end of a read.
 _CUT = re.compile(
     rb"\r\n(?:u(?:p(?:g(?:r(?:a(?:d(?:e(?::[^\r\n]*)?)?)?)?)?)?)?)?\r?\Z|\r\Z", re.IGNORECASE
 )
@@ -37,19 +37,20 @@ LONGEST_UPGRADE = 1024
 
 
 class Edge(HttpToolsProtocol):
-    """A connection that is not trusted to be well-behaved before its headers are complete.
+    """A connection that is not trusted until its headers are complete.
 
-    Headers of more than `MAX_HEAD` bytes, headers that take longer than `HEAD_S`, bodies that take
-    longer than `BODY_S`, and what is not HTTP are answered in OpenAI's shape, and the connection is
-    closed. A quiet connection is closed after uvicorn's `timeout_keep_alive`, blank lines or not.
+    Answers in OpenAI's error format, and closes the connection, if the headers exceed `MAX_HEAD`
+    bytes or take longer than `HEAD_S`, the body takes longer than `BODY_S`, or the data is not
+    HTTP. Closes idle connections after uvicorn's `timeout_keep_alive`, even if they send blank
+    lines.
     """
 
     _in_head = False
     _in_message = False
-    _began = False  # a message within the read that is being parsed
-    _held = b""  # the end of the last read, which may be a part of an Upgrade header
-    _head_bytes = 0  # of reads that ended within the headers
-    _reading = 0  # bytes of the read that is being parsed
+    _began = False  # a message began within the current read
+    _held = b""  # the end of the last read, which may be part of an Upgrade header
+    _head_bytes = 0  # bytes of reads that ended within the headers
+    _reading = 0  # bytes of the current read
     _timer: asyncio.TimerHandle | None = None
     _refusal: tuple[int, str, str] | None = None
     _refused = False
@@ -75,7 +76,7 @@ class Edge(HttpToolsProtocol):
             if self._refused or not data:
                 return
         self._reading = len(data)
-        # uvicorn would stop the timer of a quiet connection, for blank lines as well.
+        # uvicorn would stop the idle timer for blank lines, too.
         quiet, self.timeout_keep_alive_task = self.timeout_keep_alive_task, None
         self._began = False
         super().data_received(data)
@@ -102,7 +103,7 @@ class Edge(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._stop_timer()
-        if self._head_bytes + self._reading > MAX_HEAD:  # a body may be part of it
+        if self._head_bytes + self._reading > MAX_HEAD:  # the read may include part of a body
             size = sum(len(name) + len(value) + 4 for name, value in self.headers)
             if size + len(self.url) > MAX_HEAD:
                 self._refusal = _TOO_LARGE
@@ -118,7 +119,7 @@ class Edge(HttpToolsProtocol):
         super().on_message_complete()
 
     def retire(self) -> None:
-        """Close after the answer under way, or after the next one; its client is told so."""
+        """Close after the current answer, or after the next one, and announce it to the client."""
         self._retiring = True
         if self._is_answering():
             self._announce_end()
@@ -128,26 +129,25 @@ class Edge(HttpToolsProtocol):
         self.cycle.default_headers = [*self.cycle.default_headers, (b"connection", b"close")]
 
     def write_body(self, data: bytes) -> bool:
-        """A part of the body of the response under way, without ASGI's `send`.
+        """Write a part of the current response's body without ASGI's `send`.
 
-        For what is relayed as it comes: no task has to wake up. Only between `send` of the
-        response's start, without a content-length, and of its end. Returns whether more may come;
-        if not, await `drain`.
+        For relayed data: no task has to wake up. Call it only between the start of the response,
+        without a content-length, and its end. Returns whether more may be written; if not, await
+        `drain`.
         """
         if data:
             self.outbox.write_now(b"%x\r\n%b\r\n" % (len(data), data))
         return not self.flow.write_paused
 
     def respond(self, send: Send, headers: RawHeaders, body: bytes) -> bool:
-        """The whole response, with status 200 and a content-length among its headers, in one call.
+        """Send a complete response, with status 200 and a content-length header, in one call.
 
-        Does what two calls of uvicorn's `send` do, in a quarter of their time. False, with nothing
-        done, where it has to be these: something else has wrapped `send`, or the response is no
-        plain one.
+        Equals two calls of uvicorn's `send`, in a quarter of the time. Returns False and does
+        nothing if these calls are needed: `send` is wrapped, or the response is not plain.
         """
         cycle = self.cycle
         if (
-            send != cycle.send  # not of this request, or of a middleware that adds headers
+            send != cycle.send  # from another request, or a middleware that adds headers
             or cycle.disconnected
             or cycle.response_started
             or not cycle.keep_alive
@@ -171,27 +171,27 @@ class Edge(HttpToolsProtocol):
 
     @property
     def has_whole_request(self) -> bool:
-        """Has the body of the request under way come?"""
+        """Has the current request's body arrived?"""
         return not self._in_message
 
     def when_client_leaves(self, call: Callable[[], None] | None) -> None:
-        """Call it when the connection is lost, until it is taken back with None.
+        """Set the callback for a lost connection; None removes it.
 
-        In place of a task for each request that waits for ASGI's `http.disconnect`.
+        Replaces a task per request that waits for ASGI's `http.disconnect`.
         """
         self._left = call
 
     async def drain(self) -> None:
-        """Until the client has read enough of what was written."""
+        """Wait until the client has read enough of the written data."""
         await self.flow.drain()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what came, and close. uvicorn calls it for what its parser does not take."""
+        """Reject the data, and close. uvicorn calls it for data that its parser rejects."""
         self._refused = True
         self._stop_timer()
         if self._is_answering():
             if self.cycle.response_started or self._in_head or self.pipeline:
-                self.transport.abort()  # this must not go into the answer to an earlier request
+                self.transport.abort()  # it must not become part of an earlier request's answer
                 return
             self.cycle.disconnected = True  # its body is broken: the app need not wait for it
             self.cycle.message_event.set()
@@ -205,7 +205,7 @@ class Edge(HttpToolsProtocol):
         tail = head % (len(body), uuid.uuid4().hex.encode())
         self.transport.write(STATUS_LINE[status] + tail + body)
         if self.transport.can_write_eof():
-            # Closing with bytes unread resets the connection, and the client may lose the answer.
+            # Closing with unread bytes resets the connection, and the client may lose the answer.
             self.transport.write_eof()
             self._timer = self.loop.call_later(LINGER_S, self.transport.abort)
         else:
@@ -217,22 +217,21 @@ class Edge(HttpToolsProtocol):
     def _late(self) -> None:
         self._timer = None
         if self.pipeline or (self._in_head and self._is_answering()):
-            self._timer = self.loop.call_later(HEAD_S, self._late)  # let that answer end first
+            self._timer = self.loop.call_later(HEAD_S, self._late)  # let the answer end first
         elif self._in_head:
             self._refusal = _TOO_SLOW
             self.send_400_response("")
         elif self._is_answering():
             self._refusal = _BODY_TOO_SLOW
             self.send_400_response("")
-        else:  # not one byte, or the rest of a body that was answered without it
+        else:  # no bytes at all, or the rest of a body that was answered early
             self.transport.close()
 
     def _without_upgrade(self, data: bytes) -> bytes:
-        """The headers without a wish for another protocol, which a server may ignore (RFC 9110,
-        7.8).
+        """Removes upgrade requests from the headers, which a server may ignore (RFC 9110, 7.8).
 
-        Java's HttpClient wishes for HTTP/2 in every request; the parser would then drop the body.
-        The end of a read that may be the first part of that header waits for the next read.
+        Java's HttpClient requests HTTP/2 each time; the parser would then drop the body. The end of
+        a read that may be the beginning of such a header is held until the next read.
         """
         if self._held:
             data = self._held + data
@@ -254,10 +253,10 @@ class Edge(HttpToolsProtocol):
 
 
 class _Outbox:
-    """The transport, with what is written in one turn of the event loop sent at once.
+    """A transport that sends all data written in one turn of the event loop at once.
 
-    uvloop makes a system call of every write, which also wakes the client up: 30 us for the head of
-    a response, its first chunk and its end, each.
+    uvloop makes a system call per write, which also wakes the client: 30 us each for a response's
+    head, its first chunk and its end.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
@@ -278,7 +277,7 @@ class _Outbox:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
         self._size += len(data)
-        if self._size > HIGH_WATER:  # so that the transport can say that it has enough
+        if self._size > HIGH_WATER:  # so that the transport can pause writing
             self._flush()
 
     def write_now(self, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """Loads the settings at start, and again for replacement workers on SIGHUP.
 
-Not in `__main__`: a process that multiprocessing spawns does not find what is there.
+Not in `__main__`: processes that multiprocessing spawns cannot import from there.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from gateway.runtime import container
 
 
 def renew(given: Mapping[str, str], before: GatewaySettings, answer: Connection) -> None:
-    """Prepare new workers: their settings, read again, and the database. At SIGHUP.
+    """Prepare new workers on SIGHUP: read their settings again, and prepare the database.
 
-    `given` is the environment as this gateway was started in.
+    `given` is the environment in which this gateway was started.
 
     Raises:
-        AskdocsError: as at a start; or the address is another one.
+        AskdocsError: as at startup; or host, port or workers have changed.
     """
     os.environ.clear()
     os.environ.update(given)
@@ -38,7 +38,7 @@ def renew(given: Mapping[str, str], before: GatewaySettings, answer: Connection)
 
 
 def complete(settings: GatewaySettings, key: SecretStr | None = None) -> GatewaySettings:
-    """What every gateway needs: a database, and a key for what it asks of itself."""
+    """Fills in what every gateway needs: a database, and a key for its own requests."""
     missing: dict[str, SecretStr] = {}
     if settings.key is None:
         missing["key"] = key or SecretStr(f"ask-{secrets.token_urlsafe(32)}")

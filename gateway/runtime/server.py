@@ -2,13 +2,12 @@
 
     serve("gateway.runtime.app:create", settings)
 
-`create` takes no arguments and returns the ASGI app; every worker calls it for itself. What it
-raises as AskdocsError ends the whole, with several workers too: a worker that cannot start is not
-started again and again.
+`create` takes no arguments and returns the ASGI app; every worker calls it. If it raises
+AskdocsError, the server stops, even with several workers: a worker that cannot start is not
+restarted forever.
 
-SIGTERM lets the answers under way end. SIGHUP replaces several workers one after the other, by ones
-with the code and the settings of now; no request fails of that. One worker alone ignores it, and
-says so.
+SIGTERM lets running answers finish. SIGHUP replaces several workers one by one, with the current
+code and settings, without failing requests. A single worker ignores SIGHUP and logs that.
 """
 
 import asyncio
@@ -40,29 +39,30 @@ from gateway.core.settings import home
 from gateway.core.tasks import Tasks
 from gateway.runtime.protocol import Edge
 
-KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep a quiet connection
-# That a worker which is replaced leaves quiet connections open. The pools of httpx and the SDKs of
-# OpenAI close theirs after 5 seconds and less; to close one first can cross a request on its way.
+KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep an idle connection
+# Time for which a replaced worker keeps idle connections open. The pools of httpx and OpenAI's SDKs
+# close theirs after at most 5 seconds; closing one earlier could collide with a new request.
 QUIET_S = 6.0
 BACKLOG = 2048
-# New objects until the youngest are looked through, and how many of such rounds until older ones
-# are. By Python's own numbers, 700 and 10, a tenth of the time under load went into that.
+# Allocations per collection of the youngest generation, and collections until older ones are
+# included. With Python's defaults, 700 and 10, collections took a tenth of the time under load.
 GC = (20_000, 20, 20)
 
-WORKER = "worker"  # the name of the task that keeps them all going
+WORKER = "worker"  # the name of the task that maintains the workers
 
 _spawn = multiprocessing.get_context("spawn")
 
 Renew = Callable[[Connection], None]
-"""Runs in a process of its own at SIGHUP, and sends the environment of the new workers. What ends
-it with another exit code than 0 leaves the old workers at work."""
+"""Runs in a separate process on SIGHUP, and sends the new workers' environment. If it exits with a
+code other than 0, the old workers stay."""
 
 
 def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -> None:
-    """Serve until SIGINT or SIGTERM. Returns after the last answer, or `settings.drain` later.
+    """Serve until SIGINT or SIGTERM. Returns after the last answer, or after `settings.drain`
+    seconds.
 
     Raises:
-        AskdocsError: the port is taken, or the app could not start.
+        AskdocsError: the port is taken, or the app failed to start.
     """
     config = uvicorn.Config(
         factory,
@@ -84,7 +84,7 @@ def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -
             except SystemExit:
                 raise AskdocsError("the gateway could not start; its error is above") from None
             except KeyboardInterrupt:
-                pass  # uvicorn has stopped already, and says so once more
+                pass  # uvicorn has stopped already, and raises the signal again
         else:
             failures = Failures(home(), "gateway")
             tasks = Tasks(failures.failed, failures.started)
@@ -96,7 +96,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        # create_server adds the address to the error's own words; a name is not known by a number.
+        # create_server adds the address to the message; an unknown host name has no error number.
         known = error.errno and not isinstance(error, socket.gaierror)
         reason = os.strerror(error.errno or 0) if known else error.strerror
         raise AskdocsError(
@@ -106,21 +106,21 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """A server whose garbage collector leaves alone what is there once it has started."""
+    """A server whose garbage collector ignores the objects that exist after startup."""
 
     def __init__(self, config: uvicorn.Config, ready: Connection | None = None) -> None:
-        """`ready` is told when it listens."""
+        """`ready` is notified when the server listens."""
         super().__init__(config)
         self._ready = ready
         self._retiring = False
 
     def retire(self, *_: object) -> None:
-        """Stop, because another worker has taken over: on open connections, too."""
+        """Stop because a new worker has taken over; open connections included."""
         self._retiring = self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # LiteLLM and its modules are 770,000 objects that stay. Walking through them was a sixth of
-        # the start, and later held every stream up for 0.44 s whenever a full collection came.
+        # LiteLLM and its modules are 770,000 permanent objects. Scanning them took a sixth of the
+        # start, and later blocked every stream for 0.44 s at each full collection.
         gc.disable()
         prepare()
         try:
@@ -149,10 +149,10 @@ class _Server(uvicorn.Server):
 
 
 class _Workers:
-    """Worker processes on one listening socket. One that dies is replaced after a growing pause.
+    """Worker processes on one listening socket. Dead workers are replaced after a growing pause.
 
-    uvicorn's own supervisor would start a worker again for ever whose app cannot be made, end with
-    exit code 0 when one could not start, and leave the workers behind when it is killed.
+    uvicorn's own supervisor would restart a worker forever if its app cannot be created, exit with
+    code 0 if a worker could not start, and leave the workers running if it is killed.
     """
 
     def __init__(
@@ -169,13 +169,13 @@ class _Workers:
         self._renew = renew
         self._tasks = tasks
         self._began: WeakKeyDictionary[SpawnProcess, float] = WeakKeyDictionary()
-        self._due: list[float] = []  # when those that died are replaced
+        self._due: list[float] = []  # when to replace dead workers
         self._stopping = False
-        self._asked = False  # by SIGHUP
+        self._asked = False  # for a renewal, by SIGHUP
         self._renewal: _Renewal | None = None
 
     def run(self) -> None:
-        """Until a signal. Raises AskdocsError when a worker could not start."""
+        """Run until a signal. Raises AskdocsError if a worker could not start."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._ask)
@@ -218,13 +218,13 @@ class _Workers:
         self._due.append(time.monotonic() + self._tasks.failed(WORKER, error, began))
 
     def _replace(self, workers: list[SpawnProcess]) -> None:
-        """Those that died, where it is time for it."""
+        """Replace dead workers that are due."""
         now = time.monotonic()
         due, self._due = self._due, [moment for moment in self._due if moment > now]
         for _ in range(len(due) - len(self._due)):
             try:
                 workers.append(self.start())
-            except OSError as error:  # no memory, or no process to be had
+            except OSError as error:  # out of memory or processes
                 self._replace_later(error, now)
 
     def _stop(self, *_: object) -> None:
@@ -235,10 +235,10 @@ class _Workers:
 
 
 class _Renewal:
-    """The replacement of all workers, one after the other: no more than one is there too many.
+    """Replaces all workers, one after the other, with at most one extra process.
 
-    First a process prepares what the new ones need, in the code and with the settings of now. If it
-    fails, or a new worker does, the old ones stay.
+    First, a process prepares the new workers with the current code and settings. If it fails, or a
+    new worker does, the old workers stay.
     """
 
     def __init__(
@@ -257,7 +257,7 @@ class _Renewal:
 
     @property
     def processes(self) -> list[SpawnProcess]:
-        """Those that are not, or no longer, among the workers."""
+        """Its processes that are not (or no longer) in the list of workers."""
         return [
             process
             for process in (self._preparing, self._fresh, self._leaving)
@@ -265,15 +265,15 @@ class _Renewal:
         ]
 
     def is_over(self) -> bool:
-        """Take the next step, if it is time for it. Does not wait."""
+        """Take the next step if it is due. Does not wait."""
         try:
             return self._step()
-        except OSError as error:  # no memory, or no process to be had
+        except OSError as error:  # out of memory or processes
             _say(str(error))
             return not self._failed("a process could not be started")
 
     def _step(self) -> bool:
-        """As `is_over`. Raises OSError: there is no process to be had."""
+        """Like `is_over`. Raises OSError: no process could be started."""
         if self._renew is not None:
             self._messages, sender = _spawn.Pipe(duplex=False)
             preparing = _spawn.Process(target=_prepare, args=(self._renew, sender))
@@ -300,7 +300,7 @@ class _Renewal:
         return False
 
     def _prepared(self) -> bool:
-        """Does it go on? False: it has failed."""
+        """Is the renewal continuing? False: it has failed."""
         preparing, connection = self._preparing, self._messages
         assert preparing is not None
         assert connection is not None
@@ -314,7 +314,7 @@ class _Renewal:
         return self._failed("the new settings or their preparation failed")
 
     def _started(self) -> bool:
-        """As `_prepared`."""
+        """Like `_prepared`."""
         fresh, connection = self._fresh, self._messages
         assert fresh is not None
         assert connection is not None
@@ -323,7 +323,7 @@ class _Renewal:
                 connection.recv()
                 self._fresh = None
                 self._workers.append(fresh)
-                # The old one may have died meanwhile; then it has been replaced already.
+                # The old worker may have died meanwhile; then it has been replaced already.
                 old = self._old.pop(0)
                 self._leaving = old if old in self._workers else fresh
                 self._workers.remove(self._leaving)
@@ -349,14 +349,14 @@ def _refuse_hangup(*_: object) -> None:
 
 
 def _say(text: str) -> None:
-    # Not by sys.stderr, which a signal's handler may not use within another write. After SIGHUP the
+    # Not sys.stderr, which a signal handler may not use during another write. After SIGHUP the
     # terminal may be gone.
     with contextlib.suppress(OSError):
         os.write(2, f"gateway: {text}\n".encode())
 
 
 def _take(fresh: dict[str, str]) -> None:
-    """Let the processes that are started from now on have these settings, and no others."""
+    """Replace the settings in the environment of processes that are started from now on."""
     for name in [name for name in os.environ if name.startswith("ASKDOCS_")]:
         if name not in fresh:
             del os.environ[name]
@@ -373,12 +373,12 @@ def _prepare(renew: Renew, answer: Connection) -> None:
 
 
 def _ignore_hangup() -> None:
-    # A terminal that is closed sends it to all of them; it is for the supervisor.
+    # A closing terminal sends it to all processes; only the supervisor handles it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _work(config: uvicorn.Config, listener: socket.socket, ready: Connection | None) -> None:
-    """One worker: exits with `STARTUP_FAILURE` when it could not start."""
+    """Run one worker; exits with `STARTUP_FAILURE` if it could not start."""
     config.configure_logging()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     server = _Server(config, ready)
@@ -399,7 +399,7 @@ def _work(config: uvicorn.Config, listener: socket.socket, ready: Connection | N
 
 
 def _end_with_parent() -> None:
-    """No worker is left with the port when its parent is killed."""
+    """Do not let a worker keep the port after its parent is killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     multiprocessing.connection.wait([parent.sentinel])
