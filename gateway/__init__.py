@@ -1,15 +1,15 @@
 """Disables the telemetry of libraries before any of them is imported.
 
-Here and not in an entry point, because everything of this project, in each of its environments,
-imports this package first, and what it starts inherits the variables.
+It is here rather than in an entry point, because all code of this project, in every environment,
+imports this package first, and child processes inherit the variables.
 """
 
 import os
 
 os.environ.update(
     {
-        # Within a minute onnxruntime connects to its maker; `disable_telemetry_events()` comes too
-        # late for what it sends of its import.
+        # onnxruntime connects to its vendor within a minute; `disable_telemetry_events()` comes too
+        # late for the events of its import.
         "ORT_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "DO_NOT_TRACK": "1",

@@ -17,7 +17,7 @@ def main() -> None:
     given = dict(os.environ)
     try:
         settings = reload.complete(load(GatewaySettings))
-        # The workers load the same settings again, from the environment.
+        # The workers load the same settings from the environment.
         os.environ.update(environment(settings))
         asyncio.run(container.prepare(settings))
         if settings.workers > 1:

@@ -8,19 +8,19 @@ if TYPE_CHECKING:
 
 
 class AskdocsError(Exception):
-    """What is wrong, with the value, the place and the fix, as one sentence or two."""
+    """States a problem with its value, place and fix, in one or two sentences."""
 
 
 class SettingsError(AskdocsError):
     """A setting that is unknown, of the wrong type, or in the wrong place."""
 
 
-# Problems that are told at once.
+# Maximum problems to report at once.
 TOLD = 10
 
 
 def together(problems: Sequence[str], more: str = "more like that") -> AskdocsError:
-    """One error for problems of one kind, a line each; of many the first, and how many `more`."""
+    """One error for several problems, a line each; beyond TOLD it states how many `more`."""
     lines = list(problems[:TOLD])
     if len(problems) > TOLD:
         lines.append(f"and {len(problems) - TOLD:,} {more}")
@@ -28,6 +28,7 @@ def together(problems: Sequence[str], more: str = "more like that") -> AskdocsEr
 
 
 def first_problem(error: "ValidationError") -> tuple[str, str]:
-    """Where the first problem of a file or a setting is, as keys with dots between, and what."""
+    """The location of the first problem of a file or setting, as dotted keys, and its
+    description."""
     problem = error.errors()[0]
     return ".".join(map(str, problem["loc"])), problem["msg"]

@@ -1,10 +1,10 @@
-"""Failures of background tasks in processes that have no `/ready` and no metrics of their own.
+"""Failures of background tasks in processes that have neither `/ready` nor metrics.
 
     failures = Failures(home, "up")
     tasks = Tasks(failures.failed, failures.started)
 
-Such a process (`askdocs up`, `askdocs slack`, a sync that watches, the supervisor of workers)
-counts them in a file of the state folder; the gateway's `/ready` and `/metrics` show them.
+Such processes (`askdocs up`, `askdocs slack`, a watching sync, the supervisor of workers) count
+failures in a file of the state folder; the gateway's `/ready` and `/metrics` report them.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ FOLDER = "tasks"
 
 
 class Failed(NamedTuple):
-    """One task of one process."""
+    """The failures of one task in one process."""
 
     process: str
     task: str
@@ -29,25 +29,25 @@ class Failed(NamedTuple):
 
     @property
     def is_recent(self) -> bool:
-        return abs(time.time() - self.last) < STEADY  # a clock may have been set back
+        return abs(time.time() - self.last) < STEADY  # the clock may have been set back
 
 
 class Failures:
-    """The tasks of one process; those of its kind before it are counted on."""
+    """The tasks of one process; continues the counts of earlier processes of its kind."""
 
     def __init__(self, folder: Path, process: str) -> None:
-        """`folder` is the state folder; without one nothing is counted."""
+        """`folder` is the state folder; if it does not exist, nothing is counted."""
         self._file = folder / FOLDER / f"{process}.json"
 
     def started(self, task: str) -> None:
-        """Count it from 0: Prometheus does not see a series rise that begins at one."""
+        """Start the count at 0: Prometheus misses the increase of a series that starts at one."""
         self._add(task, 0)
 
     def failed(self, task: str) -> None:
         self._add(task, 1)
 
     def _add(self, task: str, count: int) -> None:
-        """Raises OSError: the disk is full, or read-only."""
+        """Raises OSError: the disk is full or read-only."""
         if not self._file.parents[1].is_dir():
             return
         self._file.parent.mkdir(exist_ok=True, mode=0o700)
@@ -62,7 +62,7 @@ class Failures:
 
 
 def read(folder: Path) -> list[Failed]:
-    """The tasks of all processes that share the state folder. What cannot be read is left out."""
+    """The tasks of all processes that share the state folder, except unreadable files."""
     failures = []
     for path in sorted((folder / FOLDER).glob("*.json")):
         try:
@@ -76,7 +76,7 @@ def read(folder: Path) -> list[Failed]:
 
 
 def _parsed(text: str) -> dict[str, tuple[int, float]]:
-    """Empty where a kill cut it off."""
+    """Parses a file; empty if it is truncated."""
     try:
         return {task: (int(count), float(last)) for task, (count, last) in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError, OverflowError):

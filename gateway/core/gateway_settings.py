@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from gateway.access.rules import Rule, Rules, WithoutGroups
 from gateway.core.settings import Hosts, Section
 
-# "@" is for versions: docs@v7. A slash would be read as a provider by some clients.
+# "@" is for versions: docs@v7. Some clients interpret a slash as a provider.
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,99}$"
-LONGEST = 20_000  # characters of an alias's instructions
-ENGINE = "engine"  # the checker that is the engine itself
-RULES = "rules"  # the check without a checker
+LONGEST = 20_000  # maximum characters of an alias's instructions
+ENGINE = "engine"  # the checker name of the engine itself
+RULES = "rules"  # the checker name of the rules alone
 Checking = Literal["mark", "hold", "off"]
 Score = Annotated[float, Field(ge=0, le=1)]
 _STRICT = ConfigDict(frozen=True, extra="forbid")
@@ -255,13 +255,13 @@ class GatewaySettings(Section):
 
     @property
     def rules(self) -> Rules:
-        """Of rights."""
+        """The rules of rights."""
         return Rules(self.rights, self.pages_without_groups)
 
     @field_validator("docs")
     @classmethod
     def _named(cls, value: str | None) -> str | None:
-        return value or None  # an empty variable is one that is not set
+        return value or None  # an empty variable counts as not set
 
     @field_validator("models", "aliases")
     @classmethod

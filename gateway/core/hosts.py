@@ -1,11 +1,11 @@
 """The allow-list of the Host header, which prevents DNS rebinding.
 
-A page of another site can let its own name lead to this machine after it was loaded; its requests
-then come from the reader's browser, inside the network, with that name in Host. Addresses are no
-names that anybody could register, so they are always allowed, as `localhost` is (so do Vite and
-webpack: https://vite.dev/config/server-options.html#server-allowedhosts).
+A page of another site can point its own host name to this machine after it was loaded; its requests
+then come from the reader's browser, inside the network, with that name in Host. Nobody can register
+IP addresses as names, so they are always allowed, like `localhost` (as in Vite and webpack:
+https://vite.dev/config/server-options.html#server-allowedhosts).
 
-Not starlette's TrustedHostMiddleware: it takes `[::1]:4000` for the host `[`.
+Not starlette's TrustedHostMiddleware, which parses `[::1]:4000` as the host `[`.
 """
 
 import ipaddress
@@ -18,21 +18,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.core.http import ApiError, send_json
 
-# For probes and scrapes, which come by names and addresses that nobody lists. They tell no secret.
+# For probes and scrapes, which use unlisted names and addresses. These paths reveal no secrets.
 OPEN = frozenset({"/health", "/ready", "/metrics"})
 
 _HOST = re.compile(r"\[([0-9a-f:.]+)\](?::\d+)?|([^:\[\]]+)(?::\d+)?", re.IGNORECASE)
 
 
 class AllowedHosts:
-    """Answers 421 to requests for a host that is not in the list; wraps a whole app."""
+    """Middleware that answers 421 to requests for unlisted hosts."""
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], setting: str) -> None:
-        """`hosts`: names, or `*.` and a name; `setting` is where more of them are listed."""
+        """`hosts`: names, or `*.` and a name; `setting` names the setting that lists them."""
         self._app = app
         self._names = frozenset(host.lower() for host in hosts)
         self._setting = setting
-        # Clients make the values up: a bounded number is remembered.
+        # Clients can send any value: bound the cache.
         self._allows = lru_cache(maxsize=256)(self._is_allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,12 +68,12 @@ class AllowedHosts:
 
 
 def host_of(url: str) -> tuple[str, ...]:
-    """The host's name of a URL; none where it has none."""
+    """The host name of a URL; empty if there is none."""
     return tuple(filter(None, [urlsplit(url).hostname]))
 
 
 def _above(host: str) -> Iterable[str]:
-    """The domains that a name lies in."""
+    """The parent domains of a name."""
     while "." in host:
         host = host.partition(".")[2]
         yield host

@@ -11,14 +11,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BODY_SECONDS = 30
-QUIET_SECONDS = 10  # after which proxies are told that a stream lives
+QUIET_SECONDS = 10  # after which a comment tells proxies that a stream is alive
 JSON = "application/json"
 EVENTS = "text/event-stream"
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
 class ApiError(Exception):
-    """An error in OpenAI's shape, which the SDKs turn into typed exceptions.
+    """An error in OpenAI's format, which the SDKs turn into typed exceptions.
 
     https://platform.openai.com/docs/guides/error-codes
     """
@@ -42,7 +42,7 @@ class ApiError(Exception):
 
 
 def unavailable(message: str, seconds: int) -> ApiError:
-    """503: come back after `seconds`."""
+    """503, with a request to retry after `seconds`."""
     return ApiError(
         503,
         message,
@@ -63,14 +63,14 @@ def broken_off() -> ApiError:
 async def read_body(
     headers: Headers, receive: Receive, limit: int, has_come: bool = False
 ) -> bytes:
-    """The request's body. `has_come`: all of it is there, so that no time needs to be taken.
+    """The request's body. `has_come`: it has arrived completely, so no timeout is needed.
 
     Raises:
-        ApiError: 413 when it is longer than `limit` bytes, or says that it will be; 415 when it is
-            compressed; 408 when it takes longer than BODY_SECONDS.
-        ConnectionError: the client left before it was complete.
+        ApiError: 413 if it is, or announces itself, longer than `limit` bytes; 415 if it is
+            compressed; 408 if it takes longer than BODY_SECONDS.
+        ConnectionError: the client disconnected before it was complete.
     """
-    # Before the first `receive`, which tells a client that expects it to go on.
+    # Check before the first `receive`, which tells a client with `Expect` to continue.
     if int(headers.get("content-length", 0)) > limit:
         raise too_large(limit)
     encoding = headers.get("content-encoding", "identity").strip().lower()
@@ -115,7 +115,7 @@ def too_large(limit: int) -> ApiError:
 
 
 def dump(body: Any) -> bytes:
-    """JSON for an engine. Raises ApiError 400 when it is nested too deeply to be written."""
+    """JSON for an engine. Raises ApiError 400 if it is nested too deeply."""
     try:
         return orjson.dumps(body)
     except (TypeError, ValueError):
@@ -145,7 +145,7 @@ def event(data: Any) -> bytes:
     """A server-sent event whose data is JSON."""
     try:
         body = orjson.dumps(data)
-    except (TypeError, ValueError):  # half a surrogate pair, for example
+    except (TypeError, ValueError):  # such as an unpaired surrogate
         body = json.dumps(data, ensure_ascii=False).encode("utf-8", "replace")
     return b"data: %b\n\n" % body
 
@@ -154,10 +154,10 @@ DONE = b"data: [DONE]\n\n"
 
 
 async def send_events(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
-    """Stream `chunks` as server-sent events, and close them in any case.
+    """Stream `chunks` as server-sent events, and always close them.
 
-    The response begins with the first chunk. Comments keep proxies from closing a quiet stream. An
-    ApiError becomes an event once the response has begun, and is raised before.
+    The response starts with the first chunk. Comments keep proxies from closing an idle stream. An
+    ApiError is raised before the response has started, and becomes an event afterwards.
     """
     started = False
     last = time.monotonic()
@@ -196,9 +196,9 @@ async def send_events(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
 
 
 class Reply:
-    """The response of an ASGI app that is called as a function: status, headers, chunks of body.
+    """The response of an ASGI app called as a function: status, headers, body chunks.
 
-    Close it in the end: `reply = await Reply.open(app, scope, body)`.
+    Close it when done: `reply = await Reply.open(app, scope, body)`.
     """
 
     def __init__(self, app: ASGIApp, scope: Scope, body: bytes) -> None:
@@ -218,7 +218,7 @@ class Reply:
 
     @classmethod
     async def open(cls, app: ASGIApp, scope: Scope, body: bytes) -> "Reply":
-        """Call the app and wait for its status. Raises what the app raises."""
+        """Call the app, and wait for its status. Raises the app's errors."""
         reply = cls(app, scope, body)
         reply._task = asyncio.create_task(reply._run())
         started = False
@@ -236,16 +236,16 @@ class Reply:
         return reply
 
     def header(self, name: bytes) -> bytes:
-        """A header's value, by its name in lower case; empty when it is not there."""
+        """A header's value by its lower-case name; empty if it is missing."""
         return self.headers.get(name.decode(), "").encode("latin-1")
 
     async def close(self) -> None:
-        """End the call; the app sees that its client has gone before it is cancelled."""
+        """End the call: the app sees a disconnected client before it is cancelled."""
         assert self._task is not None
         self._task.add_done_callback(retrieved)
         self._gone.set()
         asyncio.get_running_loop().call_soon(self._task.cancel)
-        # Not gather: cancelled itself, it would cancel the call before the app is told.
+        # Not gather: if cancelled itself, it would cancel the call before the app is notified.
         await asyncio.wait([self._task])
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -262,7 +262,7 @@ class Reply:
         try:
             await self._app(self._scope, self._receive, self._messages.put)
         finally:
-            # Never blocks a cancelled call: a reader that has gone needs no end mark.
+            # Never block a cancelled call: a disconnected reader needs no end mark.
             if not self._gone.is_set():
                 await self._messages.put(None)
 
@@ -275,6 +275,6 @@ class Reply:
 
 
 def retrieved(task: "asyncio.Task[Any]") -> None:
-    """A callback for tasks for whose exception perhaps nobody waits."""
+    """Task callback that retrieves an exception for which nobody may be waiting."""
     if not task.cancelled():
         task.exception()

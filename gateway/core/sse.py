@@ -5,18 +5,18 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-inte
 
 from collections.abc import AsyncIterable, AsyncIterator
 
-MAX_EVENT = 2**20  # bytes; what has no end by then is not an event
-MAX_HELD = 2**25  # bytes of events that are held until their answer is known
+MAX_EVENT = 2**20  # maximum bytes of an event
+MAX_HELD = 2**25  # maximum bytes of events held until the answer is decided
 
 
 class EventTooLong(ValueError):
-    """What comes is no stream of events."""
+    """The data is not an event stream."""
 
 
 class Framing:
-    """Cuts a stream of bytes where its events end, however the bytes come.
+    """Splits a byte stream at the ends of its events, however it is chunked.
 
-    This is the one place that knows how events end; what is within them is left as it is.
+    Only this class knows how events end; their content is not changed.
     """
 
     __slots__ = ("_cut", "_held", "_limit")
@@ -27,11 +27,11 @@ class Framing:
         self._limit = limit
 
     def feed(self, data: bytes) -> bytes:
-        """The events that are whole now, each with the empty line behind it; may be empty.
+        """The events that are complete now, each with its empty line; may be empty.
 
-        Lines end with LF. Raises EventTooLong.
+        Normalises line ends to LF. Raises EventTooLong.
         """
-        if self._cut and data:  # the first half of a CRLF ended the last read
+        if self._cut and data:  # the last read ended with the first half of a CRLF
             self._cut = False
             data = data.removeprefix(b"\n")
         if b"\r" in data:
@@ -52,30 +52,29 @@ class Framing:
 
 
 def cut(whole: bytes) -> list[bytes]:
-    """The events that `Framing` has found whole, each without the empty line behind it."""
+    """Splits complete events from `Framing`, without their empty lines."""
     return whole[:-2].split(b"\n\n") if whole else []
 
 
 class EventReader:
-    """Takes the data out of events."""
+    """Extracts the data of events."""
 
     def __init__(self, limit: int = MAX_EVENT) -> None:
         self._framing = Framing(limit)
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The data of each event that is whole now; comments and other fields are dropped.
+        """The data of each event that is complete now; drops comments and other fields.
 
-        An event that the empty line has not ended is never whole, as in a browser. Raises
-        EventTooLong.
+        As in a browser, an event without its empty line is never complete. Raises EventTooLong.
         """
         whole = self._framing.feed(chunk)
         if whole.startswith(b"data: ") and whole.find(b"\n") == len(whole) - 2:
-            return [whole[6:-2]]  # one event of one line, as nearly all that an engine sends
+            return [whole[6:-2]]  # one event of one line, the most common case
         return [data for data in map(_data, cut(whole)) if data is not None]
 
 
 async def events(chunks: AsyncIterable[bytes]) -> AsyncIterator[str]:
-    """The data of each event. Raises EventTooLong."""
+    """Yields the data of each event. Raises EventTooLong."""
     reader = EventReader()
     async for chunk in chunks:
         for data in reader.feed(chunk):

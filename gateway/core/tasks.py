@@ -1,12 +1,12 @@
-"""Permanent background tasks: failures are logged, restarted and exposed.
+"""Permanent background tasks, which are restarted after failures; failures are logged and exposed.
 
     tasks = Tasks(metrics.task_failed)
     tasks.start("usage", usage.run)
     ...
     await tasks.close()
 
-Work that returns has nothing left to do. Whatever it raises is a failure, after which it begins
-again: at once at first, then after pauses that grow.
+A task that returns is done. An exception is a failure, after which the task restarts: first after
+FIRST_PAUSE, then after growing pauses.
 """
 
 import asyncio
@@ -19,21 +19,21 @@ from gateway.core.errors import AskdocsError
 
 log = logging.getLogger("askdocs.tasks")
 
-FIRST_PAUSE = 0.5  # seconds until work that failed begins again
-LONGEST_PAUSE = 60.0  # of work that keeps failing: each pause is twice the last one
-STEADY = 120.0  # seconds that it has to go on until the pauses begin again, and it counts as well
+FIRST_PAUSE = 0.5  # seconds until a failed task restarts
+LONGEST_PAUSE = 60.0  # maximum seconds for repeated failures: each pause doubles the last one
+STEADY = 120.0  # seconds without failure until the pause is reset and the task counts as well
 
 
 class Tasks:
-    """The background work of one process, in its event loop and in threads."""
+    """The background tasks of one process, in its event loop and in threads."""
 
     def __init__(
         self,
         failed: Callable[[str], None] = lambda name: None,
         started: Callable[[str], None] = lambda name: None,
     ) -> None:
-        """`failed` hears the name of work at each failure, and `started` once before; both of any
-        thread."""
+        """`failed` is called with a task's name at each failure, and `started` once before; both
+        from any thread."""
         self._failed = failed
         self._started = started
         self._tasks: set[asyncio.Task[None]] = set()
@@ -42,16 +42,16 @@ class Tasks:
 
     @property
     def failing(self) -> list[str]:
-        """The names of work that failed within the last STEADY seconds."""
+        """The names of tasks that failed within the last STEADY seconds."""
         since = time.monotonic() - STEADY
         return sorted(name for name, at in self._last.items() if at > since)
 
     def started(self, name: str) -> None:
-        """Note work that its owner keeps going."""
+        """Register a task that its owner keeps running."""
         self._tell(self._started, name)
 
     def start(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Keep `work` going in the event loop, until it returns, `close`, or its task is
+        """Keep `work` running in the event loop until it returns, `close` is called, or the task is
         cancelled."""
         self.started(name)
         task = asyncio.create_task(self._keep(name, work), name=name)
@@ -60,7 +60,7 @@ class Tasks:
         return task
 
     def go_on(self, name: str, work: Callable[[], None], stop: threading.Event) -> None:
-        """Keep `work` going in this thread, until it returns or `stop` is set."""
+        """Keep `work` running in this thread until it returns or `stop` is set."""
         self.started(name)
         while not stop.is_set():
             began = time.monotonic()
@@ -70,22 +70,22 @@ class Tasks:
                 stop.wait(self.failed(name, error, began))
 
     async def close(self) -> None:
-        """Cancel what runs in the event loop, and wait for its end."""
+        """Cancel the tasks in the event loop, and wait for their end."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def failed(self, name: str, error: Exception, began: float) -> float:
-        """Note a failure of work that began then, on the monotonic clock. Returns seconds until it
-        may begin again."""
+        """Record a failure of work that began at `began`, on the monotonic clock. Returns the
+        seconds until its restart."""
         now = time.monotonic()
         before = 0 if now - began > STEADY else self._failures.get(name, 0)
         pause: float = min(FIRST_PAUSE * 2 ** min(before, 20), LONGEST_PAUSE)
         self._failures[name] = before + 1
         self._last[name] = now
         self._tell(self._failed, name)
-        # What we raise ourselves is a sentence; of all else one needs to know where it came from.
+        # Our own errors are sentences; for all others, the traceback is needed.
         trace = None if isinstance(error, AskdocsError) else error
         text = str(error) or type(error).__name__
         log.error("%s failed (%s); it begins again in %.1f s", name, text, pause, exc_info=trace)
@@ -102,5 +102,5 @@ class Tasks:
     def _tell(self, listener: Callable[[str], None], name: str) -> None:
         try:
             listener(name)
-        except Exception:  # nobody who listens may end the work
+        except Exception:  # a failing listener must not end the work
             log.exception("nobody could be told of %s", name)

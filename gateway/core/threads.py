@@ -2,8 +2,8 @@
 
     found = await threads.search(index.search, question)
 
-A database that hangs holds its own threads alone; with asyncio's default ones, of which there are
-six on two cores, searches and the resolution of names would wait behind it.
+A hanging database blocks only its own threads; in asyncio's default pool, of six threads on two
+cores, searches and host name look-ups would wait behind it.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ T = TypeVar("T")
 
 
 class Pool:
-    """At most `size` threads of one process; what comes above waits for its turn."""
+    """At most `size` threads per process; further calls wait their turn."""
 
     def __init__(self, name: str, size: int) -> None:
         self.size = size
         self._threads = ThreadPoolExecutor(size, thread_name_prefix=name)
 
     async def __call__(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As asyncio.to_thread, in one of these threads."""
+        """Like asyncio.to_thread, in this pool."""
         context = contextvars.copy_context()
         call = partial(context.run, work, *args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 
 database = Pool("database", 8)
-"""SQL. Each call waits `database.PATIENCE` seconds at most."""
+"""SQL. Each call waits at most `database.PATIENCE` seconds."""
 search = Pool("search", min(32, (os.cpu_count() or 1) + 4))
-"""The index, vectors and texts: they need a processor more than they wait."""
+"""The index, vectors and texts: limited by the processor rather than by waiting."""
 files = Pool("files", 4)
-"""Small files, the disk, and what is made of numbers in memory."""
+"""Small files, the disk, and numeric work in memory."""

@@ -30,7 +30,7 @@ class Traffic:
 
     @property
     def is_busy(self) -> bool:
-        """Also for threads."""
+        """May be called from threads."""
         return self._running > 0
 
     async def until_idle(self) -> None:
