@@ -1,8 +1,7 @@
 """The database: keys, usage, aliases and other tables, in SQLite or PostgreSQL.
 
-SQLAlchemy Core, synchronous; async code calls it through
-`threads.database`. Each module keeps its
-own tables on `metadata`; `gateway/storage/migrations` makes them.
+Uses SQLAlchemy Core, synchronously; async code calls it through `threads.database`. Each module
+defines its own tables on `metadata`; `gateway/storage/migrations` creates them.
 """
 
 import os
@@ -28,21 +27,21 @@ from gateway.core.errors import AskdocsError
 metadata = sa.MetaData()
 
 MIGRATIONS = Path(__file__).with_name("migrations")
-# The newest of them. Written here, because Alembic takes half a second to import, and a database
-# that is up to date does not need it.
+# The newest migration. A constant, because Alembic takes half a second to import, and an up-to-date
+# database does not need it.
 HEAD = "0015"
-# Any number, as long as nothing else in the same database locks it.
+# An arbitrary number that nothing else in the same database may lock.
 LOCK = 4_708_159_226
 BUSY = 10  # seconds that a SQLite writer waits for another one
-PATIENCE = 10.0  # seconds that PostgreSQL has for each word to a process that answers people
-# Behind the name of a SQLite file: says that a backup is being put into its place.
+PATIENCE = 10.0  # seconds for each reply of PostgreSQL to a process that serves people
+# The suffix of a file that marks a SQLite database as being restored from a backup.
 RESTORING = ".restoring"
-# Seconds that looking for damage may take; a large file is not read to its end at every start.
+# Maximum seconds for the damage check; a large file is not read completely at every start.
 LOOKING = 2.0
 
 
-# One row. Migrations only add, so that while a team upgrades one process after the other, those of
-# the release before go on with the new schema; one that does more raises this.
+# A single row. Migrations usually only add, so that during a rolling upgrade the previous release
+# works with the new schema; a migration that does more raises this value.
 reach_table = sa.Table(
     "schema_reach",
     metadata,
@@ -55,11 +54,11 @@ class Unreachable(AskdocsError):
 
 
 class Damaged(Unreachable):
-    """The database is there, and what it holds cannot be read."""
+    """The database exists, but its content cannot be read."""
 
 
 class Utc(sa.TypeDecorator[datetime]):
-    """A moment. SQLite keeps no time zone, so every value is stored and returned in UTC."""
+    """A point in time. SQLite has no time zones, so every value is stored and returned in UTC."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
@@ -76,18 +75,18 @@ class Utc(sa.TypeDecorator[datetime]):
 def open(url: str, patience: float | None = None) -> sa.Engine:
     """An engine for `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`; connects later.
 
-    `patience`: seconds without a word of PostgreSQL, after which it is away, also where TCP says
-    nothing: for processes that answer people, and do nothing long.
+    `patience`: seconds without a reply until PostgreSQL counts as unavailable, even if TCP reports
+    nothing: for processes that serve people and run only short statements.
 
-    Raises AskdocsError: not a URL of these two.
+    Raises AskdocsError: the URL is of another kind.
     """
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):
-        # The text may be nothing but a password, so it is not repeated.
+        # Do not repeat the text, which may be only a password.
         raise _not_a_url("the database URL cannot be read") from None
     if any("@" in (part or "") for part in (parsed.host, parsed.database)) and parsed.password:
-        # Then the rest of the password is taken for the host, which messages show.
+        # The rest of the password would be parsed as the host, which messages show.
         raise _not_a_url("the password of the database URL has an @, which is written %40 there")
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return _postgresql(parsed.set(drivername="postgresql+psycopg"), patience)
@@ -104,12 +103,12 @@ def open(url: str, patience: float | None = None) -> sa.Engine:
 def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
     engine = sa.create_engine(
         url,
-        pool_pre_ping=True,  # a server that was restarted costs no failed request
+        pool_pre_ping=True,  # a restarted server causes no failed request
         pool_timeout=5,
         connect_args={
             "connect_timeout": 3,
-            # Milliseconds and seconds until a host that swallows packets counts as gone: one that
-            # owes us an acknowledgement, and one that owes us an answer.
+            # Milliseconds and seconds until an unresponsive host counts as down: if it owes an
+            # acknowledgement, and if it owes an answer.
             "tcp_user_timeout": 5000,
             "keepalives_idle": 5,
             "keepalives_interval": 2,
@@ -128,7 +127,7 @@ def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
                     return super().wait(gen, *args, **{"timeout": limit, **options})
                 except psycopg.OperationalError:
                     if time.monotonic() - began >= limit:
-                        self.pgconn.finish()  # nobody will wait for it again
+                        self.pgconn.finish()  # nothing will wait for it again
                     raise
 
         def connect(_: Any, __: Any, words: Any, options: Any) -> Any:
@@ -140,16 +139,16 @@ def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection to read from. Raises Unreachable."""
+    """A connection for reading. Raises Unreachable."""
     with _explained(engine), engine.connect() as connection:
         yield connection
 
 
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """A connection in a transaction: all of it is written, or nothing. Raises Unreachable."""
+    """A connection in a transaction: atomic. Raises Unreachable."""
     with _explained(engine), engine.connect() as connection:
-        # A SQLite transaction that begins with reading cannot wait for its turn to write:
+        # A SQLite transaction that starts with a read cannot wait for its turn to write:
         # https://www.sqlite.org/lang_transaction.html
         connection = connection.execution_options(sqlite_begin="IMMEDIATE")
         with connection.begin():
@@ -157,9 +156,9 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def adding(connection: sa.Connection, table: sa.Table, columns: Iterable[str]) -> Any:
-    """The statement that inserts rows, and adds their `columns` to those of rows that are there.
+    """The statement that inserts rows, or adds their `columns` to those of existing rows.
 
-    A row is there when one with the same primary key is.
+    Rows are identified by the primary key.
     """
     # Imported late: the commands need neither dialect.
     insert: Any
@@ -178,17 +177,17 @@ def adding(connection: sa.Connection, table: sa.Table, columns: Iterable[str]) -
 
 
 def migrate(engine: sa.Engine) -> None:
-    """Bring the schema to what this code needs, from empty or from any older one.
+    """Migrate the schema, from empty or any older revision, to the one that this code needs.
 
-    Processes that call it at once wait for each other. A kill in the middle leaves the old schema,
-    because all steps are one transaction.
+    Concurrent calls wait for each other. A kill in the middle leaves the old schema, as all steps
+    share one transaction.
 
-    A newer schema that this code can work with stays as it is: see `reach_table`.
+    A newer schema that this code supports stays unchanged: see `reach_table`.
 
     Raises:
         Unreachable: the database cannot be reached or written.
         Damaged: it cannot be read.
-        AskdocsError: it belongs to a newer askdocs; a restore was cut off in the middle.
+        AskdocsError: it belongs to a newer askdocs, or a restore was interrupted.
     """
     if engine.dialect.name == "sqlite":
         _make_file(engine)
@@ -213,7 +212,7 @@ def migrate(engine: sa.Engine) -> None:
 
 
 def check(engine: sa.Engine) -> None:
-    """Raises AskdocsError unless this code can work with the schema; changes nothing."""
+    """Raises AskdocsError unless this code supports the schema; changes nothing."""
     with reading(engine) as connection:
         current = revision(connection)
         reaches = _reaches(connection, current)
@@ -226,9 +225,10 @@ def check(engine: sa.Engine) -> None:
 
 
 def look_for_damage(engine: sa.Engine) -> None:
-    """Read through a SQLite file, for LOOKING seconds at most; PostgreSQL has checksums for that.
+    """Check a SQLite file for damage, for at most LOOKING seconds; PostgreSQL has checksums for
+    that.
 
-    SQLite sees pages that are lost or mixed up, not a letter of a text that is another one.
+    SQLite detects lost or swapped pages, but not a changed letter in a text.
 
     Raises Damaged, Unreachable.
     """
@@ -275,15 +275,15 @@ def _not_a_url(why: str) -> AskdocsError:
 
 @contextmanager
 def _explained(engine: sa.Engine) -> Iterator[None]:
-    """Turns what the driver raises into one line. A broken constraint is the caller's to name."""
+    """Turns the driver's errors into one line. The caller must describe broken constraints."""
     try:
         yield
     except IntegrityError:
         raise
     except SQLAlchemyError as error:
-        # Without SQL, parameters and links, which SQLAlchemy's own text carries.
+        # Omits SQL, parameters and links, which SQLAlchemy's message includes.
         reason = " ".join(str(getattr(error, "orig", None) or error).split())
-        if isinstance(error, DataError):  # trying again would not help
+        if isinstance(error, DataError):  # retrying would not help
             raise AskdocsError(f"{shown(engine)}: a value is refused ({reason})") from error
         if is_damage(reason):
             raise Damaged(_damaged(shown(engine), reason)) from error
@@ -298,7 +298,7 @@ def _explained(engine: sa.Engine) -> Iterator[None]:
 
 
 def is_damage(reason: str) -> bool:
-    """Does SQLite or PostgreSQL say so when what is stored cannot be read?"""
+    """Is it an error of SQLite or PostgreSQL for unreadable data?"""
     words = ("malformed", "not a database", "invalid page", "could not read block")
     return any(word in reason for word in words)
 
@@ -311,7 +311,8 @@ def _damaged(place: str, reason: str) -> str:
 
 
 def _connect_sqlite(connection: Any, _: Any) -> None:
-    # The driver would begin transactions by itself, and none before DDL; `_begin_sqlite` does.
+    # The driver would begin transactions itself, except before DDL; `_begin_sqlite` does it
+    # instead.
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-serializable
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
@@ -323,7 +324,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 def _make_file(engine: sa.Engine) -> None:
-    """Make the file, for its owner alone, and let readers and the writer not wait for each other.
+    """Create the file, readable by its owner only, and let readers and the writer not block each
+    other.
 
     https://www.sqlite.org/wal.html
     """
@@ -344,7 +346,7 @@ def _make_file(engine: sa.Engine) -> None:
     while True:
         try:
             with engine.connect() as connection:
-                # Outside of a transaction, and with no wait of SQLite's own for the lock.
+                # Outside a transaction, and without SQLite's own wait for the lock.
                 driver = connection.connection.driver_connection
                 assert driver is not None
                 driver.execute("PRAGMA journal_mode = WAL")
@@ -361,14 +363,14 @@ def _make_file(engine: sa.Engine) -> None:
 
 
 def revision(connection: sa.Connection) -> str | None:
-    """Where the database stands; None: it is empty."""
+    """The revision of the database; None: it is empty."""
     if not sa.inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _reaches(connection: sa.Connection, current: str | None) -> bool:
-    """Is this a schema of a newer askdocs that says that this one can work with it?"""
+    """Is it a newer schema that declares itself compatible with this askdocs?"""
     if current is None or not is_newer(current):
         return False
     if not sa.inspect(connection).has_table(reach_table.name):
@@ -378,7 +380,7 @@ def _reaches(connection: sa.Connection, current: str | None) -> bool:
 
 
 def is_newer(revision: str) -> bool:
-    """Revisions are numbers of four digits, which sort as texts."""
+    """Revisions are four-digit numbers, which sort as text."""
     return len(revision) == len(HEAD) and revision.isdigit() and revision > HEAD
 
 

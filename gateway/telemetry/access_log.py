@@ -21,21 +21,21 @@ from gateway.core.tasks import Tasks
 log = logging.getLogger("askdocs.gateway")
 
 STDOUT = "-"
-BACKLOG = 16 * 2**20  # bytes that may wait for a slow disk; lines beyond them are dropped
-BATCH = 0.05  # seconds that lines are gathered for one write
-LONGEST = 500  # characters of what a client made up: path, method, alias
-# A write to a pipe is not mixed with that of another process up to this length: pipe(7).
+BACKLOG = 16 * 2**20  # bytes that may wait for a slow disk; further lines are dropped
+BATCH = 0.05  # seconds to gather lines for one write
+LONGEST = 500  # characters of values that clients choose: path, method, alias
+# Up to this length, a write to a pipe is not interleaved with another process's: pipe(7).
 WHOLE = select.PIPE_BUF
 
 
 @dataclass(slots=True, kw_only=True)
 class AccessLogEntry:
-    """One request. Times are in seconds; what is not known is None."""
+    """One request. Times are in seconds; unknown values are None."""
 
     request_id: str
     method: str
     path: str
-    """Without the query string, which may hold what is nobody's business."""
+    """Without the query string, which may be confidential."""
     status: int
     duration: float
     ttft: float | None = None
@@ -43,7 +43,7 @@ class AccessLogEntry:
     key_name: str | None = None
     team: str | None = None
     alias: str | None = None
-    """The model that was asked for."""
+    """The requested model."""
     model: str | None = None
     """The model that answered."""
     lane: str | None = None
@@ -54,19 +54,19 @@ class AccessLogEntry:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     fallback: str | None = None
-    """Why another model answered than the first."""
+    """The reason why another model answered than the first choice."""
     client: str | None = None
     prompt: str | None = None
-    """The question, or the messages as JSON; written only when the log is told to."""
+    """The question, or the messages as JSON; written only if the log is configured to."""
     answer: str | None = None
 
 
 class AccessLog:
-    """Writes lines in a thread of its own, so that a slow disk or reader stops no request.
+    """Writes lines in its own thread, so that a slow disk or reader blocks no request.
 
-    Several processes may write to one file: a write holds whole lines and the file is opened to
-    append. When the file is renamed, as logrotate does, a new one is begun. `write` and `close` are
-    for one thread, that of the event loop.
+    Several processes may write to one file: it is opened in append mode, and each write holds whole
+    lines. If the file is renamed, as logrotate does, a new one is started. Call `write` and `close`
+    from the event loop's thread only.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class AccessLog:
         Args:
             path: the file; `-` is standard output; None or empty: no log.
             prompts: write questions and answers, too.
-            on_drop: called, also from the thread, with a number of lines that were not written.
-            tasks: keeps the thread that writes.
+            on_drop: called, also from the writing thread, with the number of dropped lines.
+            tasks: runs the writing thread.
 
         Raises:
             AskdocsError: the file cannot be written.
@@ -90,7 +90,7 @@ class AccessLog:
         self._on_drop = on_drop
         self._lines: deque[bytes] = deque()
         self._batch: list[bytes] = []
-        # Each is changed by one thread alone; their difference is what waits.
+        # Each is changed by one thread only; their difference is the backlog.
         self._put = 0
         self._taken = 0
         self._closing = False
@@ -109,11 +109,11 @@ class AccessLog:
 
     @property
     def wants_prompts(self) -> bool:
-        """Do lines take `prompt` and `answer`?"""
+        """Do lines include `prompt` and `answer`?"""
         return self.is_on and self._prompts
 
     def write(self, entry: AccessLogEntry) -> None:
-        """Take the request that has just ended. Does not block and does not fail."""
+        """Log a request that has just ended. Does not block or fail."""
         if not self._sink:
             return
         line = _line(entry, self._prompts)
@@ -126,7 +126,7 @@ class AccessLog:
             self._wake.set()
 
     def close(self, timeout: float = 2) -> None:
-        """Write what waits, for at most `timeout` seconds."""
+        """Write pending lines, for at most `timeout` seconds."""
         if not self._sink:
             return
         self._closing = True
@@ -142,7 +142,7 @@ class AccessLog:
         assert self._sink
         sink = self._sink
         closing = False
-        if self._batch:  # it failed while it wrote these
+        if self._batch:  # the last write failed
             self._wake.set()
         while not closing:
             self._wake.wait()
@@ -160,7 +160,7 @@ class AccessLog:
 
 
 class _Sink:
-    """Where the lines go: a file that may be renamed under us, or standard output."""
+    """The destination of the lines: a file that may be renamed meanwhile, or standard output."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -175,7 +175,7 @@ class _Sink:
             ) from None
 
     def write(self, lines: list[bytes]) -> int:
-        """Write whole lines; return how many could not be written."""
+        """Write whole lines; returns the number of lines that could not be written."""
         done = 0
         try:
             self._follow()
@@ -194,7 +194,7 @@ class _Sink:
             os.close(self._fd)
 
     def _open(self) -> int:
-        # Not to block: opening a pipe would wait for its reader.
+        # Non-blocking: opening a pipe would wait for its reader.
         how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
         opened = os.open(self._path, how, 0o640)
         if _is_cut(self._path):
@@ -202,7 +202,7 @@ class _Sink:
         return opened
 
     def _follow(self) -> None:
-        """Begin a new file when the old one was renamed or removed."""
+        """Start a new file if the old one was renamed or removed."""
         if self._path == STDOUT:
             return
         ours = os.fstat(self._fd)
@@ -218,13 +218,13 @@ class _Sink:
 
     def _write_all(self, data: bytes) -> None:
         """Raises OSError."""
-        if self._is_torn:  # half a line of ours ends there, after a full disk
+        if self._is_torn:  # the file ends with half a line of ours, after a full disk
             data = b"\n" + data
         rest = memoryview(data)
         while rest:
             try:
                 count = os.write(self._fd, rest)
-            except BlockingIOError:  # a pipe that is full
+            except BlockingIOError:  # the pipe is full
                 select.select([], [self._fd], [], 1)
                 continue
             rest = rest[count:]
@@ -232,7 +232,7 @@ class _Sink:
 
 
 def _is_cut(path: str) -> bool:
-    """Does a file end in the middle of a line? A kill -9 may end a write at a page of memory."""
+    """Does a file end in the middle of a line? A kill -9 may end a write at a page boundary."""
     if not os.path.isfile(path):
         return False  # a pipe, a terminal
     with open(path, "rb") as file:
@@ -242,7 +242,7 @@ def _is_cut(path: str) -> bool:
 
 
 def _parts(lines: list[bytes]) -> list[list[bytes]]:
-    """The lines in groups of at most `WHOLE` bytes, or of one line that is longer."""
+    """Groups lines into at most `WHOLE` bytes, or a single longer line."""
     parts: list[list[bytes]] = []
     room = 0
     for line in lines:
@@ -282,7 +282,7 @@ def _line(entry: AccessLogEntry, prompts: bool) -> bytes:
         fields["answer"] = entry.answer
     try:
         line = orjson.dumps(fields, option=_OPTIONS)
-    except TypeError:  # half a surrogate pair, which JSON can carry and UTF-8 cannot
+    except TypeError:  # an unpaired surrogate, which JSON can carry and UTF-8 cannot
         for name, value in fields.items():
             if isinstance(value, str):
                 fields[name] = value.encode("utf-8", "replace").decode()
@@ -293,6 +293,6 @@ def _line(entry: AccessLogEntry, prompts: bool) -> bytes:
 
 
 _OPTIONS = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
-# What JSON lets stand but ends a line for some readers (U+0085, U+2028), drives a terminal (DEL,
-# U+009B) or turns the direction of what follows, see https://trojansource.codes/.
+# Characters that JSON allows, but that end a line for some readers (U+0085, U+2028), control
+# terminals (DEL, U+009B) or change the text direction, see https://trojansource.codes/.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")

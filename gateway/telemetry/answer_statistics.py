@@ -1,9 +1,9 @@
 """Answer-quality counters per model, alias and day, for `askdocs models compare`.
 
-Counts of answers, refusals, cautions, failures and votes, and histograms of how long answers took.
-A bucket of a histogram is 9 % wider than the one before it, so a percentile is right to 4.5 %, and
-a day of one model is some fifty rows however many answers it gave. Written as usage is: added up in
-memory, a few seconds behind, and kept while the database is away.
+Counts answers, refusals, cautions, failures and votes, and records histograms of answer times. Each
+bucket is 9 % wider than the previous one, so percentiles are accurate to 4.5 %, and a day of one
+model takes some fifty rows, however many answers it gave. Written like usage: added up in memory, a
+few seconds behind, and kept while the database is unavailable.
 """
 
 import math
@@ -19,8 +19,8 @@ from gateway.core import threads
 from gateway.storage.database import metadata, reading
 from gateway.telemetry.counters import Counters
 
-INTERVAL = 2.0  # seconds between two writes
-WIDER = 2 ** (1 / 8)  # a bucket's upper end by its lower one
+INTERVAL = 2.0  # seconds between writes
+WIDER = 2 ** (1 / 8)  # ratio of a bucket's upper to its lower bound
 
 Verdict = Literal["supported", "unsupported", "contradicted"]
 Count = Literal["answers", "refused", "cautious", "failed", "up", "down"] | Verdict
@@ -39,18 +39,18 @@ outcome_table = sa.Table(
 
 
 class AnswerStatistics(Counters):
-    """The outcomes of one worker on their way to the database."""
+    """The outcomes of one worker, on their way to the database."""
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine, outcome_table, "count", INTERVAL)
 
     def count(self, alias: str, model: str, *measures: Count) -> None:
-        """Count something that happened just now."""
+        """Count an event that has just happened."""
         for measure in measures:
             self.add(_key(alias, model, measure))
 
     async def vote(self, alias: str, model: str, vote: Literal["up", "down"]) -> None:
-        """Count a vote, which is in the database when this returns. Raises Unreachable."""
+        """Count a vote, which is in the database on return. Raises Unreachable."""
         await self.write(_key(alias, model, vote))
 
     async def has_answered(self, alias: str, model: str) -> bool:
@@ -65,7 +65,7 @@ class AnswerStatistics(Counters):
         return await threads.database(look)
 
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
-        """Note how long an answer that has just ended took."""
+        """Record the duration of an answer that has just ended."""
         self.add(_key(alias, model, measure, bucket(seconds)))
 
 
@@ -75,12 +75,12 @@ def _key(alias: str, model: str, measure: str, bucket: int = 0) -> tuple[Any, ..
 
 @lru_cache(maxsize=2)
 def _day(number: int) -> date:
-    """By days since 1970, UTC: to ask the calendar thrice in each request costs 3 us."""
+    """The date by days since 1970, UTC: three calendar calls per request would cost 3 us."""
     return date(1970, 1, 1) + timedelta(days=number)
 
 
 class AnswerTally:
-    """What is known of one model's answers."""
+    """The statistics of one model's answers."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -88,7 +88,7 @@ class AnswerTally:
 
 
 def tally(engine: sa.Engine, alias: str, since: date) -> dict[str, AnswerTally]:
-    """By model, since that day, it included. Raises Unreachable."""
+    """The statistics by model, from that day on, inclusive. Raises Unreachable."""
     c = outcome_table.c
     query = (
         sa.select(c.model, c.measure, c.bucket, sa.func.sum(c.count).label("count"))
@@ -107,10 +107,10 @@ def tally(engine: sa.Engine, alias: str, since: date) -> dict[str, AnswerTally]:
 
 
 def bucket(seconds: float) -> int:
-    """The bucket of a time: `WIDER ** bucket` is the geometric middle of it."""
+    """The bucket of a duration: `WIDER ** bucket` is its geometric mean."""
     return round(math.log(max(seconds, 1e-4), WIDER))
 
 
 def middle(bucket: int) -> float:
-    """Seconds."""
+    """The mean of a bucket, in seconds."""
     return float(WIDER**bucket)

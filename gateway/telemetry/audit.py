@@ -1,7 +1,7 @@
 """The audit log: who changed keys, aliases, wikis, versions, questions and backups, and when.
 
-A line is written in the transaction of the act itself, so that neither is ever without the other.
-Lines are added, never changed. They hold names and counts: no key, no question, no reader.
+A record is written in the transaction of the action itself, so that neither exists without the
+other. Records are added, never changed. They hold names and counts: no keys, questions or readers.
 """
 
 import getpass
@@ -30,31 +30,31 @@ audit_table = sa.Table(
 _c = audit_table.c
 
 SINCE = "0007"
-"""The first schema that has the table."""
+"""The first schema revision with this table."""
 
 
 @dataclass(frozen=True)
 class AuditRecord:
-    """One act."""
+    """One action."""
 
     id: str
     """Random; the same in every copy of the database."""
     at: datetime
     who: str
-    """The user of the operating system and the machine, ann@web1; or a reviewer."""
+    """The operating system's user and machine, such as ann@web1; or a reviewer."""
     action: str
-    """A noun and a verb, as key.revoke."""
+    """A noun and a verb, such as key.revoke."""
     target: str
-    """What it was done to: the name of a key, an alias, a version, a file."""
+    """The object of the action: the name of a key, an alias, a version, a file."""
     details: dict[str, Any]
 
 
 def record(
     connection: sa.Connection, action: str, target: str, who: str = "", **details: Any
 ) -> None:
-    """Add a line, as a part of the transaction of the act. Raises what the database raises.
+    """Add a record, within the action's transaction. Raises the database's errors.
 
-    `who`: a reviewer; else it is whoever runs this process.
+    `who`: a reviewer; by default, the user who runs this process.
     """
     id, now = secrets.token_hex(16), datetime.now(UTC)
     row = asdict(AuditRecord(id, now, who or actor(), action, target, details))
@@ -62,7 +62,7 @@ def record(
 
 
 def lines(engine: sa.Engine, since: datetime | None = None) -> list[AuditRecord]:
-    """The lines from a moment on, oldest first. Raises Unreachable."""
+    """The records since a point in time, oldest first. Raises Unreachable."""
     query = sa.select(audit_table).order_by(_c.at, _c.id)
     if since is not None:
         query = query.where(_c.at >= since)
@@ -71,7 +71,7 @@ def lines(engine: sa.Engine, since: datetime | None = None) -> list[AuditRecord]
 
 
 def carry(connection: sa.Connection, others: Sequence[AuditRecord]) -> int:
-    """Add lines of another copy of the database that are not here yet; returns how many."""
+    """Add missing records from another copy of the database; returns their number."""
     known = set(connection.execute(sa.select(_c.id)).scalars())
     new = [asdict(line) for line in others if line.id not in known]
     if new:
@@ -80,12 +80,12 @@ def carry(connection: sa.Connection, others: Sequence[AuditRecord]) -> int:
 
 
 def actor() -> str:
-    """Whoever runs this process, and on which machine; behind sudo also who typed it."""
+    """The user who runs this process, with the machine; under sudo, the invoking user too."""
     return f"{user()}@{socket.gethostname()}"
 
 
 def user() -> str:
-    """The user of the operating system; in containers, which may know no name, the number."""
+    """The operating system's user; the numeric ID in containers without a name for it."""
     names = dict.fromkeys(_names())
     return "/".join(names)
 

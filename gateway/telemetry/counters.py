@@ -1,7 +1,7 @@
 """Counters that accumulate in memory and are written to a table every few seconds.
 
-A request waits for no database. With the database away the numbers are kept for the next time; a
-kill -9 loses what was added in the last seconds.
+Requests do not wait for a database. While it is unavailable, the numbers are kept; a kill -9 loses
+the last seconds.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ log = logging.getLogger("askdocs.gateway")
 
 
 class Counters:
-    """The numbers that one worker adds to the rows of a table, by the values of its key."""
+    """Numbers that one worker adds to the rows of a table, by primary key."""
 
     def __init__(self, engine: sa.Engine, table: sa.Table, number: str, interval: float) -> None:
-        """`number` is the column that grows, `interval` seconds between two writes."""
+        """`number` is the column to increase, `interval` the seconds between writes."""
         self._engine = engine
         self._table = table
         self._number = number
@@ -33,11 +33,11 @@ class Counters:
         self._added[key] = self._added.get(key, 0) + number
 
     async def write(self, key: tuple[Any, ...], number: float = 1) -> None:
-        """As `add`, and it is in the database when this returns. Raises Unreachable."""
+        """Like `add`, but the number is in the database on return. Raises Unreachable."""
         await threads.database(self._write, {key: number})
 
     async def run(self) -> None:
-        """Write every few seconds until cancelled, and once more then."""
+        """Write every few seconds until cancelled, and a last time then."""
         try:
             while True:
                 await asyncio.sleep(self._interval)
@@ -46,7 +46,7 @@ class Counters:
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was added."""
+        """Write the numbers added so far."""
         added, self._added = self._added, {}
         if not added:
             return
@@ -58,12 +58,12 @@ class Counters:
                 self.add(key, number)
 
     def _write(self, added: dict[tuple[Any, ...], float]) -> None:
-        # One name that cannot be stored must not keep the rest from it.
+        # A name that cannot be stored must not block the others.
         clean: dict[tuple[Any, ...], float] = {}
         for key, number in added.items():
             stored = tuple(storable(part) if isinstance(part, str) else part for part in key)
             clean[stored] = clean.get(stored, 0) + number
-        # In one order in every worker, so that no two wait for each other in a circle.
+        # The same order in every worker, to prevent deadlocks.
         rows = [
             {**dict(zip(self._key, key, strict=True)), self._number: number}
             for key, number in sorted(clean.items())

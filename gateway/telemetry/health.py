@@ -24,28 +24,28 @@ from gateway.telemetry.names import storable
 
 @dataclass(frozen=True)
 class SourceHealth:
-    """A source of the index."""
+    """The state of a source in the index."""
 
     name: str
     kind: str
-    """`folder` or `site`: a site is read again by itself."""
+    """`folder` or `site`; only sites are synced automatically."""
     pages: int
     synced: float | None
-    """Unix time of the last sync that was not broken off, in seconds."""
+    """Unix time of the last completed sync."""
     unread: int
-    """Pages that the last sync could not read."""
+    """The number of pages that the last sync could not read."""
     failing: float | None
-    """Unix time since when a page of it, or all of it, cannot be read."""
+    """Unix time since which some or all of its pages cannot be read."""
 
 
 class HealthCollector(Collector):
-    """Gauges of one worker, which no other has to share: who is asked has looked itself.
+    """Gauges that are not shared between workers: collected by the worker that serves the scrape.
 
-    `look` first; what could not be read is left out of the metrics until the next look.
+    Call `look` first; values that could not be read are omitted until the next call.
     """
 
     def __init__(self, fleet: Fleet, index: Index, folder: Path, home: Path) -> None:
-        """`folder` is the one that the index is written to; `home` is that of all processes."""
+        """`folder` is the folder of the index; `home` is the state folder of all processes."""
         self._fleet = fleet
         self._index = index
         self._folder = folder
@@ -56,7 +56,7 @@ class HealthCollector(Collector):
         self._failures: list[failures.Failed] = []
 
     async def look(self) -> None:
-        """Takes three seconds at most for the engines, which are asked side by side."""
+        """Collect the values; takes at most three seconds, as engines are asked concurrently."""
         self._engines = await self._fleet.ready()
         await threads.files(self._read)
 

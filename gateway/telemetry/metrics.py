@@ -1,7 +1,7 @@
 """The gateway's Prometheus metrics: `GET /metrics`.
 
-By alias and team, never by key. Names and units follow
-https://prometheus.io/docs/practices/naming/; docs/reference/metrics.md says what each one means.
+Labels are aliases and teams, never keys. Names and units follow
+https://prometheus.io/docs/practices/naming/; docs/reference/metrics.md explains each metric.
 """
 
 import os
@@ -32,17 +32,17 @@ from gateway.telemetry.names import storable
 PREFIX = "askdocs_gateway_"
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 OTHER = "other"
-# 100 pairs of alias and team are some 9,000 series. More would make each scrape a burden, so the
-# teams that come later are counted together.
+# 100 pairs of alias and team are some 9,000 series. More would slow down each scrape, so further
+# teams are counted together.
 PAIRS = 100
-LEFT = 499  # the client left before the answer was complete; nginx's number for it
+LEFT = 499  # the client disconnected before the end; nginx's status for it
 
 ADMISSION = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 TTFT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 10, 20, 30, 60)
 TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2)
 DURATION = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 
-# The age of each series as a series of its own would double the output; rate() needs none of it.
+# The creation time of each series would double the output; rate() does not need it.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -57,17 +57,17 @@ class Exposition(NamedTuple):
 
 
 class Metrics:
-    """The metrics of one worker process; have one in a process.
+    """The metrics of one worker process; create one per process.
 
-    With `PROMETHEUS_MULTIPROC_DIR` set (see `share`) every worker keeps its numbers in files there,
-    and `expose` answers with those of all workers, whichever of them is asked.
+    With `PROMETHEUS_MULTIPROC_DIR` set (see `share`), every worker keeps its numbers in files
+    there, and `expose` returns those of all workers, whichever worker answers.
     """
 
     def __init__(self) -> None:
         self._shared = os.environ.get(DIRECTORY) if values.ValueClass._multiprocess else None
         self._registry = CollectorRegistry()
         if self._shared:
-            # An earlier process of this number may have died in the middle of requests.
+            # An earlier process with this ID may have died in the middle of requests.
             _drop_gauges(os.getpid(), Path(self._shared))
             self._registry.register(_Workers(Path(self._shared)))
         own = None if self._shared else self._registry
@@ -175,7 +175,7 @@ class Metrics:
         )
 
         def engine(name: str, text: str) -> Gauge:
-            # Every worker asks the same engines: what was heard last holds.
+            # Every worker asks the same engines: the most recent value applies.
             return Gauge(
                 PREFIX + name,
                 text,
@@ -218,15 +218,15 @@ class Metrics:
         self._outcomes: dict[tuple[str, str, Outcome], Counter] = {}
 
     def request(self, endpoint: str) -> "Request":
-        """A request that has just come. `endpoint` is the name of its route, never of a client's
-        making."""
+        """Measures a new request. `endpoint` is its route's name, never a value that a client
+        chose."""
         return Request(self, endpoint)
 
     def answered(self, alias: str, model: str, outcome: Outcome) -> None:
-        """A chat answer has ended."""
+        """Count a finished chat answer."""
         if (alias, model, outcome) not in self._outcomes:
-            # All of them at once: Prometheus does not see a series rise that begins at one, and
-            # refusals and votes are rare.
+            # Create all series at once: Prometheus misses the increase of a series that starts at
+            # one, and refusals and votes are rare.
             for each in get_args(Outcome):
                 counter = self._answers.labels(storable(alias), storable(model), each)
                 self._outcomes[alias, model, each] = counter
@@ -235,25 +235,25 @@ class Metrics:
         self._outcomes[alias, model, outcome].inc()
 
     def checked(self, alias: str, model: str, verdicts: Sequence[Verdict]) -> None:
-        """A generative answer was checked, with these verdicts of its claims."""
+        """Count the verdicts on the claims of a generative answer."""
         if verdicts:
             alias, model = storable(alias), storable(model)
             for verdict in get_args(Verdict):
                 self._claims.labels(alias, model, verdict).inc(verdicts.count(verdict))
 
     def voted(self, alias: str, model: str, vote: str) -> None:
-        """A reader says of an answer `up` or `down`."""
+        """Count a reader's vote, `up` or `down`."""
         self._votes.labels(storable(alias), storable(model), vote).inc()
 
     def upstream_error(self, model: str, reason: str) -> None:
         self._upstream_errors.labels(model, reason).inc()
 
     def circuit(self, model: str, state: int) -> None:
-        """`state`: 0 closed, 2 open. A try leaves it open: to alerts it is one state."""
+        """`state`: 0 closed, 2 open. A trial leaves it open: for alerts both are one state."""
         self._circuit.labels(model).set(state)
 
     def prefix_cache(self, model: str, asked: int, cached: int) -> None:
-        """What the engine of `model` states: tokens of prompts, and those that its cache had."""
+        """Record the engine's counts for `model`: prompt tokens, and cached ones."""
         self._engine_asked.labels(model).set(asked)
         self._engine_found.labels(model).set(cached)
         self._engine_ratio.labels(model).set(cached / asked if asked else 0)
@@ -268,7 +268,8 @@ class Metrics:
         self._usage_failures.inc()
 
     def task_started(self, name: str) -> None:
-        """A series from the beginning: Prometheus does not see one rise that begins at one."""
+        """Create the series early: Prometheus misses the increase of a series that starts at
+        one."""
         self._task_failures.labels(name)
 
     def task_failed(self, name: str) -> None:
@@ -278,16 +279,16 @@ class Metrics:
         self._log_drops.inc(lines)
 
     def add(self, collector: Collector) -> None:
-        """Expose what `collector` says, too: by the worker that is asked, for none but itself."""
+        """Expose `collector`, too: its values come only from the worker that answers the scrape."""
         self._registry.register(collector)
 
     async def expose(self, accept: str = "") -> Exposition:
-        """All metrics of all workers, in the format that the `Accept` header asks for.
+        """All metrics of all workers, in the format that the `Accept` header requests.
 
         Prometheus' text format by default, OpenMetrics on request.
         """
         encode, content_type = choose_encoder(accept)
-        # In a thread: with many teams this takes tens of milliseconds, and streams are running.
+        # In a thread: with many teams this takes tens of milliseconds, which would block streams.
         return Exposition(await threads.files(encode, self._registry), content_type)
 
     def _of(self, alias: str, team: str) -> "_Series":
@@ -295,15 +296,15 @@ class Metrics:
         if series is None:
             if len(self._series) >= PAIRS and team != OTHER:
                 return self._of(alias, OTHER)
-            labels = storable(alias), storable(team)  # one bad label ends every scrape
+            labels = storable(alias), storable(team)  # one invalid label breaks every scrape
             series = self._series[alias, team] = _Series(self, *labels)
         return series
 
 
 def _observe_all(histogram: Histogram, counts: list[int], total: float) -> None:
-    """`counts` are numbers of values by bucket, `total` is the sum of the values.
+    """Adds many values at once: `counts` per bucket, `total` is their sum.
 
-    prometheus_client has no call for many at once: the gaps of 200 tokens, one by one, take 0.6 ms.
+    prometheus_client can only add values one by one: 0.6 ms for the gaps of 200 tokens.
     """
     for bucket, count in zip(histogram._buckets, counts, strict=True):
         if count:
@@ -312,9 +313,9 @@ def _observe_all(histogram: Histogram, counts: list[int], total: float) -> None:
 
 
 class _Series:
-    """What is counted for one alias and team, looked up once: `labels()` costs a microsecond.
+    """The series of one alias and team, looked up once: `labels()` costs a microsecond.
 
-    Each is made when it is first needed: a refused request needs no histograms.
+    Each is created on first use: a refused request needs no histograms.
     """
 
     def __init__(self, metrics: Metrics, alias: str, team: str) -> None:
@@ -360,7 +361,7 @@ class _Series:
         return counter
 
     def tokens(self, model: str) -> tuple[Counter, Counter, Counter]:
-        """Of prompts, of answers, and of prompts as far as they were cached."""
+        """Counters of prompt tokens, answer tokens, and cached prompt tokens."""
         counters = self._tokens.get(model)
         if counters is None:
             of = self._metrics._tokens.labels
@@ -375,10 +376,10 @@ class _Series:
 
 
 class Request:
-    """Measures one request. Call `end` in any case; what was not called was not reached.
+    """Measures one request. Always call `end`; call the other methods as their stage is reached.
 
-    Set `alias` and `team` as soon as they are known, and before `admitted`. `alias` must be a name
-    of the gateway's own tables: a name that a client made up would be a series for good.
+    Set `alias` and `team` as soon as they are known, before `admitted`. `alias` must be a name in
+    the gateway's tables: a name that a client chose would create a permanent series.
     """
 
     __slots__ = (
@@ -407,24 +408,24 @@ class Request:
         self.team = ""
 
     def admitted(self) -> None:
-        """Key and limits allow it; now it goes to a model."""
+        """Key and limits allow the request; it goes to a model now."""
         series = self._series = self._metrics._of(self.alias, self.team)
         series.admission.observe(perf_counter() - self._began)
         series.in_flight.inc()
         series.waiting.inc()
 
     def first_byte(self) -> None:
-        """A model began to answer."""
+        """A model has started to answer."""
         if not self._first:
             self._first = self._last = perf_counter()
             if self._series:
                 self._series.waiting.dec()
 
     def chunk(self) -> None:
-        """A part of a streamed answer has come, with one token or several.
+        """Record a chunk of a streamed answer, with one or more tokens.
 
-        Counted in a list here and put into the histogram at the end: at 10,000 parts a second an
-        observation each would take a tenth of a core.
+        Gaps are gathered in a list, and added to the histogram at the end: at 10,000 chunks a
+        second, single observations would take a tenth of a core.
         """
         if self._gaps is None:
             self.first_byte()
@@ -435,16 +436,17 @@ class Request:
         self._last = now
 
     def limited(self, kind: str) -> None:
-        """Refused: a limit of `kind` (rpm, tpm, max_parallel, monthly_tokens) is used up."""
+        """The request was refused: a limit of `kind` (rpm, tpm, max_parallel, monthly_tokens) is
+        reached."""
         series = self._metrics._of(self.alias, self.team)
         self._metrics._limited.labels(series.alias, series.team, kind).inc()
 
     def fallback(self, source: str, target: str, reason: str) -> None:
-        """The model `source` did not answer because of `reason`; `target` is next."""
+        """The model `source` did not answer due to `reason`; `target` is next."""
         self._metrics._fallbacks.labels(self.alias, source, target, reason).inc()
 
     def broke_off(self, model: str, outcome: str) -> None:
-        """The server of `model` broke off; the answer was `continued` by another, or `ended`."""
+        """The engine of `model` broke off; the answer was `continued` by another, or `ended`."""
         self._metrics._broken.labels(self.alias, model, outcome).inc()
 
     def end(
@@ -455,14 +457,14 @@ class Request:
         completion_tokens: int = 0,
         cached_tokens: int = 0,
     ) -> None:
-        """The request is over. A second call does nothing.
+        """End the request. A second call has no effect.
 
         Args:
-            status: the HTTP status that was sent; 499 (`LEFT`) when the client left before the end.
-            model: the one that answered.
-            prompt_tokens: of the prompt.
-            completion_tokens: of the answer.
-            cached_tokens: of the prompt, those that the engine had read before.
+            status: the HTTP status that was sent; 499 (`LEFT`) if the client disconnected early.
+            model: the model that answered.
+            prompt_tokens: tokens of the prompt.
+            completion_tokens: tokens of the answer.
+            cached_tokens: tokens of the prompt that the engine had cached.
         """
         if self._ended:
             return
@@ -481,8 +483,8 @@ class Request:
             cached.inc(cached_tokens)
         if self._gaps is not None:
             series.ttft.observe(self._first - self._began)
-            # All in one arrival says nothing about the pace, and an answer that was cut off has a
-            # count of tokens that the client did not see.
+            # An answer in a single chunk has no pace, and a cut-off answer has a token count that
+            # the client did not see.
             if completion_tokens > 1 and self._last > self._first and status != LEFT:
                 series.mean.observe((self._last - self._first) / (completion_tokens - 1))
             if self._last > self._first:
@@ -490,20 +492,20 @@ class Request:
 
     @property
     def ttft(self) -> float | None:
-        """Seconds to the first byte of the answer; None while there is none."""
+        """Seconds to the first byte of the answer; None before that."""
         return self._first - self._began if self._first else None
 
     @property
     def duration(self) -> float:
-        """Seconds since the request came, up to its end."""
+        """Seconds from the start to the end of the request."""
         return (self._ended or perf_counter()) - self._began
 
 
 def share(directory: Path) -> None:
     """Let the workers that this process starts keep their metrics in `directory`.
 
-    Call it in the parent before the first worker starts. Numbers of an earlier run are dropped, so
-    the directory must belong to this gateway alone.
+    Call it in the parent before the first worker starts. It deletes the numbers of an earlier run,
+    so the directory must belong to this gateway alone.
     """
     directory.mkdir(parents=True, exist_ok=True)
     for file in directory.glob("*.db"):
@@ -512,9 +514,9 @@ def share(directory: Path) -> None:
 
 
 class _Workers(Collector):
-    """The metrics of all workers, from the files that they keep.
+    """The metrics of all workers, from their files.
 
-    A worker that died leaves its counters, which stay part of the sums; its gauges are dropped.
+    Counters of dead workers remain part of the sums; their gauges are dropped.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -525,11 +527,11 @@ class _Workers(Collector):
             pid = int(file.stem.rpartition("_")[2])
             if not _is_alive(pid):
                 _drop_gauges(pid, self._directory)
-        # A file that was made an instant ago, or by a process killed in that instant, is empty, and
-        # the library's reader fails on it.
+        # A newly created file, or that of a process killed at that moment, is empty, and breaks the
+        # library's reader.
         files = [str(f) for f in sorted(self._directory.glob("*.db")) if _size(f)]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        # LiteLLM writes into the same directory.
+        # LiteLLM writes to the same directory.
         return [metric for metric in merged if metric.name.startswith(PREFIX)]
 
 

@@ -19,7 +19,7 @@ log = logging.getLogger("askdocs.gateway")
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Where requests are written down."""
+    """Records requests everywhere."""
 
     limiter: Limiter
     usage: Usage
@@ -31,14 +31,14 @@ class Recorder:
 
     @property
     def wants_text(self) -> bool:
-        """Are questions and answers to be kept for the log?"""
+        """Does the log keep questions and answers?"""
         return self.log.wants_prompts
 
     def record(self, context: RequestContext) -> None:
-        """Call it once for each request, when its response has ended. Does not fail or wait."""
+        """Record a request. Call it once, when its response has ended. Does not fail or wait."""
         try:
             self._record(context)
-        except Exception:  # the response has gone out, and must not end with an error for that
+        except Exception:  # the response has been sent, and must not fail for this
             log.exception("request %s was not recorded whole", context.request_id)
 
     def _record(self, context: RequestContext) -> None:
@@ -73,7 +73,7 @@ class Recorder:
     def _count_outcome(
         self, context: RequestContext, plan: RequestPlan, result: RequestResult
     ) -> None:
-        """For the model that gave the answer, and for the first choice that did not."""
+        """Count the outcome for the answering model, and for a first choice that did not answer."""
         if result.status == LEFT:
             return
         alias, first, model = plan.alias, plan.first_choice, result.model
@@ -82,7 +82,7 @@ class Recorder:
             self.metrics.answered(alias, model or first, outcome)
         if result.fallback is not None or (not model and result.status >= 500):
             self.statistics.count(alias, first, "failed")
-        if outcome == "refused" and not model:  # no page was found, and no model asked
+        if outcome == "refused" and not model:  # no page was found, so no model was called
             self.statistics.count(alias, first, "answers", "refused")
         if not model:
             return

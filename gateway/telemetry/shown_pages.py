@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from gateway.storage.database import metadata, reading
 from gateway.telemetry.counters import Counters
 
-INTERVAL = 5.0  # seconds between two writes
+INTERVAL = 5.0  # seconds between writes
 EVERY = "*"
-"""In place of an address: all pages that the key could read, as text."""
+"""In place of an address: all pages that the key could read, as one text."""
 
 shown_table = sa.Table(
     "pages_shown",
@@ -24,18 +24,18 @@ shown_table = sa.Table(
 
 
 class ShownCount(NamedTuple):
-    """How often a key was shown a page on a day."""
+    """How often a page was shown to a key on a day."""
 
     key: str
-    """Its id."""
+    """The key's ID."""
     day: date
     times: int
     every: bool
-    """It was given the text of all pages that it could read."""
+    """Did it get the text of all pages that it could read?"""
 
 
 class Shown(Counters):
-    """What one worker adds."""
+    """The counts of one worker."""
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine, shown_table, "times", INTERVAL)
@@ -47,7 +47,7 @@ class Shown(Counters):
 
 
 def of(engine: sa.Engine, url: str) -> list[ShownCount]:
-    """Who was shown a page, newest first. Raises Unreachable."""
+    """The keys that were shown a page, newest first. Raises Unreachable."""
     c = shown_table.c
     query = sa.select(c.key, c.day, c.times, c.url).where(c.url.in_((url, EVERY)))
     with reading(engine) as connection:

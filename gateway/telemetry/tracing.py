@@ -1,8 +1,8 @@
 """OpenTelemetry traces: one span per step of a question, from the widget to the engine.
 
-On where `OTEL_EXPORTER_OTLP_ENDPOINT` says where spans go; else nothing that makes spans is
-imported, and a trace that a client has begun is passed on to the engine as it came. Spans carry
-names and numbers, never a question or an answer.
+Enabled if `OTEL_EXPORTER_OTLP_ENDPOINT` is set; otherwise no tracing library is imported, and a
+client's trace is passed on to the engine unchanged. Spans carry names and numbers, never questions
+or answers.
 
 https://www.w3.org/TR/trace-context/
 https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/
@@ -24,14 +24,14 @@ SpanRole = Literal["INTERNAL", "SERVER", "CLIENT"]
 
 HEADERS = (b"traceparent", b"tracestate")
 PROTOCOL = "http/protobuf"
-GRACE = 2.0  # seconds that the last spans have to go out
+GRACE = 2.0  # seconds to send the last spans
 
 
 def endpoint(env: Mapping[str, str]) -> str:
-    """Where spans go, as the standard variables say it; empty: nowhere.
+    """The address for spans from the standard variables; empty: tracing is off.
 
     Raises:
-        AskdocsError: they ask for another protocol.
+        AskdocsError: the variables request an unsupported protocol.
     """
     if env.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return ""
@@ -52,7 +52,7 @@ def endpoint(env: Mapping[str, str]) -> str:
 
 
 def load(service: str, env: Mapping[str, str]) -> "Tracer | None":
-    """What makes spans; None where they are not wanted. `service` is used unless `env` names one.
+    """Creates the tracer; None if tracing is off. `service` is used unless `env` names one.
 
     Raises:
         AskdocsError: as `endpoint`.
@@ -65,10 +65,10 @@ def load(service: str, env: Mapping[str, str]) -> "Tracer | None":
 
 
 class Tracer:
-    """Makes spans, and sends them in the background. `close` it."""
+    """Creates spans, and sends them in the background. Call `close` when done."""
 
     def __init__(self, where: str, service: str | None) -> None:
-        # 0.2 s to import, for those alone who want it.
+        # Takes 0.2 s to import, so only if enabled.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -80,7 +80,7 @@ class Tracer:
         self._tracer = self._provider.get_tracer("askdocs")
 
     def begin(self, name: str, kind: SpanRole, headers: RawHeaders = ()) -> "Span":
-        """The first span of this process, in the trace that `headers` name, if they do."""
+        """The first span of this process, in the trace that `headers` name, if any."""
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         carrier = {k.decode(): v.decode("latin-1") for k, v in trace_headers(headers)}
@@ -88,34 +88,34 @@ class Tracer:
         return _Recording(self._tracer, _started(self._tracer, name, kind, context))
 
     def close(self) -> None:
-        """Send what waits. A collector that is away does not hold it up for long."""
+        """Send pending spans. An unavailable collector delays it only briefly."""
         thread = threading.Thread(target=self._provider.shutdown, daemon=True)
         thread.start()
         thread.join(GRACE)
 
 
 class Span:
-    """A step that nobody records; see `OFF`."""
+    """A span that is not recorded; see `OFF`."""
 
     is_on = False
 
     def child(self, name: str, kind: SpanRole = "INTERNAL") -> "Span":
-        """A step of this one."""
+        """A child span."""
         return self
 
     def onward(self, headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-        """The headers that tell who is asked next of the trace; `headers` are the client's."""
+        """The headers that pass the trace on to the next service; `headers` are the client's."""
         return trace_headers(headers)
 
     def set(self, **attributes: str | int | float | bool | None) -> None:
-        """Say more of it. In names `__` stands for a dot; None is left out."""
+        """Add attributes. In names, `__` stands for a dot; None is omitted."""
 
     def end(self, error: str = "") -> None:
-        """It is over; `error` says in a word why it failed."""
+        """End the span; `error` is a keyword for the failure."""
 
     @contextmanager
     def step(self, name: str) -> Iterator["Span"]:
-        """A child that ends with the block."""
+        """A child span that ends with the block."""
         child = self.child(name)
         try:
             yield child
@@ -164,7 +164,7 @@ class _Recording(Span):
 
 
 def trace_headers(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-    """Those of a trace."""
+    """The trace headers among `headers`."""
     return [(name, value) for name, value in headers if name in HEADERS]
 
 

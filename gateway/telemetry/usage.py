@@ -1,8 +1,8 @@
 """Usage: requests and tokens, by key, team, alias, model and day.
 
-Each worker adds up in memory and writes once a second, so that a request waits for no database.
-What is not written yet stands in files, too (`gateway/telemetry/usage_journal.py`), so that a kill
--9 loses nothing.
+Each worker adds up in memory and writes once a second, so that requests do not wait for a database.
+Unwritten usage is also in files (`gateway/telemetry/usage_journal.py`), so that a kill -9 loses
+nothing.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from gateway.telemetry.usage_journal import UsageJournal, UsageRecord
 
 log = logging.getLogger("askdocs.gateway")
 
-INTERVAL = 1.0  # seconds between two writes, and between two readings of a key's month
-RECOVERY = 10.0  # seconds between two looks for what dead workers have left behind
-SEGMENT_MEMORY = timedelta(days=30)  # that a segment is remembered whose file may still be there
+INTERVAL = 1.0  # seconds between writes, and between reads of a key's month
+RECOVERY = 10.0  # seconds between checks for files of dead workers
+SEGMENT_MEMORY = timedelta(days=30)  # to remember a segment whose file may still exist
 DAY = 86_400
 EPOCH = date(1970, 1, 1).toordinal()
 
@@ -42,7 +42,7 @@ usage_table = sa.Table(
     sa.Column("completion_tokens", sa.BigInteger, nullable=False),
     sa.Index("usage_day", "day"),
 )
-# The segments of a journal that are in `usage`.
+# The journal segments that are already in `usage`.
 segment_table = sa.Table(
     "usage_segments",
     metadata,
@@ -50,12 +50,12 @@ segment_table = sa.Table(
     sa.Column("at", Utc, nullable=False),
 )
 COUNTS = ("requests", "prompt_tokens", "completion_tokens")
-# What a report may be broken down by.
+# Possible groupings of a report.
 GROUPS = ("key", "team", "alias", "model", "day")
 
 
 class _What(NamedTuple):
-    """What is added up; a tuple, because one is made for every request."""
+    """The key of a sum; a tuple, because one is created per request."""
 
     key_id: str
     day: int
@@ -73,10 +73,10 @@ class _Month(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """A line of a report."""
+    """A row of a report."""
 
     group: dict[str, str]
-    """What it is about: a value for each of `by`. A key is shown by its name and has its id too."""
+    """A value for each of `by`. A key has its name and also its ID."""
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -87,10 +87,10 @@ class UsageRow:
 
 
 class Usage:
-    """The usage of one worker on its way to the database."""
+    """The usage of one worker, on its way to the database."""
 
     def __init__(self, engine: sa.Engine, journal: UsageJournal | None = None) -> None:
-        """Without a journal, a kill -9 loses what was added in the last second."""
+        """Without a journal, a kill -9 loses the last second's usage."""
         self._engine = engine
         self._journal = journal
         self._segments: list[str] = []
@@ -100,16 +100,16 @@ class Usage:
         self._months: dict[str, _Month] = {}
         self._failing = False
         self.failures = 0
-        """Writes that the database did not take; what they held comes with the next one."""
-        # A reading of a month lies before a write or after it, never across: so it is known whether
-        # what is written is in it.
+        """Failed writes to the database; their content is part of the next write."""
+        # A read of a month happens before or after a write, never during it: so it is known whether
+        # it includes the written usage.
         self._turn = asyncio.Lock()
 
     def add(
         self, key: Key, alias: str, model: str, prompt_tokens: int, completion_tokens: int
     ) -> None:
         """Count one request."""
-        # A plain tuple is equal to the named one, and made in a tenth of the time.
+        # A plain tuple equals the named one, and is created in a tenth of the time.
         what = (key.id, int(time.time()) // DAY, key.team, alias, model)
         counts = self._added.get(what)  # type: ignore[call-overload]
         if counts is None:
@@ -121,7 +121,7 @@ class Usage:
             self._journal.add(UsageRecord(*what, prompt_tokens, completion_tokens))
 
     async def run(self) -> None:
-        """Write every second until cancelled, and once more then."""
+        """Write every second until cancelled, and a last time then."""
         writing: asyncio.Task[None] | None = None
         looked = -RECOVERY
         try:
@@ -146,9 +146,9 @@ class Usage:
             raise
 
     async def flush(self) -> None:
-        """Write what was added. On failure it is kept, and comes with the next flush."""
+        """Write the usage added so far. On failure, it is kept for the next flush."""
         async with self._turn:
-            for _ in range(2):  # what failed before, and what has come since
+            for _ in range(2):  # earlier failures, then new usage
                 if not self._writing:
                     self._writing, self._added = self._added, {}
                     self._segments = self._journal.seal() if self._journal else []
@@ -156,7 +156,7 @@ class Usage:
                     return
 
     async def _flush(self) -> bool:
-        """Was it written?"""
+        """Returns whether the write succeeded."""
         try:
             await threads.database(self._write, self._writing, self._segments)
         except Unreachable as error:
@@ -175,7 +175,8 @@ class Usage:
         return True
 
     async def recover(self) -> None:
-        """Write what workers that were killed have left. With the database away, the next time."""
+        """Write the usage of killed workers. If the database is unavailable, the next call
+        retries."""
         if self._journal is None:
             return
         for worker in self._journal.orphans():
@@ -188,10 +189,11 @@ class Usage:
                 log.warning("the usage of %d requests of a dead worker is written", count)
 
     async def month(self, key_id: str) -> int:
-        """Tokens that a key used in this calendar month, UTC: all workers', as of a second ago, and
-        what this one has not yet written.
+        """The tokens that a key used in this calendar month, UTC: of all workers, as of a second
+        ago, plus this worker's unwritten ones.
 
-        Raises Unreachable: the database is away and was never asked for this key and month.
+        Raises Unreachable: the database is unavailable, and this key and month have never been
+        read.
         """
         first = datetime.now(UTC).date().replace(day=1)
         known = self._known(key_id, first)
@@ -208,7 +210,7 @@ class Usage:
         return known.tokens + unwritten
 
     def _known(self, key_id: str, first: date) -> _Month | None:
-        """What was read within INTERVAL, or ever, if the database is away."""
+        """The value read within INTERVAL, or earlier if the database is unavailable."""
         known = self._months.get(key_id)
         if known is None or known.first != first:
             return None
@@ -236,16 +238,16 @@ class Usage:
 
     def _write(self, pending: dict[_What, list[int]], segments: Sequence[str]) -> None:
         with writing(self._engine) as connection:
-            # A write that failed at its very end may be there all the same.
+            # A write that failed at the very end may have been committed.
             if not (segments and _noted(connection, segments)):
                 connection.execute(adding(connection, usage_table, COUNTS), _rows(pending))
                 _note(connection, segments)
-            if self._dropped:  # of which there is no file any more
+            if self._dropped:  # their files no longer exist
                 dropped = segment_table.c.name.in_(self._dropped)
                 connection.execute(segment_table.delete().where(dropped))
 
     def _take_over(self, journal: UsageJournal, worker: str) -> int:
-        """Write what a dead worker left; returns of how many requests that is."""
+        """Write a dead worker's usage; returns its number of requests."""
         pending: dict[_What, list[int]] = {}
         with journal.left_by(worker) as segments:
             if not segments:
@@ -264,7 +266,7 @@ class Usage:
         return sum(counts[0] for counts in pending.values())
 
     def _remember(self, written: dict[_What, list[int]]) -> None:
-        """What is written now is in no reading of a month before it."""
+        """Add the written usage to the cached months, which do not include it."""
         for what, counts in written.items():
             known = self._months.get(what.key_id)
             if known is not None and what.day >= known.first.toordinal() - EPOCH:
@@ -278,9 +280,9 @@ def report(
     since: date | None = None,
     until: date | None = None,
 ) -> list[UsageRow]:
-    """Usage from `since` to `until`, both included, added up by any of GROUPS.
+    """Usage from `since` to `until`, inclusive, summed by any of GROUPS.
 
-    Most tokens first; by time where a day is among `by`. Raises Unreachable.
+    Sorted by tokens, descending; by time if a day is among `by`. Raises Unreachable.
     """
     c = usage_table.c
     columns: dict[str, Any] = {}
@@ -312,7 +314,7 @@ def report(
 
 
 def last_used(engine: sa.Engine) -> dict[str, date]:
-    """The last day on which each key was used, by its id. Raises Unreachable."""
+    """The last day on which each key was used, by ID. Raises Unreachable."""
     query = sa.select(usage_table.c.key_id, sa.func.max(usage_table.c.day).label("day")).group_by(
         "key_id"
     )
@@ -321,7 +323,7 @@ def last_used(engine: sa.Engine) -> dict[str, date]:
 
 
 def _rows(pending: dict[_What, list[int]]) -> list[dict[str, Any]]:
-    """What is added up, under names that can be stored: one that cannot must not stop the rest."""
+    """The rows to write, with storable names: an invalid one must not block the others."""
     clean: dict[_What, list[int]] = {}
     for (key, day, *names), counts in pending.items():
         _increase(clean, _What(storable(key), day, *map(storable, names)), counts)
@@ -329,19 +331,19 @@ def _rows(pending: dict[_What, list[int]]) -> list[dict[str, Any]]:
         what._asdict()
         | {"day": date.fromordinal(EPOCH + what.day)}
         | dict(zip(COUNTS, counts, strict=True))
-        # In one order in every worker, so that no two wait for each other in a circle.
+        # The same order in every worker, to prevent deadlocks.
         for what, counts in sorted(clean.items())
     ]
 
 
 def _noted(connection: sa.Connection, segments: Sequence[str]) -> set[str]:
-    """Which of them are in the database already."""
+    """The segments that are already in the database."""
     known = sa.select(segment_table.c.name).where(segment_table.c.name.in_(segments))
     return set(connection.scalars(known))
 
 
 def _note(connection: sa.Connection, segments: Sequence[str]) -> None:
-    """These segments are in the database, as soon as the transaction is."""
+    """Record these segments, within the transaction that adds them."""
     if segments:
         now = datetime.now(UTC)
         rows = [{"name": name, "at": now} for name in segments]

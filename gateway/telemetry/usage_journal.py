@@ -1,12 +1,11 @@
 """Usage not yet written to the database, kept in files that survive a kill -9.
 
-A worker appends a line for each request, before the end of its answer goes out, to a *segment*;
-what is written to the database at once is one or more segments, which are deleted then. The lock of
-a worker that is dead is free: any other worker writes what it left behind. The database notes the
-names of the segments in the transaction that adds them up, so none counts twice.
+A worker appends a line per request to a *segment* before the end of the answer is sent. Each write
+to the database covers one or more segments, which are then deleted. A dead worker's lock is free:
+any other worker writes its remaining segments. The database records the segments' names in the same
+transaction as their sums, so none counts twice.
 
-Lines are in the kernel's hands, not on the disk: a machine that loses its power loses the last of
-them.
+Lines are in the kernel's cache, not synced to disk: a power failure loses the last ones.
 """
 
 import fcntl
@@ -42,17 +41,17 @@ class UsageRecord(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """A file of lines that nobody writes to any more."""
+    """A file of lines that is no longer written to."""
 
     name: str
     lines: list[UsageRecord]
 
 
 class UsageJournal:
-    """The segments of one worker in a folder that all workers share. For one thread at a time."""
+    """The segments of one worker, in a folder that all workers share. For one thread at a time."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError: the folder cannot be made or written."""
+        """Raises OSError: the folder cannot be created or written."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._worker = secrets.token_hex(6)
@@ -60,14 +59,15 @@ class UsageJournal:
         self._file: int | None = None
         self._sealed: list[str] = []
         self._failing = False
-        # Locked before it has its name: a lock that is there and free is that of a dead worker.
+        # Lock it before it gets its name: an existing, free lock means a dead worker.
         making = folder / f"{self._worker}.making"
         self._lock = os.open(making, os.O_CREAT | os.O_WRONLY, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         making.rename(folder / f"{self._worker}{LOCK}")
 
     def add(self, line: UsageRecord) -> None:
-        """Take a request. Does not fail: on a full disk it is in memory alone, and that is said."""
+        """Add a request. Does not fail: with a full disk it stays in memory only, and this is
+        logged."""
         try:
             if self._file is None:
                 self._count += 1
@@ -84,33 +84,34 @@ class UsageJournal:
             self._failing = False
 
     def seal(self) -> list[str]:
-        """The names of all segments until now; what is added from here on is in another one."""
+        """Returns the names of all segments so far; later requests go to a new one."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
         return list(self._sealed)
 
     def drop(self, names: Sequence[str]) -> None:
-        """These are in the database."""
+        """Delete segments that are in the database."""
         for name in names:
             self._path(name).unlink(missing_ok=True)
         self._sealed = [name for name in self._sealed if name not in names]
 
     def close(self) -> None:
-        """The worker ends. Segments that are left are somebody else's now."""
+        """End this worker. Other workers take over its remaining segments."""
         self.seal()
         if not self._sealed:
             (self._folder / f"{self._worker}{LOCK}").unlink(missing_ok=True)
         os.close(self._lock)
 
     def orphans(self) -> list[str]:
-        """The dead workers that have left something."""
+        """The dead workers with remaining segments."""
         locks = self._folder.glob(f"*{LOCK}")
         return [lock.stem for lock in locks if lock.stem != self._worker]
 
     @contextmanager
     def left_by(self, worker: str) -> Iterator[list[Segment]]:
-        """What a worker left behind, deleted at the end of the block; empty while it lives."""
+        """A worker's remaining segments, deleted at the end of the block; empty while it is
+        alive."""
         path = self._folder / f"{worker}{LOCK}"
         try:
             lock = os.open(path, os.O_WRONLY)
@@ -137,7 +138,7 @@ class UsageJournal:
 def _dumped(line: UsageRecord) -> bytes:
     try:
         return orjson.dumps((*line,))
-    except TypeError:  # half a surrogate pair
+    except TypeError:  # an unpaired surrogate
         return orjson.dumps([storable(part) if isinstance(part, str) else part for part in line])
 
 
@@ -145,5 +146,5 @@ def _lines(file: Path) -> Iterator[UsageRecord]:
     for text in file.read_bytes().splitlines():
         try:
             yield UsageRecord(*orjson.loads(text))
-        except (ValueError, TypeError):  # a full disk took half of it
+        except (ValueError, TypeError):  # truncated by a full disk
             log.error("%s: not a line of usage: %r", file, text[:200])

@@ -40,7 +40,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "usage",
-        # No foreign key: the installation's key is in no table.
+        # No foreign key: the master key is in no table.
         sa.Column("key_id", sa.String(32), primary_key=True),
         sa.Column("day", sa.Date, primary_key=True),
         sa.Column("team", sa.Text, primary_key=True),

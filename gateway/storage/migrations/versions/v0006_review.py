@@ -49,6 +49,6 @@ def upgrade() -> None:
         sa.Column("claimed", moment, nullable=False),
         sa.Column("sent", moment),
     )
-    # Analytics read these of every question, and not the answers beside them.
+    # Analytics read these columns of every question, but not the answers.
     measured = ["at", "channel", "alias", "state", "duration", "id"]
     op.create_index("ix_questions_measured", "questions", measured)

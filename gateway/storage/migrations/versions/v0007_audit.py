@@ -18,6 +18,6 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON, nullable=False),
     )
     op.create_index("ix_audit_at", "audit", ["at"])
-    # A later migration that an older askdocs cannot live with writes its own revision here.
+    # A later migration that is incompatible with older versions writes its own revision here.
     reach = op.create_table("schema_reach", sa.Column("oldest", sa.String(32), nullable=False))
     op.bulk_insert(reach, [{"oldest": "0006"}])

@@ -1,4 +1,4 @@
-"""Who could read each page, from when to when."""
+"""The access history of each page."""
 
 import sqlalchemy as sa
 from alembic import op
