@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 log = logging.getLogger("askdocs.gateway")
 Say = Callable[[str], None]
 
-# Seconds between two lines about a sync that takes long.
+# Seconds between progress messages of a long sync.
 SAY = 5.0
-# Seconds between two looks whether there is something to do.
+# Seconds between checks for work.
 LOOK = 2.0
-# Seconds until a folder that could not be read, or not be written to the index, is tried again.
+# Seconds until a folder is retried that could not be read, or not be written to the index.
 RETRY = 60.0
-# Seconds that work under way may take to end with the gateway.
+# Seconds for running work to finish when the gateway stops.
 GRACE = 2.0
 
 
@@ -41,7 +41,7 @@ def opening(
     index: Path | None = None,
     waiting: Callable[[int], None] | None = None,
 ) -> Writing:
-    """Opens the index to write to it; `index` is its file, if not the one of the settings."""
+    """Returns a function that opens the index to write; `index` replaces the configured file."""
     file = index or settings.index
     if not is_shared(settings):
         return partial(writing, file, waiting=waiting)
@@ -52,7 +52,7 @@ def opening(
 
 
 def is_shared(settings: GatewaySettings) -> bool:
-    """Does a database hold the index for several gateways?"""
+    """Does a database share the index between several gateways?"""
     return (database_url(settings) or "").startswith("postgres")
 
 
@@ -62,22 +62,22 @@ def database_url(settings: GatewaySettings) -> str | None:
 
 
 def prepare(settings: GatewaySettings, say: Say) -> None:
-    """Make the index, and read the folder that the settings name into it.
+    """Create the index, and read the configured folder into it.
 
-    A site is not waited for: `Keeper` reads it while the gateway runs.
+    Does not wait for a site: `Keeper` reads it while the gateway runs.
 
     Raises:
         AskdocsError: the folder has no page, or the index cannot be written.
     """
     with opening(settings)():
-        pass  # so that every worker can open it
+        pass  # create it, so that every worker can open it
     spec = named(settings)
     if spec and spec.folder:
         _complain(sync_named(spec, opening(settings), say))
 
 
 def named(settings: GatewaySettings) -> Spec | None:
-    """The wiki of the settings. Raises AskdocsError as `Spec.named`."""
+    """The configured wiki. Raises AskdocsError as `Spec.named`."""
     if settings.docs is None:
         return None
     return Spec.named(settings.docs, settings.docs_kind, settings.site_url)
@@ -86,13 +86,13 @@ def named(settings: GatewaySettings) -> Spec | None:
 def sync_named(
     spec: Spec, opened: Writing, say: Say, stop: threading.Event | None = None
 ) -> Synced:
-    """Sync the wiki that settings name, in place of one that they named before.
+    """Sync the configured wiki, replacing one that was configured before.
 
     Args:
         spec: the wiki.
         opened: opens the index to write to it.
-        say: is told how far it is, every `SAY` seconds.
-        stop: ends the sync, once it is set, with Stopped.
+        say: receives the progress, every `SAY` seconds.
+        stop: once set, ends the sync with Stopped.
 
     Raises:
         AskdocsError: as `sync`.
@@ -116,14 +116,14 @@ def _complain(synced: Synced) -> None:
 
 
 class Stopped(AskdocsError):
-    """Work that was ended before its end."""
+    """Work was stopped before its end."""
 
 
 @contextmanager
 def alone(index: Path, stop: threading.Event | None = None) -> Iterator[bool]:
-    """For what one process at a time does for an index: is it this one?
+    """Yields whether this process holds an index's lock, for work that one process does at a time.
 
-    With `stop` it waits until it is, or `stop` is set. The lock goes with the process.
+    With `stop`, it waits for the lock until `stop` is set. The lock ends with the process.
     """
     with index.with_suffix(".keeper").open("w") as lock:
         while True:
@@ -139,9 +139,9 @@ def alone(index: Path, stop: threading.Event | None = None) -> Iterator[bool]:
 
 
 class Keeper:
-    """Work in the background of one gateway: its wiki is followed, vectors are worked out.
+    """Background work of one gateway: follows its wiki, and computes embeddings.
 
-    Only one of several workers does it. Vectors stand back while it answers.
+    Only one of several workers does it. Embedding gives way to answers.
     """
 
     def __init__(
@@ -168,8 +168,8 @@ class Keeper:
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Works until the block is left."""
-        # A daemon: neither a site that does not answer nor a large page holds up the end.
+        """Work until the block exits."""
+        # A daemon: neither an unresponsive site nor a large page may delay the shutdown.
         work = ("wiki index", self._run, self._stop)
         thread = threading.Thread(target=self._tasks.go_on, args=work, daemon=True)
         thread.start()
@@ -209,7 +209,7 @@ class Keeper:
                     break
 
     def _attempt(self, work: Callable[[], None], complained: str) -> str:
-        """Try it. Returns why it failed, which is logged unless it was `complained` of before."""
+        """Run `work`. Returns the error, and logs it unless it equals `complained`."""
         try:
             work()
         except AskdocsError as error:
@@ -236,7 +236,7 @@ class Keeper:
         search, embedder = self._search, self._search.embedder
         if embedder is None:
             return
-        # Its libraries are loaded by now, and not needed by who syncs only.
+        # Its libraries are loaded by now; processes that only sync do not need them.
         from gateway.knowledge.search.learn import learn
         from gateway.knowledge.search.missing import embed_missing
 
@@ -244,7 +244,7 @@ class Keeper:
         if embed_missing(self._writing, embedder, self._stand_back, self._described):
             self._say("pages are found by what they mean, too: their vectors are worked out")
         if before not in (None, embedder.model) and search.index.answers():
-            learn(search, self._writing, ())  # what the answers are good for with this model
+            learn(search, self._writing, ())  # recalibrate the memory with this model
             self._say(f"questions are compared by {embedder.model} now")
 
     def _stand_back(self, done: int, total: int) -> None:

@@ -10,12 +10,12 @@ _ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
 def is_elsewhere(target: str) -> bool:
-    """Does the link lead out of the wiki, or within its own page?"""
+    """Does the link lead out of the wiki, or stay within its own page?"""
     return not target or target[0] in "#?" or bool(_ABSOLUTE.match(target))
 
 
 def refuse_password(address: str) -> None:
-    """Raises AskdocsError: the index would keep the password, and answers would cite it."""
+    """Raises AskdocsError: the index would store the password, and answers would cite it."""
     parts = urlsplit(address.strip())
     if "@" in parts.netloc:
         raise AskdocsError(
@@ -25,20 +25,20 @@ def refuse_password(address: str) -> None:
 
 
 def split(target: str) -> tuple[str, str]:
-    """The path of a link to a file, decoded, and what follows it: `?...` and `#...`."""
+    """Splits a link to a file into its decoded path and the rest: `?...` and `#...`."""
     path = re.split("[?#]", target, maxsplit=1)[0]
     return unquote(path), target[len(path) :]
 
 
 def beside(path: str, target: str) -> str:
-    """The file that a link names, in a page that is the file `path`; may lead out with `..`."""
+    """The file that a link in the file `path` refers to; it may lead out with `..`."""
     if target.startswith("/"):
         return posixpath.normpath(target.lstrip("/"))
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
 
 
 def relative(start: str, url: str) -> str:
-    """The link that leads from the page at `start` to `url`, as short as a path can say it."""
+    """The shortest relative link from the page at `start` to `url`."""
     here, there = urlsplit(start), urlsplit(url)
     if (here.scheme, here.netloc) != (there.scheme, there.netloc):
         return url
@@ -48,7 +48,7 @@ def relative(start: str, url: str) -> str:
     path = posixpath.relpath(there.path or "/", folder)
     if there.path.endswith("/"):
         path += "/"
-    elif path.split("/")[-1] in (".", ".."):  # alone, these mean an address that ends in a slash
+    elif path.split("/")[-1] in (".", ".."):  # alone, these mean an address that ends with a slash
         path = posixpath.join(path, "..", posixpath.basename(there.path)).removeprefix("./")
     if ":" in path.split("/")[0]:
         path = "./" + path

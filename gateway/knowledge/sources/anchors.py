@@ -1,4 +1,4 @@
-"""The anchors of an HTML page: where a browser scrolls to for the heading of a section."""
+"""The anchors of an HTML page: the target that a browser scrolls to for a section's heading."""
 
 import re
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 from gateway.knowledge.sources.document import attribute
 
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-# Signs of a link to the heading itself, beside its text.
+# Symbols of a heading's permalink, next to its text.
 _PERMALINK = re.compile(
     r"[\s¶#§🔗\u200b\ufeff\uf0c1\uf470]*|permalink|(direct )?link to .*|copy link|anchor",
     re.IGNORECASE | re.DOTALL,
@@ -17,27 +17,28 @@ _PERMALINK = re.compile(
 _PERMALINKS = (
     ".headerlink, .header-anchor, .hash-link, .anchorjs-link, .permalink, .heading-link, a.anchor"
 )
-# In lists, quotes and tables a heading is part of what stands there, and begins no section.
+# In lists, quotes and tables, a heading is part of the content, and starts no section.
 _INSIDE = frozenset(("li", "dd", "blockquote", "td", "th", "figure"))
-# They have an id and no place on the page.
+# Elements that may have an ID, but are not visible.
 _UNSEEN = frozenset(("input", "script", "style", "template", "link", "meta", "map", "datalist"))
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading that begins a section."""
+    """A heading that starts a section."""
 
     element: LexborNode
     level: int
     """1 to 6."""
     text: str
-    """As a reader sees it."""
+    """The text as a reader sees it."""
     anchor: str
-    """Of the heading, else the nearest one above it; empty where there is none."""
+    """The heading's anchor, or else the nearest one above; empty if there is none."""
 
 
 class Anchors:
-    """The anchors of a document as a browser finds them: of several elements, the first counts."""
+    """The anchors of a document as a browser finds them: of several elements, the first one
+    counts."""
 
     def __init__(self, tree: LexborHTMLParser) -> None:
         """
@@ -51,7 +52,7 @@ class Anchors:
             self._first.setdefault(attribute(element, "name"), element.mem_id)
 
     def of(self, element: LexborNode) -> str:
-        """The anchor that leads to this element; empty if it has none of its own."""
+        """The anchor of this element; empty if it has none."""
         if element.tag in _UNSEEN:
             return ""
         names = [attribute(element, "id"), attribute(element, "name") if element.tag == "a" else ""]
@@ -61,9 +62,10 @@ class Anchors:
         return ""
 
     def headings(self, content: LexborNode) -> list[Heading]:
-        """The headings in `content` that begin a section, in order. Their permalinks are removed.
+        """Returns the headings in `content` that start a section, in order, and removes their
+        permalinks.
 
-        A heading of which nothing is left has no section; its anchor serves what follows.
+        A heading without other text starts no section; its anchor applies to the text that follows.
         """
         headings: list[Heading] = []
         above = ""
@@ -82,7 +84,8 @@ class Anchors:
         return headings
 
     def _near(self, heading: LexborNode, content: LexborNode) -> str:
-        """Its own anchor, its permalink's, one in or just before it, or one that begins there."""
+        """The heading's own anchor, its permalink's, one in or just before it, or one that starts
+        there."""
         if own := self.of(heading):
             return own
         for link in heading.css("a[href]"):
@@ -90,7 +93,7 @@ class Anchors:
             if target.startswith("#") and target[1:] in self._first and _is_permalink(link):
                 return target[1:]
         inner = heading.css("[id], a[name]")
-        # MediaWiki puts the old form of an anchor first, in a span without text.
+        # MediaWiki puts the legacy anchor first, in a span without text.
         for element in sorted(inner, key=lambda e: "mw-headline" not in attribute(e, "class")):
             if element.mem_id != heading.mem_id and (anchor := self.of(element)):
                 return anchor
@@ -110,20 +113,20 @@ class Anchors:
         return ""
 
     def _within(self, element: LexborNode) -> str:
-        """The last anchor in an element without text."""
+        """The anchor of the last empty element in an element."""
         anchors = [self.of(inner) for inner in (element, *element.css("[id], a[name]"))]
         return next((anchor for anchor in reversed(anchors) if anchor), "")
 
 
 def without_permalinks(element: LexborNode) -> None:
-    """Remove the links to the element itself, which show as a sign."""
+    """Remove the element's permalinks, which appear as a symbol."""
     for link in element.css(f"{_PERMALINKS}, a[href^='#'], a:not([href])"):
         if _is_permalink(link):
             link.decompose()
 
 
 def escaped(anchor: str) -> str:
-    """The anchor as the fragment of an address: what ends one in a text is escaped."""
+    """The anchor as a URL fragment: escapes characters that would end a URL within text."""
     return re.sub(r"[\s%\"<>\\^`{|}()]", lambda match: quote(match.group(), safe=""), anchor)
 
 
@@ -154,7 +157,7 @@ def _is_blank(node: LexborNode) -> bool:
 
 
 def _is_permalink(link: LexborNode) -> bool:
-    # One without an address and text only has an anchor, and shows nothing.
+    # A link with only an anchor, without address and text, is invisible.
     text = link.text().strip()
     if not text:
         return link.css_first("img[alt]") is None

@@ -1,8 +1,8 @@
 """Reads a wiki in a separate process, so that no page can hang or exhaust the syncing process.
 
-The process writes what it finds as lines of JSON. When a page ends it, the page is reported with
-the reason, and another process goes on with the others: what was read already has its stamp, and
-is not read twice.
+The process writes its results as lines of JSON. If a page crashes it, the page is reported with the
+reason, and another process continues with the other pages: those that were read already have their
+stamp, and are not read twice.
 
 `python -m gateway.knowledge.sources.apart` is that process.
 """
@@ -33,14 +33,14 @@ from gateway.knowledge.sources.source import (
 )
 from gateway.knowledge.wiki.page import Page, Section
 
-# Of a page's text, whatever its file made of it.
+# Maximum bytes of a page's text.
 LARGEST = 16 * 2**20
-# Pages that may each end a process; then the fault is not the page's.
+# Maximum pages that may crash a process; with more, the pages are not at fault.
 MOST = 20
 
 
 class Apart:
-    """Implements `gateway.knowledge.sources.source.Source` for what `open_source` opens."""
+    """Implements `gateway.knowledge.sources.source.Source` for the sources of `open_source`."""
 
     def __init__(self, place: str, kind: str | None, site_url: str) -> None:
         """See `gateway.knowledge.sources.open.open_source`."""
@@ -48,8 +48,7 @@ class Apart:
         self._wanted = {"place": place, "kind": kind, "site_url": site_url}
 
     def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Source.read`. One that breaks off in between is
-        closed."""
+        """See `gateway.knowledge.sources.source.Source.read`. An interrupted read is closed."""
         reading = _Reading(dict(known))
         while True:
             wanted = {"known": reading.known, "state": state, "ended": reading.ended}
@@ -68,11 +67,11 @@ class Apart:
 
 @dataclass
 class _Reading:
-    """What is known of a reading that may take several processes."""
+    """The state of a read that may take several processes."""
 
     known: dict[str, str]
     ended: dict[str, str] = field(default_factory=dict)
-    """The pages that ended a process, with the reason."""
+    """The pages that crashed a process, with the reason."""
     done: bool = False
     _at: str = ""
     _given: set[str] = field(default_factory=set)
@@ -95,7 +94,7 @@ class _Reading:
             else:
                 item, path = _item(kind, values)
                 if path in self._given:
-                    continue  # by the process before
+                    continue  # read by an earlier process
                 if not isinstance(item, LeftOut):
                     self._given.add(path)
                 if isinstance(item, Changed):
@@ -103,7 +102,7 @@ class _Reading:
                 yield item
 
     def note(self, name: str, code: int) -> None:
-        """The process has ended before its end."""
+        """Record that the process ended early."""
         why = _why(code)
         if not self._at or self._at in self.ended or len(self.ended) == MOST:
             raise AskdocsError(
@@ -115,13 +114,13 @@ class _Reading:
 
 def _start(wanted: Mapping[str, Any]) -> "subprocess.Popen[bytes]":
     process = subprocess.Popen(
-        # -P: the folder that we are in may be the wiki, whose files are not to be imported.
+        # -P: the current folder may be the wiki, whose files must not be imported.
         [sys.executable, "-P", "-m", "gateway.knowledge.sources.apart"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert process.stdin
-    with suppress(BrokenPipeError), process.stdin as stdin:  # its exit code says why
+    with suppress(BrokenPipeError), process.stdin as stdin:  # its exit code states the reason
         stdin.write(orjson.dumps(wanted))
     return process
 
@@ -166,11 +165,11 @@ def main() -> None:
     try:
         wanted = orjson.loads(sys.stdin.buffer.read())
     except orjson.JSONDecodeError:
-        return  # who asks has ended before it had said what for
-    # What a library prints is no answer of ours.
+        return  # the parent ended before sending a request
+    # Output that a library prints is not part of the result.
     with suppress(BrokenPipeError), os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # who reads us ends us
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         _answer(wanted, out)
 
 
@@ -183,7 +182,7 @@ def _answer(wanted: Mapping[str, Any], out: IO[bytes]) -> None:
     def begun(path: str) -> None:
         say("page", path)
         if path:
-            out.flush()  # before the page can end us
+            out.flush()  # before the page can crash this process
 
     bounded.enforce(begun, wanted["ended"])
     try:

@@ -1,9 +1,9 @@
 """CPU time and memory limits for reading one page.
 
-Pages are written by others, and read by parsers of others, some of them in C. In a process of its
-own (`gateway.knowledge.sources.apart`) a page that takes too long ends with an error of its own;
-one that does not even let Python act on that ends the process, and the page that it was at is
-known.
+Pages are untrusted, and parsed by third-party libraries, some of them in C. In a separate process
+(`gateway.knowledge.sources.apart`), a page that takes too long fails with its own error; a page
+that blocks even Python's handling of that kills the process, and is known as the current page.
+
 """
 
 import resource
@@ -12,11 +12,11 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-# Seconds of CPU for one page. The largest that are read, 4 MiB of Markdown, take some 10 s.
+# Maximum CPU seconds per page. The largest pages, 4 MiB of Markdown, take some 10 s.
 SECONDS = 30.0
-# Seconds until the system ends the process, where a parser in C did not come back by then.
+# CPU seconds until the system kills the process, if a parser in C has not returned by then.
 HARD = 45.0
-# Bytes of address space, with the program itself and what it knows of the wiki.
+# Maximum bytes of address space, including the program and its data about the wiki.
 MEMORY = 3 * 2**30
 
 _begun: Callable[[str], None] | None = None
@@ -24,15 +24,15 @@ _ended: Mapping[str, str] = {}
 
 
 class TooLong(ValueError):
-    """A page took more time than one may."""
+    """A page exceeded its time limit."""
 
 
 def enforce(begun: Callable[[str], None], ended: Mapping[str, str]) -> None:
-    """Hold pages to the limits from now on, in the main thread of this process.
+    """Limit the resources of pages from now on, in the main thread of this process.
 
     Args:
-        begun: is told of each page, and of its end with an empty path.
-        ended: the pages that have ended a process like this one, with the reason.
+        begun: receives each page's path, and an empty path at its end.
+        ended: the pages that have crashed a process like this one, with the reason.
     """
     global _begun, _ended
     _begun, _ended = begun, ended
@@ -45,10 +45,10 @@ def enforce(begun: Callable[[str], None], ended: Mapping[str, str]) -> None:
 
 @contextmanager
 def page(path: str) -> Iterator[None]:
-    """What is done in the block is done for one page. Without `enforce` there is no limit.
+    """Run the block within the limits of one page. Without `enforce` there is no limit.
 
     Raises:
-        ValueError: it took too long, or too much memory.
+        ValueError: it took too much time or memory.
     """
     if _begun is None:
         yield
@@ -67,7 +67,7 @@ def page(path: str) -> Iterator[None]:
 
 
 def _arm(soft: float, hard: float) -> None:
-    # Again and again: a library may take the error for one of the page, and go on.
+    # Repeatedly: a library may mistake the error for a page's fault, and continue.
     signal.setitimer(signal.ITIMER_VIRTUAL, soft, 1.0 if soft else 0)
     signal.setitimer(signal.ITIMER_PROF, hard)
 

@@ -1,7 +1,7 @@
 """Renders colon-fenced boxes (VitePress, Docusaurus, HackMD) as plain text.
 
-MkDocs has none, but folders for these are read as its too, all by `askdocs up`. An answer would
-quote ":::warning".
+MkDocs does not support them, but `askdocs up` reads folders of these generators like MkDocs
+folders. Otherwise an answer would quote ":::warning".
 """
 
 import re
@@ -15,24 +15,25 @@ _BEGINS = re.compile(
     rf"([\s>]*):{{3,}}\s*(?:({_LABELLED})|(?:{_PLAIN}))"
     r"(?:\s*\[(.*)\]|\s+([^\s{].*?))?\s*(?:\{.*\})?\s*$"
 )
-# Characters of a line that begins a box: a title with braces costs the square of its length.
+# Maximum characters of a box's first line: a title with braces takes quadratic time.
 LONGEST = 2000
 ENDS = re.compile(r"[\s>]*:{3,}\s*$")
-# What mkdocstrings puts the documentation of an object in place of; its options are below.
+# The placeholder for an object's documentation in mkdocstrings; its options follow on other lines.
 _OBJECT = re.compile(r"::: +((?:\w+\.)+\w+)\s*$")
 
 
 def label(kind: str, *titles: str | None) -> str:
-    """What a box of this kind says on it, bold; the first title that it has. Empty: nothing."""
+    """The bold label of a box of this kind: its first non-empty title. Empty if there is none."""
     title = next(filter(None, titles), "").strip()
     text = ": ".join(filter(None, [kind.capitalize(), title]))
     return f"**{text}**" if text else ""
 
 
 def named(lines: Sequence[str]) -> list[str]:
-    """As many lines: what a box says on it stays, bold, and the line that ends it is empty.
+    """Replaces each box's first line with its bold label, and its last line with an empty one; the
+    number of lines does not change.
 
-    Of an object of mkdocstrings the name stays, without its options.
+    For a mkdocstrings object, the name remains, without its options.
     """
     shown: list[str] = []
     depth = 0

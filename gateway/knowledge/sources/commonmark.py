@@ -1,4 +1,4 @@
-"""Headings and titles of CommonMark pages, which all generators except MkDocs read."""
+"""Headings and titles of CommonMark pages, the format of all generators except MkDocs."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ from gateway.knowledge.sources.sections import Heading
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?\n)??\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
-# Characters of TOML that are read: of a key of a million parts, tomllib makes a million keys.
+# Maximum characters of TOML: from a key with a million parts, tomllib creates a million keys.
 _LONGEST = 2**13
 _NOTE = re.compile(r"^ {0,3}\[\^[^\]\s]+\]:")
 _RAW = re.compile(r"<h([1-6])\b([^>]*)>(.*?)</h\1>", re.IGNORECASE | re.DOTALL)
@@ -26,21 +26,21 @@ _TAG = re.compile(r"<[^<>]*>")
 
 @dataclass(frozen=True)
 class RawHeading:
-    """A heading of a file, before it has an anchor."""
+    """A heading of a file, before its anchor is determined."""
 
     level: int
     text: str
     line: int
     nested: bool
-    """In a quote or a list: it begins no section, but its anchor counts."""
+    """In a quote or a list: it starts no section, but its anchor counts."""
     children: tuple[Token, ...]
-    """What its text is made of; empty in a heading that is written as HTML."""
+    """The inline tokens of its text; empty for a heading in HTML."""
     anchor: str = ""
-    """The one that a heading in HTML has."""
+    """The anchor of a heading in HTML."""
 
 
 class HeadingReader:
-    """Finds headings. `mdx`: text that is indented is not code, and there are no blocks of HTML."""
+    """Finds headings. `mdx`: indented text is not code, and there are no HTML blocks."""
 
     def __init__(self, mdx: bool = False) -> None:
         self._markdown = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -49,7 +49,7 @@ class HeadingReader:
 
     def headings(self, lines: Sequence[str]) -> Iterator[RawHeading]:
         """Every heading, in order."""
-        # A footnote would be read as the definition of a link.
+        # A footnote would be parsed as a link definition.
         tokens = self._markdown.parse("\n".join(_NOTE.sub("", line) for line in lines))
         for number, token in enumerate(tokens):
             if token.map is None:
@@ -70,7 +70,7 @@ class HeadingReader:
 
 
 def plain(children: Sequence[Token]) -> str:
-    """The text of inline tokens, without marks and tags, with the text of pictures."""
+    """The text of inline tokens, without markup and tags, and with the text of images."""
     return "".join(_texts(children))
 
 
@@ -85,17 +85,17 @@ def _texts(children: Sequence[Token]) -> Iterator[str]:
 
 
 def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
-    """The lines below a page's front matter, and what the front matter says, in YAML or TOML.
+    """Returns the lines below a page's front matter, and its data, from YAML or TOML.
 
-    Front matter that is neither, no mapping, or longer than front matter in TOML ever is, says
-    nothing.
+    Front matter that is invalid, not a mapping, or longer than TOML front matter ever is, counts as
+    empty.
     """
     is_toml = text.startswith("+++")
     match = (_TOML if is_toml else _FRONT).match(text)
     if match is None:
         return text.split("\n"), {}
     fields: Any = None
-    # A ValueError: a date as 2026-02-30. A RecursionError: TOML that is nested too deep.
+    # ValueError: a date such as 2026-02-30. RecursionError: deeply nested TOML.
     with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
         written = match[1] or ""
         if not is_toml:
@@ -105,12 +105,12 @@ def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
     return text[match.end() :].split("\n"), fields if isinstance(fields, dict) else {}
 
 
-# The one of libyaml is some ten times as fast, where PyYAML was built with it.
+# libyaml's loader is some ten times as fast, if PyYAML was built with it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def fenced(lines: Sequence[str]) -> list[bool]:
-    """Which of the lines are code between fences, the fences too."""
+    """Which of the lines are fenced code, including the fences."""
     result = []
     fence = ""
     for line in lines:
@@ -131,7 +131,7 @@ _FENCE = re.compile(r"[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
 
 
 def without_comments(lines: Sequence[str], opening: str, closing: str) -> list[str]:
-    """The lines with comments outside of code taken out; lines stay, though they may be empty."""
+    """Removes comments outside code; the number of lines does not change."""
     remaining = []
     inside = False
     for line, is_code in zip(lines, fenced(lines), strict=True):
@@ -154,7 +154,7 @@ def without_comments(lines: Sequence[str], opening: str, closing: str) -> list[s
 def joined_blanks(
     lines: Sequence[str], headings: Sequence[Heading]
 ) -> tuple[list[str], list[Heading]]:
-    """The lines with one empty line where several were, outside of code; headings move along."""
+    """Collapses consecutive empty lines outside code; headings move accordingly."""
     joined: list[str] = []
     moved: dict[int, int] = {}
     for number, (line, code) in enumerate(zip(lines, fenced(lines), strict=True)):

@@ -1,8 +1,9 @@
 """Extracts the main content of an HTML page, without navigation and other surroundings.
 
-Generators mark it: the containers are known. In a page of no known generator Resiliparse finds it
-by its rules. It gives text without markup, and we need the headings' anchors: so each run of text
-is numbered, and the element that holds the runs which came through is the content.
+The content elements of known generators are listed here. For other pages, Resiliparse finds the
+content with its rules. It returns text without markup, but the headings' anchors are needed: so
+each run of text is numbered, and the content is the element that holds the returned runs.
+
 """
 
 import re
@@ -13,7 +14,7 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from gateway.knowledge.sources.document import CLOSE, OPEN, attribute, parse
 
-# The most particular first: a page of Confluence has a `main` too, with more than the page in it.
+# The most specific first: a Confluence page also has a `main`, which contains more than the page.
 CONTAINERS = (
     "#main-content.wiki-content, .wiki-content",  # Confluence
     ".mw-parser-output",  # MediaWiki
@@ -27,7 +28,7 @@ CONTAINERS = (
     "[role=main]",
     "#main-content",
 )
-# A chapter of DocBook, with its title and what stands before its first section.
+# A DocBook chapter, with its title and the text before its first section.
 _CHAPTER = "div:has(> .titlepage)"
 _NOT_CONTENT = ", ".join(
     (
@@ -39,12 +40,12 @@ _NOT_CONTENT = ", ".join(
         # Tables of contents.
         ".toc, #toc, .toc-macro, .table-of-contents, .contents.topic, .contents.local",
         ".theme-doc-toc-mobile, .theme-doc-toc-desktop, .md-nav, .bd-toc",
-        # The way here, the way on, and who wrote it.
+        # Breadcrumbs, links to other pages, and authors.
         ".breadcrumb, .breadcrumbs, #breadcrumbs, #breadcrumb-section, .theme-doc-breadcrumbs",
         ".wy-breadcrumbs, .pagination-nav, .rst-footer-buttons, .prev-next-area, .nav-chapters",
         ".navheader, .navfooter",  # DocBook
         ".page-metadata, .md-source-file, .theme-doc-version-badge, .last-updated",
-        # To edit and to print, not to read.
+        # For editing and printing, not for reading.
         ".mw-editsection, .mw-jump-link, .noprint, .printfooter, .catlinks, .navbox, .edit-link",
         ".md-content__button, .edit-this-page, .theme-edit-this-page, .copybtn, .copy-button",
         # Line numbers beside code.
@@ -54,7 +55,7 @@ _NOT_CONTENT = ", ".join(
         "#cookie-consent, #onetrust-consent-sdk, .cc-window",
     )
 )
-# The way on of Texinfo and others without a name for it: links to the pages beside and above.
+# Navigation of Texinfo and others without a class: links to adjacent and parent pages.
 _STEP = ", ".join(
     [f"a[rel~={way}]" for way in ("prev", "next", "up")]
     + [f"a[accesskey={key}]" for key in ("p", "n", "u")]
@@ -62,16 +63,16 @@ _STEP = ", ".join(
 _BLOCKS = frozenset(
     "body div section article main center form table tbody tr td font span".split()  # noqa: SIM905
 )
-# A table with its text in many rows is data, and the content has more than it; one in a single
-# cell arranges the page.
+# A table with text in many rows is data, and the content is larger than it; a table with a single
+# cell is layout.
 _ROWS = frozenset(("table", "tbody", "tr"))
 _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
-# The content may leave this much of what the extractor kept outside.
+# The minimum share of the extracted text that the content must hold.
 _MOST = 0.9
 
 
 def content(tree: LexborHTMLParser, text: str) -> LexborNode:
-    """The element of `tree` that holds the main content. Boilerplate inside it is removed.
+    """Returns the element of `tree` with the main content, and removes boilerplate inside it.
 
     Args:
         tree: `parse(text)`; changed.
@@ -87,13 +88,13 @@ def content(tree: LexborHTMLParser, text: str) -> LexborNode:
             element.decompose()
     for element in list(
         _navigation(main)
-    ):  # first all of them: it looks at what stands around links
+    ):  # collect all of them first: the check looks at the text around links
         element.decompose()
     return main
 
 
 def _with_name(tree: LexborHTMLParser, main: LexborNode) -> None:
-    """Put the NAME of a manual page, which AsciiDoc writes into its header, before the rest: the
+    """Move the NAME section of a manual page, which AsciiDoc puts into its header, to the top: the
     line that says what the command does."""
     header = tree.css_first("body > div#header")
     if header is None or header.css_first("h2") is None or main.first_child is None:
@@ -118,7 +119,7 @@ def _known(tree: LexborHTMLParser) -> LexborNode | None:
             if beside.mem_id != chapter.mem_id:
                 beside.decompose()
         return chapter.parent  # the chapter's own anchor is on the chapter
-    # Several are a list of articles, each with its own beginning.
+    # Several mean a list of articles, each with its own beginning.
     articles = [element for element in tree.body.css("article") if _has_text(element)]
     return articles[0] if len(articles) == 1 else None
 
@@ -128,7 +129,7 @@ def _has_text(element: LexborNode) -> bool:
 
 
 def _is_menu(element: LexborNode) -> bool:
-    """Is it named as one, or nothing but links beside the content?"""
+    """Is it named as a menu, or nothing but links next to the content?"""
     tag = element.tag
     if tag in ("ul", "div"):
         names = f"{attribute(element, 'class')} {attribute(element, 'id')}".lower()
@@ -138,7 +139,7 @@ def _is_menu(element: LexborNode) -> bool:
 
 
 def _navigation(main: LexborNode) -> Iterator[LexborNode]:
-    """The blocks of little but links to the pages beside and above."""
+    """Yields blocks that mainly contain links to adjacent and parent pages."""
     seen = {main.mem_id}
     for link in main.css(_STEP):
         block = link.parent
@@ -154,14 +155,14 @@ def _navigation(main: LexborNode) -> Iterator[LexborNode]:
 
 
 def _linked(element: LexborNode) -> float:
-    """How much of its text is links, 0 to 1."""
+    """The share of its text in links, 0 to 1."""
     whole = len("".join(element.text().split()))
     inside = sum(len("".join(link.text().split())) for link in element.css("a[href]"))
     return inside / whole if whole else 0.0
 
 
 def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
-    """The smallest element that holds nearly all that the extractor keeps."""
+    """The smallest element with nearly all of the text that the extractor keeps."""
     assert tree.body is not None
     runs = list(_runs(tree.body))
     marked = parse(text)
@@ -189,7 +190,8 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
         element = heaviest
         if element.tag not in _ROWS:
             main = element
-    # What the extractor left out and what is links, beside the content, is not content.
+    # Next to the content, elements that the extractor dropped and elements of links are not
+    # content.
     for child in list(main.iter()) if total else []:
         if not weights.get(child.mem_id) and _linked(child) > 0.5:
             child.decompose()
@@ -197,7 +199,7 @@ def _guessed(tree: LexborHTMLParser, text: str) -> LexborNode:
 
 
 def _runs(body: LexborNode) -> Iterator[LexborNode]:
-    """The runs of text that a reader sees, in order."""
+    """Yields the visible runs of text, in order."""
     for node in body.traverse(include_text=True):
         if node.is_text_node and (node.text_content or "").strip():
             parent = node.parent

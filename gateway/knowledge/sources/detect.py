@@ -14,7 +14,7 @@ from gateway.knowledge.sources import (
 from gateway.knowledge.sources.flavour import Generator
 from gateway.knowledge.sources.within import Bounds
 
-# How far above the folder a generator's settings may be: `site/docs/guide` belongs to `site`.
+# Maximum levels above the folder for a generator's settings: `site/docs/guide` belongs to `site`.
 ABOVE = 2
 
 
@@ -26,17 +26,18 @@ class Project:
     content: Path
     """The folder that holds all pages of the project."""
     settings: Path | None
-    """The file that says so."""
+    """The settings file that identifies the generator."""
     bounds: Bounds
-    """What the project may read files of: the folder that was named, or the project's around it."""
+    """The area from which the project may read files: the given folder, or the project around
+    it."""
 
 
 def detect(root: Path, kind: Generator | None = None) -> Project:
-    """The project that the folder `root` is, or is part of.
+    """Detects the project that the folder `root` is, or is part of.
 
     Args:
         root: an absolute folder.
-        kind: only this one is looked for; found or not, it is what the folder is taken for.
+        kind: the only generator to look for; it applies even if it is not found.
     """
     folders = [root, *list(root.parents)[:ABOVE]]
     for known, look in _LOOKS:
@@ -49,7 +50,7 @@ def detect(root: Path, kind: Generator | None = None) -> Project:
 
 
 def _beside(root: Path, kind: Generator | None) -> Project | None:
-    """The one project in a folder of `root` whose pages are elsewhere in `root`: `docs` beside
+    """The only project in a subfolder of `root` whose pages are elsewhere in `root`: `docs` next to
     `website`. The root covers both."""
     bounds = Bounds(root)
     projects = []

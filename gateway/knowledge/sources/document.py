@@ -1,7 +1,7 @@
 """Parses an HTML document: decodes the text, builds the tree as a browser does, reads the head.
 
-The tree is Lexbor's, by way of selectolax: it follows the HTML standard, as browsers do, so an
-anchor is where a browser finds it however broken the markup is.
+The tree is Lexbor's, through selectolax: like browsers, it follows the HTML standard, so anchors
+are where a browser finds them, however broken the markup is.
 """
 
 import codecs
@@ -13,17 +13,17 @@ from urllib.parse import urldefrag, urljoin
 from resiliparse.parse.encoding import detect_encoding, map_encoding_to_html5
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-# The marks that readers of a tree put into its text; they cannot be in it before.
+# Marks that are inserted into the text of a tree; the original text cannot contain them.
 OPEN, CLOSE = "\U0010f000", "\U0010f001"
 _RESERVED = re.compile("[\U0010f000-\U0010f1ff\ud800-\udfff\0]")
-# Browsers stop at 512, and lay deeper elements beside each other.
+# Browsers stop at 512, and place deeper elements side by side.
 DEEPEST = 256
 _TOO_DEEP = " > ".join(["*"] * (DEEPEST + 3))
 _BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"))
-# The parser's time grows with the square of the depth: this much takes it a tenth of a second.
+# The parser's time is quadratic in the depth: this depth takes a tenth of a second.
 _HOPELESS = 5_000
 _TAGS = re.compile(r"<(/?)([a-zA-Z]+)")
-# Elements that never hold another, or that the next of their kind ends.
+# Elements that are never nested, or that end at the next one of their kind.
 _UNNESTED = frozenset(
     """area base br col embed hr img input link meta param source track wbr path
     p li dt dd tr td th tbody thead option""".split()  # noqa: SIM905
@@ -31,34 +31,34 @@ _UNNESTED = frozenset(
 _BODY = re.compile(rb"<body(?:\s[^>]*)?>", re.IGNORECASE)
 _REFRESH = re.compile(r"""\s*(\d+)[\d.]*\s*[;,]?\s*(?:url\s*=)?\s*['"]?([^'"]+)""", re.IGNORECASE)
 SPECIAL = "special page of MediaWiki"
-# A page that goes elsewhere later than this is a page, and not a sign-post.
+# A redirect after more than this many seconds does not stop it from being a page.
 _SOON = 10
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a document says about itself."""
+    """Metadata of a document."""
 
     title: str
     """The text of `<title>`."""
     canonical: str
-    """The address that the page wants to be known by; empty where it names none."""
+    """The page's canonical address; empty if it names none."""
     base: str
-    """What relative links are relative to: `<base href>`, else the document's address."""
+    """The base of relative links: `<base href>`, or else the document's address."""
     refresh: str
-    """The address of the page that a reader is sent on to at once; empty for a page."""
+    """The address to which readers are redirected at once; empty for a page."""
     noindex: bool
-    """Search engines are asked to leave the page out."""
+    """Are search engines asked to exclude the page?"""
     nofollow: bool
-    """They are asked not to follow its links."""
+    """Are they asked not to follow its links?"""
     site_name: str
     """The name of the site, which generators append to every title."""
     special: bool
-    """MediaWiki made it by itself: a search, a list of files."""
+    """Is it a special page of MediaWiki, such as a search or a list of files?"""
 
     @property
     def no_page(self) -> str:
-        """Why the document is no page of a wiki; empty for a page."""
+        """The reason why the document is not a page of a wiki; empty for a page."""
         if self.special:
             return SPECIAL
         if self.refresh:
@@ -67,11 +67,11 @@ class Head:
 
 
 def decode(data: bytes, charset: str = "") -> str:
-    """The text of a document; what is no text in its encoding becomes U+FFFD.
+    """Decodes a document; invalid bytes become U+FFFD.
 
     Args:
-        data: as it was served or stored.
-        charset: what the server says, which counts more than what the document says.
+        data: the bytes as served or stored.
+        charset: from the server, which takes precedence over the document's own.
     """
     for mark, encoding in _BOMS:
         if data.startswith(mark):
@@ -80,7 +80,7 @@ def decode(data: bytes, charset: str = "") -> str:
         return scrubbed(data.decode(named, "replace"))
     encoding = detect_encoding(data, from_html_meta=True) or "utf-8"
     if encoding != "utf-8":
-        # Few words beside much markup mislead a detector; text that is valid UTF-8 is UTF-8.
+        # A few words among much markup mislead a detector; valid UTF-8 is UTF-8.
         declared = re.search(rb"charset\s*=", data[:4096], re.IGNORECASE)
         try:
             return scrubbed(data.decode(encoding if declared else "utf-8"))
@@ -90,15 +90,16 @@ def decode(data: bytes, charset: str = "") -> str:
 
 
 def scrubbed(text: str) -> str:
-    """`text` without what no document holds: NUL, lone surrogates, and this package's marks."""
+    """Removes characters that no document contains: NUL, lone surrogates, and this package's
+    marks."""
     return _RESERVED.sub("\ufffd", text)
 
 
 def parse(text: str) -> LexborHTMLParser:
-    """The tree of a document (see `scrubbed`), no deeper than DEEPEST.
+    """Parses a document (see `scrubbed`) into a tree no deeper than DEEPEST.
 
     Raises:
-        ValueError: there is no document in it, or one that is nested beyond reason.
+        ValueError: it is empty, or nested too deeply.
     """
     nesting = _nesting(text)
     if nesting > _HOPELESS:
@@ -106,20 +107,21 @@ def parse(text: str) -> LexborHTMLParser:
     tree = LexborHTMLParser(text)
     if tree.body is None:
         raise ValueError("no body: it is a frameset, or no HTML")
-    # A cell of a table is four levels, of which one is counted; to look is a fifth of the time.
+    # A table cell is four levels deep, of which one is counted; the check takes a fifth of the
+    # time.
     if nesting * 4 > DEEPEST and tree.css_first(_TOO_DEEP) is not None:
         _flatten(tree.body)
     return tree
 
 
 def head_of(data: bytes, url: str) -> Head:
-    """The head of a document, without parsing what is in its body. See `head`."""
+    """The metadata of a document, without parsing its body. See `head`."""
     body = _BODY.search(data)
     return head(LexborHTMLParser(decode(data[: body.end()] if body else data)), url)
 
 
 def head(tree: LexborHTMLParser, url: str) -> Head:
-    """What the document at the address `url` says about itself."""
+    """The metadata of the document at `url`."""
     base = url
     canonical = refresh = site_name = ""
     robots = ""
@@ -153,14 +155,14 @@ def head(tree: LexborHTMLParser, url: str) -> Head:
 
 
 def links(tree: LexborHTMLParser, base: str) -> Iterator[str]:
-    """The addresses that the document links to, without anchors; those marked nofollow left out."""
+    """Yields the addresses that the document links to, without anchors and nofollow links."""
     for element in tree.css("a[href], area[href]"):
         if "nofollow" not in attribute(element, "rel").lower().split():
             yield urldefrag(join(base, attribute(element, "href"))).url
 
 
 def join(base: str, target: str) -> str:
-    """`urljoin`, which gives nothing where it would raise: for a target that is no address."""
+    """`urljoin`, but returns an empty string where it would raise, for an invalid address."""
     try:
         return urljoin(base, re.sub(r"[\t\n\r]", "", target.strip()))
     except ValueError:
@@ -168,12 +170,12 @@ def join(base: str, target: str) -> str:
 
 
 def attribute(element: LexborNode, name: str) -> str:
-    """The value of an attribute; empty where there is none."""
+    """The value of an attribute; empty if it is missing."""
     return element.attrs.sget(name)
 
 
 def _nesting(text: str) -> int:
-    """About how deep the elements of `text` are nested, at its deepest."""
+    """The approximate maximum nesting depth of the elements in `text`."""
     depth = deepest = 0
     for end, name in _TAGS.findall(text):
         if name.lower() in _UNNESTED:
@@ -188,7 +190,7 @@ def _nesting(text: str) -> int:
 
 
 def _flatten(body: LexborNode) -> None:
-    """Put the text of what is nested deeper than DEEPEST in its place."""
+    """Replace elements nested deeper than DEEPEST with their text."""
     deep: list[LexborNode] = []
     node: LexborNode = body
     depth = 0

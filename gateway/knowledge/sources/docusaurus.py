@@ -25,7 +25,7 @@ _NUMBERED = re.compile(r"(\d+)\s*[-_.]+\s*([^-_.\s].*)$")
 
 
 class Document(NamedTuple):
-    """What a file's name and its front matter say about its page."""
+    """The page's properties from a file's name and front matter."""
 
     url: str
     title: str
@@ -57,7 +57,7 @@ class Docusaurus:
                 with bounded.page(path):
                     _, front = front_matter(self.tree.text(path))
             except (OSError, ValueError):
-                front = {}  # `Folder` says why
+                front = {}  # `Folder` reports the problem
             if front.get("draft") is True:
                 continue
             title = front.get("title")
@@ -78,7 +78,7 @@ class Docusaurus:
         return url.rstrip("/") + ("/" if self._config.trailing_slash else "")
 
     def file(self, path: str) -> str | None:
-        return None  # those of `static` are, which lies beside the pages
+        return None  # published files are in `static`, next to the pages
 
     def resolve(self, path: str, target: str) -> str:
         if addresses.is_elsewhere(target):
@@ -87,7 +87,7 @@ class Docusaurus:
         here = self._documents[path].url
         url = self._file(path, named)
         if url is None and named.startswith("/"):
-            # An address below the site's root, whatever path that has itself.
+            # An address below the site's root, which may have a path itself.
             there = addresses.join(self._site_url, named)
             url = self._by_path.get(urlsplit(there).path.rstrip("/"))
             file = posixpath.normpath(named.lstrip("/"))
@@ -99,7 +99,7 @@ class Docusaurus:
         return self.tree.bounds.is_file(self._static / name)
 
     def _file(self, path: str, named: str) -> str | None:
-        """The address of the page that a link to a file leads to."""
+        """The address of the page that a link to a file refers to."""
         if named.startswith("@site/"):
             named = "/" + named.removeprefix("@site/")
         beside = addresses.beside(path, named)
@@ -114,7 +114,7 @@ class Docusaurus:
 
     def page(self, path: str, text: str, trail: Trail) -> Page:
         lines, headings = mdx.read(path, text, trail, self._config.path)
-        # A first-level heading has no anchor on the page: it is the page's top.
+        # A first-level heading has no anchor: it is the top of the page.
         headings = [
             replace(heading, anchor="") if heading.level == 1 else heading for heading in headings
         ]
@@ -129,18 +129,18 @@ class Docusaurus:
 
 
 def opened(project: Project, site_url: str) -> Docusaurus:
-    """The docs of a docusaurus.config.js, or of a folder without one."""
+    """Opens the docs of a docusaurus.config.js, or of a folder without one."""
     config = load(project.settings, project.bounds) if project.settings else DocusaurusConfig()
     site = project.settings.parent if project.settings else project.content.parent
     if project.settings and project.content.resolve() != (site / config.path).resolve():
-        # A second set of pages, which the configuration does not name where it can be read.
+        # A second set of pages, which the readable part of the configuration does not name.
         within = project.content.relative_to(site).as_posix()
         config = replace(config, path=within, route=within)
     return Docusaurus(Tree(project.content, project.bounds), config, site_url, site / "static")
 
 
 def _places(config: DocusaurusConfig, site_url: str) -> tuple[str, str]:
-    """The address of the site's root, and the way from there to the pages.
+    """The address of the site's root, and the path from there to the pages.
 
     `https://x.example/docs` may be the root or the pages: it is the root only if the configuration
     says so.
@@ -155,13 +155,13 @@ def _places(config: DocusaurusConfig, site_url: str) -> tuple[str, str]:
 
 
 def is_page(path: str) -> bool:
-    """Is a page made of the file? Parts of pages begin with `_`, and tests are left out."""
+    """Does the file become a page? Partials, which start with `_`, and tests do not."""
     parts = path.split("/")
     return not any(part.startswith("_") for part in parts) and "__tests__" not in parts
 
 
 def slug(path: str, front: dict[str, Any], number_prefixes: bool = True) -> str:
-    """The address of a page below the place of all pages, as `/guide/setup`; folders end in `/`."""
+    """The address of a page relative to all pages, such as `/guide/setup`; folders end with `/`."""
     parts = posixpath.splitext(path)[0].split("/")
     folders, name = parts[:-1], parts[-1]
     own = front.get("slug")
@@ -182,7 +182,7 @@ def slug(path: str, front: dict[str, Any], number_prefixes: bool = True) -> str:
 
 
 def unnumbered(name: str) -> str:
-    """`01-intro` is `intro`; dates and versions stay."""
+    """Removes a number prefix: `01-intro` becomes `intro`; keeps dates and versions."""
     if _DATED.match(name):
         return name
     numbered = _NUMBERED.match(name)
@@ -190,7 +190,7 @@ def unnumbered(name: str) -> str:
 
 
 def position(name: str) -> float:
-    """The number that a name begins with; without one the end of all."""
+    """The number prefix of a name; infinity without one."""
     numbered = None if _DATED.match(name) else _NUMBERED.match(name)
     return float(numbered[1]) if numbered else float("inf")
 

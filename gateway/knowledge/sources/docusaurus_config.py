@@ -1,4 +1,4 @@
-"""The settings in docusaurus.config.js that affect addresses, where they are plain literals."""
+"""The settings in docusaurus.config.js that affect addresses, if they are plain literals."""
 
 import re
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class DocusaurusConfig:
     base_url: str = ""
     path: str = "docs"
     route: str = "docs"
-    """`routeBasePath`: where the pages are below the site's root, without slashes around it."""
+    """`routeBasePath`: the path of the pages below the site's root, without surrounding slashes."""
     trailing_slash: bool | None = None
     number_prefixes: bool = True
 
 
 def load(file: Path, bounds: Bounds) -> DocusaurusConfig:
-    """Read a configuration; what is not written plainly, or cannot be read, is the default."""
+    """Read a configuration; values that are not literals, or unreadable, take their defaults."""
     text = js_config.read(file, bounds)
     docs = match[1] if (match := _DOCS.search(text)) else ""
     route = js_config.string("routeBasePath", docs)

@@ -11,18 +11,18 @@ KEY = "excluded"
 
 
 def excluded(spec: Mapping[str, Any]) -> frozenset[str]:
-    """The paths, from what the index remembers of the source."""
+    """The excluded paths, from the source's specification in the index."""
     return frozenset(spec.get(KEY, ()))
 
 
 def exclude(writer: Writer, source: StoredSource, path: str) -> None:
-    """Take a page out; no sync brings it back."""
+    """Exclude a page; no sync adds it again."""
     writer.remove(source.name, path)
     _put(writer, source, excluded(source.spec) | {path})
 
 
 def restore(writer: Writer, source: StoredSource, path: str) -> None:
-    """Let the next sync bring a page back."""
+    """Let the next sync add a page again."""
     _put(writer, source, excluded(source.spec) - {path})
 
 

@@ -26,15 +26,15 @@ from gateway.knowledge.sources.titles import Affixes
 from gateway.knowledge.sources.tree import HTML, Tree, file_url
 from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
 
-# Markup is a few times its text, so a page may be larger here than in Markdown.
+# Markup is several times as long as its text, so a page may be larger here than in Markdown.
 LARGEST = 16 * 2**20
-# Raised when pages are read differently: all are read again then.
+# Increment it when pages are read differently, so that all are read again.
 _VERSION = 6
-# Made for people who search, err or print; by the file's name without its suffix.
+# File names, without suffix, of pages for searching, errors or printing.
 _NOT_PAGES = frozenset(
     ("404", "search", "genindex", "modindex", "py-modindex", "print", "print_page", "printview")
 )
-# Folders of themes; Sphinx lists source code in one.
+# Theme folders; in one of them, Sphinx lists source code.
 _NOT_FOLDERS = frozenset(("_static", "_modules", "_sources", "_images", "_next", "assets/images"))
 _SPECIAL = re.compile(r"(^|/|[=~])special(:|%3a|_3a|~)", re.IGNORECASE)
 # Confluence names a page's file after its title and its number.
@@ -50,8 +50,8 @@ class HtmlFolder:
         """
         Args:
             root: the folder of the site.
-            site_url: the address that the folder is served at. For an export of Confluence it may
-                be the wiki's own address of a page by its number, up to `pageId=`.
+            site_url: the address at which the folder is served. For a Confluence export it may be
+                the wiki's address of a page by its number, up to `pageId=`.
         """
         self.root = root.absolute()
         self.name = str(self.root)
@@ -95,7 +95,7 @@ class HtmlFolder:
                 yield Broken(path, _why(error))
                 continue
             yield Changed(page, stamp) if page.has_text else LeftOut(path, NO_TEXT)
-        # Sphinx keeps the sources of its pages in a folder beside them.
+        # Sphinx stores the sources of its pages in a folder next to them.
         files = [path for path in export.tree.files if not _no_page(path)]
         yield from (LeftOut(path, _MARKDOWN) for path in files if path.lower().endswith(MARKDOWN))
         yield from documents.read(export.tree, files, export.served, known)
@@ -105,14 +105,14 @@ class HtmlFolder:
 class _File:
     path: str
     digest: str
-    """Of the content."""
+    """The digest of the content."""
     served: str
-    """The address at which the folder's server has it."""
+    """The file's address on the folder's server."""
     head: Head
 
 
 class _Export:
-    """The folder as it is now: which files are pages, and at which addresses."""
+    """The current state of the folder: the files that are pages, with their addresses."""
 
     def __init__(self, root: Path, site_url: str) -> None:
         self.site_url = site_url
@@ -151,16 +151,16 @@ class _Export:
 
     @cached_property
     def affixes(self) -> Affixes:
-        """What the titles have in common."""
+        """The affixes that the titles share."""
         return Affixes.common(file.head.title for file in self.files.values())
 
     def stamp(self, file: _File) -> str:
-        """Tells whether the page in a file would be read as before."""
+        """A stamp that changes if the page in a file would be read differently."""
         about = f"{_VERSION} {self.site_url} {self.urls[file.path]} {self.affixes} {file.digest}"
         return hashlib.sha256(about.encode()).hexdigest()
 
     def resolve(self, address: str) -> str:
-        """The address that readers shall open, of a link in the folder."""
+        """The address that readers should open for a link in the folder."""
         path, anchor = urldefrag(address)
         there = self._by_address.get(_key(path))
         if there is None:
@@ -172,19 +172,19 @@ class _Export:
         by_address: dict[str, str] = {}
         for path, file in self.files.items():
             by_address[_key(file.served)] = self.urls[path]
-            # A static server shows the file of a folder at both addresses.
+            # A static server serves the file of a folder at both addresses.
             by_address[_key(file_url(path, self._root_url))] = self.urls[path]
         return by_address
 
     @property
     def _root_url(self) -> str:
-        """Where the folder is served."""
+        """The address at which the folder is served."""
         if self.site_url.endswith(_PAGE_ID):
             return self.site_url.partition("?")[0].rpartition("/")[0]
         return self.site_url
 
     def served(self, path: str) -> str:
-        """The address at which the folder's server has a file."""
+        """The file's address on the folder's server."""
         folder, _, name = path.rpartition("/")
         if name.lower() in ("index.html", "index.htm"):
             return file_url(f"{folder}/" if folder else "", self._root_url)
@@ -200,10 +200,10 @@ class _Export:
         return file.served
 
     def _copies(self) -> list[str]:
-        """Files of a page that another file is too.
+        """Files that duplicate the page of another file.
 
-        Of files that name the same address the one that is served there is the page. Where they
-        have titles of their own the address is a mistake in the site's template, and not used.
+        Of files with the same canonical address, the one served at that address is the page. If
+        their titles differ, the address is a mistake in the site's template, and ignored.
         """
         copies = []
         claims = Counter(self.urls.values())
@@ -219,7 +219,7 @@ class _Export:
 
 
 def _no_page(path: str) -> str:
-    """Why a file is no page, by its path; empty for one that may be."""
+    """The reason why a file is not a page, by its path; empty if it may be one."""
     folder, _, name = path.rpartition("/")
     stem = name.rpartition(".")[0].lower()
     if stem == "index":
@@ -234,7 +234,7 @@ def _no_page(path: str) -> str:
 
 
 def _key(address: str) -> str:
-    """The same for all ways to write an address."""
+    """Normalises the spellings of an address."""
     split = urlsplit(address)
     return f"{split.netloc.lower()}{unquote(split.path)}?{split.query}"
 

@@ -1,7 +1,7 @@
 """A Markdown extension that accepts any text on the first line of a code fence.
 
-That is how GitHub and Docusaurus read "```js showLineNumbers". Without it the code is text, and
-its comments become headings.
+GitHub and Docusaurus accept "```js showLineNumbers". Otherwise the code would be text, and its
+comments would become headings.
 """
 
 from re import Match
@@ -14,13 +14,13 @@ from pymdownx.superfences import (  # type: ignore[import-untyped]
 
 
 class Fences(SuperFencesCodeExtension):  # type: ignore[misc]
-    """pymdownx.superfences with `relaxed_headers`, which here leave code in a line alone."""
+    """pymdownx.superfences with `relaxed_headers`, adapted to leave inline code alone."""
 
     def patch_fenced_rule(self) -> None:
         super().patch_fenced_rule()
         fences: SuperFencesBlockPreprocessor = self.md.preprocessors["fenced_code_block"]
         accept = fences.handle_unrecognized
-        # "```npm install```" begins no fence: all down to the end of the next one would be code.
+        # "```npm install```" is not a fence: otherwise all text up to the next fence would be code.
         fences.handle_unrecognized = lambda match: not _is_closed(match) and accept(match)
 
 

@@ -1,4 +1,4 @@
-"""Fetches documents from one site and obeys its robots.txt."""
+"""Fetches documents from one site, and obeys its robots.txt."""
 
 import socket
 import threading
@@ -18,44 +18,44 @@ from protego import Protego
 
 from gateway.core.errors import AskdocsError
 
-# Sites recognise the first word in their robots.txt, and people in their logs.
+# Sites use the first word in their robots.txt, and people see it in their logs.
 AGENT = "askdocs"
 USER_AGENT = f"{AGENT}/{version('askdocs')} (reads documentation; obeys robots.txt)"
 LARGEST = 16 * 2**20
-# Seconds for one answer to begin, or to go on.
+# Seconds for a response to start, or to continue.
 TIMEOUT = 30.0
-# Seconds in all that a site may have us wait for one document, busy or slow.
+# Maximum total seconds for one document, including waits for a busy or slow site.
 PATIENCE = 120.0
 _TRIES = 3
 _HOPS = 5
 _BUSY = (429, 503, 529)
-# Seconds to wait where a busy service does not say how long: doubled each time, up to the last.
+# Seconds to wait if a busy service does not specify a time: doubled each time, up to the maximum.
 _WAIT, _LONGEST_WAIT = 5.0, 60.0
-# The encodings of a body that are asked for, with zlib's window for each. zlib can be told to stop
-# at so many bytes; the decoders for brotli and zstd of HTTP clients unpack all that one part holds.
+# The accepted encodings of a body, with zlib's window for each. zlib can stop at a number of bytes;
+# the brotli and zstd decoders of HTTP clients unpack all data of one part.
 _WINDOWS = {"gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 
 class FetchFailed(Exception):
-    """The site did not give the document; the message says why."""
+    """The site did not return the document; the message states the reason."""
 
 
 class TooLarge(FetchFailed):
-    """The document is larger than was asked for."""
+    """The document is larger than the requested maximum."""
 
 
 @dataclass(frozen=True)
 class SiteResponse:
-    """What the site said."""
+    """The response of a site."""
 
     status: int
     url: str
-    """Where the document was in the end; outside the site, it has not been asked for."""
+    """The document's final address; an address outside the site has not been requested."""
     headers: Mapping[str, str]
-    """By lower-case name."""
+    """Header values by lower-case name."""
     data: bytes
     charset: str
-    """The encoding that the server names; empty if it names none."""
+    """The encoding from the server; empty if it names none."""
 
     @property
     def type(self) -> str:
@@ -64,7 +64,7 @@ class SiteResponse:
 
     @property
     def is_busy(self) -> bool:
-        """Asks us to come back later. GitHub says so with a 403, too:
+        """Does it ask to retry later? GitHub also uses 403 for that:
         https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api."""
         is_limited = "retry-after" in self.headers or self._is_used_up
         return self.status in _BUSY or (self.status == 403 and is_limited)
@@ -74,7 +74,7 @@ class SiteResponse:
         return self.headers.get("x-ratelimit-remaining") == "0"
 
     def wait(self, tried: int) -> float:
-        """Seconds until a busy service wants to be asked again, after so many tries."""
+        """The seconds to wait for a busy service after `tried` attempts."""
         retry_after = self.headers.get("retry-after", "").strip()
         reset = self.headers.get("x-ratelimit-reset", "").strip()
         if not retry_after and self._is_used_up and reset.isascii() and reset.isdecimal():
@@ -89,7 +89,7 @@ class SiteResponse:
 
 
 class Fetcher:
-    """One request at a time to one origin, each so long after the one before."""
+    """Sends one request at a time to one origin, with a minimum interval."""
 
     def __init__(
         self,
@@ -102,10 +102,10 @@ class Fetcher:
         """
         Args:
             origin: scheme and host, for example `https://wiki.example.com`.
-            rate: requests a second at most.
-            headers: sent with every request, none of which leaves the origin.
-            patience: seconds in all that a busy site may have us wait for one document.
-            tries: how often it is asked for one.
+            rate: maximum requests per second.
+            headers: sent with every request, but never outside the origin.
+            patience: maximum total seconds to wait for one document of a busy site.
+            tries: maximum requests for one document.
         """
         self.origin = origin
         self._pause = 1 / rate
@@ -130,8 +130,8 @@ class Fetcher:
         """Obey the site's robots.txt from now on. Returns the sitemaps that it names.
 
         Raises:
-            AskdocsError: the site does not answer, or not with a robots.txt or none; no page may be
-                asked for then (RFC 9309, 2.3.1.4). Or it has readers wait longer than PATIENCE.
+            AskdocsError: the site does not answer, or with an error, so that no page may be
+                requested (RFC 9309, 2.3.1.4); or its crawl delay is longer than PATIENCE.
         """
         address = self.origin + "/robots.txt"
         try:
@@ -156,18 +156,18 @@ class Fetcher:
         return [urljoin(address, sitemap) for sitemap in self._robots.sitemaps]
 
     def may(self, url: str) -> bool:
-        """Does robots.txt allow us to ask for this address?"""
+        """Does robots.txt allow this address?"""
         return bool(self._robots.can_fetch(url, AGENT))
 
     def get(
         self, url: str, headers: Mapping[str, str] | None = None, largest: int | None = None
     ) -> SiteResponse:
-        """Ask for a document. Redirects are followed inside the origin.
+        """Request a document. Follows redirects within the origin.
 
         Args:
             url: its address.
-            headers: of this request alone, for example its conditions.
-            largest: bytes of the document at most (default: LARGEST).
+            headers: for this request only, such as conditions.
+            largest: maximum bytes of the document (default: LARGEST).
 
         Raises:
             FetchFailed: no answer, a broken one, one that is too large, or endless redirects.
@@ -187,7 +187,7 @@ class Fetcher:
         raise FetchFailed(f"redirects more than {_HOPS} times")
 
     def post(self, url: str, data: bytes) -> SiteResponse:
-        """Send JSON. A redirect is not followed.
+        """Send JSON. Does not follow redirects.
 
         Raises:
             FetchFailed: no answer, a broken one, or one that is too large.
@@ -195,7 +195,7 @@ class Fetcher:
         return self._patiently(url, {"Content-Type": "application/json"}, LARGEST, data)
 
     def is_inside(self, url: str) -> bool:
-        """Is it an address of this origin? Raises ValueError if it is no address."""
+        """Does the address belong to this origin? Raises ValueError if it is invalid."""
         split = urlsplit(url)
         return f"{split.scheme}://{split.netloc}".lower() == self.origin
 
@@ -210,7 +210,7 @@ class Fetcher:
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 is_kept = isinstance(error, httpx.TransportError) and not _is_slow(error)
                 if left and tried < _TRIES - 1 and is_kept:
-                    continue  # a connection that was kept and has been closed meanwhile
+                    continue  # a kept connection was closed meanwhile
                 raise FetchFailed(_why(error)) from None
             if not answer.is_busy or not left:
                 return answer
@@ -226,7 +226,7 @@ class Fetcher:
     ) -> SiteResponse:
         time.sleep(max(0.0, self._next - time.monotonic()))
         self._next = time.monotonic() + self._pause
-        # httpx's timeouts are for each read, and a read may bring one byte.
+        # httpx's timeouts apply to each read, and a read may return one byte.
         self._is_late = False
         watch = threading.Timer(PATIENCE, self._cut)
         watch.daemon = True
@@ -255,12 +255,12 @@ class Fetcher:
         return SiteResponse(response.status_code, url, headers, bytes(body), charset)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Notes the connection: https://www.encode.io/httpcore/extensions/#trace."""
+        """Records the connection: https://www.encode.io/httpcore/extensions/#trace."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._socket = info["return_value"].get_extra_info("socket")
 
     def _cut(self) -> None:
-        """The request has taken too long: whoever reads from its connection finds its end."""
+        """The request has taken too long: shut the connection down, so that its reader ends."""
         self._is_late = True
         if self._socket is not None:
             with suppress(OSError):
@@ -268,9 +268,9 @@ class Fetcher:
 
 
 def _unpacked(response: httpx.Response, largest: int) -> Iterator[bytes]:
-    """The body in parts, the last of which may lead just past `largest` bytes.
+    """Unpacks the body in parts, the last of which may slightly exceed `largest` bytes.
 
-    Raises FetchFailed: it is packed in a way that was not asked for, or not as it says.
+    Raises FetchFailed: its encoding was not requested, or is wrong.
     """
     names = response.headers.get("content-encoding", "").lower().split(",")
     encodings = [name.strip() for name in names if name.strip() not in ("", "identity")]

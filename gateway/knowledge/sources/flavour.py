@@ -11,32 +11,32 @@ Generator = Literal["mkdocs", "docusaurus", "gitbook", "vitepress", "obsidian"]
 
 
 class Flavour(Protocol):
-    """One folder, as one generator reads it."""
+    """One folder, as a generator interprets it."""
 
     tree: Tree
-    """Its files. What pages include is read from here too."""
+    """The folder's files; also used to read included files."""
     urls: dict[str, str]
-    """The address of each page that the generator publishes, by the path of its file."""
+    """The address of each published page, by the path of its file."""
     titles: dict[str, str]
-    """What the generator's table of contents calls pages, by the path of the file."""
+    """The titles of pages in the generator's table of contents, by the path of the file."""
     problems: list[Broken]
-    """What the generator's own files name and the folder does not have."""
+    """Missing files that the generator's own files refer to."""
     about: str
-    """The settings that pages depend on."""
+    """The settings that affect pages."""
 
     def file(self, path: str) -> str | None:
-        """The address of a file that is no page, as it is; None where it is not published."""
+        """The address of a file that is not a page; None if it is not published."""
         ...
 
     def resolve(self, path: str, target: str) -> str:
-        """Where the link `target` leads, written in the file `path`, relative to its address.
+        """The target of a link in the file `path`, relative to that page's address.
 
-        A link to what is not there stays as it is.
+        A link to a missing file is returned unchanged.
         """
         ...
 
     def page(self, path: str, text: str, trail: Trail) -> Page:
-        """The page in the file `path`. What it is made of goes through `trail`.
+        """The page in the file `path`. Files that it includes are read through `trail`.
 
         Raises:
             ValueError: it cannot be read as a page.

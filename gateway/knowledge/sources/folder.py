@@ -33,10 +33,10 @@ from gateway.knowledge.sources.tree import HTML, Tree, decode
 from gateway.knowledge.wiki.page import Page
 
 SETTINGS = "the settings of its generator"
-# Of a page, what is looked at for an address of its own.
+# Bytes of a page that are searched for its own address.
 _HEAD = 4096
 _HTML = "HTML in a folder of Markdown: sync its folder with --kind html"
-# Raised when pages are read differently: all are read again then.
+# Increment it when pages are read differently, so that all are read again.
 _VERSION = 6
 
 
@@ -47,9 +47,9 @@ class Folder:
         """
         Args:
             root: the folder of the wiki, or of the pages in it.
-            site_url: address of the wiki's root; where empty, the one in the generator's settings.
-            kind: the generator of the site. Where it is None it is told from the folder: see
-                `gateway.knowledge.sources.detect`; without a sign of any other it is MkDocs.
+            site_url: address of the wiki's root; if empty, the one in the generator's settings.
+            kind: the site's generator. None: detect it from the folder, see
+                `gateway.knowledge.sources.detect`; without a sign of another one, it is MkDocs.
         """
         self.root = Path(os.path.abspath(root))
         self.name = str(self.root)
@@ -57,14 +57,14 @@ class Folder:
 
     @classmethod
     def of(cls, root: Path, opened: Callable[[], Flavour]) -> Self:
-        """The folder as a flavour of its own reads it."""
+        """A folder with its own flavour."""
         folder = cls(root, "")
         folder._open = opened
         return folder
 
     @classmethod
     def preview(cls, root: Path, site_url: str) -> Self:
-        """The folder as the site shows it that `askdocs up` builds, whatever it is made for."""
+        """The folder as shown on the site of `askdocs up`, whatever generator it is for."""
         folder = cls(root, site_url)
         folder._open = partial(preview, folder.root, site_url)
         return folder
@@ -109,8 +109,9 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
             if not (stamp and trail.holds(stamp)):
                 trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
                 page = flavour.page(path, decode(data), trail)
-    except Exception as error:  # a page may be what a parser of somebody else's fails on
-        # Whoever has closed the page has closed its earlier text, which stays in the index.
+    except Exception as error:  # third-party parsers may fail on a page
+        # If its author restricted the page, this applies to its earlier text, too, which stays
+        # indexed.
         groups, _ = front_groups(data.decode(errors="replace"), by_mkdocs)
         yield Broken(path, _why(error), groups)
         return
@@ -129,10 +130,10 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
 
 
 def front_groups(text: str, by_mkdocs: bool = False) -> tuple[Groups | None, str]:
-    """Who may read a page, by the `groups` of its front matter; and what is wrong with them.
+    """The readers of a page by the `groups` in its front matter, and the error in them.
 
-    Front matter that cannot be read and names groups closes the page: whoever wrote it meant to.
-    MkDocs also takes lines of `name: value` at the top for front matter, and does not show them.
+    Unreadable front matter that mentions groups closes the page, as its author intended. MkDocs
+    also accepts lines of `name: value` at the top as front matter, and does not show them.
     """
     _, front = front_matter(text)
     if by_mkdocs and not front and not text.startswith("---"):
@@ -149,15 +150,15 @@ def front_groups(text: str, by_mkdocs: bool = False) -> tuple[Groups | None, str
     return None, ""
 
 
-# Characters; for more lines than a page ever begins with, MkDocs's function takes minutes.
+# Maximum characters; for more lines than any page starts with, MkDocs's function takes minutes.
 _TOP = 2**16
-# Wider than any generator's own idea of front matter: what might close a page is looked at.
+# Broader than any generator's front matter, so that no restriction is missed.
 _FRONT = re.compile(r"\ufeff?\s*(---|\+\+\+).*?(?:\n(?:\1|\.\.\.)|\Z)", re.DOTALL)
 _GROUPS = re.compile(r"^[ \t]*[\"']?groups[\"']?[ \t]*[:=]", re.MULTILINE | re.IGNORECASE)
 
 
 def _address(flavour: Flavour, path: str) -> str | None:
-    """Where a document is shown: Sphinx, which has a `conf.py`, makes a page of each `.rst`."""
+    """The address of a document: Sphinx, which has a `conf.py`, makes a page of each `.rst`."""
     if path.endswith(".rst") and "conf.py" in flavour.tree.files:
         path = path.removesuffix(".rst") + ".html"
     return flavour.file(path)
@@ -185,7 +186,7 @@ def _open(root: Path, site_url: str, kind: Generator | None) -> Flavour:
 
 
 def _own_address(tree: Tree, path: str) -> str:
-    """The address that a page's front matter says it is shown at; empty where it says none."""
+    """The address in a page's front matter; empty if there is none."""
     head = tree.beginning(path, _HEAD)
     if not head.removeprefix(codecs.BOM_UTF8).startswith(b"---") or b"url" not in head:
         return ""
@@ -193,7 +194,7 @@ def _own_address(tree: Tree, path: str) -> str:
         with bounded.page(path):
             _, front = front_matter(decode(tree.data(path)))
     except (OSError, ValueError):
-        return ""  # `_read` says why
+        return ""  # `_read` reports the problem
     url = front.get("url")
     try:
         is_address = isinstance(url, str) and urlsplit(url).scheme in ("http", "https")
@@ -203,19 +204,19 @@ def _own_address(tree: Tree, path: str) -> str:
 
 
 def made(project: Project, site_url: str) -> Flavour:
-    """A project as its generator reads it."""
+    """Opens a project with its generator's flavour."""
     return _OTHERS.get(project.kind, mkdocs.opened)(project, site_url)
 
 
 def _within(root: Path, content: Path) -> str:
-    """What the paths of pages begin with, in a folder that is part of a project's pages."""
+    """The common prefix of page paths, in a folder that is part of a project's pages."""
     if root != content and root.is_relative_to(content):
         return root.relative_to(content).as_posix() + "/"
     return ""
 
 
 def preview(root: Path, site_url: str) -> Preview:
-    """The folder as the site shows it that `askdocs up` builds."""
+    """The folder as shown on the site of `askdocs up`."""
     with bounded.page(SETTINGS):
         project = detect(root)
     is_plain = project.kind == "mkdocs" or project.content != root
@@ -233,17 +234,17 @@ _OTHERS: Mapping[str, Callable[[Project, str], Own]] = {
 
 @dataclass
 class FolderReading:
-    """What reading a folder gave: the pages, and a line for each file that could not be read."""
+    """The result of reading a folder: the pages, and a line per unreadable file."""
 
     pages: list[Page] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def read(folder: Path, site_url: str) -> FolderReading:
-    """Every page as the site of `askdocs up` shows it; what cannot be read is not a stop.
+    """Reads every page as shown on the site of `askdocs up`; continues after unreadable files.
 
     Raises:
-        AskdocsError: as `Folder.read`, or not one of the files could be read.
+        AskdocsError: as `Folder.read`, or no file could be read.
     """
     reading = FolderReading()
     for item in Folder.preview(folder, site_url).read({}):
@@ -259,7 +260,7 @@ def read(folder: Path, site_url: str) -> FolderReading:
 
 
 def files(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The Markdown files and the documents under `folder`, hidden folders left out.
+    """The Markdown files and the documents under `folder`, except in hidden folders.
 
     Raises:
         AskdocsError: the folder is missing, is a file, or has neither.

@@ -25,28 +25,28 @@ from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.within import Bounds
 
-# Seconds for all that git does in one sync, and bytes of a file that it writes.
+# Maximum seconds for all git commands of one sync, and bytes of a file that git writes.
 PATIENCE = 3_600.0
 LARGEST = 8 * 2**30
-# Packs, one for each sync that found something new; then the clone is made again.
+# Maximum packs, one per sync with changes; then the clone is recreated.
 PACKS = 50
 LFS = "in Git LFS, which is not fetched"
 _POINTER = b"version https://git-lfs.github.com/spec/"
-# What git may need of the environment. Nothing of its own: a GIT_DIR would lead elsewhere.
+# Environment variables for git. None of git's own: a GIT_DIR would lead elsewhere.
 _PASSED = (
     *("PATH", "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
     *("no_proxy", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 _SETTINGS = {
-    # Only these two: `ext::` runs programs, `file:` reads what is not the repository's.
+    # Only these two: `ext::` runs programs, `file:` reads files outside the repository.
     "protocol.allow": "never",
     "protocol.https.allow": "always",
     "protocol.http.allow": "always",
-    # The token is for one host, and the address that was named is the one that is read.
+    # The token is for one host, and only the given address is read.
     "http.followRedirects": "false",
     "http.lowSpeedLimit": "1000",
     "http.lowSpeedTime": "60",
-    # Nothing of the repository runs, and no link of it leads anywhere.
+    # No code of the repository runs, and its links lead nowhere.
     "core.hooksPath": "/dev/null",
     "core.fsmonitor": "false",
     "core.symlinks": "false",
@@ -55,7 +55,7 @@ _SETTINGS = {
     "submodule.recurse": "false",
     "credential.helper": "",
     "gc.auto": "0",
-    # Each fetch is a pack, however small: PACKS counts them.
+    # Each fetch is stored as a pack, however small: PACKS counts them.
     "fetch.unpackLimit": "1",
     "maintenance.auto": "false",
     "pack.threads": "1",
@@ -65,7 +65,7 @@ _AWAY = re.compile("unable to access|RPC failed|unexpected disconnect")
 
 
 class _Local(AskdocsError):
-    """It may be the clone that is broken."""
+    """The clone may be broken."""
 
 
 class Git:
@@ -75,12 +75,12 @@ class Git:
         """
         Args:
             place: see `Address`.
-            site_url: where the pages are shown, if not where the repository is.
-            token: what lets us in.
-            clones: the folder that clones are kept in.
+            site_url: the address of the pages, if not that of the repository.
+            token: the access token.
+            clones: the folder for clones.
 
         Raises:
-            AskdocsError: the address cannot be one.
+            AskdocsError: the address is invalid.
         """
         self.name = place
         self._at = Address.parse(place)
@@ -121,14 +121,14 @@ class Git:
         if len(list(self._clone.glob(".git/objects/pack/*.pack"))) > PACKS:
             shutil.rmtree(self._clone)
         for lock in self._clone.glob(".git/**/*.lock"):
-            lock.unlink(missing_ok=True)  # of a git that was killed; the clone is ours
+            lock.unlink(missing_ok=True)  # left by a killed git; the clone is ours
         is_new = not (self._clone / ".git").is_dir()
         try:
             self._follow()
         except _Local:
             if is_new:
                 raise
-            shutil.rmtree(self._clone)  # broken by a kill, or by somebody
+            shutil.rmtree(self._clone)  # broken by a kill, or manually
             self._follow()
 
     def _follow(self) -> None:
@@ -167,7 +167,7 @@ class Git:
 
     def _explained(self, output: str) -> AskdocsError:
         lines = [without(line).strip() for line in output.splitlines() if line.strip()]
-        # A transfer that breaks off is no fault of the clone, whatever git says after that line.
+        # A broken transfer is not the clone's fault, whatever git reports after that line.
         away = next((line for line in lines if _AWAY.search(line)), "")
         fatal = next((line for line in lines if line.startswith("fatal: ")), "".join(lines[-1:]))
         why = re.sub("^(?:error|fatal): ", "", away or fatal)[:300]
@@ -189,7 +189,7 @@ class Git:
         if self._token:
             user = self._token.user or "oauth2"
             basic = base64.b64encode(f"{user}:{self._token.secret}".encode()).decode()
-            # In the environment, which only we can read; arguments are everybody's.
+            # In the environment, which only this user can read; arguments are public.
             settings[f"http.{self._at.url}.extraHeader"] = f"Authorization: Basic {basic}"
         numbered = {
             f"GIT_CONFIG_{part}_{number}": value
@@ -212,7 +212,7 @@ class Git:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One sync of the repository at a time: two gateways may share the clones."""
+        """Allow one sync of the repository at a time: two gateways may share the clones."""
         try:
             self._clone.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with self._clone.with_suffix(".lock").open("w") as lock:

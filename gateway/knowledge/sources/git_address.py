@@ -16,13 +16,13 @@ class Address(NamedTuple):
 
     url: str
     branch: str
-    """Empty: the one that the repository names."""
+    """If empty, the repository's default branch."""
     folder: str
-    """Within the repository; empty for all of it."""
+    """Within the repository; empty means all of it."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises AskdocsError: the branch or the folder cannot be one."""
+        """Raises AskdocsError: the branch or the folder is invalid."""
         url, _, part = text.partition("#")
         refuse_password(url)
         branch, _, folder = unquote(part).partition(":")

@@ -1,7 +1,7 @@
 """Reads a folder of Markdown in the layout of GitBook's Git Sync.
 
-GitBook is a service, and its program is not public: what is done here follows its documentation and
-what its synced repositories show (docs/how-to/sources-folders.md says what could not be checked).
+GitBook is a service, and its program is not public: this module follows its documentation and its
+synced repositories (docs/how-to/sources-folders.md lists what could not be verified).
 """
 
 import posixpath
@@ -54,7 +54,7 @@ class GitBook:
         self.urls = {path: self._url(path, site_url) for path in self.titles}
 
     def _listed(self) -> Iterator[tuple[str, str]]:
-        """The pages with their titles in the table of contents. Other files are not published."""
+        """Yields the pages in the table of contents, with titles. Other files are not published."""
         summary = self._config.summary
         if summary not in self.tree.files:
             yield from ((path, "") for path in self.tree.markdown if path.endswith(".md"))
@@ -104,7 +104,7 @@ class GitBook:
         )
 
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
-        """The lines of the last file of `above` with GitBook's blocks as plain Markdown."""
+        """Converts GitBook's blocks in the last file of `above` to plain Markdown."""
         link = partial(trail.link_in, above[-1])
         lines = retarget(referenced("\n".join(lines)), link).split("\n")
         for line, code in zip(lines, fenced(lines), strict=True):
@@ -133,7 +133,7 @@ class GitBook:
 
 
 def opened(project: Project, site_url: str) -> GitBook:
-    """The book of a `.gitbook.yaml` or a SUMMARY.md, or a folder without them."""
+    """Opens the book of a `.gitbook.yaml` or a SUMMARY.md, or of a folder without them."""
     config = settings(project)
     try:
         return GitBook(Tree(project.content, project.bounds), config, site_url)
@@ -145,14 +145,14 @@ def opened(project: Project, site_url: str) -> GitBook:
 
 
 def settings(project: Project) -> GitBookConfig:
-    """Those of its `.gitbook.yaml`, if it has one."""
+    """The settings in its `.gitbook.yaml`, if it has one."""
     if project.settings is None or project.settings.name != NAME:
         return GitBookConfig(project.content)
     return load(project.settings, project.bounds)
 
 
 def _shown(kind: str, values: dict[str, str]) -> str:
-    """What a block says at its beginning."""
+    """The text at the beginning of a block."""
     if kind == "hint":
         return f"**{values.get('style', 'info').capitalize()}**"
     if kind in ("tab", "code") and values.get("title"):
@@ -190,5 +190,5 @@ def _named(heading: RawHeading, slugger: GitBookSlugger, titled: bool) -> tuple[
         return text[: classic.start()], classic[1]
     if heading.anchor:
         return text, heading.anchor
-    # The first one of the first level is the page's title, and stands at its top.
+    # The first heading of the first level is the page's title, at its top.
     return text, "" if heading.level == 1 and not titled else slugger.slug(text)

@@ -31,7 +31,7 @@ class GitBookConfig:
 
 
 def load(file: Path, bounds: Bounds) -> GitBookConfig:
-    """Read a `.gitbook.yaml`; one that cannot be read says nothing."""
+    """Read a `.gitbook.yaml`; an unreadable one counts as empty."""
     fields: Any = None
     with contextlib.suppress(OSError, ValueError, yaml.YAMLError):
         fields = safe_yaml.load(bounds.read(file, LARGEST), yaml.SafeLoader)
@@ -48,26 +48,26 @@ def load(file: Path, bounds: Bounds) -> GitBookConfig:
 
 
 class SummaryLink(NamedTuple):
-    """A link in a SUMMARY.md, or a line that groups the links below it."""
+    """A link in a SUMMARY.md, or the heading of a group of links."""
 
     path: str
-    """Of a page, or an address elsewhere; empty for a group."""
+    """The path of a page, or an external address; empty for a group."""
     title: str
     line: int
     """From 1."""
     level: int
-    """How deep it stands: that of a heading is 0."""
+    """The nesting level; 0 for a heading."""
 
 
 def listed(summary: str, text: str) -> Iterator[SummaryLink]:
-    """The pages of a SUMMARY.md in order, each once."""
+    """Yields the pages of a SUMMARY.md in order, each once."""
     for entry in contents(summary, text):
         if entry.path and not addresses.is_elsewhere(entry.path):
             yield entry
 
 
 def contents(summary: str, text: str) -> Iterator[SummaryLink]:
-    """The entries of a SUMMARY.md in order; a page that is linked twice is the first one."""
+    """Yields the entries of a SUMMARY.md in order; duplicate links are skipped."""
     seen = set()
     is_heading = is_titled = False
     for token in MarkdownIt("commonmark").parse(text):

@@ -21,17 +21,17 @@ from gateway.knowledge.wiki.targets import referenced, retarget
 
 _READER = HeadingReader()
 _WIKI = ".wiki"
-# Beside or below every page of a wiki, and no page.
+# Shown next to or below every page of a wiki, but not pages.
 _FURNITURE = ("_footer", "_header", "_sidebar")
 
 
 @dataclass(frozen=True)
 class RepositoryUrls:
-    """Where a service shows the files of a repository."""
+    """The addresses at which a service shows the files of a repository."""
 
     base: str
     folder: str
-    """Of the repository, that pages are read from."""
+    """The repository's folder of pages."""
     is_wiki: bool
     is_gitlab: bool = False
 
@@ -46,7 +46,7 @@ class RepositoryUrls:
 
 
 def place_of(at: Address, site_url: str) -> RepositoryUrls:
-    """Where the files of a repository are shown; `site_url` names the place of a wiki."""
+    """The addresses of a repository's files; `site_url` is that of a wiki."""
     shown = at.url.rstrip("/").removesuffix(".git")
     host, is_gitlab = urlsplit(shown).netloc, _is_gitlab(shown)
     if shown.endswith(_WIKI):
@@ -66,7 +66,7 @@ _GITEAS = ("codeberg", "forgejo", "gitea")
 
 
 def _is_gitlab(shown: str) -> bool:
-    """By the host, by the path that it is below, or because only GitLab has groups in groups."""
+    """Detected by the host, by the path below it, or because only GitLab has nested groups."""
     split = urlsplit(shown)
     first, *rest = split.path.strip("/").split("/")
     is_other = any(name in split.netloc or name == first for name in ("bitbucket", *_GITEAS))
@@ -93,7 +93,8 @@ class Hosted:
 
     @classmethod
     def opened(cls, root: Path, place: RepositoryUrls) -> Flavour:
-        """The wiki of a repository: the site that its settings name, else its files as they are."""
+        """Opens a repository's wiki: the site that its settings name, or else the files as they
+        are."""
         from gateway.knowledge.sources.folder import made
 
         project = detect(root)
@@ -110,7 +111,7 @@ class Hosted:
         if addresses.is_elsewhere(target):
             return target
         named, rest = addresses.split(target)
-        # A wiki of GitLab takes `a/b` from its root, and `./a/b` from the page.
+        # A GitLab wiki resolves `a/b` from its root, and `./a/b` from the page.
         from_root = self._is_gitlab_wiki and not named.startswith((".", "/"))
         there = addresses.beside("" if from_root else path, named)
         for file in (there, f"{there}.md"):

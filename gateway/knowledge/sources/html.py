@@ -1,4 +1,4 @@
-"""Converts HTML pages to Markdown sections that begin at the page's own anchors."""
+"""Converts HTML pages to Markdown sections that start at the page's own anchors."""
 
 import html
 import re
@@ -34,25 +34,25 @@ from gateway.knowledge.wiki.page import Page, Section
 
 _OPTIONS = ConversionOptions(
     extract_metadata=False,
-    compact_tables=True,  # else the widest cell of a column widens them all
+    compact_tables=True,  # otherwise the widest cell widens its whole column
     bullets="-",
     highlight_style="none",
-    hidden_content="reachable",  # what is hidden has been removed, and tabs are not
+    hidden_content="reachable",  # hidden elements have been removed, except tabs
     include_blockquote_citations=False,
 )
 _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
 _TERM = re.compile(f"{OPEN}t(\\d+){CLOSE}")
-# A term with one of these would be read as markup; as code it is shown as it is.
+# A term with one of these would be parsed as markup, so it is shown as code.
 _MARKUP = re.compile(r"[-<>*_\[\]\\`=]")
-# Where Confluence and MediaWiki show the page's title, outside its content.
+# Titles of Confluence and MediaWiki pages, which are outside the content.
 _TITLES = "#title-text, #firstHeading"
-# What is no data: a table that holds one of these only arranges.
+# A table that contains one of these is layout rather than data.
 _ARRANGED = "h1, h2, h3, h4, table, td.code, td.rouge-code"
-# DocBook and Asciidoctor arrange a note: a picture or its name beside its text.
+# DocBook and Asciidoctor lay out notes as tables: an icon or the note's name next to its text.
 _NOTES = ("Note", "Tip", "Important", "Warning", "Caution")
-# Its name is written as a heading; what follows the note does not belong to it.
+# The note's name is a heading, but the text after the note does not belong to it.
 _NAMES = ", ".join(f"div.{note.lower()} > {tag}.title" for note in _NOTES for tag in HEADINGS)
-# What Python, too, takes for the end of a line.
+# Characters that end a line in Python, too.
 _LINE_ENDS = dict.fromkeys(map(ord, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 _ROWS = "caption, thead, tbody, tfoot, tr, td, th"
 _SCHEMES = ("http", "https", "mailto", "tel", "ftp", "xmpp", "irc", "ircs", "sip", "news", "")
@@ -73,16 +73,16 @@ def page(
     affixes: Affixes | None = None,
     resolve: Callable[[str], str] | None = None,
 ) -> Page:
-    """Read one HTML page. It has no section where it has no text.
+    """Read one HTML page. A page without text has no sections.
 
     Args:
-        data: the document; bytes are decoded as it says itself.
+        data: the document; bytes are decoded with the document's own encoding.
         path: its path in the source.
-        url: the address that answers lead to.
-        served: the address that its relative links start from, where that is another one.
-        charset: the encoding that the server names.
-        affixes: what the site adds to every title.
-        resolve: from the absolute address of a link to the address that readers shall open.
+        url: the address that answers link to.
+        served: the base address of relative links, if different.
+        charset: the encoding from the server.
+        affixes: the site's additions to every title.
+        resolve: maps the absolute address of a link to the address that readers should open.
 
     Raises:
         ValueError: it cannot be read as a page.
@@ -126,8 +126,8 @@ def _words(element: LexborNode) -> str:
 
 
 def _lay_out(main: LexborNode) -> None:
-    """Unwrap tables that only arrange, and folded headings: what they hold is in no cell. The name
-    of a note is no heading."""
+    """Unwrap layout tables and collapsible headings, so that their content is in no cell. Turn the
+    names of notes into text."""
     for named in main.css(_NAMES):
         named.insert_before(_block(_words(named)))
         named.decompose()
@@ -161,7 +161,7 @@ def _table_of(part: LexborNode) -> int:
 
 
 def _block(strong: str = "") -> LexborNode:
-    """A block, which divides what is before it from what follows."""
+    """A block element, which separates the text before and after it."""
     inner = f"<strong>{html.escape(strong)}</strong>" if strong else ""
     block = LexborHTMLParser(f"<p>{inner}</p>").css_first("p")
     assert block is not None
@@ -169,12 +169,12 @@ def _block(strong: str = "") -> LexborNode:
 
 
 def _mark(headings: Sequence[Heading]) -> None:
-    """Give each heading a mark that is in the Markdown too."""
+    """Put a mark on each heading that reappears in the Markdown."""
     for number, heading in enumerate(headings):
         for line_break in heading.element.css("br"):
             line_break.replace_with(" ")
         for link in heading.element.css("a[href^='#']"):
-            link.unwrap()  # back to the table of contents, or to itself
+            link.unwrap()  # a link to the table of contents, or to itself
         below = heading.element.first_child
         mark = f"{OPEN}{number}{CLOSE}"
         if below is not None:
@@ -182,9 +182,9 @@ def _mark(headings: Sequence[Heading]) -> None:
 
 
 def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
-    """Make each term of a definition list a bold line of its own; the anchors, by their marks.
+    """Make each term of a definition list a bold line; returns the anchors, by their marks.
 
-    Terms that share a definition share the line.
+    Terms with the same definition share a line.
     """
     ids: list[str] = []
     for first in main.css("dt"):
@@ -221,7 +221,7 @@ def _dt_before(term: LexborNode) -> LexborNode | None:
 
 
 def _element(beside: LexborNode, *, forwards: bool) -> LexborNode | None:
-    """The next element, or the one before."""
+    """The next or previous element."""
     node = beside.next if forwards else beside.prev
     while node is not None and not node.is_element_node:
         node = node.next if forwards else node.prev
@@ -229,20 +229,21 @@ def _element(beside: LexborNode, *, forwards: bool) -> LexborNode | None:
 
 
 def _code(main: LexborNode) -> None:
-    """Blocks of code as the converter reads their language, whatever the highlighter made of it."""
+    """Rewrite code blocks so that the converter finds their language, whatever highlighter made
+    them."""
     for block in main.css("pre"):
         for line_break in block.css("br"):
             line_break.replace_with("\n")
         code = html.escape(block.text(), quote=False)
         language = _language(block)
         name = f' class="language-{html.escape(language)}"' if language else ""
-        # The parser drops a line's end at the start of `pre`.
+        # The parser drops a line break at the start of `pre`.
         block.inner_html = f"<code{name}>{code}</code>"
 
 
 def _join_lines(main: LexborNode) -> None:
-    """Make the ends of lines spaces, as browsers show them outside `pre`: behind one that it keeps
-    the converter escapes nothing, and text could begin a heading or a fence."""
+    """Replace line breaks with spaces, as browsers show them outside `pre`: the converter escapes
+    nothing after a line break that it keeps, and text could start a heading or a fence."""
     code = {node.mem_id for block in main.css("pre") for node in block.traverse(include_text=True)}
     texts = [
         node
@@ -261,7 +262,7 @@ def _language(block: LexborNode) -> str:
     parent = block.parent
     for _ in range(3):
         if parent is None or not parent.is_element_node or parent.css_first("pre") != block:
-            break  # not around this block alone
+            break  # it contains more than this block
         around.append(parent)
         parent = parent.parent
     for element in around:
@@ -276,7 +277,7 @@ def _language(block: LexborNode) -> str:
 
 
 def _link(main: LexborNode, base: str, url: str, resolve: Callable[[str], str]) -> None:
-    """Make links and pictures relative to the page's address; what leads nowhere is text."""
+    """Make links and images relative to the page's address; replace dead links with their text."""
     for link in main.css("a[href]"):
         target = attribute(link, "href").strip()
         address = _address(base, target)
@@ -305,7 +306,7 @@ def _drop(element: LexborNode, key: str) -> None:
 
 
 def _address(base: str, target: str) -> str | None:
-    """The absolute address of a target; None for a script, data and what is no address."""
+    """The absolute address of a target; None for scripts, data and invalid addresses."""
     address = join(base, target)
     try:
         scheme = urlsplit(address).scheme.lower()
@@ -315,7 +316,7 @@ def _address(base: str, target: str) -> str | None:
 
 
 def _shortest(url: str, address: str) -> str:
-    """The target that leads from the page at `url` to `address`."""
+    """The shortest target from the page at `url` to `address`."""
     try:
         target = relative(url, address)
         return target if urljoin(url, target) == address else address
@@ -335,10 +336,10 @@ def _sections(
     def close() -> None:
         text = "\n".join(lines).strip()
         if current is None:
-            if re.search(r"\w", text):  # not a rule alone, as under the way on of Texinfo
+            if re.search(r"\w", text):  # not only a rule, as below Texinfo's navigation
                 sections.append(Section("", "", (), text, tuple(known)))
             return
-        # The page's own title is not part of the path: it stands beside it everywhere.
+        # Omit the page's own title, which is shown next to the path everywhere.
         path = tuple(h.text for h in stack if h is not headings[0] or h.text != title)
         sections.append(Section(current.text, current.anchor, path, text, tuple(known)))
 

@@ -7,30 +7,30 @@ from typing import Any
 from gateway.knowledge.sources.tree import decode
 from gateway.knowledge.sources.within import Bounds
 
-# More than this is no configuration that people write.
+# Maximum bytes of a configuration that people write.
 LARGEST = 2**20
-# A comment, or a text, in which none begins: '**/drafts/**', 'https://x'.
+# A comment, or a string, in which no comment starts: '**/drafts/**', 'https://x'.
 _COMMENT = re.compile(
     r"""("(?:\\.|[^"\\\n])*+(?:"|(?=\n)|\\?\Z)|'(?:\\.|[^'\\\n])*+(?:'|(?=\n)|\\?\Z)"""
     r"""|`(?:\\.|[^`\\])*+(?:`|\\?\Z))|/\*.*?(?:\*/|\Z)|(?<![:\w])//[^\n]*""",
     re.DOTALL,
 )
-# A part of a literal. All else belongs to an expression, which only a program could give.
+# A part of a literal. Anything else is an expression, which would have to be evaluated.
 _TOKEN = re.compile(
     r"""\s*+([{}\[\],:]|"(?:\\.|[^"\\\n])*+"|'(?:\\.|[^'\\\n])*+'|`(?:\\.|[^`\\$])*+`|[\w$.-]++)""",
     re.DOTALL,
 )
-# What makes a literal the beginning of an expression.
+# Characters after a literal that make it part of an expression.
 _GOES_ON = re.compile(r"\s*+[-.+?|&(\[*/=%<>]")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _NUMBER = re.compile(r"-?\d{1,15}(?:\.\d{1,15})?")
 _WORDS = {"true": True, "false": False, "null": None, "undefined": None}
-# Levels of lists and mappings.
+# Maximum nesting of lists and mappings.
 _DEEPEST = 40
 
 
 def read(file: Path, bounds: Bounds) -> str:
-    """The program without its comments; empty where it cannot be read."""
+    """The program without comments; empty if it cannot be read."""
     try:
         return _COMMENT.sub(lambda match: match[1] or "", decode(bounds.read(file, LARGEST)))
     except (OSError, ValueError):
@@ -38,7 +38,7 @@ def read(file: Path, bounds: Bounds) -> str:
 
 
 def string(name: str, text: str) -> str | None:
-    """The text that a setting is, if it is written as one."""
+    """The value of a setting that is a string literal."""
     match = re.search(rf"""\b{name}:\s*(["'`])([^"'`$\n]*)\1""", text)
     return match[2] if match else None
 
@@ -49,27 +49,27 @@ def boolean(name: str, text: str) -> bool | None:
 
 
 def strings(name: str, text: str) -> tuple[str, ...]:
-    """The texts of a list."""
+    """The strings in a list."""
     match = re.search(rf"\b{name}:\s*\[([^\]]{{0,2000}})\]", text)
     listed = match[1] if match else ""
     return tuple(quoted[2] for quoted in re.finditer(r"""(["'`])(.*?)\1""", listed))
 
 
 def path(name: str, text: str) -> str | None:
-    """The file that a setting names: a text, the first of a list, or in `require.resolve`."""
+    """The file of a setting: a string, the first one of a list, or in `require.resolve`."""
     call = r"(?:\[\s*+)?(?:require\.resolve\(\s*+)?"
     match = re.search(rf"""\b{name}:\s*+{call}(["'])([^"'\n]++)\1""", text)
     return match[2] if match else None
 
 
 def value(name: str, text: str) -> Any:
-    """A setting with all that is in it; None where any of it is no literal."""
+    """The nested value of a setting; None if any part is not a literal."""
     match = re.search(rf"""\b{name}["']?:""", text)
     return literal(text, match.end()) if match else None
 
 
 def literal(text: str, start: int) -> Any:
-    """The literal that begins at a place of the text; None where it is an expression."""
+    """The literal at a position of the text; None if it is an expression."""
     try:
         parsed, end = _literal(text, *_part(text, start), 0)
     except ValueError:
@@ -78,7 +78,7 @@ def literal(text: str, start: int) -> Any:
 
 
 def _literal(text: str, part: str, at: int, depth: int) -> tuple[Any, int]:
-    """The value that a part begins, and where it ends."""
+    """The value that starts with `part`, and its end."""
     if depth > _DEEPEST:
         raise ValueError("nested too deep")
     if part not in ("[", "{"):

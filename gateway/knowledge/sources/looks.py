@@ -1,7 +1,7 @@
-"""What readers know a site by: its name, navigation, logo and main colour.
+"""The appearance of a site: its name, navigation, logo and main colour.
 
-The result has the form of `mkdocs_config.look`, with the files that MkDocs needs for it. No
-program is run: what is not written as a literal is left out.
+The result has the format of `mkdocs_config.look`, with the files that MkDocs needs for it. No
+program is run: values that are not literals are omitted.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ from gateway.knowledge.sources.gitbook import settings as gitbook_settings
 from gateway.knowledge.sources.preview import shown
 from gateway.knowledge.sources.tree import Tree, decode
 
-# The folder of these files in the site.
+# The folder for these files in the site.
 FOLDER = "askdocs-look"
 _LOGOS = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico")
 _LARGEST = 2**20
 _DEEPEST = 20
-# Pages that sidebars may list automatically, beside two times all.
+# Pages that sidebars may list automatically, in addition to twice the number of pages.
 _SPARE = 1_000
 _RULE = re.compile(r"(?<![^{}])([^{}]++)\{([^{}]*+)\}")
 _CSS_COMMENT = re.compile(r"/\*(?:(?!\*/).)*+(?:\*/)?", re.DOTALL)
-# The browser says whether it is a colour: see `_STYLE`.
+# The browser decides whether it is a colour: see `_STYLE`.
 _COLOUR = re.compile(
     r"#[0-9a-f]{3,8}|(?:rgb|hsl)a?\([0-9., /%]{1,40}(?:deg[0-9., /%]{1,40})?\)|[a-z]{3,24}", re.I
 )
@@ -67,7 +67,7 @@ class _Sidebar(NamedTuple):
 
 
 def of(project: Project) -> dict[str, Any]:
-    """Of the project that a folder belongs to; empty where it has no such settings."""
+    """The appearance of a folder's project; empty without such settings."""
     if project.kind == "gitbook":
         return gitbook(project)
     if project.settings is None or project.kind == "obsidian":
@@ -76,13 +76,13 @@ def of(project: Project) -> dict[str, Any]:
         return docusaurus(project)
     if project.kind == "vitepress":
         return vitepress(project)
-    with contextlib.suppress(OSError, ValueError):  # a sync says what is wrong with it
+    with contextlib.suppress(OSError, ValueError):  # a sync reports the error
         return mkdocs_config.look(project.settings, project.bounds)
     return {}
 
 
 def docusaurus(project: Project) -> dict[str, Any]:
-    """Of the project with a docusaurus.config.js."""
+    """The appearance of a project with a docusaurus.config.js."""
     assert project.settings is not None
     text = js_config.read(project.settings, project.bounds)
     site = project.settings.parent
@@ -99,7 +99,7 @@ def docusaurus(project: Project) -> dict[str, Any]:
 
 
 def vitepress(project: Project) -> dict[str, Any]:
-    """Of the project with a .vitepress/config."""
+    """The appearance of a project with a .vitepress/config."""
     assert project.settings is not None
     text = js_config.read(project.settings, project.bounds)
     at = project.settings.as_posix().rindex("/.vitepress/")
@@ -120,7 +120,7 @@ def vitepress(project: Project) -> dict[str, Any]:
 
 
 def gitbook(project: Project) -> dict[str, Any]:
-    """Of the book with a SUMMARY.md, and the title that its book.json may have."""
+    """The appearance of a book with a SUMMARY.md, and possibly a title in book.json."""
     tree = Tree(project.content, project.bounds)
     look: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
@@ -141,11 +141,11 @@ def _look(
     variables: tuple[str, ...],
     above: Sequence[Any] = (),
 ) -> dict[str, Any]:
-    """`above`: entries that stand before all sidebars."""
+    """`above`: entries to put before all sidebars."""
     files: dict[str, bytes] = {}
     look: dict[str, Any] = {"site_name": name, "files": files}
     sidebars = [sidebar for sidebar in sidebars if sidebar.entries]
-    if len(sidebars) > 1:  # a page shows its own alone
+    if len(sidebars) > 1:  # a page shows only its own sidebar
         nav = [*above, *({html.escape(label): entries} for label, entries in sidebars)]
         look["features"] = ["navigation.tabs"]
     else:
@@ -169,14 +169,14 @@ def _look(
 
 
 def _source(logo: Any) -> str:
-    """The path of a logo: a text, or a mapping with one for light pages."""
+    """The path of a logo: a string, or a mapping with one for light pages."""
     if isinstance(logo, Mapping):
         logo = logo.get("src") or logo.get("light")
     return logo if isinstance(logo, str) else ""
 
 
 def _style(css: str, variables: tuple[str, ...]) -> str:
-    """CSS for MkDocs Material with the first colour for light pages, and that for dark ones."""
+    """CSS for MkDocs Material, with the first colour for light pages and the one for dark pages."""
     colours: dict[str, dict[str, str]] = {"default": {}, "slate": {}}
     for selector, body in _RULE.findall(_CSS_COMMENT.sub("", css)):
         known = colours["slate" if "dark" in selector else "default"]
@@ -202,7 +202,7 @@ class _Document(NamedTuple):
 
 
 def _entry(label: str, target: Any) -> Any:
-    """Of MkDocs' `nav`, whose titles are HTML."""
+    """An entry of MkDocs' `nav`, whose titles are HTML."""
     return {html.escape(label): target} if label else target
 
 
@@ -235,7 +235,7 @@ def _docusaurus_sidebars(project: Project, text: str, navbar: str) -> list[_Side
 
 
 def _humanised(name: str) -> str:
-    """What readers call a sidebar without a label: `apiSidebar` and `/api/` are "Api"."""
+    """A readable name for a sidebar without a label: `apiSidebar` and `/api/` become "Api"."""
     words = re.sub(r"[\W_]++|(?<=[a-z])(?=[A-Z])", " ", name).split()
     if len(words) > 1 and words[-1].lower() == "sidebar":
         words.pop()
@@ -243,7 +243,7 @@ def _humanised(name: str) -> str:
 
 
 class _Docs:
-    """The pages of Docusaurus that the preview shows, by the names that sidebars use."""
+    """The Docusaurus pages in the preview, by their names in sidebars."""
 
     def __init__(self, tree: Tree, numbered: bool) -> None:
         self._tree = tree
@@ -254,7 +254,7 @@ class _Docs:
             try:
                 _, front = front_matter(tree.text(path))
             except (OSError, ValueError):
-                continue  # a sync says why
+                continue  # a sync reports the reason
             if front.get("draft") is True or front.get("unlisted") is True:
                 continue
             parts = posixpath.splitext(path)[0].split("/")
@@ -272,7 +272,7 @@ class _Docs:
     def entries(self, items: Any) -> Iterator[Any]:
         """The entries of a sidebar, or of a category in it."""
         if isinstance(items, dict) and "type" not in items:
-            # Shorthand: labels of categories, with what is in them.
+            # The shorthand: labels of categories, with their content.
             items = [{"type": "category", "label": k, "items": v} for k, v in items.items()]
         elif isinstance(items, dict):
             items = [items]
@@ -306,14 +306,14 @@ class _Docs:
                 yield from self.entries(item)
 
     def generated(self, folder: str) -> list[Any]:
-        """The entries for the pages in a folder, by their positions.
+        """The entries for the pages in a folder, by position.
 
         Raises:
-            ValueError: a sidebar asks for all pages again and again.
+            ValueError: a sidebar lists all pages over and over.
         """
         folder = "" if folder in (".", "") else folder.strip("/") + "/"
         pages = self._documents
-        if folder:  # from `guides/` to what comes after all that begins so
+        if folder:  # from `guides/` to the first path without this prefix
             first = bisect_left(pages, folder, key=lambda page: page.path)
             pages = pages[first : bisect_left(pages, folder[:-1] + "0", key=lambda page: page.path)]
         self._left -= 1 + len(pages)
@@ -352,14 +352,14 @@ def _text(value: Any) -> str:
 
 
 def _order(written: Any, name: str) -> float:
-    """The position that is written, else the number that the name begins with, else the end."""
+    """The explicit position, or else the number prefix of the name, or else infinity."""
     if isinstance(written, int | float) and abs(written) < 1e9:
         return float(written)
     return position(name)
 
 
 def _vitepress_nav(tree: Tree, text: str) -> tuple[list[Any], list[_Sidebar]]:
-    """The entries above that no sidebar has, and the sidebars."""
+    """The entries of `nav` that are in no sidebar, and the sidebars."""
     pages = {path for path in tree.markdown if path.endswith(".md")}
     above = js_config.value("nav", text)
     sidebars = []
@@ -376,7 +376,7 @@ def _vitepress_nav(tree: Tree, text: str) -> tuple[list[Any], list[_Sidebar]]:
 
 
 def _vitepress_label(folder: str, above: Any) -> str:
-    """What the entry of `nav` is called that leads into a folder."""
+    """The label of the entry in `nav` that links into a folder."""
     for item in above if isinstance(above, list) else []:
         if isinstance(item, dict) and folder.strip("/"):
             link = "/" + _text(item.get("link")).lstrip("/") + "/"
@@ -414,7 +414,7 @@ def _vitepress_entries(pages: set[str], items: Any, base: str) -> list[Any]:
 
 
 def _vitepress_page(pages: set[str], link: str) -> str:
-    """The file of the page that a link leads to; empty where the preview has none."""
+    """The file of a link's page; empty if the preview does not have it."""
     plain = re.split("[?#]", link)[0]
     name = re.sub(r"\.(?:md|html)$", "", posixpath.normpath("/" + plain).lstrip("/"))
     files = [posixpath.join(name, "index.md")]
@@ -425,7 +425,7 @@ def _vitepress_page(pages: set[str], link: str) -> str:
 
 def _gitbook_nav(pages: set[str], entries: Sequence[gitbook_config.SummaryLink]) -> list[Any]:
     nav: list[Any] = []
-    # Lists that are open, with how deep the entries stand that they are of.
+    # Open lists, with the indentation of the entries that they belong to.
     above: list[tuple[int, list[Any]]] = [(-1, nav)]
     for entry, after in zip_longest(entries, entries[1:]):
         while above[-1][0] >= entry.level:

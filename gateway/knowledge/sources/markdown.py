@@ -12,7 +12,7 @@ from gateway.knowledge.wiki.page import Page
 
 
 def parse(path: str, text: str, site_url: str) -> Page:
-    """Read one Markdown page that stands alone: its links stay as they are written.
+    """Read a standalone Markdown page: its links are not changed.
 
     Args:
         path: relative to the wiki's folder.

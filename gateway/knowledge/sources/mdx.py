@@ -26,15 +26,15 @@ _MODULE = re.compile(
     r"""import\s*(?:["'{*]|[\w$]+\s*(?:,|from\b))"""
     r"|export\s+(?:(?:default|const|let|var|function|class|async)\b|[{*])"
 )
-# Below an empty line, what cannot be inside of a module's code, whatever its brackets say.
+# After an empty line, text that cannot be within a module's code, whatever its brackets.
 _TEXT_AGAIN = re.compile(r"#{1,6}\s|<|import\b|export\b")
 _PARTIAL = re.compile(r"""import\s+(\w+)(?:\s*,\s*\{[^{}]*\})?\s+from\s+["']([^"'\n]+\.mdx?)["']""")
 _USE = re.compile(r"\s*<([A-Z]\w*)(?:\s[^<>]*)?(?:/>|>\s*</\1>)\s*$")
-# The properties of a tag; braces hold code, with braces of its own.
+# The properties of a tag; braces contain code, possibly with nested braces.
 _PROPERTIES = r"(?:\s(?:[^<>{}]|\{(?:[^{}]|\{[^{}]*+\})*+\})*+)?+"
 _TAGS_ONLY = re.compile(rf"\s*+(?:</?[A-Za-z][\w.:-]*+{_PROPERTIES}/?>\s*+|</?>\s*+)++$")
 _TAG_BEGINS = re.compile(rf"\s*+<[A-Za-z][\w.]*+{_PROPERTIES}$")
-# Tags that only MDX has: with code in braces. Not in code.
+# Tags that only MDX has, with code in braces; skips inline code.
 _CODED_TAG = re.compile(rf"(`+[^`]*`+)|<[A-Za-z][\w.]*+(?=[^<>]*\{{){_PROPERTIES}/?>")
 _LABEL = re.compile(r"""<TabItem\b[^<>]*?\blabel=(?:"([^"]*)"|'([^']*)'|\{["'`]([^"'`]*)["'`]\})""")
 _SUMMARY = re.compile(r"\s*(?:<details\b[^<>]*>\s*)?<summary\b[^<>]*>(.*?)</summary>\s*$", re.I)
@@ -42,12 +42,12 @@ _ADMONITION = re.compile(r"([\s>]*+):{3,}\s*+([a-z]\w*+)")
 _ATTRIBUTES = re.compile(r"\]\s*+\{")
 _HASHES = re.compile(r"[\s>]*#{1,6}\s")
 _FOOTNOTE = re.compile(r"\[\^[^\[\]\s]+\]")
-# Zero-width: no anchor keeps it.
+# Zero-width: anchors drop it.
 _MARK = "\u2060"
 _MARKED = re.compile(f"{_MARK}[^{_MARK}]*{_MARK}")
 _COMMENT = re.compile(r"\{/\*((?:(?!\{/\*).)*?)\*/\}|<!--(?:(?!<!--).)*?-->")
 _COMMENT_ID = re.compile(r"(?<![ \t])[ \t]*+\{/\*[ \t]*#([^\s{}*]++)(?:[ \t][^{}]*?)?\*/\}[ \t]*$")
-# As Docusaurus' parseMarkdownHeadingId has it.
+# Same as in Docusaurus' parseMarkdownHeadingId.
 _CLASSIC_ID = re.compile(r"(?<!\s)\s*+\{#((?:(?!\{#|\}).)*.)\}$")
 _DEEPEST = 20
 
@@ -55,14 +55,15 @@ _DEEPEST = 20
 def read(
     path: str, text: str, trail: Trail, site_path: str, above: tuple[str, ...] = ()
 ) -> tuple[list[str], list[Heading]]:
-    """The lines of a file as a reader sees them, and the headings that begin a section.
+    """Returns the visible lines of a file, and the headings that start a section.
 
     Args:
-        path: of the file, in the folder of all pages.
-        text: what is in it.
-        trail: of the page. Partials are read through it.
-        site_path: where the folder of all pages is in the site: imports may say `@site/docs/...`.
-        above: the files that this one is a partial of, the page first.
+        path: the file's path in the folder of all pages.
+        text: its content.
+        trail: the page's trail, through which partials are read.
+        site_path: the path of the folder of all pages in the site: imports may use
+            `@site/docs/...`.
+        above: the files that include this one as a partial, the page first.
     """
     body, _ = front_matter(text)
     body = _marked(body)
@@ -103,16 +104,16 @@ def _included(path: str, name: str, site_path: str) -> str:
         there = posixpath.relpath(name.removeprefix("@site/"), site_path)
     else:
         there = addresses.beside(path, name)
-    # Not out of the site.
+    # Stay within the site.
     outside = there.split("/").count("..") > len(site_path.split("/"))
     return "" if outside else there
 
 
 def _marked(lines: Sequence[str]) -> list[str]:
-    """Comments of headings, before all comments are taken out: they count in anchors.
+    """Mark comments in headings before all comments are removed: they affect anchors.
 
-    `{/* #id */}` at the end names the anchor. What another one says, and the space before it,
-    are part of the text that an anchor is made of.
+    `{/* #id */}` at the end sets the anchor. The content of other comments, with the space before
+    them, is part of the text from which an anchor is made.
     """
     codes = fenced(lines)
     return [
@@ -128,7 +129,7 @@ def _counted(match: re.Match[str]) -> str:
 
 
 def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """The lines without `import` and `export`, and the Markdown files that are imported."""
+    """Removes `import` and `export`; returns the lines, and the imported Markdown files."""
     remaining: list[str] = []
     partials: dict[str, str] = {}
     depth = 0
@@ -155,7 +156,7 @@ def _without_modules(lines: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def _without_tags(lines: Sequence[str], partials: dict[str, str]) -> list[str]:
-    """The lines with what only makes boxes taken out; what boxes say on them stays, bold."""
+    """Removes tags that only make boxes; keeps the boxes' labels in bold."""
     remaining: list[str] = []
     open_tag: list[str] = []
     for line, code in zip(lines, fenced(lines), strict=True):
@@ -189,7 +190,8 @@ def _shown(line: str, partials: dict[str, str]) -> str:
 
 
 def _title(rest: str) -> str | None:
-    """What is behind the kind of an admonition: `[Title]{attributes}` or ` Title`; None: else."""
+    """The text after the kind of an admonition: `[Title]{attributes}` or ` Title`; None if
+    invalid."""
     text = rest.strip()
     if not text or (text[0] == "{" and text[-1] == "}"):
         return ""
@@ -213,7 +215,7 @@ def _headings(lines: Sequence[str]) -> list[Heading]:
 
 
 def _named(heading: RawHeading, slugger: GitHubSlugger) -> tuple[str, str]:
-    """The text of a heading without what names its anchor, and the anchor."""
+    """The text of a heading without its anchor's definition, and the anchor."""
     if heading.anchor:
         return heading.text, heading.anchor
     text = _FOOTNOTE.sub("", plain(heading.children))

@@ -1,7 +1,7 @@
 """Reads a folder of Markdown as MkDocs does, with Material or another theme.
 
-Addresses and anchors are the ones that MkDocs gives, by construction: they are taken from MkDocs'
-and Python-Markdown's own functions, with the settings of mkdocs.yml.
+Addresses and anchors match MkDocs by construction: they come from MkDocs' and Python-Markdown's own
+functions, with the settings of mkdocs.yml.
 """
 
 import logging
@@ -38,7 +38,7 @@ class MkDocs:
         self._excluded = _default_exclude + GitIgnoreSpec.from_lines(config.exclude)
         self.problems: list[Broken] = []
         for problem in config.problems:
-            # Pages are read all the same, so it is no reason for a sync to fail.
+            # Pages are read anyway, so a sync need not fail.
             log.warning("%s: %s", config.file, problem)
         self.about = config.about
         self.titles = dict(config.titles)
@@ -50,7 +50,7 @@ class MkDocs:
         self._snippets = Snippets(config.snippets, tree.root) if config.snippets else None
 
     def _published(self, paths: Iterable[str]) -> list[str]:
-        # MkDocs leaves a README out where there is an index: both would have one address.
+        # MkDocs skips a README next to an index: both would have the same address.
         published = [path for path in paths if not self._excluded.match_file(path)]
         fronts = {
             posixpath.dirname(path) for path in published if posixpath.basename(path) == "index.md"
@@ -83,7 +83,7 @@ class MkDocs:
 
 
 def opened(project: Project, site_url: str) -> MkDocs:
-    """The wiki of a mkdocs.yml, or of a folder without one."""
+    """Opens the wiki of a mkdocs.yml, or of a folder without one."""
     tree = Tree(project.content, project.bounds)
     if project.settings is None:
         return MkDocs(tree, mkdocs_config.default(project.content), site_url)
@@ -91,7 +91,7 @@ def opened(project: Project, site_url: str) -> MkDocs:
         config = mkdocs_config.load(project.settings, project.bounds)
         return MkDocs(tree, config, site_url or config.site_url)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        # The last two are what Python-Markdown says of options that an extension does not have.
+        # The last two are Python-Markdown's errors for options that an extension does not have.
         why = " ".join(str(error).strip("'\"").split())
         raise AskdocsError(f"{project.settings}: {why}: correct it, or choose a --kind") from None
 
@@ -105,7 +105,7 @@ def read(
     snippets: Snippets | None = None,
     listed: str = "",
 ) -> Page:
-    """Read one page at `url`. A page without a title of its own has the one that is `listed`."""
+    """Read one page at `url`. A page without its own title gets the `listed` one."""
     body, front = meta.get_data(text)
     lines = body.split("\n")
     if snippets:
@@ -123,8 +123,8 @@ def read(
 
 
 def page_url(path: str, site_url: str, use_directory_urls: bool = True) -> str:
-    """The page's address on the site that MkDocs makes, for example `.../guide/setup/`."""
+    """The page's address on a site that MkDocs builds, such as `.../guide/setup/`."""
     file = File(path, src_dir="", dest_dir="", use_directory_urls=use_directory_urls)
-    if not is_markdown_file(path):  # MkDocs minds capitals, and copies `A.MD` as it is
+    if not is_markdown_file(path):  # MkDocs is case-sensitive, and copies `A.MD` as it is
         return file_url(path, site_url)
     return str(urljoin(site_url.rstrip("/") + "/", file.url if file.url != "./" else ""))

@@ -1,4 +1,4 @@
-"""The settings in mkdocs.yml that affect addresses and anchors. No code in it is run."""
+"""The settings in mkdocs.yml that affect addresses and anchors. None of its code is run."""
 
 import importlib
 import os
@@ -16,54 +16,54 @@ from gateway.knowledge.sources.js_config import LARGEST
 from gateway.knowledge.sources.within import Bounds, Outside
 
 NAMES = ("mkdocs.yml", "mkdocs.yaml")
-# Extensions are code: these are read, because they come with this program. `abbr` and the like are
-# short for `markdown.extensions.abbr`.
+# Extensions are code: these are supported, because they are part of this program. `abbr` and the
+# like are short for `markdown.extensions.abbr`.
 _OURS = re.compile(
     r"(?:markdown\.extensions\.)?(?:abbr|admonition|attr_list|codehilite|def_list|extra|fenced_code"
     r"|footnotes|legacy_attrs|legacy_em|md_in_html|meta|nl2br|sane_lists|smarty|tables|toc"
     r"|wikilinks)|pymdownx\.[a-z.]+|gateway\.knowledge\.sources\.fences"
 )
-# Functions that mkdocs.yml may name, with `!!python/name:` or `!!python/object/apply:`.
+# Functions that mkdocs.yml may refer to, with `!!python/name:` or `!!python/object/apply:`.
 _FUNCTIONS = re.compile(
     r"markdown\.extensions\.toc\.slugify(?:_unicode)?|pymdownx\.slugs\.\w+"
     r"|material\.extensions\.emoji\.(?:twemoji|to_svg)|pymdownx\.emoji\.\w+"
 )
 
-# Features of Material that arrange the navigation.
+# Features of Material that affect the navigation.
 _NAVIGATION = (
     *("navigation.tabs", "navigation.tabs.sticky", "navigation.sections", "navigation.expand"),
     *("navigation.path", "navigation.prune", "navigation.top", "navigation.footer"),
 )
-# `javascript:` also hides behind a reference to a character, as `&colon;`.
+# `javascript:` can also be hidden with a character reference, such as `&colon;`.
 _LINK = re.compile(r"""(?:https?://|mailto:)[^\s"'<>]++|(?:[^:"<>&\s]|[ ](?!$)|&(?!#|\w++;))++""")
 
 
 @dataclass(frozen=True)
 class MkDocsConfig:
-    """What of mkdocs.yml is needed, with MkDocs' defaults."""
+    """The relevant settings of mkdocs.yml, with MkDocs' defaults."""
 
     file: Path | None = None
     docs_dir: Path | None = None
     site_url: str = ""
     use_directory_urls: bool = True
     exclude: tuple[str, ...] = ()
-    """Patterns as in .gitignore, of pages that are not published."""
+    """Patterns, as in .gitignore, of unpublished pages."""
     titles: Mapping[str, str] = field(default_factory=dict)
-    """What `nav` calls pages, by their paths."""
+    """The titles of pages in `nav`, by path."""
     extensions: tuple[str, ...] = ()
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     snippets: Mapping[str, Any] | None = None
-    """The options of pymdownx.snippets, with absolute base paths; None where it is off."""
+    """The options of pymdownx.snippets, with absolute base paths; None if it is off."""
     problems: tuple[str, ...] = ()
 
     @property
     def about(self) -> str:
-        """The settings that pages depend on."""
+        """The settings that affect pages."""
         return repr([self.extensions, _stable(self.options), _stable(self.snippets)])
 
 
 def _stable(value: Any) -> Any:
-    """The value in a form that is written the same in every process."""
+    """Converts the value to a form that is the same in every process."""
     if isinstance(value, Mapping):
         return [(key, _stable(entry)) for key, entry in value.items()]
     if isinstance(value, partial):
@@ -72,12 +72,12 @@ def _stable(value: Any) -> Any:
 
 
 def default(docs: Path) -> MkDocsConfig:
-    """The settings of a folder without mkdocs.yml: those of the site that `askdocs up` shows."""
+    """The settings of a folder without mkdocs.yml: those of the site that `askdocs up` builds."""
     return _with_extensions(MkDocsConfig(docs_dir=docs), extensions(docs), docs)
 
 
 def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
-    """The Markdown extensions of such a site, as mkdocs.yml lists them."""
+    """The Markdown extensions of such a site, in the format of mkdocs.yml."""
     return [
         *("abbr", "admonition", "attr_list", "def_list", "footnotes", "md_in_html", "tables"),
         *("pymdownx.details", "gateway.knowledge.sources.fences"),
@@ -88,7 +88,7 @@ def extensions(docs: Path) -> list[str | dict[str, dict[str, Any]]]:
 
 
 def docs_dir(file: Path, bounds: Bounds) -> Path:
-    """The folder of the pages of a mkdocs.yml; the usual one where it cannot be read."""
+    """The folder of the pages of a mkdocs.yml; the default if it cannot be read."""
     try:
         return load(file, bounds).docs_dir or file.parent / "docs"
     except (OSError, ValueError):
@@ -96,7 +96,7 @@ def docs_dir(file: Path, bounds: Bounds) -> Path:
 
 
 def load(file: Path, bounds: Bounds) -> MkDocsConfig:
-    """The settings in mkdocs.yml, and in those that it inherits from within `bounds`.
+    """The settings in mkdocs.yml, and in the files within `bounds` that it inherits from.
 
     Raises:
         OSError: it cannot be read.
@@ -128,7 +128,7 @@ def load(file: Path, bounds: Bounds) -> MkDocsConfig:
 
 
 def look(file: Path, bounds: Bounds) -> dict[str, Any]:
-    """What readers know the site by, as mkdocs.yml has it: name, navigation, logo and colours.
+    """The appearance of the site in mkdocs.yml: name, navigation, logo and colours.
 
     Raises:
         OSError: it cannot be read.
@@ -162,7 +162,7 @@ def look(file: Path, bounds: Bounds) -> dict[str, Any]:
 
 
 def navigation(written: Any) -> list[Any]:
-    """Its entries as far as MkDocs takes them: paths, titles of paths, and titles of lists."""
+    """The entries that MkDocs accepts: paths, titles of paths, and titles of lists."""
     entries: list[Any] = []
     for entry in written if isinstance(written, list) else []:
         if _is_link(entry):
@@ -177,17 +177,17 @@ def navigation(written: Any) -> list[Any]:
 
 
 def _is_link(target: Any) -> bool:
-    """A path, or an address of the web. MkDocs writes it into the page as it is."""
+    """Is it a path or a web address? MkDocs writes it into the page unchanged."""
     return isinstance(target, str) and _LINK.fullmatch(target) is not None
 
 
 def _is_local(path: Any) -> bool:
-    """Of the wiki's own folder: the preview fetches nothing from elsewhere."""
+    """Is it in the wiki's own folder? The preview fetches nothing from elsewhere."""
     return isinstance(path, str) and "//" not in path and ".." not in path
 
 
 def _titles(nav: Any) -> Iterator[tuple[str, str]]:
-    """The pages in `nav` that have a title there, with it."""
+    """Yields the pages that have a title in `nav`, with that title."""
     if isinstance(nav, list):
         for entry in nav:
             yield from _titles(entry)
@@ -218,14 +218,14 @@ def _with_extensions(config: MkDocsConfig, listed: list[Any], base: Path) -> MkD
         if short not in names:
             names.append(short)
         options[short] = values
-    # Snippets are put in before the page is rendered.
+    # Snippets are inserted before the page is rendered.
     snippets = options.pop("pymdownx.snippets", None)
     if snippets is not None:
         names.remove("pymdownx.snippets")
         bases = _bases(snippets.get("base_path", "."), base, config.docs_dir or base)
         snippets = {**snippets, "base_path": bases}
     if "codehilite" in names:
-        # Colours take most of the time, and make no difference here: see `rendered` as well.
+        # Highlighting takes most of the time, and makes no difference here: see also `rendered`.
         options.setdefault("codehilite", {})["use_pygments"] = False
     return replace(
         config,
@@ -237,10 +237,10 @@ def _with_extensions(config: MkDocsConfig, listed: list[Any], base: Path) -> MkD
 
 
 def _with_any_fence(config: MkDocsConfig) -> MkDocsConfig:
-    """With fences that have any text on their first line, such as "```toml example".
+    """Adds fences with any text on their first line, such as "```toml example".
 
-    Hooks rewrite them before SuperFences, which takes the end of one for the beginning of the next,
-    and the headings in between for code.
+    Hooks rewrite them before SuperFences, which would take one fence's end for the next one's
+    beginning, and the headings in between for code.
     """
     strict, relaxed = "pymdownx.superfences", "gateway.knowledge.sources.fences"
     options = {relaxed if name == strict else name: own for name, own in config.options.items()}
@@ -249,7 +249,7 @@ def _with_any_fence(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def _named_options(entry: Any) -> tuple[Any, dict[str, Any]]:
-    """An entry of the list of extensions: a name, or a mapping of it to its options."""
+    """An entry in the list of extensions: a name, or a mapping from it to its options."""
     if isinstance(entry, dict) and entry:
         name, options = next(iter(entry.items()))
         return name, options if isinstance(options, dict) else {}
@@ -257,7 +257,8 @@ def _named_options(entry: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def _bases(written: Any, base: Path, docs: Path) -> list[str]:
-    """Where snippets are looked for; `!relative $docs_dir/parts` names a place of the project."""
+    """The folders to search for snippets; `!relative $docs_dir/parts` is relative to the
+    project."""
     bases = []
     for entry in written if isinstance(written, list) else [written]:
         path = str(entry)
@@ -284,7 +285,7 @@ def _read(file: Path, bounds: Bounds, above: int = 0) -> dict[str, Any]:
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """As MkDocs merges what a configuration inherits: mappings deeply, all else replaced."""
+    """Merges inherited settings like MkDocs: mappings deeply, all else replaced."""
     merged = dict(below)
     for key, value in above.items():
         old = merged.get(key)
@@ -294,14 +295,14 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Unknown:
-    """Stands for a value that only code could give."""
+    """Stands for a value that only code could produce."""
 
 
 _UNKNOWN = _Unknown()
 
 
 def _plain(value: Any) -> Any:
-    """The value without what only code could give; `_UNKNOWN` where that leaves nothing."""
+    """The value without parts that only code could produce; `_UNKNOWN` if nothing remains."""
     if isinstance(value, dict):
         entries = {key: _plain(inner) for key, inner in value.items()}
         return {key: inner for key, inner in entries.items() if inner is not _UNKNOWN}
@@ -311,7 +312,7 @@ def _plain(value: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads tags that name code as functions of ours where we have them, else as `_UNKNOWN`."""
+    """Maps tags that name code to our functions where they exist, else to `_UNKNOWN`."""
 
 
 def _named(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
@@ -338,7 +339,8 @@ def _function(name: str) -> Callable[..., Any] | None:
 
 
 def _relative(loader: _Loader, node: yaml.Node) -> Any:
-    """A place of the project, for `_bases`. That of the page itself, without a name, is none."""
+    """A location in the project, for `_bases`. The page's own location, which has no name, is
+    none."""
     place = loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
     return place or _UNKNOWN
 

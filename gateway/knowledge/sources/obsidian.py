@@ -1,6 +1,6 @@
 """Reads an Obsidian vault, with the addresses of Obsidian Publish.
 
-Publish is a service: what is done here follows its documentation, and could not be checked on it.
+Publish is a service: this module follows its documentation, and could not be verified against it.
 """
 
 import posixpath
@@ -49,7 +49,7 @@ class Obsidian:
         self.titles: dict[str, str] = {}
         self._site_url = site_url
         self.urls = dict(self._published())
-        # Names of notes and files in small letters; the shortest path wins.
+        # Lower-case names of notes and files; the shortest path wins.
         self._by_name: dict[str, list[str]] = {}
         for path in sorted(tree.files, key=lambda path: (path.count("/"), len(path), path)):
             self._by_name.setdefault(posixpath.basename(path).lower(), []).append(path)
@@ -62,7 +62,7 @@ class Obsidian:
                 with bounded.page(path):
                     _, front = front_matter(self.tree.text(path))
             except (OSError, ValueError):
-                front = {}  # `Folder` says why
+                front = {}  # `Folder` reports the problem
             if front.get("publish") is False:
                 continue
             link = front.get("permalink")
@@ -73,7 +73,7 @@ class Obsidian:
         return file_url(path, self._site_url)
 
     def find(self, path: str, name: str) -> str | None:
-        """The file that a link in the note `path` names, as Obsidian finds it."""
+        """The file that a link in the note `path` refers to, by Obsidian's rules."""
         name = posixpath.normpath(name.strip().lstrip("/")) if name.strip() else ""
         if not name:
             return path
@@ -128,7 +128,7 @@ class Obsidian:
         sentences = [f"Also called: {', '.join(also)}."] * bool(also)
         sentences += [f"Tags: {', '.join(tags)}."] * bool(tags)
         if sentences and page_sections:
-            # Readers know the page by these words too, so they are searched for.
+            # Readers also know the page by these words, so index them.
             first = Section("", "", (), " ".join(sentences))
             if not page_sections[0].heading:
                 first = Section("", "", (), f"{first.text}\n\n{page_sections[0].text}")
@@ -142,7 +142,7 @@ class Obsidian:
         )
 
     def _plain(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
-        """The lines of the last file of `above` with Obsidian's own syntax as plain Markdown."""
+        """Converts Obsidian's syntax in the last file of `above` to plain Markdown."""
         link = partial(trail.link_in, above[-1])
         lines = retarget(referenced("\n".join(lines)), link).split("\n")
         lines = without_comments(lines, "%%", "%%")
@@ -173,7 +173,7 @@ class Obsidian:
         return f"{mark}[{text}](<{link}>)" if " " in link else f"{mark}[{text}]({link})"
 
     def _written(self, target: str, above: tuple[str, ...]) -> str:
-        """A link as it would be written on the page that embeds the file it stands in."""
+        """Rewrites a link for the page that embeds its file."""
         name, hash_mark, fragment = target.strip().partition("#")
         if len(above) == 1:
             return target.strip()
@@ -181,7 +181,7 @@ class Obsidian:
         return (note or name) + hash_mark + fragment
 
     def _embedded(self, target: str, trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
-        """The text of a note that another one shows; a picture as such."""
+        """Yields the text of an embedded note, or an image."""
         name, _, fragment = target.partition("|")[0].partition("#")
         note = self.find(above[-1], name)
         link = trail.link(f"[[{note or name}]]")
@@ -197,7 +197,7 @@ class Obsidian:
 
 
 def opened(project: Project, site_url: str) -> Obsidian:
-    """The vault that a folder is, or is in."""
+    """Opens the vault that a folder is, or is part of."""
     return Obsidian(Tree(project.content, project.bounds), site_url)
 
 
@@ -206,7 +206,7 @@ def _encoded(text: str) -> str:
 
 
 def _linkable(text: str) -> str:
-    """A heading as a link may name it: what would break links is a space."""
+    """A heading as a link may refer to it: characters that would break links become spaces."""
     return " ".join(_NO_LINK.sub(" ", text).split())
 
 
@@ -234,7 +234,8 @@ def _headings(lines: Sequence[str]) -> Iterator[Heading]:
         stack.append((heading.level, _anchor(text)))
         anchor = stack[-1][1]
         if anchor in seen and len(stack) > 1:
-            # A link finds the first of its name; with the headings above it, this one.
+            # A link finds the first heading with its name; with the parent headings, it finds this
+            # one.
             anchor = "#".join(part for _, part in stack)
         seen.add(anchor)
         yield Heading(heading.level, text, anchor, heading.line)
@@ -250,14 +251,14 @@ def _callout(match: re.Match[str]) -> str:
 
 
 def _part(lines: list[str], fragment: str) -> list[str]:
-    """The part of a note that an embed names: a heading with what is below it, or a block."""
+    """The part of a note that an embed refers to: a heading with its content, or a block."""
     if not fragment:
         return lines
     if fragment.startswith("^"):
         for number, line in enumerate(lines):
             if (match := _BLOCK_ID.search(line)) and match[1] == fragment[1:].strip():
                 start = number
-                alone = not line[: match.start()].strip()  # below the block it names
+                alone = not line[: match.start()].strip()  # below the block that it refers to
                 while start and (lines[start - 1].strip() or (alone and start == number)):
                     start -= 1
                 return lines[start : number + 1]
@@ -276,7 +277,7 @@ def _part(lines: list[str], fragment: str) -> list[str]:
 
 
 def _without_headings(lines: list[str]) -> list[str]:
-    """Headings that are shown from elsewhere are no places on this page: they are bold text."""
+    """Turns embedded headings, which are no link targets on this page, into bold text."""
     codes = fenced(lines)
     return [
         line if code or not (match := _HASHES.match(line)) else f"**{_unclosed(match[1])}**"
@@ -285,7 +286,7 @@ def _without_headings(lines: list[str]) -> list[str]:
 
 
 def _unclosed(heading: str) -> str:
-    """A heading without the hashes that may close it."""
+    """A heading without closing hashes."""
     text = heading.rstrip()
     bare = text.rstrip("#")
     return bare.rstrip() if bare[-1:].isspace() or not bare else text

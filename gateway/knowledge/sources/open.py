@@ -18,18 +18,18 @@ from gateway.knowledge.sources.tree import Tree
 
 
 def open_source(place: str, kind: str | None, site_url: str) -> Source:
-    """What a wiki is read with.
+    """Opens the reader of a wiki.
 
     Args:
         place: a folder, or the address of a site.
         kind: one of `gateway.knowledge.sources.spec.KINDS`; for a preview see
-            `gateway.knowledge.sources.folder.Folder.preview`. None for a folder that is looked at.
-        site_url: the address that the folder's pages are shown at.
+            `gateway.knowledge.sources.folder.Folder.preview`. None detects a folder's kind.
+        site_url: the address of the folder's pages.
 
     Raises:
-        AskdocsError: the folder is neither of HTML nor of Markdown.
+        AskdocsError: the folder contains neither HTML nor Markdown.
     """
-    # Each needs libraries of its own, half a second to import.
+    # Each imports its own libraries, which takes half a second.
     if kind == "site":
         from gateway.core.settings import load
         from gateway.knowledge.sources.site import Site, SitesSettings

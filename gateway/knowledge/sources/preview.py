@@ -1,6 +1,6 @@
-"""Reads a folder as the site shows it that `askdocs up` builds with MkDocs.
+"""Reads a folder as shown on the site that `askdocs up` builds with MkDocs.
 
-Pages for another generator are turned into plain Markdown as that generator reads them; addresses
+Pages for another generator are converted to plain Markdown with that generator's rules; addresses
 and anchors are MkDocs' own.
 """
 
@@ -31,13 +31,13 @@ class Preview(MkDocs):
         """
         Args:
             root: the folder of all pages.
-            site_url: where the preview is shown.
-            own: the folder as its own generator reads it; None where that is MkDocs.
+            site_url: the address of the preview.
+            own: the folder with its own generator's flavour; None if that is MkDocs.
         """
         super().__init__(own.tree if own else Tree(root), mkdocs_config.default(root), site_url)
         self._own = own
         self.paths = {path: path for path in self.urls}
-        """The path of each page, by what its file is called for MkDocs."""
+        """The path of each page, by its file name in MkDocs."""
         if own is None:
             return
         self.about += f" {type(own).__name__} {own.about}"
@@ -67,14 +67,15 @@ class Preview(MkDocs):
         return super().page(path, text, trail)
 
     def markdown(self, path: str, body: str) -> str:
-        """What MkDocs renders of a page that it reads as `body`. Raises as `Tree.text`."""
+        """The Markdown that MkDocs renders for a page with the text `body`. Raises as
+        `Tree.text`."""
         if self._own is None:
             return "\n".join(boxes.named(body.split("\n")))
         trail = Trail(path, "", b"", self.tree.text, partial(self._below_root, path))
         return "\n".join(self._own.plain(path, self.tree.text(path), trail))
 
     def _below_root(self, path: str, target: str) -> str:
-        """A link that MkDocs leaves as it is: it would take a relative one for a file's name."""
+        """A link that MkDocs leaves unchanged: it would interpret a relative one as a file name."""
         there = self.resolve(path, target)
         if there == target:
             return target
@@ -83,5 +84,5 @@ class Preview(MkDocs):
 
 
 def shown(path: str) -> str:
-    """What MkDocs reads the file as: it knows no `.mdx`."""
+    """The file name that MkDocs accepts: it does not know `.mdx`."""
     return path.removesuffix("x") if path.endswith(".mdx") else path

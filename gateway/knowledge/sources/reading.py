@@ -37,7 +37,7 @@ _LOGIN = re.compile(
     r"(?:^|[/._-])(?:log-?in|log-?on|sign-?in|sso|saml2?|oauth2?|auth|authorize)(?:$|[/._-])",
     re.IGNORECASE,
 )
-# After so many failures in a row the site is down, and not the page.
+# After this many consecutive failures, the site is down, rather than the page.
 DOWN = 8
 
 
@@ -51,11 +51,11 @@ class SiteReading:
         self._most = most
         self._root = ""
         self._listed: dict[str, str] = {}
-        """The sitemap's dates, by address."""
+        """The dates in the sitemap, by address."""
         self._pending: deque[str] = deque()
         self._seen: set[str] = set()
         self._done: set[str] = set()
-        """Paths of pages that were given."""
+        """The paths of pages that have been yielded."""
         self._texts: set[str] = set()
         self._crawls = False
         self._failures = 0
@@ -71,7 +71,7 @@ class SiteReading:
         self._crawls = not self._listed
         yield from self._take(first, self._listed.get(_normal(first.url), ""))
         if self._crawls:
-            # A page that is as it was leads nowhere new, so we need not see its links again.
+            # An unchanged page has no new links, so its links need not be read again.
             for path in self._known:
                 self._want(self._root + path if path != "./" else self._root, listed=True)
         while self._pending:
@@ -84,7 +84,7 @@ class SiteReading:
             raise AskdocsError(f"{self._start} has no page with text that may be read")
 
     def _first(self) -> SiteResponse:
-        """The start page, which says where the site is and whether we may read it."""
+        """The start page, which determines the site's address, and whether it may be read."""
         if not self._fetcher.may(self._start):
             raise AskdocsError(
                 f"{self._start} may not be read: the site's robots.txt disallows it for {AGENT};"
@@ -193,7 +193,7 @@ class SiteReading:
             yield Broken(path, why)
 
     def _take(self, answer: SiteResponse, changed: str) -> Iterator[Item]:
-        """A document that the site gave: its page, and where its links lead."""
+        """Process a document from the site: yield its page, and follow its links."""
         if answer.type not in _HTML:
             return
         url = _normal(answer.url, query=True)
@@ -218,7 +218,7 @@ class SiteReading:
         canonical = _normal(about.canonical, query=True)
         if canonical != url and self._is_copy(canonical):
             if canonical in self._seen:
-                # It is read, or will be, under its own address.
+                # It has been read, or will be, under its own address.
                 yield LeftOut(path, COPY)
                 return
             self._seen.add(canonical)
@@ -251,11 +251,11 @@ class SiteReading:
         yield Changed(page, visit.stamp)
 
     def _is_copy(self, canonical: str) -> bool:
-        """Is it the address of a page of this site, and not of its start for want of better?"""
+        """Is it the address of a page of this site, other than the start page as a fallback?"""
         return bool(canonical) and canonical != self._root and self._is_wanted(canonical)
 
     def _stopped(self, url: str) -> Iterator[Unchanged | Changed | Broken]:
-        """What was not reached stays as it was."""
+        """Pages that were not reached remain unchanged."""
         left = len(self._pending) + 1
         why = (
             f"not read, nor were {left - 1:,} others: a site is read up to {self._most:,} pages;"
@@ -268,7 +268,7 @@ class SiteReading:
 
 
 def _normal(url: str, query: bool = False) -> str:
-    """One way to write an address: without anchor, and without query unless it is wanted."""
+    """Normalises an address: without anchor, and without query unless `query` is set."""
     try:
         split = urlsplit(urldefrag(url).url)
     except ValueError:
@@ -282,7 +282,7 @@ def _normal(url: str, query: bool = False) -> str:
 
 
 def _root(answer: SiteResponse) -> str:
-    """What the addresses of the site begin with, which the start page's says."""
+    """The prefix of the site's addresses, from the address of the start page."""
     url = _normal(answer.url)
     if url.endswith("/"):
         return url
@@ -295,7 +295,7 @@ def _root(answer: SiteResponse) -> str:
 
 
 def _asks_to_log_in(answer: SiteResponse) -> bool:
-    """Is the document, or the one that it leads to, the form of a log-in?"""
+    """Is the document, or its redirect target, a login form?"""
     if not _LOGIN.search(urlsplit(answer.url).path):
         return False
     return 300 <= answer.status < 400 or b'type="password"' in answer.data

@@ -1,7 +1,7 @@
 """Headings and their real anchors, from rendering the page with Python-Markdown.
 
-Python-Markdown does not say on which line an element began. So each line that may be a heading gets
-a mark of characters that no slug keeps, and the headings of the result are known by their marks.
+Python-Markdown does not report the line of an element. So each line that may be a heading gets a
+mark of characters that slugs drop, which identifies the headings in the result.
 """
 
 import html
@@ -27,7 +27,7 @@ from pymdownx.superfences import SuperFencesBlockPreprocessor  # type: ignore[im
 
 from gateway.knowledge.sources.sections import Heading
 
-# Marks are written in Unicode's last private plane, which neither texts nor icon fonts use.
+# Marks use Unicode's last private plane, which neither texts nor icon fonts use.
 _OPEN, _CLOSE = "\U0010f000", "\U0010f001"
 _DIGITS = [chr(0x10F100 + n) for n in range(64)]
 _MARK = re.compile(f"{_OPEN}([{_DIGITS[0]}-{_DIGITS[-1]}]+){_CLOSE}")
@@ -35,12 +35,12 @@ _RESERVED = re.compile("[\U0010f000-\U0010f1ff]")
 
 _HASHES = re.compile(r"^[\s>:*+\-\d.)]*?#{1,6}[ \t]*")
 _UNDERLINE = re.compile(r"^[\s>]*(?:=+|-+)[ \t]*$")
-# Lines above a rule that mean something by how they end or are as a whole.
+# Lines above a rule whose ending or form gives them another meaning.
 _NO_TITLE = re.compile(
     r"\s*+(?:$|`{3}|~{3}|///|:::|!!!|\?\?\?|===|\||\{|</?[a-z]|\[[^\]]*+\]:|.*-->)"
 )
 _ATTRIBUTES = re.compile(r"(?<! )[ ]*+\{[^{}\n]*+\}[ \t]*$")
-# Headings on lines one below the other; more of them are no text.
+# Maximum headings on consecutive lines; more of them are not text.
 _RUN = 50
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _LISTS = ("li", "dd", "blockquote", "td", "th")
@@ -50,10 +50,10 @@ class Renderer:
     """Renders pages with Python-Markdown and some extensions."""
 
     def __init__(self, extensions: Sequence[str], options: Mapping[str, Mapping[str, Any]]) -> None:
-        """Raises whatever an extension raises on options that it does not know."""
-        self._lock = Lock()  # Python-Markdown keeps what it is at in itself
+        """Raises an extension's errors for options that it does not know."""
+        self._lock = Lock()  # Python-Markdown keeps its current state in the object
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an extension that is deprecated still works
+            warnings.simplefilter("ignore")  # a deprecated extension still works
             self._markdown = Markdown(
                 extensions=list(extensions),
                 extension_configs={name: dict(values) for name, values in options.items()},
@@ -66,42 +66,42 @@ class Renderer:
         processors = self._markdown.treeprocessors
         processors.register(_Bare(self._markdown), "askdocs-bare", 25)  # before `inline`, 20
         processors.deregister("toc")
-        processors.register(self._anchors, "askdocs-anchors", 5)  # where it was
+        processors.register(self._anchors, "askdocs-anchors", 5)  # at its former position
         self._serialized = self._markdown.serializer
         self._markdown.serializer = self._serialize
 
     def headings(self, lines: Sequence[str]) -> list[Heading]:
-        """The headings that begin a section: those in quotes, lists and tables do not."""
+        """The headings that start a section: not those in quotes, lists and tables."""
         with self._lock:
             self._markdown.reset()
-            self._anchors.found = {}  # of a page without text nothing is rendered
+            self._anchors.found = {}  # for a page without text, nothing is rendered
             self._markdown.convert("\n".join(_apart(_marked(lines))))
             anchors = list(self._anchors.found.values())
         headings: list[Heading] = []
         for level, text, anchor in anchors:
             mark = _MARK.search(text)
             if mark is None:
-                continue  # HTML that was written as such
+                continue  # HTML in the source
             line = sum(_DIGITS.index(c) << (6 * n) for n, c in enumerate(mark[1]))
             shown = " ".join(_MARK.sub("", text).split())
             headings.append(Heading(level, shown, anchor, line))
-        # Footnotes are rendered at the end, wherever they stand.
+        # Footnotes are rendered at the end, wherever they are defined.
         return sorted(headings, key=lambda heading: heading.line)
 
     def _serialize(self, element: ElementTree.Element) -> str:
-        # What becomes of the whole page is not asked; of headings it is.
+        # The rendered page is not needed; the rendered headings are.
         return "<div></div>" if element is self._anchors.root else self._serialized(element)
 
 
 def _uncoloured(markdown: Markdown) -> None:
-    """Let code be without colours, which take most of the time.
+    """Disable highlighting, which takes most of the time.
 
-    `use_pygments: false` would do that too, but with it a fence that has a title is none.
+    `use_pygments: false` would do it, too, but then fences with a title are not recognised.
     """
     for fences in markdown.preprocessors:
         if isinstance(fences, SuperFencesBlockPreprocessor):
             for kind in fences.extension.superfences:
-                if kind["name"] == "superfences":  # that of all languages without one of their own
+                if kind["name"] == "superfences":  # the default for all languages
                     kind["formatter"] = _code
     for indented in markdown.treeprocessors:
         if isinstance(indented, HighlightTreeprocessor):
@@ -113,14 +113,14 @@ def _code(**_: Any) -> str:
 
 
 class _Bare(Treeprocessor):
-    """Takes out all in which no heading and no anchor can be: most of the time goes there."""
+    """Removes elements that contain no heading and no anchor, which saves most of the time."""
 
     def run(self, root: ElementTree.Element) -> None:
         _strip(root)
 
 
 def _strip(element: ElementTree.Element) -> bool:
-    """Strip what is inside of the element; is anything left that matters?"""
+    """Remove the content of the element; is anything relevant left?"""
     matters = "id" in element.attrib
     # Attribute lists: `{#anchor}`.
     if element.text and "{" in element.text:
@@ -140,14 +140,15 @@ def _strip(element: ElementTree.Element) -> bool:
 
 
 class _Anchors(Treeprocessor):
-    """What `toc` does to headings, with its functions and settings, and no table of contents."""
+    """Processes headings like `toc`, with its functions and settings, but without a table of
+    contents."""
 
     def __init__(self, markdown: Markdown, toc: TocTreeprocessor) -> None:
         super().__init__(markdown)
         self._toc = toc
         self.root: ElementTree.Element | None = None
         self.found: dict[ElementTree.Element, tuple[int, str, str]] = {}
-        """Level, text with its mark, and anchor of each heading outside of lists."""
+        """The level, text with its mark, and anchor of each heading outside lists."""
 
     def run(self, root: ElementTree.Element) -> None:
         self.root = root
@@ -195,9 +196,9 @@ def _marked(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _apart(lines: Iterator[str]) -> Iterator[str]:
-    """The lines with an empty one in long runs of headings.
+    """Inserts empty lines into long runs of headings.
 
-    Python-Markdown takes a heading off a run and looks at the rest again: the square of its length.
+    Python-Markdown removes one heading from a run and rescans the rest, which takes quadratic time.
     """
     run = 0
     for line in lines:

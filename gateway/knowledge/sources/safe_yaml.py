@@ -1,27 +1,27 @@
 """Loads untrusted YAML from a wiki: settings and front matter.
 
-Aliases are written in a few bytes and may stand for billions of values, which whoever walks through
-them meets one by one.
+Aliases take a few bytes and may stand for billions of values, all of which are visited by code that
+walks the result.
 """
 
 from typing import Any
 
 import yaml
 
-# Values of a document, each as often as its aliases say. Settings of large sites have thousands.
+# Maximum values of a document, counted with aliases. Settings of large sites have thousands.
 MOST = 200_000
 
 
 def load(text: str | bytes, loader: Any) -> Any:
-    """The value of a document.
+    """The value of a YAML document.
 
     Args:
         text: the document.
-        loader: a class of PyYAML that makes no objects.
+        loader: a PyYAML loader that creates no arbitrary objects.
 
     Raises:
         yaml.YAMLError: it is not YAML.
-        ValueError: it has too many values, or is nested too deep.
+        ValueError: it has too many values, or is nested too deeply.
     """
     reader = loader(text)
     try:
@@ -38,7 +38,7 @@ def load(text: str | bytes, loader: Any) -> Any:
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values the node stands for; one that holds itself has no end."""
+    """The number of values in the node; more than MOST if it contains itself."""
     if id(node) not in known:
         known[id(node)] = MOST + 1
         inner: list[yaml.Node] = []

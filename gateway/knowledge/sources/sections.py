@@ -7,8 +7,8 @@ from pathlib import PurePosixPath
 
 from gateway.knowledge.wiki.page import Section
 
-# What may stand above a page's title: front matter that is not YAML, comments, banners, tags,
-# pictures, links, imports of MDX.
+# Content allowed above a page's title: front matter that is not YAML, comments, banners, tags,
+# images, links, MDX imports.
 _NO_TEXT = re.compile(
     r"\A---\n[\s\S]*?\n---$|<!--[\s\S]*?(?:-->|\Z)|<h1\b[\s\S]*?(?:</h1>|\Z)|<[^<>]*>"
     r"|!?\[[^\[\]]*\](?:\([^()]*\)|\[[^\[\]]*\]|:.*)?|^import .*$",
@@ -18,19 +18,19 @@ _NO_TEXT = re.compile(
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading that begins a section."""
+    """A heading that starts a section."""
 
     level: int
     """1 to 6."""
     text: str
-    """As a reader sees it: without marks and addresses."""
+    """The text as a reader sees it: without markup and addresses."""
     anchor: str
     line: int
     """Its first line, from 0."""
 
 
 def cut(lines: Sequence[str], headings: Sequence[Heading]) -> tuple[Section, ...]:
-    """The sections of a page: what is above the first heading, then one for each heading."""
+    """The sections of a page: the text above the first heading, then one section per heading."""
     sections: list[Section] = []
     first = headings[0].line if headings else len(lines)
     above = "\n".join(lines[:first]).strip()
@@ -38,22 +38,23 @@ def cut(lines: Sequence[str], headings: Sequence[Heading]) -> tuple[Section, ...
         sections.append(Section("", "", (), above))
     stack: list[Heading] = []
     ends = [*(heading.line for heading in headings[1:]), len(lines)]
-    # A page without a heading has one end, of nothing.
+    # A page without headings has one end, which belongs to no heading.
     for heading, end in zip(headings, ends, strict=False):
         while stack and stack[-1].level >= heading.level:
             stack.pop()
         stack.append(heading)
         text = "\n".join(_outdented(lines[heading.line : end])).strip()
-        # The page's own title is not part of the path: it stands beside it everywhere.
+        # Omit the page's own title, which is shown next to the path everywhere.
         path = tuple(h.text for h in stack if h.level > 1)
         sections.append(Section(heading.text, heading.anchor, path, text))
     return tuple(sections)
 
 
 def title(front: object, lines: Sequence[str], headings: Sequence[Heading]) -> str:
-    """A page's own title: the front matter's, else that of the H1 it begins with; empty if none.
+    """A page's own title: from the front matter, or else from an H1 at its start; empty if there is
+    none.
 
-    An H1 below text or another heading is no title: it may be "#946" at the start of a line.
+    An H1 below text or another heading is not a title: it may be "#946" at the start of a line.
     """
     if isinstance(front, str) and front.strip():
         return front.strip()
@@ -61,12 +62,12 @@ def title(front: object, lines: Sequence[str], headings: Sequence[Heading]) -> s
     if first is None:
         return ""
     above = "\n".join(lines[: first.line])
-    above = _NO_TEXT.sub("", _NO_TEXT.sub("", above))  # a badge is a picture in a link
+    above = _NO_TEXT.sub("", _NO_TEXT.sub("", above))  # a badge is an image in a link
     return "" if re.search(r"\w", above) else first.text
 
 
 def name(path: str) -> str:
-    """The name of a file as a title; capitals stay as MkDocs has them."""
+    """The name of a file as a title, with MkDocs' capitalisation."""
     file = PurePosixPath(path)
     stem = file.parent.name if file.stem.lower() in ("index", "readme") else file.stem
     words = (stem or "Home").replace("-", " ").replace("_", " ")
@@ -74,7 +75,7 @@ def name(path: str) -> str:
 
 
 def _outdented(lines: Sequence[str]) -> Sequence[str]:
-    """A section that begins inside an admonition or a tab, without that indentation."""
+    """Removes the indentation of a section that starts inside an admonition or a tab."""
     indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" \t"))]
     if not indent:
         return lines

@@ -1,4 +1,4 @@
-"""Reads a live site: the pages of its sitemap, or the pages that its links reach."""
+"""Reads a live site: the pages in its sitemap, or the pages that its links reach."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -56,11 +56,11 @@ class Site:
     def __init__(self, url: str, settings: SitesSettings | None = None) -> None:
         """
         Args:
-            url: the address of the start page. The site is what is below its folder.
+            url: the address of the start page. The site is everything below its folder.
             settings: see `SitesSettings`.
 
         Raises:
-            AskdocsError: no address of a site, or a line of the headers cannot be read.
+            AskdocsError: the address is not a site's, or a header line is invalid.
         """
         split = urlsplit(url)
         if split.scheme not in ("http", "https") or not split.hostname:
@@ -71,10 +71,10 @@ class Site:
         self._headers = _headers(self._settings.headers, split.netloc.lower())
 
     def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Source.read`. Pages come as they are read.
+        """See `gateway.knowledge.sources.source.Source.read`. Yields pages as they are read.
 
         Raises:
-            AskdocsError: the site cannot be reached, does not let us in, or has no page.
+            AskdocsError: the site cannot be reached, denies access, or has no page.
         """
         split = urlsplit(self.name)
         origin = f"{split.scheme}://{split.netloc}".lower()

@@ -7,15 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from xml.parsers import expat
 
-# The protocol's own bound for one file.
+# The protocol's limit for one file.
 LARGEST = 50 * 2**20
-# Bounds for all files of a site. An index may not name indexes by the protocol; some do.
+# Limits for all files of a site. The protocol does not allow nested indexes; some sites have them.
 FILES = 1_000
 PAGES = 1_000_000
 DEEPEST = 3
 SECONDS = 1_800.0
 _GZIP = b"\x1f\x8b"
-# An address has at most 2,048 characters by the protocol.
+# The protocol limits an address to 2,048 characters.
 _LONGEST = 8_192
 
 
@@ -25,19 +25,19 @@ class Listed:
 
     url: str
     changed: str
-    """When it was changed last, as the sitemap writes it; empty where it does not."""
+    """The date of the last change in the sitemap's format; empty if missing."""
 
 
 @dataclass(frozen=True)
 class Sitemap:
-    """One file: of pages, or of other sitemaps."""
+    """One file, which lists pages or other sitemaps."""
 
     pages: tuple[Listed, ...]
     sitemaps: tuple[str, ...]
 
 
 def parse(data: bytes) -> Sitemap:
-    """Read a sitemap, packed or not.
+    """Read a sitemap, compressed or not.
 
     Raises:
         ValueError: it is not a sitemap, or larger than the protocol allows.
@@ -55,10 +55,10 @@ def parse(data: bytes) -> Sitemap:
 
 
 class _Reader:
-    """Collects the entries while expat reads, without a tree in memory.
+    """Collects the entries while expat parses, without a tree in memory.
 
-    expat reports a document type in every encoding that it reads. A search for `<!DOCTYPE` in the
-    bytes would miss those of UTF-16.
+    expat reports a document type in every encoding that it supports. A search for `<!DOCTYPE` in
+    the bytes would miss UTF-16.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class _Reader:
         self.parser.CharacterDataHandler = self._text
 
     def _doctype(self, *_: object) -> None:
-        # It could define entities without end, and fetch files.
+        # It could define unlimited entities, and fetch files.
         raise ValueError("has a document type, which no sitemap has")
 
     def _start(self, tag: str, _: dict[str, str]) -> None:
@@ -104,15 +104,15 @@ class _Reader:
 
 
 def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Listed]:
-    """The pages of some sitemaps and of those that they name, each once, in order.
+    """The pages of sitemaps and of the sitemaps that they list, each once, in order.
 
     Args:
         start: addresses of sitemaps.
-        get: gives a sitemap's content, None where there is none.
+        get: returns a sitemap's content, or None if it does not exist.
 
     Raises:
-        ValueError: something that a sitemap names is none, or they go on beyond FILES, PAGES,
-            DEEPEST or SECONDS; the message has the address.
+        ValueError: a listed file is not a sitemap, or they exceed FILES, PAGES, DEEPEST or
+            SECONDS; the message has the address.
     """
     ends = time.monotonic() + SECONDS
     pages: dict[str, Listed] = {}
@@ -127,7 +127,7 @@ def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Lis
             sitemap = parse(data)
         except ValueError as error:
             if address in start:
-                continue  # a page that says "not found", with 200
+                continue  # a "not found" page with status 200
             raise ValueError(f"{address} {error}") from None
         for page in sitemap.pages:
             pages.setdefault(page.url, page)

@@ -3,15 +3,14 @@
 import re
 import unicodedata
 
-# Symbols that are alphabetic by Unicode's property, which Python does not know: circled and boxed
-# letters.
+# Symbols that Unicode classes as alphabetic, but Python does not: circled and boxed letters.
 _LETTERLIKE = ((0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189))
 
 
 class GitHubSlugger:
-    """The anchors of one file, as the npm package github-slugger 1.5.0 gives them.
+    """The anchors of one file, as created by the npm package github-slugger 1.5.0.
 
-    It keeps what Unicode 13 calls alphabetic, marks, decimal digits, connectors, `-` and the space.
+    It keeps Unicode 13's alphabetic characters, marks, decimal digits, connectors, `-` and spaces.
     """
 
     def __init__(self) -> None:
@@ -38,8 +37,8 @@ def _is_kept(character: str) -> bool:
 
 
 class GitLabSlugger:
-    """The anchors of one page, as GitLab makes them (`string_to_anchor` of its `Utils::Markdown`):
-    one hyphen for several, and a number alone is `anchor-5`."""
+    """The anchors of one page, as GitLab creates them (`string_to_anchor` of its
+    `Utils::Markdown`): merges hyphens, and a number alone becomes `anchor-5`."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -55,10 +54,10 @@ class GitLabSlugger:
 
 
 class GitBookSlugger:
-    """The anchors of one page, as synced GitBooks show them: `#id-1.-what-and-why`.
+    """The anchors of one page, as seen in synced GitBooks: `#id-1.-what-and-why`.
 
-    Letters lose their accents, `&` is "and", dots stay, and a digit cannot come first. Other
-    scripts than Latin are dropped; nothing is left of some headings, and they are `undefined`.
+    Letters lose their accents, `&` becomes "and", dots stay, and a digit cannot come first.
+    Non-Latin scripts are dropped; headings of which nothing is left become `undefined`.
     """
 
     def __init__(self) -> None:
@@ -81,7 +80,7 @@ class GitBookSlugger:
 
 
 class VitePressSlugger:
-    """The anchors of one page, as VitePress 1.6 makes them: of @mdit-vue/shared and
+    """The anchors of one page, as VitePress 1.6 creates them with @mdit-vue/shared and
     markdown-it-anchor."""
 
     def __init__(self) -> None:
@@ -89,9 +88,9 @@ class VitePressSlugger:
         self._counts: dict[str, int] = {}
 
     def slug(self, text: str, own: str = "") -> str:
-        """The anchor of the next heading; `own` is one that the page names for it."""
+        """The anchor of the next heading; `own` is its explicit anchor."""
         first = slug = own or _vitepress(text)
-        count = self._counts.get(first, 0)  # those before are taken
+        count = self._counts.get(first, 0)  # earlier numbers are taken
         while slug in self._seen and not own:
             count += 1
             slug = f"{first}-{count}"

@@ -20,11 +20,11 @@ class Snippets:
     def __init__(self, options: Mapping[str, Any], root: Path) -> None:
         """
         Args:
-            options: those of pymdownx.snippets. Nothing is downloaded, whatever they say, and no
-                file outside the base paths is read.
-            root: the wiki's folder. What is included is known by its path from there.
+            options: of pymdownx.snippets. Regardless of them, nothing is downloaded, and no file
+                outside the base paths is read.
+            root: the wiki's folder, to which the paths of snippets are relative.
         """
-        # What is appended to every page is abbreviations and the like: no part of what it says.
+        # Text appended to every page, such as abbreviations, is not part of its content.
         safe = {
             "auto_append": [],
             "url_download": False,
@@ -36,7 +36,7 @@ class Snippets:
         self._reader.root = str(root)
 
     def expand(self, lines: list[str], path: str, trail: Trail) -> list[str]:
-        """The lines with what they include; what is missing is a problem of `trail`."""
+        """The lines with expanded snippets; missing ones become problems of `trail`."""
         if not any("8<" in line for line in lines):
             return lines
         self._reader.trail = trail
@@ -51,13 +51,13 @@ class _Reader(SnippetPreprocessor):  # type: ignore[misc]
     root: str
     trail: Trail
     missing: dict[str, str]
-    """The snippets that were not found, with the last place where they were looked for."""
+    """The snippets that were not found, with the last location searched."""
 
     def get_snippet_path(self, path: str) -> str | None:
-        """Where the snippet is, noted in the trail with the places where it was looked for."""
+        """The location of a snippet; records all searched locations in the trail."""
         looked = ""
         for base in self.base_path:
-            is_file = os.path.isfile(base)  # a base may be the only file that is meant
+            is_file = os.path.isfile(base)  # a base may be a single file
             name = os.path.normpath(os.path.join(os.path.dirname(base) if is_file else base, path))
             if name != base if is_file else not name.startswith(base.rstrip(os.sep) + os.sep):
                 continue

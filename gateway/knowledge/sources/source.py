@@ -10,48 +10,47 @@ from gateway.knowledge.wiki.page import Page
 
 @dataclass(frozen=True)
 class Unchanged:
-    """A page that is as it was: its stamp still holds, and it was not read again. Its groups are as
-    they were, too."""
+    """A page that has not changed: its stamp is valid, and it was not read again. Its groups are
+    unchanged, too."""
 
     path: str
 
 
 @dataclass(frozen=True)
 class Regrouped:
-    """A page whose text is as it was, and that may be read by others now."""
+    """A page with unchanged text and changed readers."""
 
     path: str
     groups: Groups | None
-    """As of `Changed`."""
+    """See `Changed`."""
     stamp: str
 
 
 @dataclass(frozen=True)
 class Changed:
-    """A page that is new or different."""
+    """A new or changed page."""
 
     page: Page
     stamp: str
-    """What tells, next time, whether the page is as it was: a hash of its files, or an ETag."""
+    """Used by the next sync to detect changes: a hash of its files, or an ETag."""
     groups: Groups | None = None
-    """Who may read it, see `gateway.access.rights`; None where the source says nothing about it. A
-    source that has rights and could not read those of a page says `NOBODY`, or that the page is
-    broken."""
+    """The permissions, see `gateway.access.rights`; None if the source has none. If a source has
+    permissions but could not read a page's, it returns `NOBODY`, or the page as broken."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A page that is there and cannot be read. The index keeps its earlier text."""
+    """An existing page that cannot be read. The index keeps its earlier text."""
 
     path: str
     why: str
     groups: Groups | None = None
-    """Who may read the earlier text now; None: the groups of before."""
+    """The readers of the earlier text; None: the previous groups."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is there and is no page of the wiki. Nothing of it is in the index."""
+    """A file that is not a page of the wiki, and not in the index."""
 
     path: str
     why: str
@@ -59,15 +58,15 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Expected:
-    """How many pages there will be, as soon as it is known."""
+    """The expected number of pages, once it is known."""
 
     pages: int
 
 
 @dataclass(frozen=True)
 class State:
-    """What the source wants to be given at the next sync: how far it has read a feed of changes. It
-    is the last item, and is kept when everything before it is in the index."""
+    """State that the source needs at the next sync: its position in a feed of changes. It is the
+    last item, and is stored once everything before it is in the index."""
 
     text: str
 
@@ -79,21 +78,21 @@ NO_TEXT = "no text"
 
 
 class Source(Protocol):
-    """A wiki, as it is now."""
+    """The current state of a wiki."""
 
     name: str
-    """The same for the same wiki: an absolute folder, or the address of a site."""
+    """A stable name of the wiki: an absolute folder, or the address of a site."""
 
     def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """Every page of the wiki, once. What is not among them, or is left out, is gone.
+        """Yields every page of the wiki once. Pages that are missing or left out are deleted.
 
         Args:
-            known: the stamp of each page that the index has, by path; empty where the page is to
-                be read again, whether or not it changed.
-            state: the text of the `State` of the last sync; empty where the index has other pages
-                than that sync left there.
+            known: the stamp of each page in the index, by path; empty if the page must be read
+                again, even if unchanged.
+            state: the text of the last sync's `State`; empty if the index's pages have changed
+                since that sync.
 
         Raises:
-            AskdocsError: the source is not there, or has no page at all; nothing is gone then.
+            AskdocsError: the source does not exist, or has no page; then nothing is deleted.
         """
         ...

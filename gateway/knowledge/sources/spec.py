@@ -23,33 +23,33 @@ from gateway.knowledge.sources.services.addresses import (
 from gateway.knowledge.sources.source import Source
 
 SERVICES = ("site", "git", *APIS)
-"""Kinds that are read at an address."""
+"""Kinds that are read from an address."""
 KINDS = (*get_args(Generator), "html", *SERVICES, "preview")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A wiki's place, and how it is read."""
+    """The location of a wiki, and how to read it."""
 
     place: str
     """An absolute folder, or the address of a site. It is the source's name in the index."""
     kind: str | None
-    """One of KINDS; None for a folder that is looked at to find out. A preview is Markdown of any
-    generator as the site of `askdocs up` shows it."""
+    """One of KINDS; None detects a folder's kind. A preview is Markdown of any generator, as shown
+    on the site of `askdocs up`."""
     site_url: str
-    """What the addresses of a folder's pages begin with; empty: the generator's settings say it."""
+    """The prefix of a folder's page addresses; empty: use the generator's settings."""
 
     @classmethod
     def named(cls, text: str, kind: str | None = None, site_url: str = "") -> Self:
-        """The wiki that a person means.
+        """Parses a wiki as a user specifies it.
 
         Args:
-            text: a folder, or an address that begins with http:// or https://.
-            kind: one of KINDS, where it shall not be found out.
-            site_url: see `site_url`; a site has none but its own address.
+            text: a folder, or an address that starts with http:// or https://.
+            kind: one of KINDS, instead of detecting it.
+            site_url: see `site_url`; a site has only its own address.
 
         Raises:
-            AskdocsError: no such kind, or one that does not fit.
+            AskdocsError: the kind is unknown or does not fit.
         """
         if kind is not None and kind not in KINDS:
             raise AskdocsError(f"the kind {kind!r} is none of {', '.join(KINDS)}")
@@ -63,31 +63,31 @@ class Spec:
             return cls(*_service(text, kind, site_url))
         if kind in SERVICES:
             raise AskdocsError(f"{text} is not the address of a {kind}: write it with https://")
-        # Without `..`, so that a folder has one name; links stay as they are written.
+        # Resolve `..`, so that a folder has one name; keep links as written.
         return cls(os.path.abspath(text), kind, site_url)
 
     @classmethod
     def remembered(cls, name: str, stored: Mapping[str, Any]) -> Self:
-        """The wiki that was synced before. The inverse of `stored`."""
+        """Restores a previously synced wiki. The inverse of `stored`."""
         return cls(name, stored.get("kind"), stored.get("site_url") or "")
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What the index keeps with the pages."""
+        """The data that the index stores with the pages."""
         return {"kind": self.kind, "site_url": self.site_url}
 
     @property
     def folder(self) -> Path | None:
-        """None for a site or a service."""
+        """The wiki's folder; None for a site or a service."""
         return None if self.kind in SERVICES else Path(self.place)
 
     def open(self) -> Source:
-        """What the wiki is read with, in a process of its own."""
+        """Opens the reader of the wiki, in a separate process."""
         return Apart(self.place, self.kind, self.site_url)
 
 
 def _service(text: str, kind: str | None, site_url: str) -> tuple[str, str, str]:
-    """Place, kind and site of an address."""
+    """The place, kind and site URL of an address."""
     path = urlsplit(text.strip()).path
     if kind == "git" or (kind is None and path.rstrip("/").endswith(".git")):
         url, mark, part = text.strip().partition("#")
@@ -120,7 +120,7 @@ _WIKI_PAGE = re.compile(
 
 
 def _address(text: str) -> str:
-    """As all ways to write it, so that a site has one name."""
+    """Normalises an address, so that a site has one name."""
     parts = urlsplit(text.strip())
     scheme, host = parts.scheme.lower(), parts.netloc.lower()
     return urlunsplit((scheme, host, parts.path or "/", parts.query, ""))

@@ -8,14 +8,14 @@ from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
 
 
 def is_html(folder: Path) -> bool:
-    """Is it a folder of HTML pages, more than of Markdown? One that is not there is none."""
+    """Does the folder have more HTML than Markdown pages? False if it does not exist."""
     html, markdown, _ = count(folder)
-    # Sites carry a few files of the other kind: a README, a page that was written in HTML.
+    # Sites have a few files of the other kind: a README, or a page written in HTML.
     return html > markdown
 
 
 def count(folder: Path) -> tuple[int, int, int]:
-    """How many files are HTML, Markdown, and in all."""
+    """The number of HTML files, Markdown files, and all files."""
     html = markdown = every = 0
     for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]

@@ -1,8 +1,8 @@
 """Synchronises the index with the current state of a wiki.
 
-The wiki is read first, beside the index, and what differs is then written in one transaction: who
-reads the index sees the wiki of before or of after, a kill at any moment leaves the one of before,
-and a site that is read for an hour keeps nobody else from writing.
+The wiki is read first, without locking the index, and the differences are then written in one
+transaction: readers of the index see the old or the new wiki, a kill at any moment leaves the old
+one, and a site that takes an hour to read blocks no other writer.
 """
 
 import hashlib
@@ -38,66 +38,67 @@ from gateway.knowledge.sources.source import (
 
 Writing = Callable[[], AbstractContextManager[Writer]]
 Progress = Callable[[str, int, int | None], None]
-"""Told what is being done ("reading" or "writing"), how much of it is, and of how much as far as is
-known; here pages."""
+"""Receives the current step ("reading" or "writing"), the number of pages done, and the total if
+known."""
 
-# Pages that wait to be written are held in memory up to here, then in a file that has no name.
+# Maximum bytes of pending pages in memory; further ones go to an unnamed file.
 IN_MEMORY = 32 * 2**20
-# Of what the index keeps with a source: what all its pages depend on, and that settings name it.
+# Stored with a source: the settings of all its pages, and whether it is the configured wiki.
 HOW = ("kind", "site_url")
 CONFIGURED = "configured"
-# What the last syncs could not do; of this, at most so many lines are kept.
+# Failures of the last syncs; maximum lines of them to keep.
 FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
 LINES = 100
 NO_ADDRESS = "says no address: write `url: https://...` into its front matter, or name --site-url"
-# What the source wants to be given at the next sync, see `State`; with it the pages that were there
-# then, and those that could not be read, which it is asked for again.
+# The state for the next sync, see `State`, with the pages at that time, and those that could not be
+# read, which the source must read again.
 STATE = "state"
 LARGEST_STATE = 2**20
 MOST_BROKEN = 1_000
-# Of a folder and one within it, the share of pages with the same paths at which both are one wiki:
-# a project that was named by itself, and by the folder of its pages.
+# The share of equal page paths at which a folder and a folder within it count as one wiki: a
+# project that was added as a whole, and by the folder of its pages.
 TWINS = 0.8
-# Of a service that is read for hours, so many pages, or those of so many seconds, are written at
-# once: a sync that is killed goes on behind them.
+# Services that take hours to read are written in batches of this many pages, or by time, so that a
+# killed sync continues after them.
 BATCH = 200
 BATCH_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did, or would do; paths in order."""
+    """The result of a sync, or of a dry run; paths in order."""
 
     source: str
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: int
-    """Their text, that is: some may be `regrouped`."""
+    """Pages with unchanged text; some may be `regrouped`."""
     broken: tuple[Broken, ...]
-    """They are as they were in the index, or not in it."""
+    """They keep their state in the index, or are not in it."""
     excluded: tuple[str, ...]
-    """Pages that the wiki has, and that somebody has taken out of answers by hand."""
+    """Pages of the wiki that were manually excluded from answers."""
     left_out: tuple[LeftOut, ...]
     seconds: float
     regrouped: tuple[str, ...] = ()
-    """Pages that were there, and that others may read now."""
+    """Existing pages whose readers have changed."""
     twin: str = ""
-    """Another source in the index that has these pages, too; looked for when some were added."""
+    """Another source in the index with the same pages; checked if pages were added."""
 
     @property
     def pages(self) -> int:
-        """Pages that could be read and are not excluded."""
+        """The number of readable pages that are not excluded."""
         return len(self.added) + len(self.changed) + self.unchanged
 
     @property
     def is_different(self) -> bool:
-        """Did the sync change what answers stand on?"""
+        """Did the sync change pages that answers may use?"""
         return bool(self.added or self.changed or self.removed or self.regrouped)
 
     @property
     def repetition(self) -> str:
-        """That pages are in the index twice, and the way out, in a line; empty where none is."""
+        """One line that reports duplicate pages in the index, with the fix; empty if there are
+        none."""
         if not self.twin:
             return ""
         return (
@@ -107,12 +108,12 @@ class Synced:
 
     @property
     def reasons(self) -> dict[str, int]:
-        """How many files were left out for which reason, the most frequent first."""
+        """The number of files left out by reason, most frequent first."""
         return dict(Counter(file.why for file in self.left_out).most_common())
 
     @property
     def omission(self) -> str:
-        """What was left out, in a line; empty where nothing was."""
+        """One line that reports what was left out; empty if nothing was."""
         reasons = ", ".join(f"{why} ({count:,})" for why, count in self.reasons.items())
         return f"{len(self.left_out):,} left out: {reasons}" if reasons else ""
 
@@ -126,26 +127,26 @@ def sync(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Synced:
-    """Read `source` and write what differs to the index.
+    """Read `source`, and write the differences to the index.
 
-    Syncs of the same wiki may run at once: one that finds that another one was faster looks again.
+    Syncs of the same wiki may run concurrently: if another one was faster, a sync compares again.
 
-    Pages of a service (`gateway.knowledge.sources.services`) are written while it is read,
-    with their stamps, so that a sync that is killed, or loses its token, begins behind them. What
-    is gone is removed at the end.
+    Pages of a service (`gateway.knowledge.sources.services`) are written while it is read, with
+    their stamps, so that a sync that is killed, or loses its token, continues after them. Deleted
+    pages are removed at the end.
 
     Args:
-        source: what is read.
+        source: the source to read.
         writing: opens the index.
-        spec: what the source is made from when it is synced again; stored with it. When it says
-            something else than before, every page is read again.
-        configured: it is the wiki that the settings name; one that they named before is gone.
-        dry_run: only say what would be done.
+        spec: the specification to sync the source again, stored with it. If it differs from the
+            previous one, every page is read again.
+        configured: it is the wiki in the settings; a previously configured one is removed.
+        dry_run: only report the changes.
         progress: see `Progress`.
 
     Raises:
-        AskdocsError: the source is not there or has no page, or the index cannot be written. The
-            index is as it was.
+        AskdocsError: the source does not exist or has no page, or the index cannot be written. The
+            index is unchanged.
     """
     try:
         return _sync(source, writing, spec, configured, dry_run, progress or _silent)
@@ -198,7 +199,7 @@ def _sync(
 
 @dataclass(frozen=True)
 class _Before:
-    """What the index has of a source."""
+    """The state of a source in the index."""
 
     stamps: Mapping[str, str]
     groups: Mapping[str, Groups | None]
@@ -214,9 +215,9 @@ def _before(writer: Writer, name: str) -> _Before:
 class _SyncResult:
     synced: Synced
     waiting: int
-    """Pages that wait to be written."""
+    """The number of pages to write."""
     stamps: Mapping[str, str]
-    """Of the pages that were written already."""
+    """The stamps of the pages that were written already."""
     groups: Mapping[str, Groups | None]
     state: str
 
@@ -298,11 +299,11 @@ def _read(
         raise
     if keep and batch:
         keep(batch)
-    if given:  # they are not known, so that one that did not change is not among the items
+    if given:  # the source did not get them, so unchanged pages are not among the items
         skipped = [*by_hand]
     if not (added or changed or unchanged or skipped):
         _require_address(source, broken)
-    # Only now: a source that breaks off in the middle has raised, and nothing of it is gone.
+    # Only now: a source that breaks off has raised, and nothing of it is deleted.
     removed = sorted(had.keys() - seen)
     synced = Synced(
         source=source.name,
@@ -322,7 +323,7 @@ def _read(
 def _keep(
     writing: Writing, name: str, spec: Mapping[str, Any], batch: list[Changed | Regrouped]
 ) -> None:
-    """Write what was read so far; the source is not synced yet."""
+    """Write the pages read so far; the source is not synced yet."""
     with writing() as writer:
         if not any(stored.name == name for stored in writer.sources()):
             writer.put_source(StoredSource(name, spec, None, ()))
@@ -345,7 +346,7 @@ def _items(source: Source, known: Mapping[str, str], state: str) -> Iterator[Ite
 
 
 def _note(writing: Writing, name: str, why: str) -> None:
-    """That a known source cannot be read, and since when."""
+    """Record that a known source cannot be read, and since when."""
     with writing() as writer:
         for stored in writer.sources():
             if stored.name == name:
@@ -370,7 +371,7 @@ def _require_address(source: Source, broken: Sequence[Broken]) -> None:
 def _write(
     writer: Writer, name: str, result: _SyncResult, waiting: IO[bytes], progress: Progress
 ) -> None:
-    for path in result.synced.removed:  # first: a page that is moved has the vectors that it had
+    for path in result.synced.removed:  # first: a moved page reuses its vectors
         writer.remove(name, path)
     for number, item in enumerate(_waiting(waiting, result.waiting), start=1):
         _put(writer, name, item)
@@ -378,7 +379,7 @@ def _write(
 
 
 def _digest(paths: Iterable[str], by_hand: Iterable[str]) -> str:
-    """What a state is about: it does not hold for an index with other pages."""
+    """Identifies the pages of a state: it is invalid for an index with other pages."""
     listed = json.dumps([sorted(paths), sorted(by_hand)])
     return hashlib.sha256(listed.encode()).hexdigest()[:24]
 

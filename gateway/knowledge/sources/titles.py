@@ -7,26 +7,26 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 _BREAK = re.compile(r"(?<!\s)\s++(?:[|\-–—·•»«:/]|::|»)\s+|:\s+")
-# Texinfo writes "Sorting (The manual)"; a title may have brackets of its own before that.
+# Texinfo writes "Sorting (The manual)"; a title may contain other parentheses before that.
 _BRACKET = re.compile(r"(?<!\s)\s++(?=\()")
-# Of a title, what is looked at.
+# Maximum characters of a title to check.
 LONGEST = 500
-# The start page has another title, and some pages none.
+# The start page has a different title, and some pages have none.
 _SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class Affixes:
-    """The parts that titles have in common, each with the sign that divides it from the title."""
+    """The parts that titles share, each with its separator."""
 
     prefix: str = ""
     suffix: str = ""
     site: str = ""
-    """A name that is taken off at either end."""
+    """A name to remove at either end."""
 
     @classmethod
     def common(cls, titles: Iterable[str]) -> Self:
-        """What most of `titles` begin and end with; nothing for fewer than two."""
+        """The beginning and end that most of `titles` share; empty for fewer than two."""
         texts = [title[:LONGEST] for title in titles if title]
         prefixes: Counter[str] = Counter()
         suffixes: Counter[str] = Counter()
@@ -40,11 +40,11 @@ class Affixes:
         return cls(*(_longest(counts, least) for counts in (prefixes, suffixes)))
 
     def of_site(self, name: str) -> Self:
-        """These, and the name of the site."""
+        """The same affixes, plus the name of the site."""
         return replace(self, site=name)
 
     def without(self, title: str) -> str:
-        """The title of the page alone. Where the site's name is all there is, it stays."""
+        """The page's own title. If there is only the site's name, it stays."""
         short = title
         if self.suffix and short.endswith(self.suffix):
             short = short.removesuffix(self.suffix)

@@ -8,7 +8,7 @@ from gateway.core.settings import SecretStr
 
 
 class Token(NamedTuple):
-    """A secret, and whose it is where the service asks for that, too."""
+    """A secret, and its user if the service requires one."""
 
     user: str
     secret: str

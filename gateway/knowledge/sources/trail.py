@@ -10,27 +10,27 @@ from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.tree import decode
 from gateway.knowledge.sources.within import Outside
 
-# Characters of all that a page includes, each time that it does.
+# Maximum characters of all text that a page includes, counted each time.
 MOST = 16 * 2**20
 Read = Callable[[str], str]
 Resolve = Callable[[str], str]
 
 
 class Trail:
-    """The files that a page includes and the links that it has, as they were when it was read.
+    """The files that a page includes and its link targets, at the time when it was read.
 
-    The stamp of a page is a hash of all that, with the names: so whether the page is as it was is
-    told without parsing it, also after a page it links to has moved.
+    The page's stamp is a hash of these and their names: so changes are detected without parsing the
+    page, even if only a linked page has moved.
     """
 
     def __init__(self, path: str, about: str, data: bytes, read: Read, resolve: Resolve) -> None:
         """
         Args:
-            path: of the page's file.
-            about: what else the page depends on: its address, and the settings of the site.
+            path: the path of the page's file.
+            about: other dependencies of the page: its address, and the settings of the site.
             data: the bytes of the page's file.
-            read: the text of another file; raises OSError or ValueError.
-            resolve: where a link of the page leads.
+            read: returns the text of another file; raises OSError or ValueError.
+            resolve: returns the target of a link on the page.
         """
         self._path = path
         self._about = about
@@ -42,12 +42,12 @@ class Trail:
         self._included = 0
         self._links: dict[str, str] = {}
         self.problems: list[Broken] = []
-        """What the page lacks: told beside the page, which is read all the same."""
+        """Missing parts of the page: reported, but the page is read anyway."""
 
     def file(self, name: str) -> str | None:
-        """The text of a file that the page includes; None where it cannot be read.
+        """The text of an included file; None if it cannot be read.
 
-        Raises ValueError: the page includes too much, as files that include each other twice do.
+        Raises ValueError: the page includes too much, as with files that include each other twice.
         """
         if name not in self._files:
             try:
@@ -64,7 +64,7 @@ class Trail:
         return text
 
     def link(self, target: str) -> str:
-        """Where the link to `target` leads, relative to the page's address."""
+        """The target of a link, relative to the page's address."""
         if addresses.is_elsewhere(target):
             return target
         if target not in self._links:
@@ -72,9 +72,9 @@ class Trail:
         return self._links[target]
 
     def missing(self, file: str, written: str, what: str, name: str = "") -> None:
-        """Note that `what` could not be put in, which the line of `file` that has `written` names.
+        """Record that `what` is missing, at the line of `file` that contains `written`.
 
-        `file` is the page's own or one that it includes, `name` the one that was asked for.
+        `file` is the page's own or an included one, `name` the requested one.
         """
         text = decode(self._data) if file == self._path else self.file(file) or ""
         lines = text.split("\n")
@@ -84,7 +84,7 @@ class Trail:
         self.problems.append(Broken(place, f"{what} is {why}, and is left out"))
 
     def link_in(self, file: str, target: str) -> str:
-        """Where a link leads that is written in `file`: the page's own, or one it includes."""
+        """The target of a link in `file`, which is the page's own or an included one."""
         page = self._path
         if file == page or addresses.is_elsewhere(target) or target[0] in "/@":
             return self.link(target)
@@ -104,7 +104,7 @@ class Trail:
         return hashed.hexdigest() + json.dumps([list(self._files), list(self._links)])
 
     def holds(self, stamp: str) -> bool:
-        """Is the page as it was when it got `stamp`? On a trail that nothing was asked of yet."""
+        """Is the page unchanged since it got `stamp`? Requires an unused trail."""
         try:
             files, links = json.loads(stamp[32:] or "[[], []]")
         except ValueError:

@@ -11,24 +11,23 @@ from gateway.knowledge.sources.within import Bounds
 
 SUFFIXES = (".md", ".markdown", ".mdown", ".mkdn", ".mkd", ".mdx")
 HTML = (".html", ".htm", ".xhtml")
-# A page is a document for people; more than this is a log or a dump, and would stall every build.
+# Pages are documents for people; larger files are logs or dumps, and would stall every build.
 LARGEST = 4 * 2**20
 _NOT_PAGES = ("node_modules", "__pycache__", "bower_components")
 
 
 class Tree:
-    """A folder as it is now: which files it holds, and their text.
+    """The current state of a folder: its files and their text.
 
-    Hidden files and folders and those of package managers are left out. A folder that is reached
-    by several ways, or by a link that leads back up, is read once. Links that lead out of the
-    bounds are left out.
+    Leaves out hidden files and folders, and those of package managers. A folder with several paths,
+    or with a link to a parent, is read once. Links that lead out of the bounds are left out.
     """
 
     def __init__(self, root: Path, bounds: Bounds | None = None) -> None:
         """
         Args:
             root: the folder.
-            bounds: what pages may include files of; where None, the folder.
+            bounds: the area of files that pages may include; None: the folder.
         """
         self.outside: list[LeftOut] = []
         """Links that lead out of the bounds; known after `files`."""
@@ -44,7 +43,7 @@ class Tree:
         cut = len(str(self.root).rstrip("/")) + 1
         seen: set[tuple[int, int]] = set()
         links: list[str] = [str(self.root)]
-        while links:  # links to folders last, so that a folder has its own name and not a link's
+        while links:  # links to folders last, so that a folder keeps its own name
             pending = [links.pop(0)]
             while pending:
                 folder = pending.pop()
@@ -74,17 +73,17 @@ class Tree:
 
     @cached_property
     def markdown(self) -> list[str]:
-        """The Markdown files, in the order of their paths."""
+        """The Markdown files, sorted by path."""
         return sorted(
             (path for path in self.files if path.lower().endswith(SUFFIXES)),
             key=lambda path: path.split("/"),
         )
 
     def unlisted(self, known: Iterable[str]) -> Iterator[Broken]:
-        """The folders of `unreadable`, and the known pages in them: they are not gone.
+        """The folders of `unreadable`, with their known pages: these are not deleted.
 
         Args:
-            known: the paths of the pages that the index has.
+            known: the paths of the pages in the index.
         """
         for folder, why in self.unreadable.items():
             yield Broken(folder, why)
@@ -96,12 +95,12 @@ class Tree:
 
         Raises:
             OSError: it cannot be read.
-            ValueError: it is larger than `largest` bytes, or outside of the bounds.
+            ValueError: it is larger than `largest` bytes, or outside the bounds.
         """
         return self.bounds.read(self.root / path, largest)
 
     def beginning(self, path: str, most: int) -> bytes:
-        """The first bytes of a file; none of one that cannot be read."""
+        """The first bytes of a file; empty if it cannot be read."""
         try:
             return self.bounds.read(self.root / path, most, whole=False)
         except (OSError, ValueError):
@@ -116,7 +115,7 @@ def decode(data: bytes) -> str:
     """UTF-8 text without byte order mark, with `\\n` as line ends and NUL replaced.
 
     Raises:
-        ValueError: it is not UTF-8; the text says where.
+        ValueError: it is not UTF-8; the message states where.
     """
     try:
         text = data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -126,17 +125,17 @@ def decode(data: bytes) -> str:
         raise ValueError(
             f"not UTF-8: line {line} has the byte {wrong:#04x}; save the file as UTF-8"
         ) from None
-    # As CommonMark has it; a NUL would end the grammar of a quotation.
+    # Same as CommonMark; a NUL would end the grammar of a quotation.
     return text.replace("\0", "\ufffd")
 
 
 def file_url(path: str, site_url: str) -> str:
-    """The address of a file that the site serves as it is."""
+    """The address of a file that the site serves unchanged."""
     return site_url.rstrip("/") + "/" + quote(path)
 
 
 def _is_text(name: str) -> bool:
-    """Can the name be written? Names that are not UTF-8 are in no link and no address."""
+    """Can the name be encoded? Names that are not UTF-8 are in no link and no address."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -4,29 +4,30 @@ import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
-# Raised when pages are read differently: all are read again then.
+# Increment it when pages are read differently, so that all are read again.
 VERSION = 3
-# A page may be changed twice on the day that its sitemap names.
+# A page may change again on the day that its sitemap states.
 _SETTLED = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A page that was read: its stamp is this as JSON."""
+    """A page that was read: its stamp is this object as JSON."""
 
     text: str
-    """Hash of what was read; the markup around it changes with every answer of some sites."""
+    """The hash of the text read; on some sites the surrounding markup changes with every
+    response."""
     etag: str = ""
     modified: str = ""
     listed: str = ""
-    """The sitemap's date of the page."""
+    """The page's date in the sitemap."""
     read: str = ""
-    """When we read it."""
+    """The time of the visit."""
     version: int = VERSION
 
     @classmethod
     def parse(cls, stamp: str) -> "Visit | None":
-        """None for the stamp of another version, or of something else."""
+        """None for a stamp of another version or format."""
         try:
             visit = cls(**json.loads(stamp))
         except (ValueError, TypeError):
@@ -35,12 +36,12 @@ class Visit:
 
     @property
     def unless(self) -> dict[str, str]:
-        """The headers that ask only for what is new."""
+        """The headers of a conditional request."""
         headers = {"If-None-Match": self.etag, "If-Modified-Since": self.modified}
         return {name: value for name, value in headers.items() if value}
 
     def is_listed_as(self, changed: str) -> bool:
-        """Does the sitemap say that the page is as we read it?"""
+        """Does the sitemap indicate that the page is unchanged?"""
         if not changed or changed != self.listed:
             return False
         try:

@@ -1,6 +1,6 @@
 """Reads a folder of Markdown as VitePress does.
 
-Compared with VitePress 1.6.4: tests/sources/test_vitepress.py says how.
+Compared with VitePress 1.6.4: see tests/sources/test_vitepress.py.
 """
 
 import posixpath
@@ -38,7 +38,7 @@ _INCLUDE = re.compile(
 _SNIPPET = re.compile(r"\s*+<<<\s++([^\s{}#\[]++)\s*+(?:\{[^}]*+\})?\s*+(?:\[.*\])?\s*$")
 _BEGINS = re.compile(r"<(script|style)\b[^>]*>", re.IGNORECASE)
 _CONTENTS = re.compile(r"\s*\[\[toc\]\]\s*$", re.IGNORECASE)
-# Of markdown-it-attrs, which VitePress brings along.
+# From markdown-it-attrs, which is part of VitePress.
 _ATTRIBUTES = re.compile(r"(?<!\s)\s*+\{(?:[^{}]*\s)?#([^\s{}]++)[^{}]*+\}\s*$")
 _EMOJI = re.compile(r"(?<!\w):(?:[a-z][a-z0-9_+-]*|[+-]1):(?!\w)")
 _DEEPEST = 20
@@ -107,7 +107,7 @@ class VitePress:
         )
 
     def _whole(self, lines: Sequence[str], trail: Trail, above: tuple[str, ...]) -> Iterator[str]:
-        """The lines of the last file of `above`, with what it includes, and without programs."""
+        """The lines of the last file of `above`, with includes, and without code."""
         link = partial(trail.link_in, above[-1])
         lines = retarget(referenced("\n".join(lines)), link).split("\n")
         until = ""
@@ -154,7 +154,7 @@ class VitePress:
 
 
 def opened(project: Project, site_url: str) -> VitePress:
-    """The pages of a .vitepress/config, or of a folder without one."""
+    """Opens the pages of a .vitepress/config, or of a folder without one."""
     config = load(project.settings, project.bounds) if project.settings else VitePressConfig()
     return VitePress(
         Tree(project.content, project.bounds), config, site_url, project.content / "public"
@@ -162,7 +162,7 @@ def opened(project: Project, site_url: str) -> VitePress:
 
 
 def _named_file(written: str, file: str) -> str:
-    if written.startswith("@/"):  # from the folder of all pages
+    if written.startswith("@/"):  # relative to the folder of all pages
         return posixpath.normpath(written.removeprefix("@/"))
     return addresses.beside(file, written)
 
@@ -176,7 +176,7 @@ def _headings(lines: Sequence[str]) -> Iterator[Heading]:
 
 
 def _named(heading: RawHeading, slugger: VitePressSlugger) -> tuple[str, str]:
-    """The text of a heading without what names its anchor, and the anchor."""
+    """The text of a heading without its anchor's definition, and the anchor."""
     if heading.anchor:
         return heading.text, heading.anchor
     text = plain(heading.children)

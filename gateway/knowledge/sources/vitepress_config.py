@@ -1,4 +1,4 @@
-"""The settings in .vitepress/config that affect addresses, where they are plain literals."""
+"""The settings in .vitepress/config that affect addresses, if they are plain literals."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +16,15 @@ class VitePressConfig:
     """The settings of a site, with VitePress' defaults."""
 
     url: str = ""
-    """Of the whole site: `hostname` of its sitemap, and `base`."""
+    """The address of the whole site: `hostname` of its sitemap, and `base`."""
     content: str = "."
-    """`srcDir`: where the pages are."""
+    """`srcDir`: the folder of the pages."""
     clean_urls: bool = False
     excluded: tuple[str, ...] = ()
 
 
 def load(file: Path, bounds: Bounds) -> VitePressConfig:
-    """Read a configuration; what is not written plainly, or cannot be read, is the default."""
+    """Read a configuration; values that are not literals, or unreadable, take their defaults."""
     text = js_config.read(file, bounds)
     host, base = js_config.string("hostname", text), js_config.string("base", text)
     return VitePressConfig(

@@ -5,20 +5,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-# An editor that saves several files, or `git pull`, is one change: so many milliseconds of quiet
-# end it, and it is told after this many at the latest.
+# Several files saved by an editor or `git pull` are one change, which ends after this many
+# milliseconds without changes, and is reported after the maximum below at the latest.
 QUIET = 300
 LONGEST = 3000
-# How often the folder is looked for that was there: an export may be replaced as a whole. And how
-# often all of it is looked at where the machine lets nobody watch more files.
+# Milliseconds between checks for a missing folder, as an export may be replaced as a whole, and
+# between scans of all files if the system limits the number of watched files.
 GLANCE = 2000
-# A network drive does not tell what others change, and a folder that is read again from time to
-# time is known to be up to date.
+# Network drives do not report others' changes, and a periodic read ensures that the folder is up to
+# date.
 AGAIN = 3600.0
 
 
 def changes(folder: Path | None, stop: threading.Event) -> Iterator[None]:
-    """Yields at once, and then whenever the folder, or the site if it is None, is to be read.
+    """Yields at once, and then whenever the folder, or the site if it is None, should be read.
 
     Ends when `stop` is set.
     """
@@ -29,10 +29,10 @@ def changes(folder: Path | None, stop: threading.Event) -> Iterator[None]:
 def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
     """Yields whenever something in `place` may have changed, until `stop` is set.
 
-    The first time is when watching has begun: what was changed shortly before was not seen. A
-    folder that is taken away and made again is one that has changed.
+    The first time is when watching has started, as earlier changes were not observed. A folder that
+    is deleted and recreated counts as changed.
     """
-    # 0.1 s to import, and only what watches needs it.
+    # It takes 0.1 s to import, and only watching needs it.
     import watchfiles
 
     polling = False
@@ -59,7 +59,7 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
                 if _identity(place) != there:
                     break
         except FileNotFoundError:
-            pass  # taken away between the two lines
+            pass  # deleted between the two lines
         except (OSError, RuntimeError):
             polling = True
             stop.wait(GLANCE / 1000)
@@ -71,7 +71,7 @@ def _site(stop: threading.Event) -> Iterator[None]:
 
 
 def interval() -> float:
-    """Seconds between two reads of what cannot say when it changes."""
+    """Seconds between reads of a source that cannot report changes."""
     from gateway.core.settings import load
     from gateway.knowledge.sources.site import SitesSettings
 

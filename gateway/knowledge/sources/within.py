@@ -1,8 +1,8 @@
 """Reads files inside one folder and refuses paths outside it.
 
-What a wiki says of itself names files: the settings of its generator, snippets, includes, links. It
-is written by whoever may write a page, and a sync reads with the rights of its own user. So all
-that a source reads of a folder, it reads through `Bounds`.
+A wiki's own files refer to other files: settings of its generator, snippets, includes, links.
+Anyone who may write a page writes them, and a sync reads with its own user's permissions. So a
+source reads all files of a folder through `Bounds`.
 """
 
 import errno
@@ -10,27 +10,27 @@ import os
 from pathlib import Path
 from stat import S_ISREG
 
-# Inside the folder, and not its writers': they hold keys.
+# In the folder, but not for its authors: they contain keys.
 _PRIVATE = frozenset((".git", ".hg", ".svn", ".env", ".askdocs"))
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
-# A pipe in place of a file would keep us waiting.
+# Opening a pipe in place of a file would block.
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _IS_LINK = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
 
 
 class Outside(ValueError):
-    """The file is not in the folder, or not for readers."""
+    """The file is outside the folder, or not readable for wiki readers."""
 
 
 class Bounds:
-    """A folder that nothing is read outside of."""
+    """A folder outside which nothing is read."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(os.path.abspath(folder))
         self._real = os.path.realpath(folder)
 
     def holds(self, path: Path | str) -> bool:
-        """Is the file or folder within, wherever links lead?"""
+        """Is the file or folder within the folder, after resolving links?"""
         try:
             self._parts(os.path.realpath(path))
         except (Outside, OSError):
@@ -38,16 +38,16 @@ class Bounds:
         return True
 
     def is_file(self, path: Path) -> bool:
-        """Is there a file that may be read?"""
+        """Is there a readable file?"""
         return self.holds(path) and path.is_file()
 
     def read(self, path: Path, largest: int, whole: bool = True) -> bytes:
-        """The bytes of a file; without `whole` those of its beginning.
+        """The bytes of a file; without `whole`, only its beginning.
 
         Raises:
             OSError: it cannot be read.
-            Outside: it is not within the folder, or a link that leads out of it.
-            ValueError: it is no file, or larger than `largest` bytes.
+            Outside: it is outside the folder, or a link that leads out of it.
+            ValueError: it is not a file, or larger than `largest` bytes.
         """
         handle = self._open(path)
         try:
@@ -62,7 +62,8 @@ class Bounds:
         return data[:largest]
 
     def _open(self, path: Path) -> int:
-        """A file that was found without following links: nobody can put one in its place."""
+        """Opens a resolved path without following links, so that nobody can replace the file with
+        one."""
         written = os.path.abspath(path)
         if written.startswith(os.path.join(self.folder, "")):
             try:
@@ -73,7 +74,7 @@ class Bounds:
         return self._walk(self._parts(os.path.realpath(written)))
 
     def _parts(self, real: str) -> list[str]:
-        """The names that lead from the folder to a path without links."""
+        """The path components from the folder to a resolved path."""
         if real != self._real and not real.startswith(os.path.join(self._real, "")):
             raise Outside(f"outside of {self.folder}")
         return _split(os.path.relpath(real, self._real))

@@ -1,8 +1,8 @@
 """Extracts the subject words of a question, in its own language.
 
-Manuals say "one" and "the reader", people say "I" and "my": in German "ich" may stand on a single
-page of a wiki, that of thanks. By its idf it would outweigh the subject, so it is dropped. Pages
-keep all their words, whatever language they are in.
+Manuals say "one" and "the reader", people say "I" and "my": in German, "ich" may be on a single
+page of a wiki, the acknowledgements. Its IDF would then outweigh the subject, so it is dropped.
+Pages keep all their words, in any language.
 """
 
 from gateway.knowledge.wiki.words import STOP_WORDS, content_words, stem, words
@@ -78,12 +78,12 @@ _LISTS = {
     этого этой этом этот""",
 }
 _STOP_WORDS = {language: frozenset(words(text)) for language, text in _LISTS.items()}
-# One may be a word of another language: "die", "comment", "son".
+# A single match may be a word of another language: "die", "comment", "son".
 _LEAST = 2
-# Characters at either end of a question that are searched for. People paste logs of megabytes, and
-# what they ask stands before or behind them: all 8 MiB of a request would take 13 s.
+# Characters at either end of a question that are used for the search. People paste logs of
+# megabytes, with their question before or after: all 8 MiB of a request would take 13 s.
 _ENDS = 20_000
-# Characters that tell the language.
+# Characters that suffice to detect the language.
 _ENOUGH = 4000
 
 
@@ -100,7 +100,7 @@ def asked_stems(question: str) -> list[str]:
 
 
 def language(text: str) -> str:
-    """The language of `text`, of those whose stop words are listed; "" for English and others."""
+    """The language of `text`, if its stop words are listed; "" for English and others."""
     spoken = words(text[:_ENOUGH])
     most = max(_LEAST - 1, sum(word in STOP_WORDS for word in spoken))
     best = ""
@@ -112,7 +112,7 @@ def language(text: str) -> str:
 
 
 def is_english(text: str, least: float = 1.0) -> bool:
-    """Whether `text` may be English: this share of its letters is, and it is of no other
+    """Whether `text` may be English: `least` of its letters are, and it is not in another
     language."""
     letters = [letter for letter in text if letter.isalpha()]
     return sum(map(str.isascii, letters)) >= least * len(letters) and not language(text)

@@ -1,7 +1,7 @@
 """Splits Markdown between blocks, never inside code or a table, nor after a lead-in.
 
-A block is a paragraph, a list item with a blank line after it, a fenced code block, a table. What
-ends with a colon announces the next block and belongs to it.
+A block is a paragraph, a list item with a blank line after it, a fenced code block, or a table. A
+block that ends with a colon introduces the next one, and is joined with it.
 """
 
 import re
@@ -9,17 +9,18 @@ from collections.abc import Iterator
 
 FENCE = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)*(`{3,}|~{3,})")
 _SENTENCE = re.compile(r"[.!?][\"')\]*_`]{0,24}+\s+|[。！？]")
-_ITEM = re.compile(r"^\s*(?:[-*+>|#<]|\d+[.)]\s|$)")  # begins something of its own
+_ITEM = re.compile(r"^\s*(?:[-*+>|#<]|\d+[.)]\s|$)")  # starts a block of its own
 _RULE = re.compile(
     r"^\s*+(?:\|\s*+)?:?-++:?\s*+(?:\|\s*+:?-++:?\s*+)*+\|?\s*+$"
-)  # under a table's head
+)  # below a table's head
 
 
 def blocks(text: str, promises: bool = True) -> list[str]:
-    """The blocks of `text`; joined by blank lines they are the text, but for its outer white space.
+    """Splits `text` into blocks; joined by blank lines they equal the text, except for outer white
+    space.
 
-    A fence that nobody closes goes on to the end. `promises`: does what ends with a colon belong to
-    the next block?
+    An unclosed fence extends to the end. `promises`: join blocks that end with a colon with the
+    next one?
     """
     block_texts: list[str] = []
     lines: list[str] = []
@@ -43,7 +44,7 @@ def blocks(text: str, promises: bool = True) -> list[str]:
 
 
 def beginning(text: str, most: int) -> str:
-    """The first blocks of `text` within `most` characters, at least (a part of) one."""
+    """The first blocks of `text` within `most` characters, but at least (part of) one."""
     start = ""
     for block in blocks(text):
         if start and len(start) + 2 + len(block) > most:
@@ -53,11 +54,11 @@ def beginning(text: str, most: int) -> str:
 
 
 def parts(text: str, most: int) -> list[str]:
-    """`text` in parts of at most `most` characters, cut between blocks where that is possible.
+    """Splits `text` into parts of at most `most` characters, between blocks if possible.
 
-    A block that is longer is cut between its lines: code is closed and opened again, a table has
-    its head again. Lines that only a wrapped paragraph has count as one. Only a line that alone is
-    longer is cut within: behind a sentence, or a word.
+    A longer block is split between its lines: code is closed and reopened, a table repeats its
+    head. Hard-wrapped lines of a paragraph count as one. Only a line that is itself too long is
+    split, after a sentence or a word.
     """
     pieces: list[str] = []
     for block in blocks(text):
@@ -76,7 +77,7 @@ def parts(text: str, most: int) -> list[str]:
 
 
 def _split(block: str, most: int) -> Iterator[str]:
-    """A block that is too long, between its lines."""
+    """Splits a block that is too long between its lines."""
     head, lines, foot = _frame(block)
     frame = len(head) + len(foot)
     if frame > most // 2:
@@ -94,7 +95,7 @@ def _split(block: str, most: int) -> Iterator[str]:
 
 
 def _bits(line: str, limit: int) -> Iterator[str]:
-    """A line in pieces of at most `limit` characters, of which no piece is needlessly short."""
+    """Splits a line into pieces of at most `limit` characters, none needlessly short."""
     while len(line) > limit:
         ends = [end.end() for end in _SENTENCE.finditer(line, limit // 2, limit + 1)]
         spaces = line.rfind("\n", limit // 2 + 1, limit + 1) + 1, line.rfind(" ", 1, limit + 1) + 1
@@ -106,7 +107,8 @@ def _bits(line: str, limit: int) -> Iterator[str]:
 
 
 def _frame(block: str) -> tuple[str, list[str], str]:
-    """What each piece of a block needs above it, the lines to share out, what it needs below."""
+    """The text that each piece of a block needs above it, the lines to distribute, and the text
+    below."""
     lines = block.split("\n")
     if mark := FENCE.match(lines[0]):
         closed = len(lines) > 1 and lines[-1].strip() == mark[1]
@@ -117,7 +119,7 @@ def _frame(block: str) -> tuple[str, list[str], str]:
 
 
 def _unwrapped(lines: list[str]) -> list[str]:
-    """With the lines of a paragraph, or of an item, as one."""
+    """Joins the hard-wrapped lines of a paragraph or an item."""
     unwrapped = lines[:1]
     for line in lines[1:]:
         if _ITEM.match(line) or unwrapped[-1].endswith(("  ", "\\")):

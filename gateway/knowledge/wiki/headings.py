@@ -1,8 +1,8 @@
 """Turns headings into questions: "Installing plugins" answers "How do I install plugins?".
 
-A heading that ends as a question is one, in every language, but for English fragments ("High or
-low?"). Of the others only English headings that surely say what to do: most verbs of documentation
-are nouns, too ("Use cases", "Build options", "Test results").
+A heading that ends as a question is one, in every language, except English fragments ("High or
+low?"). Of other headings, only English ones that clearly name an action are used: most verbs of
+documentation are nouns, too ("Use cases", "Build options", "Test results").
 """
 
 import re
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.page import Section
 
-LONGEST = 72  # characters of a question that is read at a glance
-# Characters of a section that answers something, links left out. A question needs few.
+LONGEST = 72  # characters of a question that can be read at a glance
+# Minimum characters of a section with an answer, without links. A question needs few.
 ENOUGH = 80
 ENOUGH_TO_ASK = 20
 
 _NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
-# "Install the app? How do I ...?": some headings ask twice, in other words.
+# "Install the app? How do I ...?": some headings ask twice, in different words.
 _FIRST = re.compile(r"[^?？؟]*[?？؟]")
 _AHEAD = re.compile(r"(step\s)?[\d.]*+[.:)]*+\s*+(how to (?=\w))?", re.I)
 _LINK = re.compile(r"\[[^\[\]\n]*+\](\([^()\n]*+\))?")
 
-# Verbs that no heading has as a noun, and those that are nouns as often.
+# Verbs that are never nouns in headings, and verbs that often are.
 _VERBS = """
     activate add adjust allow apply authenticate avoid choose clone configure connect convert create
     customise customize deactivate define delete deploy disable download edit embed enable ensure
@@ -37,27 +37,27 @@ _NOUNS_TOO = """
     print process query read record report request reset restart restore retry run save schedule
     search set share sign start stop store tag test track turn update upgrade upload use view
 """.split()  # noqa: SIM905
-# What stands behind a verb, and behind no noun that is a heading.
+# Words that follow a verb, but not a noun, in a heading.
 _OBJECT = frozenset(
     """
     a an the your our my its all any another each every it them multiple several custom up down
     from to with off on in out into over
     """.split()  # noqa: SIM905
 )
-# How English asks.
+# English forms of a question.
 _ASKING = re.compile(
     r"(how|what|why|when|where|who|whom|whose|which|can|could|do|does|did|is|are|was|were|am|has"
     r"|have|should|will|would|may|must|shall|in which|at which|for whom)(?:n['’]t|['’]s)?\b",
     re.I,
 )
-# A heading speaks to readers; a question is theirs.
+# A heading addresses readers; a question is their own.
 _OWN = {"your": "my", "yours": "mine", "yourself": "myself"}
-# Words that are written small in a sentence, however a heading has them.
+# Words that are lower case within a sentence, even if a heading capitalises them.
 _SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without", "using", "when"}
 
 
 def question(section: Section) -> str:
-    """The question that the section's heading asks or answers; empty where it is not sure."""
+    """The question that the section's heading asks or answers; empty if in doubt."""
     heading = plain(section.heading)
     asks = _FIRST.match(heading)
     if not answers(section, ENOUGH_TO_ASK if asks else ENOUGH):
@@ -70,19 +70,19 @@ def question(section: Section) -> str:
 
 
 def plain(heading: str) -> str:
-    """The heading without marks of code, emphasis and anchors."""
+    """The heading without markup for code, emphasis and anchors."""
     return _NOISE.sub("", heading).strip()
 
 
 def answers(section: Section, enough: int = ENOUGH) -> bool:
-    """Does it say something itself, and not only lead elsewhere?"""
+    """Does it have content of its own, rather than only links?"""
     return len(_LINK.sub("", section.body)) >= enough
 
 
 def _how(heading: str, body: str) -> str:
-    text = body.partition("\n")[2] if body.startswith("#") else body  # without the heading
+    text = body.partition("\n")[2] if body.startswith("#") else body  # drop the heading
     if heading in text and heading != heading.capitalize():
-        return ""  # "Read the Docs": what the text calls so is a name
+        return ""  # "Read the Docs": the text uses it as a name
     ahead = _AHEAD.match(heading)
     heading = heading[ahead.end() if ahead else 0 :]
     first, _, rest = heading.rstrip(".:!").partition(" ")
@@ -90,19 +90,19 @@ def _how(heading: str, body: str) -> str:
     verb = _verb(first.lower(), behind[0].lower() if behind else "")
     if not verb or not behind or any(mark in rest for mark in ":;|—–()[]<>"):
         return ""
-    if "you" in rest.lower().split():  # "I" or "me", as the sentence has it
+    if "you" in rest.lower().split():  # "I" or "me", depending on the sentence
         return ""
     if behind[0].lower() in ("and", "or", "&"):  # "Serving and testing"
         return ""
-    if heading.isupper():  # as manual pages write headings
+    if heading.isupper():  # the style of manual pages
         behind = [word if word in text else word.lower() for word in behind]
     return f"How do I {verb} {' '.join(_in_a_sentence(behind, text))}?"
 
 
 def _in_a_sentence(words: Sequence[str], text: str) -> Iterator[str]:
-    """The words of a heading as a sentence has them: "Create the Folders" writes them large.
+    """The words of a heading in sentence case: "Create the Folders" capitalises nouns.
 
-    What its section writes large is a name.
+    Words that the section capitalises are names.
     """
     heavy = [word for word in words if word.lower() not in _SMALL]
     are_large = all(word[:1].isupper() for word in heavy)
@@ -115,7 +115,7 @@ def _in_a_sentence(words: Sequence[str], text: str) -> Iterator[str]:
 
 
 def _verb(word: str, behind: str) -> str:
-    """The verb that a heading begins with, without -ing; empty where it may be a noun."""
+    """The base form of the verb that starts a heading; empty if it may be a noun."""
     if word in _DOING:
         verb = _DOING[word]
         return verb if verb in _SURE or verb == "use" or behind in _OBJECT else ""

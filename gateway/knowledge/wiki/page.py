@@ -1,4 +1,4 @@
-"""A wiki page: title, address, and sections that begin at its headings."""
+"""A wiki page: title, address, and sections that start at its headings."""
 
 import re
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Section:
     path: tuple[str, ...]
     """The headings above this one and itself, outermost first, without the page's title."""
     text: str
-    """Markdown, with the heading's own line."""
+    """Markdown, including the heading's own line."""
     terms: tuple[tuple[str, str], ...] = ()
-    """Lines of `text` that are terms of definitions with an anchor of their own, and that."""
+    """The lines of `text` that define a term with its own anchor, and that anchor."""
 
     @property
     def body(self) -> str:
@@ -49,7 +49,8 @@ class Page:
 
     @property
     def has_text(self) -> bool:
-        """Is there anything under its headings? Else it would be found, and answer nothing."""
+        """Does it have text other than headings? Otherwise it would be found, but answer
+        nothing."""
         return any(section.body for section in self.sections)
 
     @property

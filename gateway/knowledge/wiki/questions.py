@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from gateway.knowledge.wiki.headings import ENOUGH_TO_ASK, LONGEST, answers, plain, question
 from gateway.knowledge.wiki.page import Page
 
-LOOKED_AT = 300  # pages, those first with which people begin
+LOOKED_AT = 300  # maximum pages, those for beginners first
 _BEGINNINGS = re.compile(
     r"(^|/)(readme|index|getting[-_ ]?started|quick[-_ ]?start|start|install\w*|intro\w*|overview"
     r"|faq|tutorial|usage|guide)[^/]*$",
     re.I,
 )
-# Pages that everybody has, and nobody asks about; and those that a generator makes of the others.
+# Pages that every site has and nobody asks about, and pages generated from others.
 _ASIDE = re.compile(
     r"(^|/)(change[-_ ]?log|release[-_ ]?notes|licen[cs]e|contribut\w*|code[-_ ]of[-_ ]conduct"
     r"|genindex|search|tags?|toc|sitemap|404|summary)(?![a-z])",
@@ -22,28 +22,29 @@ _ASIDE = re.compile(
 
 
 def first_paths(paths: Iterable[str]) -> list[str]:
-    """Of the pages that are mined: those with which people begin, then those at the top."""
+    """The paths of pages to mine: pages for beginners, then those at the top."""
     chosen = [path for path in paths if not _ASIDE.search(path)]
     chosen.sort(key=lambda path: (not _BEGINNINGS.search(path), path.count("/"), path))
     return chosen[:LOOKED_AT]
 
 
 def mined(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
-    """What the pages ask or answer, then what they are called: in any language.
+    """Yields the questions that pages ask or answer, then their titles and headings: in any
+    language.
 
-    One text of each page first. A heading that occurs twice asks for nothing in particular.
+    The first text of each page comes first. A heading that occurs twice is too unspecific.
     """
     yield from asked(pages)
     yield from named(pages)
 
 
 def asked(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
-    """What the pages ask or answer."""
+    """Yields the questions that the pages ask or answer."""
     yield from _in_turn([(page, _questions(page)) for page in pages])
 
 
 def named(pages: Sequence[Page]) -> Iterator[tuple[str, Page]]:
-    """What the pages and their sections are called; pages that ask nothing first."""
+    """Yields the titles and headings of pages; pages without questions first."""
     silent_first = sorted(pages, key=lambda page: bool(_questions(page)))
     yield from _in_turn([(page, _names(page)) for page in silent_first])
 
@@ -53,7 +54,7 @@ def _questions(page: Page) -> list[str]:
 
 
 def _names(page: Page) -> list[str]:
-    """Its title, and its headings as they are, but those that ask."""
+    """The page's title, and its unchanged headings, except questions."""
     if not any(answers(section, ENOUGH_TO_ASK) for section in page.sections):
         return []
     sections = [part for part in page.sections if answers(part) and not question(part)]

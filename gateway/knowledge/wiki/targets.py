@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 _FENCE = re.compile(r"^[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
-# What indented lines may belong to; below any other line they are code.
+# Lines that indented lines may belong to; below any other line, they are code.
 _HOLDS = re.compile(r"\s*(?:[-*+]\s|\d+[.)]\s|!!!|\?\?\?|===|:::|///|\[\^|:\s|>)")
 _TARGET = re.compile(
     r"""
@@ -42,10 +42,10 @@ _GROUPS = ("angled", "spaced", "bare", "defined_angled", "defined", "double", "s
 
 
 def retarget(text: str, change: Callable[[str], str]) -> str:
-    """`text` with the target of each link and picture replaced by what `change` makes of it.
+    """Replaces the target of each link and image in `text` with the result of `change`.
 
-    Inline links, reference definitions and the `href` and `src` of HTML are seen; code is not
-    touched. No line is added or lost.
+    Covers inline links, reference definitions, and `href` and `src` in HTML; skips code. The number
+    of lines does not change.
     """
     if "](" not in text and "]:" not in text and "=" not in text:
         return text
@@ -56,9 +56,9 @@ def retarget(text: str, change: Callable[[str], str]) -> str:
 
 
 def referenced(text: str) -> str:
-    """`text` with `[link][name]` as `[link](target)`, so that each part of it stands alone.
+    """Rewrites `[link][name]` in `text` as `[link](target)`, so that each part can stand alone.
 
-    The definitions stay where they are. Code is not touched, and no line is added or lost.
+    The definitions remain. Skips code; the number of lines does not change.
     """
     if "]:" not in text:
         return text
@@ -102,12 +102,12 @@ def _changed(match: re.Match[str], change: Callable[[str], str]) -> str:
 
 
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in runs of lines; are they a block of code?"""
+    """Yields runs of lines of the text; are they a code block?"""
     run: list[str] = []
     fence = ""
     was_code = False
-    before = ""  # the line before this one
-    outer = ""  # the last line that was not indented
+    before = ""  # the previous line
+    outer = ""  # the last line without indentation
     for line in text.splitlines(keepends=True) if "\r" in text else _lines(text):
         mark = _FENCE.match(line)
         if fence:

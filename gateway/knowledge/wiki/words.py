@@ -8,8 +8,8 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import Any
 
-# The words that carry no subject in questions and answers. Only English: pages of other languages
-# keep all words, and of questions `gateway.knowledge.wiki.asking` drops more.
+# Words that carry no subject in questions and answers. English only: pages in other languages keep
+# all words, and `gateway.knowledge.wiki.asking` drops more words from questions.
 STOP_WORDS = frozenset(
     """a about after again all also am an and any are as at be because been before being between
     both but by can cannot could did do does doing don down during each else few for from further
@@ -20,28 +20,28 @@ STOP_WORDS = frozenset(
     which while who whom whose why will with without would yes you your yours ve re ll thanks thank
     hi hello""".split()  # noqa: SIM905 -- a paragraph reads better than 150 quoted words
 )
-# What a regular expression has between brackets for the signs of scripts without spaces between
-# words: Thai, Han with its iteration marks, and kana.
+# The character class of scripts without spaces between words: Thai, Han with its iteration marks,
+# and kana.
 UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u3005-\u3007\u3041-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 _RUN = re.compile(f"[{UNSPACED}]+")
 _WORD = re.compile(r"[^\W_]+")
-# Kana with them is another letter: "バス" is a bus, "ハス" a lotus.
+# They turn kana into another letter: "バス" is a bus, "ハス" a lotus.
 _VOICED = (0x3099, 0x309A)
-# All there are in Unicode lie below this; looking through the rest takes 0.1 s at each start.
+# All accents in Unicode are below this; scanning the rest takes 0.1 s at each start.
 _ACCENTS = dict.fromkeys(
     c for c in range(0x20000) if unicodedata.combining(chr(c)) and c not in _VOICED
 )
-_STEMMING = threading.Lock()  # a stemmer keeps the word that it works on in itself
+_STEMMING = threading.Lock()  # a stemmer holds the current word as state
 
 
 def words(text: str) -> list[str]:
     """The words of `text` in order, lower case, accents removed, not stemmed.
 
-    Where a script has no spaces between words, each two signs side by side are one, as in Lucene's
-    CJKBigramFilter; so is a sign that stands alone.
+    In a script without spaces between words, each pair of adjacent characters is a word, as in
+    Lucene's CJKBigramFilter; so is a single character.
     """
     plain = text.lower()
     if not plain.isascii():
@@ -51,12 +51,12 @@ def words(text: str) -> list[str]:
 
 
 def places(text: str) -> Iterator[tuple[str, int, int]]:
-    """The `words` of a text, each with where it begins and ends there."""
+    """Yields the `words` of a text, each with its start and end."""
     for run in _WORD.finditer(text):
         run_words = words(run[0])
         if len(run_words) == 1:
             yield run_words[0], run.start(), run.end()
-        else:  # a script without spaces, or a sign that is several letters
+        else:  # a script without spaces, or a character that stands for several letters
             for at in range(len(run[0]) - 1):
                 for word in words(run[0][at : at + 2])[:1]:
                     yield word, run.start() + at, run.start() + at + 2
@@ -68,12 +68,12 @@ def _bigrams(run: re.Match[str]) -> str:
 
 
 def is_unspaced(word: str) -> bool:
-    """Is it of a script without spaces between words? Two of them are about one word."""
+    """Is it in a script without spaces between words? Two such words are about one real word."""
     return _RUN.match(word) is not None
 
 
 def content_words(text: str) -> list[str]:
-    """`words` without stop words and single letters; digits stay."""
+    """`words` without stop words and single letters; includes digits."""
     return [
         word
         for word in words(text)
@@ -83,8 +83,8 @@ def content_words(text: str) -> list[str]:
 
 @cache
 def _stemmer() -> Any:
-    """The Porter stemmer. Another one needs another VERSION of the index."""
-    import snowballstemmer  # every language it knows: 0.2 s, which most commands need not spend
+    """The Porter stemmer. A different one requires a new VERSION of the index."""
+    import snowballstemmer  # imports all its languages: 0.2 s, which most commands do not need
 
     return snowballstemmer.stemmer("porter")
 
@@ -103,8 +103,8 @@ def stems(text: str) -> list[str]:
 
 @lru_cache(maxsize=2048)
 def stem_set(text: str) -> frozenset[str]:
-    """The different `stems` of a text that many questions are compared with, as a page's section.
+    """The distinct `stems` of a text that is compared with many questions, such as a section.
 
-    They are kept: most questions come to few pages.
+    Cached: most questions concern few pages.
     """
     return frozenset(stems(text))

@@ -1,9 +1,9 @@
 """Opens untrusted ZIP archives (documents, a benchmark's corpus), protected against ZIP bombs.
 
-A member is never unpacked beyond the size that the archive's directory gives for it, so the sizes
-there bound the work (https://docs.python.org/3/library/zipfile.html#decompression-pitfalls). The
-library's `read` of a whole member unpacks all of it, and then cuts off what the directory does not
-tell of; its `read` of so many bytes unpacks no more than these.
+A member is never unpacked beyond the size in the archive's directory, so these sizes bound the work
+(https://docs.python.org/3/library/zipfile.html#decompression-pitfalls). The library's `read` of a
+whole member unpacks all of it, and then cuts off the excess; its `read` of a number of bytes
+unpacks no more than these.
 """
 
 import io
@@ -14,15 +14,15 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 MEMBERS = 20_000
-# Bytes of all XML and HTML of one document, unpacked. Pictures are not read.
+# Maximum unpacked bytes of all XML and HTML of one document. Images are not read.
 LARGEST = 64 * 2**20
-# What the library can unpack in parts; of bzip2 and LZMA it unpacks all that one read brings.
+# Methods that the library can unpack in parts; for bzip2 and LZMA, it unpacks all data of one read.
 _BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PARTS = (".xml", ".rels", ".xhtml", ".html", ".htm", ".opf", ".ncx", ".bin")
 
 
 class Archive:
-    """One archive, of which only members with certain suffixes are read."""
+    """An archive of which only members with certain suffixes are read."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Archive:
         members: int | None = None,
         largest: int | None = None,
     ) -> None:
-        """Raises ValueError: it is no archive, has a password, or is too large unpacked."""
+        """Raises ValueError: it is not an archive, has a password, or is too large unpacked."""
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
@@ -51,13 +51,13 @@ class Archive:
         self._parts = {part.filename for part in parts}
 
     def read(self, name: str) -> bytes:
-        """A member. Raises ValueError: it is not there, or is no text."""
+        """Reads a member. Raises ValueError: it is missing, or not text."""
         if name not in self._parts:
             raise ValueError(f"lacks {name}")
         try:
             size = self._zip.getinfo(name).file_size
             longer = copy(self._zip.getinfo(name))
-            longer.file_size += 1  # else the library hides what comes behind the size
+            longer.file_size += 1  # otherwise the library hides data beyond the size
             with self._zip.open(longer) as member:
                 data = member.read(longer.file_size)
         except (
@@ -70,16 +70,16 @@ class Archive:
         return data
 
     def check(self) -> None:
-        """For libraries that unpack the members themselves. Raises ValueError: a size is a lie."""
+        """For libraries that unpack members themselves. Raises ValueError: a size is wrong."""
         for name in self._parts:
             self.read(name)
 
     def xml(self, name: str) -> Element:
-        """A member as a tree. Raises ValueError: it is not there, or no XML; see `parsed`."""
+        """Reads a member as a tree. Raises ValueError: it is missing, or not XML; see `parsed`."""
         return parsed(self.read(name), name)
 
     def refuse_document_types(self) -> None:
-        """For libraries that parse the members themselves. Raises ValueError."""
+        """For libraries that parse members themselves. Raises ValueError."""
         for name in sorted(self._parts):
             if name.lower().endswith((".xml", ".rels")):
                 self.xml(name)
@@ -87,12 +87,12 @@ class Archive:
 
 class _Builder(TreeBuilder):
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        # It could define entities without end, and name files.
+        # It could define unlimited entities, and refer to files.
         raise ValueError("has an XML document type, which is not allowed")
 
 
 def parsed(data: bytes, name: str) -> Element:
-    """XML as a tree. Raises ValueError: it is none, or has a document type."""
+    """Parses XML into a tree. Raises ValueError: it is invalid, or has a document type."""
     parser = XMLParser(target=_Builder())  # noqa: S314 -- it refuses document types
     try:
         parser.feed(data)

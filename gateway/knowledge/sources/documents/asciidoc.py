@@ -1,6 +1,6 @@
 """AsciiDoc to Markdown: headings with Asciidoctor's anchors, code, lists, tables, notes, links.
 
-Nothing is included: a page says what is written in its own file, and names what it lacks.
+Nothing is included: a page contains only the text of its own file, and names the missing parts.
 """
 
 import re
@@ -21,7 +21,7 @@ _TERM = re.compile(r"(\S.*?)(?::{2,4}|;;)(?:\s+(.*))?$")
 _NOTE = re.compile(r"(NOTE|TIP|IMPORTANT|WARNING|CAUTION):\s+(.*)$")
 _MACRO = re.compile(r"(include|image|video|audio)::([^\[\]]*)\[([^\[\]]*)\]$")
 _REFERENCE = re.compile(r"\{([\w-]{1,80})\}")
-# An address ends where the next one begins, so that each is looked at once.
+# An address ends where the next one starts, so that each is scanned once.
 _SCHEME = r"(?:https?|ftp|mailto):"
 _LINK = re.compile(
     rf"(?:link:)?({_SCHEME}(?:(?!{_SCHEME})[^\s\[\]<>]){{1,2000}}+)\[([^\[\]]{{0,1000}})\]"
@@ -51,7 +51,7 @@ class _Reader:
         self._style = self._id = ""
         self._seen: set[str] = set()
         self.anchors: list[str] = []
-        """Of each heading that was given."""
+        """The anchor of each heading so far."""
 
     def markdown(self) -> Iterator[str]:
         while self._at < len(self._lines):
@@ -85,7 +85,7 @@ class _Reader:
                 self._style = self._id = ""
 
     def _heading(self, level: int, text: str) -> Iterator[str]:
-        # The title of the document has no anchor.
+        # The document's title has no anchor.
         self.anchors.append(self._anchor(text) if level > 1 or self._id else "")
         self._style = self._id = ""
         yield from ("", f"{'#' * level} {text}", "")
@@ -124,7 +124,7 @@ class _Reader:
             yield from ("", fenced("\n".join(code), re.sub(r"[^\w+#.-]", "", language)), "")
         elif style[0].upper() in ("NOTE", "TIP", "IMPORTANT", "WARNING", "CAUTION"):
             yield from ("", f"**{style[0].capitalize()}**", "")
-        # What the other marks frame is text like any other.
+        # The content of other delimited blocks is plain text.
 
     def _table(self) -> Iterator[str]:
         columns = 0
@@ -155,7 +155,7 @@ class _Reader:
             yield f"{'   ' * depth}{shown} {self._inline(item[2])}"
         elif line == "+":
             yield ""
-        elif re.match(r"\.\w", line):  # the title of a block
+        elif re.match(r"\.\w", line):  # a block's title
             yield from (f"**{self._inline(line[1:])}**", "")
         elif (term := _TERM.match(line)) and "::" in line:
             yield from ("", f"**{self._inline(term[1])}**", "")

@@ -1,8 +1,8 @@
-"""Reads files that a service keeps beside its pages, by their content.
+"""Reads files that a service stores with its pages, by their content.
 
-A file's name and media type are what somebody typed or a browser guessed. They decide only whether
-the file is worth a download; the content decides what reads it. Text alone says nothing of its
-kind: it needs a suffix that is read in a folder, too, else logs and keys would be pages.
+A file's name and media type were typed by a user or guessed by a browser. They only decide whether
+the file is worth a download; the content decides which reader is used. Text does not reveal its
+format, so it also needs a supported suffix, or logs and keys would become pages.
 """
 
 import os
@@ -13,7 +13,7 @@ from gateway.knowledge.sources.documents.archive import Archive
 from gateway.knowledge.sources.documents.made import NoText
 from gateway.knowledge.wiki.page import Page
 
-# Of packed formats, a member that each of their files has.
+# For packed formats, a member that all their files contain.
 _MEMBERS = {
     "word/document.xml": "word",
     "ppt/presentation.xml": "slides",
@@ -22,14 +22,14 @@ _MEMBERS = {
 }
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 _TYPES = (_OFFICE, "application/pdf", "application/epub+zip")
-# The mark of a PDF stands among its first bytes (ISO 32000-1, Annex H.3, note 13).
+# The mark of a PDF is within its first bytes (ISO 32000-1, Annex H.3, note 13).
 _HEAD = 1024
 _TEXTS = ("asciidoc", "notebook", "rest", "text")
 OTHER = "attachment of a kind that is not read"
 
 
 def why_not(name: str, media_type: str, size: int) -> str:
-    """Why a file is not downloaded, from what the service says of it; empty for one that is."""
+    """The reason not to download a file, from the service's metadata; empty if it is downloaded."""
     suffix = os.path.splitext(name)[1].lower()
     if why := reading.WHY_NOT.get(suffix):
         return why
@@ -44,18 +44,18 @@ def page(data: bytes, name: str, path: str, url: str) -> Page:
     """Read a file.
 
     Raises:
-        NoText: it is of a kind that is not read, or has no text.
-        ValueError: it cannot be read, or is a web page in place of the file.
+        NoText: its format is not supported, or it has no text.
+        ValueError: it cannot be read, or is a web page instead of the file.
     """
     module = _module(data, os.path.splitext(name)[1].lower())
     if module not in reading.PACKED and len(data) > reading.LARGEST_TEXT:
         raise NoText(f"text that is larger than {reading.LARGEST_TEXT // 2**20} MiB")
-    # Readers take a title from the file's name.
+    # Readers derive a title from the file's name.
     return replace(reading.reader(module)(data, name, url), path=path)
 
 
 def _module(data: bytes, suffix: str) -> str:
-    """What reads a file."""
+    """The reader module of a file."""
     head = data[:_HEAD]
     if b"%PDF-" in head:
         return "pdf"
@@ -72,7 +72,7 @@ def _module(data: bytes, suffix: str) -> str:
             return "openapi"
         raise NoText(OTHER)
     named = reading.READERS.get(suffix, "")
-    # A text has no NUL; UTF-16 has, behind its mark.
+    # Text contains no NUL, except UTF-16 with a byte order mark.
     is_text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if named not in _TEXTS or not is_text:
         raise NoText("attachment whose content is not what its name says")

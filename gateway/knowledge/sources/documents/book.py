@@ -13,7 +13,7 @@ _CHAPTERS = 2_000
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a book. Raises ValueError: it is none, or is locked."""
+    """Read a book. Raises ValueError: it is not a book, or is locked."""
     archive = Archive(data)
     if "META-INF/rights.xml" in archive.names:
         raise ValueError("is protected by DRM: its text cannot be read")

@@ -15,20 +15,20 @@ _MARKUP = re.compile(r"[\\`*_\[\]<>|]")
 
 
 class NoText(ValueError):
-    """The document is no page: it has no text, or none that is read. The message says why."""
+    """The document is not a page: it has no (readable) text. The message states the reason."""
 
 
 def from_markdown(
     text: str, path: str, url: str, slug: Callable[[str], str], title: str = ""
 ) -> Page:
-    """A page of Markdown.
+    """Builds a page from Markdown.
 
     Args:
         text: the Markdown.
         path: the document's path.
         url: its address.
-        slug: the anchor of each heading, in their order.
-        title: the document's own.
+        slug: returns the anchor of each heading, in order.
+        title: the document's own title.
     """
     lines = scrubbed(text).split("\n")
     headings = [
@@ -41,7 +41,7 @@ def from_markdown(
 
 
 def section(heading: str, path: Sequence[str], text: str, anchor: str = "") -> Section:
-    """A section with its heading's line, which is one line, and scrubbed text."""
+    """A section with its heading on a single line, and scrubbed text."""
     heading = " ".join(scrubbed(heading).split())
     above = tuple(" ".join(scrubbed(name).split()) for name in path)
     level = "#" * min(6, len(above) + 2)
@@ -50,24 +50,24 @@ def section(heading: str, path: Sequence[str], text: str, anchor: str = "") -> S
 
 
 def without_anchors(page: Page) -> Page:
-    """For documents that no address leads into."""
+    """For documents without addressable anchors."""
     return replace(page, sections=tuple(replace(part, anchor="") for part in page.sections))
 
 
 def escaped(text: str) -> str:
-    """Plain text as Markdown on one line."""
+    """Plain text, escaped as Markdown on one line."""
     return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def fenced(code: str, language: str = "") -> str:
-    """A block of code, whatever marks are in it."""
+    """A code block, whatever backticks the code contains."""
     longest = max((len(run) for run in re.findall(r"`{3,}", code)), default=2)
     fence = "`" * (longest + 1)
     return f"{fence}{language}\n{code.rstrip()}\n{fence}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its head; empty columns and rows are left out."""
+    """A table whose first row is its head, without empty columns and rows."""
     filled = [row for row in rows if any(cell.strip() for cell in row)]
     width = max((len(row) for row in filled), default=0)
     full = [[*row, *[""] * (width - len(row))] for row in filled]

@@ -9,7 +9,7 @@ from gateway.knowledge.wiki.page import Page
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a notebook of version 3 or 4. Raises ValueError: it is none."""
+    """Read a notebook of version 3 or 4. Raises ValueError: it is invalid."""
     try:
         notebook = json.loads(decode(data))
         if "cells" in notebook:
@@ -21,7 +21,7 @@ def page(data: bytes, path: str, url: str) -> Page:
         text = "\n\n".join(filter(None, (_cell(cell, language) for cell in cells)))
     except (TypeError, KeyError, AttributeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"is not a notebook: {type(error).__name__}: {error}") from None
-    # Jupyter keeps the letters of a heading in its anchor.
+    # Jupyter preserves the case of a heading in its anchor.
     return from_markdown(text, path, url, lambda heading: "-".join(heading.split()))
 
 

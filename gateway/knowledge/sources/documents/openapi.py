@@ -13,7 +13,7 @@ from gateway.knowledge.sources.tree import decode
 from gateway.knowledge.wiki.page import Page, Section
 
 SUFFIXES = (".json", ".yaml", ".yml")
-# Of a file's beginning, what is looked at to tell a description from other data.
+# Bytes at the start of a file that are checked to recognise an API description.
 LOOKED_AT = 4096
 _SIGN = re.compile(rb"""(?:^|[{,\n])\s*["']?(?:openapi|swagger)["']?\s*:\s*["']?[23]\.""")
 _METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -22,12 +22,12 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def is_openapi(beginning: bytes) -> bool:
-    """Does a file that begins so describe an API?"""
+    """Does a file with this beginning describe an API?"""
     return _SIGN.search(beginning) is not None
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a description. Raises ValueError: it is none."""
+    """Read a description. Raises ValueError: it is invalid."""
     text = decode(data)
     try:
         document = json.loads(text) if path.endswith(".json") else safe_yaml.load(text, _Loader)
@@ -86,7 +86,7 @@ def _parameter(parameter: dict[str, Any]) -> list[str]:
 
 
 def _schema(api: dict[str, Any], schema: Any) -> list[str]:
-    """The fields of an object, without those of objects in it."""
+    """The fields of an object, without those of nested objects."""
     resolved = _resolved(api, schema)
     required = _list(resolved.get("required"))
     rows = [
@@ -114,7 +114,7 @@ def _type(schema: Any) -> str:
 
 
 def _resolved(api: dict[str, Any], value: Any) -> dict[str, Any]:
-    """What a reference within the file leads to, one step far."""
+    """The target of a reference within the file, resolved one step."""
     named = _mapping(value).get("$ref")
     if not isinstance(named, str) or not named.startswith("#/"):
         return _mapping(value)

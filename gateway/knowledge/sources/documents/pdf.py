@@ -16,21 +16,22 @@ from gateway.knowledge.sources.documents.made import NoText, section
 from gateway.knowledge.wiki.page import Page, Section
 
 PAGES = 5_000
-# Characters of all pages.
+# Maximum characters of all pages.
 LARGEST = 16 * 2**20
 SCANNED = (
     "scanned PDF: its pages are pictures without text; give it a text layer, for example with"
     " ocrmypdf"
 )
-# Below so many characters a page with a picture is a picture.
+# A page with an image and fewer characters is a scanned image.
 _FEW = 20
 _DEEPEST = 5
 _HEADINGS = 10_000
-# The lines of a page that may be a running head or foot; on so many pages they are none.
+# Lines at the edges of a page that may be a running head or foot, and the minimum number of pages
+# to have them.
 _EDGE = 2
 _LEAST = 4
 _ITEM = re.compile(r"(?:[-•●▪◦*–]|\(?\d{1,3}[.)]|[a-z][.)])\s")
-# As PDFium gives a hyphen at the end of a line.
+# PDFium's characters for a hyphen at the end of a line.
 _HYPHENS = ("\ufffe", "\xad", "\x02")
 _ENDS = (".", "!", "?", ":", ";", "。", "！", "？")
 
@@ -48,7 +49,7 @@ def page(data: bytes, path: str, url: str) -> Page:
 
     Raises:
         NoText: it is scanned, or empty.
-        ValueError: it is no PDF, has a password, or too many pages.
+        ValueError: it is not a PDF, has a password, or too many pages.
     """
     try:
         document = pdfium.PdfDocument(data)
@@ -70,7 +71,7 @@ def page(data: bytes, path: str, url: str) -> Page:
     finally:
         document.close()
     lines = _without_edges([text.splitlines() for text in texts])
-    # Programs write their file's name there.
+    # Some programs use the file's name as the title.
     if not title or re.search(r"\.\w{2,4}$|^untitled|^microsoft word", title, re.IGNORECASE):
         title = sections.name(path)
     unread = [f"page {number + 1} is a picture without text" for number in pictures]
@@ -81,7 +82,7 @@ def page(data: bytes, path: str, url: str) -> Page:
 
 
 def _texts(document: pdfium.PdfDocument) -> tuple[list[str], list[int]]:
-    """The text of each page, and the pages that are pictures."""
+    """The text of each page, and the pages that are images."""
     texts: list[str] = []
     pictures: list[int] = []
     size = 0
@@ -175,7 +176,7 @@ def _sections(pages: Sequence[list[str]], headings: Sequence[Heading]) -> list[S
 
 
 def _place(lines: Sequence[str], start: int, text: str) -> tuple[int, int]:
-    """Where a heading stands on its page: its first line, and the one behind it."""
+    """The position of a heading on its page: its first line, and the line after it."""
     wanted = _letters(text)
     for number in range(start, len(lines)):
         joined = ""
@@ -191,7 +192,7 @@ def _letters(text: str) -> str:
 
 
 def _paragraphs(lines: Sequence[str]) -> str:
-    """Lines as paragraphs: a line that is full goes on in the next."""
+    """Joins lines into paragraphs: a full line continues on the next one."""
     if not lines:
         return ""
     widths = sorted(map(len, lines))

@@ -21,7 +21,7 @@ from gateway.knowledge.sources.source import (
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.wiki.page import Page
 
-# Each module has a function `page`, and libraries of its own, loaded for the first such file.
+# Each module has a function `page`, and its own libraries, which the first such file loads.
 READERS = {
     ".adoc": "asciidoc",
     ".asciidoc": "asciidoc",
@@ -34,13 +34,13 @@ READERS = {
     ".txt": "text",
     ".xlsx": "sheets",
 }
-# Bytes of a file. Pictures in a document are not read, and may be most of it.
+# Maximum bytes of a file. Most of it may be images, which are not read.
 LARGEST = 128 * 2**20
 LARGEST_TEXT = 8 * 2**20
 PACKED = ("book", "pdf", "sheets", "slides", "word")
-# Raised when documents are read differently: all are read again then.
+# Increment it when documents are read differently, so that all are read again.
 VERSION = 2
-# What a document of text is built to, beside it.
+# Suffixes of files built from a text document, next to it.
 _BUILT = (".html", ".htm", ".md", ".markdown")
 _SOURCES = (".adoc", ".asciidoc", ".rst", ".txt")
 WHY_NOT = {
@@ -82,18 +82,18 @@ WHY_NOT = {
     ".xps": "XPS document: save it as PDF",
     ".zip": "archive: unpack it",
 }
-# For programs, not for people.
+# For programs rather than people.
 _NO_TEXTS = ("ads.txt", "humans.txt", "llms-full.txt", "llms.txt", "robots.txt", "security.txt")
 _NO_TEXTS_BEGIN = ("cmakelists", "constraints", "requirements")
 
 
 def documents(tree: Tree) -> list[str]:
-    """The paths that `read` reads, in order."""
+    """The paths of supported documents, in order."""
     return sorted(path for path in tree.files if _module(tree, path))
 
 
 def unsupported(tree: Tree) -> str:
-    """The first file of a format that is not read, with the fix; empty without one."""
+    """The first file in an unsupported format, with the fix; empty if there is none."""
     reasons = ((path, WHY_NOT.get(_suffix(path))) for path in sorted(tree.files))
     return next((f"{path} is {why}" for path, why in reasons if why), "")
 
@@ -104,12 +104,12 @@ def read(
     address: Callable[[str], str | None],
     known: Mapping[str, str],
 ) -> Iterator[Item]:
-    """The pages of documents, and the other files among `paths` that people may miss.
+    """Yields the pages of documents, and unsupported files among `paths` that people may miss.
 
     Args:
         tree: the folder.
         paths: its files.
-        address: where a file is shown; None where it is not published.
+        address: returns a file's address; None if it is not published.
         known: see `gateway.knowledge.sources.source.Source.read`.
     """
     for path in sorted(paths):
@@ -138,19 +138,19 @@ def _read(tree: Tree, path: str, module: str, url: str, stamp: str) -> Item:
             page = reader(module)(data, path, url)
     except NoText as error:
         return LeftOut(path, str(error))
-    except Exception as error:  # a document may be what a parser of somebody else's fails on
+    except Exception as error:  # third-party parsers may fail on a document
         return Broken(path, _why(error))
     return Changed(page, now) if page.has_text else LeftOut(path, NO_TEXT)
 
 
 def reader(module: str) -> Callable[[bytes, str, str], Page]:
-    """The function `page` of a module of this folder, whose libraries are loaded now."""
+    """Loads a module of this folder with its libraries, and returns its function `page`."""
     loaded = importlib.import_module(f"gateway.knowledge.sources.documents.{module}")
     return cast(Callable[[bytes, str, str], Page], loaded.page)
 
 
 def _module(tree: Tree, path: str) -> str:
-    """What reads a file; empty for a file that is none of these documents."""
+    """The reader module of a file; empty for other files."""
     suffix = _suffix(path)
     if suffix in openapi.SUFFIXES:
         return "openapi" if openapi.is_openapi(tree.beginning(path, openapi.LOOKED_AT)) else ""
@@ -158,7 +158,7 @@ def _module(tree: Tree, path: str) -> str:
 
 
 def is_for_programs(path: str) -> bool:
-    """Is it a text that people do not read?"""
+    """Is it a text for programs?"""
     name = os.path.basename(path).lower()
     return _suffix(path) == ".txt" and (name in _NO_TEXTS or name.startswith(_NO_TEXTS_BEGIN))
 

@@ -1,6 +1,6 @@
 """reStructuredText, read by docutils, with the text directives and roles that Sphinx adds.
 
-Nothing is included, and no raw HTML taken: a page says what is written in its own file.
+Nothing is included, and raw HTML is dropped: a page contains only the text of its own file.
 """
 
 import re
@@ -16,7 +16,7 @@ from gateway.knowledge.sources.tree import decode
 from gateway.knowledge.wiki.page import Page
 
 _SETTINGS = {
-    "_disable_config": True,  # no docutils.conf of the folder that we are in
+    "_disable_config": True,  # no docutils.conf of the current folder
     "file_insertion_enabled": False,
     "raw_enabled": False,
     "report_level": 5,
@@ -25,7 +25,7 @@ _SETTINGS = {
     "stylesheet_path": "",
     "syntax_highlight": "none",
     "math_output": "LaTeX",
-    "doctitle_xform": False,  # a section that stands alone is a section, too
+    "doctitle_xform": False,  # keep a single section as a section
     "initial_header_level": 1,
     "input_encoding": "unicode",
 }
@@ -36,7 +36,7 @@ _ROLES = """abbr any attr c:func class cls command const data dfn doc download e
 _SHOWN = ("abbr", "any", "dfn", "doc", "download", "guilabel", "menuselection", "numref", "ref")
 _LANGUAGE = re.compile(r'<pre class="code ([\w+#.-]+) literal-block">')
 _TARGET = re.compile(r"(?<!\s)\s*+<[^<>]*+>$")
-# What names other files, or code that is not here.
+# Directives that refer to other files or to code that is not available.
 _NOTHING = """autoclass autofunction automodule currentmodule deprecated-removed highlight
     index module py:module sectionauthor tabularcolumns toctree""".split()  # noqa: SIM905
 _BOXES = {"seealso": "See also", "todo": "To do"}
@@ -61,7 +61,7 @@ class _Nothing(Directive):  # type: ignore[misc]
 
 
 class _Block(Directive):  # type: ignore[misc]
-    """Its argument is a line, and what it holds is text."""
+    """A directive with a one-line argument and text as its content."""
 
     optional_arguments, final_argument_whitespace, has_content = 1, True, True
 

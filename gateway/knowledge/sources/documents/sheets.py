@@ -10,12 +10,12 @@ from gateway.knowledge.sources.documents.archive import Archive
 from gateway.knowledge.sources.documents.made import section, table
 from gateway.knowledge.wiki.page import Page
 
-# Cells of a sheet; more of them are data, and no text for people.
+# Maximum cells of a sheet; larger ones are data rather than text for people.
 CELLS = 200_000
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a workbook. Raises ValueError: it is none, or has too large a sheet."""
+    """Read a workbook. Raises ValueError: it is invalid, or has too large a sheet."""
     Archive(data).check()
     try:
         workbook = python_calamine.load_workbook(io.BytesIO(data))

@@ -17,7 +17,7 @@ _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a presentation. Raises ValueError: it is none."""
+    """Read a presentation. Raises ValueError: it is invalid."""
     archive = Archive(data)
     targets = _relations(archive, _MAIN)
     slides = [
@@ -39,7 +39,7 @@ def _slide(archive: Archive, name: str, number: int) -> Section:
 
 
 def _read(slide: Element) -> tuple[str, list[str]]:
-    """The title, and what else the slide says."""
+    """The title, and the other texts of a slide."""
     title = ""
     blocks: list[str] = []
     for shape in _shapes(slide):
@@ -85,7 +85,7 @@ def _text(element: Element) -> str:
 
 
 def _relations(archive: Archive, name: str) -> dict[str, tuple[str, str]]:
-    """The kind and the member of each relation of a member."""
+    """The type and target of each relation of a member."""
     folder, _, base = name.rpartition("/")
     file = f"{folder}/_rels/{base}.rels"
     if file not in archive.names:

@@ -11,7 +11,7 @@ _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a text. Raises ValueError: it is neither UTF-8 nor UTF-16 with a mark."""
+    """Read a text. Raises ValueError: it is neither UTF-8 nor UTF-16 with a byte order mark."""
     if data.startswith(_WIDE):
         data = data.decode("utf-16").encode()
     text = scrubbed(decode(data)).strip()

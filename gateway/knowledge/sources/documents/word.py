@@ -11,7 +11,7 @@ from gateway.knowledge.sources.documents.archive import Archive
 from gateway.knowledge.sources.documents.made import without_anchors
 from gateway.knowledge.wiki.page import Page
 
-# The document's title is the page's; what Word calls the first level stands below it.
+# The document's title becomes the page's; Word's first heading level comes below it.
 _STYLES = "\n".join(
     [
         "p[style-name='Title'] => h1:fresh",
@@ -27,7 +27,7 @@ _STYLES = "\n".join(
 
 
 def page(data: bytes, path: str, url: str) -> Page:
-    """Read a document. Raises ValueError: it is none."""
+    """Read a document. Raises ValueError: it is invalid."""
     archive = Archive(data)
     archive.refuse_document_types()
     converted = mammoth.convert_to_html(

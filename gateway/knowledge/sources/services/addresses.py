@@ -1,4 +1,4 @@
-"""What the address of a page in a browser names, where a service's API is somewhere else."""
+"""Parses browser addresses of services whose API is at another address."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 from gateway.core.errors import AskdocsError
 
 APIS = ("confluence", "mediawiki", "notion", "github", "gitlab")
-"""Kinds of sources that are read through the API of a service."""
+"""Kinds of sources that are read through a service's API."""
 _ID = re.compile("[0-9a-f]{32}")
 _ENDS_IN_ID = re.compile(r"(?:.*-)?([0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
@@ -19,31 +19,31 @@ _GITHUB = re.compile(
     re.ASCII,
 )
 _GITLAB = re.compile(r"/(?P<project>[\w./-]{1,500})/-/(?:issues|work_items)/?", re.ASCII)
-# Of a search as people type it: `label:"good answer"`.
+# A term of a typed search: `label:"good answer"`.
 _TERM = re.compile(r'(?P<key>[\w-]+):(?:"(?P<quoted>[^"]*)"|(?P<bare>[^\s"]+))|(?P<rest>\S+)')
-# How a list is shown, which is not what is in it.
+# Parameters that affect how a list is shown, not its content.
 _SHOWN = ("sort", "page", "first_page_size", "scope", "utf8", "direction")
 
 
 def is_notion(host: str) -> bool:
-    """Is it where people see their pages? Other hosts of Notion have its documentation."""
+    """Is it a host for users' pages? Other Notion hosts have its documentation."""
     return host in ("notion.so", "www.notion.so", "app.notion.com") or host.endswith(".notion.site")
 
 
 class NotionAddress(NamedTuple):
-    """A page or database of Notion, or all of it."""
+    """A page or database of Notion, or the whole workspace."""
 
     api: str
-    """The API's host; where the address is not Notion's, it has the API itself."""
+    """The API's host; for an address outside Notion, that host itself."""
     root: str
-    """The id of the page or database; empty for all that the token may read."""
+    """The ID of the page or database; empty for everything that the token may read."""
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Raises AskdocsError: it should name a page, and has no id."""
+        """Raises AskdocsError: it should refer to a page, but has no ID."""
         split = urlsplit(url)
         parts = [part for part in split.path.split("/") if part]
-        beside = parse_qs(split.query).get("p", [])  # a row, shown beside its database
+        beside = parse_qs(split.query).get("p", [])  # a row, shown next to its database
         named = _ENDS_IN_ID.fullmatch((beside or parts or [""])[-1].lower())
         if not named and (beside or len(parts) > 1):
             raise AskdocsError(
@@ -61,7 +61,7 @@ def is_github(host: str, path: str) -> bool:
 
 
 def is_gitlab(path: str) -> bool:
-    """Is it the list of issues of a GitLab, on whatever host?"""
+    """Is it the list of issues of a GitLab, on any host?"""
     return bool(_GITLAB.fullmatch(path))
 
 
@@ -70,18 +70,18 @@ class GitHubAddress(NamedTuple):
 
     api: str
     rest: str
-    """What the paths of its REST API begin with."""
+    """The prefix of its REST API's paths."""
     owner: str
     name: str
     is_discussions: bool
     labels: tuple[str, ...]
     state: str
     category: str
-    """Of the discussions; empty for all."""
+    """The category of the discussions; empty for all."""
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Raises AskdocsError: it is no such list, or filtered in a way that is not known."""
+        """Raises AskdocsError: it is not such a list, or has an unsupported filter."""
         split = urlsplit(url)
         match = _GITHUB.fullmatch(split.path)
         if not match or ".." in (match["owner"], match["name"]):
@@ -114,7 +114,7 @@ class GitLabAddress(NamedTuple):
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Raises AskdocsError: it is no such list, or filtered in a way that is not known."""
+        """Raises AskdocsError: it is not such a list, or has an unsupported filter."""
         split = urlsplit(url)
         match = _GITLAB.fullmatch(split.path)
         if not match:
@@ -128,7 +128,7 @@ class GitLabAddress(NamedTuple):
 
 
 def _filters(url: str, states: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """The labels and the state that a list's address names."""
+    """The labels and the state in a list's address."""
     labels: list[str] = []
     state = "all"
     for key, value in _terms(url):
@@ -164,7 +164,7 @@ def _require_label(url: str, labels: tuple[str, ...], example: str) -> None:
 
 
 def plain_id(value: object) -> str:
-    """An id of Notion as its addresses have it; empty for what is none."""
+    """A Notion ID in the format of its addresses; empty if it is invalid."""
     text = str(value or "").replace("-", "").lower()
     return text if _ID.fullmatch(text) else ""
 
@@ -174,4 +174,4 @@ ADDRESSES: Mapping[str, type[NotionAddress | GitHubAddress | GitLabAddress]] = {
     "github": GitHubAddress,
     "gitlab": GitLabAddress,
 }
-"""Of kinds whose API is not where the address is."""
+"""The parsers for kinds whose API is at another address."""

@@ -1,8 +1,8 @@
 """Requests JSON from a service's API, and translates error responses for a sync.
 
-A refusal of one page leaves that page as it was. A token that is refused, also in the middle, and a
-service that does not answer any more end the sync: nothing that was not read counts as deleted, and
-what was read before is in the index already (see `gateway.knowledge.sources.sync`).
+A refusal of one page leaves that page unchanged. A rejected token, even in the middle, or a service
+that stops answering ends the sync: unread pages do not count as deleted, and pages read before are
+in the index already (see `gateway.knowledge.sources.sync`).
 """
 
 import json
@@ -17,31 +17,31 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.fetch import Fetcher, FetchFailed, SiteResponse, TooLarge
 from gateway.knowledge.sources.tokens import Token
 
-# Seconds that a busy service may have us wait for one answer, in all.
+# Maximum total seconds to wait for one answer of a busy service.
 PATIENCE = 900.0
 _TRIES = 3
-# Asked again as often as the service says when, within PATIENCE.
+# Maximum retries at the service's request, within PATIENCE.
 _BUSY = 1_000
-# Parts of a list.
+# Maximum parts of a list.
 PARTS = 10_000
 _NEXT = re.compile(r"""<([^<>]*)>\s*;[^<>,]*\brel=["']?next\b""", re.IGNORECASE)
-# After so many failures in a row the service is down, and not the page.
+# After this many consecutive failures, the service is down, rather than the page.
 DOWN = 8
-# Where Atlassian's cloud keeps files. Its addresses hold a token of their own, which expires.
+# Atlassian's cloud storage for files. Its addresses contain their own, expiring token.
 MEDIA = ("https://api.media.atlassian.com",)
 
 T = TypeVar("T")
 
 
 class ServiceRefused(Exception):
-    """The service does not give this; the message says why."""
+    """The service refuses the request; the message states the reason."""
 
     def __init__(self, why: str, status: int = 0) -> None:
         super().__init__(why)
         self.status = status
 
     def stop_if_away(self, name: str) -> None:
-        """Raises AskdocsError where it is no word of the service, but a failure: try later."""
+        """Raises AskdocsError if it is a failure rather than a refusal: retry later."""
         if not self.status:
             raise AskdocsError(f"{name}: {self}: try later; what was read is kept") from None
 
@@ -51,7 +51,7 @@ class ServiceRefused(Exception):
 
 
 class Api:
-    """One service."""
+    """A client for one service."""
 
     def __init__(
         self,
@@ -62,10 +62,10 @@ class Api:
     ) -> None:
         """
         Args:
-            base: what every address of the API begins with.
-            token: what lets us in.
-            rate: requests a second at most.
-            headers: further ones of every request.
+            base: the prefix of all API addresses.
+            token: the access token.
+            rate: maximum requests per second.
+            headers: additional headers for every request.
         """
         split = urlsplit(base)
         self.base = base.rstrip("/")
@@ -86,11 +86,11 @@ class Api:
             fetcher.close()
 
     def get(self, path: str, **parameters: Any) -> Any:
-        """The JSON at a path below the base, or at the address that an answer named as the next.
+        """The JSON at a path below the base, or at the next address from an answer.
 
         Raises:
-            ServiceRefused: the service does not give it.
-            AskdocsError: it does not let us in, or does not answer any more.
+            ServiceRefused: the service refuses it.
+            AskdocsError: it rejects the token, or does not answer any more.
         """
         url = self._address(path)
         if parameters:
@@ -98,14 +98,14 @@ class Api:
         return self._read(lambda: self._fetcher.get(url), _json)
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """As `get`, for a question that is sent as JSON and changes nothing."""
+        """Like `get`, for a query that is sent as JSON and changes nothing."""
         url, data = self._address(path), json.dumps(body).encode()
         return self._read(lambda: self._fetcher.post(url, data), _json)
 
     def parts(self, path: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
-        """The rows of a list, each part of which names the next in its header `Link`.
+        """Yields the rows of a list whose parts are linked by the header `Link`.
 
-        Raises as `get`. The list is whole at its end alone.
+        Raises as `get`. The list is complete only at its end.
         """
         url = f"{self._address(path)}?{urlencode(parameters)}"
         seen: set[str] = set()
@@ -119,7 +119,7 @@ class Api:
         raise ServiceRefused("has no end", 200)
 
     def file(self, path: str, largest: int) -> bytes:
-        """The bytes of a file at a path below the base, wherever the service keeps its files.
+        """The bytes of a file at a path below the base, wherever the service stores its files.
 
         Raises as `get`.
         """
@@ -143,7 +143,8 @@ class Api:
         return answer
 
     def _read(self, ask: Callable[[], SiteResponse], read: Callable[[SiteResponse], T]) -> T:
-        """What `read` makes of an answer with the status 200. It raises ValueError: ask again."""
+        """Applies `read` to an answer with status 200. If it raises ValueError, the request is
+        repeated."""
         why = ""
         for _ in range(_TRIES):
             try:
@@ -185,7 +186,8 @@ class Api:
     def _address(self, path: str) -> str:
         url = urljoin(self.base + "/", path) if "://" not in path else path
         if path.startswith("/"):
-            # Below the base; services name the next part with or without the base's own path.
+            # Below the base; services return the next part's path with or without the base's own
+            # path.
             own = urlsplit(self.base).path
             inside = path if own and path.startswith(own + "/") else own + path
             split = urlsplit(self.base)
@@ -219,15 +221,15 @@ def _part(answer: SiteResponse) -> tuple[list[Mapping[str, Any]], str]:
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
-    """A part of an answer that should be an object."""
+    """Returns part of an answer that should be an object."""
     return value if isinstance(value, dict) else {}
 
 
 def word(value: Any) -> str:
-    """A name of the service's own, as a message can show it."""
+    """A service's identifier, safe to show in a message."""
     return re.sub(r"[^\w. -]", "?", str(value)[:100], flags=re.ASCII)
 
 
 def listed(value: Any) -> list[Any]:
-    """A part of an answer that should be a list."""
+    """Returns part of an answer that should be a list."""
     return value if isinstance(value, list) else []

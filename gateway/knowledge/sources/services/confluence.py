@@ -1,10 +1,10 @@
 """Confluence, Cloud and Data Center: the pages of a space, or all that the token can see.
 
 A sync lists every page with its version, labels and restrictions by CQL, and reads the bodies of
-those that changed: by REST v2 where the service has it (Cloud), else by v1 (Data Center). The list
-is read whole each time: a restriction, a move below a restricted page, a label and a deletion leave
-`lastmodified` as it is, so that a query for what was modified would not tell of them. Attached
-files are listed in the same way, and may be read by whoever may read their page.
+changed pages: by REST v2 if available (Cloud), else by v1 (Data Center). It always lists all pages:
+restrictions, moves below a restricted page, labels and deletions do not change `lastmodified`, so a
+query by modification would miss them. Attachments are listed in the same way, and have the readers
+of their page.
 """
 
 import re
@@ -27,11 +27,11 @@ from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
 
 _SPACE = re.compile(r"(?P<base>.*?)/(?:spaces|display)/(?P<key>[^/]+)")
-# What Data Center takes for an id as it is.
+# Data Center accepts these as IDs without quoting.
 _PLAIN = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
-# Pages that Cloud gives with their text at once.
+# Pages that Cloud returns together with their text.
 _PART = 50
-# Rows of a list to ask for; a service gives fewer where it wants to.
+# Rows to request per part of a list; a service may return fewer.
 _ROWS = 200
 NEWER = "was changed after the list of pages was read: the next sync reads it"
 # Slashes in the path of an attachment: space/page/attachment.
@@ -43,7 +43,7 @@ _EXPAND = (
 
 
 class SpaceAddress(NamedTuple):
-    """Where a Confluence is, and the key of the space; empty for all spaces."""
+    """The address of a Confluence, and the key of the space; empty for all spaces."""
 
     base: str
     space: str
@@ -89,10 +89,10 @@ class _File:
     page: _Row
     name: str
     download: str
-    """Where its current version is, below the base."""
+    """The path of its current version, below the base."""
     version: str
     why_not: str
-    """Why it is not downloaded; empty for one that is."""
+    """The reason why it is not downloaded; empty if it is."""
 
     @property
     def path(self) -> str:
@@ -118,10 +118,10 @@ class Confluence:
         """
         Args:
             place: the address of a space, or of the whole Confluence.
-            token: what lets us in.
-            rate: requests a second at most.
-            rights: take who may read a page from spaces and restrictions.
-            attachments: read the files that are attached to pages, too.
+            token: the access token.
+            rate: maximum requests per second.
+            rights: import page permissions from spaces and restrictions.
+            attachments: read files attached to pages, too.
         """
         self.name = place
         self._place = SpaceAddress.parse(place)
@@ -136,7 +136,7 @@ class Confluence:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
-            AskdocsError: it cannot be reached, does not let us in, or has no page.
+            AskdocsError: it cannot be reached, rejects the token, or has no page.
         """
         api = Api(self._place.base, self._token, self._rate)
         try:
@@ -188,10 +188,10 @@ class Confluence:
             yield self._row(page, readers)
 
     def _search(self, api: Api, kind: str, expand: str) -> Iterator[Mapping[str, Any]]:
-        """All content of a kind, as the service lists it."""
+        """Yields all content of a kind, as the service lists it."""
         space = self._place.space.replace("\\", "\\\\").replace('"', '\\"')
         query = f'type={kind} and space="{space}"' if space else f"type={kind}"
-        # A page that is edited meanwhile does not change its place.
+        # In an order that edits do not change.
         path = "/rest/api/content/search"
         parameters: dict[str, Any] = {
             "cql": f"{query} order by created",
@@ -203,7 +203,7 @@ class Confluence:
             try:
                 answer = mapping(api.get(path, **parameters))
             except ServiceRefused as error:
-                if parameters.get("limit") == _ROWS:  # too much at once
+                if parameters.get("limit") == _ROWS:  # too many rows at once
                     parameters["limit"] = _PART
                     continue
                 raise AskdocsError(f"{self.name}: the list of {kind}s {error}: try later") from None
@@ -232,7 +232,7 @@ class Confluence:
         )
 
     def _files(self, api: Api, rows: Mapping[str, _Row]) -> Iterator[_File]:
-        """The files that are attached to pages of the list; others belong to no page of it."""
+        """Yields the attachments of listed pages; others have no page here."""
         pages = {row.id: row for row in rows.values()}
         for attachment in self._search(api, "attachment", "version,container"):
             page = pages.get(str(mapping(attachment.get("container")).get("id")))
@@ -262,7 +262,7 @@ class Confluence:
             )
 
     def _pages(self, api: Api, memory: SyncState, rows: Sequence[_Row]) -> Iterator[Item]:
-        """The pages of rows, read together where the service can."""
+        """Reads the pages of rows, together if the service supports it."""
         bodies: dict[str, Mapping[str, Any]] = {}
         if self._is_cloud:
             ids = ",".join(row.id for row in rows)
@@ -274,14 +274,14 @@ class Confluence:
                     str(mapping(page).get("id")): page for page in listed(answer.get("results"))
                 }
             except ServiceRefused:
-                pass  # one by one, then
+                pass  # read them one by one instead
         for row in rows:
             try:
                 body = bodies.get(row.id) or self._body(api, row.id)
             except ServiceRefused as error:
                 yield Broken(row.path, str(error), row.groups)
                 continue
-            # The list says who may read the text of its version, and nothing of a newer one.
+            # The list states the readers of its version's text, not of a newer one.
             version = str(mapping(body.get("version")).get("number", row.version))
             if self._rights and version != row.version:
                 yield Broken(row.path, NEWER, row.groups)
@@ -336,17 +336,17 @@ class Confluence:
         return name if _PLAIN.fullmatch(name) else f"id-{name}"
 
     def _missing(self, api: Api, path: str, ids: Set[str]) -> Iterator[Item]:
-        """A page that is known and not in the list, whose index may be behind: request the page.
+        """Check a known page that is not in the list, whose index may lag: request the page.
 
-        Without the list the page's readers are unknown (it may be in another space now), so that
-        nobody may read it. A page with its id in the list has moved, and is removed here.
+        Outside the list the page's readers are unknown (it may be in another space now), so nobody
+        may read it. A page whose ID is in the list has moved, and is removed here.
         """
         _, *all_ids = path.split("/")
         if all_ids[-1] in ids:
             return
         groups = NOBODY if self._rights else None
         try:
-            answers = [(at, self._about(api, at)) for at in all_ids]  # of the page, and of its file
+            answers = [(at, self._about(api, at)) for at in all_ids]  # for a page, and for its file
         except ServiceRefused as error:
             if not error.is_gone:
                 yield Broken(path, str(error), groups)
@@ -365,7 +365,7 @@ class Confluence:
 
 
 def _with_line(read: Page, line: str) -> Page:
-    """A page with a line at its end."""
+    """Adds a line at the end of a page."""
     if not read.has_text:
         return read
     *above, last = read.sections

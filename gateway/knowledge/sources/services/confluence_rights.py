@@ -1,4 +1,4 @@
-"""Who may read the pages of a Confluence: its spaces, and restrictions of pages."""
+"""The readers of Confluence pages: from permissions of spaces and restrictions of pages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,31 +9,31 @@ from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, l
 
 
 class Readers:
-    """Asks for each space, and for each page above another one, once."""
+    """Looks up each space, and each parent page, only once."""
 
     def __init__(self, api: Api, is_cloud: bool, name: str) -> None:
         """
         Args:
             api: the service.
-            is_cloud: it has the permissions of REST v2.
-            name: of the source, for errors.
+            is_cloud: it supports the permissions of REST v2.
+            name: the source's name, for errors.
         """
         self._api = api
         self._is_cloud = is_cloud
         self._name = name
         self.problems: dict[str, str] = {}
-        """Spaces whose permissions the service does not show, with the reason."""
+        """Spaces whose permissions the service does not reveal, with the reason."""
         self._spaces: dict[str, Groups] = {}
-        # Of Cloud's groups and people, by their ids.
+        # Names of Cloud's groups and people, by ID.
         self._names: dict[str, str] = {}
-        # Who may read a page by its own restriction, by its id; None where it has none.
+        # The readers of a page by its own restriction, by ID; None without a restriction.
         self._restricted: dict[str, frozenset[str] | None] = {}
 
     def of_page(self, page: Mapping[str, Any], key: str) -> Groups:
-        """What it takes to read a page of the list, in the space `key`: one group or person of the
-        space, of the page, and of each page above it that restricts its readers.
+        """The access requirements of a listed page in the space `key`: one group or person of the
+        space, of the page, and of each parent page with a reading restriction.
 
-        Raises AskdocsError: the service cannot be asked now.
+        Raises AskdocsError: the service is unavailable.
         """
         if key not in self._spaces:
             self._spaces[key] = self._of_space(key)
@@ -41,7 +41,7 @@ class Readers:
         own = _restricted(page.get("restrictions"))
         self._restricted[str(page["id"])] = own
         if not isinstance(ancestors := page.get("ancestors"), list):
-            return NOBODY  # the service did not say: one above it may be restricted
+            return NOBODY  # the service did not list the parents, which may be restricted
         for above in ancestors:
             at = str(mapping(above).get("id"))
             if at not in self._restricted:
@@ -58,7 +58,7 @@ class Readers:
             answer = mapping(self._api.get(path, expand="restrictions.user,restrictions.group"))
         except ServiceRefused as error:
             error.stop_if_away(self._name)
-            return frozenset()  # who may read it is not known: nobody
+            return frozenset()  # its readers are unknown: nobody
         return _restricted({"read": answer})
 
     def _of_space(self, key: str) -> Groups:
@@ -73,7 +73,7 @@ class Readers:
             return NOBODY
 
     def _readers(self, key: str) -> Iterator[str]:
-        """The groups and people that may view a space."""
+        """Yields the groups and people that may view a space."""
         if not self._is_cloud:
             for permission in listed(
                 self._api.get(f"/rest/api/space/{quote(key, safe='')}/permissions")
@@ -137,11 +137,11 @@ class Readers:
 
 
 def _restricted(restrictions: Any) -> frozenset[str] | None:
-    """Who may read a page by its restriction; None where it has none."""
+    """The readers of a page by its restriction; None without one."""
     inner = mapping(mapping(mapping(restrictions).get("read")).get("restrictions"))
     users, groups = inner.get("user"), inner.get("group")
     if not isinstance(users, dict) or not isinstance(groups, dict):
-        return frozenset()  # the service did not say: nobody
+        return frozenset()  # the service did not list them: nobody
     people, named = listed(users.get("results")), listed(groups.get("results"))
     if not people and not named:
         return None if not users.get("size") and not groups.get("size") else frozenset()

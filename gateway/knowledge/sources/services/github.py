@@ -52,7 +52,7 @@ class GitHubIssues:
 
     def threads(self, api: Api) -> Iterator[Thread]:
         wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
-        # A thread that changes meanwhile does not change its place.
+        # In an order that changes of threads do not affect.
         for issue in api.parts(
             self._issues, **wanted, sort="created", direction="asc", per_page=_PART
         ):
@@ -63,7 +63,7 @@ class GitHubIssues:
             yield thread("issues", issue, keys, version)
 
     def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
-        """The last comment by a member: whoever comments last may be anybody."""
+        """The last comment by a member: the last commenter may be anyone."""
         last = None
         path = f"{self._issues}/{question.path.rpartition('/')[2]}/comments"
         for comment in api.parts(path, per_page=_PART):

@@ -1,4 +1,4 @@
-"""GitLab's issues with a label, on gitlab.com or a server of your own.
+"""GitLab's issues with a label, on gitlab.com or a self-hosted server.
 
 https://docs.gitlab.com/api/issues/ and https://docs.gitlab.com/api/notes/
 """
@@ -18,7 +18,7 @@ CONFIDENTIAL = "confidential"
 # Developers and above: https://docs.gitlab.com/api/access_requests/.
 _DEVELOPER = 30
 _PART = 100
-# Whoever a project's or group's access token writes as.
+# The user names of access tokens of projects and groups.
 _BOT = re.compile(r"(?:project|group)_\d+_bot", re.ASCII)
 
 
@@ -38,7 +38,7 @@ class GitLabIssues:
         self._members = frozenset(
             str(member.get("id")) for member in members if _is_developer(member)
         )
-        # Whoever joins or leaves may have written or lose the answer of any thread.
+        # A new or former member may change which comment answers any thread.
         digest = hashlib.sha256(repr(sorted(self._members)).encode()).hexdigest()
         wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
         for issue in api.parts(
@@ -50,9 +50,9 @@ class GitLabIssues:
             yield thread("issues", issue, keys, version, hidden)
 
     def _locate(self, api: Api) -> tuple[str, list[Mapping[str, Any]]]:
-        """Where the API has the project, and its members.
+        """The API's address of the project, and its members.
 
-        The first parts of the address are groups, or the path that the GitLab is below.
+        The first parts of the address are groups, or the path of the GitLab installation.
         """
         host = self.base.removesuffix("/api")
         parts = self._at.project.split("/")
@@ -69,7 +69,7 @@ class GitLabIssues:
         raise problem
 
     def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
-        """The last comment by a member: whoever comments last may be anybody."""
+        """The last comment by a member: the last commenter may be anyone."""
         last = None
         path = f"{self._project}/issues/{question.path.rpartition('/')[2]}/notes"
         for note in api.parts(path, sort="asc", order_by="created_at", per_page=_PART):

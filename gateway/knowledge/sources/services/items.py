@@ -20,12 +20,12 @@ from gateway.knowledge.sources.source import (
 )
 from gateway.knowledge.wiki.page import Page
 
-# Pages and files without text that are remembered.
+# Maximum pages and files without text to remember.
 _MOST_EMPTY = 2_000
 
 
 def unread(path: str, groups: Groups | None, stamp: str, known: Mapping[str, str]) -> Item | None:
-    """What is clear without the page's text; None: the page is to be read."""
+    """The item, if it does not depend on the page's text; None: the page must be read."""
     now, before = Stamp.parse(stamp), Stamp.parse(known.get(path, ""))
     if now == before:
         return Unchanged(path)
@@ -35,7 +35,7 @@ def unread(path: str, groups: Groups | None, stamp: str, known: Mapping[str, str
 
 
 def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page]) -> Item:
-    """The page that `page` makes of the service's text, within the limits of one page."""
+    """The item of the page that `page` builds from the service's text, within one page's limits."""
     try:
         with bounded.page(path):
             made = page()
@@ -43,15 +43,15 @@ def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page])
         return LeftOut(path, str(error))
     except ValueError as error:
         return Broken(path, str(error), groups)
-    except Exception as error:  # a page may be what a parser of somebody else's fails on
+    except Exception as error:  # third-party parsers may fail on a page
         return Broken(path, f"{type(error).__name__}: {error}", groups)
     return Changed(made, stamp, groups) if made.has_text else LeftOut(path, NO_TEXT)
 
 
 class SyncState:
-    """What one sync leaves to the next: where a feed was read to, and which pages have no text.
+    """State that one sync leaves for the next: the position in a feed, and the pages without text.
 
-    A scanned file has no stamp in the index. Without this it would be downloaded at every sync.
+    A scanned file has no stamp in the index, so it would otherwise be downloaded at every sync.
     """
 
     def __init__(self, known: Mapping[str, str], state: str) -> None:
@@ -59,37 +59,37 @@ class SyncState:
         self.known = known
         saved = json.loads(state) if state else {}
         self.feed: Mapping[str, Any] | None = saved.get("feed")
-        """As the last sync gave it to `state`."""
+        """The feed's state from the last sync, as given to `state`."""
         self.empty: dict[str, tuple[str, str]] = saved.get("empty", {})
         """Version and reason of pages without text, by path."""
         self._empty: dict[str, tuple[str, str]] = {}
 
     def unread(self, path: str, groups: Groups | None, stamp: str) -> Item | None:
-        """As the function."""
+        """Like the function of this name."""
         if path in self.empty and self.empty[path][0] == _version(stamp):
             return self.left_out(path)
         return unread(path, groups, stamp, self.known)
 
     def unchanged(self, path: str, groups: Groups | None) -> Item:
-        """A page of `known` whose text is as it was."""
+        """A page of `known` whose text is unchanged."""
         before = Stamp.parse(self.known[path])
         stamp = str(before.regrouped(groups)) if before else ""
         return unread(path, groups, stamp, self.known) or Regrouped(path, groups, stamp)
 
     def left_out(self, path: str) -> LeftOut:
-        """A page of `empty` that is as it was."""
+        """An unchanged page of `empty`."""
         self._empty[path] = self.empty[path]
         return LeftOut(path, self.empty[path][1])
 
     def read(self, path: str, groups: Groups | None, stamp: str, page: Callable[[], Page]) -> Item:
-        """As the function."""
+        """Like the function of this name."""
         item = read(path, groups, stamp, page)
         if isinstance(item, LeftOut):
             self._empty[path] = (_version(stamp), item.why)
         return item
 
     def state(self, feed: Mapping[str, Any] | None = None) -> State:
-        """For the next sync. A feed would never name those that are not remembered."""
+        """The state for the next sync. A feed would never report pages that are not remembered."""
         empty = dict(list(self._empty.items())[:_MOST_EMPTY])
         is_whole = len(empty) == len(self._empty)
         return State(json.dumps({"feed": feed if is_whole else None, "empty": empty}))

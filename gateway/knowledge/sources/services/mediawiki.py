@@ -1,7 +1,7 @@
 """MediaWiki through its API: every public page, rendered by the wiki itself, and its documents.
 
-A sync reads the pages that `mediawiki_feed` names, or lists all of them where that cannot say.
-Uploaded files are listed at each sync, by option.
+A sync reads the pages that `mediawiki_feed` reports, or lists all pages if the feed is incomplete.
+Uploaded files are listed at each sync, as an option.
 """
 
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
 
 _SCRIPTS = ("/api.php", "/index.php")
-# What the path of an uploaded file ends in, behind the number of its page.
+# The end of an uploaded file's path, after the number of its page.
 _FILE = "/file"
 
 
@@ -36,9 +36,9 @@ class MediaWiki:
         """
         Args:
             place: the address of `api.php` or `index.php`.
-            token: what lets us in: of OAuth, as its owner alone has it.
-            rate: requests a second at most.
-            rights: take who may read the wiki from its groups.
+            token: the access token, of an owner-only OAuth consumer.
+            rate: maximum requests per second.
+            rights: import the wiki's readers from its groups.
             files: read uploaded documents, too.
         """
         self.name = place
@@ -56,7 +56,7 @@ class MediaWiki:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
-            AskdocsError: it cannot be reached, does not let us in, or has no page.
+            AskdocsError: it cannot be reached, rejects the token, or has no page.
         """
         api = Api(self._base, self._token, self._rate)
         try:
@@ -147,7 +147,7 @@ class MediaWiki:
 
 
 def _readers(about: Mapping[str, Any]) -> Groups:
-    """The groups that may read; MediaWiki gives or refuses the right for the wiki as a whole."""
+    """The groups that may read; in MediaWiki this is a right for the whole wiki."""
     names = [
         mapping(group).get("name")
         for group in listed(about.get("usergroups"))

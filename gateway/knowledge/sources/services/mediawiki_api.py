@@ -13,24 +13,24 @@ from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, 
 
 Row = Mapping[str, Any]
 
-# Titles that one request may ask about, and bytes of them in its address.
+# Titles per request, and their bytes in its address.
 _PART = 50
 _LONGEST = 4_000
 _MOST = 100_000
-# Codes of errors with the status 200: the token does not let us in, for any page.
+# Error codes with status 200: the token is rejected for all pages.
 _NO_ENTRY = ("mwoauth-", "readapidenied")
 
 
 class MediaWikiApi:
-    """One wiki."""
+    """A client for one wiki."""
 
     def __init__(self, api: Api, name: str) -> None:
-        """`name` is that of the source, for errors."""
+        """`name` is the source's name, for errors."""
         self._api = api
         self._name = name
 
     def pages(self, namespaces: Collection[str]) -> Iterator[tuple[str, Row]]:
-        """All pages of namespaces, without redirects, by their numbers."""
+        """Yields all pages of namespaces, without redirects, by their numbers."""
         for namespace in namespaces:
             yield from self._rows(
                 "pages", generator="allpages", gapnamespace=namespace,
@@ -38,7 +38,7 @@ class MediaWikiApi:
             )  # fmt: skip
 
     def files(self) -> Iterator[tuple[str, Row]]:
-        """All uploaded files, by the numbers of their pages."""
+        """Yields all uploaded files, by the numbers of their pages."""
         yield from self._rows(
             "files", generator="allimages", gailimit="max", prop="imageinfo|info", inprop="url",
             iiprop="url|size|mime|sha1",
@@ -57,13 +57,13 @@ class MediaWikiApi:
         return users
 
     def info(self, key: str, values: Collection[str]) -> Iterator[Row]:
-        """What is known of pages by `titles` or `pageids`; of a page that is gone that it is."""
+        """Yields information on pages by `titles` or `pageids`, including whether they are gone."""
         for part in _parts(values):
             answer = self.query(prop="info", inprop="url", **{key: part})
             yield from map(mapping, listed(mapping(answer.get("query")).get("pages")))
 
     def text(self, number: str) -> str:
-        """A page as HTML. Raises ServiceRefused; AskdocsError: the token expired."""
+        """A page as HTML. Raises ServiceRefused; AskdocsError: the token has expired."""
         answer = mapping(
             self._api.get(
                 "/api.php", action="parse", pageid=number, prop="text|displaytitle",
@@ -80,14 +80,14 @@ class MediaWikiApi:
         return text
 
     def file(self, url: str) -> bytes:
-        """An uploaded file. Raises ServiceRefused, also for one at another host."""
+        """Downloads an uploaded file. Raises ServiceRefused, also for a file on another host."""
         base, at = urlsplit(self._api.base), urlsplit(urljoin(self._api.base, url))
         if at.netloc.lower() != base.netloc.lower():
             raise ServiceRefused(f"its file is at another host, {at.netloc[:100]}")
         return self._api.file(at._replace(scheme=base.scheme).geturl(), reading.LARGEST)
 
     def parts(self, **parameters: Any) -> Iterator[Mapping[str, Any]]:
-        """The `query` of each part of a list. It is whole at its end alone."""
+        """Yields the `query` of each part of a list. It is complete only at its end."""
         more: dict[str, Any] = {}
         for _ in range(_MOST):
             answer = self.query(**parameters, **more)
@@ -101,7 +101,7 @@ class MediaWikiApi:
         raise AskdocsError(f"{self._name}: the list of changes or pages has no end")
 
     def query(self, **parameters: Any) -> Mapping[str, Any]:
-        """An answer. Raises AskdocsError where it is none."""
+        """The answer to a query. Raises AskdocsError if it is invalid."""
         try:
             answer = mapping(
                 self._api.get(
@@ -135,7 +135,7 @@ def _code(answer: Mapping[str, Any]) -> str:
 
 
 def _parts(values: Collection[str]) -> Iterator[str]:
-    """Values as one request takes them."""
+    """Splits values into the parts that one request accepts."""
     part: list[str] = []
     length = 0
     for value in values:

@@ -1,4 +1,4 @@
-"""The pages of a MediaWiki that changed since a sync: its recent changes and its log.
+"""The changed pages of a MediaWiki since a sync, from its recent changes and its log.
 
 https://www.mediawiki.org/wiki/API:RecentChanges and https://www.mediawiki.org/wiki/API:Logevents
 
@@ -27,21 +27,21 @@ from gateway.knowledge.sources.services.stamps import Stamp
 
 LISTED_EVERY = timedelta(days=1)
 _OVERLAP = timedelta(hours=1)
-# Entries beyond which the list of pages is the shorter one.
+# With more entries than this, listing all pages is faster.
 _LEAST = 2_000
-# About people, not pages.
+# Log types about people rather than pages.
 _OTHERS = ("block", "newusers", "patrol", "rights")
-# How an entry of the log changes the number of pages.
+# The change in the number of pages by a log entry.
 _ADDS = {("create", "create"): 1, ("delete", "restore"): 1}
 _DELETES = ("delete", "delete_redir", "delete_redir2")
 _UNCOUNTED = ("import", "upload")
 
 Changes = tuple[dict[str, Row], set[str]]
-"""Rows of the pages that may have changed, and the numbers of those that are gone."""
+"""Rows of the pages that may have changed, and the numbers of deleted pages."""
 
 
 class Feed:
-    """What the wiki says of itself now, and of its changes since a sync."""
+    """The wiki's current state, and its changes since a sync."""
 
     def __init__(self, wiki: MediaWikiApi) -> None:
         self._wiki = wiki
@@ -59,7 +59,7 @@ class Feed:
         self._entry = mapping(entry).get("logid", 0)
 
     def state(self, memory: SyncState | None) -> Mapping[str, Any]:
-        """For the next sync; `memory` where the pages were not listed."""
+        """The state for the next sync; with `memory` if the pages were not listed."""
         listed_at = memory.feed["listed"] if memory and memory.feed else self._now
         return {
             "at": self._now,
@@ -70,7 +70,7 @@ class Feed:
         }
 
     def since(self, memory: SyncState) -> Changes | None:
-        """What changed since the last sync; None: list all pages."""
+        """The changes since the last sync; None: list all pages."""
         before = memory.feed
         if not before or before["namespaces"] != self.namespaces:
             return None
@@ -78,7 +78,7 @@ class Feed:
             now, at = _time(self._now), _time(before["at"])
             if not timedelta(0) <= now - _time(before["listed"]) < LISTED_EVERY:
                 return None
-        except ValueError:  # a wiki that does not tell its time
+        except ValueError:  # the wiki does not report its time
             return None
         oldest = self._wiki.query(
             list="recentchanges", rcdir="newer", rclimit=1, rcprop="timestamp"

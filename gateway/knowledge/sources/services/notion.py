@@ -1,8 +1,8 @@
 """Notion: the pages and databases that a connection may read, or those below one of them.
 
 A sync lists pages by search and the rows of each database by a query, and reads the blocks of
-those that changed. Search does not promise to list everything, so pages that others hold are
-followed, and a known page that no list has is asked for before it counts as deleted.
+changed pages. As search may omit pages, child pages are followed, and a known page that is in no
+list is requested before it counts as deleted.
 """
 
 from collections import deque
@@ -33,15 +33,15 @@ from gateway.knowledge.wiki.page import Page
 
 VERSION = "2026-03-11"
 _PART = 100
-# Parts of a list, and pages and blocks above a page.
+# Maximum parts of a list, and ancestors of a page.
 _MOST, _DEEPEST = 10_000, 50
-# `last_edited_time` is cut to minutes: a page that was read this soon may change again unseen.
+# `last_edited_time` has a resolution of minutes: a page read this soon may change again unnoticed.
 _SETTLED = timedelta(minutes=2)
-# Of a row: properties, and characters of each.
+# Maximum properties of a row, and characters of each.
 _FIELDS, _LONG = 50, 2_000
-# Parts of the list of a page's blocks.
+# Maximum parts of the list of a page's blocks.
 _MOST_OF_PAGE = 1_000
-# Rows in the table of a database.
+# Maximum rows in the table of a database.
 _ROWS = 1_000
 _NOWHERE = ("", "")
 _UNTOLD = ("last_edited_time", "last_edited_by", "button", "verification", "title")
@@ -55,12 +55,12 @@ class _Row:
     title: str
     url: str
     parent: tuple[str, str]
-    """Its kind, as `page_id`, and its id."""
+    """Its type, such as `page_id`, and its ID."""
     edited: str
     fields: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
-    """The name, text and related pages of each property that is not empty."""
+    """The name, text and related pages of each non-empty property."""
     tables: tuple[tuple[str, tuple[str, ...]], ...] | None = None
-    """Of a database: the name and the ids of the rows of each data source."""
+    """For a database: the name and the row IDs of each data source."""
     about: str = ""
     """The description of a database."""
 
@@ -72,8 +72,8 @@ class Notion:
         """
         Args:
             place: the address of a page or database, or of Notion.
-            token: of a connection (an internal integration).
-            rate: requests a second at most.
+            token: the token of a connection (an internal integration).
+            rate: maximum requests per second.
         """
         self.name = place
         self._at = NotionAddress.parse(place)
@@ -81,13 +81,13 @@ class Notion:
         self._rate = rate
         self._rows: dict[str, _Row] = {}
         self._above: dict[str, tuple[str, str]] = {}
-        """The parents of pages, databases and blocks that were asked for."""
+        """The parents of requested pages, databases and blocks."""
 
     def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
-            AskdocsError: it cannot be reached, does not let us in, or has no page.
+            AskdocsError: it cannot be reached, rejects the token, or has no page.
         """
         api = Api(self._at.api, self._token, self._rate, {"Notion-Version": VERSION})
         try:
@@ -123,12 +123,12 @@ class Notion:
         while todo or waiting:
             if todo:
                 at = todo.popleft()
-            else:  # no list has it
+            else:  # it is in no list
                 at, path = waiting.popitem()
                 if at not in self._rows:
                     try:
                         if not self._ask(api, at):
-                            continue  # deleted, or shared no longer
+                            continue  # deleted, or no longer shared
                     except ServiceRefused as error:
                         yield Broken(path, str(error))
                         continue
@@ -158,7 +158,8 @@ class Notion:
                         todo.append(below)
                 except ServiceRefused as error:
                     made.append(Broken(f"{path}{below}/", str(error)))
-                    # Without a stamp the next sync reads the page, and asks for the child again.
+                    # Without a stamp, the next sync reads the page again, and requests the child
+                    # again.
                     made = [
                         replace(item, stamp="") if isinstance(item, Changed) else item
                         for item in made
@@ -170,12 +171,12 @@ class Notion:
         return not self._at.root or self._at.root in path.split("/")
 
     def _list(self, api: Api, before: Mapping[str, str]) -> Iterator[Item]:
-        """Everything that search finds, and the rows of the databases among it."""
+        """Yields all search results, and the rows of the databases among them."""
         above: dict[str, tuple[str, str]] = {}
         for kind in ("page", "data_source"):
             body = {
                 "filter": {"property": "object", "value": kind},
-                # It lists 10,000 at most: those that changed last.
+                # It lists at most 10,000: the most recently changed.
                 "sort": {"timestamp": "last_edited_time", "direction": "descending"},
             }
             try:
@@ -197,15 +198,15 @@ class Notion:
                 if self._is_within(path):
                     self._database(api, at)
             except ServiceRefused as error:
-                if at not in before:  # else it is asked for again
+                if at not in before:  # otherwise it is requested again
                     yield Broken(path, str(error))
 
     def _parts(self, api: Api, path: str, query: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-        """The parts of a list.
+        """Yields the parts of a list.
 
         Raises:
-            ServiceRefused: the service does not give it.
-            AskdocsError: it cannot be read whole.
+            ServiceRefused: the service refuses it.
+            AskdocsError: it cannot be read completely.
         """
         cursor: Any = None
         seen: set[str] = set()
@@ -226,7 +227,8 @@ class Notion:
         raise AskdocsError(f"{self.name}: the list of pages has no end")
 
     def _note(self, page: Mapping[str, Any]) -> str:
-        """Keep a page of a list; its id, or empty where it is deleted or no page."""
+        """Record a listed page; returns its ID, or an empty string if it is deleted or not a
+        page."""
         at = plain_id(page.get("id"))
         if not at or _is_gone(page) or "properties" not in page:
             return ""
@@ -255,15 +257,15 @@ class Notion:
         )
 
     def _ask(self, api: Api, at: str) -> bool:
-        """Ask for a page or database that no list has: is it there?
+        """Request a page or database that is in no list. Does it exist?
 
-        Raises ServiceRefused: that is not known.
+        Raises ServiceRefused: this is unknown.
         """
         try:
             return bool(self._note(mapping(api.get(f"/v1/pages/{at}"))))
         except ServiceRefused as error:
             error.stop_if_away(self.name)
-            if error.status not in (400, 404):  # it says 400 for a database
+            if error.status not in (400, 404):  # the service answers 400 for a database
                 raise
         try:
             return self._database(api, at)
@@ -273,7 +275,7 @@ class Notion:
             raise
 
     def _database(self, api: Api, at: str) -> bool:
-        """Read a database with its rows; is it there?"""
+        """Read a database with its rows. Does it exist?"""
         try:
             database = mapping(api.get(f"/v1/databases/{at}"))
         except ServiceRefused as error:
@@ -289,7 +291,7 @@ class Notion:
                     rows = tuple(dict.fromkeys(self._query(api, named)))
                 except ServiceRefused as error:
                     error.stop_if_away(self.name)
-                    # The database is there, whatever the status says of its rows.
+                    # The database exists, whatever the status of the request for its rows.
                     raise ServiceRefused(f"the list of its rows {error}", 200) from None
                 tables.append((str(about.get("name") or ""), rows))
         described = rich(database.get("description"))
@@ -297,8 +299,8 @@ class Notion:
         return True
 
     def _query(self, api: Api, source: str) -> Iterator[str]:
-        """The rows of a data source. One query gives 10,000 at most; the next begins behind:
-        https://developers.notion.com/guides/data-apis/query-large-data-sources."""
+        """Yields the rows of a data source. A query returns at most 10,000; the next one continues
+        after them: https://developers.notion.com/guides/data-apis/query-large-data-sources."""
         body: dict[str, Any] = {
             "sorts": [{"timestamp": "created_time", "direction": "ascending"}],
             "result_type": "page",
@@ -323,9 +325,9 @@ class Notion:
                 )
 
     def _chain(self, api: Api, parent: tuple[str, str]) -> list[str]:
-        """The ids of the pages and databases above, outermost first.
+        """The IDs of the parent pages and databases, outermost first.
 
-        Raises ServiceRefused: the service does not give one, or there are too many.
+        Raises ServiceRefused: the service refuses one of them, or there are too many.
         """
         chain: list[str] = []
         for _ in range(_DEEPEST + 1):
@@ -342,7 +344,7 @@ class Notion:
             parent = self._above[at]
         raise ServiceRefused(
             "is nested too deeply", 200
-        )  # a part of the chain would leave its rules
+        )  # a partial chain would let the page escape its rules
 
     def _parent_of(self, api: Api, kind: str, at: str) -> tuple[str, str]:
         what = {"block_id": "blocks", "database_id": "databases"}.get(kind, "pages")
@@ -352,15 +354,15 @@ class Notion:
             error.stop_if_away(self.name)
             if not error.is_gone:
                 raise
-            return _NOWHERE  # not shared with us: the path begins below it
+            return _NOWHERE  # not shared with the token: the path starts below it
 
     def _path(self, api: Api, parent: tuple[str, str], at: str) -> str:
-        """A folder, so that a rule for a page closes it with all below it."""
+        """A folder, so that a rule for a page also closes all pages below it."""
         return "/".join([*self._chain(api, parent), at, ""])
 
     def _place(self, api: Api, at: str, before: str) -> str | Broken:
-        """The path of a page. Where the pages above it are not told, it stays where it was: else it
-        would leave the rules for them."""
+        """The path of a page. If its parents are unknown, it keeps its path, or it would escape
+        their rules."""
         parent = self._rows[at].parent
         try:
             path = self._path(api, parent, at)
@@ -395,7 +397,7 @@ class Notion:
             yield LeftOut(f"{path}#{kind}", f"blocks that Notion's API does not give: {kind}")
 
     def _children(self, api: Api, at: str) -> Iterator[Block]:
-        """Raises ValueError: the list is broken."""
+        """Yields child blocks. Raises ValueError: the list is invalid."""
         path, cursor = f"/v1/blocks/{at}/children", ""
         seen: set[str] = set()
         while True:
@@ -412,7 +414,7 @@ class Notion:
             seen.add(cursor)
 
     def _write(self, row: _Row, document: Document) -> None:
-        """The properties of a row, or the tables of a database."""
+        """Write the properties of a row, or the tables of a database."""
         if row.fields:
             shown = ((name, self._shown(text, related)) for name, text, related in row.fields)
             parts = (f"<li><strong>{escape(name)}</strong>: {text}</li>" for name, text in shown)
@@ -447,7 +449,7 @@ def _is_gone(entry: Mapping[str, Any]) -> bool:
 
 
 def _parent(about: Any) -> tuple[str, str]:
-    """The kind and id of a parent; a data source's is its database's."""
+    """The type and ID of a parent; for a data source, those of its database."""
     parent = mapping(about)
     for kind in ("database_id", "page_id", "block_id"):
         if at := plain_id(parent.get(kind)):

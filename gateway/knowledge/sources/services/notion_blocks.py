@@ -14,16 +14,16 @@ from gateway.knowledge.sources.services.api import ServiceRefused, listed, mappi
 Block = Mapping[str, Any]
 HOME = "https://www.notion.so"
 LARGEST = 8 * 2**20
-# Of one page: blocks, those of them that hold others (each is a request), and how deep they nest.
+# Maximum blocks of a page, blocks with children (each takes a request), and nesting depth.
 _BLOCKS, _HOLDERS, _DEPTH = 20_000, 2_000, 40
 _LANGUAGE = re.compile(r"[\w+#.-]{1,40}", re.ASCII)
 _LISTS = {"bulleted_list_item": "ul", "numbered_list_item": "ol", "to_do": "ul"}
 _HEADINGS = {f"heading_{level}": f"h{level + 1}" for level in (1, 2, 3, 4)}
-# The tags around a block's text and what it holds.
+# The tags around a block's text and its children.
 _AROUND = {"paragraph": "div", "template": "div", "quote": "blockquote", "callout": "blockquote"}
 _HOLDING = ("column_list", "column", "tab")
 _MEDIA = ("image", "video", "file", "pdf", "audio", "embed", "bookmark", "link_preview")
-# They show what stands elsewhere.
+# Blocks that show content from elsewhere.
 _NOTHING = ("table_of_contents", "breadcrumb")
 _MARKS = {"code": "code", "bold": "strong", "italic": "em", "strikethrough": "del"}
 
@@ -34,16 +34,16 @@ class Document:
     def __init__(self, title: str, children: Callable[[str], Iterable[Block]]) -> None:
         """
         Args:
-            title: of the page.
-            children: the blocks that a page or a block holds, by its id.
+            title: the page's title.
+            children: returns the child blocks of a page or a block, by ID.
         """
         self._children = children
         self._parts: list[str] = []
         self._size = self._blocks = self._holders = 0
         self.below: list[str] = []
-        """Ids of the pages and databases that the page holds."""
+        """IDs of the child pages and databases."""
         self.unread: dict[str, None] = {}
-        """Types of blocks that the API does not give, in order."""
+        """Types of blocks that the API does not return, in order."""
         self.put(f"<!doctype html><body><main><h1>{html.escape(title)}</h1>")
 
     @property
@@ -58,11 +58,11 @@ class Document:
         self._parts.append(text)
 
     def hold(self, at: str, depth: int = 0) -> None:
-        """What a page or block holds.
+        """Append the content of a page or block.
 
         Raises:
-            ValueError: it is too large, or nested beyond reason.
-            ServiceRefused: the service does not give it.
+            ValueError: it is too large, or nested too deeply.
+            ServiceRefused: the service refuses it.
         """
         around = ""
         for block in self._held(at, depth):
@@ -111,7 +111,7 @@ class Document:
         elif kind == "meeting_notes":
             self.put(f"<p><strong>{rich(about.get('title'))}</strong></p>")
             inner = mapping(about.get("children"))
-            for part in ("summary_block_id", "notes_block_id"):  # not the transcript
+            for part in ("summary_block_id", "notes_block_id"):  # skip the transcript
                 if inner.get(part):
                     self.hold(plain_id(inner[part]), depth + 1)
         elif kind == "synced_block":
@@ -139,14 +139,15 @@ class Document:
             self.hold(plain_id(block.get("id")), depth + 1)
 
     def _synced(self, block: Block, depth: int) -> None:
-        """A copy shows what its original holds, which may be deleted, or not be shared with us."""
+        """Append a synced copy's original content, which may be deleted, or not shared with the
+        token."""
         start = len(self._parts)
         try:
             self._inner(block, depth)
         except ServiceRefused as error:
             if not error.is_gone or not mapping(block.get("synced_block")).get("synced_from"):
                 raise
-            del self._parts[start:]  # half a list would hold the rest of the page
+            del self._parts[start:]  # an unclosed list would enclose the rest of the page
             self.unread["synced_block"] = None
 
     def _code(self, about: Block) -> None:
@@ -166,8 +167,8 @@ class Document:
         self.put("</table>")
 
     def _media(self, about: Block) -> None:
-        """A caption or name, with a link. Addresses of files that Notion holds let anybody in for
-        an hour: they are left out."""
+        """Append a caption or name, with its link. Omits addresses of files in Notion, which give
+        anyone access for an hour."""
         address = about.get("url") or mapping(about.get("external")).get("url") or ""
         shown = rich(about.get("caption")) or html.escape(str(about.get("name") or address))
         if shown:
@@ -201,7 +202,7 @@ def plain(items: Any) -> str:
 
 def _plain(item: Mapping[str, Any]) -> str:
     text = item.get("plain_text") or mapping(item.get("equation")).get("expression") or ""
-    return "\n".join(str(text).split("\r"))  # which HTML reads as the end of a line, too
+    return "\n".join(str(text).split("\r"))  # HTML treats it as a line end, too
 
 
 def _link(address: str, shown: str) -> str:
@@ -214,7 +215,7 @@ def relations(value: Mapping[str, Any]) -> list[str]:
 
 
 def value(about: Mapping[str, Any]) -> str:
-    """A property value, or that of a formula or rollup, as readers see it; of a relation nothing.
+    """A property value, or a formula's or rollup's, as readers see it; empty for a relation.
 
     https://developers.notion.com/reference/page-property-values
     """
@@ -246,7 +247,7 @@ def value(about: Mapping[str, Any]) -> str:
         case "number" | "string" | "url" | "email" | "phone_number" | "created_time":
             return str(content) if isinstance(content, str | int | float) else ""
         case "last_edited_time":
-            return ""  # in the table, it would make each edit one of the whole database
+            return ""  # in a table, it would turn each edit into a change of the whole database
     return ""
 
 

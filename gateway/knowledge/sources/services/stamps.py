@@ -1,4 +1,4 @@
-"""The stamp of a service's page: its version, and its readers at that time."""
+"""The stamp of a service's page: its version and its readers when it was read."""
 
 import hashlib
 import json
@@ -7,27 +7,27 @@ from typing import Self
 
 from gateway.access.rights import Groups, dump
 
-# Raised when pages are read differently: all are read again then.
+# Increment it when pages are read differently, so that all are read again.
 _READER = 2
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """Written as JSON."""
+    """A stamp, written as JSON."""
 
     version: str
-    """What changes with the page's text, title or address."""
+    """Changes with the page's text, title or address."""
     groups: str
     reader: int = _READER
 
     @classmethod
     def of(cls, version: str, groups: Groups | None) -> Self:
-        """The stamp of a page that is now so."""
+        """The stamp of a page in its current state."""
         return cls(_short(version), _short(str(dump(groups))))
 
     @classmethod
     def parse(cls, text: str) -> "Stamp | None":
-        """None for a stamp of something else."""
+        """None if the stamp has another format."""
         try:
             return cls(**json.loads(text))
         except (ValueError, TypeError):
@@ -35,11 +35,11 @@ class Stamp:
 
     @property
     def is_current(self) -> bool:
-        """Was the page read as pages are read now?"""
+        """Was the page read by this version of the reader?"""
         return self.reader == _READER
 
     def regrouped(self, groups: Groups | None) -> Self:
-        """Of the same text, for others."""
+        """The stamp of the same text with other readers."""
         return replace(self, groups=_short(str(dump(groups))))
 
     def __str__(self) -> str:

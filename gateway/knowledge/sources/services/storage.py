@@ -14,7 +14,8 @@ from gateway.knowledge.sources.document import attribute, parse, scrubbed
 
 LARGEST = 8 * 2**20
 Link = Callable[[str, str], str]
-"""The address of a page, by the key of its space (empty: this one) and its title; or empty."""
+"""Returns the address of a page by its space key (empty: this space) and title; empty if
+unknown."""
 
 _CDATA = "<![CDATA["
 _EMPTY = re.compile(r"<((?:ac|ri|at):[\w-]+)((?:\s+[\w:-]+=\"[^\"]*\")*)\s*/>")
@@ -28,16 +29,16 @@ _NOTHING = (
 
 
 def document(storage: str, title: str, link: Link, anchor: Callable[[str], str]) -> str:
-    """A page as an HTML document, whose headings have the anchors that Confluence gives them.
+    """Converts a page to an HTML document, whose headings have Confluence's anchors.
 
     Args:
         storage: the body, in the storage format.
-        title: of the page.
+        title: the page's title.
         link: see `Link`.
-        anchor: of a heading, by its text.
+        anchor: returns a heading's anchor by its text.
 
     Raises:
-        ValueError: it is too large, or nested beyond reason.
+        ValueError: it is too large, or nested too deeply.
     """
     if len(storage) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 2**20} MiB")
@@ -46,7 +47,7 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
     tree = parse(f"<!doctype html><body><main>{text}</main>")
     main = tree.css_first("main")
     assert main is not None
-    # From within: what a macro holds is done before the macro itself.
+    # Inside out: convert a macro's content before the macro itself.
     elements = [
         element for element in main.traverse() if element.tag is not None and ":" in element.tag
     ]
@@ -64,7 +65,7 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
 
 
 def _as_text(storage: str) -> str:
-    """With sections of CDATA as text, which HTML does not have."""
+    """Converts CDATA sections, which HTML does not have, to text."""
     parts: list[str] = []
     at = 0
     while (start := storage.find(_CDATA, at)) >= 0 and (end := storage.find("]]>", start)) >= 0:
@@ -90,7 +91,7 @@ def _replace(element: LexborNode, link: Link) -> None:
         alt = attribute(element, "ac:alt") if tag == "ac:image" else ""
         _put(element, "span", html.escape(alt)) if alt else element.decompose()
     elif tag in ("ac:task-body", "ac:task-status", "ac:parameter", "ac:plain-text-body"):
-        pass  # of the element around it
+        pass  # part of the surrounding element
     elif tag.startswith("ri:") or tag in ("ac:plain-text-link-body", "ac:link-body"):
         pass
     else:
@@ -146,7 +147,7 @@ def _link(element: LexborNode, link: Link) -> None:
 
 
 def _put(element: LexborNode, tag: str, inner: str, **attributes: str) -> None:
-    """Another element in the place of this one."""
+    """Replace an element with a different one."""
     named = "".join(f' {key}="{html.escape(value)}"' for key, value in attributes.items())
     made = LexborHTMLParser(f"<body><{tag}{named}>{inner}</{tag}></body>").css_first(
         f"body > {tag}"

@@ -1,7 +1,7 @@
-"""Answered threads of GitHub and GitLab: a page for each, with the question and its answer.
+"""Answered threads of GitHub and GitLab: a page per thread, with the question and its answer.
 
-A sync lists all threads with the wanted label, or with an accepted answer, and reads the comments
-of those that changed. A thread that the list lacks is closed, without the label, or gone.
+A sync lists all threads with the requested label, or with an accepted answer, and reads the
+comments of changed threads. A thread missing in the list is closed, without the label, or deleted.
 """
 
 import re
@@ -31,7 +31,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 
 class ThreadAnswer(NamedTuple):
-    """What answers a thread, in Markdown."""
+    """The answer of a thread, in Markdown."""
 
     text: str
     anchor: str
@@ -47,17 +47,17 @@ class Thread:
     text: str
     """The question, in Markdown."""
     version: str
-    """What changes with the thread."""
+    """Changes with the thread."""
     hidden: str = ""
-    """Why it is left out."""
+    """The reason why it is left out."""
 
 
 def thread(
     kind: str, row: Mapping[str, Any], keys: Iterable[str], version: str, hidden: str = ""
 ) -> Thread:
-    """A row of a list, whose number, title, address and text have these keys.
+    """Parses a row of a list; `keys` are those of number, title, address and text.
 
-    Raises ServiceRefused: the row is broken.
+    Raises ServiceRefused: the row is invalid.
     """
     number, title, url, text = (row.get(key) for key in keys)
     if type(number) is not int or not str(url).startswith(("https://", "http://")):
@@ -73,11 +73,12 @@ class Host(Protocol):
     headers: Mapping[str, str]
 
     def threads(self, api: Api) -> Iterator[Thread]:
-        """All that are wanted. Raises ServiceRefused: the list cannot be read whole."""
+        """Yields all requested threads. Raises ServiceRefused: the list cannot be read
+        completely."""
         ...
 
     def answer(self, api: Api, thread: Thread) -> ThreadAnswer | None:
-        """Raises ServiceRefused: the service does not give it."""
+        """Raises ServiceRefused: the service refuses it."""
         ...
 
 
@@ -89,8 +90,8 @@ class Threads:
         Args:
             place: the address of a list of threads.
             host: that list.
-            token: what lets us in.
-            rate: requests a second at most.
+            token: the access token.
+            rate: maximum requests per second.
         """
         self.name = place
         self._host = host
@@ -101,7 +102,7 @@ class Threads:
         """See `gateway.knowledge.sources.source.Source.read`.
 
         Raises:
-            AskdocsError: the list cannot be read, does not let us in, or is empty.
+            AskdocsError: the list cannot be read, rejects the token, or is empty.
         """
         api = Api(self._host.base, self._token, self._rate, self._host.headers)
         try:
@@ -147,11 +148,11 @@ class Threads:
 
 
 def _shown(text: str) -> str:
-    """Markdown that others wrote, as HTML that can neither end its part of the page nor name it.
+    """Converts untrusted Markdown to HTML that can neither end its part of the page nor name it.
 
-    HTML is left out but for its text. Headings are bold lines, and each line's end is a break, as
-    GitHub shows it, behind which the start of a heading is escaped: else a question could pretend
-    to have an answer.
+    HTML is reduced to its text. Headings become bold lines, and line ends become breaks, as on
+    GitHub; after them, the start of a heading is escaped: otherwise a question could fake an
+    answer.
     """
     if len(text) > _LARGEST:
         raise ValueError(f"a comment is larger than {_LARGEST // 2**20} MiB")
@@ -169,7 +170,7 @@ def _block(
 def _text(
     self: RendererHTML, tokens: list[MarkdownToken], at: int, options: OptionsDict, env: EnvType
 ) -> str:
-    """An entity may stand for the end of a line."""
+    """An entity may stand for a line end."""
     return escape(" ".join(tokens[at].content.splitlines()))
 
 
@@ -180,8 +181,8 @@ def _nothing(*_: Any) -> str:
 _MARKDOWN = MarkdownIt("commonmark", {"maxNesting": 50, "breaks": True}).enable(
     ["table", "strikethrough"]
 )
-# A link of a scheme that it refuses would stay in the text, to be read as Markdown again; what it
-# makes a link of, `html.page` takes away.
+# A link with a rejected scheme would remain in the text, and be parsed as Markdown again;
+# `html.page` removes the links that result instead.
 _MARKDOWN.validateLink = lambda url: True  # type: ignore[method-assign]
 _MARKDOWN.add_render_rule("html_block", _block)
 _MARKDOWN.add_render_rule("text", _text)
