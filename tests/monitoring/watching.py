@@ -14,6 +14,7 @@ from typing import Any, Literal
 import httpx
 import yaml
 
+from gateway.core.failures import Failures
 from tests import starting
 from tests.monitoring.test_alerts import CONFIG, RULES
 from tests.parts import require
@@ -148,6 +149,7 @@ def watching(
             "widget": url.removeprefix("http://"),
             "engine": f"127.0.0.1:{engine}",
         }
+        Failures(gateway.home, "up").started("wiki")  # as an `askdocs up` that shares the folder
         box = Box(url, None)  # type: ignore[arg-type]
         with prometheus(folder, targets) as running:
             until(lambda: running.query('sum(up{job=~".+"})') == [3], PATIENCE)
@@ -177,4 +179,5 @@ def watching(
                 lambda: running.query("sum(increase(askdocs_gateway_votes_total[1m])) > 0") != [],
                 PATIENCE,
             )
+            until(lambda: running.query("askdocs_gateway_process_task_failures_total"), PATIENCE)
             yield running
