@@ -88,7 +88,7 @@ def ask(
     **more: Any,
 ) -> str:
     """Store a question with what became of it, asked so many days ago; returns its id."""
-    id = f"question-{next(numbers)}"
+    id = f"question-{next(numbers):06}"  # in the order of the questions
     asked = NewQuestion(id, question, **{"conversation": id, "visitor": id, **more})
     store.asked(asked, NOW - timedelta(days=days))
     answered = Answered(
