@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, cast
 from gateway.api import endpoints
 from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RERANK, RESPONSES
 from gateway.core.http import ApiError
+from gateway.core.json_body import nested
 
 Schema = dict[str, Any]
 
@@ -346,19 +347,13 @@ def _embedded(place: str, value: Any) -> None:
 
 def _bounded(place: str, schema: Any) -> None:
     """Raises ApiError 400 for too many properties, or alternatives in enumerations and unions."""
-    left = [schema]
     properties = alternatives = 0
-    while left:
-        value = left.pop()
-        if type(value) is dict:
-            for name, inside in value.items():
-                if type(inside) is dict and name == "properties":
-                    properties += len(inside)
-                elif type(inside) is list and name != "required":
-                    alternatives += len(inside)
-            left += value.values()
-        elif type(value) is list:
-            left += value
+    for value in nested(schema):
+        for name, inside in value.items() if type(value) is dict else ():
+            if type(inside) is dict and name == "properties":
+                properties += len(inside)
+            elif type(inside) is list and name != "required":
+                alternatives += len(inside)
         if properties > PROPERTIES or alternatives > ALTERNATIVES:
             text = (
                 f"{place} is too large: send at most {PROPERTIES:,} properties, and"

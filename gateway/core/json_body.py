@@ -1,6 +1,7 @@
 """Parses external JSON after bounding its counts."""
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,22 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise ApiError(400, f"the body is {type(parsed).__name__}, and must be a JSON object")
     return parsed
+
+
+def children(value: Any) -> Iterable[Any]:
+    """The values of an object or list; none of another value."""
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def nested(value: Any) -> Iterator[Any]:
+    """The value and all values inside it, in no particular order."""
+    left = [value]
+    while left:
+        inside = left.pop()
+        yield inside
+        left += children(inside)
 
 
 def _check_counts(body: bytes) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.core.http import ApiError
+from gateway.core.json_body import children, nested
 from gateway.upstream.engine import Abilities
 
 # The kind of media of each type of content part.
@@ -104,8 +105,10 @@ def refuse_addresses(request: Mapping[str, Any]) -> None:
 
 # Files that LiteLLM lets a provider read with the operator's credentials: in the operator's
 # buckets, or uploaded to Gemini.
-_KEPT = ("gs://", "s3://", "generativelanguage.googleapis.com")
-_ADDRESSES = ("gs://", "s3://", "https://generativelanguage.googleapis.com", "files/")
+_BUCKETS = ("gs://", "s3://")
+_GEMINI = "generativelanguage.googleapis.com"
+_KEPT = (*_BUCKETS, _GEMINI)
+_ADDRESSES = (*_BUCKETS, f"https://{_GEMINI}", "files/")
 
 
 def refuse_kept_files(request: Mapping[str, Any]) -> None:
@@ -135,7 +138,7 @@ def refuse_depth(request: Mapping[str, Any]) -> None:
             level = [
                 inside
                 for outer in level
-                for inside in (outer.values() if isinstance(outer, dict) else outer)
+                for inside in children(outer)
                 if isinstance(inside, dict | list)
             ]
         if level:
@@ -174,46 +177,32 @@ def _expanded(schema: Any, most: int) -> int:
     Follows LiteLLM's expansion: by a reference's last part, without recursion.
     """
     definitions: dict[str, Any] = {}
-    plain = [schema]
-    while plain:
-        value = plain.pop()
-        if isinstance(value, dict):
-            for name in ("$defs", "definitions"):
-                if isinstance(inside := value.get(name), dict):
-                    definitions.update(inside)
-            plain += value.values()
-        elif isinstance(value, list):
-            plain += value
+    for value in nested(schema):
+        for name in ("$defs", "definitions") if isinstance(value, dict) else ():
+            if isinstance(inside := value.get(name), dict):
+                definitions.update(inside)
     left: list[tuple[Any, frozenset[str]]] = [(schema, frozenset())] if definitions else []
     count = 0
     while left and count <= most:
         value, within = left.pop()
         count += 1
-        if isinstance(value, dict):
-            if isinstance(reference := value.get("$ref"), str):
-                name = reference.rpartition("/")[2]
-                if name in definitions and name not in within:
-                    left.append((definitions[name], within | {name}))
-                continue
-            left += [(inside, within) for inside in value.values()]
-        elif isinstance(value, list):
-            left += [(inside, within) for inside in value]
+        reference = value.get("$ref") if isinstance(value, dict) else None
+        if isinstance(reference, str):
+            name = reference.rpartition("/")[2]
+            if name in definitions and name not in within:
+                left.append((definitions[name], within | {name}))
+        else:
+            left += [(inside, within) for inside in children(value)]
     return count
 
 
 def _names_kept(value: Any) -> bool:
     """Does any text in the value, at any depth, name such a file?"""
-    left = [value]
-    while left:
-        inside = left.pop()
-        if isinstance(inside, str):
-            if "://" in inside and any(mark in inside.lower() for mark in _KEPT):
-                return True
-        elif isinstance(inside, dict):
-            left += inside.values()
-        elif isinstance(inside, list):
-            left += inside
-    return False
+    return any(
+        "://" in text and any(mark in text.lower() for mark in _KEPT)
+        for text in nested(value)
+        if isinstance(text, str)
+    )
 
 
 def _kept(place: str) -> ApiError:
