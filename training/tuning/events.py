@@ -37,7 +37,7 @@ def read(folder: Path) -> list[Event]:
 
 
 def seconds(events: Iterable[Event]) -> float:
-    """Seconds over all starts of a run: each start counts anew, up to its last event."""
+    """Seconds over all starts of a run; the events of each start count from zero."""
     before = last = 0.0
     for event in events:
         now = float(event.get("seconds", last))

@@ -474,7 +474,7 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
         chunk = _object(data)
         if chunk.get("error"):
             log.warning("gateway, in the stream: %s", data[:500])
-            # After the first words, "not ready yet" would be confusing.
+            # After the first token, "not ready yet" would be confusing.
             raise Failure(BROKEN, "broke_off") if length else _failure(0, _error(chunk), "")
         choice, delta = _choice(chunk)
         text = delta.get("content")

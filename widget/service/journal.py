@@ -1,7 +1,7 @@
 """Keeps questions in memory, and in the database if storing is enabled.
 
 Questions are answered even if they cannot be stored; they are stored once the database is back. A
-vote is stored, or its reader is told that it was not.
+vote is stored, or the reader sees that it was not.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Records Slack questions in the store, and keeps the last turns of each conversation.
 
-Questions are answered even if they cannot be stored; a vote is stored, or its giver is told that it
+Questions are answered even if they cannot be stored; a vote is stored, or the voter sees that it
 was not.
 """
 

@@ -30,7 +30,7 @@ _OWN = (
 # Elements that enclose a question: Copilot, Cline, Cursor.
 _AROUND = ("userRequest", "user_message", "user_query", "task", "feedback")
 _TAG = re.compile(rf"<({'|'.join((*_OWN, *_AROUND))})(?=[\s>])[^<>]{{0,300}}>")
-# The first words of messages that programs write.
+# How messages begin that programs write.
 _PROGRAMS = (
     "Operator note (not from the user)",  # LiteLLM, for a system message within a conversation
     "I have *added these files to the chat*",  # aider

@@ -27,7 +27,7 @@ class Fit:
     lexical: float = 0.75
     """The weight of a page's share of the question's words, relative to similarity."""
     of_passage: float = 0.25
-    """The same for a passage, for the square root of its share: the first words matter most."""
+    """The same for a passage, for the square root of its share: the first matches count most."""
     about: float | None = None
     """The required probability that a question is about the wiki; None: the default."""
     caution: float | None = None
