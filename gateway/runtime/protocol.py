@@ -40,16 +40,16 @@ class Edge(HttpToolsProtocol):
     """A connection that is not trusted until its headers are complete.
 
     Answers in OpenAI's error format, and closes the connection, if the headers exceed `MAX_HEAD`
-    bytes or take longer than `HEAD_S`, the body takes longer than `BODY_S`, or the data is not
-    HTTP. Closes idle connections after uvicorn's `timeout_keep_alive`, even if they send blank
-    lines.
+    bytes or take longer than `HEAD_S`, the body takes longer than `BODY_S`, its trailers exceed
+    `MAX_HEAD` bytes, or the data is not HTTP. Ignores trailers. Closes idle connections after
+    uvicorn's `timeout_keep_alive`, even if they send blank lines.
     """
 
     _in_head = False
     _in_message = False
     _began = False  # a message began within the current read
     _held = b""  # the end of the last read, which may be part of an Upgrade header
-    _head_bytes = 0  # bytes of reads that ended within the headers
+    _head_bytes = 0  # bytes of reads that ended within the headers, or brought nothing of the body
     _reading = 0  # bytes of the current read
     _timer: asyncio.TimerHandle | None = None
     _refusal: tuple[int, str, str] | None = None
@@ -92,8 +92,12 @@ class Edge(HttpToolsProtocol):
                 self.send_400_response("")
             elif self._timer is None:
                 self._timer = self.loop.call_later(HEAD_S, self._late)
-        elif self._in_message and not self._refused and self._timer is None:
-            self._timer = self.loop.call_later(BODY_S, self._late)
+        elif self._in_message and not self._refused:
+            self._head_bytes += len(data)  # `on_body` clears it
+            if self._head_bytes > MAX_HEAD:
+                self._refuse_trailers()
+            elif self._timer is None:
+                self._timer = self.loop.call_later(BODY_S, self._late)
 
     def on_message_begin(self) -> None:
         self._in_head = self._in_message = self._began = True
@@ -110,8 +114,15 @@ class Edge(HttpToolsProtocol):
                 raise ValueError("headers too large")  # uvicorn calls send_400_response
         self._in_head = False
         super().on_headers_complete()
+        # uvicorn would add the trailers behind a chunked body to the headers in the app's scope.
+        self.headers = []
+        self._head_bytes = -self._reading
         if self._retiring:
             self._announce_end()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = -self._reading
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._in_message = False
@@ -227,6 +238,13 @@ class Edge(HttpToolsProtocol):
         else:  # no bytes at all, or the rest of a body that was answered early
             self.transport.close()
 
+    def _refuse_trailers(self) -> None:
+        if self._is_answering():
+            self._refusal = _TRAILERS_TOO_LARGE
+            self.send_400_response("")
+        else:
+            self.transport.close()
+
     def _without_upgrade(self, data: bytes) -> bytes:
         """Removes upgrade requests from the headers, which a server may ignore (RFC 9110, 7.8).
 
@@ -304,5 +322,10 @@ class _Outbox:
 
 _NOT_HTTP = (400, "this is not a request of HTTP/1.1", "invalid_http")
 _TOO_LARGE = (431, f"the headers are larger than {MAX_HEAD} bytes", "headers_too_large")
+_TRAILERS_TOO_LARGE = (
+    431,
+    f"the body's chunk extensions or trailers are larger than {MAX_HEAD} bytes",
+    "headers_too_large",
+)
 _TOO_SLOW = (408, f"the headers were not complete after {HEAD_S:.0f} s", "headers_too_slow")
 _BODY_TOO_SLOW = (408, f"the body was not complete after {BODY_S:.0f} s", "request_timeout")

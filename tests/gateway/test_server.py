@@ -136,6 +136,52 @@ async def test_a_large_body_is_not_taken_for_headers(client: Client) -> None:
     assert (status, len(json.loads(answer)["body"])) == (200, len(body))
 
 
+CHUNKED = POST + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n"
+
+
+@pytest.mark.parametrize("piece", [2**20, 7])
+async def test_trailers_of_a_chunked_body_are_no_headers(piece: int, client: Client) -> None:
+    trailers = (
+        b"authorization: Bearer other\r\nhost: b\r\nx-forwarded-for: 1.2.3.4\r\n"
+        b"expect: 100-continue\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    )
+    data = CHUNKED + b"0\r\n" + trailers + b"\r\n" + GET + b"\r\n"
+    for start in range(0, len(data), piece):
+        client.writer.write(data[start : start + piece])
+        await asyncio.sleep(0.001)
+    status, _, body = await client.response()
+    said = json.loads(body)
+    assert (status, said["body"]) == (200, "abc")
+    assert said["headers"] == {"host": "a", "transfer-encoding": "chunked"}
+    assert json.loads((await client.response())[2])["headers"] == {"host": "a"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"0\r\n" + b"a: bc\r\n" * MAX_HEAD, id="trailers without end"),
+        pytest.param(b"0\r\na: " + b"x" * 8 * MAX_HEAD, id="one trailer"),
+        pytest.param(b"0\r\n" + b"x" * 8 * MAX_HEAD, id="one trailer's name"),
+        pytest.param(b"3;" + b"x" * 8 * MAX_HEAD, id="a chunk's extension"),
+    ],
+)
+async def test_trailers_beyond_64_kb_get_a_431(data: bytes, client: Client) -> None:
+    for start in range(0, len(CHUNKED + data), 4000):
+        client.writer.write((CHUNKED + data)[start : start + 4000])
+        await asyncio.sleep(0)
+    assert await client.refusal() == (431, "headers_too_large")
+
+
+async def test_a_body_in_small_chunks_is_not_taken_for_trailers(client: Client) -> None:
+    client.writer.write(CHUNKED)
+    for _ in range(40):
+        client.writer.write(b"1;%b\r\nx\r\n" % (b"y" * 4000))
+        await client.writer.drain()
+        await asyncio.sleep(0.001)
+    client.writer.write(b"0\r\n\r\n")
+    assert json.loads((await client.response())[2])["body"] == "abc" + "x" * 40
+
+
 async def test_headers_that_trickle_get_a_408(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_S", 0.3)
     client = Client(*await asyncio.open_connection("127.0.0.1", port))
