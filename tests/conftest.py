@@ -56,8 +56,9 @@ TOGETHER = {
     "tests/end_to_end/test_commands.py": "own docs",
     "tests/end_to_end/test_gateway.py": "own docs",
     "tests/end_to_end/test_slack.py": "own docs",
+    "tests/end_to_end/test_images.py": "images",
 }
-"""Files that share what takes long to start, as all tests of clients do."""
+"""Files that share what takes long to start, as all tests of clients do. They begin first."""
 
 
 _ON_VLLM = re.compile(r"[\[-]vllm[\]-]")
