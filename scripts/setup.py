@@ -133,7 +133,8 @@ def part(name: str) -> Any:
 
 
 def refused(check: Callable[[], object]) -> None:
-    from gateway.core.errors import AskdocsError
+    # Only once the requirements are checked.
+    from gateway.core.errors import AskdocsError  # noqa: PLC0415
 
     try:
         check()

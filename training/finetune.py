@@ -35,7 +35,7 @@ if __name__ == "__main__":
     sys.modules["training"] = types.ModuleType("training")
     sys.modules["training"].__path__ = [str(here)]
 
-from training.tuning import checkpoints
+from training.tuning import checkpoints, options
 from training.tuning.problem import Problem
 from training.tuning.tell import Teller
 
@@ -78,7 +78,6 @@ def set_environment(job: dict[str, Any]) -> None:
 
 def check(job: dict[str, Any], teller: Teller) -> int:
     """Report the options that the libraries refuse, or else all arguments."""
-    from training.tuning import options
     from training.tuning.check import refusals
 
     if refused := list(refusals(job)):

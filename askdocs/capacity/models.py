@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
+
 from askdocs.capacity.shape import Shape, of_config
 from gateway.core.errors import AskdocsError
 
@@ -82,7 +84,6 @@ def _cached(name: str) -> Path | None:
 
 
 def _download(name: str) -> Path:
-    import httpx
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,

@@ -14,6 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import tomlkit
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
 from gateway.core.errors import AskdocsError
 
 Form = Literal["json", "yaml", "toml"]
@@ -327,15 +331,10 @@ def _json(text: str) -> tuple[Any, Callable[[Any], str]]:
 
 
 def _toml(text: str) -> tuple[Any, Callable[[Any], str]]:
-    import tomlkit
-
     return tomlkit.parse(text), tomlkit.dumps
 
 
 def _yaml(text: str) -> tuple[Any, Callable[[Any], str]]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096

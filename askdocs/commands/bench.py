@@ -19,6 +19,7 @@ from askdocs.commands.options import HomeOption
 from askdocs.state import home
 from eval.bench import gateway as bench
 from eval.bench import sustained
+from eval.bench import writing as answers
 from gateway.core.errors import AskdocsError
 
 app = typer.Typer(
@@ -113,11 +114,9 @@ def writing(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")] = False,
 ) -> None:
     """Measure the latency that search and check add to instantly replayed answers."""
-    from eval.bench import writing as bench
-
     with _parts_stopped():
-        report = bench.run(file, docs, rounds, _say)
-    print(report.to_json() if as_json else bench.table(report))
+        report = answers.run(file, docs, rounds, _say)
+    print(report.to_json() if as_json else answers.table(report))
 
 
 @contextmanager

@@ -39,6 +39,7 @@ from gateway.knowledge.search.answered import read_answers
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.replica import refresh
 from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.sources import excluded
 from gateway.knowledge.sources.excluded import exclude
@@ -423,8 +424,6 @@ def _opened(home_dir: Path | None) -> Iterator["Index"]:
     """Raises AskdocsError: there is no index yet."""
     settings = load(GatewaySettings)
     if is_shared(settings):
-        from gateway.knowledge.search.replica import refresh
-
         refresh(index_file(home_dir), database_url(settings))
     index = Index(index_file(home_dir))
     try:

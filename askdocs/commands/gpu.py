@@ -15,8 +15,8 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import base
 from askdocs.models.base import Base
 from askdocs.state import home
+from askdocs.state.home import existing
 from askdocs.state.scratch import scratch
-from askdocs.supervision.checks import existing
 from askdocs.terminal import table
 from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError

@@ -21,6 +21,7 @@ from askdocs.models.registry import opened_store
 from askdocs.models.training_bar import TrainingBar
 from askdocs.models.training_run import JOB, Run, check_pairs, default_folder
 from askdocs.state import home
+from askdocs.state.home import existing
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError, together
@@ -110,7 +111,7 @@ def train(
         rows,
         _tokenizer(start),
         here,
-        shutil.disk_usage(_existing(run.folder)).free,
+        shutil.disk_usage(existing(run.folder)).free,
         max_steps,
     )
     if not as_json:
@@ -158,7 +159,7 @@ def _sweep(
     if left := [run.recipe for _, run in every if not run.is_done]:
         largest, shape = max(left, key=lambda recipe_left: recipe_left.lora.r), start.shape()
         besides = sum(written(recipe_left, shape) for recipe_left in left) - written(largest, shape)
-        free = shutil.disk_usage(_existing(folder)).free
+        free = shutil.disk_usage(existing(folder)).free
         token = _tokenizer(start)
         checked = preflight(largest, shape, data, token, here, free, max_steps, besides)
         if checked.problems:
@@ -306,11 +307,6 @@ def _dry(recipe: "Recipe", checked: "Preflight", refused: list[str], as_json: bo
     if not refused:
         print("the libraries accept every option")
     print("dry run: nothing was trained")
-
-
-def _existing(folder: Path) -> Path:
-    """It, or the nearest folder above it that is there."""
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
 
 
 def _say(line: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from askdocs.models import model
 from askdocs.state.home import Home
 from gateway.core.errors import AskdocsError
@@ -105,7 +107,6 @@ def _sha256(file: Path) -> str:
 
 def _fetched(repo: str, file: str | None) -> Path:
     """A file of a hub repository, or a folder with all files of the model."""
-    import httpx
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import psutil
 
+from askdocs.state.home import existing
 from gateway.core.errors import AskdocsError
 
 # GB of memory besides the weights: the KV cache and other processes.
@@ -97,8 +98,6 @@ def free_memory() -> float:
 def free_disk() -> float:
     """Free disk space in GB for hub downloads."""
     from huggingface_hub.constants import HF_HUB_CACHE
-
-    from askdocs.supervision.checks import existing
 
     return shutil.disk_usage(existing(HF_HUB_CACHE)).free / 1e9
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+import httpx
+
 from askdocs.models import curated
 from gateway.core.errors import AskdocsError
 from gateway.core.install import bundled_models
@@ -162,7 +164,6 @@ def _fetch(known: curated.Curated, engine: str, say: Callable[[str], None]) -> s
 
 
 def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
-    import httpx
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -201,7 +202,6 @@ def prefetch(repo: str, say: Callable[[str], None]) -> None:
     """
     if Path(repo).exists():
         return
-    import httpx
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -246,7 +246,6 @@ def _bytes(folder: Path) -> int:
 
 def _unfetched(repo: str, error: Exception) -> AskdocsError:
     """The error for a failed download, with the fix."""
-    import httpx
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from askdocs.models import artefacts
+from askdocs.models.artefacts import BITS
+from askdocs.models.registry import opened_store
 from askdocs.state import home
+from askdocs.state.database import opened
 from askdocs.supervision import status
+from askdocs.supervision.deployed import derivatives, derived
 from askdocs.terminal.bar import Bar
 from gateway.core.errors import AskdocsError
-from gateway.routing import deployments
+from gateway.core.gateway_settings import GatewaySettings
+from gateway.core.settings import load
+from gateway.routing import deployments, promotions
+from training.artefacts import probe
+from training.versions.name import is_version
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -35,7 +44,6 @@ def serve(
     place = home.find(home_dir)
     running = status.read(place)
     deployment = deployments.find(database, name)
-    from training.versions.name import is_version
 
     is_served = deployment is None or deployment.state == "ready"
     if is_served and _lists(running.gateway, place.key(), name):
@@ -46,10 +54,6 @@ def serve(
         time.sleep(FOLLOWED)
         if _lists(running.gateway, place.key(), name):
             return
-    from askdocs.models import artefacts
-    from askdocs.models.registry import opened_store
-    from askdocs.supervision.deployed import derivatives
-    from training.artefacts import probe
 
     store = opened_store(home_dir)
     if running.versions != "adapter" and not derivatives(store, name, running.versions):
@@ -86,8 +90,6 @@ def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
 
     Raises AskdocsError: no askdocs runs here, or its gateway does not answer.
     """
-    from askdocs.models.registry import opened_store
-    from training.versions.name import is_version
 
     place = home.find(home_dir)
     running = status.read(place)
@@ -108,10 +110,6 @@ def lent(
 
     Raises AskdocsError: as `serve` does.
     """
-    from askdocs.state.database import opened
-    from gateway.core.gateway_settings import GatewaySettings
-    from gateway.core.settings import load
-    from gateway.routing import promotions
 
     with opened(home_dir) as database:
         requested: list[str] = []
@@ -128,11 +126,6 @@ def probed(
     store: "Store", deployment: deployments.Deployment, kind: "deployments.ArtefactKind"
 ) -> None:
     """Raises AskdocsError: the served model does not behave like the version."""
-    from askdocs.models.artefacts import BITS
-    from askdocs.supervision.deployed import derived
-    from gateway.core.gateway_settings import GatewaySettings
-    from gateway.core.settings import load
-    from training.artefacts import probe
 
     artefact = derived(store, deployment.name, kind)
     limits = probe.LIMITS[BITS[artefact] if artefact else 16]

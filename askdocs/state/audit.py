@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+from askdocs.state.database import opened
+from gateway.storage.database import writing
+from gateway.telemetry import audit as log
+
 
 def note(home_dir: Path | None, action: str, target: str, **details: Any) -> None:
     """Log an action outside the database, before it is done.
 
     Raises AskdocsError: the database is unavailable: do not act.
     """
-    from askdocs.state.database import opened
-    from gateway.storage.database import writing
-    from gateway.telemetry import audit as log
-
     with opened(home_dir) as engine, writing(engine) as connection:
         log.record(connection, action, target, **details)

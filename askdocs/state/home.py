@@ -140,3 +140,9 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+
+
+def existing(place: str | Path) -> Path:
+    """The folder, or its nearest existing parent."""
+    path = Path(place).absolute()
+    return next(p for p in [path, *path.parents] if p.exists())

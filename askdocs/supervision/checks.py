@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from askdocs.state.home import Home
+from askdocs.state.home import Home, existing
 from askdocs.supervision.settings import UpSettings
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import folder
@@ -101,12 +101,6 @@ def memory(settings: UpSettings) -> Check:
     ok = free >= need
     fix = "" if ok else f"{need:.1f} GiB are needed; close something, or take a smaller --model"
     return Check("memory", ok, f"{free:.1f} GiB available", fix)
-
-
-def existing(place: str | Path) -> Path:
-    """The folder, or its nearest existing parent."""
-    path = Path(place).absolute()
-    return next(p for p in [path, *path.parents] if p.exists())
 
 
 def disk(home: Home) -> Check:

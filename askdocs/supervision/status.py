@@ -62,7 +62,8 @@ def health(home: Home) -> dict[str, Any]:
 
     Raises AskdocsError as `read`.
     """
-    from askdocs.supervision import prefix_cache  # late: only this reads metrics
+    # `ask` does not need it: it takes 0.1 s.
+    from askdocs.supervision import prefix_cache  # noqa: PLC0415
 
     running = read(home)
     gateway_root = running.gateway.removesuffix("/v1")
@@ -106,9 +107,10 @@ def health(home: Home) -> dict[str, Any]:
 
 def _versions(home: Home, running: Running) -> dict[str, Any]:
     """The model versions being served or started, by name."""
-    from askdocs.state.database import opened
-    from gateway.routing import deployments
-    from gateway.storage.database import Unreachable
+    # `ask` does not need SQLAlchemy, which takes 0.1 s.
+    from askdocs.state.database import opened  # noqa: PLC0415
+    from gateway.routing import deployments  # noqa: PLC0415
+    from gateway.storage.database import Unreachable  # noqa: PLC0415
 
     try:
         with opened(home.root) as database:
@@ -137,7 +139,8 @@ def index(file: Path) -> dict[str, Any]:
 
     Raises AskdocsError: it does not exist, or is damaged.
     """
-    from gateway.knowledge.search.index import Index  # importing numpy is slow
+    # Importing numpy is slow.
+    from gateway.knowledge.search.index import Index  # noqa: PLC0415
 
     opened = Index(file)
     try:
@@ -157,8 +160,9 @@ def index(file: Path) -> dict[str, Any]:
 
 
 def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
-    from gateway.knowledge.sources.excluded import excluded
-    from gateway.knowledge.sources.sync import FAILING, LEFT_OUT, SINCE
+    # They import numpy, too.
+    from gateway.knowledge.sources.excluded import excluded  # noqa: PLC0415
+    from gateway.knowledge.sources.sync import FAILING, LEFT_OUT, SINCE  # noqa: PLC0415
 
     age = (datetime.now(UTC) - stored.synced).total_seconds() if stored.synced else None
     return {

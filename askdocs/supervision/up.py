@@ -17,6 +17,7 @@ import psutil
 from pydantic import SecretStr
 
 from askdocs.clients import question as client
+from askdocs.state.backups import moves
 from askdocs.state.home import Home
 from askdocs.supervision import autocomplete, checks, status
 from askdocs.supervision.autocomplete import CodeModel
@@ -150,8 +151,6 @@ class Up:
 
     def _finish_restore(self) -> None:
         """Finish an `askdocs restore` that was killed after its decision. Raises AskdocsError."""
-        from askdocs.state.backups import moves
-
         if previous := moves.finish(moves.journal_of(self._database_file())):
             self._say("up", f"finished a restore that was cut off; what was there is in {previous}")
 

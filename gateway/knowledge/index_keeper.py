@@ -15,6 +15,9 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge.search.index import writing
+from gateway.knowledge.search.learn import learn
+from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.replica import open_writing
 from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec
@@ -45,9 +48,6 @@ def opening(
     file = index or settings.index
     if not is_shared(settings):
         return partial(writing, file, waiting=waiting)
-    # SQLAlchemy takes 0.3 s to import.
-    from gateway.knowledge.search.replica import open_writing
-
     return partial(open_writing, file, database_url(settings), waiting=waiting)
 
 
@@ -236,10 +236,6 @@ class Keeper:
         search, embedder = self._search, self._search.embedder
         if embedder is None:
             return
-        # Its libraries are loaded by now; processes that only sync do not need them.
-        from gateway.knowledge.search.learn import learn
-        from gateway.knowledge.search.missing import embed_missing
-
         before = search.index.embedders().serving
         if embed_missing(self._writing, embedder, self._stand_back, self._described):
             self._say("pages are found by what they mean, too: their vectors are worked out")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DataError,
@@ -160,15 +161,10 @@ def adding(connection: sa.Connection, table: sa.Table, columns: Iterable[str]) -
 
     Rows are identified by the primary key.
     """
-    # Imported late: the commands need neither dialect.
     insert: Any
     if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
         insert = postgresql.insert(table)
     else:
-        from sqlalchemy.dialects import sqlite
-
         insert = sqlite.insert(table)
     return insert.on_conflict_do_update(
         index_elements=list(table.primary_key),

@@ -14,9 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-import gateway.routing.promotions  # the modules whose tables are compared
 import gateway.runtime.container  # noqa: F401
-import widget.review.tables
 import widget.service.store  # noqa: F401
 from askdocs.supervision.checks import free_port
 from gateway.core.errors import AskdocsError

@@ -20,6 +20,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,6 @@ def _keys(reader: Any) -> dict[str, Any]:
 
 
 def _write_folder(source: Path, folder: Path) -> dict[str, Any]:
-    from importlib.metadata import version
-
     reader = _reader(source)
     keys = _keys(reader)
     try:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
+
 from training.artefacts.convert import (
     BLOCK_TENSORS,
     CONTROL,
@@ -57,8 +59,6 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     kind = gguf.GGMLQuantizationType[job["type"].upper()]
     writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{kind.name}"])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-
-    import numpy
 
     places = dict(sorted(tensors(folder), key=lambda entry: order(entry[0])))
     kinds = {}

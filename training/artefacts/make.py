@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
     def progress(step: str, done: int, total: int) -> None:
         tell("progress", step=step, done=done, total=total)
 
-    from training.tuning.problem import Problem
+    # Below, the folder is no longer first on sys.path.
+    from training.tuning.problem import Problem  # noqa: PLC0415
 
     progress(f"loading what makes it ({arguments[0]})", 0, 1)
     job = json.loads(Path(arguments[1]).read_text(encoding="utf-8"))

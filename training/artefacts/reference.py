@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import psutil
+
 from training.artefacts.merge import load
 from training.tuning.encode import Encoded, digest, encode, ids, render
 from training.tuning.problem import Problem
@@ -134,7 +136,6 @@ def own_ids(adapter: Path, messages: list[Any], chosen: list[int]) -> list[list[
 
 def free(device: str) -> int:
     """Free bytes of memory on the device."""
-    import psutil
     import torch
 
     if device == "cuda":

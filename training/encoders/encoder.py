@@ -152,7 +152,8 @@ class _Logits(torch.nn.Module):  # type: ignore[misc]
 
 def write(model: CrossEncoder, example: tuple[list[int], list[int]], out: Path) -> None:
     """Write ONNX with 8-bit weights. Needs onnx and onnxruntime."""
-    from onnxruntime.quantization import (  # type: ignore[import-untyped]
+    # Training needs neither onnx nor onnxruntime.
+    from onnxruntime.quantization import (  # type: ignore[import-untyped]  # noqa: PLC0415
         QuantType,
         quantize_dynamic,
     )

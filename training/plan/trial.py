@@ -25,6 +25,7 @@ import os
 import resource
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -208,8 +209,6 @@ def memory(device: str) -> int:
 
 
 def versions() -> dict[str, str]:
-    from importlib.metadata import version
-
     return {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
