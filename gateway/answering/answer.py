@@ -183,7 +183,7 @@ class GroundedAnswer(Transform):
         return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
 
     async def whole(self, body: bytes) -> bytes:
-        response = parse_object(body)
+        response = _parsed(body)
         self._sum.add(response)
         response |= {"id": self._id, "model": self._plan.alias}
         for choice, state in zip(response.get("choices", []), self._choices, strict=False):
@@ -230,7 +230,7 @@ class GroundedAnswer(Transform):
         return out
 
     def _event(self, data: bytes) -> bytes:
-        chunk = parse_object(data)
+        chunk = _parsed(data)
         if "error" in chunk:
             log.warning("an engine broke off: %s", data[:1000])
             raise broken_off()
@@ -519,3 +519,12 @@ def _part(part: Excerpt) -> str:
     if part.is_whole:
         return ""
     return f", {len(part.sections)} of {len(part.page.sections)} sections"
+
+
+def _parsed(data: bytes) -> dict[str, Any]:
+    """An engine's answer, or an event of it. Raises ApiError 503: it is no JSON object."""
+    try:
+        return parse_object(data)
+    except ApiError as error:
+        log.warning("an answer of the engine could not be read: %s", error)
+        raise broken_off() from None

@@ -6,6 +6,7 @@ caller (`gateway.runtime.app`) records the result.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -52,6 +53,8 @@ from gateway.runtime.protocol import WRITER
 from gateway.telemetry.metrics import LEFT
 from gateway.upstream import fim
 from gateway.upstream.http_client import LaneError, LaneReply
+
+log = logging.getLogger("askdocs.gateway")
 
 STREAM_START = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -461,6 +464,9 @@ class _Answering:
                 error = broken_off()
             except ApiError as stated:
                 error = stated
+            except (ValueError, LookupError, TypeError, AttributeError):  # it is no answer
+                log.exception("an answer of %s could not be read", opened.served.name)
+                error = broken_off()
             finally:
                 await opened.close()
             more = await self._go_on(opened.served)

@@ -10,7 +10,7 @@ from gateway.api.plan import RequestPlan, Tokens, tokens
 from gateway.api.probabilities import Probabilities
 from gateway.api.transform import WHOLE, PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import stated
-from gateway.core.http import DONE, dump
+from gateway.core.http import DONE, broken_off, dump
 from gateway.core.sse import cut
 from gateway.routing.dispatch import Opened
 
@@ -137,6 +137,8 @@ class Plain(Transform):
             answer = orjson.loads(_without_vectors(body) if self._has_vectors else body)
         except ValueError:
             answer = None
+        if not isinstance(answer, dict) and self._prefix:
+            raise broken_off()
         if isinstance(answer, dict):
             self._tokens = tokens(answer.get("usage"))
             if not self._has_vectors and isinstance(usage := answer.get("usage"), dict):

@@ -293,8 +293,15 @@ class Dispatch:
         trace = span.onward(call.scope["headers"])
 
         async def ask(body: dict[str, Any]) -> Opened:
-            response = await self._providers.open(call.path, body, served.name, trace)
-            return await self._begun(call, served, "litellm", response, served.name)
+            try:
+                response = await self._providers.open(call.path, body, served.name, trace)
+            except litellm.Unwritable as error:
+                log.warning("%s: its answer cannot be passed on", served.name, exc_info=error)
+                raise _unreadable(served) from None
+            opened = await self._begun(call, served, "litellm", response, served.name)
+            if opened.is_stream:
+                return opened
+            return await _checked(call, opened)
 
         if call.path not in WHOLE or choices(request) == 1:
             return await ask(request)
@@ -345,6 +352,9 @@ class Dispatch:
         the rest."""
         status = response.status
         if served.client is None and served.local is None:
+            if litellm.is_unreadable(body):
+                log.warning("%s: %s", served.name, body[:1000].decode("utf-8", "replace"))
+                return _unreadable(served)
             if litellm.is_its_own(body):
                 log.warning("%s: %s", served.name, body[:1000].decode("utf-8", "replace"))
                 text = f"a value in this request cannot be translated for {served.name}"
@@ -476,6 +486,27 @@ def unknown_model(name: str, known: Sequence[str]) -> ApiError:
         param="model",
         code="model_not_found",
     )
+
+
+async def _checked(call: Call, opened: Opened) -> Opened:
+    """A provider's answer, complete. Raises CandidateFailed: it is none."""
+    is_answer = False
+    try:
+        body = await opened.body()
+        is_answer = litellm.is_answer(call.path, body)
+    except LaneError:
+        pass
+    finally:
+        if not is_answer:
+            await opened.close()
+    if not is_answer:
+        raise _unreadable(opened.served)
+    return replace(opened, first=body)
+
+
+def _unreadable(served: Served) -> CandidateFailed:
+    answer = unavailable(f"the answer of {served.name} cannot be read; ask again", 3)
+    return CandidateFailed("unreadable", answer)
 
 
 def _away(served: Served) -> ApiError:

@@ -23,6 +23,7 @@ import orjson
 import yaml
 
 from gateway.api import schemas
+from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RERANK
 from gateway.core.http import ApiError, Reply, dump
 from gateway.core.lazy import Lazy
 
@@ -47,6 +48,10 @@ CONFIG: dict[str, Any] = {
 }
 FETCHES_NOTHING = "an address is not fetched here: send the file itself, as a data: URL"
 _key = secrets.token_hex(32)  # shared by `LiteLLM` and `authorize`; not valid elsewhere
+
+
+class Unwritable(Exception):
+    """The provider's answer cannot be written as JSON."""
 
 
 class LiteLLM:
@@ -77,6 +82,10 @@ class LiteLLM:
         Args:
             headers: the trace context.
             own: fields for LiteLLM itself.
+
+        Raises:
+            ApiError: as `started`.
+            Unwritable: LiteLLM can read the provider's answer but not write it as JSON.
         """
         app = await self.started()
         path = f"/v1{endpoint}"
@@ -100,7 +109,12 @@ class LiteLLM:
             "client": ("127.0.0.1", 0),
             "server": ("127.0.0.1", 0),
         }
-        return await Reply.open(app, scope, dump(payload))
+        try:
+            return await Reply.open(app, scope, dump(payload))
+        except Exception as error:
+            # LiteLLM turns every failure of its own code into a response, except while it writes
+            # the provider's answer: an unpaired surrogate is no UTF-8.
+            raise Unwritable(type(error).__name__) from error
 
     async def close(self) -> None:
         await self._app.close()
@@ -155,10 +169,7 @@ def is_its_own(body: bytes) -> bool:
     connections as such, or the traceback ends with an error of its HTTP client. If the traceback
     passes through LiteLLM's parsing of a response, the provider's answer was invalid.
     """
-    try:
-        text = str(orjson.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return False
+    text = _message(body)
     if not text.startswith("litellm.APIConnectionError") or _TRACEBACK not in text:
         return False
     if _READS_RESPONSE.search(text):
@@ -166,10 +177,50 @@ def is_its_own(body: bytes) -> bool:
     return any(error in _OF_CODE for error in _RAISED.findall(text)[-1:])
 
 
+def is_unreadable(body: bytes) -> bool:
+    """Is it LiteLLM's error about an answer that it could not read?
+
+    For some wrong shapes it answers 400 or 422, as if the client had made a mistake.
+    """
+    text = _message(body)
+    if _NO_RESPONSE.match(text):
+        return True
+    is_own = text.startswith("litellm.APIConnectionError") and _TRACEBACK in text
+    return is_own and _READS_RESPONSE.search(text) is not None
+
+
+def is_answer(endpoint: str, body: bytes) -> bool:
+    """Has the answer what every answer of the endpoint has? LiteLLM passes on empty ones."""
+    if endpoint not in (CHAT.path, COMPLETIONS.path):
+        # Not parsed: 2,048 vectors take 80 ms.
+        parts = _HAS.get(endpoint, ())
+        return not parts or any(part in body for part in parts)
+    try:
+        choices = orjson.loads(body)["choices"]
+    except (ValueError, LookupError, TypeError):
+        return False
+    return bool(choices) and all(isinstance(choice, dict) for choice in choices)
+
+
+def _message(body: bytes) -> str:
+    try:
+        text = str(orjson.loads(body)["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return text.removeprefix("Invalid request format: ")  # it says so of every AttributeError
+
+
+# Of LiteLLM's own JSON, so without spaces.
+_HAS = {EMBEDDINGS.path: (b'"embedding":[', b'"embedding":"'), RERANK.path: (b'"results":[',)}
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"^([A-Za-z_.]{0,100}(?:Error|Exception|Timeout))(?::|$)", re.MULTILINE)
 _READS_RESPONSE = re.compile(
     r", in (?:_?transform_(?:parsed_)?response|convert_to_model_response_object)$", re.MULTILINE
+)
+_NO_RESPONSE = re.compile(
+    r"litellm\.[A-Za-z]{1,60}Error: (?:[A-Za-z]{1,60}Error: )?[A-Za-z]{1,60}Exception - "
+    r"(?:Invalid response object|Error in response object|'\w{1,60}' object has no attribute"
+    r" 'model_dump')"
 )
 _OF_CODE = {
     *("KeyError", "TypeError", "ValueError", "AttributeError", "IndexError", "RecursionError"),

@@ -82,6 +82,8 @@ def llamacpp_lane(
     aliases = {
         "hr": {"targets": "base", "grounding": True, "instructions": INSTRUCTIONS},
         "locked-else-base": {"targets": "claude-locked", "fallback": ["base"]},
+        "gpt-odd-else-base": {"targets": "gpt-odd", "fallback": ["base"]},
+        "claude-odd-else-base": {"targets": "claude-odd", "fallback": ["base"]},
     }
     more = {"gateway_cors_origins": "https://wiki.example.com"}
     with _lane(folder, engine, "small-llama", providers, models, aliases, **more) as lane:

@@ -1,4 +1,4 @@
-"""An engine that answers, refuses, is slow, breaks off or says nothing, by the name of the model.
+"""An engine that answers, refuses, is slow, breaks off, or says nothing or nonsense, by model.
 
 It speaks HTTP on a real socket, in a thread. A real engine cannot be made to fail on demand.
 """
@@ -12,7 +12,7 @@ from http.server import ThreadingHTTPServer
 
 from tests.speaking import Handler, serving
 
-MODELS = ("fine", "refusing", "busy", "slow", "breaking", "silent", "endless")
+MODELS = ("fine", "refusing", "busy", "slow", "breaking", "silent", "endless", "odd")
 
 
 class _Handler(Handler):
@@ -37,6 +37,8 @@ class _Handler(Handler):
             self.json(429, {"error": {"message": "queue full", "type": "server_error"}})
         elif model == "silent":
             self.close_connection = True
+        elif model == "odd":
+            self.send(200, self.server.odd, "application/json")  # type: ignore[attr-defined]
         elif body.get("stream"):
             self._stream(model)
         else:
@@ -81,6 +83,8 @@ class Faulty(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[str] = []
+        self.odd = b""
+        """The answer of the model of this name."""
 
     @property
     def url(self) -> str:

@@ -33,6 +33,8 @@ class _Handler(Handler):
         asked: list[tuple[str, Body]] = self.server.asked  # type: ignore[attr-defined]
         asked.append((self.path, body))
         match self.path:
+            case path if path.startswith("/odd"):
+                self.send(200, self.server.odd, "application/json")  # type: ignore[attr-defined]
             case "/v2/embed" if self._is_known("Bearer"):
                 self._embed(body)
             case "/v2/rerank" if self._is_known("Bearer"):
@@ -179,6 +181,8 @@ class Providers(ThreadingHTTPServer):
         self.asked: list[tuple[str, Body]] = []
         self.refusal = 401
         """The status for a wrong key."""
+        self.odd = b""
+        """The answer of the models whose names end in `-odd`."""
 
     @property
     def url(self) -> str:
@@ -205,6 +209,18 @@ class Providers(ThreadingHTTPServer):
                 "api_base": f"{self.url}/led-away/v2/embed",
             }
             | key,
+            "gpt-odd": {"litellm": "openai/gpt-5", "api_base": f"{self.url}/odd/v1"} | key,
+            "claude-odd": {
+                "litellm": "anthropic/claude-sonnet-4-5",
+                "api_base": f"{self.url}/odd",
+            }
+            | key,
+            "embed-odd": {
+                "litellm": "openai/text-embedding-3-small",
+                "api_base": f"{self.url}/odd/v1",
+            }
+            | key,
+            "rerank-odd": {"litellm": "cohere/rerank-v3.5", "api_base": f"{self.url}/odd"} | key,
             "claude-locked": {
                 "litellm": "anthropic/claude-sonnet-4-5",
                 "api_base": self.url,

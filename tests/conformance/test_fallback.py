@@ -92,6 +92,9 @@ def setting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setting]:
                 "grounding": True,
                 "first_byte": NEVER,
             },
+            "odd-else-fine": {"targets": "odd", "fallback": ["fine"]},
+            "docs-odd": {"targets": "odd", "grounding": True},
+            "docs-odd-else-fine": {"targets": "odd", "fallback": ["fine"], "grounding": True},
             "fine-else-refusing": {"targets": "fine", "fallback": ["refusing"]},
             "gone-else-cloud": {"targets": "gone", "fallback": ["cloud"]},
             "gone-else-worse-else-fine": {"targets": "gone", "fallback": ["refusing", "fine"]},
@@ -138,6 +141,32 @@ def test_the_next_one_answers_at_once_and_is_named(
     # After three failures in a row it is passed over.
     assert why in (reason, "breaker")
     assert took < NEVER / 2
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"choices": [',
+        b"[]",
+        b'{"choices": [null]}',
+        b'{"choices": [{"message": null}]}',
+        b'{"choices": [{"message": {"content": 5}}]}',
+        b"[" * 100_000,
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_no_mistake_of_the_client(
+    setting: Setting, odd: bytes
+) -> None:
+    """It was the client's 400, or a 500."""
+    setting.engine.odd = odd
+    reply = setting.ask("docs-odd")
+    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error"), reply.text
+    reply = setting.ask("docs-odd-else-fine")
+    assert (reply.status_code, text_of(reply, False)) == (200, "Hello."), reply.text
+    assert reply.headers["x-askdocs-model"] == "fine"
+    if not odd.endswith(b"}"):  # the objects inside a plain answer are passed on as they are
+        reply = setting.ask("odd-else-fine")
+        assert (reply.status_code, reply.headers["x-askdocs-model"]) == (200, "fine"), reply.text
 
 
 def test_a_slow_one_is_left_after_its_time_and_nobody_waits_for_it_again(setting: Setting) -> None:

@@ -253,6 +253,106 @@ def test_a_body_too_deep_for_litellm_opens_no_breaker(lane: Lane) -> None:
     assert post(lane, "/chat/completions", model="claude", messages=HELLO).status_code == 200
 
 
+def chat(**message: Any) -> bytes:
+    """GPT's answer, with other fields of its message."""
+    said = {"role": "assistant", "content": "Hello.", **message}
+    choice = {"index": 0, "message": said, "finish_reason": "stop"}
+    head = {"id": "c", "object": "chat.completion", "created": 1, "model": "gpt-5"}
+    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+    return json.dumps({**head, "choices": [choice], "usage": usage}).encode()
+
+
+def message(content: Any, **more: Any) -> bytes:
+    """Claude's answer."""
+    usage = {"input_tokens": 1, "output_tokens": 1}
+    head = {"id": "m", "type": "message", "role": "assistant", "model": "c", "usage": usage}
+    rest = {"content": content, "stop_reason": "end_turn", "stop_sequence": None, **more}
+    return json.dumps({**head, **rest}).encode()
+
+
+NO_CHATS = {
+    "gpt-odd": [
+        pytest.param(b'{"choices": [', id="broken JSON"),
+        pytest.param(b"<html>Bad gateway</html>", id="HTML"),
+        pytest.param(b"[]", id="list"),
+        pytest.param(chat().replace(b'[{"index"', b'[5, {"index"'), id="a choice is a number"),
+        pytest.param(b'{"object": "chat.completion", "choices": []}', id="no choices"),
+        pytest.param(b'{"object": "chat.completion", "choices": [{"message": null}]}', id="null"),
+        pytest.param(chat(content={"a": 1}), id="content is an object"),
+        pytest.param(chat(tool_calls="abc"), id="calls are a text"),
+        pytest.param(chat(content="a\ud800b"), id="unpaired surrogate"),
+        pytest.param(chat().replace(b'{"id"', b'{"error": "overloaded", "id"'), id="error of 200"),
+    ],
+    "claude-odd": [
+        pytest.param(b"", id="nothing"),
+        pytest.param(message("Hello."), id="content is a text"),
+        pytest.param(message([{"type": "text", "text": "a\ud800b"}]), id="unpaired surrogate"),
+        pytest.param(message([{"type": "text", "text": "a"}], usage="many"), id="usage is a text"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "odd"),
+    [
+        pytest.param(model, *case.values, id=f"{model}: {case.id}")
+        for model, cases in NO_CHATS.items()
+        for case in cases
+    ],
+)
+def test_an_answer_that_cannot_be_read_is_the_providers_failure(
+    lane: Lane, model: str, odd: bytes
+) -> None:
+    """It was a 500, the client's 400, or an answer of nothing, and no other model was asked."""
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16}
+    lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
+    fine = post(lane, "/chat/completions", model=model, **asked)
+    assert fine.status_code == 200, fine.text  # and its breaker is closed
+    lane.providers.odd = odd
+    answered = post(lane, "/chat/completions", model=f"{model}-else-base", **asked)
+    assert answered.status_code == 200, answered.text
+    assert answered.headers["x-askdocs-model"] == "base"
+    assert answered.headers["x-askdocs-fallback"].startswith(f"{model}: ")
+    for path in ("/chat/completions", "/messages"):
+        alone = post(lane, path, model=model, **asked)
+        assert alone.status_code == 503, alone.text
+        assert "litellm" not in alone.text.lower()
+    passed = post(lane, "/chat/completions", model=f"{model}-else-base", **asked)
+    assert passed.headers["x-askdocs-fallback"] == f"{model}: breaker"
+    lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
+    assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
+
+
+VECTORS = b"""{"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}"""
+RANKS = b'{"id": "r", "results": [{"index": 0, "relevance_score": 0.5}]}'
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "odd"),
+    [
+        ("/embeddings", "embed-odd", b"{"),
+        ("/embeddings", "embed-odd", b"[]"),
+        ("/embeddings", "embed-odd", b'{"data": null}'),
+        ("/embeddings", "embed-odd", b'{"data": [{"index": 0}]}'),
+        ("/rerank", "rerank-odd", b"{"),
+        ("/rerank", "rerank-odd", b"{}"),
+        ("/rerank", "rerank-odd", b'{"id": "a", "results": null}'),
+        ("/rerank", "rerank-odd", RANKS.replace(b'"r"', b'"\\ud800"')),
+    ],
+)
+def test_vectors_or_ranks_that_cannot_be_read_are_the_providers_failure(
+    lane: Lane, path: str, model: str, odd: bytes
+) -> None:
+    lane.providers.odd = odd
+    body = {"input": "a"} if path == "/embeddings" else {"query": "a", "documents": ["b"]}
+    reply = post(lane, path, model=model, **body)
+    assert reply.status_code == 503, reply.text
+    assert reply.json()["error"]["code"] == "engine_unavailable"
+    lane.providers.odd = VECTORS if path == "/embeddings" else RANKS
+    assert post(lane, path, model=model, **body).status_code == 200  # and its breaker is closed
+
+
 def test_a_provider_of_embeddings_leads_to_no_other_host(lane: Lane) -> None:
     lane.providers.asked.clear()
     reply = post(lane, "/embeddings", model="embed-led-away", input="coffee")

@@ -23,7 +23,7 @@ from gateway.core.lazy import Lazy
 from gateway.routing.dispatch import Call, CandidateFailed, Dispatch
 from gateway.routing.registry import Served
 from gateway.telemetry.tracing import OFF
-from gateway.upstream.litellm import LiteLLM, is_its_own, plain
+from gateway.upstream.litellm import LiteLLM, is_its_own, is_unreadable, plain
 
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.
 BODIES = {
@@ -148,6 +148,33 @@ def test_an_error_of_litellms_own_code_is_known(last: str, own: bool) -> None:
         assert not is_its_own(body)
 
 
+FRAMES = 'Traceback (most recent call last):\n  File "main.py", line 1, in completion\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "unreadable"),
+    [
+        ("litellm.InternalServerError: InternalServerError: OpenAIException - Invalid response"
+         " object Traceback (most recent call last): ...", True),
+        ("litellm.BadRequestError: OpenAIException - Error in response object", True),
+        ("litellm.InternalServerError: InternalServerError: OpenAIException - 'list' object has no"
+         " attribute 'model_dump'", True),
+        (f"litellm.APIConnectionError: x\n{FRAMES}  File \"a.py\", line 2, in transform_response\n"
+         "AttributeError: no attribute 'get'", True),
+        (f"litellm.APIConnectionError: x\n{FRAMES}AttributeError: no attribute 'get'", False),
+        ("litellm.BadRequestError: OpenAIException - Bad: 'Invalid response object'", False),
+        ("litellm.BadRequestError: XException - \n  File \"a\", in transform_response\n", False),
+        ("", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("prefix", ["", "Invalid request format: "])
+def test_an_answer_that_litellm_cannot_read_is_known(
+    text: str, unreadable: bool, prefix: str
+) -> None:
+    body = orjson.dumps({"error": {"message": prefix + text}})
+    assert is_unreadable(body) is unreadable
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", schemas.ENDPOINTS)
 def test_no_field_that_litellm_looks_at_passes_unless_it_was_reviewed(endpoint: str) -> None:
@@ -202,7 +229,7 @@ async def test_a_stream_of_several_choices_that_breaks_off_is_left_for_another_m
     call = Call("/completions", {"type": "http", "headers": []}, True, cast(Any, None))
     served = cast(Served, SimpleNamespace(name="cloud", engine=None, client=None, local=None))
     dispatch = Dispatch(cast(Any, None), litellm, cast(Any, None))
-    with pytest.raises(CandidateFailed, match=r"broke off|empty"):
+    with pytest.raises(CandidateFailed, match=r"unreadable|broke off|empty"):
         await dispatch._over_litellm(call, served, request, OFF)
     await asyncio.wait_for(left.wait(), 30)
     await litellm.close()
