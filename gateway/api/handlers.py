@@ -56,7 +56,7 @@ class Handlers:
             raise not_allowed(key, alias)
         table, statistics = container.aliases.table, container.recorder.statistics
         if alias not in table.aliases:
-            raise await self._pipeline.unknown(alias, key)
+            raise votes.unknown_alias(alias, [name for name in table.aliases if key.allows(name)])
         try:
             # Do not reveal a model that the key cannot reach. A version that answered before a
             # promotion still gets its votes.

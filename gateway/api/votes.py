@@ -1,6 +1,6 @@
 """A reader's vote on an answer, counted for the model that wrote it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from gateway.core.http import ApiError
@@ -27,6 +27,17 @@ def read(request: Mapping[str, Any]) -> Vote:
     if request.get("vote") not in get_args(Direction):
         raise _wrong("vote", 'must be "up" or "down"', request)
     return Vote(request["alias"], request["model"], request["vote"])
+
+
+def unknown_alias(name: str, known: Sequence[str]) -> ApiError:
+    """404: votes are counted for aliases. `known` are those that the key may use."""
+    return ApiError(
+        404,
+        f"alias is {name[:200]!r}, and votes are counted for aliases only: send the alias that"
+        f" answered, one of {', '.join(known) or 'none that this key may use'}",
+        param="alias",
+        code="model_not_found",
+    )
 
 
 def _wrong(name: str, text: str, request: Mapping[str, Any]) -> ApiError:

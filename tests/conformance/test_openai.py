@@ -50,8 +50,9 @@ def events(lane: Lane, **body: Any) -> list[str]:
 
 def test_models_list_aliases_first_with_their_context(client: openai.OpenAI) -> None:
     models = {model.id: model.model_dump() for model in client.models.list().data}
-    assert list(models)[:4] == ["docs", "hr", "locked-else-base", "docs-litellm"]
-    assert list(models)[4:6] == ["base", "embed"]
+    odd = ["gpt-odd-else-base", "claude-odd-else-base"]
+    assert list(models)[:6] == ["docs", "hr", "locked-else-base", *odd, "docs-litellm"]
+    assert list(models)[6:8] == ["base", "embed"]
     assert list(models)[-2:] == ["minilm", "local"]
     assert (models["minilm"]["mode"], models["local"]["mode"]) == ("embedding", "rerank")
     assert models["docs"]["max_model_len"] == 8192
@@ -411,12 +412,18 @@ def test_a_vote_counts_for_the_model_that_answered(lane: Lane) -> None:
     wrong: list[tuple[dict[str, Any], int, str]] = [
         ({"alias": "hr", "model": "base", "vote": 1}, 400, "vote"),
         ({"alias": "hr", "vote": "up"}, 400, "model"),
-        ({"alias": "nobody", "model": "base", "vote": "up"}, 404, "model"),
+        ({"alias": "nobody", "model": "base", "vote": "up"}, 404, "alias"),
+        ({"alias": "base", "model": "base", "vote": "up"}, 404, "alias"),
         ({"alias": "hr", "model": "hr@v9", "vote": "up"}, 404, "model"),
     ]
     for body, status, param in wrong:
         reply = vote(**body)
         assert (reply.status_code, reply.json()["error"]["param"]) == (status, param)
+    message = vote(alias="base", model="base", vote="up").json()["error"]["message"]
+    assert message == (
+        "alias is 'base', and votes are counted for aliases only: send the alias that answered, one"
+        " of docs, hr, locked-else-base, gpt-odd-else-base, claude-odd-else-base, docs-litellm"
+    )
     deadline = time.monotonic() + 60
     while votes(lane) != (2, 1):
         assert time.monotonic() < deadline, votes(lane)
