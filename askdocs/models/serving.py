@@ -54,7 +54,6 @@ def serve(
         time.sleep(FOLLOWED)
         if _lists(running.gateway, place.key(), name):
             return
-
     store = opened_store(home_dir)
     if running.versions != "adapter" and not derivatives(store, name, running.versions):
         if say:
@@ -90,7 +89,6 @@ def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
 
     Raises AskdocsError: no askdocs runs here, or its gateway does not answer.
     """
-
     place = home.find(home_dir)
     running = status.read(place)
     away = [
@@ -110,7 +108,6 @@ def lent(
 
     Raises AskdocsError: as `serve` does.
     """
-
     with opened(home_dir) as database:
         requested: list[str] = []
         try:
@@ -126,7 +123,6 @@ def probed(
     store: "Store", deployment: deployments.Deployment, kind: "deployments.ArtefactKind"
 ) -> None:
     """Raises AskdocsError: the served model does not behave like the version."""
-
     artefact = derived(store, deployment.name, kind)
     limits = probe.LIMITS[BITS[artefact] if artefact else 16]
     probes = probe.read(store.fetch(deployment.name) / probe.FILE)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from typing import cast
 
 import httptools
@@ -26,7 +27,7 @@ def whole(data: object) -> bytes:
     ) + body
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """A connection to a fake engine; `answer` is called for each request."""
 
     def __init__(self) -> None:
@@ -37,9 +38,9 @@ class Connection(asyncio.Protocol):
         self._url = b""
         self._keep = True
 
+    @abstractmethod
     def answer(self, url: bytes, body: bytes) -> None:
         """Write the answer, now or later: with `end`, or with `begin`, `write` and `last`."""
-        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)

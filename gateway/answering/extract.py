@@ -18,7 +18,7 @@ from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id
 from gateway.api.chat_request import DocsRequest
 from gateway.api.plan import RequestPlan, Tokens
-from gateway.api.transform import Transform
+from gateway.api.transform import WithoutModel
 from gateway.api.usage_sum import NO_USAGE
 from gateway.core.http import DONE, dump, event
 from gateway.knowledge.search.passages import above
@@ -48,10 +48,9 @@ class _Quotation:
         return " › ".join(above(self.found.page, self.found.passage)[1:])
 
 
-class Extract(Transform):
+class Extract(WithoutModel):
     """An answer of passages in OpenAI's format, without a model call."""
 
-    is_over = True
     tokens = Tokens()
 
     def __init__(
@@ -98,9 +97,6 @@ class Extract(Transform):
 
     def start(self) -> bytes:
         return b"".join(self._events()) if self._asked.stream else dump(self._response())
-
-    def end(self) -> bytes:
-        return b""  # `start` has already sent everything
 
     @property
     def _text(self) -> str:

@@ -1,6 +1,7 @@
 """Transforms an engine's answer into the client's: the interface of all answering modes."""
 
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, NoReturn
 
 from gateway.api.plan import Tokens
 from gateway.routing.dispatch import Opened
@@ -64,7 +65,7 @@ def complete(choices: list[dict[str, Any]]) -> None:
                     del message[name]
 
 
-class Transform:
+class Transform(ABC):
     """Turns one answer of a model into the client's, and holds the facts for its usage record.
 
     The pipeline calls `start`. Unless that was all (`is_over`), it calls `begin` for each engine
@@ -87,19 +88,19 @@ class Transform:
     """For the log, if it keeps texts."""
 
     @property
+    @abstractmethod
     def tokens(self) -> Tokens:
         """The engine's usage, or an estimate if the answer was cut off."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def answer(self) -> str:
         """The text that went out, for the log."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_over(self) -> bool:
         """Has the whole answer arrived?"""
-        raise NotImplementedError
 
     @property
     def is_enough(self) -> bool:
@@ -120,13 +121,13 @@ class Transform:
         """Output before a model is called: events, or a complete answer that needs no model."""
         return b""
 
+    @abstractmethod
     def begin(self, opened: Opened, rest: Rest) -> None:
         """A model starts answering: the first one, or one that writes the rest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def feed(self, data: bytes) -> bytes:
         """The client's events that these engine bytes complete. Never raises."""
-        raise NotImplementedError
 
     async def release(self) -> bytes:
         """Check the held text, and return its events for the client. Raises ApiError."""
@@ -136,14 +137,35 @@ class Transform:
         """The closing events for a complete answer. Raises ApiError."""
         return b""
 
+    @abstractmethod
     def partial(self) -> PartialAnswer | None:
         """The output of the engine that broke off. None: the answer cannot be resumed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def end(self) -> bytes:
         """The last events of a stream, with an error unless the answer is complete."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def whole(self, body: bytes) -> bytes:
         """The client's complete answer. Raises ApiError."""
-        raise NotImplementedError
+
+
+class WithoutModel(Transform):
+    """An answer that is complete from the start: no model is called."""
+
+    is_over = True
+
+    def begin(self, opened: Opened, rest: Rest) -> NoReturn:
+        raise AssertionError("no model is called")
+
+    def feed(self, data: bytes) -> NoReturn:
+        raise AssertionError("no model is called")
+
+    def partial(self) -> None:
+        return None
+
+    def end(self) -> bytes:
+        return b""
+
+    async def whole(self, body: bytes) -> NoReturn:
+        raise AssertionError("no model is called")

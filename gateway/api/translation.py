@@ -7,6 +7,7 @@ limits, grounding, fallback and usage are the same everywhere.
 
 import logging
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ log = logging.getLogger("askdocs.gateway")
 LONGEST = 2**25  # bytes of an event: the last event of Responses repeats request and answer
 
 
-class Translation:
+class Translation(ABC):
     """Translates one request and its answer. Create it with the accepted request."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
@@ -136,20 +137,20 @@ class Translation:
         call = field(place, item, name)
         self.add(place, {"role": "tool", "tool_call_id": call, "content": content})
 
-    def _chat(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _chat(self) -> dict[str, Any]: ...
 
-    def _chunk(self, chunk: dict[str, Any]) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _chunk(self, chunk: dict[str, Any]) -> bytes: ...
 
-    def _end(self) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _end(self) -> bytes: ...
 
-    def _failed(self, error: dict[str, Any]) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def _failed(self, error: dict[str, Any]) -> bytes: ...
 
-    def _whole(self, chat: dict[str, Any]) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def _whole(self, chat: dict[str, Any]) -> dict[str, Any]: ...
 
 
 class Part(NamedTuple):

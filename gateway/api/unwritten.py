@@ -9,17 +9,15 @@ from typing import Any
 from gateway.answering.stream import new_id
 from gateway.api.endpoints import COMPLETIONS
 from gateway.api.plan import RequestPlan, Tokens
-from gateway.api.transform import Transform
+from gateway.api.transform import WithoutModel
 from gateway.core.http import DONE, ApiError, dump, event
 from gateway.routing import token_budget
 from gateway.routing.registry import Served
 from gateway.upstream.engine import estimated
 
 
-class Unwritten(Transform):
+class Unwritten(WithoutModel):
     """Complete from the start, without calling a model."""
-
-    is_over = True
 
     def __init__(self, plan: RequestPlan, prompts: list[str | list[int]], counted: int) -> None:
         """Raises ApiError 400: tokens cannot be echoed as text."""
@@ -53,9 +51,6 @@ class Unwritten(Transform):
         last = event({**self._head(), "choices": [], "usage": usage})
         events = [event({**self._head(), "choices": [choice]}) for choice in choices]
         return b"".join([*events, last if options.get("include_usage") else b"", DONE])
-
-    def end(self) -> bytes:
-        return b""
 
     def _head(self) -> dict[str, Any]:
         kind, model = "text_completion", self._plan.alias

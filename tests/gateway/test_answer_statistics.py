@@ -19,7 +19,7 @@ from gateway.access.rights import PUBLIC
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import _Answering
 from gateway.api.plan import Fallback, GroundingDecision, RequestPlan, RequestResult, Tokens
-from gateway.api.transform import Transform
+from gateway.api.transform import WithoutModel
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
@@ -130,17 +130,14 @@ async def test_a_request_counts_for_the_model_that_answered_or_did_not(
     assert [m for m, one in tallies.items() if one.times["duration"].total() == 1] == answered
 
 
-class Refusing(Transform):
+class Refusing(WithoutModel):
     """All of the answer is there before a model is asked, as where no page is found."""
 
-    keeps_alive = is_over = refused = True
+    keeps_alive = refused = True
     tokens, answer = Tokens(), ""
 
     def start(self) -> bytes:
         return b"data: [DONE]\n\n"
-
-    def end(self) -> bytes:
-        return b""
 
 
 async def test_a_refusal_counts_although_its_reader_leaves_at_its_last_event() -> None:
