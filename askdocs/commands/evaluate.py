@@ -158,7 +158,7 @@ def run_evaluation(
     )
     state = home.find(home_dir)
     to_come = serving.unserved(options.models.values(), home_dir) if url is None else []
-    # Mistakes are told before an engine is started for it.
+    # Report mistakes before an engine starts.
     planned = plan(options, target.find(state, url, key), home_dir, to_come)
     with serving.lent([] if dry_run else to_come, home_dir, _say):
         if to_come and not dry_run:

@@ -39,7 +39,7 @@ class _Handler(Handler):
 
 
 class Teacher(ThreadingHTTPServer):
-    """Says to a question what it was told to."""
+    """Gives the scripted reply to each question."""
 
     def __init__(self, says: Callable[[str], str]) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

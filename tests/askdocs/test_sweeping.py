@@ -1,4 +1,4 @@
-"""A sweep of a recipe: what is tried, what the budget allows, and what is told of it."""
+"""A sweep of a recipe: its candidates, its budget and its report."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Load with a ledger: what clients were told is done, to be compared with the database.
+"""Load with a ledger of the writes that were acknowledged to clients, to compare with the database.
 
 An answer is acknowledged by the end of its stream: its usage has to be counted. A question is, when
 the box has shown its whole answer: it has to be stored. A vote is, when it is answered with 200.

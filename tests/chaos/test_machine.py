@@ -108,5 +108,5 @@ async def test_a_clock_that_jumps_breaks_nothing(
             day.begins()
             clock.write_text(jump)
             await asyncio.sleep(5)
-    # A box whose token is as old as that is told to send the question again; all else goes on.
+    # A widget with a token of that age must send the question again; everything else goes on.
     assert set(failures(days, name)) <= {"box: ask 403"}

@@ -99,7 +99,7 @@ def test_an_alias_tells_its_model_its_instructions_with_pages_and_without(
     more = counted(f"Stop.\n\n{INSTRUCTIONS}\n\n<page") - counted("Stop.\n\n<page")
     grounded = tokens("hr", brief)
     assert grounded - tokens("docs", brief) == more
-    # Responses is translated to a chat, which is told them once.
+    # Responses is translated to a chat, whose prompt has them once.
     response = client.responses.create(
         model="hr", instructions="Be brief.", input=question["content"], max_output_tokens=16
     )

@@ -129,7 +129,7 @@ ensure(recipe, Path({str(home)!r}), print, Path({str(locks)!r}))
 def test_pip_installs_the_lock_where_uv_cannot(
     locks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("UV_FIND_LINKS")  # as with a mirror that only pip is told of
+    monkeypatch.delenv("UV_FIND_LINKS")  # as with a mirror that only pip knows
     said: list[str] = []
     environments.ensure(recipe(LOCAL), tmp_path / "home", said.append, locks)
     assert "vLLM (cpu build), 1 packages, by pip" in said or not UV.is_file()

@@ -1,4 +1,4 @@
-"""Runs of an evaluation whose systems do as they are told, as `askdocs eval run` leaves them."""
+"""Runs of an evaluation with scripted systems, as `askdocs eval run` leaves them."""
 
 import json
 import random

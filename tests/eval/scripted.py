@@ -1,4 +1,4 @@
-"""An engine whose models are as good as it was told, to see whether an evaluation measures that.
+"""An engine whose models have a given quality, to see whether an evaluation measures it.
 
 It speaks HTTP on a real socket, in a thread. What a model knows is decided by the question alone,
 whatever stands in the prompt.

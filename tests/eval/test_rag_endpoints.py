@@ -24,7 +24,7 @@ USAGE = {"prompt_tokens": 30, "completion_tokens": 7}
 
 
 class Scripted:
-    """A gateway that says what it is told to, in turn."""
+    """A gateway with scripted replies, in turn."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any], str | None]] = []

@@ -1,4 +1,4 @@
-"""An engine that dies in the middle of its answer when it is told to, and goes on with begun ones.
+"""An engine that dies in the middle of its answer at a signal, and goes on with begun ones.
 
 It speaks as llama.cpp or as vLLM does, on a real socket. A real engine cannot be made to die at a
 certain byte.

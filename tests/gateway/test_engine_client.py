@@ -41,7 +41,7 @@ EVENTS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encodi
 
 
 class Engine:
-    """A server whose every connection talks as it is told; remembers what it was asked."""
+    """A server with a script for each connection; it remembers the requests."""
 
     def __init__(self, talk: Talk) -> None:
         self._talk = talk

@@ -32,7 +32,7 @@ SECOND = 1000 * MS
 
 
 class Clock:
-    """Time that stands still until it is told to pass."""
+    """Time that passes only when a test says so."""
 
     def __init__(self) -> None:
         self.now = 5 * SECOND

@@ -26,7 +26,7 @@ __all__ = ["url"]
 ROOT = Path(__file__).parents[2]
 ANN = Key("ann0000000", "ann", "red", datetime.now(UTC))
 LINE = UsageRecord("ann0000000", 20_000, "red", "docs", "docs@v7", 100, 20)
-# A worker that counts three requests, and writes them first if it is told to.
+# A worker that counts three requests, and writes them first if it should.
 WORKER = """
 import asyncio, sys
 from datetime import UTC, datetime

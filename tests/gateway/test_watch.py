@@ -96,7 +96,7 @@ def test_a_folder_that_is_made_again_is_reported_and_watched_on(wiki: Path) -> N
         shutil.copytree(wiki, copy)
         shutil.rmtree(wiki)
         copy.rename(wiki)
-        while True:  # what was taken away is told, and then that it is there again
+        while True:  # a removal is reported, and then the return
             try:
                 told.get(timeout=2 * watch.GLANCE / 1000)
             except queue.Empty:

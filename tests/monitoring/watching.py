@@ -80,7 +80,7 @@ def started(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
         f"--config.file={file}",
         f"--storage.tsdb.path={folder / 'data'}",
         "--web.listen-address=127.0.0.1:0",
-        # What fired before it had found whom to tell is told then, not a minute later.
+        # An alert that fired before the receiver was known is sent then, not a minute later.
         "--rules.alert.resend-delay=1s",
     ]
     with listening(argv, log, "Server is ready") as address:

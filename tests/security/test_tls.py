@@ -37,7 +37,7 @@ MiB = 2**20
 
 
 class _Engine(Handler):
-    """Says "One." and, when it is told to, "Two."."""
+    """Says "One." and, at a signal, "Two."."""
 
     go = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Recipes: the four that come along, and what is said about a wrong one."""
+"""Recipes: the four bundled ones, and the messages about a wrong one."""
 
 import tomllib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Versions in a folder: whole or not at all, and every change to a file is told."""
+"""Versions in a folder: whole or not at all, and every change to a file is reported."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A gateway that says what it is told to, in the real wire format.
+"""A gateway with scripted replies, in the real wire format.
 
 For what real parts cannot be made to do: errors, broken streams, hostile content. `python -m
 tests.widget.stand_in PORT` runs one whose answer depends on the question, to look at the box.

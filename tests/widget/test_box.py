@@ -1,4 +1,4 @@
-"""The box by itself in a real browser: what its readers do, see and are told."""
+"""The widget by itself in a real browser: what its readers do, see and read."""
 
 import socket
 import socketserver
@@ -46,7 +46,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(box: Start, database: Path) -> Start:
-    """Start a box that stores what it is told and hands questions on."""
+    """Start a widget that stores votes and forwards questions."""
 
     def started(*replies: Reply, **settings: Any) -> Box:
         return box(

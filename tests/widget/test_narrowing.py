@@ -87,7 +87,7 @@ async def test_answers_follow_the_rights_of_their_pages(
     for number in range(4):
         answer(store, f"tea-{number}", "tea")
     answer(store, "pay", "pay")
-    answer(store, "then", "tea", "pay")  # was told what the answer before it says
+    answer(store, "then", "tea", "pay")  # its prompt had the answer before it
     store.asked(NewQuestion("open", "How?", "open"))
     every = seen(store, PUBLIC)
     assert await work.once()

@@ -8,7 +8,7 @@ PAGE = "https://wiki.example.com/start/#linux"
 
 
 def fragment(quote: str, page: str = PAGE) -> str:
-    """What a browser is told to look for."""
+    """The text fragment that a browser looks for."""
     address = highlighting(page, quote)
     assert address.startswith((f"{page}:~:text=", f"{page}#:~:text="))
     return unquote(address.partition(":~:text=")[2])

@@ -116,7 +116,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     )
     if instructions := card["options"]["instructions"]:
         yield "\n## Instructions\n"
-        yield "Models are told them before every question, as the gateway's alias has them:\n"
+        yield "Every prompt begins with these instructions, as the gateway's alias has them:\n"
         yield from (f"    {line}" for line in instructions.splitlines())
     yield "\n## Examples\n"
     names = list(splits)

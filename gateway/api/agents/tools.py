@@ -28,8 +28,8 @@ Context = ServerRequestContext[Any, Any]
 class SearchDocs(BaseModel):
     """Finds the pages of the team's documentation that fit a question or a few words.
 
-    The best come first, each with the section that fits best, its address and its first words. Use
-    it first; then read what looks right with read_page. Write the query as a question or as the
+    The best come first, each with the section that fits best, its address and its beginning. Use it
+    first; then read the right pages with read_page. Write the query as a question or as the
     words that the documentation may use, in its language.
     """
 
