@@ -9,7 +9,8 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import starting
+from gateway.storage import database
+from tests import databases, starting
 from tests.engines import gguf_variant
 from tests.gateway.postgres import postgres
 from tests.vllm_serving import (
@@ -35,6 +36,16 @@ __all__ = [
 # How long an example takes says nothing where other processes share the cores.
 settings.register_profile("askdocs", deadline=None)
 settings.load_profile("askdocs")
+
+
+def pytest_configure() -> None:
+    pytest.MonkeyPatch().setattr(database, "migrate", databases.migrate)
+
+
+@pytest.fixture
+def migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New databases are migrated, not copied."""
+    monkeypatch.setattr(database, "migrate", databases.UNCOPIED)
 
 
 @pytest.fixture(scope="session")

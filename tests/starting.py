@@ -20,6 +20,7 @@ from askdocs.models import model
 from askdocs.supervision.checks import free_port
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engines import llamacpp
+from tests import databases
 from tests.parts import require
 
 REPO = Path(__file__).parents[1]
@@ -126,6 +127,8 @@ def gateway(
     """Started with `ASKDOCS_<NAME>` from `variables`; waited for until it serves."""
     port = port or free_port()
     home = folder / "home"
+    if code == REPO and "database_url" not in variables:
+        databases.prepare(home)
     env = {
         "PYTHONPATH": str(code),
         "ASKDOCS_HOME": str(home),

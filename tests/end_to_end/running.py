@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from askdocs.supervision.checks import free_port
+from tests import databases
 
 COMMAND = Path(sys.executable).with_name("askdocs")
 REPO = Path(__file__).parents[2]
@@ -54,6 +55,8 @@ def up(
     **variables: str,
 ) -> Iterator[Askdocs]:
     """Start with `ASKDOCS_<NAME>` from `variables`, wait until it says so; stop with SIGINT."""
+    if "database_url" not in variables:
+        databases.prepare(home)
     process, output = _begun(home, docs, *options, **variables)
     began = time.monotonic()
     try:

@@ -19,7 +19,7 @@ from gateway.storage import database
 from tests import starting
 from tests.chaos.load import ASK_ID, BOX_TOKEN
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
 
 REPO = starting.REPO
 # The last commit before the last migration.

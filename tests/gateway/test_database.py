@@ -22,7 +22,7 @@ from gateway.storage import database
 from tests.gateway.postgres import PASSWORD, Postgres, url
 
 # Real servers, which take their time.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
 
 __all__ = ["url"]
 

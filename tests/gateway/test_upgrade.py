@@ -28,7 +28,7 @@ from tests.gateway.schemas.make import PAGE, SECRET
 from widget.review.reviews import Reviews
 
 # A real PostgreSQL, and Alembic.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
 
 __all__ = ["gateway", "url"]
 
