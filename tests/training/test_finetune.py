@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +17,9 @@ import pytest
 from askdocs import environments
 from tests import starting
 from tests.engines import messages
+from tests.libraries import Libraries, libraries
 from tests.parts import require
+from tests.training import tiny
 from training.artefacts import convert
 from training.plan import recipe as recipes
 from training.tuning import checkpoints, encode, options
@@ -25,7 +28,6 @@ pytestmark = pytest.mark.slow
 
 HOME = Path(os.environ.get("TEST_TRAIN_HOME", starting.REPO / ".cache" / "train"))
 INSTALL = ".venv/bin/python -m askdocs.environments train --home .cache/train"
-TINY = Path(__file__).with_name("tiny.py")
 SCRIPT = starting.REPO / "training" / "finetune.py"
 # Dropout, so that a resumed run needs the same random numbers.
 RECIPE = {
@@ -66,7 +68,7 @@ def python() -> Path:
 
 
 @pytest.fixture(scope="module")
-def base(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model that has everything of the small one but its size."""
     folder = tmp_path_factory.mktemp("base")
     gguf = starting.shipped()
@@ -98,7 +100,7 @@ def base(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     for name, content in files.items():
         (folder / name).write_text(json.dumps(content))
-    subprocess.run([python, "-I", TINY, folder], check=True)
+    tiny.write_weights(folder)
     return folder
 
 
@@ -234,22 +236,6 @@ def test_a_run_that_was_killed_ends_with_the_same_adapter(
     assert [facts[0][key] for key in same] == [facts[1][key] for key in same]
 
 
-def test_a_run_that_was_killed_at_its_end_takes_no_further_step(
-    run: Run, python: Path, base: Path, data: Path, tmp_path: Path
-) -> None:
-    out = Path(shutil.copytree(run.out, tmp_path / "out"))
-    (out / "training.json").unlink()
-    (out / "adapter" / "adapter_model.safetensors").write_bytes(b"")
-    file = job(tmp_path, base, data, resume=True)
-    ends = ended(started(python, SCRIPT, file), tmp_path)
-    assert ends.code == 0, (tmp_path / "log.txt").read_text()[-3000:]
-    assert [one["event"] for one in ends.events] == ["done"]
-    assert weights(out / "adapter") == weights(run.out / "adapter")
-    facts = [json.loads((one / "training.json").read_text()) for one in (out, run.out)]
-    same = ("losses", "eval_losses", "best_step", "step", "stopped", "tokens", "token_ids_sha256")
-    assert [facts[0][key] for key in same] == [facts[1][key] for key in same]
-
-
 def test_two_processes_take_the_same_steps_and_one_speaks(
     run: Run, python: Path, base: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -265,35 +251,69 @@ def test_two_processes_take_the_same_steps_and_one_speaks(
     assert list((tmp_path / "out" / "tensorboard").iterdir())
 
 
-# What the libraries do with a job, beside a run: the first batch as the loss gets it.
-COLLATED = """
-import json, sys, types
-from pathlib import Path
+# Importing Unsloth takes 5 s of a core, so two tests use the same process.
+IMPORTED = """
+import os, sys, types
 sys.modules["training"] = types.ModuleType("training")
-sys.modules["training"].__path__ = [sys.argv[1]]
+sys.modules["training"].__path__ = [scripts]
+from training import finetune
+finetune.set_environment(job)
+"""
+# The first batch as the loss gets it.
+COLLATED = f"""{IMPORTED}
+from pathlib import Path
 from training.tuning import encode, train
-job = json.loads(Path(sys.argv[2]).read_text())
 tokenizer = train.AutoTokenizer.from_pretrained(job["base"])
 _surplus, *rows = encode.encode(Path(job["data"]) / "train.jsonl", tokenizer, 2048)
 trainer = train.make_trainer(job["recipe"], Path(job["base"]), Path(job["out"]), rows, rows)
 batch = next(iter(trainer.get_train_dataloader()))
-told = [tokenizer.decode(one[one != encode.IGNORED]) for one in batch["labels"]]
-whole = [tokenizer.decode(one) for one in batch["input_ids"]]
-print(json.dumps([told, whole, (batch["labels"] == encode.IGNORED).sum(1).tolist()]))
+answers = [tokenizer.decode(one[one != encode.IGNORED]) for one in batch["labels"]]
+said = [answers, [tokenizer.decode(one) for one in batch["input_ids"]]]
+"""
+# A whole run, whose standard output goes to a file.
+RUN = f"""{IMPORTED}
+output = os.open(events, os.O_WRONLY | os.O_CREAT)
+os.dup2(output, 1)
+os.close(output)
+said = finetune.main([file])
 """
 
 
+@pytest.fixture(scope="module")
+def trainer(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libraries]:
+    """A process of the environment that keeps the libraries of training."""
+    with libraries(python, tmp_path_factory.mktemp("trainer") / "log") as asked:
+        yield asked
+
+
+def told(trainer: Libraries, code: str, file: Path, **given: str) -> Any:
+    facts = {"scripts": str(SCRIPT.parent), "job": json.loads(file.read_text())}
+    return trainer.said(code, file=str(file), **facts, **given)
+
+
 def test_the_loss_counts_the_answer_and_the_end_of_the_turn_alone(
-    python: Path, base: Path, data: Path, tmp_path: Path
+    trainer: Libraries, base: Path, data: Path, tmp_path: Path
 ) -> None:
-    file = job(tmp_path, base, data, batch_size=22)
-    argv = [python, "-I", "-c", COLLATED, SCRIPT.parent, file]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told, whole, _ = json.loads(done.stdout.splitlines()[-1])
-    assert sorted(told) == sorted(f"Every {at + 3} weeks, 你好 é.<|im_end|>" for at in range(22))
-    for answer, text in zip(told, whole, strict=True):
+    answers, texts = told(trainer, COLLATED, job(tmp_path, base, data, batch_size=22))
+    assert sorted(answers) == sorted(f"Every {at + 3} weeks, 你好 é.<|im_end|>" for at in range(22))
+    for answer, text in zip(answers, texts, strict=True):
         assert f"<|im_start|>assistant\n{answer}" in text
+
+
+def test_a_run_that_was_killed_at_its_end_takes_no_further_step(
+    run: Run, trainer: Libraries, base: Path, data: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(run.out, tmp_path / "out"))
+    (out / "training.json").unlink()
+    (out / "adapter" / "adapter_model.safetensors").write_bytes(b"")
+    file = job(tmp_path, base, data, resume=True)
+    events = tmp_path / "events"
+    assert told(trainer, RUN, file, events=str(events)) == 0
+    assert [json.loads(line)["event"] for line in events.read_text().splitlines()] == ["done"]
+    assert weights(out / "adapter") == weights(run.out / "adapter")
+    facts = [json.loads((one / "training.json").read_text()) for one in (out, run.out)]
+    same = ("losses", "eval_losses", "best_step", "step", "stopped", "tokens", "token_ids_sha256")
+    assert [facts[0][key] for key in same] == [facts[1][key] for key in same]
 
 
 def checked(python: Path, folder: Path, recipe: dict[str, Any], base: str) -> Run:
@@ -314,11 +334,24 @@ def test_every_option_that_a_library_refuses_is_named(
     assert [len([one for one in said if word in one]) for word in ("9bit", "gate_projj")] == [1, 1]
 
 
+# A job that is refused, and one that is not, in a process that imports the libraries once.
+BOTH = """
+import os, sys, types
+sys.modules["training"] = types.ModuleType("training")
+sys.modules["training"].__path__ = [sys.argv[1]]
+from training import finetune
+output = os.dup(1)
+refused = finetune.main([sys.argv[2]])
+os.dup2(output, 1)
+sys.exit(finetune.main([sys.argv[3]]) or refused != 1)
+"""
+
+
 def test_a_second_stage_learns_which_answers_people_prefer(
     python: Path, base: Path, data: Path, run: Run, tmp_path: Path
 ) -> None:
     """DPO by TRL's real trainer. It begins with the first stage's adapter, which stays as it is."""
-    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()[1:9]]
+    rows = [json.loads(line) for line in (data / "train.jsonl").read_text().splitlines()[4:12]]
     pairs = [
         {
             "prompt": row["prompt"],
@@ -335,8 +368,17 @@ def test_a_second_stage_learns_which_answers_people_prefer(
     asked = job(tmp_path, base, data, preference={"beta": 0.1, "learning_rate": 0.02, "epochs": 3})
     more = {"first": str(run.out), "preferences": str(tmp_path / "preferences")}
     asked.write_text(json.dumps({**json.loads(asked.read_text()), **more}))
-    second = ended(started(python, SCRIPT, asked), tmp_path)
+    long = tmp_path / "long"
+    long.mkdir()
+    text = [{"role": "assistant", "content": "a " * 9000}]
+    (long / "pairs.jsonl").write_text(json.dumps({**pairs[0], "chosen": text}))
+    more = {"out": str(long / "out"), "preferences": str(long)}
+    (long / "job.json").write_text(json.dumps({**json.loads(asked.read_text()), **more}))
+    argv = ["-c", BOTH, SCRIPT.parent, long / "job.json", asked]
+    second = ended(started(python, *argv), tmp_path)
     assert second.code == 0, (tmp_path / "log.txt").read_text()[-3000:]
+    (problem,) = second.of("problem")
+    assert "pairs.jsonl:1: has" in problem["message"]
     steps = second.of("step")
     assert steps[0]["loss"] == pytest.approx(0.693, abs=0.01)  # ln 2: as likely as before
     assert steps[-1]["loss"] < 0.6
@@ -347,12 +389,3 @@ def test_a_second_stage_learns_which_answers_people_prefer(
     assert (run.out / "adapter" / "adapter_model.safetensors").read_bytes() == before
     assert (second.out / "adapter" / "adapter_model.safetensors").read_bytes() != before
     assert not (second.out / "adapter" / "ref").exists()  # TRL's copy of the first stage
-
-    again = tmp_path / "again"
-    again.mkdir()
-    long = [{"role": "assistant", "content": "a " * 9000}]
-    file.write_text(json.dumps({**pairs[0], "chosen": long}))
-    content = {**json.loads(asked.read_text()), "out": str(again / "out")}
-    (again / "job.json").write_text(json.dumps(content))
-    refused = ended(started(python, SCRIPT, again / "job.json"), again)
-    assert "pairs.jsonl:1: has" in refused.of("problem")[0]["message"]
