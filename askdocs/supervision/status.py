@@ -162,7 +162,7 @@ def index(file: Path) -> dict[str, Any]:
 def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
     # They import numpy, too.
     from gateway.knowledge.sources.excluded import excluded  # noqa: PLC0415
-    from gateway.knowledge.sources.sync import FAILING, LEFT_OUT, SINCE  # noqa: PLC0415
+    from gateway.knowledge.sources.remembered import FAILING, LEFT_OUT, SINCE  # noqa: PLC0415
 
     age = (datetime.now(UTC) - stored.synced).total_seconds() if stored.synced else None
     return {

@@ -18,7 +18,8 @@ from gateway.core.failures import Failures
 from gateway.core.tasks import Tasks
 from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import Synced, Writing, sync
+from gateway.knowledge.sources.sync import Writing, look, sync
+from gateway.knowledge.sources.synced import Synced
 
 # Maximum paths listed of each kind; JSON has all, and up to LEFT_OUT skipped files.
 LISTED = 10
@@ -74,7 +75,7 @@ class Job:
         threads = [
             threading.Thread(
                 target=tasks.go_on,
-                args=(spec.place, partial(self._keep, spec, stop, turn), stop),
+                args=(spec.place, partial(self._keep, spec, stop, turn, tasks), stop),
                 daemon=True,
             )
             for spec in specs
@@ -86,24 +87,31 @@ class Job:
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
-    def _keep(self, spec: Spec, stop: threading.Event, turn: threading.Lock) -> None:
-        reported: Any = None
-        for _ in watch.changes(spec.folder, stop):
+    def _keep(self, spec: Spec, stop: threading.Event, turn: threading.Lock, tasks: Tasks) -> None:
+        feed = f"feed of {spec.place}"
+        is_followed = spec.is_followed and not self.dry_run
+        if is_followed:
+            tasks.started(feed)
+        # By whether it was a complete sync.
+        reported: dict[bool, Any] = {True: None, False: ()}
+        for is_complete in watch.changes(spec.folder, stop, is_followed):
             with turn:
                 try:
-                    synced = self._sync(spec)
+                    synced = self._sync(spec) if is_complete else self._look(spec)
                 except AskdocsError as error:
-                    if reported != str(error):
+                    if not is_complete:
+                        tasks.count_failure(feed)
+                    if reported[is_complete] != str(error):
                         _complain(str(error))
-                    reported = str(error)
+                    reported[is_complete] = str(error)
                     continue
-                if synced.is_different or reported != synced.broken:
-                    reported = synced.broken
+                if synced.is_different or reported[is_complete] != synced.broken:
+                    reported[is_complete] = synced.broken
                     if self.as_json:
                         print(json.dumps(facts(synced, self.dry_run)), flush=True)
                     else:
                         show(synced, self.dry_run)
-                if not self.dry_run:
+                if not self.dry_run and (is_complete or synced.is_different):
                     with Bar() as bar:
                         self.after(bar)
 
@@ -112,6 +120,10 @@ class Job:
             return sync(
                 spec.open(), self.writing, spec=spec.stored, dry_run=self.dry_run, progress=bar.show
             )
+
+    def _look(self, spec: Spec) -> Synced:
+        with Bar(spec.place) as bar:
+            return look(spec.open(), self.writing, spec=spec.stored, progress=bar.show)
 
 
 def show(synced: Synced, dry_run: bool) -> None:

@@ -84,11 +84,12 @@ class Wiki:
         """Read it again whenever it may have changed, and call `changed` if it had; never
         returns."""
         reported = ""
-        for number, _ in enumerate(watch.changes(self.spec.folder, self.stop)):
+        looks = watch.changes(self.spec.folder, self.stop, self.spec.is_followed)
+        for number, is_complete in enumerate(looks):
             if number == 0 and self.spec.folder:
                 continue  # `first` just read it
             try:
-                if self._sync():
+                if self._sync(is_complete):
                     changed()
                 reported = ""
             except AskdocsError as error:
@@ -130,8 +131,8 @@ class Wiki:
         place = urlsplit(self.spec.place)
         return () if self.spec.folder else (f"{place.scheme}://{place.netloc}",)
 
-    def _sync(self) -> bool:
-        synced = sync_named(self.spec, self._writing, self._say, self.stop)
+    def _sync(self, is_complete: bool = True) -> bool:
+        synced = sync_named(self.spec, self._writing, self._say, self.stop, is_complete)
         if synced.is_different:
             counts = {
                 "added": len(synced.added),
@@ -143,6 +144,8 @@ class Wiki:
         for page in synced.broken:
             if page not in self._broken:
                 self._say(f"{page.path}: {page.why}")
+        if not is_complete:
+            return synced.is_different
         self._broken = synced.broken
         if synced.omission not in ("", self._omission):
             self._say(f"{synced.omission}; `askdocs docs sync --dry-run` lists them")

@@ -99,6 +99,11 @@ class Tasks:
             except Exception as error:
                 await asyncio.sleep(self.failed(name, error, began))
 
+    def count_failure(self, name: str) -> None:
+        """Count a failure of work that its owner logs and repeats."""
+        self._last[name] = time.monotonic()
+        self._tell(self._failed, name)
+
     def _tell(self, listener: Callable[[str], None], name: str) -> None:
         try:
             listener(name)

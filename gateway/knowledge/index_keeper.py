@@ -21,7 +21,8 @@ from gateway.knowledge.search.replica import open_writing
 from gateway.knowledge.sources import watch
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import Synced, Writing, sync
+from gateway.knowledge.sources.sync import Writing, look, sync
+from gateway.knowledge.sources.synced import Synced
 
 if TYPE_CHECKING:
     from gateway.knowledge.search.search import Search
@@ -37,6 +38,8 @@ LOOK = 2.0
 RETRY = 60.0
 # Seconds for running work to finish when the gateway stops.
 GRACE = 2.0
+# The task that looks at the feed of the configured wiki.
+FEED = "wiki feed"
 
 
 def opening(
@@ -84,7 +87,11 @@ def named(settings: GatewaySettings) -> Spec | None:
 
 
 def sync_named(
-    spec: Spec, opened: Writing, say: Say, stop: threading.Event | None = None
+    spec: Spec,
+    opened: Writing,
+    say: Say,
+    stop: threading.Event | None = None,
+    is_complete: bool = True,
 ) -> Synced:
     """Sync the configured wiki, replacing one that was configured before.
 
@@ -93,9 +100,10 @@ def sync_named(
         opened: opens the index to write to it.
         say: receives the progress, every `SAY` seconds.
         stop: once set, ends the sync with Stopped.
+        is_complete: read the whole wiki, and not only the feed of its service.
 
     Raises:
-        AskdocsError: as `sync`.
+        AskdocsError: as `sync` and `look`.
     """
     last_report = time.monotonic()
 
@@ -107,6 +115,8 @@ def sync_named(
             last_report = time.monotonic()
             say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
 
+    if not is_complete:
+        return look(spec.open(), opened, spec=spec.stored, progress=progress)
     return sync(spec.open(), opened, spec=spec.stored, configured=True, progress=progress)
 
 
@@ -198,9 +208,18 @@ class Keeper:
     def _follow(self) -> None:
         if self._spec is None:
             return
-        complained = ""
+        complained = complained_of_feed = ""
         read, folder = partial(self._read, self._spec), self._spec.folder
-        for _ in watch.changes(folder, self._stop):
+        if self._spec.is_followed:
+            self._tasks.started(FEED)
+        for is_complete in watch.changes(folder, self._stop, self._spec.is_followed):
+            if not is_complete:
+                complained_of_feed = self._attempt(
+                    partial(read, is_complete=False), complained_of_feed
+                )
+                if complained_of_feed and not self._stop.is_set():
+                    self._tasks.count_failure(FEED)
+                continue
             prepared, self._prepared = self._prepared, False
             if prepared and folder:
                 continue
@@ -218,13 +237,14 @@ class Keeper:
             return str(error)
         return ""
 
-    def _read(self, spec: Spec) -> None:
-        synced = sync_named(spec, self._writing, self._say, self._stop)
+    def _read(self, spec: Spec, is_complete: bool = True) -> None:
+        synced = sync_named(spec, self._writing, self._say, self._stop, is_complete)
         if synced.is_different:
             self._say(f"{spec.place}: {synced.pages:,} pages")
         if synced.broken != self._broken:
             _complain(synced)
-        self._broken = synced.broken
+        if is_complete:
+            self._broken = synced.broken
 
     def _embed(self) -> None:
         generation = self._search.index.generation

@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 from gateway.core import failures, threads
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.sources.remembered import FAILING, SINCE
 from gateway.knowledge.sources.spec import SERVICES
-from gateway.knowledge.sources.sync import FAILING, SINCE
 from gateway.routing.registry import Fleet
 from gateway.telemetry.metrics import PREFIX
 from gateway.telemetry.names import storable

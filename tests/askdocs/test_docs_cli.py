@@ -474,12 +474,12 @@ def test_watch_syncs_at_once_and_when_a_page_changes_and_ends_at_ctrl_c(
 def test_a_watch_that_fails_begins_again_and_shows_at_the_gateway(
     wiki: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def changes(folder: Path, stop: object) -> Iterator[None]:
+    def changes(folder: Path, stop: object, is_followed: bool) -> Iterator[bool]:
         if failures.read(home.root)[0].failures:  # it has begun again
             os.kill(os.getpid(), signal.SIGINT)
             return
         raise RuntimeError("no more watches")
-        yield
+        yield True
 
     monkeypatch.setattr(syncing.watch, "changes", changes)
     monkeypatch.setattr(tasks, "FIRST_PAUSE", 0.0)

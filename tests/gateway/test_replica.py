@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from gateway.knowledge.search.replica import following, open_writing, pull, refr
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.search.writer import IndexBusy
+from gateway.knowledge.sources.source import Changed, Item, State
+from gateway.knowledge.sources.sync import look, sync
 from gateway.storage import database
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres
@@ -244,6 +247,41 @@ def test_a_sqlite_database_leaves_the_index_in_its_file(tmp_path: Path) -> None:
         writer.put("wiki", page("a.md", "# Apples"), "1")
     with following(file, None, Tasks()), closing(Index(file)) as index:
         assert index.size == 1
+
+
+def test_a_look_that_finds_nothing_leaves_the_token_as_it_is(
+    url: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    """Otherwise each gateway would compare its whole copy once a minute."""
+
+    class Wiki:
+        name = "https://w.example/api.php"
+        edited = ""
+
+        def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
+            yield Changed(page("a.md", "# Apples"), "1")
+            yield State("first")
+
+        def recent(
+            self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+        ) -> Iterator[Item]:
+            if self.edited:
+                yield Changed(page("a.md", self.edited), self.edited)
+            yield State(state)
+
+    def token() -> str:
+        with database.reading(engine) as connection:
+            return str(connection.execute(sa.select(shared.state_table.c.token)).scalar_one())
+
+    wiki, opened = Wiki(), partial(open_writing, tmp_path / "one.db", url)
+    spec = {"kind": "mediawiki", "site_url": ""}
+    sync(wiki, opened, spec=spec)
+    before = token()
+    look(wiki, opened, spec=spec)
+    assert token() == before
+    wiki.edited = "# Pears"
+    assert look(wiki, opened, spec=spec).changed == ("a.md",)
+    assert token() != before
 
 
 def test_groups_are_shared_and_followed(url: str, tmp_path: Path) -> None:

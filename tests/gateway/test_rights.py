@@ -9,7 +9,8 @@ from gateway.access import rights
 from gateway.knowledge.search.writer import writing
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.folder import front_groups
-from gateway.knowledge.sources.sync import Synced, sync
+from gateway.knowledge.sources.sync import sync
+from gateway.knowledge.sources.synced import Synced
 
 
 def test_sets_that_ask_for_the_same_are_stored_alike() -> None:

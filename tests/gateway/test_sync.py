@@ -19,7 +19,8 @@ from gateway.knowledge.sources.source import (
     Unchanged,
 )
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import Synced, sync
+from gateway.knowledge.sources.sync import sync
+from gateway.knowledge.sources.synced import Synced
 from tests.gateway.conftest import page
 
 SITE = "https://wiki.example.com/"

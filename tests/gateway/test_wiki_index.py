@@ -48,9 +48,10 @@ def keeper(
     index: Index,
     embedder: Embedder | None = None,
     traffic: Traffic | None = None,
+    tasks: Tasks | None = None,
 ) -> Keeper:
     search = Search(index, embedder)
-    return Keeper(of, search, {}, traffic or Traffic(), lambda text: None, Tasks())
+    return Keeper(of, search, {}, traffic or Traffic(), lambda text: None, tasks or Tasks())
 
 
 Opened = Callable[[GatewaySettings], Index]

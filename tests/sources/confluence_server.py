@@ -28,6 +28,8 @@ class Written:
     """Names of groups that it is restricted to; e-mail addresses are people."""
     refused: int = 0
     """A status in place of the body."""
+    edited: int = 0
+    """Pages with a larger number were edited later."""
 
 
 @dataclass
@@ -130,11 +132,16 @@ class Wiki:
         return 404, {}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
-        kind = query["cql"].removeprefix("type=").removesuffix(' and space="ENG" order by created')
+        kind, _, order = query["cql"].partition(' and space="ENG" order by ')
+        kind = kind.removeprefix("type=")
         row = {"page": self._row, "attachment": self._file}[kind]
         start = int(query.get("start", 0))
         every = {"page": self.pages, "attachment": self.files}[kind]
         ids = [at for at in every if at not in self.hidden]
+        if order == "lastmodified desc":
+            ids.sort(key=lambda at: self.pages[at].edited, reverse=True)
+        else:
+            assert order == "created"
         links: dict[str, str] = {"base": self.url, "context": "/wiki"}
         if self.unending or start + self.part < len(ids):
             cql = query["cql"].replace(" ", "%20").replace('"', "%22")

@@ -104,6 +104,12 @@ def test_errors_come_back_as_they_are(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
 
 
+def test_a_folder_has_no_feed(write: Write) -> None:
+    root = write({"a.md": "Text"})
+    with pytest.raises(AskdocsError, match="has no feed of edited pages"):
+        list(Apart(str(root), "mkdocs", SITE).recent({}))
+
+
 def test_no_module_is_imported_from_the_folder_that_it_runs_in(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from gateway.knowledge.sources.source import (
     Unchanged,
 )
 from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.synced import Synced
 from gateway.knowledge.sources.tokens import Token
 from tests.sources.confluence_server import Wiki, Written, confluence
 from tests.waiting import until
@@ -163,7 +164,7 @@ def test_a_page_that_cannot_be_read_gets_its_new_groups_at_once(
     opened = partial(writing, tmp_path / "index.db")
     spec = {"kind": "confluence", "site_url": ""}
 
-    def synced() -> tuple[sync.Synced, Mapping[str, Groups | None]]:
+    def synced() -> tuple[Synced, Mapping[str, Groups | None]]:
         done = sync.sync(source(cloud), opened, spec=spec)
         with opened() as writer:
             return done, writer.groups(done.source)

@@ -22,7 +22,8 @@ from gateway.knowledge.sources.git import Git
 from gateway.knowledge.sources.hosted import place_of
 from gateway.knowledge.sources.source import Broken, Changed, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import Synced, sync
+from gateway.knowledge.sources.sync import sync
+from gateway.knowledge.sources.synced import Synced
 from gateway.knowledge.sources.tokens import Token, token_for
 from tests.speaking import Handler, serving
 

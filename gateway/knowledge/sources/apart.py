@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -25,6 +25,7 @@ from gateway.knowledge.sources.source import (
     Broken,
     Changed,
     Expected,
+    Followed,
     Item,
     LeftOut,
     Regrouped,
@@ -40,7 +41,7 @@ MOST = 20
 
 
 class Apart:
-    """Implements `gateway.knowledge.sources.source.Source` for the sources of `open_source`."""
+    """Implements `gateway.knowledge.sources.source.Followed` for the sources of `open_source`."""
 
     def __init__(self, place: str, kind: str | None, site_url: str) -> None:
         """See `gateway.knowledge.sources.open.open_source`."""
@@ -49,9 +50,19 @@ class Apart:
 
     def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
         """See `gateway.knowledge.sources.source.Source.read`. An interrupted read is closed."""
+        return self._read(known, {"state": state})
+
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`. Raises AskdocsError also for a
+        source without a feed."""
+        return self._read(known, {"state": state, "ignored": sorted(ignored)})
+
+    def _read(self, known: Mapping[str, str], how: Mapping[str, Any]) -> Iterator[Item]:
         reading = _Reading(dict(known))
         while True:
-            wanted = {"known": reading.known, "state": state, "ended": reading.ended}
+            wanted = {**how, "known": reading.known, "ended": reading.ended}
             process = _start({**self._wanted, **wanted})
             try:
                 yield from reading.items(process)
@@ -187,7 +198,14 @@ def _answer(wanted: Mapping[str, Any], out: IO[bytes]) -> None:
     bounded.enforce(begun, wanted["ended"])
     try:
         source = open_source(wanted["place"], wanted["kind"], wanted["site_url"])
-        for item in source.read(wanted["known"], wanted["state"]):
+        known, state = wanted["known"], wanted["state"]
+        if "ignored" not in wanted:
+            items = source.read(known, state)
+        elif isinstance(source, Followed):
+            items = source.recent(known, state, wanted["ignored"])
+        else:
+            raise AskdocsError(f"{wanted['place']} has no feed of edited pages")
+        for item in items:
             _say(item, say)
     except AskdocsError as error:
         say("error", str(error))

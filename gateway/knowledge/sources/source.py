@@ -1,8 +1,8 @@
 """The interface of a wiki source: a folder of Markdown or HTML, or a site."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gateway.access.rights import Groups
 from gateway.knowledge.wiki.page import Page
@@ -94,5 +94,29 @@ class Source(Protocol):
 
         Raises:
             AskdocsError: the source does not exist, or has no page; then nothing is deleted.
+        """
+        ...
+
+
+@runtime_checkable
+class Followed(Source, Protocol):
+    """A wiki whose service has a feed of edited pages, which costs less than a complete read."""
+
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """Yields the pages that the feed shows as new or edited, with their current readers.
+
+        All other pages count as unchanged: the feed shows neither deleted pages nor changed
+        permissions. A known page that is left out is removed. A `State` keeps the position of the
+        last `read`, which must still find everything.
+
+        Args:
+            known: the stamp of each page in the index, by path.
+            state: the text of the last `State`; empty as for `read`.
+            ignored: paths of pages that are not read: they were excluded, or could not be read.
+
+        Raises:
+            AskdocsError: the feed cannot be read, or the service rejects the token.
         """
         ...

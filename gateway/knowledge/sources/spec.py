@@ -20,8 +20,9 @@ from gateway.knowledge.sources.services.addresses import (
     is_gitlab,
     is_notion,
 )
-from gateway.knowledge.sources.source import Source
 
+FOLLOWED = ("confluence", "mediawiki")
+"""Kinds with a feed of edited pages, see `gateway.knowledge.sources.source.Followed`."""
 SERVICES = ("site", "git", *APIS)
 """Kinds that are read from an address."""
 KINDS = (*get_args(Generator), "html", *SERVICES, "preview")
@@ -81,7 +82,12 @@ class Spec:
         """The wiki's folder; None for a site or a service."""
         return None if self.kind in SERVICES else Path(self.place)
 
-    def open(self) -> Source:
+    @property
+    def is_followed(self) -> bool:
+        """Does the service have a feed of edited pages?"""
+        return self.kind in FOLLOWED
+
+    def open(self) -> Apart:
         """Opens the reader of the wiki, in a separate process."""
         return Apart(self.place, self.kind, self.site_url)
 

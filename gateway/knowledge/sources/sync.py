@@ -5,16 +5,12 @@ transaction: readers of the index see the old or the new wiki, a kill at any mom
 one, and a site that takes an hour to read blocks no other writer.
 """
 
-import hashlib
-import json
 import pickle
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -23,18 +19,27 @@ from gateway.access.rights import Groups, dump, load
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.rows import StoredSource
 from gateway.knowledge.search.writer import Writer
-from gateway.knowledge.sources import excluded
+from gateway.knowledge.sources.excluded import excluded
+from gateway.knowledge.sources.remembered import (
+    CONFIGURED,
+    LastState,
+    note_failure,
+    remember,
+    remember_look,
+)
 from gateway.knowledge.sources.services.addresses import APIS
 from gateway.knowledge.sources.source import (
     Broken,
     Changed,
     Expected,
+    Followed,
     Item,
     LeftOut,
     Regrouped,
     Source,
     State,
 )
+from gateway.knowledge.sources.synced import Synced
 
 Writing = Callable[[], AbstractContextManager[Writer]]
 Progress = Callable[[str, int, int | None], None]
@@ -43,18 +48,9 @@ known."""
 
 # Maximum bytes of pending pages in memory; further ones go to an unnamed file.
 IN_MEMORY = 32 * 2**20
-# Stored with a source: the settings of all its pages, and whether it is the configured wiki.
+# Stored with a source: the settings of all its pages.
 HOW = ("kind", "site_url")
-CONFIGURED = "configured"
-# Failures of the last syncs; maximum lines of them to keep.
-FAILING, SINCE, LEFT_OUT = "failing", "since", "left_out"
-LINES = 100
 NO_ADDRESS = "says no address: write `url: https://...` into its front matter, or name --site-url"
-# The state for the next sync, see `State`, with the pages at that time, and those that could not be
-# read, which the source must read again.
-STATE = "state"
-LARGEST_STATE = 2**20
-MOST_BROKEN = 1_000
 # The share of equal page paths at which a folder and a folder within it count as one wiki: a
 # project that was added as a whole, and by the folder of its pages.
 TWINS = 0.8
@@ -62,60 +58,6 @@ TWINS = 0.8
 # killed sync continues after them.
 BATCH = 200
 BATCH_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Synced:
-    """The result of a sync, or of a dry run; paths in order."""
-
-    source: str
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-    unchanged: int
-    """Pages with unchanged text; some may be `regrouped`."""
-    broken: tuple[Broken, ...]
-    """They keep their state in the index, or are not in it."""
-    excluded: tuple[str, ...]
-    """Pages of the wiki that were manually excluded from answers."""
-    left_out: tuple[LeftOut, ...]
-    seconds: float
-    regrouped: tuple[str, ...] = ()
-    """Existing pages whose readers have changed."""
-    twin: str = ""
-    """Another source in the index with the same pages; checked if pages were added."""
-
-    @property
-    def pages(self) -> int:
-        """The number of readable pages that are not excluded."""
-        return len(self.added) + len(self.changed) + self.unchanged
-
-    @property
-    def is_different(self) -> bool:
-        """Did the sync change pages that answers may use?"""
-        return bool(self.added or self.changed or self.removed or self.regrouped)
-
-    @property
-    def repetition(self) -> str:
-        """One line that reports duplicate pages in the index, with the fix; empty if there are
-        none."""
-        if not self.twin:
-            return ""
-        return (
-            f"the index has these pages as {self.twin}, too, and answers may cite both:"
-            f" `askdocs docs remove {self.twin}` leaves those of {self.source}"
-        )
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """The number of files left out by reason, most frequent first."""
-        return dict(Counter(file.why for file in self.left_out).most_common())
-
-    @property
-    def omission(self) -> str:
-        """One line that reports what was left out; empty if nothing was."""
-        reasons = ", ".join(f"{why} ({count:,})" for why, count in self.reasons.items())
-        return f"{len(self.left_out):,} left out: {reasons}" if reasons else ""
 
 
 def sync(
@@ -149,11 +91,34 @@ def sync(
             index is unchanged.
     """
     try:
-        return _sync(source, writing, spec, configured, dry_run, progress or _silent)
+        return _sync(source, writing, spec, dry_run, progress or _silent, configured=configured)
     except _Unread as error:
         if not dry_run:
-            _note(writing, source.name, str(error))
+            with writing() as writer:
+                note_failure(writer, source.name, str(error))
         raise AskdocsError(str(error)) from None
+
+
+def look(
+    source: Followed,
+    writing: Writing,
+    *,
+    spec: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> Synced:
+    """Read what the source's feed shows as edited, and write it to the index.
+
+    Nothing counts as deleted that the feed does not show, and nothing is written if nothing was
+    edited. Does nothing before the first complete `sync`, or if `spec` differs from its. A page
+    that cannot be read is left to the next complete sync.
+
+    Args:
+        source, writing, spec, progress: as for `sync`.
+
+    Raises:
+        AskdocsError: the feed cannot be read, or the index cannot be written.
+    """
+    return _sync(source, writing, spec, False, progress or _silent, followed=source)
 
 
 class _Unread(AskdocsError):
@@ -164,20 +129,25 @@ def _sync(
     source: Source,
     writing: Writing,
     spec: Mapping[str, Any],
-    configured: bool,
     dry_run: bool,
     progress: Progress,
+    *,
+    configured: bool = False,
+    followed: Followed | None = None,
 ) -> Synced:
+    """With `followed`, read only its feed."""
     began = time.monotonic()
     twin = ""
     with writing() as writer:
         before = _before(writer, source.name)
+    if followed and not (before.is_synced and _is_same(before.spec, spec)):
+        return Synced(source.name, (), (), (), len(before.stamps), (), (), (), 0)
     while True:
         with tempfile.SpooledTemporaryFile(IN_MEMORY) as waiting:
             keep = None
             if not dry_run and spec.get("kind") in APIS:
                 keep = partial(_keep, writing, source.name, spec)
-            result = _read(source, before, spec, waiting, progress, keep)
+            result = _read(source, before, spec, waiting, progress, keep, followed)
             if keep:
                 before = replace(
                     before,
@@ -185,15 +155,19 @@ def _sync(
                     stamps={**before.stamps, **result.stamps},
                     groups={**before.groups, **result.groups},
                 )
-            if not dry_run:
+            if not dry_run and not (followed and result.is_nothing):
                 with writing() as writer:
                     now = _before(writer, source.name)
                     if now != before:
                         before = now
                         continue
                     _write(writer, source.name, result, waiting, progress)
-                    _remember(writer, result, before.spec, spec, configured)
-                    twin = _twin(writer, source.name) if result.synced.added else ""
+                    if followed:
+                        remember_look(writer, result.synced, result.last, result.state)
+                    else:
+                        stored = {**spec, CONFIGURED: True} if configured else spec
+                        remember(writer, result.synced, result.state, before.spec, stored)
+                        twin = _twin(writer, source.name) if result.synced.added else ""
         return replace(result.synced, seconds=time.monotonic() - began, twin=twin)
 
 
@@ -204,11 +178,19 @@ class _Before:
     stamps: Mapping[str, str]
     groups: Mapping[str, Groups | None]
     spec: Mapping[str, Any]
+    is_synced: bool
 
 
 def _before(writer: Writer, name: str) -> _Before:
-    specs = {stored.name: stored.spec for stored in writer.sources()}
-    return _Before(writer.known(name), writer.groups(name), specs.get(name, {}))
+    stored = next((stored for stored in writer.sources() if stored.name == name), None)
+    spec = stored.spec if stored else {}
+    is_synced = stored is not None and stored.synced is not None
+    return _Before(writer.known(name), writer.groups(name), spec, is_synced)
+
+
+def _is_same(before: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Are the pages read with the same settings?"""
+    return all(before.get(key) == spec.get(key) for key in HOW)
 
 
 @dataclass(frozen=True)
@@ -219,7 +201,15 @@ class _SyncResult:
     stamps: Mapping[str, str]
     """The stamps of the pages that were written already."""
     groups: Mapping[str, Groups | None]
+    last: LastState
+    """The state before this sync."""
     state: str
+
+    @property
+    def is_nothing(self) -> bool:
+        """Is there nothing to write after a look at a feed?"""
+        is_read = self.waiting or self.stamps or self.synced.removed or self.synced.broken
+        return not is_read and self.state in ("", self.last.text)
 
 
 def _read(
@@ -229,16 +219,21 @@ def _read(
     waiting: IO[bytes],
     progress: Progress,
     keep: Callable[[list[Changed | Regrouped]], None] | None = None,
+    followed: Followed | None = None,
 ) -> _SyncResult:
     had = before.stamps
-    by_hand = excluded.excluded(before.spec)
-    same = all(before.spec.get(key) == spec.get(key) for key in HOW)
+    by_hand = excluded(before.spec)
+    same = _is_same(before.spec, spec)
     known = dict(had) if same else dict.fromkeys(had, "")
-    last = before.spec.get(STATE, {})
-    given = state = ""
-    if same and last.get("pages") == _digest(had, by_hand):
-        given = last["text"]
-        known.update(dict.fromkeys(last["broken"], ""))
+    last = LastState.of(before.spec, had)
+    given = last.text if same else ""
+    state = ""
+    if followed:
+        items = followed.recent(known, given, {*by_hand, *last.broken})
+    else:
+        if given:
+            known.update(dict.fromkeys(last.broken, ""))
+        items = source.read(known, given)
     added: list[str] = []
     changed: list[str] = []
     skipped: list[str] = []
@@ -252,7 +247,7 @@ def _read(
     groups: dict[str, Groups | None] = {}
     written = time.monotonic()
     try:
-        for item in _items(source, known, given):
+        for item in _items(items):
             if isinstance(item, State):
                 state = item.text
                 continue
@@ -264,7 +259,7 @@ def _read(
                 continue
             path = item.page.path if isinstance(item, Changed) else item.path
             seen.add(path)
-            guess = expected or len(had)
+            guess = 0 if followed else expected or len(had)
             progress("reading", len(seen), max(len(seen), guess) if guess else None)
             if path in by_hand:
                 skipped.append(path)
@@ -299,12 +294,16 @@ def _read(
         raise
     if keep and batch:
         keep(batch)
-    if given:  # the source did not get them, so unchanged pages are not among the items
-        skipped = [*by_hand]
-    if not (added or changed or unchanged or skipped):
-        _require_address(source, broken)
-    # Only now: a source that breaks off has raised, and nothing of it is deleted.
-    removed = sorted(had.keys() - seen)
+    if followed:
+        removed = sorted(had.keys() & {file.path for file in left_out})
+        unchanged = len(had.keys() - {*changed, *removed, *(file.path for file in broken)})
+    else:
+        if given:  # the source did not get them, so unchanged pages are not among the items
+            skipped = [*by_hand]
+        if not (added or changed or unchanged or skipped):
+            _require_address(source, broken)
+        # Only now: a source that breaks off has raised, and nothing of it is deleted.
+        removed = sorted(had.keys() - seen)
     synced = Synced(
         source=source.name,
         added=tuple(sorted(added)),
@@ -317,7 +316,7 @@ def _read(
         seconds=0,
         regrouped=tuple(sorted(regrouped)),
     )
-    return _SyncResult(synced, waits, stamps, groups, state)
+    return _SyncResult(synced, waits, stamps, groups, last, state)
 
 
 def _keep(
@@ -338,25 +337,11 @@ def _put(writer: Writer, name: str, item: Changed | Regrouped) -> None:
         writer.regroup(name, item.path, item.groups, item.stamp)
 
 
-def _items(source: Source, known: Mapping[str, str], state: str) -> Iterator[Item]:
+def _items(items: Iterator[Item]) -> Iterator[Item]:
     try:
-        yield from source.read(known, state)
+        yield from items
     except AskdocsError as error:
         raise _Unread(str(error)) from None
-
-
-def _note(writing: Writing, name: str, why: str) -> None:
-    """Record that a known source cannot be read, and since when."""
-    with writing() as writer:
-        for stored in writer.sources():
-            if stored.name == name:
-                since = stored.spec.get(FAILING, {}).get("since") or _now()
-                failing = {"since": since, "why": why[:1000]}
-                writer.put_source(replace(stored, spec={**stored.spec, FAILING: failing}))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _require_address(source: Source, broken: Sequence[Broken]) -> None:
@@ -376,40 +361,6 @@ def _write(
     for number, item in enumerate(_waiting(waiting, result.waiting), start=1):
         _put(writer, name, item)
         progress("writing", number, result.waiting)
-
-
-def _digest(paths: Iterable[str], by_hand: Iterable[str]) -> str:
-    """Identifies the pages of a state: it is invalid for an index with other pages."""
-    listed = json.dumps([sorted(paths), sorted(by_hand)])
-    return hashlib.sha256(listed.encode()).hexdigest()[:24]
-
-
-def _remember(
-    writer: Writer,
-    result: _SyncResult,
-    before: Mapping[str, Any],
-    spec: Mapping[str, Any],
-    configured: bool,
-) -> None:
-    synced = result.synced
-    if configured:
-        for stored in writer.sources():
-            if stored.spec.get(CONFIGURED) and stored.name != synced.source:
-                writer.remove_source(stored.name)
-        spec = {**spec, CONFIGURED: True}
-    noted = {key: before[key] for key in (excluded.KEY, CONFIGURED) if key in before}
-    since = before.get(SINCE, {})
-    noted[SINCE] = {file.path: since.get(file.path) or _now() for file in synced.broken[:LINES]}
-    noted[LEFT_OUT] = {
-        "reasons": synced.reasons,
-        "files": [[file.path, file.why] for file in synced.left_out[:LINES]],
-    }
-    broken = [file.path for file in synced.broken]
-    if result.state and len(result.state) <= LARGEST_STATE and len(broken) <= MOST_BROKEN:
-        pages = _digest(writer.known(synced.source), excluded.excluded(before))
-        noted[STATE] = {"text": result.state, "pages": pages, "broken": broken}
-    problems = tuple(f"{file.path}: {file.why}" for file in synced.broken)
-    writer.put_source(StoredSource(synced.source, {**noted, **spec}, datetime.now(UTC), problems))
 
 
 def _twin(writer: Writer, name: str) -> str:

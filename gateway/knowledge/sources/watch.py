@@ -1,4 +1,4 @@
-"""Watches wikis for changes: folders immediately, sites at intervals."""
+"""Watches wikis for changes: folders immediately, sites and services at intervals."""
 
 import threading
 import time
@@ -15,18 +15,23 @@ GLANCE = 2000
 # Network drives do not report others' changes, and a periodic read ensures that the folder is up to
 # date.
 AGAIN = 3600.0
+# Seconds between two looks at a service's feed of edited pages.
+LOOK = 60.0
 
 
-def changes(folder: Path | None, stop: threading.Event) -> Iterator[None]:
+def changes(
+    folder: Path | None, stop: threading.Event, is_followed: bool = False
+) -> Iterator[bool]:
     """Yields at once, and then whenever the folder, or the site if it is None, should be read.
 
-    Ends when `stop` is set.
+    Yields True for a complete read, and False for a look at the feed of a followed service. Ends
+    when `stop` is set.
     """
-    yield
-    yield from _folder(folder, stop) if folder else _site(stop)
+    yield True
+    yield from _folder(folder, stop) if folder else _site(stop, is_followed)
 
 
-def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
+def _folder(place: Path, stop: threading.Event) -> Iterator[bool]:
     """Yields whenever something in `place` may have changed, until `stop` is set.
 
     The first time is when watching has started, as earlier changes were not observed. A folder that
@@ -55,7 +60,7 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
             ):
                 if seen or not began or time.monotonic() >= due:
                     began, due = True, time.monotonic() + AGAIN
-                    yield
+                    yield True
                 if _identity(place) != there:
                     break
         except FileNotFoundError:
@@ -65,9 +70,16 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[None]:
             stop.wait(GLANCE / 1000)
 
 
-def _site(stop: threading.Event) -> Iterator[None]:
-    while not stop.wait(interval()):
-        yield
+def _site(stop: threading.Event, is_followed: bool) -> Iterator[bool]:
+    while True:
+        due = time.monotonic() + interval()
+        while is_followed and time.monotonic() + LOOK < due:
+            if stop.wait(LOOK):
+                return
+            yield False
+        if stop.wait(max(0.0, due - time.monotonic())):
+            return
+        yield True
 
 
 def interval() -> float:

@@ -5,11 +5,16 @@ changed pages: by REST v2 if available (Cloud), else by v1 (Data Center). It alw
 restrictions, moves below a restricted page, labels and deletions do not change `lastmodified`, so a
 query by modification would miss them. Attachments are listed in the same way, and have the readers
 of their page.
+
+Between two syncs, a look at the feed lists the pages by modification, the newest first, until it
+meets only versions that are in the index. So it needs no clock: CQL compares minutes, in the time
+zone of the token's user.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -19,7 +24,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
-from gateway.knowledge.sources.services.items import SyncState
+from gateway.knowledge.sources.services.items import SyncState, incomplete
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.services.storage import document
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
@@ -33,6 +38,8 @@ _PLAIN = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
 _PART = 50
 # Rows to request per part of a list; a service may return fewer.
 _ROWS = 200
+# The same for a look at the feed, and maximum parts.
+_NEWEST, _LOOKS = 50, 20
 NEWER = "was changed after the list of pages was read: the next sync reads it"
 # Slashes in the path of an attachment: space/page/attachment.
 _DEPTH = 2
@@ -105,7 +112,7 @@ class _File:
 
 
 class Confluence:
-    """Implements `gateway.knowledge.sources.source.Source`."""
+    """Implements `gateway.knowledge.sources.source.Followed`."""
 
     def __init__(
         self,
@@ -143,6 +150,51 @@ class Confluence:
             yield from self._read(api, SyncState(known, state))
         finally:
             api.close()
+
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`. New and changed attachments are
+        left to the next sync; those of an edited page get its readers.
+
+        Raises:
+            AskdocsError: it cannot be reached, or rejects the token.
+        """
+        api = Api(self._place.base, self._token, self._rate)
+        try:
+            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
+        finally:
+            api.close()
+
+    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
+        spaces = {path.rpartition("/")[2]: path for path in memory.known}
+        edited: dict[str, Mapping[str, Any]] = {}
+        for part in islice(self._parts(api, "page", _EXPAND, "lastmodified desc", _NEWEST), _LOOKS):
+            before = len(edited)
+            for content in part:
+                row = self._row(content, None)
+                is_moved = spaces.get(row.id, row.path) != row.path
+                if not (is_moved or row.path in ignored or memory.has_read(row.path, row.stamp)):
+                    edited[row.path] = content
+            if len(edited) == before:
+                break
+        if not edited:
+            return
+        self._is_cloud = self._has_v2(api)
+        readers = Readers(api, self._is_cloud, self.name) if self._rights else None
+        rows = {path: self._row(content, readers) for path, content in edited.items()}
+        self._titles = {(row.space, row.title): row.url for row in rows.values()}
+        found = list(rows.values())
+        for start in range(0, len(found), _PART):
+            for item in self._pages(api, memory, found[start : start + _PART]):
+                if not isinstance(item, Broken) or item.why != NEWER:
+                    yield item
+                elif item.path in memory.known:  # the next look reads it
+                    yield memory.regrouped(item.path, item.groups)
+        for path in memory.known:
+            if path.count("/") == _DEPTH and (page := path.rpartition("/")[0]) in rows:
+                yield memory.regrouped(path, rows[page].groups)
+        yield memory.state()
 
     def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
         known = memory.known
@@ -189,13 +241,20 @@ class Confluence:
 
     def _search(self, api: Api, kind: str, expand: str) -> Iterator[Mapping[str, Any]]:
         """Yields all content of a kind, as the service lists it."""
+        # In an order that edits do not change.
+        for part in self._parts(api, kind, expand, "created", _ROWS):
+            yield from part
+
+    def _parts(
+        self, api: Api, kind: str, expand: str, order: str, limit: int
+    ) -> Iterator[list[Mapping[str, Any]]]:
+        """Yields the parts of the list of all content of a kind."""
         space = self._place.space.replace("\\", "\\\\").replace('"', '\\"')
         query = f'type={kind} and space="{space}"' if space else f"type={kind}"
-        # In an order that edits do not change.
         path = "/rest/api/content/search"
         parameters: dict[str, Any] = {
-            "cql": f"{query} order by created",
-            "limit": _ROWS,
+            "cql": f"{query} order by {order}",
+            "limit": limit,
             "expand": expand,
         }
         seen: set[str] = set()
@@ -209,7 +268,7 @@ class Confluence:
                 raise AskdocsError(f"{self.name}: the list of {kind}s {error}: try later") from None
             if not isinstance(answer.get("results"), list):
                 raise AskdocsError(f"{self.name}: the list of {kind}s is not valid: try later")
-            yield from map(mapping, answer["results"])
+            yield [mapping(row) for row in answer["results"]]
             path, parameters = str(mapping(answer.get("_links")).get("next") or ""), {}
             if path in seen or len(seen) == PARTS:
                 raise AskdocsError(f"{self.name}: the list of {kind}s has no end")
@@ -299,17 +358,23 @@ class Confluence:
         if not isinstance(storage, str):
             return Broken(row.path, "the service sent no text for it", row.groups)
 
+        unknown: list[str] = []
+
+        def link(space: str, title: str) -> str:
+            address = self._titles.get((space or row.space, title), "")
+            if not address:
+                unknown.append(title)
+            return address
+
         def page() -> Page:
             whole = document(
-                storage,
-                row.title,
-                lambda space, title: self._titles.get((space or row.space, title), ""),
-                lambda heading: self._anchor(row.title, heading),
+                storage, row.title, link, lambda heading: self._anchor(row.title, heading)
             )
             read = replace(html.page(whole, row.path, row.url), title=row.title)
             return _with_line(read, f"Labels: {', '.join(row.labels)}") if row.labels else read
 
-        return memory.read(row.path, row.groups, row.stamp, page)
+        item = memory.read(row.path, row.groups, row.stamp, page)
+        return incomplete(item) if memory.is_look and unknown else item
 
     def _file(self, api: Api, memory: SyncState, file: _File) -> Item:
         if file.why_not:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.access.rights import Groups
@@ -48,15 +49,24 @@ def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page])
     return Changed(made, stamp, groups) if made.has_text else LeftOut(path, NO_TEXT)
 
 
+def incomplete(item: Item) -> Item:
+    """The item of a page that a look at the feed read without other pages that it shows, such as
+    the targets of its links. The next complete sync reads it again."""
+    if isinstance(item, Changed) and (stamp := Stamp.parse(item.stamp)):
+        return replace(item, stamp=str(stamp.incomplete))
+    return item
+
+
 class SyncState:
     """State that one sync leaves for the next: the position in a feed, and the pages without text.
 
     A scanned file has no stamp in the index, so it would otherwise be downloaded at every sync.
     """
 
-    def __init__(self, known: Mapping[str, str], state: str) -> None:
-        """See `gateway.knowledge.sources.source.Source.read`."""
+    def __init__(self, known: Mapping[str, str], state: str, is_look: bool = False) -> None:
+        """See `gateway.knowledge.sources.source.Source.read`, and `Followed.recent` for a look."""
         self.known = known
+        self.is_look = is_look
         saved = json.loads(state) if state else {}
         self.feed: Mapping[str, Any] | None = saved.get("feed")
         """The feed's state from the last sync, as given to `state`."""
@@ -76,6 +86,24 @@ class SyncState:
         stamp = str(before.regrouped(groups)) if before else ""
         return unread(path, groups, stamp, self.known) or Regrouped(path, groups, stamp)
 
+    def has_read(self, path: str, stamp: str) -> bool:
+        """Was this version read before, whoever may read it?"""
+        empty = (of[path][0] for of in (self.empty, self._empty) if path in of)
+        if _version(stamp) in empty:
+            return True
+        now = Stamp.parse(stamp)
+        return now is not None and now.is_version(Stamp.parse(self.known.get(path, "")))
+
+    def note(self, path: str, stamp: str, why: str) -> LeftOut:
+        """Remember a version that is left out, so that looks at the feed do not read it again."""
+        self._empty[path] = (_version(stamp), why)
+        return LeftOut(path, why)
+
+    def regrouped(self, path: str, groups: Groups | None) -> Regrouped:
+        """A page of `known` with these readers, whatever its text is now."""
+        before = Stamp.parse(self.known[path])
+        return Regrouped(path, groups, str(before.regrouped(groups)) if before else "")
+
     def left_out(self, path: str) -> LeftOut:
         """An unchanged page of `empty`."""
         self._empty[path] = self.empty[path]
@@ -84,12 +112,16 @@ class SyncState:
     def read(self, path: str, groups: Groups | None, stamp: str, page: Callable[[], Page]) -> Item:
         """Like the function of this name."""
         item = read(path, groups, stamp, page)
-        if isinstance(item, LeftOut):
-            self._empty[path] = (_version(stamp), item.why)
-        return item
+        return self.note(path, stamp, item.why) if isinstance(item, LeftOut) else item
 
     def state(self, feed: Mapping[str, Any] | None = None) -> State:
-        """The state for the next sync. A feed would never report pages that are not remembered."""
+        """The state for the next sync. A feed would never report pages that are not remembered.
+
+        After a look, the position of the last complete sync remains.
+        """
+        if self.is_look:
+            empty = dict(list({**self.empty, **self._empty}.items())[:_MOST_EMPTY])
+            return State(json.dumps({"feed": self.feed, "empty": empty}))
         empty = dict(list(self._empty.items())[:_MOST_EMPTY])
         is_whole = len(empty) == len(self._empty)
         return State(json.dumps({"feed": feed if is_whole else None, "empty": empty}))

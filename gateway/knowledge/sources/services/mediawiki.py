@@ -1,11 +1,13 @@
 """MediaWiki through its API: every public page, rendered by the wiki itself, and its documents.
 
 A sync reads the pages that `mediawiki_feed` reports, or lists all pages if the feed is incomplete.
-Uploaded files are listed at each sync, as an option.
+Uploaded files are listed at each sync, as an option. A look between two syncs reads the pages of
+the newest edits, until it meets only versions that are in the index.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,19 +18,21 @@ from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi
-from gateway.knowledge.sources.services.mediawiki_feed import Feed
+from gateway.knowledge.sources.services.mediawiki_feed import Feed, content_namespaces
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
 
 _SCRIPTS = ("/api.php", "/index.php")
+# Maximum parts of the recent changes in a look.
+_LOOKS = 20
 # The end of an uploaded file's path, after the number of its page.
 _FILE = "/file"
 
 
 class MediaWiki:
-    """Implements `gateway.knowledge.sources.source.Source`."""
+    """Implements `gateway.knowledge.sources.source.Followed`."""
 
     def __init__(
         self, place: str, token: Token | None, rate: float, rights: bool, files: bool = False
@@ -64,6 +68,44 @@ class MediaWiki:
         finally:
             api.close()
 
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`. Uploaded files, and pages that
+        include a changed template, are left to the next sync.
+
+        Raises:
+            AskdocsError: it cannot be reached, or rejects the token.
+        """
+        api = Api(self._base, self._token, self._rate)
+        memory = SyncState(known, state, is_look=True)
+        try:
+            yield from self._recent(MediaWikiApi(api, self.name), memory, ignored)
+        finally:
+            api.close()
+
+    def _recent(
+        self, wiki: MediaWikiApi, memory: SyncState, ignored: Collection[str]
+    ) -> Iterator[Item]:
+        edited: dict[str, Mapping[str, Any]] = {}
+        groups: Groups | None = None
+        for about, rows in islice(wiki.edited(), _LOOKS):
+            groups = _readers(about) if self._rights else None
+            before = len(edited)
+            for row in rows:
+                path = str(row.get("pageid") or "")
+                is_page = str(row.get("ns")) in content_namespaces(about) and "redirect" not in row
+                if not (is_page and path and row.get("canonicalurl")) or path in ignored:
+                    continue
+                if not memory.has_read(path, _stamp(row, groups)):
+                    edited[path] = row
+            if len(edited) == before:
+                break
+        for path, row in edited.items():
+            yield self._page(wiki, memory, path, row, _stamp(row, groups), groups)
+        if edited:
+            yield memory.state()
+
     def _read(self, wiki: MediaWikiApi, memory: SyncState) -> Iterator[Item]:
         feed = Feed(wiki)
         groups = _readers(feed.about) if self._rights else None
@@ -85,7 +127,7 @@ class MediaWiki:
             is_empty = path in memory.empty
             yield memory.left_out(path) if is_empty else memory.unchanged(path, groups)
         for path, row in rows.items():
-            stamp = str(Stamp.of(f"{row.get('lastrevid')} {row.get('touched')}", groups))
+            stamp = _stamp(row, groups)
             yield memory.unread(path, groups, stamp) or self._page(
                 wiki, memory, path, row, stamp, groups
             )
@@ -144,6 +186,10 @@ class MediaWiki:
             return attached.page(data, name, path, url)
 
         return memory.read(path, groups, stamp, page)
+
+
+def _stamp(row: Mapping[str, Any], groups: Groups | None) -> str:
+    return str(Stamp.of(f"{row.get('lastrevid')} {row.get('touched')}", groups))
 
 
 def _readers(about: Mapping[str, Any]) -> Groups:

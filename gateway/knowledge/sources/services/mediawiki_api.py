@@ -44,6 +44,15 @@ class MediaWikiApi:
             iiprop="url|size|mime|sha1",
         )  # fmt: skip
 
+    def edited(self) -> Iterator[tuple[Mapping[str, Any], list[Row]]]:
+        """Yields the wiki's `siteinfo` and the pages of each part of its recent changes, the newest
+        first."""
+        for part in self.parts(
+            generator="recentchanges", grctype="edit|new", grclimit=_PART,
+            prop="info", inprop="url", meta="siteinfo", siprop="namespaces|usergroups",
+        ):  # fmt: skip
+            yield part, [mapping(page) for page in listed(part.get("pages"))]
+
     def users_of(self, titles: Collection[str], namespaces: Collection[str]) -> dict[str, Row]:
         """The pages of namespaces that include any of `titles`, such as templates."""
         users: dict[str, Row] = {}

@@ -50,9 +50,7 @@ class Feed:
             list="logevents", lelimit=1, leprop="ids",
         )  # fmt: skip
         self.about = mapping(answer.get("query"))
-        spaces = map(mapping, mapping(self.about.get("namespaces")).values())
-        self.namespaces = [str(space.get("id")) for space in spaces if space.get("content") is True]
-        self.namespaces = self.namespaces or ["0"]
+        self.namespaces = content_namespaces(self.about)
         self._now = str(answer.get("curtimestamp") or "")
         self._pages = mapping(self.about.get("statistics")).get("pages")
         [entry] = listed(self.about.get("logevents"))[:1] or [{}]
@@ -156,6 +154,12 @@ class Feed:
             raise AskdocsError("the wiki's answer about changed pages breaks off: try later")
         rows.update(self._wiki.users_of(sorted(titles), self.namespaces))
         return rows, gone
+
+
+def content_namespaces(about: Mapping[str, Any]) -> list[str]:
+    """The numbers of the namespaces with the wiki's content, from its `siteinfo`."""
+    spaces = map(mapping, mapping(about.get("namespaces")).values())
+    return [str(space.get("id")) for space in spaces if space.get("content") is True] or ["0"]
 
 
 def _time(text: str) -> datetime:
