@@ -20,6 +20,7 @@ from eval.systems.rag.fusion import Vectors
 from eval.systems.rag.settings import RagSettings
 from eval.systems.rag.vector_cache import Progress, VectorCache
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.embed import unit
 
 # Increase it when the same settings produce other chunks or vectors.
 _VERSION = 1
@@ -134,8 +135,7 @@ def _means(vectors: Vectors, owners: Sequence[int], count: int) -> Vectors:
     """The vector of each chunk: the normalised mean of its windows' vectors."""
     sums = np.zeros((count, vectors.shape[1]), dtype=np.float32)
     np.add.at(sums, list(owners), vectors)
-    result: Vectors = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
-    return result
+    return unit(sums)
 
 
 @asynccontextmanager

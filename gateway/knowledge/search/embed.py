@@ -134,7 +134,7 @@ class Onnx(Embedder):
 def unit(vectors: Vectors) -> Vectors:
     """Normalises vectors to length 1, along the last axis."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    result: Vectors = vectors / np.maximum(length, 1e-9)
+    result: Vectors = np.divide(vectors, np.maximum(length, 1e-9), dtype=np.float32)
     return result
 
 

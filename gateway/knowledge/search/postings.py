@@ -214,7 +214,7 @@ class Lengths:
 
     def has_each(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """For pages that exist, or existed when the index was read."""
-        there = np.zeros(int(max(len(self._places), numbers.max(initial=0) + 1)), np.bool_)
+        there = np.zeros(max(len(self._places), int(numbers.max(initial=0)) + 1), np.bool_)
         there[self.numbers] = True
         return there[numbers]
 
