@@ -26,6 +26,7 @@ from gateway.core.gateway_settings import Checking, GatewaySettings
 from gateway.core.http import DONE, ApiError, broken_off, dump, event
 from gateway.core.json_body import parse_object
 from gateway.core.sse import EventReader
+from gateway.knowledge.wiki.asking import ends
 from gateway.routing.aliases import people_call
 from gateway.routing.dispatch import Call, Opened
 from gateway.routing.registry import Served
@@ -333,7 +334,7 @@ class GroundedAnswer(Transform):
     def _choice(self) -> Choice:
         if self._checking == "off":
             return Written(None)
-        questions = "\n".join([*self._asked.before, self._asked.question])
+        questions = "\n".join(map(ends, (*self._asked.before, self._asked.question)))
         check = Check(
             *(self._grounds.excerpts, self._idf, self._scorer, self._prefix),
             asked=questions,

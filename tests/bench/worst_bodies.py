@@ -295,6 +295,7 @@ def _started(folder: Path, upstream: str) -> tuple[Place, subprocess.Popen[bytes
         "ASKDOCS_GATEWAY_KEY": key,
         "ASKDOCS_GATEWAY_PORT": str(port),
         "ASKDOCS_GATEWAY_ENGINE_URL": upstream,
+        "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
     }
     environment = systems._environment(variables)
     command = [str(Path(sys.executable).with_name("askdocs")), "docs", "sync", "wiki"]

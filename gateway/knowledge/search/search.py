@@ -18,7 +18,7 @@ import numpy as np
 
 from gateway.core.seldom import Seldom
 from gateway.knowledge.search import fit
-from gateway.knowledge.search.asked import asked
+from gateway.knowledge.search.asked import TURNS, asked
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.glossary import READINGS, phrases, readings
@@ -28,7 +28,7 @@ from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.search.vectors import Floats
-from gateway.knowledge.wiki.asking import is_english
+from gateway.knowledge.wiki.asking import asked_stems, ends, is_english
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems, words
 
@@ -277,12 +277,13 @@ class Search:
             question: as a person wrote it.
             history: the reader's earlier questions, oldest first.
         """
-        query = asked(question, history)
+        question = ends(question)
+        query = asked(question, [ends(earlier) for earlier in history[-TURNS:]])
         # A team's own word is not a misspelling, even if no page has it.
         own = {stem: weight for stem, weight in query.words.items() if stem in self._own}
         others = {stem: weight for stem, weight in query.words.items() if stem not in own}
         words = own | corrected(others, query.spelt, self.index.idf)
-        in_order = [stem for stem in stems(question) if stem in words]
+        in_order = [stem for stem in asked_stems(question) if stem in words]
         return Sought(question, words, self.index.idf(words), query.text, in_order)
 
     def readings(self, sought: Sought) -> list[dict[str, float]]:

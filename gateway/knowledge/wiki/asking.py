@@ -82,16 +82,24 @@ _STOP_WORDS = {language: frozenset(words(text)) for language, text in _LISTS.ite
 _LEAST = 2
 # Characters at either end of a question that are used for the search. People paste logs of
 # megabytes, with their question before or after: all 8 MiB of a request would take 13 s.
-_ENDS = 20_000
+_ENDS = 5_000
+# Content words at either end that are searched for: of thousands of words, each would be looked
+# up, and its postings read.
+_WORDS = 500
+# Longer words are no words: correcting one letter of 20,000 would make a million words of it.
+_LONGEST = 100
 # Characters that suffice to detect the language.
 _ENOUGH = 4000
 
 
 def asked_words(question: str) -> list[str]:
     """The content words of a question, without those that carry no subject in its language."""
-    question = _ends(question)
+    question = ends(question)
     dropped = _STOP_WORDS.get(language(question), frozenset())
-    return [word for word in content_words(question) if word not in dropped]
+    said = [
+        word for word in content_words(question) if word not in dropped and len(word) <= _LONGEST
+    ]
+    return said if len(said) <= 2 * _WORDS else said[:_WORDS] + said[-_WORDS:]
 
 
 def asked_stems(question: str) -> list[str]:
@@ -118,5 +126,6 @@ def is_english(text: str, least: float = 1.0) -> bool:
     return sum(map(str.isascii, letters)) >= least * len(letters) and not language(text)
 
 
-def _ends(text: str) -> str:
+def ends(text: str) -> str:
+    """The beginning and end of a question, which suffice to search for it."""
     return text if len(text) <= 2 * _ENDS else f"{text[:_ENDS]} {text[-_ENDS:]}"
