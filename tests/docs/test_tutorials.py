@@ -301,6 +301,7 @@ def test_confluence(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_git_wiki(tmp_path: Path, repository: Repository) -> None:
     environment = {**ports(), "ASKDOCS_UP_WARM": "false"}
+    environment["ASKDOCS_SITES_FEED_INTERVAL"] = "0"  # `docs sync` shows the edit, not `up`
     text = (
         "# Deploy\n\n## How do I roll back a release?\n\n"
         "Run release rollback with the number of the release before.\n"

@@ -30,7 +30,7 @@ REFUSED = {LIST: 401}
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wiki]:
     """A Confluence, looked at far more often than once a minute, and in the test's own process,
     because another one takes seconds to start."""
-    monkeypatch.setattr(watch, "LOOK", 0.2)
+    monkeypatch.setenv("ASKDOCS_SITES_FEED_INTERVAL", "0.2")
     monkeypatch.setattr(Spec, "open", lambda spec: open_source(spec.place, spec.kind, ""))
     monkeypatch.setenv("ASKDOCS_SITES_RATE", "100")
     with confluence(True) as wiki:
@@ -41,7 +41,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wiki]:
 def test_a_watch_yields_looks_between_complete_syncs_of_a_followed_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(watch, "LOOK", 0.01)
+    monkeypatch.setattr(watch, "feed_interval", lambda: 0.01)
     monkeypatch.setattr(watch, "interval", lambda: 0.1)
     stop = threading.Event()
     looks = watch.changes(None, stop, is_followed=True)
@@ -52,6 +52,9 @@ def test_a_watch_yields_looks_between_complete_syncs_of_a_followed_service(
     assert list(looks) == []
     others = watch.changes(None, threading.Event())
     assert [next(others), next(others)] == [True, True]
+    monkeypatch.setattr(watch, "feed_interval", lambda: 0.0)
+    without = watch.changes(None, threading.Event(), is_followed=True)
+    assert [next(without), next(without)] == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,7 @@ def test_a_watch_yields_looks_between_complete_syncs_of_a_followed_service(
     [
         ("https://w.example/wiki/spaces/ENG", "confluence", True),
         ("https://w.example/api.php", None, True),
+        ("https://w.example/team.git", None, True),
         ("https://w.example/docs/", None, False),
         ("/srv/wiki", None, False),
     ],

@@ -22,7 +22,7 @@ from gateway.knowledge.sources.git import Git
 from gateway.knowledge.sources.hosted import place_of
 from gateway.knowledge.sources.source import Broken, Changed, Item, LeftOut, Unchanged
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from gateway.knowledge.sources.sync import look, sync
 from gateway.knowledge.sources.synced import Synced
 from gateway.knowledge.sources.tokens import Token, token_for
 from tests.speaking import Handler, serving
@@ -152,6 +152,43 @@ def test_a_repository_is_cloned_once_and_followed_and_links_lead_to_the_service(
     [clone] = [path for path in (tmp_path / "clones").iterdir() if path.is_dir()]
     shallow = (clone / ".git" / "shallow").read_text().split()
     assert len(shallow) == 2  # of two histories, one commit each
+
+
+def test_a_look_reads_a_new_commit_with_its_deletions_and_otherwise_nothing(
+    repository: Repository, tmp_path: Path
+) -> None:
+    repository.commit({"a.md": "# A\n\nOld.", "b.md": "# B", "c.md": "# C"})
+    opened = partial(writing, tmp_path / "index.db")
+    spec = {"kind": "git", "site_url": ""}
+
+    def source() -> Git:
+        token = Token("", repository.secret) if repository.secret else None
+        return Git(repository.url, "", token, tmp_path / "clones")
+
+    def looked() -> tuple[tuple[str, ...], ...]:
+        done = look(source(), opened, spec=spec)
+        return done.added, done.changed, done.removed
+
+    sync(source(), opened, spec=spec)
+    repository.seen.clear()
+    assert list(source().recent({"a.md": "1"}, "another commit"))
+    with opened() as writer:
+        [stored] = writer.sources()
+    state = stored.spec["state"]["text"]
+    repository.seen.clear()
+    assert list(source().recent({"a.md": "1"}, state)) == []
+    assert len(repository.seen) <= 3
+    assert looked() == ((), (), ())
+
+    repository.commit({"a.md": "# A\n\nNew.", "b.md": None, "d.md": "# D"})
+    list(source().recent({}, state))  # as by a look that was killed before it wrote
+    repository.secret = SECRET
+    with pytest.raises(AskdocsError, match="no token is set"):
+        look(Git(repository.url, "", None, tmp_path / "clones"), opened, spec=spec)
+    assert looked() == (("d.md",), ("a.md",), ("b.md",))
+    assert looked() == ((), (), ())
+    done = sync(source(), opened, spec=spec)
+    assert (done.is_different, done.unchanged) == (False, 3)
 
 
 def test_a_wiki_of_a_gitlab_below_a_path_leads_to_its_pages_and_anchors(

@@ -82,16 +82,16 @@ class Project:
         if self.is_github:
             match parts:
                 case ["v3", "repos", "team", "app", "issues"]:
-                    assert (query["sort"], query["direction"]) == ("created", "asc")
                     states = {"open": (False,), "closed": (True,), "all": (True, False)}
-                    return 200, self._github(query["labels"], states[query["state"]])
+                    rows = self._github(query["labels"], states[query["state"]])
+                    return 200, _in_order(rows, query["sort"], query["direction"])
                 case ["v3", "repos", "team", "app", "issues", number, "comments"]:
                     return self._comments(self.threads[int(number)])
         match parts:
             case ["v4", "projects", "team%2Fapp", "issues"]:
-                assert (query["order_by"], query["sort"]) == ("created_at", "asc")
                 states = {"opened": (False,), "closed": (True,), "all": (True, False)}
-                return 200, self._gitlab(query["labels"], states[query["state"]])
+                rows = self._gitlab(query["labels"], states[query["state"]])
+                return 200, _in_order(rows, query["order_by"].removesuffix("_at"), query["sort"])
             case ["v4", "projects", "team%2Fapp", "issues", number, "notes"]:
                 return self._notes(self.threads[int(number)])
             case ["v4", "projects", "team%2Fapp", "members", "all"]:
@@ -165,7 +165,11 @@ class Project:
         assert "answered: true" in body["query"]
         start = int(about["after"] or 0)
         found = [(at, one) for at, one in sorted(self.threads.items()) if one.is_answered]
-        end = start + self.part
+        if about["order"] == {"field": "UPDATED_AT", "direction": "DESC"}:
+            found.sort(key=lambda pair: pair[1].updated, reverse=True)
+        else:
+            assert about["order"] == {"field": "CREATED_AT", "direction": "ASC"}
+        end = start + min(self.part, about["first"])
         nodes = [
             {"number": at, "title": one.title, "body": one.body, "updatedAt": one.updated,
              "lastEditedAt": None, "url": f"{self.url}/team/app/discussions/{at}",
@@ -175,6 +179,14 @@ class Project:
         is_more = end < len(found) or self.endless
         about = {"hasNextPage": is_more, "endCursor": str(end)}
         return {"data": {"repository": {"discussions": {"pageInfo": about, "nodes": nodes}}}}
+
+
+def _in_order(rows: list[Any], field: str, direction: str) -> list[Any]:
+    """Rows by creation, or the last updated first."""
+    if (field, direction) == ("updated", "desc"):
+        return sorted(rows, key=lambda row: str(row["updated_at"]), reverse=True)
+    assert (field, direction) == ("created", "asc")
+    return rows
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""A wiki in a Git repository: shallow clone at the first sync, fetch afterwards."""
+"""A wiki in a Git repository: shallow clone at the first sync, fetch afterwards.
+
+A look between two syncs fetches, and reads the files only after a new commit.
+"""
 
 import base64
 import fcntl
@@ -9,7 +12,7 @@ import re
 import resource
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,9 +31,12 @@ from gateway.knowledge.sources.within import Bounds
 # Maximum seconds for all git commands of one sync, and bytes of a file that git writes.
 PATIENCE = 3_600.0
 LARGEST = 8 * 2**30
+# The reference to the fetched commit.
+HEAD = "refs/askdocs/head"
 # Maximum packs, one per sync with changes; then the clone is recreated.
 PACKS = 50
 LFS = "in Git LFS, which is not fetched"
+DELETED = "deleted"
 _POINTER = b"version https://git-lfs.github.com/spec/"
 # Environment variables for git. None of git's own: a GIT_DIR would lead elsewhere.
 _PASSED = (
@@ -69,7 +75,7 @@ class _Local(AskdocsError):
 
 
 class Git:
-    """Implements `gateway.knowledge.sources.source.Source` for a repository."""
+    """Implements `gateway.knowledge.sources.source.Followed` for a repository."""
 
     def __init__(self, place: str, site_url: str, token: Token | None, clones: Path) -> None:
         """
@@ -97,17 +103,46 @@ class Git:
         """
         with self._locked():
             self._fetch()
-            root = self._clone / self._at.folder
-            if not Bounds(self._clone).holds(root) or not root.is_dir():
-                raise AskdocsError(f"{self._at.url} has no folder {self._at.folder!r}")
-            pointers = set(_pointers(root))
-            yield from (LeftOut(path, LFS) for path in sorted(pointers))
-            for item in self._folder(root).read(known):
-                if isinstance(item, Expected | State):
-                    continue
-                path = item.page.path if isinstance(item, Changed) else item.path
-                if path not in pointers:
-                    yield item
+            for _, item in self._pages(known):
+                yield item
+            yield self._commit()
+
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`. A commit shows deletions, too.
+
+        Raises:
+            AskdocsError: as `read`.
+        """
+        with self._locked():
+            self._fetch()
+            commit = self._commit()
+            if commit.text == state:
+                return
+            there: set[str] = set()
+            for path, item in self._pages(known):
+                there.add(path)
+                yield item
+            yield from (LeftOut(path, DELETED) for path in sorted(known.keys() - there))
+            yield commit
+
+    def _commit(self) -> State:
+        return State(self._git("rev-parse", "--verify", HEAD).strip())
+
+    def _pages(self, known: Mapping[str, str]) -> Iterator[tuple[str, Item]]:
+        """Yields the pages of the clone by path."""
+        root = self._clone / self._at.folder
+        if not Bounds(self._clone).holds(root) or not root.is_dir():
+            raise AskdocsError(f"{self._at.url} has no folder {self._at.folder!r}")
+        pointers = set(_pointers(root))
+        yield from ((path, LeftOut(path, LFS)) for path in sorted(pointers))
+        for item in self._folder(root).read(known):
+            if isinstance(item, Expected | State):
+                continue
+            path = item.page.path if isinstance(item, Changed) else item.path
+            if path not in pointers:
+                yield path, item
 
     def _folder(self, root: Path) -> Folder:
         place = place_of(self._at, self._site_url)
@@ -139,19 +174,19 @@ class Git:
         self._git(
             *("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules"),
             *("--no-write-fetch-head", "--force", "--", self._at.url),
-            f"{wanted}:refs/askdocs/head",
+            f"{wanted}:{HEAD}",
         )
-        self._git("checkout", "--quiet", "--force", "--detach", "refs/askdocs/head")
+        self._git("checkout", "--quiet", "--force", "--detach", HEAD)
 
-    def _git(self, *arguments: str, within: bool = True) -> None:
+    def _git(self, *arguments: str, within: bool = True) -> str:
+        """Runs git, and returns its output."""
         where = ("-C", str(self._clone)) if within else ()
         try:
             done = subprocess.run(
                 ["git", *where, *arguments],
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                capture_output=True,
                 timeout=PATIENCE,
                 preexec_fn=_bounded,
                 check=False,
@@ -164,6 +199,7 @@ class Git:
             ) from None
         if done.returncode:
             raise self._explained(done.stderr.decode(errors="replace"))
+        return done.stdout.decode(errors="replace")
 
     def _explained(self, output: str) -> AskdocsError:
         lines = [without(line).strip() for line in output.splitlines() if line.strip()]

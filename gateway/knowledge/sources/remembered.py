@@ -39,10 +39,7 @@ class LastState:
 
     @classmethod
     def of(cls, spec: Mapping[str, Any], paths: Collection[str]) -> "LastState":
-        """Args:
-        spec: the source's specification in the index.
-        paths: its pages in the index.
-        """
+        """Reads the state from a source's specification in the index; `paths` are its pages."""
         last = spec.get(STATE, {})
         is_valid = last.get("pages") == _digest(paths, excluded(spec))
         return cls(last["text"] if is_valid else "", tuple(last.get("broken", ())))

@@ -25,6 +25,13 @@ class SitesSettings(Section):
     interval: float = Field(
         900.0, ge=60, description="Seconds between two syncs of a site or service, with `--watch`."
     )
+    feed_interval: float = Field(
+        60.0,
+        ge=0,
+        description=(
+            "Seconds between two looks at a service's feed of edits, with `--watch`; 0: none."
+        ),
+    )
     rights: bool = Field(
         True, description="Read page permissions from the service, if it has them."
     )

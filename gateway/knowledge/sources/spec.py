@@ -21,9 +21,9 @@ from gateway.knowledge.sources.services.addresses import (
     is_notion,
 )
 
-FOLLOWED = ("confluence", "mediawiki")
+FOLLOWED = ("git", *APIS)
 """Kinds with a feed of edited pages, see `gateway.knowledge.sources.source.Followed`."""
-SERVICES = ("site", "git", *APIS)
+SERVICES = ("site", *FOLLOWED)
 """Kinds that are read from an address."""
 KINDS = (*get_args(Generator), "html", *SERVICES, "preview")
 

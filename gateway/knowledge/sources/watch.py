@@ -15,8 +15,6 @@ GLANCE = 2000
 # Network drives do not report others' changes, and a periodic read ensures that the folder is up to
 # date.
 AGAIN = 3600.0
-# Seconds between two looks at a service's feed of edited pages.
-LOOK = 60.0
 
 
 def changes(
@@ -72,9 +70,9 @@ def _folder(place: Path, stop: threading.Event) -> Iterator[bool]:
 
 def _site(stop: threading.Event, is_followed: bool) -> Iterator[bool]:
     while True:
-        due = time.monotonic() + interval()
-        while is_followed and time.monotonic() + LOOK < due:
-            if stop.wait(LOOK):
+        due, pause = time.monotonic() + interval(), feed_interval() if is_followed else 0.0
+        while pause and time.monotonic() + pause < due:
+            if stop.wait(pause):
                 return
             yield False
         if stop.wait(max(0.0, due - time.monotonic())):
@@ -88,6 +86,14 @@ def interval() -> float:
     from gateway.knowledge.sources.site import SitesSettings
 
     return load(SitesSettings).interval
+
+
+def feed_interval() -> float:
+    """Seconds between two looks at the feed of a followed service; 0: none."""
+    from gateway.core.settings import load
+    from gateway.knowledge.sources.site import SitesSettings
+
+    return load(SitesSettings).feed_interval
 
 
 def _identity(place: Path) -> tuple[int, int] | None:

@@ -102,17 +102,19 @@ class Api:
         url, data = self._address(path), json.dumps(body).encode()
         return self._read(lambda: self._fetcher.post(url, data), _json)
 
-    def parts(self, path: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
-        """Yields the rows of a list whose parts are linked by the header `Link`.
+    def rows(self, path: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+        """Yields the rows of a list. Raises as `get`. The list is complete only at its end."""
+        for part in self.parts(path, **parameters):
+            yield from part
 
-        Raises as `get`. The list is complete only at its end.
-        """
+    def parts(self, path: str, **parameters: Any) -> Iterator[list[Mapping[str, Any]]]:
+        """Yields the parts of a list that are linked by the header `Link`. Raises as `get`."""
         url = f"{self._address(path)}?{urlencode(parameters)}"
         seen: set[str] = set()
         while url not in seen and len(seen) < PARTS:
             seen.add(url)
             rows, following = self._read(partial(self._fetcher.get, url), _part)
-            yield from rows
+            yield rows
             if not following:
                 return
             url = self._address(following)

@@ -15,12 +15,13 @@ from gateway.knowledge.sources.services.threads import Thread, ThreadAnswer, thr
 _HEADERS = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": "2022-11-28"}
 _MEMBERS = ("OWNER", "MEMBER", "COLLABORATOR")
 _PART = 100
+# Rows of a part of the feed.
+_NEWEST = 50
 _MOST = 10_000
 _LIST = """
-query($owner: String!, $name: String!, $after: String) {
+query($owner: String!, $name: String!, $after: String, $first: Int!, $order: DiscussionOrder!) {
   repository(owner: $owner, name: $name) {
-    discussions(first: 100, after: $after, answered: true,
-                orderBy: {field: CREATED_AT, direction: ASC}) {
+    discussions(first: $first, after: $after, answered: true, orderBy: $order) {
       pageInfo { hasNextPage endCursor }
       nodes {
         number title url body updatedAt lastEditedAt
@@ -51,26 +52,32 @@ class GitHubIssues:
         self._issues = f"{at.rest}/repos/{quote(at.owner)}/{quote(at.name)}/issues"
 
     def threads(self, api: Api) -> Iterator[Thread]:
-        wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
         # In an order that changes of threads do not affect.
-        for issue in api.parts(
-            self._issues, **wanted, sort="created", direction="asc", per_page=_PART
-        ):
-            if "pull_request" in issue:
-                continue
-            version = f"{issue.get('updated_at')} {issue.get('comments')}"
-            keys = ("number", "title", "html_url", "body")
-            yield thread("issues", issue, keys, version)
+        for part in self._parts(api, sort="created", direction="asc", per_page=_PART):
+            yield from part
+
+    def updated(self, api: Api) -> Iterator[list[Thread]]:
+        return self._parts(api, sort="updated", direction="desc", per_page=_NEWEST)
+
+    def _parts(self, api: Api, **how: Any) -> Iterator[list[Thread]]:
+        wanted = {"labels": ",".join(self._at.labels), "state": self._at.state}
+        for part in api.parts(self._issues, **wanted, **how):
+            yield [_issue(row) for row in part if "pull_request" not in row]
 
     def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
         """The last comment by a member: the last commenter may be anyone."""
         last = None
         path = f"{self._issues}/{question.path.rpartition('/')[2]}/comments"
-        for comment in api.parts(path, per_page=_PART):
+        for comment in api.rows(path, per_page=_PART):
             is_bot = mapping(comment.get("user")).get("type") == "Bot"
             if comment.get("author_association") in _MEMBERS and comment.get("body") and not is_bot:
                 last = ThreadAnswer(str(comment["body"]), f"issuecomment-{comment.get('id')}")
         return last
+
+
+def _issue(row: Mapping[str, Any]) -> Thread:
+    version = f"{row.get('updated_at')} {row.get('comments')}"
+    return thread("issues", row, ("number", "title", "html_url", "body"), version)
 
 
 class GitHubDiscussions:
@@ -83,24 +90,23 @@ class GitHubDiscussions:
         self._at = at
 
     def threads(self, api: Api) -> Iterator[Thread]:
+        # In an order that changes of threads do not affect.
+        for part in self._parts(api, {"field": "CREATED_AT", "direction": "ASC"}, _PART):
+            yield from part
+
+    def updated(self, api: Api) -> Iterator[list[Thread]]:
+        return self._parts(api, {"field": "UPDATED_AT", "direction": "DESC"}, _NEWEST)
+
+    def _parts(self, api: Api, order: Mapping[str, str], first: int) -> Iterator[list[Thread]]:
         after: Any = None
         seen: set[str] = set()
         for _ in range(_MOST):
-            discussions = mapping(self._ask(api, _LIST, after=after).get("discussions"))
+            answer = self._ask(api, _LIST, after=after, order=order, first=first)
+            discussions = mapping(answer.get("discussions"))
             if not isinstance(discussions.get("nodes"), list):
                 break
-            for discussion in map(mapping, discussions["nodes"]):
-                category = mapping(discussion.get("category")).get("slug")
-                if discussion.get("answer") and self._at.category in ("", category):
-                    version = repr(
-                        (
-                            discussion.get("updatedAt"),
-                            discussion.get("lastEditedAt"),
-                            discussion["answer"],
-                        )
-                    )
-                    keys = ("number", "title", "url", "body")
-                    yield thread("discussions", discussion, keys, version)
+            rows = map(mapping, discussions["nodes"])
+            yield [_discussion(row) for row in rows if self._is_wanted(row)]
             about = mapping(discussions.get("pageInfo"))
             if about.get("hasNextPage") is False:
                 return
@@ -109,6 +115,10 @@ class GitHubDiscussions:
                 break
             seen.add(after)
         raise ServiceRefused("is not valid, or has no end", 200)
+
+    def _is_wanted(self, row: Mapping[str, Any]) -> bool:
+        category = mapping(row.get("category")).get("slug")
+        return bool(row.get("answer")) and self._at.category in ("", category)
 
     def answer(self, api: Api, question: Thread) -> ThreadAnswer | None:
         number = int(question.path.rpartition("/")[2])
@@ -131,3 +141,8 @@ class GitHubDiscussions:
                 )
             raise ServiceRefused(f"answers {kind}", 200)
         return mapping(mapping(answer.get("data")).get("repository"))
+
+
+def _discussion(row: Mapping[str, Any]) -> Thread:
+    version = repr((row.get("updatedAt"), row.get("lastEditedAt"), row["answer"]))
+    return thread("discussions", row, ("number", "title", "url", "body"), version)

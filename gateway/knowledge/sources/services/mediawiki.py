@@ -89,7 +89,8 @@ class MediaWiki:
     ) -> Iterator[Item]:
         edited: dict[str, Mapping[str, Any]] = {}
         groups: Groups | None = None
-        for about, rows in islice(wiki.edited(), _LOOKS):
+        namespaces = memory.feed["namespaces"] if memory.feed else ()
+        for about, rows in islice(wiki.edited(namespaces), _LOOKS):
             groups = _readers(about) if self._rights else None
             before = len(edited)
             for row in rows:

@@ -44,10 +44,12 @@ class MediaWikiApi:
             iiprop="url|size|mime|sha1",
         )  # fmt: skip
 
-    def edited(self) -> Iterator[tuple[Mapping[str, Any], list[Row]]]:
-        """Yields the wiki's `siteinfo` and the pages of each part of its recent changes, the newest
-        first."""
+    def edited(self, namespaces: Collection[str]) -> Iterator[tuple[Mapping[str, Any], list[Row]]]:
+        """Yields the wiki's `siteinfo` and the pages of each part of its recent changes in
+        namespaces (all if empty), the newest first."""
+        within = {"grcnamespace": "|".join(namespaces)} if namespaces else {}
         for part in self.parts(
+            **within,
             generator="recentchanges", grctype="edit|new", grclimit=_PART,
             prop="info", inprop="url", meta="siteinfo", siprop="namespaces|usergroups",
         ):  # fmt: skip

@@ -3,13 +3,17 @@
 A sync lists pages by search and the rows of each database by a query, and reads the blocks of
 changed pages. As search may omit pages, child pages are followed, and a known page that is in no
 list is requested before it counts as deleted.
+
+A look between two syncs reads the search's list of pages from the last edit, until it meets only
+versions that were read before. Databases, whose tables show many pages, are left to the next sync.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
+from itertools import islice
 from typing import Any
 
 from gateway.core.errors import AskdocsError
@@ -17,6 +21,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.addresses import NotionAddress, plain_id
 from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
+from gateway.knowledge.sources.services.items import SyncState, incomplete
 from gateway.knowledge.sources.services.notion_blocks import (
     HOME,
     Block,
@@ -43,6 +48,11 @@ _FIELDS, _LONG = 50, 2_000
 _MOST_OF_PAGE = 1_000
 # Maximum rows in the table of a database.
 _ROWS = 1_000
+# Maximum parts of the list in a look at the feed.
+_LOOKS = 20
+# Pages outside the root to remember, so that looks do not request the pages above them.
+_OUTSIDE = 1_000
+OUTSIDE, MOVED = "not below the page that is read", "moved: the next sync reads it"
 _NOWHERE = ("", "")
 _UNTOLD = ("last_edited_time", "last_edited_by", "button", "verification", "title")
 
@@ -66,7 +76,7 @@ class _Row:
 
 
 class Notion:
-    """Implements `gateway.knowledge.sources.source.Source`."""
+    """Implements `gateway.knowledge.sources.source.Followed`."""
 
     def __init__(self, place: str, token: Token | None, rate: float) -> None:
         """
@@ -91,13 +101,65 @@ class Notion:
         """
         api = Api(self._at.api, self._token, self._rate, {"Notion-Version": VERSION})
         try:
-            yield from self._read(api, known)
+            yield from self._read(api, SyncState(known, state))
         finally:
             api.close()
 
-    def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
-        before = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in known}
-        before.pop("", None)  # of another kind of source
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`.
+
+        Raises:
+            AskdocsError: it cannot be reached, or rejects the token.
+        """
+        api = Api(self._at.api, self._token, self._rate, {"Notion-Version": VERSION})
+        try:
+            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
+        finally:
+            api.close()
+
+    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
+        before, others = _by_id(memory.known), _by_id(ignored)
+        edited: dict[str, str] = {}
+        try:
+            for answer in islice(self._parts(api, "/v1/search", _search("page")), _LOOKS):
+                count = len(edited)
+                for at in filter(None, map(self._note, map(mapping, answer["results"]))):
+                    stamp = self._stamp(self._rows[at])
+                    is_read = any(memory.has_read(key, stamp) for key in {at, before.get(at, at)})
+                    if not is_read and at not in others:
+                        edited[at] = stamp
+                if len(edited) == count:
+                    break
+        except ServiceRefused as error:
+            raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
+        for at, stamp in edited.items():
+            place = self._place(api, at, before.get(at, ""))
+            if not self._is_within(place):
+                memory.note(at, stamp, OUTSIDE)
+            elif isinstance(place, Broken):
+                yield place
+            elif before.get(at, place) != place:
+                memory.note(at, stamp, MOVED)
+            else:
+                yield from self._edited(api, memory, place, self._rows[at], stamp)
+        if edited:
+            yield memory.state()
+
+    def _edited(
+        self, api: Api, memory: SyncState, path: str, row: _Row, stamp: str
+    ) -> Iterator[Item]:
+        """Read a page by itself. If it shows others, the next sync reads it again with these."""
+        document = Document(row.title, lambda held: self._children(api, held))
+        made = list(self._page(path, row, stamp, document, memory))
+        shown = {*document.below, *(at for _, _, related in row.fields for at in related)}
+        is_whole = shown <= self._rows.keys()
+        yield from made if is_whole else map(incomplete, made)
+
+    def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
+        known = memory.known
+        before = _by_id(known)
         yield from self._list(api, before)
         root = self._at.root
         if root and root not in self._rows:
@@ -117,6 +179,9 @@ class Notion:
             )
         places = {at: self._place(api, at, before.get(at, "")) for at in list(self._rows)}
         todo = deque(at for at, place in places.items() if self._is_within(place))
+        outside = (at for at, place in places.items() if not self._is_within(place))
+        for at in islice(outside, _OUTSIDE):
+            memory.note(at, self._stamp(self._rows[at]), OUTSIDE)
         yield Expected(len(todo))
         waiting = dict(before)
         seen: set[str] = set()
@@ -148,7 +213,7 @@ class Notion:
                 yield item
                 continue
             document = Document(row.title, lambda held: self._children(api, held))
-            made = list(self._page(path, row, stamp, document))
+            made = list(self._page(path, row, stamp, document, memory))
             todo.extend(at for _, ids in row.tables or () for at in ids)
             for below in document.below:
                 if below in self._rows or below in waiting:
@@ -165,6 +230,7 @@ class Notion:
                         for item in made
                     ]
             yield from made
+        yield memory.state()
 
     def _is_within(self, place: str | Broken) -> bool:
         path = place.path if isinstance(place, Broken) else place
@@ -174,13 +240,8 @@ class Notion:
         """Yields all search results, and the rows of the databases among them."""
         above: dict[str, tuple[str, str]] = {}
         for kind in ("page", "data_source"):
-            body = {
-                "filter": {"property": "object", "value": kind},
-                # It lists at most 10,000: the most recently changed.
-                "sort": {"timestamp": "last_edited_time", "direction": "descending"},
-            }
             try:
-                for answer in self._parts(api, "/v1/search", body):
+                for answer in self._parts(api, "/v1/search", _search(kind)):
                     for page in map(mapping, answer["results"]):
                         if _is_gone(page):
                             continue
@@ -380,7 +441,9 @@ class Notion:
             age = _SETTLED
         return str(Stamp.of(text if age >= _SETTLED else f"{text} may change", None))
 
-    def _page(self, path: str, row: _Row, stamp: str, document: Document) -> Iterator[Item]:
+    def _page(
+        self, path: str, row: _Row, stamp: str, document: Document, memory: SyncState
+    ) -> Iterator[Item]:
         try:
             self._write(row, document)
             if row.tables is None:
@@ -392,7 +455,10 @@ class Notion:
         def page() -> Page:
             return replace(html.page(document.html, path, row.url), title=row.title)
 
-        yield items.read(path, None, stamp, page)
+        item = items.read(path, None, stamp, page)
+        if isinstance(item, LeftOut):
+            memory.note(row.id, stamp, item.why)
+        yield item
         for kind in document.unread:
             yield LeftOut(f"{path}#{kind}", f"blocks that Notion's API does not give: {kind}")
 
@@ -442,6 +508,21 @@ class Notion:
     def _shown(self, text: str, related: tuple[str, ...]) -> str:
         titles = [self._rows[at].title for at in related if at in self._rows]
         return escape(", ".join(filter(None, [text, *titles]))).replace("\n", "<br>")
+
+
+def _by_id(paths: Collection[str]) -> dict[str, str]:
+    """Paths of pages by their IDs, without those of another kind of source."""
+    named = {plain_id(path.rstrip("/").rpartition("/")[2]): path for path in paths}
+    named.pop("", None)
+    return named
+
+
+def _search(kind: str) -> Mapping[str, Any]:
+    """The request for all objects of a kind. It lists at most 10,000: the last edited first."""
+    return {
+        "filter": {"property": "object", "value": kind},
+        "sort": {"timestamp": "last_edited_time", "direction": "descending"},
+    }
 
 
 def _is_gone(entry: Mapping[str, Any]) -> bool:

@@ -2,12 +2,15 @@
 
 A sync lists all threads with the requested label, or with an accepted answer, and reads the
 comments of changed threads. A thread missing in the list is closed, without the label, or deleted.
+A look between two syncs reads that list from the last updated thread, until it meets only versions
+that are in the index.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from html import escape
+from itertools import islice
 from typing import Any, NamedTuple, Protocol
 
 from markdown_it import MarkdownIt
@@ -19,6 +22,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import html
 from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.api import Api, ServiceRefused
+from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
@@ -26,6 +30,8 @@ from gateway.knowledge.wiki.page import Page
 
 UNANSWERED = "no answer by a member of the project"
 _LARGEST = 2 * 2**20
+# Maximum parts of the list in a look at the feed.
+_LOOKS = 20
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
 
@@ -77,13 +83,18 @@ class Host(Protocol):
         completely."""
         ...
 
+    def updated(self, api: Api) -> Iterator[list[Thread]]:
+        """Yields the parts of the list of requested threads, the last updated first. Raises
+        ServiceRefused."""
+        ...
+
     def answer(self, api: Api, thread: Thread) -> ThreadAnswer | None:
         """Raises ServiceRefused: the service refuses it."""
         ...
 
 
 class Threads:
-    """Implements `gateway.knowledge.sources.source.Source`."""
+    """Implements `gateway.knowledge.sources.source.Followed`."""
 
     def __init__(self, place: str, host: Host, token: Token | None, rate: float) -> None:
         """
@@ -106,35 +117,77 @@ class Threads:
         """
         api = Api(self._host.base, self._token, self._rate, self._host.headers)
         try:
-            yield from self._read(api, known)
+            yield from self._read(api, SyncState(known, state))
         finally:
             api.close()
 
-    def _read(self, api: Api, known: Mapping[str, str]) -> Iterator[Item]:
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`.
+
+        Raises:
+            AskdocsError: the list cannot be read, or rejects the token.
+        """
+        api = Api(self._host.base, self._token, self._rate, self._host.headers)
+        try:
+            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
+        finally:
+            api.close()
+
+    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
+        updated: dict[str, Thread] = {}
+        try:
+            for part in islice(self._host.updated(api), _LOOKS):
+                before = len(updated)
+                for thread in part:
+                    path = thread.path
+                    is_read = memory.has_read(path, _stamp(thread))
+                    is_closed = thread.hidden and path not in memory.known
+                    if not (is_read or is_closed or path in ignored):
+                        updated[path] = thread
+                if len(updated) == before:
+                    break
+        except ServiceRefused as error:
+            raise self._unlisted(error) from None
+        for path, thread in updated.items():
+            if thread.hidden:
+                yield LeftOut(path, thread.hidden)
+            else:
+                yield self._thread(api, memory, thread)
+        if updated:
+            yield memory.state()
+
+    def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
         try:
             threads = {thread.path: thread for thread in self._host.threads(api)}
         except ServiceRefused as error:
-            raise AskdocsError(
-                f"{self.name}: the list {error} (the API is taken to be at {self._host.base}):"
-                " check the address, and what the token may read"
-            ) from None
-        if not threads and not known:
+            raise self._unlisted(error) from None
+        if not threads and not memory.known:
             raise AskdocsError(f"{self.name}: no thread is answered: check the label")
         yield Expected(len(threads))
         for path, thread in threads.items():
             if thread.hidden:
                 yield LeftOut(path, thread.hidden)
                 continue
-            stamp = str(Stamp.of(repr(thread), None))
-            yield items.unread(path, None, stamp, known) or self._thread(api, thread, stamp)
+            # Threads without an answer, too, as somebody may have become a member since.
+            item = items.unread(path, None, _stamp(thread), memory.known)
+            yield item or self._thread(api, memory, thread)
+        yield memory.state()
 
-    def _thread(self, api: Api, thread: Thread, stamp: str) -> Item:
+    def _unlisted(self, error: ServiceRefused) -> AskdocsError:
+        return AskdocsError(
+            f"{self.name}: the list {error} (the API is taken to be at {self._host.base}):"
+            " check the address, and what the token may read"
+        )
+
+    def _thread(self, api: Api, memory: SyncState, thread: Thread) -> Item:
         try:
             answer = self._host.answer(api, thread)
         except ServiceRefused as error:
             return Broken(thread.path, str(error))
         if answer is None:
-            return LeftOut(thread.path, UNANSWERED)
+            return memory.note(thread.path, _stamp(thread), UNANSWERED)
 
         def page() -> Page:
             title = escape(thread.title)
@@ -144,7 +197,11 @@ class Threads:
             )
             return replace(html.page(whole, thread.path, thread.url), title=thread.title)
 
-        return items.read(thread.path, None, stamp, page)
+        return memory.read(thread.path, None, _stamp(thread), page)
+
+
+def _stamp(thread: Thread) -> str:
+    return str(Stamp.of(repr(thread), None))
 
 
 def _shown(text: str) -> str:
