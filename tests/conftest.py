@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling
 from gateway.storage import database
 from tests import databases, starting
 from tests.engines import gguf_variant
+from tests.garbage import uncollected
 from tests.gateway.postgres import postgres
 from tests.vllm_serving import (
     small_folder,
@@ -36,6 +38,12 @@ __all__ = [
 # How long an example takes says nothing where other processes share the cores.
 settings.register_profile("askdocs", deadline=None)
 settings.load_profile("askdocs")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    with uncollected():
+        return (yield)
 
 
 def pytest_configure() -> None:

@@ -224,12 +224,16 @@ def test_the_small_model_takes_the_memory_of_the_plan(
 def test_vllm_has_the_cache_of_the_plan_and_takes_adapters(
     python: Path,  # noqa: F811
     vllm_python: Path,
+    shallow: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The real vLLM with the small model: what a GPU machine is asked, at the size of this one."""
+    """The real vLLM with two layers of the small model: the checks of a GPU machine, at the size of
+    this one."""
     monkeypatch.setattr(gpu_check, "SECONDS", 3600.0)  # of a busy machine
-    words = ["gpu", "check", "--recipe", "smollm2-135m-smoke", "--python", str(python)]
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"base_model = {json.dumps(str(shallow))}\nmax_length = 2048\n")
+    words = ["gpu", "check", "--recipe", str(recipe), "--python", str(python)]
     words += ["--only", "serving", "--vllm", str(vllm_python), "--home", str(tmp_path / "home")]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out"), "--json"])
     found = json.loads(done.stdout)

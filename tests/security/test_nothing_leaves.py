@@ -21,6 +21,7 @@ from tests.askdocs.test_dataset_check import rows, write
 from tests.parts import require
 from tests.security import apart
 from tests.security.fuzzing import tool
+from tests.vllm_serving import convert
 
 pytestmark = pytest.mark.slow
 
@@ -88,7 +89,7 @@ USING = """
                 assert time.monotonic() - began < 500, said.read_text()
                 time.sleep(0.5)
         # Of 2 GiB.
-        assert "its cache holds 93,184 tokens, 45.5 requests of 2,048\\n" in said.read_text()
+        assert "its cache holds 1,398,080 tokens, 682.7 requests of 2,048\\n" in said.read_text()
         sync = (command, "docs", "sync", "second", "--site-url", "http://127.0.0.1:1/")
         subprocess.run([*sync, "--home", "home"], check=True)
         with httpx.Client(trust_env=False, timeout=60) as http:
@@ -106,15 +107,16 @@ USING = """
 
 @pytest.mark.timeout(700)  # vLLM takes minutes to start on a busy machine
 def test_vllm_gateway_box_site_and_sync_reach_nothing(
-    reached: Reached, vllm_python: Path, small_folder: Path, tmp_path: Path
+    reached: Reached, vllm_python: Path, shallow: Path, tmp_path: Path
 ) -> None:
     """And `up` says what the cache of its vLLM holds."""
+    model = convert(vllm_python, shallow, tmp_path / "small")
     for name in ("wiki", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "coffee.md").write_text("# Coffee\n\nThe machine is on floor 3.\n")
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "environments").symlink_to(vllm_python.parents[2])
-    words = [COMMAND, *(str(free_port()) for _ in range(3)), small_folder]
+    words = [COMMAND, *(str(free_port()) for _ in range(3)), model]
     code = textwrap.dedent(USING)
     assert reached(sys.executable, "-c", code, *words, ASKDOCS_UP_CONTEXT="2048") == []
 
