@@ -10,6 +10,7 @@ from gateway.knowledge.sources import addresses, sections
 from gateway.knowledge.sources.commonmark import HeadingReader, front_matter, joined_blanks
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.flavour import Flavour
+from gateway.knowledge.sources.folder import made
 from gateway.knowledge.sources.git_address import Address
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.slugs import GitHubSlugger, GitLabSlugger
@@ -95,8 +96,6 @@ class Hosted:
     def opened(cls, root: Path, place: RepositoryUrls) -> Flavour:
         """Opens a repository's wiki: the site that its settings name, or else the files as they
         are."""
-        from gateway.knowledge.sources.folder import made
-
         project = detect(root)
         if project.settings and not place.is_wiki:
             flavour = made(project, "")

@@ -5,6 +5,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.core.settings import load
+from gateway.knowledge.sources.site import SitesSettings
+
 # Several files saved by an editor or `git pull` are one change, which ends after this many
 # milliseconds without changes, and is reported after the maximum below at the latest.
 QUIET = 300
@@ -82,17 +85,11 @@ def _site(stop: threading.Event, is_followed: bool) -> Iterator[bool]:
 
 def interval() -> float:
     """Seconds between reads of a source that cannot report changes."""
-    from gateway.core.settings import load
-    from gateway.knowledge.sources.site import SitesSettings
-
     return load(SitesSettings).interval
 
 
 def feed_interval() -> float:
     """Seconds between two looks at the feed of a followed service; 0: none."""
-    from gateway.core.settings import load
-    from gateway.knowledge.sources.site import SitesSettings
-
     return load(SitesSettings).feed_interval
 
 
