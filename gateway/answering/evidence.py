@@ -12,9 +12,8 @@ from gateway.answering.facts import Fact, code_words, numbers, squeezed
 from gateway.answering.grounding.excerpt import GAP, Excerpt, spoken
 from gateway.answering.plain import plain, unescaped
 from gateway.answering.sentences import split
-from gateway.knowledge.wiki.asking import language
+from gateway.knowledge.wiki.asking import language, subject_stems
 from gateway.knowledge.wiki.page import Page, Section
-from gateway.knowledge.wiki.words import stem_set
 
 Floats = npt.NDArray[np.float32]
 Idf = Callable[[Iterable[str]], Mapping[str, float]]
@@ -97,26 +96,29 @@ class Evidence:
     def __init__(self, excerpts: Sequence[Excerpt], idf: Idf, asked: str = "") -> None:
         """`asked`: the person's questions, which an answer may repeat."""
         self.asked = EvidenceText(asked)
-        self.asked_stems = stem_set(plain(asked))
         self._idf = idf
         self._known: dict[str, float] = {}
         self.places: list[ShownSection] = []
         self.windows: list[Window] = []
-        for excerpt in excerpts:
-            for section in excerpt.sections:
-                head = f"{excerpt.page.title}\n{' > '.join(section.path)}"
-                place = len(self.places)
-                whole = f"{head}\n{section.text}"
-                self.places.append(
-                    ShownSection(excerpt.page, section, EvidenceText(whole), stem_set(whole))
-                )
-                self.windows += _windows(head, spoken(section), place)
+        shown = [
+            (excerpt.page, section, f"{excerpt.page.title}\n{' > '.join(section.path)}")
+            for excerpt in excerpts
+            for section in excerpt.sections
+        ]
+        whole = [f"{head}\n{section.text}" for _, section, head in shown]
+        self.text = EvidenceText("\n\n".join(whole))
+        self.language = language(self.text.text)
+        """The language of the pages, whose stems are compared."""
+        for (page, section, head), text in zip(shown, whole, strict=True):
+            place = ShownSection(page, section, EvidenceText(text), self.stems_of(text))
+            self.windows += _windows(head, spoken(section), len(self.places), self.language)
+            self.places.append(place)
         self.stems = frozenset[str]().union(*(place.stems for place in self.places))
-        self.text = EvidenceText("\n\n".join(place.text.text for place in self.places))
+        self.asked_stems = self.stems_of(plain(asked))
 
-    @cached_property
-    def language(self) -> str:
-        return language(self.text.text[:4000])
+    def stems_of(self, text: str) -> frozenset[str]:
+        """The distinct stems of a text, as of the pages."""
+        return subject_stems(text, self.language)
 
     def place(self, url: str) -> ShownSection | None:
         """The first section with this address."""
@@ -168,7 +170,7 @@ class Evidence:
 
 
 @lru_cache(maxsize=2048)
-def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
+def _windows(head: str, body: str, place: int, language: str) -> tuple[Window, ...]:
     code_words: list[str] = []
     row_head = ""
     sentences = split(body)
@@ -184,14 +186,15 @@ def _windows(head: str, body: str, place: int) -> tuple[Window, ...]:
         elif sentence.text.strip():
             row_head = ""
             code_words.append(sentence.text)
-    above = stem_set(head)
+    above = subject_stems(head, language)
+    of_parts = [subject_stems(part, language) for part in code_words]
     windows = [
-        Window(EvidenceText(f"{head}\n{part}"), above | stem_set(part), place, 1)
-        for part in code_words
+        Window(EvidenceText(f"{head}\n{part}"), above | stems, place, 1)
+        for part, stems in zip(code_words, of_parts, strict=True)
     ]
     for width in (2, WINDOW):
         for start in range(len(code_words) - width + 1):
             text = "".join(code_words[start : start + width])
-            stems = above.union(*(stem_set(part) for part in code_words[start : start + width]))
+            stems = above.union(*of_parts[start : start + width])
             windows.append(Window(EvidenceText(f"{head}\n{text}"), stems, place, width))
     return tuple(windows)

@@ -6,7 +6,7 @@ with up to two more, each with its link, and with the question's words marked.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -196,13 +196,20 @@ class Extract(WithoutModel):
                     "section": quotation.section,
                     "url": quotation.found.url,
                     "quote": quotation.text,
-                    "marks": marks(quotation.text, self._looked.words),
+                    "marks": self._marks(quotation),
                 }
                 for quotation in self._quotations
             ],
             "pages": [link(hit.page) for hit in self._looked.hits[:3]],
             "readers": rights.shown(self._looked.readers),
         }
+
+    def _marks(self, quotation: _Quotation) -> list[list[int]]:
+        words = self._looked.words
+        language = quotation.found.page.language
+        if language not in words:
+            language = next(iter(words))
+        return marks(quotation.text, words[language], language)
 
 
 def shown(looked: Looked) -> list[PassageHit]:
@@ -214,12 +221,12 @@ def shown(looked: Looked) -> list[PassageHit]:
     return [match for match in best[:SHOWN] if match.score >= least]
 
 
-def marks(text: str, stems: Sequence[str]) -> list[list[int]]:
+def marks(text: str, stems: Collection[str], language: str = "") -> list[list[int]]:
     """The spans of the question's words in `text`: start and end, in characters."""
     wanted = set(stems)
     spans = []
     for word, start, end in places(text):
-        if stem(word) in wanted:
+        if stem(word, language) in wanted:
             spans.append([start, end])
     return spans
 

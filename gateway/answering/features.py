@@ -9,7 +9,7 @@ import numpy as np
 from gateway.answering.evidence import Evidence, ShownSection, Window
 from gateway.answering.facts import CITED, Fact, facts
 from gateway.answering.plain import plain
-from gateway.knowledge.wiki.words import stem, stem_set, words
+from gateway.knowledge.wiki.words import stem, words
 
 # A page's sentence with this share of a sentence says the same or the opposite.
 ALIKE = 0.5
@@ -81,7 +81,7 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         return Seen({}, tuple(facts(sentence)), (), "", None, None, frozenset())
     sentence = CITED.sub("", sentence)
     shown = plain(sentence)
-    stems = stem_set(shown)
+    stems = evidence.stems_of(shown)
     # Words from the question that are on no page are not claims: "on your Windows 11 PC".
     stems = stems - (evidence.asked_stems - evidence.stems) or stems
     shares = evidence.shares(stems)
@@ -97,12 +97,12 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     elsewhere = tuple(
         fact for fact in claimed if fact not in lacking and not any(w.text.has(fact) for w in near)
     )
-    names = {stem(w) for name in _NAME.findall(shown) for w in words(name)}
+    names = {stem(w, evidence.language) for name in _NAME.findall(shown) for w in words(name)}
     nowhere = stems - evidence.stems - evidence.asked_stems
     uncovered = stems - window.stems
     sentence_words, has = _words(shown), _words(plain(evidence.windows[nearest].text.text))
     opposed = _opposed(sentence_words, has) if shares[nearest] >= ALIKE else ""
-    clauses = [c for c in map(stem_set, _CLAUSE.split(shown)) if len(c) >= CLAUSE]
+    clauses = [c for c in map(evidence.stems_of, _CLAUSE.split(shown)) if len(c) >= CLAUSE]
     share = float(shares.max())
     values = {
         "share": share,

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.glossary import key, links, names, own
+from gateway.knowledge.search.glossary import key, links, names
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.models import open_search
 from gateway.knowledge.search.search import Search
@@ -91,9 +91,9 @@ def test_a_team_adds_words_of_its_own(indexed: Make) -> None:
 
 def test_the_words_of_a_team_are_never_taken_for_misspelt_ones(indexed: Make) -> None:
     index = indexed(a="# Brick houses\n\nOf stone.", b="# Restart\n\nPress both buttons.")
-    search = Search(index, None, glossary=own({"bricks up": ["x"], "brisk": ["restart"]}))
+    search = Search(index, None, glossary={"bricks up": ["x"], "brisk": ["restart"]})
     assert paths(search, "brisk")[0] == "b.md"
-    search = Search(index, None, glossary=own({"brisk stonn": ["restart"]}))
+    search = Search(index, None, glossary={"brisk stonn": ["restart"]})
     assert paths(search, "brisk stonn") == ["b.md"]
 
 

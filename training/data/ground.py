@@ -32,7 +32,6 @@ from gateway.core.gateway_settings import RULES
 from gateway.knowledge.search.answered import Paths
 from gateway.knowledge.sources.sync import Progress
 from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import stem_set
 from training import journal
 from training.data.support import Support, support, uncited
 
@@ -183,7 +182,7 @@ def written(
 
 def about(original: str, evidence: Evidence) -> float:
     """The share of a person's words found on the pages, weighted by rarity; 0 to 1."""
-    weights = evidence.weights(stem_set(original))
+    weights = evidence.weights(evidence.stems_of(original))
     return sum(weights[s] for s in weights.keys() & evidence.stems) / (sum(weights.values()) or 1.0)
 
 
@@ -193,7 +192,7 @@ def agreement(original: str, answer: str, evidence: Evidence) -> float:
     Words are weighted by rarity. The person's words that no page has are ignored. The question
     counts, since people often answer with a link and a sentence.
     """
-    person, mine = stem_set(original) | evidence.asked_stems, stem_set(answer)
+    person, mine = evidence.stems_of(original) | evidence.asked_stems, evidence.stems_of(answer)
     weights = evidence.weights(person | mine)
 
     def weight(stems: Iterable[str]) -> float:

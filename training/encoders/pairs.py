@@ -38,7 +38,6 @@ from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.open import open_source
 from gateway.knowledge.sources.source import Changed
 from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import stem_set
 from training.encoders import rewrite
 
 CLAIMS = Path(__file__).with_name("claims.jsonl")
@@ -122,7 +121,7 @@ def _group(
 
 
 def _twins(kind: str, right: str, wrong: str, window: Window, evidence: Evidence) -> dict[str, Any]:
-    passage = evidence.passage(stem_set(right), window)
+    passage = evidence.passage(evidence.stems_of(right), window)
     claims = [
         {"text": text, "passage": passage, "supported": supported}
         for text, supported in ((right, True), (wrong, False))
@@ -134,11 +133,11 @@ def _elsewhere(
     right: str, foreign_texts: Sequence[str], window: Window, evidence: Evidence
 ) -> dict[str, Any] | None:
     for text in foreign_texts:
-        shares = evidence.shares(stem_set(text))
+        shares = evidence.shares(evidence.stems_of(text))
         if NEAR[0] <= shares.max() <= NEAR[1]:
             group = _twins("elsewhere", right, text, window, evidence)
             best = evidence.windows[int(shares.argmax())]
-            group["claims"][1]["passage"] = evidence.passage(stem_set(text), best)
+            group["claims"][1]["passage"] = evidence.passage(evidence.stems_of(text), best)
             return group
     return None
 

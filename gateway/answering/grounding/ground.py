@@ -5,7 +5,7 @@ import copy
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -83,8 +83,9 @@ class Looked:
 
     sought: str
     """The search query: the question, with the earlier questions that it follows up."""
-    words: tuple[str, ...]
-    """The stems of its content words, in the wiki's spelling."""
+    words: Mapping[str, Collection[str]]
+    """The stems of its content words, in the wiki's spelling, by the language of a page; the first
+    are for pages in any other."""
     hits: tuple[Hit, ...]
     """Pages, best first, with their passages."""
     signals: Signals
@@ -256,7 +257,7 @@ class Grounding:
             fits = is_fit or (bool(hits) and self._is_here(question, hits, page_url))
             readers = self._readers([hit.page for hit in hits], page_url)
         caution = CAUTION if fitted.caution is None else fitted.caution
-        words = tuple(sought.words)
+        words = {spoken.language: tuple(spoken.words) for spoken in sought.spoken}
         return Looked(sought.text, words, tuple(hits), signals, fits, readers, caution)
 
     def _readers(self, pages: Sequence[Page], page_url: str | None) -> Groups:
@@ -271,7 +272,7 @@ class Grounding:
         limit: int = FOUND,
     ) -> tuple[list[Hit], Signals]:
         """The pages for a question, best first, and how well they fit."""
-        wanted, idf = sought.words, sought.idf
+        wanted = sought.words
         hits = self.search.hits(sought, page_url, limit, sources)
         # Further pages count only if they have a top passage: the tokens of others are not counted.
         first = {id(match.page) for match in best_passages(hits)[:FIRST]}
@@ -290,7 +291,10 @@ class Grounding:
         signals = Signals(
             words=len(wanted) - unspaced // 2,
             share=max((match.words for match in best), default=0.0),
-            heading=max((heading_share(hit.page, idf) for hit in hits[:COMPARED]), default=0.0),
+            heading=max(
+                (heading_share(hit.page, sought.on(hit.page).idf) for hit in hits[:COMPARED]),
+                default=0.0,
+            ),
             lead=max(0.0, 1 - second),
             similarity=similarity,
             is_early=not is_known,

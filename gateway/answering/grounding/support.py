@@ -16,9 +16,8 @@ from gateway.answering.grounding.neutral import restored
 from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.grounding.refusal import refuses
 from gateway.answering.grounding.sentences import first, units
-from gateway.knowledge.wiki.asking import asked_stems
+from gateway.knowledge.wiki.asking import asked_stems, language, subject_stems
 from gateway.knowledge.wiki.page import Page, Section
-from gateway.knowledge.wiki.words import stem_set, stems
 
 Idf = Callable[[Iterable[str]], dict[str, float]]
 
@@ -40,26 +39,32 @@ class Support:
 
     def __init__(self, excerpts: Sequence[Excerpt], question: str, idf: Idf) -> None:
         self._looked_up = idf
-        self._question = set(stems(question))
-        self._asked = set(asked_stems(question))
+        # The language of the pages, whose stems are compared.
+        self._language = language("\n".join(e.text for e in excerpts))
+        self._question = self._stems(question)
+        self._asked = set(asked_stems(question, self._language))
         self._exact = question + "\n" + "\n".join(e.page.title + "\n" + e.text for e in excerpts)
         self._exact = self._exact.lower()
         self._sections: list[tuple[Page, Section, Set[str]]] = []
         self._windows: list[Set[str]] = []
         for e in excerpts:
             for s in e.sections:
-                above = stem_set(e.page.title) | stem_set(" ".join(s.path))
-                self._sections.append((e.page, s, above | stem_set(s.text)))
-                self._windows += [above | window for window in _windows(spoken(s))]
+                above = self._stems(e.page.title) | self._stems(" ".join(s.path))
+                self._sections.append((e.page, s, above | self._stems(s.text)))
+                windows = _windows(spoken(s), self._language)
+                self._windows += [above | window for window in windows]
         # Sentences share words with each other and with the pages: query the wiki once.
         self._known = idf(self._question.union(*(words for _, _, words in self._sections)))
+
+    def _stems(self, text: str) -> frozenset[str]:
+        return subject_stems(text, self._language)
 
     def of(self, sentence: str) -> float:
         """The best share of the sentence's content words in one passage, 0 to 1."""
         for exact in _EXACT.findall(sentence):
             if not _has(self._exact, exact.strip("`.,:").lower()):
                 return 0.0
-        sentence_stems = set(stems(sentence))
+        sentence_stems = self._stems(sentence)
         # Words of the question prove nothing; a sentence without others is measured by all its
         # words.
         sentence_stems = sentence_stems - self._question or sentence_stems
@@ -77,7 +82,7 @@ class Support:
 
     def best_section(self, answer: str) -> tuple[Page, Section] | None:
         """The section that supports most of an answer."""
-        share = self._share_of(set(stems(answer)))
+        share = self._share_of(self._stems(answer))
         best = max(
             zip(self._sections, self._fit, strict=True),
             # Of two sections with the same words, prefer the shorter one.
@@ -213,8 +218,8 @@ def _has(text: str, exact: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _windows(text: str) -> list[frozenset[str]]:
+def _windows(text: str, language: str) -> list[frozenset[str]]:
     """The stems of each run of WINDOW sentences."""
-    parts = [stems(unit.text) for unit in units(text)]
+    parts = [subject_stems(unit.text, language) for unit in units(text)]
     count = max(1, len(parts) - WINDOW + 1)
     return [frozenset().union(*parts[n : n + WINDOW]) for n in range(count)]

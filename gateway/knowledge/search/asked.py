@@ -36,7 +36,7 @@ class SearchQuery:
     """The text to embed."""
 
 
-def asked(question: str, history: Sequence[str] = ()) -> SearchQuery:
+def asked(question: str, history: Sequence[str] = (), language: str = "") -> SearchQuery:
     """Builds the search query of `question`.
 
     Args:
@@ -44,23 +44,24 @@ def asked(question: str, history: Sequence[str] = ()) -> SearchQuery:
             counts twice.
         history: the person's earlier questions, oldest first. They count only if the question
             cannot stand alone ("And on a Mac?").
+        language: the language of the pages, whose stems the words get.
     """
-    weights = _weights(question)
+    weights = _weights(question, language)
     before = _before(question, history)
     for earlier in before:
-        for term in _weights(earlier):
+        for term in _weights(earlier, language):
             weights.setdefault(term, BEFORE)
     texts = [*before, question]
-    spelt = {stem(word): word for text in texts for word in asked_words(text)}
+    spelt = {stem(word, language): word for text in texts for word in asked_words(text)}
     return SearchQuery(weights, spelt, "\n".join(texts))
 
 
-def _weights(question: str) -> dict[str, float]:
-    counts = Counter(asked_stems(question))
+def _weights(question: str, language: str) -> dict[str, float]:
+    counts = Counter(asked_stems(question, language))
     weights = {term: float(min(count, REPEATS)) for term, count in counts.items()}
     title, _, rest = question.strip().partition("\n")
     if rest.strip():
-        for term in weights.keys() & asked_stems(title):
+        for term in weights.keys() & asked_stems(title, language):
             weights[term] += 1
     return weights
 

@@ -10,6 +10,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from urllib.parse import urldefrag, urljoin
 
 from gateway.knowledge.wiki.page import Page
@@ -120,29 +121,32 @@ def links(page: Page) -> Iterator[tuple[str, str]]:
                 yield target, match["text"]
 
 
-def key(text: str) -> str:
-    """Normalises the spellings of a name; empty if it is too long."""
-    key_stems = stems(text)
+def key(text: str, language: str = "") -> str:
+    """Normalises the spellings of a name in a language; empty if it is too long."""
+    key_stems = stems(text, language)
     return " ".join(key_stems) if len(key_stems) <= LONGEST else ""
 
 
-def own(glossary: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """The keys of a team's own words, and of their synonyms in the wiki."""
+def own(glossary: Mapping[str, Iterable[str]], language: str = "") -> dict[str, set[str]]:
+    """The keys of a team's own words, and of their synonyms in the wiki, in a language."""
     by_word: dict[str, set[str]] = {}
     for word, others in glossary.items():
-        by_word.setdefault(key(word), set()).update(map(key, others))
+        by_word.setdefault(key(word, language), set()).update(
+            key(other, language) for other in others
+        )
     return by_word
 
 
 def add(db: sqlite3.Connection, number: int, page: Page) -> None:
     """Store the names that a page defines."""
-    pairs = {(key(one), key(other)) for one, other in names(page)}
+    in_language = partial(key, language=page.language)
+    pairs = {(in_language(one), in_language(other)) for one, other in names(page)}
     both = {pair for one, other in pairs for pair in ((one, other), (other, one))}
     db.executemany(
         "INSERT INTO name VALUES (?, ?, ?)",
         [(number, one, other) for one, other in sorted(both) if one and other and one != other],
     )
-    link_rows = {(target, key(text)) for target, text in links(page)}
+    link_rows = {(target, in_language(text)) for target, text in links(page)}
     db.executemany(
         "INSERT INTO link VALUES (?, ?, ?)",
         [(number, *link) for link in sorted(link_rows) if link[1]],
@@ -155,9 +159,9 @@ def remove(db: sqlite3.Connection, number: int) -> None:
     db.execute("DELETE FROM link WHERE page = ?", (number,))
 
 
-def phrases(question: str) -> list[str]:
-    """The keys of all phrases in a question that may be a name."""
-    spoken = [stem(word) for word in content_words(question)[:WORDS]]
+def phrases(question: str, language: str = "") -> list[str]:
+    """The keys of all phrases in a question that may be a name, in a language."""
+    spoken = [stem(word, language) for word in content_words(question)[:WORDS]]
     return list(
         dict.fromkeys(
             " ".join(spoken[at : at + length])
@@ -167,8 +171,10 @@ def phrases(question: str) -> list[str]:
     )
 
 
-def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[str]]:
-    """The keys of the other names of each phrase, if there are any."""
+def meanings(
+    db: sqlite3.Connection, phrases: Iterable[str], language: str = ""
+) -> dict[str, set[str]]:
+    """The keys of the other names of each phrase, if there are any, in the phrases' language."""
     wanted = json.dumps(list(phrases))
     by_phrase: dict[str, set[str]] = {}
     for phrase, means in db.execute(
@@ -183,13 +189,13 @@ def meanings(db: sqlite3.Connection, phrases: Iterable[str]) -> dict[str, set[st
         " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
         (wanted,),
     ):
-        if (means := key(title)) and means != phrase:
+        if (means := key(title, language)) and means != phrase:
             by_phrase.setdefault(phrase, set()).add(means)
     return {phrase: means for phrase, means in by_phrase.items() if len(means) <= MANY}
 
 
 def meanings_of(
-    db: sqlite3.Connection, phrases: Iterable[str], has: Callable[[int], bool]
+    db: sqlite3.Connection, phrases: Iterable[str], has: Callable[[int], bool], language: str = ""
 ) -> dict[str, set[str]]:
     """The result of `meanings`, restricted to the pages for which `has` is true."""
     wanted = json.dumps(list(phrases))
@@ -205,7 +211,7 @@ def meanings_of(
         " WHERE phrase IN (SELECT value FROM json_each(?))) JOIN page ON url = target",
         (wanted,),
     ):
-        means = key(title)
+        means = key(title, language)
         mine = by_phrase.setdefault(phrase, set())
         if not means or means == phrase or means in mine or len(mine) > MANY or not has(page):
             continue

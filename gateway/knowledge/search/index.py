@@ -26,6 +26,8 @@ from gateway.knowledge.wiki.words import stem
 # A word in the title says more than one in the text. Measurements: docs/results/notebook.md,
 # "Finding the page".
 WEIGHTING = Weighting(title=6.0, headings=2.0, body=1.0, k1=2.0, b=0.5)
+# Maximum languages of a wiki in which a question is read: those of most pages.
+LANGUAGES = 6
 # Pages cached in memory.
 CACHED_PAGES = 1000
 # Cached IDF values: more than most wikis have stems.
@@ -222,7 +224,10 @@ class Index:
             weighting: the parameters of BM25.
         """
         if not isinstance(terms, Mapping):
-            terms = Counter(map(stem, terms))
+            counts: Counter[str] = Counter()
+            for language in self.languages()[:LANGUAGES] or ("",):
+                counts |= Counter(stem(word, language) for word in terms)
+            terms = counts
         return self.match_each([terms], limit, weighting)[0]
 
     def match_each(
@@ -278,10 +283,16 @@ class Index:
         with self.reading() as db:
             return passage_words.sums(db, numbers, clean)
 
-    def meanings(self, question: str) -> dict[str, set[str]]:
-        """The wiki's other names for the things that a question names: by phrase, as stems."""
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the pages, those of most pages first: see `asking.LANGUAGES`."""
         with self.reading() as db:
-            return glossary.meanings(db, glossary.phrases(question))
+            return self.current(db).lengths.languages
+
+    def meanings(self, question: str, language: str = "") -> dict[str, set[str]]:
+        """The wiki's other names for the things that a question names: by phrase, as stems of a
+        language."""
+        with self.reading() as db:
+            return glossary.meanings(db, glossary.phrases(question, language), language)
 
     def vocabulary(self) -> dict[str, int]:
         """Every stem of the wiki, with the number of its pages."""

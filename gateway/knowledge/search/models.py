@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
-from gateway.knowledge.search import embed, glossary, rerank
+from gateway.knowledge.search import embed, rerank
 from gateway.knowledge.search.config import BUNDLED, OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, InputFormat
 from gateway.knowledge.search.index import Index
@@ -76,8 +76,7 @@ def open_search(
     """
     embedder = open_embedder(describe(settings), gateway, bundled)
     reranker = open_reranker(settings, gateway)
-    own = glossary.own(settings.glossary)
-    return Search(index, embedder, reranker, _opener(gateway, bundled), own)
+    return Search(index, embedder, reranker, _opener(gateway, bundled), settings.glossary)
 
 
 def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:

@@ -101,7 +101,7 @@ def embedded(page: Page) -> list[str]:
 
 def passage_stems(page: Page) -> list[set[str]]:
     """The stems of each passage of a page, including the context above it."""
-    return [set(stems(text_of(page, passage))) for passage in passages(page)]
+    return [set(stems(text_of(page, passage), page.language)) for passage in passages(page)]
 
 
 def text_of(page: Page, passage: Passage) -> str:

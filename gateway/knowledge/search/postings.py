@@ -13,11 +13,13 @@ import threading
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from gateway.knowledge.wiki.asking import LANGUAGES
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems
 
@@ -32,8 +34,8 @@ ENTRY = 500
 
 SCHEMA = """
 CREATE TABLE posting (term TEXT PRIMARY KEY, pages BLOB NOT NULL, counts BLOB NOT NULL);
-CREATE TABLE length (pages BLOB NOT NULL, counts BLOB NOT NULL);
-INSERT INTO length VALUES (x'', x'');
+CREATE TABLE length (pages BLOB NOT NULL, counts BLOB NOT NULL, languages BLOB NOT NULL);
+INSERT INTO length VALUES (x'', x'', x'');
 """
 
 
@@ -81,7 +83,7 @@ class Postings:
         self._terms = array("I")
         self._pages = array("I")
         self._counts = bytearray()
-        self._lengths: list[tuple[int, list[int]]] = []
+        self._lengths: list[tuple[int, list[int], int]] = []
         self._gone: dict[str, set[int]] = {}
         self._gone_pages: set[int] = set()
 
@@ -93,7 +95,7 @@ class Postings:
             self._terms.append(self._ids.setdefault(term, len(self._ids)))
             self._pages.append(number)
             self._counts += bytes(of_fields)
-        self._lengths.append((number, lengths))
+        self._lengths.append((number, lengths, LANGUAGES.index(page.language)))
         if len(self._terms) > PENDING:
             self.store()
 
@@ -119,12 +121,16 @@ class Postings:
             else:
                 self._db.execute("DELETE FROM posting WHERE term = ?", (term,))
         if self._lengths or self._gone_pages:
-            numbers, lengths = self._db.execute("SELECT pages, counts FROM length").fetchone()
-            numbers += np.array([number for number, _ in self._lengths], np.uint32).tobytes()
-            lengths += np.array([counts for _, counts in self._lengths], np.uint16).tobytes()
+            row = self._db.execute("SELECT pages, counts, languages FROM length").fetchone()
+            numbers, lengths, languages = row
+            numbers += np.array([number for number, _, _ in self._lengths], np.uint32).tobytes()
+            lengths += np.array([counts for _, counts, _ in self._lengths], np.uint16).tobytes()
+            languages += bytes(language for _, _, language in self._lengths)
+            pages, of_pages = _without((numbers, languages), self._gone_pages, np.uint8, 1)
             pages, counts = _without((numbers, lengths), self._gone_pages, np.uint16)
             self._db.execute(
-                "UPDATE length SET pages = ?, counts = ?", (pages.tobytes(), counts.tobytes())
+                "UPDATE length SET pages = ?, counts = ?, languages = ?",
+                (pages.tobytes(), counts.tobytes(), of_pages.tobytes()),
             )
         self._clear()
 
@@ -156,7 +162,7 @@ def _count(page: Page) -> tuple[list[int], dict[str, list[int]]]:
     lengths = []
     counts: dict[str, list[int]] = {}
     for at, text in enumerate((page.title, headings, page.text)):
-        counted = Counter(stems(text))
+        counted = Counter(stems(text, page.language))
         lengths.append(min(counted.total(), 65535))
         for term, times in counted.items():
             counts.setdefault(term, [0, 0, 0])[at] = min(times, 255)
@@ -164,10 +170,10 @@ def _count(page: Page) -> tuple[list[int], dict[str, list[int]]]:
 
 
 def _without(
-    row: tuple[bytes, bytes], gone: set[int], kind: type[Any]
+    row: tuple[bytes, bytes], gone: set[int], kind: type[Any], width: int = 3
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[Any]]:
     pages = np.frombuffer(row[0], np.uint32)
-    counts = np.frombuffer(row[1], kind).reshape(-1, 3)
+    counts = np.frombuffer(row[1], kind).reshape(-1, width)
     if not gone:
         return pages, counts
     stay = ~np.isin(pages, np.fromiter(gone, np.uint32))
@@ -178,7 +184,8 @@ class Lengths:
     """The pages of one generation of an index, with their lengths."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
-        numbers, lengths = db.execute("SELECT pages, counts FROM length").fetchone()
+        row = db.execute("SELECT pages, counts, languages FROM length").fetchone()
+        numbers, lengths, languages = row
         stored = np.frombuffer(numbers, np.uint32)
         order = np.argsort(stored, kind="stable")
         self.numbers = stored[order]
@@ -187,6 +194,7 @@ class Lengths:
         self._places = np.zeros(int(self.numbers[-1]) + 1 if len(order) else 0, np.int32)
         self._places[self.numbers] = np.arange(len(order), dtype=np.int32)
         self._lengths = np.frombuffer(lengths, np.uint16).reshape(-1, 3)[order]
+        self._languages = np.frombuffer(languages, np.uint8)[order]
         self._norms: dict[Weighting, npt.NDArray[np.float32]] = {}
         self._gains_cache: OrderedDict[tuple[str, Weighting], Gains] = OrderedDict()
         self._gains_cache_bytes = 0
@@ -196,14 +204,22 @@ class Lengths:
     def only(self, mask: npt.NDArray[np.bool_]) -> "Lengths":
         """Only these pages, as if there were no others. `mask` is in the order of `numbers`."""
         part = copy.copy(self)
+        part.__dict__.pop("languages", None)
         part.numbers = self.numbers[mask]
         part._places = np.full(len(self._places), -1, np.int32)
         part._places[part.numbers] = np.arange(len(part.numbers), dtype=np.int32)
         part._lengths = self._lengths[mask]
+        part._languages = self._languages[mask]
         part._norms, part._gains_cache, part._gains_cache_bytes = {}, OrderedDict(), 0
         part._keeping = threading.Lock()
         part._is_part = True
         return part
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """The languages of the pages, those of most pages first."""
+        counts = np.bincount(self._languages)
+        return tuple(LANGUAGES[n] for n in np.argsort(-counts, kind="stable") if counts[n])
 
     def has(self, number: int) -> bool:
         """Whether a page of that number exists."""

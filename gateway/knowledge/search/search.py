@@ -17,18 +17,17 @@ from urllib.parse import urldefrag, urljoin
 import numpy as np
 
 from gateway.core.seldom import Seldom
-from gateway.knowledge.search import fit
-from gateway.knowledge.search.asked import TURNS, asked
+from gateway.knowledge.search import fit, glossary
+from gateway.knowledge.search.asked import TURNS, SearchQuery, asked
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.fit import Fit
-from gateway.knowledge.search.glossary import READINGS, phrases, readings
-from gateway.knowledge.search.index import WEIGHTING, Index
+from gateway.knowledge.search.index import LANGUAGES, WEIGHTING, Index
 from gateway.knowledge.search.passages import Passage, passage_stems, passages, plain, text_of
 from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.search.vectors import Floats
-from gateway.knowledge.wiki.asking import asked_stems, ends, is_english
+from gateway.knowledge.wiki.asking import asked_stems, ends, is_english, language
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems, words
 
@@ -37,6 +36,8 @@ Open = Callable[[Mapping[str, Any]], Embedder | None]
 
 # The weight of a reading with another name, relative to the question as asked.
 READING = 0.9
+# A question with more characters, such as a pasted log, is only read in one language.
+LONG = 2000
 # If the requested wikis have at most this many pages, all are compared; otherwise the nearest ones.
 FEW = 2000
 # The weights of a page's three passages nearest to the question.
@@ -199,19 +200,57 @@ class _Ranking(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """The words of a question, for pages in one language."""
+
+    language: str
+    """See `asking.LANGUAGES`."""
+    words: Mapping[str, float]
+    """The stems of its content words, in the wiki's spelling, with their weights."""
+    idf: Mapping[str, float]
+    """The information value of each stem, see `Index.idf`."""
+    in_order: Sequence[str]
+    """The stems of `words` in the question itself, in order, with repetitions."""
+
+
+@dataclass(frozen=True)
 class Sought:
     """A question, prepared for this wiki."""
 
     question: str
     """The question as a person wrote it."""
-    words: Mapping[str, float]
-    """The stems of its content words, in the wiki's spelling, with their weights."""
-    idf: Mapping[str, float]
-    """The information value of each stem, see `Index.idf`."""
     text: str
     """The text to embed: the question, with the earlier questions that it follows up."""
-    in_order: Sequence[str]
-    """The stems of `words` in the question itself, in order, with repetitions."""
+    spoken: Sequence[Spoken]
+    """Its words, for one or more languages: that of the question if pages have it, then those of
+    most pages."""
+
+    @property
+    def words(self) -> Mapping[str, float]:
+        """The words in its own language, or in that of most pages."""
+        return self.spoken[0].words
+
+    @property
+    def idf(self) -> Mapping[str, float]:
+        """The information value of the stems of all languages."""
+        if len(self.spoken) == 1:
+            return self.spoken[0].idf
+        return {stem: idf for spoken in self.spoken for stem, idf in spoken.idf.items()}
+
+    def on(self, page: Page) -> Spoken:
+        """The words in a page's language, or else in the first."""
+        if len(self.spoken) == 1:
+            return self.spoken[0]
+        named = (spoken for spoken in self.spoken if spoken.language == page.language)
+        return next(named, self.spoken[0])
+
+
+class _Reading(NamedTuple):
+    """The words of a question in a language, or with another name in them."""
+
+    words: Mapping[str, float]
+    counts: float
+    """How much it counts, relative to the question as asked."""
 
 
 class Search:
@@ -223,7 +262,7 @@ class Search:
         embedder: Embedder | None,
         reranker: InTime | None = None,
         opened: Open = lambda described: None,
-        glossary: Mapping[str, set[str]] | None = None,
+        glossary: Mapping[str, Iterable[str]] | None = None,
     ) -> None:
         """
         Args:
@@ -232,14 +271,14 @@ class Search:
                 decide.
             reranker: reorders the first passages.
             opened: opens the embedder in use until `embedder` has embedded all pages.
-            glossary: a team's own words, see `glossary.own`.
+            glossary: a team's own words, and their synonyms in the wiki.
         """
         self.index = index
         self.embedder = embedder
         self._reranker = reranker
         self._opened = opened
         self._glossary = glossary or {}
-        self._own = frozenset(stem for phrase in self._glossary for stem in phrase.split())
+        self._own: dict[str, Mapping[str, set[str]]] = {}
         self._tried: Fit | None = None
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
@@ -278,23 +317,59 @@ class Search:
             history: the reader's earlier questions, oldest first.
         """
         question = ends(question)
-        query = asked(question, [ends(earlier) for earlier in history[-TURNS:]])
+        history = [ends(earlier) for earlier in history[-TURNS:]]
+        with self.index.snapshot():
+            there = self.index.languages() or ("",)
+            own = language(question)
+            languages = list(dict.fromkeys([own if own in there else there[0], *there]))
+            languages = languages[: LANGUAGES if len(question) <= LONG else 1]
+            queries = {name: asked(question, history, name) for name in languages}
+            idf = self.index.idf({stem for query in queries.values() for stem in query.words})
+            unknown = self.index.idf(["\0"])["\0"]
+            known = {
+                query.spelt[stem]
+                for query in queries.values()
+                for stem in query.words
+                if idf[stem] < unknown
+            }
+            spoken = [
+                self._spoken(question, name, query, known if len(queries) > 1 else ())
+                for name, query in queries.items()
+            ]
+        return Sought(question, queries[languages[0]].text, spoken)
+
+    def _spoken(
+        self, question: str, language: str, query: SearchQuery, known: Collection[str]
+    ) -> Spoken:
         # A team's own word is not a misspelling, even if no page has it.
-        own = {stem: weight for stem, weight in query.words.items() if stem in self._own}
+        names = {stem for phrase in self._names(language) for stem in phrase.split()}
+        own = {stem: weight for stem, weight in query.words.items() if stem in names}
         others = {stem: weight for stem, weight in query.words.items() if stem not in own}
-        words = own | corrected(others, query.spelt, self.index.idf)
-        in_order = [stem for stem in asked_stems(question) if stem in words]
-        return Sought(question, words, self.index.idf(words), query.text, in_order)
+        words = own | corrected(others, query.spelt, known, self.index.idf)
+        in_order = [stem for stem in asked_stems(question, language) if stem in words]
+        return Spoken(language, words, self.index.idf(words), in_order)
+
+    def _names(self, language: str) -> Mapping[str, set[str]]:
+        """The team's own words, see `glossary.own`."""
+        if language not in self._own:
+            self._own[language] = glossary.own(self._glossary, language)
+        return self._own[language]
 
     def readings(self, sought: Sought) -> list[dict[str, float]]:
         """Alternative readings of the question, with other names, the team's own first."""
-        own = {
-            phrase: self._glossary[phrase]
-            for phrase in (phrases(sought.text) if self._glossary else ())
-            if phrase in self._glossary
-        }
-        learnt = self.index.meanings(sought.text)
-        return [*readings(sought.words, own), *readings(sought.words, learnt)][:READINGS]
+        by_team, by_wiki = [], []
+        for spoken in sought.spoken:
+            names = self._names(spoken.language)
+            own = {
+                phrase: names[phrase]
+                for phrase in (glossary.phrases(sought.text, spoken.language) if names else ())
+                if phrase in names
+            }
+            learnt = self.index.meanings(sought.text, spoken.language)
+            by_team += glossary.readings(spoken.words, own)
+            by_wiki += glossary.readings(spoken.words, learnt)
+        every = [*by_team, *by_wiki]
+        return [new for n, new in enumerate(every) if new not in every[:n]][: glossary.READINGS]
 
     def hits(
         self,
@@ -469,9 +544,10 @@ class Search:
         self, sought: Sought, vector: _Vector | None, within: Collection[int] | None
     ) -> _Ranking:
         fitted = self.fit(vector.model) if vector else Fit()
-        wordings = [sought.words, *self.readings(sought)]
+        wordings = _in_languages(sought)
+        wordings += [_Reading(words, READING) for words in self.readings(sought)]
         idf = sought.idf
-        if unknown := {stem for reading in wordings for stem in reading} - idf.keys():
+        if unknown := {stem for reading in wordings for stem in reading.words} - idf.keys():
             idf = {**idf, **self.index.idf(unknown)}
         share = self._share(wordings, idf, within, fitted)
         near = self._similarities(vector, share, within)
@@ -485,8 +561,9 @@ class Search:
         }
         by_score = sorted(scores.items(), key=_best_first)
         headings = {
-            number: _headed(heading_share(self.index.page(number), sought.idf))
+            number: _headed(heading_share(page, sought.on(page).idf))
             for number, _ in by_score[:HEADED]
+            for page in [self.index.page(number)]
         }
         first = {number: score + headings.get(number, 0.0) for number, score in by_score[:COMPARED]}
         compared = self._compared(first, wordings, idf, near, fitted)
@@ -499,7 +576,7 @@ class Search:
     def _compared(
         self,
         pages: Mapping[int, float],
-        wordings: Sequence[Mapping[str, float]],
+        wordings: Sequence[_Reading],
         idf: Mapping[str, float],
         near: Mapping[int, Floats],
         fitted: Fit,
@@ -511,12 +588,13 @@ class Search:
         similarity, the root of the share, their length, and the page's score.
         """
         weights = [
-            {stem: weight * idf[stem] for stem, weight in reading.items()} for reading in wordings
+            {stem: weight * idf[stem] for stem, weight in reading.words.items()}
+            for reading in wordings
         ]
         counts = np.array(
             [
-                (READING if place else 1.0) / (fsum(of_reading.values()) or 1.0)
-                for place, of_reading in enumerate(weights)
+                reading.counts / (fsum(of_reading.values()) or 1.0)
+                for reading, of_reading in zip(wordings, weights, strict=True)
             ],
             np.float32,
         )
@@ -554,7 +632,7 @@ class Search:
         if missing:  # from the memory, or the reader's page
             near = self._similarities(vector, missing, missing.keys())
             fitted = self.fit(vector.model) if vector else Fit()
-            more = self._compared(missing, [sought.words], sought.idf, near, fitted)
+            more = self._compared(missing, _in_languages(sought), sought.idf, near, fitted)
             compared = {**compared, **more}
         return [
             _with_passages(
@@ -566,18 +644,18 @@ class Search:
 
     def _share(
         self,
-        readings: Sequence[Mapping[str, float]],
+        wordings: Sequence[_Reading],
         idf: Mapping[str, float],
         within: Collection[int] | None,
         fitted: Fit,
     ) -> dict[int, float]:
-        """The weighted share of words of the best pages, each in its best reading. The first
-        reading is the question as asked."""
+        """The weighted share of words of the best pages, each in its best reading."""
         share: dict[int, float] = {}
-        matched = self.index.match_each(readings, CANDIDATES, within=within)
-        for place, (reading, scored) in enumerate(zip(readings, matched, strict=True)):
-            all_of_it = sum(weight * idf[stem] for stem, weight in reading.items())
-            counts = (READING if place else 1.0) * fitted.lexical / (WEIGHTING.k1 + 1)
+        every = [reading.words for reading in wordings]
+        matched = self.index.match_each(every, CANDIDATES, within=within)
+        for reading, scored in zip(wordings, matched, strict=True):
+            all_of_it = sum(weight * idf[stem] for stem, weight in reading.words.items())
+            counts = reading.counts * fitted.lexical / (WEIGHTING.k1 + 1)
             for number, score in scored:
                 share[number] = max(share.get(number, 0.0), counts * score / all_of_it)
         return share
@@ -616,6 +694,12 @@ class Search:
         }
 
 
+def _in_languages(sought: Sought) -> list[_Reading]:
+    """The question as asked, once for each language in which its stems differ."""
+    every = [spoken.words for spoken in sought.spoken]
+    return [_Reading(words, 1.0) for n, words in enumerate(every) if words not in every[:n]]
+
+
 def _placed(hits: Sequence[Hit], first: Sequence[PassageHit], order: Sequence[int]) -> list[Hit]:
     """Reorders the first passages of the hits.
 
@@ -644,28 +728,31 @@ def _as_its_best(hit: Hit) -> Hit:
 
 def paired_share(sought: Sought, match: PassageHit) -> float:
     """The share of a question's pairs of adjacent words that are adjacent in a passage, too."""
-    pairs = list(pairwise(sought.in_order))
+    spoken = sought.on(match.page)
+    pairs = list(pairwise(spoken.in_order))
     if not pairs:
         return 0.0
-    there = set(pairwise(stems(plain(match.passage.text))))
+    there = set(pairwise(stems(plain(match.passage.text), spoken.language)))
     return sum(pair in there for pair in pairs) / len(pairs)
 
 
 def quotes(sought: Sought, match: PassageHit) -> bool:
     """Whether a passage quotes the question. An example of how to ask has all of its words, but is
     not an answer. The text below a line that begins with it, as in a FAQ, is the answer."""
-    asked = set(sought.in_order)
+    spoken = sought.on(match.page)
+    asked = set(spoken.in_order)
     text = match.passage.text
     return len(asked) > 1 and any(
         text[text.rfind("\n", 0, quoted.start()) + 1 : quoted.start()].strip(_LINE_STARTS)
-        and asked.issubset(stems(quoted[1]))
+        and asked.issubset(stems(quoted[1], spoken.language))
         for quoted in _QUOTED.finditer(text)
     )
 
 
 def _by_words(page: Page, sought: Sought) -> _Compared:
     """Compares the passages of a page that is not in the index."""
-    weights = {stem: weight * sought.idf[stem] for stem, weight in sought.words.items()}
+    spoken = sought.on(page)
+    weights = {stem: weight * spoken.idf[stem] for stem, weight in spoken.words.items()}
     total = fsum(weights.values()) or 1.0
     share = np.array(
         [

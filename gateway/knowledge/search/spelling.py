@@ -1,17 +1,26 @@
 """Corrects misspelt words of a question from the wiki's own vocabulary."""
 
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 # Shorter words have too many neighbours: "pop" is not a misspelt "top".
 SHORTEST = 5
 # Maximum words to correct, highest weight first. A pasted log has hundreds of unknown words.
 MOST = 4
 
+# The letters that a word may lack, by its first one. Accents are gone; "й" is a letter of its own.
+_ALPHABETS = (
+    string.ascii_lowercase,
+    "абвгдежзийклмнопрстуфхцчшщъыьэюяіїєґ",
+    "αβγδεζηθικλμνξοπρστυφχψως",
+)
+
 Idf = Callable[[Iterable[str]], Mapping[str, float]]
 
 
-def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) -> dict[str, float]:
+def corrected(
+    stems: Mapping[str, float], spelt: Mapping[str, str], known: Collection[str], idf: Idf
+) -> dict[str, float]:
     """The stems, with those that the wiki does not have replaced by stems that it has.
 
     A word is replaced by the most frequent one that differs by one letter: missing, extra,
@@ -21,6 +30,7 @@ def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) ->
         stems: the question's stems, with their weights.
         spelt: the original word of each. A mistake at its end results in another stem: "calender"
             has "calend", "calendar" has "calendar".
+        known: words that the wiki has in another language.
         idf: the IDF of stems, as `Index.idf`.
     """
     unknown = idf(["\0"])["\0"]  # no page has this one
@@ -29,7 +39,10 @@ def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) ->
     wrong = [
         stem
         for stem in sorted(stems, key=lambda stem: -stems[stem])
-        if says[stem] >= unknown and len(stem) >= SHORTEST and stem.isalpha()
+        if says[stem] >= unknown
+        and len(stem) >= SHORTEST
+        and stem.isalpha()
+        and spelt.get(stem) not in known
     ][:MOST]
     for stem, weight in stems.items():
         if stem in wrong:
@@ -42,9 +55,10 @@ def corrected(stems: Mapping[str, float], spelt: Mapping[str, str], idf: Idf) ->
 
 def _one_away(word: str) -> set[str]:
     """All words that differ from `word` by one mistake after the first letter."""
+    letters = next((letters for letters in _ALPHABETS if word[0] in letters), "")
     cuts = [(word[:n], word[n:]) for n in range(1, len(word) + 1)]
     less = {a + b[1:] for a, b in cuts if b}
     swapped = {a + b[1] + b[0] + b[2:] for a, b in cuts if len(b) > 1}
-    other = {a + c + b[1:] for a, b in cuts if b for c in string.ascii_lowercase}
-    more = {a + c + b for a, b in cuts for c in string.ascii_lowercase}
+    other = {a + c + b[1:] for a, b in cuts if b for c in letters}
+    more = {a + c + b for a, b in cuts for c in letters}
     return (less | swapped | other | more) - {word}

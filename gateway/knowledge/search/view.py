@@ -333,12 +333,12 @@ class View(Index):
                 rows.read_page(*db.execute(store.PAGE, (number,)).fetchone()) for number in numbers
             ]
 
-    def meanings(self, question: str) -> dict[str, set[str]]:
+    def meanings(self, question: str, language: str = "") -> dict[str, set[str]]:
         with self.reading() as db:
             if self._sees_all(db):
-                return self._base.meanings(question)
+                return self._base.meanings(question, language)
             has = self.current(db).lengths.has
-            return glossary.meanings_of(db, glossary.phrases(question), has)
+            return glossary.meanings_of(db, glossary.phrases(question, language), has, language)
 
     def vocabulary(self) -> dict[str, int]:
         with self.reading() as db:

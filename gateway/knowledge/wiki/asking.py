@@ -5,6 +5,9 @@ page of a wiki, the acknowledgements. Its IDF would then outweigh the subject, s
 Pages keep all their words, in any language.
 """
 
+from collections import Counter
+from functools import lru_cache
+
 from gateway.knowledge.wiki.words import STOP_WORDS, content_words, stem, words
 
 _LISTS = {
@@ -70,15 +73,51 @@ _LISTS = {
     který lze má mám mi mě můj může můžu mohu na nad nebo není než od pak po pod podle pokud pro
     proč před při s se si svůj ta tak také tam tato tedy ten tento to toto tu už ve však všechny z
     za ze že""",
-    "Russian": """без более бы был была были было быть вам вас весь во вот все всё всех вы где да
-    делать для до его ее её если есть еще ещё же за из или им их как какая какие какой каким ко
-    когда кто ли либо мне моего моей может можно мои мой моя мы на над надо нам нас наш не него нее
-    нет ни них но нужно ну об он она они от очень по под после при про свой своего себя сделать
-    сейчас со так такой там тебя то того тоже только том тот ты уже чем через что чтобы эта эти это
-    этого этой этом этот""",
+    "Russian": """а без более бы был была были было быть в вам вас весь во вот все всех всё вы где
+    да делать для до его ее если есть еще ещё её же за и из или им их к как какая какие каким какой
+    ко когда кто ли либо мне моего моей может можно мои мой моя мы на над надо нам нас наш не него
+    нее нет ни них но ну нужно о об он она они от очень по под после при про с своего свой сделать
+    себя сейчас со так такой там тебя то того тоже только том тот ты у уже чем через что чтобы эта
+    эти это этого этой этом этот я""",
+    "Danish": """af alle alt andre at bare blev bliver da de deres det dette dig din dit du efter
+    eller en er et fik findes for fordi fra får før gør ham han har hvad hvem hver hvilke hvilken
+    hvilket hvis hvor hvordan hvorfor hvornår i ikke ind ingen jeg jer kan kunne man mange med meget
+    men mig min mine mit må nogen noget nogle nu når og også om op os over på sammen sig sin sine
+    skal skulle som så til ud uden under var vi vil ville være været""",
+    "Norwegian": """alle alt andre av at bare ble blir da de dem den denne der dere deres det dette
+    deg din ditt du eller en enn er et etter finnes for fordi fra få får før gjør ha hadde han har
+    hun hva hvem hver hvilke hvilken hvilket hvis hvor hvordan hvorfor i ikke ingen inn jeg kan
+    kunne man mange med meg men min mine mitt mye må noe noen nå når og også om opp oss over på seg
+    sin skal som så til under ut uten var ved vi vil være vært""",
+    "Finnish": """aina ei eivät ennen entä että ehkä en eli enemmän hän häntä ilman itse ja jo joka
+    jolla jonka jos josta jotka jotta kaikki kanssa kautta kuin kuinka kun kuten kyllä me mihin mikä
+    mikäli mikään millä millainen milloin minkä minne minulla minun minä missä mistä mitä miksi
+    miten mukaan mutta myös ne niin niiden niitä noin nyt näiden nämä näin ole olen oli olla olisi
+    on onko ollut ovat saa se sekä sen siellä sillä sinun sinä sitten sitä tai tämä tämän tässä tätä
+    toinen tulee vaan vai vain vaikka varten voi voin voiko voit voidaan voivat yli""",
+    "Hungarian": """az azt azon azért ahol ahogy aki ami amely amelyek be csak de egy egyik ehhez
+    ekkor el ennek és ez ezek ezen ezért ezt fel ha hogy hogyan hol honnan hova igen ilyen is itt ki
+    kell kellene le lehet lehetséges lesz majd meg mely melyik mert mi miatt miért milyen mikor
+    mint minden mit mivel már még nagyon ne nekem nem nincs nélkül olyan ott pedig saját szerint tud
+    tudok tudom új úgy után vagy vagyok valamint van vannak volt volna én össze""",
+    "Romanian": """aceasta această aceste acest acestea acestui al ale am ar are asta astfel au avea
+    ca care când cât ce cea cel cele cere cine cu cum da dacă de deci decât despre din după ei el
+    ele este eu face fac fi fie fiecare fost fără iar îl îmi în între îți la le lor lui mai mea mei
+    meu mi ne nici nu nostru o ori orice pe pentru poate pot prin să sale sau se și sub sunt tot
+    toate unde un una unei unor unui vă vor""",
+    "Greek": """αν αλλά ανά από αυτά αυτή αυτό αυτός για δεν είναι είχε ένα έναν ένας έχει έχω έχουν
+    ή η θα και κάθε κάνω κάτι κατά μας με μέσα μετά μη μην μια μόνο μου μπορεί μπορείτε μπορώ να ο
+    οι όλα όπως όταν ότι ου πιο ποια ποιο ποιος που πού πρέπει πριν προς πώς σας σε στα στη στην
+    στις στο στον στους σου τα της τη την τι τις το τον του τους των χωρίς ως""",
 }
 _STOP_WORDS = {language: frozenset(words(text)) for language, text in _LISTS.items()}
-# A single match may be a word of another language: "die", "comment", "son".
+# The index stores a language by its place here: append others, and raise the index's VERSION.
+LANGUAGES = ("", *_LISTS)
+_LANGUAGES_OF: dict[str, tuple[str, ...]] = {}
+for _language, _stop_words in _STOP_WORDS.items():
+    for _word in _stop_words:
+        _LANGUAGES_OF[_word] = (*_LANGUAGES_OF.get(_word, ()), _language)
+# A single one may be a word of another language: "die", "comment", "son".
 _LEAST = 2
 # Characters at either end of a question that are used for the search. People paste logs of
 # megabytes, with their question before or after: all 8 MiB of a request would take 13 s.
@@ -102,20 +141,39 @@ def asked_words(question: str) -> list[str]:
     return said if len(said) <= 2 * _WORDS else said[:_WORDS] + said[-_WORDS:]
 
 
-def asked_stems(question: str) -> list[str]:
-    """The stems of `asked_words`, in order, with repetitions."""
-    return [stem(word) for word in asked_words(question)]
+def asked_stems(question: str, language: str = "") -> list[str]:
+    """The stems of `asked_words` in a language, in order, with repetitions."""
+    return [stem(word, language) for word in asked_words(question)]
+
+
+@lru_cache(maxsize=2048)  # as for `words.stem_set`
+def subject_stems(text: str, language: str) -> frozenset[str]:
+    """The distinct stems of a text in a language, without those of its stop words."""
+    dropped = _STOP_WORDS.get(language, frozenset())
+    return frozenset(stem(word, language) for word in content_words(text) if word not in dropped)
 
 
 def language(text: str) -> str:
     """The language of `text`, if its stop words are listed; "" for English and others."""
-    spoken = words(text[:_ENOUGH])
-    most = max(_LEAST - 1, sum(word in STOP_WORDS for word in spoken))
+    return _language_of(text[:_ENOUGH])
+
+
+@lru_cache(maxsize=256)  # a question is asked about its language several times
+def _language_of(text: str) -> str:
+    counts: Counter[str] = Counter()
+    distinct: Counter[str] = Counter()
+    most = 0
+    for word, count in Counter(words(text)).items():
+        if len(word) == 1 and word.isascii():
+            continue  # a word in many languages, and a letter in tables
+        most += count * (word in STOP_WORDS)
+        for name in _LANGUAGES_OF.get(word, ()):
+            counts[name] += count
+            distinct[name] += 1
     best = ""
-    for name, stop_words in _STOP_WORDS.items():
-        count = sum(word in stop_words for word in spoken)
-        if count > most:
-            most, best = count, name
+    for name in _STOP_WORDS:  # of languages with as many, the first
+        if distinct[name] >= _LEAST and counts[name] > most:
+            most, best = counts[name], name
     return best
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.words import stems
 
 
@@ -45,7 +46,14 @@ class Page:
     def heads(self) -> frozenset[frozenset[str]]:
         """The stems of the title with the headings above each section."""
         paths = {section.path for section in self.sections}
-        return frozenset(frozenset(stems(" ".join([self.title, *path]))) for path in paths)
+        return frozenset(
+            frozenset(stems(" ".join([self.title, *path]), self.language)) for path in paths
+        )
+
+    @cached_property
+    def language(self) -> str:
+        """The language of its text, whose stems are in the index: see `asking.language`."""
+        return language(self.text)
 
     @property
     def has_text(self) -> bool:

@@ -1,4 +1,8 @@
-"""Tokenises text for the index: lower case, no accents, stemmed, no stop words."""
+"""Tokenises text for the index: lower case, no accents, stemmed, no stop words.
+
+Stems follow a language, see `gateway.knowledge.wiki.asking.language`: "" is English and languages
+without a stemmer.
+"""
 
 import re
 import threading
@@ -28,12 +32,27 @@ UNSPACED = (
 )
 _RUN = re.compile(f"[{UNSPACED}]+")
 _WORD = re.compile(r"[^\W_]+")
+# "й" is a letter of its own: the endings of Russian adjectives have it.
+_SHORT_I = "и\u0306"
 # They turn kana into another letter: "バス" is a bus, "ハス" a lotus.
 _VOICED = (0x3099, 0x309A)
 # All accents in Unicode are below this; scanning the rest takes 0.1 s at each start.
 _ACCENTS = dict.fromkeys(
     c for c in range(0x20000) if unicodedata.combining(chr(c)) and c not in _VOICED
 )
+# Words have lost their accents, and some endings are only stemmed with them: the first ending that
+# fits gets them back.
+_ACCENTED = {
+    "Czech": (("ych", "ých"), ("eho", "ého"), ("iho", "ího"), ("enim", "ením"), ("ich", "ích")),
+    "French": (("ees", "ées"), ("ee", "ée")),
+    "Polish": (("ow", "ów"),),
+    "Portuguese": (
+        *(("cao", "ção"), ("sao", "são"), ("coes", "ções"), ("soes", "sões")),
+        *(("encia", "ência"), ("encias", "ências"), ("ancia", "ância"), ("ancias", "âncias")),
+        *(("avel", "ável"), ("aveis", "áveis"), ("ivel", "ível"), ("iveis", "íveis")),
+    ),
+    "Romanian": (("tie", "ție"), ("tia", "ția")),
+}
 _STEMMING = threading.Lock()  # a stemmer holds the current word as state
 
 
@@ -45,9 +64,12 @@ def words(text: str) -> list[str]:
     """
     plain = text.lower()
     if not plain.isascii():
-        plain = unicodedata.normalize("NFKD", plain).translate(_ACCENTS)
-        plain = _RUN.sub(_bigrams, plain)
+        plain = _RUN.sub(_bigrams, _without_accents(plain))
     return _WORD.findall(plain)
+
+
+def _without_accents(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).replace(_SHORT_I, "й").translate(_ACCENTS)
 
 
 def places(text: str) -> Iterator[tuple[str, int, int]]:
@@ -82,23 +104,30 @@ def content_words(text: str) -> list[str]:
 
 
 @cache
-def _stemmer() -> Any:
-    """The Porter stemmer. A different one requires a new VERSION of the index."""
+def _stemmer(name: str) -> Any:
+    """A different one requires a new VERSION of the index."""
     import snowballstemmer  # imports all its languages: 0.2 s, which most commands do not need
 
-    return snowballstemmer.stemmer("porter")
+    return snowballstemmer.stemmer(name)
 
 
-@lru_cache(maxsize=50_000)
-def stem(word: str) -> str:
-    """The Porter stem, as in the index."""
+@lru_cache(maxsize=100_000)
+def stem(word: str, language: str = "") -> str:
+    """The stem of a word in a language, as in the index."""
+    if is_unspaced(word):
+        return word
+    for plain, accented in _ACCENTED.get(language, ()):
+        if word.endswith(plain):
+            word = word.removesuffix(plain) + accented
+            break
     with _STEMMING:
-        return str(_stemmer().stemWord(word))
+        stemmed = str(_stemmer(language.lower() or "porter").stemWord(word))
+    return stemmed if stemmed.isascii() else _without_accents(stemmed)
 
 
-def stems(text: str) -> list[str]:
+def stems(text: str, language: str = "") -> list[str]:
     """The stems of the content words of `text`, in order, with repetitions."""
-    return [stem(word) for word in content_words(text)]
+    return [stem(word, language) for word in content_words(text)]
 
 
 @lru_cache(maxsize=2048)
