@@ -356,7 +356,10 @@ class Up:
             if self._wiki.spec.kind == "preview":
                 asyncio.run_coroutine_threadsafe(self._rebuild(), loop).result()
 
-        await self._threads.run(self._wiki.keep, changed)
+        feed_failed = partial(self._tasks.count_failure, index_keeper.FEED)
+        if self._wiki.spec.is_followed:
+            self._tasks.started(index_keeper.FEED)
+        await self._threads.run(self._wiki.keep, changed, feed_failed)
 
     async def _rebuild(self) -> None:
         if self._build_took > QUICK:

@@ -80,9 +80,9 @@ class Wiki:
                 " name another --docs"
             )
 
-    def keep(self, changed: Callable[[], None]) -> None:
-        """Read it again whenever it may have changed, and call `changed` if it had; never
-        returns."""
+    def keep(self, changed: Callable[[], None], feed_failed: Callable[[], None]) -> None:
+        """Read it again whenever it may have changed, and call `changed` if it had, or
+        `feed_failed` if the feed of its service could not be read; never returns."""
         reported = ""
         looks = watch.changes(self.spec.folder, self.stop, self.spec.is_followed)
         for number, is_complete in enumerate(looks):
@@ -93,6 +93,8 @@ class Wiki:
                     changed()
                 reported = ""
             except AskdocsError as error:
+                if not is_complete and not self.stop.is_set():
+                    feed_failed()
                 # While it is unavailable, its pages are kept; report this once.
                 if str(error) != reported and not self.stop.is_set():
                     self._say(str(error))

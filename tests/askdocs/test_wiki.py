@@ -178,7 +178,7 @@ def test_changes_are_followed_and_errors_said_once(wiki: Path, home: Home) -> No
     changed: list[int] = []
     up = opened(str(wiki), home, said)
     up.first()
-    thread = threading.Thread(target=up.keep, args=(lambda: changed.append(1),))
+    thread = threading.Thread(target=up.keep, args=(lambda: changed.append(1), changed.clear))
     thread.start()
     try:
         (wiki / "new.md").write_text("# New\n\nText.\n")

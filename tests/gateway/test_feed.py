@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from askdocs.wikis.sync import Job
+from askdocs.wikis.wiki import Wiki as UpWiki
 from gateway.core.failures import Failures, read
 from gateway.core.tasks import Tasks
 from gateway.knowledge.index_keeper import FEED
@@ -95,6 +96,30 @@ def test_a_gateway_follows_the_feed_of_its_wiki_and_counts_its_failures(
         until(lambda: "Oil" in index.pages()[0].text)
     assert index.sources()[0].synced == synced
     assert "failing" not in index.sources()[0].spec
+
+
+@pytest.mark.slow
+def test_the_wiki_of_up_follows_the_feed_and_reports_its_failures(
+    served: Wiki, tmp_path: Path
+) -> None:
+    file = tmp_path / "index.db"
+    said: list[str] = []
+    failed: list[int] = []
+    up = UpWiki(f"{served.url}/spaces/ENG", "", file, partial(writing, file), said.append)
+    up.spec = Spec.named(up.spec.place, "confluence")
+    thread = threading.Thread(target=up.keep, args=(lambda: None, lambda: failed.append(1)))
+    thread.start()
+    try:
+        until(lambda: "1 pages, 1 added" in said)
+        served.failing = REFUSED
+        until(lambda: len(failed) > 1)
+        served.pages["101"] = Written("Pumps", "<p>Turn it off.</p>", version=2, edited=1)
+        served.failing = {}
+        until(lambda: "1 pages, 1 changed" in said)
+    finally:
+        up.stop.set()
+        thread.join()
+    assert len([line for line in said if "it needs a token" in line]) == 1
 
 
 @pytest.mark.slow

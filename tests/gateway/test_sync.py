@@ -1,6 +1,6 @@
 """Wikis in real folders, synced to a real index."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.sources.excluded import exclude, restore
 from gateway.knowledge.sources.source import (
+    NO_TEXT,
     Broken,
     Changed,
     Item,
@@ -19,7 +20,7 @@ from gateway.knowledge.sources.source import (
     Unchanged,
 )
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from gateway.knowledge.sources.sync import look, sync
 from gateway.knowledge.sources.synced import Synced
 from tests.gateway.conftest import page
 
@@ -285,6 +286,69 @@ def test_a_state_is_given_back_with_what_could_not_be_read_while_the_index_has_i
     assert source.given[-1] == ""
     sync(source, opened, spec={"site_url": "https://new.example.com"})
     assert source.given[-1] == ""
+
+
+class Looked(Following):
+    """One whose feed shows `items`."""
+
+    def __init__(self, *items: Item) -> None:
+        super().__init__()
+        self.items = items
+        self.ignored: set[str] = set()
+
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        self.given.append(state)
+        self.ignored = set(ignored)
+        yield from self.items
+        yield State(state)
+
+
+def test_a_look_at_a_feed_leaves_the_state_of_the_last_complete_sync(file: Path) -> None:
+    new, lost = Changed(page("new.md", "# New\n\nText."), "1"), Broken("lost.md", "away")
+    source, opened = Looked(new, lost, LeftOut("b.md", NO_TEXT)), partial(writing, file)
+    listed(file, source)
+    done = look(source, opened, spec={})
+    assert (done.added, done.removed, done.unchanged) == (("new.md",), ("b.md",), 1)
+    assert (done.pages, [broken.path for broken in done.broken]) == (2, ["lost.md"])
+    assert (source.given[-1], source.ignored) == ("1", set())
+    source.items = ()
+    assert not look(source, opened, spec={}).is_different
+    assert (source.given[-1], source.ignored) == ("1", {"lost.md"})
+    listed(file, source)
+    assert (source.given[-1], source.again) == ("1", ["lost.md"])
+
+
+def test_a_look_at_a_feed_gets_no_state_of_other_pages_and_ignores_excluded_ones(
+    file: Path,
+) -> None:
+    source, opened = Looked(Changed(page("a.md", "# A\n\nNew."), "2")), partial(writing, file)
+    listed(file, source)
+    with opened() as writer:
+        exclude(writer, writer.sources()[0], "a.md")
+    done = look(source, opened, spec={})
+    assert (done.is_different, done.excluded, paths(file)) == (False, ("a.md",), ["b.md"])
+    assert (source.given[-1], source.ignored) == ("", {"a.md"})
+
+
+def test_a_look_that_breaks_off_changes_nothing_and_is_no_failure_of_the_wiki(file: Path) -> None:
+    class Cut(Looked):
+        def recent(
+            self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+        ) -> Iterator[Item]:
+            yield from super().recent(known, state, ignored)
+            raise AskdocsError("the token has expired")
+
+    source, opened = Cut(LeftOut("b.md", NO_TEXT)), partial(writing, file)
+    listed(file, source)
+    with opened() as writer:
+        before = writer.sources()
+    with pytest.raises(AskdocsError, match="expired"):
+        look(source, opened, spec={})
+    with opened() as writer:
+        assert writer.sources() == before
+    assert paths(file) == ["a.md", "b.md"]
 
 
 def test_a_sync_that_breaks_off_leaves_the_state_of_before(file: Path) -> None:
