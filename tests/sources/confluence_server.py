@@ -29,7 +29,7 @@ class Written:
     refused: int = 0
     """A status in place of the body."""
     edited: int = 0
-    """Pages with a larger number were edited later."""
+    """Pages with a larger number were edited later; with 0, more than a day ago."""
 
 
 @dataclass
@@ -132,16 +132,17 @@ class Wiki:
         return 404, {}
 
     def _list(self, query: dict[str, str]) -> dict[str, Any]:
-        kind, _, order = query["cql"].partition(' and space="ENG" order by ')
+        kind, _, rest = query["cql"].partition(' and space="ENG" ')
         kind = kind.removeprefix("type=")
         row = {"page": self._row, "attachment": self._file}[kind]
         start = int(query.get("start", 0))
         every = {"page": self.pages, "attachment": self.files}[kind]
         ids = [at for at in every if at not in self.hidden]
-        if order == "lastmodified desc":
+        if rest == 'and lastmodified >= now("-1d") order by lastmodified desc':
+            ids = [at for at in ids if self.pages[at].edited]
             ids.sort(key=lambda at: self.pages[at].edited, reverse=True)
         else:
-            assert order == "created"
+            assert rest == "order by created"
         links: dict[str, str] = {"base": self.url, "context": "/wiki"}
         if self.unending or start + self.part < len(ids):
             cql = query["cql"].replace(" ", "%20").replace('"', "%22")

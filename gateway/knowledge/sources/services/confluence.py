@@ -6,9 +6,9 @@ restrictions, moves below a restricted page, labels and deletions do not change 
 query by modification would miss them. Attachments are listed in the same way, and have the readers
 of their page.
 
-Between two syncs, a look at the feed lists the pages by modification, the newest first, until it
-meets only versions that are in the index. So it needs no clock: CQL compares minutes, in the time
-zone of the token's user.
+Between two syncs, a look at the feed lists the pages of the last day by modification, the newest
+first, until it meets only versions that are in the index. It names no moment: CQL compares minutes,
+in the time zone of the token's user.
 """
 
 import re
@@ -40,6 +40,7 @@ _PART = 50
 _ROWS = 200
 # The same for a look at the feed, and maximum parts.
 _NEWEST, _LOOKS = 50, 20
+_RECENT = 'and lastmodified >= now("-1d") order by lastmodified desc'
 NEWER = "was changed after the list of pages was read: the next sync reads it"
 # Slashes in the path of an attachment: space/page/attachment.
 _DEPTH = 2
@@ -169,7 +170,7 @@ class Confluence:
     def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
         spaces = {path.rpartition("/")[2]: path for path in memory.known}
         edited: dict[str, Mapping[str, Any]] = {}
-        for part in islice(self._parts(api, "page", _EXPAND, "lastmodified desc", _NEWEST), _LOOKS):
+        for part in islice(self._parts(api, "page", _EXPAND, _RECENT, _NEWEST), _LOOKS):
             before = len(edited)
             for content in part:
                 row = self._row(content, None)
@@ -242,18 +243,18 @@ class Confluence:
     def _search(self, api: Api, kind: str, expand: str) -> Iterator[Mapping[str, Any]]:
         """Yields all content of a kind, as the service lists it."""
         # In an order that edits do not change.
-        for part in self._parts(api, kind, expand, "created", _ROWS):
+        for part in self._parts(api, kind, expand, "order by created", _ROWS):
             yield from part
 
     def _parts(
-        self, api: Api, kind: str, expand: str, order: str, limit: int
+        self, api: Api, kind: str, expand: str, rest: str, limit: int
     ) -> Iterator[list[Mapping[str, Any]]]:
-        """Yields the parts of the list of all content of a kind."""
+        """Yields the parts of the list of content of a kind; `rest` is the end of the query."""
         space = self._place.space.replace("\\", "\\\\").replace('"', '\\"')
         query = f'type={kind} and space="{space}"' if space else f"type={kind}"
         path = "/rest/api/content/search"
         parameters: dict[str, Any] = {
-            "cql": f"{query} order by {order}",
+            "cql": f"{query} {rest}",
             "limit": limit,
             "expand": expand,
         }
