@@ -85,13 +85,17 @@ class Client:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, str, str, Path]]:
+def served(
+    tmp_path_factory: pytest.TempPathFactory, shallow: Path
+) -> Iterator[tuple[str, str, str, str, Path]]:
+    """With two layers of the small model: coding agents send prompts of thousands of tokens."""
     folder = tmp_path_factory.mktemp("clients")
     for name, text in WIKI.items():
         path = folder / "wiki" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    with up(folder / "home", folder / "wiki") as running:
+    model = ("--model", str(shallow))
+    with up(folder / "home", folder / "wiki", *model, up_answers="quote") as running:
         status = running.status()
         parts = status["parts"]
         urls = [parts[name]["url"] for name in ("gateway", "engine", "site")]
