@@ -13,18 +13,18 @@ from typing import Any, Literal
 from gateway.answering.evidence import Evidence, ShownSection
 from gateway.answering.facts import facts
 from gateway.answering.features import Seen
-from gateway.answering.frames import is_frame, is_pointer, is_refusal
+from gateway.answering.frames import is_frame
 from gateway.answering.grounding.confidence import probability
+from gateway.answering.grounding.refusal import refuses as states_refusal
 from gateway.answering.plain import plain
+from gateway.answering.refusals import asserts, gaps
 from gateway.answering.sentences import Sentence, split
 from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.words import words
 
 Verdict = Literal["supported", "unsupported", "contradicted", "none"]
 
-_BUT = re.compile(
-    r"[;:] |\b(?:but|however|though|except|instead|only|aber|sondern|mais)\b", re.IGNORECASE
-)
+_LINKED = re.compile(r"\W{0,9}\[[^\[\]\n]*\]\([^()\n]*\)\W{0,9}")
 _MARKER = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+)?")
 REFUSING = "refusal"  # the reason of a sentence that refuses to answer
 # Minimum words of a self-contained sentence: shorter ones claim nothing ("To check:", "Click it.").
@@ -90,6 +90,8 @@ class Draft:
     refuses: bool
     weak: bool
     """A lead-in that may be a claim; only a missing fact gets it marked."""
+    answers: bool
+    """Does it say something about the product, other than where to look or what pages cover?"""
     seen: Seen | None = None
 
     @property
@@ -114,22 +116,28 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
         body = bare[begin - sentence.start :]
         following = sentences[number + 1 : number + 2]
         is_head = sentence.kind == "row" and bool(following) and following[0].kind == "rule"
-        refuses = sentence.kind in ("prose", "item") and is_refusal(body)
+        text_shown = plain(body)
+        is_given = states_refusal(body)  # as the prompt asks for it, in any language
+        refuses = sentence.kind in ("prose", "item") and (is_given or gaps(text_shown))
         claims = not (
             is_head
             or refuses
             or sentence.kind in ("rule", "heading")
-            or len(set(words(plain(body)))) < FEWEST
+            or len(set(words(text_shown))) < FEWEST
             or _is_title(body)
             or is_frame(body)
         )
-        # "The page has nothing on X, but **Y** is there": a refusal and a claim.
-        also = refuses and _names(_BUT.split(body, maxsplit=1)[1:])
+        # "The page has nothing on X, but Y is done like this.": a refusal and a claim.
+        answers = (claims or refuses) and not _LINKED.fullmatch(body)
+        answers = answers and not is_given
+        answers = answers and (sentence.kind == "code" or asserts(text_shown))
+        also = refuses and (answers or _names(body.split(",")[1:]))
         weak = also or (claims and body.endswith(":"))
         claims = claims or also
         end = sentence.start + len(bare)
         placed = replace(sentence, start=start + sentence.start, end=start + sentence.end)
-        drafted.append(Draft(placed, start + begin, start + end, claims, refuses, weak))
+        span = start + begin, start + end
+        drafted.append(Draft(placed, *span, claims, refuses, weak, answers))
     return drafted
 
 
@@ -178,16 +186,9 @@ def summary(claims: Sequence[Claim]) -> Verdict:
 
 
 def refuses(drafted: Sequence[Draft]) -> bool:
-    """Is it a refusal, however worded? An honest partial answer, with claims, is not."""
-    refusals = [number for number, draft in enumerate(drafted) if draft.refuses]
-    if not refusals:
-        return False
-    claimed = [draft for draft in drafted if draft.claims and not draft.weak]
-    substantial = [draft for draft in claimed if not is_pointer(draft.text)]
-    if refusals[0] == 0 or not drafted[0].claims:
-        is_short = len(substantial) <= 1 and len(claimed) <= 2
-        return is_short and not _names(draft.text for draft in substantial)
-    return not substantial and len(claimed) <= 1
+    """Is it a refusal, however worded? An honest partial answer, which also claims something, is
+    not."""
+    return any(draft.refuses for draft in drafted) and not any(draft.answers for draft in drafted)
 
 
 def _why(seen: Seen) -> tuple[str, bool]:
