@@ -85,6 +85,9 @@ BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 # four of five answerable short questions to a wiki of twenty pages were refused.
 ABOUT = 0.45
 ABOUT_BY_WORDS = 0.05
+# With a multilingual embedding model, for a question in another language than the best page: they
+# share no words (docs/results/notebook.md#refusals-of-questions-in-other-languages).
+ABOUT_FOREIGN = 0.1
 # Passages found by words are less similar to the question than those found by embeddings
 # (docs/results/notebook.md#refusals-by-words-alone).
 ABOUT_EARLY = 0.25

@@ -11,11 +11,18 @@ from typing import Self
 
 from gateway.access.rights import Groups, Reader
 from gateway.access.rules import Rules
-from gateway.answering.grounding.confidence import ABOUT, CAUTION, Signals, is_about
+from gateway.answering.grounding.confidence import (
+    ABOUT,
+    ABOUT_FOREIGN,
+    CAUTION,
+    Signals,
+    is_about,
+)
 from gateway.answering.grounding.excerpt import Excerpt, chosen_sections
 from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.wording import ENGLISH, language
 from gateway.core import threads
-from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.embed import MODEL, Embedder
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.passages import Passage, passages
 from gateway.knowledge.search.search import (
@@ -252,7 +259,9 @@ class Grounding:
             sought = self.search.sought(question, history)
             hits, signals = self.find(sought, page_url, sources, limit)
             fitted = self.search.serving_fit()
-            about = ABOUT if fitted.about is None else fitted.about
+            about = fitted.about
+            if about is None:
+                about = ABOUT_FOREIGN if self._is_foreign(question, hits) else ABOUT
             is_fit = bool(hits) and is_about(signals, about)
             fits = is_fit or (bool(hits) and self._is_here(question, hits, page_url))
             readers = self._readers([hit.page for hit in hits], page_url)
@@ -279,8 +288,8 @@ class Grounding:
         hits = hits[:FOUND] + [hit for hit in hits[FOUND:] if id(hit.page) in first]
         second = hits[1].score / hits[0].score if len(hits) > 1 else 0.0
         unspaced = sum(map(is_unspaced, wanted))
-        # The embedding model is English: its similarities to Japanese mean nothing.
-        is_foreign = 2 * unspaced > len(wanted)
+        # To an English embedding model, similarities to Japanese mean nothing.
+        is_foreign = 2 * unspaced > len(wanted) and self._is_english
         near = [match.meaning for hit in hits[:COMPARED] for match in hit.passages]
         known = [meaning for meaning in near if meaning is not None]
         best = best_passages(hits[:COMPARED])
@@ -300,6 +309,19 @@ class Grounding:
             is_early=not is_known,
         )
         return hits, signals
+
+    @property
+    def _is_english(self) -> bool:
+        """Whether there is no embedding model but the bundled one, which is English."""
+        serving = self.search.serving()
+        return serving is None or serving.model == MODEL
+
+    def _is_foreign(self, question: str, hits: Sequence[Hit]) -> bool:
+        """Is the question in another language than the best page, with a model that reads both?"""
+        if not hits or self._is_english:
+            return False
+        spoken = language(question)
+        return spoken != ENGLISH and spoken != language(hits[0].page.text)
 
     def _is_here(self, question: str, hits: list[Hit], page_url: str | None) -> bool:
         """Does the reader's page supply the missing words of a question like "How do I undo
