@@ -248,6 +248,7 @@ class Dispatch:
             opening = self._over_http(call, served, request, span)
         else:
             abilities.refuse_kept_files(request)
+            abilities.refuse_odd_data(request)
             abilities.refuse_depth(request)
             abilities.refuse_schema_bombs(request)
             await self._providers.started()  # starting LiteLLM does not count against the timeout

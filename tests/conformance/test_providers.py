@@ -224,7 +224,7 @@ def test_an_error_with_a_clients_picture_in_it_costs_no_minutes(lane: Lane) -> N
         lane, "/chat/completions", model="claude", messages=[{"role": "user", "content": [picture]}]
     )
     assert reply.status_code == 400, reply.text
-    assert len(reply.text) < 5000
+    assert "is not base64" in reply.text
 
 
 def test_a_value_that_litellm_fails_on_is_no_failure_of_the_provider(lane: Lane) -> None:

@@ -149,6 +149,31 @@ def test_no_file_of_the_operators_is_embedded() -> None:
         abilities.refuse_kept_files({"messages": [{"role": "user", "content": content}]})
 
 
+@pytest.mark.parametrize(
+    ("part", "fine"),
+    [
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBO+/=="}}, True),
+        ({"type": "image_url", "image_url": {"url": "DATA:image/svg+xml;a=b;base64,AA\r\n"}}, True),
+        ({"type": "image_url", "image_url": {"url": "https://a.example/b-c.png?d=_"}}, True),
+        ({"type": "input_audio", "input_audio": {"data": "AA" * 9000, "format": "wav"}}, True),
+        ({"type": "file", "file": {"file_data": "data:application/pdf;base64,AAAA"}}, True),
+        ({"type": "text", "text": "-----BEGIN" * 1000}, True),
+        ({"type": "image_url", "image_url": {"url": "data:" + "-----BEGIN" * 1000}}, False),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,-----BEGIN"}}, False),
+        ({"type": "image_url", "image_url": {"url": "data:image/png,AAAA"}}, False),
+        ({"type": "image_url", "image_url": {"url": "-----BEGIN" * 1000}}, False),
+        ({"type": "input_audio", "input_audio": {"data": "é" * 9000, "format": "wav"}}, False),
+    ],
+)
+def test_data_for_a_provider_is_base64(part: dict[str, Any], fine: bool) -> None:
+    request = {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, part]}]}
+    if fine:
+        abilities.refuse_odd_data(request)
+        return
+    with pytest.raises(ApiError, match=r"the data in messages\[0\].content\[1\] is not base64"):
+        abilities.refuse_odd_data(request)
+
+
 def test_a_forced_tool_is_strict_and_a_named_tool_is_offered_alone() -> None:
     strict = [{**tool, "function": {**tool["function"], "strict": True}} for tool in TOOLS]
     asked = abilities.forced(NAMED)
