@@ -117,8 +117,14 @@ _LANGUAGES_OF: dict[str, tuple[str, ...]] = {}
 for _language, _stop_words in _STOP_WORDS.items():
     for _word in _stop_words:
         _LANGUAGES_OF[_word] = (*_LANGUAGES_OF.get(_word, ()), _language)
-# A single one may be a word of another language: "die", "comment", "son".
+# A single one may be a word of another language: "pas", "de", "der".
 _LEAST = 2
+# Stop words that are words in English texts, too: only of these, "face care" is no Romanian.
+_ALSO_ENGLISH = STOP_WORDS | frozenset(
+    words("""bare bin care cat come comment con cos del die dies dig door dos em era face far font
+    go ham hat hem ind kde man men met min mine mint mit non num one os pan par per plus pot pro
+    proc sale sans sea sin son sub sue take tan ten till todo ton var vi want war word""")
+)
 # Characters at either end of a question that are used for the search. People paste logs of
 # megabytes, with their question before or after: all 8 MiB of a request would take 13 s.
 _ENDS = 5_000
@@ -162,6 +168,7 @@ def language(text: str) -> str:
 def _language_of(text: str) -> str:
     counts: Counter[str] = Counter()
     distinct: Counter[str] = Counter()
+    foreign: Counter[str] = Counter()
     most = 0
     for word, count in Counter(words(text)).items():
         if len(word) == 1 and word.isascii():
@@ -170,9 +177,10 @@ def _language_of(text: str) -> str:
         for name in _LANGUAGES_OF.get(word, ()):
             counts[name] += count
             distinct[name] += 1
+            foreign[name] += word not in _ALSO_ENGLISH
     best = ""
     for name in _STOP_WORDS:  # of languages with as many, the first
-        if distinct[name] >= _LEAST and counts[name] > most:
+        if distinct[name] >= _LEAST and foreign[name] and counts[name] > most:
             most, best = counts[name], name
     return best
 
