@@ -130,6 +130,17 @@ MISSING = _class(
     dépass\w* absente?s? muett?e? insuffisante?s? cadre ignore falta\w* excede silencio
     insuficiente\w* fuera desconozco"""
 )
+# Words of `MISSING` that say something else in other company.
+_LIMIT = _class(r"outside beyond exceeds? übersteigt außerhalb dépass\w* excede fuera")
+_SCOPE = _class(r"scope umfang rahmen cadre portée alcance ámbito")
+_AFTER = {
+    "short": _class("stops? stopped falls?"),
+    "missing": _class("is are was were s"),
+    "scope": _class("out"),
+    "offen": _class("lässt lassen bleibt bleiben"),
+    "cadre": _class("hors sort sortent"),
+    "ignore": _class("je j"),
+}
 # Words of sentences that say what the sources have instead, or where else to look.
 ABOUT = _class(
     r"""cover\w* describ\w* focus\w* deal\w* discuss\w* mention\w* about limited talk\w* closest
@@ -302,7 +313,7 @@ def _judged(sentence: str) -> Iterator[tuple[str, list[str], bool]]:
 def has_gap(words: list[str]) -> bool:
     """Does a clause say that the sources, or the writer, have no answer?"""
     negated = [at for at, word in enumerate(words) if NEGATION.match(word)]
-    missing = any(map(MISSING.match, words))
+    missing = _is_missing(words)
     if "only" in words and "i" in words and any(map(_HAVE.match, words)):
         return True  # "I was only given the article about sending"
     if not (negated or missing) or _CONDITION.match(words[0]):
@@ -364,6 +375,21 @@ def has_gap(words: list[str]) -> bool:
         if any(map(FOUND.match, later)) and _place(words, sources):
             return True
         if sources and _TOO.search(" ".join(words)):
+            return True
+    return False
+
+
+def _is_missing(words: list[str]) -> bool:
+    """Does a clause say that something is missing? "A short title" and "missing pages" do not."""
+    for at, word in enumerate(words):
+        if not MISSING.match(word):
+            continue
+        if _LIMIT.match(word):
+            if any(SOURCE.match(w) or _SCOPE.match(w) for w in words[at + 1 : at + 7]):
+                return True
+        elif (above := _AFTER.get(word)) is None or any(
+            map(above.match, words[max(0, at - 4) : at])
+        ):
             return True
     return False
 

@@ -49,6 +49,25 @@ def test_a_sentence_may_have_a_gap_and_a_claim(sentence: str, gap: bool, claim: 
     assert (refusals.gaps(sentence), refusals.asserts(sentence)) == (gap, claim)
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Give the page a short title.",
+        "Enter a short name for the section and press Save.",
+        "Click Missing pages to see them.",
+        "Open the page outside the app.",
+        "Set the scope of the guide to Team.",
+        "Ignore the page that opens.",
+        "Die Seite ist offen für alle.",
+        "Choisissez un cadre pour la page.",
+    ],
+)
+def test_an_answer_with_a_word_of_refusals_is_none(answer: str) -> None:
+    [draft] = drafts(answer)
+    assert draft.claims
+    assert not refuses([draft])
+
+
 def test_of_a_clause_without_end_a_hundred_words_are_read() -> None:
     assert len(refusals.tokens("no " * 100_000)) == refusals.LONGEST
     assert refusals.gaps("no page says " * 100_000)
