@@ -130,17 +130,20 @@ async def test_a_replica_that_is_killed_under_load_loses_no_request(setting: Set
 
 
 async def test_nor_does_it_lose_an_answer_that_stands_on_pages(setting: Setting) -> None:
-    setting.engines[0].kill()
-    setting.engines[0].start()
-    urls = {engine.root for engine in setting.engines}
-    until(lambda: setting.router.healthy() == urls, 60)
     before = continued(setting.gateway)
-    answers = await load(setting, 100, 40, grounded=True)
-    assert [one for one in answers if not one.is_whole] == []
-    for number, one in enumerate(answers):
-        word = WORDS[number % len(WORDS)]
-        assert one.said.count(place(word)) == 1
-    assert continued(setting.gateway) > before
+    for _ in range(5):  # on a busy machine the engine may be killed between two answers
+        setting.engines[0].kill()
+        setting.engines[0].start()
+        urls = {engine.root for engine in setting.engines}
+        until(lambda urls=urls: setting.router.healthy() == urls, 60)
+        answers = await load(setting, 100, 40, grounded=True)
+        assert [one for one in answers if not one.is_whole] == []
+        for number, one in enumerate(answers):
+            word = WORDS[number % len(WORDS)]
+            assert one.said.count(place(word)) == 1
+        if continued(setting.gateway) > before:
+            return
+    raise AssertionError("no answer was continued by the other engine")
 
 
 def test_with_one_engine_left_the_gateway_is_ready(setting: Setting) -> None:

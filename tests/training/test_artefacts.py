@@ -149,7 +149,7 @@ def test_a_run_is_checked_and_has_probes(checks: dict[str, Any], probes: probe.P
 def test_the_reference_pass_takes_the_gpu_that_there_is(
     python: Path, run: Path, base: Path
 ) -> None:
-    """A CPU build of PyTorch that believes in a GPU fails where the pass looks at its memory."""
+    """A PyTorch that wrongly assumes a GPU fails where the pass looks at the GPU's memory."""
     job = json.loads((run / "job.json").read_text()) | {"out": str(run / "unused.json")}
     job |= {"base": str(base), "adapter": str(run / "adapter"), **job["recipe"]}
     code = (
@@ -162,7 +162,8 @@ def test_the_reference_pass_takes_the_gpu_that_there_is(
     )
     assert ended.returncode == 1
     assert "mem_get_info" in ended.stderr
-    assert "CUDA" in ended.stderr.splitlines()[-1]
+    last = ended.stderr.splitlines()[-1]
+    assert "CUDA" in last or "NVIDIA driver" in last  # by the build of PyTorch
 
 
 def test_what_went_wrong_in_training_is_found(
