@@ -13,7 +13,7 @@ from gateway.answering.check import Scorer
 from gateway.answering.extract import Extract
 from gateway.answering.grounding.confidence import Signals
 from gateway.answering.grounding.ground import Count, Grounding, Grounds, Library
-from gateway.answering.grounding.neutral import neutral
+from gateway.answering.grounding.neutral import neutral_in_turns
 from gateway.answering.grounding.prompt import NUMBER, accompanied
 from gateway.answering.turn import Turn
 from gateway.api.chat_request import DocsRequest, take_apart, take_turn
@@ -28,6 +28,8 @@ from gateway.telemetry.tracing import Span
 from gateway.upstream.engine import Engine, estimates
 
 LEAST = 100  # minimum tokens for pages
+# Characters of the longest token: common tokenizers have one of 128 blanks.
+LONGEST_TOKEN = 128
 NO_GROUNDS = Grounds((), (), Signals(0, 0.0, 0.0, 0.0), "")
 
 
@@ -207,19 +209,25 @@ class Chat:
             route.instructions,
             *(str(m["content"]) for m in asked.history),
         ]
-        texts = [neutral(text) for text in spoken if text]
         length = wanted(request, settings.max_tokens)
-        # A text never has more tokens than bytes. If that many fit, the exact count does not
-        # matter, and the engine need not be asked.
-        fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
-        shares = self._shares(context, fixed, length)
-        if shares != self._shares(context, FRAME, length):
-            fixed = FRAME + sum(await (count or self._count)(texts))
+
+        def has_room(tokens: int) -> bool:
+            return context is None or self._shares(context, tokens, length).pages >= LEAST
+
+        fixed = FRAME + sum(map(len, filter(None, spoken))) // LONGEST_TOKEN
+        if has_room(fixed):
+            texts = [await neutral_in_turns(text) for text in spoken if text]
+            # A text never has more tokens than bytes. If that many fit, the exact count does not
+            # matter, and the engine need not be asked.
+            fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
             shares = self._shares(context, fixed, length)
-        if context is not None and shares.pages < LEAST:
+            if shares != self._shares(context, FRAME, length):
+                fixed = FRAME + sum(await (count or self._count)(texts))
+                shares = self._shares(context, fixed, length)
+        if not has_room(fixed):
             raise ApiError(
                 400,
-                f"the conversation has about {fixed:,} tokens and the model's context"
+                f"the conversation has {fixed:,} tokens or more and the model's context"
                 f" {context:,}: no room is left for a page and an answer; shorten it",
                 code="context_length_exceeded",
                 param="messages",

@@ -1,5 +1,6 @@
 """Text that cannot pass for the prompt's frame."""
 
+import asyncio
 import re
 from collections.abc import Callable
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.answering.grounding.neutral import neutral, restored
+from gateway.answering.grounding import neutral as module
+from gateway.answering.grounding.neutral import neutral, neutral_in_turns, restored
 
 CONTROL = [
     "<|im_start|>",
@@ -70,9 +72,12 @@ def test_markup_and_code_stay_as_they_are(text: str) -> None:
     assert neutral(text) == text
 
 
-@given(
-    st.lists(st.sampled_from([*CONTROL, *PLAIN, "<", "|", "[", "/", ">", " ", "x"])).map("".join)
+texts = st.lists(st.sampled_from([*CONTROL, *PLAIN, "<", "|", "[", "/", ">", " ", "x"])).map(
+    "".join
 )
+
+
+@given(texts)
 def test_nothing_that_is_put_together_of_parts_is_a_control_token(text: str) -> None:
     written = neutral(text)
     assert not re.search(r"<\s*[|｜]|<\s*/?\s*page\b|<[a-z_]+_[a-z_]+>|\[/?INST\]", written, re.I)
@@ -85,3 +90,27 @@ def test_the_cost_grows_with_the_length_alone(change: Callable[[str], str], star
     """`<` and 100,000 spaces took 53 s, and the event loop with them."""
     for filler in (" ", "a_", "a", "-a"):
         change(start + filler * 200_000)
+
+
+@given(texts, st.integers(1, 8))
+async def test_pieces_are_rewritten_as_the_whole(text: str, size: int) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "_PIECE", size)
+        assert await neutral_in_turns(text) == neutral(text)
+
+
+@pytest.mark.parametrize("mark", ["<", "[", "<|", "<s", "[/"])
+async def test_other_requests_run_while_a_long_text_is_rewritten(mark: str) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(count())
+    text = mark * 500_000
+    assert await neutral_in_turns(text) == neutral(text)
+    other.cancel()
+    assert turns >= len(text) // module._PIECE // 2

@@ -6,7 +6,9 @@ could be a special token of any common model is rewritten before it enters a pro
 delimiter of pages. `restored` gives an answer the wiki's original characters back.
 """
 
+import asyncio
 import re
+from collections.abc import Iterator
 
 # Turn marks of ChatML, Llama 3 and 4, Phi, DeepSeek (with the wide bar), and our page delimiters. A
 # single run of spaces before the choice: two runs that compete for spaces take quadratic time.
@@ -24,6 +26,7 @@ _NAMES = (
 )
 _ANGLE = rf"(?=(?:{_OPENING}|{_TAGS}|{_SYSTEM}))"
 _SQUARE = rf"(?={_NAMES})"
+_MARKS = "<["
 _WRITTEN = ((f"<{_ANGLE}", "&lt;"), (rf"\[{_SQUARE}", "&#91;"))
 _READ = ((f"&lt;{_ANGLE}", "<"), (f"&#91;{_SQUARE}", "["))
 _THERE = [(re.compile(pattern, re.IGNORECASE), by) for pattern, by in _WRITTEN]
@@ -38,8 +41,34 @@ def neutral(text: str) -> str:
     return text
 
 
+async def neutral_in_turns(text: str) -> str:
+    """`neutral`, which lets other requests run in between: 8 MiB of `<` take 2.7 s."""
+    if len(text) <= _PIECE:
+        return neutral(text)
+    for mark, (pattern, by) in zip(_MARKS, _THERE, strict=True):
+        written = []
+        for piece in _pieces(text, mark):
+            written.append(pattern.sub(by, piece))
+            await asyncio.sleep(0)
+        text = "".join(written)
+    return text
+
+
 def restored(text: str) -> str:
     """Restores the original characters of neutralised text in a model's output."""
     for pattern, by in _BACK:
         text = pattern.sub(by, text)
     return text
+
+
+# Characters that are rewritten at a time: 1 ms for the slowest text. A request takes some 50 turns.
+_PIECE = 2**12
+
+
+def _pieces(text: str, mark: str) -> Iterator[str]:
+    """Cuts a text before some of its marks. No pattern reads past the next mark."""
+    start = 0
+    while (end := text.find(mark, start + _PIECE)) >= 0:
+        yield text[start:end]
+        start = end
+    yield text[start:]
