@@ -29,7 +29,10 @@ _OWN = (
 )
 # Elements that enclose a question: Copilot, Cline, Cursor.
 _AROUND = ("userRequest", "user_message", "user_query", "task", "feedback")
-_TAG = re.compile(rf"<({'|'.join((*_OWN, *_AROUND))})(?=[\s>])[^<>]{{0,300}}>")
+_NAMES = (*_OWN, *_AROUND)
+# The first character comes first, because it tells most texts apart in a quarter of the time.
+_FIRST = "".join(sorted({name[0] for name in _NAMES}))
+_TAG = re.compile(rf"<(?=[{_FIRST}])({'|'.join(_NAMES)})(?=[\s>])[^<>]{{0,300}}>")
 # How messages begin that programs write.
 _PROGRAMS = (
     "Operator note (not from the user)",  # LiteLLM, for a system message within a conversation
@@ -134,4 +137,4 @@ def _texts(content: Any) -> Iterator[str]:
 
 def _utf8(text: str) -> str:
     """Replaces unpaired surrogates, which JSON can carry and UTF-8 cannot, with question marks."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
