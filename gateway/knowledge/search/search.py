@@ -324,19 +324,18 @@ class Search:
             languages = list(dict.fromkeys([own if own in there else there[0], *there]))
             languages = languages[: LANGUAGES if len(question) <= LONG else 1]
             queries = {name: asked(question, history, name) for name in languages}
-            idf = self.index.idf({stem for query in queries.values() for stem in query.words})
-            unknown = self.index.idf(["\0"])["\0"]
-            known = {
-                query.spelt[stem]
-                for query in queries.values()
-                for stem in query.words
-                if idf[stem] < unknown
-            }
-            spoken = [
-                self._spoken(question, name, query, known if len(queries) > 1 else ())
-                for name, query in queries.items()
-            ]
+            # In a wiki of one language it would only look every word up twice.
+            known = self._known(queries.values()) if len(queries) > 1 else set()
+            spoken = [self._spoken(question, name, query, known) for name, query in queries.items()]
         return Sought(question, queries[languages[0]].text, spoken)
+
+    def _known(self, queries: Collection[SearchQuery]) -> set[str]:
+        """The words of a question, as they are spelt, that pages have in any language."""
+        idf = self.index.idf({stem for query in queries for stem in query.words})
+        unknown = self.index.idf(["\0"])["\0"]
+        return {
+            query.spelt[stem] for query in queries for stem in query.words if idf[stem] < unknown
+        }
 
     def _spoken(
         self, question: str, language: str, query: SearchQuery, known: Collection[str]
