@@ -25,7 +25,7 @@ from widget.box.feedback import Feedback
 from widget.box.frame import Box
 from widget.box.views import Views
 from widget.review.pages import router as review
-from widget.service import assets, openapi
+from widget.service import assets
 from widget.service.gateway import Gateway
 from widget.service.journal import Journal
 from widget.service.metrics import PATH as METRICS
@@ -139,7 +139,6 @@ def create_app(settings: WidgetSettings) -> FastAPI:
     app.include_router(feedback.router)
     engine = journal.store.engine if journal.store else None
     app.include_router(review(settings, files, engine, tasks, lambda: pending.running > 0))
-    openapi.show(app)
     return app
 
 

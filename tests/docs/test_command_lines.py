@@ -18,7 +18,7 @@ from gateway.api import openapi as gateway_api
 from gateway.core.settings import load
 from tests.docs.test_pages import ROOT, SETTINGS, TEXTS, fences
 from tests.docs.tutorial import commands
-from widget.service import openapi as widget_api
+from tests.security import widget_description
 
 # The changelog tells of options that are gone; the pages of commands are made from the commands.
 WRITTEN = [
@@ -36,7 +36,7 @@ BEFORE = {*ENDS, "--", "exec", "gateway", "sudo"}
 # `/v1/score` is vLLM's.
 PATHS = {
     *gateway_api.description()["paths"],
-    *(path for _, path in widget_api.ROUTES),
+    *(path for _, path in widget_description.ROUTES),
     "/mcp",
     "/v1/score",
 }

@@ -1,4 +1,4 @@
-"""The widget with its review, against its own description; only the gateway is a stand-in."""
+"""The widget with its review, against its description; only the gateway is a stand-in."""
 
 import copy
 from pathlib import Path
@@ -9,12 +9,12 @@ import pytest
 
 from gateway.storage import database
 from tests.review.conftest import ask
+from tests.security import widget_description
 from tests.security.fuzzing import PATIENCE, fuzz, tool
 from tests.widget.stand_in import Reply, StandIn, answer, serve
 from widget.app import create_app
 from widget.review.access import COOKIE, key
 from widget.review.clusters import Sorter
-from widget.service import openapi
 from widget.service.store import Store
 from widget.settings import WidgetSettings
 
@@ -38,7 +38,7 @@ def narrowed(description: dict[str, Any], token: str, id: str, reviewed: str) ->
             for parameter in operation.get("parameters", []):
                 if parameter["name"] in there:
                     parameter["schema"] = {"enum": [there[parameter["name"]]]}
-            form = operation.get("requestBody", {}).get("content", {}).get(openapi.FORM)
+            form = operation.get("requestBody", {}).get("content", {}).get(widget_description.FORM)
             if form and path != "/token":
                 fields = form["schema"]["properties"]
                 fields |= {"token": {"const": token}} if "token" in fields else {}
@@ -68,7 +68,7 @@ def test_no_request_is_answered_by_a_fault_or_otherwise_than_described(
     with serve(gateway.app) as upstream:
         app = create_app(settings.model_copy(update={"gateway_url": f"{upstream}/v1"}))
         with serve(app) as url, httpx.Client(base_url=url) as reader:
-            description = reader.get("/openapi.json").json()
+            description = widget_description.describe(app)
             token = reader.post("/token", data={"page": ""}).json()["token"]
             reader.get("/review", params={"key": key(settings)})
             cookie = f"{COOKIE}={reader.cookies[COOKIE]}"
@@ -94,6 +94,6 @@ def test_no_request_is_answered_by_a_fault_or_otherwise_than_described(
 
 
 def test_every_route_is_described(settings: WidgetSettings) -> None:
-    described = openapi.describe(create_app(settings))
+    described = widget_description.describe(create_app(settings))
     found = {(method, path) for path, item in described["paths"].items() for method in item}
-    assert found == openapi.ROUTES.keys()
+    assert found == widget_description.ROUTES.keys()

@@ -1,20 +1,15 @@
-"""The OpenAPI description of the widget: `GET /openapi.json`.
+"""An OpenAPI description of the widget, which Schemathesis reads.
 
-For tests and proxies; other programs should use the gateway's API. Paths come from the app's
-routes; form fields and responses are described here.
+Paths come from the app's routes; form fields and responses are described here.
 """
 
-from importlib import metadata
 from typing import Any, NamedTuple, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
 
 from widget.service.pending import MAX_QUESTION
 from widget.service.store import Direction
-
-PATH = "/openapi.json"
 
 Schema = dict[str, Any]
 JSON, HTML, FORM = "application/json", "text/html", "application/x-www-form-urlencoded"
@@ -54,7 +49,6 @@ _ID: dict[int, tuple[str, ...]] = {422: (JSON, HTML)}
 ROUTES: dict[tuple[str, str], Route] = {
     ("get", "/health"): Route("Is the widget alive?", {200: (JSON,)}),
     ("get", "/metrics"): Route("Metrics for Prometheus", {200: ("text/plain",), 404: (JSON, HTML)}),
-    ("get", PATH): Route("This description", {200: (JSON,)}),
     ("get", "/"): Route("The page that shows the box", {200: (HTML,)}),
     ("get", "/embed.js"): Route(
         "The script for wikis", {200: ("text/javascript", "application/javascript"), 304: ()}
@@ -112,10 +106,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     """Describe all routes. Raises KeyError: a route is missing from `ROUTES`."""
     described = get_openapi(
         title="askdocs widget",
-        version=metadata.version("askdocs"),
+        version="1",
         openapi_version="3.1.0",
-        description="The box that readers ask, and the review for writers. For tests and proxies:"
-        " programs ask the gateway.",
         routes=app.routes,
     )
     described.pop("components", None)
@@ -139,11 +131,3 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 form = {"type": "object", "properties": route.fields}
                 operation["requestBody"] = {"content": {FORM: {"schema": form}}}
     return described
-
-
-def show(app: FastAPI) -> None:
-    """Serve the description. Call this after adding all routes to the app."""
-
-    @app.get(PATH)
-    async def openapi() -> JSONResponse:
-        return JSONResponse(describe(app))
