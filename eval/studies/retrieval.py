@@ -1,19 +1,22 @@
-"""How often the page that answers a question is found: recall@k and MRR, of one way or of many.
+"""How often the page that answers a question is found: recall@k and MRR.
 
     python -m eval.studies.retrieval --docs DIR --questions qa_pairs.jsonl \\
-        [--split test] [--variants]
+        [--split test] [--learn train]
 
 Each line of the questions is an object with `question`, and `context_doc` or `context_docs` (paths
-of gold pages) or `answerable: false`; `split` is optional. Unanswerable questions are skipped.
+of gold pages) or `answerable: false`; `split` is optional. Unanswerable questions are skipped. The
+search is compared with SQLite's full-text search; `--learn SPLIT` also measures it with the rows of
+that split as answered questions, as `askdocs docs learn` stores them.
 `--keep FILE` keeps the index, whose vectors take a while, for the next run.
 """
 
 import argparse
 import json
+import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,15 +27,24 @@ import numpy as np
 import numpy.typing as npt
 
 from eval.statistics import paired
-from eval.studies.rankers import Ranker, rankers
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.answered import MemoryMatch
 from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.learn import learn
 from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.remembered import Remembered
+from gateway.knowledge.search.search import Search
 from gateway.knowledge.sources import folder
+from gateway.knowledge.wiki.words import content_words
 
 RANKS = (1, 3, 5, 10)
 RESAMPLES = 2000
+BASELINE, USED, REMEMBERED = "FTS5", "words and meaning", "with answered questions"
+
+Rank = Callable[[str], list[int]]
+"""The numbers of the best pages for a question, best first."""
 
 
 class Share(NamedTuple):
@@ -70,7 +82,10 @@ class Report:
 
 
 def measure(
-    file: Path, rows: Sequence[dict[str, Any]], embedder: Embedder | None, *, variants: bool
+    file: Path,
+    rows: Sequence[dict[str, Any]],
+    embedder: Embedder | None,
+    learnt: Sequence[dict[str, Any]] = (),
 ) -> Report:
     """Search for every answerable question.
 
@@ -78,17 +93,23 @@ def measure(
         file: an index file, with all vectors if there is an embedder.
         rows: the questions.
         embedder: None skips rankings that need vectors.
-        variants: measure all rankings, not only the current one.
+        learnt: answered questions, which need an embedder and are stored in the index.
     """
     rows = [row for row in rows if row.get("answerable", True)]
     embedding = []
-    with closing(index.Index(file)) as opened:
+    with closing(Index(file)) as opened, closing(sqlite3.connect(":memory:")) as plain:
         names = {
             number: PurePosixPath(opened.page(number).path).stem for number in opened.numbers()
         }
-        ways = rankers(opened, embedder, variants=variants)
-        places: list[list[float]] = [[] for _ in ways]
-        took: list[list[float]] = [[] for _ in ways]
+        search = Search(opened, embedder)
+        ways: dict[str, Rank] = {
+            BASELINE: _fts5(plain, opened),
+            USED: lambda question: [number for number, _ in _ranked(search, question)],
+        }
+        if learnt:
+            ways[REMEMBERED] = _remembered(search, file, learnt)
+        places: dict[str, list[float]] = {name: [] for name in ways}
+        took: dict[str, list[float]] = {name: [] for name in ways}
         for row in rows:
             gold = {PurePosixPath(path).stem for path in _gold(row)}
             if embedder:
@@ -96,11 +117,11 @@ def measure(
                 began = time.perf_counter()
                 embedder.embed([row["question"]])
                 embedding.append(1000 * (time.perf_counter() - began))
-            for way, where, spent in zip(ways, places, took, strict=True):
+            for name, rank in ways.items():
                 began = time.perf_counter()
-                numbers = way.rank(row["question"])
-                spent.append(1000 * (time.perf_counter() - began))
-                where.append(
+                numbers = rank(row["question"])
+                took[name].append(1000 * (time.perf_counter() - began))
+                places[name].append(
                     next((at for at, number in enumerate(numbers) if names[number] in gold), np.inf)
                 )
     return Report(
@@ -108,14 +129,67 @@ def measure(
         pages=len(names),
         index_bytes=file.stat().st_size,
         embedding=float(np.median(embedding)) if embedding else None,
-        rankers=[_summed(*of) for of in zip(ways, places, took, strict=True)],
+        rankers=[_summed(name, places[name], took[name]) for name in ways],
     )
 
 
-def _summed(way: Ranker, places: list[float], took: list[float]) -> Retrieval:
+def _ranked(search: Search, question: str) -> list[tuple[int, float]]:
+    sought, embedder = search.sought(question), search.embedder
+    return search.ranked(sought, embedder.ask(sought.text) if embedder else None)
+
+
+def _fts5(db: sqlite3.Connection, index: Index) -> Rank:
+    """SQLite's full-text search with BM25 over title, headings and body, as used by many wikis."""
+    db.execute(
+        "CREATE VIRTUAL TABLE page USING fts5 (title, headings, body,"
+        " tokenize='porter unicode61 remove_diacritics 2')"
+    )
+    pages = ((number, index.page(number)) for number in index.numbers())
+    db.executemany(
+        "INSERT INTO page (rowid, title, headings, body) VALUES (?, ?, ?, ?)",
+        (
+            (number, page.title, "\n".join(section.heading for section in page.sections), page.text)
+            for number, page in pages
+        ),
+    )
+
+    def rank(question: str) -> list[int]:
+        terms = sorted(set(content_words(question)))
+        if not terms:
+            return []
+        rows = db.execute(
+            "SELECT rowid FROM page WHERE page MATCH ?"
+            " ORDER BY bm25(page, 6, 2, 1), rowid LIMIT 50",
+            (" OR ".join(f'"{term}"' for term in terms),),
+        )
+        return [number for (number,) in rows]
+
+    return rank
+
+
+def _remembered(search: Search, file: Path, learnt: Sequence[dict[str, Any]]) -> Rank:
+    """The search with answered questions. Raises AskdocsError: there is no embedder."""
+    answered = [
+        MemoryMatch(str(number), row["question"], tuple(_gold(row)))
+        for number, row in enumerate(learnt)
+        if row.get("answerable", True)
+    ]
+    learn(search, partial(index.writing, file), answered)
+    embedder = search.embedder
+    assert embedder is not None
+    remembered = Remembered(search.index, embedder.model)
+
+    def rank(question: str) -> list[int]:
+        ranked = remembered.ranked(_ranked(search, question), embedder.ask(question))
+        return [number for number, _ in ranked]
+
+    return rank
+
+
+def _summed(name: str, places: list[float], took: list[float]) -> Retrieval:
     ranks = np.array(places)
     return Retrieval(
-        name=way.name,
+        name=name,
         recall={k: share(ranks < k) for k in RANKS},
         mrr=share(1 / (ranks + 1)),
         milliseconds=float(np.median(took)) if took else 0.0,
@@ -202,7 +276,7 @@ def main() -> None:
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--split")
     parser.add_argument("--source", help="only rows whose field `source` is this")
-    parser.add_argument("--variants", action="store_true", help="also the parts, and what lost")
+    parser.add_argument("--learn", metavar="SPLIT", help="learn its rows as answered questions")
     parser.add_argument("--words-only", action="store_true", help="as without the model")
     parser.add_argument("--keep", type=Path, help="file of the index, kept for the next run")
     parser.add_argument("--json", action="store_true")
@@ -217,7 +291,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             file = options.keep or Path(place) / "index.db"
             prepare(options.docs, file, embedder)
-            report = measure(file, rows, embedder, variants=options.variants)
+            learnt = list(read(options.questions, options.learn)) if options.learn else ()
+            report = measure(file, rows, embedder, learnt)
     except AskdocsError as error:
         sys.exit(f"retrieval: {error}")
     if options.json:

@@ -1,14 +1,25 @@
 """The measure of finding the page: right on a wiki where the answer is known."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eval.studies.rankers import BASELINE, USED
-from eval.studies.retrieval import measure, prepare, read, share, table
+from eval.studies.retrieval import (
+    BASELINE,
+    REMEMBERED,
+    USED,
+    measure,
+    prepare,
+    read,
+    share,
+    table,
+)
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search import embed, index
+from tests.parts import require
 
 PAGES = {
     "refunds": "# Refunds\n\nMoney is paid back within five days. See [keys](keys.md).",
@@ -39,7 +50,7 @@ def file(docs: Path, tmp_path: Path) -> Path:
 
 
 def test_a_question_counts_when_one_of_its_pages_is_found(file: Path) -> None:
-    report = measure(file, ROWS, None, variants=False)
+    report = measure(file, ROWS, None)
     assert [one.name for one in report.rankers] == [BASELINE, USED]
     assert report.questions == 3
     for one in report.rankers:
@@ -47,11 +58,18 @@ def test_a_question_counts_when_one_of_its_pages_is_found(file: Path) -> None:
         assert one.mrr.value == pytest.approx(2 / 3)
 
 
-def test_variants_have_names_of_their_own_and_a_row_each(file: Path) -> None:
-    report = measure(file, ROWS, None, variants=True)
-    names = [one.name for one in report.rankers]
-    assert len(names) == len(set(names)) > 5
-    assert len(list(table(report))) == len(names) + 2
+def test_answered_questions_are_learnt_and_have_a_row_of_their_own(
+    docs: Path, tmp_path: Path
+) -> None:
+    embedder = embed.load()
+    require(embedder is not None, "make setup")
+    file = tmp_path / "index.db"
+    prepare(docs, file, embedder)
+    report = measure(file, ROWS, embedder, ROWS)
+    assert [ranker.name for ranker in report.rankers] == [BASELINE, USED, REMEMBERED]
+    assert len(list(table(report))) == 5
+    with closing(index.Index(file)) as opened:
+        assert len(opened.answers()) == 3
 
 
 def test_the_interval_of_a_share_holds_it_and_is_narrow_for_many() -> None:
