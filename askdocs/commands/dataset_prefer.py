@@ -1,4 +1,4 @@
-"""`askdocs dataset prefer`: turn votes and reviews into preference pairs for training."""
+"""`askdocs dataset prefer`: turn votes and reviews into pairs of answers for DPO."""
 
 import asyncio
 import json
@@ -31,8 +31,6 @@ from training.output import output
 from widget.review.judged import judged
 from widget.review.wiki import ReviewIndex
 
-SINGLE = "single.jsonl"
-
 
 def prefer(
     out: Annotated[
@@ -55,7 +53,7 @@ def prefer(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the preferences of readers and writers in the format of TRL's DPO and KTO trainers."""
+    """Write pairs of a preferred and a rejected answer, for `train --preferences` (DPO)."""
     if out is None and not dry_run:
         raise AskdocsError("name the new folder: --out DIR, or look first with --dry-run")
     settings, file = load(GatewaySettings), index_file(home_dir)
@@ -83,22 +81,23 @@ def prefer(
         )
     if not dry_run and out is not None:
         with output(out, False, "name another --out DIR") as folder:
-            for name, rows in ((PAIRS, preferences.pairs), (SINGLE, preferences.single)):
-                lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-                (folder / name).write_text("".join(lines), encoding="utf-8")
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in preferences.pairs)
+            (folder / PAIRS).write_text("".join(lines), encoding="utf-8")
             (folder / leaks.FILE).write_text(leaks.encoded(preferences.learnt), encoding="utf-8")
-        audit.note(home_dir, "answers.export", out.name, rows=len(preferences.single))
+        audit.note(home_dir, "answers.export", out.name, rows=len(preferences.pairs))
     facts = {
         "folder": None if dry_run or out is None else str(out),
         "pairs": len(preferences.pairs),
-        "good": sum(row["label"] for row in preferences.single),
-        "bad": sum(not row["label"] for row in preferences.single),
+        "questions": len(preferences.learnt),
+        "unpaired": preferences.unpaired,
         "page_not_found": preferences.not_found,
     }
     if as_json:
         print(json.dumps(facts, indent=2))
         return
-    print(f"{facts['pairs']:,} pairs; {facts['good']:,} good and {facts['bad']:,} bad answers")
+    print(f"{facts['pairs']:,} pairs of answers to {facts['questions']:,} questions")
+    if preferences.unpaired:
+        print(f"{preferences.unpaired:,} questions are left out: they lack a good or a bad answer")
     if preferences.not_found:
         print(f"{preferences.not_found:,} questions are left out: their page is not found")
     print(f"{out}: written" if facts["folder"] else "dry run: nothing was written")

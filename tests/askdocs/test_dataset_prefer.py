@@ -1,4 +1,4 @@
-"""Votes and reviews as preferences, which TRL's own trainers take."""
+"""Votes and reviews as pairs of answers, which TRL's DPOTrainer takes."""
 
 import json
 import subprocess
@@ -86,14 +86,15 @@ def said(row: dict[str, Any], name: str) -> str:
     return str(message["content"])
 
 
-def test_votes_and_reviews_become_pairs_and_single_answers(home: Home, tmp_path: Path) -> None:
+def test_votes_and_reviews_become_pairs(home: Home, tmp_path: Path) -> None:
     looked = prefer(home, "--dry-run")
     assert looked.exit_code == 0, (looked.output, looked.exception)
     done = prefer(home, "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, (done.output, done.exception)
     facts = json.loads(done.stdout)
     assert facts == {**json.loads(looked.stdout), "folder": str(tmp_path / "out")}
-    assert (facts["pairs"], facts["good"], facts["bad"], facts["page_not_found"]) == (2, 2, 2, 1)
+    names = ("pairs", "questions", "unpaired", "page_not_found")
+    assert [facts[name] for name in names] == [2, 2, 0, 1]
     pairs = {said(row, "rejected"): row for row in rows(tmp_path / "out" / "pairs.jsonl")}
     assert set(pairs) == {BAD, REFUSAL}
     filters = pairs[BAD]
@@ -101,9 +102,7 @@ def test_votes_and_reviews_become_pairs_and_single_answers(home: Home, tmp_path:
     number = chosen.removeprefix("Replace the filter every 14 weeks [").removesuffix("].")
     assert f"[{number}] ## Filter" in filters["prompt"][0]["content"]  # not the 7 of another prompt
     assert said(pairs[REFUSAL], "chosen").startswith("The motor takes oil of the type XK30 [")
-    single = rows(tmp_path / "out" / "single.jsonl")
-    assert [row["label"] for row in single].count(True) == 2
-    text = (tmp_path / "out" / "single.jsonl").read_text()
+    text = (tmp_path / "out" / "pairs.jsonl").read_text()
     assert "Secret" not in text
     assert "corp.test" not in text
 
@@ -156,7 +155,7 @@ def test_answers_whose_pages_were_closed_since_are_left_out(home: Home, tmp_path
     done = prefer(home, "--out", str(tmp_path / "out"))
     assert done.exit_code == 0, (done.output, done.exception)
     facts = json.loads(done.stdout)
-    assert (facts["pairs"], facts["good"], facts["bad"]) == (0, 0, 1)
+    assert (facts["pairs"], facts["unpaired"]) == (0, 1)
 
 
 def test_without_a_folder_it_says_how_to_look_first(home: Home) -> None:

@@ -1,12 +1,12 @@
-"""Builds preference data in TRL's format: pairs of answers, and single answers rated good or bad.
+"""Builds pairs of answers in TRL's format, for DPO after fine-tuning.
 
-For a second stage after fine-tuning, by DPO (pairs) or KTO (single answers). Prompts are rendered
-as the gateway would send them now.
+Prompts are rendered as the gateway would send them now.
 """
 
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 from eval.questions.rows import Row
@@ -33,14 +33,14 @@ class Opinion(NamedTuple):
 
 
 class Preferences(NamedTuple):
-    """Records for TRL."""
+    """Pairs for TRL's DPOTrainer."""
 
     pairs: list[dict[str, Any]]
-    """`prompt`, `chosen`, `rejected`: DPOTrainer."""
-    single: list[dict[str, Any]]
-    """`prompt`, `completion`, `label`: KTOTrainer."""
+    """`prompt`, `chosen`, `rejected`."""
     learnt: list[Row]
-    """The questions of these records: a model trained on them knows them."""
+    """The questions of these pairs: a model trained on them knows them."""
+    unpaired: int
+    """Questions left out: they lack a good or a bad answer."""
     not_found: int
     """Questions left out: the gateway finds no page, or not the page of the writer's answer."""
 
@@ -52,7 +52,7 @@ def prefer(
     budget: int,
     instructions: str,
 ) -> Preferences:
-    """The records of all questions.
+    """The pairs of all questions.
 
     Args:
         opinions: grouped by question, in any order within it.
@@ -64,15 +64,15 @@ def prefer(
     by_question: dict[str, list[Opinion]] = defaultdict(list)
     for opinion in opinions:
         by_question[opinion.question].append(opinion)
-    preferences = Preferences([], [], [], 0)
-    not_found = 0
+    pairs: list[dict[str, Any]] = []
+    learnt: list[Row] = []
+    unpaired = not_found = 0
     for question, given in by_question.items():
         grounds = runner.run(grounding.ground(question, budget))
         there = {part.page.path for part in grounds.excerpts}
         if not there or any(opinion.page and opinion.page not in there for opinion in given):
             not_found += 1
             continue
-        prompt = render(grounds.excerpts, question, instructions=instructions)
         good, bad = (
             list(
                 dict.fromkeys(
@@ -85,23 +85,16 @@ def prefer(
         )
         both = set(good) & set(bad)  # readers disagree: no evidence either way
         good, bad = ([answer for answer in part if answer not in both] for part in (good, bad))
-        if good or bad:
-            preferences.learnt.append(
-                Row(len(preferences.learnt) + 1, question, "", cluster=given[0].cluster)
-            )
-        for answer, label in [
-            *((answer, True) for answer in good),
-            *((answer, False) for answer in bad),
-        ]:
-            preferences.single.append(
-                {"prompt": prompt, "completion": _message(answer), "label": label}
-            )
-        for chosen in good:
-            preferences.pairs.extend(
-                {"prompt": prompt, "chosen": _message(chosen), "rejected": _message(rejected)}
-                for rejected in bad
-            )
-    return preferences._replace(not_found=not_found)
+        if not (good and bad):
+            unpaired += 1
+            continue
+        prompt = render(grounds.excerpts, question, instructions=instructions)
+        learnt.append(Row(len(learnt) + 1, question, "", cluster=given[0].cluster))
+        pairs.extend(
+            {"prompt": prompt, "chosen": _message(chosen), "rejected": _message(rejected)}
+            for chosen, rejected in product(good, bad)
+        )
+    return Preferences(pairs, learnt, unpaired, not_found)
 
 
 def _completion(
