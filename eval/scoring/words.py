@@ -69,10 +69,10 @@ def is_right(answer: str, gold: str) -> bool:
     return not missing and token_f1(answer, gold) >= NEAR
 
 
-# Sentences allowed before a refusal: apologies, or that the pages do not say.
-_EXCUSE = re.compile(
-    r"\b(?:sorry|apolog\w+)\b"
-    r"|^(?=.*(?:\b(?:no|not|nothing|cannot)|n\W?t)\b)"
+_APOLOGY = re.compile(r"\b(?:sorry|apolog\w+)\b", re.IGNORECASE)
+# The pages do not say something.
+_GAP = re.compile(
+    r"(?=.*(?:\b(?:no|not|nothing|cannot)|n\W?t)\b)"
     r".*\b(?:pages?|documentation|documents?|docs|wiki|text|context|information|mention\w*)\b",
     re.IGNORECASE | re.DOTALL,
 )
@@ -82,22 +82,25 @@ def is_refusal(answer: str) -> bool:
     """Does it say that the pages do not answer, without an answer before that?
 
     As in the product, an answer ends before the sentence with the refusal, whatever else that
-    sentence says or what follows. With nothing before it, or only excuses ("The pages do not
-    say."), which no page supports, the text is a refusal. "Press Escape." followed by the refusal
+    sentence says or what follows. With nothing before it, or only apologies and "The pages do not
+    say.", which no page supports, the text is a refusal. "Press Escape." followed by the refusal
     is an answer, and so is "I don't have enough information about the price, but press Escape.",
     which is not the refusal.
     """
     for sentence in _sentences(answer):
         if refuses(sentence):
             return True
-        if not _EXCUSE.search(sentence):
+        if not (_APOLOGY.search(sentence) or _GAP.match(sentence)):
             return False
     return False
 
 
 def admits_gap(answer: str) -> bool:
-    """Does a sentence say that the pages leave something open, as in half an answer?"""
-    return any(_EXCUSE.search(sentence) for sentence in _sentences(answer))
+    """Does a sentence say that the pages leave something open, as in half an answer?
+
+    An apology alone does not: a chatbot without pages apologises, too.
+    """
+    return any(map(_GAP.match, _sentences(answer)))
 
 
 def _sentences(text: str) -> Iterator[str]:

@@ -129,7 +129,7 @@ def test_what_answers_is_none_whatever_it_adds(answer: str) -> None:
 
 def test_half_an_answer_says_what_the_pages_leave_open() -> None:
     assert admits_gap("Press F5. The page doesn't say what Shift does.")
-    assert admits_gap("I'm sorry, but only this is certain: press F5.")
+    assert not admits_gap("I'm sorry, but as a chatbot I can't open your inbox. Press F5.")
     assert not admits_gap("Press F5. The page reloads. Nothing is lost.")
     assert not admits_gap("")
 
