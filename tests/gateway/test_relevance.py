@@ -47,6 +47,16 @@ def test_a_word_that_every_text_has_says_less_than_one_that_few_have() -> None:
     assert server > 2 * folder > 0
 
 
+def test_each_text_is_compared_in_the_stems_of_its_language() -> None:
+    mail = "Die Einstellung der Mail ist hier, und der Server ist dort."
+    german = "Wie ändere ich die Einstellungen?"
+    right, other = shares(german, [mail, "Das Konto ist hier, und der Server ist dort."])
+    assert right > other == 0
+    assert shares(german, [mail, "Mail settings"])[1] == 0
+    # "Einstellungen" is in English texts, too, and there it is an English word.
+    assert min(shares("Einstellungen", ["The Einstellungen dialog", mail])) > 0
+
+
 def test_a_question_without_words_of_its_own_has_no_share() -> None:
     assert shares("how is it?", ["it is so", ""]) == [0, 0]
 

@@ -17,6 +17,7 @@ from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import SIZE, Vectors, unit
 from gateway.knowledge.search.index import WEIGHTING
 from gateway.knowledge.search.search import NEAREST
+from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.words import stems
 
 # Tokens per span, and between the starts of spans.
@@ -68,21 +69,33 @@ def _similarity(similarities: Vectors) -> float:
 def shares(question: str, texts: Sequence[str]) -> list[float]:
     """The question's words in each text, from 0 to 1, by BM25 among these texts.
 
+    As in the search, each text is compared in the stems of its language.
+
     https://www.staff.city.ac.uk/~sbrp622/papers/foundations_bm25_review.pdf
     """
-    words = asked(question).words
-    counts = [Counter(stems(text)) for text in texts]
-    held = Counter(word for count in counts for word in words if count[word])
+    languages = [language(text) for text in texts]
+    words = {name: asked(question, language=name).words for name in set(languages)}
+    counts = [Counter(stems(text, name)) for text, name in zip(texts, languages, strict=True)]
+    held = Counter(
+        word
+        for count, name in zip(counts, languages, strict=True)
+        for word in words[name]
+        if count[word]
+    )
     weights = {
-        word: weight * math.log(1 + (len(texts) - held[word] + 0.5) / (held[word] + 0.5))
-        for word, weight in words.items()
+        name: {
+            word: weight * math.log(1 + (len(texts) - held[word] + 0.5) / (held[word] + 0.5))
+            for word, weight in in_language.items()
+        }
+        for name, in_language in words.items()
     }
-    every = sum(weights.values()) or 1.0
     usual = sum(count.total() for count in counts) / len(texts) or 1.0
     result = []
-    for count in counts:
+    for count, name in zip(counts, languages, strict=True):
         k1, b = WEIGHTING.k1, WEIGHTING.b
         length = k1 * (1 - b + b * count.total() / usual)
-        gains = (weight * count[word] / (count[word] + length) for word, weight in weights.items())
-        result.append(sum(gains) / every)
+        gains = (
+            weight * count[word] / (count[word] + length) for word, weight in weights[name].items()
+        )
+        result.append(sum(gains) / (sum(weights[name].values()) or 1.0))
     return result
