@@ -152,6 +152,8 @@ class Index:
             if row is None:
                 raise KeyError(number)
             page = rows.read_page(*row)
+            # Where `cached_property` keeps it: detecting the language takes longer than reading.
+            vars(page)["language"] = self.current(db).lengths.language(number)
             with self._lock:
                 if self._mine.inode == self._inode:
                     self._page_cache[number] = page

@@ -221,6 +221,10 @@ class Lengths:
         counts = np.bincount(self._languages)
         return tuple(LANGUAGES[n] for n in np.argsort(-counts, kind="stable") if counts[n])
 
+    def language(self, number: int) -> str:
+        """The language of a page that exists."""
+        return str(LANGUAGES[self._languages[self._places[number]]])
+
     def has(self, number: int) -> bool:
         """Whether a page of that number exists."""
         if not 0 <= number < len(self._places):

@@ -678,10 +678,9 @@ class Search:
         else:
             similar = {
                 number: near
-                for number, near in vectors.best(query, CANDIDATES).items()
+                for number, near in vectors.best(query, CANDIDATES, numbers).items()
                 if within is None or number in within
             }
-            similar |= vectors.of(query, [number for number in numbers if number not in similar])
         meaning = self.fit(vector.model).meaning
         if not similar:
             return {}
@@ -712,9 +711,10 @@ def _placed(hits: Sequence[Hit], first: Sequence[PassageHit], order: Sequence[in
         moved[first[old].page.url, first[old].passage] = lowest
     changed = []
     for hit in hits:
+        scores = [moved.get((hit.page.url, match.passage)) for match in hit.passages]
         places = [
-            replace(match, score=moved.get((match.page.url, match.passage), match.score))
-            for match in hit.passages
+            match if score is None else replace(match, score=score)
+            for match, score in zip(hit.passages, scores, strict=True)
         ]
         changed.append(replace(hit, passages=tuple(sorted(places, key=lambda match: -match.score))))
     return changed
@@ -787,15 +787,18 @@ def nearest_each(near: Mapping[int, Floats], weights: Floats = NEAREST) -> dict[
     if not near:
         return {}
     counts = np.array([len(of_page) for of_page in near.values()])
+    starts = np.cumsum(counts) - counts
     page = np.repeat(np.arange(len(counts)), counts)
-    every = np.concatenate(list(near.values()))
-    descending = every[np.lexsort((-every, page))]
-    first = np.cumsum(counts) - counts
-    similarity = sum(
-        float(weight) * descending[first + np.minimum(place, counts - 1)].astype(np.float64)
-        for place, weight in enumerate(weights)
-    )
-    return dict(zip(near, np.asarray(similarity).tolist(), strict=True))
+    rest = np.concatenate(list(near.values()))
+    nearest = np.maximum.reduceat(rest, starts)
+    similarity = np.float64(weights[0]) * nearest
+    for place, weight in enumerate(weights[1:], 1):
+        # Remove one nearest passage of each page: sorting all of them takes ten times as long.
+        at = np.flatnonzero(rest == nearest[page])
+        rest[at[np.flatnonzero(np.diff(page[at], prepend=-1))]] = -np.inf
+        nearest = np.where(counts > place, np.maximum.reduceat(rest, starts), nearest)
+        similarity += np.float64(weight) * nearest
+    return dict(zip(near, similarity.tolist(), strict=True))
 
 
 def _with_passages(hit: Hit, compared: _Compared | None) -> Hit:

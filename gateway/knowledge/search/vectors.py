@@ -1,9 +1,9 @@
 """The embeddings of all passages, and nearest-neighbour search among them.
 
-Up to EXACT passages, all are compared in memory. Beyond that, only signs are kept in memory, one
-bit per number, and passages are sorted by the number of different signs. For the nearest ones, the
-signs are weighted by the question's numbers, and the best pages are compared exactly, with vectors
-read from the index file.
+Up to EXACT passages, all are compared in memory, in 8 bits per number. Beyond that, only signs are
+kept in memory, one bit per number, and passages are sorted by the number of different signs. For
+the nearest ones, the signs are weighted by the question's numbers, and the best pages are compared
+exactly, with vectors read from the index file.
 
 Products use `vecdot`, which runs in one thread: `@` would distribute so little work over all cores
 that waiting for each other doubles the time (measured on two cores).
@@ -24,16 +24,16 @@ Bits = npt.NDArray[np.uint64]
 
 # Bits per word in which signs are compared.
 WORD = 64
-# 20,000 passages, some 1,500 pages, take 31 MB and 3 ms.
-EXACT = 20_000
+# 100,000 passages, some 5,000 pages, take 38 MB and 10 ms.
+EXACT = 100_000
 # Passages whose signs are weighted, and pages that are compared exactly. Measured losses:
 # docs/results/notebook.md, "A hundred thousand pages".
 NEAR = 8_000
 COMPARED = 400
-# Passages whose signs are compared at a time, and pages whose vectors are compared at a time: small
-# enough for the processor's cache.
+# Passages whose signs are compared at a time, and passages whose vectors are: small enough for the
+# processor's cache.
 BLOCK = 2**14
-AT_ONCE = 32
+AT_ONCE = 256
 # The bits of every byte, [256, 8].
 BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).astype(np.float32)
 
@@ -92,6 +92,15 @@ def unpack(packed: Packed) -> Floats:
     return packed.small * scales[:, None]
 
 
+def _products(small: npt.NDArray[np.int8], scales: Floats, query: Floats) -> Floats:
+    """The similarities of packed vectors [n, d] to `query` [d]."""
+    products = np.empty(len(small), np.float32)
+    for start in range(0, len(small), AT_ONCE):
+        here = slice(start, start + AT_ONCE)
+        products[here] = np.vecdot(small[here].astype(np.float32), query)
+    return products * scales
+
+
 def _signs(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """The signs [n, bytes] of vectors [n, d], padded to whole words with zeros."""
     bits = np.packbits(numbers > 0, axis=1)
@@ -142,9 +151,9 @@ class Vectors(ABC):
         """Does `query` have the same size? An endpoint's model may have changed."""
 
     @abstractmethod
-    def best(self, query: Floats, limit: int) -> dict[int, Floats]:
+    def best(self, query: Floats, limit: int, also: Iterable[int] = ()) -> dict[int, Floats]:
         """The pages with the passages nearest to `query` [d], best first, with the similarity of
-        each of their passages, in page order."""
+        each of their passages, in page order; then the pages `also`, as `of`."""
 
     @abstractmethod
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
@@ -154,26 +163,35 @@ class Vectors(ABC):
 class Exact(Vectors):
     """All vectors in memory."""
 
-    def __init__(self, model: str, generation: int, pages: Numbers, matrix: Floats) -> None:
+    def __init__(
+        self,
+        model: str,
+        generation: int,
+        pages: Numbers,
+        small: npt.NDArray[np.int8],
+        scales: Floats,
+    ) -> None:
         super().__init__(model, generation, pages)
-        self.matrix = matrix
-        """[n, d]"""
+        self.small = small
+        """[n, d], as in `Packed`"""
+        self.scales = scales
+        """[n]"""
 
     def fits(self, query: Floats) -> bool:
-        return bool(len(query) == self.matrix.shape[1])
+        return bool(len(query) == self.small.shape[1])
 
-    def best(self, query: Floats, limit: int) -> dict[int, Floats]:
-        near = np.vecdot(self.matrix, query)
+    def best(self, query: Floats, limit: int, also: Iterable[int] = ()) -> dict[int, Floats]:
+        near = _products(self.small, self.scales, query)
         if self.mask is None:
-            return _first(self.pages, near, limit)
-        return _first(self.pages[self.mask], near[self.mask], limit)
+            return _first(self.pages, near, limit, also)
+        return _first(self.pages[self.mask], near[self.mask], limit, also)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
         wanted = self._there(numbers)
         starts = np.searchsorted(self.pages, wanted, "left").tolist()
         ends = np.searchsorted(self.pages, wanted, "right").tolist()
         return {
-            number: np.vecdot(self.matrix[start:end], query)
+            number: _products(self.small[start:end], self.scales[start:end], query)
             for number, start, end in zip(wanted.tolist(), starts, ends, strict=True)
             if end > start
         }
@@ -194,7 +212,7 @@ class Sketch(Vectors):
     def fits(self, query: Floats) -> bool:
         return -(-len(query) // WORD) == len(self.signs)
 
-    def best(self, query: Floats, limit: int) -> dict[int, Floats]:
+    def best(self, query: Floats, limit: int, also: Iterable[int] = ()) -> dict[int, Floats]:
         query_signs = _signs(query[None])[0].view(np.uint64)
         differ = np.zeros(len(self.pages), np.uint16)
         for start in range(0, len(differ), BLOCK):
@@ -211,7 +229,9 @@ class Sketch(Vectors):
         pages = self.pages[near[np.argsort(-rough, kind="stable")]]
         _, firsts = np.unique(pages, return_index=True)
         chosen = pages[np.sort(firsts)[: max(COMPARED, limit)]]
-        return _first(*self._compared(query, np.sort(chosen).tolist()), limit)
+        beside = self._there(also)
+        compared = self._compared(query, np.union1d(chosen, beside).tolist())
+        return _first(*compared, limit, beside)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
         wanted = self._there(numbers).tolist()
@@ -221,14 +241,9 @@ class Sketch(Vectors):
         rows = self._fetch(self.model, numbers)
         counts = np.array([len(row[1]) // 4 for row in rows], np.int64)
         pages = np.repeat(np.array([row[0] for row in rows], np.int64), counts)
-        similarities = np.frombuffer(b"".join(row[1] for row in rows), np.float32).copy()
-        start = 0
-        for first in range(0, len(rows), AT_ONCE):
-            packed = b"".join(row[2] for row in rows[first : first + AT_ONCE])
-            small = np.frombuffer(packed, np.int8).reshape(-1, len(query))
-            here = slice(start, start + len(small))
-            similarities[here] *= np.vecdot(small.astype(np.float32), query)
-            start += len(small)
+        scales = np.frombuffer(b"".join(row[1] for row in rows), np.float32)
+        small = np.frombuffer(b"".join(row[2] for row in rows), np.int8)
+        similarities = _products(small.reshape(-1, len(query)), scales, query)
         order = np.argsort(pages, kind="stable")
         return pages[order], similarities[order]
 
@@ -243,13 +258,16 @@ def _weighed(signs: npt.NDArray[np.uint8], query: Floats) -> Floats:
     return weighed
 
 
-def _first(pages: Numbers, similarities: Floats, limit: int) -> dict[int, Floats]:
+def _first(
+    pages: Numbers, similarities: Floats, limit: int, also: Iterable[int] = ()
+) -> dict[int, Floats]:
     """The pages with the nearest passages, and the similarities of all their passages.
 
     Args:
         pages: the page of each passage, ascending.
         similarities: the similarity of each passage.
         limit: the maximum number of pages.
+        also: further pages, if they have passages.
     """
     if not len(pages):
         return {}
@@ -257,7 +275,11 @@ def _first(pages: Numbers, similarities: Floats, limit: int) -> dict[int, Floats
     ends = np.append(starts[1:], len(pages))
     best = np.maximum.reduceat(similarities, starts)
     order = np.argsort(-best, kind="stable")[:limit]
-    return {int(pages[starts[n]]): similarities[starts[n] : ends[n]] for n in order}
+    further = np.flatnonzero(np.isin(pages[starts], np.fromiter(also, np.int64)))
+    return {
+        int(pages[starts[n]]): similarities[starts[n] : ends[n]]
+        for n in np.concatenate((order, further)).tolist()
+    }
 
 
 def load(
@@ -286,7 +308,7 @@ def load(
         return None
     none = np.zeros(0, np.int64)
     empty: Vectors = (
-        Exact(model, -1, none, np.zeros((0, 0), np.float32))
+        Exact(model, -1, none, np.zeros((0, 0), np.int8), np.zeros(0, np.float32))
         if count <= EXACT
         else Sketch(model, -1, none, np.zeros((0, 0), np.uint64), fetch)
     )
@@ -308,7 +330,8 @@ def _loaded(
             " ORDER BY page",
             since,
         ).fetchall()
-        parts: list[Any] = [unpack(Packed(*packed)) for _, *packed in changed_rows]
+        read = [Packed(*packed) for _, *packed in changed_rows]
+        parts: list[Any] = [packed.small for packed in read]
     else:
         changed_rows = db.execute(
             "SELECT page, chunks, bits FROM signs WHERE model = ? AND generation > ? ORDER BY page",
@@ -323,9 +346,11 @@ def _loaded(
     pages = np.concatenate((before.pages[stay], added))
     order = np.argsort(pages, kind="stable")
     if isinstance(before, Exact):
-        old = [before.matrix[stay]] if len(before.matrix) else []
-        matrix = np.concatenate([*old, *parts]) if old or parts else before.matrix
-        return Exact(before.model, generation, pages[order], matrix[order])
+        old = [before.small[stay]] if len(before.small) else []
+        small = np.concatenate([*old, *parts]) if old or parts else before.small
+        of_read = [np.frombuffer(packed.scales, np.float32) for packed in read]
+        scales = np.concatenate([before.scales[stay], *of_read])
+        return Exact(before.model, generation, pages[order], small[order], scales[order])
     assert isinstance(before, Sketch)
     staying = [before.signs[:, stay]] if len(before.signs) else []
     joined = [*staying, *(part.T for part in parts)]

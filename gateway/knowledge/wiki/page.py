@@ -45,10 +45,9 @@ class Page:
     @cached_property
     def heads(self) -> frozenset[frozenset[str]]:
         """The stems of the title with the headings above each section."""
-        paths = {section.path for section in self.sections}
-        return frozenset(
-            frozenset(stems(" ".join([self.title, *path]), self.language)) for path in paths
-        )
+        paths = {(self.title, *section.path) for section in self.sections}
+        of = {name: stems(name, self.language) for name in set().union(*paths)}
+        return frozenset(frozenset().union(*map(of.__getitem__, path)) for path in paths)
 
     @cached_property
     def language(self) -> str:
