@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag
 
+from eval.systems.patience import patiently
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.prompt import Message, render
@@ -45,7 +47,7 @@ class Wiki:
         self._instructions = instructions
         self._sources = sources
         self._engine = Engine(engine) if engine else None
-        count = self._engine.counts if self._engine else estimates
+        count = self._counts if self._engine else estimates
         self._grounding = Grounding(self._index, count, embedder)
         pages = (self._index.page(number) for number in sorted(self._index.of([source])))
         self._by_path = {page.path: page for page in pages}
@@ -54,6 +56,11 @@ class Wiki:
         self._index.close()
         if self._engine:
             await self._engine.close()
+
+    async def _counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text. Raises as `patiently`."""
+        assert self._engine is not None
+        return await patiently("the engine", partial(self._engine.counts, texts))
 
     @property
     def pages(self) -> list[Page]:

@@ -3,12 +3,13 @@
 import json
 import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from eval.questions.question import Question
@@ -16,6 +17,7 @@ from eval.running.answer import Answer
 from eval.running.ask import Evaluation
 from eval.running.run import Model, Provenance, QuestionSet, Run, WikiRecord
 from eval.running.worker import Teller
+from eval.systems import patience
 from eval.systems.asker import Asker
 from eval.systems.client import Client
 from eval.systems.recorded import Recorded
@@ -25,6 +27,7 @@ from gateway.answering.grounding.prompt import DOUBT, REFUSAL, SYSTEM
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import index
 from gateway.knowledge.sources.markdown import parse as markdown
+from gateway.upstream.engine import Engine
 from tests.eval.queued import Reply, queued, words
 
 SITE = "https://wiki.example.com/"
@@ -71,12 +74,14 @@ RUN = Run(
 
 
 @asynccontextmanager
-async def opened(file: Path, pages: dict[str, str], told: str = "") -> AsyncIterator[Wiki]:
+async def opened(
+    file: Path, pages: dict[str, str], told: str = "", engine: str | None = None
+) -> AsyncIterator[Wiki]:
     """A wiki of these pages, by path, whose alias tells its models that."""
     index.build(file, [markdown(path, text, SITE) for path, text in pages.items()])
     with closing(index.Index(file)) as made:
         (source,) = made.sources()
-    wiki = Wiki(file, source.name, None, None, told)
+    wiki = Wiki(file, source.name, None, engine, told)
     yield wiki
     await wiki.close()
 
@@ -270,6 +275,24 @@ async def test_a_page_of_another_wiki_is_not_the_right_one_because_its_path_is(
         product, _ = await answered(wiki, "base-pages", DESCALE, said)
         assert product.prompt_pages == product.cited_pages == (f"{other}coffee/",)
         await wiki.close()
+
+
+async def test_a_busy_engine_is_asked_again_for_the_tokens_of_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[Exception] = [httpx.ConnectTimeout("busy")]
+
+    async def counts(_: Engine, texts: Sequence[str]) -> list[int]:
+        if failures:
+            raise failures.pop()
+        return [len(text.split()) for text in texts]
+
+    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(Engine, "counts", counts)
+    async with opened(tmp_path / "index.db", PAGES, engine="http://127.0.0.1:9/v1") as wiki:
+        (excerpt,) = await wiki.whole("coffee.md", DESCALE.text, 500)
+    assert "blue button" in excerpt.text
+    assert not failures
 
 
 async def test_what_refuses_cites_nothing(wiki: Wiki) -> None:
