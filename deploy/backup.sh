@@ -41,7 +41,7 @@ SELECT to_regclass('public.audit') IS NOT NULL AS there \gset
 $LINE
 \endif
 END
-        echo "backup: it is made, and not in the audit log" >&2
+        echo "backup: it was made, but is not in the audit log" >&2
 }
 
 prune() {
@@ -117,8 +117,8 @@ END
     back=$(sql --set=action=backup.restore --set=target="$(basename "$file")" \
         --set=details='{"parts": ["database"]}' --file="$script")
     echo "backup: restored $1"
-    [ "$back" = 0 ] || echo "backup: $back questions that were deleted since then are there again:" \
-        "delete them once more with \`askdocs feedback forget\` in the gateway"
+    [ "$back" = 0 ] || echo "backup: $back questions deleted since then are back:" \
+        "delete them again with \`askdocs feedback forget\` in the gateway"
 }
 
 case "${1:-make}" in

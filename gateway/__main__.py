@@ -23,8 +23,8 @@ def main() -> None:
         if settings.workers > 1:
             if settings.redis_url is None:
                 print(
-                    f"gateway: each of {settings.workers} workers counts limits alone:"
-                    " set ASKDOCS_REDIS_URL for limits that hold across them",
+                    f"gateway: each of {settings.workers} workers counts limits separately: set "
+                    "ASKDOCS_REDIS_URL to share the counts",
                     file=sys.stderr,
                 )
             metrics.share(home() / f"metrics-{settings.port}")

@@ -3,7 +3,7 @@
     .venv/bin/python scripts/secrets_scan.py [--json]
 
 By detect-secrets, in an environment of its own; nothing is sent anywhere. What it may find, with a
-reason each, is in scripts/allowed_secrets.toml. Lock files are not looked at: they are hashes.
+reason each, is in scripts/allowed_secrets.toml. Lock files are not checked: they are hashes.
 
 Exit codes: 0 nothing; 1 something that nothing allows, or an entry that allows nothing any more;
 2 the scan failed.

@@ -102,16 +102,12 @@ def run(job: dict[str, Any], teller: Teller) -> None:
     """Raises Problem."""
     out = Path(job["out"])
     if (out / "training.json").exists():
-        raise Problem(f"{out}: this run is done: name another folder")
+        raise Problem(f"{out}: this run is complete: name another folder")
     checkpoint_folder = out / "checkpoints"
     if not job["resume"] and any(checkpoint_folder.glob("*")):
-        raise Problem(
-            f"{out}: holds a run that was not finished: resume it, or name another folder"
-        )
+        raise Problem(f"{out}: holds an unfinished run: resume it, or name another folder")
     if job["recipe"]["log_to"] == "mlflow" and not os.environ.get("MLFLOW_TRACKING_URI"):
-        raise Problem(
-            'log_to = "mlflow" needs to know the server: set MLFLOW_TRACKING_URI to its address'
-        )
+        raise Problem('log_to = "mlflow" needs a server: set MLFLOW_TRACKING_URI to its address')
     base = folder_of(job["base"])
     checkpoint_folder.mkdir(parents=True, exist_ok=True)
     teller.keep(out)
@@ -140,8 +136,8 @@ def folder_of(base: str) -> Path:
         return Path(snapshot_download(base, allow_patterns=WEIGHTS))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError) as error:
         raise Problem(
-            f"{base}: is no folder here, and the hub does not give it"
-            f" ({str(error).strip().splitlines()[0]}): name a folder, or set HF_TOKEN to a token"
+            f"{base}: is not a local folder, and the hub does not provide it "
+            f"({str(error).strip().splitlines()[0]}): name a folder, or set HF_TOKEN to a token"
             " that may read it"
         ) from None
 

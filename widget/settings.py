@@ -160,8 +160,8 @@ class WidgetSettings(Section):
         # Whoever has a signature can test secrets offline (RFC 7518, 3.2).
         if secret and len(secret) < SHORTEST_SECRET:
             raise ValueError(
-                f"it has {len(secret)} characters, and {SHORTEST_SECRET} is the least: make one"
-                " with `openssl rand -hex 32`"
+                f"it has {len(secret)} characters; the minimum is {SHORTEST_SECRET}: create one "
+                "with `openssl rand -hex 32`"
             )
         return secret
 

@@ -136,7 +136,7 @@ def _tables(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror}): name another") from None
     except ValueError as error:
-        raise AskdocsError(f"{file}: is not TOML ({error}): mend it") from None
+        raise AskdocsError(f"{file}: is not TOML ({error}): correct it") from None
 
 
 def _valid(model: type[M], values: dict[str, Any], where: str) -> M:
@@ -148,5 +148,5 @@ def _valid(model: type[M], values: dict[str, Any], where: str) -> M:
         known = ", ".join(model.model_fields)
         reason = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            reason = f"no such name: they are {known}"
+            reason = f"unknown name; known names are {known}"
         raise AskdocsError(f"{where}{name} = {problem['input']!r}: {reason}") from None

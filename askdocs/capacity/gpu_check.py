@@ -80,7 +80,7 @@ class Budget:
 
     def not_run(self, name: str, planned: str) -> Checked:
         """The result for a part that was skipped."""
-        measured = f"not run: the {self.seconds / 60:.0f} minutes are over"
+        measured = f"not run: the limit of {self.seconds / 60:.0f} minutes was reached"
         return Checked(name, "skipped", planned, measured, "run each half alone: --only PART")
 
 
@@ -175,7 +175,7 @@ def training(
     yield Checked("training speed", "passed", expected, measured, article=_article())
     learns = trial_run["losses"][-1] < trial_run["losses"][0]
     losses = " ".join(f"{loss:.3f}" for loss in trial_run["losses"])
-    fix = "" if learns else "the loss of a repeated batch does not fall: run doctor, and report it"
+    fix = "" if learns else "the loss on a repeated batch does not fall: run doctor, and report it"
     yield Checked("training loss", "passed" if learns else "failed", "falls", losses, fix)
 
 

@@ -156,7 +156,7 @@ def _planned(
         )
     name = seen(here.gpus[0].name)
     if name is None:
-        raise AskdocsError(f"{here.gpus[0].name} is not among the GPUs of askdocs plan: add it")
+        raise AskdocsError(f"{here.gpus[0].name} is not in the GPU list of askdocs plan: add it")
     setup = Setup(shape, GPUS[name], 1, None, "auto", context, 1, Assumptions())
     made = plan.make(setup, 1, None)
     argv, env = plan.command(made.setup, str(folder), port)
@@ -190,7 +190,7 @@ def _running(launch: Launch, port: int, log: Path, budget: Budget) -> Iterator[s
             if engine.poll() is not None:
                 raise AskdocsError(f"vLLM does not start: {last_words(log)}")
             if not budget.left:
-                raise AskdocsError(f"vLLM is not ready when the time is over: {last_words(log)}")
+                raise AskdocsError(f"vLLM is not ready within the time limit: {last_words(log)}")
             time.sleep(0.5)
         yield f"{url}/v1"
 
@@ -250,7 +250,7 @@ def _prefix(url: str, context: int) -> Iterator[Checked]:
     yield Checked(
         "prefix cache",
         "passed" if works else "failed",
-        f"a repeated prompt of {len(prompt):,} tokens is there",
+        f"a repeated prompt of {len(prompt):,} tokens is cached",
         f"{hits:,.0f} tokens; {seconds[0]:.2f} s, then {seconds[1]:.2f} s",
         "" if works else "start vLLM with --enable-prefix-caching",
     )
@@ -321,7 +321,7 @@ def _load(
         return budget.not_run("load", what)
     measured = f"{best:g} questions/s" if best else f"none: {why}"
     if is_cut:
-        measured += ", or more: the time was over"
+        measured += ", or more: the time limit was reached"
     price = read().of_gpu(seen(here.gpus[0].name) or "") if here.gpus else None
     if best and price:
         cards = ceil(ARTICLE_RATE / best)

@@ -55,7 +55,7 @@ def find(name: str, gpus: Mapping[str, Gpu]) -> Gpu:
         near = _near(name, gpus)
         meant = f", did you mean {' or '.join(near)}? They are" if near else ", they are"
         raise AskdocsError(
-            f"--gpu {name}: not known{meant} {', '.join(gpus)};"
+            f"--gpu {name}: unknown GPU{meant} {', '.join(gpus)};"
             " another one: --assumptions FILE with a table [gpus.NAME]"
         )
     return gpus[name]

@@ -29,12 +29,12 @@ def before(
         return
     name = seen(gpus[0].name)
     if name is None:
-        say(f"{gpus[0].name} is not among the GPUs of askdocs plan: vLLM finds out what fits")
+        say(f"{gpus[0].name} is not in the GPU list of askdocs plan: vLLM determines what fits")
         return
     try:
         shape = models.find(source, online=False).shape
     except AskdocsError as error:
-        say(f"{error}; vLLM finds out what fits")
+        say(f"{error}; vLLM determines what fits")
         return
     setup = Setup(shape, GPUS[name], 1, None, "auto", context, adapters, Assumptions())
     why = plan.refusal(setup)

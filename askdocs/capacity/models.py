@@ -52,7 +52,7 @@ def find(
         where = f"{FILE.name} of askdocs: {name}"
         return SizedModel(of_config(table[name], where, bits), where)
     if not online:
-        raise _unknown(name, "it is neither in the hub's cache nor known to askdocs")
+        raise _unknown(name, "it is neither in the hub's cache nor on askdocs's list")
     return _of_file(_download(name), bits)
 
 
@@ -66,7 +66,7 @@ def _of_file(file: Path, bits: float | None) -> SizedModel:
     except ValueError as error:
         raise AskdocsError(f"{file}: is not JSON ({error}): name a model's config.json") from None
     if not isinstance(config, dict):
-        raise AskdocsError(f"{file}: holds no object: name a model's config.json")
+        raise AskdocsError(f"{file}: is not a JSON object: name a model's config.json")
     return SizedModel(of_config(config, str(file), bits), str(file))
 
 
@@ -78,7 +78,7 @@ def _cached(name: str) -> Path | None:
         path = try_to_load_from_cache(name, "config.json")
     except HFValidationError:
         raise AskdocsError(
-            f"--model {name!r} is no folder here, and no name on the hub (owner/name)"
+            f"--model {name!r} is neither a local folder nor a hub id (owner/name)"
         ) from None
     return Path(path) if isinstance(path, str) else None
 
@@ -97,11 +97,11 @@ def _download(name: str) -> Path:
         HfApi().model_info(name, timeout=HUB_TIMEOUT)
         return Path(hf_hub_download(name, "config.json"))
     except GatedRepoError:
-        why = "the hub wants its terms accepted and HF_TOKEN set"
+        why = "the hub requires that you accept its terms and set HF_TOKEN"
     except RepositoryNotFoundError:
         why = "the hub has no such repository, or shows it only with HF_TOKEN"
     except (EntryNotFoundError, HfHubHTTPError, OSError, httpx.HTTPError) as error:
-        why = f"the hub gave no config.json ({type(error).__name__})"
+        why = f"the hub did not return config.json ({type(error).__name__})"
     raise _unknown(name, why)
 
 

@@ -129,15 +129,15 @@ def notes(setup: Setup) -> list[str]:
     sentences = []
     if setup.quantization == "int4":
         sentences.append(
-            "the weights must have been quantised: askdocs models quantise --scheme w4a16, or a"
-            " repository that has them"
+            "needs quantised weights: run askdocs models quantise --scheme w4a16, or use a "
+            "repository that has them"
         )
     if setup.bits == 8 and "fp8" not in setup.gpu.tflops:
         sentences.append("8-bit weights do not speed up reading here: the GPU computes in 16 bits")
     if attention.only_flashinfer(setup):
         sentences.append(
-            "only FlashInfer takes an 8-bit cache on this GPU, and compiles its kernels at the"
-            " first start: have nvcc (CUDA_HOME) and ninja (PATH) there"
+            "only FlashInfer takes an 8-bit cache on this GPU, and compiles its kernels at the "
+            "first start: install nvcc (CUDA_HOME) and ninja (PATH)"
         )
     if tight(setup):
         sentences.append(
@@ -153,8 +153,8 @@ def slow(plan: ServingPlan) -> list[str]:
     if rate >= wanted:
         return []
     return [
-        f"slow: even one answer at a time gets {rate:.1f} tokens/s, the reading of its prompt"
-        f" counted in, fewer than the {wanted:g} that every reader is to get (stream_rate)"
+        f"slow: even one answer at a time gets {rate:.1f} tokens/s, including the time to read "
+        f"its prompt, fewer than the {wanted:g} that every reader is to get (stream_rate)"
     ]
 
 
@@ -207,8 +207,8 @@ def _check(setup: Setup) -> None:
         )
     if setup.quantization and shape.bits < 16:
         raise AskdocsError(
-            f"--quantization {setup.quantization}: the model's weights have {shape.bits:.3g} bits"
-            " already: leave it out"
+            f"--quantization {setup.quantization}: the model's weights have {shape.bits:.3g} bits "
+            "already: omit the option"
         )
     if setup.adapters and shape.experts[0] > 1:
         raise AskdocsError(

@@ -84,7 +84,7 @@ def refusal(need: Ram, context: int, free: int) -> str:
     if need.total <= free:
         return ""
     return (
-        f"does not fit into main memory: needs {need.total / GIB:.1f} of {free / GIB:.1f} GiB that"
-        f" are free (weights {need.weights / GIB:.1f}, contexts {need.cache / GIB:.1f}); use a"
+        f"does not fit into main memory: needs {need.total / GIB:.1f} of {free / GIB:.1f} GiB "
+        f"free (weights {need.weights / GIB:.1f}, contexts {need.cache / GIB:.1f}); use a"
         " smaller --context, a file of fewer bits, or --assume parallel=1"
     )

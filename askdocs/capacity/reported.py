@@ -34,7 +34,9 @@ def read(url: str) -> Reported:
     except ValueError:  # another program's page
         cache = None
     if cache is None:
-        raise AskdocsError(f"{root}/metrics tells no cache size: name the address of a recent vLLM")
+        raise AskdocsError(
+            f"{root}/metrics does not report the cache size: use the address of a recent vLLM"
+        )
     return cache
 
 

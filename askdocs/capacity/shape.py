@@ -145,7 +145,7 @@ class _Reader:
             return default
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise AskdocsError(
-                f"{self.where}: {key} is {value!r}, not a whole number of at least 1: mend it"
+                f"{self.where}: {key} is {value!r}, not a whole number of at least 1: correct it"
             )
         return value
 
@@ -244,8 +244,8 @@ def _bits(read: _Reader) -> float:
         bits = 0
     if not bits:
         raise AskdocsError(
-            f"{read.where}: quantization_config of {method or 'no method'!r} is not known:"
-            " say --assume weight_bits=N"
+            f"{read.where}: quantization_config of {method or 'no method'!r} is unknown: add "
+            "--assume weight_bits=N"
         )
     return bits
 

@@ -103,7 +103,7 @@ def ask(
             f"the gateway at {base_url} {what} ({error}): is `askdocs up` running?"
         ) from None
     except ValueError as error:
-        raise AskdocsError(f"{base_url} speaks another language than a gateway: {error}") from None
+        raise AskdocsError(f"{base_url} is not a gateway: {error}") from None
     if not ended:
         raise AskdocsError(f"the gateway at {base_url} broke off in the middle: ask again")
     result.seconds = time.monotonic() - began

@@ -180,9 +180,9 @@ def remove(
 
 def _checked(name: str, fields: dict[str, Any]) -> "Alias":
     if not re.match(NAME, name):
-        raise AskdocsError(f"{name!r} is no name: letters, digits and . _ @ : - make one")
+        raise AskdocsError(f"{name!r} is not a valid name: use letters, digits and . _ @ : -")
     if "targets" not in fields:
-        raise AskdocsError(f"{name!r} is a new alias: say which model answers, with --target MODEL")
+        raise AskdocsError(f"{name!r} is a new alias: name its model with --target MODEL")
     try:
         return Alias(**fields)
     except ValidationError as error:
@@ -201,4 +201,4 @@ def _weighted(text: str) -> tuple[str, float]:
     try:
         return name, float(weight) if equals else 1.0
     except ValueError:
-        raise AskdocsError(f"--target {text}: {weight!r} is no weight; write MODEL=90") from None
+        raise AskdocsError(f"--target {text}: {weight!r} is not a weight; write MODEL=90") from None

@@ -43,7 +43,7 @@ def audit(
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not lines:
-        print(f"nothing was done since {first}")
+        print(f"no actions since {first}")
         return
     table.show(
         ["at", "who", "action", "what", "details"],

@@ -67,7 +67,9 @@ def backup(
     try:
         making.record(places, file, manifest)
     except Unreachable as error:
-        err.print(f"askdocs: the backup is made, and not in the audit log: {error}", markup=False)
+        err.print(
+            f"askdocs: the backup was made, but is not in the audit log: {error}", markup=False
+        )
     _tell(file, manifest, as_json, "was made and read back")
 
 
@@ -129,5 +131,5 @@ def parts_of(only: list[str] | None) -> tuple[Any, ...]:
     """The parts that `--only` names; all without it. Raises AskdocsError."""
     for name in only or ():
         if name not in RESTORED:
-            raise AskdocsError(f"--only {name}: it is none of {', '.join(RESTORED)}")
+            raise AskdocsError(f"--only {name}: use one of {', '.join(RESTORED)}")
     return tuple(part for part in RESTORED if part in (only or RESTORED))

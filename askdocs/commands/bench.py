@@ -57,7 +57,7 @@ def gateway(
         report = bench.run(names, counts, seconds, rounds, router, _say)
     print(report.to_json() if as_json else bench.table(report))
     if sum(point.errors for point in report.points) + sum(point.errors for point in report.paced):
-        raise AskdocsError("some requests failed, so the numbers above are not to be trusted")
+        raise AskdocsError("some requests failed: do not trust the numbers above")
 
 
 @app.command("load")

@@ -75,7 +75,7 @@ def connect(
     print(f"asking {model} through {entry.endpoint}: {question}", flush=True)
     print(_asked(entry, target, question))
     if entry.files and not write:
-        print(f"nothing is written: `askdocs connect {client} --write` does it")
+        print(f"nothing was written: `askdocs connect {client} --write` writes it")
     elif entry.after:
         print(entry.after.format(**values))
 
@@ -113,7 +113,7 @@ def _show_or_write(path: Path, before: str, after: str, write: bool) -> None:
     if not write:
         print(f"# {path}\n{after}")
     elif after == before:
-        print(f"{path}: has the settings already")
+        print(f"{path}: already has the settings")
     else:
         backup = replace(path, after)
         print(f"{path}: written" + (f"; copy of the old file: {backup}" if backup else ""))

@@ -112,8 +112,7 @@ def fix(
     fixed = fixing.fix(read, entries.has_byte_order_mark(file), near)
     if not fixed.lines:
         raise AskdocsError(
-            f"{file}: no row would be left of {len(read):,}: see what"
-            f" `askdocs dataset check {file}` says"
+            f"{file}: none of {len(read):,} rows would be left: run `askdocs dataset check {file}`"
         )
     fixing.write(out, fixed.lines)
     if as_json:
@@ -135,7 +134,7 @@ def _show(file: Path, rows: int, findings: Sequence["Finding"], report: Path | N
     counts = _count(findings)
     print(f"{file}: {rows:,} rows, errors: {counts['error']:,}, warnings: {counts['warning']:,}")
     if any(_finding(file, finding)["safe"] for finding in findings):
-        print(f"`askdocs dataset fix {file} --out NEWFILE` mends what is marked with [fix]")
+        print(f"`askdocs dataset fix {file} --out NEWFILE` repairs the findings marked [fix]")
     if report:
         print(f"as web pages: {report / 'index.html'}")
 
@@ -194,7 +193,7 @@ def _count(findings: Iterable["Finding"]) -> Counter[str]:
 
 def _pages(docs: Path) -> list["Page"]:
     if not docs.is_dir():
-        raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
+        raise AskdocsError(f"--docs {docs}: is not a folder: name the folder of the wiki")
     read = list(Spec.named(str(docs)).open().read({}))
     pages = [change.page for change in read if isinstance(change, Changed)]
     # One that cannot be read is there all the same.

@@ -60,7 +60,7 @@ def ground(
     settings = load(GatewaySettings)
     if not dry_run and not (out and teacher and model):
         raise AskdocsError(
-            "name the new file and who writes: --out FILE.jsonl --teacher URL --model NAME, or"
+            "name the new file and the teacher: --out FILE.jsonl --teacher URL --model NAME, or"
             " count the rows first with --dry-run"
         )
     if out is not None:

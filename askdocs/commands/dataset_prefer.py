@@ -99,5 +99,8 @@ def prefer(
     if preferences.unpaired:
         print(f"{preferences.unpaired:,} questions are left out: they lack a good or a bad answer")
     if preferences.not_found:
-        print(f"{preferences.not_found:,} questions are left out: their page is not found")
+        print(
+            f"{preferences.not_found:,} questions were left out: the search does not find their "
+            "page"
+        )
     print(f"{out}: written" if facts["folder"] else "dry run: nothing was written")

@@ -60,8 +60,8 @@ def pull(
     if len(left_out) > LISTED:
         typer.echo(f"and {len(left_out) - LISTED:,} more; --json lists them", err=True)
     if not rows:
-        print("nothing is approved: writers do that at /review of the widget")
+        print("no approved answers: writers approve them at /review of the widget")
     elif dry_run:
         print(f"would write {len(rows):,} rows (dry run: nothing was written)")
     else:
-        print(f"{out}: {len(rows):,} rows; `askdocs dataset check {out}` looks through them")
+        print(f"{out}: {len(rows):,} rows; `askdocs dataset check {out}` checks them")

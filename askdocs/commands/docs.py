@@ -121,7 +121,7 @@ def show_pages(
             last = stored.name
         print(f"  {page.path}  {page.title}\n    {page.url}")
     if not pages:
-        print("no pages: `askdocs docs sync SOURCE` reads a wiki")
+        print("no pages: add a wiki with `askdocs docs sync SOURCE`")
 
 
 @app.command()
@@ -202,7 +202,7 @@ def remove(
         count = index.count(source.name) if path is None else 1
     what = f"{path} of {source.name}" if path else f"{source.name} with its {count:,} pages"
     if not (yes or dry_run):
-        typer.confirm(f"Take {what} out of answers?", abort=True, err=True)
+        typer.confirm(f"Exclude {what} from answers?", abort=True, err=True)
     if not dry_run:
         audit.note(home_dir, "docs.remove", path or source.name, wiki=source.name, pages=count)
         with _writing(home_dir)() as writer:
@@ -214,10 +214,10 @@ def remove(
         facts = {"source": source.name, "path": path, "pages": count, "changed": not dry_run}
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     elif dry_run:
-        print(f"would take {what} out of answers (dry run: nothing was changed)")
+        print(f"would exclude {what} from answers (dry run: nothing was changed)")
     else:
         back = f"restore {path}" if path else f"sync {source.name}"
-        print(f"took {what} out of answers; `askdocs docs {back}` brings it back")
+        print(f"excluded {what} from answers; undo this with `askdocs docs {back}`")
 
 
 @app.command()
@@ -230,7 +230,7 @@ def restore(
     with _opened(home_dir) as index:
         sources = [wiki for wiki in index.sources() if path in excluded.excluded(wiki.spec)]
     if not sources:
-        raise AskdocsError(f"{path} was not taken out: `askdocs docs stats` lists what was")
+        raise AskdocsError(f"{path} is not excluded: `askdocs docs stats` lists the excluded pages")
     audit.note(home_dir, "docs.restore", path, wikis=[source.name for source in sources])
     writing = _writing(home_dir)
     with writing() as writer:
@@ -253,20 +253,20 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         return
     for source in facts["sources"]:
         print(f"{source['name']}  ({source['kind'] or 'folder'})")
-        when = source["synced"] or "never to its end"
+        when = source["synced"] or "never completed"
         past = f" ({ago(source['age_seconds'])} ago)" if source["synced"] else ""
         print(f"  {source['pages']:,} pages, last sync {when}{past}")
         if failing := source["failing"]:
             print(f"  cannot be read since {failing['since']}: {failing['why']}")
         for path in source["excluded"]:
-            print(f"  taken out by hand: {path}")
+            print(f"  excluded by hand: {path}")
         for problem in source["problems"]:
             since = source["since"].get(problem.partition(": ")[0])
             print(f"  not read{f' since {since}' if since else ''}: {problem}")
         for why, count in source["left_out"]["reasons"].items():
             print(f"  left out: {why} ({count:,})")
     if not facts["sources"]:
-        print("no wiki: `askdocs docs sync SOURCE` reads one")
+        print("no wiki: add one with `askdocs docs sync SOURCE`")
     print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
     print(f"vectors   {vectors(facts['vectors'])}")
     print(f"memory    {facts['memory']}")
@@ -342,8 +342,8 @@ def calibrate(
     questions: Annotated[
         Path | None,
         typer.Option(
-            help="Questions with known answers: an object of JSON a line, with question, and words"
-            " or context_docs, or answerable: false."
+            help="Questions with known answers: one JSON object per line, with question, and "
+            "words or context_docs, or answerable: false."
         ),
     ] = None,
     dry_run: DryRunOption = False,
@@ -444,9 +444,9 @@ def _specs(
             }
     if name is None:
         if kind or site_url:
-            raise AskdocsError("--kind and --site-url say how one wiki is read: name it")
+            raise AskdocsError("--kind and --site-url apply to one wiki: name it")
         if not known:
-            raise AskdocsError("no wiki is known yet: name one, `askdocs docs sync SOURCE`")
+            raise AskdocsError("the index has no wiki yet: add one with `askdocs docs sync SOURCE`")
         return list(known.values())
     before = known.get(Spec.named(name, kind).place)
     if before is not None:
@@ -513,7 +513,7 @@ def _page(index: "Index", name: str) -> "Page":
 
 def _no_page(name: str) -> AskdocsError:
     return AskdocsError(
-        f"{name}: the index has no such page; `askdocs docs list` has the paths and addresses"
+        f"{name}: the index has no such page; `askdocs docs list` lists paths and addresses"
     )
 
 

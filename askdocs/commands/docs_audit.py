@@ -99,7 +99,7 @@ def show(facts: dict[str, Any]) -> None:
         print(f"could be read by {readable(groups)} from {period['since']} {until}")
     was = facts["shown"]
     if not (was["by_key"] or was["to_people"]):
-        print("was shown to nobody, as far as records are kept")
+        print("was shown to nobody, as far as the records go back")
     for row in was["by_key"]:
         print(
             f"was shown to key {row['key']} on {row['day']}, {row['times']:,} times ({row['as']})"

@@ -49,7 +49,7 @@ def check(
     ] = None,
     checker: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Also use this judge: an .onnx file."),
+        typer.Option(metavar="FILE", help="Also use this judge of claims: an .onnx file."),
     ] = None,
     judges: Annotated[
         str, typer.Option(metavar="ENDPOINT", help="chat, rerank, score or classify.")
@@ -97,7 +97,9 @@ def check(
         scorer = Judge(checker, THRESHOLD)
     if checker_url:
         if judges not in get_args(Judges):
-            raise AskdocsError(f"--judges {judges!r} is none of {', '.join(get_args(Judges))}")
+            raise AskdocsError(
+                f"--judges {judges!r} is unknown: use one of {', '.join(get_args(Judges))}"
+            )
         key = os.environ.get("OPENAI_API_KEY")
         name = f"{checker_url} ({judges})"
         scorer = Endpoint(checker_url, None, key, cast(Judges, judges), name=name)

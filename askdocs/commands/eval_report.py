@@ -61,7 +61,7 @@ SystemOption = Annotated[
 ]
 VERDICT = "verdict.json"
 PRODUCT = "tuned-pages"
-"""What answers people, once its version is promoted."""
+"""The system that answers readers once its version is promoted."""
 
 
 def run_folder(run: Path, home_dir: Path | None) -> Path:
@@ -183,7 +183,9 @@ def compare(
         )
     shared = {name: len(pairs(first_scored.fair[name], second_scored.fair[name])) for name in both}
     if not any(shared.values()):
-        raise AskdocsError(f"{first} and {second} have no question in common: draw with one --seed")
+        raise AskdocsError(
+            f"{first} and {second} have no question in common: use the same --seed for both"
+        )
     pair = Pair(first_scored.run, second_scored.run)
     facts: dict[str, Any] = {
         "shared": shared,
@@ -206,15 +208,15 @@ def compare(
     table.show(*tables.compared(comparisons))
     for folder, alone in facts["alone"].items():
         if any(alone.values()):
-            print(f"only in {folder}: {max(alone.values())} questions, which are left out")
+            print(f"only in {folder}: {max(alone.values())} questions; they are left out")
     if facts["systems_alone"]:
         print(f"only in one of them: {', '.join(facts['systems_alone'])}")
     if not facts["same_wiki"]:
-        print("the wiki has changed between them")
+        print("the wiki changed between the runs")
     _tell(pair, first, second)
     if judges[0] != judges[1]:
         names = " and ".join(name or "nobody" for name in judges)
-        print(f"they were judged by {names}: correctness is compared by words alone")
+        print(f"different judges ({names}): correctness is compared by words alone")
 
 
 def gate(
@@ -285,7 +287,7 @@ def _judges(
     Raises AskdocsError: a part is missing, or families are not as they must be.
     """
     if bool(models) != bool(urls):
-        raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other one")
+        raise AskdocsError("a judge needs both --judge-model and --judge-url: add the other")
     if any("?" in url or "#" in url for url in urls):
         raise AskdocsError(
             "--judge-url: has a query or a fragment, which may be a secret: write the base URL with"
@@ -398,9 +400,9 @@ def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
     stored = reports.read(run)
     again = f"create it again with {_command(run, system or stored.subject, stored.judge)}"
     if system not in (None, stored.subject):
-        raise AskdocsError(f"{file}: is about {stored.subject}: {again}")
+        raise AskdocsError(f"{file}: was made for {stored.subject}: {again}")
     if stored.answers_sha256 != reports.sha256_of_answers(run):
-        raise AskdocsError(f"{file}: is not about all answers that there are: {again}")
+        raise AskdocsError(f"{file}: does not cover all answers: {again}")
     counted = sum(stored.questions[kind] for kind in ("answerable", "unanswerable", "contaminated"))
     if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
         raise AskdocsError(f"{file}: counts near copies of questions: {again}")
@@ -444,8 +446,8 @@ def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> 
         silent = sum(marked.judged is None for marked in answered)
         if silent > SILENT * len(answered):
             raise AskdocsError(
-                f"{scored.folder}: {judge} has not judged {silent} of {len(answered)} answers of"
-                f" {name}: let it, by {_command(scored.folder, name, judge)}"
+                f"{scored.folder}: {judge} has not judged {silent} of {len(answered)} answers of "
+                f"{name}: run {_command(scored.folder, name, judge)}"
             )
 
 
@@ -460,7 +462,7 @@ def _reference(
         if base == name or other is None:
             raise AskdocsError(
                 f"{run}: there is nothing to compare {name} with: run the evaluation with"
-                f" --systems {base},{name},... or name --against RUN of what is in use"
+                f" --systems {base},{name},... or name a run of the model in use with --against RUN"
             )
         comparisons = [
             comparison for comparison in summary.comparisons if comparison.second == base
@@ -490,7 +492,7 @@ def _repeated(
         there is another run to compare with.
     """
     if against is not None:
-        raise AskdocsError("--repeat and --against: runs are pooled against the base model alone")
+        raise AskdocsError("--repeat and --against: runs can be pooled only against the base model")
     name = summary.subject
     base = name.replace("tuned-", "base-")
     sides, tuned = [], summary.provenance.models.get("tuned")
@@ -504,7 +506,7 @@ def _repeated(
         if differs := _setup_differs(summary.provenance, scored_run.run, name):
             raise AskdocsError(
                 f"{folder}: --repeat is about another setup than {run} ({', '.join(differs)}):"
-                " runs that are pooled differ in their questions alone"
+                " pooled runs may differ only in their questions"
             )
         for system in (name, base):
             scored_run.subject(system)
@@ -570,6 +572,6 @@ def _tell(pair: "Pair", first: Path, second: Path) -> None:
     for name, (before, after) in pair.differs.items():
         print(f"{name} is {json.dumps(before)} in {first}, {json.dumps(after)} in {second}")
     if not pair.same_machine:
-        print("they were not made on one machine with one engine: times cannot be compared")
+        print("the runs differ in machine or engine: times cannot be compared")
     if not pair.same_load:
-        print("not as many questions were asked at once: times cannot be compared")
+        print("the runs differ in concurrent questions: times cannot be compared")

@@ -94,8 +94,8 @@ def sweep(
     of_split, _ = draw.of_split(questions, rows.read(questions), split)
     if not force and any(row.split == "test" for row in of_split):
         raise AskdocsError(
-            f"--split {split!r}: has rows of test, which settings that are chosen on them are not"
-            " measured by any more: choose on validation, or add --force"
+            f"--split {split!r}: has rows of the test split, and tuning on them makes the test "
+            "invalid: use validation, or add --force"
         )
     grid: dict[str, list[Any]] = {
         "chunk_tokens": _numbers("--chunk-tokens", chunk_tokens),
@@ -229,9 +229,9 @@ def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: in
                     if event["event"] == "step":
                         bar.show(event["name"], event["done"], event["total"])
         except AskdocsError as error:
-            raise AskdocsError(f"{error}; the same command goes on") from None
+            raise AskdocsError(f"{error}; run the same command to continue") from None
         except KeyboardInterrupt:
-            say("interrupted; the same command goes on where this one stopped")
+            say("interrupted; run the same command to continue where this one stopped")
             raise typer.Exit(130) from None
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from askdocs.evaluation.plan import EvaluationPlan
 
 NO_GPU = (
-    ", and this machine has none: a run with --limit 10 and the same --at-once measures their time"
+    ", and this machine has none: run with --limit 10 and the same --at-once to measure their time"
 )
 
 app = typer.Typer(
@@ -201,9 +201,9 @@ def _ask(planned: "EvaluationPlan", folder: Path, state: home.Home, lock: int) -
                     bar.show(event)
                     meter.hear(event)
         except AskdocsError as error:
-            raise AskdocsError(f"{error}; the same command with --resume goes on") from None
+            raise AskdocsError(f"{error}; run the same command with --resume to continue") from None
         except KeyboardInterrupt:
-            _say("interrupted; the same command with --resume goes on where this one stopped")
+            _say("interrupted; run the same command with --resume to continue")
             raise typer.Exit(130) from None
 
 
@@ -231,12 +231,12 @@ def _show(
     is_guess = takes.measured < takes.systems and not run.provenance.machine.get("gpus")
     say(
         f"takes       {'at least' if is_guess else 'about'} {_duration(takes.seconds)} for"
-        f" {takes.answers:,} answers (of {takes.systems} systems the time of {takes.measured} is"
-        " known from earlier runs; the others are assumed to run on the GPU of prices.toml"
+        f" {takes.answers:,} answers ({takes.measured} of {takes.systems} systems were timed in "
+        "earlier runs; the others are assumed to run on the GPU of prices.toml"
         f"{NO_GPU if is_guess else ''})"
     )
     say(
-        f"costs       at most ${takes.dollars:,.2f} if a service is paid by the token:"
+        f"costs       at most ${takes.dollars:,.2f} if a service bills by the token:"
         f" {takes.prompt_tokens:,} tokens read, {takes.completion_tokens:,} written"
     )
     say(f"run         {folder}")
@@ -267,7 +267,7 @@ def _tell(planned: "EvaluationPlan", folder: Path, as_json: bool) -> None:
     errors = sum(system["errors"] for system in facts["systems"].values())
     print(f"{len(latest) - errors:,} answers, {errors:,} errors")
     if errors:
-        print("again       the same command with --resume asks them once more")
+        print("again       run the same command with --resume to ask them again")
     print(f"next        askdocs eval report {folder}")
 
 

@@ -157,7 +157,9 @@ def forget(
 ) -> None:
     """Delete questions with their answers and votes permanently. Writers' texts are kept."""
     if visitor is None and person is None and before is None:
-        raise AskdocsError("say what to forget: --visitor ID, --person NAME or --before DAYS")
+        raise AskdocsError(
+            "name the questions to delete: --visitor ID, --person NAME or --before DAYS"
+        )
     until = None if before is None else _days_ago(before)
     with database.opened(home_dir) as engine:
         store = Store(engine)
@@ -183,9 +185,9 @@ def since_moment(since: str | None) -> datetime | None:
 def refuse_existing(out: Path) -> None:
     """Raises AskdocsError: the file is there, or its folder is not."""
     if out.exists():
-        raise AskdocsError(f"--out {out}: is there already: name another file, or move it away")
+        raise AskdocsError(f"--out {out}: already exists: name another file, or move this one")
     if not out.absolute().parent.is_dir():
-        raise AskdocsError(f"--out {out}: there is no folder {out.parent}: make it first")
+        raise AskdocsError(f"--out {out}: the folder {out.parent} does not exist: create it first")
 
 
 def write_new(out: Path, text: str) -> None:
@@ -210,7 +212,7 @@ def _days_ago(days: int) -> datetime:
     try:
         return datetime.now(UTC) - timedelta(days=days)
     except OverflowError:
-        raise AskdocsError(f"--before {days}: that is before all calendars: write fewer") from None
+        raise AskdocsError(f"--before {days}: is too many days: write fewer") from None
 
 
 def _facts(listed: "Gaps") -> dict[str, Any]:
@@ -236,7 +238,7 @@ def _facts(listed: "Gaps") -> dict[str, Any]:
 
 def _show(listed: "Gaps") -> None:
     if not listed.gaps:
-        print("no gaps: everything that was asked in this time was answered")
+        print("no gaps: every question of this period was answered")
         return
     table.show(
         ["question", "closest page", "trend", "asked"],

@@ -77,7 +77,7 @@ def check(
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise AskdocsError(
-                f"--out {out}: is no folder that can be written ({error.strerror}): name another"
+                f"--out {out}: is not a writable folder ({error.strerror}): name another"
             ) from None
     checks = [
         *gpu_check.machine(here),
@@ -138,7 +138,7 @@ def _measured(
                 folder = start.folder(trains, state, _say)
         except AskdocsError as error:
             yield (
-                Checked("weights", "failed", "are there", str(error))
+                Checked("weights", "failed", "are available", str(error))
                 if budget.left
                 else budget.not_run("vLLM", gpu_serving.STARTS)
             )

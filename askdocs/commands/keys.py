@@ -125,7 +125,7 @@ def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         print(json.dumps(rows, indent=2))
         return
     if not keys:
-        print("no keys: `askdocs keys create NAME` makes one")
+        print("no keys: create one with `askdocs keys create NAME`")
         return
     table.show(
         ["name", "id", "team", "models", "reads", "limits", "expires", "state", "last used"],
@@ -162,7 +162,7 @@ def revoke(
         key = store.get(name_or_id)
         if not (yes or dry_run or key.revoked):
             typer.confirm(
-                f"Revoke {_named(key)}? Its users are shut out, and it cannot be undone.",
+                f"Revoke {_named(key)}? Its users lose access, and it cannot be undone.",
                 abort=True,
                 err=True,
             )
@@ -195,7 +195,7 @@ def rotate(
         return
     _show_once(key, text, home_dir)
     old = f"until {ends:%Y-%m-%d %H:%M} UTC" if time else "no more"
-    print(f"\nThe old text works {old}.")
+    print(f"\nThe old secret works {old}.")
 
 
 def usage(
@@ -212,7 +212,7 @@ def usage(
     groups = [name.strip() for name in by.split(",")]
     for name in groups:
         if name not in GROUPS:
-            raise AskdocsError(f"--by {by}: {name!r} is none of {', '.join(GROUPS)}")
+            raise AskdocsError(f"--by {by}: {name!r} is unknown: use {', '.join(GROUPS)}")
     first = day(since)
     with opened(home_dir) as engine:
         rows = report(engine, groups, first)
@@ -251,13 +251,13 @@ def _doubts(engine: "sa.Engine", key: "Key") -> Iterator[str]:
     for model in key.models:
         if model not in names:
             yield (
-                f"no alias or model is called {model!r} here, unless an engine lists it; there"
-                f" are {', '.join(sorted(names))}"
+                f"no alias or model is called {model!r}, unless an engine lists it; known are "
+                f"{', '.join(sorted(names))}"
             )
     for option, limit in (("tpm", key.limits.tpm), ("monthly-tokens", key.limits.monthly_tokens)):
         if limit is not None and limit <= settings.max_tokens:
             yield (
-                f"--{option} {limit} is too little for one question: an answer alone may have"
+                f"--{option} {limit} is too little for one question: an answer may have"
                 f" {settings.max_tokens} tokens, unless the client sets a smaller max_tokens"
             )
 

@@ -54,7 +54,8 @@ def mcp(
     key = key or place.existing_key()
     if not key:
         raise AskdocsError(
-            f"{place.root}: no askdocs has run here: name its folder with --home, or a gateway"
+            f"{place.root}: this folder has no state of askdocs: name the state folder with "
+            "--home, or a gateway"
             " with --url and its key in ASKDOCS_KEY"
         )
     asyncio.run(_serve(Forward(url or _running(place), key)))
@@ -113,7 +114,7 @@ class Forward:
             ) from None
         except (ValueError, KeyError, TypeError):
             raise AskdocsError(
-                f"{self._root} is no gateway of askdocs: correct --url, which may end with /v1"
+                f"{self._root} is not a gateway of askdocs: correct --url, which may end with /v1"
             ) from None
         if message:
             fix = ": correct ASKDOCS_KEY" if reply.status_code == 401 else ""

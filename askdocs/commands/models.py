@@ -60,7 +60,7 @@ def show_all(
         print(json.dumps(rows, indent=2))
         return
     if not rows:
-        print("no versions: `askdocs train` makes one")
+        print("no versions: create one with `askdocs train`")
         return
     table.show(
         ["name", "created", "base", "examples", "eval loss", "gate", "artefacts", "used by"],

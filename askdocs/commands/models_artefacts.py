@@ -73,7 +73,7 @@ def probe(
             for kind in kinds or work.store.artefacts(name)
         }
     if not results:
-        raise AskdocsError(f"{name}: has no artefact yet: merge, export or quantise it")
+        raise AskdocsError(f"{name}: has no artefacts yet: merge, export or quantise it")
     if as_json:
         print(json.dumps({kind: result.facts() for kind, result in results.items()}, indent=2))
     else:
@@ -95,7 +95,7 @@ def _probe_summary(probes: dict[str, Any]) -> str:
     numbers = (
         f"log-probabilities off by {probes['mean']:.3f} on average and {probes['furthest']:.2f} at"
         f" most, {probes['agreed']} of {probes['clear']} clear tokens the same,"
-        f" {probes['share']:.0%} of the adapter there"
+        f" {probes['share']:.0%} of the adapter's effect preserved"
     )
     failed = "; ".join(probes["problems"])
     return f"FAILED ({failed}); {numbers}" if failed else numbers

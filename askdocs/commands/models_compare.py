@@ -80,7 +80,7 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
     """The two that it is natural to compare."""
     table = {**aliases.DEFAULT, **load(GatewaySettings).aliases, **aliases.stored(database)}
     if alias not in table:
-        raise AskdocsError(f"there is no alias {alias!r}: `askdocs aliases list` shows them")
+        raise AskdocsError(f"no alias {alias!r}: `askdocs aliases list` shows the aliases")
     now = table[alias].targets
     names: Sequence[str] = sorted(now, key=lambda name: -now[name])
     if len(names) == 1:
@@ -94,7 +94,7 @@ def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str
     if first is not None:
         names = [first, *(name for name in names if name != first)]
     if len(names) < 2:
-        raise AskdocsError(f"only {names[0]} ever answered for {alias}: name two models to compare")
+        raise AskdocsError(f"only {names[0]} has answered for {alias}: name two models to compare")
     return names[0], names[1]
 
 

@@ -49,7 +49,7 @@ def push(
     source.manifest(name)
     target = _hub(place, artefact) or _opened(place, home_dir)
     if isinstance(target, Store) and (public or license):
-        raise AskdocsError(f"{place}: --public and --license are for the hub: leave them out")
+        raise AskdocsError(f"{place}: --public and --license apply only to the hub: omit them")
     audit.note(home_dir, "version.push", name, place=place, public=public)
     with Bar() as bar:
         if isinstance(target, Store):
@@ -85,7 +85,7 @@ def _hub(place: str, artefacts: list[str] | None) -> "Hub | None":
         return None
 
     if artefacts:
-        raise AskdocsError(f"{place}: the hub gets the adapter alone: leave --artefact out")
+        raise AskdocsError(f"{place}: only the adapter is pushed to the hub: omit --artefact")
     if not sys.stderr.isatty():
         disable_progress_bars()
     return Hub(place, os.environ.get("HF_TOKEN") or None)

@@ -79,7 +79,7 @@ def retire(
     elif dry_run:
         print(f"would retire {name} (dry run: nothing was changed)")
     else:
-        print(f"retired {name}" if done else f"{name} was retired before")
+        print(f"retired {name}" if done else f"{name} is already retired")
 
 
 def gc(

@@ -61,9 +61,9 @@ class Change:
     database: "sa.Engine"
     name: str
     seen: "Alias | None"
-    """As the database has it."""
+    """From the database."""
     alias: "Alias"
-    """As it is in force: from the database, the settings' file, or the default."""
+    """The effective value: from the database, the settings file, or the default."""
     home_dir: Path | None
 
     def measured(self, version: str) -> "Change":
@@ -177,15 +177,16 @@ def canary(
         main = main_target(was, but=(version,))
         if main == version:
             raise AskdocsError(
-                f"{version} is all that answers for {change.name}: a canary is another version"
+                f"{version} already gets all requests to {change.name}: a canary needs another "
+                "version"
             )
         if others := set(was) - {main, version}:
             raise AskdocsError(
-                f"{', '.join(sorted(others))} already has a share of {change.name}: end that with"
-                " --weight 0 first"
+                f"{', '.join(sorted(others))} already has a share of {change.name}: end it with "
+                "--weight 0 first"
             )
         if not weight and version not in was:
-            raise AskdocsError(f"{version} has no share of {change.name}: there is nothing to end")
+            raise AskdocsError(f"{version} has no share of {change.name}: nothing to end")
         targets = {main: 100 - weight, version: weight} if weight else {main: 1.0}
         if not dry_run:
             if weight:
@@ -208,8 +209,8 @@ def rollback(
         targets = promotions.previous(promotions.history(change.database, alias), was)
         if targets is None:
             raise AskdocsError(
-                f"nothing was promoted for {alias!r} that could be taken back:"
-                f" `askdocs aliases set {alias} --target MODEL` leads it elsewhere"
+                f"no promotion for {alias!r} to roll back:"
+                f" `askdocs aliases set {alias} --target MODEL` points it elsewhere"
             )
         if not dry_run:
             for name in targets:
@@ -225,7 +226,7 @@ def _passed(
     store = opened_store(change.home_dir)
     manifest = store.manifest(version)
     if store.retired(version):
-        raise AskdocsError(f"{version} is retired, and answers no more: promote another version")
+        raise AskdocsError(f"{version} is retired: promote another version")
     given = verdict.read(file) if file else next(reversed(store.verdicts(version)), None)
     fingerprint = prompt.fingerprint(change.alias.instructions or "")
     gate.check(gate.objections(manifest, given, fingerprint), force, why)
@@ -244,7 +245,7 @@ def _changing(alias: str, home_dir: Path | None) -> Iterator[Change]:
         known = seen or configured.get(alias)
         if known is None:
             raise AskdocsError(
-                f"there is no alias {alias!r}: make it with `askdocs aliases set {alias} --target"
+                f"no alias {alias!r}: create it with `askdocs aliases set {alias} --target"
                 " base --grounding`, or name another one with --alias"
             )
         yield Change(database, alias, seen, known, home_dir)
@@ -281,4 +282,4 @@ def _tell(
         return
     print(f"{alias}: was {shares(was)}, is {shares(targets)}, after {seconds:.1f} s")
     if action != "rollback":
-        print(f"take it back with: askdocs models rollback --alias {alias}")
+        print(f"roll back with: askdocs models rollback --alias {alias}")

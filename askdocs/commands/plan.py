@@ -54,7 +54,7 @@ def plan(
     ] = "auto",
     gpus: Annotated[
         int | None,
-        typer.Option(min=1, help="GPUs per replica (default: as few as hold the model)."),
+        typer.Option(min=1, help="GPUs per replica (default: the fewest that hold the model)."),
     ] = None,
     adapters: Annotated[int, typer.Option(min=0, help="Adapters loaded at once.")] = 0,
     config: Annotated[
@@ -93,7 +93,7 @@ def plan(
     if gpu is None:
         raise AskdocsError(f"--gpu is missing: one of {', '.join(known)}")
     if qps is not None and users is not None:
-        raise AskdocsError(f"--qps {qps:g} and --users {users:g}: give one of them")
+        raise AskdocsError(f"--qps {qps:g} and --users {users:g}: give only one")
 
     sized = models.find(model, config, assumed.weight_bits)
     setup = Setup(
@@ -208,7 +208,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
         f"${facts['month_usd']:,.0f} a month (${price['usd']} an hour, {price['read']},"
         f" {price['source']})"
         if price
-        else f"no price of {facts['gpu']}: say --gpu-hour USD, or add it to --prices FILE"
+        else f"no price for {facts['gpu']}: add --gpu-hour USD, or add it to --prices FILE"
     )
     parts = ", ".join(
         f"{name} {size[name]:.1f}"
@@ -240,7 +240,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
         print(f"{'note':11} {note}")
     env = " ".join(f"{name}={value}" for name, value in facts["environment"].items())
     print(f"\nStarted with:\n  env {env} {shlex.join(facts['command'])}")
-    print("\nTaken for granted (--assume NAME=VALUE):")
+    print("\nAssumptions (--assume NAME=VALUE):")
     for name, field in type(assumed).model_fields.items():
         value = "not set" if taken[name] is None else f"{taken[name]:g}"
         print(f"  {name:27} {value:>7}  {field.description}")
@@ -249,7 +249,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
 def _ram(file: Path, context: int, assumed: "Assumptions", as_json: bool) -> None:
     """What the embedded engine needs, and what is free here."""
     if not file.is_file():
-        raise AskdocsError(f"--model {file}: no such file: name a GGUF file that is here")
+        raise AskdocsError(f"--model {file}: no such file: name a local GGUF file")
     with Console(stderr=True).status(f"reading {file.name}"):
         need = of_file(file, context, assumed.parallel)
     free = psutil.virtual_memory().available
@@ -266,6 +266,6 @@ def _ram(file: Path, context: int, assumed: "Assumptions", as_json: bool) -> Non
     print(
         f"fits: {file.name} takes {need.total / GIB:.1f} of {free / GIB:.1f} GiB that are free:"
         f" weights {need.weights / GIB:.1f}, {assumed.parallel} contexts of {context:,} tokens"
-        f" {need.cache / GIB:.1f}, prompts that it keeps at most {need.prompts / GIB:.1f}, the"
+        f" {need.cache / GIB:.1f}, cached prompts at most {need.prompts / GIB:.1f}, the"
         f" rest {need.compute / GIB:.1f}"
     )

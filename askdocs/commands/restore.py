@@ -49,7 +49,9 @@ def restore(
     The backup is verified first. The previous state is kept, so that you can undo the restore.
     """
     if (file is None) is not resume:
-        raise AskdocsError("name the backup to restore, or --resume to finish one: one of both")
+        raise AskdocsError(
+            "name the backup to restore, or use --resume to finish an interrupted restore"
+        )
     place, places = home.find(home_dir), places_of(home_dir)
     if file is None:
         _resume(place, places, as_json)
@@ -57,7 +59,7 @@ def restore(
     with Bar() as bar:
         planned = restoring.plan(places, archive.opened(file), parts_of(only), bar.show)
     if not as_json:
-        print(f"{file}: is whole")
+        print(f"{file}: is complete")
         for line in [*described(planned.backup.manifest), "", *_would(planned)]:
             print(line)
     if dry_run:
@@ -67,7 +69,7 @@ def restore(
             print("dry run: nothing was changed")
         return
     if not yes:
-        question = f"Restore {', '.join(planned.parts)} in {place.root}? What is there is kept."
+        question = f"Restore {', '.join(planned.parts)} in {place.root}? The current state is kept."
         typer.confirm(question, abort=True, err=True)
     try:
         with stoppable(), Bar() as bar:
@@ -87,17 +89,17 @@ def restore(
     print("restored")
     if planned.unchecked:
         print(
-            "what was closed since the backup could not be read: if one of these open keys was"
-            " revoked or rotated since then, do it again before the gateway starts, with `askdocs"
+            "revocations since the backup could not be read: if one of these keys was revoked or "
+            "rotated since then, repeat that before the gateway starts, with `askdocs"
             f" keys revoke NAME` or `keys rotate NAME`: {', '.join(planned.unchecked)}"
         )
     if planned.comes_back:
         print(
-            f"{planned.comes_back:,} questions that were deleted since then are there again: delete"
-            " them once more with `askdocs feedback forget`"
+            f"{planned.comes_back:,} questions deleted since then are back: delete them again "
+            "with `askdocs feedback forget`"
         )
     if previous:
-        print(f"what was there is in {previous}; undo this with: askdocs restore {previous}")
+        print(f"the previous state is in {previous}; undo with: askdocs restore {previous}")
 
 
 def _resume(place: "Home", places: "InstallationPaths", as_json: bool) -> None:
@@ -108,19 +110,19 @@ def _resume(place: "Home", places: "InstallationPaths", as_json: bool) -> None:
     if as_json:
         print(json.dumps({"changed": was}))
     else:
-        print("the restore is finished" if was else "no restore was cut off: nothing was changed")
+        print("the restore is finished" if was else "no interrupted restore: nothing was changed")
 
 
 def _would(planned: "RestorePlan") -> list[str]:
     """What a restore changes, a line each."""
     replaced = [part for part in planned.parts if part != "versions"]
-    lines = [f"  {part} takes the place of the one here" for part in replaced]
+    lines = [f"  {part} replaces the current one" for part in replaced]
     lines += [f"  {name} {what}" for name, what in planned.versions.items()]
     if ABSENT in planned.versions.values():
-        lines.append("  fetch such a version with `askdocs models pull`, or promote another one")
+        lines.append("  fetch the version with `askdocs models pull`, or promote another one")
     if planned.settings_differ:
         lines.append(
-            "  the settings of the backup are not those here, which stay: compare them with"
+            "  the settings differ from the backup's, and are not replaced: compare them with"
             f" `tar xzOf {planned.backup.place} settings/askdocs.toml`"
         )
     return lines

@@ -80,7 +80,7 @@ def manifest(
 async def _serve(http: bool, port: int | None, home_dir: Path | None) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(name)s: %(message)s")
     settings, widget, place = load(SlackSettings, port=port), _widget(home_dir), home.find(home_dir)
-    taken = "another `askdocs slack` runs with it: stop that one, or name another --home DIR"
+    taken = "another `askdocs slack` uses this state folder: stop it, or name another --home DIR"
     with (
         claimed(place.root / "slack", taken),
         opened(home_dir) if widget.store else nullcontext() as engine,

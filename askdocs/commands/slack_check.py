@@ -55,7 +55,7 @@ async def _slack(
     else:
         try:
             await socket_address(client, settings)
-            yield Check("app token", True, "Socket Mode lets us in")
+            yield Check("app token", True, "Socket Mode connects")
         except AskdocsError as error:
             yield _failed("app token", error)
     if settings.humans and not settings.group:

@@ -48,7 +48,7 @@ def show_status(
     if state["missing"] == "database":
         out.print(f"  [red]down[/red]  database  see {escape(state['home'])}/logs/gateway.log")
     if state["degraded"]:
-        out.print(f"  [red]failing[/red] {', '.join(state['degraded'])}: begins again by itself")
+        out.print(f"  [red]failing[/red] {', '.join(state['degraded'])}: restarts by itself")
     for name, version in state["versions"].items():
         pid = f"  process {version['pid']}" if version["pid"] else ""
         what = version["message"] or version["url"] or ""

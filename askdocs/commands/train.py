@@ -104,7 +104,7 @@ def train(
         if preferences:
             _prefer(python, run.second(preferences), str(run.base), store, name, as_json)
         return
-    _say(f"looking at {chosen.base_model} and this machine")
+    _say(f"checking {chosen.base_model} and this machine")
     checked = preflight(
         chosen,
         start.shape(),
@@ -223,13 +223,13 @@ def _finish(
         with Bar() as bar:
             run.choose(python, bar.show)
             if run.undecided:
-                _say(f"the checkpoint with the lowest loss is kept: no answers ({run.undecided})")
+                _say(f"kept the checkpoint with the lowest loss: no answers ({run.undecided})")
             checks = check_run(python, run.folder, run.base, bar.show)
             with run.version() as folder:
                 version = store.add(name, folder, run.facts(checks), bar.show)
     metrics, then = store.manifest(version).metrics, f"askdocs models promote {version}"
     if as_json and not is_last:
-        _say(f"{version} is made; next: preferences")
+        _say(f"{version} was created; next: preferences")
         return
     if as_json:
         facts = {"version": version, "new": is_new, "run": str(run.folder), "metrics": metrics}
@@ -284,7 +284,7 @@ def _duration(seconds: float | None) -> str:
     if seconds is None:
         return "known after the first steps"
     if seconds < 120:
-        return f"about {seconds:.0f} seconds, and half a minute to begin"
+        return f"about {seconds:.0f} seconds, plus half a minute to start"
     minutes = seconds / 60
     return f"about {minutes:.0f} minutes" if minutes < 120 else f"about {minutes / 60:.1f} hours"
 

@@ -131,5 +131,5 @@ def _banner(
 
 def _first(answered: client.Answered) -> str:
     if answered.refused or not answered.question:
-        return " the model answers, and none of the wiki's headings asks for what it says"
+        return " the model answers; no heading of the wiki served as a test question"
     return f" “{escape(answered.question)}” was answered in {answered.seconds:.1f} s"

@@ -86,7 +86,7 @@ class Recipe:
 _CPU_TORCH = ("--no-deps", f"torch=={TORCH}+cpu", f"torchvision=={TORCHVISION}+cpu")
 
 _CPU_TORCH_ROUTES = (
-    Route("torch for CPU, from where pip is configured to look", _CPU_TORCH),
+    Route("torch for CPU, from pip's configured index", _CPU_TORCH),
     Route(
         "torch for CPU, from PyTorch's index",
         # No retries: if the index cannot be reached, the next route starts within 15 s.
@@ -255,7 +255,7 @@ def ensure(recipe: Recipe, home: Path, say: Say, locks: Path | None = None) -> P
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"another set-up of {recipe.title} is running here; waiting for it")
+            say(f"another set-up of {recipe.title} is running; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_complete(place, digest):
             log.write_text("", encoding="utf-8")
@@ -317,7 +317,7 @@ class _Worker:
             return None
         # Ctrl-C reaches the installer too; do not try the next route because of it
         if child.returncode in _INTERRUPTED or lines[-1:] == [_PIP_CANCELLED]:
-            raise AskdocsError(f"{what}: interrupted; run again to go on from there")
+            raise AskdocsError(f"{what}: interrupted; run it again to continue")
         errors = [line for line in lines if line.lower().startswith(("error", "×", "╰"))]
         return (errors or lines or [f"exit code {child.returncode}"])[-1]
 

@@ -23,19 +23,19 @@ def problems() -> list[str]:
     installed = driver()
     if installed and int(installed.split(".")[0]) < DRIVER:
         missing.append(
-            f"the NVIDIA driver is {installed}, and CUDA 13 needs {DRIVER} or newer; with an older"
-            " one PyTorch says that there is no GPU: install a newer driver, and restart"
+            f"the NVIDIA driver is {installed}, and CUDA 13 needs {DRIVER} or newer; with an "
+            "older one PyTorch finds no GPU: install a newer driver, and restart"
         )
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         missing.append(
-            "there is no C compiler, and Triton compiles its kernels with one: on Debian and"
+            "no C compiler, which Triton needs to compile its kernels: on Debian and"
             " Ubuntu, sudo apt-get install gcc"
         )
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     if not header.is_file():
         missing.append(
-            f"{header} is missing, and Triton compiles against it: on Debian and Ubuntu,"
+            f"{header} is missing, which Triton needs to compile: on Debian and Ubuntu,"
             " sudo apt-get install python3-dev"
         )
     return missing

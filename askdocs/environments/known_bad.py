@@ -51,7 +51,7 @@ def read(file: Path, index: str = "pypi") -> list[Bad]:
     except OSError as error:
         raise AskdocsError(f"{file}: {error.strerror}; install askdocs again") from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise AskdocsError(f"{file}: this is no list of bad releases ({error!r})") from None
+        raise AskdocsError(f"{file}: is not a list of bad releases ({error!r})") from None
 
 
 def pins(lock: Path) -> Iterator[Pin]:

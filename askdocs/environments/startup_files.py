@@ -46,7 +46,7 @@ def allowed(file: Path) -> set[tuple[str, str]]:
     except OSError as error:
         raise AskdocsError(f"{file}: {error.strerror}; install askdocs again") from None
     except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise AskdocsError(f"{file}: this is no list of start-up files ({error!r})") from None
+        raise AskdocsError(f"{file}: is not a list of start-up files ({error!r})") from None
 
 
 def find(environment: Path) -> list[StartupFile]:
@@ -62,7 +62,7 @@ def find(environment: Path) -> list[StartupFile]:
         raise AskdocsError(f"{environment}: no virtual environment (no pyvenv.cfg)") from None
     files = []
     if _OUTSIDE.search(text):
-        files.append(StartupFile(config, "", "takes in the packages of the whole system"))
+        files.append(StartupFile(config, "", "includes the system's packages"))
     for site in sorted(
         {folder.resolve() for folder in environment.glob("lib*/python*/site-packages")}
     ):

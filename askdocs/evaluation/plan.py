@@ -152,12 +152,12 @@ def plan(
         models = {role: _with_manifest(model, home_dir) for role, model in models.items()}
     kind, slots = target.engine_facts(place)
     notes = [
-        f"{name} is not served yet: the evaluation has it served while it lasts" for name in to_come
+        f"{name} is not served yet: the evaluation serves it while it runs" for name in to_come
     ]
     if copies := len(of_split) - len(different):
         notes.append(
-            f"{copies:,} of {len(of_split):,} rows are left out: they ask almost the same as"
-            " another one, or have its cluster"
+            f"{copies:,} of {len(of_split):,} rows are left out: near copies of another row, or "
+            "in its cluster"
         )
     untuned = ""
     base, tuned = options.named["base"], models.get("tuned")
@@ -165,8 +165,8 @@ def plan(
         # It would repeat the base model's answers under a misleading name.
         untuned = f"{options.named['tuned']} is {tuned.name}, the base model"
         notes.append(
-            f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is"
-            " asked as base alone; train a version, or name another with --tuned"
+            f"there is no tuned model: {options.named['tuned']} is {tuned.name}, which is already "
+            "asked as base; train a version, or name another with --tuned"
         )
         chosen = tuple(system for system in chosen if system.role != "tuned")
         if not chosen:
@@ -177,8 +177,8 @@ def plan(
         del models["tuned"]
     if not place.is_of_home and reads.answers is None:
         notes.append(
-            f"the gateway does not tell how many tokens of pages it reads: {reads.page_budget:,},"
-            " as [gateway] page_budget has it here"
+            f"the gateway does not report its page budget: {reads.page_budget:,}, from [gateway] "
+            "page_budget here, is assumed"
         )
     learnt = None
     if "tuned" in models:
@@ -194,13 +194,13 @@ def plan(
     sources, others = _sources(index, source, alias, home_dir)
     if others:
         notes.append(
-            f"{alias} answers from {', '.join(others)}, too, and RAG from {source} alone:"
-            f" `askdocs aliases set {alias} --source {source}` makes them alike"
+            f"{alias} answers from {', '.join(others)}, too, and RAG only from {source}:"
+            f" `askdocs aliases set {alias} --source {source}` makes them equal"
         )
     if missing := _without_vectors(index):
         notes.append(
-            f"{missing:,} pages have no embeddings yet, and until they have, the product finds"
-            " fewer pages: wait until `askdocs docs stats` shows all of them"
+            f"{missing:,} pages have no embeddings yet, so the product finds fewer pages: wait "
+            "until `askdocs docs stats` shows all of them"
         )
     memory, remembered = _memory(index)
     # Include copies that were left out: a model that knows one knows the question that is asked.
@@ -209,9 +209,9 @@ def plan(
     if of_memory := leaks.contaminated(of_split, remembered) & here:
         lines |= of_memory
         notes.append(
-            f"{len(of_memory):,} questions count as contaminated because the memory, by which the"
-            f" product finds pages, has them or nearly: `askdocs docs learn {file}` takes those of"
-            " the split test out of it"
+            f"{len(of_memory):,} questions count as contaminated because the product's answered "
+            f"questions include them or near copies: `askdocs docs learn {file}` removes those of "
+            "the test split"
         )
     sample = draw.questions(file, drawn, (page.path for page in pages), lines)
     if "tuned" in models:
@@ -240,8 +240,8 @@ def plan(
             )
         if has < len(sample):
             notes.append(
-                f"{name} has answers to {has:,} of {len(sample):,} questions: the others do not"
-                " count for it"
+                f"{name} has answers to {has:,} of {len(sample):,} questions: the others are left "
+                "out for it"
             )
     budget = target.budget(reads.page_budget, reserved, list(models.values()))
     rag = None
@@ -309,8 +309,8 @@ def _instructions(alias: str, fingerprint: str | None, home_dir: Path | None) ->
     if fingerprint not in (None, prompt.fingerprint(known)):
         raise AskdocsError(
             f"the gateway asks with another prompt for {alias} than it has here, so that systems"
-            f" could not be compared: give it the gateway's instructions with `askdocs aliases set"
-            f" {alias} --instructions FILE`, and use the gateway's release of askdocs"
+            " cannot be compared: copy the gateway's instructions with `askdocs aliases set"
+            f" {alias} --instructions FILE`, and use the same release of askdocs as the gateway"
         )
     return known
 
@@ -371,7 +371,7 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
         AskdocsError: the folder does not exist, or is not in the gateway's index.
     """
     if not docs.is_dir():
-        raise AskdocsError(f"--docs {docs}: is no folder: name the folder of the wiki")
+        raise AskdocsError(f"--docs {docs}: is not a folder: name the folder of the wiki")
     folder = Path(os.path.abspath(docs))
     with closing(Index(file)) as index:
         names = [stored.name for stored in index.sources()]
@@ -380,8 +380,8 @@ def source_of(file: Path, docs: Path) -> tuple[str, list[Page]]:
             if Path(name) == folder or folder in Path(name).parents:
                 return name, _pages(index, name)
     raise AskdocsError(
-        f"--docs {docs}: the gateway does not answer from it; its index has"
-        f" {', '.join(names) or 'no wiki'}: name that, or run `askdocs docs sync {docs}`"
+        f"--docs {docs}: is not in the gateway's index, which has "
+        f"{', '.join(names) or 'no wiki'}: name one of them, or run `askdocs docs sync {docs}`"
     )
 
 
@@ -420,7 +420,7 @@ def _without_vectors(file: Path) -> int:
 
 
 def _memory(file: Path) -> tuple[str, list[Row]]:
-    """The memory of answered questions in the form of `Run.memory`, and its questions."""
+    """The answered questions that vote in the form of `Run.memory`, and its questions."""
     with closing(Index(file)) as index, index.snapshot():
         measured = calibration.load(index.memory())
         if measured is None or not measured.is_on:

@@ -37,8 +37,8 @@ def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
             raise AskdocsError(f"{folder}: is not empty, and holds no run: name another --out DIR")
         if resume:
             raise AskdocsError(
-                f"{folder}: there is no such run to resume{_nearest(others, run)}; without --resume"
-                " a new one begins"
+                f"{folder}: no such run to resume{_nearest(others, run)}; omit --resume to start "
+                "a new run"
             )
         return
     new = run.identity()
@@ -92,6 +92,6 @@ def claimed(folder: Path) -> Iterator[int]:
     After a kill -9, the lock is held until that process is gone, too. Raises AskdocsError: it is
     claimed already.
     """
-    taken = "another process asks its questions: wait for it, or name another --out"
+    taken = "another process is running it: wait for it, or name another --out"
     with run_claimed(folder, taken) as lock:
         yield lock

@@ -67,7 +67,7 @@ def find(home: Home, url: str | None, key: str | None) -> EvaluatedGateway:
     """The gateway at `url`, or that of `askdocs up`. Raises AskdocsError: none runs."""
     if url is not None:
         if key is None:
-            raise AskdocsError("--url: the gateway wants a key: add --key")
+            raise AskdocsError("--url: the gateway requires a key: add --key")
         settings = load(GatewaySettings)
         budget = settings.page_budget
         return EvaluatedGateway(url.rstrip("/"), key, None, "", {}, budget, False)
@@ -103,7 +103,7 @@ def listed(place: EvaluatedGateway) -> Listed:
             " which ends with /v1"
         ) from None
     except (ValueError, KeyError, TypeError):
-        raise AskdocsError(f"{place.url} is no gateway of askdocs: correct --url") from None
+        raise AskdocsError(f"{place.url} is not a gateway of askdocs: correct --url") from None
 
 
 def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
@@ -114,7 +114,7 @@ def alias(listed: Listed, wanted: str | None, tuned: str) -> str:
     grounded = [name for name, entry in listed.items() if entry.get("grounding")]
     if wanted is not None and wanted not in grounded:
         raise AskdocsError(
-            f"--alias {wanted}: the gateway has no such alias that answers from pages; it has"
+            f"--alias {wanted}: the gateway has no such grounded alias; it has"
             f" {', '.join(grounded)}"
         )
     own = tuned.partition("@")[0]

@@ -80,7 +80,7 @@ class Work:
         result = self.probe(kind, folder)
         if not result.passed:
             why = "; ".join(result.problems)
-            raise ProbesFailed(f"{self.name}: {kind} fails its probes and is not kept: {why}")
+            raise ProbesFailed(f"{self.name}: {kind} fails its probes and was discarded: {why}")
         facts = {**facts, "probes": result.facts()}
         self.store.add_artefact(self.name, kind, folder, facts, self.progress)
         return {**facts, "kind": kind, "made": True}
@@ -90,7 +90,9 @@ class Work:
         llama.cpp as a GGUF file with identical numbers."""
         if kind not in BITS:
             known = ", ".join(BITS)
-            raise AskdocsError(f"{self.name}: no limits are known for {kind!r}; there are: {known}")
+            raise AskdocsError(
+                f"{self.name}: no limits for {kind!r}; there are limits for: {known}"
+            )
         probes = probe.read(self.store.fetch(self.name) / probe.FILE)
         python = None
         if kind == MERGED:

@@ -86,11 +86,12 @@ def find(name: str) -> Base:
         if path.is_file() or (path / "config.json").is_file():
             return Base(name, path.resolve())
         raise AskdocsError(
-            f"base_model {name!r}: no such GGUF file, or a folder without config.json: name another"
+            f"base_model {name!r}: is neither a GGUF file nor a folder with config.json: name "
+            "another"
         )
     if not model.HUB_ID.fullmatch(name):
         raise AskdocsError(
-            f"base_model {name!r}: is no file and no folder here, and not a hub id (owner/name);"
+            f"base_model {name!r}: is neither a local file or folder nor a hub id (owner/name);"
             f" {model.SHIPPED} is bundled"
         )
     return Base(name, None)

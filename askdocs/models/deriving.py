@@ -16,10 +16,12 @@ SCRIPT = Path(training.__file__).parent / "artefacts" / "make.py"
 # more than this.
 LEAST_EFFECT = 0.01
 MEANING = {
-    "adapter_effect": "the adapter changes (almost) nothing: train longer, or see what was saved",
-    "chat_template": "the adapter's chat template is not the base model's: copy that one",
-    "prompt_tokens": "prompts are other tokens by the adapter's tokenizer: copy the base model's",
-    "trained_tokens": "dataset or base model changed since it was trained: put them back, or train",
+    "adapter_effect": "the adapter changes (almost) nothing: train longer, or check the saved "
+    "files",
+    "chat_template": "the adapter's chat template differs from the base model's: copy the base "
+    "model's",
+    "prompt_tokens": "the adapter's tokenizer gives prompts other tokens: copy the base model's",
+    "trained_tokens": "dataset or base model changed since training: restore them, or train",
 }
 
 

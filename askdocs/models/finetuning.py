@@ -117,8 +117,7 @@ def follow(
     if code or not is_done:
         why = "; it may have run out of memory" if code == -signal.SIGKILL else ""
         raise AskdocsError(
-            f"{what} ended before it was done ({how(code)}{why}): {last_words(log)} (all of it in"
-            f" {log})"
+            f"{what} ended early ({how(code)}{why}): {last_words(log)} (all of it in {log})"
         )
 
 

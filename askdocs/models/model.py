@@ -87,7 +87,7 @@ def find(name: str | None, engine: str, say: Callable[[str], None]) -> Model:
             return Model(repo.split("/")[1], repo)
         return Model(repo.split("/")[1], _download(repo, quantisation, say))
     raise AskdocsError(
-        f"--model {name!r} is no file and no folder here, no hub id (owner/name), and none of"
+        f"--model {name!r} is neither a local file or folder, nor a hub id (owner/name), nor one of"
         f" {', '.join(model.name for model in curated.MODELS)}"
     )
 
@@ -101,7 +101,7 @@ def _refuse_other_than_gguf(path: Path) -> None:
             f"{path} cannot be read ({error.strerror}): name another --model"
         ) from None
     if magic != b"GGUF":
-        raise AskdocsError(f"{path} does not begin as a GGUF file does: download it again")
+        raise AskdocsError(f"{path} is not a valid GGUF file: download it again")
 
 
 def folder_name(model: Model) -> str:
@@ -188,7 +188,7 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
         is_refused = isinstance(error, (GatedRepoError, RepositoryNotFoundError))
         fetched = None if is_refused else _fetched_before(repo, quantisation)
         if fetched:
-            say(f"the hub does not answer; taking {Path(fetched).name}, fetched before")
+            say(f"the hub does not answer; using {Path(fetched).name}, fetched before")
             return fetched
         raise _unfetched(repo, error) from None
 
@@ -232,7 +232,7 @@ def prefetch(repo: str, say: Callable[[str], None]) -> None:
             snapshot_download(repo, allow_patterns=list(FILES), local_files_only=True)
         except LocalEntryNotFoundError:  # or only a part is here
             raise _unfetched(repo, error) from None
-        say(f"the hub does not answer; taking {repo}, fetched before")
+        say(f"the hub does not answer; using {repo}, fetched before")
 
 
 def _bytes(folder: Path) -> int:
@@ -263,8 +263,8 @@ def _unfetched(repo: str, error: Exception) -> AskdocsError:
         )
     if isinstance(error, (httpx.ConnectError, LocalEntryNotFoundError)):
         return AskdocsError(
-            f"{repo} could not be fetched: there is no internet here, or no way to the hub:"
-            " connect this machine, or name a file with --model"
+            f"{repo} could not be fetched: the hub cannot be reached: connect this machine, or "
+            "name a file with --model"
         )
     what = next(iter(str(error).splitlines()), "")
     return AskdocsError(

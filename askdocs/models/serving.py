@@ -57,7 +57,7 @@ def serve(
     store = opened_store(home_dir)
     if running.versions != "adapter" and not derivatives(store, name, running.versions):
         if say:
-            say(f"{name}: making what the engine can serve")
+            say(f"{name}: preparing it for the engine")
         artefacts.make(name, running.versions, home_dir)
     deployments.want(database, name, str(store.place))
     message = ""
@@ -65,13 +65,13 @@ def serve(
         deployment = deployments.find(database, name)
         if deployment is None or deployment.state == "stopping":
             # The requester gave up, or askdocs up was restarted.
-            raise AskdocsError(f"{name}: askdocs was started again meanwhile: try once more")
+            raise AskdocsError(f"{name}: askdocs restarted meanwhile: try again")
         if deployment.state == "failed":
             raise AskdocsError(deployment.message)
         if deployment.state == "ready":
             break
         if not place.is_locked():
-            raise AskdocsError(f"{name}: askdocs has ended meanwhile: start it, and try once more")
+            raise AskdocsError(f"{name}: askdocs stopped meanwhile: start it, and try again")
         if say and deployment.message != message:
             message = deployment.message
             say(f"{name}: {message}")
@@ -142,7 +142,7 @@ def _wait(gateway: str, key: str, name: str) -> None:
     began = time.monotonic()
     while not _lists(gateway, key, name):
         if time.monotonic() - began > PATIENCE:
-            raise AskdocsError(f"{name}: the gateway at {gateway} does not find it: see its log")
+            raise AskdocsError(f"{name}: the gateway at {gateway} does not list it: see its log")
         time.sleep(LOOK)
 
 

@@ -135,7 +135,7 @@ def run(
             made.can_start(resume=True)
             if sum(spent) + max([made.gpu_hours, *spent]) > sweep.gpu_hours:
                 spent.append(made.gpu_hours)
-                say(f"{made.folder.name}: is left out, {sum(spent):.2f} GPU hours are spent")
+                say(f"{made.folder.name}: skipped, {sum(spent):.2f} GPU hours are used")
                 continue
             train(made)
         choose(made)  # also for a run that was killed after its training

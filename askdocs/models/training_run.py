@@ -94,8 +94,8 @@ class Run:
                 )
         if not resume and not self.is_done and self._saved():
             raise AskdocsError(
-                f"{there}: holds this run, unfinished: add --resume to go on from its last"
-                " checkpoint, or name another --out DIR"
+                f"{there}: holds this run, unfinished: add --resume to continue from its last "
+                "checkpoint, or name another --out DIR"
             )
 
     @contextmanager
@@ -105,7 +105,7 @@ class Run:
         After a kill -9, the lock is held until that process is gone, too. Raises AskdocsError: it
         is claimed already.
         """
-        taken = "is being trained in by another process: wait for it, or name another --out DIR"
+        taken = "is in use by another training process: wait for it, or name another --out DIR"
         with claimed(self.folder, taken) as lock:
             yield lock
 
@@ -178,8 +178,8 @@ class Run:
         """What the same command with --resume would do."""
         saved = self._saved()
         if not saved:
-            return "nothing was saved yet: the same command begins again"
-        return f"the same command with --resume goes on from step {saved[-1]}"
+            return "no checkpoint yet: run the same command to start again"
+        return f"run the same command with --resume to continue from step {saved[-1]}"
 
     def _saved(self) -> list[int]:
         return [event["step"] for event in self.events if event["event"] == "saved"]

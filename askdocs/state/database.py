@@ -16,7 +16,7 @@ from gateway.storage import database
 def opened(home_dir: Path | None) -> Iterator[sa.Engine]:
     """The migrated gateway database at ASKDOCS_DATABASE_URL, else in the home.
 
-    Raises AskdocsError: it cannot be reached, or belongs to a newer askdocs.
+    Raises AskdocsError: it cannot be reached, or was made by a newer askdocs.
     """
     url = load(GatewaySettings).database_url
     place = home.find(home_dir)

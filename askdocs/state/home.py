@@ -97,8 +97,8 @@ class Home:
         """The message if another `up` runs here."""
         pid = (self.root / "up.lock").read_text().strip() or "unknown"
         return AskdocsError(
-            f"askdocs already runs in {self.root} (process {pid}): stop it with Ctrl-C"
-            " there, or start this one with another --home DIR and other ports"
+            f"askdocs already runs in {self.root} (process {pid}): stop it with Ctrl-C there, or "
+            "use another --home DIR and other ports"
         )
 
     def is_locked(self) -> bool:

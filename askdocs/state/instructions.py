@@ -22,7 +22,7 @@ def read(file: Path) -> str:
         raise AskdocsError(f"{file}: is empty: write the instructions for the model into it")
     if len(text) > LONGEST:
         raise AskdocsError(
-            f"{file}: has {len(text):,} characters, and instructions at most {LONGEST:,}: they"
-            " stand before every question; what models are to know belongs into pages"
+            f"{file}: has {len(text):,} characters; instructions may have {LONGEST:,}, because "
+            "they precede every question: put knowledge into pages"
         )
     return text

@@ -99,7 +99,7 @@ def memory(settings: UpSettings) -> Check:
     elif settings.model and Path(settings.model).is_file():
         need += Path(settings.model).stat().st_size / 2**30 * 1.2
     ok = free >= need
-    fix = "" if ok else f"{need:.1f} GiB are needed; close something, or take a smaller --model"
+    fix = "" if ok else f"{need:.1f} GiB are needed; close other programs, or use a smaller --model"
     return Check("memory", ok, f"{free:.1f} GiB available", fix)
 
 
@@ -107,7 +107,7 @@ def disk(home: Home) -> Check:
     there = existing(home.root)
     free = shutil.disk_usage(there).free / 1e9
     ok = free >= DISK_GB
-    fix = "" if ok else f"{DISK_GB} GB are needed; make room, or choose another --home DIR"
+    fix = "" if ok else f"{DISK_GB} GB are needed; free some space, or choose another --home DIR"
     return Check("disk", ok, f"{free:.1f} GB free in {there}", fix)
 
 
@@ -136,7 +136,7 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
             "wiki",
             False,
             f"the state folder {home.root} lies inside the wiki {docs.absolute()}",
-            "choose a --home DIR outside of it",
+            "choose a --home DIR outside the wiki",
         )
         return
     yield Check("wiki", True, f"{counts} in {docs}")
@@ -170,7 +170,7 @@ def ports(settings: UpSettings) -> Iterator[Check]:
     taken: dict[int, str] = {}
     for name, port in wanted.items():
         if port in taken:
-            text = f"{port} is wanted by {taken[port]} too"
+            text = f"{port} is also the port of {taken[port]}"
             yield Check(f"{name} port", False, text, f"choose another --{name}-port N")
             continue
         taken[port] = name

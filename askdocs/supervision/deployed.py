@@ -96,8 +96,8 @@ class Deployed:
         for deployment in await self._table():
             if deployment.state == "failed" and deployment.name in used:
                 raise AskdocsError(
-                    f"{deployment.name}: {deployment.message}; or let the alias go back, with"
-                    f" `askdocs models rollback --alias {used[deployment.name]}`"
+                    f"{deployment.name}: {deployment.message}; or roll back with `askdocs models "
+                    f"rollback --alias {used[deployment.name]}`"
                 )
 
     async def follow(self) -> None:
@@ -112,7 +112,7 @@ class Deployed:
                     failing = False
                 except AskdocsError as error:
                     if not failing:
-                        self._say("up", f"the versions stay as they are: {error}")
+                        self._say("up", f"the versions are unchanged: {error}")
                     failing = True
                 await asyncio.sleep(LOOK)
         finally:
@@ -240,7 +240,7 @@ class Deployed:
                 and await working(deployment.url)
             ):
                 if (datetime.now(UTC) - began).total_seconds() > LONGEST:
-                    self._say(deployment.name, "is stopped in the middle of answers")
+                    self._say(deployment.name, "is stopped while it answers")
                     break
                 await asyncio.sleep(LOOK)
             if await asyncio.to_thread(deployments.forget, self._database, deployment.name):
@@ -285,7 +285,8 @@ def derived(store: Store, name: str, kind: ArtefactKind) -> str | None:
     if not names:
         make, engine = ("export", "llama.cpp") if kind == "gguf" else ("merge", "vLLM")
         raise AskdocsError(
-            f"{name}: has nothing that {engine} can serve: make it with `askdocs models {make}"
+            f"{name}: has no artefact that {engine} can serve: create it with `askdocs models "
+            f"{make}"
             f" {name}`"
         )
     return max(names, key=lambda artefact: store.artefact(name, artefact).created)
@@ -298,8 +299,7 @@ def check_memory(name: str, model: Path, available: int) -> None:
     if needed > available:
         raise AskdocsError(
             f"{name}: needs about {needed / 2**30:.1f} GiB beside what runs, and"
-            f" {available / 2**30:.1f} GiB are free: end other programs, or make [up] context"
-            " smaller"
+            f" {available / 2**30:.1f} GiB are free: close other programs, or lower [up] context"
         )
 
 

@@ -64,7 +64,7 @@ def _gpu() -> Check:
 def _startup(home: Home) -> Check:
     """Does unknown code run at every start of Python?"""
     if sys.prefix == sys.base_prefix:
-        return Check("start-up", True, "no environment of its own, so not looked at")
+        return Check("start-up", True, "not checked: it has no environment of its own")
     places = [Path(sys.prefix)]
     places += sorted(config.parent for config in home.root.glob("environments/*/pyvenv.cfg"))
     problems, known = [], 0
@@ -78,7 +78,7 @@ def _startup(home: Home) -> Check:
         text, _, fix = "; ".join(problems).partition(": ")
         return Check("start-up", False, text, fix)
     of = f"{len(places)} environment{'s' if len(places) > 1 else ''}"
-    text = f"nothing unknown runs when Python starts (known: {known}, in {of})"
+    text = f"no unknown code runs when Python starts ({known} known files, in {of})"
     return Check("start-up", True, text)
 
 
@@ -116,14 +116,14 @@ def _rights(index: Index) -> list[Check]:
     results = []
     if unused := rights.without_pages():
         names = ", ".join(f"[gateway.rights.{name}]" for name in unused)
-        fix = "write wiki and path as askdocs docs list shows them"
+        fix = "write wiki and path as in askdocs docs list"
         protect = "protects" if len(unused) == 1 else "protect"
         results.append(Check("rights", False, f"{names} {protect} no page", fix))
     elif rules.rules:
         results.append(Check("rights", True, "each rule protects pages"))
     if closed := rights.closed():
         text = f"pages without groups: {closed:,}; nobody may read them until a rule or"
-        results.append(Check("rights", True, f"{text} pages_without_groups says who"))
+        results.append(Check("rights", True, f"{text} pages_without_groups allows somebody"))
     return results
 
 

@@ -59,7 +59,7 @@ async def hung(url: str, pid: int) -> str:
                 if not was or grown > LEAST * (now - last) * 1e9:
                     moved = now
                 if now - moved >= STILL:
-                    return f"no answer and no work for {now - moved:.0f} s"
+                    return f"no answer and no activity for {now - moved:.0f} s"
                 if now - heard >= SILENT:
                     return f"no answer for {now - heard:.0f} s"
         finally:

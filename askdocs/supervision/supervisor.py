@@ -155,7 +155,7 @@ class Running:
         try:
             await self._supervise()
         except Exception:
-            self._tell("supervision failed; it begins again")
+            self._tell("supervision failed; restarting it")
             raise
 
     async def _supervise(self) -> None:
@@ -190,7 +190,7 @@ class Running:
                 return time.monotonic()
         now = time.monotonic()
         if self.pid is not None:
-            self._say(f"is back after {now - began:.1f} s")
+            self._say(f"is up again after {now - began:.1f} s")
         return now
 
     async def _over(self) -> str:
@@ -235,9 +235,9 @@ def last_words(log: Path, lines: int = 3) -> str:
     try:
         text = log.read_text(errors="replace")
     except OSError:
-        return "it said nothing"
+        return "it printed nothing"
     written = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(written[-lines:]) or "it said nothing"
+    return " | ".join(written[-lines:]) or "it printed nothing"
 
 
 async def _ended(process: asyncio.subprocess.Process) -> int:

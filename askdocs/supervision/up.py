@@ -152,7 +152,7 @@ class Up:
     def _finish_restore(self) -> None:
         """Finish an `askdocs restore` that was killed after its decision. Raises AskdocsError."""
         if previous := moves.finish(moves.journal_of(self._database_file())):
-            self._say("up", f"finished a restore that was cut off; what was there is in {previous}")
+            self._say("up", f"finished an interrupted restore; the previous state is in {previous}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """Start everything in parallel as far as dependencies allow: imports take most of the
@@ -363,7 +363,7 @@ class Up:
 
     async def _rebuild(self) -> None:
         if self._build_took > QUICK:
-            self._say("site", "shows the change after the next start")
+            self._say("site", "will show the change after a restart")
             return
         try:
             await self._build(_nothing())

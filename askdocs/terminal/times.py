@@ -12,7 +12,7 @@ def duration(option: str, text: str) -> timedelta:
         raise AskdocsError(f"{option} {text}: write days, hours or minutes as 90d, 12h or 30m")
     length = int(match[1]) * UNITS[match[2]] if int(match[1]) < 10**8 else timedelta.max
     if length > LONGEST:
-        raise AskdocsError(f"{option} {text}: that is more than {LONGEST.days} days")
+        raise AskdocsError(f"{option} {text}: is more than {LONGEST.days} days")
     return length
 
 
@@ -24,7 +24,7 @@ def day(text: str) -> date:
         pass
     if re.fullmatch(r"[0-9]{1,9}[dhm]", text):
         return (datetime.now(UTC) - duration("--since", text)).date()
-    raise AskdocsError(f"--since {text}: write a day as 2026-05-31, or a time ago as 30d")
+    raise AskdocsError(f"--since {text}: write a date (2026-05-31) or an age (30d)")
 
 
 UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}

@@ -73,7 +73,7 @@ def run(
     """
     embedder = search.serving()
     if embedder is None or search.embedder is None:
-        raise AskdocsError("search uses words alone: there is no embedder to calibrate")
+        raise AskdocsError("the search has no embedder to calibrate")
     embedded, pages = search.index.embedded()[1], search.index.size
     if embedder is not search.embedder or embedded < pages:
         raise AskdocsError(
@@ -86,7 +86,7 @@ def run(
     foreign = [question for question in questions_read if not question.words]
     if questions is None and model == MODEL:
         raise AskdocsError(
-            "the bundled embedder needs no headings: name questions with --questions FILE"
+            "the bundled embedder needs questions: name a file with --questions FILE"
         )
     if questions is not None and len(known) < FEWEST:
         raise AskdocsError(
@@ -258,7 +258,7 @@ def show(calibrated: Calibrated, dry_run: bool) -> None:
         usual = DEFAULTS.get(name)
         print(f"{name}: {usual if old is None else old:.3g} -> {usual if new is None else new:.3g}")
     if not calibrated.changed:
-        print("nothing changed: the numbers in use fit as well")
+        print("nothing changed: the current values fit as well")
     for name, (old, new) in calibrated.measured.items():
         print(f"{name}: {old:.0%} -> {new:.0%}")
     if calibrated.changed and dry_run:

@@ -43,7 +43,7 @@ def warm(home: Home, pages: Sequence[str], top: int | None) -> Iterator[Event]:
                     return
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise AskdocsError(f"the gateway at {url} does not answer ({error!r})") from None
-    raise AskdocsError(f"the gateway at {url} broke off: ask again")
+    raise AskdocsError(f"the gateway at {url} broke off: try again")
 
 
 def show(events: Iterator[Event]) -> None:
@@ -62,8 +62,8 @@ def show(events: Iterator[Event]) -> None:
                 out.print(_line(event), markup=False)
             else:
                 out.print(
-                    f"{event['pages']} of {total} pages with {event['tokens']:,} tokens are warm,"
-                    f" after {event['seconds']:.1f} s",
+                    f"{event['pages']} of {total} pages with {event['tokens']:,} tokens "
+                    f"prefilled, after {event['seconds']:.1f} s",
                     markup=False,
                 )
 

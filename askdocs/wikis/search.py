@@ -91,7 +91,7 @@ def _rounded(number: float | None) -> float | None:
 def explained(why: dict[str, Any]) -> str:
     """The explanation in one line."""
     if why["page_words"] is None:
-        return "found by answered questions, or the page that the reader is on"
+        return "found through answered questions, or through the reader's page"
     line = (
         f"passage: words {why['passage_words']}, meaning {why['passage_meaning']};"
         f" page: words {why['page_words']}, meaning {why['page_meaning']},"

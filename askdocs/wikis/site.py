@@ -121,7 +121,7 @@ async def build(
     look = _look(docs)
     if _count(look.get("nav")) > _SPARE + 2 * sum(map(len, folder.files(docs))):
         # Each page of the site contains the whole navigation.
-        say("the wiki's own navigation is left out: it has far more entries than there are pages")
+        say("the wiki's own navigation is left out: it has far more entries than pages")
         del look["nav"]
     settings = config(docs, home, site_url, widget_url, look)
     published = _published(docs, site_url)
@@ -146,19 +146,19 @@ async def build(
             code = await asyncio.wait_for(_mkdocs(settings, home, log), patience)
         except TimeoutError:
             raise AskdocsError(
-                f"MkDocs did not finish {docs} within {patience / 60:.0f} minutes: one of its pages"
-                f" may be what it hangs at (its own words are in {log})"
+                f"MkDocs did not finish {docs} within {patience / 60:.0f} minutes: it may hang on "
+                f"one of the pages (see {log})"
             ) from None
         output = log.read_text(errors="replace")
         failed = _FAILED.search(output) if code else None
         if code and failed is None and look:
-            say("the wiki's own navigation and colours are left out: MkDocs fails with them")
+            say("left out the wiki's own navigation and colours: MkDocs fails with them")
             look, settings = {}, config(docs, home, site_url, widget_url, {})
             continue
         if failed is None or failed[1] in left_out:
             break
         left_out.append(failed[1])
-        say(f"{failed[1]} is not shown: MkDocs fails at it: {failed[2]}".rstrip(": "))
+        say(f"{failed[1]} is not shown: MkDocs fails on it: {failed[2]}".rstrip(": "))
     if code:
         lines = output.strip().splitlines() or ["it said nothing"]
         # MkDocs' own errors name the page; a traceback's last line gives the reason.
@@ -237,7 +237,7 @@ def _replace(home: Home) -> None:
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise AskdocsError(
-            f"{home.site}: cannot be replaced ({error.strerror}): delete it, or free the disk"
+            f"{home.site}: cannot be replaced ({error.strerror}): delete it, or free some space"
         ) from None
 
 
@@ -358,7 +358,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument(
-        "--name", action="append", default=[], help="a name under which it is reached, repeatable"
+        "--name", action="append", default=[], help="a host name of the site; can be repeated"
     )
     parser.add_argument("--docs", type=Path, help="build the site of this folder, and follow it")
     parser.add_argument("--site-url", default="http://127.0.0.1:8000/")

@@ -137,7 +137,7 @@ def show(synced: Synced, dry_run: bool) -> None:
     if synced.regrouped:
         counts.append(f"{len(synced.regrouped):,} with changed permissions")
     if synced.excluded:
-        counts.append(f"{len(synced.excluded):,} taken out by hand")
+        counts.append(f"{len(synced.excluded):,} excluded by hand")
     if synced.broken:
         counts.append(f"[red]{len(synced.broken):,} not read[/red]")
     how = "dry run, nothing was written" if dry_run else f"{synced.seconds:.1f} s"

@@ -70,7 +70,7 @@ class Call(asyncio.Protocol):
             async with asyncio.timeout(PATIENCE_S):
                 return await self._waiting
         except TimeoutError:
-            raise QuestionFailed(f"no end after {PATIENCE_S:.0f} s") from None
+            raise QuestionFailed(f"not finished after {PATIENCE_S:.0f} s") from None
         finally:
             self._waiting = None
 

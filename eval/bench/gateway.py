@@ -102,7 +102,7 @@ def choose(names: Sequence[str]) -> list[System]:
     known = {system.name: system for system in SYSTEMS}
     for name in names:
         if name not in known:
-            raise AskdocsError(f"{name!r} is not a system; there are {', '.join(known)}")
+            raise AskdocsError(f"{name!r} is not a system; the systems are {', '.join(known)}")
     return [known[name] for name in names or known]
 
 

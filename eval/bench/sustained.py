@@ -227,7 +227,7 @@ class Bench:
                     lines.append(line)
                     self.say(line.rstrip())
                 if asking.wait():
-                    raise AskdocsError(f"the program that asks failed:\n{''.join(lines)[-1500:]}")
+                    raise AskdocsError(f"the load generator failed:\n{''.join(lines)[-1500:]}")
             finally:
                 asking.kill()
                 asking.wait()
@@ -342,7 +342,7 @@ def _headings(file: Path) -> list[str]:
         index.close()
     long = sorted({heading for heading in headings if len(heading) >= SHORTEST_HEADING})
     if not long:
-        raise AskdocsError("the wiki has no headings that could be asked: name another by --docs")
+        raise AskdocsError("the wiki has no headings to ask about: name another with --docs")
     return long
 
 

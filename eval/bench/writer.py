@@ -72,7 +72,7 @@ class Writer(Connection):
         request = json.loads(body)
         text = self._recorded.answer(request)
         if text is None:
-            error = {"message": "no answer is recorded to this question", "type": "not_found"}
+            error = {"message": "no recorded answer to this question", "type": "not_found"}
             reply = whole({"error": error})
             self.end(reply.replace(b"200 OK", b"404 Not Found", 1))
             return

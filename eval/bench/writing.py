@@ -123,7 +123,7 @@ def _questions(file: Path) -> list[str]:
         questions = list(dict.fromkeys(str(row["question"]) for row in rows if row["answer"]))
     except (OSError, UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise AskdocsError(
-            f"{file}: is no file of answers, JSON lines with question and answer: {error!r}"
+            f"{file}: is not a file of answers (JSON lines with question and answer): {error!r}"
         ) from None
     if not questions:
         raise AskdocsError(f"{file}: has no answers")

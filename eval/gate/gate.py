@@ -126,7 +126,7 @@ def _enough(
     answerable, unanswerable = (0 if rate is None else rate.n for rate in of_both)
     looked = report.provenance.questions.trained_sha256 is not None
     by_hand = "no: run the evaluation again with --trained FILE, the training rows of the model"
-    leaks = Check("contaminated questions were sought", looked, "yes" if looked else by_hand)
+    leaks = Check("checked for contaminated questions", looked, "yes" if looked else by_hand)
     return [
         *([leaks] if subject.name.startswith("tuned-") else []),
         Check(
@@ -138,7 +138,7 @@ def _enough(
             f" ({there['contaminated']} contaminated, {copies} near copies)",
         ),
         Check(
-            f"{reference.name} was asked as many of them",
+            f"{reference.name} was asked the same number",
             answerable >= thresholds.answerable and unanswerable >= thresholds.unanswerable,
             f"{answerable} and {unanswerable}",
         ),
@@ -174,7 +174,7 @@ def _not_inferior(report: Report, reference: Reference, margin: float) -> list[C
             shown += f"; {len(by_run)} runs: {each}"
         if comparison is not None and not passed:
             needed = paired.questions_needed(comparison.detectable, comparison.n, margin)
-            shown += f"; about {needed:,} questions would show it of models that are alike"
+            shown += f"; about {needed:,} questions would show it for equal models"
         checks.append(
             Check(f"{BY_NAME[name].title}: at most {most} below {reference.name}", passed, shown)
         )
@@ -199,7 +199,7 @@ def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Co
         or (comparison.value > 0 and comparison.p < SIGNIFICANT)
     )
     return Check(
-        f"{BY_NAME[name].title}: no significant rise against {reference.name}, and none above"
+        f"{BY_NAME[name].title}: no significant increase over {reference.name}, and none above"
         f" {most:.0%}",
         not rose,
         _change(comparison, "share"),
@@ -208,7 +208,7 @@ def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Co
 
 def _refuses_with_reason(subject: System) -> Check:
     true, false = subject.measures.get(TRUE_REFUSALS), subject.measures.get(FALSE_REFUSALS)
-    asks = "it refuses where no page answers more readily than where one does"
+    asks = "it refuses unanswerable questions more often than answerable ones"
     if true is None or false is None:
         return Check(asks, False, "not measured")
     readily = true.value > false.value and shares_differ(_value(true), _value(false))

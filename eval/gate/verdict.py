@@ -41,6 +41,6 @@ def read(file: Path) -> Verdict:
     except ValidationError as error:
         where, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where or 'its beginning'}: {what}: it is no verdict of the gate;"
-            " name another file"
+            f"{file}: {where or 'its beginning'}: {what}: it is not a verdict of the release "
+            "gate; name another file"
         ) from None

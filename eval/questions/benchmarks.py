@@ -262,7 +262,7 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
         # Members such as "__MACOSX/._a.txt" are not texts.
         paths = {name: path for path in texts if not (name := _base(path)).startswith(".")}
         if len(paths) < sum(not _base(path).startswith(".") for path in texts):
-            raise ValueError("has two texts of one name: keep one")
+            raise ValueError("has two texts with the same name: keep one")
         for name, path in sorted(paths.items()):
             yield name, archive.read(path).decode("utf-8", "replace")
     except ValueError as error:

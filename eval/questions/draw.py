@@ -24,8 +24,8 @@ def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[R
     if not chosen:
         there = ", ".join(name for name in SPLITS if any(row.split == name for row in rows))
         raise AskdocsError(
-            f"{file}: no row has split = {split!r} (there are {there or 'no splits'}):"
-            " correct --split, or write it into the rows"
+            f"{file}: no row has split = {split!r} (the splits are {there or 'none'}): correct "
+            "--split, or add it to the rows"
         )
     return chosen, split
 
@@ -76,8 +76,8 @@ def draw(
             continue
         if wanted > len(kinds[kind]):
             raise AskdocsError(
-                f"{file}: has {len(kinds[kind]):,} {name} rows: lower --{name} {wanted} (of near"
-                " copies one counts)"
+                f"{file}: has {len(kinds[kind]):,} {name} rows: lower --{name} {wanted} (near "
+                "copies count once)"
             )
         counts[kind] = wanted
     if rows and not any(counts.values()):
@@ -120,7 +120,7 @@ def questions(
         text = row.question.strip()  # as the gateway does
         id = row.id or hashlib.sha256(text.encode()).hexdigest()[:16]
         if id in lines:
-            which = f"has the id {id!r}" if row.id else "asks the same, without an id of its own,"
+            which = f"has the id {id!r}" if row.id else "asks the same, without its own id,"
             problems.append(
                 f"{file}:{row.line}: {which} as line {lines[id]}: give each row an id, or"
                 " remove one"

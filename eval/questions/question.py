@@ -46,7 +46,8 @@ def read(run: Path) -> list[Question]:
         lines = file.read_bytes().splitlines()  # str.splitlines would also split at U+2028
     except OSError as error:
         raise AskdocsError(
-            f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` made"
+            f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` "
+            "wrote"
         ) from None
     questions = []
     for number, line in enumerate(lines, 1):
@@ -57,7 +58,7 @@ def read(run: Path) -> list[Question]:
         except ValidationError as error:
             problem = error.errors()[0]
             raise AskdocsError(
-                f"{file}:{number}: is no question ({problem['msg']}): run the evaluation again"
+                f"{file}:{number}: is not a question ({problem['msg']}): run the evaluation again"
             ) from None
     return questions
 

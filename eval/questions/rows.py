@@ -73,7 +73,7 @@ def read(file: Path) -> list[Row]:
             "more like that; `askdocs dataset check` lists them",
         )
     if not rows:
-        raise AskdocsError(f"{file}: there are no rows: write one JSON object a line")
+        raise AskdocsError(f"{file}: has no rows: write one JSON object per line")
     return rows
 
 
@@ -102,7 +102,7 @@ def lines(file: Path) -> Iterator[tuple[int, bytes]]:
                     return
                 if len(line) > LONGEST or number > MOST or size > LARGEST:
                     raise AskdocsError(
-                        f"{file}:{number}: is too much: a file has up to {MOST:,} lines of"
+                        f"{file}:{number}: is too large: a file may have up to {MOST:,} lines of"
                         f" {LONGEST >> 20} MiB each, {LARGEST >> 20:,} MiB together; split it"
                     )
                 line = line.removesuffix(b"\n")
@@ -127,7 +127,7 @@ def parse_object(number: int, line: bytes) -> dict[str, Any] | Problem:
         fix = f"is not JSON ({error}): write one object a line"
         return Problem(number, "", _short(text), fix)
     if line.count(b"[") + line.count(b"{") > DEEPEST and _is_deep(fields):
-        fix = f"has more than {DEEPEST} objects and lists within each other: write them flat"
+        fix = f"has more than {DEEPEST} nested objects and lists: flatten them"
         return Problem(number, "", _short(text), fix)
     if not isinstance(fields, dict):
         kind = type(fields).__name__

@@ -294,8 +294,8 @@ def _agreements(
     agreed = {who: agreement(*both, clusters) for who, both in sides.items()}
     if labels and not any(result for who, result in agreed.items() if who != BETWEEN):
         raise AskdocsError(
-            f"none of the {len(labels)} labels is about an answer of this run to a question that a"
-            " page answers: write the ids of its questions.jsonl, and names of its systems"
+            f"none of the {len(labels)} labels matches an answer of this run to an answerable "
+            "question: use the ids of its questions.jsonl and the names of its systems"
         )
     return [
         Agreement(who=who, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)

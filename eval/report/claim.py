@@ -121,13 +121,13 @@ def _context(report: Report, kind: Kind) -> str:
 _READS: dict[Method, str] = {
     "rag": "chunks, their vectors in a store, rerank",
     "pages": "a search index of whole pages",
-    "oracle": "somebody who knows the page",
-    "closed": "nothing beside the model",
+    "oracle": "a person who knows the page",
+    "closed": "nothing besides the model",
 }
 _AGAIN: dict[Method, str] = {
     "rag": "embed changed pages again",
     "pages": "index changed pages again",
-    "closed": "nothing is read of changed pages",
+    "closed": "changed pages are never read",
 }
 
 

@@ -21,7 +21,7 @@ SOURCE = (
 def sentence(report: Report) -> str:
     """The results of the declared contrasts, and the reliability of accuracy."""
     if not report.contrasts:
-        findings = "No contrast was declared, so this run decides nothing: it only explores."
+        findings = "No contrast was declared, so this run is exploratory."
     else:
         product = [contrast for contrast in report.contrasts if _is_product(contrast)]
         training = [contrast for contrast in report.contrasts if not _is_product(contrast)]
@@ -43,7 +43,7 @@ def _training(contrasts: list[Comparison]) -> list[str]:
         for says, word in (
             ("better", "helps"),
             ("worse", "harms"),
-            ("within noise", "makes no difference beyond noise"),
+            ("within noise", "makes no significant difference"),
         )
         if (named := [contrast for contrast in contrasts if contrast.says == says])
     ]
@@ -55,10 +55,10 @@ def _result(contrast: Comparison) -> str:
     ends = f"95 % confidence interval {100 * contrast.low:+.1f} to {100 * contrast.high:+.1f}"
     if contrast.says == "within noise":
         return (
-            f"{contrast.first} and {contrast.second} do not differ beyond noise"
-            f" ({100 * contrast.value:+.1f} points, {ends}; a true difference of"
-            f" {100 * tables.detectable(contrast):.0f} points would have been found"
-            " four times out of five)."
+            f"{contrast.first} and {contrast.second} do not differ significantly "
+            f"({100 * contrast.value:+.1f} points, {ends}; a true difference of"
+            f" {100 * tables.detectable(contrast):.0f} points would have been found with a power "
+            "of 80 %)."
         )
     more = "more" if contrast.says == "better" else "less"
     return f"{contrast.first} is {points} {more} accurate than {contrast.second} ({ends})."

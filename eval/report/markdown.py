@@ -40,10 +40,10 @@ def _page(report: Report) -> Iterator[str]:
         yield f"## Declared contrasts\n\n{tables.DECLARED}\n\n{contrasts}\n"
     yield f"## Every system\n\n{table(tables.measured(report))}\n"
     yield (
-        f"## {report.subject} beside the others\n\nExploratory. On the same questions. Shares by"
-        " McNemar's exact test, all else by paired bootstrap; p is corrected by Holm for all that"
-        " are compared by one measure. Detectable is the smallest true difference that so many"
-        " questions show beyond noise four times out of five.\n"
+        f"## {report.subject} beside the others\n\nExploratory, on the same questions. Shares are "
+        "compared by McNemar's exact test, other measures by paired bootstrap; p is corrected by "
+        "Holm over all comparisons of a measure. Detectable: the smallest true difference that "
+        "this number of questions shows with a power of 80 %.\n"
     )
     yield f"{table(tables.compared(report.comparisons))}\n"
     yield f"## Groups of questions, {report.subject}\n\n{table(tables.groups(report))}\n"

@@ -139,8 +139,8 @@ def _accuracy(report: Report) -> Iterator[Plot]:
         yield Plot(
             "accuracy",
             "Accuracy against latency",
-            "Left is faster, up is better. Bars are intervals of 95 %; one without an end reaches"
-            " the edge.",
+            "Left is faster, up is better. Bars are 95 % confidence intervals; a bar without an "
+            "end reaches the edge.",
             _svg("accuracy", draw),
         )
 
@@ -164,7 +164,7 @@ def _refusals(report: Report) -> Iterator[Plot]:
         yield Plot(
             "refusals",
             "Refusals",
-            "Up and left is better. On the dashed line it refuses without looking.",
+            "Up and left is better. On the dashed line, refusals are random.",
             _svg("refusals", draw),
         )
 
@@ -192,14 +192,14 @@ def _calibration(report: Report) -> Iterator[Plot]:
                     textcoords="offset points",
                 )
             axes.set(xlim=(0, 1), ylim=(-0.03, 1.03))
-            axes.set(xlabel="its confidence", ylabel="share that is right")
+            axes.set(xlabel="stated confidence", ylabel="share of right answers")
 
-        says = "On the dashed line it is right as often as it says. Beside each point the number of"
+        says = "On the dashed line, confidence equals accuracy. Beside each point the number of"
         says += " answers."
         if _method(subject) == "pages":
             says += (
-                " What it says is how likely its first source is the right page: an answer from the"
-                " right page can be wrong, so it lies below the line."
+                " The confidence is the probability that the first source is the right page. An "
+                "answer from the right page can be wrong, so the curve lies below the line."
             )
         yield Plot(
             "calibration",
@@ -234,8 +234,8 @@ def _cost(report: Report) -> Iterator[Plot]:
         yield Plot(
             "cost",
             "Cost against questions a day",
-            "A GPU of one's own costs the same until it is busy; services cost by the token. Bands,"
-            " often no wider than the lines, are intervals of 95 %.",
+            "Your own GPU costs the same until it is fully used; services bill by the token. "
+            "Bands, often no wider than the lines, are 95 % confidence intervals.",
             _svg("cost", draw),
         )
 

@@ -11,8 +11,8 @@ from eval.statistics.bootstrap import in_brackets
 from eval.systems.systems import is_recorded
 
 ONCE = (
-    "Memory, at its highest, and the index are one measurement of a run: they have no interval."
-    " Repeat the run to see how they vary."
+    "Peak memory and index size are measured once per run, so they have no interval. Repeat the "
+    "run to see how they vary."
 )
 
 
@@ -41,7 +41,7 @@ def summary(report: Report) -> str:
         unknown = " Whether questions are contaminated was not checked."
     untuned = ""
     if made.untuned:
-        untuned = f" Nothing was tuned: {made.untuned}, so the tuned systems are left out."
+        untuned = f" No tuned model: {made.untuned}, so the tuned systems are left out."
     by = "word comparison"
     if report.accuracy == JUDGED:
         by = "judges" if AND in (report.judge or "") else "a judge"
@@ -83,7 +83,7 @@ def in_words(report: Report) -> str:
 
 def _says(comparison: Comparison) -> str:
     if comparison.says == "within noise":
-        return f"which is within noise (p = {comparison.holm:.2f})"
+        return f"which is not significant (p = {comparison.holm:.2f})"
     return f"which is {comparison.says}"
 
 
@@ -137,7 +137,7 @@ def agreed(report: Report) -> Table:
 
 def _kappa(agreement: Agreement) -> str:
     if agreement.kappa is None:
-        return "none: all verdicts are the same"
+        return "none: all verdicts are equal"
     return f"{agreement.kappa:.2f} {in_brackets(agreement.low, agreement.high, '{:.2f}'.format)}"
 
 
@@ -177,12 +177,12 @@ def provenance(report: Report) -> list[list[str]]:
         *(["went on", _went_on(resumption)] for resumption in run.resumed),
         ["questions, SHA-256", run.questions.sha256],
         ["answers, SHA-256", report.answers_sha256],
-        ["training rows, SHA-256", run.questions.trained_sha256 or "not looked at"],
+        ["training rows, SHA-256", run.questions.trained_sha256 or "not checked"],
         ["drawn", f"{len(run.questions.ids)} by seed {run.questions.seed}"],
         *([["near copies left out", str(run.questions.copies)]] if run.questions.copies else []),
         ["wiki, SHA-256", run.wiki.sha256],
-        *(["the product alone reads, SHA-256", page_set.sha256] for page_set in run.beside),
-        *([["memory of answered questions", run.memory]] if run.memory else []),
+        *(["read by the product only, SHA-256", page_set.sha256] for page_set in run.beside),
+        *([["answered questions that vote", run.memory]] if run.memory else []),
         ["prompt", run.prompt_fingerprint],
         *([f"model, {role}", _called(model)] for role, model in run.models.items()),
         *(

@@ -54,4 +54,4 @@ def read(run: Path) -> Measured:
     except FileNotFoundError:
         return Measured()
     except (OSError, ValidationError):
-        raise AskdocsError(f"{file}: was damaged: delete it, its numbers are lost") from None
+        raise AskdocsError(f"{file}: is damaged: delete it; its numbers are lost") from None

@@ -136,11 +136,12 @@ def read(run: Path) -> Run:
         return Run.model_validate_json(file.read_bytes())
     except OSError as error:
         raise AskdocsError(
-            f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` made"
+            f"{file}: cannot be read ({error.strerror}): name a folder that `askdocs eval run` "
+            "wrote"
         ) from None
     except ValidationError as error:
         where, what = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {what}: it was damaged, or is of another release; run the"
-            " evaluation again"
+            f"{file}: {where}: {what}: it is damaged, or of another release; run the evaluation "
+            "again"
         ) from None

@@ -53,21 +53,21 @@ def check(judges: Sequence[tuple[str, str | None]], writers: Iterable[str]) -> l
     for (model, _), of in zip(judges, families, strict=True):
         if of in written:
             raise AskdocsError(
-                f"the judge {model} is of the family {of}, which wrote answers of this run: name a"
-                " judge of another family, or --judge-family if that is wrong"
+                f"the judge {model} is of the family {of}, which also wrote answers of this run: "
+                "name a judge of another family, or correct it with --judge-family"
             )
     known = [of for of in families if of is not None]
     if len(known) > len(set(known)):
         raise AskdocsError(
-            f"the judges are of one family ({', '.join(known)}): name judges of two families, or"
-            " --judge-family if that is wrong"
+            f"the judges are of one family ({', '.join(known)}): name judges of two families, or "
+            "correct this with --judge-family"
         )
     notes = []
     if None in families:
         (model, *_) = (model for (model, _), of in zip(judges, families, strict=True) if not of)
-        notes.append(f"the family of the judge {model} is not known: name it by --judge-family")
+        notes.append(f"the family of the judge {model} is unknown: name it with --judge-family")
     if judges and not written:
         notes.append("the family of the models that wrote the answers is not known")
     if len(judges) == 1:
-        notes.append("one family of judges alone: add a second --judge-model of another family")
+        notes.append("only one family of judges: add a second --judge-model of another family")
     return notes

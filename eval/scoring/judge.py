@@ -139,8 +139,8 @@ class Judge:
         silent = sum(self._verdicts[key] is None for key in every)
         if silent > SILENT * len(every):
             raise AskdocsError(
-                f"the judge {self.model!r} gave no verdict on {silent} of {len(every)} answers:"
-                f" take one that keeps to the rubric; what it said is in {self._file}"
+                f"the judge {self.model!r} gave no verdict on {silent} of {len(every)} answers: "
+                f"use a judge that follows the rubric; its replies are in {self._file}"
             )
 
     async def _asked(self, http: httpx.AsyncClient, question: Question, given: Answer) -> str:
@@ -174,7 +174,7 @@ class Judge:
                 if is_cut:  # its reasoning took all the tokens
                     self._refused.add("max_tokens")
                 continue
-            raise AskdocsError(f"{why}: check --judge-model and its key; what was judged is kept")
+            raise AskdocsError(f"{why}: check --judge-model and its key; verdicts so far are kept")
         return text
 
     def _read(self, reply: httpx.Response, is_limited: bool) -> tuple[str, bool]:
@@ -185,8 +185,8 @@ class Judge:
             text = str(message["content"] or message.get("refusal") or "")
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             raise AskdocsError(
-                f"the judge at {self._shown_url} answers with no chat completion: name an"
-                " OpenAI-compatible --judge-url, with /v1"
+                f"the judge at {self._shown_url} does not answer with a chat completion: name an "
+                "OpenAI-compatible --judge-url, with /v1"
             ) from None
         ended = choice.get("finish_reason") != "length"
         return text, is_limited and not ended and verdict(text) is None
@@ -196,8 +196,8 @@ class Judge:
             reply = await http.post(f"{self._url}/chat/completions", json=request)
         except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise AskdocsError(
-                f"{self._named} does not answer ({type(error).__name__}): check --judge-url; what"
-                " was judged is kept"
+                f"{self._named} does not answer ({type(error).__name__}): check --judge-url; "
+                "verdicts so far are kept"
             ) from None
         if reply.is_error:
             raise refusal(self._named, reply)

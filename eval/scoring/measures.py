@@ -165,7 +165,7 @@ MEASURES = [
             _unanswerable(lambda m: float(m.answered)), compared=True),
     Measure("groundedness", "groundedness: claims supported by its pages", "score", "more",
             _answered(lambda m: m.grounded), compared=True),
-    Measure("partial", "partial: says that the pages leave something open", "share", "",
+    Measure("partial", "partial: states that the pages leave something open", "share", "",
             _answerable(_answered(lambda m: float(admits_gap(m.answer.text))))),
     Measure("errors", "errors", "share", "less",
             lambda m: float(bool(m.answer.error))),
@@ -175,7 +175,7 @@ MEASURES = [
     *(Measure(f"recall_{k}", f"retrieval recall@{k} (pages in the prompt)", "share", "more",
               _recall(k), needs=_ranks)
       for k in (1, 3, 5)),
-    Measure("brier", "Brier score of its confidence", "score", "less", _answered(_brier)),
+    Measure("brier", "Brier score of stated confidence", "score", "less", _answered(_brier)),
     *(Measure(f"first_token_p{q}", f"time to first token, p{q}", "seconds", "less",
               _given(lambda m: m.answer.first_token_s), q / 100, compared=q < 99)
       for q in (50, 95, 99)),

@@ -40,7 +40,8 @@ class Scored:
             parse([wanted])
             if wanted not in self.marks:
                 raise AskdocsError(
-                    f"{self.folder}: {wanted} answered nothing; there are {', '.join(self.marks)}"
+                    f"{self.folder}: {wanted} has no answers; systems with answers are "
+                    f"{', '.join(self.marks)}"
                 )
             return wanted
         order = [f"{role}-{way}" for role in ("tuned", "base") for way in _BEST_FIRST]

@@ -52,13 +52,13 @@ def read(file: Path) -> Labels:
             labels[str(system), str(question)] = correct
         except (ValueError, KeyError, TypeError):
             problems.append(
-                f"{file}:{number}: is no label: write"
+                f"{file}:{number}: is not a label: write"
                 ' {"question": ID, "system": NAME, "correct": true or false}'
             )
     if problems:
         raise together(problems)
     if not labels:
-        raise AskdocsError(f"{file}: there are no labels: write one JSON object a line")
+        raise AskdocsError(f"{file}: has no labels: write one JSON object per line")
     return labels
 
 

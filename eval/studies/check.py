@@ -130,7 +130,7 @@ def read(file: Path, split: str | None = None) -> list[LabelledAnswer]:
                 sentences.append((at, end, str(sentence["label"])))
                 at = end
             if "".join(s["text"] for s in row["sentences"]) != row["answer"]:
-                raise ValueError("the sentences do not add up to the answer")
+                raise ValueError("the sentences do not make up the answer")
             answers.append(
                 LabelledAnswer(
                     str(row.get("row_id") or row["question"]),

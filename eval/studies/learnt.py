@@ -117,7 +117,8 @@ def read(file: Path, limit: int | None = None) -> list[Example]:
             )
         except (ValueError, KeyError, TypeError, IndexError):
             raise AskdocsError(
-                f"{file}:{number}: is no example: give a file that `askdocs dataset build` made"
+                f"{file}:{number}: is not an example: name a file that `askdocs dataset build` "
+                "wrote"
             ) from None
         if example.kind != "closed-book":
             examples.append(example)

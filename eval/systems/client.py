@@ -142,6 +142,6 @@ async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
             else:
                 yield data
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise AnswerFailed(f"it broke off in the middle: {error}") from None
+        raise AnswerFailed(f"the stream broke off: {error}") from None
     if not ended:
         raise AnswerFailed("it broke off in the middle")

@@ -43,7 +43,8 @@ class Recorded:
                 row = RecordedAnswer.model_validate_json(line)
             except ValueError as error:
                 raise AskdocsError(
-                    f"{file}:{number}: is no recorded answer, an object with question and answer:"
+                    f"{file}:{number}: is not a recorded answer (an object with question and "
+                    "answer):"
                     f" {_problem(error)}"
                 ) from None
             name = f"{RECORDED}-{row.system}" if row.system else RECORDED

@@ -105,8 +105,9 @@ class Wiki:
             page = self._index.by_url(url)
             if page is None:
                 raise AskdocsError(
-                    f"the gateway answers from {url}, which is not in {self._index.file}: it stands"
-                    " on another wiki; name its --home, or sync this one with `askdocs docs sync`"
+                    f"the gateway answers from {url}, which is not in {self._index.file}: it "
+                    "serves another wiki; name its --home, or sync this wiki with `askdocs docs "
+                    "sync`"
                 )
             found_paths.append(self._named(page).path)
         return tuple(dict.fromkeys(found_paths))

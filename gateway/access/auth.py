@@ -65,8 +65,8 @@ def reader(key: Key, headers: Headers) -> Reader:
     if not key.for_people:
         raise ApiError(
             403,
-            f"this key may not say in {GROUPS_HEADER} for whom it asks: leave the header out, or"
-            " use a key that was made with --for-people",
+            f"this key may not name a person's groups in {GROUPS_HEADER}: omit the header, or use "
+            "a key made with --for-people",
             kind="permission_error",
             code="not_allowed",
         )
@@ -121,7 +121,9 @@ class _Entry:
         if self.expires <= now:
             raise _refused(f"this API key expired on {_date(self.expires)}")
         if until <= now:
-            raise _refused(f"this API key was rotated, and its old text ended on {_date(until)}")
+            raise _refused(
+                f"this API key was rotated, and its old secret expired on {_date(until)}"
+            )
         return True
 
 
@@ -209,7 +211,7 @@ class Keyring:
             raise _invalid()
         raise ApiError(
             503,
-            "this API key cannot be checked now, because the database is away: try again",
+            "this API key cannot be checked now, because the database is unavailable: try again",
             kind="server_error",
             code="database_unavailable",
             headers={"retry-after": "1"},
@@ -259,7 +261,7 @@ class Keyring:
 
     def _away(self, why: str) -> None:
         if self._recovery is None:
-            log.warning("keys that were seen before go on working: %s", why)
+            log.warning("known keys remain valid: %s", why)
             self._recovery = asyncio.create_task(self._recover())
 
     async def _recover(self) -> None:
@@ -273,7 +275,7 @@ class Keyring:
             except Unreachable:
                 continue
             except Exception:  # any error: without this task, no new key is ever checked again
-                log.exception("the database is looked for again")
+                log.exception("reconnecting to the database")
                 continue
             break
         self._recovery = None

@@ -175,7 +175,7 @@ class Keys:
                 _record(connection, "create", key, team=team, models=list(key.models), **given)
         except IntegrityError:
             raise AskdocsError(
-                f"a key named {name!r} exists: choose another name, or end that one with"
+                f"a key named {name!r} exists: choose another name, or revoke that key with"
                 f" `askdocs keys revoke {name}`, or give it a new secret with `keys rotate`"
             ) from None
         return key, text
@@ -301,17 +301,16 @@ def _get(connection: sa.Connection, id_or_name: str) -> Key:
         raise AskdocsError(f"every key named {id_or_name!r} is revoked; by id they are {ids}")
     if id_or_name == INSTALLATION:
         raise AskdocsError(
-            "the installation's own key is no key of the database: docs/how-to/keys.md says"
-            " how to replace it"
+            "the master key is not in the database: docs/how-to/keys.md describes how to replace it"
         )
-    raise AskdocsError(f"no key has the name or the id {id_or_name!r}: see `askdocs keys list`")
+    raise AskdocsError(f"no key has the name or id {id_or_name!r}: see `askdocs keys list`")
 
 
 def _unrevoked(connection: sa.Connection, id_or_name: str) -> Key:
     key = _get(connection, id_or_name)
     if key.revoked is not None:
         raise AskdocsError(
-            f"the key {key.id} ({key.name}) is revoked since {key.revoked:%Y-%m-%d %H:%M} UTC"
+            f"the key {key.id} ({key.name}) was revoked on {key.revoked:%Y-%m-%d %H:%M} UTC"
         )
     return key
 
@@ -346,23 +345,21 @@ def _check(
     if not name:
         raise AskdocsError("the name of the key is empty: name the person or program that uses it")
     if name == INSTALLATION:
-        raise AskdocsError(f"{name!r} is the key of the installation itself: choose another name")
+        raise AskdocsError(f"{name!r} is the master key's name: choose another name")
     for what, text in (("name", name), ("team", team), *(("model", model) for model in models)):
         if text != text.strip() or not text.isprintable():
-            raise AskdocsError(
-                f"the {what} {text!r} has spaces around it or characters that cannot be seen"
-            )
+            raise AskdocsError(f"the {what} {text!r} has spaces around it or invisible characters")
         if len(text) > LONGEST_NAME:
             raise AskdocsError(
                 f"the {what} {text[:20] + '...'!r} has {len(text)} characters;"
                 f" {LONGEST_NAME} are allowed"
             )
     if "" in models:
-        raise AskdocsError("a model has no name: write --models a,b, or leave it out for all")
+        raise AskdocsError("a model has no name: write --models a,b, or omit it for all")
     for what, limit in asdict(limits).items():
         if limit is not None and not 1 <= limit <= LARGEST:
             raise AskdocsError(
-                f"{what} is {limit}, and must be from 1 to {LARGEST}; leave it out for no limit"
+                f"{what} is {limit}, and must be from 1 to {LARGEST}; omit it for no limit"
             )
     if expires is not None and expires <= datetime.now(UTC):
         raise AskdocsError(f"the expiry {expires:%Y-%m-%d %H:%M} UTC is in the past")

@@ -38,13 +38,15 @@ def group(name: str) -> str:
     normalized = unicodedata.normalize("NFC", name).strip()
     if not normalized or len(normalized) > LONGEST or not normalized.isprintable():
         raise ValueError(
-            f"{name[:60]!r} is no name of a group: 1 to {LONGEST} printable characters"
+            f"{name[:60]!r} is not a valid group name: use 1 to {LONGEST} printable characters"
         )
     if not normalized.startswith(PERSON):
         return normalized
     # The Kelvin sign compares equal to k, and would turn an address into somebody else's.
     if any(not character.isascii() and _compared(character).isascii() for character in name):
-        raise ValueError(f"{name[:60]!r} is nobody's: one of its characters is compared as another")
+        raise ValueError(
+            f"{name[:60]!r} matches nobody: one of its characters is normalised to another"
+        )
     return normalized.lower()
 
 
@@ -61,7 +63,7 @@ def groups_of(names: Any) -> frozenset[str]:
         raise ValueError(f"groups has {len(listed):,} names; {MOST:,} are allowed")
     for name in listed:
         if not isinstance(name, str):
-            raise ValueError(f"groups has {str(name)[:60]!r}, which is no text: put it in quotes")
+            raise ValueError(f"groups has {str(name)[:60]!r}, which is not text: put it in quotes")
     return frozenset(map(group, listed))
 
 

@@ -29,7 +29,7 @@ class Rule(BaseModel):
     @classmethod
     def _is_relative(cls, path: str) -> str:
         if path.startswith(("/", "./")) or "*" in path:
-            raise ValueError("write the path as `askdocs docs list` shows it, a folder as hr/")
+            raise ValueError("write the path as in `askdocs docs list`, and a folder as hr/")
         return path
 
     @field_validator("groups")

@@ -156,7 +156,7 @@ class GroundedAnswer(Transform):
         except ApiError as error:
             self._error = error
         except Exception:  # the event has an unexpected shape, or an index that cannot be read
-            log.exception("an event of the engine could not be passed on")
+            log.exception("an event of the engine could not be forwarded")
             self._error = broken_off()
         self._is_over = not self._going_on
         return out

@@ -228,7 +228,7 @@ class Chat:
             raise ApiError(
                 400,
                 f"the conversation has {fixed:,} tokens or more and the model's context"
-                f" {context:,}: no room is left for a page and an answer; shorten it",
+                f" {context:,}: a page and an answer do not fit; shorten it",
                 code="context_length_exceeded",
                 param="messages",
             )

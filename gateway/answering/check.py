@@ -126,7 +126,7 @@ class Check:
         try:
             excerpts = await find()
         except Exception as error:  # check the answer without them
-            log.warning("the pages of the question before are not found: %s", error)
+            log.warning("cannot find the pages of the previous question: %s", error)
             return
         known = {excerpt.page.url for excerpt in self._excerpts if excerpt.is_whole}
         self._excerpts = [*self._excerpts, *(e for e in excerpts if e.page.url not in known)]
@@ -155,7 +155,9 @@ class Check:
             async with asyncio.timeout(PATIENCE):
                 return await self._scorer.scores(sentences, passages, self._prefix)
         except Exception as error:  # no failure may affect the reader, who has the answer already
-            log.warning("the checker does not answer, the rules decide: %s", error or "too slow")
+            log.warning(
+                "the checker does not respond, so the rules decide: %s", error or "too slow"
+            )
             return []
 
     def _narrow(self, pairs: Sequence[tuple[str, Seen | None]]) -> tuple[list[str], list[str]]:

@@ -31,7 +31,9 @@ class Judge:
         self.name = file.name
         self.threshold = threshold
         if not file.is_file():
-            raise AskdocsError(f"{file}: no such file: name the judge.onnx of your training")
+            raise AskdocsError(
+                f"{file}: no such file: name the judge.onnx that your training wrote"
+            )
         try:
             self._model = OnnxReranker(file, tokenizer_file(), TOKENS)
         except AskdocsError as error:

@@ -48,11 +48,11 @@ class Schema:
         try:
             wrong = _first_error(of_schemas, schema, STEPS_OF_SCHEMA)
         except RecursionError:
-            raise ValueError("is nested too deeply") from None
+            raise ValueError("is nested too deeplyly") from None
         except _TooMuch:
             raise ValueError("takes too long to check") from None
         if wrong:
-            raise ValueError(f"is no JSON schema: {_described(wrong)}")
+            raise ValueError(f"is not a JSON schema: {_described(wrong)}")
         self._validator = bounded(schema, registry=Registry())
 
     def problem(self, text: str) -> str:
@@ -66,7 +66,7 @@ class Schema:
         except (_TooMuch, RecursionError):
             return "the schema takes too long to check"
         except ArithmeticError:  # multipleOf of a number with hundreds of digits
-            return "a number is too large to be checked"
+            return "a number is too large to check"
         except Unresolvable as error:
             return f"the schema refers to {str(error.ref)[:_LONGEST]!r}, which is not in it"
         return _described(wrong) if wrong else ""
@@ -91,7 +91,7 @@ def _described(error: ValidationError) -> str:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number in JSON")
+    raise ValueError(f"{constant} is not a number in JSON")
 
 
 def _containers(schema: Any) -> int:

@@ -112,7 +112,7 @@ class Endpoint:
             top = first.get("top_logprobs") or [first]
             likely = {row["token"]: math.exp(float(row["logprob"])) for row in top}
         except (KeyError, IndexError, TypeError, ValueError):
-            raise AskdocsError(f"{self._url} tells no probabilities of tokens") from None
+            raise AskdocsError(f"{self._url} returns no token probabilities") from None
         return _yes(likely)
 
     async def _post(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,9 +123,9 @@ class Endpoint:
         try:
             answer = reply.json()
         except ValueError:
-            raise AskdocsError(f"{url} answers with no JSON") from None
+            raise AskdocsError(f"{url} does not answer with JSON") from None
         if not isinstance(answer, dict):
-            raise AskdocsError(f"{url} answers with no object")
+            raise AskdocsError(f"{url} does not answer with an object")
         return answer
 
     async def _first(self) -> str:
@@ -172,11 +172,11 @@ def _list(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any
     """The objects of a reply, in request order. Raises AskdocsError."""
     rows = reply.get(name)
     if not isinstance(rows, list) or len(rows) != count:
-        raise AskdocsError(f"the checker does not answer with {count} {name}")
+        raise AskdocsError(f"the checker did not return {count} {name}")
     return sorted(rows, key=lambda row: int(row.get("index", 0)))
 
 
 def _number(value: Any) -> float:
     if not isinstance(value, int | float) or not math.isfinite(value):
-        raise AskdocsError(f"the checker answers {value!r} and no score")
+        raise AskdocsError(f"the checker returned {value!r} instead of a score")
     return float(value)

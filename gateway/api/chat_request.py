@@ -90,7 +90,7 @@ def take_apart(request: Mapping[str, Any], headers: Headers) -> DocsRequest:
     if last.get("role") != "user" or not question:
         raise ApiError(
             400,
-            "the last message must be the user's, with text: it is the question to the docs",
+            "the last message must be the user's question, with text",
             param="messages",
         )
     *before, sought = questions(spoken) or [Question(question, 0)]

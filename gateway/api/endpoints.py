@@ -27,24 +27,24 @@ PROGRESS = "x-askdocs-progress"
 CHAT = Endpoint(
     "/chat/completions",
     is_chat=True,
-    summary="Answer, from the wiki or not",
+    summary="Answer, with or without the wiki",
     answer="ChatCompletion",
     headers=(GROUNDING, PROGRESS),
 )
-COMPLETIONS = Endpoint("/completions", summary="Go on with a text", answer="Completion")
-EMBEDDINGS = Endpoint("/embeddings", summary="Turn texts into vectors", answer="Embeddings")
-RERANK = Endpoint("/rerank", summary="Order texts by how well they answer", answer="Ranks")
+COMPLETIONS = Endpoint("/completions", summary="Complete a text", answer="Completion")
+EMBEDDINGS = Endpoint("/embeddings", summary="Embed texts", answer="Embeddings")
+RERANK = Endpoint("/rerank", summary="Rank texts by relevance to a question", answer="Ranks")
 RESPONSES = Endpoint(
     "/responses",
     is_chat=True,
-    summary="Answer, as the Responses API has it",
+    summary="Answer in the Responses format",
     answer="Response",
     headers=(GROUNDING,),
 )
 MESSAGES = Endpoint(
     "/messages",
     is_chat=True,
-    summary="Answer, as the Messages API has it",
+    summary="Answer in the Messages format",
     answer="Message",
     headers=(GROUNDING,),
 )

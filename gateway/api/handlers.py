@@ -88,11 +88,11 @@ class Handlers:
     async def warm(self, context: RequestContext, body: bytes) -> None:
         """Prefill pages now, and send an event for each."""
         if context.key.id != INSTALLATION:
-            text = "only the key of the installation may warm pages"
+            text = "only the master key may prefill pages"
             raise ApiError(403, text, kind="permission_error", code="not_allowed")
         if not self._container.has_wiki:
             raise ApiError(
-                404, "this gateway has no wiki: askdocs docs sync reads one", code="no_wiki"
+                404, "this gateway has no wiki: add one with askdocs docs sync", code="no_wiki"
             )
         pages = await prefill.chosen(self._container.warmer, parse_object(body))
         await send_events(context.response, prefill.events(self._container.warmer, pages))

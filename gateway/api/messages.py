@@ -355,7 +355,7 @@ def _parts(place: str, block: Block) -> list[Part]:
             data = field(f"{place}.source", source, "data")
             url = f"data:{field(f'{place}.source', source, 'media_type')};base64,{data}"
         else:
-            raise refused(f"{place}.source", "must be base64 or url; files are not kept here")
+            raise refused(f"{place}.source", "must be base64 or url; files are not stored here")
         return [Part(place, {"type": "image_url", "image_url": {"url": url}})]
     if kind == "document":
         title = f"{block['title']}\n\n" if isinstance(block.get("title"), str) else ""

@@ -30,10 +30,10 @@ _NUMBER: Schema = {"type": "number"}
 _POSITIVE: Schema = {"type": "integer", "minimum": 1}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _HEADERS = {
-    "x-request-id": "The request's name in the log.",
+    "x-request-id": "The request's id in the log.",
     "x-askdocs-model": "The model that answered.",
-    "x-askdocs-fallback": "The first choice, and why it did not answer.",
-    GROUNDING: "`on; pages=2`, or `off; reason=no-page`: what the model was given.",
+    "x-askdocs-fallback": "The first candidate, and why it did not answer.",
+    GROUNDING: "`on; pages=2`, or `off; reason=no-page`: the pages given to the model.",
 }
 
 
@@ -189,22 +189,22 @@ _SCHEMAS: dict[str, Schema] = {
 }
 # The error responses of every endpoint that requires a key.
 _REFUSALS = {
-    "400": "A field is missing or wrong, and `param` names it; or what was sent is no HTTP.",
+    "400": "A field is missing or wrong, and `param` names it; or the request is not valid HTTP.",
     "401": "No key, or a wrong, revoked or expired one.",
-    "403": "The key may not do this.",
+    "403": "The key lacks permission.",
     "404": "There is no such model, page or endpoint.",
-    "405": "The endpoint has another method.",
+    "405": "The endpoint does not support this method.",
     "408": "The body took too long.",
     "413": "The body is too large.",
-    "429": "A limit of the key; `Retry-After` says when to come back.",
+    "429": "A limit of the key; `Retry-After` says when to retry.",
     "431": "The headers are too large.",
     "500": "A fault of the gateway; its log has the request by its x-request-id.",
-    "503": "Nobody answers, or the database is away; `Retry-After` says when to come back.",
+    "503": "No model answers, or the database is unavailable; `Retry-After` says when to retry.",
 }
 _MODEL = {
     "name": "x-askdocs-model",
     "in": "header",
-    "description": "For this request the alias answers by this model and by no other.",
+    "description": "Answer this request with this model only.",
     "schema": {"type": "string", "minLength": 1},
 }
 _READ: dict[str, dict[str, Any]] = {
@@ -213,7 +213,7 @@ _READ: dict[str, dict[str, Any]] = {
         "schema": {"type": "string", "enum": ["on", "off"]},
     },
     PROGRESS: {
-        "description": "`on`: the stream begins with what is read, and for about how long.",
+        "description": "`on`: the stream starts with the pages being read and the estimated time.",
         "schema": _TEXT,
     },
 }
@@ -264,7 +264,7 @@ def description() -> dict[str, Any]:
     }
     paths[readable.PATH] = {
         "post": _operation(
-            "Say which of these pages the reader may read, to show a stored answer",
+            "Check which of these pages the reader may read, to show a stored answer",
             {
                 JSON: {
                     "schema": _object(
@@ -280,14 +280,14 @@ def description() -> dict[str, Any]:
     }
     paths[prefill.PATH] = {
         "post": _operation(
-            "Read pages ahead, with the key of the installation: `askdocs docs warm`",
+            "Prefill pages, with the master key: `askdocs docs warm`",
             {EVENTS: {}},
             body=_object({}, pages=_or_null(_list(_TEXT)), top=_or_null(_POSITIVE)),
-            more={"409": "The engine cannot keep what it reads."},
+            more={"409": "The engine cannot cache pages."},
         )
     }
     for path, what in (
-        ("/llms.txt", "The wiki's pages, a line each"),
+        ("/llms.txt", "The wiki's pages, one per line"),
         ("/llms-full.txt", "The wiki as text"),
     ):
         paths[path] = {"get": _operation(what, {"text/plain": {"schema": _TEXT}})}
@@ -358,7 +358,7 @@ def _open() -> dict[str, Any]:
     status = _object({"status": _TEXT})
     described = {
         "/health": ("Is the gateway alive?", {JSON: {"schema": status}}),
-        "/ready": ("Do database and engine answer?", {JSON: {"schema": status}}),
+        "/ready": ("Are database and engine available?", {JSON: {"schema": status}}),
         "/metrics": ("Metrics for Prometheus", {"text/plain": {"schema": _TEXT}}),
         DESCRIPTION: ("This description", {JSON: {"schema": _object({"openapi": _TEXT})}}),
     }
@@ -368,7 +368,7 @@ def _open() -> dict[str, Any]:
         if path == "/ready":
             waiting = _object({"status": _TEXT, "for": _TEXT})
             responses["503"] = {
-                "description": "Not yet; `for` says what it waits for.",
+                "description": "Not ready; `for` names the missing part.",
                 "content": {JSON: {"schema": waiting}},
             }
         paths[path] = {"get": {"summary": what, "security": [], "responses": responses}}

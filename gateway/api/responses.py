@@ -23,7 +23,7 @@ _CALLS = ("function_call", "custom_tool_call")
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 # OpenAI's grammars for custom tools work with OpenAI's models only: others get a JSON field.
 _INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}
-_NOT_KEPT = "is not kept here; send what it has"
+_NOT_KEPT = "is not stored here; send its content"
 
 
 class Responses(Translation):
@@ -460,7 +460,9 @@ def _part(place: str, part: Any) -> Part:
     if kind == "refusal":
         return Part(place, {"type": "text", "text": field(place, part, "refusal")})
     if part.get("file_id") or part.get("file_url"):
-        raise refused(place, "names a file; send its content, as files are not fetched or kept")
+        raise refused(
+            place, "names a file; send its content, because files are not fetched or stored"
+        )
     if kind == "input_image":
         image = {"url": field(place, part, "image_url"), **same_fields(part, "detail")}
         return Part(place, {"type": "image_url", "image_url": image})

@@ -90,7 +90,7 @@ def accept(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         if (choice := accepted.get("tool_choice")) not in (None, "none", "auto"):
             choose(choice, accepted.get("tools") or [])
     if accepted.get("best_of", 1) > accepted.get("n", 1):
-        raise _refused("best_of", "best_of: engines write no more answers than n, and choose none")
+        raise _refused("best_of", "best_of is not supported: the engine returns all n answers")
     if endpoint == COMPLETIONS.path and (copies := accepted.get("n", 1)) > 1:
         _copied(accepted, copies)
     return accepted
@@ -241,7 +241,7 @@ def _template_values(place: str, value: Any) -> None:
     _small_object(place, value)
     for name in value:
         if name in _RENDERED:
-            text = f"{place}.{name} is not the client's to set"
+            text = f"{place}.{name} may not be set by clients"
             raise _refused(f"{place}.{name}", text)
 
 
@@ -445,7 +445,7 @@ def _chat_messages(place: str, value: Any) -> None:
                 file = part.get("file")
                 if type(file) is dict and file.get("file_id") is not None:
                     # It would name one of the operator's files at the provider.
-                    text = "files are not kept here: send file_data"
+                    text = "files are not stored here: send file_data"
                     raise _refused(f"{where}.file.file_id", text)
 
 
@@ -458,7 +458,7 @@ def _answered(messages: list[dict[str, Any]]) -> None:
         if message["role"] == "tool" and message.get("tool_call_id") not in calls:
             place = f"messages[{number}].tool_call_id"
             call_id = shown(message.get("tool_call_id"))
-            text = f"{place} ({call_id}) is the id of no tool call before it"
+            text = f"{place} ({call_id}) is not the id of an earlier tool call"
             raise _refused(place, text)
 
 
@@ -574,7 +574,7 @@ def choose(choice: Any, tools: list[dict[str, Any]]) -> None:
     """
     _tool_choice("tool_choice", choice)
     if not tools:
-        raise _refused("tool_choice", "tool_choice asks for a tool, and there are no tools")
+        raise _refused("tool_choice", "tool_choice requires a tool, but tools is empty")
     if type(choice) is dict and choice["type"] == "function":
         name = choice["function"]["name"]
         names = [tool["function"]["name"] for tool in tools if tool["type"] == "function"]
@@ -606,7 +606,7 @@ def _allow(accepted: dict[str, Any]) -> None:
         name: Any = tool[kind].get("name")
         _name(f"{where}.{kind}.name", name)
         if (kind, name) not in known:
-            raise _refused(where, f"{where} names {shown(name)}, which tools does not have")
+            raise _refused(where, f"{where} names {shown(name)}, which is not in tools")
         allowed[kind, name] = known[kind, name]
     accepted["tools"] = list(allowed.values())
     accepted["tool_choice"] = inside["mode"]
@@ -681,13 +681,13 @@ def _documents(place: str, value: Any) -> None:
 
 @_takes({"not": {}})
 def _stored(place: str, value: Any) -> None:
-    raise _refused(place, f"{place}: responses are not kept here; send the whole conversation")
+    raise _refused(place, f"{place}: responses are not stored here; send the whole conversation")
 
 
 @_takes({"not": {}})
 def _thread(place: str, value: Any) -> None:
     """Anthropic's SDK continues without a thread if the error says that there are none."""
-    error = _refused(place, f"{place}: messages are not kept here; send the whole conversation")
+    error = _refused(place, f"{place}: messages are not stored here; send the whole conversation")
     details = {"error_code": "thread_unsupported_request", "unsupported": [place]}
     error.body["error"]["details"] = details
     raise error
@@ -696,7 +696,7 @@ def _thread(place: str, value: Any) -> None:
 def _replaced(by: str) -> Rule:
     @_takes({"not": {}})
     def rule(place: str, value: Any) -> None:
-        raise _refused(place, f"{place} is OpenAI's older form, which is not taken: send {by}")
+        raise _refused(place, f"{place} is OpenAI's older form, which is not supported: send {by}")
 
     return rule
 
@@ -705,7 +705,7 @@ def _replaced(by: str) -> Rule:
 def _unstored(place: str, value: Any) -> None:
     _boolean(place, value)
     if value:
-        raise _refused(place, f"{place} must be false: responses are not kept here")
+        raise _refused(place, f"{place} must be false: responses are not stored here")
 
 
 def _both(rule: Rule) -> Field:

@@ -26,7 +26,7 @@ class Unwritten(WithoutModel):
         self._id, self._created = new_id("cmpl-"), int(time.time())
         echoed = prompts if plan.request.get("echo") else [""] * len(prompts)
         if not all(isinstance(text, str) for text in echoed):
-            text = "echo: the text of token ids is not known here: send the prompt as text"
+            text = "echo: the prompt's token ids cannot be decoded here: send the prompt as text"
             raise ApiError(400, text, param="echo")
         self._texts = [text for text in echoed for _ in range(plan.copies)]
 

@@ -50,9 +50,9 @@ class ModelEntry(BaseModel):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.url is None) == (self.litellm is None):
-            raise ValueError("a model has either url (an engine of yours) or litellm (a provider)")
+            raise ValueError("a model has either url (your engine) or litellm (a provider)")
         if self.litellm is None and self.api_base is not None:
-            raise ValueError("api_base belongs to litellm; an engine of yours has url")
+            raise ValueError("api_base belongs to litellm; your engine has url")
         if self.url is None and self.model is not None:
             raise ValueError("model belongs to url; with litellm the name is part of it")
         if self.url is not None and not self.url.startswith(("http://", "https://")):
@@ -115,7 +115,7 @@ class Alias(BaseModel):
             if not 0 <= weight < float("inf"):
                 raise ValueError(f"the weight of {name!r} must not be negative (it is {weight})")
         if not sum(value.values()):
-            raise ValueError("the weights add up to nothing: give one model a weight above 0")
+            raise ValueError("the weights add up to 0: give one model a weight above 0")
         return value
 
 
@@ -269,7 +269,7 @@ class GatewaySettings(Section):
         for name in value:
             if not re.match(NAME, name):
                 raise ValueError(
-                    f"{name!r} is no name for a model: letters, digits and . _ @ : - are"
+                    f"{name!r} is not a valid model name: use letters, digits and . _ @ : -"
                 )
         return value
 
@@ -281,7 +281,8 @@ class GatewaySettings(Section):
             and not (self.checker in self.models and self.models[self.checker].url)
         ):
             raise ValueError(
-                f"checker = {self.checker!r} is no .onnx file and no model with url; there are"
+                f"checker = {self.checker!r} is neither an .onnx file nor a model with url; known "
+                "are"
                 f" {', '.join([ENGINE, *(n for n, m in self.models.items() if m.url)])}"
             )
         for name in self.models:

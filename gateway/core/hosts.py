@@ -60,7 +60,7 @@ class AllowedHosts:
     async def _refuse(self, value: bytes, send: Send) -> None:
         error = ApiError(
             421,
-            f"this server does not answer to the host {value.decode('latin-1')[:100]!r}: if it is"
+            f"this server rejects the host {value.decode('latin-1')[:100]!r}: if it is"
             f" one of its names, list it in {self._setting}",
             code="unknown_host",
         )

@@ -53,11 +53,11 @@ def unavailable(message: str, seconds: int) -> ApiError:
 
 
 def engine_away() -> ApiError:
-    return unavailable("the engine is starting or away; ask again in a few seconds", 3)
+    return unavailable("the engine is starting or unavailable; try again in a few seconds", 3)
 
 
 def broken_off() -> ApiError:
-    return unavailable("the engine broke off in the middle of the answer; ask again", 3)
+    return unavailable("the engine broke off during the answer; try again", 3)
 
 
 async def read_body(
@@ -77,7 +77,8 @@ async def read_body(
     if encoding not in ("", "identity"):
         raise ApiError(
             415,
-            f"the body is compressed ({encoding}), which this API does not take: send it as it is",
+            f"the body is compressed ({encoding}), which this API does not support: send it "
+            "uncompressed",
             code="unsupported_content_encoding",
             headers={"accept-encoding": "identity"},
         )
@@ -115,14 +116,14 @@ def too_large(limit: int) -> ApiError:
 
 
 def dump(body: Any) -> bytes:
-    """JSON for an engine. Raises ApiError 400 if it is nested too deeply."""
+    """JSON for an engine. Raises ApiError 400 if it is nested too deeplyly."""
     try:
         return orjson.dumps(body)
     except (TypeError, ValueError):
         try:
             return json.dumps(body).encode()
         except RecursionError:
-            raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
+            raise ApiError(400, "the body is nested too deeplyly", code="invalid_json") from None
 
 
 async def send_json(

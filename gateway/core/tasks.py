@@ -88,7 +88,7 @@ class Tasks:
         # Our own errors are sentences; for all others, the traceback is needed.
         trace = None if isinstance(error, AskdocsError) else error
         text = str(error) or type(error).__name__
-        log.error("%s failed (%s); it begins again in %.1f s", name, text, pause, exc_info=trace)
+        log.error("%s failed (%s); it restarts in %.1f s", name, text, pause, exc_info=trace)
         return pause
 
     async def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -108,4 +108,4 @@ class Tasks:
         try:
             listener(name)
         except Exception:  # a failing listener must not end the work
-            log.exception("nobody could be told of %s", name)
+            log.exception("could not report %s", name)

@@ -110,7 +110,7 @@ def sync_named(
     def progress(step: str, done: int, total: int | None) -> None:
         nonlocal last_report
         if stop and stop.is_set():
-            raise Stopped(f"{spec.place}: the sync was stopped; the index is as it was")
+            raise Stopped(f"{spec.place}: the sync was stopped; the index is unchanged")
         if time.monotonic() - last_report > SAY:
             last_report = time.monotonic()
             say(f"{spec.place}: {step} pages, {done:,}{f' of {total:,}' if total else ''}")
@@ -258,13 +258,13 @@ class Keeper:
             return
         before = search.index.embedders().serving
         if embed_missing(self._writing, embedder, self._stand_back, self._described):
-            self._say("pages are found by what they mean, too: their vectors are worked out")
+            self._say("vectors are complete: pages are also found by meaning")
         if before not in (None, embedder.model) and search.index.answers():
             learn(search, self._writing, ())  # recalibrate the memory with this model
-            self._say(f"questions are compared by {embedder.model} now")
+            self._say(f"questions are now compared by {embedder.model}")
 
     def _stand_back(self, done: int, total: int) -> None:
         while self._traffic.is_busy and not self._stop.is_set():
             self._stop.wait(0.05)
         if self._stop.is_set():
-            raise Stopped("the vectors are worked out another time")
+            raise Stopped("computing the vectors was postponed")

@@ -72,14 +72,14 @@ def check(name: str, can: Abilities, request: Mapping[str, Any]) -> None:
         raise no_tools(name)
     refuse_to_speak(name, request)
     if request.get("echo") and not can.echo:
-        text = f"echo: the engine of {name} does not give the prompt back, unless max_tokens is 0"
+        text = f"echo: the engine of {name} returns the prompt only if max_tokens is 0"
         raise ApiError(400, text, param="echo", code="model_not_supported")
 
 
 def refuse_to_speak(name: str, request: Mapping[str, Any]) -> None:
     """Raises ApiError 400: the request asks for audio output."""
     if speaks(request):
-        text = f"modalities: {name} writes text alone, and gives no audio"
+        text = f"modalities: {name} writes text only, not audio"
         raise ApiError(400, text, param="modalities", code="model_not_supported")
 
 
@@ -96,8 +96,8 @@ def refuse_addresses(request: Mapping[str, Any]) -> None:
         if kind.endswith("_url") and not (isinstance(url, str) and url.startswith("data:")):
             raise ApiError(
                 400,
-                f"{place}.{kind} is no data: URL, and engines here fetch nothing: send the file"
-                " itself, as data:image/png;base64,...",
+                f"{place}.{kind} is not a data: URL, and engines here do not fetch addresses: "
+                "send the file itself, as data:image/png;base64,...",
                 param=f"{place}.{kind}",
                 code="invalid_value",
             )
@@ -163,7 +163,7 @@ DEEPEST = 64
 
 
 def refuse_depth(request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the body for a provider is nested too deeply."""
+    """Raises ApiError 400: the body for a provider is nested too deeplyly."""
     for name, value in request.items():
         level = [value] if isinstance(value, dict | list) else []
         for _ in range(DEEPEST):
@@ -175,7 +175,7 @@ def refuse_depth(request: Mapping[str, Any]) -> None:
             ]
         if level:
             text = (
-                f"{name} is nested too deeply: at most {DEEPEST} lists and objects in one another"
+                f"{name} is nested too deeplyly: at most {DEEPEST} lists and objects in one another"
             )
             raise ApiError(400, text, param=name, code="invalid_value")
 
@@ -238,7 +238,7 @@ def _names_kept(value: Any) -> bool:
 
 
 def _kept(place: str) -> ApiError:
-    text = f"{place} names a file that is kept elsewhere: send the file itself"
+    text = f"{place} names a file stored elsewhere: send the file itself"
     return ApiError(400, text, param=place, code="invalid_value")
 
 
@@ -282,7 +282,7 @@ def _strict(tool: dict[str, Any]) -> dict[str, Any]:
 def no_media(name: str, place: str, kind: str) -> ApiError:
     return ApiError(
         400,
-        f"{place} is of type {kind}, which {name} cannot read: send text, or ask another model",
+        f"{place} has the type {kind}, which {name} cannot read: send text, or use another model",
         param=place,
         code="model_not_supported",
     )
@@ -291,7 +291,7 @@ def no_media(name: str, place: str, kind: str) -> ApiError:
 def no_tools(name: str) -> ApiError:
     return ApiError(
         400,
-        f"{name} cannot be made to call tools: leave tool_choice at auto, ask for JSON with"
+        f"{name} cannot be forced to call tools: set tool_choice to auto, ask for JSON with"
         " response_format, or ask another model",
         param="tool_choice",
         code="model_not_supported",

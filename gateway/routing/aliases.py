@@ -134,7 +134,7 @@ class Table:
                 problems.append(Problem(name, "targets", text))
             for target in alias.targets:
                 if target in self.aliases:
-                    text = f"{target!r} is an alias; a target is a model: {_list(models)}"
+                    text = f"{target!r} is an alias; a target must be a model: {_list(models)}"
                     problems.append(Problem(name, "targets", text))
                 elif target not in models:
                     text = f"there is no model {target!r}; there are {_list(models)}"
@@ -145,7 +145,7 @@ class Table:
                     text = f"there is no model or alias {other!r}; there are {known}"
                     problems.append(Problem(name, "fallback", text))
             if cycle := self._cycle(name, ()):
-                text = f"the fallback goes round in a circle: {' -> '.join(cycle)}"
+                text = f"the fallback is circular: {' -> '.join(cycle)}"
                 problems.append(Problem(name, "fallback", text))
         return problems
 
@@ -187,13 +187,13 @@ class Aliases:
                 if await threads.database(self._revision) != self._seen:
                     new = await threads.database(self.load)
                     if wrong := await problems(new):
-                        log.error("the aliases stay as they were: %s", wrong[0].message)
+                        log.error("the aliases are unchanged: %s", wrong[0].message)
                     else:
                         self.table = new
                 failing = False
             except AskdocsError as error:
                 if not failing:
-                    log.warning("the aliases stay as they are: %s", error)
+                    log.warning("the aliases are unchanged: %s", error)
                 failing = True
 
     def _revision(self) -> int | None:
@@ -273,7 +273,7 @@ def _rows(connection: sa.Connection) -> dict[str, Alias]:
     try:
         return {row.name: Alias.model_validate(json.loads(row.definition)) for row in rows}
     except (ValidationError, ValueError) as error:
-        raise AskdocsError(f"the database holds an alias that is not valid: {error}") from None
+        raise AskdocsError(f"the database has an invalid alias: {error}") from None
 
 
 def _pick(targets: Mapping[str, float], point: float) -> str:

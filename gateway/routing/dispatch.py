@@ -263,7 +263,7 @@ class Dispatch:
         except ApiError as error:
             raise abilities.explained(served.name, error, request) from None
         except TimeoutError:
-            text = f"{served.name} sent no byte in {patience:g} s; ask again"
+            text = f"{served.name} sent no byte in {patience:g} s; try again"
             raise CandidateFailed("slow", unavailable(text, 3), timed_out=True) from None
 
     async def _here(self, call: Call, served: Served, request: dict[str, Any]) -> Opened:
@@ -297,7 +297,7 @@ class Dispatch:
             try:
                 response = await self._providers.open(call.path, body, served.name, trace)
             except litellm.Unwritable as error:
-                log.warning("%s: its answer cannot be passed on", served.name, exc_info=error)
+                log.warning("%s: its answer cannot be forwarded", served.name, exc_info=error)
                 raise _unreadable(served) from None
             opened = await self._begun(call, served, "litellm", response, served.name)
             if opened.is_stream:
@@ -339,7 +339,7 @@ class Dispatch:
             is_stream = response.header(b"content-type").startswith(b"text/event-stream")
             if is_stream and first.startswith(b'data: {"error"'):
                 log.warning("%s: %s", served.name, first[:1000].decode("utf-8", "replace"))
-                raise CandidateFailed("error", unavailable(f"{served.name} failed; ask again", 3))
+                raise CandidateFailed("error", unavailable(f"{served.name} failed; try again", 3))
             begun = True
             return Opened(served, lane, is_stream, first, chunks, response, there.encode())
         except LaneError:
@@ -375,16 +375,17 @@ class Dispatch:
         log.warning("%s answered %d: %s", served.name, status, str(error)[:1000])
         if is_ours:
             text = (
-                f"{served.name} refuses this gateway: whoever runs it finds the reason in its log"
+                f"{served.name} refuses this gateway: its operator finds the reason in the "
+                "gateway's log"
             )
             error = unavailable(text, 60)
         elif status < 500:
-            error = unavailable(f"{served.name} is busy; ask again", 3)
+            error = unavailable(f"{served.name} is busy; try again", 3)
             error.status = status
         elif served.engine is None or not await served.engine.is_ready():
             error = _away(served)
         else:
-            error = unavailable(f"{served.name} failed; ask again", 3)
+            error = unavailable(f"{served.name} failed; try again", 3)
         for name in ("retry-after", "retry-after-ms"):
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")
@@ -506,11 +507,11 @@ async def _checked(call: Call, opened: Opened) -> Opened:
 
 
 def _unreadable(served: Served) -> CandidateFailed:
-    answer = unavailable(f"the answer of {served.name} cannot be read; ask again", 3)
+    answer = unavailable(f"the answer of {served.name} cannot be read; try again", 3)
     return CandidateFailed("unreadable", answer)
 
 
 def _away(served: Served) -> ApiError:
     if served.engine is None:
-        return unavailable(f"{served.name} does not answer; ask again in a few seconds", 3)
+        return unavailable(f"{served.name} does not answer; try again in a few seconds", 3)
     return engine_away()

@@ -63,7 +63,7 @@ class Resume:
                     return None
             else:
                 goes_on = opened.served.name if opened else "nobody"
-                log.warning("%s broke off in an answer; %s goes on", broken.name, goes_on)
+                log.warning("%s broke off during an answer; %s continues it", broken.name, goes_on)
                 return opened
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
@@ -107,7 +107,7 @@ class Resume:
         else:
             kind = await served.engine.kind()
             if kind == "other":
-                raise ApiError(400, f"{served.name} does not go on with an answer that has begun")
+                raise ApiError(400, f"{served.name} cannot continue an answer")
             if kind == "vllm":
                 # Some chat templates trim messages, so that trailing white space would be repeated.
                 blanks = text[len(text.rstrip()) :]

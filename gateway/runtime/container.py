@@ -273,7 +273,7 @@ def _snapshots(settings: GatewaySettings) -> Snapshots | None:
     try:
         return Snapshots(settings.states)
     except OSError as error:
-        log.warning("%s: what is read of pages is not kept (%s)", settings.states, error)
+        log.warning("%s: KV cache snapshots are off (%s)", settings.states, error)
         return None
 
 

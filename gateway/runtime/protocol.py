@@ -320,7 +320,7 @@ class _Outbox:
         self._size = 0
 
 
-_NOT_HTTP = (400, "this is not a request of HTTP/1.1", "invalid_http")
+_NOT_HTTP = (400, "this is not an HTTP/1.1 request", "invalid_http")
 _TOO_LARGE = (431, f"the headers are larger than {MAX_HEAD} bytes", "headers_too_large")
 _TRAILERS_TOO_LARGE = (
     431,

@@ -100,8 +100,8 @@ def _listen(host: str, port: int) -> socket.socket:
         known = error.errno and not isinstance(error, socket.gaierror)
         reason = os.strerror(error.errno or 0) if known else error.strerror
         raise AskdocsError(
-            f"{host}:{port}: cannot listen there ({reason});"
-            " stop what uses the port, or set ASKDOCS_GATEWAY_PORT to another one"
+            f"{host}:{port}: cannot listen there ({reason}); stop the process that uses the port, "
+            "or set ASKDOCS_GATEWAY_PORT to another one"
         ) from None
 
 
@@ -292,7 +292,7 @@ class _Renewal:
             del self._old[0]  # it died, and has been replaced already
         if not self._old:
             took = time.monotonic() - self._began
-            _say(f"all {len(self._workers)} workers are new, after {took:.1f} s")
+            _say(f"replaced all {len(self._workers)} workers in {took:.1f} s")
             return True
         self._messages, sender = _spawn.Pipe(duplex=False)
         self._fresh = self._supervisor.start(sender)
@@ -337,14 +337,14 @@ class _Renewal:
 
     def _failed(self, why: str) -> bool:
         _take(self._before)
-        _say(f"{why}; its error is above. The workers that are left go on as they are")
+        _say(f"{why}; its error is above. The remaining workers continue unchanged")
         return False
 
 
 def _refuse_hangup(*_: object) -> None:
     _say(
-        "SIGHUP is ignored: one worker alone cannot be replaced without a failed request;"
-        " set ASKDOCS_GATEWAY_WORKERS=2 and restart it"
+        "SIGHUP is ignored: a single worker cannot be replaced without failed requests; set "
+        "ASKDOCS_GATEWAY_WORKERS=2 and restart the gateway"
     )
 
 

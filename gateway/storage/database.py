@@ -88,17 +88,17 @@ def open(url: str, patience: float | None = None) -> sa.Engine:
         raise _not_a_url("the database URL cannot be read") from None
     if any("@" in (part or "") for part in (parsed.host, parsed.database)) and parsed.password:
         # The rest of the password would be parsed as the host, which messages show.
-        raise _not_a_url("the password of the database URL has an @, which is written %40 there")
+        raise _not_a_url("the password of the database URL has an @: escape it as %40")
     if parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg"):
         return _postgresql(parsed.set(drivername="postgresql+psycopg"), patience)
     if parsed.drivername in ("sqlite", "sqlite+pysqlite"):
         if parsed.database in (None, "", ":memory:"):
-            raise _not_a_url("a database in memory would be another one in every process")
+            raise _not_a_url("every process would have its own in-memory database")
         engine = sa.create_engine(parsed, connect_args={"timeout": BUSY})
         sa.event.listen(engine, "connect", _connect_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
-    raise _not_a_url(f"{parsed.drivername!r} is not a database that askdocs knows")
+    raise _not_a_url(f"{parsed.drivername!r} is not a supported database")
 
 
 def _postgresql(url: sa.URL, patience: float | None) -> sa.Engine:
@@ -183,7 +183,7 @@ def migrate(engine: sa.Engine) -> None:
     Raises:
         Unreachable: the database cannot be reached or written.
         Damaged: it cannot be read.
-        AskdocsError: it belongs to a newer askdocs, or a restore was interrupted.
+        AskdocsError: it was made by a newer askdocs, or a restore was interrupted.
     """
     if engine.dialect.name == "sqlite":
         _make_file(engine)
@@ -216,7 +216,7 @@ def check(engine: sa.Engine) -> None:
         _refuse_newer(engine, current)
         raise AskdocsError(
             f"{shown(engine)}: the database is {'older than this askdocs' if current else 'empty'}:"
-            " start the gateway, or run `askdocs keys list`, which brings it up to date"
+            " start the gateway, or run `askdocs keys list`, which upgrades it"
         )
 
 
@@ -301,7 +301,7 @@ def is_damage(reason: str) -> bool:
 
 def _damaged(place: str, reason: str) -> str:
     return (
-        f"{place}: the database is damaged ({reason}): stop askdocs, and put a backup back with"
+        f"{place}: the database is damaged ({reason}): stop askdocs, and restore a backup with"
         " `askdocs restore FILE --only database`"
     )
 
@@ -328,15 +328,15 @@ def _make_file(engine: sa.Engine) -> None:
     path = Path(str(engine.url.database))
     if path.with_name(path.name + RESTORING).exists():
         raise AskdocsError(
-            f"{path}: a restore was cut off in the middle: finish it with `askdocs restore"
-            " --resume`, or start `askdocs up`, which does"
+            f"{path}: a restore was interrupted: finish it with `askdocs restore --resume` or "
+            "`askdocs up`"
         )
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise Unreachable(
-            f"{shown(engine)}: the database file cannot be written ({error.strerror}):"
-            " make its folder, or name another one"
+            f"{shown(engine)}: the database file cannot be written ({error.strerror}): create its "
+            "folder, or name another file"
         ) from None
     deadline = time.monotonic() + BUSY
     while True:
@@ -386,6 +386,6 @@ def _refuse_newer(engine: sa.Engine, current: str | None) -> None:
     known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
     if current is not None and current not in known:
         raise AskdocsError(
-            f"{shown(engine)}: the database belongs to a newer askdocs (its schema is {current!r}):"
-            " upgrade this askdocs, or name another database"
+            f"{shown(engine)}: the database was made by a newer askdocs (its schema is"
+            f" {current!r}): upgrade askdocs, or name another database"
         )

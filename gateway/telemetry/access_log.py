@@ -170,8 +170,8 @@ class _Sink:
             self._fd = sys.stdout.fileno() if path == STDOUT else self._open()
         except OSError as error:
             raise AskdocsError(
-                f"[gateway] access_log: {path} cannot be written ({error.strerror or error}):"
-                " name a file in a folder that exists and is yours"
+                f"[gateway] access_log: {path} cannot be written ({error.strerror or error}): "
+                "name a file in an existing folder that you may write to"
             ) from None
 
     def write(self, lines: list[bytes]) -> int:

@@ -53,7 +53,7 @@ class Counters:
         try:
             await threads.database(self._write, added)
         except Unreachable as error:
-            log.warning("%s is kept in memory: %s", self._table.name, error)
+            log.warning("%s stays in memory for now: %s", self._table.name, error)
             for key, number in added.items():
                 self.add(key, number)
 

@@ -86,7 +86,7 @@ class HealthCollector(Collector):
         yield up
         synced = _gauge(
             "index_synced_timestamp_seconds",
-            "When a wiki was last synced without breaking off, in Unix time.",
+            "Unix time of a wiki's last completed sync.",
             *("source", "kind"),
         )
         pages = _gauge("index_pages", "Pages of a wiki in the index.", "source", "kind")
@@ -101,7 +101,7 @@ class HealthCollector(Collector):
         )
         failing = _gauge(
             "index_failing_since_timestamp_seconds",
-            "Since when a wiki, or a page of it, cannot be read, in Unix time.",
+            "Unix time since which a wiki, or a page of it, cannot be read.",
             *("source", "kind"),
         )
         for wiki in self._wikis:
@@ -114,8 +114,7 @@ class HealthCollector(Collector):
         yield failing
         failed = CounterMetricFamily(
             PREFIX + "process_task_failures",
-            "Failures of background work of processes without metrics, which begins again after"
-            " each.",
+            "Failures of background work in processes without metrics; it restarts after each.",
             labels=("process", "task"),
         )
         for found in self._failures:
@@ -126,7 +125,7 @@ class HealthCollector(Collector):
             size = _gauge("disk_size_bytes", "Size of the disk that holds the state.")
             size.add_metric([], total)
             yield size
-            left = _gauge("disk_free_bytes", "Of this, what the gateway may still write.")
+            left = _gauge("disk_free_bytes", "Free space that the gateway may use.")
             left.add_metric([], free)
             yield left
 

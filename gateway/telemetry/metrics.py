@@ -81,7 +81,7 @@ class Metrics:
         pair = ("alias", "team")
         self._requests = counter(
             "requests_total",
-            "Requests that ended, by HTTP status; 499: the client left.",
+            "Finished requests, by HTTP status; 499: the client disconnected.",
             *("endpoint", "alias", "team", "status"),
         )
         self._tokens = counter(
@@ -91,22 +91,22 @@ class Metrics:
         )
         self._cached = counter(
             "cached_tokens_total",
-            "Of the prompt tokens, those that the engine had read before, as far as it says.",
+            "Prompt tokens that the engine reports as cached.",
             *("alias", "model", "team"),
         )
         self._admission = histogram(
             "admission_seconds",
-            "From the request to its way to a model: body, key, limits, pages.",
+            "Time from the request until it is sent to a model: body, key, limits, pages.",
             ADMISSION,
         )
         self._ttft = histogram(
             "time_to_first_token_seconds",
-            "From the request to the first event of a streamed answer.",
+            "Time from the request to the first event of a streamed answer.",
             TTFT,
         )
         self._gap = histogram(
             "inter_token_latency_seconds",
-            "Gaps between arrivals of a streamed answer; an arrival holds a token or several.",
+            "Gaps between arrivals of a streamed answer; an arrival has one or more tokens.",
             TOKEN,
         )
         self._mean = histogram(
@@ -116,12 +116,12 @@ class Metrics:
         )
         self._duration = histogram(
             "request_duration_seconds",
-            "From an admitted request to its last byte.",
+            "Time from an admitted request to its last byte.",
             DURATION,
         )
         self._in_flight = Gauge(
             PREFIX + "requests_in_flight",
-            "Admitted requests that have not ended.",
+            "Admitted requests in progress.",
             pair,
             registry=own,
             multiprocess_mode="livesum",
@@ -135,13 +135,13 @@ class Metrics:
         )
         self._answers = counter(
             "answers_total",
-            "Chat answers, by outcome: answered, cautious, refused, failed. Model: the one that"
-            " answered, or was to.",
+            "Chat answers, by outcome: answered, cautious, refused, failed. Model: the one that "
+            "answered, or the first candidate.",
             *("alias", "model", "outcome"),
         )
         self._claims = counter(
             "claims_total",
-            "Sentences of generative answers, by what the check says of them.",
+            "Sentences of generative answers, by verdict of the check.",
             *("alias", "model", "verdict"),
         )
         self._votes = counter(
@@ -149,17 +149,17 @@ class Metrics:
         )
         self._limited = counter(
             "limit_rejections_total",
-            "Requests refused with 429, by the kind of the limit.",
+            "Requests rejected with 429, by kind of limit.",
             *("alias", "team", "kind"),
         )
         self._fallbacks = counter(
             "fallbacks_total",
-            "Requests that went on to the next model, and why.",
+            "Requests passed to the next model, by reason.",
             *("alias", "source", "target", "reason"),
         )
         self._broken = counter(
             "broken_answers_total",
-            "Answers that a model's server broke off, by what became of them: continued, ended.",
+            "Answers broken off by a model's server, by outcome: continued, ended.",
             *("alias", "model", "outcome"),
         )
         self._upstream_errors = counter(
@@ -186,20 +186,21 @@ class Metrics:
 
         self._engine_asked = engine(
             "engine_prompt_tokens",
-            "Prompt tokens that the engine got since its start, by its word.",
+            "Prompt tokens that the engine received since its start, as it reports.",
         )
         self._engine_found = engine(
-            "engine_cached_tokens", "Of these, those that its prefix cache had."
+            "engine_cached_tokens", "Prompt tokens found in the engine's prefix cache."
         )
         self._engine_ratio = engine(
-            "engine_cache_hit_ratio", "Share of these prompt tokens that its prefix cache had."
+            "engine_cache_hit_ratio", "Share of prompt tokens found in the engine's prefix cache."
         )
         self._local_decisions = counter(
-            "limiter_local_decisions_total", "Limits decided by one worker alone, without Redis."
+            "limiter_local_decisions_total",
+            "Requests whose limits one worker decided alone, without Redis.",
         )
         self._local = Gauge(
             PREFIX + "limiter_local",
-            "1 while a worker decides limits alone because Redis is away, else 0.",
+            "1 while a worker decides limits alone because Redis is unavailable, else 0.",
             registry=own,
             multiprocess_mode="livemax",
         )
@@ -208,7 +209,7 @@ class Metrics:
         )
         self._task_failures = counter(
             "task_failures_total",
-            "Failures of background work, which begins again after each.",
+            "Failures of background work, which restarts after each.",
             "task",
         )
         self._log_drops = counter(

@@ -39,7 +39,7 @@ class Recorder:
         try:
             self._record(context)
         except Exception:  # the response has been sent, and must not fail for this
-            log.exception("request %s was not recorded whole", context.request_id)
+            log.exception("request %s was not recorded completely", context.request_id)
 
     def _record(self, context: RequestContext) -> None:
         response = context.response

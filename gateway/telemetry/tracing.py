@@ -44,8 +44,9 @@ def endpoint(env: Mapping[str, str]) -> str:
         if url and (protocol := env.get(name)):
             if protocol != PROTOCOL:
                 raise AskdocsError(
-                    f"{name} (environment) is {protocol!r}, and traces are sent by {PROTOCOL}: set"
-                    " it to that or drop it, and name the collector's port for it, usually 4318"
+                    f"{name} (environment) is {protocol!r}, but traces are sent by {PROTOCOL}: "
+                    "set it to that or remove it, and use the collector's port for it, usually "
+                    "4318"
                 )
             break
     return url

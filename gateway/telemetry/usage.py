@@ -140,7 +140,7 @@ class Usage:
             left = [*self._writing.values(), *self._added.values()]
             if left and self._journal is None:
                 count = sum(counts[0] for counts in left)
-                log.error("the usage of %d requests is lost: the database is away", count)
+                log.error("the usage of %d requests is lost: the database is unavailable", count)
             if self._journal is not None:
                 self._journal.close()
             raise
@@ -183,7 +183,7 @@ class Usage:
             try:
                 count = await threads.database(self._take_over, self._journal, worker)
             except (Unreachable, OSError) as error:
-                log.warning("the usage that a dead worker left is written later: %s", error)
+                log.warning("the usage of a dead worker will be written later: %s", error)
                 return
             if count:
                 log.warning("the usage of %d requests of a dead worker is written", count)

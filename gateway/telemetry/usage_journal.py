@@ -78,7 +78,7 @@ class UsageJournal:
             os.write(self._file, _dumped(line) + b"\n")
         except OSError as error:
             if not self._failing:
-                log.warning("%s: usage is kept in memory alone: %s", self._folder, error)
+                log.warning("%s: usage is kept only in memory: %s", self._folder, error)
             self._failing = True
         else:
             self._failing = False

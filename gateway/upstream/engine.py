@@ -310,7 +310,7 @@ class Engine:
                 if data.startswith("{"):
                     usage = orjson.loads(data).get("usage") or usage
         if usage is None:
-            raise httpx.RemoteProtocolError("the engine broke off while it read")
+            raise httpx.RemoteProtocolError("the engine broke off during prefill")
         return _read(usage)
 
     async def slots(self) -> list[Slot]:
@@ -419,8 +419,8 @@ class Engine:
         wanted = self._wanted or (names[0] if names else None)
         if wanted is None or wanted not in names:
             raise AskdocsError(
-                f"the engine at {self.url} does not serve {wanted!r}; it has {', '.join(names)}:"
-                " name one of them with --model"
+                f"the engine at {self.url} does not serve {wanted!r}; it serves "
+                f"{', '.join(names)}: name one of them with --model"
             )
         entry = next(model for model in listed if model["id"] == wanted)
         # vLLM reports an adapter's context at its base model.

@@ -119,9 +119,8 @@ def not_supported(model: str) -> ApiError:
     """400: the model does not support filling in the middle."""
     return ApiError(
         400,
-        f"the model {model!r} cannot fill in the middle: it has no tokens for a suffix."
-        " Leave out suffix, or ask a code model (Qwen2.5-Coder, for example) behind an"
-        " alias of its own",
+        f"the model {model!r} cannot fill in the middle: it has no tokens for a suffix. Omit "
+        "suffix, or use a code model (such as Qwen2.5-Coder) with its own alias",
         param="suffix",
         code="fim_not_supported",
     )

@@ -46,7 +46,7 @@ CONFIG: dict[str, Any] = {
         "disable_cooldowns": True,
     },
 }
-FETCHES_NOTHING = "an address is not fetched here: send the file itself, as a data: URL"
+FETCHES_NOTHING = "addresses are not fetched here: send the file itself, as a data: URL"
 _key = secrets.token_hex(32)  # shared by `LiteLLM` and `authorize`; not valid elsewhere
 
 
@@ -66,7 +66,7 @@ class LiteLLM:
         try:
             return await self._app.get()
         except Exception:
-            text = "LiteLLM, which this request needs, did not start; the gateway's log says why"
+            text = "LiteLLM, which this request needs, did not start; see the gateway's log"
             raise ApiError(503, text, kind="server_error", code="litellm_unavailable") from None
 
     async def open(

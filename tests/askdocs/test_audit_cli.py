@@ -54,4 +54,4 @@ def test_the_log_can_be_narrowed(home: Home) -> None:
     lines = json.loads(run(home, "audit", "--action", "version", "--json").stdout)
     assert [one["action"] for one in lines] == ["version.retire", "version.clean"]
     later = run(home, "audit", "--since", "2999-01-01")
-    assert later.stdout == "nothing was done since 2999-01-01\n"
+    assert later.stdout == "no actions since 2999-01-01\n"

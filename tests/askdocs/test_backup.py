@@ -156,7 +156,7 @@ def test_a_backup_has_each_part_and_no_secret_and_is_its_owners_alone(
     assert list(manifest.versions) == ["docs@v1"]
     # Nothing is left of the copies, and a second one of the name is refused.
     assert [path.name for path in tmp_path.glob(".*")] == []
-    with pytest.raises(AskdocsError, match="is there already"):
+    with pytest.raises(AskdocsError, match="already exists"):
         backed_up(places, file)
 
 
@@ -167,11 +167,11 @@ def test_a_place_where_no_backup_can_be_written_is_reported_with_the_reason(
     for out, why in (
         (
             Path("/proc/b.tar.gz"),
-            r"^/proc/b\.tar\.gz: cannot be written \(No such file .*: see that",
+            r"^/proc/b\.tar\.gz: cannot be written \(No such file .*: check",
         ),
-        (tmp_path / ("b" * 300), r"/bbb.*: cannot be written \(File name too long\): see that"),
+        (tmp_path / ("b" * 300), r"/bbb.*: cannot be written \(File name too long\): check"),
         (file / "b.tar.gz", rf"^{file}/b\.tar\.gz: {file} is no folder: name one$"),
-        (tmp_path / "none" / "b", r"none/b: .*/none is not there: make it first$"),
+        (tmp_path / "none" / "b", r"none/b: .*/none does not exist: create it first$"),
     ):
         with pytest.raises(AskdocsError, match=why):
             backed_up(places, out)
@@ -204,8 +204,8 @@ def test_a_disk_that_cannot_take_a_backup_is_reported_in_a_line(
     engine.dispose()
     said = on_a_disk(tmp_path, options, "--home", str(home.root))
     assert said == [
-        f"askdocs: {tmp_path}/disk/b.tar.gz: cannot be written ({why}): see that there is space,"
-        " and that you may write there"
+        f"askdocs: {tmp_path}/disk/b.tar.gz: cannot be written ({why}): check free space and "
+        "write permission"
     ]
 
 
@@ -339,7 +339,7 @@ def test_every_byte_of_a_backup_counts(places: InstallationPaths, tmp_path: Path
                 if gzip.decompress(content) == plain:
                     continue
             bad.write_bytes(content)
-            with pytest.raises(AskdocsError, match=r"bad\.tar\.gz.*take another backup"):
+            with pytest.raises(AskdocsError, match=r"bad\.tar\.gz.*use another backup"):
                 archive.verify(archive.opened(bad), quiet)
             refused += 1
     assert refused > 100
@@ -368,14 +368,16 @@ def test_what_is_no_backup_or_of_a_newer_askdocs_is_refused(
             restoring.plan(places, archive.opened(packed(bad, content)), RESTORED, quiet)
 
     bad.write_text("dear diary")
-    with pytest.raises(AskdocsError, match="or no backup of askdocs"):
+    with pytest.raises(AskdocsError, match="or not a backup of askdocs"):
         archive.opened(bad)
     refused({"diary.txt": b"x"}, "it has no manifest.json")
     refused({"manifest.json": b"[1]"}, "cannot be read")
     newer = manifest.model_copy(update={"revision": "9998", "askdocs": "7.0"})
-    refused({"manifest.json": encode(newer)}, r"is of a newer askdocs \(7.0, schema 9998; this is")
+    refused(
+        {"manifest.json": encode(newer)}, r"was made by a newer askdocs \(7.0, schema 9998; this is"
+    )
     future = json.dumps({"format": 2, "unheard": "of"}).encode()
-    refused({"manifest.json": future}, "is of a newer askdocs.*upgrade this askdocs first")
+    refused({"manifest.json": future}, "was made by a newer askdocs.*upgrade askdocs first")
     outside = encode(manifest).replace(b'"index/index.db"', b'"index/../../evil"')
     refused({"manifest.json": outside}, "is not a path of a backup")
     refused({"manifest.json": encode(manifest)}, f"{DATABASE} is missing")
@@ -397,7 +399,7 @@ def test_a_restore_is_refused_while_somebody_uses_the_files(
         "print('ready', flush=True); sys.stdin.read()\n"
     )
     for kind, path, why in (
-        ("lock", home.root / "up.lock", "askdocs runs in .*: stop it"),
+        ("lock", home.root / "up.lock", "askdocs is running in .*: stop it"),
         ("open", home.database, r"askdocs\.db: is in use by process {pid} \("),
         ("open", home.index, r"index\.db: is in use by process {pid} \("),
     ):
@@ -524,7 +526,7 @@ def test_a_kill_at_any_point_of_a_restore_leaves_the_old_state_or_one_that_becom
         after, resumed = line["after"], line["resumed"]
         decided = after.pop("decided")
         if decided:  # nobody works with what is half done
-            assert "a restore was cut off" in after["refused"], line
+            assert "a restore was interrupted" in after["refused"], line
         elif line["killed"] and resumed != new | {"decided": False, "refused": ""}:
             assert after == old | {"refused": ""}, line
             assert resumed == after | {"decided": False}, line
@@ -550,7 +552,7 @@ def test_askdocs_up_finishes_a_restore_that_was_cut_off(
     monkeypatch.setattr(moves, "finish", lambda journal: None)  # as if killed when it is decided
     restored(home, places, file, "database")
     monkeypatch.undo()
-    with pytest.raises(AskdocsError, match="a restore was cut off in the middle: finish it with"):
+    with pytest.raises(AskdocsError, match="a restore was interrupted: finish it with"):
         database.migrate(engine)
     monkeypatch.chdir(tmp_path)
     said: list[str] = []
@@ -558,7 +560,7 @@ def test_askdocs_up_finishes_a_restore_that_was_cut_off(
     up._gateway_settings = load(GatewaySettings)
     for _ in range(2):  # the second time there is nothing to be done
         up._finish_restore()
-    assert [text[:42] for text in said] == ["finished a restore that was cut off; what "]
+    assert [text[:42] for text in said] == ["finished an interrupted restore; the previ"]
     database.migrate(engine)
     assert names(home) == ["ci"]
 
@@ -748,7 +750,7 @@ def test_a_backup_is_restored_on_a_new_machine(
 def test_there_is_nothing_to_back_up_in_an_empty_home(tmp_path: Path) -> None:
     home = Home(tmp_path / "empty")
     home.make()
-    with pytest.raises(AskdocsError, match="there is nothing to back up"):
+    with pytest.raises(AskdocsError, match="nothing to back up"):
         backed_up(places_in(home), tmp_path / "b.tar.gz")
     assert not home.database.exists()
 
@@ -775,7 +777,7 @@ def test_postgresql_is_dumped_and_restored_into_an_empty_database_only(
     words = ["restore", str(file), "--yes", "--home", str(home.root)]
     done = CliRunner().invoke(app, words, env={"ASKDOCS_DATABASE_URL": second})
     assert done.exit_code == 0, done.output
-    assert "if one of these open keys was revoked or rotated since then" in done.stdout
+    assert "if one of these keys was revoked or rotated since then" in done.stdout
     target = database.open(second)
     database.check(target)
     assert [key.name for key in Keys(target).list()] == ["ci"]
@@ -897,7 +899,7 @@ def test_the_commands_tell_people_and_scripts_and_ask_before_they_act(tmp_path: 
     done = run("restore", "b.tar.gz", "--yes")
     assert "restored\n" in done.stdout
     (kept,) = (tmp_path / ".askdocs" / "replaced").iterdir()
-    assert f"undo this with: askdocs restore {kept}" in done.stdout
+    assert f"undo with: askdocs restore {kept}" in done.stdout
     assert [key["name"] for key in said("keys", "list")] == ["ci"]
     log = said("audit", "--since", "1d")
     assert [line["action"] for line in log] == [
@@ -909,8 +911,8 @@ def test_the_commands_tell_people_and_scripts_and_ask_before_they_act(tmp_path: 
     assert {line["who"] for line in log} == {audit.actor()}
     assert said("restore", "--resume") == {"changed": False}
     for words, why in (
-        (["restore"], "name the backup to restore, or --resume"),
-        (["restore", "b.tar.gz", "--only", "keys"], "--only keys: it is none of database, index"),
-        (["restore", "b.tar.gz", "--only", "index"], "holds no index"),
+        (["restore"], "name the backup to restore, or use --resume"),
+        (["restore", "b.tar.gz", "--only", "keys"], "--only keys: use one of database, index"),
+        (["restore", "b.tar.gz", "--only", "index"], "has no index"),
     ):
         assert why in str(run(*words).exception)

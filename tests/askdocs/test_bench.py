@@ -107,7 +107,7 @@ def test_a_number_of_clients_that_is_none_is_refused(clients: str) -> None:
 
 
 def test_an_unknown_system_is_refused_before_anything_starts() -> None:
-    with pytest.raises(AskdocsError, match="'nginx' is not a system; there are nothing, "):
+    with pytest.raises(AskdocsError, match="'nginx' is not a system; the systems are nothing, "):
         gateway.choose(["askdocs", "nginx"])
 
 

@@ -150,9 +150,9 @@ def test_too_little_to_calibrate_is_refused_with_the_reason(
     few.write_text("\n".join(questions.read_text().splitlines()[:12]))
     with pytest.raises(AskdocsError, match="has 12 questions with an answer; at least 30"):
         run(search, few, silent)
-    with pytest.raises(AskdocsError, match="name questions with --questions FILE"):
+    with pytest.raises(AskdocsError, match="name a file with --questions FILE"):
         run(search, None, silent)
-    with pytest.raises(AskdocsError, match="there is no embedder to calibrate"):
+    with pytest.raises(AskdocsError, match="the search has no embedder to calibrate"):
         run(Search(opened, None), questions, silent)
     index.build(tmp_path / "new.db", [parse("new.md", "# New\n\nA page.", "http://wiki/")])
     with (

@@ -98,7 +98,7 @@ def test_two_equal_ports_name_both_wishes() -> None:
     port = checks.free_port()
     (check,) = failing(checks.ports(settings(gateway_port=port, site_port=port)))
     assert check.name == "site port"
-    assert check.found == f"{port} is wanted by gateway too"
+    assert check.found == f"{port} is also the port of gateway"
     assert check.fix == "choose another --site-port N"
 
 

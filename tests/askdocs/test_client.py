@@ -98,7 +98,7 @@ def test_a_stream_that_ends_too_early_is_an_error_and_no_answer() -> None:
 
 
 def test_an_answer_that_is_no_json_is_an_error() -> None:
-    assert "speaks another language" in refusal(Reply(chunks=[b"data: <html>\n\n"]))
+    assert "is not a gateway" in refusal(Reply(chunks=[b"data: <html>\n\n"]))
 
 
 def test_a_gateway_that_is_not_there_names_the_command_to_start_it() -> None:

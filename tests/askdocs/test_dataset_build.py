@@ -87,7 +87,7 @@ def test_what_is_wrong_is_one_line_and_loses_nothing(
     wrong = [
         (["qa_pairs.jsonl"], "out: is not empty: name another --out DIR, or add --force"),
         (["unknown.jsonl", "--force"], "unknown.jsonl:3: the wiki has no page 'gone.md'"),
-        (["few.jsonl", "--force"], "few.jsonl: its 2 rows in 2 clusters leave nothing for"),
+        (["few.jsonl", "--force"], "few.jsonl: its 2 rows in 2 clusters leave no rows for"),
         (["broken.jsonl", "--force"], "broken.jsonl:1: is not JSON"),
         (["none.jsonl", "--force"], "none.jsonl: cannot be read: No such file"),
         (["qa_pairs.jsonl", "--force", "--docs", "nowhere"], "nowhere does not exist"),

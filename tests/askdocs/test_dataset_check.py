@@ -103,7 +103,7 @@ def test_each_rule_of_a_library_fires_on_the_row_made_for_it(askdocs: Run, tmp_p
         "field": "id",
         "value": "0",
         "message": "id is '0'",
-        "fix": "Give each row an id of its own.",
+        "fix": "Give each row a unique id.",
         "safe": False,
     }
 
@@ -114,7 +114,7 @@ def test_warnings_alone_are_no_failure_and_too_few_refusals_are_one(
     file = write(tmp_path / "rows.jsonl", rows()[:10])
     done = askdocs("dataset", "check", str(file))
     assert done.returncode == 0
-    assert "0 of 10 rows are to be refused" in done.stdout
+    assert "0 of 10 rows are unanswerable" in done.stdout
     assert done.stdout.endswith(f"{file}: 10 rows, errors: 0, warnings: 1\n")
 
 
@@ -124,7 +124,7 @@ def test_a_file_with_other_names_is_reported_so_in_a_few_lines(
     file = write(tmp_path / "rows.jsonl", [{"title": f"Post {n}", "body": []} for n in range(300)])
     done = askdocs("dataset", "check", str(file))
     assert done.returncode == 1
-    assert "--field question=PATH; there are title" in done.stdout
+    assert "--field question=PATH; the fields are title" in done.stdout
     assert len(done.stdout.splitlines()) < 12
 
 
@@ -159,8 +159,8 @@ def test_the_report_shows_rules_and_lines_and_nothing_runs_or_loads_in_it(
     assert page.relative_to(tmp_path / "report").as_posix() in (
         tmp_path / "report" / "index.html"
     ).read_text(encoding="utf-8")
-    assert "says the same as line 13" in html
-    assert "Keep one; `fix` keeps the first" in html
+    assert "repeats line 13" in html
+    assert "Keep one of them; `fix` keeps the first" in html
     assert "<script>alert" not in html
     assert "<i>0</i>" not in html
     for loading in ('src="http', "src='http", '<link rel="stylesheet" href="http'):

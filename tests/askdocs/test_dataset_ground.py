@@ -233,9 +233,9 @@ def test_a_run_that_was_killed_goes_on_where_it_was(place: Path, teacher: Teache
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('{"key": "a", "outcome": "rewritten", "answer": "b"}', "in an older format, .* delete it"),
-        ("[]", "is no journal of `dataset ground`"),
-        ("4", "is no journal of `dataset ground`"),
+        ('{"key": "a", "outcome": "rewritten", "answer": "b"}', "of an older format, .* delete it"),
+        ("[]", "is not a journal of `dataset ground`"),
+        ("4", "is not a journal of `dataset ground`"),
     ],
 )
 def test_a_journal_in_an_older_format_and_another_file_are_reported_apart(
@@ -280,7 +280,7 @@ def test_a_teacher_that_refuses_the_key_is_named(place: Path, teacher: Teacher) 
     teacher.RequestHandlerClass = Refusing
     done = run(*to(teacher))
     assert "answers 401" in str(done.exception)
-    assert "goes on from here" in str(done.exception)
+    assert "run the command again to continue" in str(done.exception)
     assert not (place / "out.jsonl").exists()
 
 

@@ -133,7 +133,9 @@ def test_sync_without_a_name_takes_every_known_wiki(
 def test_sync_without_a_name_and_without_a_wiki_says_what_to_type(docs: RunHere) -> None:
     done = docs("sync")
     assert done.returncode == 2
-    assert done.stderr == ("askdocs: no wiki is known yet: name one, `askdocs docs sync SOURCE`\n")
+    assert done.stderr == (
+        "askdocs: the index has no wiki yet: add one with `askdocs docs sync SOURCE`\n"
+    )
 
 
 def test_a_broken_page_has_path_and_reason_and_exit_code_1(wiki: Path, docs: RunHere) -> None:
@@ -339,7 +341,7 @@ def test_stats_tell_wikis_pages_and_size(synced: Path, docs: RunHere, home: Home
 def test_remove_asks_first(synced: Path, docs: RunHere, home: Home) -> None:
     done = docs("remove", "ports.md")  # and nobody answers
     assert done.returncode == 1
-    assert f"Take ports.md of {synced} out of answers?" in done.stderr
+    assert f"Exclude ports.md of {synced} from answers?" in done.stderr
     assert "ports.md" in paths(docs)
     dry = docs("remove", "ports.md", "--dry-run")
     assert "would take ports.md" in dry.stdout
@@ -351,16 +353,16 @@ def test_a_page_that_was_removed_stays_out_until_it_is_restored(
     synced: Path, docs: RunHere, home: Home
 ) -> None:
     gone = docs("remove", f"{SITE}ports/", "--yes")
-    assert "`askdocs docs restore ports.md` brings it back" in gone.stdout
+    assert "undo this with `askdocs docs restore ports.md`" in gone.stdout
     assert paths(docs) == ["install.md"]
-    assert "1 taken out by hand" in docs("sync").stdout
+    assert "1 excluded by hand" in docs("sync").stdout
     assert paths(docs) == ["install.md"]
-    assert "taken out by hand: ports.md" in docs("stats").stdout
+    assert "excluded by hand: ports.md" in docs("stats").stdout
     assert docs("restore", "ports.md").returncode == 0
     assert paths(docs) == ["install.md", "ports.md"]
     again = docs("restore", "ports.md")
     assert again.returncode == 2
-    assert "ports.md was not taken out" in again.stderr
+    assert "ports.md is not excluded" in again.stderr
     assert acts(home)[1:] == [("docs.remove", "ports.md"), ("docs.restore", "ports.md")]
 
 

@@ -14,8 +14,8 @@ from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 
 CLOSED = (
-    "rights: pages without groups: {}; nobody may read them until a rule or pages_without_groups"
-    " says who"
+    "rights: pages without groups: {}; nobody may read them until a rule or pages_without_groups "
+    "allows somebody"
 )
 
 
@@ -28,16 +28,16 @@ CLOSED = (
         (
             {"it": "ports.md", "hr": "hr/"},
             [
-                "rights: [gateway.rights.hr] protects no page: write wiki and path as"
-                " askdocs docs list shows them",
+                "rights: [gateway.rights.hr] protects no page: write wiki and path as in askdocs "
+                "docs list",
                 CLOSED.format(1),
             ],
         ),
         (
             {"hr": "hr/", "it": "it/"},
             [
-                "rights: [gateway.rights.hr], [gateway.rights.it] protect no page: write wiki and"
-                " path as askdocs docs list shows them",
+                "rights: [gateway.rights.hr], [gateway.rights.it] protect no page: write wiki and "
+                "path as in askdocs docs list",
                 CLOSED.format(2),
             ],
         ),

@@ -138,7 +138,7 @@ def test_the_gate_makes_no_report_again(home: Home, tmp_path: Path, endpoint: En
     with (run / "answers.jsonl").open("a") as file:
         file.write(Answer(system="tuned-pages", question="q0", text="No.").model_dump_json())
     done = call(*asked)
-    told = f"not about all answers that there are: {again} tuned-pages --judge-model j"
+    told = f"does not cover all answers: {again} tuned-pages --judge-model j"
     assert told in str(done.exception)
     assert (run / "report.json").read_bytes() == made
 
@@ -183,7 +183,7 @@ def test_a_verdict_is_about_the_version_that_was_measured(
     run = runs.write(tmp_path / "run", PAGES, runs.questions(12, 3), manifest="e" * 64)
     words = ["gate", str(run), "--home", str(home.root)]
     assert "is not the one that was measured" in said(*words, code=1)["verdict"]
-    with pytest.raises(AskdocsError, match="about another docs@v1 than that in"):
+    with pytest.raises(AskdocsError, match="about a different docs@v1 from the one in"):
         store.add_verdict("docs@v1", verdict.read(run / "verdict.json"))
     assert store.verdicts("docs@v1") == []
     measured = Run.model_validate_json((run / "run.json").read_bytes())
@@ -204,11 +204,13 @@ def test_the_gate_refuses_with_reasons_that_promote_tells(
     run = runs.write(tmp_path / "run", worse)
     done = call("gate", str(run), "--home", str(home.root))
     assert done.exit_code == 1
-    assert "FAILED  false refusals: no significant rise" in done.stdout
+    assert "FAILED  false refusals: no significant increase" in done.stdout
     assert "tuned-pages may not answer people" in done.stdout
     (verdict,) = store.verdicts("docs@v1")
     told = objections(store.manifest("docs@v1"), verdict, fingerprint())
-    assert any("the gate refused docs@v1: " in one and "false refusals" in one for one in told)
+    assert any(
+        "the release gate rejected docs@v1: " in one and "false refusals" in one for one in told
+    )
 
 
 def test_the_gate_compares_with_the_version_in_use(home: Home, tmp_path: Path) -> None:
@@ -316,7 +318,7 @@ def test_runs_are_compared_only_where_one_judge_has_judged_both(
     again = f"`askdocs eval report {before} --system tuned-pages --judge-model j --judge-url http"
     assert again in told
     compared = ["compare", str(run), str(before)]
-    assert f"they were judged by {judge} and nobody" in call(*compared).stdout
+    assert f"different judges ({judge} and nobody" in call(*compared).stdout
     assert not any(one["measure"] == "judged" for one in said(*compared)["comparisons"])
 
     said("report", str(before), *judged, "another")
@@ -399,7 +401,7 @@ def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
     assert [(one["who"], one["n"]) for one in found["agreements"]] == [("word comparison", 1)]
     runs.labels(labels, [{**row, "question": "of another"}])
     done = call("report", str(run), "--no-similarity", "--labels", str(labels))
-    assert "none of the 1 labels is about an answer" in str(done.exception)
+    assert "none of the 1 labels matches an answer" in str(done.exception)
 
 
 def test_a_judge_decides_what_accuracy_is(tmp_path: Path, endpoint: Endpoint) -> None:

@@ -55,8 +55,8 @@ def gateway() -> Iterator[Scripted]:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--split", "test"], "--split 'test': has rows of test"),
-        (["--split", ""], "--split '': has rows of test"),
+        (["--split", "test"], "--split 'test': has rows of the test"),
+        (["--split", ""], "--split '': has rows of the test"),
         (["--k", "ten"], "--k ten: write numbers with commas, such as 10,20"),
         (["--chunk-tokens", "512,100"], "chunk_tokens = 100 cannot be tried"),
         (["--rag", "none.toml"], "none.toml: cannot be read"),

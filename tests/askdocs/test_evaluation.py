@@ -186,7 +186,7 @@ def test_recorded_answers_are_further_systems(examine: Evaluation, tmp_path: Pat
     found = Run.model_validate_json(result.stdout)
     assert found.systems == ("always-refuse", "recorded-now")
     assert found.recorded_sha256 == sha256(file.read_bytes())
-    assert "recorded-now has answers to 1 of 3 questions: the others do not" in result.stderr
+    assert "recorded-now has answers to 1 of 3 questions: the others are left" in result.stderr
     file.write_text(json.dumps({**row, "question": "Another?"}) + "\n")
     result = examine(recorded=str(file), systems="always-refuse")
     assert "recorded-now answers none of 3 questions" in str(result.exception)
@@ -246,7 +246,7 @@ def test_models_and_leaks_are_only_those_of_the_systems(examine: Evaluation) -> 
         ({"systems": "base-rga"}, "--systems: there is no 'base-rga'; there are base-clo"),
         ({"tuned": "docs@v9"}, "--tuned docs@v9: the gateway has no such model; it has base, doc"),
         ({"docs": "elsewhere"}, "--docs elsewhere: is no folder"),
-        ({"key": None}, "--url: the gateway wants a key: add --key"),
+        ({"key": None}, "--url: the gateway requires a key: add --key"),
         ({"url": None}, "askdocs does not run in "),
         ({"url": "http://127.0.0.1:9/v1"}, "no gateway answers at http://127.0.0.1:9"),
         ({"questions": "gone.jsonl"}, "gone.jsonl: cannot be read: No such file"),
@@ -268,9 +268,7 @@ def test_a_wiki_that_the_gateway_does_not_have_is_refused(
 ) -> None:
     (tmp_path / "other").mkdir()
     result = examine(docs="other")
-    assert "--docs other: the gateway does not answer from it; its index has /" in str(
-        result.exception
-    )
+    assert "--docs other: is not in the gateway's index, which has /" in str(result.exception)
 
 
 def test_rows_of_pages_that_are_not_there_are_reported_by_line(
@@ -297,7 +295,7 @@ def test_near_copies_are_left_out_and_the_one_that_is_asked_leaks_with_them(
     asked = set()
     for seed in range(4):
         result = examine(seed=str(seed))
-        assert "note: 2 of 5 rows are left out: they ask almost the same" in result.stderr
+        assert "note: 2 of 5 rows are left out: near copies of another row" in result.stderr
         assert "1 questions count as contaminated" in result.stderr
         found = Run.model_validate_json(result.stdout).questions
         assert (len(found.ids), found.copies) == (3, 2)
@@ -318,7 +316,7 @@ def test_a_folder_takes_one_run_and_goes_on_with_that_alone(known: Run, tmp_path
     with run_folder.claimed(folder):
         run_folder.begin(folder, known, [])
         with (
-            pytest.raises(AskdocsError, match="another process asks its questions"),
+            pytest.raises(AskdocsError, match="another process is running it"),
             run_folder.claimed(folder),
         ):
             pass
@@ -359,7 +357,7 @@ def test_another_model_or_product_behind_the_same_names_is_another_run(
     gateway.told[model] = told
     assert f"another run ({differs}" in str(examine(out=str(folder)).exception)
     nothing = str(examine("--resume").exception)
-    assert "there is no such run to resume" in nothing
+    assert "no such run to resume" in nothing
     assert f": the nearest is {folder} ({differs}" in nothing
     assert examine().exit_code == 0
 
@@ -390,7 +388,7 @@ def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
     with writing(home.index) as writer:
         writer.put_memory(replace(off, weight=2).dump())
     begun = examine()
-    assert "1 questions count as contaminated because the memory" in begun.stderr
+    assert "1 questions count as contaminated because the product's" in begun.stderr
     assert str(Run.model_validate_json(begun.stdout).memory).endswith(", weight 2")
     other = str(examine("--resume", out=str(folder)).exception)
     assert 'holds another run (memory = "off" there, "' in other
@@ -444,7 +442,7 @@ def test_all_systems_are_reported_what_the_alias_of_the_version_tells(
         assert (found.alias, found.prompt_fingerprint) == (alias, fingerprint("For HR."))
     gateway.told["hr"] = {}
     assert Run.model_validate_json(examine(tuned="hr@v1").stdout).alias == "docs"
-    assert "--alias hr: the gateway has no such alias that answers from pages; it has docs" in str(
+    assert "--alias hr: the gateway has no such grounded alias; it has docs" in str(
         examine(alias="hr").exception
     )
 
@@ -458,7 +456,7 @@ def test_other_wikis_that_the_product_answers_from_are_reported_and_make_another
     spec = Spec.named(str(other), site_url="https://other.example.com/")
     sync(spec.open(), partial(writing, home.index), spec=spec.stored)
     result = examine()
-    assert f"docs answers from {other}, too, and RAG from {wiki} alone" in result.stderr
+    assert f"docs answers from {other}, too, and RAG only from {wiki}" in result.stderr
     found = Run.model_validate_json(result.stdout)
     assert [(one.name, one.pages) for one in found.beside] == [("other", 1)]
     assert found.identity() != known.identity()
@@ -507,7 +505,7 @@ def test_a_gateway_that_does_not_tell_what_it_reads_is_taken_for_one_set_up_as_h
     result = examine()
     found = Run.model_validate_json(result.stdout)
     assert (found.answers, found.page_budget) == (None, GatewaySettings().page_budget)
-    assert "does not tell how many tokens of pages it reads: 3,000" in result.stderr
+    assert "does not report its page budget: 3,000" in result.stderr
 
 
 def test_a_folder_with_something_else_is_left_alone(known: Run, tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def test_what_is_pulled_passes_the_check_and_builds_clusters(
     assert (checked["errors"], checked["rows"]) == (0, 6)
     again = here("dataset", "pull", "--out", "pulled.jsonl")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     nothing = here("dataset", "pull", "--out", "new.jsonl", "--since", "2999-01-01")
-    assert "nothing is approved" in nothing.stdout
+    assert "no approved answers" in nothing.stdout
     assert not (tmp_path / "new.jsonl").exists()
 
 
@@ -115,7 +115,7 @@ def test_exports_say_what_and_not_who_and_no_cell_is_a_formula(
     assert wrong.returncode == 2
     assert "ends with .jsonl or .csv" in wrong.stderr
     lost = here("feedback", "export", "--out", "no/all.csv")
-    assert "there is no folder" in lost.stderr
+    assert "does not exist: create it first" in lost.stderr
     done = [(one.action, one.target, one.details) for one in audit.lines(store.engine)]
     assert done == [
         ("questions.export", "all.csv", {"questions": 5}),

@@ -61,8 +61,8 @@ def test_a_problem_is_reported_in_its_own_line(tmp_path: Path) -> None:
     [
         ('raise ValueError("boom")', r"exit code 1\): .*ValueError: boom"),
         ("os.kill(os.getpid(), signal.SIGKILL)", r"signal SIGKILL; it may have run out of memory"),
-        ('say(event="step", step=1, loss=1.0)', r"ended before it was done \(exit code 0\)"),
-        ('print("{\\"event\\": \\"do", end="")', r"ended before it was done \(exit code 0\)"),
+        ('say(event="step", step=1, loss=1.0)', r"ended early \(exit code 0\)"),
+        ('print("{\\"event\\": \\"do", end="")', r"ended early \(exit code 0\)"),
     ],
 )
 def test_an_end_that_is_none_is_an_error_with_the_last_words(
@@ -92,7 +92,7 @@ def test_one_that_dies_takes_what_it_started_along(tmp_path: Path) -> None:
     began = time.monotonic()
     events = follow([sys.executable, "-c", SAY + PARENT + "os._exit(3)"], tmp_path)
     pids = next(events)["pids"]
-    with pytest.raises(AskdocsError, match="ended before it was done"):
+    with pytest.raises(AskdocsError, match="ended early"):
         next(events)
     assert time.monotonic() - began < 20
     assert all(gone(pid) for pid in pids)

@@ -130,7 +130,10 @@ def test_what_does_not_fit_into_the_time_is_named_and_not_run(tmp_path: Path) ->
         *("training memory", "merge", "quantise fp8", "quantise w4a16", "vLLM", "load"),
     ]
     for one in found:
-        assert (one.outcome, one.measured) == ("skipped", "not run: the 10 minutes are over")
+        assert (one.outcome, one.measured) == (
+            "skipped",
+            "not run: the limit of 10 minutes was reached",
+        )
         assert "--only" in one.fix
 
 
@@ -328,7 +331,7 @@ def test_a_load_test_that_the_time_ends_fails_nothing(
     budget = Budget(600, lambda: 599.8 if again.exists() else 0.0)
     found = gpu_serving._load("", load, 9.0, tmp_path, A10G, budget)
     assert (found.outcome, found.fix) == ("passed", "")
-    assert found.measured.startswith("3 questions/s, or more: the time was over")
+    assert found.measured.startswith("3 questions/s, or more: the time limit was reached")
     found = gpu_serving._load("", load, 9.0, tmp_path, CPU, budget)
     assert (found.outcome, found.measured[:7]) == ("skipped", "not run")
 

@@ -100,7 +100,7 @@ async def test_a_stopped_engine_hangs_with_and_without_a_request_and_then_not_an
                 said = await verdict(engine.url, pid, 60)
             finally:
                 engine.process.send_signal(signal.SIGCONT)
-            assert said.startswith("no answer and no work for ")
+            assert said.startswith("no answer and no activity for ")
     assert await verdict(engine.url, pid, 5) == ""
 
 
@@ -159,7 +159,7 @@ async def test_one_that_answers_and_does_not_get_on_with_its_request_hangs(
     # Its answers are work, too, where they come so often and wait for a core.
     monkeypatch.setattr(hanging, "LEAST", 0.3)
     with program(turns=False, spins=False, answers=True) as (url, pid):
-        assert (await verdict(url, pid, 60)).startswith("no answer and no work for ")
+        assert (await verdict(url, pid, 60)).startswith("no answer and no activity for ")
     with program(turns=True, spins=False, answers=True) as (url, pid):
         assert await verdict(url, pid, 6) == ""
 
@@ -223,10 +223,10 @@ async def test_an_engine_that_is_stopped_under_a_request_is_started_again_and_an
             await reading
         found = time.monotonic() - began
         assert hanging.STILL - 1 < found < 60
-        while not said or not said[-1].startswith("is back after"):
+        while not said or not said[-1].startswith("is up again after"):
             assert time.monotonic() - began < 90, said
             await asyncio.sleep(0.1)
-        assert said[0].startswith("hangs (no answer and no work for 1")
+        assert said[0].startswith("hangs (no answer and no activity for 1")
         assert said[0].endswith(" s): killed; starting it again")
         assert running.pid not in (None, first)
         assert (await client.read([{"role": "user", "content": "Hello"}])).tokens > 0

@@ -21,11 +21,13 @@ def test_a_gateway_elsewhere_is_not_told_the_key_of_this_one(tmp_path: Path) -> 
 
 
 def test_a_folder_without_askdocs_stays_without(tmp_path: Path) -> None:
-    with pytest.raises(AskdocsError, match="no askdocs has run here: name its folder with --home"):
+    with pytest.raises(
+        AskdocsError, match="this folder has no state of askdocs: name the state folder with --home"
+    ):
         mcp(home_dir=tmp_path / "none")
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_an_address_of_something_else_is_reported_as_such(tmp_path: Path) -> None:
-    with shown(tmp_path) as other, pytest.raises(AskdocsError, match="is no gateway of askdocs"):
+    with shown(tmp_path) as other, pytest.raises(AskdocsError, match="is not a gateway of askdocs"):
         await Forward(other, "ask-x").ask(lambda session: session.list_tools())

@@ -66,7 +66,7 @@ def test_the_list_says_what_each_version_is_and_who_uses_it(home: Home, store: S
 
 
 def test_the_list_of_nothing_says_how_to_begin(home: Home) -> None:
-    assert run(home, "list").stdout == "no versions: `askdocs train` makes one\n"
+    assert run(home, "list").stdout == "no versions: create one with `askdocs train`\n"
     assert said(home, "list") == []
     assert not home.database.exists()
 
@@ -199,7 +199,7 @@ def test_another_version_of_the_same_name_is_not_overwritten(
     elsewhere.add("docs", home.root / "two", FACTS)
     before = everything(tmp_path / "elsewhere")
     done = run(home, "push", "docs@v1", str(tmp_path / "elsewhere"))
-    assert str(done.exception).startswith(f"{tmp_path}/elsewhere/docs@v1: is another one, with")
+    assert str(done.exception).startswith(f"{tmp_path}/elsewhere/docs@v1: differs (its")
     assert everything(tmp_path / "elsewhere") == before
 
 
@@ -257,9 +257,9 @@ def test_options_that_do_not_fit_the_place_are_refused(
     home: Home, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run(home, "push", "docs@v1", str(tmp_path / "backup"), "--public")
-    assert str(done.exception).endswith("--public and --license are for the hub: leave them out")
+    assert str(done.exception).endswith("--public and --license apply only to the hub: omit them")
     done = run(home, "push", "docs@v1", "hf://team/wiki", "--artefact", "gguf")
-    assert str(done.exception).endswith("the hub gets the adapter alone: leave --artefact out")
+    assert str(done.exception).endswith("only the adapter is pushed to the hub: omit --artefact")
     monkeypatch.delenv("HF_TOKEN", raising=False)
     done = run(home, "push", "docs@v1", "hf://team/wiki")
     assert str(done.exception) == "hf://team/wiki: set HF_TOKEN to a token that may write there"

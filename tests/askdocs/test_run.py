@@ -130,9 +130,9 @@ def test_a_run_is_claimed_once_until_the_last_process_of_it_has_gone(run: Run) -
         child = subprocess.Popen(
             [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock]
         )
-        with pytest.raises(AskdocsError, match=r"is being trained in by another process"):
+        with pytest.raises(AskdocsError, match=r"is in use by another training process"):
             Run.claimed(run).__enter__()
-    with pytest.raises(AskdocsError, match=r"is being trained in by another process"):
+    with pytest.raises(AskdocsError, match=r"is in use by another training process"):
         Run.claimed(run).__enter__()
     child.communicate(b"\n")
     with run.claimed():
@@ -217,6 +217,6 @@ def test_a_version_says_that_memory_was_too_small_to_choose_by_answers(run: Run)
 
 def test_resuming_is_reported_with_the_step(run: Run) -> None:
     with run.claimed():
-        assert run.resumable().endswith("begins again")
+        assert run.resumable().endswith("to start again")
         done(run)
-    assert run.resumable().endswith("goes on from step 4")
+    assert run.resumable().endswith("continue from step 4")

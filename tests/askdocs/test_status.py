@@ -119,7 +119,7 @@ async def test_work_of_up_that_fails_is_named(
     assert [(one.process, one.task, one.is_recent) for one in failures.read(home.root)] == [
         ("up", "wiki", True)
     ]
-    assert "failing wiki: begins again by itself" in here("status", "--home", str(home.root)).stdout
+    assert "failing wiki: restarts by itself" in here("status", "--home", str(home.root)).stdout
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ async def test_one_that_dies_at_its_start_is_an_error_with_its_last_words(desk: 
 
 
 async def test_one_that_dies_without_a_word_says_so(desk: Desk) -> None:
-    with pytest.raises(AskdocsError, match="part ended at its start: it said nothing"):
+    with pytest.raises(AskdocsError, match="part ended at its start: it printed nothing"):
         await desk.running("raise SystemExit(3)", ready=False).start()
 
 
@@ -248,7 +248,7 @@ async def test_one_that_hangs_is_killed_with_its_children_and_started_again(
     began = time.monotonic()
     await running.start()
     first, grandchild = pid_of(running), int((desk.folder / "ready").read_text())
-    await async_until(lambda: desk.said[-1:] and desk.said[-1][1].startswith("is back after"))
+    await async_until(lambda: desk.said[-1:] and desk.said[-1][1].startswith("is up again after"))
     # SIGTERM, which it ignores, would have had GRACE.
     assert time.monotonic() - began < NEVER / 2
     monkeypatch.undo()
@@ -310,7 +310,7 @@ async def test_a_watch_that_fails_is_said_and_begins_again(
     await running.start()
     await async_until(lambda: len(pids) == 2)
     assert tasks.failing == ["supervision of part"]
-    assert desk.said == [("part", "supervision failed; it begins again")]
+    assert desk.said == [("part", "supervision failed; restarting it")]
     assert "RuntimeError: closed" in caplog.text
     assert pids == [pid_of(running)] * 2  # it was not harmed
     os.kill(pids[0], signal.SIGKILL)
@@ -491,4 +491,4 @@ def test_last_words_are_the_last_lines_that_say_something(tmp_path: Path) -> Non
     (tmp_path / "log").write_text("one\n\ntwo\n  \nthree\nfour\n\n")
     assert supervisor.last_words(tmp_path / "log") == "two | three | four"
     assert supervisor.last_words(tmp_path / "log", 1) == "four"
-    assert supervisor.last_words(tmp_path / "none") == "it said nothing"
+    assert supervisor.last_words(tmp_path / "none") == "it printed nothing"

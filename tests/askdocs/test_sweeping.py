@@ -76,7 +76,7 @@ def test_a_budget_ends_after_whole_rounds_and_a_larger_one_resumes(
     found, made, said = swept(few, data, tmp_path)
     assert [name.rpartition("seed")[2] for name in made] == ["0"] * 4
     assert {len(one.scores) for one in found} == {1}
-    assert "is left out, 4.00 GPU hours are spent" in said[-1]
+    assert "skipped, 4.00 GPU hours are used" in said[-1]
     _, more, _ = swept(GRID.model_copy(update={"gpu_hours": 6}), data, tmp_path)
     assert [name.rpartition("seed")[2] for name in more] == ["1"] * 2
 
@@ -115,7 +115,7 @@ def test_a_run_that_was_killed_and_is_left_out_counts_too(
     first.write_job(killed / "job.json", "base", True)
     _, made, said = swept(few, data, tmp_path)
     assert not made
-    assert "3.00 GPU hours are spent" in said[-1]
+    assert "3.00 GPU hours are used" in said[-1]
 
 
 def test_a_run_that_was_killed_before_its_choice_gets_one(

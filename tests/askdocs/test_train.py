@@ -34,11 +34,14 @@ def invoke(*words: str) -> Result:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--recipe", "none", "--data", "."], "--recipe 'none': no recipe of that name: choose of"),
+        (["--recipe", "none", "--data", "."], "--recipe 'none': no such recipe: choose from"),
         (["--recipe", "smollm2-135m-smoke", "--data", "."], "--data .: has no card.json"),
         (["--recipe", "a.toml", "--data", "."], "a.toml: cannot be read"),
-        (["--recipe", "b.toml", "--data", "."], "base_model 'x.gguf': no such GGUF file"),
-        (["--recipe", "c.toml", "--data", "."], "base_model 'a b': is no file and no folder here"),
+        (["--recipe", "b.toml", "--data", "."], "base_model 'x.gguf': is neither a GGUF file"),
+        (
+            ["--recipe", "c.toml", "--data", "."],
+            "base_model 'a b': is neither a local file or folder",
+        ),
         (
             ["--recipe", "smollm2-135m-smoke", "--data", ".", "--name", "a@b"],
             "a@b",
@@ -169,7 +172,7 @@ def test_ctrl_c_stops_it_and_says_from_where_it_goes_on(tmp_path: Path) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 130
-    assert "interrupted; the same command with --resume goes on from step 1" in said
+    assert "interrupted; run the same command with --resume to continue from step 1" in said
     assert "Traceback" not in said
     assert children
     assert all(gone(child.pid) for child in children)

@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_goes_on_becomes_a_version_and_reaches_nothing(
 
     refused = place.train()
     assert refused.returncode == 2
-    assert "unfinished: add --resume to go on from its last checkpoint" in refused.stderr
+    assert "unfinished: add --resume to continue from its last checkpoint" in refused.stderr
     reached = tmp_path / "reached.json"
     resumed = place.train_apart(reached, "--resume", "--json")
     assert resumed.returncode == 0, resumed.stderr

@@ -89,7 +89,7 @@ def test_each_page_is_reported_with_its_tokens_and_what_was_done(
     assert done.stdout.splitlines() == [
         "ports.md  1,500 tokens, read, 2.5 s",
         "all.md  9,000 tokens, too large, sections are read, 0.0 s",
-        "1 of 2 pages with 1,500 tokens are warm, after 2.6 s",
+        "1 of 2 pages with 1,500 tokens prefilled, after 2.6 s",
     ]
     assert gateway.asked == {"pages": [], "top": 2}
     assert gateway.key == home.key()
@@ -117,7 +117,7 @@ def test_an_engine_that_goes_away_and_a_gateway_that_breaks_off_are_errors(
     with pytest.raises(AskdocsError, match="the engine is away"):
         list(prefill.warm(home, [], None))
     gateway.events = [{"total": 2}, PAGE]
-    with pytest.raises(AskdocsError, match="broke off: ask again"):
+    with pytest.raises(AskdocsError, match="broke off: try again"):
         list(prefill.warm(home, [], None))
 
 

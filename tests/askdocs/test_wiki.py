@@ -100,7 +100,7 @@ def test_pages_that_another_source_has_already_are_named_with_the_way_out(
         f"the pages of {project} are in {pages}",
         "2 pages, 2 added",
         f"the index has these pages as {project}, too, and answers may cite both:"
-        f" `askdocs docs remove {project}` leaves those of {pages}",
+        f" `askdocs docs remove {project}` keeps only those of {pages}",
     ]
     up.first()  # said once
     assert len(said) == 3

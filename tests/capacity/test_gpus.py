@@ -60,14 +60,18 @@ def test_assumptions_come_from_the_command_line_then_the_file_then_the_defaults(
 @pytest.mark.parametrize(
     ("given", "text", "says"),
     [
-        (["cache=1"], "", "--assume cache = '1': no such name: they are gpu_memory_utilization"),
+        (
+            ["cache=1"],
+            "",
+            "--assume cache = '1': unknown name; known names are gpu_memory_utilization",
+        ),
         (["cached=2"], "", "--assume cached = '2': Input should be less than 1"),
         (["peak=1e300"], "", "peak = '1e300': write a number from 0.000001 to 1,000,000,000"),
         (["peak=inf"], "", "--assume peak = 'inf': write a number from 0.000001"),
         (["busy_hours=1e-300"], "", "--assume busy_hours = '1e-300': write a number from 0.000001"),
         ([], "other_gib = 1e300", "mine.toml: other_gib = 1e+300: write a number from 0.000001"),
         (["cached"], "", "--assume cached = '': Input should be a valid number"),
-        ([], "prompt = 1", "mine.toml: prompt = 1: no such name"),
+        ([], "prompt = 1", "mine.toml: prompt = 1: unknown name"),
         ([], "[gpus.x]\nmemory_gib = 1", "mine.toml: gpus.x.bandwidth_gbs"),
         ([], "x", "mine.toml: is not TOML"),
     ],

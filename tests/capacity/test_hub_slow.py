@@ -44,8 +44,8 @@ def test_a_config_comes_from_the_hub_once_and_then_from_its_cache(hub: str, tmp_
     ("model", "says"),
     [
         ("owner/none", "the hub has no such repository, or shows it only with HF_TOKEN"),
-        ("owner/empty", "the hub gave no config.json"),
-        ("owner/gated", "the hub wants its terms accepted and HF_TOKEN set"),
+        ("owner/empty", "the hub did not return config.json"),
+        ("owner/gated", "the hub requires that you accept its terms and set HF_TOKEN"),
     ],
 )
 def test_what_the_hub_does_not_give_is_one_line_with_the_fix(
@@ -62,5 +62,5 @@ def test_a_hub_that_cannot_be_reached_is_an_error_within_seconds(tmp_path: Path)
     began = time.monotonic()
     done = plan("owner/new", "http://127.0.0.1:9", tmp_path)
     assert time.monotonic() - began < 30
-    assert done.stderr.startswith("askdocs: owner/new: the hub gave no config.json (Conn")
+    assert done.stderr.startswith("askdocs: owner/new: the hub did not return config.json (Conn")
     assert done.stderr.count("\n") == 1

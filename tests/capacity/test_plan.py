@@ -289,6 +289,6 @@ def test_an_engine_that_tells_no_cache_is_one_line_and_not_refused(tmp_path: Pat
         (tmp_path / "metrics").write_text("<p>Welcome</p>")
         after(f"{url}v1", 8192, said.append)
     after(f"{url}v1", 8192, said.append)
-    what = "tells no cache size: name the address of a recent vLLM"
+    what = "does not report the cache size: use the address of a recent vLLM"
     assert said[:2] == [f"its cache is not checked: {url}metrics {what}"] * 2
     assert said[2].startswith(f"its cache is not checked: {url}metrics does not answer (")

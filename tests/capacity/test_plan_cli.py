@@ -90,7 +90,7 @@ def test_users_become_questions_a_second() -> None:
 
 def test_a_gpu_without_a_price_says_how_to_give_one() -> None:
     arguments = ["plan", "--gpu", "a100-40g", "--model", LLAMA]
-    assert "no price of a100-40g: say --gpu-hour USD" in run(*arguments)
+    assert "no price for a100-40g: add --gpu-hour USD" in run(*arguments)
     assert "$1,460 a month ($2.0 an hour" in run(*arguments, "--gpu-hour", "2")
 
 
@@ -108,7 +108,7 @@ def test_the_price_of_a_gpu_is_the_one_by_its_name(tmp_path: Path) -> None:
         (["plan", "--model", LLAMA], "--gpu is missing: one of t4, l4, a10g"),
         ([*A10G, "--quantization", "int3"], "--quantization int3: use one of fp8, int4"),
         ([*A10G, "--kv-cache-dtype", "fp4"], "--kv-cache-dtype fp4: use one of auto, fp8"),
-        ([*A10G, "--qps", "1", "--users", "5"], "--qps 1 and --users 5: give one of them"),
+        ([*A10G, "--qps", "1", "--users", "5"], "--qps 1 and --users 5: give only one"),
         ([*A10G, "--running", "http://127.0.0.1:9"], "name the address of a running vLLM"),
         (["plan", "--model", "x.gguf", "--gpu", "l4"], "--gpu l4: GGUF files are planned for main"),
         (["plan", "--model", "none.gguf"], "--model none.gguf: no such file"),

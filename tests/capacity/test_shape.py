@@ -129,15 +129,15 @@ def test_weights_that_are_quantised_already_have_their_own_bits(
         ({"layer_types": ["linear_attention"] * 32}, "layer_types of linear_attention"),
         ({"layer_types": ["full_attention"]}, "layer_types of 1 layers"),
         ({"layer_types": [1] * 32}, "layer_types of 1 cannot be planned"),
-        ({"quantization_config": {"quant_method": "x"}}, "'x' is not known: say --assume weight_b"),
-        ({"quantization_config": "fp8"}, "'no method' is not known: say --assume weight_b"),
+        ({"quantization_config": {"quant_method": "x"}}, "'x' is unknown: add --assume weight_b"),
+        ({"quantization_config": "fp8"}, "'no method' is unknown: add --assume weight_b"),
         (
             {"quantization_config": {"quant_method": "gptq", "bits": "four"}},
-            "'gptq' is not known: say --assume weight_b",
+            "'gptq' is unknown: add --assume weight_b",
         ),
         (
             {"quantization_config": {"quant_method": "compressed-tensors", "config_groups": [1]}},
-            "'compressed-tensors' is not known: say --assume weight_b",
+            "'compressed-tensors' is unknown: add --assume weight_b",
         ),
     ],
 )
@@ -176,10 +176,10 @@ def test_a_folder_a_file_and_the_hubs_cache_come_before_the_table(
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("nobody/nothing", None, "nobody/nothing: it is neither in the hub's cache nor known"),
-        ("no name", None, "--model 'no name' is no folder here, and no name on the hub"),
+        ("nobody/nothing", None, "nobody/nothing: it is neither in the hub's cache nor on"),
+        ("no name", None, "--model 'no name' is neither a local folder nor a hub id"),
         ("any/model", "{", "is not JSON"),
-        ("any/model", "[]", "holds no object"),
+        ("any/model", "[]", "is not a JSON object"),
     ],
 )
 def test_a_model_that_is_not_found_is_an_error_with_its_fix(

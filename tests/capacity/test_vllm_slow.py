@@ -65,7 +65,10 @@ def test_the_cache_of_a_running_vllm_is_checked_against_the_context(
 
 
 def test_an_engine_that_is_not_vllm_is_reported_apart(tmp_path: Path) -> None:
-    with engine(tmp_path) as other, pytest.raises(AskdocsError, match="tells no cache size"):
+    with (
+        engine(tmp_path) as other,
+        pytest.raises(AskdocsError, match="does not report the cache size"),
+    ):
         reported.read(other.url)
 
 

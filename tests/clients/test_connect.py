@@ -28,7 +28,7 @@ def test_a_client_asks_by_the_settings_that_were_written(
 ) -> None:
     shown = connected(client, name)
     assert shown.returncode == 0, shown.stderr
-    assert "nothing is written" in shown.stdout
+    assert "nothing was written" in shown.stdout
     made = connected(client, name, "--write")
     assert made.returncode == 0, made.stderr
     assert QUESTION in made.stdout

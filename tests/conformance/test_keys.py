@@ -156,7 +156,7 @@ def test_admin_routes_of_litellm_are_closed(team: Team, path: str) -> None:
 
 def redis_was_away(team: Team) -> int:
     """How often workers have said so."""
-    return team.gateway.log.read_text().count(" is away (")
+    return team.gateway.log.read_text().count(" is unavailable (")
 
 
 def test_of_a_thousand_requests_at_once_a_key_of_60_a_minute_gets_60(team: Team) -> None:
@@ -329,7 +329,7 @@ def test_a_canary_keeps_each_user_where_he_is(team: Team) -> None:
         (("aliases", "set", "x", "--target", "fine", "--fallback", "y"), "no model or alias 'y'"),
         (("aliases", "set", "x", "--target", "fine", "--fallback", "x"), "x -> x"),
         (("aliases", "set", "x", "--target", "fine=-1"), "must not be negative"),
-        (("aliases", "set", "x y", "--target", "fine"), "'x y' is no name"),
+        (("aliases", "set", "x y", "--target", "fine"), "'x y' is not a valid name"),
         (("aliases", "set", "x"), "--target MODEL"),
         (("keys", "create", "bad", "--rpm", "-1"), "-1"),
     ],

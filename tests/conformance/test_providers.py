@@ -213,7 +213,7 @@ def test_no_file_of_the_operators_is_read_for_a_client(lane: Lane) -> None:
         post(lane, "/embeddings", model="cohere-embed", input="s3://bucket/secret"),
     ):
         assert reply.status_code == 400, reply.text
-        assert "names a file that is kept elsewhere" in reply.json()["error"]["message"]
+        assert "names a file stored elsewhere" in reply.json()["error"]["message"]
     assert not lane.providers.asked
 
 

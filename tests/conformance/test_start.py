@@ -50,7 +50,7 @@ def refusal(folder: Path, toml: str = "", **variables: str) -> str:
         (
             '[gateway.aliases]\na = { targets = "base", fallback = ["b"] }\n'
             'b = { targets = "base", fallback = ["a"] }\n',
-            "askdocs.toml:2: [gateway.aliases.a] fallback: the fallback goes round in a circle",
+            "askdocs.toml:2: [gateway.aliases.a] fallback: the fallback is circular",
         ),
         (
             "[gateway.aliases.docs]\ntargets = { base = -1 }\n",

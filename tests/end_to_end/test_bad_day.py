@@ -87,7 +87,7 @@ def test_an_engine_that_is_killed_and_one_that_hangs_are_503_and_then_back_until
         # What is quoted needs no engine.
         assert "40 ml" in ask("docs", question).json()["choices"][0]["message"]["content"]
         retried()
-        until(lambda: askdocs.text().count("is back after") == 1, 90)
+        until(lambda: askdocs.text().count("is up again after") == 1, 90)
         assert "ended (signal SIGKILL); starting it again" in askdocs.text()
         after = askdocs.status()
         assert after["ready"] is True
@@ -100,8 +100,8 @@ def test_an_engine_that_is_killed_and_one_that_hangs_are_503_and_then_back_until
             engine.suspend()
             # 200: the gateway has asked the new engine again.
             assert asking.result().status_code in (200, 502, 503)
-        until(lambda: askdocs.text().count("is back after") == 2, 90)
-        assert "hangs (no answer and no work for 1" in askdocs.text()
+        until(lambda: askdocs.text().count("is up again after") == 2, 90)
+        assert "hangs (no answer and no activity for 1" in askdocs.text()
         assert "hangs (no answer" in (askdocs.home / "logs" / "engine.log").read_text()
         assert not engine.is_running()
         retried()

@@ -161,7 +161,7 @@ def until(answers: list[str], version: str, more: int, seconds: float = 180) -> 
 def test_a_version_that_the_gate_has_not_passed_stays_outside(askdocs: Askdocs) -> None:
     done = askdocs.cli("models", "promote", "docs@v1")
     assert done.returncode == 2
-    assert "the gate has given no verdict on docs@v1" in done.stderr
+    assert "the release gate has no verdict on docs@v1" in done.stderr
     assert models(askdocs, "promote", "docs@v1", *FORCED, "--dry-run")["changed"] is False
     assert askdocs.status()["versions"] == {}
     assert Client(askdocs.status()).stream("anybody") == "base"
@@ -302,7 +302,7 @@ def test_a_kill_between_wanted_and_ready_leaves_what_was_and_a_start_serves_it_a
     os.kill(askdocs.process.pid, signal.SIGKILL)
     _, error = promoting.communicate(timeout=60)
     assert promoting.returncode == 2
-    assert "askdocs has ended meanwhile" in error
+    assert "askdocs stopped meanwhile" in error
     askdocs.process.wait(60)
     with up(home, docs, seconds=400) as again:
         status = again.status()

@@ -53,7 +53,7 @@ def test_pages_are_read_ahead_for_a_model_that_writes(
     tmp_path: Path, wiki: Path, shallow: Path
 ) -> None:
     with up(tmp_path / "home", wiki, "--model", str(shallow), up_answers="write") as askdocs:
-        until(lambda: "2 of 2 pages are warm" in askdocs.text(), seconds=120)
+        until(lambda: "2 of 2 pages prefilled" in askdocs.text(), seconds=120)
 
 
 @pytest.fixture

@@ -158,7 +158,7 @@ def test_an_interrupted_step_ends_the_set_up_instead_of_trying_the_next_way(
         "import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL);"
         " os.kill(os.getpid(), signal.SIGINT); signal.pause()"
     )
-    with pytest.raises(AskdocsError, match="interrupted; run again"):
+    with pytest.raises(AskdocsError, match="interrupted; run it again"):
         environments.ensure(recipe(check=check), tmp_path / "home", said.append, locks)
 
 

@@ -157,7 +157,7 @@ def test_what_cannot_be_converted_is_refused_in_one_line(
     cases = [
         (tmp_path / "none.gguf", tmp_path / "out", "no such file"),
         (broken, tmp_path / "out", "not a readable GGUF file"),
-        (unknown, tmp_path / "out", "tokenizer 'gpt2'/'tekken' is not converted"),
+        (unknown, tmp_path / "out", "tokenizer 'gpt2'/'tekken' is not supported"),
         (shallow, foreign, "not a folder made by this converter"),
     ]
     for source, out, words in cases:

@@ -153,10 +153,10 @@ async def test_recorded_answers_are_not_asked_for(wiki: Wiki, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("{", "is no recorded answer, .*: Invalid JSON"),
-        ("[1]", "is no recorded answer, .*: Input should be"),
-        ('{"question": "How?"}', "is no recorded answer, .*: answer: Field required"),
-        ('{"question": "How?", "answer": 1}', "is no .*: answer: Input should be a valid string"),
+        ("{", "is not a recorded answer .*: Invalid JSON"),
+        ("[1]", "is not a recorded answer .*: Input should be"),
+        ('{"question": "How?"}', "is not a recorded answer .*: answer: Field required"),
+        ('{"question": "How?", "answer": 1}', "is not .*: answer: Input should be a valid string"),
         ('{"question": "How?", "answer": "So.", "system": "A b"}', "system 'A b': name it"),
         ('{"question": " Why? ", "answer": "So."}', "recorded answers this question twice"),
     ],

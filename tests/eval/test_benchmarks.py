@@ -149,7 +149,7 @@ def test_an_archive_that_is_too_large_is_never_unpacked(
         tmp_path, archive(file, {"a.txt": "a", "b.pdf": "b"}), capsys
     )
     monkeypatch.undo()
-    assert "two texts of one name" in techqa(
+    assert "two texts with the same name" in techqa(
         tmp_path, archive(file, {"a.txt": "a", "b/a.txt": "b"}), capsys
     )
     lie = archive(file, {"a.txt": "a" * 5000})

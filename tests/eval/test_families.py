@@ -24,7 +24,7 @@ def test_the_name_of_a_model_tells_its_family(model: str, of: str | None) -> Non
 
 def test_a_judge_of_the_writers_family_is_refused() -> None:
     writers = ["docs@v7", "meta-llama/Llama-3.1-8B"]
-    with pytest.raises(AskdocsError, match="of the family meta, which wrote"):
+    with pytest.raises(AskdocsError, match="of the family meta, which also wrote"):
         check([("llama-4-maverick", None)], writers)
     with pytest.raises(AskdocsError, match="of the family meta"):
         check([("grader", "meta")], writers)

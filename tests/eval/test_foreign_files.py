@@ -21,7 +21,7 @@ def test_deep_json_is_a_problem_of_its_line(file: Path, depth: int) -> None:
     file.write_text(f'{{"question": {"[" * depth}{"]" * depth}, "answer": "a"}}\n')
     (problem,) = rows.parse(file)
     assert isinstance(problem, rows.Problem)
-    with pytest.raises(AskdocsError, match=r"rows.jsonl:1: is no recorded answer"):
+    with pytest.raises(AskdocsError, match=r"rows.jsonl:1: is not a recorded answer"):
         Recorded(file)
 
 
@@ -38,7 +38,7 @@ def test_nesting_that_no_rule_reads_is_refused_too(file: Path) -> None:
 
 def test_half_a_surrogate_pair_is_refused_before_anything_is_written(file: Path) -> None:
     file.write_text('{"question": "q", "answer": "\\ud800"}\n')
-    with pytest.raises(AskdocsError, match=r"rows.jsonl:1: is no recorded answer"):
+    with pytest.raises(AskdocsError, match=r"rows.jsonl:1: is not a recorded answer"):
         Recorded(file)
 
 
@@ -60,7 +60,7 @@ def test_a_line_or_file_without_end_is_read_up_to_a_bound(
     for text in (b"a" * 2**16, b'{"question": "q", "answer": "a"}\n'):
         writer = threading.Thread(target=write, args=(text,), daemon=True)
         writer.start()
-        with pytest.raises(AskdocsError, match="is too much"):
+        with pytest.raises(AskdocsError, match="is too large"):
             rows.read(file)
         writer.join(30)
         assert not writer.is_alive()

@@ -31,7 +31,7 @@ def test_it_says_what_the_declared_contrasts_come_to(made: Report) -> None:
     told = front.sentence(made)
     assert told.startswith("tuned-pages is ")
     assert "more accurate than base-rag (95 % confidence interval +" in told
-    assert "tuned-pages and base-pages do not differ beyond noise" in told
+    assert "tuned-pages and base-pages do not differ significantly" in told
     assert "says nothing about answers as long as these (60 tokens" in told
     none = made.model_copy(update={"contrasts": []})
     assert front.sentence(none).startswith("No contrast was declared")
@@ -70,7 +70,7 @@ def test_the_effects_of_training_are_one_sentence(made: Report) -> None:
         made.model_copy(update={"contrasts": [one, one.model_copy(update=changed)]})
     )
     assert told.startswith(
-        "Training helps with rag; it makes no difference beyond noise with pages."
+        "Training helps with rag; it makes no significant difference with pages."
     )
 
 
@@ -97,7 +97,9 @@ def test_at_a_glance_an_invented_answer_is_beside_its_cost(made: Report) -> None
 def test_the_page_begins_with_it(made: Report) -> None:
     page, text = html.html(made), markdown(made)
     for shown in (page, text):
-        assert shown.index("do not differ beyond noise") < shown.index("Accuracy covers answerable")
+        assert shown.index("do not differ significantly") < shown.index(
+            "Accuracy covers answerable"
+        )
         assert front.SOURCE.split(".")[0] in shown
     assert page.index('id="differences-title"') < page.index('id="claim"')
     assert page.index('id="outcomes-title"') < page.index('id="claim"')

@@ -113,7 +113,7 @@ def test_one_that_always_refuses_is_found_out(tmp_path: Path) -> None:
     failures = failed(measured(tmp_path, Behaviour(false_refusals=1, true_refusals=1)))
     assert about("false refusals", failures)
     assert about("points below base-pages", failures)
-    assert about("more readily", failures)
+    assert about("unanswerable questions more often", failures)
     assert about("accurate than always-refuse", failures)
     assert not about("hallucinated", failures)
 
@@ -121,14 +121,14 @@ def test_one_that_always_refuses_is_found_out(tmp_path: Path) -> None:
 def test_one_that_refuses_at_random_is_found_out(tmp_path: Path) -> None:
     never = Behaviour(accuracy=0.5, false_refusals=0.5, true_refusals=0.5)
     failures = failed(measured(tmp_path, Behaviour(0.9, 0.5, 0.5), never))
-    assert failures == ["it refuses where no page answers more readily than where one does"]
+    assert failures == ["it refuses unanswerable questions more often than answerable ones"]
 
 
 def test_one_that_copies_the_first_sentence_is_found_out(tmp_path: Path) -> None:
     copied = Behaviour(first_sentence=True)
     failures = failed(measured(tmp_path, copied, Behaviour(accuracy=0.2)))
     assert about("accurate than first-sentence", failures)
-    assert about("more readily", failures)
+    assert about("unanswerable questions more often", failures)
 
 
 def test_one_that_is_better_on_contaminated_questions_alone_is_found_out(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_most_questions_contaminated_leaves_too_few(tmp_path: Path) -> None:
 def test_a_run_in_which_nobody_looked_for_leaks_is_found_out(tmp_path: Path) -> None:
     does = {SUBJECT: Behaviour(accuracy=0.75), "base-pages": BASE, **TRIVIAL}
     run = runs.write(tmp_path, does, trained=None)
-    assert failed(report(score(run), cost.read())) == ["contaminated questions were sought"]
+    assert failed(report(score(run), cost.read())) == ["checked for contaminated questions"]
     base = report(score(run), cost.read(), "base-pages")
     assert not about("leaks", failed(base, "first-sentence")), "it has learnt from no rows"
 
@@ -174,7 +174,7 @@ def test_a_few_questions_of_both_tell_nothing(tmp_path: Path) -> None:
     text = "".join(f"{one.model_dump_json()}\n" for one in copies)
     (run / "answers.jsonl").write_text(text)
     failures = failed(report(score(run), cost.read()))
-    assert "base-pages was asked as many of them" in failures
+    assert "base-pages was asked the same number" in failures
     assert about("at most 3 points below base-pages", failures)
 
 
@@ -215,11 +215,11 @@ def test_one_that_answers_everything_is_found_out(tmp_path: Path) -> None:
     bold = Behaviour(accuracy=0.8, false_refusals=0, true_refusals=0)
     failures = failed(measured(tmp_path, bold))
     assert about("hallucinated", failures)
-    assert about("more readily", failures)
+    assert about("unanswerable questions more often", failures)
     assert not about("points below base-pages", failures)
     # Even where what answers now is no better.
     nothing_new = failed(measured(tmp_path / "2", bold, Behaviour(0.5, 0, 0)))
-    assert nothing_new == ["it refuses where no page answers more readily than where one does"]
+    assert nothing_new == ["it refuses unanswerable questions more often than answerable ones"]
 
 
 def test_one_that_is_accurate_but_slow_is_found_out(tmp_path: Path) -> None:

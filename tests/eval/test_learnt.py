@@ -182,7 +182,7 @@ async def test_what_was_answered_is_not_asked_again(
 def test_what_is_no_example_is_named_with_its_line(file: Path) -> None:
     with file.open("a") as more:
         more.write('{"question": "?"}\n')
-    with pytest.raises(AskdocsError, match=r"test.jsonl:301: is no example"):
+    with pytest.raises(AskdocsError, match=r"test.jsonl:301: is not an example"):
         learnt.read(file)
 
 

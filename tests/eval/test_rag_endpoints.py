@@ -104,10 +104,10 @@ async def test_documents_are_in_the_order_of_their_scores(
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        (JSONResponse({"data": []}), "not of the known form"),
+        (JSONResponse({"data": []}), "has an unknown format"),
         (vectors([1.0]), "1 vectors for 2 texts"),
-        (vectors("!", "!"), "not of the known form"),
-        (JSONResponse([]), "not of the known form"),
+        (vectors("!", "!"), "has an unknown format"),
+        (JSONResponse([]), "has an unknown format"),
         (PlainTextResponse("<html>\n<body>", 400), "model 'minilm': 400: <html> <body>"),
         (
             JSONResponse({"error": {"message": "no such model"}}, 404),

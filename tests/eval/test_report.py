@@ -177,7 +177,7 @@ def test_the_claim_is_reported_in_words(made: Report) -> None:
         one.model_copy(update={"says": "within noise", "holm": 0.4}) for one in made.comparisons
     ]
     told = tables.in_words(made.model_copy(update={"comparisons": noise}))
-    assert told.count("which is within noise (p = 0.40)") == 2
+    assert told.count("which is not significant (p = 0.40)") == 2
     assert tables.in_words(made.model_copy(update={"comparisons": []})) == ""
 
 
@@ -481,12 +481,12 @@ def test_the_first_page_says_where_the_questions_come_from(made: Report) -> None
     told = made.model_copy(update=update)
     summary = tables.summary(told)
     assert f"Source: {source}. " in summary
-    assert f"Nothing was tuned: {untuned}, so the tuned systems are left out." in summary
+    assert f"No tuned model: {untuned}, so the tuned systems are left out." in summary
     assert "recorded-bot has answers to 7 of them." in summary
     assert "Not finished" not in summary
     for shown in (html(told), markdown(told)):
         assert shown.index(source) < shown.index("Published claim")
-        assert shown.index("Nothing was tuned") < shown.index("Published claim")
+        assert shown.index("No tuned model") < shown.index("Published claim")
 
 
 def test_the_provenance_says_what_was_measured_with_what_and_where(made: Report, page: str) -> None:
@@ -520,7 +520,7 @@ def test_the_provenance_says_what_was_measured_with_what_and_where(made: Report,
 
 
 def test_the_calibration_says_what_the_confidence_is_of(made: Report, page: str) -> None:
-    assert "how likely its first source is the right page" in page
+    assert "the probability that the first source is the right page" in page
     of_rag = plots(made.model_copy(update={"subject": "base-rag"}))
     assert not any("first source" in plot.says for plot in of_rag)
 
@@ -583,7 +583,7 @@ def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> 
     assert judge.kappa == 0
     assert judge.low < -0.9 < 0.8 < judge.high
     assert [row[1] for row in tables.agreed(found).body] == [
-        "none: all verdicts are the same",
+        "none: all verdicts are equal",
         f"0.00 ({judge.low:.2f} to {judge.high:.2f})",
     ]
     (said, _) = json.loads(found.model_dump_json())["agreements"]

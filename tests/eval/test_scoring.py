@@ -499,7 +499,7 @@ def agreed(told: Sequence[tuple[bool, bool]]) -> agreement.Agreement:
 def test_a_label_that_is_none_is_named_with_its_line(tmp_path: Path) -> None:
     row = {"question": "q0", "system": "base-pages", "correct": True}
     file = runs.labels(tmp_path / "labels.jsonl", [row, {**row, "correct": "yes"}])
-    with pytest.raises(AskdocsError, match=r"labels.jsonl:2: is no label"):
+    with pytest.raises(AskdocsError, match=r"labels.jsonl:2: is not a label"):
         agreement.read(file)
     assert agreement.read(runs.labels(file, [row])) == {("base-pages", "q0"): True}
     with pytest.raises(AskdocsError, match="no labels"):

@@ -31,7 +31,7 @@ def test_no_engine_is_led_to_an_address(kind: str, url: Any, can: Abilities) -> 
     for inside in ({"url": url}, url):
         part = {"type": kind, kind: inside}
         request = {"messages": [{"role": "user", "content": [part]}]}
-        with pytest.raises(ApiError, match="engines here fetch nothing") as caught:
+        with pytest.raises(ApiError, match="engines here do not fetch addresses") as caught:
             abilities.check("m", can, request)
         assert caught.value.body["error"]["param"] == f"messages[0].content[0].{kind}"
 
@@ -60,7 +60,7 @@ def test_no_provider_is_led_to_a_file_of_the_operators(part: dict[str, Any]) -> 
     """LiteLLM has Gemini and Bedrock read it, with the operator's credentials."""
     said = {"type": "text", "text": "What does gs://bucket/a.png show?"}
     request = {"messages": [{"role": "user", "content": [said, part]}]}
-    with pytest.raises(ApiError, match="names a file that is kept elsewhere") as caught:
+    with pytest.raises(ApiError, match="names a file stored elsewhere") as caught:
         abilities.refuse_kept_files(request)
     assert caught.value.body["error"]["param"] == "messages[0].content[1]"
 
@@ -117,7 +117,7 @@ def test_no_body_is_nested_deeper_than_litellm_copies() -> None:
         {"messages": [{"role": "user", "content": [part]}]},
         {"tools": [nested]},
     ):
-        with pytest.raises(ApiError, match="is nested too deeply") as caught:
+        with pytest.raises(ApiError, match="is nested too deeplyly") as caught:
             abilities.refuse_depth(deep)
         assert caught.value.body["error"]["param"] in deep
 
@@ -138,7 +138,7 @@ def test_no_file_of_the_operators_is_embedded() -> None:
         "files/a1b2",
         "https://generativelanguage.googleapis.com/v1beta/files/a1b2",
     ):
-        with pytest.raises(ApiError, match="kept elsewhere"):
+        with pytest.raises(ApiError, match="stored elsewhere"):
             abilities.refuse_kept_files({"input": given})
     about = ["Copy it to gs://bucket/a first.", "Uploads are in files/a."]
     for given in ("a", about, "https://example.com/a.png", [1, 2]):

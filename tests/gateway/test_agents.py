@@ -56,7 +56,7 @@ class Desk:
         return self._pages
 
     async def ask(self, question: str, tell: tools.Tell) -> DocsAnswer:
-        raise ApiError(503, "the engine is starting or away; ask again in a few seconds")
+        raise ApiError(503, "the engine is starting or unavailable; try again in a few seconds")
 
 
 def client(index: Index, *sources: str) -> Client:
@@ -194,7 +194,7 @@ async def test_a_section_longer_than_a_part_is_cut_between_its_blocks(indexed: I
 @pytest.mark.parametrize(
     ("tool", "arguments", "says"),
     [
-        ("read_page", {"page": "kays.md"}, "'kays.md': no page has this address or path: search"),
+        ("read_page", {"page": "kays.md"}, "'kays.md': no page has this address or path: find"),
         ("read_page", {"page": "http://["}, "'http://[': no page has"),
         ("read_page", {"page": "docs://nowhere/keys.md"}, "no page has"),
         ("read_page", {"page": "keys.md", "section": "X"}, "'X': the page has no such section"),
@@ -207,7 +207,7 @@ async def test_a_section_longer_than_a_part_is_cut_between_its_blocks(indexed: I
         ("search_docs", {"query": "a", "limit": 99}, "limit: Input should be less than or equal"),
         ("search_docs", {"query": " "}, "query: String should match pattern"),
         ("search_docs", {"query": "a", "count": 3}, "count: Extra inputs are not permitted"),
-        ("ask_docs", {"question": "Why?"}, "the engine is starting or away"),
+        ("ask_docs", {"question": "Why?"}, "the engine is starting or unavailable"),
     ],
 )
 async def test_a_mistake_is_told_to_the_model_with_its_fix(
@@ -222,7 +222,7 @@ async def test_a_mistake_is_told_to_the_model_with_its_fix(
 
 async def test_an_unknown_tool_is_an_error_that_names_the_tools(index: Index) -> None:
     async with client(index) as agent:
-        with pytest.raises(MCPError, match="'find' is no tool; the tools are search_docs, read"):
+        with pytest.raises(MCPError, match="'find' is not a tool; the tools are search_docs, read"):
             await agent.call_tool("find", {})
 
 
@@ -252,7 +252,7 @@ async def test_pages_are_resources_listed_a_few_at_a_time(indexed: Indexed) -> N
             page = await agent.list_resources(cursor=cursor)
             listed, cursor, asked = [*listed, *page.resources], page.next_cursor, asked + 1
         (content,) = (await agent.read_resource(listed[7].uri)).contents
-        with pytest.raises(MCPError, match="'x' is no cursor of this list"):
+        with pytest.raises(MCPError, match="'x' is not a cursor of this list"):
             await agent.list_resources(cursor="x")
         with pytest.raises(MCPError, match="no page has this address"):
             await agent.read_resource("docs://x/y.md")

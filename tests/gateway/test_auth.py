@@ -417,7 +417,7 @@ async def test_with_the_database_away_seen_keys_work_and_others_get_503(
         assert soon.expires
         clock.set(soon.expires)
         assert "expired on" in str(await refusal(keyring, expiring))
-        said = [r for r in caplog.records if "go on working" in r.getMessage()]
+        said = [r for r in caplog.records if "remain valid" in r.getMessage()]
         assert len(said) == 1
     finally:
         postgres.start()

@@ -117,7 +117,7 @@ def test_a_database_of_a_newer_askdocs_is_refused_and_left_alone(engine: sa.Engi
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         connection.execute(sa.text("UPDATE schema_reach SET oldest = '9999'"))
     for use in (database.migrate, database.check):
-        with pytest.raises(AskdocsError, match=r"belongs to a newer askdocs.*'9999'.*upgrade"):
+        with pytest.raises(AskdocsError, match=r"was made by a newer askdocs.*'9999'.*upgrade"):
             use(engine)
 
 
@@ -193,9 +193,9 @@ def test_a_file_that_is_no_database_is_one_line_and_stays_as_it_is(tmp_path: Pat
     [
         ("hunter2", "cannot be read"),
         ("", "cannot be read"),
-        ("mysql://me:hunter2@host/db", "'mysql' is not a database"),
-        ("postgresql://me:p@hunter2@host/db", "written %40"),
-        ("postgresql://me:p@host/hunter2@host/db", "written %40"),
+        ("mysql://me:hunter2@host/db", "'mysql' is not a supported database"),
+        ("postgresql://me:p@hunter2@host/db", "as %40"),
+        ("postgresql://me:p@host/hunter2@host/db", "as %40"),
         ("postgresql://me:p@s:hunter2@host:5432/db", "cannot be read"),
         ("sqlite://", "in memory"),
         ("sqlite:///:memory:", "in memory"),

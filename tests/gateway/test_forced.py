@@ -45,7 +45,7 @@ def test_a_call_goes_out_with_what_was_said_before_it() -> None:
 def test_text_in_place_of_a_call_is_an_error() -> None:
     made = forced()
     assert b"".join(made.feed(event) for event in stream("I cannot.")) == b""
-    with pytest.raises(ApiError, match="claude cannot be made to call tools") as caught:
+    with pytest.raises(ApiError, match="claude cannot be forced to call tools") as caught:
         made.rest()
     assert refusal(caught) == (400, "tool_choice", "model_not_supported")
     error = b'data: {"error":{}}\n\n'  # where the stream has begun, in place of the text

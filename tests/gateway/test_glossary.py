@@ -102,7 +102,7 @@ def test_the_words_of_a_team_are_never_taken_for_misspelt_ones(indexed: Make) ->
     [
         ({"kill": []}, "kill: needs 1 to 3 other words"),
         ({"kill": ["a1", "b1", "c1", "d1"]}, "kill: needs 1 to 3 other words"),
-        ({"kill": ["one two three four five six"]}, "is no name of 1 to 4 words"),
+        ({"kill": ["one two three four five six"]}, "is not a name of 1 to 4 words"),
         ({f"word{n}": ["x1"] for n in range(501)}, "has 501 words; at most 500"),
     ],
 )

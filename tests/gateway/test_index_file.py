@@ -173,7 +173,7 @@ def test_a_full_disk_is_said_and_leaves_what_was_there(file: Path) -> None:
 
 
 def test_an_index_that_is_not_there_is_named_with_the_fix(file: Path) -> None:
-    with pytest.raises(NoIndex, match=r"index.db: there is no search index: run `askdocs docs"):
+    with pytest.raises(NoIndex, match=r"index.db: no search index: run `askdocs docs"):
         Index(file)
 
 
@@ -188,9 +188,9 @@ def test_a_file_that_is_something_else_is_refused_and_stays_as_it_is(
 ) -> None:
     content = b"dear diary " * 1000
     file.write_bytes(content)
-    with pytest.raises(NoIndex, match="no search index of askdocs: name another"):
+    with pytest.raises(NoIndex, match="not a search index of askdocs: name another"):
         Index(file)
-    with pytest.raises(NoIndex, match="no search index of askdocs: name another"), writing(file):
+    with pytest.raises(NoIndex, match="not a search index of askdocs: name another"), writing(file):
         pass
     assert file.read_bytes() == content
 
@@ -198,9 +198,9 @@ def test_a_file_that_is_something_else_is_refused_and_stays_as_it_is(
 def test_a_database_of_somebody_else_is_refused_and_stays_as_it_is(file: Path) -> None:
     with closing(sqlite3.connect(file)) as db:
         db.execute("CREATE TABLE diary (day, entry)")
-    with pytest.raises(NoIndex, match="no search index of askdocs: name another"):
+    with pytest.raises(NoIndex, match="not a search index of askdocs: name another"):
         Index(file)
-    with pytest.raises(NoIndex, match="no search index of askdocs: name another"), writing(file):
+    with pytest.raises(NoIndex, match="not a search index of askdocs: name another"), writing(file):
         pass
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("diary",)]
@@ -236,7 +236,7 @@ def test_a_truncated_index_is_named_with_the_fix(file: Path, share: float) -> No
 
     for use in (read, write):
         with pytest.raises(
-            NoIndex, match=r"is damaged .*: put a backup back .* `askdocs docs sync SOURCE`"
+            NoIndex, match=r"is damaged .*: restore a backup .* `askdocs docs sync SOURCE`"
         ):
             use()
 
@@ -274,7 +274,7 @@ def test_the_index_of_an_older_askdocs_is_named_and_made_again(version: str, fil
             db.execute("UPDATE source SET name = ?", (str(wiki),))  # it lies elsewhere now
             db.execute("UPDATE page SET source = ?", (str(wiki),))
             (generation,) = db.execute("SELECT generation FROM state").fetchone()
-    with pytest.raises(NoIndex, match="of an older askdocs: run `askdocs docs sync`"):
+    with pytest.raises(NoIndex, match="made by an older askdocs: run `askdocs docs sync`"):
         Index(file)
 
     with writing(file) as writer:
@@ -314,9 +314,9 @@ def test_a_newer_version_is_refused_and_left_alone(
 ) -> None:
     put(file, a="# Apples")
     monkeypatch.setattr(store, "VERSION", store.VERSION - 1)
-    with pytest.raises(NoIndex, match="belongs to a newer askdocs"):
+    with pytest.raises(NoIndex, match="was made by a newer askdocs"):
         Index(file)
-    with pytest.raises(NoIndex, match="belongs to a newer askdocs"), writing(file):
+    with pytest.raises(NoIndex, match="was made by a newer askdocs"), writing(file):
         pass
     monkeypatch.undo()
     with closing(Index(file)) as opened:

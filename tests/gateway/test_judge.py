@@ -76,5 +76,5 @@ def test_a_file_that_is_no_judge_is_an_error_with_its_name(tmp_path: Path) -> No
         Judge(missing, 0.65)
     with pytest.raises(AskdocsError, match=r"text\.onnx: the judge does not run here: "):
         Judge(text, 0.65)
-    with pytest.raises(AskdocsError, match=r"model\.onnx: .* no cross-encoder"):
+    with pytest.raises(AskdocsError, match=r"model\.onnx: .* not a cross-encoder"):
         Judge(weights_file(), 0.65)  # an embedding model

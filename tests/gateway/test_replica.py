@@ -128,14 +128,14 @@ def test_searches_go_on_while_the_database_is_away_and_it_is_followed_again_afte
     with following(there, url, Tasks()), closing(Index(there)) as index:
         postgres.stop()
         try:
-            until(lambda: "stays as it is" in caplog.text)
+            until(lambda: "is unchanged" in caplog.text)
             time.sleep(1.5)
             assert index.match(["apples"], 1)
             with pytest.raises(database.Unreachable):
                 put(here, url, b="# Pears")
         finally:
             postgres.start()
-        assert caplog.text.count("stays as it is") == 1
+        assert caplog.text.count("is unchanged") == 1
         put(here, url, b="# Pears")
         until(lambda: index.size == 2)
 

@@ -95,7 +95,9 @@ def test_only_yes_and_no_count_whatever_their_spelling() -> None:
 def test_a_checker_must_be_a_model_with_an_address(tmp_path: Path) -> None:
     file = tmp_path / "askdocs.toml"
     file.write_text('[gateway]\nchecker = "granite"\n')
-    with pytest.raises(SettingsError, match=r"'granite' is no \.onnx file and no model with url"):
+    with pytest.raises(
+        SettingsError, match=r"'granite' is neither an \.onnx file nor a model with url"
+    ):
         load(GatewaySettings, env={}, file=file)
     file.write_text(
         '[gateway]\nchecker = "granite"\n'

@@ -524,7 +524,7 @@ def test_workers_stay_where_no_process_is_to_be_had_for_a_renewal(
     assert (left, renewal.processes) == (["one", "another"], [])
     said = capfd.readouterr().err
     assert "no process to be had" in said
-    assert "The workers that are left go on as they are" in said
+    assert "The remaining workers continue unchanged" in said
 
 
 def _serves(process: psutil.Process) -> bool:

@@ -40,7 +40,7 @@ def test_a_file_that_has_changed_is_dropped_with_a_line_in_the_log(
     (tmp_path / kept.name("a")).write_bytes(data)
     with caplog.at_level(logging.WARNING):
         assert not Snapshots(tmp_path).is_whole("a")
-    assert "its page is read again: its checksum" in caplog.text
+    assert "its page is prefilled again: its checksum" in caplog.text
     assert list(tmp_path.iterdir()) == []
 
 

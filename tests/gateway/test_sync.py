@@ -200,7 +200,7 @@ def test_a_page_that_was_taken_out_stays_out_until_it_is_restored(wiki: Path, fi
 
 def test_a_wiki_without_an_address_says_the_option(wiki: Path, file: Path) -> None:
     spec = Spec.named(str(wiki))
-    with pytest.raises(AskdocsError, match=r"at which address .*--site-url URL"):
+    with pytest.raises(AskdocsError, match=r"public address .*--site-url URL"):
         sync(spec.open(), partial(writing, file), spec=spec.stored)
 
 
@@ -496,7 +496,9 @@ def test_a_wiki_within_another_is_a_twin_only_where_it_has_its_pages(
     whole = tmp_path / "project"
     done = synced(whole, file)
     assert done.twin == str(whole / "v1")
-    assert done.repetition.endswith(f"`askdocs docs remove {whole / 'v1'}` leaves those of {whole}")
+    assert done.repetition.endswith(
+        f"`askdocs docs remove {whole / 'v1'}` keeps only those of {whole}"
+    )
     assert synced(whole, file).repetition == ""  # nothing was added
 
 
@@ -519,9 +521,9 @@ def test_a_wiki_has_one_name_however_it_is_written(wiki: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "kind", "site_url", "message"),
     [
-        ("wiki", "word", "", "the kind 'word' is none of mkdocs, docusaurus"),
+        ("wiki", "word", "", "the kind 'word' is unknown: use one of mkdocs, docusaurus"),
         ("wiki", "site", "", "wiki is not the address of a site"),
-        ("https://wiki", "html", "", "https://wiki is the address of a site, and no folder"),
+        ("https://wiki", "html", "", "https://wiki is the address of a site, not a folder"),
         ("wiki", None, "wiki.example.com", "'wiki.example.com' does not begin with https://"),
     ],
 )

@@ -74,7 +74,7 @@ async def test_an_answer_is_never_longer_than_a_context_that_is_known(engine: En
 async def test_an_engine_is_led_to_no_address_to_count_tokens(engine: Engine) -> None:
     image = {"type": "image_url", "image_url": {"url": "http://169.254.169.254/"}}
     asked = {"messages": [{"role": "user", "content": [image]}]}
-    with pytest.raises(ApiError, match="engines here fetch nothing"):
+    with pytest.raises(ApiError, match="engines here do not fetch addresses"):
         await count_nearly(asked, engine)
-    with pytest.raises(ApiError, match="engines here fetch nothing"):
+    with pytest.raises(ApiError, match="engines here do not fetch addresses"):
         await fit(TokenBudget(12_000, 10), asked, engine)

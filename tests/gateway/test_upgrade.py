@@ -142,7 +142,7 @@ def test_a_newer_schema_that_does_more_is_refused(engine: sa.Engine) -> None:
     database.migrate(engine)
     later(engine, "9998")
     for use in (database.migrate, database.check):
-        with pytest.raises(AskdocsError, match=r"belongs to a newer askdocs.*'9998'.*upgrade"):
+        with pytest.raises(AskdocsError, match=r"was made by a newer askdocs.*'9998'.*upgrade"):
             use(engine)
 
 

@@ -139,7 +139,7 @@ def test_a_full_disk_stops_no_request(tmp_path: Path, caplog: pytest.LogCaptureF
     spool._file = os.open("/dev/full", os.O_WRONLY)
     for _ in range(3):
         spool.add(LINE)
-    assert caplog.text.count("usage is kept in memory alone") == 1
+    assert caplog.text.count("usage is kept only in memory") == 1
 
 
 def test_files_are_their_owners_alone(tmp_path: Path) -> None:

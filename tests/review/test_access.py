@@ -107,7 +107,7 @@ def test_who_signs_out_is_asked_again_and_no_other_page_signs_anybody_out(start:
 @pytest.mark.parametrize("name", ["SECRET", "PREVIOUS_SECRET", "IDENTITY_KEY"])
 def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(name: str) -> None:
     variable = f"ASKDOCS_WIDGET_{name}"
-    with pytest.raises(SettingsError, match="32 is the least") as refused:
+    with pytest.raises(SettingsError, match="the minimum is 32") as refused:
         load(WidgetSettings, env={variable: "password-of-the-team"})
     assert "password-of-the-team" not in str(refused.value)
     load(WidgetSettings, env={variable: "a" * 32})

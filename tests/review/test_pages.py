@@ -77,7 +77,7 @@ def test_the_later_of_two_writers_sees_both_texts(start: Start, store: Store) ->
     assert post(client, action="save").status_code == 303
     late = post(client, BOB, answer="Use the <menu>.")
     assert late.status_code == 409
-    assert "ann has changed this meanwhile" in late.text
+    assert "ann has changed this in the meantime" in late.text
     assert "Press **Ctrl+P**." in late.text
     assert "Use the &lt;menu&gt;." in late.text
     assert Reviews(store.engine).current(1).draft.answer == "Press **Ctrl+P**."

@@ -40,7 +40,7 @@ def test_each_change_is_a_version_with_who_and_when(both: Store) -> None:
 def test_the_later_of_two_changes_is_reported_and_writes_nothing(both: Store) -> None:
     reviews, one = Reviews(both.engine), cluster(both)
     reviews.change(one, 0, "ann", "save", DRAFT)
-    with pytest.raises(Conflict, match="ann has changed this meanwhile") as caught:
+    with pytest.raises(Conflict, match="ann has changed this in the meantime") as caught:
         reviews.change(one, 0, "bob", "save", Draft("Mine"))
     assert caught.value.current.draft == DRAFT
     assert len(reviews.history(one)) == 1

@@ -148,7 +148,7 @@ def test_a_broken_list_is_an_error_and_not_an_empty_list(tmp_path: Path) -> None
         known_bad.read(broken)
     for text in ("pypi = 1", "[[pypi]]\npackage = 'x'\n", "not toml"):
         broken.write_text(text)
-        with pytest.raises(AskdocsError, match="no list of bad releases"):
+        with pytest.raises(AskdocsError, match="not a list of bad releases"):
             known_bad.read(broken)
 
 

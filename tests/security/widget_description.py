@@ -61,12 +61,10 @@ ROUTES: dict[tuple[str, str], Route] = {
         "A fresh token for the box", {200: (JSON,), 403: (JSON,), 422: (JSON,)}, _PAGE
     ),
     ("post", "/asks"): Route("Ask a question", {200: (HTML,), **_REFUSED}, _ASK),
-    ("get", "/asks/{id}/events"): Route(
-        "The answer as it grows", {200: ("text/event-stream",), **_ID}
-    ),
+    ("get", "/asks/{id}/events"): Route("Stream an answer", {200: ("text/event-stream",), **_ID}),
     ("post", "/asks/{id}/stop"): Route("Stop an answer", {204: (), 403: (HTML,), **_ID}, {}),
     ("post", "/asks/{id}/share"): Route(
-        "Make a link to an answer", {200: (HTML,), 303: (), **_REFUSED, **_ID}, _PAGE
+        "Create a link to an answer", {200: (HTML,), 303: (), **_REFUSED, **_ID}, _PAGE
     ),
     ("post", "/asks/{id}/handoff"): Route(
         "Hand a question on to people", {200: (HTML,), **_REFUSED, **_ID, 502: (HTML,)}, _PAGE
@@ -84,20 +82,20 @@ ROUTES: dict[tuple[str, str], Route] = {
     ),
     ("post", "/review"): Route("Sign in to the review", {**_FORM, 303: ()}, {"key": _TEXT}),
     ("post", "/review/sign-out"): Route("Sign out of the review", {**_FORM, 303: ()}, {}),
-    ("get", "/review/gaps"): Route("What the wiki does not answer", _REVIEW),
-    ("get", "/review/gaps.csv"): Route("The same as a sheet", {**_REVIEW, 200: ("text/csv",)}),
-    ("get", "/review/analytics"): Route("How answers fare", _REVIEW, asked=("days",)),
+    ("get", "/review/gaps"): Route("Gaps in the wiki", _REVIEW),
+    ("get", "/review/gaps.csv"): Route("The same as CSV", {**_REVIEW, 200: ("text/csv",)}),
+    ("get", "/review/analytics"): Route("Answer statistics", _REVIEW, asked=("days",)),
     ("get", "/review/analytics.json"): Route(
-        "The same for programs", {**_REVIEW, 200: (JSON,)}, asked=("days",)
+        "The same as JSON", {**_REVIEW, 200: (JSON,)}, asked=("days",)
     ),
     ("get", "/review/pages"): Route("Pages to choose from", _REVIEW, asked=("page",)),
-    ("post", "/review/preview"): Route("How an answer will look", _FORM, _DRAFT),
+    ("post", "/review/preview"): Route("Preview an answer", _FORM, _DRAFT),
     ("get", "/review/{cluster}"): Route("One question", _ONE),
     ("post", "/review/{cluster}"): Route(
         "Save, approve or undo an answer", {**_FORM, **_ONE, 303: (), 409: (HTML,)}, _CHANGE
     ),
     ("post", "/review/{cluster}/apart"): Route(
-        "Take a question out of its group", {**_FORM, **_ONE, 303: ()}, {"question": _TEXT}
+        "Remove a question from its cluster", {**_FORM, **_ONE, 303: ()}, {"question": _TEXT}
     ),
 }
 

@@ -127,7 +127,7 @@ async def test_a_kill_is_reported_by_the_next_start_and_the_question_is_kept(
         second = await here.process(*options)
         _, said = await second.communicate()
         assert second.returncode == 2
-        assert b"another `askdocs slack` runs with it" in said
+        assert b"another `askdocs slack` uses this state folder" in said
         process.kill()
     async with here.started(*options):
         assert "was restarted, and this answer broke off" in message.words

@@ -84,7 +84,7 @@ def test_a_page_that_hangs_or_fills_or_crashes_is_named_and_the_others_are_read(
         "hang.md": "takes more than 1 s to read",
         "deaf.md": "takes more than 45 s to read",
         "fill.md": "takes more than 1 GiB of memory to read",
-        "crash.md": "needs more memory than there is, or crashes what reads it",
+        "crash.md": "needs too much memory, or crashes the reader",
         "leave.md": "ended with the exit code 3",
     }
 

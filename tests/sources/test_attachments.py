@@ -138,9 +138,9 @@ def test_one_that_the_list_lacks_is_closed_until_it_is_known_to_be_gone(wiki: Wi
 @pytest.mark.parametrize(
     ("name", "data", "found"),
     [
-        ("photo.pdf", b"\x89PNG\r\n\x1a\n\0\0" + b"x" * 50, "content is not what its name says"),
-        ("notes.txt", b"\x7fELF\0\0\0", "content is not what its name says"),
-        ("a.pdf", b"Plain text in a file of that name.", "content is not what its name says"),
+        ("photo.pdf", b"\x89PNG\r\n\x1a\n\0\0" + b"x" * 50, "content does not match its file type"),
+        ("notes.txt", b"\x7fELF\0\0\0", "content does not match its file type"),
+        ("a.pdf", b"Plain text in a file of that name.", "content does not match its file type"),
         ("data.json", b'{"rows": []}', attached.OTHER),
         ("classes.docx", office.packed({"A.class": "x"}), attached.OTHER),
         ("old.doc", b"\xd0\xcf\x11\xe0", "old Word document: save it as DOCX"),
@@ -246,7 +246,7 @@ def test_what_a_folder_skips_is_not_downloaded(wiki: Wiki, name: str, data: byte
 def test_a_text_that_is_said_to_be_a_document_needs_the_name_of_one(wiki: Wiki) -> None:
     item = why(wiki, Attached("101", "id_rsa", b"-----BEGIN OPENSSH PRIVATE KEY-----", PDF_TYPE))
     assert isinstance(item, LeftOut)
-    assert item.why == "attachment whose content is not what its name says"
+    assert item.why == "attachment whose content does not match its file type"
 
 
 def test_a_page_to_sign_in_is_no_text_of_the_file(wiki: Wiki) -> None:

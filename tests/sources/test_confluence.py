@@ -334,7 +334,7 @@ def test_macros_are_what_readers_see_of_them() -> None:
     assert "<strong>Warning</strong>" in shown
     assert "<p>Hot.</p>" in shown
     assert 'See <a href="https://x.example/set-up">the set-up</a>.' in shown
-    assert "(includes Other, which is a page of its own)" in shown
+    assert "(includes Other, a separate page)" in shown
     assert "[x] Done it" in shown
     assert ">LIVE<" in shown
     assert "ac:" not in shown

@@ -36,7 +36,7 @@ def one(folder: Path, name: str, content: str | bytes) -> Page:
 
 
 def why(folder: Path, name: str, content: str | bytes) -> str:
-    """Why the file is no page."""
+    """Why the file is not a page."""
     [item] = read(folder / "wiki", {name: content})
     assert isinstance(item, Broken | LeftOut), item
     return item.why
@@ -138,7 +138,7 @@ def test_restructured_text_is_read_with_the_directives_of_sphinx_and_includes_no
     assert "Use the other or `run`." in body or "Use the other or run." in body
     assert "```python\nx = 1\n```" in body
     assert "Something new." in body
-    assert "(includes /etc/passwd, which is a file of its own)" in body
+    assert "(includes the file /etc/passwd)" in body
     assert "root:" not in body
     assert "raw" not in body
 
@@ -164,7 +164,7 @@ def test_asciidoc_has_the_anchors_of_asciidoctor(tmp_path: Path) -> None:
     assert page.sections[1].body == "```bash\nmake install\n```"
     assert "[the page](https://x.example/a)" in page.sections[2].body
     assert "| A | B |\n| --- | --- |\n| 1 | 2 |" in page.sections[2].body
-    assert "(includes ../secret.adoc, which is a file of its own)" in page.sections[3].body
+    assert "(includes the file ../secret.adoc)" in page.sections[3].body
 
 
 def test_a_notebook_is_text_and_code(tmp_path: Path) -> None:

@@ -212,8 +212,8 @@ def test_a_broken_page_is_reported_and_the_others_are_read(write: Write) -> None
     found = list(HtmlFolder(root, SITE).read({}))
     assert {one.path: one.why for one in found if isinstance(one, Broken)} == {
         "large.html": "larger than 16 MiB",
-        "deep.html": "its elements are nested more than 5,000 deep",
-        "frames.html": "no body: it is a frameset, or no HTML",
+        "deep.html": "its elements are nested more than 5,000 levels deep",
+        "frames.html": "no body: it is a frameset, or not HTML",
     }
     assert [one.page.title for one in found if isinstance(one, Changed)] == ["A", "Größe"]
 

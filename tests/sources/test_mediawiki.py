@@ -214,7 +214,7 @@ def test_uploaded_documents_are_pages_by_option_and_scans_are_not_read_twice(
     [path] = done.added
     assert path.endswith("/file")
     assert sorted(one.why for one in done.left_out if "/" in one.path) == [
-        "attachment of a kind that is not read",
+        "attachment of an unsupported type",
         pdf.SCANNED,
     ]
     assert len([one for one in asked if one.startswith("/images/")]) == 2
@@ -395,7 +395,7 @@ def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
     opened = partial(writing, tmp_path / "index.db")
     spec = {"kind": "mediawiki", "site_url": ""}
     failing.faults = [None, None, None, fault]
-    with pytest.raises(AskdocsError, match="what was read is kept") as refused:
+    with pytest.raises(AskdocsError, match="pages read so far are kept") as refused:
         sync(failing.source(), opened, spec=spec)
     assert "s3cret" not in str(refused.value)
     done = sync(failing.source(), opened, spec=spec)

@@ -90,16 +90,16 @@ def test_without_an_extension_its_marks_are_text(write: Write) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ("markdown_extensions: [os]", "the Markdown extension 'os' is not known here"),
-        ("markdown_extensions: [mdx_math]", "'mdx_math' is not known here"),
+        ("markdown_extensions: [os]", "the Markdown extension 'os' is unknown"),
+        ("markdown_extensions: [mdx_math]", "'mdx_math' is unknown"),
         (
             "markdown_extensions: [toc: {slugify: !!python/name:os.system }]",
-            "toc: slugify names code",
+            "toc: slugify names unknown code",
         ),
-        ("markdown_extensions: [toc: {slugify: !ENV X}]", "toc: slugify names code"),
+        ("markdown_extensions: [toc: {slugify: !ENV X}]", "toc: slugify names unknown code"),
         (
             "markdown_extensions: [toc: {slugify: !!python/object/apply:os.system [touch ran]}]",
-            "toc: slugify names code",
+            "toc: slugify names unknown code",
         ),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_page_below_too_many_stays_in_its_place(
     assert [item for item in items if isinstance(item, Unchanged)] == [
         Unchanged(place) for place in places[:4]
     ]
-    why = "the page above it is nested too deeply"
+    why = "the page above it is nested too deeplyly"
     assert broken(items) == {places[4]: why, database: why}
     assert not stamps(items)
 
@@ -274,7 +274,7 @@ def test_rows_beyond_what_one_query_gives_are_read(workspace: Workspace) -> None
     workspace.hidden = set(workspace.pages)
     assert len(stamps(read(workspace))) == 9
     workspace.capped = 1  # as if all were made in one minute
-    assert "only a part of the rows" in broken(read(workspace))[path(DATABASE)]
+    assert "only part of the rows" in broken(read(workspace))[path(DATABASE)]
 
 
 def test_every_kind_of_block_is_what_readers_see_of_it(workspace: Workspace) -> None:
@@ -366,7 +366,7 @@ def test_blocks_that_the_api_does_not_give_are_named(workspace: Workspace) -> No
     new = block("hologram", 32, [paragraph("its text", 33)], rich_text=[text("new kind")])
     workspace.pages = {at(1): Written("Set up", [paragraph("Text."), form, new])}
     items = read(workspace)
-    why = "blocks that Notion's API does not give: "
+    why = "blocks that Notion's API does not return: "
     assert LeftOut(f"{at(1)}/#form", why + "form") in items
     assert LeftOut(f"{at(1)}/#hologram", why + "hologram") in items
     assert "new kind\n\nits text" in pages(items)[path(at(1))].text
@@ -381,7 +381,7 @@ def test_a_synced_block_whose_original_is_gone_is_named(workspace: Workspace, go
     workspace.failing = {f"/v1/blocks/{at(gone)}/children": 404}
     items = read(workspace)
     assert pages(items)[path(at(1))].sections[0].body == "Above.\n\nBelow."
-    why = "blocks that Notion's API does not give: synced_block"
+    why = "blocks that Notion's API does not return: synced_block"
     assert LeftOut(f"{at(1)}/#synced_block", why) in items
     workspace.failing = {f"/v1/blocks/{at(gone)}/children": 403}
     assert broken(read(workspace)) == {path(at(1)): "answers 403"}

@@ -315,7 +315,7 @@ def test_a_limit_that_lasts_longer_ends_the_sync(served: tuple[Project, str]) ->
     reset = str(int(time.time()) + 3_000)
     made.fail = [None, (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset})]
     with pytest.raises(
-        AskdocsError, match="answers 403 and asks us to wait for more than 15 minutes"
+        AskdocsError, match="answers 403 and requests a wait of more than 15 minutes"
     ):
         read(made, what)
 
@@ -360,7 +360,7 @@ def test_a_project_that_is_nowhere_is_refused_with_where_its_api_was_looked_for(
     gitlab: Project,
 ) -> None:
     place = "/group/other/app/-/issues?label_name[]=answered"
-    with pytest.raises(AskdocsError, match=f"404 .the API is taken to be at {gitlab.url}/api.:"):
+    with pytest.raises(AskdocsError, match=f"404 .the API is assumed at {gitlab.url}/api.:"):
         read(gitlab, "gitlab", place=place)
 
 
@@ -412,7 +412,7 @@ def test_answers_with_wrong_values_are_reported_and_end_no_process(
 def test_a_label_that_no_thread_has_is_explained(served: tuple[Project, str]) -> None:
     made, what = served
     made.threads.clear()
-    with pytest.raises(AskdocsError, match="no thread is answered"):
+    with pytest.raises(AskdocsError, match="no answered threads"):
         read(made, what)
 
 
@@ -439,12 +439,12 @@ def test_a_list_is_known_by_its_address(address: str, api_of: str) -> None:
         ("https://github.com/o/r/issues", None, "name the label"),
         ("https://github.com/o/r/issues?q=label:x author:eve", None, "by author:eve"),
         ("https://github.com/o/r/issues?q=label:x crash", None, "by text:crash"),
-        ("https://github.com/o/r/discussions?label=x", None, "no label"),
-        ("https://github.com/../r/issues?label=x", "github", "no list of issues"),
-        ("https://ghe.example.com/o/r", "github", "no list of issues"),
+        ("https://github.com/o/r/discussions?label=x", None, "remove the label"),
+        ("https://github.com/../r/issues?label=x", "github", "not a list of issues"),
+        ("https://ghe.example.com/o/r", "github", "not a list of issues"),
         ("https://gitlab.com/a/b/-/issues", None, "name the label"),
         ("https://gitlab.com/a/b/-/issues?label_name[]=x&not[label_name][]=y", None, "by not"),
-        ("https://gitlab.com/a/b", "gitlab", "no list of issues"),
+        ("https://gitlab.com/a/b", "gitlab", "not a list of issues"),
     ],
 )
 def test_a_list_that_is_not_clear_is_refused(address: str, kind: str | None, why: str) -> None:

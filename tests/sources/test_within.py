@@ -112,7 +112,7 @@ def test_links_that_lead_out_are_left_out_and_named(
     assert SECRET not in text
     assert text.count("A text.") == 2
     for name in ("secret.md", "linked", "chain.md", "chain2.md"):
-        assert f"{name}: link that leads out of {root}" in said
+        assert f"{name}: link to a target outside {root}" in said
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_holds_keys_is_not_included(write: Write, file: str) -> None:
     root = write({"mkdocs.yml": settings, "docs/a.md": page, file: SECRET})
     text, said = read(root)
     assert SECRET not in text
-    assert "which is not for readers, and is left out" in said[0]
+    assert "which is private, and is left out" in said[0]
 
 
 def test_pages_elsewhere_in_a_folder_that_covers_both_are_read(write: Write) -> None:

@@ -249,7 +249,7 @@ def test_what_cannot_be_exported_is_refused_in_one_line(
     python: Path, merged: tuple[Path, Path], tmp_path: Path
 ) -> None:
     for change, words in (
-        ({"model_type": "qwen2"}, "model_type 'qwen2' is not exported"),
+        ({"model_type": "qwen2"}, "model_type 'qwen2' cannot be exported"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "RoPE of type 'yarn'"),
     ):
         folder = tmp_path / str(change)[:12]

@@ -132,7 +132,7 @@ def test_near_rows_of_another_split_or_file_are_leaks() -> None:
     near = {(0, 1): [(0, 2), (1, 7)]}
     leak, against = plain.leaks(rows, {"eval.jsonl": rows}, near)
     assert (leak.rule, leak.line, against.rule, against.line) == ("leak", 1, "leak-against", 1)
-    assert against.message.startswith("is or almost is eval.jsonl:7")
+    assert against.message.startswith("duplicates or nearly duplicates eval.jsonl:7")
 
 
 def test_rows_of_a_cluster_that_is_evaluated_are_leaks_unless_they_are_of_test() -> None:
@@ -150,7 +150,7 @@ def test_fields_of_an_export_are_read_by_their_paths_and_kept() -> None:
         "answers": [{"text": ANSWER}],
     }
     said = [one.message for one in plain.nameless(read(thread))]
-    assert "--field question=PATH; there are title, content, answers.0.text" in said[0]
+    assert "--field question=PATH; the fields are title, content, answers.0.text" in said[0]
     lines = read(thread, names={"question": "content", "answer": "answers.0.text"})
     (line,) = fix.fix(lines, False, never).lines
     assert json.loads(line) == {**thread, "question": "How do I start it?", "answer": ANSWER}

@@ -74,7 +74,7 @@ def test_an_empty_split_is_refused(folder: Path) -> None:
 def test_what_is_no_dataset_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "card.json").write_text(content)
-    with pytest.raises(AskdocsError, match="name a folder that `askdocs dataset build` made"):
+    with pytest.raises(AskdocsError, match="name a folder that `askdocs dataset build` wrote"):
         dataset.read(tmp_path)
 
 
@@ -102,8 +102,8 @@ def test_the_sizes_of_a_folder_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "is no model's config"),
-        ("[]", "hidden_size is None: such a model cannot be trained"),
+        ("{", "is not a model's config"),
+        ("[]", "hidden_size is None: this architecture cannot be trained"),
         (json.dumps(config(intermediate_size=None)), "intermediate_size is None"),
         (json.dumps(config(num_attention_heads="8")), "num_attention_heads is '8'"),
     ],

@@ -122,7 +122,7 @@ def test_the_card_says_what_the_model_is(hub: UploadHub, store: Store) -> None:
 
 def test_a_llama_is_built_with_llama(hub: UploadHub, store: Store) -> None:
     name = based_on(store, LLAMA)
-    with pytest.raises(AskdocsError, match=r"hf://team/wiki: .*\(llama3.1\) asks for a name that"):
+    with pytest.raises(AskdocsError, match=r"hf://team/wiki: .*\(llama3.1\) requires a name that"):
         push(store, name)
     assert "team/wiki" not in hub.repositories
     push(store, name, "hf://team/Llama-wiki")
@@ -193,7 +193,11 @@ def test_a_file_that_was_changed_on_the_hub_is_refused(
 def test_what_the_hub_refuses_is_one_line(hub: UploadHub, store: Store, tmp_path: Path) -> None:
     with pytest.raises(AskdocsError, match="hf://team/wiki: set HF_TOKEN to a token that may"):
         Hub("hf://team/wiki", None).push("docs@v1", store, "apache-2.0", False, quiet)
-    with pytest.raises(AskdocsError, match=r"401 Invalid credentials.*: see what HF_TOKEN may do"):
+    with pytest.raises(
+        AskdocsError,
+        match=r"401 Invalid credentials.*: check the permissions of "
+        "HF_TOKEN",
+    ):
         Hub("hf://team/wiki", "hf_other").push("docs@v1", store, None, False, quiet)
     assert "team/wiki" not in hub.repositories
     with pytest.raises(AskdocsError, match="'hf://wiki' is no repository of the hub"):
@@ -206,7 +210,7 @@ def test_what_the_hub_refuses_is_one_line(hub: UploadHub, store: Store, tmp_path
 
 def test_a_licence_that_nobody_knows_must_be_said(hub: UploadHub, store: Store) -> None:
     for base in ("models/own.gguf", "team/unknown", "team/own"):
-        with pytest.raises(AskdocsError, match=f"^{base}: .*licence: say which with --license"):
+        with pytest.raises(AskdocsError, match=f"^{base}: .*licence: name it with --license"):
             push(store, based_on(store, base))
     name = store.names()[-1]
     assert Hub("hf://team/wiki", TOKEN).push(name, store, "mit", True, quiet)
@@ -219,5 +223,5 @@ def test_a_hub_that_cannot_be_reached_is_reported(
     hub: UploadHub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:1")
-    with pytest.raises(AskdocsError, match=r"hf://team/wiki: .*: see to the network and HF_END"):
+    with pytest.raises(AskdocsError, match=r"hf://team/wiki: .*: check the network and HF_END"):
         Hub("hf://team/wiki", TOKEN).push("docs@v1", store, "mit", False, quiet)

@@ -159,7 +159,7 @@ def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
     machine = Machine(8, 99 * GIB, (Gpu("a", free * GIB, free * GIB),), True, True)
     one = one.model_copy(update={"max_length": 8192})
     found = [p for p in problems(one, dataset([longest]), SMOL, machine) if "it needs about" in p]
-    if not found or "take a machine" in found[0]:
+    if not found or "use a machine" in found[0]:
         return
     update = tomllib.loads(found[0].rpartition(": set ")[2].replace(" and ", "\n"))
     changed = Recipe.model_validate(one.model_dump() | update)
@@ -169,7 +169,7 @@ def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
 
 def test_what_never_fits_is_said() -> None:
     (said,) = problems(SMALL, dataset([900] * 9), machine=Machine(2, GIB // 2, (), True, True))
-    assert "take a machine with more memory" in said
+    assert "use a machine with more memory" in said
 
 
 @pytest.mark.parametrize("bfloat16", [True, False])
@@ -204,7 +204,7 @@ def test_rows_that_are_too_long_are_counted_and_the_first_is_named() -> None:
 
 def test_a_dataset_of_another_prompt_is_refused() -> None:
     (said,) = problems(SMALL, dataset([500], prompt_fingerprint="0123"))
-    assert f"form 0123, and the gateway's are {fingerprint()} now" in said
+    assert f"fingerprint 0123, and the gateway's have {fingerprint()}" in said
 
 
 def test_a_dataset_with_the_instructions_of_an_alias_is_taken() -> None:

@@ -39,7 +39,7 @@ def test_the_share_of_the_adapter_is_how_far_an_engine_is_on_the_way_from_the_ba
 def test_an_adapter_that_changes_nothing_has_no_share_and_passes_nowhere() -> None:
     assert math.isnan(probe.share([(-1.0, -1.0, -1.0)]))
     result = probe.ProbeResult(0.0, 0.0, math.nan, 0, 0, ())
-    assert "adapter: it changes nothing" in next(probe.judged(result, LIMITS))
+    assert "adapter: its effect is too small" in next(probe.judged(result, LIMITS))
 
 
 @given(
@@ -103,10 +103,10 @@ def answering(answers: Answers) -> Iterator[str]:
     ("status", "body", "words"),
     [
         (404, b"no such model", "404 'no such model': the engine must serve m"),
-        (200, b"<html>", "is no answer of an engine that gives log-probabilities"),
-        (200, {"choices": [{"logprobs": None}]}, "is no answer of an engine that gives"),
-        (200, completion({}), "is no answer of an engine that gives"),
-        (200, completion({"word": -1.0}), "is no answer of an engine that gives"),
+        (200, b"<html>", "is not the answer of an engine with log-probabilities"),
+        (200, {"choices": [{"logprobs": None}]}, "is not the answer of an engine with"),
+        (200, completion({}), "is not the answer of an engine with"),
+        (200, completion({"word": -1.0}), "is not the answer of an engine with"),
     ],
 )
 def test_an_engine_that_answers_otherwise_is_reported_in_one_line(

@@ -33,15 +33,15 @@ def refused() -> Verdict:
 @pytest.mark.parametrize(
     ("given", "prompt", "words"),
     [
-        (None, PROMPT, ["the gate has given no verdict on docs@v7"]),
+        (None, PROMPT, ["the release gate has no verdict on docs@v7"]),
         (verdict("docs@v6"), PROMPT, ["the verdict is about docs@v6, not about docs@v7"]),
-        (refused(), PROMPT, ["the gate refused docs@v7: token F1 is 0.41, below 0.45"]),
+        (refused(), PROMPT, ["the release gate rejected docs@v7: token F1 is 0.41, below 0.45"]),
         (
             verdict("docs@v7"),
             "another",
             [
                 f"docs@v7 was trained with the prompt {PROMPT}, and the gateway uses another",
-                f"the gate measured docs@v7 with the prompt {PROMPT}",
+                f"the verdict measured docs@v7 with the prompt {PROMPT}",
             ],
         ),
     ],

@@ -56,8 +56,14 @@ def test_a_file_of_its_own_needs_a_base_model_and_has_the_published_values(tmp_p
     ("text", "said"),
     [
         ("epochs = 1\n", "mine.toml: base_model is missing: add it"),
-        ('base_model = "a"\n\nrank = 4\n', "mine.toml:3: rank: no such key; there are base_model"),
-        ('base_model = "a"\n[lora]\nrank = 4\n', "mine.toml:3: lora.rank: no such key; there are"),
+        (
+            'base_model = "a"\n\nrank = 4\n',
+            "mine.toml:3: rank: no such key; known keys are base_model",
+        ),
+        (
+            'base_model = "a"\n[lora]\nrank = 4\n',
+            "mine.toml:3: lora.rank: no such key; known keys are",
+        ),
         ('base_model = "a"\n[lora]\n\nr = 0\n', "mine.toml:4: lora.r = 0: input should be greater"),
         ('base_model = "a"\nepochs = "3"\n', "mine.toml:2: epochs = '3': input should be a valid"),
         ('base_model = "a"\nbatch_size = true\n', "mine.toml:2: batch_size = True: input should"),

@@ -113,9 +113,9 @@ def test_an_answer_that_the_template_changes_is_named(tmp_path: Path) -> None:
     ("template", "said"),
     [
         (None, "characters: has no chat template"),
-        ("{{ messages[0].content }}", "does not put an answer"),
+        ("{{ messages[0].content }}", "does not put the answer"),
         # Thinks before it answers, but not in what it has said.
-        ("{% if add_generation_prompt %}<think>{% else %}a{% endif %}", "does not put an answer"),
+        ("{% if add_generation_prompt %}<think>{% else %}a{% endif %}", "does not put the answer"),
     ],
 )
 def test_a_template_that_no_answer_can_follow_is_refused(template: str | None, said: str) -> None:
@@ -227,7 +227,7 @@ def test_a_layer_that_is_not_there_is_named() -> None:
     modules = ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.gate_proj", "lm_head"]
     (said,) = options.missing(recipe, modules)
     assert "'gate_projj'" in said
-    assert said.endswith("choose of gate_proj, q_proj")
+    assert said.endswith("choose from gate_proj, q_proj")
 
 
 def checkpoint(folder: Path, number: int) -> Path:
@@ -309,9 +309,9 @@ def test_a_base_that_is_no_model_is_named(job: dict[str, Any], tmp_path: Path) -
 
 def test_a_run_is_never_written_over(job: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "out" / "checkpoints" / "checkpoint-1").mkdir(parents=True)
-    assert "holds a run that was not finished: resume it" in problem(job, tmp_path)
+    assert "holds an unfinished run: resume it" in problem(job, tmp_path)
     (tmp_path / "out" / "training.json").touch()
-    assert "this run is done" in problem({**job, "resume": True}, tmp_path)
+    assert "this run is complete" in problem({**job, "resume": True}, tmp_path)
 
 
 def test_mlflow_without_a_server_is_refused(job: dict[str, Any], tmp_path: Path) -> None:

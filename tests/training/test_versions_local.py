@@ -93,7 +93,7 @@ def test_every_file_that_is_not_what_it_was_is_named(store: Store, run: Path) ->
         f"{folder}/adapter/adapter_config.json: has 2 bytes, not 8: {FIX}",
         f"{weights}: has the SHA-256 {manifest.sha256(b'Weights')}, not"
         f" {known['adapter/adapter_model.safetensors'].sha256}: {FIX}",
-        f"{folder}/training.json: is missing, and the manifest names it: {FIX}",
+        f"{folder}/training.json: is in the manifest, but missing: {FIX}",
     ]
     assert "askdocs restore FILE --only versions" in FIX
 

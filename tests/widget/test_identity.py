@@ -81,7 +81,7 @@ def test_claims_of_other_times_and_other_audiences_let_nobody_in() -> None:
     for claims in ({"nbf": later}, {"iat": later}, {"aud": ["others"]}, {"aud": [["askdocs"]]}):
         with pytest.raises(BadIdentity):
             reader.of(request(), token(**{"aud": "askdocs", **claims}))
-    # A key that the token itself brings or names is not looked at.
+    # A key that the token itself brings or names is not checked.
     for header in ({"jwk": {"kty": "oct", "k": ""}}, {"kid": "../../dev/null"}, {"crit": ["x"]}):
         made = jwt.encode({"sub": "u1", "exp": later, "aud": "askdocs"}, "x" * 32, headers=header)
         with pytest.raises(BadIdentity):
@@ -213,7 +213,7 @@ def test_a_look_alike_of_an_address_is_not_that_person(tmp_path: Path) -> None:
     assert reader.of(request(x_email="kim@example.com ")).groups >= {"hr"}
     assert reader.of(request(), token(email=kelvin)).groups == frozenset()
     file.write_text(json.dumps({"hr": [kelvin]}))
-    with pytest.raises(AskdocsError, match="compared as another"):
+    with pytest.raises(AskdocsError, match="normalised to another"):
         people.People(file)
 
 

@@ -93,7 +93,7 @@ async def test_answers_follow_the_rights_of_their_pages(
     assert await work.once()
     assert seen(store, PUBLIC) == every
     assert store.get("pay").answered.readers is None
-    # What has been looked at is not looked at again.
+    # What has been looked at is not checked again.
     told.asked = 0
     assert await work.once()
     assert told.asked == 0

@@ -175,7 +175,7 @@ def reader(source: Path) -> Any:
             for _ in range(length):
                 end = at + 8 + int.from_bytes(data[at : at + 8], "little")
                 if end > len(data):
-                    raise ValueError("it ends within a text")
+                    raise ValueError("it ends inside a string")
                 texts.append(data[at + 8 : end])
                 at = end
             return at - orig_offs, texts, list(range(length)), types
@@ -228,17 +228,19 @@ def _config(source: Path, keys: dict[str, Any], tensors: list[Any]) -> dict[str,
     """`config.json` for the llama architecture (Llama, SmolLM, Mistral). Raises ConversionError."""
     arch = keys.get("general.architecture")
     if arch != "llama":
-        raise ConversionError(f"{source}: architecture {arch!r} is not converted; {INSTEAD}")
+        raise ConversionError(f"{source}: architecture {arch!r} is not supported; {INSTEAD}")
     if keys.get("split.count", 1) > 1:
-        raise ConversionError(f"{source}: one of {keys['split.count']} parts; merge them first")
+        raise ConversionError(
+            f"{source}: one of {keys['split.count']} parts; merge the parts first"
+        )
     if "llama.expert_count" in keys or keys.get("llama.rope.scaling.type", "none") != "none":
-        raise ConversionError(f"{source}: experts or scaled RoPE are not converted; {INSTEAD}")
+        raise ConversionError(f"{source}: experts and scaled RoPE are not supported; {INSTEAD}")
 
     heads = int(keys["llama.attention.head_count"])
     head_dim = int(keys.get("llama.attention.key_length", keys["llama.embedding_length"] // heads))
     theta = float(keys.get("llama.rope.freq_base", 10000.0))
     if int(keys.get("llama.rope.dimension_count", head_dim)) != head_dim:
-        raise ConversionError(f"{source}: partial RoPE is not converted; {INSTEAD}")
+        raise ConversionError(f"{source}: partial RoPE is not supported; {INSTEAD}")
     names = {tensor.name for tensor in tensors}
     embedding = next(tensor for tensor in tensors if tensor.name == "token_embd.weight")
     eos = keys.get("tokenizer.ggml.eos_token_id")
@@ -283,7 +285,7 @@ def _rope(source: Path, theta: float, head_dim: int, tensors: list[Any]) -> dict
                 "high_freq_factor": LLAMA3_HIGH,
                 "original_max_position_embeddings": LLAMA3_CONTEXT,
             }
-    raise ConversionError(f"{source}: its rope_freqs table is not one of Llama 3's; {INSTEAD}")
+    raise ConversionError(f"{source}: its rope_freqs table is not Llama 3's; {INSTEAD}")
 
 
 def llama3_table(theta: float, head_dim: int, factor: float) -> list[float]:
@@ -309,8 +311,8 @@ def _tokenizer(source: Path, keys: dict[str, Any]) -> dict[str, str]:
     kind, name = keys.get("tokenizer.ggml.model"), keys.get("tokenizer.ggml.pre", "default")
     if kind != "gpt2" or name not in PRE_TOKENIZERS:
         raise ConversionError(
-            f"{source}: tokenizer {kind!r}/{name!r} is not converted"
-            f" (known: gpt2 with {', '.join(PRE_TOKENIZERS)}); {INSTEAD}"
+            f"{source}: tokenizer {kind!r}/{name!r} is not supported (known: gpt2 with "
+            f"{', '.join(PRE_TOKENIZERS)}); {INSTEAD}"
         )
     tokens: list[str] = keys["tokenizer.ggml.tokens"]
     merges = pairs(keys["tokenizer.ggml.merges"])
@@ -447,7 +449,7 @@ def _hf_name(source: Path, name: str) -> tuple[str, str]:
     pieces = name.split(".")
     if len(pieces) == 4 and pieces[0] == "blk" and pieces[2] in BLOCK_TENSORS:
         return f"model.layers.{pieces[1]}.{BLOCK_TENSORS[pieces[2]]}.{pieces[3]}", pieces[2]
-    raise ConversionError(f"{source}: tensor {name!r} has no place in a llama model; {INSTEAD}")
+    raise ConversionError(f"{source}: tensor {name!r} does not belong to a llama model; {INSTEAD}")
 
 
 def _read_marker(out: Path) -> dict[str, Any] | None:

@@ -50,8 +50,8 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     config = read(folder / "config.json")
     if config["model_type"] != "llama":
         raise Problem(
-            f"{folder / 'config.json'}: model_type {config['model_type']!r} is not exported"
-            " (llama is): serve the merged model by vLLM"
+            f"{folder / 'config.json'}: model_type {config['model_type']!r} cannot be exported "
+            "(only llama can): serve the merged model with vLLM"
         )
     writer = gguf.GGUFWriter(out, "llama")
     write_config(writer, folder, config)
@@ -131,8 +131,8 @@ def rope_table(folder: Path, config: dict[str, Any]) -> list[float] | None:
     }
     if kind != "llama3" or any(parameters.get(key) != value for key, value in fixed.items()):
         raise Problem(
-            f"{folder / 'config.json'}: RoPE of type {kind!r} with {parameters} is not exported:"
-            " serve the merged model by vLLM"
+            f"{folder / 'config.json'}: RoPE of type {kind!r} with {parameters} cannot be "
+            "exported: serve the merged model with vLLM"
         )
     heads, width = config["num_attention_heads"], config["hidden_size"]
     head_dim = config.get("head_dim") or width // heads
@@ -144,7 +144,7 @@ def write_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
     file = folder / "tokenizer.json"
     data, settings = read(file), read(folder / "tokenizer_config.json")
     if data["model"]["type"] != "BPE" or not isinstance(data["model"].get("vocab"), dict):
-        raise Problem(f"{file}: is not a byte-pair tokenizer: serve the merged model by vLLM")
+        raise Problem(f"{file}: is not a byte-pair tokenizer: serve the merged model with vLLM")
     merges = [m if isinstance(m, str) else " ".join(m) for m in data["model"]["merges"]]
     tokens = [f"[PAD{number}]" for number in range(config["vocab_size"])]
     types = [UNUSED] * len(tokens)
@@ -182,8 +182,8 @@ def cutting(file: Path, vocabulary: dict[str, int], merges: list[str]) -> tuple[
         if [ours.encode(text).ids for text in CUT] == wanted:
             return name, bool(theirs.encode("").ids)
     raise Problem(
-        f"{file}: cuts text in none of the ways {', '.join(PRE_TOKENIZERS)}: serve the merged model"
-        " by vLLM"
+        f"{file}: its pre-tokenizer is none of {', '.join(PRE_TOKENIZERS)}: serve the merged "
+        "model with vLLM"
     )
 
 
@@ -205,7 +205,8 @@ def named(file: Path, theirs: str) -> str:
     part = ".".join(pieces[1:-1])
     if part not in HF_BLOCKS:
         raise Problem(
-            f"{file}: tensor {theirs!r} has no place in a GGUF file: serve the merged model by vLLM"
+            f"{file}: tensor {theirs!r} cannot be stored in a GGUF file: serve the merged model "
+            "with vLLM"
         )
     return f"blk.{pieces[0]}.{HF_BLOCKS[part]}.{pieces[-1]}"
 

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     # Below, the folder is no longer first on sys.path.
     from training.tuning.problem import Problem  # noqa: PLC0415
 
-    progress(f"loading what makes it ({arguments[0]})", 0, 1)
+    progress(f"loading the libraries ({arguments[0]})", 0, 1)
     job = json.loads(Path(arguments[1]).read_text(encoding="utf-8"))
     step = importlib.import_module(f"training.artefacts.{arguments[0]}")
     try:

@@ -63,4 +63,6 @@ def load(base: Path, adapter: Path, dtype: Any) -> Any:
         return PeftModel.from_pretrained(model, adapter).eval()
     except (ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0]
-        raise Problem(f"{adapter}: does not fit {base} ({first}): name the base it has") from None
+        raise Problem(
+            f"{adapter}: does not fit {base} ({first}): name the adapter's base model"
+        ) from None

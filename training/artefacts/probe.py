@@ -110,7 +110,9 @@ def read(file: Path) -> Probes:
     try:
         return Probes.model_validate_json(file.read_bytes())
     except FileNotFoundError:
-        raise AskdocsError(f"{file}: no such file: it has no probes: train it again") from None
+        raise AskdocsError(
+            f"{file}: no such file, so there are no probes: train the version again"
+        ) from None
     except (OSError, ValidationError) as error:
         first = str(error).splitlines()[0]
         raise AskdocsError(f"{file}: cannot be read ({first}): verify the version") from None
@@ -177,18 +179,18 @@ def ask(
 def judged(result: ProbeResult, limits: Limits) -> Iterator[str]:
     """A problem for each exceeded limit."""
     if math.isnan(result.share):
-        yield "adapter: it changes nothing by which it could be told from the base"
+        yield "adapter: its effect is too small to distinguish from the base model"
     elif abs(1 - result.share) > limits.share:
         yield (
-            f"adapter: {result.share:.0%} of what it changes is there"
-            f" (limit {1 - limits.share:.0%} to {1 + limits.share:.0%})"
+            f"adapter: {result.share:.0%} of its effect is preserved (limit "
+            f"{1 - limits.share:.0%} to {1 + limits.share:.0%})"
         )
     if result.furthest > limits.furthest:
         yield f"log-probability: off by {result.furthest:.2f} (limit {limits.furthest})"
     if result.mean > limits.mean:
         yield f"log-probabilities: off by {result.mean:.3f} on average (limit {limits.mean})"
     if result.agreed < result.clear:
-        yield f"likeliest token: another one at {result.clear - result.agreed} of {result.clear}"
+        yield f"likeliest token: differs at {result.clear - result.agreed} of {result.clear}"
 
 
 def _pairs(place: ProbePoint, logprobs: dict[int, float]) -> list[tuple[float, float, float]]:
@@ -266,7 +268,7 @@ def _post(
         logprobs = {}
     if not logprobs:
         raise AskdocsError(
-            f"{url}: {response.text[:200]!r} is no answer of an engine that gives"
-            " log-probabilities: probe llama.cpp or vLLM"
+            f"{url}: {response.text[:200]!r} is not the answer of an engine with "
+            "log-probabilities: probe llama.cpp or vLLM"
         )
     return tokens, logprobs

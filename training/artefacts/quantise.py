@@ -62,8 +62,8 @@ def chosen(scheme: str, model: Any) -> tuple[Any, dict[str, Any]]:
     group = next((size for size in GROUPS if all(w % size == 0 for w in widths)), None)
     if group is None:
         raise Problem(
-            f"{model.name_or_path}: layers of {sorted(widths)} inputs cannot be cut into groups of"
-            f" {', '.join(map(str, GROUPS))}: take --scheme fp8"
+            f"{model.name_or_path}: layers of {sorted(widths)} inputs cannot be divided into "
+            f"groups of {', '.join(map(str, GROUPS))}: use --scheme fp8"
         )
     weights = QuantizationArgs(
         num_bits=4, type="int", symmetric=True, strategy="group", group_size=group

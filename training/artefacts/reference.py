@@ -47,7 +47,9 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     ]
     chosen = choose(rows, job["seed"])
     if not chosen:
-        raise Problem(f"{data / 'validation.jsonl'}: has no example to probe with: build it again")
+        raise Problem(
+            f"{data / 'validation.jsonl'}: has no example to probe with: build the dataset again"
+        )
 
     device = "cuda" if torch.cuda.is_available() else "cpu"  # which training has left by now
     dtype = dtype_for(base, free(device))

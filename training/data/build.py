@@ -133,7 +133,7 @@ def build(
             elif name != "test":
                 raise AskdocsError(
                     f"{file}: none of the {len(chosen):,} rows for {name} has a page or text and an"
-                    " answer: add context_doc to rows, or --closed-book 1 to do without"
+                    " answer: add context_doc to rows, or train without pages by --closed-book 1"
                 )
     return Built(
         options=options,

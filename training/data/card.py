@@ -125,13 +125,13 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         [[kind, *(splits[name]["kinds"][kind] for name in names)] for kind in KINDS]
         + [
             ["all", *(splits[name]["examples"] for name in names)],
-            ["page that answers is there", *(f"{splits[n]['gold_present']:.1%}" for n in names)],
+            ["with the page that answers", *(f"{splits[n]['gold_present']:.1%}" for n in names)],
             ["refusals", *(f"{splits[n]['refusals']:.1%}" for n in names)],
             ["answer is supported by its pages", *(f"{splits[n]['supported']:.1%}" for n in names)],
             ["several pages answer", *(splits[n]["several_golds"] for n in names)],
             ["page that answers is cut to fit", *(splits[n]["cut"] for n in names)],
             ["wiki had too few pages for any position", *(splits[n]["limited"] for n in names)],
-            ["rows wanted without their page, too", *(card["wanted_removed"][n] for n in names)],
+            ["rows also used without their page", *(card["wanted_removed"][n] for n in names)],
         ],
     )
     yield (
@@ -140,8 +140,8 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         " about, too. Shares are of the examples with pages in front."
     )
     yield (
-        "\nAn answer counts as supported if the gateway's check marks no sentence of it; answers"
-        " that claim nothing are not counted. A model that learns unsupported answers learns to"
+        "\nAn answer counts as supported if the gateway's check marks no sentence of it; answers "
+        "without a claim are not counted. A model that learns unsupported answers learns to"
         " write what no page says; `askdocs dataset ground` rewrites them."
     )
     yield (
@@ -156,11 +156,11 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     yield "\n## Position of the page that answers\n"
     places = sorted({place for name in names for place in splits[name]["positions"]}, key=_place)
     yield from _counts("position", places, names, {n: splits[n]["positions"] for n in names})
-    yield "\n## What a reader would score that does not read\n"
+    yield "\n## Score of a reader who ignores the question\n"
     yield (
         "Mean token F1 of the answers against the first two sentences of a page, where several are"
-        " in front. Position gives answers away if, over all, the first page scores above any page"
-        " by more than twice the error.\n"
+        " in front. Position gives answers away if, overall, the first page scores above any page "
+        "by more than twice the error.\n"
     )
     yield from _table(
         ["position", "examples", "first page", "any page", "error", "page that answers"],
@@ -175,7 +175,8 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
     )
     first = Openings(**card["openings"])
     yield (
-        f"\nOf what train says, {first.refusal:.1%} are refusals, which all begin alike;"
+        f"\nOf the train split's answers, {first.refusal:.1%} are refusals with the same first "
+        "words;"
         f" {first.answer:.1%} are answers that begin with `{first.word}`, and none begins more"
         " often."
     )
@@ -190,7 +191,7 @@ def _lines(card: dict[str, Any]) -> Iterator[str]:
         [[name, *map(_number, lengths.values())] for name, lengths in card["lengths"].items()],
     )
     yield (
-        f"\nCounted with {card['tokenizer']['name']}, without what the chat template adds. Half of"
+        f"\nCounted with {card['tokenizer']['name']}, without the chat template. Half of"
         " the prompts have at most the tokens of the first column, and so on."
     )
     yield "\n## Made with\n"

@@ -53,8 +53,7 @@ def read(folder: Path) -> Dataset:
         hashes = card["sha256"]["outputs"]
     except (OSError, ValueError, KeyError, TypeError):
         raise AskdocsError(
-            f"--data {folder}: has no {CARD} of a dataset: name a folder that `askdocs dataset"
-            " build` made"
+            f"--data {folder}: has no {CARD}: name a folder that `askdocs dataset build` wrote"
         ) from None
     metas = {name: _metas(folder / f"{name}.jsonl", hashes) for name in SPLITS}
     lengths = {
@@ -72,8 +71,8 @@ def _metas(file: Path, hashes: dict[str, str]) -> list[dict[str, Any]]:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror}): {AGAIN}") from None
     if hashlib.sha256(data).hexdigest() != hashes.get(file.name):
         raise AskdocsError(
-            f"{file}: is not what {CARD} says, it was changed after it was built: change the rows"
-            f" that it was built from, and {AGAIN}"
+            f"{file}: differs from {CARD}, because it was changed after the build: change the "
+            f"source rows instead, and {AGAIN}"
         )
     rows = [json.loads(line)["meta"] for line in data.splitlines()]
     if not rows:

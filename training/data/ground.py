@@ -287,13 +287,13 @@ async def _asked(
             try:
                 return str(reply.json()["choices"][0]["message"]["content"] or "")
             except (ValueError, KeyError, IndexError, TypeError):
-                raise AskdocsError(f"{url}: answers with no chat completion") from None
+                raise AskdocsError(f"{url}: does not answer with a chat completion") from None
         why = f"answers {reply.status_code}: {reply.text[:200]}"
         if reply.status_code in (400, 413) and _TOO_LONG.search(reply.text[:2000]):
             raise TooLong(why)
         if reply.status_code not in (408, 409, 429) and reply.status_code < 500:
             break
-    raise AskdocsError(f"{url}: {why}: mend it, and run the command again; it goes on from here")
+    raise AskdocsError(f"{url}: {why}: fix this and run the command again to continue")
 
 
 def _read(file: Path) -> list[tuple[Row, dict[str, Any]]]:
@@ -357,9 +357,9 @@ def _answers(file: Path) -> dict[str, str | None]:
         rows = [json.loads(line) for line in journal.whole(file)]
         if any("outcome" in row for row in rows):
             raise AskdocsError(
-                f"{file}: is a journal in an older format, without the teacher's answers: delete"
-                " it, and run the command again; its rows are asked for again"
+                f"{file}: is a journal of an older format, without the teacher's answers: delete "
+                "it and run the command again, which asks for its rows again"
             )
         return {row["key"]: row["said"] for row in rows}
     except (ValueError, KeyError, TypeError):
-        raise AskdocsError(f"{file}: is no journal of `dataset ground`: move it away") from None
+        raise AskdocsError(f"{file}: is not a journal of `dataset ground`: move it") from None

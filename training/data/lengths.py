@@ -21,5 +21,5 @@ def draw(file: Path, lengths: Sequence[tuple[str, Sequence[int]]]) -> None:
         most = sorted(values)[int(SHOWN * (len(values) - 1))]
         _, edges, _ = axes.hist([min(value, most) for value in values], BARS, color=COLOUR)
         if max(values) > most:
-            axes.set_xlabel(f"the last bar has all from {edges[-2]:,.0f} on")
+            axes.set_xlabel(f"the last bar includes all from {edges[-2]:,.0f} on")
     figure.savefig(file, format="png")

@@ -57,7 +57,7 @@ def split(file: Path, rows: Sequence[Row], random: Random) -> Split:
     for name in ("train", "validation"):
         if not parts[name]:
             raise AskdocsError(
-                f"{file}: its {len(rows):,} rows in {len(groups):,} clusters leave nothing for"
+                f"{file}: its {len(rows):,} rows in {len(groups):,} clusters leave no rows for"
                 f" {name}: write more questions, or give some the split {name!r}"
             )
     return Split(**parts)
@@ -92,8 +92,7 @@ def _validation(
 
 def _require_apart(file: Path, rows: Sequence[Row], groups: Sequence[list[Row]]) -> None:
     problems = [
-        f"{file}:{row.line}: split is {row.split!r}: write train, validation or test, or leave it"
-        " out"
+        f"{file}:{row.line}: split is {row.split!r}: write train, validation or test, or omit it"
         for row in rows
         if row.split and row.split not in SPLITS
     ]
@@ -102,8 +101,8 @@ def _require_apart(file: Path, rows: Sequence[Row], groups: Sequence[list[Row]])
         if len(given) > 1:
             first, second = sorted(given.values(), key=lambda row: row.line)[:2]
             problems.append(
-                f"{file}:{first.line}: is in {first.split}, and line {second.line}, of one cluster"
-                f" with it or (almost) the same question, in {second.split}: give them the same"
+                f"{file}:{first.line}: is in {first.split}, and line {second.line}, in the same "
+                f"cluster or with almost the same question, in {second.split}: give them the same"
                 " split"
             )
     if problems:

@@ -129,8 +129,8 @@ def _of_dataset(
     ours = fingerprint(data.card.get("options", {}).get("instructions", ""))
     if made_for != ours:
         yield (
-            f"{data.folder}: its prompts are of the form {made_for}, and the gateway's are"
-            f" {ours} now: {AGAIN}"
+            f"{data.folder}: its prompts have the fingerprint {made_for}, and the gateway's have "
+            f"{ours}: {AGAIN}"
         )
     counted = data.card.get("tokenizer", {})
     if isinstance(tokenizer, AskdocsError):
@@ -161,14 +161,14 @@ def _of_machine(recipe: Recipe, machine: Machine) -> Iterator[str]:
     count = len(machine.gpus)
     if recipe.dtype == "bfloat16" and not machine.bfloat16 and not needs_gpu(recipe):
         yield (
-            'dtype = "bfloat16": this processor does not multiply it, and would take some forty'
+            'dtype = "bfloat16": this processor does not support it, and would take some forty'
             ' times as long as with float32: set dtype = "auto"'
         )
     if not count:
         if recipe.load_in_4bit:
             yield (
-                "load_in_4bit = true needs an NVIDIA GPU, and there is none here: train on a"
-                " machine that has one, or set load_in_4bit = false"
+                "load_in_4bit = true needs an NVIDIA GPU, and this machine has none: train on "
+                "another machine, or set load_in_4bit = false"
             )
         if recipe.optimizer == "adamw_8bit":
             yield (
@@ -178,8 +178,8 @@ def _of_machine(recipe: Recipe, machine: Machine) -> Iterator[str]:
     elif recipe.processes > count:
         batches = recipe.gradient_accumulation * recipe.processes
         yield (
-            f"processes = {recipe.processes}: there are {count} GPUs, and each takes one: set"
-            f" processes = {count} and gradient_accumulation = {ceil(batches / count)}"
+            f"processes = {recipe.processes}: each process needs a GPU, and there are {count}: "
+            f"set processes = {count} and gradient_accumulation = {ceil(batches / count)}"
         )
 
 
@@ -203,7 +203,7 @@ def _of_memory(
     fix = (
         f"set {_difference(recipe, changed)}"
         if changed
-        else ("take a machine with more memory, or a smaller base_model or dataset --budget")
+        else ("use a machine with more memory, a smaller base_model, or a smaller dataset --budget")
     )
     yield (
         f"it needs about {memory.total / GIB:.1f} GiB{where} ({parts}), and"

@@ -27,13 +27,15 @@ class Lora(_Table):
     """The adapter to train."""
 
     r: int = Field(64, ge=1, description="Rank of the adapter.")
-    alpha: int = Field(128, ge=1, description="The adapter counts `alpha / r` times.")
+    alpha: int = Field(128, ge=1, description="The adapter's weight is `alpha / r`.")
     rslora: bool = Field(
-        False, description="The adapter counts `alpha / sqrt(r)` times instead (rsLoRA)."
+        False, description="The adapter's weight is `alpha / sqrt(r)` instead (rsLoRA)."
     )
-    dropout: float = Field(0.05, ge=0, lt=1, description="Share of its inputs that is dropped.")
+    dropout: float = Field(
+        0.05, ge=0, lt=1, description="Share of the adapter's inputs that is dropped."
+    )
     target_modules: tuple[Linear, ...] = Field(
-        LINEAR, strict=False, description="Layers of a block that get one."
+        LINEAR, strict=False, description="Layers of a block that get an adapter."
     )
 
     @field_validator("target_modules")
@@ -47,9 +49,11 @@ class Lora(_Table):
 class Preference(_Table):
     """The second stage: DPO on pairs of answers."""
 
-    beta: float = Field(0.1, gt=0, description="How near the answers stay to the first stage's.")
+    beta: float = Field(
+        0.1, gt=0, description="How close the answers stay to those of the first stage."
+    )
     learning_rate: float = Field(5e-6, gt=0, description="At its highest.")
-    epochs: float = Field(1, gt=0, description="How often each pair is seen.")
+    epochs: float = Field(1, gt=0, description="How often each pair is used.")
 
 
 class Recipe(_Table):
@@ -61,20 +65,20 @@ class Recipe(_Table):
         " Hugging Face folder or a hub id.",
     )
     max_length: int = Field(
-        8192, ge=16, description="Tokens of an example at most, prompt and answer together."
+        8192, ge=16, description="Maximum tokens of an example, prompt and answer together."
     )
     refusals: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="Refusals among the examples of training at most, a share; 1.0: all that the"
-        " dataset has.",
+        description="Maximum share of refusals among the training examples; 1.0: all refusals of "
+        "the dataset.",
     )
-    epochs: float = Field(3, gt=0, description="How often each example is seen.")
-    max_steps: int | None = Field(None, ge=1, description="End after so many steps at the latest.")
-    batch_size: int = Field(2, ge=1, description="Examples at once, in each process.")
-    gradient_accumulation: int = Field(4, ge=1, description="Batches of a step.")
-    packing: bool = Field(True, description="Put several examples into one row of a batch.")
+    epochs: float = Field(3, gt=0, description="How often each example is used.")
+    max_steps: int | None = Field(None, ge=1, description="Maximum number of steps.")
+    batch_size: int = Field(2, ge=1, description="Examples per batch, in each process.")
+    gradient_accumulation: int = Field(4, ge=1, description="Batches per step.")
+    packing: bool = Field(True, description="Pack several examples into one row of a batch.")
     learning_rate: float = Field(2e-4, gt=0, description="At its highest.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How the learning rate falls: linear, cosine or constant."
@@ -85,16 +89,18 @@ class Recipe(_Table):
     optimizer: Literal["adamw_torch", "adamw_8bit"] = Field(
         "adamw_torch", description="adamw_torch, or adamw_8bit on a GPU."
     )
-    weight_decay: float = Field(0.0, ge=0, description="Of AdamW.")
-    max_grad_norm: float = Field(1.0, gt=0, description="Longer gradients are cut to it.")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay of AdamW.")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="Maximum norm of gradients; larger gradients are clipped."
+    )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto",
-        description="Numbers of the weights and activations: bfloat16, float32, or auto: bfloat16"
+        description="Data type of the weights and activations: bfloat16, float32, or auto: bfloat16"
         " on GPUs and processors with AMX, float32 elsewhere.",
     )
     load_in_4bit: bool = Field(False, description="Keep the base model in 4 bits (GPU only).")
     gradient_checkpointing: bool = Field(
-        True, description="Compute activations twice instead of keeping them."
+        True, description="Recompute activations instead of storing them (gradient checkpointing)."
     )
     evals_per_epoch: int = Field(
         4,
@@ -103,21 +109,24 @@ class Recipe(_Table):
         " checkpoint.",
     )
     eval_rows: int | None = Field(
-        None, ge=1, description="Validation examples that an evaluation takes at most."
+        None, ge=1, description="Maximum number of validation examples per evaluation."
     )
     answers: int = Field(
         0,
         ge=0,
-        description="Validation examples that every checkpoint answers in the end, to choose the"
-        " best one by its answers; 0: the loss chooses.",
+        description="Validation examples that every checkpoint answers at the end, to choose the "
+        "best checkpoint by its answers; 0: choose by the loss.",
     )
     patience: float = Field(
-        2, ge=0, description="Epochs without a lower loss after which it ends; 0: never."
+        2, ge=0, description="Epochs without a lower loss after which training stops; 0: never."
     )
-    seed: int = Field(0, ge=0, description="Of the adapter, of dropout, of the order of examples.")
-    processes: int = Field(1, ge=1, description="Processes, each with a GPU of its own.")
+    seed: int = Field(
+        0, ge=0, description="Random seed of the adapter, of dropout and of the order of examples."
+    )
+    processes: int = Field(1, ge=1, description="Number of processes, each with its own GPU.")
     log_to: Literal["none", "tensorboard", "mlflow"] = Field(
-        "none", description="Where curves go beside events.jsonl: none, tensorboard or mlflow."
+        "none",
+        description="Where curves are logged, besides events.jsonl: none, tensorboard or mlflow.",
     )
     lora: Lora = Field(Lora(), description="The adapter.")
     preference: Preference = Field(Preference(), description="The second stage.")
@@ -148,15 +157,15 @@ def load(name: str) -> Recipe:
     file = Path(name) if name.endswith(SUFFIX) else FOLDER / f"{name}{SUFFIX}"
     if not name.endswith(SUFFIX) and name not in names():
         raise AskdocsError(
-            f"--recipe {name!r}: no recipe of that name: choose of {', '.join(names())},"
-            f" or name a file (*{SUFFIX})"
+            f"--recipe {name!r}: no such recipe: choose from {', '.join(names())}, or name a file "
+            f"(*{SUFFIX})"
         )
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise AskdocsError(
-            f"{file}: cannot be read ({error.strerror}): choose of {', '.join(names())},"
-            " or name another file"
+            f"{file}: cannot be read ({error.strerror}): choose from {', '.join(names())}, or "
+            "name another file"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AskdocsError(f"{file}: is not TOML: {error}") from None
@@ -176,7 +185,7 @@ def _problem(file: Path, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         tables: dict[str, type[BaseModel]] = {"lora": Lora, "preference": Preference}
         model = tables.get(keys[0], Recipe)
-        return f"{where}: {key}: no such key; there are {', '.join(model.model_fields)}"
+        return f"{where}: {key}: no such key; known keys are {', '.join(model.model_fields)}"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
     return f"{where}: {key} = {error['input']!r}: {message}"

@@ -82,7 +82,7 @@ def of_config(file: Path) -> Shape:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AskdocsError(
-            f"{file}: is no model's config ({error}): name another base_model"
+            f"{file}: is not a model's config ({error}): name another base_model"
         ) from None
     return _shape(file, config if isinstance(config, dict) else {})
 
@@ -106,7 +106,7 @@ def _shape(file: Path, config: Mapping[str, Any]) -> Shape:
     for key in wanted:
         if not isinstance(values.get(key), int):
             raise AskdocsError(
-                f"{file}: {key} is {values.get(key)!r}: such a model cannot be trained;"
-                " name a base_model of the Llama family"
+                f"{file}: {key} is {values.get(key)!r}: this architecture cannot be trained; name "
+                "a base_model of the Llama family"
             )
     return Shape(**{key: values[key] for key in wanted})

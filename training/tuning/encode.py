@@ -63,8 +63,8 @@ def encode(file: Path, tokenizer: Any, max_length: int) -> list[Encoded]:
                 prompt + answer + end
             ):
                 raise Problem(
-                    f"{place}: the chat template does not render the answer as it is"
-                    f" ({answer[:40]!r}): take space away from its ends, or another base model"
+                    f"{place}: the chat template changes the answer ({answer[:40]!r}): remove "
+                    "white space at its ends, or use another base model"
                 )
             example = Encoded(
                 ids(tokenizer, prompt),
@@ -88,8 +88,8 @@ def end_of_turn(tokenizer: Any) -> str:
     """
     if not tokenizer.chat_template:
         raise Problem(
-            f"{tokenizer.name_or_path}: has no chat template, so it is no model for questions and"
-            " answers: take one that was trained on instructions (Instruct)"
+            f"{tokenizer.name_or_path}: has no chat template, so it cannot be trained on "
+            "questions and answers: use an instruction-tuned model (Instruct)"
         )
     question = [{"role": "user", "content": "q"}]
     prompt = render(tokenizer, question, True)
@@ -97,8 +97,8 @@ def end_of_turn(tokenizer: Any) -> str:
     behind = ids(tokenizer, whole.removeprefix(prompt + "a"))
     if not whole.startswith(prompt + "a") or not behind:
         raise Problem(
-            f"{tokenizer.name_or_path}: its chat template does not put an answer and an end of the"
-            " turn behind the prompt: take another base model"
+            f"{tokenizer.name_or_path}: its chat template does not put the answer and an "
+            "end-of-turn token after the prompt: use another base model"
         )
     return str(tokenizer.convert_ids_to_tokens(behind[0]))
 

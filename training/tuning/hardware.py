@@ -18,8 +18,8 @@ def refuse_gpu_options(recipe: dict[str, Any]) -> None:
     ):
         if recipe[key] == value:
             raise Problem(
-                f"{key} = {json.dumps(value)} needs an NVIDIA GPU, and there is none here: set"
-                f" {key} = {instead}, or train where there is one"
+                f"{key} = {json.dumps(value)} needs an NVIDIA GPU, and this machine has none: set "
+                f"{key} = {instead}, or train on another machine"
             )
 
 

@@ -145,8 +145,8 @@ def missing(recipe: Options, modules: Iterable[str]) -> Iterator[str]:
         if name not in there:
             linear = ", ".join(sorted(module for module in there if module.endswith("_proj")))
             yield (
-                f"lora.target_modules has {name!r}, which the base model has not: choose of"
-                f" {linear}"
+                f"lora.target_modules has {name!r}, which the base model does not have: choose "
+                f"from {linear}"
             )
 
 

@@ -105,7 +105,7 @@ def read(file: Path, tokenizer: Any, max_length: int) -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in file.read_bytes().splitlines()]
     except (OSError, ValueError) as error:
         raise Problem(
-            f"{file}: cannot be read ({error}): make it with `askdocs dataset prefer`"
+            f"{file}: cannot be read ({error}): create it with `askdocs dataset prefer`"
         ) from None
     if not rows:
         raise Problem(f"{file}: has no pairs: wait for more votes and reviews")

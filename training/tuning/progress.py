@@ -44,7 +44,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # its library is not the
         if not math.isfinite(logs["loss"]):
             raise Problem(
                 f"the loss is {logs['loss']} at step {state.global_step}: set a lower"
-                f" learning_rate than {args.learning_rate}, or more of warmup_ratio"
+                f" learning_rate than {args.learning_rate}, or a higher warmup_ratio"
             )
         self._seconds = time.monotonic() - self._began
         self._teller.tell(

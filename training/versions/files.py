@@ -70,7 +70,7 @@ def measure(folder: Path, progress: Progress) -> dict[str, File]:
     try:
         files = listed(folder)
         if not files:
-            raise AskdocsError(f"{folder}: holds no files: name the folder that a training made")
+            raise AskdocsError(f"{folder}: has no files: name the folder that training wrote")
         sizes = {name: path.stat().st_size for name, path in files.items()}
         count = counter(f"reading {folder.name}", sum(sizes.values()), progress)
         return {
@@ -94,7 +94,9 @@ def digest(path: Path, count: Count) -> str:
 def unchanged(source: Path, copy: Path, file: File, count: Count) -> None:
     """Raises AskdocsError if a copy differs from its source as measured."""
     if digest(copy, count) != file.sha256:
-        raise AskdocsError(f"{source}: changed while it was copied: do it again when it is still")
+        raise AskdocsError(
+            f"{source}: changed while it was copied: repeat this when nothing writes to it"
+        )
 
 
 def verify(
@@ -129,7 +131,7 @@ def verify(
 
 def missing(place: str, fix: str) -> str:
     """The problem in a line."""
-    return f"{place}: is missing, and the manifest names it: {fix}"
+    return f"{place}: is in the manifest, but missing: {fix}"
 
 
 def resized(place: str, size: int, file: File, fix: str) -> str:

@@ -41,7 +41,7 @@ def find(
     for place in (store.place, cache):
         for path, entry in sorted(place.remains().items()):
             if entry.modified < now - CUT_OFF:
-                yield Garbage(path, "a write was cut off", entry.bytes, place, (path,))
+                yield Garbage(path, "an interrupted write", entry.bytes, place, (path,))
     copies = cache.list()
     for name in store.names():
         retired = store.retired(name)

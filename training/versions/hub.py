@@ -72,14 +72,14 @@ class Hub:
             license = license or self._license(base)
             if is_llama(license) and not self.repo.split("/")[1].lower().startswith("llama"):
                 raise AskdocsError(
-                    f"{self}: the licence of {base} ({license}) asks for a name that begins with"
-                    " Llama: name the repository so"
+                    f"{self}: the licence of {base} ({license}) requires a name that begins with "
+                    "Llama: rename the repository"
                 )
             self._api.create_repo(self.repo, private=not public, exist_ok=True)
             if name in [tag.name for tag in self._api.list_repo_refs(self.repo).tags]:
                 if Path(self._download(name, OURS + MANIFEST)).read_bytes() == content:
                     return False
-                raise AskdocsError(f"{self}: has another {name}: name another repository")
+                raise AskdocsError(f"{self}: has a different {name}: name another repository")
             verdicts = store.verdicts(name)
             text = card(manifest, self.repo, base, license, verdicts[-1] if verdicts else None)
             files: dict[str, Path | bytes] = {
@@ -132,7 +132,7 @@ class Hub:
 
     def _license(self, base: str) -> str:
         """The licence from the base model's card."""
-        fix = "say which with --license"
+        fix = "name it with --license"
         try:
             data = self._api.model_info(base).card_data
         except (HfHubHTTPError, HFValidationError):
@@ -157,11 +157,13 @@ class Hub:
         except HFValidationError as error:
             raise AskdocsError(f"{self}: {error}: name another repository") from None
         except HfHubHTTPError as error:
-            raise AskdocsError(f"{self}: {_status(error)}: see what HF_TOKEN may do") from None
+            raise AskdocsError(
+                f"{self}: {_status(error)}: check the permissions of HF_TOKEN"
+            ) from None
         # The library wraps the causes of failed transfers.
         except (httpx.HTTPError, OSError, RuntimeError) as error:
             why = error.__cause__ or error
-            raise AskdocsError(f"{self}: {why}: see to the network and HF_ENDPOINT") from None
+            raise AskdocsError(f"{self}: {why}: check the network and HF_ENDPOINT") from None
 
 
 def _there(path: str) -> str:

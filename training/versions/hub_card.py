@@ -63,7 +63,7 @@ def _lines(
     yield f"```sh\naskdocs models pull {manifest.name} hf://{repo}\n```"
     yield (
         "\nIts prompts are those of askdocs with the fingerprint"
-        f" `{manifest.prompt_fingerprint}`; other prompts are not what it was trained with."
+        f" `{manifest.prompt_fingerprint}`; it was not trained with other prompts."
     )
     yield "\n## Data\n"
     counts = ", ".join(f"{count:,} examples for {use}" for use, count in dataset.examples.items())
@@ -82,7 +82,7 @@ def _lines(
             f" `{verdict.report_sha256}`."
         )
     elif not manifest.metrics:
-        yield "None were measured."
+        yield "No metrics were measured."
     if manifest.checks:
         yield f"\n## Checks\n\n```json\n{json.dumps(manifest.checks, indent=2)}\n```"
     yield "\n## Licence\n"
@@ -91,10 +91,10 @@ def _lines(
         address = f"https://www.llama.com/llama{llama[1].replace('.', '_')}/license/"
         yield (
             f"**Built with Llama.** The base model is under the [{title} Community"
-            f" License]({address}), which holds for this adapter, too; see NOTICE."
+            f" License]({address}), which also applies to this adapter; see NOTICE."
         )
     else:
-        yield f"The base model is under the licence `{license}`, which this adapter follows."
+        yield f"The base model is under the licence `{license}`, and so is this adapter."
     commit = f" by the commit `{manifest.commit}`" if manifest.commit else ""
     yield (
         f"\n## Where it comes from\n\nTrained{commit}. `askdocs/manifest.json` has the SHA-256 of"

@@ -121,7 +121,7 @@ class Folder:
         except OSError as error:
             place = error.filename or self.root
             raise AskdocsError(
-                f"{place}: {error.strerror}: see that there is space and that you may write there,"
+                f"{place}: {error.strerror}: check free space and write permission,"
                 " or set another store in [training]"
             ) from None
 

@@ -38,7 +38,7 @@ def check_alias(text: str) -> str:
     """`text`, if it is a valid alias for versions. Raises AskdocsError."""
     if ALIAS.fullmatch(text) is None:
         raise AskdocsError(
-            f"{text!r} cannot have versions: an alias begins with a letter or digit and goes on"
-            " with those and . _ : - (at most 80)"
+            f"{text!r} cannot have versions: an alias begins with a letter or digit and continues "
+            "with letters, digits and . _ : - (at most 80)"
         )
     return text

@@ -24,18 +24,19 @@ def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) ->
     if verdict is None:
         return [
             *reasons,
-            f"the gate has given no verdict on {name}: ask it, or name --verdict FILE",
+            f"the release gate has no verdict on {name}: run `askdocs eval gate`, or name "
+            "--verdict FILE",
         ]
     if verdict.version != name:
         return [*reasons, f"the verdict is about {verdict.version}, not about {name}"]
     if verdict.prompt_fingerprint != fingerprint:
         reasons.append(
-            f"the gate measured {name} with the prompt {verdict.prompt_fingerprint}, and the"
+            f"the verdict measured {name} with the prompt {verdict.prompt_fingerprint}, and the"
             f" gateway uses {fingerprint}: measure it again"
         )
     if not verdict.passed:
         why = "; ".join(verdict.reasons) or "it gives no reason"
-        reasons.append(f"the gate refused {name}: {why}")
+        reasons.append(f"the release gate rejected {name}: {why}")
     return reasons
 
 

@@ -50,7 +50,9 @@ class Bucket:
         """`cache` is the folder for fetched files. Raises AskdocsError: the address is invalid."""
         self._bucket, _, prefix = address.removeprefix(SCHEME).partition("/")
         if not address.startswith(SCHEME) or not self._bucket:
-            raise AskdocsError(f"{address!r} is no place in S3: write it as s3://BUCKET/PREFIX")
+            raise AskdocsError(
+                f"{address!r} is not an address of S3: write it as s3://BUCKET/PREFIX"
+            )
         self._prefix = f"{prefix.strip('/')}/".lstrip("/")
         self._cache = cache
         with self._reported_errors():
@@ -205,8 +207,8 @@ class Bucket:
             yield
         except OSError as error:
             raise AskdocsError(
-                f"{error.filename or self._cache}: {error.strerror}: see that there is space and"
-                " that you may write there"
+                f"{error.filename or self._cache}: {error.strerror}: check free space and write "
+                "permission"
             ) from None
         except (BotoCoreError, ClientError, S3UploadFailedError) as error:
             raise AskdocsError(f"{self}: {_explain(error)}") from None
@@ -221,17 +223,14 @@ def _explain(error: Exception) -> str:
     # boto3 wraps the causes of failed uploads.
     cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
     if isinstance(cause, NoCredentialsError):
-        return (
-            "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
-            " AWS_PROFILE"
-        )
+        return "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     if isinstance(cause, ConnectionError | HTTPClientError):
-        return f"cannot be reached ({cause}): see to the network and AWS_ENDPOINT_URL"
+        return f"cannot be reached ({cause}): check the network and AWS_ENDPOINT_URL"
     if not isinstance(cause, ClientError):
-        return f"{cause}: see to the AWS_ variables and ~/.aws"
+        return f"{cause}: check the AWS_ variables and ~/.aws"
     code = cause.response["Error"].get("Code", "")
     if code == "NoSuchBucket":
-        return "there is no such bucket: create it, or name another"
+        return "no such bucket: create it, or name another"
     if code in CREDENTIALS:
         return f"the credentials are refused ({code}): renew AWS_ACCESS_KEY_ID and the others"
     if code in ("AccessDenied", "403"):

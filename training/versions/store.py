@@ -72,7 +72,7 @@ class Store:
             return content
         if artefact is None:
             known = ", ".join(self.names()) or "none yet"
-            raise AskdocsError(f"{name}: no such version in {self.place}; there are: {known}")
+            raise AskdocsError(f"{name}: no such version in {self.place}; it has: {known}")
         self.manifest_bytes(name)
         known = ", ".join(self.artefacts(name)) or "none yet"
         raise AskdocsError(f"{name}: has no artefact {artefact!r}; there are: {known}")
@@ -85,7 +85,9 @@ class Store:
         names.check_alias(alias)
         files = measure(folder, progress)
         if taken := sorted({path.split("/")[0] for path in files} & set(BESIDE)):
-            raise AskdocsError(f"{folder / taken[0]}: a version may not have it: rename or move it")
+            raise AskdocsError(
+                f"{folder / taken[0]}: is not allowed in a version: rename or move it"
+            )
         while True:
             name = str(names.Name(alias, self._last(alias) + 1))
             created = datetime.now(UTC)
@@ -119,8 +121,8 @@ class Store:
         if not self.place.publish(_path(name, artefact), folder, content, files, progress):
             there = sha256(self.manifest_bytes(name, artefact))
             raise AskdocsError(
-                f"{self.place}/{_path(name, artefact)}: is another one, with the manifest {there}"
-                f" and not {sha256(content)}: train or derive it again in one of the two stores"
+                f"{self.place}/{_path(name, artefact)}: differs (its manifest is {there}, not "
+                f"{sha256(content)}): train or derive it again in one of the two stores"
             )
 
     def fetch(self, name: str, artefact: str | None = None, progress: Progress = quiet) -> Path:
@@ -132,7 +134,7 @@ class Store:
         content = self.manifest_bytes(name, artefact)
         if retired := self.retired(name):
             raise AskdocsError(
-                f"{name}: was retired on {retired:%Y-%m-%d}, and is not to be used: take another"
+                f"{name}: was retired on {retired:%Y-%m-%d}, and must not be used: use another"
             )
         path = _path(name, artefact)
         files = self._files(name, artefact, content, f"{self.place}/{path}/{MANIFEST}")
@@ -174,10 +176,10 @@ class Store:
             )
         except ValidationError as error:
             raise AskdocsError(
-                f"{kind!r}: cannot be an artefact ({error.errors()[0]['msg']}): name it otherwise"
+                f"{kind!r}: cannot be an artefact ({error.errors()[0]['msg']}): choose another name"
             ) from None
         if not self.place.publish(_path(name, kind), folder, encode(artefact), files, progress):
-            raise AskdocsError(f"{name}: has an artefact {kind!r} already, and it never changes")
+            raise AskdocsError(f"{name}: already has an artefact {kind!r}, which never changes")
 
     def add_verdict(self, name: str, verdict: Verdict) -> None:
         """Store the gate's verdict on a version. Raises AskdocsError: it is about another
@@ -203,7 +205,8 @@ class Store:
             raise AskdocsError(f"the {what} is about {measured.version}, not about {name}")
         if measured.manifest_sha256 not in (None, manifest):
             raise AskdocsError(
-                f"the {what} is about another {name} than that in {self.place}: measure this one"
+                f"the {what} is about a different {name} from the one in {self.place}: measure "
+                "this one"
             )
         content = (measured.model_dump_json(indent=2) + "\n").encode()
         # Names sort by time; adding the same record twice stores it once.
@@ -223,7 +226,7 @@ class Store:
         return records
 
     def retire(self, name: str) -> bool:
-        """Retire a version, which is then no longer served. False: it was retired before."""
+        """Retire a version, which is then no longer served. False: it is already retired."""
         self.manifest_bytes(name)
         content = json.dumps({"retired": datetime.now(UTC).isoformat()}) + "\n"
         return self.place.create(f"{name}/{RETIRED}", content.encode())
@@ -250,7 +253,9 @@ class Store:
         """Parse a version's manifest. Raises AskdocsError: it belongs to another version."""
         manifest = decode(Manifest, content, place)
         if manifest.name != name:
-            raise AskdocsError(f"{place}: is that of {manifest.name}: remove the folder {name}")
+            raise AskdocsError(
+                f"{place}: is the manifest of {manifest.name}: remove the folder {name}"
+            )
         return manifest
 
     def _derived(self, name: str, kind: str, content: bytes, place: str) -> Artefact:

@@ -20,7 +20,7 @@ def copy(
     """
     contents = {kind: source.manifest_bytes(name, kind) for kind in (None, *artefacts)}
     if target.retired(name):
-        raise AskdocsError(f"{name}: was retired in {target.place}: take another")
+        raise AskdocsError(f"{name}: was retired in {target.place}: use another")
     for kind, content in contents.items():
         if not target.has(name, kind, content):
             target.put(name, kind, content, source.fetch(name, kind, progress), progress)

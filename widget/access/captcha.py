@@ -82,7 +82,7 @@ class Captcha:
                 response = await client.post(self.service.verify, data=fields)
                 verdict = response.raise_for_status().json()
         except (httpx.HTTPError, ValueError) as error:
-            log.warning("the captcha's service cannot be asked: %r", error)
+            log.warning("the captcha service cannot be reached: %r", error)
             raise NotHuman(AWAY) from None
         if not isinstance(verdict, dict) or verdict.get("success") is not True:
             log.info("a captcha was not solved: %.200r", verdict)

@@ -76,7 +76,8 @@ class Identities:
         values = headers.getlist(name) if name else []
         if len(values) > 1:
             self._doubled[name].warn(
-                "%s came more than once and does not count: let the proxy remove what clients send",
+                "%s came more than once and is ignored: configure the proxy to remove the "
+                "clients' own header",
                 name,
             )
         return values[0] if len(values) == 1 else ""

@@ -62,7 +62,7 @@ class Examples:
                 try:
                     self._renew(self._file, now)
                 except (AskdocsError, OSError) as error:  # it may still be created
-                    log.info("no examples from the wiki: %s", error)
+                    log.info("cannot read example questions from the wiki: %s", error)
                     self._examples, self._until = [], now + RENEWED / 20
             return self._examples[:count]
 
@@ -77,7 +77,7 @@ class Examples:
             try:
                 return _near(self._open(self._file).seen_by(PUBLIC), question)[:count]
             except (AskdocsError, OSError) as error:
-                log.info("no questions near another: %s", error)
+                log.info("cannot find similar questions: %s", error)
                 return []
 
     def _open(self, file: Path) -> Rights:

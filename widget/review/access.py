@@ -157,7 +157,7 @@ class Access:
         if self._key and hmac.compare_digest(given.strip().encode(), self._key.encode()):
             raise Entered(self._cookies.dumps(OWNER), LIFETIME)
         raise AccessRefused(
-            403, f"This is the key of another installation, or a part. {ASK_FOR_KEY}.", KEY
+            403, f"This is the key of another installation, or incomplete. {ASK_FOR_KEY}.", KEY
         )
 
     def _cookie(self, request: Request, lifetime: int) -> Any:

@@ -36,7 +36,7 @@ WEEKS = 8  # shown on the page of gaps
 DAYS = 30  # default of the analytics page
 MOST_DAYS = 366
 ELSEWHERE = "This form was not sent from the review itself, so it was not taken."
-AWAY = "Nothing was changed: the database does not answer. Please try again in a moment."
+AWAY = "Nothing was changed: the database does not respond. Please try again in a moment."
 NO_STORE = (
     "This widget stores nothing, so there is nothing to review: set ASKDOCS_DATABASE_URL to the"
     " database of the gateway, and leave `store` of the [widget] settings on."
@@ -79,7 +79,7 @@ def router(
                 except Unknown as error:
                     status, sentence = 404, f"Not found: {error}."
                 except RequestValidationError:
-                    status, sentence = 404, f"Not found: {request.url.path[:100]} is no page."
+                    status, sentence = 404, f"Not found: {request.url.path[:100]} is not a page."
                 except Unreachable as error:
                     # The error contains the database's address, which reviewers need not know.
                     log.warning("the review: %s", error)
@@ -198,7 +198,7 @@ def router(
 
     def _require(who: Reviewer, cluster: int) -> None:
         if not queue.may_open(cluster, who.reader):
-            raise Unknown(f"no cluster {cluster} that you may see")
+            raise Unknown(f"no cluster {cluster} that you may view")
 
     def _cluster(
         request: Request,

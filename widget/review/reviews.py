@@ -62,7 +62,7 @@ class Conflict(AskdocsError):
     """Somebody else has changed the review since it was read."""
 
     def __init__(self, current: Review) -> None:
-        super().__init__(f"{current.who} has changed this meanwhile.")
+        super().__init__(f"{current.who} has changed this in the meantime.")
         self.current = current
 
 
@@ -118,7 +118,7 @@ class Reviews:
             if current.state != "proposed" or new.draft != current.draft:
                 return replace(new, state="proposed", approved=(who,))
             if who in current.approved:
-                raise Unfit("You have approved this already: another person must do so, too.")
+                raise Unfit("You have already approved this: another person must approve it, too.")
             return replace(new, state="approved", approved=(*current.approved, who))
 
         return self._write(cluster, version, who, action, next_of)
@@ -180,7 +180,7 @@ def missing(draft: Draft) -> str:
     if not draft.answer:
         return "Write an answer first, or tick that the docs do not answer this."
     if not draft.page:
-        return "Choose the page that the answer stands on, or tick that the docs do not answer."
+        return "Choose the page that supports the answer, or tick that the docs do not answer."
     return ""
 
 
@@ -224,5 +224,5 @@ def _current(connection: sa.Connection, cluster: int) -> Review:
         return read(row._mapping)
     there = sa.select(cluster_table.c.id).where(cluster_table.c.id == cluster)
     if connection.execute(there).first() is None:
-        raise Unknown(f"no cluster {cluster}: its questions were deleted, or it never was")
+        raise Unknown(f"no cluster {cluster}: its questions were deleted, or it never existed")
     return Review(cluster, 0, Draft())

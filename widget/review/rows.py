@@ -18,7 +18,7 @@ from widget.review.wiki import ReviewIndex
 from widget.service.store import for_everybody, question_table
 
 SOURCE = "askdocs-review"
-CLOSED = "uses pages that not everybody may read; a model would tell everybody what it has learnt"
+CLOSED = "uses restricted pages; a model would reveal them to everybody"
 LONGEST = 400  # maximum characters of a reader's question; longer ones are logs and letters
 # Readers paste addresses, keys and links; a writer's own words are not checked.
 PRIVATE = re.compile(
@@ -62,7 +62,9 @@ def pull(
         yield _row(review, draft.question, "")
         for id, text in _questions_of(engine, review.cluster):
             if PRIVATE.search(text) or len(text) > LONGEST or not words(text):
-                yield LeftOut(review.cluster, text, "may be private or is no question by itself")
+                yield LeftOut(
+                    review.cluster, text, "may be private, or is not a self-contained question"
+                )
             elif (key := _plain(text)) not in answered:
                 answered[key] = review.cluster
                 yield _row(review, text, f"-{id}")

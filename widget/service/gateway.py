@@ -258,7 +258,7 @@ class Gateway:
             async with self._client.post(self.vote_url, json=body, timeout=timeout) as response:
                 response.raise_for_status()
         except (aiohttp.ClientError, TimeoutError) as error:
-            log.warning("a vote is stored, but not counted for %s: %r", model, error)
+            log.warning("the vote is stored, but not counted for %s: %r", model, error)
 
     def _for(self, groups: frozenset[str]) -> list[tuple[str, str]]:
         """The header with the asker's groups; none for strangers, who get public pages."""
@@ -370,9 +370,9 @@ class Gateway:
                     return None
                 rights = Rights.model_validate(answer)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise AskdocsError(f"the gateway does not tell its rights: {error!r}") from None
+            raise AskdocsError(f"the gateway does not report its rights: {error!r}") from None
         if len(rights.readers) != len(urls) or len(rights.known) not in (0, len(urls)):
-            raise AskdocsError("the gateway tells the rights of other pages than it was asked for")
+            raise AskdocsError("the gateway reports the rights of other pages than requested")
         return rights
 
     async def ask(
@@ -523,7 +523,7 @@ def _read(model: type[M], value: dict[str, Any]) -> M | None:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        log.warning("gateway: not understood, left out: %s", error)
+        log.warning("gateway: skipped an unreadable event: %s", error)
         return None
 
 

@@ -144,7 +144,9 @@ class Journal:
     async def _written(self, write: Callable[[], None]) -> None:
         """Return once it is written, or after a timeout; it is then written later."""
         if len(self._waiting) >= WAITING:
-            log.error("the database is away for too long: a question or an answer is not stored")
+            log.error(
+                "the database is unavailable for too long: a question or an answer is not stored"
+            )
             return
         self._loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = self._loop.create_future()

@@ -48,32 +48,35 @@ class Metrics:
             return made
 
         self._questions = Counter(
-            PREFIX + "questions_total", "Questions that were taken.", registry=registry
+            PREFIX + "questions_total", "Accepted questions.", registry=registry
         )
         self._refused = counter(
             "questions_refused_total",
-            "Questions that were not taken, by the reason.",
+            "Rejected questions, by reason.",
             "reason",
             *get_args(Refusal),
         )
         self._answers = counter(
             "answers_total",
-            "Answers that ended, by outcome: answered, refused, failed, stopped.",
+            "Finished answers, by outcome: answered, refused, failed, stopped.",
             "outcome",
             *(state for state in get_args(State) if state != "asked"),
         )
         self._errors = counter(
             "gateway_errors_total",
-            "Answers that failed at the gateway, by the reason.",
+            "Answers that failed at the gateway, by reason.",
             "reason",
             *get_args(Reason),
         )
         self._votes = counter(
-            "votes_total", "Votes, by direction; none: one was taken back.", "vote", *VOTES.values()
+            "votes_total",
+            "Votes, by direction; none: a vote was withdrawn.",
+            "vote",
+            *VOTES.values(),
         )
         self._task_failures = counter(
             "task_failures_total",
-            "Failures of background work, which begins again after each.",
+            "Failures of background work, which restarts after each.",
             "task",
         )
         self._first = Histogram(
@@ -84,15 +87,15 @@ class Metrics:
         )
         self._whole = Histogram(
             PREFIX + "answer_duration_seconds",
-            "From the beginning of an answer to its end.",
+            "Time from the start of an answer to its end.",
             registry=registry,
             buckets=WHOLE,
         )
         self._streams = Gauge(
-            PREFIX + "streams_open", "Readers who follow an answer now.", registry=registry
+            PREFIX + "streams_open", "Readers connected to an answer.", registry=registry
         )
         self._running = Gauge(
-            PREFIX + "answers_running", "Answers that are being written now.", registry=registry
+            PREFIX + "answers_running", "Answers being generated.", registry=registry
         )
 
     def watch(self, streams: Callable[[], int], running: Callable[[], int]) -> None:

@@ -155,7 +155,7 @@ class Answering:
             async with asyncio.timeout(patience):
                 await reply.finish(message)
         except UNREACHED as error:
-            log.warning("slack: the end of an answer is not shown yet: %r", error)
+            log.warning("slack: the end of an answer could not be sent yet: %r", error)
             return False
         self.unfinished.end(opened)
         return True

@@ -221,7 +221,7 @@ async def _stay_connected(client: SocketModeClient) -> None:
         await asyncio.sleep(LOOK)
         was_lost, lost = lost, not await client.is_connected()
         if was_lost and lost:
-            raise AskdocsError("there is no connection to Slack")
+            raise AskdocsError("no connection to Slack")
 
 
 async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncWebClient) -> None:
@@ -233,7 +233,9 @@ async def _broke_off(answering: Answering, client: AsyncWebClient, eager: AsyncW
             unfinished.end(opened)
             await answering.record.broke_off(opened.id)
         except UNREACHED as error:
-            log.warning("slack: %s: not told that it broke off: %r", opened.channel, error)
+            log.warning(
+                "slack: %s: could not report that the answer broke off: %r", opened.channel, error
+            )
 
 
 def _stopped() -> asyncio.Event:

@@ -49,7 +49,7 @@ class Unfinished:
             try:
                 answers.append(Open(**json.loads(path.read_text(encoding="utf-8"))))
             except (ValueError, TypeError) as error:
-                log.warning("%s: not understood, left where it is: %s", path, error)
+                log.warning("%s: unreadable, left in place: %s", path, error)
         return answers
 
     def _path(self, answer: Open) -> Path:

@@ -46,7 +46,7 @@ class Archive:
         with self._members() as members:
             first = next(members, None)
             if first is None or first[0] != MANIFEST:
-                raise AskdocsError(f"{place}: is no backup of askdocs: it has no {MANIFEST}")
+                raise AskdocsError(f"{place}: is not a backup of askdocs: it has no {MANIFEST}")
             content = first[1].read(LARGEST_MANIFEST)
         self.manifest = decode(content, str(place))
 
@@ -64,8 +64,8 @@ class Archive:
                 yield self._regular(tar, packed)
         except DAMAGED as error:
             raise AskdocsError(
-                f"{self.place}: is truncated or damaged ({error}), or no backup of askdocs: take"
-                " another backup"
+                f"{self.place}: is truncated or damaged ({error}), or not a backup of askdocs: "
+                "use another backup"
             ) from None
         except OSError as error:
             raise AskdocsError(f"{self.place}: cannot be read ({error.strerror})") from None
@@ -76,7 +76,9 @@ class Archive:
         for member in tar:
             content = tar.extractfile(member) if member.isreg() else None
             if content is None:
-                raise AskdocsError(f"{self.place}: {member.name!r} is no file: take another backup")
+                raise AskdocsError(
+                    f"{self.place}: {member.name!r} is not a file: use another backup"
+                )
             yield member.name, content
         while packed.read(CHUNK):  # to the end, to verify the checksum
             pass
@@ -92,7 +94,7 @@ class Unpacked:
             content = (place / MANIFEST).read_bytes()
         except OSError as error:
             raise AskdocsError(
-                f"{place}: is no backup of askdocs: {MANIFEST}: {error.strerror}"
+                f"{place}: is not a backup of askdocs: {MANIFEST}: {error.strerror}"
             ) from None
         self.manifest = decode(content, str(place))
 
@@ -137,7 +139,7 @@ def verify(backup: Backup, progress: Progress) -> None:
 
 
 def _different(backup: Backup, name: str, what: str) -> AskdocsError:
-    return AskdocsError(f"{backup.place}: {name} {what}: take another backup")
+    return AskdocsError(f"{backup.place}: {name} {what}: use another backup")
 
 
 def digest(content: IO[bytes], count: Count, copy: IO[bytes] | None = None) -> str:
@@ -187,8 +189,7 @@ def write_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise AskdocsError(
-            f"{target}: cannot be written ({error.strerror}): see that there is space, and that you"
-            " may write there"
+            f"{target}: cannot be written ({error.strerror}): check free space and write permission"
         ) from None
 
 
@@ -216,7 +217,7 @@ def write(
     try:
         os.link(new, out)  # unlike a rename, a link never overwrites
     except FileExistsError:
-        raise AskdocsError(f"{out}: is there already: name another file") from None
+        raise AskdocsError(f"{out}: already exists: name another file") from None
     except OSError:  # a file system without links
         new.rename(out)
     sync(out.parent)

@@ -73,10 +73,12 @@ def make(places: InstallationPaths, out: Path, weights: bool, progress: Progress
     """
     with archive.write_errors(out):
         if out.exists():
-            raise AskdocsError(f"{out}: is there already: name another file")
+            raise AskdocsError(f"{out}: already exists: name another file")
         if not out.parent.is_dir():
             what = (
-                "is no folder: name one" if out.parent.exists() else "is not there: make it first"
+                "is no folder: name one"
+                if out.parent.exists()
+                else "does not exist: create it first"
             )
             raise AskdocsError(f"{out}: {out.parent} {what}")
         with scratch(out.parent, ".askdocs-backup-") as folder:
@@ -99,20 +101,20 @@ def _collected(
             snapshot.dump(engine, sources[DUMP], progress)
     elif file.exists():
         sources[DATABASE] = folder / "askdocs.db"
-        fix = "put a backup back with `askdocs restore FILE --only database`"
+        fix = "restore a backup with `askdocs restore FILE --only database`"
         snapshot.sqlite(file, sources[DATABASE], fix, progress)
     # With PostgreSQL, the index is in the database, and the file is a copy.
     if file is not None and places.index.exists():
         sources[INDEX] = folder / "index.db"
         fix = (
-            "put a backup back with `askdocs restore FILE --only index`, or delete it and run"
+            "restore a backup with `askdocs restore FILE --only index`, or delete it and run"
             " `askdocs docs sync`"
         )
         snapshot.sqlite(places.index, sources[INDEX], fix, progress)
     if not sources:
         raise AskdocsError(
-            f"there is nothing to back up: neither {file} nor {places.index} is there: name the"
-            " state folder with --home DIR"
+            f"nothing to back up: neither {file} nor {places.index} exists: name the state folder "
+            "with --home DIR"
         )
     if places.settings.is_file():
         sources[SETTINGS] = folder / "askdocs.toml"
@@ -147,8 +149,8 @@ def _versions(store: Store, weights: bool, progress: Progress) -> Iterator[tuple
     if not isinstance(store.place, Folder):
         if weights:
             raise AskdocsError(
-                f"--weights: the versions are kept in {store.place}, not on this machine: back that"
-                " up, or copy versions with `askdocs models push VERSION FOLDER`"
+                f"--weights: the versions are in {store.place}, not on this machine: back up that "
+                "store, or copy versions with `askdocs models push VERSION FOLDER`"
             )
         return
     root = store.place.root
@@ -170,7 +172,7 @@ def _measured(path: Path) -> File:
         return File(sha256=digest(path, lambda more: None), bytes=path.stat().st_size)
     except OSError as error:
         raise AskdocsError(
-            f"{path}: cannot be read ({error.strerror}): see who may read it"
+            f"{path}: cannot be read ({error.strerror}): check its permissions"
         ) from None
 
 

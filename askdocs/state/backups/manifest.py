@@ -85,14 +85,14 @@ def decode(content: bytes, place: str) -> Manifest:
     try:
         values = orjson.loads(content)
         if not isinstance(values, Mapping):
-            raise ValueError("it is no object")
+            raise ValueError("it is not an object")
         _refuse_newer(values, place)
         return Manifest.model_validate(values)
     except (ValidationError, ValueError) as error:
         first = error.errors(include_url=False)[0] if isinstance(error, ValidationError) else None
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}" if first else str(error)
         raise AskdocsError(
-            f"{place}: its {MANIFEST} cannot be read ({why}): take another backup"
+            f"{place}: its {MANIFEST} cannot be read ({why}): use another backup"
         ) from None
 
 
@@ -102,9 +102,9 @@ def _refuse_newer(values: Mapping[str, object], place: str) -> None:
     newer = isinstance(form, int) and form > FORMAT
     if newer or (isinstance(revision, str) and revision > database.HEAD):
         raise AskdocsError(
-            f"{place}: is of a newer askdocs ({_shown(values.get('askdocs'))}, schema"
-            f" {_shown(revision)}; this is {askdocs_version()}, schema {database.HEAD}): upgrade"
-            " this askdocs first"
+            f"{place}: was made by a newer askdocs ({_shown(values.get('askdocs'))}, schema"
+            f" {_shown(revision)}; this is {askdocs_version()}, schema {database.HEAD}): upgrade "
+            "askdocs first"
         )
 
 

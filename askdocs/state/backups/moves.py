@@ -93,8 +93,8 @@ def finish(journal: Path) -> Path | None:
         return None
     except ValidationError as error:
         raise AskdocsError(
-            f"{journal}: is no journal of a restore ({error.error_count()} errors): move it away,"
-            " and restore again"
+            f"{journal}: is not a journal of a restore ({error.error_count()} errors): move it, "
+            "and restore again"
         ) from None
     try:
         for move in decided.moves:
@@ -104,8 +104,8 @@ def finish(journal: Path) -> Path | None:
         sync(journal.parent)
     except OSError as error:
         raise AskdocsError(
-            f"{error.filename or journal}: the restore could not go on ({error.strerror}): see to"
-            " it, and go on with `askdocs restore --resume`"
+            f"{error.filename or journal}: the restore failed ({error.strerror}): fix this, then "
+            "continue with `askdocs restore --resume`"
         ) from None
     return decided.replaced
 

@@ -61,7 +61,7 @@ def plan(
     manifest = backup.manifest
     planned = RestorePlan(backup, tuple(part for part in parts if manifest.of(part)))
     if not planned.parts:
-        raise AskdocsError(f"{backup.place}: holds no {' or '.join(parts)}: take another backup")
+        raise AskdocsError(f"{backup.place}: has no {' or '.join(parts)}: use another backup")
     has = planned.parts
     if "database" in has:
         kind = "PostgreSQL" if DUMP in manifest.files else "SQLite"
@@ -121,7 +121,7 @@ def exclusive(home: Home, places: InstallationPaths) -> Iterator[Path]:
     """
     if home.is_locked():
         raise AskdocsError(
-            f"askdocs runs in {home.root}: stop it, with Ctrl-C there, and restore then"
+            f"askdocs is running in {home.root}: stop it with Ctrl-C there, then restore"
         )
     home.make()
     file = places.database or home.database
@@ -129,7 +129,7 @@ def exclusive(home: Home, places: InstallationPaths) -> Iterator[Path]:
         for database_file in (file, places.index):
             if users := list(_users(database_file)):
                 raise AskdocsError(
-                    f"{database_file}: is in use by {', '.join(users)}: stop that, and restore then"
+                    f"{database_file}: is in use by {', '.join(users)}: stop that, then restore"
                 )
         moves.finish(moves.journal_of(file))
         yield moves.journal_of(file)
@@ -208,8 +208,8 @@ def _index(
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if application == search.APPLICATION and version > search.VERSION:
             raise AskdocsError(
-                f"{planned.backup.place}: its index is of a newer askdocs: upgrade this one, or"
-                " leave it out with --only"
+                f"{planned.backup.place}: its index was made by a newer askdocs: upgrade askdocs, "
+                "or leave the index out with --only"
             )
 
 
@@ -228,7 +228,9 @@ def _settled(file: Path) -> bool:
             return not snapshot.damage(db, "", lambda *_: None)
     except sqlite3.Error as error:
         if "locked" in str(error):
-            raise AskdocsError(f"{file}: is in use: stop what uses it, and restore then") from None
+            raise AskdocsError(
+                f"{file}: is in use: stop the process that uses it, then restore"
+            ) from None
         return False
 
 
@@ -264,9 +266,9 @@ def _refuse_used(url: str) -> None:
         name = engine.url.database
         if tables:
             raise AskdocsError(
-                f"{database.shown(engine)}: is not empty, and is not overwritten: make another one"
-                f" with `createdb {name}_restored`, set ASKDOCS_DATABASE_URL to it, and restore"
-                " again; the one that is there stays as it is"
+                f"{database.shown(engine)}: is not empty, and is not overwritten: create another "
+                f"database with `createdb {name}_restored`, set ASKDOCS_DATABASE_URL to it, and "
+                "restore again; this one is unchanged"
             )
 
 
@@ -323,8 +325,8 @@ def _versions(places: InstallationPaths, backup: Backup, progress: Progress) -> 
                 pass  # its manifest is damaged
             else:
                 raise AskdocsError(
-                    f"{store.place}/{name}: is another {name} than the backup's: retire it, or"
-                    " leave the versions out with --only"
+                    f"{store.place}/{name}: differs from the backup's {name}: retire it, or leave "
+                    "the versions out with --only"
                 )
         elif there and (not has_files or _is_whole(places, name, progress)):
             states[name] = STAYS

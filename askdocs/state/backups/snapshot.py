@@ -57,7 +57,7 @@ def sqlite(source: Path, target: Path, fix: str, progress: Progress) -> None:
             raise _full(target) from None
         if not database.is_damage(problem):
             raise AskdocsError(
-                f"{source}: cannot be copied ({error}): see who may read it, and that there is"
+                f"{source}: cannot be copied ({error}): check its permissions, and that there is"
                 " space for the copy"
             ) from None
     if problem:
@@ -167,8 +167,8 @@ def _run(words: list[str], env: dict[str, str], file: Path | None, progress: Pro
         if file is not None and os.strerror(errno.ENOSPC) in why:
             raise _full(file)
         raise AskdocsError(
-            f"{name} failed ({why or process.returncode}): see that it is of the server's version"
-            " or newer, and that ASKDOCS_DATABASE_URL is right"
+            f"{name} failed ({why or process.returncode}): check that its version is at least the "
+            "server's, and that ASKDOCS_DATABASE_URL is correct"
         )
 
 
@@ -181,7 +181,7 @@ def _program(name: str) -> str:
     if path is None:
         raise AskdocsError(
             f"{name} is not installed, and a backup of PostgreSQL needs it: apt-get install"
-            " postgresql-client, or let whoever looks after the server back it up"
+            " postgresql-client, or ask the server's administrator to back it up"
         )
     return path
 

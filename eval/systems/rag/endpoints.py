@@ -146,7 +146,7 @@ class Endpoints:
         return answer
 
     def _strange(self, path: str, what: object) -> AskdocsError:
-        return AskdocsError(f"{self.url}/{path}: its answer is not of the known form: {what!r}")
+        return AskdocsError(f"{self.url}/{path}: its answer has an unknown format: {what!r}")
 
 
 def _floats(embedding: Any) -> Vectors:

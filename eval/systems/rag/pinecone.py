@@ -49,8 +49,8 @@ class Windows:
         """
         if self._dimension != vectors.shape[1]:
             raise AskdocsError(
-                f"{self._where} has dimension {self._dimension}, and the embedding model"
-                f" {vectors.shape[1]}: name another one as pinecone_index"
+                f"{self._where} has dimension {self._dimension}, the embedding model "
+                f"{vectors.shape[1]}: name another pinecone_index"
             )
         rows = zip(owners, vectors.tolist(), strict=True)
         with self._reported_errors():
@@ -69,8 +69,8 @@ class Windows:
         while (there := self.count()) < len(owners):
             if time.monotonic() > deadline:
                 raise AskdocsError(
-                    f"{self._where} has {there:,} of {len(owners):,} vectors, {_PATIENCE:.0f} s"
-                    " after they were written: try again later"
+                    f"{self._where} has {there:,} of {len(owners):,} vectors, {_PATIENCE:.0f} s "
+                    "after the write: try again later"
                 )
             time.sleep(_PAUSE)
 
@@ -94,8 +94,8 @@ class Windows:
             )
         if not reply.matches:
             raise AskdocsError(
-                f"{self._where} has lost the vectors in its namespace {self._namespace!r}: they are"
-                " written again at the next start"
+                f"{self._where} has lost the vectors in its namespace {self._namespace!r}: the "
+                "next start writes them again"
             )
         numbers = ((match.metadata or {}).get("number") for match in reply.matches)
         return list(dict.fromkeys(int(number) for number in numbers if number is not None))

@@ -84,7 +84,7 @@ class Rag:
             ImportError: this is not the environment `eval`.
         """
         if not pages:
-            raise AskdocsError("there are no pages to be cut into chunks: name another --docs DIR")
+            raise AskdocsError("no pages to cut into chunks: name another --docs DIR")
         http = httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=_PATIENCE)
         try:
             endpoints = Endpoints(settings, gateway, http)

@@ -78,7 +78,8 @@ def load(file: Path) -> RagSettings:
         return RagSettings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise AskdocsError(
-            f"{file}: cannot be read ({error.strerror}): name a file that `askdocs eval sweep` made"
+            f"{file}: cannot be read ({error.strerror}): name a file that `askdocs eval sweep` "
+            "wrote"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AskdocsError(f"{file}: is not TOML ({error}): write lines like k = 20") from None

@@ -152,7 +152,7 @@ def _opened(folder: Path) -> IO[str]:
         return (folder / "lock").open("a")
     except OSError as error:
         raise AskdocsError(
-            f"{folder}: vectors cannot be kept there ({error.strerror}): name another folder"
+            f"{folder}: vectors cannot be stored there ({error.strerror}): name another folder"
         ) from None
 
 

@@ -33,7 +33,8 @@ class VectorCache:
             )
         except (OSError, sqlite3.Error) as error:
             raise AskdocsError(
-                f"{file}: vectors cannot be kept there ({error}): delete it, or name another folder"
+                f"{file}: vectors cannot be stored there ({error}): delete it, or name another "
+                "folder"
             ) from None
 
     async def embed(self, texts: Sequence[str], embed: Embed, progress: Progress) -> Vectors:

@@ -128,9 +128,9 @@ async def connect(
         except ValueError:
             # The error's text may contain part of the password.
             raise AskdocsError(
-                "ASKDOCS_REDIS_URL is not an address of Redis: it looks like redis://host:6379/0,"
-                " rediss://:password@host:6380/0 or unix:///path?db=0; in the password / # ? [ are"
-                " written %2F %23 %3F %5B"
+                "ASKDOCS_REDIS_URL is not a Redis address: write redis://host:6379/0,"
+                " rediss://:password@host:6380/0 or unix:///path?db=0; in the password, escape / "
+                "# ? [ as %2F %23 %3F %5B"
             ) from None
         shared = Shared(address, window, lease or LEASE, tasks or Tasks())
         await shared.open()

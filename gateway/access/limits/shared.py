@@ -168,7 +168,7 @@ class Shared:
         """The script's reply. On an error, Redis is no longer used."""
         wire = self._wire
         if wire is None:
-            return ConnectionError("Redis is away")
+            return ConnectionError("Redis is unavailable")
         reply = await _reply(
             wire.send(("EVALSHA", script.sha, len(keys), *keys, *args), left), left
         )
@@ -200,8 +200,8 @@ class Shared:
 
     def _log_away(self, error: Exception) -> None:
         log.warning(
-            "Redis at %s is away (%s): each worker applies its share of the limits of keys alone"
-            " until it is back",
+            "Redis at %s is unavailable (%s): until it is back, each worker applies its share of "
+            "the limits separately",
             self._address,
             error or type(error).__name__,
         )

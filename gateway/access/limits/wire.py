@@ -190,7 +190,7 @@ class Wire(asyncio.Protocol):
                 else:  # such as "max number of clients reached", before any command
                     self._end(ConnectionError(str(reply)))
         except hiredis.ProtocolError as error:
-            self._end(ConnectionError(f"what answers is not Redis: {error}"))
+            self._end(ConnectionError(f"the server is not Redis: {error}"))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None

@@ -248,7 +248,7 @@ class _Session:
         if not self._container.has_wiki:
             raise ApiError(
                 404,
-                "this gateway has no wiki: whoever runs it reads one with askdocs docs sync",
+                "this gateway has no wiki: its operator adds one with askdocs docs sync",
                 code="no_wiki",
             )
         return reach(self._context.key, self._container.aliases.table.aliases)

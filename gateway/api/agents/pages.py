@@ -84,7 +84,7 @@ class Pages:
         chosen = _under(page, wanted) if wanted else page.sections
         texts = _parts([neutral(absolute(wanted_section.text, page)) for wanted_section in chosen])
         if part > len(texts):
-            raise AskdocsError(f"part {part}: the last one is {len(texts)}")
+            raise AskdocsError(f"part {part}: the last part is {len(texts)}")
         text = texts[part - 1]
         return PageText(
             title=page.title,
@@ -106,7 +106,9 @@ class Pages:
         """
         after = self._place(cursor) if cursor else PageAddress("", "")
         if after is None:
-            raise AskdocsError(f"{str(cursor)[:100]!r} is no cursor of this list: begin without")
+            raise AskdocsError(
+                f"{str(cursor)[:100]!r} is not a cursor of this list: start without a cursor"
+            )
         entries: list[tuple[PageAddress, Page]] = []
         for source in self._names():
             if source < after.source:
@@ -154,8 +156,8 @@ class Pages:
 
 def _no_page(name: str) -> AskdocsError:
     return AskdocsError(
-        f"{name[:200]!r}: no page has this address or path: search_docs finds pages, and tells"
-        " their addresses"
+        f"{name[:200]!r}: no page has this address or path: find pages and their addresses with "
+        "search_docs"
     )
 
 
@@ -170,8 +172,8 @@ def _under(page: Page, wanted: str) -> tuple[Section, ...]:
                     end += 1
                 return sections[number:end]
     raise AskdocsError(
-        f"{wanted[:200]!r}: the page has no such section: leave it out for the whole page,"
-        f" or take one of: <page>{neutral(', '.join(_names(page)))}</page>"
+        f"{wanted[:200]!r}: the page has no such section: omit it for the whole page, or use one "
+        f"of: <page>{neutral(', '.join(_names(page)))}</page>"
     )
 
 

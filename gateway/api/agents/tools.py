@@ -152,7 +152,7 @@ def server(session_of: Callable[[Context], Session]) -> Server[Any]:
     async def call_tool(context: Context, params: types.CallToolRequestParams) -> Any:
         tool = TOOLS.get(params.name)
         if tool is None:
-            text = f"{params.name[:100]!r} is no tool; the tools are {', '.join(TOOLS)}"
+            text = f"{params.name[:100]!r} is not a tool; the tools are {', '.join(TOOLS)}"
             raise MCPError(types.INVALID_PARAMS, text)
         arguments = params.arguments or {}
         if len(arguments) > len(tool.wants.model_fields):  # each wrong one would cost a sentence
@@ -244,4 +244,4 @@ def _explained(tool: _Tool, error: ValidationError) -> str:
         where = ".".join(str(part) for part in problem["loc"])
         value = "" if problem["type"] == "missing" else f" (it is {str(problem['input'])[:100]!r})"
         problems.append(f"{where}: {problem['msg']}{value}")
-    return f"{tool.name} was not called right: {'; '.join(problems)}"
+    return f"{tool.name} was called with wrong arguments: {'; '.join(problems)}"

@@ -61,5 +61,5 @@ class SearchSettings(Section):
                 raise ValueError(f"{word}: needs 1 to {MANY} other words")
             for name in (word, *others):
                 if not key(name):
-                    raise ValueError(f"{name!r} is no name of 1 to 4 words")
+                    raise ValueError(f"{name!r} is not a name of 1 to 4 words")
         return glossary

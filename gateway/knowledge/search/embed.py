@@ -143,7 +143,7 @@ def load() -> Onnx | None:
     try:
         return Onnx(MODEL, weights_file(), tokenizer_file(), InputFormat(), is_bundled=True)
     except Exception as error:  # each library raises its own types, even plain Exception
-        log.warning("pages are found by their words only, not by meaning: %s", error)
+        log.warning("pages are found by words only, not by meaning: %s", error)
         return None
 
 
@@ -265,7 +265,7 @@ def measured(weights: Path, sha256: str) -> Path:
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != sha256:
-        raise OSError(f"{weights} is not the file that was measured: its SHA-256 is {digest}")
+        raise OSError(f"{weights} is not the expected file: its SHA-256 is {digest}")
     return weights
 
 

@@ -85,8 +85,8 @@ def learn(
     embedder = search.embedder
     if embedder is None:
         raise AskdocsError(
-            "answered questions are compared by their meaning, and the embedding model does not"
-            f" run here (the log says why): run `{bundled_models()}`"
+            "answered questions need the embedding model, which does not run here (see the log): "
+            f"run `{bundled_models()}`"
         )
     if not dry_run:
         embed_missing(writing, embedder, lambda done, total: progress("pages", done, total))

@@ -86,7 +86,7 @@ def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:
         try:
             return open_embedder(described, gateway, bundled)
         except (AskdocsError, KeyError) as error:
-            log.warning("the embedder before this one cannot be used: %s", error)
+            log.warning("the previous embedder cannot be used: %s", error)
             return None
 
     return opened

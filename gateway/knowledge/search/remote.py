@@ -78,7 +78,7 @@ class Endpoint:
         except ValueError:
             content = None
         if not isinstance(content, dict):
-            raise AskdocsError(f"{where} answers with no JSON object")
+            raise AskdocsError(f"{where} does not answer with a JSON object")
         return content
 
 
@@ -121,7 +121,7 @@ class RemoteEmbedder(Embedder):
             or not 0 < vectors.shape[1] <= WIDEST
             or not np.isfinite(vectors).all()
         ):
-            raise AskdocsError(f"{self._endpoint.name} answers with no vectors")
+            raise AskdocsError(f"{self._endpoint.name} does not answer with vectors")
         return unit(vectors)
 
 
@@ -140,7 +140,7 @@ class RemoteReranker:
         except (KeyError, OverflowError, TypeError, ValueError):
             scores = [math.nan]
         if not all(map(math.isfinite, scores)):
-            raise AskdocsError(f"{self._endpoint.name} answers with no scores")
+            raise AskdocsError(f"{self._endpoint.name} does not answer with scores")
         return scores
 
 
@@ -151,7 +151,7 @@ def _rows(reply: Mapping[str, Any], name: str, count: int) -> list[dict[str, Any
         ordered = {row["index"]: row for row in rows if type(row.get("index")) is int}
         if set(ordered) == set(range(count)):
             return [ordered[index] for index in range(count)]
-    raise AskdocsError(f"the answer has not one of {name} for each of {count} texts")
+    raise AskdocsError(f"the answer does not have one of {name} for each of {count} texts")
 
 
 def _own(settings: GatewaySettings) -> str:

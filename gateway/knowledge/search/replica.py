@@ -110,7 +110,7 @@ def _follow(engine: sa.Engine, file: Path, stop: threading.Event) -> None:
             pull(engine, file)
         except AskdocsError as error:
             if not failed:
-                log.warning("%s; the search index stays as it is until then", error)
+                log.warning("%s; the search index is unchanged until then", error)
             failed = True
         else:
             failed = False

@@ -86,7 +86,9 @@ class OnnxReranker:
         output, *_ = self._session.run(None, {name: given[name] for name in self._inputs})
         logits = np.asarray(output).reshape(-1)
         if len(logits) > CLASSES:
-            raise AskdocsError(f"it gives {len(logits)} numbers for a pair: no cross-encoder")
+            raise AskdocsError(
+                f"it returns {len(logits)} numbers for a pair: it is not a cross-encoder"
+            )
         # Of two classes, the last one is "relevant".
         return float(logits[-1])
 
@@ -174,4 +176,4 @@ class InTime:
         return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
 
     def _left_out(self, why: str) -> None:
-        self._trouble.warn("the reranker is left out: %s", why)
+        self._trouble.warn("the reranker is skipped: %s", why)

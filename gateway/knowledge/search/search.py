@@ -459,7 +459,7 @@ class Search:
             return _Vector(embedder.model, embedder.ask(sought.text))
         except Exception as error:  # each library raises its own types, even plain Exception
             why = str(error) or repr(error)
-            self._trouble.warn("questions are searched for by their words only: %s", why)
+            self._trouble.warn("the search uses words only: %s", why)
             return None
 
     def likeness(self, sought: Sought, found: Sequence[PassageHit]) -> float | None:
@@ -472,7 +472,7 @@ class Search:
             vectors = embedder.embed([text_of(match.page, match.passage) for match in found])
         except Exception as error:  # as in `_vector`
             why = str(error) or repr(error)
-            self._trouble.warn("passages without vectors are compared by words only: %s", why)
+            self._trouble.warn("passages without vectors are ranked by words only: %s", why)
             return None
         near = self.fit(vector.model).meaning(np.vecdot(vectors, vector.numbers))
         return float(near.max())

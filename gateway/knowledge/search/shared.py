@@ -348,7 +348,7 @@ def _wait_for_turn(
         if time.monotonic() >= deadline:
             raise IndexBusy(
                 f"{database.shown(engine)}: process {pid or '?'} on {host or '?'} is writing to"
-                " the search index: wait until it is done, or end it"
+                " the search index: wait until it is done, or stop it"
             )
         if waiting and not announced and pid:
             announced = True

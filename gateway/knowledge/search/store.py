@@ -72,17 +72,17 @@ def check(db: sqlite3.Connection, file: Path) -> None:
         return
     if application == APPLICATION and version > VERSION:
         raise NoIndex(
-            f"{file}: the search index belongs to a newer askdocs (its version is {version}):"
-            " upgrade this askdocs, or name another file"
+            f"{file}: the search index was made by a newer askdocs (its version is {version}): "
+            "upgrade askdocs, or name another file"
         )
     if application == APPLICATION or is_first_version(db):
         raise NoIndex(
-            f"{file}: the search index is of an older askdocs: run `askdocs docs sync`, which"
+            f"{file}: the search index was made by an older askdocs: run `askdocs docs sync`, which"
             " rebuilds it"
         )
     if is_empty(db):
         raise NoIndex(f"{file}: the search index is empty: run `askdocs docs sync`")
-    raise NoIndex(f"{file}: this is a database, but no search index of askdocs: name another file")
+    raise NoIndex(f"{file}: this database is not a search index of askdocs: name another file")
 
 
 def is_empty(db: sqlite3.Connection) -> bool:
@@ -106,15 +106,15 @@ def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
     """Explains a failure of the file and how to fix it."""
     text = str(error)
     if not file.exists():
-        return NoIndex(f"{file}: there is no search index: run `askdocs docs sync`")
+        return NoIndex(f"{file}: no search index: run `askdocs docs sync`")
     if "not a database" in text:
         return NoIndex(
-            f"{file}: this file is no search index of askdocs: name another file; if it was one,"
-            " put a backup back with `askdocs restore FILE --only index`"
+            f"{file}: this file is not a search index of askdocs: name another file; if it was one,"
+            " restore a backup with `askdocs restore FILE --only index`"
         )
     if "malformed" in text or "no such table" in text:
         return NoIndex(
-            f"{file}: the search index is damaged ({text}): put a backup back with"
+            f"{file}: the search index is damaged ({text}): restore a backup with"
             " `askdocs restore FILE --only index`; without one, move it away, with"
             f" {file.name}-wal and {file.name}-shm, and name each wiki again:"
             " `askdocs docs sync SOURCE`"
@@ -122,9 +122,9 @@ def explained(error: sqlite3.Error, file: Path) -> AskdocsError:
     if "full" in text or "I/O" in text:
         return AskdocsError(
             f"{file}: the search index cannot be written ({text}): free disk space, or choose"
-            " another --home; what it held is still there"
+            " another --home; its content is unchanged"
         )
     return AskdocsError(
-        f"{file}: the search index cannot be used ({text}): see who may read and write it, or"
-        " choose another --home"
+        f"{file}: the search index cannot be used ({text}): check its permissions, or choose "
+        "another --home"
     )

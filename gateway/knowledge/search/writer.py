@@ -397,8 +397,8 @@ def _wait_for_turn(
             held_by = lock.read().strip()
             if time.monotonic() >= deadline:
                 raise IndexBusy(
-                    f"{file}: process {held_by or '?'} is writing to the search index: wait until"
-                    " it is done, or end it"
+                    f"{file}: process {held_by or '?'} is writing to the search index: wait until "
+                    "it is done, or stop it"
                 ) from None
             if waiting and not announced and held_by:
                 announced = True

@@ -19,8 +19,8 @@ def refuse_password(address: str) -> None:
     parts = urlsplit(address.strip())
     if "@" in parts.netloc:
         raise AskdocsError(
-            f"the address of {parts.hostname} holds a user or a password, which would be stored:"
-            " set ASKDOCS_SITES_TOKENS, or for a site ASKDOCS_SITES_HEADERS, instead"
+            f"the address of {parts.hostname} has a user name or password, which would be stored: "
+            "set ASKDOCS_SITES_TOKENS, or for a site ASKDOCS_SITES_HEADERS, instead"
         )
 
 

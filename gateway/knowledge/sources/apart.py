@@ -117,7 +117,7 @@ class _Reading:
         why = _why(code)
         if not self._at or self._at in self.ended or len(self.ended) == MOST:
             raise AskdocsError(
-                f"{name} cannot be read: the process that reads it {why}"
+                f"{name} cannot be read: its reader process {why}"
                 + (f" at {self._at}" if self._at else "")
             )
         self.ended[self._at] = why
@@ -140,7 +140,7 @@ def _why(code: int) -> str:
     if code == -signal.SIGPROF:
         return f"takes more than {bounded.HARD:.0f} s to read"
     if code in (-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGABRT):
-        return "needs more memory than there is, or crashes what reads it"
+        return "needs too much memory, or crashes the reader"
     return f"ended with the exit code {code}"
 
 
@@ -230,7 +230,7 @@ def _say(item: Item, say: Callable[..., None]) -> None:
             try:
                 say("changed", page, stamp, dump(groups))
             except orjson.JSONEncodeError as error:
-                say("broken", page.path, f"its text is no Unicode: {error}", dump(groups))
+                say("broken", page.path, f"its text is not valid Unicode: {error}", dump(groups))
         case Broken(path, why, groups):
             say("broken", path, why, dump(groups))
         case LeftOut(path, why):

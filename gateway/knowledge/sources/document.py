@@ -99,14 +99,14 @@ def parse(text: str) -> LexborHTMLParser:
     """Parses a document (see `scrubbed`) into a tree no deeper than DEEPEST.
 
     Raises:
-        ValueError: it is empty, or nested too deeply.
+        ValueError: it is empty, or nested too deeplyly.
     """
     nesting = _nesting(text)
     if nesting > _HOPELESS:
-        raise ValueError(f"its elements are nested more than {_HOPELESS:,} deep")
+        raise ValueError(f"its elements are nested more than {_HOPELESS:,} levels deep")
     tree = LexborHTMLParser(text)
     if tree.body is None:
-        raise ValueError("no body: it is a frameset, or no HTML")
+        raise ValueError("no body: it is a frameset, or not HTML")
     # A table cell is four levels deep, of which one is counted; the check takes a fifth of the
     # time.
     if nesting * 4 > DEEPEST and tree.css_first(_TOO_DEEP) is not None:

@@ -69,8 +69,8 @@ class HtmlFolder:
         export = _Export(self.root, self.site_url)
         if not export.files and not export.broken:
             raise AskdocsError(
-                f"{self.root} has no HTML page ({', '.join('*' + s for s in HTML)}) but stubs"
-                " and search pages: name the folder that holds your wiki's pages"
+                f"{self.root} has no HTML page ({', '.join('*' + s for s in HTML)}) besides stubs "
+                "and search pages: name the folder that holds your wiki's pages"
             )
         yield from export.broken
         yield from export.tree.unlisted(known)

@@ -140,7 +140,7 @@ class Fetcher:
             raise AskdocsError(f"{self.origin} cannot be read: {error}") from None
         if answer.status >= 500 or answer.status == 429:
             raise AskdocsError(
-                f"{address} answers {answer.status}, so what may be read is not known: try later"
+                f"{address} answers {answer.status}, so the permitted pages are unknown: try later"
             )
         if answer.status == 200:
             self._robots = Protego.parse(answer.data.decode("utf-8", "replace"))
@@ -149,8 +149,8 @@ class Fetcher:
             delay = max(delay, rate.seconds / max(rate.requests, 1))
         if delay > PATIENCE:
             raise AskdocsError(
-                f"{address} asks for {delay:,.0f} s between two requests; the most that is waited"
-                f" for is {PATIENCE:.0f} s: ask who keeps the site for less"
+                f"{address} asks for {delay:,.0f} s between two requests; at most"
+                f" {PATIENCE:.0f} s are supported: ask the site's owner for a shorter delay"
             )
         self._pause = max(self._pause, delay)
         return [urljoin(address, sitemap) for sitemap in self._robots.sitemaps]
@@ -181,7 +181,7 @@ class Fetcher:
                 url = urljoin(url, target)
                 inside = self.is_inside(url)
             except ValueError:
-                raise FetchFailed(f"redirects to {target!r}, which is no address") from None
+                raise FetchFailed(f"redirects to {target!r}, which is not an address") from None
             if not inside or not self.may(url):
                 return SiteResponse(answer.status, url, answer.headers, b"", "")
         raise FetchFailed(f"redirects more than {_HOPS} times")
@@ -320,6 +320,6 @@ def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, socket.gaierror):
-            return "its name is not known here: check the address, or connect this machine"
+            return "its host name cannot be resolved: check the address, or connect this machine"
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__

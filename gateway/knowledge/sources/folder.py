@@ -146,7 +146,7 @@ def front_groups(text: str, by_mkdocs: bool = False) -> tuple[Groups | None, str
         if not front and head and _GROUPS.search(head[0]):
             raise ValueError("the front matter names groups, and is not valid YAML or short TOML")
     except ValueError as error:
-        return NOBODY, f"{error}; until it is corrected nobody may read the page"
+        return NOBODY, f"{error}; until it is corrected, nobody may read the page"
     return None, ""
 
 
@@ -175,7 +175,8 @@ def _open(root: Path, site_url: str, kind: Generator | None) -> Flavour:
         project = detect(root, kind)
     if not project.bounds.holds(project.content):
         raise AskdocsError(
-            f"{project.settings} says that its pages are in {os.path.abspath(project.content)},"
+            f"{project.settings} sets the folder of its pages to "
+            f"{os.path.abspath(project.content)},"
             f" outside of {project.bounds.folder}: name a folder that holds both"
         )
     flavour = made(project, site_url)

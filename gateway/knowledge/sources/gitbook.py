@@ -67,7 +67,7 @@ class GitBook:
             if path in self.tree.files:
                 yield path, title
             else:
-                self.problems.append(Broken(f"{summary}:{line}", f"{path} is not there"))
+                self.problems.append(Broken(f"{summary}:{line}", f"{path} does not exist"))
 
     def _url(self, path: str, site_url: str) -> str:
         if path == self._config.readme:
@@ -139,9 +139,7 @@ def opened(project: Project, site_url: str) -> GitBook:
         return GitBook(Tree(project.content, project.bounds), config, site_url)
     except (OSError, ValueError) as error:
         file = project.content / config.summary
-        raise AskdocsError(
-            f"{file} cannot be read ({error}): it says which pages there are"
-        ) from None
+        raise AskdocsError(f"{file} cannot be read ({error}): it lists the pages") from None
 
 
 def settings(project: Project) -> GitBookConfig:

@@ -80,7 +80,7 @@ def literal(text: str, start: int) -> Any:
 def _literal(text: str, part: str, at: int, depth: int) -> tuple[Any, int]:
     """The value that starts with `part`, and its end."""
     if depth > _DEEPEST:
-        raise ValueError("nested too deep")
+        raise ValueError("nested too deeply")
     if part not in ("[", "{"):
         return _plain(part), at
     items: list[Any] = []
@@ -92,7 +92,7 @@ def _literal(text: str, part: str, at: int, depth: int) -> tuple[Any, int]:
             key = _unquoted(part) if part[0] in "\"'" else part
             colon, at = _part(text, at)
             if colon != ":":
-                raise ValueError("a method, or a name alone")
+                raise ValueError("a method, or a bare name")
             part, at = _part(text, at)
             named[key], at = _literal(text, part, at, depth + 1)
         else:

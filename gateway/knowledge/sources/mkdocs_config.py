@@ -206,13 +206,13 @@ def _with_extensions(config: MkDocsConfig, listed: list[Any], base: Path) -> MkD
     for name, own_options in map(_named_options, listed):
         if not isinstance(name, str) or not _OURS.fullmatch(name):
             problems.append(
-                f"the Markdown extension {name!r} is not known here and left out:"
-                " where it changes headings, links to them may lead to the top of the page"
+                f"the Markdown extension {name!r} is unknown and ignored: if it changes headings, "
+                "links to them may lead to the top of the page"
             )
             continue
         values = {key: _plain(value) for key, value in own_options.items()}
         for key in [key for key, value in values.items() if value is _UNKNOWN]:
-            problems.append(f"{name}: {key} names code that is not known here; the default is used")
+            problems.append(f"{name}: {key} names unknown code; the default is used")
             del values[key]
         short = name.removeprefix("markdown.extensions.")
         if short not in names:
@@ -277,7 +277,7 @@ def _read(file: Path, bounds: Bounds, above: int = 0) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(settings, dict):
-        raise ValueError("no settings in it")
+        raise ValueError("it has no settings")
     inherited = settings.pop("INHERIT", None)
     if isinstance(inherited, str) and above < 5:
         return _merged(_read(file.parent / inherited, bounds, above + 1), settings)

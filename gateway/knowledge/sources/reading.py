@@ -87,8 +87,8 @@ class SiteReading:
         """The start page, which determines the site's address, and whether it may be read."""
         if not self._fetcher.may(self._start):
             raise AskdocsError(
-                f"{self._start} may not be read: the site's robots.txt disallows it for {AGENT};"
-                " ask who keeps the site to allow it"
+                f"{self._start} may not be read: the site's robots.txt disallows it for {AGENT}; "
+                "ask the site's owner to allow it"
             )
         try:
             answer = self._fetcher.get(self._start)
@@ -96,12 +96,14 @@ class SiteReading:
             raise AskdocsError(f"{self._start} cannot be read: {error}") from None
         if answer.status in (401, 403, 407) or _asks_to_log_in(answer):
             raise AskdocsError(
-                f"{self._start} asks who we are (status {answer.status}): set ASKDOCS_SITES_HEADERS"
-                f" to what lets us in, for example"
+                f"{self._start} requires authentication (status {answer.status}): set "
+                "ASKDOCS_SITES_HEADERS to the header that grants access, for example"
                 f" '{urlsplit(self._start).netloc} Authorization: Bearer ...'"
             )
         if 300 <= answer.status < 400:
-            raise AskdocsError(f"{self._start} leads to {answer.url}: name that address instead")
+            raise AskdocsError(
+                f"{self._start} redirects to {answer.url}: name that address instead"
+            )
         if answer.status != 200:
             raise AskdocsError(f"{self._start} answers {answer.status}: is the address right?")
         if answer.type not in _HTML:
@@ -166,7 +168,7 @@ class SiteReading:
             self._failures += 1
             if self._failures >= DOWN:
                 raise AskdocsError(
-                    f"{self._root} does not answer any more after {self._read:,} pages"
+                    f"{self._root} stopped answering after {self._read:,} pages"
                     f" ({error}): nothing was changed, try later"
                 ) from None
             yield from self._fail(path, str(error))
@@ -176,7 +178,7 @@ class SiteReading:
         if answer.status == 304 and visit:
             yield self._unchanged(path, visit)
         elif answer.status == 200 and _asks_to_log_in(answer):
-            yield from self._fail(path, f"asks to log in, at {answer.url}")
+            yield from self._fail(path, f"requires a login, at {answer.url}")
         elif answer.status == 200:
             yield from self._take(answer, self._listed.get(url, ""))
         elif answer.status >= 400 and answer.status not in (404, 410):

@@ -21,7 +21,7 @@ def load(text: str | bytes, loader: Any) -> Any:
 
     Raises:
         yaml.YAMLError: it is not YAML.
-        ValueError: it has too many values, or is nested too deeply.
+        ValueError: it has too many values, or is nested too deeplyly.
     """
     reader = loader(text)
     try:
@@ -32,7 +32,7 @@ def load(text: str | bytes, loader: Any) -> Any:
             raise ValueError(f"has more than {MOST:,} values, with its aliases")
         return reader.construct_document(node)
     except RecursionError:
-        raise ValueError("is nested too deep") from None
+        raise ValueError("is nested too deeply") from None
     finally:
         reader.dispose()
 

@@ -48,7 +48,7 @@ def parse(data: bytes) -> Sitemap:
     try:
         reader.parser.Parse(data, True)
     except expat.ExpatError as error:
-        raise ValueError(f"is no XML: {error}") from None
+        raise ValueError(f"is not XML: {error}") from None
     if reader.kind == "urlset":
         return Sitemap(tuple(reader.listed), ())
     return Sitemap((), tuple(entry.url for entry in reader.listed))
@@ -74,17 +74,17 @@ class _Reader:
 
     def _doctype(self, *_: object) -> None:
         # It could define unlimited entities, and fetch files.
-        raise ValueError("has a document type, which no sitemap has")
+        raise ValueError("has a document type, which sitemaps must not have")
 
     def _start(self, tag: str, _: dict[str, str]) -> None:
         name = tag.rpartition("}")[2]
         if not self._path:
             self.kind = name
             if name not in ("urlset", "sitemapindex"):
-                raise ValueError(f"is no sitemap: its root is <{name[:100]}>")
+                raise ValueError(f"is not a sitemap: its root is <{name[:100]}>")
         self._path.append(name)
         if len(self._path) > 100:
-            raise ValueError("is no sitemap: its elements are nested more than 100 deep")
+            raise ValueError("is not a sitemap: its elements are nested more than 100 deep")
 
     def _text(self, text: str) -> None:
         if self._is_entry() and (name := self._path[-1]) in ("loc", "lastmod"):
@@ -149,7 +149,7 @@ def every_page(start: list[str], get: Callable[[str], bytes | None]) -> list[Lis
     return list(pages.values())
 
 
-_PART = "name the address of a part of the site that has a sitemap of its own"
+_PART = "name the address of a part of the site that has its own sitemap"
 
 
 def _unpacked(data: bytes) -> bytes:

@@ -53,14 +53,14 @@ class Spec:
             AskdocsError: the kind is unknown or does not fit.
         """
         if kind is not None and kind not in KINDS:
-            raise AskdocsError(f"the kind {kind!r} is none of {', '.join(KINDS)}")
+            raise AskdocsError(f"the kind {kind!r} is unknown: use one of {', '.join(KINDS)}")
         refuse_password(site_url)
         if site_url and not is_address(site_url):
             raise AskdocsError(f"the site's address {site_url!r} does not begin with https://")
         if is_address(text):
             refuse_password(text)
             if kind not in (None, *SERVICES):
-                raise AskdocsError(f"{text} is the address of a site, and no folder of {kind}")
+                raise AskdocsError(f"{text} is the address of a site, not a folder of {kind}")
             return cls(*_service(text, kind, site_url))
         if kind in SERVICES:
             raise AskdocsError(f"{text} is not the address of a {kind}: write it with https://")

@@ -50,7 +50,7 @@ known."""
 IN_MEMORY = 32 * 2**20
 # Stored with a source: the settings of all its pages.
 HOW = ("kind", "site_url")
-NO_ADDRESS = "says no address: write `url: https://...` into its front matter, or name --site-url"
+NO_ADDRESS = "has no address: write `url: https://...` into its front matter, or add --site-url"
 # The share of equal page paths at which a folder and a folder within it count as one wiki: a
 # project that was added as a whole, and by the folder of its pages.
 TWINS = 0.8
@@ -347,8 +347,8 @@ def _items(items: Iterator[Item]) -> Iterator[Item]:
 def _require_address(source: Source, broken: Sequence[Broken]) -> None:
     if any(file.why == NO_ADDRESS for file in broken):
         raise AskdocsError(
-            f"{source.name} does not say at which address its pages are shown, which links in"
-            " answers lead to: name it, --site-url URL, or write `url: https://...` into the front"
+            f"{source.name} does not give the public address of its pages, which links in answers "
+            "need: add --site-url URL, or write `url: https://...` into the front"
             " matter of pages"
         )
 

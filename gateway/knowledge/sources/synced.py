@@ -45,7 +45,7 @@ class Synced:
             return ""
         return (
             f"the index has these pages as {self.twin}, too, and answers may cite both:"
-            f" `askdocs docs remove {self.twin}` leaves those of {self.source}"
+            f" `askdocs docs remove {self.twin}` keeps only those of {self.source}"
         )
 
     @property

@@ -61,7 +61,7 @@ class Tree:
                         continue
                     if entry.is_symlink() and not self.bounds.holds(entry.path):
                         if os.path.exists(entry.path):
-                            outside = f"link that leads out of {self.bounds.folder}"
+                            outside = f"link to a target outside {self.bounds.folder}"
                             self.outside.append(LeftOut(entry.path[cut:], outside))
                         continue
                     if _is_folder(entry):

@@ -52,7 +52,7 @@ class Bounds:
         handle = self._open(path)
         try:
             if not S_ISREG(os.fstat(handle).st_mode):
-                raise ValueError("no file, but a folder, a device or the like")
+                raise ValueError("not a regular file")
             with os.fdopen(handle, "rb", closefd=False) as opened:
                 data = opened.read(largest + 1)
         finally:
@@ -95,5 +95,5 @@ def _split(relative: str) -> list[str]:
     parts = relative.split(os.sep)
     for part in parts:
         if part in _PRIVATE:
-            raise Outside(f"in {part}, which is not for readers")
+            raise Outside(f"in {part}, which is private")
     return parts

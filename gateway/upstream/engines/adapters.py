@@ -62,8 +62,8 @@ async def load(url: str, key: str | None, name: str, folder: Path, *, gpu: bool 
             return
         if name in there:
             raise AskdocsError(
-                f"{name}: the engine serves it from {there[name]} already, and a name stands for"
-                " one adapter: give this one another name"
+                f"{name}: the engine serves it from {there[name]} already, and a name identifies "
+                "one adapter: choose another name"
             )
         await engine.make_sure_of_a_place(name, set(there), gpu)
         body = {"lora_name": name, "lora_path": str(folder)}
@@ -156,9 +156,9 @@ class _Client:
                 if adapter
             }
         if len(taken) >= places:
-            fix = "unload one" if gpu else "start it again, as a CPU frees no place before"
+            fix = "unload one" if gpu else "restart it, because a CPU frees no adapter slot before"
             raise AskdocsError(
-                f"{name}: the engine at {self._url} has {places} places for adapters, taken by"
+                f"{name}: the engine at {self._url} has {places} adapter slots, used by"
                 f" {', '.join(sorted(taken))}: {fix}, or start it with more ([up] adapters)"
             )
 
@@ -173,10 +173,10 @@ class _Client:
         )
         if wrong:
             raise AskdocsError(
-                f"the engine at {self._url} mixes up its models: asked together with the others,"
-                f" {', '.join(wrong)} answers as another one; start it again, with more places"
-                " ([up] adapters, one less than vLLM's --max-loras), or with none, to serve merged"
-                " versions"
+                f"the engine at {self._url} confuses its models: in concurrent requests, "
+                f"{', '.join(wrong)} answers as another model; restart it with more adapter slots "
+                "([up] adapters, one less than vLLM's --max-loras), or with none, to serve "
+                "merged versions"
             )
 
     async def scored(self, model: str) -> Logprobs | None:
@@ -210,7 +210,8 @@ class _Client:
         reply = await self._ask(path, body)
         if reply.status_code == 404 and '"error"' not in reply.text:
             raise AskdocsError(
-                f"the engine at {self._url} takes no adapters: start vLLM with [up] adapters above"
+                f"the engine at {self._url} does not accept adapters: start vLLM with [up] "
+                "adapters above"
                 " 0, or serve a merged version"
             )
         if reply.status_code != 200:
@@ -240,8 +241,8 @@ def _whole(folder: Path) -> Path:
     """The folder's path for the engine. Raises AskdocsError: it contains no adapter."""
     if missing := [file for file in FILES if not (folder / file).is_file()]:
         raise AskdocsError(
-            f"{folder}: no adapter: {missing[0]} is missing; name the folder that training wrote"
-            " it to"
+            f"{folder}: is not an adapter: {missing[0]} is missing; name the folder that training "
+            "wrote"
         )
     return folder.resolve()
 

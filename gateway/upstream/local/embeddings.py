@@ -19,7 +19,7 @@ def model(reader: EmbeddingThread) -> Local:
     async def answer(request: dict[str, Any]) -> dict[str, Any]:
         texts = _texts(request)
         if (size := request.get("dimensions")) not in (None, SIZE):
-            text = f"dimensions must be {SIZE} (it is {size}): this model has no other"
+            text = f"dimensions must be {SIZE} (it is {size}), which this model requires"
             raise refused("dimensions", text)
         is_list = isinstance(request["input"], list)
         data, tokens = [], 0
@@ -58,7 +58,7 @@ def _texts(request: dict[str, Any]) -> list[str]:
     if not all(isinstance(text, str) for text in texts):
         raise refused(
             "input",
-            "input has numbers of tokens, which are another model's: send text (in LangChain,"
+            "input has token ids of another model: send text (in LangChain,"
             " check_embedding_ctx_length=False)",
         )
     if len(texts) > INPUTS:

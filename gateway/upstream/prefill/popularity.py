@@ -53,7 +53,7 @@ class PagePopularity(Counters):
         try:
             return await threads.database(self._hottest, limit)
         except Unreachable as error:
-            log.warning("which pages are hot is not known: %s", error)
+            log.warning("cannot read page popularity: %s", error)
             return []
 
     def _hottest(self, limit: int) -> list[str]:

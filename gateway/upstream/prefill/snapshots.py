@@ -88,7 +88,7 @@ class Snapshots:
     def drop(self, key: str, why: str) -> None:
         """Drop a file that cannot be used."""
         file = self._folder / self.name(key)
-        log.warning("%s is not used, and its page is read again: %s", file, why)
+        log.warning("%s is not used, and its page is prefilled again: %s", file, why)
         self._remove(key)
 
     def discard(self, key: str) -> None:

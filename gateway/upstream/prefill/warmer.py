@@ -123,8 +123,8 @@ class Warmer:
         engine = await self._find()
         if engine is None:
             raise AskdocsError(
-                "questions about the wiki go to a provider, whose cache cannot be warmed:"
-                " let the alias docs lead to an engine of yours"
+                "questions about the wiki go to a provider, whose cache cannot be prefilled: "
+                "point the alias docs to your own engine"
             )
         await self._look_at(engine)
         left = MOST_TOKENS
@@ -171,7 +171,9 @@ class Warmer:
                 await self._warm_page(engine, page, cost)
                 read += 1
         if read:
-            say(f"{warm} of {self._index.size} pages are warm: first questions about them are fast")
+            say(
+                f"{warm} of {self._index.size} pages prefilled: first questions about them are fast"
+            )
 
     def _order(self, urls: Sequence[str]) -> list[Page]:
         with self._index.snapshot():
@@ -255,5 +257,5 @@ async def _save(engine: Engine, snapshots: Snapshots, key: str, tokens: int) -> 
         else:
             snapshots.discard(key)
     except (httpx.HTTPStatusError, OSError) as error:
-        log.warning("what the engine has read of a page is not kept: %s", error)
+        log.warning("no KV cache snapshot of a page: %s", error)
         snapshots.discard(key)

@@ -180,7 +180,7 @@ def _measured(measured: Sequence[Mapping[str, Any]], rows: Mapping[int, Row]) ->
     for thing in measured:
         line = thing["place"][1]
         if thing["kind"] == "language" and thing["language"] != usual and line in rows:
-            message = f"is in {thing['language']!r}, most of the file in {usual!r}"
+            message = f"is in {thing['language']!r}, most of the file is in {usual!r}"
             findings.append(Finding(line, "language", "question", rows[line].question, message))
         elif thing["kind"] == "mojibake":
             field, value = thing["field"], thing["value"]
@@ -199,7 +199,7 @@ def _expectation(
     if line == 0:
         rows = [entry.row for entry in entries.values() if entry.row]
         refusing = sum(not row.answerable for row in rows)
-        message = f"{refusing:,} of {len(rows):,} rows are to be refused"
+        message = f"{refusing:,} of {len(rows):,} rows are unanswerable"
         return Finding(0, rule, field, "", message)
     text = str(entries[line].fields.get(field, ""))
     messages = (

@@ -52,7 +52,7 @@ def read(file: Path, names: Mapping[str, str]) -> list[DatasetLine]:
     """
     entries = [_entry(number, line, names) for number, line in lines(file)]
     if not entries:
-        raise AskdocsError(f"{file}: there are no rows: write one JSON object a line")
+        raise AskdocsError(f"{file}: has no rows: write one JSON object per line")
     return entries
 
 

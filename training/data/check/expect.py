@@ -59,8 +59,8 @@ ul { columns: 3; }
 </style>"""
 OLD_LEAD = "Evaluates whether a batch of data matches expectations."
 LEAD = (
-    "Each rule, what it is about, how to mend a row that breaks it, and the first such rows with"
-    " their lines. <code>askdocs dataset check --json</code> has them all."
+    "Each rule: what it checks, how to fix a row that breaks it, and the first rows that do, with "
+    "their lines. <code>askdocs dataset check --json</code> has them all."
 )
 
 
@@ -103,7 +103,7 @@ def finish(report: Path, title: str, about: dict[str, list[str]]) -> None:
         page.write_text(text.replace(OLD_LEAD, LEAD), encoding="utf-8")
     (page,) = report.glob("validations/**/*.html")
     address = quote(page.relative_to(report).as_posix())
-    link = f'<a href="{address}">What the check found in {html.escape(title)}</a>'
+    link = f'<a href="{address}">Findings in {html.escape(title)}</a>'
     first = f'<!DOCTYPE html><meta charset="utf-8"><title>askdocs dataset check</title>{link}\n'
     (report / "index.html").write_text(first, encoding="utf-8")
 

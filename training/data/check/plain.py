@@ -43,8 +43,8 @@ def nameless(entries: Sequence[DatasetLine]) -> Iterator[Finding]:
         if objects and 2 * sum(field not in entry.fields for entry in objects) > len(objects):
             named = ", ".join(paths(objects))
             message = (
-                f"most lines have no {field}: name what it is called there,"
-                f" --field {field}=PATH; there are {named}"
+                f"most lines have no {field}: map it with --field {field}=PATH; the fields are "
+                f"{named}"
             )
             yield Finding(0, "field", field, "", message)
 
@@ -84,7 +84,7 @@ def duplicates(rows: Sequence[Row]) -> Iterator[Finding]:
         first = next((row for row in group if row.validated_by), group[0])
         for row in group:
             if row is not first:
-                message = f"says the same as line {first.line}"
+                message = f"repeats line {first.line}"
                 yield Finding(row.line, "duplicate", "question", row.question, message)
 
 
@@ -133,13 +133,14 @@ def leaks(
             clusters[row.cluster, name].line for name in held_out if (row.cluster, name) in clusters
         ]
         if here:
-            what = f"is or almost is line {here[0]} of {split[0, here[0]]}, or of its cluster"
+            line = f"line {here[0]} of {split[0, here[0]]}"
+            what = f"duplicates or nearly duplicates {line}, or shares its cluster"
             yield Finding(row.line, rule, "question", row.question, what)
         there = [f"{names[file - 1]}:{line}" for file, line in beside if file]
         if row.cluster in evaluated:
             there.append(evaluated[row.cluster])
         if there and row.split != "test":
-            what = f"is or almost is {there[0]}, or of its cluster"
+            what = f"duplicates or nearly duplicates {there[0]}, or shares its cluster"
             yield Finding(row.line, "leak-against", "question", row.question, what)
 
 
@@ -154,7 +155,7 @@ def near_duplicates(
             earlier = other and line < row.line and other.split == row.split
             # Identical questions are duplicates or contradictions instead.
             if other and earlier and _plain(other.question) != _plain(row.question):
-                message = f"almost asks what line {line} asks"
+                message = f"asks almost the same as line {line}"
                 yield Finding(row.line, "near-duplicate", "question", row.question, message)
 
 
@@ -181,7 +182,7 @@ def unsupported(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
             for claim in claims(runner, row.answer, excerpts, idf, row.question):
                 if claim.verdict in ("unsupported", "contradicted"):
                     quoted = shown(row.answer[claim.start : claim.end])
-                    message = f"no page of the row says {quoted!r} ({claim.reason})"
+                    message = f"no page of the row supports {quoted!r} ({claim.reason})"
                     yield Finding(row.line, "unsupported", "answer", row.answer, message)
                     break
 
@@ -200,7 +201,7 @@ def prefixes(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
         if len(answer_words) >= _PREFIX_WORDS:
             for where, context in contexts:
                 if context[: len(answer_words)] == answer_words:
-                    message = f"answer is how {where} begins"
+                    message = f"answer copies the beginning of {where}"
                     yield Finding(row.line, "prefix", "answer", row.answer, message)
                     break
 

@@ -49,68 +49,68 @@ RULES = {
         Rule(
             "unreadable",
             "error",
-            "The line is not a JSON object in UTF-8, so nothing in it is learnt.",
-            "Write one JSON object a line, saved as UTF-8; `fix` leaves the line out.",
+            "The line is not a JSON object in UTF-8, so training ignores it.",
+            "Write one JSON object per line, saved as UTF-8; `fix` removes the line.",
             safe=True,
         ),
         Rule(
             "field",
             "error",
             "A field is missing, empty or of the wrong type.",
-            "Write what the message says, or name the field with `--field`; `fix` leaves it out.",
+            "Correct the field, or map it with `--field`; `fix` removes the row.",
             safe=True,
         ),
         Rule(
             "encoding",
             "warning",
             "The file begins with a byte order mark or has Windows line ends.",
-            "Save it as UTF-8 without a mark, with line feeds alone; `fix` does.",
+            "Save it as UTF-8 without a byte order mark, with line feeds only; `fix` does.",
             safe=True,
         ),
         Rule(
             "control",
             "warning",
-            "A text has control characters, which the model would learn to write.",
-            "Take them out; `fix` does.",
+            "A field has control characters, which the model would learn to write.",
+            "Remove them; `fix` does.",
             safe=True,
         ),
         Rule(
             "nfc",
             "warning",
-            "A text writes accents as characters of their own, so equal words differ.",
-            "Normalise it to Unicode's NFC; `fix` does.",
+            "A field has decomposed accents, so equal words differ.",
+            "Normalise it to Unicode NFC; `fix` does.",
             safe=True,
         ),
         Rule(
             "white-space",
             "warning",
-            "A text has Windows line ends, or white space at its ends or the ends of its lines.",
-            "Take it away; `fix` does.",
+            "A field has Windows line ends, or white space at its ends or at line ends.",
+            "Remove it; `fix` does.",
             safe=True,
         ),
         Rule(
             "html",
             "warning",
-            "A text has HTML markup, which the model would learn to write.",
+            "A field has HTML markup, which the model would learn to write.",
             "Write Markdown; `fix` turns the HTML into it.",
             safe=True,
         ),
         Rule(
             "mojibake",
             "warning",
-            "A text was decoded wrongly (`â€™` for `’`), or has `\ufffd` for a lost character.",
-            "Export it again as UTF-8, or repair the text by hand.",
+            "A field was decoded wrongly (`â€™` for `’`), or has `\ufffd` for a lost character.",
+            "Export it again as UTF-8, or repair it by hand.",
         ),
         Rule(
             "id",
             "error",
             "Two rows have the same id, so no report can tell them apart.",
-            "Give each row an id of its own.",
+            "Give each row a unique id.",
         ),
         Rule(
             "split",
             "error",
-            "The split is a word that nothing else uses.",
+            "The split has an unknown name.",
             "Write train, validation or test, or leave it out.",
         ),
         Rule(
@@ -123,7 +123,7 @@ RULES = {
             "long-row",
             "warning",
             f"Question, answer and context have over {ROW_TOKENS:,} tokens: training cuts them.",
-            "Take the part of the context that the answer stands on.",
+            "Keep only the part of the context that supports the answer.",
         ),
         Rule(
             "short",
@@ -134,73 +134,75 @@ RULES = {
         Rule(
             "duplicate",
             "error",
-            "The row says the same as an earlier one, which then counts twice.",
-            "Keep one; `fix` keeps the first, or the first that is validated.",
+            "The row repeats an earlier row, which then counts twice.",
+            "Keep one of them; `fix` keeps the first, or the first validated row.",
             safe=True,
         ),
         Rule(
             "near-duplicate",
             "warning",
-            "The question has four fifths of its words in common with an earlier one.",
-            "Keep the better one, unless the difference matters.",
+            "The question shares four fifths of its words with an earlier question.",
+            "Keep the better row, unless the difference matters.",
         ),
         Rule(
             "contradiction",
             "error",
-            "The question was asked before and has another answer there.",
-            "Decide which answer is right, and take the other row out.",
+            "The same question has another answer in an earlier row.",
+            "Decide which answer is right, and remove the other row.",
         ),
         Rule(
             "leak",
             "error",
-            "A row to train on is, almost is, or shares its cluster with a row that is held out, so"
-            " the evaluation would measure memory.",
-            "Take it out of train; `fix` does.",
+            "A training row duplicates, nearly duplicates, or shares its cluster with a held-out "
+            "row, so the evaluation would measure memorisation.",
+            "Remove it from train; `fix` does.",
             safe=True,
         ),
         Rule(
             "leak-held-out",
             "error",
-            "A validation row is, almost is, or shares its cluster with a test row.",
-            "Put both into one of the two splits.",
+            "A validation row duplicates, nearly duplicates, or shares its cluster with a test "
+            "row.",
+            "Put both into the same split.",
         ),
         Rule(
             "leak-against",
             "error",
-            "A row that is not of the test split is, almost is, or shares its cluster with one in a"
-            " file of `--against`.",
-            "Take it out, or evaluate on other questions.",
+            "A row outside the test split duplicates, nearly duplicates, or shares its cluster "
+            "with a row of an `--against` file.",
+            "Remove it, or evaluate on other questions.",
         ),
         Rule(
             "prefix",
             "error",
-            "The answer is how its context begins, so a model learns to copy beginnings.",
-            "Write an answer to the question, or put other text in front of the passage.",
+            "The answer copies the beginning of its context, so a model learns to copy beginnings.",
+            "Write an answer to the question, or put other text before the passage.",
         ),
         Rule(
             "page",
             "error",
-            "The row names a page that the folder of `--docs` has not.",
+            "The row names a page that the `--docs` folder does not have.",
             "Correct the path, or synchronise the folder.",
         ),
         Rule(
             "unsupported",
             "warning",
-            "The gateway's check marks a sentence of the answer: no page that the row names says"
-            " it, and a model would learn to write what no page says.",
-            "Name the page that says it, or have it rewritten by `askdocs dataset ground`.",
+            "The gateway's check marks a sentence of the answer: no page that the row names "
+            "supports it, and a model would learn to make unsupported claims.",
+            "Name the page that supports it, or rewrite the answer with `askdocs dataset ground`.",
         ),
         Rule(
             "secret",
             "error",
-            "A text has what looks like a key or a password, which the model would tell anybody.",
+            "A field seems to contain a key or a password, which the model would reveal to "
+            "anybody.",
             "Replace it with a placeholder, and revoke it if it is real.",
         ),
         Rule(
             "personal",
             "warning",
-            "A text has somebody's email address.",
-            "Replace it with `[email]`, unless everybody may know it.",
+            "A field has a person's email address.",
+            "Replace it with `[email]`, unless it is public.",
         ),
         Rule(
             "language",
@@ -211,8 +213,8 @@ RULES = {
         Rule(
             "refusals",
             "warning",
-            f"Fewer than {REFUSALS:.0%} of the rows teach to refuse, so the model learns to always"
-            " answer.",
+            f"Fewer than {REFUSALS:.0%} of the rows are unanswerable, so the model learns to "
+            "answer always.",
             'Add questions that the wiki does not answer, with `"answerable": false`.',
         ),
     )

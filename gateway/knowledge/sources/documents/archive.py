@@ -66,7 +66,7 @@ class Archive:
         ) as error:
             raise ValueError(f"{name} cannot be unpacked: {error}") from None
         if len(data) > size:
-            raise ValueError(f"{name} is larger than the archive's directory says")
+            raise ValueError(f"{name} is larger than the archive's directory states")
         return data
 
     def check(self) -> None:
@@ -98,7 +98,7 @@ def parsed(data: bytes, name: str) -> Element:
         parser.feed(data)
         return parser.close()
     except ParseError as error:
-        raise ValueError(f"{name} is no XML: {error}") from None
+        raise ValueError(f"{name} is not XML: {error}") from None
     except ValueError as error:
         raise ValueError(f"{name} {error}") from None
 

@@ -78,7 +78,7 @@ class _Reader:
                 self._id = named[1] or named[2]
         elif macro := _MACRO.match(line):
             if macro[1] == "include":
-                yield f"(includes {macro[2]}, which is a file of its own)"
+                yield f"(includes the file {macro[2]})"
         else:
             yield from self._text(line)
             if not line:

@@ -25,7 +25,7 @@ _TYPES = (_OFFICE, "application/pdf", "application/epub+zip")
 # The mark of a PDF is within its first bytes (ISO 32000-1, Annex H.3, note 13).
 _HEAD = 1024
 _TEXTS = ("asciidoc", "notebook", "rest", "text")
-OTHER = "attachment of a kind that is not read"
+OTHER = "attachment of an unsupported type"
 
 
 def why_not(name: str, media_type: str, size: int) -> str:
@@ -75,5 +75,5 @@ def _module(data: bytes, suffix: str) -> str:
     # Text contains no NUL, except UTF-16 with a byte order mark.
     is_text = b"\0" not in head or head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if named not in _TEXTS or not is_text:
-        raise NoText("attachment whose content is not what its name says")
+        raise NoText("attachment whose content does not match its file type")
     return named

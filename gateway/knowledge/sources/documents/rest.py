@@ -69,7 +69,7 @@ class _Block(Directive):  # type: ignore[misc]
         inner = nodes.container()
         named = self.arguments[0] if self.arguments else ""
         if self.name in _INCLUDES:
-            return [nodes.paragraph("", f"(includes {named}, which is a file of its own)")]
+            return [nodes.paragraph("", f"(includes the file {named})")]
         lead = _BOXES.get(self.name) or _VERSIONS.get(self.name, "")
         if self.name in _OBJECTS and named:
             inner += [

@@ -47,8 +47,8 @@ class NotionAddress(NamedTuple):
         named = _ENDS_IN_ID.fullmatch((beside or parts or [""])[-1].lower())
         if not named and (beside or len(parts) > 1):
             raise AskdocsError(
-                f"{url} names no page or database of Notion: take its address from"
-                " Share > Copy link"
+                f"{url} is not the address of a page or database of Notion: copy it from Share > "
+                "Copy link"
             )
         host = f"{split.scheme}://{split.netloc}"
         api = "https://api.notion.com" if is_notion(split.netloc) else host
@@ -86,13 +86,15 @@ class GitHubAddress(NamedTuple):
         match = _GITHUB.fullmatch(split.path)
         if not match or ".." in (match["owner"], match["name"]):
             raise AskdocsError(
-                f"{url} is no list of issues or discussions of GitHub: write"
+                f"{url} is not a list of issues or discussions of GitHub: write"
                 " https://github.com/OWNER/REPO/issues?label=answered, or .../discussions"
             )
         is_discussions = bool(match["discussions"])
         labels, state = _filters(url, ("open", "closed", "all"))
         if is_discussions and (labels or state != "all"):
-            raise AskdocsError(f"{url}: discussions are read where an answer is accepted: no label")
+            raise AskdocsError(
+                f"{url}: discussions are selected by accepted answers: remove the label"
+            )
         if not is_discussions:
             _require_label(url, labels, "?label=answered")
         host = split.netloc.removeprefix("www.")
@@ -119,7 +121,7 @@ class GitLabAddress(NamedTuple):
         match = _GITLAB.fullmatch(split.path)
         if not match:
             raise AskdocsError(
-                f"{url} is no list of issues of GitLab: write"
+                f"{url} is not a list of issues of GitLab: write"
                 " https://gitlab.example.com/group/project/-/issues?label_name[]=answered"
             )
         labels, state = _filters(url, ("opened", "closed", "all"))

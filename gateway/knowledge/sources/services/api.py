@@ -43,7 +43,7 @@ class ServiceRefused(Exception):
     def stop_if_away(self, name: str) -> None:
         """Raises AskdocsError if it is a failure rather than a refusal: retry later."""
         if not self.status:
-            raise AskdocsError(f"{name}: {self}: try later; what was read is kept") from None
+            raise AskdocsError(f"{name}: {self}: try later; pages read so far are kept") from None
 
     @property
     def is_gone(self) -> bool:
@@ -160,8 +160,9 @@ class Api:
                 raise self._no_entry()
             if answer.is_busy and answer.status != 503:
                 raise AskdocsError(
-                    f"{self.host} answers {answer.status} and asks us to wait for more than"
-                    f" {PATIENCE / 60:.0f} minutes: what was read is kept; sync again later, or"
+                    f"{self.host} answers {answer.status} and requests a wait of more than"
+                    f" {PATIENCE / 60:.0f} minutes: pages read so far are kept; sync again later, "
+                    "or"
                     " with a lower ASKDOCS_SITES_RATE"
                 )
             if 400 <= answer.status < 500 or 300 <= answer.status < 400:
@@ -180,7 +181,7 @@ class Api:
         self._failures += 1
         if self._failures >= DOWN:
             raise AskdocsError(
-                f"{self.host} does not answer any more ({why}): what was read is kept; sync again"
+                f"{self.host} stopped answering ({why}): pages read so far are kept; sync again"
                 " later"
             )
         raise ServiceRefused(why)
@@ -195,14 +196,14 @@ class Api:
             split = urlsplit(self.base)
             url = f"{split.scheme}://{split.netloc}{inside}"
         if not self._fetcher.is_inside(url):
-            raise AskdocsError(f"{self.host} names an address of another host: {url[:200]}")
+            raise AskdocsError(f"{self.host} returned an address of another host: {url[:200]}")
         return url
 
     def _no_entry(self) -> AskdocsError:
         have = "it refuses the token" if self._has_token else "it needs a token"
         return AskdocsError(
             f"{self.host}: {have} (status 401): set ASKDOCS_SITES_TOKENS='{self.host} TOKEN', or"
-            f" '{self.host} USER:TOKEN'; what was read is kept"
+            f" '{self.host} USER:TOKEN'; pages read so far are kept"
         )
 
 
@@ -210,14 +211,14 @@ def _json(answer: SiteResponse) -> Any:
     try:
         return json.loads(answer.data)
     except (ValueError, RecursionError):
-        why = "sends an answer that is not JSON: it is cut off, or is a web page"
+        why = "sends an answer that is not JSON: it is truncated, or a web page"
         raise ValueError(why) from None
 
 
 def _part(answer: SiteResponse) -> tuple[list[Mapping[str, Any]], str]:
     rows = _json(answer)
     if not isinstance(rows, list):
-        raise ValueError("sends no list")
+        raise ValueError("does not send a list")
     following = _NEXT.search(answer.headers.get("link", ""))
     return [mapping(row) for row in rows], following[1] if following else ""
 

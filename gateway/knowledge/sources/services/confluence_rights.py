@@ -67,8 +67,8 @@ class Readers:
         except ServiceRefused as error:
             error.stop_if_away(self._name)
             self.problems[key] = (
-                f"the rights of the space: {error}; so nobody may read it. Give the token the right"
-                " to see its permissions, or set ASKDOCS_SITES_RIGHTS=false and rules of your own"
+                f"the rights of the space: {error}; so nobody may read it. Let the token read its "
+                "permissions, or set ASKDOCS_SITES_RIGHTS=false and your own rules"
             )
             return NOBODY
 

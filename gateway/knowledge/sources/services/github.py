@@ -136,7 +136,7 @@ class GitHubDiscussions:
             kind = word(mapping(errors[0]).get("type") or "an error")
             if kind == "RATE_LIMITED":
                 raise AskdocsError(
-                    f"{api.host}: its rate limit is used up: what was read is kept; sync again"
+                    f"{api.host}: its rate limit is used up: pages read so far are kept; sync again"
                     " within the hour"
                 )
             raise ServiceRefused(f"answers {kind}", 200)

@@ -171,7 +171,7 @@ class MediaWiki:
         [about] = [mapping(info) for info in listed(row.get("imageinfo"))[:1]] or [{}]
         url, size = str(about.get("url") or ""), about.get("size")
         if not url or not about.get("sha1"):
-            return Broken(path, "the service does not say where it is", groups)
+            return Broken(path, "the service does not report its address", groups)
         media_type = str(about.get("mime"))
         if why := attached.why_not(name, media_type, size if isinstance(size, int) else 0):
             return LeftOut(path, why)

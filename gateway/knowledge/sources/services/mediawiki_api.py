@@ -83,7 +83,9 @@ class MediaWikiApi:
         )  # fmt: skip
         if "error" in answer:
             if _code(answer).startswith(_NO_ENTRY):
-                raise AskdocsError(f"{self._name}: {self._error(answer)}; what was read is kept")
+                raise AskdocsError(
+                    f"{self._name}: {self._error(answer)}; pages read so far are kept"
+                )
             raise ServiceRefused(self._error(answer))
         text = mapping(answer.get("parse")).get("text")
         if not isinstance(text, str):

@@ -52,7 +52,7 @@ _ROWS = 1_000
 _LOOKS = 20
 # Pages outside the root to remember, so that looks do not request the pages above them.
 _OUTSIDE = 1_000
-OUTSIDE, MOVED = "not below the page that is read", "moved: the next sync reads it"
+OUTSIDE, MOVED = "not below the synced page", "moved: the next sync reads it"
 _NOWHERE = ("", "")
 _UNTOLD = ("last_edited_time", "last_edited_by", "button", "verification", "title")
 
@@ -381,9 +381,7 @@ class Notion:
                     if at := self._note(mapping(entry)):
                         yield at
             if is_cut and last == since:
-                raise ServiceRefused(
-                    "gives only a part of the rows that were made in one minute", 200
-                )
+                raise ServiceRefused("returns only part of the rows created in one minute", 200)
 
     def _chain(self, api: Api, parent: tuple[str, str]) -> list[str]:
         """The IDs of the parent pages and databases, outermost first.
@@ -404,7 +402,7 @@ class Notion:
                 self._above[at] = self._parent_of(api, kind, at)
             parent = self._above[at]
         raise ServiceRefused(
-            "is nested too deeply", 200
+            "is nested too deeplyly", 200
         )  # a partial chain would let the page escape its rules
 
     def _parent_of(self, api: Api, kind: str, at: str) -> tuple[str, str]:
@@ -460,7 +458,7 @@ class Notion:
             memory.note(row.id, stamp, item.why)
         yield item
         for kind in document.unread:
-            yield LeftOut(f"{path}#{kind}", f"blocks that Notion's API does not give: {kind}")
+            yield LeftOut(f"{path}#{kind}", f"blocks that Notion's API does not return: {kind}")
 
     def _children(self, api: Api, at: str) -> Iterator[Block]:
         """Yields child blocks. Raises ValueError: the list is invalid."""
@@ -503,7 +501,7 @@ class Notion:
                 )
             document.put("</table>")
             if len(ids) > _ROWS:
-                document.put(f"<p>{len(ids) - _ROWS:,} more rows are pages of their own.</p>")
+                document.put(f"<p>{len(ids) - _ROWS:,} more rows are separate pages.</p>")
 
     def _shown(self, text: str, related: tuple[str, ...]) -> str:
         titles = [self._rows[at].title for at in related if at in self._rows]

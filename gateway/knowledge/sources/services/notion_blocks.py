@@ -61,7 +61,7 @@ class Document:
         """Append the content of a page or block.
 
         Raises:
-            ValueError: it is too large, or nested too deeply.
+            ValueError: it is too large, or nested too deeplyly.
             ServiceRefused: the service refuses it.
         """
         around = ""

@@ -38,7 +38,7 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
         anchor: returns a heading's anchor by its text.
 
     Raises:
-        ValueError: it is too large, or nested too deeply.
+        ValueError: it is too large, or nested too deeplyly.
     """
     if len(storage) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 2**20} MiB")
@@ -122,7 +122,7 @@ def _macro(element: LexborNode) -> None:
         _put(element, "span", html.escape(named.get("key", "")))
     elif name in ("include", "excerpt-include"):
         what = named.get("") or "another page"
-        _put(element, "p", f"(includes {html.escape(what)}, which is a page of its own)")
+        _put(element, "p", f"(includes {html.escape(what)}, a separate page)")
     else:
         title = named.get("title", "") or _NOTES.get(name, "")
         head = f"<p><strong>{html.escape(title)}</strong></p>" if title else ""

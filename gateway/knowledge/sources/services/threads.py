@@ -164,7 +164,7 @@ class Threads:
         except ServiceRefused as error:
             raise self._unlisted(error) from None
         if not threads and not memory.known:
-            raise AskdocsError(f"{self.name}: no thread is answered: check the label")
+            raise AskdocsError(f"{self.name}: no answered threads: check the label")
         yield Expected(len(threads))
         for path, thread in threads.items():
             if thread.hidden:
@@ -177,8 +177,8 @@ class Threads:
 
     def _unlisted(self, error: ServiceRefused) -> AskdocsError:
         return AskdocsError(
-            f"{self.name}: the list {error} (the API is taken to be at {self._host.base}):"
-            " check the address, and what the token may read"
+            f"{self.name}: the list {error} (the API is assumed at {self._host.base}):"
+            " check the address, and the token's permissions"
         )
 
     def _thread(self, api: Api, memory: SyncState, thread: Thread) -> Item:
