@@ -13,6 +13,7 @@ import copy
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -226,11 +227,10 @@ class Sketch(Vectors):
         within = np.cumsum(np.bincount(differ, minlength=WORD * len(query_signs) + 1))
         near = np.flatnonzero(differ <= np.searchsorted(within, min(NEAR, self.count)))
         rough = _weighed(np.ascontiguousarray(self.signs[:, near].T).view(np.uint8), query)
-        pages = self.pages[near[np.argsort(-rough, kind="stable")]]
-        _, firsts = np.unique(pages, return_index=True)
-        chosen = pages[np.sort(firsts)[: max(COMPARED, limit)]]
-        beside = self._there(also)
-        compared = self._compared(query, np.union1d(chosen, beside).tolist())
+        pages = dict.fromkeys(self.pages[near[np.argsort(-rough, kind="stable")]].tolist())
+        beside = self._there(also).tolist()
+        chosen = {*islice(pages, max(COMPARED, limit)), *beside}
+        compared = self._compared(query, sorted(chosen))
         return _first(*compared, limit, beside)
 
     def of(self, query: Floats, numbers: Iterable[int]) -> dict[int, Floats]:
