@@ -586,6 +586,8 @@ class Search:
         the question, and a part of the page's score. Passages of several pages are ranked by
         similarity, the root of the share, their length, and the page's score.
         """
+        if not pages:
+            return {}
         weights = [
             {stem: weight * idf[stem] for stem, weight in reading.words.items()}
             for reading in wordings
@@ -598,24 +600,38 @@ class Search:
             np.float32,
         )
         said = self.index.passage_sums(list(pages), weights)
+        # All pages at once: a dozen calls of NumPy for each page would take longer than the sums.
+        sizes = [len(said[number].words) for number in pages]
+        ends = np.cumsum(sizes).tolist()
+        starts = [0, *ends[:-1]]
+        meanings = [
+            meaning if meaning is not None and len(meaning) == size else None
+            for number, size in zip(pages, sizes, strict=True)
+            for meaning in [near.get(number)]
+        ]
         known = [near[number] for number in pages if number in near]
         usual = np.float32(np.concatenate(known).mean() if known else 0.0)
-        compared = {}
-        for number, score in pages.items():
-            of_words = (said[number].weights * counts[:, None]).max(axis=0)
-            meaning = near.get(number)
-            if meaning is not None and len(meaning) != len(of_words):
-                meaning = None
-            like = usual if meaning is None else meaning
-            by_page = (OF_WORDS * of_words + like + OF_PAGE * score) / (1 + OF_PAGE)
-            best = float(by_page.max())
-            total_of = by_page
-            if known:  # without similarities, length would have too much weight
-                total_of = (_of_words(of_words, fitted) + like + PAGE * best) / (1 + PAGE)
-                total_of += _of_length(said[number].words)
-            scores = np.maximum(total_of, LEAST)
-            compared[number] = _Compared(max(best, LEAST), scores, of_words, meaning)
-        return compared
+        like = np.full(ends[-1], usual, np.float32)
+        for start, end, meaning in zip(starts, ends, meanings, strict=True):
+            if meaning is not None:
+                like[start:end] = meaning
+        every = np.concatenate([said[number].weights for number in pages], axis=1)
+        of_words = (every * counts[:, None]).max(axis=0)
+        of_pages = np.array([OF_PAGE * score for score in pages.values()]).astype(np.float32)
+        by_page = (OF_WORDS * of_words + like + np.repeat(of_pages, sizes)) / (1 + OF_PAGE)
+        best = np.maximum.reduceat(by_page, starts)
+        total_of = by_page
+        if known:  # without similarities, length would have too much weight
+            of_best = (PAGE * best.astype(np.float64)).astype(np.float32)
+            total_of = (_of_words(of_words, fitted) + like + np.repeat(of_best, sizes)) / (1 + PAGE)
+            total_of += _of_length(np.concatenate([said[number].words for number in pages]))
+        scores = np.maximum(total_of, LEAST)
+        return {
+            number: _Compared(max(of_page, LEAST), scores[start:end], of_words[start:end], meaning)
+            for number, of_page, start, end, meaning in zip(
+                pages, best.tolist(), starts, ends, meanings, strict=True
+            )
+        }
 
     def _with_passages(
         self, hits: Sequence[Hit], sought: Sought, vector: _Vector | None, ranking: _Ranking
