@@ -1,5 +1,6 @@
 """Vectors of pages that have none: all of them in the end, whatever happens on the way."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import carried, missing
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, build, writing
 from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
 from tests.gateway.conftest import page
@@ -55,6 +58,23 @@ def test_what_was_committed_before_a_stop_is_not_done_again(
 
     with pytest.raises(KeyboardInterrupt):
         embed_missing(partial(writing, file), embedder, stop)
+    assert embed_missing(partial(writing, file), embedder) == 3
+
+
+def test_pages_done_before_the_embedder_fails_are_kept(
+    file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = embedder.embed
+
+    def fails_at_the_third(texts: Sequence[str]) -> Floats:
+        if texts[0].startswith("Page 2"):
+            raise AskdocsError("e5 does not answer: timed out")
+        return embed(texts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(embedder, "embed", fails_at_the_third)
+        with pytest.raises(AskdocsError, match="timed out"):
+            embed_missing(partial(writing, file), embedder)
     assert embed_missing(partial(writing, file), embedder) == 3
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import fit
 from gateway.knowledge.search.embed import MODEL, Embedder, load
 from gateway.knowledge.search.fit import Fit
@@ -38,7 +39,7 @@ def embed_missing(
     done.
 
     It blocks nobody: the index is locked only while vectors are stored. It can be stopped and
-    restarted at any time, and keeps committed work.
+    restarted at any time, and keeps committed work; if the embedder fails, all work.
 
     Args:
         writing: opens the index, for example `partial(index.writing, file)`.
@@ -62,17 +63,26 @@ def embed_missing(
     while waiting or ready:
         batch, waiting = _split(waiting, min(MANY, max(FEW, done // 8)))
         with writing() as writer:
-            for number, matrix in ready.items():
-                writer.put_vectors(number, matrix, model)
+            _put(writer, ready, model)
             pages = [(number, writer.page(number)) for number in batch]
         ready = {}
-        for number, page in pages:
-            if page is not None:  # otherwise it was removed meanwhile
-                ready[number] = embedder.embed(embedded(page))
-            done += 1
-            progress(done, total)
+        try:
+            for number, page in pages:
+                if page is not None:  # otherwise it was removed meanwhile
+                    ready[number] = embedder.embed(embedded(page))
+                done += 1
+                progress(done, total)
+        except AskdocsError:  # a slow endpoint would fail again before a whole batch is done
+            with writing() as writer:
+                _put(writer, ready, model)
+            raise
     _serve(writing, embedder)
     return done
+
+
+def _put(writer: Writer, ready: Mapping[int, Floats], model: str) -> None:
+    for number, matrix in ready.items():
+        writer.put_vectors(number, matrix, model)
 
 
 def _serve(writing: Callable[[], AbstractContextManager[Writer]], embedder: Embedder) -> None:
