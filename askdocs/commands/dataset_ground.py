@@ -75,18 +75,18 @@ def ground(
             return facts
         scorer = scorers.load(settings, os.environ)
         try:
-            done = await grounding.ground(work, who, scorer, _journal(out), progress)
+            done = await grounding.ground(work, rewriter, scorer, _journal(out), progress)
         finally:
             if scorer:
                 await scorer.close()
-        rows = grounding.written(work, done, who.model, keep)
+        rows = grounding.written(work, done, rewriter.model, keep)
         write_new(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         _journal(out).unlink()
         outcomes = Counter(outcome for outcome, _ in done.values())
         return {**facts, "outcomes": outcomes, "file": str(out), "written": len(rows)}
 
     key = os.environ.get("OPENAI_API_KEY")
-    who = grounding.Teacher(teacher or "", model or "", key, max_tokens, at_once)
+    rewriter = grounding.Teacher(teacher or "", model or "", key, max_tokens, at_once)
     with (
         TemporaryDirectory() as place,
         Bar() as bar,

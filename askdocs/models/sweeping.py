@@ -71,9 +71,9 @@ def load(file: Path) -> Sweep:
             f"--sweep {file}: cannot be read ({error.strerror}): name another"
         ) from None
     except ValidationError as error:
-        key, what = first_problem(error)
+        key, message = first_problem(error)
         raise AskdocsError(
-            f"{file}: {key}: {what}; keys are {', '.join(Sweep.model_fields)}"
+            f"{file}: {key}: {message}; keys are {', '.join(Sweep.model_fields)}"
         ) from None
     except ValueError as error:
         raise AskdocsError(f"{file}: is not TOML: {error}") from None

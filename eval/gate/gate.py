@@ -76,9 +76,9 @@ def read(file: Path = FILE) -> Thresholds:
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror})") from None
     except ValidationError as error:
-        where, what = first_problem(error)
+        where, message = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {what}: see {FILE.name} of askdocs, which has all of them"
+            f"{file}: {where}: {message}: see {FILE.name} of askdocs, which has all of them"
         ) from None
     except ValueError as error:
         raise AskdocsError(f"{file}: is not TOML ({error})") from None

@@ -39,8 +39,8 @@ def read(file: Path) -> Verdict:
     except OSError as error:
         raise AskdocsError(f"{file}: cannot be read ({error.strerror}): name a verdict") from None
     except ValidationError as error:
-        where, what = first_problem(error)
+        where, message = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where or 'its beginning'}: {what}: it is not a verdict of the release "
+            f"{file}: {where or 'its beginning'}: {message}: it is not a verdict of the release "
             "gate; name another file"
         ) from None

@@ -244,7 +244,7 @@ def _worst(fair: Mapping[str, Sequence[Mark]], subject: str) -> list[Case]:
                 line=mark.question.line,
                 gold=mark.question.answer,
                 pages=mark.question.pages,
-                said=[
+                answers=[
                     _system_answer(shown_mark)
                     for shown_mark in (mark, *again)
                     if shown_mark is not None
@@ -291,15 +291,15 @@ def _agreements(
     if several:
         sides[BETWEEN] = (alone[several[0].model], alone[several[1].model])
     clusters = {_place(mark): mark.cluster for mark in looked}
-    agreed = {who: agreement(*both, clusters) for who, both in sides.items()}
-    if labels and not any(result for who, result in agreed.items() if who != BETWEEN):
+    agreed = {rater: agreement(*both, clusters) for rater, both in sides.items()}
+    if labels and not any(result for rater, result in agreed.items() if rater != BETWEEN):
         raise AskdocsError(
             f"none of the {len(labels)} labels matches an answer of this run to an answerable "
             "question: use the ids of its questions.jsonl and the names of its systems"
         )
     return [
-        Agreement(who=who, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)
-        for who, a in agreed.items()
+        Agreement(rater=rater, kappa=a.kappa, low=a.low, high=a.high, n=a.size, share=a.share)
+        for rater, a in agreed.items()
         if a is not None
     ]
 

@@ -112,13 +112,13 @@ class Case(_Part):
     line: int
     gold: str
     pages: tuple[str, ...]
-    said: list[SystemAnswer]
+    answers: list[SystemAnswer]
 
 
 class Agreement(_Part):
     """Agreement with human labels."""
 
-    who: str
+    rater: str
     kappa: float | None
     """None: both always gave the same single verdict."""
     low: Low
@@ -188,8 +188,8 @@ def read(run: Path) -> Report:
             f"{file}: cannot be read ({error.strerror}): `askdocs eval report {run}` makes it"
         ) from None
     except ValidationError as error:
-        where, what = first_problem(error)
+        where, message = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where or 'its beginning'}: {what}:"
+            f"{file}: {where or 'its beginning'}: {message}:"
             f" create it again with `askdocs eval report {run}`"
         ) from None

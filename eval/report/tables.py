@@ -131,7 +131,7 @@ def groups(report: Report) -> Table:
 
 
 def agreed(report: Report) -> Table:
-    body = [[a.who, _kappa(a), f"{100 * a.share:.1f} %", f"{a.n}"] for a in report.agreements]
+    body = [[a.rater, _kappa(a), f"{100 * a.share:.1f} %", f"{a.n}"] for a in report.agreements]
     return Table(["", "Cohen's kappa", "agree", "answers"], body)
 
 

@@ -140,8 +140,8 @@ def read(run: Path) -> Run:
             "wrote"
         ) from None
     except ValidationError as error:
-        where, what = first_problem(error)
+        where, message = first_problem(error)
         raise AskdocsError(
-            f"{file}: {where}: {what}: it is damaged, or of another release; run the evaluation "
+            f"{file}: {where}: {message}: it is damaged, or of another release; run the evaluation "
             "again"
         ) from None

@@ -64,7 +64,7 @@ class Case:
     right: bool
     """Is the first retrieved page a gold page?"""
     signals: Signals
-    said: str = ""
+    answer: str = ""
     """The model's answer, if it was asked."""
 
 
@@ -160,7 +160,7 @@ async def _answered(grounding: Grounding, asking: Asking, case: Case, gold: froz
     )
     signals = replace(case.signals, logprob=given.logprob)
     right = given.page is not None and _stem(given.page.path) in gold
-    return replace(case, signals=signals, said=given.text, right=right)
+    return replace(case, signals=signals, answer=given.text, right=right)
 
 
 def _questions(
@@ -213,7 +213,7 @@ class Bin:
     low: float
     high: float
     count: int
-    said: float
+    confidence: float
     """Mean confidence."""
     true: float
     """The share of right answers."""
@@ -232,7 +232,7 @@ def reliability(cases: Sequence[Case]) -> tuple[list[Bin], float]:
             bins.append(
                 Bin(low, high, count, float(stated[inside].mean()), float(true[inside].mean()))
             )
-    error = sum(bin_row.count * abs(bin_row.said - bin_row.true) for bin_row in bins) / max(
+    error = sum(bin_row.count * abs(bin_row.confidence - bin_row.true) for bin_row in bins) / max(
         1, len(cases)
     )
     return bins, float(error)
@@ -251,7 +251,8 @@ def report(cases: Sequence[Case]) -> str:
     lines += ["", "| confidence | n | mean | right |", "|---|---|---|---|"]
     for row in bins:
         lines.append(
-            f"| {row.low:.1f} to {row.high:.1f} | {row.count} | {row.said:.2f} | {row.true:.2f} |"
+            f"| {row.low:.1f} to {row.high:.1f} | {row.count} | {row.confidence:.2f} |"
+            f" {row.true:.2f} |"
         )
     lines += ["", f"Expected calibration error {error:.3f} over {len(answered)} answers."]
     sure = [case for case in answered if confidence(case.signals) >= CAUTION]

@@ -337,11 +337,11 @@ def _interval(estimate: Estimate) -> str:
 
 def _plain(table: Mapping[Any, Mapping[str, Estimate]]) -> dict[str, Any]:
     return {
-        who: {
+        reader: {
             name: {key: finite(round(value, 4)) for key, value in estimate._asdict().items()}
             for name, estimate in means.items()
         }
-        for who, means in table.items()
+        for reader, means in table.items()
     }
 
 

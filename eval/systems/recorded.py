@@ -88,5 +88,5 @@ class Recorded:
 def _problem(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
-    where, what = first_problem(error)
-    return f"{where}: {what}" if where else what
+    where, message = first_problem(error)
+    return f"{where}: {message}" if where else message

@@ -398,7 +398,7 @@ def test_labels_of_another_run_are_named(tmp_path: Path) -> None:
     row = {"question": "q1", "system": "tuned-pages", "correct": True}
     labels = runs.labels(tmp_path / "labels.jsonl", [row])
     found = said("report", str(run), "--no-similarity", "--labels", str(labels))
-    assert [(one["who"], one["n"]) for one in found["agreements"]] == [("word comparison", 1)]
+    assert [(one["rater"], one["n"]) for one in found["agreements"]] == [("word comparison", 1)]
     runs.labels(labels, [{**row, "question": "of another"}])
     done = call("report", str(run), "--no-similarity", "--labels", str(labels))
     assert "none of the 1 labels matches an answer" in str(done.exception)
@@ -429,7 +429,7 @@ def test_two_judges_are_of_two_families_and_tell_how_well_they_agree(
     found = said(*words, "gpt-5", "--judge-model", "grader", "--judge-family", "grader=Acme")
     assert found["judge"] == f"gpt-5 at {endpoint.url} and grader at {endpoint.url}"
     (both,) = found["agreements"]
-    assert (both["who"], both["share"]) == ("both judges with each other", 1.0)
+    assert (both["rater"], both["share"]) == ("both judges with each other", 1.0)
     assert both["n"] > 0
     again = said("gate", str(run), "--home", str(tmp_path), code=1)
     assert not again["passed"]

@@ -282,9 +282,9 @@ def test_what_is_detectable_is_corrected_as_the_verdict_is(made: Report) -> None
 def test_the_worst_answers_are_wrong_ones_beside_the_others(made: Report) -> None:
     assert 0 < len(made.worst) <= WORST
     for case in made.worst:
-        names = [said.system for said in case.said]
+        names = [answer.system for answer in case.answers]
         assert names == ["tuned-pages", "base-pages", "base-rag"]
-        assert not case.said[0].right
+        assert not case.answers[0].right
 
 
 def test_what_has_no_model_costs_nothing_and_a_tuned_one_is_not_hosted(made: Report) -> None:
@@ -576,9 +576,9 @@ def test_agreement_is_of_answers_that_somebody_has_looked_at(tmp_path: Path) -> 
     scored = score(run, judged=lambda question, _: judged[question.id])
     found = report(scored, cost.read(), judge="j", labels=labels)
     words, judge = found.agreements
-    assert (words.who, words.n, words.share) == ("word comparison", 3, 1.0)
+    assert (words.rater, words.n, words.share) == ("word comparison", 3, 1.0)
     assert words.kappa is None
-    assert (judge.who, judge.n) == ("j", 3)
+    assert (judge.rater, judge.n) == ("j", 3)
     assert judge.share == pytest.approx(2 / 3)
     assert judge.kappa == 0
     assert judge.low < -0.9 < 0.8 < judge.high

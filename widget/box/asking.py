@@ -78,8 +78,8 @@ class Asking:
         sent: dict[str, str] = {}
         try:
             sent = await form(request)
-            asked, who, claims = await self._asked(request, sent)
-            ask = self._pending.add(asked, who.counted, who.groups)
+            asked, visitor, claims = await self._asked(request, sent)
+            ask = self._pending.add(asked, visitor.counted, visitor.groups)
         except Elsewhere:
             self._metrics.refused("elsewhere")
             return await self._refused(request, {}, ELSEWHERE, 403)
@@ -130,8 +130,8 @@ class Asking:
         question = checked(sent.get("question", ""))
         page = self._box.page(request, sent)
         claims = self._tokens.read(sent.get("token", ""), page)
-        who = self._visitors.of(request, sent.get("identity", ""))
-        await self._visitors.count(who)
+        visitor = self._visitors.of(request, sent.get("identity", ""))
+        await self._visitors.count(visitor)
         if self._captcha:
             if time.time() < claims.solved + SOLVED:
                 await self._visitors.count_solution(claims.solution)
@@ -139,7 +139,7 @@ class Asking:
                 await self._captcha.check(sent, request.client.host if request.client else "")
                 claims.solved, claims.solution = int(time.time()), new_id()
         id = new_id()
-        person = who.id if who.person else ""
+        person = visitor.id if visitor.person else ""
         if not claims.conversation or claims.person != person:
             claims.conversation, claims.person = id, person
         asked = NewQuestion(
@@ -149,12 +149,12 @@ class Asking:
             alias=self._settings.model,
             quote=without(sent.get("quote", "")).strip()[:2000],
             page=page,
-            visitor=who.id,
-            person=who.person,
-            team=who.team,
+            visitor=visitor.id,
+            person=visitor.person,
+            team=visitor.team,
             lang=without(sent.get("lang", ""))[:20],
         )
-        return asked, who, claims
+        return asked, visitor, claims
 
     async def _refused(
         self, request: Request, sent: dict[str, str], sentence: str, status: int

@@ -83,8 +83,8 @@ class Feedback:
             id, vote, text = (_first(sent, field) for field in ("ask", "vote", "text"))
             reasons = tuple(reason for reason in REASONS if reason in sent.get("reason", []))
             given = _vote(vote, reasons, text)
-            who = await self._visitor(request, sent)
-            before = await self._stored(self._journal.vote(name(id), given, who.id))
+            visitor = await self._visitor(request, sent)
+            before = await self._stored(self._journal.vote(name(id), given, visitor.id))
             if given.vote != (before.vote.vote if before.vote else ""):
                 self._metrics.voted(given.vote)
             await self._gateway.count(before, given)
@@ -155,13 +155,13 @@ class Feedback:
 
     async def _visitor(self, request: Request, sent: Mapping[str, list[str]]) -> Visitor:
         try:
-            who = self._visitors.of(request, _first(sent, "identity"))
-            await self._visitors.count(who)
+            visitor = self._visitors.of(request, _first(sent, "identity"))
+            await self._visitors.count(visitor)
         except BadIdentity as error:
             raise FeedbackRefused(401, str(error)) from None
         except TooMany as error:
             raise FeedbackRefused(429, OFTEN.format(seconds=error.seconds)) from None
-        return who
+        return visitor
 
     async def _stored(self, keeping: Awaitable[Any]) -> Any:
         try:

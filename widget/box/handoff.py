@@ -42,9 +42,9 @@ async def send(webhook: SecretStr, asked: NewQuestion, answer: str) -> None:
 
 
 def _body(asked: NewQuestion, answer: str) -> dict[str, Any]:
-    who = asked.person or "a reader"
+    asker = asked.person or "a reader"
     quoted = [f"> {escaped(line)}" for line in asked.question.split("\n")]
-    lines = [f"The docs do not answer {escaped(who)}:", *quoted]
+    lines = [f"The docs do not answer {escaped(asker)}:", *quoted]
     if asked.page:
         lines.append(f"Asked on {escaped(asked.page)}")
     return {

@@ -84,7 +84,7 @@ def load(file: Path) -> RagSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise AskdocsError(f"{file}: is not TOML ({error}): write lines like k = 20") from None
     except ValidationError as error:
-        where, what = first_problem(error)
-        what = what.removeprefix("Value error, ")
+        where, message = first_problem(error)
+        message = message.removeprefix("Value error, ")
         known = f" (known keys: {', '.join(RagSettings.model_fields)})" if where else ""
-        raise AskdocsError(f"{file}: {f'{where}: ' if where else ''}{what}{known}") from None
+        raise AskdocsError(f"{file}: {f'{where}: ' if where else ''}{message}{known}") from None

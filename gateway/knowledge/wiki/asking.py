@@ -141,10 +141,10 @@ def asked_words(question: str) -> list[str]:
     """The content words of a question, without those that carry no subject in its language."""
     question = ends(question)
     dropped = _STOP_WORDS.get(language(question), frozenset())
-    said = [
+    words = [
         word for word in content_words(question) if word not in dropped and len(word) <= _LONGEST
     ]
-    return said if len(said) <= 2 * _WORDS else said[:_WORDS] + said[-_WORDS:]
+    return words if len(words) <= 2 * _WORDS else words[:_WORDS] + words[-_WORDS:]
 
 
 def asked_stems(question: str, language: str = "") -> list[str]:
