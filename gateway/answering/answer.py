@@ -51,15 +51,18 @@ class GroundedAnswer(Transform):
         settings: GatewaySettings,
         grounding: Grounding,
         asked: DocsRequest,
+        conversation: prompt.Conversation,
         grounds: Grounds,
         plan: RequestPlan,
         token_budget: int,
         keeps_text: bool,
         scorer: Scorer | None = None,
     ) -> None:
-        """`token_budget`: tokens for the answer. `keeps_text`: for the log."""
+        """`conversation`: the texts of `asked` for the prompt. `token_budget`: tokens for the
+        answer. `keeps_text`: for the log."""
         self._settings = settings
         self._asked = asked
+        self._conversation = conversation
         self._grounds = grounds
         self._plan = plan
         self._token_budget = token_budget
@@ -358,13 +361,7 @@ class GroundedAnswer(Transform):
             request.pop(name, None)
         request.setdefault("temperature", 0)
         request["max_tokens"] = self._token_budget
-        request["messages"] = prompt.render(
-            self._grounds.excerpts,
-            self._asked.question,
-            self._asked.history,
-            self._asked.client_system,
-            self._plan.route.instructions,
-        )
+        request["messages"] = prompt.assembled(self._grounds.excerpts, self._conversation)
         self._prefix = request["messages"][:1]
         if self._asked.stream:
             request["stream_options"] = {"include_usage": True}

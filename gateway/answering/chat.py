@@ -2,8 +2,9 @@
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import httpx
 
@@ -13,20 +14,29 @@ from gateway.answering.check import Scorer
 from gateway.answering.extract import Extract
 from gateway.answering.grounding.confidence import Signals
 from gateway.answering.grounding.ground import Count, Grounding, Grounds, Library
-from gateway.answering.grounding.neutral import neutral_in_turns
-from gateway.answering.grounding.prompt import NUMBER, accompanied
+from gateway.answering.grounding.prompt import (
+    NUMBER,
+    Conversation,
+    Message,
+    accompanied,
+    conversation,
+)
 from gateway.answering.turn import Turn
-from gateway.api.chat_request import DocsRequest, take_apart, take_turn
+from gateway.api.chat_request import DocsRequest, is_structured, take_apart, take_turn
 from gateway.api.plan import RequestPlan, Why
+from gateway.core import threads
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.http import ApiError
-from gateway.routing.aliases import BASE, Route
+from gateway.core.json_body import SMALL
+from gateway.routing.aliases import BASE
 from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget, count_nearly, wanted
 from gateway.telemetry.tracing import Span
 from gateway.upstream.engine import Engine, estimates
 
+P = ParamSpec("P")
+T = TypeVar("T")
 LEAST = 100  # minimum tokens for pages
 # Characters of the longest token: common tokenizers have one of 128 blanks.
 LONGEST_TOKEN = 128
@@ -40,6 +50,15 @@ class Shares(NamedTuple):
     pages: int
     warm_page: int
     answer: int
+
+
+class Fitted(NamedTuple):
+    """A prompt that fits into the model's context."""
+
+    grounds: Grounds
+    conversation: Conversation
+    answer: int
+    """Tokens left for the answer."""
 
 
 class Chat:
@@ -70,12 +89,12 @@ class Chat:
             self._settings.answers == "quote"
             and plan.first_choice == BASE
             and not plan.request.get("logprobs")
-            and take_apart(dict(plan.request), plan.headers).plain
+            and not is_structured(plan.request)
         )
 
     async def extract(self, plan: RequestPlan, span: Span, keeps_text: bool) -> Extract:
         """Finds the passages that form the answer. Raises ApiError."""
-        asked = take_apart(dict(plan.request), plan.headers)
+        asked = await _aside(plan, take_apart, plan.request, plan.headers)
         began = time.monotonic()
         with span.step("find pages") as step:
             grounding = await self._library.open_to(plan.reader)
@@ -97,24 +116,22 @@ class Chat:
         """
         engine = counter.engine
         assert engine is not None
-        request, route = dict(plan.request), plan.route
-        asked = take_apart(request, plan.headers)
+        asked = await _aside(plan, take_apart, plan.request, plan.headers)
         grounding = await self._library.open_to(plan.reader)
         try:
             context = (await engine.model()).context
             with span.step("find pages") as step:
-                grounds, budget_left = await self._ground(grounding, asked, request, route, context)
-                step.set(askdocs__pages=len(grounds.excerpts))
+                fitted = await self._ground(grounding, asked, plan, context)
+                step.set(askdocs__pages=len(fitted.grounds.excerpts))
         except (httpx.HTTPError, AskdocsError):
             # The counting engine is unavailable or busy: estimate the tokens instead.
-            if len(route.candidates) > 1:  # another candidate may answer
+            if len(plan.route.candidates) > 1:  # another candidate may answer
                 counter.breaker.failed(timed_out=True)
             context = engine.known.context if engine.known else None
-            grounds, budget_left = await self._ground(
-                grounding, asked, request, route, context, estimates
-            )
+            fitted = await self._ground(grounding, asked, plan, context, estimates)
         return GroundedAnswer(
-            *(self._settings, grounding, asked, grounds, plan, budget_left, keeps_text),
+            *(self._settings, grounding, asked, fitted.conversation, fitted.grounds, plan),
+            *(fitted.answer, keeps_text),
             scorer=self._scorer,
         )
 
@@ -129,7 +146,7 @@ class Chat:
         pages, so that the answer can state the reason.
         """
         request, settings, engine = dict(plan.request), self._settings, plan.first.engine
-        asked, asking = take_turn(request, plan.headers)
+        asked, asking = await _aside(plan, take_turn, request, plan.headers)
         grounding = await self._library.open_to(plan.reader)
 
         def turn(plan: RequestPlan, grounds: Grounds) -> Turn:
@@ -191,38 +208,32 @@ class Chat:
         self,
         grounding: Grounding,
         asked: DocsRequest,
-        request: dict[str, Any],
-        route: Route,
+        plan: RequestPlan,
         context: int | None,
         count: Count | None = None,
-    ) -> tuple[Grounds, int]:
-        """Returns the pages, and the tokens left for the answer.
+    ) -> Fitted:
+        """Fits the pages into the context.
 
         Raises:
             ApiError: 400, no page fits.
             httpx.HTTPError, AskdocsError: the engine that counts is unavailable.
         """
-        settings = self._settings
-        spoken = [
-            asked.question,
-            asked.client_system,
-            route.instructions,
-            *(str(m["content"]) for m in asked.history),
-        ]
-        length = wanted(request, settings.max_tokens)
+        spoken = asked.question, asked.history, asked.client_system, plan.route.instructions
+        length = wanted(dict(plan.request), self._settings.max_tokens)
 
         def has_room(tokens: int) -> bool:
             return context is None or self._shares(context, tokens, length).pages >= LEAST
 
-        fixed = FRAME + sum(map(len, filter(None, spoken))) // LONGEST_TOKEN
+        letters = sum(len(turn["content"]) for turn in asked.history) + len(asked.question)
+        fixed = FRAME + (letters + len(asked.client_system)) // LONGEST_TOKEN
         if has_room(fixed):
-            texts = [await neutral_in_turns(text) for text in spoken if text]
+            ready, size = await _aside(plan, _sized, *spoken)
             # A text never has more tokens than bytes. If that many fit, the exact count does not
             # matter, and the engine need not be asked.
-            fixed = FRAME + sum(len(text.encode("utf-8", "replace")) + 1 for text in texts)
+            fixed = FRAME + size
             shares = self._shares(context, fixed, length)
             if shares != self._shares(context, FRAME, length):
-                fixed = FRAME + sum(await (count or self._count)(texts))
+                fixed = FRAME + sum(await (count or self._count)(ready.texts))
                 shares = self._shares(context, fixed, length)
         if not has_room(fixed):
             raise ApiError(
@@ -239,13 +250,13 @@ class Chat:
             count,
             asked.before,
             shares.warm_page,
-            route.sources,
+            plan.route.sources,
         )
-        if context is None:
-            return grounds, shares.answer
-        numbers = NUMBER * sum(len(part.sections) for part in grounds.excerpts)
-        left = max(16, context - fixed - grounds.tokens - numbers)
-        return grounds, min(shares.answer, left)
+        answer = shares.answer
+        if context is not None:
+            numbers = NUMBER * sum(len(part.sections) for part in grounds.excerpts)
+            answer = min(answer, max(16, context - fixed - grounds.tokens - numbers))
+        return Fitted(grounds, ready, answer)
 
     def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
         """Divides a context that holds `fixed` tokens already; the answer requests `length`
@@ -259,6 +270,22 @@ class Chat:
         answer = min(length, max(own, context - fixed - budget))
         left = context - fixed - answer
         return Shares(min(budget, left), min(warm_page, left), answer)
+
+
+async def _aside(plan: RequestPlan, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """`work` on the texts of a request: of a long one in a thread, so that others are answered
+    meanwhile."""
+    if plan.budget.prompt <= SMALL:
+        return work(*args, **kwargs)
+    return await threads.search(work, *args, **kwargs)
+
+
+def _sized(
+    question: str, history: Sequence[Message], client_system: str, instructions: str
+) -> tuple[Conversation, int]:
+    """The texts for the prompt, and an upper bound of their tokens."""
+    spoken = conversation(question, history, client_system, instructions)
+    return spoken, sum(len(text.encode("utf-8", "replace")) + 1 for text in spoken.texts)
 
 
 async def _context(engine: Engine) -> float:

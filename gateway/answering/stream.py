@@ -76,6 +76,7 @@ class Stream:
         self._here = here
         self._prefix = prefix
         self._is_known = False
+        self._is_empty = True
         self._keep_usage = keep_usage
         self._given = given
         self._is_several = choices > 1
@@ -110,6 +111,9 @@ class Stream:
         self.events += data.count(b"\n\n")
         if b"[DONE]\n\n" in data:
             self.done = True
+            if self._is_empty:
+                self._fail()
+                return b""
         if b'"usage":' in data:
             data = self._without_usage(data)
         if self._is_several:
@@ -129,10 +133,12 @@ class Stream:
         return b"" if self.is_whole else b"data: " + orjson.dumps(broken_off().body) + b"\n\n"
 
     def _know(self, data: bytes) -> None:
-        """Read the answer's ID and model name from the first chunk."""
+        """Read the answer's ID and model name from the first chunk with a choice."""
         for event in cut(data):
-            chunk = parsed(event)
-            if chunk and isinstance(chunk.get("choices"), list):
+            if (chunk := parsed(event)) is None or chunk.get("choices") == []:
+                continue
+            self._is_empty = False
+            if isinstance(chunk.get("choices"), list):
                 self._is_known = True
                 self._renames += identity(chunk, self._here, self._prefix)
                 return

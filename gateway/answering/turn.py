@@ -32,7 +32,9 @@ class Turn(GroundedAnswer):
         scorer: Scorer | None = None,
     ) -> None:
         """`plan` has the messages that include the pages, or the reason why there are none."""
-        super().__init__(settings, grounding, asked, grounds, plan, 0, keeps_text, scorer)
+        texts = prompt.Conversation([], "", "")  # the client's own messages are sent
+        parts = settings, grounding, asked, texts, grounds, plan, 0, keeps_text
+        super().__init__(*parts, scorer)
         if self._checking == "hold":
             self._checking = "mark"
         # The checker gets the pages only: an agent's own prompt is ten times as long.

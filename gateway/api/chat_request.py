@@ -135,14 +135,11 @@ def _messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def text_of(content: Any) -> str:
-    """Returns the text of a message's content, which is a string or a list of parts.
-
-    Replaces unpaired surrogates, which JSON can carry and UTF-8 cannot, with question marks.
-    """
+    """Returns the text of a message's content, which is a string or a list of parts."""
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "\n".join(part for part in parts if isinstance(part, str))
-    return content.encode("utf-8", "replace").decode() if isinstance(content, str) else ""
+    return content if isinstance(content, str) else ""
 
 
 def is_structured(request: Mapping[str, Any]) -> bool:

@@ -137,7 +137,7 @@ class Plain(Transform):
             answer = orjson.loads(_without_vectors(body) if self._has_vectors else body)
         except ValueError:
             answer = None
-        if not isinstance(answer, dict) and self._prefix:
+        if self._prefix and not (isinstance(answer, dict) and _choices(answer)):
             raise broken_off()
         if isinstance(answer, dict):
             self._tokens = tokens(answer.get("usage"))

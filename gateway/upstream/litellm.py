@@ -265,6 +265,7 @@ def _load(config: str) -> "FastAPI":
     sys.dont_write_bytecode = False
     import litellm
     from litellm.litellm_core_utils import secret_redaction, url_utils
+    from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
     from litellm.proxy.proxy_server import app
 
     # For some providers LiteLLM fetches images and files by the addresses in a request, so any
@@ -279,6 +280,18 @@ def _load(config: str) -> "FastAPI":
     for name in ("_SECRET_RE", "_INTERNAL_DETAIL_RE"):
         setattr(secret_redaction, name, _OfErrors(getattr(secret_redaction, name)))
     secret_redaction._TRACEBACK_MARKER = "\0"  # `is_its_own` reads the part that it would cut off
+
+    # It ends a stream that gave no reason for its end with "stop": one that broke off, or is no
+    # stream at all, would pass as a complete answer.
+    finish = CustomStreamWrapper.finish_reason_handler
+
+    def finish_if_complete(stream: CustomStreamWrapper) -> Any:
+        if stream.received_finish_reason or stream.intermittent_finish_reason:
+            return finish(stream)
+        text = "the stream ended without a finish reason"
+        raise litellm.APIConnectionError(text, stream.custom_llm_provider or "", stream.model or "")
+
+    CustomStreamWrapper.finish_reason_handler = finish_if_complete
 
     # LiteLLM's and OpenAI's clients follow redirects to any host, with the question, and with keys
     # in headers that httpx does not remove then, such as Anthropic's `x-api-key`. There is no

@@ -106,11 +106,11 @@ def _chats() -> dict[str, Callable[[], bytes]]:
         "n: 128": lambda: _chat(n=128),
         "half surrogate pairs": lambda: _raw(
             '{"model":"base","messages":[{"role":"user","content":"',
-            "\\ud800" * (MOST // 6),
+            ("a" * 74 + "\\ud800") * (MOST // 80 // 1050 * 1000),
             '"}]}',
         ),
-        "names of 190,000 fields": lambda: _raw(
-            head, ",".join(f'"f{n}":1' for n in range(190_000)), "}"
+        "names of 99,000 fields": lambda: _raw(
+            head, ",".join(f'"f{n}":1' for n in range(99_000)), "}"
         ),
         "other letters": lambda: _chat(content=_filled("é")),
     }

@@ -323,6 +323,54 @@ def test_an_answer_that_cannot_be_read_is_the_providers_failure(
     assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
 
 
+def streamed(*choices: Any) -> bytes:
+    """GPT's stream of chunks, each with one choice; None: with no choices."""
+    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5"}
+    every = [{**head, "choices": [] if choice is None else [choice]} for choice in choices]
+    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in every]
+    return "".join([*lines, "data: [DONE]\n\n"]).encode()
+
+
+ROLE = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
+WORD = {"index": 0, "delta": {"content": "Hel"}, "finish_reason": None}
+STARTED: Any = json.loads(message([])) | {"stop_reason": None}
+START = (
+    f"event: message_start\ndata: {json.dumps({'type': 'message_start', 'message': STARTED})}\n\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "odd"),
+    [
+        pytest.param("gpt-odd", b"", id="gpt-odd: nothing"),
+        pytest.param("gpt-odd", streamed(), id="gpt-odd: end mark"),
+        pytest.param("gpt-odd", streamed(None), id="gpt-odd: no choices"),
+        pytest.param("gpt-odd", streamed(ROLE), id="gpt-odd: no text and no reason"),
+        pytest.param("gpt-odd", streamed(ROLE, WORD), id="gpt-odd: no reason"),
+        pytest.param("gpt-odd", b"<html>Bad gateway</html>", id="gpt-odd: HTML"),
+        pytest.param("claude-odd", b"", id="claude-odd: nothing"),
+        pytest.param("claude-odd", START.encode(), id="claude-odd: start"),
+    ],
+)
+def test_a_stream_without_an_end_is_the_providers_failure(
+    lane: Lane, model: str, odd: bytes
+) -> None:
+    """LiteLLM ended it with "stop", as an empty or complete answer."""
+    lane.providers.odd = odd
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16}
+    alone = post(lane, "/chat/completions", model=model, stream=True, **asked)
+    assert "broke off" in alone.text or alone.status_code == 503, alone.text
+    assert "[DONE]" not in alone.text
+    assert "litellm" not in alone.text.lower()
+    if b"Hel" not in odd:  # a provider's text cannot be continued by another model
+        name = f"{model}-else-base"
+        answered = post(lane, "/chat/completions", model=name, stream=True, **asked)
+        assert answered.text.endswith("data: [DONE]\n\n"), answered.text
+        assert '"error"' not in answered.text
+    lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
+    assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
+
+
 VECTORS = b"""{"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
     "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}"""
 RANKS = b'{"id": "r", "results": [{"index": 0, "relevance_score": 0.5}]}'

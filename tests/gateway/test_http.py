@@ -147,6 +147,32 @@ def test_half_a_surrogate_pair_is_replaced(half: bytes) -> None:
     assert parse_object(b'{"a": "b' + half + b'"}') == {"a": "b\ufffd"}
 
 
+@pytest.mark.parametrize(
+    ("escaped", "text"),
+    [
+        (rb"\ud83d\uDE00\ud83d", "\U0001f600\ufffd"),
+        (rb"\uDE00\ud83d", "\ufffd\ufffd"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (rb"\\ud83d\ud83d", "\\ud83d\ufffd"),
+        (rb"\\\ud83d", "\\\ufffd"),
+        ("é\\ud83dé".encode(), "é\ufffdé"),
+    ],
+)
+def test_only_unpaired_surrogates_are_replaced(escaped: bytes, text: str) -> None:
+    assert parse_object(b'{"a": "' + escaped + b'"}') == {"a": text}
+
+
+def test_no_more_surrogates_are_replaced_than_others_can_wait_for() -> None:
+    with pytest.raises(ApiError, match="200,000 escaped surrogates"):
+        parse_object(b'{"a": "' + rb"\ud800" * 200_000 + b'"}')
+
+
+@pytest.mark.parametrize("body", [rb'{"a": "\ud8zz"}', rb'{"a": "\ud8', b'{"a": "\xed\xa0"}'])
+def test_a_broken_escape_is_no_json(body: bytes) -> None:
+    with pytest.raises(ApiError, match="not valid JSON"):
+        parse_object(body)
+
+
 async def test_json_is_sent_with_its_length_and_lone_surrogates_do_no_harm() -> None:
     sent = Sent()
     await send_json(sent.send, 200, {"a": "ü\ud800"}, {"retry-after": "3"})

@@ -1,6 +1,5 @@
 """Text that cannot pass for the prompt's frame."""
 
-import asyncio
 import re
 from collections.abc import Callable
 
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.answering.grounding import neutral as module
-from gateway.answering.grounding.neutral import neutral, neutral_in_turns, restored
+from gateway.answering.grounding.neutral import neutral, restored
 
 CONTROL = [
     "<|im_start|>",
@@ -93,24 +92,16 @@ def test_the_cost_grows_with_the_length_alone(change: Callable[[str], str], star
 
 
 @given(texts, st.integers(1, 8))
-async def test_pieces_are_rewritten_as_the_whole(text: str, size: int) -> None:
+def test_pieces_are_rewritten_as_the_whole(text: str, size: int) -> None:
+    whole = neutral(text)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(module, "_PIECE", size)
-        assert await neutral_in_turns(text) == neutral(text)
+        assert neutral(text) == whole
 
 
 @pytest.mark.parametrize("mark", ["<", "[", "<|", "<s", "[/"])
-async def test_other_requests_run_while_a_long_text_is_rewritten(mark: str) -> None:
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    other = asyncio.create_task(count())
-    text = mark * 500_000
-    assert await neutral_in_turns(text) == neutral(text)
-    other.cancel()
-    assert turns >= len(text) // module._PIECE // 2
+def test_a_pattern_reads_a_long_text_in_pieces(mark: str) -> None:
+    """Other threads run between the pieces, but not while a pattern reads one."""
+    cut = list(module.pieces(mark * 500_000, mark[0]))
+    assert max(end - start for start, end in cut) <= module._PIECE + len(mark)
+    assert [start for start, _ in cut[1:]] == [end for _, end in cut[:-1]]

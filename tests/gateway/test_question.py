@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from gateway.answering.grounding import neutral
 from gateway.answering.grounding.question import MOST, asked, edits, questions
 from gateway.api import schemas
 from gateway.api.messages import Messages
@@ -46,6 +49,18 @@ def recorded(name: str) -> list[dict[str, Any]]:
 )
 def test_each_client_s_question_is_found_and_nothing_else(name: str, place: int) -> None:
     assert questions(recorded(name)) == [(QUESTION, place)]
+
+
+@given(
+    st.lists(st.sampled_from(["<", "<context>", "</context>", "<task>", "</task>", "a", " ", ">"])),
+    st.integers(1, 9),
+)
+def test_a_long_message_is_read_in_pieces(parts: list[str], size: int) -> None:
+    """Other threads run between the pieces, but not while a pattern reads one."""
+    whole = asked(["".join(parts)])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(neutral, "_PIECE", size)
+        assert asked(["".join(parts)]) == whole
 
 
 def test_aider_edits_files_and_others_who_send_no_tools_ask() -> None:
@@ -98,7 +113,6 @@ def test_the_question_stays_while_the_agent_works_on_it() -> None:
             "How do I reply?\n\nReply in full.\n\nThanks",
         ),
         ("# AGENTS.md instructions for x\n\n<INSTRUCTIONS>\ny\n</INSTRUCTIONS>", ""),
-        ("\ud83d?", "??"),
         ("Operator note (not from the user): the following was a system message.", ""),  # LiteLLM
     ],
 )

@@ -145,6 +145,16 @@ def test_a_stream_that_breaks_off_ends_with_an_error_in_openais_shape(
 
 
 @pytest.mark.parametrize(
+    "data",
+    [b"", event(choices=[]), event(choices=[], usage=USAGE), b": comment\n\n", b"data: x\n\n"],
+)
+def test_an_end_mark_without_an_answer_is_a_break(data: bytes) -> None:
+    out, stream = through(data + DONE, keep=True)
+    assert stream.failed
+    assert chunks(out)[-1] == broken_off().body
+
+
+@pytest.mark.parametrize(
     "error",
     [
         b'data: {"error":{"message":"no","type":"x","code":500}}\n\n',

@@ -1,6 +1,7 @@
 """Turns of agents: which pages they get, and that what the model says passes as it is."""
 
 import json
+import threading
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,9 +12,11 @@ from starlette.datastructures import Headers
 from gateway.access.keys import INSTALLATION
 from gateway.access.rights import EVERYTHING
 from gateway.access.rules import NO_RULES
+from gateway.answering import chat
 from gateway.answering.chat import Chat
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.answering.turn import Turn
+from gateway.api.chat_request import take_turn
 from gateway.api.plan import GroundingDecision, RequestPlan
 from gateway.api.transform import WHOLE
 from gateway.core.gateway_settings import GatewaySettings
@@ -65,7 +68,7 @@ def accompany(index: Index) -> Callable[..., Any]:
         *messages: dict[str, Any], context: int | None = None, asks: bool = False, **more: Any
     ) -> tuple[RequestPlan, Turn | None]:
         library = Library(Grounding(index, counted), NO_RULES)
-        chat = Chat(GatewaySettings(), library, counted)
+        answers = Chat(GatewaySettings(), library, counted)
         request = {"model": "docs", "messages": list(messages), "tools": TOOLS, **more}
         engine = cast("Engine", Sized(context)) if context else None
         plan = RequestPlan(
@@ -80,10 +83,10 @@ def accompany(index: Index) -> Callable[..., Any]:
             ),
             first=cast("Served", SimpleNamespace(name="base", engine=engine)),
             stream=bool(more.get("stream")),
-            budget=chat.bound(TokenBudget(len(json.dumps(request)), 1024)),
+            budget=answers.bound(TokenBudget(len(json.dumps(request)), 1024)),
             grounding=GroundingDecision(True, is_agents=True, is_asked_for=asks),
         )
-        return await chat.accompany(plan, OFF, keeps_text=True)
+        return await answers.accompany(plan, OFF, keeps_text=True)
 
     return accompany
 
@@ -114,6 +117,23 @@ async def test_pages_leave_where_the_work_needs_the_room(accompany: Callable[...
     fits, turn = await accompany(CODE, ASKED, CALL, long, context=32768)
     assert turn is not None
     assert fits.grounding.is_on
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+async def test_a_long_conversation_is_read_in_a_thread(
+    accompany: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, is_long: bool
+) -> None:
+    """On the event loop it held up all other requests."""
+    threads = []
+
+    def note(*args: Any) -> Any:
+        threads.append(threading.current_thread())
+        return take_turn(*args)
+
+    monkeypatch.setattr(chat, "take_turn", note)
+    question = ASKED | {"content": "<" * (200_000 if is_long else 200)}
+    await accompany(CODE, question)
+    assert [thread is not threading.current_thread() for thread in threads] == [is_long]
 
 
 async def test_a_question_that_no_page_answers_leaves_the_request_alone(

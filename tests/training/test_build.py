@@ -17,7 +17,7 @@ from gateway.answering.answer import GroundedAnswer
 from gateway.answering.facts import CITED
 from gateway.answering.grounding.confidence import Signals
 from gateway.answering.grounding.ground import Grounding
-from gateway.answering.grounding.prompt import REFUSAL, Message, instructed
+from gateway.answering.grounding.prompt import REFUSAL, Message, conversation, instructed
 from gateway.api.chat_request import take_apart
 from gateway.api.plan import RequestPlan
 from gateway.core.errors import AskdocsError
@@ -207,8 +207,9 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     plan = cast(
         RequestPlan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs")
     )
+    texts = conversation(asked.question, instructions=options.instructions)
     answer = GroundedAnswer(
-        GatewaySettings(), grounding, asked, grounds, plan, 100, keeps_text=False
+        GatewaySettings(), grounding, asked, texts, grounds, plan, 100, keeps_text=False
     )
     messages: list[Message] = (await answer.call(tracing.OFF).render(Served("docs")))["messages"]
     return messages

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gateway.answering.grounding.neutral import pieces
+
 # The maximum number of questions: the last one, and those that it may follow up.
 MOST = 4
 
@@ -83,12 +85,16 @@ def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
 def edits(messages: Sequence[Mapping[str, Any]]) -> bool:
     """Does aider want files edited? It uses no tools: its edits are text in the answer."""
     texts = (
-        f"\n\n{text}"
+        text
         for message in messages
         if message.get("role") in ("user", "system", "developer")
         for text in _texts(message.get("content"))
     )
-    return any(reminder in text for text in texts for reminder in _REMINDERS)
+    return any(
+        reminder in text or text.startswith(reminder.lstrip())
+        for text in texts
+        for reminder in _REMINDERS
+    )
 
 
 def asked(texts: Sequence[str]) -> str:
@@ -111,7 +117,7 @@ def _own_words(text: str) -> str:
     around: list[str] = []
     open_ended: set[str] = set()  # elements that are not closed in the rest of the text
     done = 0
-    for tag in _TAG.finditer(text):
+    for tag in _tags(text):
         name = tag[1]
         if tag.start() < done or name in open_ended:
             continue
@@ -127,14 +133,15 @@ def _own_words(text: str) -> str:
     return (around[-1] if around else "".join(parts)).strip()
 
 
+def _tags(text: str) -> Iterator[re.Match[str]]:
+    """The opening tags. Between pieces, other threads run; no tag reads past the next `<`."""
+    for start, end in pieces(text, "<"):
+        yield from _TAG.finditer(text, start, end)
+
+
 def _texts(content: Any) -> Iterator[str]:
     if isinstance(content, str):
-        yield _utf8(content)
+        yield content
     for part in content if isinstance(content, list) else ():
         if isinstance(part, dict) and isinstance(part.get("text"), str):
-            yield _utf8(part["text"])
-
-
-def _utf8(text: str) -> str:
-    """Replaces unpaired surrogates, which JSON can carry and UTF-8 cannot, with question marks."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+            yield part["text"]
