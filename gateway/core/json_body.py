@@ -86,37 +86,39 @@ def _parse(body: bytes) -> Any:
             text = f"{halves:,} escaped surrogates, some of them unpaired: send text as UTF-8"
             raise ValueError(text) from None
         if halves:
-            body = _without_halves(body)
+            mended = _without_halves(body)
             with suppress(ValueError):
-                return orjson.loads(body)
+                return orjson.loads(mended)
+            body = bytes(mended)
         return json.loads(body.decode("utf-8-sig"), parse_constant=_refuse)
 
 
-def _without_halves(body: bytes) -> bytes:
+def _without_halves(body: bytes) -> bytearray:
     """Replaces unpaired surrogates, escaped or as three bytes, with U+FFFD: editors cut texts
     within a character, and engines reject the half with their own errors.
 
     On bytes, because Python's own parser takes three times as long as orjson.
     """
-    whole = np.frombuffer(body, np.uint8).copy()
-    is_raw = (whole[:-2] == 0xED) & (whole[1:-1] >= 0xA0) & (whole[2:] & 0xC0 == 0x80)
-    _write(whole, np.flatnonzero(is_raw), "\ufffd".encode())
+    whole = bytearray(body)
+    letters = np.frombuffer(whole, np.uint8)
     # An escaped backslash begins no other escape.
     plain = np.frombuffer(body.replace(rb"\\", b".."), np.uint8)
-    escapes = np.flatnonzero((plain[:-5] == ord("\\")) & (plain[1:-4] == ord("u")))
+    escapes = np.flatnonzero(plain[:-5] == ord("\\"))
+    escapes = escapes[plain[escapes + 1] == ord("u")]
     first, second, *others = (_HEX[plain[escapes + at]] for at in range(2, 6))
     is_half = (first == 0xD) & (second >= 8) & (np.maximum(second, np.maximum(*others)) < 16)
     halves, is_high = escapes[is_half], second[is_half] < 0xC
     is_paired = np.zeros(len(halves), bool)
     begins = np.flatnonzero(is_high[:-1] & ~is_high[1:] & (np.diff(halves) == 6))
     is_paired[begins] = is_paired[begins + 1] = True
-    _write(whole, halves[~is_paired] + 2, b"fffd")
-    return whole.tobytes()
-
-
-def _write(text: "np.ndarray[Any, np.dtype[np.uint8]]", places: Any, what: bytes) -> None:
-    for at, byte in enumerate(what):
-        text[places + at] = byte
+    for at, byte in enumerate(b"fffd", 2):
+        letters[halves[~is_paired] + at] = byte
+    if b"\xed" in body:
+        raw = np.flatnonzero(letters[:-2] == 0xED)
+        raw = raw[(letters[raw + 1] >= 0xA0) & (letters[raw + 2] & 0xC0 == 0x80)]
+        for at, byte in enumerate("\ufffd".encode()):
+            letters[raw + at] = byte
+    return whole
 
 
 _HEX = np.full(256, 255, np.uint8)
