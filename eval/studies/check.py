@@ -169,7 +169,9 @@ async def check(
         )
         claims = await checking.claims(answer.text)
         took = time.perf_counter() - began
-        refused = refuses(drafts(answer.text)) or not any(c.verdict == "supported" for c in claims)
+        refused = refuses(checking.drafts(answer.text)) or not any(
+            c.verdict == "supported" for c in claims
+        )
         checked.append(Checked(answer, tuple(claims), refused, took))
     return checked
 

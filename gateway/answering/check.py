@@ -90,6 +90,14 @@ class Check:
         """Built when the first sentence is checked, off the event loop."""
         return Evidence(self._excerpts, self._idf, self._asked)
 
+    def drafts(self, text: str, start: int = 0) -> list[Draft]:
+        """The sentences of `text`, which starts at `start` in the answer."""
+        return drafts(text, start, self._denied)
+
+    def _denied(self, sentence: str) -> bool:
+        """Does a page deny the same?"""
+        return see(sentence, self.evidence).denies
+
     async def claims(self, text: str, start: int = 0, whole: str = "") -> list[Claim]:
         """The claims of `text`, which starts at `start` in the answer `whole`."""
         await self._add_before()
@@ -134,7 +142,7 @@ class Check:
     def _see(
         self, text: str, start: int, whole: str
     ) -> tuple[list[Draft], list[Seen | None], bool]:
-        drafted = drafts(text, start)
+        drafted = self.drafts(text, start)
         seen = [see(draft.text, self.evidence) if draft.claims else None for draft in drafted]
         return drafted, seen, foreign(whole, self.evidence)
 

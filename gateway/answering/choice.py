@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from gateway.answering.check import Check
-from gateway.answering.claims import REFUSING, Claim, Verdict, drafts, refuses, summary
+from gateway.answering.claims import REFUSING, Claim, Verdict, refuses, summary
 from gateway.answering.sentences import MARK, complete
 from gateway.knowledge.wiki.page import Page, Section
 
@@ -193,7 +193,7 @@ async def _ended(check: Check, text: str, claims: Sequence[Claim]) -> Ending:
     """The outcome that follows from a text's claims."""
     supported = [claim for claim in claims if claim.verdict == "supported"]
     reason: Reason = ""
-    if refuses(drafts(text)):
+    if refuses(check.drafts(text)):
         reason = "model"
     elif claims and not supported and summary(claims) != "none":
         reason = "unsupported"

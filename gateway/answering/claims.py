@@ -6,7 +6,7 @@ The rules are a logistic regression over the features of `features.see`, with we
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from gateway.answering.frames import is_frame
 from gateway.answering.grounding.confidence import probability
 from gateway.answering.grounding.refusal import refuses as states_refusal
 from gateway.answering.plain import plain
-from gateway.answering.refusals import asserts, gaps
+from gateway.answering.refusals import asserts, gaps, is_sure, names_sources, tokens
 from gateway.answering.sentences import Sentence, split
 from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.words import words
@@ -103,10 +103,15 @@ class Draft:
         return self.seen.place if self.seen else None
 
 
-def drafts(text: str, start: int = 0) -> list[Draft]:
-    """The sentences of `text`, which starts at `start` in the content."""
+def drafts(text: str, start: int = 0, denied: Callable[[str], bool] | None = None) -> list[Draft]:
+    """The sentences of `text`, which starts at `start` in the content.
+
+    `denied`: whether a page denies the same as a sentence. Then "the log does not mention it" is a
+    claim, although the log might be one of the sources.
+    """
     drafted: list[Draft] = []
     sentences = split(text)
+    of_sources = False
     for number, sentence in enumerate(sentences):
         bare = sentence.text.rstrip()
         if not bare.strip():
@@ -118,7 +123,10 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
         is_head = sentence.kind == "row" and bool(following) and following[0].kind == "rule"
         text_shown = plain(body)
         is_given = states_refusal(body)  # as the prompt asks for it, in any language
-        refuses = sentence.kind in ("prose", "item") and (is_given or gaps(text_shown))
+        refuses = sentence.kind in ("prose", "item") and (is_given or gaps(text_shown, of_sources))
+        is_doubtful = refuses and not (is_given or of_sources or is_sure(text_shown))
+        if is_doubtful and denied is not None and denied(body):
+            refuses = False
         claims = not (
             is_head
             or refuses
@@ -130,7 +138,8 @@ def drafts(text: str, start: int = 0) -> list[Draft]:
         # "The page has nothing on X, but Y is done like this.": a refusal and a claim.
         answers = (claims or refuses) and not _LINKED.fullmatch(body)
         answers = answers and not is_given
-        answers = answers and (sentence.kind == "code" or asserts(text_shown))
+        answers = answers and (sentence.kind == "code" or asserts(text_shown, of_sources))
+        of_sources = names_sources(tokens(text_shown))
         also = refuses and (answers or _names(body.split(",")[1:]))
         weak = also or (claims and body.endswith(":"))
         claims = claims or also

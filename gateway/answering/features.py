@@ -70,6 +70,8 @@ class Seen:
     """Facts that are on the pages, but not near the rest of the sentence."""
     opposed: str
     """The word that the passage reverses."""
+    denies: bool
+    """Whether it and the most similar sentence of the pages have a negation."""
     place: ShownSection | None
     window: Window | None
     stems: frozenset[str]
@@ -78,7 +80,7 @@ class Seen:
 def see(sentence: str, evidence: Evidence) -> Seen:
     """Compare a sentence with the pages."""
     if not evidence.windows:
-        return Seen({}, tuple(facts(sentence)), (), "", None, None, frozenset())
+        return Seen({}, tuple(facts(sentence)), (), "", False, None, None, frozenset())
     sentence = CITED.sub("", sentence)
     shown = plain(sentence)
     stems = evidence.stems_of(shown)
@@ -101,7 +103,9 @@ def see(sentence: str, evidence: Evidence) -> Seen:
     nowhere = stems - evidence.stems - evidence.asked_stems
     uncovered = stems - window.stems
     sentence_words, has = _words(shown), _words(plain(evidence.windows[nearest].text.text))
-    opposed = _opposed(sentence_words, has) if shares[nearest] >= ALIKE else ""
+    is_alike = bool(shares[nearest] >= ALIKE)
+    opposed = _opposed(sentence_words, has) if is_alike else ""
+    negates, negated = bool(sentence_words & _NEGATIONS), bool(has & _NEGATIONS)
     clauses = [c for c in map(evidence.stems_of, _CLAUSE.split(shown)) if len(c) >= CLAUSE]
     share = float(shares.max())
     values = {
@@ -109,9 +113,7 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         "weakest": min((float(evidence.shares(c).max()) for c in clauses), default=share),
         "thin": max(0.0, THIN - share),
         "length": min(len(stems), 25) / 10,
-        "negation": float(
-            bool(sentence_words & _NEGATIONS) != bool(has & _NEGATIONS) and shares[nearest] >= ALIKE
-        ),
+        "negation": float(negates != negated and is_alike),
         "opposed": float(bool(opposed)),
         "absolute": float(bool((sentence_words & _ABSOLUTE) - has)),
         "platform": float(bool((sentence_words & _PLATFORMS) - has)),
@@ -125,7 +127,8 @@ def see(sentence: str, evidence: Evidence) -> Seen:
         "elsewhere_number": _has(elsewhere, "number"),
         "elsewhere_literal": _has(elsewhere, "address", "path", "option", "code"),
     }
-    return Seen(values, missing, elsewhere, opposed, place, window, stems)
+    denies = is_alike and negates and negated
+    return Seen(values, missing, elsewhere, opposed, denies, place, window, stems)
 
 
 def _has(claimed: Iterable[Fact], *kinds: str) -> float:

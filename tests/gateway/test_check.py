@@ -284,6 +284,17 @@ def test_a_sentence_that_denies_something_of_the_product_is_a_claim(sentence: st
     assert [draft.claims for draft in drafts(sentence)] == [True]
 
 
+def test_a_negation_that_a_page_has_is_a_claim_and_no_refusal() -> None:
+    sentence = "Prices are not mentioned."
+    [refusal] = check(sentence)
+    assert refusal.reason == "refusal"
+    log = page("log.md", "# Log\n\nPrices are not mentioned in it.")
+    checking = Check([Excerpt(log, log.sections, 1)], lambda stems: dict.fromkeys(stems, 1.0))
+    [claim] = asyncio.run(checking.claims(sentence))
+    assert claim.verdict == "supported"
+    assert not refuses(checking.drafts(sentence))
+
+
 def test_confidence_falls_with_each_marked_claim_and_is_none_without_claims() -> None:
     good = "It keeps 14 backups for 90 days. Run `askdocs backup --out DIR`."
     bad = "It keeps 15 backups for 80 days."

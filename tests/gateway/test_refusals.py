@@ -50,6 +50,32 @@ def test_a_sentence_may_have_a_gap_and_a_claim(sentence: str, gap: bool, claim: 
 
 
 @pytest.mark.parametrize(
+    ("of_sources", "of_product"),
+    [
+        ("The documentation does not list them.", "The activity log does not list them."),
+        ("The pages do not mention drafts.", "Public pages do not mention drafts."),
+        ("This is not mentioned in the docs.", "This name is not mentioned in the log."),
+        ("The page does not mention views.", "The page history does not mention views."),
+        ("There are no details about guests.", "Guests get no details about guests."),
+        ("No value is given.", "If no value is given, the default applies."),
+        ("Im Kontext steht kein Wert.", "Im Protokoll steht kein Wert."),
+        ("Les pages ne le disent pas.", "La liste des pages ne le contient pas."),
+    ],
+)
+def test_what_sources_lack_is_a_gap_and_what_a_product_lacks_is_none(
+    of_sources: str, of_product: str
+) -> None:
+    assert (refusals.gaps(of_sources), refusals.gaps(of_product)) == (True, False)
+
+
+def test_a_pronoun_may_stand_for_the_sources_that_the_sentence_before_names() -> None:
+    after_pages = drafts("The documentation covers plans. It does not list their prices.")
+    after_product = drafts("The export has all plans. It does not list their prices.")
+    assert [draft.refuses for draft in after_pages] == [False, True]
+    assert [draft.refuses for draft in after_product] == [False, False]
+
+
+@pytest.mark.parametrize(
     "answer",
     [
         "Give the page a short title.",
