@@ -211,6 +211,22 @@ def test_a_question_is_taken_out_of_its_cluster_by_its_button(start: Start, stor
     assert other not in client.get("/review/2", headers=ANN).text
 
 
+def test_the_next_question_of_a_conversation_stands_beside_a_refusal(
+    start: Start, store: Store
+) -> None:
+    minute = 1 / 24 / 60
+    ask(store, "Does it have a tray?", conversation="talk", days=10 * minute)
+    ask(store, "Where is the <paper>?", conversation="talk", days=8 * minute, state="answered")
+    ask(store, "And the ink?", conversation="talk", days=2 * minute, state="answered")
+    ask(store, "Whose is it?", conversation="other", days=9 * minute, state="answered")
+    Sorter(store.engine).sort()
+    client = start(**SIGN_IN)
+    pages = [client.get(f"/review/{cluster}", headers=ANN).text for cluster in range(1, 6)]
+    [page] = [page for page in pages if "<h1>Does it have a tray?</h1>" in page]
+    assert re.findall("Asked next: (.*)</p>", page) == ["Where is the &lt;paper&gt;?"]
+    assert "".join(pages).count("Asked next") == 1
+
+
 def test_what_is_not_there_is_said_in_a_page(start: Start) -> None:
     client = start(**SIGN_IN)
     gone = client.get("/review/77", headers=ANN)

@@ -94,7 +94,9 @@ def shown(store: Store, wiki: ReviewIndex, reader: Reader) -> Iterator[str]:
     yield json.dumps(analytics.facts(measured))
     for cluster in range(1, 8):
         if queue.may_open(cluster, reader):
-            yield repr(queue.questions(cluster)) + repr(Reviews(store.engine).history(cluster))
+            questions = queue.questions(cluster)
+            yield repr(questions) + repr(Reviews(store.engine).history(cluster))
+            yield repr(queue.asked_again(questions[0], reader))
 
 
 def told(store: Store, wiki: ReviewIndex) -> Iterator[str]:

@@ -221,6 +221,7 @@ def router(
             review=review,
             draft=draft,
             kept=stored,
+            again=queue.asked_again(stored, who.reader),
             count=count,
             usual=usual,
             page=wiki.find(draft.page, who.reader),

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 import sqlalchemy as sa
@@ -23,10 +23,12 @@ from widget.review.tables import (
     member_table,
 )
 from widget.review.wiki import ReviewIndex
+from widget.service import store
 from widget.service.store import StoredQuestion, question_table, stored_question
 
 PAGE = 50  # clusters on a page of the queue
 SHOWN = 200  # questions on the page of a cluster
+AGAIN = timedelta(minutes=5)
 STATES: tuple[State, ...] = get_args(State)
 
 
@@ -161,6 +163,30 @@ class Queue:
             rows = connection.execute(query.order_by(question_table.c.at.desc()).limit(SHOWN))
             stored = [stored_question(row._mapping) for row in rows]
             return stored, connection.execute(count).scalar_one()
+
+    def asked_again(self, questions: Sequence[StoredQuestion], reader: Reader) -> dict[str, str]:
+        """The question that follows within AGAIN in the conversation of each of these, by id.
+
+        Readers who were not helped often ask again in other words. Raises Unreachable.
+        """
+        q = question_table.c
+        conversations = {question.asked.conversation for question in questions}
+        query = sa.select(q.conversation, q.at, q.question).where(q.conversation.in_(conversations))
+        following: dict[str, list[tuple[datetime, str]]] = {}
+        with reading(self._engine) as connection:
+            query = query.where(store.open_to(connection, reader)).order_by(q.at)
+            for conversation, at, text in connection.execute(query):
+                following.setdefault(conversation, []).append((at, text))
+        again = {}
+        for question in questions:
+            later = (
+                text
+                for at, text in following.get(question.asked.conversation, ())
+                if question.at < at <= question.at + AGAIN
+            )
+            if text := next(later, ""):
+                again[question.asked.id] = text
+        return again
 
     def usual_question(self, cluster: int) -> str:
         """The readers' most frequent wording; empty without stored questions. Raises
