@@ -31,21 +31,27 @@ _NUMBER = re.compile(
 )
 _WORDS = {
     "two": "2", "three": "3", "four": "4", "five": "5", "six": "6", "seven": "7", "eight": "8",
-    "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "twice": "2", "zwei": "2",
-    "drei": "3", "vier": "4", "fünf": "5", "sechs": "6", "deux": "2", "trois": "3", "quatre": "4",
-    "cinq": "5",
+    "nine": "9", "ten": "10", "eleven": "11", "twelve": "12", "twice": "2", "fourteen": "14",
+    "fifteen": "15", "twenty": "20", "thirty": "30", "sixty": "60", "ninety": "90",
+    "zwei": "2", "drei": "3", "vier": "4", "fünf": "5", "sechs": "6", "sieben": "7", "acht": "8",
+    "neun": "9", "zehn": "10", "zwölf": "12",
+    "deux": "2", "trois": "3", "quatre": "4", "cinq": "5", "huit": "8", "dix": "10", "douze": "12",
+    "dos": "2", "tres": "3", "cuatro": "4", "cinco": "5", "seis": "6", "siete": "7", "ocho": "8",
+    "nueve": "9", "diez": "10", "doce": "12",
 }  # fmt: skip
 _NUMBER_WORD = re.compile(rf"\b({'|'.join(_WORDS)})\b", re.IGNORECASE)
 # Units in a canonical spelling: 24h is 24 hours. A number with a unit differs from a bare number.
 _UNITS = {
     **dict.fromkeys(("ms", "millisecond", "milliseconds", "millisekunden"), "ms"),
-    **dict.fromkeys(("s", "sec", "second", "seconds", "sekunden", "secondes"), "second"),
-    **dict.fromkeys(("min", "minute", "minutes", "minuten"), "minute"),
-    **dict.fromkeys(("h", "hour", "hours", "stunden", "heures"), "hour"),
-    **dict.fromkeys(("d", "day", "days", "tage", "tagen", "jours"), "day"),
-    **dict.fromkeys(("week", "weeks", "wochen", "semaines"), "week"),
-    **dict.fromkeys(("month", "months", "monate", "mois"), "month"),
-    **dict.fromkeys(("year", "years", "jahre", "ans"), "year"),
+    **dict.fromkeys(
+        ("s", "sec", "second", "seconds", "sekunden", "secondes", "segundos"), "second"
+    ),
+    **dict.fromkeys(("min", "minute", "minutes", "minuten", "minutos"), "minute"),
+    **dict.fromkeys(("h", "hour", "hours", "stunde", "stunden", "heures", "horas"), "hour"),
+    **dict.fromkeys(("d", "day", "days", "tag", "tage", "tagen", "jours", "días"), "day"),
+    **dict.fromkeys(("week", "weeks", "woche", "wochen", "semaines", "semanas"), "week"),
+    **dict.fromkeys(("month", "months", "monat", "monate", "monaten", "mois", "meses"), "month"),
+    **dict.fromkeys(("year", "years", "jahr", "jahre", "jahren", "ans", "années", "años"), "year"),
     **dict.fromkeys(("kb", "kib", "ko", "kilobytes"), "kb"),
     **dict.fromkeys(("mb", "mib", "mo", "megabytes"), "mb"),
     **dict.fromkeys(("gb", "gib", "go", "gigabytes"), "gb"),
@@ -54,7 +60,7 @@ _UNITS = {
     **dict.fromkeys(("bit", "bits"), "bit"),
     **dict.fromkeys(("px", "pixel", "pixels"), "px"),
 }
-_UNIT = re.compile(r"(?:\s(?:more|additional|further|full|other))?[\s\u00a0-]?(%|[A-Za-z]+)")
+_UNIT = re.compile(r"(?:\s(?:more|additional|further|full|other))?[\s\u00a0-]?(%|[^\W\d_]+)")
 _ITEM = re.compile(r"^\s*(?:>\s*)*\(?\d{1,3}[.)]\s+")
 # A section number of the prompt that a writer cites: `[2]`.
 CITED = re.compile(r"\[(\d{1,3})\](?!\()")
@@ -148,7 +154,7 @@ def readable(text: str) -> str:
 def squeezed(text: str) -> str:
     """Lower case, without white space and surrounding markup; keys by their English names."""
     named = _KEY.sub(lambda match: _KEYS[match[0]], text.lower())
-    return re.sub(r"\s+", "", named).strip(_AROUND)
+    return re.sub(r"\s+", "", named.replace("&amp;", "&").replace("&", "and")).strip(_AROUND)
 
 
 def code_words(code: str) -> list[str]:
@@ -159,4 +165,5 @@ def code_words(code: str) -> list[str]:
 
 def _value(number: str) -> str:
     plain_number = re.sub(r"(?<=\d)[,\u202f ](?=\d{3}(?!\d))", "", number)
-    return plain_number.replace(",", ".").rstrip(".:")
+    value = plain_number.replace(",", ".").rstrip(".:")
+    return value.removesuffix(".0") if value.count(".") > 1 else value  # version 31.2.0 is 31.2

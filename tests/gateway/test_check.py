@@ -161,6 +161,11 @@ def test_the_check_goes_on_without_the_pages_of_the_turn_before() -> None:
         ("`C:\\Users\\<Benutzer>\\Mail`", "`C:\\Users\\<your name>\\Mail`"),
         ("six more months", "for an additional six months"),
         ("10 GiB", "10 GB"),
+        ("**Sync & Storage**", "the Sync and Storage page"),
+        ("version 31.2", "31.2.0"),
+        ("sieben Tage", "7 days"),
+        ("5 días", "cinco días"),
+        ("thirty seconds", "30 s"),
     ],
 )
 def test_a_fact_is_found_in_another_spelling(said: str, has: str) -> None:
