@@ -117,9 +117,10 @@ _SAID_OF_ITSELF = _class(
 )
 # They say so only of the sources: a colleague may not be available, either.
 FOUND = _class(
-    r"""found available present contained included part given listed provided gefunden finden
-    findet verfügbar vorhanden enthalten teil zu trouvée?s? disponibles? présente?s? partie
-    trouve trouvent encontrad\w* disponible\w* presente\w* parte encuentran?"""
+    r"""read seen learned gathered inferred found available present contained included part
+    given listed provided gefunden finden findet verfügbar vorhanden enthalten teil zu
+    trouvée?s? disponibles? présente?s? partie trouve trouvent encontrad\w* disponible\w*
+    presente\w* parte encuentran?"""
 )
 INFORMATION = _class(
     r"""information info details? mention reference instructions? guidance explanation answers?
@@ -596,7 +597,9 @@ def _is_said(words: list[str], at: int) -> bool:
         return False
     if _FINITE.match(words[at]) and not any(map(NEGATION.match, words[max(0, at - 5) : at])):
         return False
-    behind, before = words[at + 1 : at + 8], words[max(0, at - 5) : at]
+    # "Wird im Protokoll nicht erwähnt": in German the place is before the verb.
+    behind = words[at + 1 : at + 8]
+    before = words[max(0, at - 5) : at] if "nicht" in words else []
     for place in (behind, *(before[n:] for n, w in enumerate(before) if _PLACE.match(w))):
         if place and _WITHIN.match(place[0]):
             is_named = any(SOURCE.match(w) or _MANNER.match(w) for w in place)

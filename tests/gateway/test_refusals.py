@@ -57,6 +57,8 @@ def test_a_sentence_may_have_a_gap_and_a_claim(sentence: str, gap: bool, claim: 
         ("This is not mentioned in the docs.", "This name is not mentioned in the log."),
         ("The page does not mention views.", "The page history does not mention views."),
         ("There are no details about guests.", "Guests get no details about guests."),
+        ("Search history in Acme isn't addressed.", "A file in use is not moved."),
+        ("It can't be read from the article.", "It can't be read from the disk."),
         ("No value is given.", "If no value is given, the default applies."),
         ("Im Kontext steht kein Wert.", "Im Protokoll steht kein Wert."),
         ("Les pages ne le disent pas.", "La liste des pages ne le contient pas."),
