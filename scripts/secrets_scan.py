@@ -27,7 +27,6 @@ from askdocs import environments  # noqa: E402
 from gateway.core.errors import AskdocsError  # noqa: E402
 
 ALLOWED = ROOT / "scripts" / "allowed_secrets.toml"
-DETECT = ROOT / "scripts" / "detect.py"
 HOME = ROOT / ".cache" / "security"
 NOT_LOOKED_AT = re.compile(r"\.(lock|onnx|png|jpe?g|svg|ico|woff2?)$|(^|/)package-lock\.json$")
 
@@ -81,7 +80,7 @@ def tracked(root: Path) -> list[str]:
 def scan(python: Path, root: Path, files: Sequence[str]) -> list[Found]:
     """`python`: of the environment. Raises AskdocsError: the scan failed."""
     # Without --no-verify it asks Slack, GitHub and others whether what it finds works.
-    command = [str(python), "-I", str(DETECT), "scan", "--no-verify", *files]
+    command = [str(python), "-I", "-m", "detect_secrets", "scan", "--no-verify", *files]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     try:
         results = json.loads(done.stdout)["results"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 
 from gateway.core.errors import AskdocsError
+from training.tuning.checkpoints import sync
 
 # Linux's renameat2: swaps two folders without a moment in which either name is missing.
 _EXCHANGE = 2
@@ -47,7 +48,7 @@ def output(
         raise AskdocsError(f"{place}: cannot be written ({error.strerror})") from None
     try:
         yield new
-        _sync(new)
+        sync(new)
         _move(new, place)
     except OSError as error:
         raise AskdocsError(f"{place}: cannot be written ({error.strerror})") from None
@@ -60,13 +61,6 @@ def _clean(place: Path) -> None:
         pid = left.suffixes[-2].removeprefix(".")
         if pid.isdigit() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in [*folder.iterdir(), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
 
 
 def _move(new: Path, place: Path) -> None:

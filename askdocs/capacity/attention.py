@@ -1,7 +1,7 @@
 """Which of vLLM's attention backends support an 8-bit KV cache on a GPU.
 
-According to vllm/v1/attention/backends: triton_attn.py, mla/triton_mla.py, flashinfer.py. Other
-backends support it only on GPUs on which Triton's do, too.
+According to vllm/v1/attention/backends: triton_attn.py, flashinfer.py. Other backends support it
+only on GPUs on which Triton's does, too.
 """
 
 from askdocs.capacity.setup import Setup
@@ -15,8 +15,8 @@ def backends(setup: Setup) -> list[str]:
     shape, capability = setup.shape, setup.gpu.capability
     names = []
     if capability >= 8.9:
-        names.append("TRITON_MLA" if shape.latent else "TRITON_ATTN")
-    if capability >= 8.0 and not shape.latent and shape.head_dim in HEADS:
+        names.append("TRITON_ATTN")
+    if capability >= 8.0 and shape.head_dim in HEADS:
         names.append("FLASHINFER")
     return names
 

@@ -34,11 +34,9 @@ def taken(setup: Setup) -> ServingMemory:
     # Per token: the residual and the block's input and output, queries, keys and values, and the
     # MLP's gate, up and their product. Measured: 0.22 GiB for Llama 3.1 8B with 2,048 tokens.
     wide = (3 * shape.inner + (shape.heads + 2 * shape.kv_heads) * shape.head_dim) // gpus
-    step = setup.step * (4 * shape.hidden + wide) * 2 + _raised(setup)
+    step = setup.step * (4 * shape.hidden + wide) * 2
     sampling = int(min(setup.seqs, setup.step) * shape.vocab * assumed.logit_bytes)
     split = (shape.linear - shape.whole) * setup.bits / 8 + shape.other * 2
-    if setup.bits < 16:  # mla_attention.py, process_weights_after_loading: W_UK_T and W_UV
-        split += shape.raising * 2
     return ServingMemory(
         weights=int(split / gpus + shape.whole * setup.bits / 8),
         adapters=_adapters(setup),
@@ -84,13 +82,6 @@ def _experts(setup: Setup) -> int:
     width = shape.expert // setup.gpus
     numbers = max(width, shape.hidden) + max(2 * width, shape.hidden)
     return setup.step * shape.experts[1] * numbers * 2
-
-
-def _raised(setup: Setup) -> int:
-    """Keys and values expanded from latents in chunked prefill, which vLLM allocates at its start
-    (vllm/model_executor/layers/attention/mla_attention.py, chunked_prefill_workspace_size)."""
-    most = max(8 * setup.context, 4 * setup.seqs * setup.assumed.block_size)
-    return min(most, 64 * 1024) * setup.shape.raised // setup.gpus * 2
 
 
 def _adapters(setup: Setup) -> int:

@@ -262,8 +262,8 @@ def _sizes(setup: Setup) -> list[Setup]:
 def _can_share(shape: Shape, gpus: int) -> bool:
     """KV heads are split evenly over GPUs, or each is replicated on as many, as vLLM's models
     assert (vllm/model_executor/models/llama.py)."""
-    heads_kept = 1 if shape.latent else shape.kv_heads
-    return shape.heads % gpus == 0 and (heads_kept % gpus == 0 or gpus % heads_kept == 0)
+    kept = shape.kv_heads
+    return shape.heads % gpus == 0 and (kept % gpus == 0 or gpus % kept == 0)
 
 
 def _surely(setup: Setup) -> bool:

@@ -15,7 +15,7 @@ DENSE = {
     *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "phi3"),
     *("granite", "olmo2", "smollm3"),
 }
-EXPERTS = {"mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3"}
+EXPERTS = {"mixtral", "qwen3_moe"}
 # Embedding and output share weights unless the config says otherwise.
 TIED = {"gemma", "gemma2", "gemma3_text", "smollm3"}
 # vLLM computes these in bfloat16 only (vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS).
@@ -35,26 +35,19 @@ class Shape:
     layers: int
     hidden: int
     inner: int
-    """Width of the MLP that every token passes through, shared experts included."""
+    """Width of the MLP that every token passes through; 0 with experts."""
     expert: int
     """Width of each routed expert; 0 without experts."""
     heads: int
     kv_heads: int
     head_dim: int
     """Head size of queries and keys."""
-    latent: int
-    """Numbers that multi-head latent attention (MLA) caches per token and layer; 0: keys and values
-    of each head are cached."""
-    raised: int
-    """Numbers that a latent expands to, for all heads, in chunked prefill; 0 without."""
     windows: tuple[int, ...]
     """By layer, in tokens; 0: the whole context."""
     linear: int
     """Parameters of all blocks, which quantisation shrinks."""
     whole: int
     """Those of them that are replicated on every GPU instead of shared."""
-    raising: int
-    """Those of them that expand latents, of which vLLM keeps a 16-bit copy in addition."""
     active: int
     """Parameters of all blocks that are active for a token."""
     experts: tuple[int, int]
@@ -82,9 +75,9 @@ class Shape:
     def cached_numbers(self, gpus: int = 1) -> int:
         """Numbers that a layer caches per token on each of `gpus` that share the model.
 
-        vLLM keeps at least one head, and the whole latent, on each GPU.
+        vLLM keeps at least one head on each GPU.
         """
-        return self.latent or 2 * max(1, self.kv_heads // gpus) * self.head_dim
+        return 2 * max(1, self.kv_heads // gpus) * self.head_dim
 
 
 def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) -> Shape:
@@ -105,10 +98,7 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
     layers = read.size("num_hidden_layers")
     kv_heads = read.size("num_key_value_heads", heads)
     head_dim = read.size("head_dim", hidden // heads)
-    attention, latent = 2 * hidden * (heads + kv_heads) * head_dim, _Latent(0, 0, 0, 0, 0)
-    if config.get("kv_lora_rank"):
-        attention, latent = _latent(read, hidden, heads)
-        head_dim = latent.head
+    attention = 2 * hidden * (heads + kv_heads) * head_dim
     mlp = _mlp(read, hidden, layers)
     return Shape(
         layers=layers,
@@ -118,12 +108,9 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        latent=latent.kept,
-        raised=latent.raised,
         windows=_windows(read, layers),
         linear=layers * attention + mlp.total,
-        whole=layers * latent.whole + mlp.router,
-        raising=layers * latent.raising,
+        whole=mlp.router,
         active=layers * attention + mlp.active,
         experts=mlp.experts,
         vocab=read.size("vocab_size"),
@@ -155,34 +142,6 @@ class _Reader:
         )
 
 
-class _Latent(NamedTuple):
-    kept: int
-    """Numbers per token."""
-    raised: int
-    head: int
-    """Numbers of a head's query or key."""
-    whole: int
-    """Parameters that produce latents, which are replicated on every GPU."""
-    raising: int
-
-
-def _latent(read: _Reader, hidden: int, heads: int) -> tuple[int, _Latent]:
-    """Parameters and dimensions of attention with latents.
-
-    https://arxiv.org/abs/2405.04434, section 2.1
-    """
-    rank, rope = read.size("kv_lora_rank"), read.size("qk_rope_head_dim")
-    nope, value = read.size("qk_nope_head_dim"), read.size("v_head_dim")
-    queries = heads * (nope + rope)
-    low = read.size("q_lora_rank") if read.config.get("q_lora_rank") else 0
-    asking = low * (hidden + queries) if low else hidden * queries
-    raised = heads * (nope + value)
-    keeping = hidden * (rank + rope) + rank * raised
-    whole = hidden * (rank + rope + low)
-    parameters = asking + keeping + heads * value * hidden
-    return parameters, _Latent(rank + rope, raised, nope + rope, whole, rank * raised)
-
-
 class _Mlp(NamedTuple):
     total: int
     """Parameters of all layers."""
@@ -198,22 +157,11 @@ def _mlp(read: _Reader, hidden: int, layers: int) -> _Mlp:
     if read.config["model_type"] in DENSE:
         total = layers * 3 * hidden * inner
         return _Mlp(total, 0, total, inner, 0, (1, 1))
-    names = ("num_local_experts", "num_experts", "n_routed_experts")
-    count = read.size(next((name for name in names if read.config.get(name)), names[0]))
-    chosen, shared = read.size("num_experts_per_tok"), read.config.get("n_shared_experts") or 0
+    count = read.size("num_experts" if read.config.get("num_experts") else "num_local_experts")
+    chosen = read.size("num_experts_per_tok")
     width = read.size("moe_intermediate_size", inner)
-    dense = read.config.get("first_k_dense_replace") or 0
-    router = (layers - dense) * hidden * count
-    each = (layers - dense) * 3 * hidden * width
-    beside = dense * 3 * hidden * inner + router + each * shared
-    return _Mlp(
-        total=beside + each * count,
-        router=router,
-        active=beside + each * chosen,
-        inner=max(width * shared, inner if dense else 0),
-        expert=width,
-        experts=(count, chosen),
-    )
+    router, each = layers * hidden * count, layers * 3 * hidden * width
+    return _Mlp(router + each * count, router, router + each * chosen, 0, width, (count, chosen))
 
 
 def _windows(read: _Reader, layers: int) -> tuple[int, ...]:

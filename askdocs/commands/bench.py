@@ -17,6 +17,7 @@ import typer
 from askdocs import environments
 from askdocs.commands.options import HomeOption
 from askdocs.state import home
+from askdocs.terminal.consoles import say
 from eval.bench import gateway as bench
 from eval.bench import sustained
 from eval.bench import writing as answers
@@ -54,7 +55,7 @@ def gateway(
     if any(system.name == "vllm-router" for system in chosen):
         router = ensure_router(home.find(home_dir).root)
     with _parts_stopped():
-        report = bench.run(names, counts, seconds, rounds, router, _say)
+        report = bench.run(names, counts, seconds, rounds, router, say)
     print(report.to_json() if as_json else bench.table(report))
     if sum(point.errors for point in report.points) + sum(point.errors for point in report.paced):
         raise AskdocsError("some requests failed: do not trust the numbers above")
@@ -93,7 +94,7 @@ def load(
     if search is not None:
         names = [] if search == "none" else [name.strip() for name in search.split(",")]
     with _parts_stopped():
-        report = sustained.run(docs, rate, seconds, workers, warm_up, names, search_seconds, _say)
+        report = sustained.run(docs, rate, seconds, workers, warm_up, names, search_seconds, say)
     print(report.to_json() if as_json else sustained.table(report))
     if report.errors:
         raise AskdocsError(f"{report.errors} questions failed; the first: {report.steady[0].error}")
@@ -115,7 +116,7 @@ def writing(
 ) -> None:
     """Measure the latency that search and check add to instantly replayed answers."""
     with _parts_stopped():
-        report = answers.run(file, docs, rounds, _say)
+        report = answers.run(file, docs, rounds, say)
     print(report.to_json() if as_json else answers.table(report))
 
 
@@ -147,16 +148,16 @@ def ensure_router(root: Path) -> Path:
         fcntl.flock(held, fcntl.LOCK_EX)
         if marker.is_file() and json.loads(marker.read_text())["digest"] == wanted:
             return python
-        _say("vllm-router: an environment of its own, once")
+        say("vllm-router: an environment of its own, once")
         shutil.rmtree(place, ignore_errors=True)
         _run([sys.executable, "-m", "venv", str(place)], lock)
         hashed = ["--no-deps", "--require-hashes", "--only-binary", ":all:", "-r", str(lock)]
         uv = Path(sys.executable).with_name("uv")
         if uv.is_file():
-            _say("vllm-router: installing from requirements/bench.lock")
+            say("vllm-router: installing from requirements/bench.lock")
             _run([str(uv), "pip", "install", "--quiet", "--python", str(python), *hashed], lock)
         else:
-            _say("vllm-router: installing from requirements/bench.lock, a minute by pip")
+            say("vllm-router: installing from requirements/bench.lock, a minute by pip")
             _run([str(python), "-m", "pip", "install", "--quiet", "--no-input", *hashed], lock)
         _run([str(python), "-c", "import vllm_router.launch_router"], lock)
         marker.write_text(json.dumps({"digest": wanted}) + "\n")
@@ -182,7 +183,3 @@ def _counts(text: str) -> list[int]:
     if not counts or min(counts) < 1 or max(counts) > 10_000:
         raise AskdocsError(f"--clients {text!r}: write numbers from 1 on, such as 1,16,64")
     return counts
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

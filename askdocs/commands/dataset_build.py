@@ -16,7 +16,6 @@ from askdocs.terminal.bar import Bar
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search import embed
-from gateway.knowledge.sources.spec import Spec, is_address
 from training.data import build as building
 from training.data import card
 from training.data.tokens import Tokens
@@ -67,8 +66,7 @@ def build(
 ) -> None:
     """Build a dataset from questions and a wiki: prompts as the gateway sends them, and answers."""
     settings = load(GatewaySettings)
-    site = is_address(docs)
-    wiki = Spec.named(docs, None if site else settings.docs_kind, "" if site else settings.site_url)
+    wiki = building.wiki_of(docs, settings)
     options = building.Options(
         seed=seed,
         budget=budget or settings.page_budget,

@@ -12,18 +12,20 @@ import typer
 from askdocs import environments
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models import model
+from askdocs.models.deriving import run
 from askdocs.state import home
+from askdocs.state.home import write
 from askdocs.terminal.bar import Bar
+from askdocs.terminal.consoles import say
 from eval.questions import rows
-from eval.questions.rows import Row
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources.source import Broken, Changed
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.wiki.page import Page
-from training.data.check import entries, libraries
+from training.data.check import check as checking
+from training.data.check import entries, measure
 from training.data.check import fix as fixing
-from training.data.check.check import Checker, compared, nearness
-from training.data.check.plain import Place
+from training.data.check import report as reporting
 from training.data.check.rules import RULES, shown
 from training.data.tokens import Tokens
 from training.output import output
@@ -68,7 +70,7 @@ def check(
         ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for the findings as web pages.")
+        Path | None, typer.Option(metavar="DIR", help="Folder for the findings as a web page.")
     ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
@@ -80,10 +82,17 @@ def check(
     tokens = Tokens(tokenizer or Path(model.shipped().source))
     otherwise = "it is not overwritten: name another --report DIR"
     with output(report, False, otherwise) if report else nullcontext() as pages:
-        python = environments.ensure(environments.DATASET, home.find(home_dir).root, _say)
+        python = environments.ensure(environments.DATASET, home.find(home_dir).root, say)
         with Bar() as bar:
-            checker = Checker(python, tokens, bar.show)
-            findings = checker.check(file, read, wiki, others, pages)
+
+            def inspect(texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+                argv = [str(python), "-I", measure.__file__]
+                found: list[dict[str, Any]] = run(argv, {"rows": texts}, bar.show, "the check")
+                return found
+
+            findings = checking.check(file, read, inspect, tokens, wiki, others)
+        if pages:
+            write(pages / "index.html", reporting.html(file.name, len(read), findings))
     if as_json:
         print(json.dumps(_facts(file, len(read), findings, report), indent=2, ensure_ascii=False))
     else:
@@ -96,20 +105,12 @@ def fix(
     file: FileArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The new file.")],
     field: FieldOption = None,
-    home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Write a new file with all safe fixes applied, and list them."""
     fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))
-
-    def near(rows: Sequence[Row]) -> dict[Place, list[Place]]:
-        python = environments.ensure(environments.DATASET, home.find(home_dir).root, _say)
-        with Bar() as bar:
-            job = {"rows": [compared(row) for row in rows]}
-            return nearness(libraries.run(python, "measure", job, bar.show))
-
-    fixed = fixing.fix(read, entries.has_byte_order_mark(file), near)
+    fixed = fixing.fix(read, entries.has_byte_order_mark(file))
     if not fixed.lines:
         raise AskdocsError(
             f"{file}: none of {len(read):,} rows would be left: run `askdocs dataset check {file}`"
@@ -136,7 +137,7 @@ def _show(file: Path, rows: int, findings: Sequence["Finding"], report: Path | N
     if any(_finding(file, finding)["safe"] for finding in findings):
         print(f"`askdocs dataset fix {file} --out NEWFILE` repairs the findings marked [fix]")
     if report:
-        print(f"as web pages: {report / 'index.html'}")
+        print(f"as a web page: {report / 'index.html'}")
 
 
 def _list(file: Path, all_findings: Iterable["Finding"]) -> None:
@@ -198,7 +199,3 @@ def _pages(docs: Path) -> list["Page"]:
     pages = [change.page for change in read if isinstance(change, Changed)]
     # One that cannot be read is there all the same.
     return pages + [Page(change.path, "", "", ()) for change in read if isinstance(change, Broken)]
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -17,9 +17,8 @@ from gateway.answering import scorers
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
-from gateway.knowledge.sources.spec import Spec, is_address
 from training.data import ground as grounding
-from training.data.build import public
+from training.data.build import public, wiki_of
 
 if TYPE_CHECKING:
     from gateway.knowledge.search.index import Index
@@ -65,8 +64,7 @@ def ground(
         )
     if out is not None:
         refuse_existing(out)
-    site = is_address(docs)
-    wiki = Spec.named(docs, None if site else settings.docs_kind, "" if site else settings.site_url)
+    wiki = wiki_of(docs, settings)
 
     async def work_through(view: "Index", progress: "Progress") -> dict[str, Any]:
         work = await grounding.look(file, list(view.pages()), view.idf, limit, progress)

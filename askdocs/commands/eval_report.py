@@ -1,53 +1,28 @@
 """`askdocs eval report|compare|gate`: report results, and check them against the release gate."""
 
-import asyncio
-import hashlib
 import json
-import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.evaluation import reports, verdicts
 from askdocs.evaluation.plan import source_of, wiki_of
-from askdocs.models.registry import opened_store
 from askdocs.state import home
-from askdocs.state.home import write
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
 from eval.gate import gate as gating
-from eval.gate.gate import Reference
-from eval.gate.verdict import Verdict
-from eval.questions import question
-from eval.report import build, comparison, cost, front, html, markdown, tables
-from eval.report import report as reports
-from eval.report.build import numbers
-from eval.report.report import FILE
+from eval.report import comparison, cost, front, tables
 from eval.running import run as runs
 from eval.running.pair import Pair
-from eval.scoring import families, mark, scored, similarity
-from eval.scoring import judge as judging
-from eval.scoring.groundedness import Groundedness
-from eval.scoring.judge import AND, AT, SILENT, Judge, Panel
+from eval.scoring import families, similarity
 from eval.scoring.measures import pairs
-from eval.scoring.similarity import Similarity
 from eval.statistics import agreement
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.embed import load
-from training.versions.manifest import sha256
-from training.versions.name import is_version
-
-if TYPE_CHECKING:
-    from eval.report.report import Report
-    from eval.running.run import Run
-    from eval.scoring.mark import Similar
-    from eval.scoring.scored import Scored
-    from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.page import Page
 
 RunArgument = Annotated[
     Path,
@@ -59,9 +34,6 @@ SystemOption = Annotated[
     str | None,
     typer.Option(help="The system to compare with the others (default: tuned-pages, if present)."),
 ]
-VERDICT = "verdict.json"
-PRODUCT = "tuned-pages"
-"""The system that answers readers once its version is promoted."""
 
 
 def run_folder(run: Path, home_dir: Path | None) -> Path:
@@ -129,8 +101,8 @@ def report(
     by_hand = agreement.read(labels) if labels else None
     pages = _pages(run, docs, home_dir) if docs else []
     with Bar() as bar:
-        scored, panel = _scored(run, bar, similarity, judges, pages)
-        made = _report(scored, bar, costs, system, panel, by_hand)
+        scored, panel = reports.score(run, bar.show, similarity, judges, pages)
+        made = reports.make(scored, bar.show, costs, system, panel, by_hand)
     if as_json:
         print(made.model_dump_json(indent=2))
         return
@@ -158,12 +130,12 @@ def compare(
 ) -> None:
     """Compare two runs, system by system, on their common questions."""
     first, second = run_folder(first, home_dir), run_folder(second, home_dir)
-    judges = [_judge_of(folder) for folder in (first, second)]
+    judges = [reports.judge_of(folder) for folder in (first, second)]
     judge = judges[0] if judges[0] == judges[1] else None
     with Bar() as bar:
         similar = all((folder / similarity.FILE).is_file() for folder in (first, second))
         first_scored, second_scored = (
-            _stored_scores(folder, judge, similar, bar) for folder in (first, second)
+            reports.stored_scores(folder, judge, similar, bar.show) for folder in (first, second)
         )
     both = [name for name in first_scored.fair if name in second_scored.fair]
     if not both:
@@ -172,7 +144,7 @@ def compare(
             f" {', '.join(first_scored.marks)}, the second {', '.join(second_scored.marks)}"
         )
     for side in (first_scored, second_scored):
-        _check_judged(side, judge, both)
+        reports.check_judged(side, judge, both)
     with Bar() as bar:
         comparisons = comparison.compare(
             [
@@ -250,14 +222,16 @@ def gate(
     repeat = [run_folder(folder, home_dir) for folder in repeat or ()]
     limits = gating.read(thresholds or gating.FILE)
     with Bar() as bar:
-        summary = _report_of(run, system, bar)
+        summary = reports.of_run(run, system, bar.show)
         pair = Pair(summary.provenance, runs.read(against) if against else summary.provenance)
-        reference = _reference(run, summary, against, pair, bar)
+        reference = verdicts.reference(run, summary, against, pair, bar.show)
         if repeat:
-            reference = _repeated(run, summary, against, repeat, reference, limits.errors, bar)
+            reference = verdicts.repeated(
+                run, summary, against, repeat, reference, limits.errors, bar.show
+            )
         checks = gating.decide(summary, reference, limits)
     failed = [f"{check.asks}: {check.found}" for check in checks if not check.passed]
-    verdict = _keep_verdict(run, summary, failed, home_dir)
+    verdict = verdicts.keep(run, summary, failed, home_dir)
     if as_json:
         facts = {
             "passed": not failed,
@@ -274,7 +248,7 @@ def gate(
             print(f"{'ok    ' if check.passed else 'FAILED'}  {check.asks}: {check.found}")
         _tell(pair, run, against or run)
         print(f"\n{summary.subject} {'may not answer people' if failed else 'may answer people'}")
-        print(f"verdict     {verdict or f'none: only {PRODUCT} of a version gets one'}")
+        print(f"verdict     {verdict or f'none: only {verdicts.PRODUCT} of a version gets one'}")
     if failed:
         raise typer.Exit(1)
 
@@ -322,7 +296,7 @@ def _judges(
     return list(zip(models, each, strict=True))
 
 
-def _pages(run: Path, docs: Path, home_dir: Path | None) -> list["Page"]:
+def _pages(run: Path, docs: Path, home_dir: Path | None) -> list[Page]:
     """The pages of the wiki, which must be those that the run has asked about."""
     source, pages = source_of(index_file(home_dir), docs)
     if wiki_of(source, pages).sha256 != runs.read(run).wiki.sha256:
@@ -333,241 +307,7 @@ def _pages(run: Path, docs: Path, home_dir: Path | None) -> list["Page"]:
     return pages
 
 
-def _scored(
-    run: Path,
-    bar: Bar,
-    similarity: bool,
-    judges: Sequence[tuple[str, str]],
-    pages: Sequence["Page"],
-) -> tuple["Scored", "Panel | None"]:
-
-    plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
-    panel = grounded = None
-    if judges:
-        written, key = mark.attempted_answers(plain), os.environ.get("OPENAI_API_KEY")
-        texts = {page.path: page.text for page in pages}
-        panel = Panel([Judge(run, model, url, key, texts) for model, url in judges])
-        for judge in panel.judges:
-            asyncio.run(judge.ask(written, lambda done, total: bar.show("judging", done, total)))
-    if pages:
-        grounded = Groundedness(run, pages)
-        answers = [(marked.question, marked.answer) for marked in plain if marked.answered]
-        progress = partial(bar.show, "checking against the pages")
-        asyncio.run(grounded.measure(answers, progress))
-    similar = _similar(run, mark.compared(plain), bar) if similarity else None
-    return scored.score(run, similar, panel, grounded), panel
-
-
-def _similar(run: Path, texts: Sequence[tuple[str, str]], bar: Bar) -> "Similar | None":
-    """Of these pairs; None, with the reason logged, where the embedder cannot run."""
-    embedder = load()
-    if embedder is None:
-        return None
-    similar = Similarity(run, embedder)
-    similar.compare(texts, lambda done, total: bar.show("comparing meanings", done, total))
-    return similar
-
-
-def _report(
-    scored: "Scored",
-    bar: Bar,
-    prices: Any,
-    system: str | None,
-    panel: "Panel | None" = None,
-    labels: Any = None,
-) -> "Report":
-    """Made and written."""
-    made = build.report(
-        scored, prices, system, panel.name if panel else None, labels, panel, bar.show
-    )
-    write(scored.folder / "report.html", html.html(made))
-    write(scored.folder / "report.md", markdown.markdown(made))
-    # The last, since its presence means that all are there.
-    write(scored.folder / FILE, made.model_dump_json(indent=2) + "\n")
-    return made
-
-
-def _report_of(run: Path, system: str | None, bar: Bar) -> "Report":
-    """The report of a run; made where there is none.
-
-    Raises AskdocsError: there is one, of other questions or answers or about another system. It
-    is not made again, since a judge, labels or prices may have been named for it.
-    """
-    file = run / FILE
-    if not file.is_file():
-        scored_run = _stored_scores(run, None, (run / similarity.FILE).is_file(), bar)
-        return _report(scored_run, bar, cost.read(), system)
-    stored = reports.read(run)
-    again = f"create it again with {_command(run, system or stored.subject, stored.judge)}"
-    if system not in (None, stored.subject):
-        raise AskdocsError(f"{file}: was made for {stored.subject}: {again}")
-    if stored.answers_sha256 != reports.sha256_of_answers(run):
-        raise AskdocsError(f"{file}: does not cover all answers: {again}")
-    counted = sum(stored.questions[kind] for kind in ("answerable", "unanswerable", "contaminated"))
-    if counted != len(question.distinct(question.read(run))):  # earlier releases counted copies
-        raise AskdocsError(f"{file}: counts near copies of questions: {again}")
-    return stored
-
-
-def _command(run: Path, system: str, judge: str | None) -> str:
-    judges = (part.partition(AT) for part in judge.split(AND)) if judge else ()
-    judged = "".join(
-        f" --judge-model {model} --judge-url {url or 'URL'}" for model, _, url in judges
-    )
-    return f"`askdocs eval report {run} --system {system}{judged}`"
-
-
-def _judge_of(run: Path) -> str | None:
-    """Whom its report has asked; None where there is no report, too."""
-    return reports.read(run).judge if (run / FILE).is_file() else None
-
-
-def _stored_scores(run: Path, judge: str | None, similar: bool, bar: Bar) -> "Scored":
-    """With what was said of its answers before by a judge, and with their meanings."""
-    meanings = None
-    if similar:
-        plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
-        meanings = _similar(run, mark.compared(plain), bar)
-    return scored.score(run, meanings, judging.stored_panel(run, judge) if judge else None)
-
-
-def _check_judged(scored: "Scored", judge: str | None, names: Sequence[str]) -> None:
-    """Raises AskdocsError: the judge has not said what it holds of these systems' answers.
-
-    What it has not judged is left out, and refusals, which need no judge, are not: the rest would
-    say how often it refuses.
-    """
-    for name in names if judge else ():
-        answered = [
-            marked
-            for marked in scored.marks[name]
-            if marked.question.answerable and marked.answered
-        ]
-        silent = sum(marked.judged is None for marked in answered)
-        if silent > SILENT * len(answered):
-            raise AskdocsError(
-                f"{scored.folder}: {judge} has not judged {silent} of {len(answered)} answers of "
-                f"{name}: run {_command(scored.folder, name, judge)}"
-            )
-
-
-def _reference(
-    run: Path, summary: "Report", against: Path | None, pair: "Pair", bar: Bar
-) -> "Reference":
-    """What the subject is compared with: the same in another run, or with the base model."""
-    name, same = summary.subject, pair.same_machine and pair.same_load
-    if against is None:
-        base = name.replace("tuned-", "base-")
-        other = summary.system(base)
-        if base == name or other is None:
-            raise AskdocsError(
-                f"{run}: there is nothing to compare {name} with: run the evaluation with"
-                f" --systems {base},{name},... or name a run of the model in use with --against RUN"
-            )
-        comparisons = [
-            comparison for comparison in summary.comparisons if comparison.second == base
-        ]
-        return Reference(base, other.measures, comparisons, same)
-    now, before = (_stored_scores(folder, summary.judge, False, bar) for folder in (run, against))
-    for side in (now, before):
-        _check_judged(side, summary.judge, [side.subject(name)])
-    label = f"{name} of {against.name}"
-    comparisons = comparison.compare([((name, now.fair[name]), (label, before.fair[name]))])
-    measures = numbers(before.fair[name])
-    return Reference(label, measures, comparisons, same)
-
-
-def _repeated(
-    run: Path,
-    summary: "Report",
-    against: Path | None,
-    repeats: Sequence[Path],
-    reference: "Reference",
-    errors: float,
-    bar: Bar,
-) -> "Reference":
-    """With the comparison of all runs together.
-
-    Raises AskdocsError: a run is of another version or setup, has a larger share of `errors`, or
-        there is another run to compare with.
-    """
-    if against is not None:
-        raise AskdocsError("--repeat and --against: runs can be pooled only against the base model")
-    name = summary.subject
-    base = name.replace("tuned-", "base-")
-    sides, tuned = [], summary.provenance.models.get("tuned")
-    for folder in dict.fromkeys(path.resolve() for path in (run, *repeats)):
-        scored_run = _stored_scores(folder, summary.judge, False, bar)
-        if scored_run.run.models.get("tuned") != tuned:
-            raise AskdocsError(
-                f"{folder}: --repeat is about another version than {run}: run it with --tuned"
-                f" {tuned.named if tuned else 'VERSION'}"
-            )
-        if differs := _setup_differs(summary.provenance, scored_run.run, name):
-            raise AskdocsError(
-                f"{folder}: --repeat is about another setup than {run} ({', '.join(differs)}):"
-                " pooled runs may differ only in their questions"
-            )
-        for system in (name, base):
-            scored_run.subject(system)
-            failed = sum(bool(mark.answer.error) for mark in scored_run.fair[system])
-            # Those of the first run are a check of the gate.
-            if folder != run.resolve() and failed > errors * len(scored_run.fair[system]):
-                raise AskdocsError(
-                    f"{folder}: {failed} of {len(scored_run.fair[system])} questions to {system}"
-                    " ended in an error: `askdocs eval run --resume` asks them again"
-                )
-        _check_judged(scored_run, summary.judge, [name, base])
-        sides.append(((name, scored_run.fair[name]), (base, scored_run.fair[base])))
-    by_run: dict[str, list[float]] = {}
-    for pair in sides:
-        for difference in comparison.compare([pair]):
-            by_run.setdefault(difference.measure, []).append(difference.value)
-    return reference._replace(pooled=comparison.pooled(sides), by_run=by_run)
-
-
-def _setup_differs(run: "Run", other: "Run", system: str) -> list[str]:
-    """What decides the answers of a system, and what counts of them, and is not alike."""
-    ignored: tuple[str, ...] = ("at_once", "contrasts", "models.other")
-    if not system.endswith("-rag"):
-        ignored += ("rag",)
-    differs = [name for name in Pair(run, other).differs if not name.startswith(ignored)]
-    if run.wiki.sha256 != other.wiki.sha256:
-        differs.append("wiki")
-    # Of a run without these rows no contaminated question is left out.
-    if run.questions.trained_sha256 != other.questions.trained_sha256:
-        differs.append("questions.trained_sha256")
-    return differs
-
-
-def _keep_verdict(
-    run: Path, summary: "Report", failed: list[str], home_dir: Path | None
-) -> str | None:
-    """Where the verdict lies; None where what was measured is not the product with a version."""
-    model = summary.provenance.models.get("tuned")
-    if model is None or summary.subject != PRODUCT or not is_version(model.name):
-        return None
-    verdict = Verdict(
-        version=model.name,
-        manifest_sha256=model.manifest_sha256,
-        prompt_fingerprint=summary.provenance.prompt_fingerprint,
-        passed=not failed,
-        reasons=tuple(failed),
-        report_sha256=hashlib.sha256((run / FILE).read_bytes()).hexdigest(),
-        made=datetime.now(UTC),
-    )
-    file = run / VERDICT
-    write(file, verdict.model_dump_json(indent=2) + "\n")
-    store = opened_store(home_dir)
-    if model.name not in store.names():
-        return f"{file} ({model.name} is not in {store.place}: add it there by --verdict)"
-    if model.manifest_sha256 not in (None, sha256(store.manifest_bytes(model.name))):
-        return f"{file} ({model.name} in {store.place} is not the one that was measured)"
-    store.add_verdict(model.name, verdict)
-    return f"{file}, and beside {model.name}"
-
-
-def _tell(pair: "Pair", first: Path, second: Path) -> None:
+def _tell(pair: Pair, first: Path, second: Path) -> None:
     """What of two runs differs, for people."""
     for name, (before, after) in pair.differs.items():
         print(f"{name} is {json.dumps(before)} in {first}, {json.dumps(after)} in {second}")

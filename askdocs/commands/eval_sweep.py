@@ -27,6 +27,7 @@ from askdocs.models.aliases import in_force
 from askdocs.models.finetuning import follow
 from askdocs.state import home
 from askdocs.terminal.bar import Bar
+from askdocs.terminal.consoles import say
 from askdocs.wikis.index import index_file
 from eval.questions import draw, rows
 from eval.systems.rag import measure, settings, table
@@ -213,10 +214,6 @@ def _claim(folder: Path, which: str, about: dict[str, Any]) -> None:
 
 def _run(job: dict[str, Any], key: str, state: home.Home, folder: Path, lock: int) -> None:
     """Try what was not tried yet, with a bar. Raises AskdocsError."""
-
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
     python = environments.ensure(environments.EVAL, state.root, say)
     with TemporaryDirectory() as work:
         file = Path(work) / "job.json"

@@ -28,6 +28,7 @@ from askdocs.evaluation.plan import Options, plan
 from askdocs.models import serving
 from askdocs.models.finetuning import follow
 from askdocs.state import home
+from askdocs.terminal.consoles import say
 from eval.report import cost
 from eval.running import answer, ask, measured
 from eval.running.estimate import estimate
@@ -160,14 +161,14 @@ def run_evaluation(
     to_come = serving.unserved(options.models.values(), home_dir) if url is None else []
     # Report mistakes before an engine starts.
     planned = plan(options, target.find(state, url, key), home_dir, to_come)
-    with serving.lent([] if dry_run else to_come, home_dir, _say):
+    with serving.lent([] if dry_run else to_come, home_dir, say):
         if to_come and not dry_run:
             planned = plan(options, target.find(state, url, key), home_dir)
         folder = (out or run_folder.default_folder(state, planned.run)).absolute()
         run_folder.can_start(folder, planned.run, resume, state.root / "evals")
         for note in planned.notes:
-            _say(f"note: {note}")
-        _show(planned, folder, state, _say if as_json else print)
+            say(f"note: {note}")
+        _show(planned, folder, state, say if as_json else print)
         if dry_run:
             if as_json:
                 print(planned.run.model_dump_json(indent=2))
@@ -182,7 +183,7 @@ def run_evaluation(
 
 def _ask(planned: "EvaluationPlan", folder: Path, state: home.Home, lock: int) -> None:
     """Run the process that asks, with bars, and keep what is measured meanwhile."""
-    python = environments.ensure(environments.EVAL, state.root, _say)
+    python = environments.ensure(environments.EVAL, state.root, say)
     total = Recorded(planned.recorded).count(planned.run.systems, planned.asked)
     answered = sum(not row.error for row in answer.latest(folder).values())
     with TemporaryDirectory() as work:
@@ -203,7 +204,7 @@ def _ask(planned: "EvaluationPlan", folder: Path, state: home.Home, lock: int) -
         except AskdocsError as error:
             raise AskdocsError(f"{error}; run the same command with --resume to continue") from None
         except KeyboardInterrupt:
-            _say("interrupted; run the same command with --resume to continue")
+            say("interrupted; run the same command with --resume to continue")
             raise typer.Exit(130) from None
 
 
@@ -269,7 +270,3 @@ def _tell(planned: "EvaluationPlan", folder: Path, as_json: bool) -> None:
     if errors:
         print("again       run the same command with --resume to ask them again")
     print(f"next        askdocs eval report {folder}")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

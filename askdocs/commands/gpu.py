@@ -18,6 +18,7 @@ from askdocs.state import home
 from askdocs.state.home import existing
 from askdocs.state.scratch import scratch
 from askdocs.terminal import table
+from askdocs.terminal.consoles import say
 from askdocs.terminal.stopping import stoppable
 from gateway.core.errors import AskdocsError
 from training.plan import machine
@@ -116,10 +117,10 @@ def _measured(
 ) -> Iterator[Checked]:
     """The checks that need environments."""
     try:
-        trains = python or environments.ensure(environments.trainer(), state.root, _say)
+        trains = python or environments.ensure(environments.trainer(), state.root, say)
         serves = None
         if only != "training":
-            serves = vllm_python or environments.ensure_vllm(state.root, _say)
+            serves = vllm_python or environments.ensure_vllm(state.root, say)
     except AskdocsError as error:
         fix = "see the message, or name Pythons that have the libraries: --python, --vllm"
         yield Checked("environments", "failed", "can be installed", str(error), fix)
@@ -135,7 +136,7 @@ def _measured(
             if start.path is None:
                 folder = gpu_check.drawn(trains, recipe, shape, work / "random", budget)
             else:
-                folder = start.folder(trains, state, _say)
+                folder = start.folder(trains, state, say)
         except AskdocsError as error:
             yield (
                 Checked("weights", "failed", "are available", str(error))
@@ -147,7 +148,3 @@ def _measured(
         context = recipe.max_length
         yield from gpu_serving.serving(serves, folder, adapter, work, here, context, budget)
         yield from gpu_check.artefacts(trains, quantiser, folder, adapter, work, budget)
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -24,6 +24,7 @@ from askdocs.state import home
 from askdocs.state.home import existing
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
+from askdocs.terminal.consoles import say
 from gateway.core.errors import AskdocsError, together
 from training.data import dataset
 from training.plan import machine
@@ -98,13 +99,13 @@ def train(
     run = Run(folder, chosen, rows, max_steps)
     run.can_start(resume or dry_run)
     if run.is_done and not dry_run:
-        python = environments.ensure(environments.trainer(), state.root, _say)
+        python = environments.ensure(environments.trainer(), state.root, say)
         with run.claimed():
             _finish(python, run, store, name, as_json, preferences is None)
         if preferences:
             _prefer(python, run.second(preferences), str(run.base), store, name, as_json)
         return
-    _say(f"checking {chosen.base_model} and this machine")
+    say(f"checking {chosen.base_model} and this machine")
     checked = preflight(
         chosen,
         start.shape(),
@@ -118,13 +119,13 @@ def train(
         _show(recipe, run, checked)
     if checked.problems and not dry_run:
         raise together(checked.problems)
-    python = environments.ensure(environments.trainer(), state.root, _say)
+    python = environments.ensure(environments.trainer(), state.root, say)
     if dry_run:
         refused = _refused(python, run, str(start.path or start.name))
         _dry(chosen, checked, refused, as_json)
         raise typer.Exit(1 if checked.problems or refused else 0)
     with run.claimed() as lock:
-        model = start.folder(python, state, _say)
+        model = start.folder(python, state, say)
         _train(python, run, str(model), resume, lock)
         _finish(python, run, store, name, as_json, preferences is None)
     if preferences:
@@ -136,7 +137,7 @@ def _prefer(python: Path, run: "Run", base: str, store: "Store", name: str, as_j
     run.can_start(resume=True)
     with run.claimed() as lock:
         if not run.is_done:
-            _say(f"training on preferences in {run.folder}")
+            say(f"training on preferences in {run.folder}")
             _train(python, run, base, True, lock)
         _finish(python, run, store, name, as_json)
 
@@ -164,8 +165,8 @@ def _sweep(
         checked = preflight(largest, shape, data, token, here, free, max_steps, besides)
         if checked.problems:
             raise together(checked.problems)
-    python = environments.ensure(environments.trainer(), state.root, _say)
-    model = str(start.folder(python, state, _say))
+    python = environments.ensure(environments.trainer(), state.root, say)
+    model = str(start.folder(python, state, say))
 
     def train_run(run: Run) -> None:
         with run.claimed() as lock:
@@ -175,7 +176,7 @@ def _sweep(
         with run.claimed(), Bar() as bar:
             run.choose(python, bar.show)
 
-    tried = sweeping.run(settings, recipe, data, max_steps, folder, train_run, choose, _say)
+    tried = sweeping.run(settings, recipe, data, max_steps, folder, train_run, choose, say)
     results = [
         {**asdict(setting), "mean": setting.mean, "half_width": setting.half} for setting in tried
     ]
@@ -208,7 +209,7 @@ def _train(python: Path, run: "Run", base: str, resume: bool, lock: int) -> None
     except AskdocsError as error:
         raise AskdocsError(f"{error}; {run.resumable()}") from None
     except KeyboardInterrupt:
-        _say(f"interrupted; {run.resumable()}")
+        say(f"interrupted; {run.resumable()}")
         raise typer.Exit(130) from None
     run.draw()
 
@@ -223,13 +224,13 @@ def _finish(
         with Bar() as bar:
             run.choose(python, bar.show)
             if run.undecided:
-                _say(f"kept the checkpoint with the lowest loss: no answers ({run.undecided})")
+                say(f"kept the checkpoint with the lowest loss: no answers ({run.undecided})")
             checks = check_run(python, run.folder, run.base, bar.show)
             with run.version() as folder:
                 version = store.add(name, folder, run.facts(checks), bar.show)
     metrics, then = store.manifest(version).metrics, f"askdocs models promote {version}"
     if as_json and not is_last:
-        _say(f"{version} was created; next: preferences")
+        say(f"{version} was created; next: preferences")
         return
     if as_json:
         facts = {"version": version, "new": is_new, "run": str(run.folder), "metrics": metrics}
@@ -307,7 +308,3 @@ def _dry(recipe: "Recipe", checked: "Preflight", refused: list[str], as_json: bo
     if not refused:
         print("the libraries accept every option")
     print("dry run: nothing was trained")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -1,6 +1,7 @@
-"""Runs the scripts that derive artefacts from a version, in the environment `train`."""
+"""Runs scripts in other environments, such as those that derive artefacts from a version."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -44,12 +45,35 @@ def derive(
     Raises:
         AskdocsError: the step failed.
     """
-    result: dict[str, Any] = {}
+    argv = [str(python), "-I", str(SCRIPT), step]
+    result: dict[str, Any] = run(argv, job, progress, "training", patience)
+    return result
+
+
+def run(
+    argv: Sequence[str],
+    job: dict[str, Any],
+    progress: Progress,
+    what: str,
+    patience: float | None = None,
+) -> Any:
+    """Run a command with a job, and return the result in its last event.
+
+    Args:
+        argv: prints the events of `training.tuning.events`; gets the job's file as last argument.
+        job: its job.
+        progress: see `Progress`.
+        what: name of the activity, for errors.
+        patience: timeout in seconds.
+
+    Raises:
+        AskdocsError: it failed.
+    """
+    result: Any = None
     with TemporaryDirectory(prefix="askdocs-") as name:
         file = Path(name) / "job.json"
         file.write_text(json.dumps(job), encoding="utf-8")
-        argv = [str(python), "-I", str(SCRIPT), step, str(file)]
-        for event in follow(argv, Path(name), patience=patience):
+        for event in follow([*argv, str(file)], Path(name), what=what, patience=patience):
             if event["event"] == "progress":
                 progress(event["step"], event["done"], event["total"])
             elif event["event"] == "done":

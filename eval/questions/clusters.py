@@ -14,9 +14,11 @@ def clusters(rows: Sequence[Row]) -> list[list[Row]]:
         [("cluster", row.cluster)] if row.cluster else [] for row in rows
     ]
     word_keys = [("words", *words(row.question)) for row in rows]
-    alike = _alike([frozenset(stems(row.question)) for row in rows])
+    similar = alike([frozenset(stems(row.question)) for row in rows])
     return joined(
-        rows, [[*same_keys, words] for same_keys, words in zip(same, word_keys, strict=True)], alike
+        rows,
+        [[*same_keys, words] for same_keys, words in zip(same, word_keys, strict=True)],
+        similar,
     )
 
 
@@ -51,8 +53,36 @@ def joined(
     return list(groups.values())
 
 
-def _alike(questions: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
-    """Pairs of questions that share four fifths of their combined words.
+def near(
+    questions: Sequence[frozenset[str]], groups: Sequence[Hashable]
+) -> Iterator[tuple[int, int]]:
+    """For each question and each group, a question of the group that shares four fifths of their
+    combined words; in its own group, an earlier one. Yields the indices of both."""
+    distinct = {
+        question_words: place for place, question_words in enumerate(dict.fromkeys(questions))
+    }
+    similar: dict[int, list[int]] = defaultdict(list)
+    for left, right in alike(list(distinct)):
+        similar[left].append(right)
+        similar[right].append(left)
+    first: dict[tuple[Hashable, int], int] = {}
+    for number, (question_words, group) in enumerate(zip(questions, groups, strict=True)):
+        first.setdefault((group, distinct[question_words]), number)
+    every = list(dict.fromkeys(groups))
+    for number, (question_words, mine) in enumerate(zip(questions, groups, strict=True)):
+        for group in every:
+            own = distinct[question_words]
+            other = first.get((group, own), number)
+            if other == number:
+                numbers = (first.get((group, place), number) for place in similar[own])
+                other = min((found for found in numbers if found != number), default=number)
+            if other < number or (group != mine and other != number):
+                yield number, other
+
+
+def alike(questions: Sequence[frozenset[str]]) -> Iterator[tuple[int, int]]:
+    """Pairs of questions that share four fifths of their combined words; of equal ones, the first
+    stands for all.
 
     If two sets are that similar and one has n words, they share one of its n // 5 + 1 rarest words
     (at most n // 5 may be missing), so only these are looked up.

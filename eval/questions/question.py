@@ -52,8 +52,6 @@ def read(run: Path) -> list[Question]:
     questions = []
     for number, line in enumerate(lines, 1):
         try:
-            # Earlier releases wrote "leaked".
-            line = line.replace(b'"leaked":', b'"contaminated":')
             questions.append(Question.model_validate_json(line))
         except ValidationError as error:
             problem = error.errors()[0]

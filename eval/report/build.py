@@ -136,7 +136,7 @@ def _system(
         },
         corrected=_corrected(marks, labels),
         calibration=_calibration(marks),
-        memory=_memory(scored, name),
+        memory=scored.measured.engine_bytes.get(name),
         gpu_memory=scored.measured.gpu_bytes.get(name),
         index=scored.measured.index_bytes.get(system.method),
         gpu_seconds=gpu_seconds,
@@ -185,14 +185,6 @@ def _estimate(
 def _in_short(marks: Sequence[Mark]) -> dict[str, Number]:
     estimates = {name: BY_NAME[name].estimate(marks) for name in (ACCURACY, F1)}
     return {name: number(estimate) for name, estimate in estimates.items() if estimate is not None}
-
-
-def _memory(scored: Scored, name: str) -> int | None:
-    (system,) = parse([name])
-    model = scored.run.models.get(system.role or "")
-    held = scored.measured.engine_bytes
-    # Earlier releases measured by model.
-    return held.get(name, held.get(model.name) if model else None)
 
 
 def _calibration(marks: Sequence[Mark]) -> list[Bin]:

@@ -43,9 +43,6 @@ class Assumptions(BaseModel):
     answer_tokens_a_second: float = Field(ge=0.1, le=1e9)
     question_tokens: float = Field(ge=0, le=1e6)
     """Tokens of a question to embed."""
-    read_units: float = Field(ge=0, le=1e6)
-    """Of the vector store, per question."""
-    store_gb: float = Field(ge=0, le=1e6)
 
 
 class Prices(BaseModel):
@@ -60,10 +57,6 @@ class Prices(BaseModel):
     answer_mtokens: Price
     embedding_mtokens: Price
     rerank_thousand: Price
-    store_mreads: Price
-    store_gb_month: Price
-    store_month: Price
-    """Minimum charge of the vector store."""
     assumptions: Assumptions
 
     def of_gpu(self, name: str) -> Price | None:
@@ -161,8 +154,8 @@ def own(seconds: float, prices: Prices) -> Cost:
 
 
 def hosted(dollars: float, prices: Prices, rag: RagSettings | None = None) -> Cost:
-    """Cost of services billed by the token; for RAG including embeddings, and rerank and a vector
-    store if its settings use them (LanceDB is free).
+    """Cost of services billed by the token; for RAG including embeddings, and reranking if its
+    settings use it. The vector store, LanceDB, is free.
 
     Args:
         dollars: mean price of a question's tokens.
@@ -171,16 +164,11 @@ def hosted(dollars: float, prices: Prices, rag: RagSettings | None = None) -> Co
     """
     assumed = prices.assumptions
     questions = assumed.questions_a_day * DAYS
-    store = 0.0
     if rag:
         dollars += assumed.question_tokens * prices.embedding_mtokens.usd / 1e6
     if rag and rag.rerank:
         dollars += prices.rerank_thousand.usd / 1_000
-    if rag and rag.store == "pinecone":
-        reads = questions * assumed.read_units / 1e6 * prices.store_mreads.usd
-        storage = assumed.store_gb * prices.store_gb_month.usd
-        store = max(prices.store_month.usd, reads + storage)
-    return _cost(questions * dollars + store, assumed)
+    return _cost(questions * dollars, assumed)
 
 
 def at(prices: Prices, questions_a_day: float) -> Prices:

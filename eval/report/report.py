@@ -180,9 +180,7 @@ def read(run: Path) -> Report:
     """Raises AskdocsError: the report is missing or invalid."""
     file = run / FILE
     try:
-        # Earlier releases wrote "leaked".
-        stored = file.read_bytes().replace(b'"leaked":', b'"contaminated":')
-        return Report.model_validate_json(stored)
+        return Report.model_validate_json(file.read_bytes())
     except OSError as error:
         raise AskdocsError(
             f"{file}: cannot be read ({error.strerror}): `askdocs eval report {run}` makes it"

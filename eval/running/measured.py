@@ -39,7 +39,7 @@ class Measured(BaseModel):
     """By system."""
     engine_bytes: dict[str, int] = {}
     """Peak resident memory of the engine's processes while a system answered, by system; only for
-    engines on this machine. Earlier releases: of the whole run, by model."""
+    engines on this machine."""
     gpu_bytes: dict[str, int] = {}
     """The same for GPU memory, from nvidia-smi."""
     index_bytes: dict[str, int] = {}

@@ -134,7 +134,7 @@ def test_the_gate_makes_no_report_again(home: Home, tmp_path: Path, endpoint: En
     assert said(*asked, code=1)["system"] == "tuned-pages"
     again = f"create it again with `askdocs eval report {run} --system"
     done = call(*asked, "--system", "base-pages")
-    assert f"is about tuned-pages: {again} base-pages --judge-model j" in str(done.exception)
+    assert f"was made for tuned-pages: {again} base-pages --judge-model j" in str(done.exception)
     with (run / "answers.jsonl").open("a") as file:
         file.write(Answer(system="tuned-pages", question="q0", text="No.").model_dump_json())
     done = call(*asked)
@@ -290,7 +290,7 @@ def test_what_else_differs_between_two_runs_is_reported(tmp_path: Path) -> None:
     one, other = (runs.write(tmp_path / name, PAGES, runs.questions(6, 2)) for name in "ab")
     words = ["compare", str(one), str(other)]
     assert said(*words)["differs"] == {}
-    rag = RagSettings(store="pinecone", chunk_tokens=256)
+    rag = RagSettings(chunk_tokens=256)
     rewrite(other, page_budget=622, max_tokens=64, rag=rag, systems=tuple(reversed(PAGES)))
     assert said(*words)["differs"] == {
         "page_budget": [1500, 622],

@@ -6,11 +6,11 @@ from typing import Any
 from unittest.mock import MagicMock, patch
 
 import torch
+import vllm._custom_ops  # noqa: F401 -- first, because it looks for the real flashinfer
 from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.engine.arg_utils import EngineArgs
 from vllm.platforms.interface import DeviceCapability, Platform, PlatformEnum
 from vllm.v1.attention.backends import triton_attn
-from vllm.v1.attention.backends.mla import triton_mla
 from vllm.v1.attention.backends.registry import AttentionBackendEnum
 from vllm.v1.core.kv_cache_utils import get_kv_cache_capacity, get_kv_cache_configs
 from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
@@ -19,15 +19,6 @@ from vllm.v1.kv_cache_interface import FullAttentionSpec, SlidingWindowSpec
 KERNELS = ("flashinfer", "flashinfer.decode", "flashinfer.prefill", "flashinfer.utils")
 with patch.dict(sys.modules, {name: MagicMock() for name in KERNELS}):
     from vllm.v1.attention.backends.flashinfer import FlashInferBackend
-
-# Sizes that TritonMLAImpl wants and that do not matter here.
-LATENT = dict.fromkeys(
-    (
-        *("q_lora_rank", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "qk_head_dim"),
-        *("v_head_dim", "kv_b_proj"),
-    ),
-    1,
-)
 
 
 def planned(folder: str, cache: dict[str, Any]) -> list[int]:
@@ -53,7 +44,7 @@ def planned(folder: str, cache: dict[str, Any]) -> list[int]:
     return [made.num_blocks, get_kv_cache_capacity(config, made)[0]]
 
 
-def eight_bit(capability: str, head_size: int, latent: bool) -> list[str]:
+def eight_bit(capability: str, head_size: int) -> list[str]:
     """Backends that take an 8-bit cache on a GPU that is not here."""
     of = DeviceCapability(*map(int, capability.split(".")))
 
@@ -63,25 +54,20 @@ def eight_bit(capability: str, head_size: int, latent: bool) -> list[str]:
         get_device_name = staticmethod(lambda: "a GPU")
         num_compute_units = staticmethod(lambda: 1)
 
-    name, module = ("TRITON_MLA", triton_mla) if latent else ("TRITON_ATTN", triton_attn)
     options: list[Any] = [1, head_size, 1.0, 1, None, None, "fp8"]
     found = []
     with (
-        patch.object(module, "current_platform", Gpu()),
+        patch.object(triton_attn, "current_platform", Gpu()),
         set_current_vllm_config(VllmConfig()),
     ):
         try:
-            if latent:
-                triton_mla.TritonMLAImpl(*options, None, "decoder", None, **LATENT)
-            else:
-                triton_attn.TritonAttentionImpl(*options)
-            found.append(name)
+            triton_attn.TritonAttentionImpl(*options)
+            found.append("TRITON_ATTN")
         except ValueError as refused:
             if "FP8 KV cache is not supported" not in str(refused):
                 raise
     if (
-        FlashInferBackend.is_mla() == latent
-        and FlashInferBackend.supports_compute_capability(of)
+        FlashInferBackend.supports_compute_capability(of)
         and FlashInferBackend.supports_head_size(head_size)
         and FlashInferBackend.supports_kv_cache_dtype("fp8")
     ):

@@ -144,7 +144,7 @@ def write(
         page_budget=1500,
         max_tokens=200,
         at_once=2,
-        rag=RagSettings(store="pinecone"),
+        rag=RagSettings(),
         prompt_fingerprint=fingerprint(),
         provenance=Provenance(
             made=datetime(2026, 1, 2, tzinfo=UTC),

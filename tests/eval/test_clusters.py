@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.questions.clusters import clusters
+from eval.questions.clusters import clusters, near
 from eval.questions.rows import Row
 from gateway.knowledge.wiki.words import stems
 
@@ -55,3 +55,24 @@ def test_case_and_punctuation_make_no_other_question() -> None:
 def test_questions_that_share_half_of_their_words_are_apart() -> None:
     made = rows(["reset the password of a printer", "reset the clock of a scanner"])
     assert len(clusters(made)) == 2
+
+
+@given(st.lists(st.tuples(questions, st.sampled_from("abc")), max_size=12))
+def test_each_row_has_its_first_near_one_of_each_group(asked: list[tuple[str, str]]) -> None:
+    """An equal one before others; of its own group only an earlier one."""
+    sets = [frozenset(stems(question)) for question, _ in asked]
+    groups = [group for _, group in asked]
+    expected = set()
+    for number, words in enumerate(sets):
+        for group in set(groups):
+            there = [other for other, name in enumerate(groups) if name == group]
+            equal = [other for other in there if sets[other] == words][:1]
+            alike = [
+                other
+                for other in there
+                if other != number and 5 * len(words & sets[other]) >= 4 * len(words | sets[other])
+            ]
+            for other in ([o for o in equal if o != number] or alike)[:1]:
+                if group != groups[number] or other < number:
+                    expected.add((number, other))
+    assert set(near(sets, groups)) == expected

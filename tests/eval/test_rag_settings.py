@@ -45,7 +45,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
         ("k = ", "is not TOML"),
         ("overlap = 300", "overlap 300 is more than half of chunk_tokens 512"),
         ("keep = 21\nk = 20", "keep 21 is more than k 20"),
-        ("store = 'faiss'", "store: .*'lancedb' or 'pinecone'"),
+        ("rerank = 'perhaps'", "rerank: .*boolean"),
     ],
 )
 def test_a_wrong_file_is_one_clear_line(tmp_path: Path, text: str, told: str) -> None:

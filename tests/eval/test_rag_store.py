@@ -20,7 +20,7 @@ from eval.systems.rag.settings import RagSettings
 from gateway.knowledge.search import embed, index
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.wiki.page import Page
-from tests.eval.rag_gateway import Models, Pinecone, serving
+from tests.eval.rag_gateway import Models, serving
 from tests.parts import require
 
 pytestmark = pytest.mark.slow
@@ -183,37 +183,3 @@ def test_a_question_that_is_too_long_is_not_found(python: Path, tmp_path: Path, 
     one.job["questions"].append(log)
     assert one.run()[-1] == {"event": "done"}
     assert [len(found.pages) for result in one.results() for found in result.found] == [2, 0, 2, 0]
-
-
-def test_pinecone_finds_what_lancedb_finds_and_is_filled_again_when_it_was_emptied(
-    python: Path, tmp_path: Path, models: Models, url: str
-) -> None:
-    models.times = 4  # 1,536 numbers, as of Cohere: Pinecone does not take all at once
-    here = Sweep(python, tmp_path / "lancedb", url, wiki())
-    there = Sweep(python, tmp_path / "pinecone", url, wiki())
-    there.job["settings"]["store"] = "pinecone"
-    in_lancedb = here.start()
-    pinecone = Pinecone(dimension=1536, lost_after=2)
-    with serving(pinecone.app()) as pinecone.url:
-        env = {"PINECONE_API_KEY": "pc-key", "PINECONE_CONTROLLER_HOST": pinecone.url}
-        problem = there.run(**env)[-1]
-        assert "Pinecone's index 'askdocs' has lost the vectors" in problem["message"]
-        assert (there.results(), pinecone.rows, pinecone.looks) == ([], {}, 2)
-        in_lancedb.communicate(timeout=200)
-
-        pinecone.lost_after, pinecone.queries = None, 0
-        documents = len(models.documents())
-        assert there.run(**env)[-1] == {"event": "done"}
-        assert len(models.documents()) == documents
-        assert len(pinecone.rows) == len(NAMES)
-        assert pinecone.queries == 2 * len(there.job["questions"])
-        assert pinecone.looks == 2 + 2 + 1  # twice until it is filled, and once that it still is
-        assert pinecone.keys == {"pc-key"}
-        for mine, theirs in zip(here.results(), there.results(), strict=True):
-            assert [one.pages for one in mine.found] == [one.pages for one in theirs.found]
-
-        (there.out / measure.FILE).unlink()
-        there.job["settings"]["pinecone_index"] = "other"
-        (problem,) = there.run(**env)
-        assert "Pinecone's index 'other'" in problem["message"]
-        assert "not found" in problem["message"]

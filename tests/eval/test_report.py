@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from eval.questions import question
 from eval.report import claim, cost, tables
 from eval.report import report as reports
 from eval.report.build import WORST, report
@@ -192,18 +191,6 @@ def test_a_report_comes_back_from_its_file(made: Report, tmp_path: Path) -> None
         reports.read(tmp_path)
 
 
-def test_a_report_of_an_earlier_release_is_read(made: Report, tmp_path: Path) -> None:
-    """Its costs have no intervals."""
-    found = json.loads(made.model_dump_json())
-    for one in found["systems"]:
-        del one["gpu_seconds"], one["token_dollars"]
-        for costs in filter(None, (one["own"], one["hosted"])):
-            del costs["low"], costs["high"]
-    (tmp_path / reports.FILE).write_text(json.dumps(found))
-    text = markdown(reports.read(tmp_path))
-    assert "| cost a month, hosted | – | – | $248 (no interval) | – |" in text
-
-
 def test_everything_is_compared_with_the_product(made: Report) -> None:
     assert made.subject == "tuned-pages"
     assert {one.first for one in made.comparisons} == {"tuned-pages"}
@@ -219,16 +206,6 @@ def test_everything_is_compared_with_the_product(made: Report) -> None:
     for one in made.systems:
         for number in one.measures.values():
             assert number.low - 1e-9 <= number.value <= number.high + 1e-9
-
-
-def test_reports_and_questions_of_earlier_releases_are_read(made: Report, tmp_path: Path) -> None:
-    text = made.model_dump_json().replace('"contaminated":', '"leaked":')
-    (tmp_path / reports.FILE).write_text(text)
-    assert reports.read(tmp_path) == made
-    asked = runs.questions(2, 1, contaminated=1)
-    lines = [one.model_dump_json().replace("contaminated", "leaked") for one in asked]
-    (tmp_path / question.FILE).write_text("\n".join(lines))
-    assert question.read(tmp_path) == asked
 
 
 def test_a_percentile_of_few_answers_has_no_upper_end(made: Report, page: str) -> None:
@@ -339,7 +316,7 @@ def test_costs_stand_in_the_tables_with_their_intervals(made: Report, page: str)
     cells = "$734.38 (734.38 to 734.38)", "$24.14 (24.14 to 24.14)", "–", "–"
     text = markdown(made)
     assert "| cost a month, own GPU | – | – | $734 (734 to 734) | $734 (734 to 734) |" in text
-    assert "| cost a month, hosted | – | – | $248 (248 to 248) | – |" in text
+    assert "| cost a month, hosted | – | – | $198 (198 to 198) | – |" in text
     assert f"| tuned-pages | {' | '.join(cells)} |" in text
     for cell in cells:
         assert f"<td>{cell}</td>" in page
@@ -378,13 +355,12 @@ def test_costs_are_what_one_works_out_by_hand() -> None:
     hosted = cost.hosted(dollars, prices)
     assert hosted.thousand == pytest.approx(3.0 + 1.5)
     assert hosted.month == pytest.approx(4.5 * 365 / 12)
-    for settings, thousand, store in (
-        (RagSettings(store="pinecone"), 2 + 0.0048, 50),
-        (RagSettings(), 2 + 0.0048, 0),  # LanceDB
-        (RagSettings(rerank=False), 0.0048, 0),
+    for settings, thousand in (
+        (RagSettings(), 2 + 0.0048),
+        (RagSettings(rerank=False), 0.0048),
     ):
         rag = cost.hosted(dollars, prices, settings)
-        assert rag.month - hosted.month == pytest.approx(thousand * 365 / 12 + store)
+        assert rag.month - hosted.month == pytest.approx(thousand * 365 / 12)
 
 
 def test_every_price_says_when_and_where_it_was_read() -> None:
@@ -407,12 +383,12 @@ def test_every_price_says_when_and_where_it_was_read() -> None:
         ("questions_a_day=inf", "questions_a_day=inf: write a number from 0.01 to 1,000,000,000"),
         ("questions_a_day=1e300", "=1e300: write a number from 0.01 to 1,000,000,000"),
         ("prompt_tokens_a_second=-1", "=-1: write a number from 0.1 to 1,000,000,000"),
-        ("store_gb=1e7", "--assume store_gb=1e7: write a number from 0 to 1,000,000"),
+        ("question_tokens=1e7", "question_tokens=1e7: write a number from 0 to 1,000,000"),
     ],
 )
 def test_a_wrong_assumption_is_named(given: str, says: str) -> None:
     with pytest.raises(AskdocsError) as error:
-        cost.read(assume=["store_gb=1", given])
+        cost.read(assume=["questions_a_day=1", given])
     assert says in str(error.value)
 
 
@@ -426,7 +402,7 @@ def test_costs_are_finite_wherever_assumptions_and_prices_may_be() -> None:
         assumed = prices.model_copy(update={"assumptions": cost.Assumptions(**values)})
         own = cost.own(cost.gpu_seconds(1e6, 1e5, assumed), assumed)
         dollars = cost.token_dollars(1e6, 1e5, assumed)
-        hosted = cost.hosted(dollars, assumed, RagSettings(store="pinecone"))
+        hosted = cost.hosted(dollars, assumed, RagSettings())
         for made in (own, hosted):
             assert math.isfinite(made.month)
             assert math.isfinite(made.thousand)

@@ -153,7 +153,7 @@ def test_the_libraries_of_evaluation_reach_nothing(reached: Reached, tmp_path: P
     found = environments.find(environments.EVAL, CACHE / "eval")
     require(found is not None, "python -m askdocs.environments eval --home .cache/eval")
     store = """
-import lancedb, pinecone
+import lancedb
 lancedb.connect("store").create_table("rows", [{"vector": [0.5, 0.5], "text": "a"}])
 """
     assert reached(str(found), "-c", store, XDG_DATA_HOME=str(tmp_path)) == []

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.questions.rows import Row
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.page import Page, Section
 from training.data.check import entries, fix, plain
@@ -54,18 +53,10 @@ def found(lines: Sequence[DatasetLine], wiki: Sequence[Page] = ()) -> list[Findi
     ]
 
 
-def never(rows: Sequence[Row]) -> dict[plain.Place, list[plain.Place]]:
-    raise AssertionError("asked though no row is held out")
-
-
-def nothing(rows: Sequence[Row]) -> dict[plain.Place, list[plain.Place]]:
-    return {}
-
-
 def test_a_clean_file_has_no_finding_and_stays_as_it_is() -> None:
     lines = read(CLEAN, OTHER)
     assert found(lines) == []
-    assert fix.fix(lines, False, never) == ([entry.data for entry in lines], [])
+    assert fix.fix(lines, False) == ([entry.data for entry in lines], [])
 
 
 @pytest.mark.parametrize(
@@ -107,7 +98,7 @@ def test_pages_are_looked_up_and_their_beginnings_compared() -> None:
 
 
 def test_the_validated_one_of_equal_rows_is_kept() -> None:
-    fixed = fix.fix(read(CLEAN, {**CLEAN, "validated_by": "ana"}, CLEAN), False, never)
+    fixed = fix.fix(read(CLEAN, {**CLEAN, "validated_by": "ana"}, CLEAN), False)
     assert [json.loads(line).get("validated_by") for line in fixed.lines] == ["ana"]
     assert [(one.rule, one.line) for one in fixed.changes] == [("duplicate", 1), ("duplicate", 3)]
 
@@ -122,7 +113,7 @@ def test_a_row_of_train_goes_where_its_cluster_is_held_out_and_no_other() -> Non
     lines = read(*rows)
     leaks = {(one.rule, one.line) for one in found(lines)}
     assert leaks == {("leak", 1), ("leak-held-out", 3)}
-    fixed = fix.fix(lines, False, nothing)
+    fixed = fix.fix(lines, False)
     assert fixed.lines == [entry.data for entry in lines[1:]]
 
 
@@ -152,7 +143,7 @@ def test_fields_of_an_export_are_read_by_their_paths_and_kept() -> None:
     said = [one.message for one in plain.nameless(read(thread))]
     assert "--field question=PATH; the fields are title, content, answers.0.text" in said[0]
     lines = read(thread, names={"question": "content", "answer": "answers.0.text"})
-    (line,) = fix.fix(lines, False, never).lines
+    (line,) = fix.fix(lines, False).lines
     assert json.loads(line) == {**thread, "question": "How do I start it?", "answer": ANSWER}
 
 
@@ -163,7 +154,7 @@ def test_a_field_option_that_means_nothing_is_refused(option: str) -> None:
 
 
 def test_a_row_that_has_no_text_once_it_is_clean_is_left_out_and_said() -> None:
-    fixed = fix.fix(read({**CLEAN, "question": "<br>"}, CLEAN), False, never)
+    fixed = fix.fix(read({**CLEAN, "question": "<br>"}, CLEAN), False)
     assert len(fixed.lines) == 1
     assert {(one.rule, one.line) for one in fixed.changes} == {("html", 1), ("field", 1)}
 
@@ -222,11 +213,11 @@ def test_a_fixed_file_has_no_safe_finding_and_is_fixed_to_itself(
         entry = next(one for one in lines if one.line == finding.line or not finding.line)
         if finding.rule != "unreadable" and finding.field in entry.fields and finding.line:
             assert finding.value.removesuffix("...") in str(entry.fields[finding.field])
-    fixed = fix.fix(lines, mark, nothing)
+    fixed = fix.fix(lines, mark)
     if fixed.lines:
         again = read(data=b"\n".join(fixed.lines))
         assert [one for one in found(again) if RULES[one.rule].safe] == []
-        assert fix.fix(again, False, nothing) == (fixed.lines, [])
+        assert fix.fix(again, False) == (fixed.lines, [])
     held = {b'"split": "test"', b'"split": "validation"'}
     gone = {one.line for one in fixed.changes if one.rule == "leak"}
     assert all(not any(split in one.data for split in held) for one in lines if one.line in gone)

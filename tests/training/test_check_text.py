@@ -4,7 +4,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from training.data.check import expect
 from training.data.check.text import clean, has_markup, problems
 
 PIECES = (
@@ -66,17 +65,3 @@ def test_a_tag_that_html_shows_as_text_is_still_shown() -> None:
 
 def test_markup_within_markdown_leaves_the_markdown_around_it() -> None:
     assert clean("# Steps\n\n- one<br>two\n- `<b>`") == "# Steps\n\n- one  \n  two\n- `<b>`"
-
-
-@pytest.mark.parametrize(
-    ("page", "left"),
-    [
-        ('a<script async src="https://x.example/a.js" defer>\n </script>b', "ab"),
-        ("a<script src='/a.js'></script>b", "a<script src='/a.js'></script>b"),
-        ('a<LINK rel=x href="http://x.example/a.css" crossorigin>b', "ab"),
-        ('<link href="a.css"><img src="https://x.example/a.png" alt="">b', '<link href="a.css">b'),
-        ("a<footer>one <b>two</b>\nthree</footer>b<footer>", "ab<footer>"),
-    ],
-)  # fmt: skip
-def test_the_report_loses_what_would_ask_other_hosts(page: str, left: str) -> None:
-    assert expect.REMOTE.sub("", page) == left

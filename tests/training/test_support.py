@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from eval.scoring.groundedness import Rarity
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.knowledge.sources.markdown import parse
-from training.data.support import cite, claims, idf_of, quote, support, uncited
+from training.data.support import cite, claims, quote, support, uncited
 
 PAGE = parse(
     "pump.md",
@@ -17,7 +18,7 @@ PAGE = parse(
 )
 OTHER = parse("lamp.md", "# The lamp\n\nA lamp takes a bulb of 60 watts.\n", "http://wiki/")
 EXCERPTS = [Excerpt(page, page.sections, 0) for page in (PAGE, OTHER)]
-IDF = idf_of([PAGE, OTHER])
+IDF = Rarity(page.text for page in (PAGE, OTHER))
 FILTER = next(n for n, s in enumerate(PAGE.sections, 1) if s.heading == "Filter")
 
 

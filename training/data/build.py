@@ -24,7 +24,7 @@ from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.sources.source import Broken
-from gateway.knowledge.sources.spec import Spec
+from gateway.knowledge.sources.spec import Spec, is_address
 from gateway.knowledge.sources.sync import Progress, sync
 from gateway.knowledge.wiki.page import Page
 from training.data import leaks, lengths
@@ -145,6 +145,13 @@ def build(
         broken=broken,
         embedded=embedder.model if embedder else None,
     )
+
+
+def wiki_of(docs: str, settings: GatewaySettings) -> Spec:
+    """The wiki in a folder, read as the gateway reads it, or at an address."""
+    if is_address(docs):
+        return Spec.named(docs, None, "")
+    return Spec.named(docs, settings.docs_kind, settings.site_url)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ number.
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, get_args
 
 from gateway.answering.check import Check
@@ -15,8 +15,6 @@ from gateway.answering.evidence import Idf
 from gateway.answering.grounding.excerpt import Excerpt, spoken
 from gateway.answering.grounding.prompt import numbered
 from gateway.answering.sentences import split
-from gateway.knowledge.search import postings
-from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stem_set
 
 Support = Literal["supported", "unsupported", "nothing"]
@@ -82,17 +80,6 @@ def quote(
         text, number = sentences.pop(best)
         left = left - stem_set(text)
         yield f"> {' '.join(text.split())} [{number}]"
-
-
-def idf_of(pages: Sequence[Page]) -> Callable[[Iterable[str]], dict[str, float]]:
-    """Like `Index.idf`, for pages without an index."""
-    having: dict[str, int] = {}
-    for page in pages:
-        for stem in stem_set(page.text):
-            having[stem] = having.get(stem, 0) + 1
-    return lambda stems: {
-        stem: max(0.1, postings.idf(len(pages), having.get(stem, 0))) for stem in stems
-    }
 
 
 def _citations(

@@ -2,7 +2,7 @@
 
 import tomllib
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,8 +33,6 @@ class RagSettings(BaseModel):
     hyde: bool = Field(
         False, description="Search with the embedding of a hypothetical answer (HyDE)."
     )
-    store: Literal["lancedb", "pinecone"] = Field("lancedb", description="Vector store.")
-    pinecone_index: str = Field("askdocs", description="Name of the Pinecone index.")
     embedding_model: str = Field("minilm", description="Model for /v1/embeddings.")
     embedding_tokens: int = Field(
         256,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
@@ -22,40 +22,22 @@ from eval.systems.rag.vector_cache import Progress, VectorCache
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.embed import unit
 
+if TYPE_CHECKING:
+    from eval.systems.rag import lance
+
 # Increase it when the same settings produce other chunks or vectors.
 _VERSION = 1
-
-
-class Nearest(Protocol):
-    """The store of the windows' vectors."""
-
-    def nearest(self, vector: Vectors, n: int) -> list[int]:
-        """The chunks of the `n` nearest windows, each once, the nearest first."""
-        ...
-
-
-class Texts(Protocol):
-    """The store of the chunks."""
-
-    def match(self, question: str, n: int) -> list[int]:
-        """The `n` best chunks by BM25 with at least one word of the question."""
-        ...
-
-    def vectors(self, numbers: Sequence[int]) -> Vectors:
-        """[len(numbers), size], in their order, each of length 1."""
-        ...
 
 
 @dataclass(frozen=True)
 class Stored:
     """The chunks of a wiki by number, in a store."""
 
-    texts: Texts
-    parts: Nearest
+    texts: "lance.Texts"
+    parts: "lance.Windows"
     most: int
     """Windows per chunk."""
     folder: Path
-    """Folder of its files; the windows' vectors may be elsewhere."""
 
     def match(self, question: str, n: int) -> list[int]:
         return self.texts.match(question, n)
@@ -76,8 +58,7 @@ async def stored(
     endpoints: Endpoints,
     progress: Progress,
 ) -> Stored:
-    """Open the store; build it if there is none for these chunks and settings, and refill it if
-    Pinecone lost its vectors.
+    """Open the store; build it if there is none for these chunks and settings.
 
     Only texts never embedded under `folder` are embedded: after a kill, or when pages changed, only
     the new texts. The store itself appears atomically.
@@ -85,16 +66,13 @@ async def stored(
     Raises:
         AskdocsError: the gateway does not embed, or the folder cannot be written.
     """
-    from eval.systems.rag import lance, pinecone
+    from eval.systems.rag import lance
 
     windows = [cutter.windows(chunk, settings.embedding_tokens) for chunk in chunks]
     place = folder / _name(settings, chunks, windows)
-    in_pinecone = settings.store == "pinecone"
-    parts = pinecone.Windows(settings.pinecone_index, place.name) if in_pinecone else None
     owners = [number for number, texts in enumerate(windows) for _ in texts]
     async with _claimed(folder):
-        is_new = not place.is_dir()
-        if is_new or (parts and await asyncio.to_thread(parts.count) < len(owners)):
+        if not place.is_dir():
             vector_cache = VectorCache(
                 folder / "vectors.db", f"{settings.embedding_model} {settings.input_type}"
             )
@@ -104,28 +82,17 @@ async def stored(
                 vectors = await vector_cache.embed(texts, embed, progress)
             finally:
                 vector_cache.close()
-            if parts:
-                await asyncio.to_thread(parts.fill, owners, vectors)
-            if is_new:
-                with _whole(place) as new:
-                    shown = [chunk.shown for chunk in chunks]
-                    lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
-                    if not parts:
-                        lance.Windows.build(new, owners, vectors)
-    most = max(map(len, windows))
-    return Stored(lance.Texts(place), parts or lance.Windows(place), most, place)
+            with _whole(place) as new:
+                shown = [chunk.shown for chunk in chunks]
+                lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
+                lance.Windows.build(new, owners, vectors)
+    return Stored(lance.Texts(place), lance.Windows(place), max(map(len, windows)), place)
 
 
 def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequence[str]]) -> str:
     """A name derived from everything that determines the store's content."""
     made = hashlib.sha256()
-    settings_kept = (
-        settings.embedding_model,
-        settings.input_type,
-        settings.store,
-        settings.pinecone_index,
-    )
-    made.update(repr((_VERSION, settings_kept)).encode())
+    made.update(repr((_VERSION, settings.embedding_model, settings.input_type)).encode())
     for chunk, parts in zip(chunks, windows, strict=True):
         made.update(repr((chunk.page.path, chunk.start, chunk.text, parts)).encode())
     return made.hexdigest()[:16]

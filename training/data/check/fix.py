@@ -2,21 +2,18 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from eval.questions.rows import Row, parse_object, parse_row
+from eval.questions.rows import parse_object, parse_row
 from gateway.core.errors import AskdocsError
 from training.data.check import plain
+from training.data.check.check import nearness
 from training.data.check.entries import DatasetLine
-from training.data.check.plain import Place
 from training.data.check.rules import HELD_OUT, RULES, Finding
 from training.data.check.text import clean
-
-Near = Callable[[Sequence[Row]], Mapping[Place, Sequence[Place]]]
-"""Finds near-duplicate rows; see `plain.leaks`."""
 
 
 class Fixed(NamedTuple):
@@ -27,14 +24,13 @@ class Fixed(NamedTuple):
     """Fixes by line number of the original file."""
 
 
-def fix(entries: Sequence[DatasetLine], has_mark: bool, near: Near) -> Fixed:
+def fix(entries: Sequence[DatasetLine], has_mark: bool) -> Fixed:
     """Apply the safe fixes: clean texts; drop broken rows, duplicates and train rows that are held
     out elsewhere. Other fields stay unchanged.
 
     Args:
         entries: the lines of a file.
         has_mark: whether the file begins with a byte order mark.
-        near: called only if the file has both training and held-out rows.
     """
     changes = [
         *plain.encoding(entries, has_mark),
@@ -48,7 +44,7 @@ def fix(entries: Sequence[DatasetLine], has_mark: bool, near: Near) -> Fixed:
     rows = [row for row in rows if row.line not in out]
     splits = {row.split for row in rows}
     # Near duplicates matter only if the file has both sides.
-    alike = near(rows) if "train" in splits and splits & {*HELD_OUT} else {}
+    alike = nearness(rows) if "train" in splits and splits & {*HELD_OUT} else {}
     leaks = [finding for finding in plain.leaks(rows, {}, alike) if RULES[finding.rule].safe]
     out |= {finding.line for finding in leaks}
     changes += [*doubled, *leaks]

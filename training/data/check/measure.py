@@ -1,15 +1,13 @@
-"""Checks rows with libraries of the dataset environment: near duplicates, language, secrets,
-mojibake.
+"""Inspects texts with libraries of the dataset environment: language, secrets, mojibake.
 
-    PYTHON -I training/data/check/measure.py JOB.json FOUND.jsonl
+    PYTHON -I training/data/check/measure.py JOB.json
 
 Runs in that environment's Python and imports nothing from this repository. JOB is an object:
 
-    rows: [{"place": [file, line], "split": "...", "words": [...], "texts": {field: text}}, ...]
+    rows: [{"line": 1, "texts": {field: text}}, ...]
 
-Non-empty `words` are compared, non-empty `texts` inspected. FOUND gets one JSON object per line:
-`near`, `language`, `secret` or `mojibake`, each with its place. Progress goes to standard output as
-JSON Lines. The network is not used.
+Prints the events of training/tuning/events.py: `progress`, and `done` with what was found: objects
+of the kinds `language`, `secret` and `mojibake`, each with its line. The network is not used.
 """
 
 import json
@@ -21,11 +19,6 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
-SAME = 0.8
-"""Two questions that share at least this fraction of their words are near duplicates."""
-# Below SAME, so that hashing misses hardly any pair; candidates are then counted exactly.
-PROPOSED = 0.65
-PERMUTATIONS = 128
 # Rows per task of a process.
 PART = 250
 # For shorter or less clear texts the library only guesses.
@@ -42,50 +35,7 @@ Row = dict[str, Any]
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as job:
         rows = json.load(job)["rows"]
-    with open(sys.argv[2], "w", encoding="utf-8") as output:
-        for thing in near([row for row in rows if row["words"]]):
-            output.write(json.dumps({"kind": "near", **thing}) + "\n")
-        for thing in looked_through([row for row in rows if row["texts"]]):
-            output.write(json.dumps(thing) + "\n")
-
-
-def near(rows: list[Row]) -> Iterator[Row]:
-    """For each row and each group (a split of a file): one near duplicate, an earlier row if the
-    group is the row's own."""
-    from datasketch import MinHash, MinHashLSH
-
-    sets = [frozenset(row["words"]) for row in rows]
-    groups = [f"{row['place'][0]} {row['split']}" for row in rows]
-    # Questions with the same words are hashed once.
-    distinct = list(dict.fromkeys(sets))
-    hashes = MinHash.generator(
-        ([word.encode() for word in words] for words in distinct), num_perm=PERMUTATIONS
-    )
-    of = dict(zip(distinct, hashes, strict=True))
-    tables = {
-        group: MinHashLSH(threshold=PROPOSED, num_perm=PERMUTATIONS)
-        for group in sorted(set(groups))
-    }
-    first: dict[tuple[str, frozenset[str]], int] = {}
-    for number, (words, group) in enumerate(zip(sets, groups, strict=True)):
-        if (group, words) not in first:
-            first[group, words] = number
-            tables[group].insert(number, of[words])
-    for number, (words, group) in enumerate(zip(sets, groups, strict=True)):
-        if number % PART == 0:
-            tell("near questions", number, len(rows))
-        if rows[number]["place"][0]:
-            continue  # rows of other files are not compared with each other
-        for other_group, table in tables.items():
-            exact = first.get((other_group, words))
-            candidates = sorted(table.query(of[words])) if exact in (None, number) else [exact]
-            for other in candidates:
-                if other_group == group and other >= number:
-                    break
-                both = len(words & sets[other])
-                if both >= SAME * (len(words) + len(sets[other]) - both):
-                    yield {"place": rows[number]["place"], "other": rows[other]["place"]}
-                    break
+    tell("done", found=list(looked_through([row for row in rows if row["texts"]])))
 
 
 def looked_through(rows: list[Row]) -> Iterator[Row]:
@@ -93,13 +43,13 @@ def looked_through(rows: list[Row]) -> Iterator[Row]:
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     with multiprocessing.Pool(min(len(os.sched_getaffinity(0)), len(parts) or 1)) as pool:
         for number, results in enumerate(pool.imap(look, parts)):
-            tell("languages, secrets", number * PART, len(rows))
+            tell("progress", step="languages, secrets", done=number * PART, total=len(rows))
             yield from results
 
 
 def look(rows: list[Row]) -> list[Row]:
     return [
-        {"kind": kind, "place": row["place"], **thing}
+        {"kind": kind, "line": row["line"], **thing}
         for kind, look_at in (("language", language), ("mojibake", mojibake), ("secret", secrets))
         for row in rows
         for thing in look_at(row["texts"])
@@ -163,8 +113,8 @@ def plugins() -> Any:
     return chosen, {re.split(r"\W+", pattern)[-1] for pattern in DENYLIST}
 
 
-def tell(step: str, done: int, total: int) -> None:
-    print(json.dumps({"step": step, "done": done, "total": total}), flush=True)
+def tell(event: str, **facts: Any) -> None:
+    print(json.dumps({"event": event, **facts}), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,23 +2,35 @@
 
 import asyncio
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from eval.questions.rows import Problem, Row
+from eval.questions.rows import SPLITS, Problem, Row
+from eval.scoring.groundedness import Rarity
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.knowledge.search.answered import Paths
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
 from training.data.check import text
 from training.data.check.entries import DatasetLine, paths
-from training.data.check.rules import HELD_OUT, Finding, shown
+from training.data.check.rules import (
+    ANSWER_TOKENS,
+    FEWEST_TOKENS,
+    HELD_OUT,
+    REFUSALS,
+    ROW_TOKENS,
+    Finding,
+    shown,
+)
 from training.data.examples import own_page
-from training.data.support import claims, idf_of
+from training.data.support import claims
 
 Place = tuple[int, int]
 """Position of a row: 0 for the checked file, or from 1 the number of an --against file; and the
 line."""
+
+Counts = Mapping[str, int]
+"""Tokens by field; 0 without text."""
 
 _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@((?:[\w-]+\.)+[A-Za-z]{2,})")
 # Reserved names (RFC 2606).
@@ -72,6 +84,45 @@ def texts(entries: Iterable[DatasetLine]) -> Iterator[Finding]:
                 if not _NOBODY.search(address[1]):
                     message = f"{field} has {address[0]}"
                     yield Finding(entry.line, "personal", field, address[0], message)
+
+
+def lengths(entries: Iterable[DatasetLine], counts: Iterable[Counts]) -> Iterator[Finding]:
+    """Texts with too few or too many tokens."""
+    for entry, tokens in zip(entries, counts, strict=True):
+        texts = entry.texts()
+        for field in ("question", "answer"):
+            if 0 < tokens[field] < FEWEST_TOKENS:
+                message = f"{field} has {tokens[field]} tokens: {shown(texts[field])}"
+                yield Finding(entry.line, "short", field, texts[field], message)
+        if tokens["answer"] > ANSWER_TOKENS:
+            message = f"answer has {tokens['answer']} tokens, more than {ANSWER_TOKENS:,}"
+            yield Finding(entry.line, "long-answer", "answer", texts["answer"], message)
+        if (total := sum(tokens.values())) > ROW_TOKENS:
+            message = f"question, answer and context have {total} tokens"
+            yield Finding(entry.line, "long-row", "context", texts.get("context", ""), message)
+
+
+def splits(rows: Iterable[Row]) -> Iterator[Finding]:
+    for row in rows:
+        if row.split and row.split not in SPLITS:
+            message = f"split is {shown(row.split)!r}"
+            yield Finding(row.line, "split", "split", row.split, message)
+
+
+def ids(rows: Sequence[Row]) -> Iterator[Finding]:
+    """All rows whose id another row has, too."""
+    counts = Counter(row.id for row in rows if row.id)
+    for row in rows:
+        if counts[row.id] > 1:
+            yield Finding(row.line, "id", "id", row.id, f"id is {shown(row.id)!r}")
+
+
+def refusals(rows: Sequence[Row]) -> Iterator[Finding]:
+    """Too few rows to be refused, in the file as a whole."""
+    refusing = sum(not row.answerable for row in rows)
+    if refusing < REFUSALS * len(rows):
+        message = f"{refusing:,} of {len(rows):,} rows are unanswerable"
+        yield Finding(0, "refusals", "answerable", "", message)
 
 
 def duplicates(rows: Sequence[Row]) -> Iterator[Finding]:
@@ -171,7 +222,7 @@ def pages(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
 def unsupported(rows: Iterable[Row], wiki: Sequence[Page]) -> Iterator[Finding]:
     """Answers with a sentence that neither the pages nor the row's own text support."""
     by_path = {page.path: page for page in wiki}
-    known, idf = Paths(by_path), idf_of(wiki)
+    known, idf = Paths(by_path), Rarity(page.text for page in wiki)
     with asyncio.Runner() as runner:
         for row in rows:
             pages = [by_path[path] for name in row.pages if (path := known.find(name))]

@@ -25,6 +25,7 @@ from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
 from gateway.knowledge.sources.services.items import SyncState, incomplete
+from gateway.knowledge.sources.services.service import Service
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.services.storage import document
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
@@ -112,8 +113,12 @@ class _File:
         return str(Stamp.of(made, self.page.groups))
 
 
-class Confluence:
-    """Implements `gateway.knowledge.sources.source.Followed`."""
+class Confluence(Service):
+    """A space, or a whole Confluence.
+
+    A look at the feed leaves new and changed attachments to the next sync; those of an edited page
+    get its readers.
+    """
 
     def __init__(
         self,
@@ -131,41 +136,12 @@ class Confluence:
             rights: import page permissions from spaces and restrictions.
             attachments: read files attached to pages, too.
         """
-        self.name = place
         self._place = SpaceAddress.parse(place)
-        self._token = token
-        self._rate = rate
+        super().__init__(place, self._place.base, token, rate)
         self._rights = rights
         self._attachments = attachments
         self._is_cloud = False
         self._titles: dict[tuple[str, str], str] = {}
-
-    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Source.read`.
-
-        Raises:
-            AskdocsError: it cannot be reached, rejects the token, or has no page.
-        """
-        api = Api(self._place.base, self._token, self._rate)
-        try:
-            yield from self._read(api, SyncState(known, state))
-        finally:
-            api.close()
-
-    def recent(
-        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
-    ) -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Followed.recent`. New and changed attachments are
-        left to the next sync; those of an edited page get its readers.
-
-        Raises:
-            AskdocsError: it cannot be reached, or rejects the token.
-        """
-        api = Api(self._place.base, self._token, self._rate)
-        try:
-            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
-        finally:
-            api.close()
 
     def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
         spaces = {path.rpartition("/")[2]: path for path in memory.known}

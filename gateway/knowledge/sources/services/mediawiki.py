@@ -19,6 +19,7 @@ from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, 
 from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi
 from gateway.knowledge.sources.services.mediawiki_feed import Feed, content_namespaces
+from gateway.knowledge.sources.services.service import Service
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
@@ -31,8 +32,12 @@ _LOOKS = 20
 _FILE = "/file"
 
 
-class MediaWiki:
-    """Implements `gateway.knowledge.sources.source.Followed`."""
+class MediaWiki(Service):
+    """A MediaWiki.
+
+    A look at the feed leaves uploaded files, and pages that include a changed template, to the next
+    sync.
+    """
 
     def __init__(
         self, place: str, token: Token | None, rate: float, rights: bool, files: bool = False
@@ -45,48 +50,17 @@ class MediaWiki:
             rights: import the wiki's readers from its groups.
             files: read uploaded documents, too.
         """
-        self.name = place
         split = urlsplit(place)
         folder = split.path
         for script in _SCRIPTS:
             folder = folder.removesuffix(script)
-        self._base = f"{split.scheme}://{split.netloc}{folder.rstrip('/')}"
-        self._token = token
-        self._rate = rate
+        base = f"{split.scheme}://{split.netloc}{folder.rstrip('/')}"
+        super().__init__(place, base, token, rate)
         self._rights = rights
         self._files = files
 
-    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Source.read`.
-
-        Raises:
-            AskdocsError: it cannot be reached, rejects the token, or has no page.
-        """
-        api = Api(self._base, self._token, self._rate)
-        try:
-            yield from self._read(MediaWikiApi(api, self.name), SyncState(known, state))
-        finally:
-            api.close()
-
-    def recent(
-        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
-    ) -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Followed.recent`. Uploaded files, and pages that
-        include a changed template, are left to the next sync.
-
-        Raises:
-            AskdocsError: it cannot be reached, or rejects the token.
-        """
-        api = Api(self._base, self._token, self._rate)
-        memory = SyncState(known, state, is_look=True)
-        try:
-            yield from self._recent(MediaWikiApi(api, self.name), memory, ignored)
-        finally:
-            api.close()
-
-    def _recent(
-        self, wiki: MediaWikiApi, memory: SyncState, ignored: Collection[str]
-    ) -> Iterator[Item]:
+    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
+        wiki = MediaWikiApi(api, self.name)
         edited: dict[str, Mapping[str, Any]] = {}
         groups: Groups | None = None
         namespaces = memory.feed["namespaces"] if memory.feed else ()
@@ -107,7 +81,8 @@ class MediaWiki:
         if edited:
             yield memory.state()
 
-    def _read(self, wiki: MediaWikiApi, memory: SyncState) -> Iterator[Item]:
+    def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
+        wiki = MediaWikiApi(api, self.name)
         feed = Feed(wiki)
         groups = _readers(feed.about) if self._rights else None
         changes = feed.since(memory)

@@ -31,6 +31,7 @@ from gateway.knowledge.sources.services.notion_blocks import (
     rich,
     value,
 )
+from gateway.knowledge.sources.services.service import Service
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
@@ -75,8 +76,8 @@ class _Row:
     """The description of a database."""
 
 
-class Notion:
-    """Implements `gateway.knowledge.sources.source.Followed`."""
+class Notion(Service):
+    """A page or database of Notion, or the whole workspace."""
 
     def __init__(self, place: str, token: Token | None, rate: float) -> None:
         """
@@ -85,39 +86,11 @@ class Notion:
             token: the token of a connection (an internal integration).
             rate: maximum requests per second.
         """
-        self.name = place
         self._at = NotionAddress.parse(place)
-        self._token = token
-        self._rate = rate
+        super().__init__(place, self._at.api, token, rate, {"Notion-Version": VERSION})
         self._rows: dict[str, _Row] = {}
         self._above: dict[str, tuple[str, str]] = {}
         """The parents of requested pages, databases and blocks."""
-
-    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Source.read`.
-
-        Raises:
-            AskdocsError: it cannot be reached, rejects the token, or has no page.
-        """
-        api = Api(self._at.api, self._token, self._rate, {"Notion-Version": VERSION})
-        try:
-            yield from self._read(api, SyncState(known, state))
-        finally:
-            api.close()
-
-    def recent(
-        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
-    ) -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Followed.recent`.
-
-        Raises:
-            AskdocsError: it cannot be reached, or rejects the token.
-        """
-        api = Api(self._at.api, self._token, self._rate, {"Notion-Version": VERSION})
-        try:
-            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
-        finally:
-            api.close()
 
     def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
         before, others = _by_id(memory.known), _by_id(ignored)

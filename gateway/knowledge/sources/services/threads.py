@@ -23,6 +23,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.api import Api, ServiceRefused
 from gateway.knowledge.sources.services.items import SyncState
+from gateway.knowledge.sources.services.service import Service
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
 from gateway.knowledge.sources.tokens import Token
@@ -93,8 +94,8 @@ class Host(Protocol):
         ...
 
 
-class Threads:
-    """Implements `gateway.knowledge.sources.source.Followed`."""
+class Threads(Service):
+    """Threads of a host: issues or discussions."""
 
     def __init__(self, place: str, host: Host, token: Token | None, rate: float) -> None:
         """
@@ -104,36 +105,8 @@ class Threads:
             token: the access token.
             rate: maximum requests per second.
         """
-        self.name = place
+        super().__init__(place, host.base, token, rate, host.headers)
         self._host = host
-        self._token = token
-        self._rate = rate
-
-    def read(self, known: Mapping[str, str], state: str = "") -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Source.read`.
-
-        Raises:
-            AskdocsError: the list cannot be read, rejects the token, or is empty.
-        """
-        api = Api(self._host.base, self._token, self._rate, self._host.headers)
-        try:
-            yield from self._read(api, SyncState(known, state))
-        finally:
-            api.close()
-
-    def recent(
-        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
-    ) -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Followed.recent`.
-
-        Raises:
-            AskdocsError: the list cannot be read, or rejects the token.
-        """
-        api = Api(self._host.base, self._token, self._rate, self._host.headers)
-        try:
-            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
-        finally:
-            api.close()
 
     def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
         updated: dict[str, Thread] = {}
