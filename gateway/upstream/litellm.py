@@ -256,6 +256,8 @@ def _load(config: str) -> "FastAPI":
             "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}",
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download at start
             "LITELLM_TELEMETRY": "False",
+            # Longer texts are estimated from samples: a tokenizer takes a second for 4 MB.
+            "TOKEN_COUNTER_MAX_EXACT_CHARS": "40000",
             "CONFIG_FILE_PATH": config,
             "DISABLE_ADMIN_UI": "True",
         }
@@ -266,6 +268,7 @@ def _load(config: str) -> "FastAPI":
     import litellm
     from litellm.litellm_core_utils import secret_redaction, url_utils
     from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
+    from litellm.proxy import utils
     from litellm.proxy.proxy_server import app
 
     # For some providers LiteLLM fetches images and files by the addresses in a request, so any
@@ -292,6 +295,11 @@ def _load(config: str) -> "FastAPI":
         raise litellm.APIConnectionError(text, stream.custom_llm_provider or "", stream.model or "")
 
     CustomStreamWrapper.finish_reason_handler = finish_if_complete
+
+    # For its spend log, which is off, it counts the tokens of a failed request on the event loop:
+    # 1.5 s for a thousand messages of 4 kB.
+    utils._estimate_dispatched_failure_usage = lambda *_, **__: None
+    CustomStreamWrapper._record_partial_usage_for_failure = lambda _: None
 
     # LiteLLM's and OpenAI's clients follow redirects to any host, with the question, and with keys
     # in headers that httpx does not remove then, such as Anthropic's `x-api-key`. There is no

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import numpy as np
 import openai
+import psutil
 import pytest
 
 from eval.systems.client import Client
@@ -225,6 +226,24 @@ def test_an_error_with_a_clients_picture_in_it_costs_no_minutes(lane: Lane) -> N
     )
     assert reply.status_code == 400, reply.text
     assert "is not base64" in reply.text
+
+
+def test_the_tokens_of_a_failed_request_are_not_counted(lane: Lane) -> None:
+    """LiteLLM did on the event loop, for a log that is off: twenty times the CPU of an answer."""
+    gateway = psutil.Process(lane.gateway.process.pid)
+    asked: Any = [{"role": "user", "content": "-----BEGIN" * 400}] * 1000
+
+    def cpu(odd: bytes, status: int) -> float:
+        lane.providers.odd = odd
+        before = sum(gateway.cpu_times()[:2])
+        reply = post(lane, "/chat/completions", model="claude-odd", messages=asked, max_tokens=16)
+        assert reply.status_code == status, reply.text
+        return sum(gateway.cpu_times()[:2]) - before
+
+    answered = message([{"type": "text", "text": "a"}])
+    cpu(answered, 200)  # what is loaded once
+    failed = cpu(b"", 503)
+    assert failed < 6 * cpu(answered, 200) + 0.1
 
 
 def test_a_value_that_litellm_fails_on_is_no_failure_of_the_provider(lane: Lane) -> None:
