@@ -435,10 +435,10 @@ async def test_what_was_judged_is_kept_when_the_judge_goes(
     judge = Judge(tmp_path, "j", endpoint.url)
     await judge.ask(answers("F5"), lambda *_: None)
     endpoint.status = 503
-    with pytest.raises(AskdocsError, match=r"'j' at http.* answered for long: 503: .*is kept"):
+    with pytest.raises(AskdocsError, match=r"'j' at http.* answered for long: 503: .*are kept"):
         await judge.ask(answers("F5", "F6"), lambda *_: None)
     endpoint.status = 400
-    with pytest.raises(AskdocsError, match=r"'j' at http.* refuses: 400: .*is kept"):
+    with pytest.raises(AskdocsError, match=r"'j' at http.* refuses: 400: .*are kept"):
         await judge.ask(answers("F6"), lambda *_: None)
     assert Judge(tmp_path, "j", endpoint.url)(*answers("F5")[0]) is True
     for url in ("http://127.0.0.1:9/v1", "http://127.0.0.1:80a/v1"):
