@@ -344,7 +344,7 @@ def test_remove_asks_first(synced: Path, docs: RunHere, home: Home) -> None:
     assert f"Exclude ports.md of {synced} from answers?" in done.stderr
     assert "ports.md" in paths(docs)
     dry = docs("remove", "ports.md", "--dry-run")
-    assert "would take ports.md" in dry.stdout
+    assert "would exclude ports.md" in dry.stdout
     assert "ports.md" in paths(docs)
     assert acts(home) == [("docs.add", str(synced))]
 

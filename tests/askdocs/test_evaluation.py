@@ -245,7 +245,7 @@ def test_models_and_leaks_are_only_those_of_the_systems(examine: Evaluation) -> 
     [
         ({"systems": "base-rga"}, "--systems: there is no 'base-rga'; there are base-clo"),
         ({"tuned": "docs@v9"}, "--tuned docs@v9: the gateway has no such model; it has base, doc"),
-        ({"docs": "elsewhere"}, "--docs elsewhere: is no folder"),
+        ({"docs": "elsewhere"}, "--docs elsewhere: is not a folder"),
         ({"key": None}, "--url: the gateway requires a key: add --key"),
         ({"url": None}, "askdocs does not run in "),
         ({"url": "http://127.0.0.1:9/v1"}, "no gateway answers at http://127.0.0.1:9"),

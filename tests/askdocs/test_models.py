@@ -98,7 +98,7 @@ def test_a_version_that_is_not_there_is_one_line(home: Home, store: Store) -> No
     done = run(home, "show", "docs@v9")
     assert isinstance(done.exception, AskdocsError)
     assert str(done.exception) == (
-        f"docs@v9: no such version in {home.root}/versions; there are: docs@v1, docs@v2"
+        f"docs@v9: no such version in {home.root}/versions; it has: docs@v1, docs@v2"
     )
 
 
@@ -136,7 +136,7 @@ def test_what_is_broken_is_found_by_verify(home: Home, store: Store) -> None:
     assert done.exit_code == 1
     broken, line, fine = done.stdout.splitlines()
     assert (broken, fine) == ("docs@v1: broken", "docs@v2: ok")
-    assert "docs@v1/artefacts/gguf/training.json: is missing" in line
+    assert "docs@v1/artefacts/gguf/training.json: is in the manifest, but missing" in line
     assert run(home, "verify", "docs@v2").exit_code == 0
 
 

@@ -47,7 +47,7 @@ def test_a_folder_that_is_no_adapter_is_refused_before_the_engine_is_asked(
     for name in there:
         (tmp_path / name).touch()
     loading = adapters.load("http://127.0.0.1:9/v1", None, "hr@v1", tmp_path)
-    with pytest.raises(AskdocsError, match=r"no adapter: adapter_\w+\.\w+ is missing"):
+    with pytest.raises(AskdocsError, match=r"is not an adapter: adapter_\w+\.\w+ is missing"):
         asyncio.run(loading)
 
 

@@ -57,7 +57,7 @@ def test_they_are_corrected_as_one_family_whatever_else_was_compared(tmp_path: P
     assert [one.holm for one in made.contrasts] == holm([one.p for one in made.contrasts])
     assert made.contrasts[0].says == "better"
     page = markdown(made)
-    assert page.index("## Declared contrasts") < page.index("Exploratory.")
+    assert page.index("## Declared contrasts") < page.index("Exploratory,")
 
 
 def test_a_run_that_declared_none_has_none(tmp_path: Path) -> None:

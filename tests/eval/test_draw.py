@@ -98,7 +98,9 @@ def test_the_split_is_test_where_rows_have_one() -> None:
     split = [Row(1, "Q?", "A", split="train"), Row(2, "R?", "A", split="test")]
     assert [row.line for row in of_split(FILE, split, None)[0]] == [2]
     assert of_split(FILE, [Row(1, "Q?", "A")], None)[1] == ""
-    with pytest.raises(AskdocsError, match=r"no row has split = 'validation' \(there are train, t"):
+    with pytest.raises(
+        AskdocsError, match=r"no row has split = 'validation' \(the splits are train, t"
+    ):
         of_split(FILE, split, "validation")
 
 

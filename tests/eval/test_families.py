@@ -40,5 +40,5 @@ def test_what_is_not_known_is_said() -> None:
     (alone,) = check([("gpt-5", None)], ["llama"])
     assert "add a second --judge-model" in alone
     notes = check([("grader", None), ("gpt-5", None)], ["docs@v1"])
-    assert ["grader is not known" in notes[0], "wrote the answers" in notes[1]] == [True, True]
+    assert ["grader is unknown" in notes[0], "wrote the answers" in notes[1]] == [True, True]
     assert check([], []) == []

@@ -30,7 +30,7 @@ def test_nesting_that_no_rule_reads_is_refused_too(file: Path) -> None:
     file.write_text(f'{{"question": "q", "answer": "a", "more": {deep}}}\n')
     (problem,) = rows.parse(file)
     assert isinstance(problem, rows.Problem)
-    assert "more than 100 objects and lists" in problem.fix
+    assert "more than 100 nested objects and lists" in problem.fix
     flat = "[" + ", ".join(["[]"] * 300) + "]"
     file.write_text(f'{{"question": "q", "answer": "a", "more": {flat}}}\n')
     assert [row.answer for row in rows.read(file)] == ["a"]

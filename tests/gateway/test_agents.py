@@ -173,7 +173,7 @@ async def test_a_long_page_comes_in_parts_of_whole_sections(indexed: Indexed) ->
     assert "- Part 11" in said(first)
     assert first.structured_content["sections"] == [f"Part {n}" for n in range(12)]
     assert beyond.is_error
-    assert f"the last one is {len(parts)}" in said(beyond)
+    assert f"the last part is {len(parts)}" in said(beyond)
 
 
 async def test_a_section_longer_than_a_part_is_cut_between_its_blocks(indexed: Indexed) -> None:
@@ -367,5 +367,5 @@ def test_an_index_without_pages_has_an_llms_txt(indexed: Indexed) -> None:
 
 
 def test_a_part_beyond_the_last_is_refused(index: Index) -> None:
-    with pytest.raises(AskdocsError, match="part 2: the last one is 1"):
+    with pytest.raises(AskdocsError, match="part 2: the last part is 1"):
         Pages(Grounding(index, estimates)).read("limits.md", part=2)

@@ -174,7 +174,7 @@ def test_a_value_that_is_refused_is_no_outage(postgres: Postgres) -> None:
 
 def test_a_folder_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     engine = database.open(f"sqlite:///{tmp_path}/nowhere/askdocs.db")
-    with pytest.raises(database.Unreachable, match=r"cannot be written \(No such file.*make its"):
+    with pytest.raises(database.Unreachable, match=r"cannot be written \(No such file.*create its"):
         database.migrate(engine)
 
 
@@ -197,8 +197,8 @@ def test_a_file_that_is_no_database_is_one_line_and_stays_as_it_is(tmp_path: Pat
         ("postgresql://me:p@hunter2@host/db", "as %40"),
         ("postgresql://me:p@host/hunter2@host/db", "as %40"),
         ("postgresql://me:p@s:hunter2@host:5432/db", "cannot be read"),
-        ("sqlite://", "in memory"),
-        ("sqlite:///:memory:", "in memory"),
+        ("sqlite://", "in-memory"),
+        ("sqlite:///:memory:", "in-memory"),
     ],
 )
 def test_another_url_is_refused_with_the_two_forms_and_not_repeated(given: str, why: str) -> None:

@@ -216,7 +216,7 @@ def test_a_database_that_is_away_is_said_without_its_address(
     client = start(person_header="x-person", reviewers=("ann",))
     answer = client.get("/review", headers={"x-person": "ann"})
     assert answer.status_code == 503
-    assert "the database does not answer" in answer.text
+    assert "the database does not respond" in answer.text
     assert "db.inside" not in answer.text
 
 

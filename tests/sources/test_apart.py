@@ -95,7 +95,9 @@ def test_too_many_pages_that_end_it_are_no_fault_of_the_pages(
 ) -> None:
     monkeypatch.setattr(apart, "MOST", 2)
     root = write({f"{n}.md": "LEAVE" for n in range(4)})
-    with pytest.raises(AskdocsError, match=r"the process .* ended with the exit code 3 at 2\.md"):
+    with pytest.raises(
+        AskdocsError, match=r"its reader process ended with the exit code 3 at 2\.md"
+    ):
         read(root)
 
 

@@ -49,13 +49,13 @@ def test_links_lead_to_pages_and_others_stay(write: Write) -> None:
 
 def test_a_page_that_is_listed_and_not_there_is_named_with_the_line(write: Write) -> None:
     root = write({"SUMMARY.md": "* [A](a.md)\n\n* [B](b.md)", "a.md": "text"})
-    assert broken(root) == [("SUMMARY.md:3", "b.md is not there")]
+    assert broken(root) == [("SUMMARY.md:3", "b.md does not exist")]
 
 
 def test_a_table_of_contents_that_cannot_be_read_is_an_error(write: Write) -> None:
     root = write({"SUMMARY.md": "", "a.md": "text"})
     (root / "SUMMARY.md").write_bytes(b"\xff")
-    with pytest.raises(AskdocsError, match=r"SUMMARY\.md cannot be read .*which pages"):
+    with pytest.raises(AskdocsError, match=r"SUMMARY\.md cannot be read .*lists the pages"):
         list(Folder(root, SITE).read({}))
 
 

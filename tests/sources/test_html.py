@@ -388,7 +388,7 @@ def test_deep_nesting_keeps_the_text(tag: str, depth: int) -> None:
 
 
 def test_nesting_beyond_reason_is_refused_with_the_reason() -> None:
-    with pytest.raises(ValueError, match=r"nested more than 5,000 deep"):
+    with pytest.raises(ValueError, match=r"nested more than 5,000 levels deep"):
         read("<div>" * 100_000 + "x")
 
 

@@ -56,7 +56,7 @@ def test_the_tokens_of_a_chat_template_suffice_for_llama_3_1() -> None:
 def test_rows_that_were_changed_by_hand_are_refused(folder: Path) -> None:
     file = folder / "validation.jsonl"
     file.write_text(file.read_text().replace("weeks", "days"))
-    with pytest.raises(AskdocsError, match=r"validation\.jsonl: is not what card\.json says"):
+    with pytest.raises(AskdocsError, match=r"validation\.jsonl: differs from card\.json"):
         dataset.read(folder)
 
 

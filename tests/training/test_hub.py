@@ -172,7 +172,7 @@ def test_another_version_of_the_same_name_is_not_replaced(
     push(store)
     other = open_store(None, tmp_path / "other")
     other.add("docs", trained(tmp_path / "another", "another"), FACTS)
-    with pytest.raises(AskdocsError, match="hf://team/wiki: has another docs@v1: name another"):
+    with pytest.raises(AskdocsError, match="hf://team/wiki: has a different docs@v1: name another"):
         push(other)
     assert hub.repositories["team/wiki"].messages == ["Add docs@v1"]
 

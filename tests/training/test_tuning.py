@@ -104,7 +104,7 @@ def test_an_example_that_is_too_long_is_named(tmp_path: Path) -> None:
 
 def test_an_answer_that_the_template_changes_is_named(tmp_path: Path) -> None:
     file = split(tmp_path, row("Why?", "So."), row("Why?", " So."))
-    with pytest.raises(Problem, match=r"train\.jsonl:2: the chat template does not .*' So\.'"):
+    with pytest.raises(Problem, match=r"train\.jsonl:2: the chat template changes .*' So\.'"):
         encode.encode(file, Characters(LLAMA3), 100)
     assert len(encode.encode(file, Characters(CHATML), 100)) == 2
 

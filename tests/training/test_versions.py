@@ -74,7 +74,7 @@ def test_what_is_derived_lies_beside_the_version_and_does_not_change_it(
     assert (store.fetch("docs@v1", "gguf") / "model.gguf").read_text() == "GGUF"
     after = everything(store.fetch("docs@v1"))
     assert {path: after[path] for path in before} == before
-    with pytest.raises(AskdocsError, match="has an artefact 'gguf' already"):
+    with pytest.raises(AskdocsError, match="already has an artefact 'gguf'"):
         store.add_artefact("docs@v1", "gguf", tmp_path / "gguf", {})
     with pytest.raises(AskdocsError, match=r"no artefact 'fp8'; there are: gguf"):
         store.fetch("docs@v1", "fp8")
@@ -130,7 +130,7 @@ def test_a_version_that_is_not_there_is_reported_with_those_that_are(
     store: Store, run: Path, call: str
 ) -> None:
     store.add("docs", run, FACTS)
-    with pytest.raises(AskdocsError, match=r"docs@v2: no such version .* there are: docs@v1"):
+    with pytest.raises(AskdocsError, match=r"docs@v2: no such version .* it has: docs@v1"):
         getattr(store, call)("docs@v2")
     with pytest.raises(AskdocsError, match="'docs' is not the name of a version"):
         getattr(store, call)("docs")

@@ -148,7 +148,9 @@ def test_a_version_that_was_copied_by_hand_to_another_name_is_refused(
 ) -> None:
     store.add("docs", run, FACTS)
     shutil.copytree(tmp_path / "versions/docs@v1", tmp_path / "versions/docs@v5")
-    with pytest.raises(AskdocsError, match=r"docs@v5/manifest.json: is that of docs@v1: remove"):
+    with pytest.raises(
+        AskdocsError, match=r"docs@v5/manifest.json: is the manifest of docs@v1: remove"
+    ):
         store.fetch("docs@v5")
     assert store.add("docs", run, FACTS) == "docs@v6"
 
