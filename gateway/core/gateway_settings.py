@@ -25,7 +25,7 @@ class ModelEntry(BaseModel):
     model_config = _STRICT
 
     url: str | None = Field(
-        None, description="Base URL of an engine of ours (vLLM, llama.cpp), with /v1: fast lane."
+        None, description="Base URL of your own engine (vLLM, llama.cpp), with /v1."
     )
     model: str | None = Field(
         None, description="The model's name at that engine; its first listed model when not set."

@@ -52,7 +52,7 @@ class Preference(_Table):
     beta: float = Field(
         0.1, gt=0, description="How close the answers stay to those of the first stage."
     )
-    learning_rate: float = Field(5e-6, gt=0, description="At its highest.")
+    learning_rate: float = Field(5e-6, gt=0, description="Peak learning rate.")
     epochs: float = Field(1, gt=0, description="How often each pair is used.")
 
 
@@ -79,7 +79,7 @@ class Recipe(_Table):
     batch_size: int = Field(2, ge=1, description="Examples per batch, in each process.")
     gradient_accumulation: int = Field(4, ge=1, description="Batches per step.")
     packing: bool = Field(True, description="Pack several examples into one row of a batch.")
-    learning_rate: float = Field(2e-4, gt=0, description="At its highest.")
+    learning_rate: float = Field(2e-4, gt=0, description="Peak learning rate.")
     schedule: Literal["linear", "cosine", "constant"] = Field(
         "linear", description="How the learning rate falls: linear, cosine or constant."
     )
@@ -100,7 +100,7 @@ class Recipe(_Table):
     )
     load_in_4bit: bool = Field(False, description="Keep the base model in 4 bits (GPU only).")
     gradient_checkpointing: bool = Field(
-        True, description="Recompute activations instead of storing them (gradient checkpointing)."
+        True, description="Recompute activations instead of storing them."
     )
     evals_per_epoch: int = Field(
         4,
