@@ -183,7 +183,7 @@ async def test_a_killed_one_is_started_again_with_another_pid(desk: Desk) -> Non
     first = running.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await async_until(lambda: running.restarts == 1 and desk.said[-1][1].startswith("is back"))
+    await async_until(lambda: running.restarts == 1 and desk.said[-1][1].startswith("is up again"))
     assert desk.said[0] == ("part", "ended (signal SIGKILL); starting it again")
     assert running.pid not in (None, first)
     assert desk.pids == [first, running.pid]

@@ -89,10 +89,10 @@ def test_what_cannot_be_assumed_is_refused_with_its_place(
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("A10G", "--gpu A10G: not known, did you mean a10g? They are t4, l4, a10g"),
-        ("a100", "not known, did you mean a100-40g or a100-80g? They"),
-        ("RTX 4090", "not known, did you mean rtx-4090? They"),
-        ("mi300x", "--gpu mi300x: not known, they are t4, l4, a10g"),
+        ("A10G", "--gpu A10G: unknown GPU, did you mean a10g? They are t4, l4, a10g"),
+        ("a100", "unknown GPU, did you mean a100-40g or a100-80g? They"),
+        ("RTX 4090", "unknown GPU, did you mean rtx-4090? They"),
+        ("mi300x", "--gpu mi300x: unknown GPU, they are t4, l4, a10g"),
     ],
 )
 def test_an_unknown_gpu_is_refused_with_those_that_may_be_meant(name: str, says: str) -> None:

@@ -128,7 +128,7 @@ async def test_a_model_that_is_not_served_is_an_error_that_names_the_ones_that_a
     engine_url: str,
 ) -> None:
     engine = Engine(engine_url, model="other")
-    with pytest.raises(AskdocsError, match=r"does not serve 'other'; it has small: .*--model"):
+    with pytest.raises(AskdocsError, match=r"does not serve 'other'; it serves small: .*--model"):
         await engine.model()
     await engine.close()
 
