@@ -61,21 +61,22 @@ def near(
     distinct = {
         question_words: place for place, question_words in enumerate(dict.fromkeys(questions))
     }
-    similar: dict[int, list[int]] = defaultdict(list)
-    for left, right in alike(list(distinct)):
-        similar[left].append(right)
-        similar[right].append(left)
-    first: dict[tuple[Hashable, int], int] = {}
+    first: list[dict[Hashable, int]] = [{} for _ in distinct]
     for number, (question_words, group) in enumerate(zip(questions, groups, strict=True)):
-        first.setdefault((group, distinct[question_words]), number)
+        first[distinct[question_words]].setdefault(group, number)
+    # Only the first one of each group: thousands of similar questions have millions of pairs.
+    similar: list[dict[Hashable, int]] = [{} for _ in distinct]
+    for pair in alike(list(distinct)):
+        for place, other in (pair, pair[::-1]):
+            for group, number in first[other].items():
+                similar[place][group] = min(number, similar[place].get(group, number))
     every = list(dict.fromkeys(groups))
     for number, (question_words, mine) in enumerate(zip(questions, groups, strict=True)):
+        own = distinct[question_words]
         for group in every:
-            own = distinct[question_words]
-            other = first.get((group, own), number)
+            other = first[own].get(group, number)
             if other == number:
-                numbers = (first.get((group, place), number) for place in similar[own])
-                other = min((found for found in numbers if found != number), default=number)
+                other = similar[own].get(group, number)
             if other < number or (group != mine and other != number):
                 yield number, other
 

@@ -10,7 +10,7 @@ from askdocs.capacity import models
 from askdocs.capacity.shape import of_config
 from gateway.core.errors import AskdocsError
 
-# Billions of parameters, from the model cards; of DeepSeek-V3 without its second head.
+# Billions of parameters, from the model cards.
 PUBLISHED = {
     "meta-llama/Llama-3.1-8B-Instruct": 8.03,
     "meta-llama/Llama-3.1-70B-Instruct": 70.6,

@@ -1,5 +1,6 @@
 """Rows that must stay together."""
 
+import tracemalloc
 from collections.abc import Sequence
 
 from hypothesis import given
@@ -76,3 +77,14 @@ def test_each_row_has_its_first_near_one_of_each_group(asked: list[tuple[str, st
                 if group != groups[number] or other < number:
                     expected.add((number, other))
     assert set(near(sets, groups)) == expected
+
+
+def test_similar_questions_take_no_memory_for_each_pair() -> None:
+    """500 questions of one form have 125,000 pairs."""
+    sets = [frozenset((*"abcdefgh", f"x{number}")) for number in range(500)]
+    tracemalloc.start()
+    try:
+        assert len(list(near(sets, ["train"] * 500))) == 499
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
