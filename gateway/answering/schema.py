@@ -48,7 +48,7 @@ class Schema:
         try:
             wrong = _first_error(of_schemas, schema, STEPS_OF_SCHEMA)
         except RecursionError:
-            raise ValueError("is nested too deeplyly") from None
+            raise ValueError("is nested too deeply") from None
         except _TooMuch:
             raise ValueError("takes too long to check") from None
         if wrong:

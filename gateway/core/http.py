@@ -116,14 +116,14 @@ def too_large(limit: int) -> ApiError:
 
 
 def dump(body: Any) -> bytes:
-    """JSON for an engine. Raises ApiError 400 if it is nested too deeplyly."""
+    """JSON for an engine. Raises ApiError 400 if it is nested too deeply."""
     try:
         return orjson.dumps(body)
     except (TypeError, ValueError):
         try:
             return json.dumps(body).encode()
         except RecursionError:
-            raise ApiError(400, "the body is nested too deeplyly", code="invalid_json") from None
+            raise ApiError(400, "the body is nested too deeply", code="invalid_json") from None
 
 
 async def send_json(

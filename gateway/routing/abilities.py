@@ -163,7 +163,7 @@ DEEPEST = 64
 
 
 def refuse_depth(request: Mapping[str, Any]) -> None:
-    """Raises ApiError 400: the body for a provider is nested too deeplyly."""
+    """Raises ApiError 400: the body for a provider is nested too deeply."""
     for name, value in request.items():
         level = [value] if isinstance(value, dict | list) else []
         for _ in range(DEEPEST):
@@ -175,7 +175,7 @@ def refuse_depth(request: Mapping[str, Any]) -> None:
             ]
         if level:
             text = (
-                f"{name} is nested too deeplyly: at most {DEEPEST} lists and objects in one another"
+                f"{name} is nested too deeply: at most {DEEPEST} lists and objects in one another"
             )
             raise ApiError(400, text, param=name, code="invalid_value")
 

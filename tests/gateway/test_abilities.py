@@ -117,7 +117,7 @@ def test_no_body_is_nested_deeper_than_litellm_copies() -> None:
         {"messages": [{"role": "user", "content": [part]}]},
         {"tools": [nested]},
     ):
-        with pytest.raises(ApiError, match="is nested too deeplyly") as caught:
+        with pytest.raises(ApiError, match="is nested too deeply") as caught:
             abilities.refuse_depth(deep)
         assert caught.value.body["error"]["param"] in deep
 

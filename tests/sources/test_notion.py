@@ -173,7 +173,7 @@ def test_a_page_below_too_many_stays_in_its_place(
     assert [item for item in items if isinstance(item, Unchanged)] == [
         Unchanged(place) for place in places[:4]
     ]
-    why = "the page above it is nested too deeplyly"
+    why = "the page above it is nested too deeply"
     assert broken(items) == {places[4]: why, database: why}
     assert not stamps(items)
 

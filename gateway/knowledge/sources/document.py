@@ -99,7 +99,7 @@ def parse(text: str) -> LexborHTMLParser:
     """Parses a document (see `scrubbed`) into a tree no deeper than DEEPEST.
 
     Raises:
-        ValueError: it is empty, or nested too deeplyly.
+        ValueError: it is empty, or nested too deeply.
     """
     nesting = _nesting(text)
     if nesting > _HOPELESS:

@@ -21,7 +21,7 @@ def load(text: str | bytes, loader: Any) -> Any:
 
     Raises:
         yaml.YAMLError: it is not YAML.
-        ValueError: it has too many values, or is nested too deeplyly.
+        ValueError: it has too many values, or is nested too deeply.
     """
     reader = loader(text)
     try:

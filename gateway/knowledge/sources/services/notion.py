@@ -375,7 +375,7 @@ class Notion(Service):
                 self._above[at] = self._parent_of(api, kind, at)
             parent = self._above[at]
         raise ServiceRefused(
-            "is nested too deeplyly", 200
+            "is nested too deeply", 200
         )  # a partial chain would let the page escape its rules
 
     def _parent_of(self, api: Api, kind: str, at: str) -> tuple[str, str]:

@@ -61,7 +61,7 @@ class Document:
         """Append the content of a page or block.
 
         Raises:
-            ValueError: it is too large, or nested too deeplyly.
+            ValueError: it is too large, or nested too deeply.
             ServiceRefused: the service refuses it.
         """
         around = ""

@@ -38,7 +38,7 @@ def document(storage: str, title: str, link: Link, anchor: Callable[[str], str])
         anchor: returns a heading's anchor by its text.
 
     Raises:
-        ValueError: it is too large, or nested too deeplyly.
+        ValueError: it is too large, or nested too deeply.
     """
     if len(storage) > LARGEST:
         raise ValueError(f"larger than {LARGEST // 2**20} MiB")
