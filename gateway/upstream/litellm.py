@@ -289,7 +289,8 @@ def _load(config: str) -> "FastAPI":
     finish = CustomStreamWrapper.finish_reason_handler
 
     def finish_if_complete(stream: CustomStreamWrapper) -> Any:
-        if stream.received_finish_reason or stream.intermittent_finish_reason:
+        reason = stream.received_finish_reason or stream.intermittent_finish_reason
+        if reason or stream.custom_llm_provider == "triton":  # whose streams have none
             return finish(stream)
         text = "the stream ended without a finish reason"
         raise litellm.APIConnectionError(text, stream.custom_llm_provider or "", stream.model or "")

@@ -215,6 +215,7 @@ class Providers(ThreadingHTTPServer):
                 "api_base": f"{self.url}/odd",
             }
             | key,
+            "triton-odd": {"litellm": "triton/m", "api_base": f"{self.url}/odd/generate"} | key,
             "embed-odd": {
                 "litellm": "openai/text-embedding-3-small",
                 "api_base": f"{self.url}/odd/v1",

@@ -390,6 +390,16 @@ def test_a_stream_without_an_end_is_the_providers_failure(
     assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
 
 
+def test_a_stream_of_triton_ends_without_a_reason(lane: Lane) -> None:
+    words = (json.dumps({"model_name": "m", "text_output": word}) for word in ("Hel", "lo"))
+    lane.providers.odd = "".join(f"data: {word}\n\n" for word in words).encode()
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16}
+    answered = post(lane, "/chat/completions", model="triton-odd", stream=True, **asked)
+    assert answered.text.endswith("data: [DONE]\n\n"), answered.text
+    assert '"Hel"' in answered.text
+    assert '"error"' not in answered.text
+
+
 VECTORS = b"""{"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
     "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}}"""
 RANKS = b'{"id": "r", "results": [{"index": 0, "relevance_score": 0.5}]}'
