@@ -46,6 +46,8 @@ CONFIG: dict[str, Any] = {
         "disable_cooldowns": True,
     },
 }
+# Providers whose streams have no finish reason as LiteLLM reads them.
+_WITHOUT_REASON = ("bytez", "triton")
 FETCHES_NOTHING = "addresses are not fetched here: send the file itself, as a data: URL"
 _key = secrets.token_hex(32)  # shared by `LiteLLM` and `authorize`; not valid elsewhere
 
@@ -290,7 +292,7 @@ def _load(config: str) -> "FastAPI":
 
     def finish_if_complete(stream: CustomStreamWrapper) -> Any:
         reason = stream.received_finish_reason or stream.intermittent_finish_reason
-        if reason or stream.custom_llm_provider == "triton":  # whose streams have none
+        if reason or stream.custom_llm_provider in _WITHOUT_REASON:
             return finish(stream)
         text = "the stream ended without a finish reason"
         raise litellm.APIConnectionError(text, stream.custom_llm_provider or "", stream.model or "")

@@ -188,7 +188,8 @@ def test_a_file_that_is_not_what_it_was_in_the_bucket_is_named(
     place = key_of(bucket, WEIGHTS)["Key"]
     assert str(raised.value).startswith(f"{bucket}/{place}: has the SHA-256 ")
     client.delete_object(**key_of(bucket, WEIGHTS))
-    with pytest.raises(AskdocsError, match=rf"^{bucket}/{place}: is in the manifest, but missing: push the version"):
+    missing = rf"^{bucket}/{place}: is in the manifest, but missing: push the version"
+    with pytest.raises(AskdocsError, match=missing):
         store.fetch(name)
 
 
