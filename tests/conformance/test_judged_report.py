@@ -63,7 +63,7 @@ async def test_two_families_judge_a_run_and_labels_correct_them(
     assert judged.value > share + 0.05, "judges that are not too kind test nothing"
     assert corrected.low <= share <= corrected.high
     assert abs(corrected.value - share) < abs(judged.value - share)
-    agreed = {row.who: row for row in made.agreements}
+    agreed = {row.rater: row for row in made.agreements}
     assert {"claude", "gpt", BETWEEN} < agreed.keys()
     for who in ("claude", "gpt", BETWEEN):
         kappa = agreed[who].kappa
