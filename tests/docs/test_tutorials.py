@@ -146,7 +146,7 @@ def test_models(tmp_path: Path) -> None:
         environment = {
             **ports(),
             "ASKDOCS_UP_WARM": "false",
-            "ASKDOCS_GATEWAY_MAX_TOKENS": "32",
+            "ASKDOCS_GATEWAY_MAX_TOKENS": "64",
             "HF_ENDPOINT": hub,
             "HF_HUB_CACHE": str(tmp_path / "hub"),
             "HF_TOKEN": "",

@@ -172,7 +172,7 @@ def state(database: sa.Engine, version: str) -> str | None:
 @pytest.mark.skipif(GPU, reason="a GPU frees a place when it unloads")
 async def test_the_last_place_is_given_to_nobody(uses: Uses) -> None:
     assert len(USES) + 1 == PLACES
-    taken = r"third@v1: .* has 3 places .* docs@v1, hr@v1, it-triage@v1"
+    taken = r"third@v1: .* has 3 adapter slots, .* docs@v1, hr@v1, it-triage@v1"
     with pytest.raises(AskdocsError, match=taken):
         await adapters.load(uses.engine, None, "third@v1", uses.folder / "third", gpu=GPU)
 
