@@ -16,7 +16,7 @@ from eval.scoring import judge as judging
 from eval.scoring import mark, scored, similarity
 from eval.scoring.groundedness import Groundedness
 from eval.scoring.judge import AND, AT, SILENT, Judge, Panel
-from eval.scoring.mark import Similar
+from eval.scoring.mark import Mark, Similar
 from eval.scoring.scored import Scored
 from eval.scoring.similarity import Similarity
 from gateway.core.errors import AskdocsError
@@ -39,7 +39,7 @@ def score(
         judges: models with their endpoints.
         pages: the wiki's pages; empty: groundedness is not measured.
     """
-    plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
+    plain = _marked(run)
     panel = grounded = None
     if judges:
         written, key = mark.attempted_answers(plain), os.environ.get("OPENAI_API_KEY")
@@ -54,6 +54,11 @@ def score(
         asyncio.run(grounded.measure(answers, checking))
     similar = similar_texts(run, mark.compared(plain), progress) if by_meaning else None
     return scored.score(run, similar, panel, grounded), panel
+
+
+def _marked(run: Path) -> list[Mark]:
+    """The answers of all systems, marked by word comparison."""
+    return [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
 
 
 def similar_texts(
@@ -128,7 +133,7 @@ def stored_scores(run: Path, judge: str | None, similar: bool, progress: Progres
     """Score a run with the stored judgements of a judge, and by meaning if `similar`."""
     meanings = None
     if similar:
-        plain = [marked for marks in mark.marks(*mark.read(run)).values() for marked in marks]
+        plain = _marked(run)
         meanings = similar_texts(run, mark.compared(plain), progress)
     return scored.score(run, meanings, judging.stored_panel(run, judge) if judge else None)
 

@@ -89,6 +89,7 @@ def shares(question: str, texts: Sequence[str]) -> list[float]:
         }
         for name, in_language in words.items()
     }
+    every = {name: sum(in_language.values()) or 1.0 for name, in_language in weights.items()}
     usual = sum(count.total() for count in counts) / len(texts) or 1.0
     result = []
     for count, name in zip(counts, languages, strict=True):
@@ -97,5 +98,5 @@ def shares(question: str, texts: Sequence[str]) -> list[float]:
         gains = (
             weight * count[word] / (count[word] + length) for word, weight in weights[name].items()
         )
-        result.append(sum(gains) / (sum(weights[name].values()) or 1.0))
+        result.append(sum(gains) / every[name])
     return result
