@@ -290,7 +290,7 @@ def test_probabilities_come_however_many_others_are_asked_for(
 
 
 def test_an_answer_without_words_is_an_empty_text(llamacpp: Lane) -> None:
-    asked: Any = {"messages": HELLO, "max_tokens": 4, "stop": [""]}
+    asked: Any = {"messages": HELLO, "max_tokens": 4, "temperature": 0, "stop": [""]}
     reply = post(llamacpp, "/chat/completions", model=llamacpp.base, **asked).json()
     message = reply["choices"][0]["message"]
     assert (message["content"], message["refusal"]) == ("", None)
