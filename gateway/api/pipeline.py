@@ -76,9 +76,7 @@ class Pipeline:
 
     async def answer(self, endpoint: Endpoint, context: RequestContext, body: bytes) -> None:
         """Answer one request. Raises ApiError."""
-        request = schemas.accept(endpoint.path, parse_object(body))
-        if len(body) > SMALL:
-            await asyncio.sleep(0)  # let other requests run between parsing and writing
+        request = schemas.accept(endpoint.path, await _parsed(body))
         translation = self._translation(endpoint, request, context.headers)
         if translation is None:
             await self._answer(endpoint, context, request, len(body), None)
@@ -90,7 +88,7 @@ class Pipeline:
 
     async def count(self, context: RequestContext, body: bytes) -> None:
         """Count the tokens of a request to `/v1/messages`. Raises ApiError."""
-        translation = Messages(schemas.accept(MESSAGES.path, parse_object(body)))
+        translation = Messages(schemas.accept(MESSAGES.path, await _parsed(body)))
         try:
             request = translation.chat()
             plan = await self._plan(CHAT, context, request, context.headers, len(body))
@@ -577,6 +575,11 @@ class _EventStream:
                 await self._put(b": still working\n\n")
             else:
                 await asyncio.sleep(QUIET_SECONDS - quiet)
+
+
+async def _parsed(body: bytes) -> dict[str, Any]:
+    """The body as an object, a long one parsed in a thread. Raises ApiError 400."""
+    return await threads.search(parse_object, body) if len(body) > SMALL else parse_object(body)
 
 
 def _call(plan: RequestPlan, context: RequestContext) -> Call:

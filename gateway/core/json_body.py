@@ -14,7 +14,7 @@ SMALL = 100_000  # bytes of JSON that parse in a millisecond or two, whatever th
 CONTAINERS = 50_000
 STRINGS = 100_000
 COMMAS = 1_000_000
-HALVES = 100_000  # halves of surrogate pairs in a body with an unpaired one
+HALVES = 10_000  # halves of surrogate pairs in a body with an unpaired one
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -81,11 +81,7 @@ def _parse(body: bytes) -> Any:
         return orjson.loads(body)
     except ValueError:
         # JSON that orjson rejects: unpaired surrogates, numbers beyond 64 bits.
-        halves = sum(map(body.count, (b"\\ud", b"\\uD", b"\xed")))
-        if halves > HALVES:
-            text = f"{halves:,} escaped surrogates, some of them unpaired: send text as UTF-8"
-            raise ValueError(text) from None
-        if halves:
+        if any(mark in body for mark in _BEGINNINGS):
             mended = _without_halves(body)
             with suppress(ValueError):
                 return orjson.loads(mended)
@@ -97,30 +93,34 @@ def _without_halves(body: bytes) -> bytearray:
     """Replaces unpaired surrogates, escaped or as three bytes, with U+FFFD: editors cut texts
     within a character, and engines reject the half with their own errors.
 
-    On bytes, because Python's own parser takes three times as long as orjson.
+    On bytes, because Python's own parser takes three times as long as orjson. Raises ValueError for
+    more than HALVES, paired ones included.
     """
     whole = bytearray(body)
     letters = np.frombuffer(whole, np.uint8)
     # An escaped backslash begins no other escape.
     plain = np.frombuffer(body.replace(rb"\\", b".."), np.uint8)
-    escapes = np.flatnonzero(plain[:-5] == ord("\\"))
-    escapes = escapes[plain[escapes + 1] == ord("u")]
-    first, second, *others = (_HEX[plain[escapes + at]] for at in range(2, 6))
-    is_half = (first == 0xD) & (second >= 8) & (np.maximum(second, np.maximum(*others)) < 16)
+    is_escape = (plain[:-5] == ord("\\")) & (plain[1:-4] == ord("u"))
+    escapes = np.flatnonzero(is_escape & (plain[2:-3] | 0x20 == ord("d")))
+    second, *others = (_HEX[plain[escapes + at]] for at in range(3, 6))
+    is_half = (second >= 8) & (np.maximum(second, np.maximum(*others)) < 16)
     halves, is_high = escapes[is_half], second[is_half] < 0xC
+    raw = np.flatnonzero(letters[:-2] == 0xED)  # most are the first byte of a Korean letter
+    raw = raw[(letters[raw + 1] >= 0xA0) & (letters[raw + 2] & 0xC0 == 0x80)]
+    if (count := len(halves) + len(raw)) > HALVES:
+        text = f"{count:,} escaped surrogates, some of them unpaired: send text as UTF-8"
+        raise ValueError(text)
     is_paired = np.zeros(len(halves), bool)
     begins = np.flatnonzero(is_high[:-1] & ~is_high[1:] & (np.diff(halves) == 6))
     is_paired[begins] = is_paired[begins + 1] = True
     for at, byte in enumerate(b"fffd", 2):
         letters[halves[~is_paired] + at] = byte
-    if b"\xed" in body:
-        raw = np.flatnonzero(letters[:-2] == 0xED)
-        raw = raw[(letters[raw + 1] >= 0xA0) & (letters[raw + 2] & 0xC0 == 0x80)]
-        for at, byte in enumerate("\ufffd".encode()):
-            letters[raw + at] = byte
+    for at, byte in enumerate("\ufffd".encode()):
+        letters[raw + at] = byte
     return whole
 
 
+_BEGINNINGS = (rb"\ud", rb"\uD", b"\xed")  # of a half, and of other letters
 _HEX = np.full(256, 255, np.uint8)
 for _digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
     _HEX[[*_digits]] = range(16)

@@ -106,7 +106,7 @@ def _chats() -> dict[str, Callable[[], bytes]]:
         "n: 128": lambda: _chat(n=128),
         "half surrogate pairs": lambda: _raw(
             '{"model":"base","messages":[{"role":"user","content":"',
-            ("a" * 74 + "\\ud800") * (MOST // 80 // 1050 * 1000),
+            ("a" * 835 + "\\ud800") * 9_900,
             '"}]}',
         ),
         "names of 99,000 fields": lambda: _raw(

@@ -162,9 +162,16 @@ def test_only_unpaired_surrogates_are_replaced(escaped: bytes, text: str) -> Non
     assert parse_object(b'{"a": "' + escaped + b'"}') == {"a": text}
 
 
-def test_no_more_surrogates_are_replaced_than_others_can_wait_for() -> None:
+@pytest.mark.parametrize("half", [rb"\ud800", b"\xed\xa0\xbd"])
+def test_no_more_surrogates_are_replaced_than_others_can_wait_for(half: bytes) -> None:
     with pytest.raises(ApiError, match="200,000 escaped surrogates"):
-        parse_object(b'{"a": "' + rb"\ud800" * 200_000 + b'"}')
+        parse_object(b'{"a": "' + half * 200_000 + b'"}')
+
+
+@pytest.mark.parametrize("letter", ["힘".encode(), rb"\ud798"])
+def test_korean_letters_are_no_surrogates(letter: bytes) -> None:
+    read = parse_object(b'{"a": "' + letter * 200_000 + rb'\ud83d"}')
+    assert read == {"a": "힘" * 200_000 + "\ufffd"}
 
 
 @pytest.mark.parametrize("body", [rb'{"a": "\ud8zz"}', rb'{"a": "\ud8', b'{"a": "\xed\xa0"}'])
