@@ -343,7 +343,7 @@ class Up:
                     *(f"--name={name}" for name in self._settings.site_hosts),
                 ],
                 log=self._home.logs / "site.log",
-                ready=lambda: _answers(self._site_url),
+                ready=lambda: _answers(self._site_url.rstrip("/") + site.HEALTH),
                 timeout=60,
             )
         )

@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import html
 import os
 import re
 import shutil
@@ -18,12 +19,14 @@ from functools import partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
+from urllib.parse import quote
 
 import uvicorn
 import yaml
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
@@ -37,7 +40,7 @@ from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.documents.reading import documents
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.preview import shown
-from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.sources.tree import HTML, Tree
 from gateway.runtime.protocol import Edge
 
 HEALTH = "/.well-known/askdocs/health"
@@ -290,6 +293,18 @@ _END = re.compile(rb"</body\s*>", re.IGNORECASE)
 _KEPT = ("content-type", "etag", "last-modified", "x-content-type-options")
 # Bytes: larger pages are sent unchanged.
 _LARGEST_PAGE = 16 * 2**20
+# Maximum pages in the list of a folder without a front page.
+_LISTED = 5_000
+_LIST = """<!doctype html>
+<html><head><meta charset="utf-8"><title>{name}</title>
+<meta name="viewport" content="width=device-width"></head>
+<body><h1>{name}</h1><ul>
+{pages}
+</ul>{tag}</body></html>
+"""
+_TITLE = re.compile(r"<title[^<>]*>([^<]{1,500})</title", re.IGNORECASE)
+# Bytes of a page to look for its title in.
+_HEAD = 8192
 
 
 class _Files(StaticFiles):
@@ -301,6 +316,7 @@ class _Files(StaticFiles):
     def __init__(self, root: Path, tag: str) -> None:
         """`tag` is added to every page that lacks it; it may be empty."""
         super().__init__(directory=root, html=True)
+        self._root = root
         self._tag = tag.encode()
 
     def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
@@ -318,6 +334,9 @@ class _Files(StaticFiles):
         return response
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        is_front = path == "." and scope["method"] in ("GET", "HEAD")
+        if is_front and (page := await run_in_threadpool(_front, self._root, self._tag.decode())):
+            return HTMLResponse(page)
         response = await super().get_response(path, scope)
         return self._with_box(response) if self._tag else response
 
@@ -335,6 +354,27 @@ class _Files(StaticFiles):
         at = ends[-1].start() if ends else len(page)
         headers = {name: response.headers[name] for name in _KEPT if name in response.headers}
         return Response(page[:at] + self._tag + page[at:], response.status_code, headers)
+
+
+def _front(root: Path, tag: str) -> str:
+    """A list of the pages, as the front page of a folder of HTML that has none; empty if it has
+    one, or no page."""
+    if (root / "index.html").exists():
+        return ""
+    tree = Tree(root)
+    pages = sorted(path for path in tree.files if path.lower().endswith(HTML))[:_LISTED]
+    lines = [
+        f'<li><a href="{quote(path)}">{html.escape(_title(tree, path))}</a></li>' for path in pages
+    ]
+    name = html.escape(_name(root))
+    return _LIST.format(name=name, pages="\n".join(lines), tag=tag) if lines else ""
+
+
+def _title(tree: Tree, path: str) -> str:
+    """The title of an HTML page in UTF-8, or else its path."""
+    found = _TITLE.search(tree.beginning(path, _HEAD).decode(errors="replace"))
+    title = " ".join(html.unescape(found[1]).split()) if found else ""
+    return title if title and "\ufffd" not in title else path
 
 
 def tag(widget_url: str) -> str:

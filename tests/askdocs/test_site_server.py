@@ -1,6 +1,7 @@
 """What the server of a site shows of a folder, and what it does not."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from starlette.testclient import TestClient
 
 from askdocs.wikis.site import HEALTH, app
 from gateway.core.tasks import Tasks
+
+TAG = '<script src="http://127.0.0.1:8080/embed.js" async></script>'
 
 
 @pytest.fixture
@@ -31,13 +34,31 @@ def site(tmp_path: Path) -> TestClient:
     [
         *("/.git/config", "/.env", "/guide/.htpasswd", "/%2egit/config", "/guide/..%2f.env"),
         *("/linked.html", "/linked/secret.html", "/..%2fsecret.html", "/%2e%2e/secret.html"),
-        *("/guide/", "/guide", "/", "/pipe.html", "/.git/", "//etc/passwd"),
+        *("/guide/", "/guide", "/pipe.html", "/.git/", "//etc/passwd"),
     ],
 )
 def test_hidden_files_folders_and_what_lies_outside_are_not_there(
     site: TestClient, path: str
 ) -> None:
     assert site.get(path).status_code == 404
+
+
+def test_a_folder_without_a_front_page_lists_its_pages(tmp_path: Path, site: TestClient) -> None:
+    front = site.get("/")
+    assert front.status_code == 200
+    assert re.findall('href="([^"]*)', front.text) == ["guide/a.html"]
+    (tmp_path / "a b.html").write_text("<title>Löschen &amp;\n sichern</title>")
+    (tmp_path / "c.htm").write_bytes("<title>Löschen</title>".encode("latin-1"))
+    listed = TestClient(app(tmp_path, TAG)).get("/").text
+    links = re.findall('<a href="([^"]*)">([^<]*)', listed)
+    assert ("a%20b.html", "Löschen &amp; sichern") in links
+    assert ("c.htm", "c.htm") in links
+    assert TAG in listed
+
+
+def test_a_folder_without_pages_has_no_front_page(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    assert TestClient(app(tmp_path)).get("/").status_code == 404
 
 
 def test_a_site_that_can_no_longer_follow_its_folder_says_so(tmp_path: Path) -> None:
@@ -69,9 +90,6 @@ def test_a_folder_shows_its_front_page(tmp_path: Path, path: str) -> None:
     page.parent.mkdir(exist_ok=True)
     page.write_text("front page")
     assert TestClient(app(tmp_path)).get(path).text == "front page"
-
-
-TAG = '<script src="http://127.0.0.1:8080/embed.js" async></script>'
 
 
 @pytest.mark.parametrize(
