@@ -154,6 +154,27 @@ def _grounded() -> dict[str, Callable[[], bytes]]:
     return found
 
 
+def _provided() -> dict[str, Callable[[], bytes]]:
+    """Bodies that LiteLLM takes to a provider."""
+    calls = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    turn = [
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        {"role": "tool", "tool_call_id": "c", "content": "a"},
+    ]
+    asked = [*_message(1), *turn * 1300]
+    picture = f"data:image/png;base64,{'a' * 4 * (MOST // 4 - 100)}"
+    return {
+        "provider, a long text": lambda: _chat("provider", _filled("a ")),
+        "provider, 4,096 messages": lambda: _json(
+            {"model": "provider", "messages": _message(4096)}
+        ),
+        "provider, 1,300 calls": lambda: _json({"model": "provider", "messages": asked}),
+        "provider, a picture": lambda: _chat(
+            "provider", [{"type": "image_url", "image_url": {"url": picture}}]
+        ),
+    }
+
+
 def _call(arguments: dict[str, Any]) -> dict[str, Any]:
     params = {"name": "search_docs", "arguments": arguments}
     return {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
@@ -194,7 +215,7 @@ def _others() -> dict[tuple[str, str], dict[str, Any]]:
 
 def bodies() -> list[Worst]:
     chat = "/chat/completions"
-    made = {**_chats(), **_grounded()}
+    made = {**_chats(), **_grounded(), **_provided()}
     return [
         *(Worst(chat, name, make) for name, make in made.items()),
         *(Worst(*name, partial(_json, body)) for name, body in _others().items()),
@@ -296,6 +317,10 @@ def _started(folder: Path, upstream: str) -> tuple[Place, subprocess.Popen[bytes
         "ASKDOCS_GATEWAY_PORT": str(port),
         "ASKDOCS_GATEWAY_ENGINE_URL": upstream,
         "ASKDOCS_GATEWAY_INDEX": str(folder / "index.db"),
+        "ASKDOCS_GATEWAY_MODELS": json.dumps(
+            {"provider": {"litellm": "openai/base", "api_base": upstream, "key_env": "BENCH_KEY"}}
+        ),
+        "BENCH_KEY": "provider",
     }
     environment = systems._environment(variables)
     command = [str(Path(sys.executable).with_name("askdocs")), "docs", "sync", "wiki"]
@@ -326,7 +351,11 @@ def main() -> int:
         place, process = _started(Path(name), upstream)
         try:
             # What is loaded at the first such request is not the cost of a body.
-            for path, more in (("/v1/messages", {"max_tokens": 5}), ("/v1/responses", {})):
+            for path, more in (
+                ("/v1/messages", {"max_tokens": 5}),
+                ("/v1/responses", {}),
+                ("/v1/chat/completions", {"model": "provider"}),
+            ):
                 field = "input" if path == "/v1/responses" else "messages"
                 _ask(place, path, _json({"model": "docs", field: _message(1), **more}))
             p99, small_cpu = _alone(place, options.seconds)
