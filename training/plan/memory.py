@@ -1,6 +1,6 @@
 """Estimates the memory of a training run from the sizes of the model and the recipe.
 
-For measurements see docs/reference/training.md.
+For measurements see docs/results/notebook.md, "Memory of a training run".
 """
 
 from math import ceil
