@@ -172,7 +172,7 @@ async def _nothing() -> int:
 def _not_counted() -> ApiError:
     return ApiError(
         503,
-        "this vote cannot be counted now, because the database is away: send it again",
+        "this vote cannot be counted now, because the database is unavailable: send it again",
         kind="server_error",
         code="database_unavailable",
         headers={"retry-after": "3"},
