@@ -49,7 +49,7 @@ lock: setup-dev ## Renew requirements/*.lock from pyproject.toml and requirement
 	@sh scripts/lock.sh
 
 .PHONY: audit sbom secrets fuzz
-audit: setup-dev ## Ask for known vulnerabilities of every pinned package
+audit: setup-dev ## Check every pinned package for known vulnerabilities
 	@.venv/bin/python scripts/audit.py $(ARGS)
 
 sbom: setup-dev ## Write bills of materials (CycloneDX) to dist/sbom
@@ -60,7 +60,7 @@ secrets: setup-dev ## Look for committed keys and passwords
 
 N ?= 200
 
-fuzz: setup-dev ## Ask both APIs N random things for each endpoint: N=2000
+fuzz: setup-dev ## Send N random requests to each endpoint of both APIs: N=2000
 	@.venv/bin/python -m askdocs.environments security --home .cache/security >/dev/null
 	@FUZZ=$(N) .venv/bin/python -m pytest -m slow tests/security/test_fuzz_gateway.py tests/security/test_fuzz_widget.py
 

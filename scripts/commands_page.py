@@ -25,10 +25,10 @@ END = """\
 
 | code | meaning |
 |---|---|
-| 0 | success; `status` also where some parts are down: read its output |
+| 0 | success; also `status` when some parts are down: read its output |
 | 1 | a check found something: {checks} |
-| 2 | an error, with one line that says what to do; also `status` where askdocs does not run |
-| 3 | `status --json` where askdocs does not run |
+| 2 | an error, with one line that says what to do; also `status` when askdocs does not run |
+| 3 | `status --json` when askdocs does not run |
 | 130 | Ctrl-C |
 
 ## Targets of make
@@ -41,7 +41,7 @@ END = """\
 
 CHECKS = (
     "`doctor`, `dataset check`, `train --dry-run`, `eval gate`, `models verify`, `models probe`,"
-    " `slack --check`, and `docs sync` where a page or a wiki could not be read"
+    " `slack --check`, and `docs sync` when a page could not be read"
 )
 
 

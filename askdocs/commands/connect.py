@@ -41,7 +41,7 @@ def connect(
 ) -> None:
     """Connect an editor or agent: its settings, a key and a test.
 
-    It makes a key, unless --key is given. Only --write changes files, and keeps a copy.
+    Creates a key, unless --key is given. Only --write changes files, and keeps a copy.
     """
     entry = CLIENTS.get(client)
     if entry is None:

@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Compare two versions in use: refusals, cautions, failures, votes, latency.
 
-    Without names: a canary and what it is compared with, else what answers and what did last.
+    Without names: a canary and the model beside it, otherwise the current and the previous model.
     """
     since = (datetime.now(UTC) - timedelta(days=days - 1)).date()
     with opened(home_dir) as database:

@@ -95,8 +95,8 @@ def gc(
 ) -> None:
     """Remove the files of retired versions and of interrupted writes.
 
-    Copies of theirs on this machine go, too. Nothing goes that an alias points to or that is
-    served; manifests, verdicts and thresholds always stay.
+    Their copies on this machine are removed, too. Versions that are served or that an alias points
+    to are kept, and so are all manifests, verdicts and thresholds.
     """
     store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
     used = {*targeted(home_dir), *served(home_dir)}

@@ -138,8 +138,8 @@ def promote(
 ) -> None:
     """Promote a version to its alias, once it is served and has passed its probes.
 
-    The version before it stays at hand: `rollback` takes a second. If anything fails, nothing has
-    changed.
+    The previous version stays ready, so that `rollback` takes a second. If a step fails, nothing
+    changes.
     """
     began = time.monotonic()
     with _changing(alias or version.partition("@")[0], home_dir) as change:
