@@ -110,7 +110,9 @@ def engine(
         embeddings=embeddings,
         states=states,
     )
-    with _process(launch.argv, launch.env, folder / f"engine-{port}.log") as process:
+    argv = [*launch.argv]
+    argv[argv.index("gateway.upstream.engines.llamacpp")] = "tests.seeded_engine"
+    with _process(argv, launch.env, folder / f"engine-{port}.log") as process:
         _until(lambda: is_up(f"http://127.0.0.1:{port}/health"), process, 60)
         yield Engine(process, port)
 
