@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +19,7 @@ from gateway.core.gateway_settings import LONGEST
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.rows import StoredSource
 
+ROOT = Path(__file__).parents[2]
 Aliases = Callable[..., tuple[int, str, str]]
 
 
@@ -39,6 +41,12 @@ def aliases(
         return code, said.out, said.err
 
     return run
+
+
+def test_the_alias_of_the_readme_can_be_set(aliases: Aliases) -> None:
+    (line,) = re.findall(r"askdocs aliases (set .*)", (ROOT / "README.md").read_text())
+    code, _, errors = aliases(*line.split())
+    assert (code, errors) == (0, "")
 
 
 @pytest.fixture(autouse=True)
