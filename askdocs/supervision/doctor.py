@@ -1,7 +1,7 @@
 """The checks of `askdocs doctor`: those of `up`, and the state of the installation."""
 
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from askdocs import environments
@@ -21,6 +21,9 @@ from gateway.knowledge.search.view import Rights
 def examine(settings: UpSettings, home: Home) -> list[Check]:
     """All findings, good or bad."""
     running = home.is_locked()
+    if running:
+        with suppress(AskdocsError):  # it is starting
+            settings = settings.model_copy(update={"docs": status.read(home).docs})
     results = checks.before_start(settings, home)
     if running:
         # Ports held by our own processes are fine.

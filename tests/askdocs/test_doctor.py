@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from askdocs.state.home import Home
+from askdocs.supervision import status
 from askdocs.supervision.doctor import examine
 from askdocs.supervision.settings import UpSettings
 from gateway.knowledge.search.index import writing
@@ -75,3 +76,15 @@ def test_settings_that_are_wrong_are_no_fault_of_the_index(
     wrong = {check.name for check in examine(UpSettings(), home) if not check.ok}
     assert "settings" in wrong
     assert "index" not in wrong
+
+
+def test_the_wiki_of_a_running_askdocs_is_checked(wiki: Path, home: Home) -> None:
+    state = status.Running(
+        *(1, "2026-01-01T00:00:00+00:00", "http://127.0.0.1:1/v1", "http://127.0.0.1:1"),
+        *("http://127.0.0.1:1", "llama.cpp", "http://127.0.0.1:1/v1", "SmolLM2", str(wiki), 900),
+        *({}, True, "gguf"),
+    )
+    with home.lock():
+        state.save(home)
+        (check,) = (check for check in examine(UpSettings(), home) if check.name == "wiki")
+    assert check.line().endswith(f"in {wiki}")

@@ -280,7 +280,7 @@ def files(folder: Path) -> tuple[list[Path], list[Path]]:
 def _require(folder: Path) -> None:
     if not folder.is_dir():
         kind = "is a file" if folder.exists() else "does not exist"
-        raise AskdocsError(f"{folder} {kind}: name the folder of your wiki, --docs DIR")
+        raise AskdocsError(f"{folder} {kind}: name the folder of your wiki")
 
 
 def _none_at_all(folder: Path) -> AskdocsError:
@@ -288,5 +288,5 @@ def _none_at_all(folder: Path) -> AskdocsError:
     return AskdocsError(
         f"{folder} has no Markdown page (*.md, *.markdown) and no document (PDF, DOCX, PPTX, XLSX,"
         f" EPUB, TXT): {f'{other}, or ' if other else ''}name the folder that holds your wiki's"
-        " pages, --docs DIR"
+        " pages"
     )
