@@ -10,9 +10,11 @@ page, one with the sentence that shares most words with the question, and one al
 first model is compared with each other one, question by question.
 
 Models that differ only after `#` are seeds of the same arm. An arm's score on a question is the
-mean
-over its seeds, so intervals are over questions; the lowest and highest seed show the spread.
+mean over its seeds, so intervals are over questions; the lowest and highest seed show the spread.
 With --docs the claim checker judges the answers by the whole pages of their prompts.
+
+Where a file has a question with the same two pages in both orders (`eval.studies.orders`), the
+scores with the page that answers first are compared with those with it second, by question.
 
 Answers are stored in the file of --keep and not requested again: `--model NAME` without a URL reads
 them from there.
@@ -25,7 +27,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -50,6 +52,11 @@ QUOTED = 8
 COMPARED = (
     *("token F1", "claims supported", "every claim supported", "quotes its pages"),
     *("false refusals", "true refusals"),
+)
+# Compared between the two orders of two pages.
+BY_ORDER = (
+    *("token F1", "claims supported", "claims supported by the page that answers"),
+    *("quotes the page that answers", "quotes another page", "false refusals"),
 )
 
 
@@ -136,6 +143,7 @@ async def ask(
     known: Answers,
     progress: Callable[[str, str], None],
     max_tokens: int = 160,
+    concurrency: int = 2,
 ) -> Answers:
     """The answers of the engine at `url`. `progress` receives each new answer at once.
 
@@ -144,7 +152,7 @@ async def ask(
     """
     engine = Engine(url)
     answers = dict(known)
-    at_once = asyncio.Semaphore(2)
+    at_once = asyncio.Semaphore(concurrency)
     try:
         name = (await engine.model()).id
         async with httpx.AsyncClient(timeout=600) as http:
@@ -221,6 +229,15 @@ def measure(
     if share is not None:
         measured["claims supported"] = share
         measured["every claim supported"] = float(share == 1)
+    if example.position and len(example.texts) == len(example.pages) > 1:
+        gold = example.position - 1
+        others = example.texts[:gold] + example.texts[gold + 1 :]
+        measured["quotes the page that answers"] = float(quotes(text, [example.texts[gold]]))
+        measured["quotes another page"] = float(quotes(text, others))
+        alone = replace(example, pages=(example.pages[gold],))
+        share = support(alone, answer) if support else None
+        if share is not None:
+            measured["claims supported by the page that answers"] = share
     return measured
 
 
@@ -264,6 +281,26 @@ def compare(first: Measured, second: Measured) -> dict[str, Estimate]:
     return {name: mean(values) for name, values in differences.items() if values}
 
 
+def by_order(examples: Sequence[Example], measured: Measured) -> dict[str, Estimate]:
+    """Scores with the page that answers first, minus those with it second, question by question.
+
+    Empty: no question has two pages in both orders.
+    """
+    found: dict[tuple[str, frozenset[str]], dict[int, dict[str, float]]] = {}
+    for example, row in zip(examples, measured, strict=True):
+        if example.position and len(example.pages) == 2:
+            question = example.question, frozenset(example.pages)
+            found.setdefault(question, {})[example.position] = row
+    pairs = [rows for rows in found.values() if len(rows) == 2]
+    differences = {
+        name: [
+            rows[1][name] - rows[2][name] for rows in pairs if name in rows[1] and name in rows[2]
+        ]
+        for name in BY_ORDER
+    }
+    return {name: mean(values) for name, values in differences.items() if values}
+
+
 def _stored_answers(file: Path | None) -> dict[str, Answers]:
     answers: dict[str, Answers] = {}
     if file and file.is_file():
@@ -300,7 +337,7 @@ def _asked(options: argparse.Namespace, examples: Sequence[Example]) -> dict[str
                 print(f"\r{name}: {done:,}", end="", file=sys.stderr, flush=True)
 
         answers[name] = asyncio.run(
-            ask(url.rstrip("/"), examples, known, keep_answer, options.max_tokens)
+            ask(url.rstrip("/"), examples, known, keep_answer, options.max_tokens, options.at_once)
         )
     for name, reader in BASELINES.items():
         answers[name] = {e.id: reader(e.texts, e.question) for e in examples}
@@ -316,11 +353,17 @@ def _show(facts: dict[str, Any]) -> Iterator[str]:
         cells = (_cell(facts, arm, row) for arm in arms)
         yield f"| {row} | {' | '.join(cells)} |"
     for pair, differences in facts["differences"].items():
-        sentences = (
-            f"{name} {_interval(gap)}{', within noise' if gap.low <= 0 <= gap.high else ''}"
-            for name, gap in differences.items()
-        )
-        yield f"\n{pair}: {'; '.join(sentences)}"
+        yield f"\n{pair}: {_differences(differences)}"
+    for model, differences in facts["first_minus_second"].items():
+        if differences:
+            yield f"\n{model}, page that answers first minus second: {_differences(differences)}"
+
+
+def _differences(differences: Mapping[str, Estimate]) -> str:
+    return "; ".join(
+        f"{name} {_interval(gap)}{', within noise' if gap.low <= 0 <= gap.high else ''}"
+        for name, gap in differences.items()
+    )
 
 
 def _cell(facts: dict[str, Any], arm: str, row: str) -> str:
@@ -353,6 +396,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="file for the answers")
     parser.add_argument("--limit", type=int, help="ask so many, spread over the file")
     parser.add_argument("--max-tokens", type=int, default=160, help="of an answer")
+    parser.add_argument("--at-once", type=int, default=2, help="concurrent requests")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     try:
@@ -363,8 +407,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     arms: dict[str, list[Measured]] = {}
+    models: dict[str, Measured] = {}
     for name, given in answers.items():
         rows = [measure(example, given[example.id], support) for example in examples]
+        models[name] = rows
         arms.setdefault(name.partition(SEED)[0], []).append(rows)
     measured = {arm: over_seeds(seeds) for arm, seeds in arms.items()}
     first = next(iter(measured))
@@ -378,9 +424,12 @@ def main() -> int:
             for other, rows in measured.items()
             if other != first
         },
+        "first_minus_second": {
+            name: by_order(examples, rows) for name, rows in {**measured, **models}.items()
+        },
     }
     if options.json:
-        plain = {key: _plain(facts[key]) for key in ("scores", "differences")}
+        plain = {key: _plain(facts[key]) for key in ("scores", "differences", "first_minus_second")}
         seeds = {
             arm: [*_plain(dict(enumerate(each))).values()] for arm, each in facts["seeds"].items()
         }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from eval.studies import learnt
+from eval.studies import learnt, orders
 from eval.systems.trivial import best_overlap, first_sentence
 from gateway.answering.grounding.prompt import REFUSAL
 from gateway.core.errors import AskdocsError
@@ -228,3 +228,98 @@ def test_a_quotation_is_a_run_of_words_that_a_page_has() -> None:
     )
     assert learnt.quotes(copied, ["another page", page])
     assert not learnt.quotes("Choose Help, then wait for the troubleshooting menu.", [page])
+
+
+def one_page(number: int) -> dict[str, Any]:
+    """An example whose page has two sections and a numbered list of its own."""
+    page = (
+        f'<page title="Page {number}">\n[1] # Pump {number}\n\nIt has valve {number} of steel.\n\n'
+        f"[2] ## Repair\n\nSee:\n\n[1] the book, and close valve {number} first.\n</page>"
+    )
+    return {
+        "prompt": [
+            {"role": "system", "content": f"Answer.\n\n{page}"},
+            {"role": "user", "content": f"Question: Which valve has pump {number}?"},
+        ],
+        "completion": [{"role": "assistant", "content": f"It has valve {number} of steel.[1]"}],
+        "meta": {"kind": "grounded", "position": 1, "pages": [f"{number}.md"]},
+    }
+
+
+@pytest.fixture
+def orders_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Thirty questions, each with two pages in both orders."""
+    alone, both = tmp_path / "alone.jsonl", tmp_path / "orders.jsonl"
+    alone.write_text("".join(json.dumps(one_page(number)) + "\n" for number in range(10, 40)))
+    monkeypatch.setattr(sys, "argv", ["orders", "--examples", str(alone), "--out", str(both)])
+    assert orders.main() == 0
+    return both
+
+
+def test_each_question_has_its_page_first_and_second(orders_file: Path) -> None:
+    first, second, *others = learnt.read(orders_file)
+    assert len(others) == 58
+    assert (first.position, second.position) == (1, 2)
+    assert first.pages == second.pages[::-1]
+    assert first.pages[0] == "10.md"
+    assert first.question == second.question == "Which valve has pump 10?"
+    for example in (first, second):
+        content = example.messages[0]["content"]
+        assert content.startswith('Answer.\n\n<page title="Page ')
+        starts = [line[:3] for line in content.splitlines() if line.startswith("[")]
+        # The list of the page keeps its number.
+        assert starts == ["[1]", "[2]", "[1]", "[3]", "[4]", "[1]"]
+        assert example.answer == "It has valve 10 of steel."
+
+
+def test_the_second_page_is_the_one_with_most_words_of_the_question() -> None:
+    pages = {"c.md": "Close the valve.", "b.md": "Close the valve of the pump.", "a.md": "Close."}
+    assert orders.nearest("Which valve has the pump?", pages) == "b.md"
+    with pytest.raises(AskdocsError, match="name a file with several pages"):
+        orders.nearest("Which valve?", {})
+
+
+def test_a_model_that_quotes_the_first_page_is_found_by_the_two_orders(
+    orders_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for path in range(10, 40):
+        (tmp_path / f"{path}.md").write_text(f"# Pump\n\nIt has valve {path} of steel.\n")
+    examples, kept = learnt.read(orders_file), tmp_path / "kept.jsonl"
+    wordy = "It has valve {} of steel, and nothing else has any."
+
+    def answer(model: str, example: learnt.Example) -> str:
+        first = example.pages[0] if model == "first#0" else f"{example.question[-3:-1]}.md"
+        return wordy.format(first.removesuffix(".md"))
+
+    kept.write_text(
+        "".join(
+            json.dumps({"model": model, "example": e.id, "answer": answer(model, e)}) + "\n"
+            for model in ("first#0", "first#1", "fair")
+            for e in examples
+        )
+    )
+    words = ["--examples", str(orders_file), "--keep", str(kept), "--docs", str(tmp_path)]
+    models = ["--model", "first#0", "--model", "first#1", "--model", "fair"]
+    monkeypatch.setattr(sys, "argv", ["learnt", *words, *models, "--json"])
+    assert learnt.main() == 0
+    gaps = json.loads(capsys.readouterr().out)["first_minus_second"]
+    assert gaps["first#1"] == gaps["fair"]
+    assert gaps["fair"]["token F1"]["value"] == 0
+    assert gaps["first#0"]["token F1"]["value"] > 0.05
+    supported = "claims supported by the page that answers"
+    assert gaps["first#0"][supported]["value"] == 1
+    assert gaps["first#0"]["claims supported"]["value"] == 0
+    assert gaps["first"][supported] == {"value": 0.5, "low": 0.5, "high": 0.5, "size": 30}
+    monkeypatch.setattr(sys, "argv", ["learnt", *words, *models])
+    assert learnt.main() == 0
+    shown = capsys.readouterr().out
+    assert "\nfair, page that answers first minus second: token F1 0.000 (" in shown
+
+
+def test_a_file_without_a_page_alone_has_no_orders(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    words = ["--examples", str(file), "--out", str(tmp_path / "out.jsonl")]
+    monkeypatch.setattr(sys, "argv", ["orders", *words])
+    assert orders.main() == 2
+    assert "no answerable example with one page" in capsys.readouterr().err
