@@ -345,7 +345,7 @@ class GroundedAnswer(Transform):
             thresholds=self._plan.route.thresholds.get(self._served, {}),
         )
         return (
-            Held(check, wording.refusal(self._asked.question))
+            Held(check, wording.refusal(self._asked.question, self._grounds.best))
             if self._checking == "hold"
             else Written(check)
         )
@@ -472,7 +472,7 @@ class GroundedAnswer(Transform):
 
     def _refusing(self) -> dict[str, Any]:
         """The refusal as a message. It never fabricates requested JSON."""
-        text = wording.refusal(self._asked.question)
+        text = wording.refusal(self._asked.question, self._grounds.best)
         content, refusal = (text, None) if self._asked.plain else (None, text)
         return {"role": "assistant", "content": content, "refusal": refusal}
 

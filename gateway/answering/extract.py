@@ -23,6 +23,7 @@ from gateway.api.usage_sum import NO_USAGE
 from gateway.core.http import DONE, dump, event
 from gateway.knowledge.search.passages import above
 from gateway.knowledge.search.search import PassageHit
+from gateway.knowledge.wiki.blocks import alone
 from gateway.knowledge.wiki.words import places, stem
 from gateway.routing.aliases import people_call
 
@@ -135,11 +136,12 @@ class Extract(WithoutModel):
 
     def _content(self) -> tuple[list[str], bool]:
         """The text in parts, and whether it was cut at its maximum length."""
+        pages = [hit.page for hit in self._looked.hits[:1]]
         parts = [quotation.content for quotation in self._quotations] or [
-            wording.refusal(self._asked.question)
+            wording.refusal(self._asked.question, pages)
         ]
         if self.cautious and self._asked.plain:
-            parts.append(wording.doubt(self._asked.question))
+            parts.append(wording.doubt(self._asked.question, pages))
         parts = [f"{part}\n\n" for part in parts[:-1]] + parts[-1:]
         if self._most is None or len("".join(parts)) <= self._most:
             return parts, False
@@ -232,7 +234,7 @@ def marks(text: str, stems: Collection[str], language: str = "") -> list[list[in
 
 
 def _quotation(match: PassageHit) -> _Quotation:
-    text = absolute(match.passage.text.strip("\n"), match.page)
+    text = absolute(alone(match.passage.text), match.page)
     quoted = "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
     named = " › ".join(above(match.page, match.passage))
     label = named.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")

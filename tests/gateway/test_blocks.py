@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.wiki.blocks import beginning, blocks, parts
+from gateway.knowledge.wiki.blocks import alone, beginning, blocks, parts
 
 CODE = "```sh\nfirst\n\nsecond\n\n# a comment\n```"
 LONG = "This is said. " * 40
@@ -117,3 +117,23 @@ def test_no_part_is_too_long_and_no_word_is_lost(texts: list[str], most: int) ->
     assert all(len(part) <= most for part in found)
     said = " ".join(found).split()
     assert all(said.count(word) >= text.split().count(word) for word in set(text.split()))
+
+
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ("Text.\n\n---", "Text."),
+        ("---\n\nText.\n\n* * *\n", "Text."),
+        ("A title\n---", "A title\n---"),
+        ("Text.\n\n```js\nrun()\n---", "Text.\n\n```js\nrun()\n---\n```"),
+        ("1. Do:\n\n   ```\n   run", "1. Do:\n\n   ```\n   run\n   ```"),
+        ("> ```\n> run", "> ```\n> run"),
+        ("  It is on.\n\n- **port**\n\n  A number.", "It is on.\n\n- **port**\n\n  A number."),
+        ("    - deep\n      more\n- next", "- deep\n  more\n- next"),
+        ("    code()\n    more()", "    code()\n    more()"),
+        ("---", "---"),
+        ("", ""),
+    ],
+)
+def test_a_part_is_shown_by_itself(part: str, shown: str) -> None:
+    assert alone(part) == shown

@@ -128,6 +128,13 @@ def test_what_only_leads_to_its_own_page_says_nothing(text: str, is_readable: bo
     assert Passage(0, "", "", text).is_readable == is_readable
 
 
+def test_texts_that_differ_in_the_signs_of_lists_and_emphasis_are_alike() -> None:
+    first = Passage(0, "", "", "* **port** the *port*\n* `__init__`")
+    second = Passage(3, "", "", "- __port__ the _port_\n- `__init__`\n")
+    assert first.likeness == second.likeness
+    assert first.likeness != Passage(0, "", "", "- port the ports\n- `__init__`").likeness
+
+
 def test_link_targets_and_anchors_are_not_embedded() -> None:
     read = page("a.md", '# A\n\n<a id="x"></a>See [the other](other.md#x) ![shot](shot.png).')
     assert embedded(read) == ["A\nSee the other shot."]

@@ -5,6 +5,7 @@ import pytest
 from gateway.answering.grounding import wording
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL
 from gateway.answering.grounding.refusal import refuses
+from tests.gateway.conftest import page
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,25 @@ from gateway.answering.grounding.refusal import refuses
 def test_a_question_is_answered_in_its_language(question: str, code: str) -> None:
     assert wording.language(question) == code
     assert (wording.refusal(question), wording.doubt(question)) == wording.SENTENCES[code]
+
+
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ("Tastaturlayout ändern", "de"),
+        ("HTTP/2", "de"),
+        ("rotate a log", "en"),
+        ("Comment est-ce que je peux changer le mot de passe ?", "fr"),
+        ("", "en"),
+        ("?", "en"),
+    ],
+)
+def test_a_question_that_shows_no_language_has_that_of_the_wiki(question: str, code: str) -> None:
+    german = page("a.md", "# Drucker\n\nDer Drucker ist im Flur, und das Papier ist im Schrank.\n")
+    assert wording.language(question, [german]) == code
+    english = page("b.md", "# Printer\n\nThe printer is in the corridor.\n")
+    assert wording.refusal("HTTP/2", [english]) == REFUSAL
+    assert wording.doubt("HTTP/2", [german]) == wording.SENTENCES["de"][1]
 
 
 def test_english_is_what_the_prompt_says() -> None:

@@ -4,9 +4,12 @@ The prompt asks the model for the English refusal, see `prompt.REFUSAL`.
 """
 
 import re
+from collections.abc import Sequence
 
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL
 from gateway.knowledge.wiki.asking import language as language_by_stop_words
+from gateway.knowledge.wiki.page import Page
+from gateway.knowledge.wiki.words import STOP_WORDS, words
 
 # The language is detected from the beginning of a question: a pasted log says nothing about it.
 LOOKED_AT = 2_000
@@ -126,8 +129,12 @@ _BY_NAME = {
 }
 
 
-def language(question: str) -> str:
-    """The language of a question, if it is in SENTENCES; else English."""
+def language(question: str, pages: Sequence[Page] = ()) -> str:
+    """The language of a question, if it is in SENTENCES; else English.
+
+    A question of few words may show no language: then it is that of the first of `pages`, which the
+    search found for it.
+    """
     text = question[:LOOKED_AT]
     letters = sum(map(str.isalpha, text))
     for code, signs in _SCRIPTS:
@@ -135,17 +142,20 @@ def language(question: str) -> str:
         least = _SIGNS if code in ("ja", "uk") else max(_SIGNS, _SHARE * letters)
         if len(signs.findall(text)) >= least:
             return code
-    return _BY_NAME.get(language_by_stop_words(text), ENGLISH)
+    name = language_by_stop_words(text)
+    if not name and pages and letters and STOP_WORDS.isdisjoint(words(text)):
+        name = pages[0].language
+    return _BY_NAME.get(name, ENGLISH)
 
 
-def refusal(question: str) -> str:
-    """The refusal, in the question's language."""
-    return SENTENCES[language(question)][0]
+def refusal(question: str, pages: Sequence[Page] = ()) -> str:
+    """The refusal, in the question's language: see `language`."""
+    return SENTENCES[language(question, pages)][0]
 
 
-def doubt(question: str) -> str:
-    """The caution to append to an answer of low confidence."""
-    return SENTENCES[language(question)][1]
+def doubt(question: str, pages: Sequence[Page] = ()) -> str:
+    """The caution to append to an answer of low confidence, see `language`."""
+    return SENTENCES[language(question, pages)][1]
 
 
 def without_doubt(text: str) -> str:

@@ -54,7 +54,7 @@ class Pages:
             page = hit.page
             self.shown.append(page.url)
             best = next((match for match in hit.passages if match.passage.is_readable), None)
-            text = blocks.beginning(best.passage.text, EXCERPT) if best else ""
+            text = blocks.alone(blocks.beginning(best.passage.text, EXCERPT)) if best else ""
             results.append(
                 PageHit(
                     title=page.title,

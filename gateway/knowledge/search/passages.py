@@ -35,6 +35,7 @@ _MARKS = re.compile(r"[*`]+")
 _WITHIN = re.compile(r"\[([^\[\]\n]*)\]\(#[^()\s]*\)")
 _BULLET = re.compile(r"^[ \t]*(?:[-*+]|\d{1,3}[.)])[ \t]", re.MULTILINE)
 _WORD = re.compile(r"\w+")
+_EMPHASIS = str.maketrans("", "", "*_")
 # Bold words that are not terms: the following text belongs to the surrounding text.
 _NOTES = frozenset(("note", "tip", "important", "warning", "caution", "example", "info"))
 
@@ -57,6 +58,11 @@ class Passage:
         """Whether the passage has text other than anchors or the page's table of contents."""
         text = _ANCHOR.sub("", self.text).strip()
         return bool(text) and not _is_contents(text)
+
+    @cached_property
+    def likeness(self) -> str:
+        """The text, the same whichever signs its lists and emphasis are written with."""
+        return " ".join(_BULLET.sub("- ", self.text).translate(_EMPHASIS).split())
 
     @cached_property
     def words(self) -> int:

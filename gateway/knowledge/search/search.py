@@ -160,7 +160,7 @@ def distinct(ranked: Iterable[PassageHit]) -> list[PassageHit]:
     """Removes passages whose text is a duplicate of an earlier one."""
     first: dict[str, PassageHit] = {}
     for match in ranked:
-        first.setdefault(match.passage.text.strip(), match)
+        first.setdefault(match.passage.likeness, match)
     return list(first.values())
 
 

@@ -15,6 +15,11 @@ _RULE = re.compile(
 )  # below a table's head
 
 
+# A line between parts of a page, at the end of one of them.
+_BREAK = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*|[ \t]*")
+_LISTED = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+\S")
+
+
 def blocks(text: str, promises: bool = True) -> list[str]:
     """Splits `text` into blocks; joined by blank lines they equal the text, except for outer white
     space.
@@ -41,6 +46,41 @@ def blocks(text: str, promises: bool = True) -> list[str]:
     if lines:
         block_texts.append("\n".join(lines).rstrip())
     return [block for block in block_texts if block.strip()]
+
+
+def alone(text: str) -> str:
+    """A part of a page as it can be shown by itself: without rules at its ends, with its code
+    closed, and without the indentation of the list that it begins in."""
+    lines = text.strip("\n").split("\n")
+    if fence := _open_fence(lines):
+        lines.append(fence)
+    while len(lines) > 1 and _BREAK.fullmatch(lines[0]):
+        del lines[0]
+    while len(lines) > 2 and _BREAK.fullmatch(lines[-1]) and not lines[-2].strip():
+        lines = "\n".join(lines[:-1]).rstrip("\n").split("\n")
+    indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
+    # Four spaces may be code.
+    if indent and (len(indent) < 4 or _LISTED.match(lines[0])):
+        for number, line in enumerate(lines):
+            if line.strip() and not line.startswith(indent):
+                break
+            lines[number] = line.removeprefix(indent)
+    return "\n".join(lines).strip("\n")
+
+
+def _open_fence(lines: list[str]) -> str:
+    """The line that closes the code at the end of the lines; empty if none is open. A quotation
+    ends its code itself."""
+    fence = closing = ""
+    for line in lines:
+        mark = FENCE.match(line)
+        if fence:
+            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
+                fence = ""
+        elif mark:
+            fence = mark[1]
+            closing = " " * mark.start(1) + fence if ">" not in line[: mark.start(1)] else ""
+    return closing if fence else ""
 
 
 def beginning(text: str, most: int) -> str:
