@@ -21,7 +21,7 @@ from eval.studies.learnt import Example, read
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.words import content_words
 
-_BLOCK = re.compile(r'<page title="[^"]*">\n.*?\n</page>', re.DOTALL)
+_BLOCK = re.compile(r'<page title="[^"]*">\n(?:(?!<page title=|</page>)[\s\S])*+</page>')
 _NUMBER = re.compile(r"^\[(\d+)\] ", re.MULTILINE)
 
 
