@@ -7,7 +7,7 @@ within two seconds.
 import asyncio
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import islice
@@ -40,7 +40,7 @@ from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.replica import refresh
-from gateway.knowledge.search.store import NoIndex
+from gateway.knowledge.search.store import NoIndex, older_sources
 from gateway.knowledge.sources import excluded
 from gateway.knowledge.sources.excluded import exclude
 from gateway.knowledge.sources.spec import Spec
@@ -432,16 +432,22 @@ def _opened(home_dir: Path | None) -> Iterator["Index"]:
         index.close()
 
 
+def _remembered(home_dir: Path | None) -> dict[str, "Spec"]:
+    """The known wikis, also those of an index that an older askdocs made."""
+    specs: dict[str, Mapping[str, Any]]
+    try:
+        with _opened(home_dir) as index:
+            specs = {source.name: source.spec for source in index.sources()}
+    except NoIndex:
+        specs = {**older_sources(index_file(home_dir))}
+    return {name: Spec.remembered(name, spec) for name, spec in specs.items()}
+
+
 def _specs(
     home_dir: Path | None, name: str | None, kind: str | None, site_url: str | None
 ) -> list["Spec"]:
     """The wikis to sync: the one that is named, as it was read before unless said otherwise."""
-    known = {}
-    if _is_there(home_dir):
-        with _opened(home_dir) as index:
-            known = {
-                source.name: Spec.remembered(source.name, source.spec) for source in index.sources()
-            }
+    known = _remembered(home_dir)
     if name is None:
         if kind or site_url:
             raise AskdocsError("--kind and --site-url apply to one wiki: name it")

@@ -1,6 +1,7 @@
 """`askdocs docs` as processes, on real folders and a real index; and a gateway that looks on."""
 
 import asyncio
+import gzip
 import hashlib
 import json
 import os
@@ -136,6 +137,31 @@ def test_sync_without_a_name_and_without_a_wiki_says_what_to_type(docs: RunHere)
     assert done.stderr == (
         "askdocs: the index has no wiki yet: add one with `askdocs docs sync SOURCE`\n"
     )
+
+
+@pytest.mark.parametrize("words", [("sync",), ("sync", "--dry-run")])
+def test_sync_without_a_name_rebuilds_the_index_of_an_older_askdocs(
+    words: tuple[str, ...], wiki: Path, home: Home, docs: RunHere
+) -> None:
+    older = Path(__file__).parents[1] / "gateway" / "indexes" / "8.db.gz"
+    home.index.write_bytes(gzip.decompress(older.read_bytes()))
+    with closing(sqlite3.connect(home.index)) as db, db:
+        db.execute("UPDATE source SET name = ?", (str(wiki),))
+        db.execute("UPDATE page SET source = ?", (str(wiki),))
+    (synced,) = told(docs(*words, "--json"))
+    assert (synced["source"], len(synced["added"])) == (str(wiki), 2)
+
+
+def test_sync_without_a_name_does_not_take_a_newer_index_for_an_empty_one(
+    home: Home, docs: RunHere
+) -> None:
+    older = Path(__file__).parents[1] / "gateway" / "indexes" / "8.db.gz"
+    home.index.write_bytes(gzip.decompress(older.read_bytes()))
+    with closing(sqlite3.connect(home.index)) as db, db:
+        db.execute("PRAGMA user_version = 1000")
+    done = docs("sync")
+    assert done.returncode == 2
+    assert "made by a newer askdocs (its version is 1000): upgrade askdocs" in done.stderr
 
 
 def test_a_broken_page_has_path_and_reason_and_exit_code_1(wiki: Path, docs: RunHere) -> None:

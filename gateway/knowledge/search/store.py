@@ -6,8 +6,11 @@ and no number is reused. So anything cached by a page's number is valid as long 
 exists.
 """
 
+import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import glossary, passage_words, postings, vectors
@@ -94,6 +97,27 @@ def is_older(db: sqlite3.Connection) -> bool:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return bool(application == APPLICATION and version < VERSION)
+
+
+def older_sources(file: Path) -> dict[str, dict[str, Any]]:
+    """The wikis of an index of an older version, which the next sync rebuilds, with their
+    specifications.
+
+    Raises:
+        AskdocsError: the file cannot be read, or a sync would not replace it.
+    """
+    if not file.exists():
+        return {}
+    try:
+        with closing(connect(file)) as db:
+            if is_older(db):
+                rows = db.execute("SELECT name, spec FROM source ORDER BY name").fetchall()
+                return {name: json.loads(spec) for name, spec in rows}
+            if not (is_empty(db) or is_first_version(db)):
+                check(db, file)
+    except sqlite3.Error as error:
+        raise explained(error, file) from None
+    return {}
 
 
 def is_first_version(db: sqlite3.Connection) -> bool:
