@@ -1,5 +1,7 @@
 """Where Markdown may be cut."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,3 +139,9 @@ def test_no_part_is_too_long_and_no_word_is_lost(texts: list[str], most: int) ->
 )
 def test_a_part_is_shown_by_itself(part: str, shown: str) -> None:
     assert alone(part) == shown
+
+
+def test_a_part_of_nothing_but_rules_takes_linear_time() -> None:
+    began = time.process_time()
+    assert alone("Text.\n\n" + "---\n\n" * 50_000) == "Text."
+    assert time.process_time() - began < 5  # 0.1 s; with the square of its lines minutes

@@ -54,10 +54,15 @@ def alone(text: str) -> str:
     lines = text.strip("\n").split("\n")
     if fence := _open_fence(lines):
         lines.append(fence)
-    while len(lines) > 1 and _BREAK.fullmatch(lines[0]):
-        del lines[0]
-    while len(lines) > 2 and _BREAK.fullmatch(lines[-1]) and not lines[-2].strip():
-        lines = "\n".join(lines[:-1]).rstrip("\n").split("\n")
+    first, last = 0, len(lines)
+    while last - first > 1 and _BREAK.fullmatch(lines[first]):
+        first += 1
+    # A line of dashes below text underlines a title.
+    while last - first > 2 and _BREAK.fullmatch(lines[last - 1]) and not lines[last - 2].strip():
+        last -= 1
+        while not lines[last - 1].strip():
+            last -= 1
+    lines = lines[first:last]
     indent = lines[0][: len(lines[0]) - len(lines[0].lstrip(" "))]
     # Four spaces may be code.
     if indent and (len(indent) < 4 or _LISTED.match(lines[0])):
