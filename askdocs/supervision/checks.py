@@ -129,9 +129,7 @@ def wiki(settings: UpSettings, home: Home) -> Iterator[Check]:
         counts = " and ".join(f"{len(files)} {name}" for name, files in kinds.items() if files)
     except AskdocsError as error:
         problem, _, fix = str(error).partition(": ")
-        # A sync has no such option.
-        option = ", --docs DIR" if fix.endswith(("your wiki", "wiki's pages")) else ""
-        yield Check("wiki", False, problem, fix + option)
+        yield Check("wiki", False, problem, f"{fix} (--docs DIR)".lstrip())
         return
     if home.root.resolve().is_relative_to(docs.resolve()):
         yield Check(

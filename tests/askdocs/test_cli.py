@@ -102,7 +102,8 @@ def test_an_empty_folder_is_one_line_with_the_folder_and_the_fix(
 
 def test_a_folder_that_is_not_there_is_one_line(refused: Refused) -> None:
     (line,) = refused("--docs", "nowhere")
-    assert line == "askdocs: wiki: nowhere does not exist: name the folder of your wiki, --docs DIR"
+    said = "nowhere does not exist: name the folder of your wiki (--docs DIR)"
+    assert line == f"askdocs: wiki: {said}"
 
 
 def test_a_port_in_use_is_one_line_with_the_port_the_process_and_the_option(
