@@ -71,6 +71,8 @@ def shown(default: object) -> str:
         return "not set"
     if default in ((), {}):
         return "none"
+    if isinstance(default, tuple):  # as a list is written in a variable
+        default = ",".join(map(str, default))
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
