@@ -59,9 +59,17 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", "0")
         self.end_headers()
 
-    def send(self, status: int, data: bytes, kind: str = "text/plain") -> None:
+    def send(
+        self,
+        status: int,
+        data: bytes,
+        kind: str = "text/plain",
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.send_response(status)
         self.send_header("content-type", kind)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

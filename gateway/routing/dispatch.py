@@ -33,6 +33,7 @@ from gateway.routing.token_budget import choices
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import OFF, Span
 from gateway.upstream import litellm
+from gateway.upstream.bounds import LARGEST
 from gateway.upstream.http_client import BrokenOff, Feed, LaneError, LaneReply
 from gateway.upstream.litellm import LiteLLM
 
@@ -51,7 +52,6 @@ MISTAKE = re.compile(
 )
 NAMED = re.compile(r"Field '([a-z_]{1,40})': ")  # llama.cpp's error for a value out of range
 PROBE = 3.0  # seconds that an engine has to prove that it is alive
-LARGEST = 256 * 2**20  # bytes of an answer or error: 2,048 vectors of 4,096 numbers are 170 MB
 
 
 class Response(Protocol):

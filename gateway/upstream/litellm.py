@@ -26,6 +26,7 @@ from gateway.api import schemas
 from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RERANK
 from gateway.core.http import ApiError, Reply, dump
 from gateway.core.lazy import Lazy
+from gateway.upstream.bounds import limit_answers
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -217,7 +218,9 @@ _HAS = {EMBEDDINGS.path: (b'"embedding":[', b'"embedding":"'), RERANK.path: (b'"
 _TRACEBACK = "Traceback (most recent call last)"
 _RAISED = re.compile(r"^([A-Za-z_.]{0,100}(?:Error|Exception|Timeout))(?::|$)", re.MULTILINE)
 _READS_RESPONSE = re.compile(
-    r", in (?:_?transform_(?:parsed_)?response|convert_to_model_response_object)$", re.MULTILINE
+    r", in (?:_?transform_(?:parsed_)?response|convert_to_model_response_object"
+    r"|\w{0,40}chunk_parser|_parse_sse_data)$",
+    re.MULTILINE,
 )
 _NO_RESPONSE = re.compile(
     r"litellm\.[A-Za-z]{1,60}Error: (?:[A-Za-z]{1,60}Error: )?[A-Za-z]{1,60}Exception - "
@@ -264,6 +267,7 @@ def _load(config: str) -> "FastAPI":
             "DISABLE_ADMIN_UI": "True",
         }
     )
+    limit_answers()  # first: clients name the packings that they read when they are created
     # In images that disable Python's bytecode cache (PYTHONDONTWRITEBYTECODE), every start would
     # compile LiteLLM again: 12 s of a core instead of 6.
     sys.dont_write_bytecode = False

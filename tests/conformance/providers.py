@@ -34,7 +34,10 @@ class _Handler(Handler):
         asked.append((self.path, body))
         match self.path:
             case path if path.startswith("/odd"):
-                self.send(200, self.server.odd, "application/json")  # type: ignore[attr-defined]
+                odd: bytes = self.server.odd  # type: ignore[attr-defined]
+                kind = "text/event-stream" if body.get("stream") else "application/json"
+                packing = "gzip" if odd.startswith(b"\x1f\x8b") else "identity"
+                self.send(200, odd, kind, {"content-encoding": packing})
             case "/v2/embed" if self._is_known("Bearer"):
                 self._embed(body)
             case "/v2/rerank" if self._is_known("Bearer"):

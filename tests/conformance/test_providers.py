@@ -1,5 +1,6 @@
 """Cohere and Claude behind the gateway, in their own words on the wire, alike over both lanes."""
 
+import gzip
 import json
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from eval.systems.client import Client
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.settings import RagSettings
+from gateway.upstream.bounds import LARGEST, LONGEST_LINE
 from gateway.upstream.litellm import FETCHES_NOTHING
 from tests import starting
 from tests.conformance.conftest import Lane
@@ -369,6 +371,7 @@ START = (
         pytest.param("gpt-odd", b"<html>Bad gateway</html>", id="gpt-odd: HTML"),
         pytest.param("claude-odd", b"", id="claude-odd: nothing"),
         pytest.param("claude-odd", START.encode(), id="claude-odd: start"),
+        pytest.param("claude-odd", f"{START}data: 5\n\n".encode(), id="claude-odd: number"),
     ],
 )
 def test_a_stream_without_an_end_is_the_providers_failure(
@@ -388,6 +391,20 @@ def test_a_stream_without_an_end_is_the_providers_failure(
         assert '"error"' not in answered.text
     lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
     assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_that_unpacks_to_too_much_is_not_unpacked(lane: Lane, stream: bool) -> None:
+    """700 MB of gzip blocked the event loop for 12 to 23 s, and stayed in memory."""
+    fine = streamed(WORD, {**WORD, "finish_reason": "stop"}) if stream else chat()
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16, "stream": stream}
+    padding = b" " * (2 * LONGEST_LINE if stream else LARGEST)
+    for odd, status in ((fine, 200), (fine.replace(b"{", b"{" + padding, 1), 503)):
+        lane.providers.odd = gzip.compress(odd, 1)
+        reply = post(lane, "/chat/completions", model="gpt-odd", **asked)
+        assert reply.status_code == status, reply.text
+    lane.providers.odd = chat()
+    assert post(lane, "/chat/completions", model="gpt-odd", messages=HELLO).status_code == 200
 
 
 def test_a_stream_of_triton_ends_without_a_reason(lane: Lane) -> None:

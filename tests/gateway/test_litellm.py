@@ -163,6 +163,8 @@ FRAMES = 'Traceback (most recent call last):\n  File "main.py", line 1, in compl
          " attribute 'model_dump'", True),
         (f"litellm.APIConnectionError: x\n{FRAMES}  File \"a.py\", line 2, in transform_response\n"
          "AttributeError: no attribute 'get'", True),
+        (f"litellm.APIConnectionError: x\n{FRAMES}  File \"a.py\", line 2, in _parse_sse_data\n"
+         "    ...\n  File \"b.py\", line 3, in chunk_parser\nKeyError: 'type'", True),
         (f"litellm.APIConnectionError: x\n{FRAMES}AttributeError: no attribute 'get'", False),
         ("litellm.BadRequestError: OpenAIException - Bad: 'Invalid response object'", False),
         ("litellm.BadRequestError: XException - \n  File \"a\", in transform_response\n", False),
