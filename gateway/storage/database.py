@@ -352,8 +352,11 @@ def _make_file(engine: sa.Engine) -> None:
             if is_damage(reason):
                 raise Damaged(f"{_damaged(shown(engine), reason)}, or name another file") from None
             if "locked" not in reason or time.monotonic() > deadline:
+                # SQLite's words for a full disk differ by the file that it writes first.
+                full = "I/O" in reason or "full" in reason
+                fix = "free disk space, or name another file" if full else "name another file"
                 raise Unreachable(
-                    f"{shown(engine)}: not usable as a database ({reason}): name another file"
+                    f"{shown(engine)}: not usable as a database ({reason}): {fix}"
                 ) from None
             time.sleep(0.02)
 

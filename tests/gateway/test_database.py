@@ -247,3 +247,17 @@ def test_migrations_are_in_the_package_and_the_newest_is_known_by_name() -> None
     assert ScriptDirectory(str(database.MIGRATIONS)).get_current_head() == database.HEAD
     assert database.MIGRATIONS.is_relative_to(Path(database.__file__).parent)
     assert list(database.MIGRATIONS.glob("versions/v*.py"))
+
+
+@pytest.mark.parametrize("words", ["disk I/O error", "database or disk is full"])
+def test_a_full_disk_is_named_as_the_cause(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError(words)
+
+    monkeypatch.setattr(database, "_connect_sqlite", full)
+    engine = database.open(f"sqlite:///{tmp_path / 'full.db'}")
+    with pytest.raises(database.Unreachable, match=rf"{words}\): free disk space, or name another"):
+        database.migrate(engine)
+    engine.dispose()
