@@ -15,6 +15,21 @@ def texts(*pages: Page) -> list[str]:
     return [text for text, _ in mined(pages)]
 
 
+@pytest.mark.parametrize(
+    ("heading", "asked"),
+    [
+        ("2.7.1. Wer hat das Paket hochgeladen?", "Wer hat das Paket hochgeladen?"),
+        ("3. Who uploaded the package?", "Who uploaded the package?"),
+        ("2.7.1 Who uploaded the package?", "Who uploaded the package?"),
+        ("A.1. Who uploaded the package?", "Who uploaded the package?"),
+        ("Is it 2.0 or 3.0?", "Is it 2.0 or 3.0?"),
+    ],
+)
+def test_a_question_has_no_number_of_its_section(heading: str, asked: str) -> None:
+    body = "Das steht in der Datei mit den Änderungen, die man auch im Netz findet." + " x" * 40
+    assert of(heading, body) == asked
+
+
 def test_headings_that_ask_are_questions_one_of_each_page_first() -> None:
     pages = [
         parse("a.md", f"# A\n\n## How do I a?\n\n{LONG}\n\n## Why a?\n\n{LONG}\n", "/a"),

@@ -210,6 +210,14 @@ def test_links_are_relative_to_the_pages_address(write: Write, target: str, beco
     assert pages(root)["guide/a.md"].text == f"[it]({becomes})"
 
 
+def test_links_from_the_root_of_the_repository_lead_to_the_page(write: Write) -> None:
+    root = write({"docs/a.md": "x", "docs/docs/b.md": "[a](/docs/a.md) [c](/docs/docs/c.md#x)"})
+    (root / "docs/docs/c.md").write_text("[b](/other/docs/docs/b.md) [x](/docs/x.md)")
+    read = pages(root / "docs")
+    assert read["docs/b.md"].text == "[a](../../a/) [c](../c/#x)"
+    assert read["docs/c.md"].text == "[b](/other/docs/docs/b.md) [x](/docs/x.md)"
+
+
 def test_a_snippet_that_is_not_there_is_named_with_the_line(write: Write) -> None:
     text = '---\ntitle: T\n---\n\ntext\n\n--8<-- "gone.md"\n'
     root = write({"a.md": text})

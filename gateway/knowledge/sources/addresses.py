@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from gateway.core.errors import AskdocsError
@@ -35,6 +36,16 @@ def beside(path: str, target: str) -> str:
     if target.startswith("/"):
         return posixpath.normpath(target.lstrip("/"))
     return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+
+
+def below(path: str, root: Path) -> str:
+    """The path within the folder `root` of a path within a repository that has this folder, as
+    GitHub reads `/docs/guide.md`. Unchanged if it does not lead into the folder."""
+    parts = path.split("/")
+    for count in range(len(parts) - 1, 0, -1):
+        if tuple(parts[:count]) == root.parts[-count:]:
+            return "/".join(parts[count:])
+    return path
 
 
 def relative(start: str, url: str) -> str:

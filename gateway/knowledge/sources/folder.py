@@ -37,7 +37,7 @@ SETTINGS = "the settings of its generator"
 _HEAD = 4096
 _HTML = "HTML in a folder of Markdown: sync its folder with --kind html"
 # Increment it when pages are read differently, so that all are read again.
-_VERSION = 6
+_VERSION = 7
 
 
 class Folder:

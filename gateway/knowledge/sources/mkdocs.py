@@ -70,6 +70,8 @@ class MkDocs:
             return target
         named, rest = addresses.split(target)
         there = addresses.beside(path, named)
+        if named.startswith("/") and there not in self.tree.files:
+            there = addresses.below(there, self.tree.root)
         url = self.urls.get(there)
         if url is None and there in self.tree.files and not self._excluded.match_file(there):
             url = file_url(there, self._site_url)

@@ -19,6 +19,8 @@ ENOUGH_TO_ASK = 20
 _NOISE = re.compile(r"[`*_]|(?<!\s)\s*+(?:\{[^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 # "Install the app? How do I ...?": some headings ask twice, in different words.
 _FIRST = re.compile(r"[^?？؟]*[?？؟]")
+# The number of a section: "2.7.1 Who ...?" or "3. Who ...?", but not "2.0 or 3.0?".
+_NUMBER = re.compile(r"(?:[A-Z]\.)?\d+(?:(?:\.\d+)*+\.|(?:\.\d+){2,})\s+(?=\S)")
 _AHEAD = re.compile(r"(step\s)?[\d.]*+[.:)]*+\s*+(how to (?=\w))?", re.I)
 _LINK = re.compile(r"\[[^\[\]\n]*+\](\([^()\n]*+\))?")
 
@@ -59,6 +61,8 @@ _SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without"
 def question(section: Section) -> str:
     """The question that the section's heading asks or answers; empty if in doubt."""
     heading = plain(section.heading)
+    numbered = _NUMBER.match(heading)
+    heading = heading[numbered.end() if numbered else 0 :]
     asks = _FIRST.match(heading)
     if not answers(section, ENOUGH_TO_ASK if asks else ENOUGH):
         return ""
