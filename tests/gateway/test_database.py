@@ -15,6 +15,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import gateway.runtime.container  # noqa: F401
+import widget.review.tables  # noqa: F401
 import widget.service.store  # noqa: F401
 from askdocs.supervision.checks import free_port
 from gateway.core.errors import AskdocsError
