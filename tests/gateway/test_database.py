@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
+import gateway.routing.promotions  # noqa: F401
 import gateway.runtime.container  # noqa: F401
 import widget.review.tables  # noqa: F401
 import widget.service.store  # noqa: F401
