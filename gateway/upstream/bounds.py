@@ -12,6 +12,7 @@ LONGEST_LINE = 2**25  # bytes of a line of a stream of events, which may hold an
 # They unpack a byte to a thousand at most, and bodies arrive in parts of 16 or 64 kB; brotli and
 # zstd unpack a part without limit.
 PACKED = ("gzip", "deflate")
+ACCEPTED = ", ".join(PACKED)
 _own_decoder = Response._get_content_decoder
 
 
@@ -46,20 +47,24 @@ class _Limited(ContentDecoder):
         return data
 
 
+def limit(response: Response) -> None:
+    """Limit one answer whose body has not been read: more raises DecodingError."""
+    response._decoder = _Limited(response)
+
+
 def limit_answers() -> None:
     """Limit the answers to all asynchronous requests of this process, from now on.
 
     The others, such as downloads of models, have no limit. httpx has no setting for it.
     """
-    _client.ACCEPT_ENCODING = ", ".join(PACKED)
+    _client.ACCEPT_ENCODING = ACCEPTED
 
     def decoder(response: Response) -> ContentDecoder:
         is_async = isinstance(response.stream, AsyncByteStream)
         if not is_async or isinstance(response.stream, SyncByteStream):  # some are both: in memory
             return _own_decoder(response)
         if not hasattr(response, "_decoder"):
-            limited = _Limited(response)
-            response._decoder = limited
-        return response._decoder
+            limit(response)
+        return _own_decoder(response)
 
     Response._get_content_decoder = decoder  # type: ignore[assignment, method-assign]

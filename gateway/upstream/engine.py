@@ -20,6 +20,7 @@ import orjson
 from gateway.core.errors import AskdocsError
 from gateway.core.http import retrieved
 from gateway.core.sse import events
+from gateway.upstream import bounds
 
 # English has about four characters per token; three overestimates the count, which is safer.
 CHARACTERS_PER_TOKEN = 3.0
@@ -118,9 +119,14 @@ LATE_S = 0.01  # a timer's maximum delay while this process is not held up
 
 
 class _Transport(httpx.AsyncHTTPTransport):
-    """Retries connecting while this process itself is held up."""
+    """Retries connecting while this process itself is held up, and limits the answers."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await self._response(request)
+        bounds.limit(response)
+        return response
+
+    async def _response(self, request: httpx.Request) -> httpx.Response:
         patience = request.extensions["timeout"]["connect"]
         for _ in range(TRIES - 1):
             began = time.monotonic()
@@ -162,6 +168,7 @@ class Engine:
         # llama.cpp announces keep-alive on a stream and then closes the connection; a new
         # connection per request costs 0.1 ms on one machine and is never stale.
         headers["Connection"] = "close"
+        headers["Accept-Encoding"] = bounds.ACCEPTED
         # Engines are nearby: one that does not accept a connection at once is down, and a request
         # with other candidates should not wait for it.
         connect = 2.0 if self.url.startswith("https:") else 0.2

@@ -12,6 +12,7 @@ import pytest
 from askdocs.supervision.checks import free_port
 from gateway.api.usage_sum import UsageSum, stated
 from gateway.core.errors import AskdocsError
+from gateway.upstream import bounds
 from gateway.upstream.engine import AT_ONCE, Engine
 from tests.speaking import Handler, serving
 
@@ -196,6 +197,22 @@ async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -
     with serving(ThreadingHTTPServer(("127.0.0.1", 0), Other)) as server:
         engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
         assert await engine.count("a" * 300) == 100
+        await engine.close()
+
+
+async def test_a_list_of_models_without_end_is_read_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "LARGEST", 1000)
+
+    class Odd(Handler):
+        def do_GET(self) -> None:
+            self.json(200, {"data": [{"id": "base"}], "more": "a" * 1000})
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Odd)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        with pytest.raises(AskdocsError, match="bytes"):
+            await engine.listed()
         await engine.close()
 
 
