@@ -303,6 +303,30 @@ def test_words_side_by_side_as_in_the_question_come_first(
     assert first.score == pytest.approx(hit.passages[0].score)
 
 
+@pytest.mark.parametrize(
+    ("question", "heading"),
+    [
+        ("what is a ruleset", "What is a Ruleset?"),
+        ("What is a ruleset?", "3.1. What is a ruleset?"),
+        ("3.1 what is a ruleset", "3.1. What is a ruleset?"),
+        ("How do I create a ruleset?", "Creating a ruleset"),
+    ],
+)
+def test_the_section_whose_heading_is_the_question_comes_first(
+    by_words: Callable[..., Search], question: str, heading: str
+) -> None:
+    body = "Filters and actions, in the order of the file. " * 20
+    search = by_words(
+        rules=f"# Rules\n\n## Speed\n\nTo create a ruleset is fast.\n\n## {heading}\n\n{body}",
+        other="# Ruleset\n\nTo create a ruleset, create a ruleset: what a ruleset is.",
+    )
+    hits = search.hits(search.sought(question))
+    first = best_passages(hits)[0]
+    assert first.page.sections[first.passage.section].heading == heading
+    scores = [match.score for match in best_passages(hits)]
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_an_example_that_asks_the_question_stands_behind_its_answer(
     by_words: Callable[..., Search],
 ) -> None:

@@ -28,6 +28,8 @@ from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.asking import asked_stems, ends, is_english, language
+from gateway.knowledge.wiki.headings import plain as plain_heading
+from gateway.knowledge.wiki.headings import question, unnumbered
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems, words
 
@@ -69,6 +71,8 @@ LARGE = 30
 # passages is read.
 OF_PAIRS = 0.07
 PAIRED = 12
+# Maximum characters of a question that is compared with headings.
+ASKED_HEADING = 200
 # A question in quotation marks, as in an example of how to ask.
 _QUOTED = re.compile(r"[\"'`“„«]([^\"'`“”„«»\n]{3,200}\?)[\"'`”“»]")
 _LINE_STARTS = " >*#_-+.)0123456789Q:"
@@ -400,7 +404,8 @@ class Search:
                     current = None
             if current is None:
                 hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
-                return self._in_order(self._with_passages(hits, sought, vector, ranking), sought)
+                hits = self._with_passages(hits, sought, vector, ranking)
+                return _asked_first(self._in_order(hits, sought), sought)
             # A page further down would not move up to the first ones.
             here = self.index.number(current)
             near = [
@@ -415,7 +420,7 @@ class Search:
                 others = [hit for hit in hits if hit.page.path != current.path]
                 hits = [Hit(current, hits[0].score if hits else LEAST), *others]
             hits = self._with_passages(hits[:limit], sought, vector, ranking)
-            return self._in_order(hits, sought)
+            return _asked_first(self._in_order(hits, sought), sought)
 
     def of(self, sought: Sought, pages: Sequence[Page]) -> list[Hit]:
         """These pages with their best passages, in the given order; they need not be in the
@@ -734,6 +739,35 @@ def _placed(hits: Sequence[Hit], first: Sequence[PassageHit], order: Sequence[in
         ]
         changed.append(replace(hit, passages=tuple(sorted(places, key=lambda match: -match.score))))
     return changed
+
+
+def _asked_first(hits: list[Hit], sought: Sought) -> list[Hit]:
+    """Moves the best passage of a section whose heading is the question to the front."""
+    if len(sought.question) > ASKED_HEADING:
+        return hits
+    asked_words = words(sought.question)
+    if len(asked_words) < 2:
+        return hits
+    ranked = best_passages(hits)
+    sections: dict[tuple[str, int], bool] = {}
+    for place, match in enumerate(ranked):
+        key = (match.page.url, match.passage.section)
+        if key not in sections:
+            sections[key] = _is_heading(asked_words, match)
+        if sections[key]:
+            return _placed(hits, ranked[: place + 1], [place, *range(place)]) if place else hits
+    return hits
+
+
+def _is_heading(asked_words: list[str], match: PassageHit) -> bool:
+    """Is the question the heading of the passage's section, or made of it?"""
+    if not match.page.sections:
+        return False
+    section = match.page.sections[match.passage.section]
+    heading = plain_heading(section.heading)
+    if asked_words in (words(heading), words(unnumbered(heading))):
+        return True
+    return asked_words[:3] == ["how", "do", "i"] and words(question(section)) == asked_words
 
 
 def _as_its_best(hit: Hit) -> Hit:

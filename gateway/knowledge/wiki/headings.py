@@ -60,9 +60,7 @@ _SMALL = _OBJECT | {"and", "or", "for", "of", "at", "by", "as", "via", "without"
 
 def question(section: Section) -> str:
     """The question that the section's heading asks or answers; empty if in doubt."""
-    heading = plain(section.heading)
-    numbered = _NUMBER.match(heading)
-    heading = heading[numbered.end() if numbered else 0 :]
+    heading = unnumbered(plain(section.heading))
     asks = _FIRST.match(heading)
     if not answers(section, ENOUGH_TO_ASK if asks else ENOUGH):
         return ""
@@ -76,6 +74,12 @@ def question(section: Section) -> str:
 def plain(heading: str) -> str:
     """The heading without markup for code, emphasis and anchors."""
     return _NOISE.sub("", heading).strip()
+
+
+def unnumbered(heading: str) -> str:
+    """The heading without the number of its section."""
+    numbered = _NUMBER.match(heading)
+    return heading[numbered.end() if numbered else 0 :]
 
 
 def answers(section: Section, enough: int = ENOUGH) -> bool:
