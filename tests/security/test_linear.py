@@ -27,7 +27,7 @@ from gateway.knowledge.sources import (
 from gateway.knowledge.wiki import targets, words
 from gateway.knowledge.wiki.page import Page, Section
 from tests.security import pumps
-from widget.text import dialect
+from widget.text import dialect, markdown
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ _PUMPS = (
     *("# a\n", "#", "> ", ">", "- ", "* ", "1. ", "*", "_", "|", "| a ", "\n", " ", "\t", "a", "A"),
     *("a.", ". ", "。", "!", ":::", "{", "{#a", "}", "\\", "is called a ", "our a "),
     *("(", ")", "a (B) ", "---\n", "===\n", "a\n---\n", "%%", "^a ", "/", "=", '"', "'", "&", "é"),
-    *("界", "a, also called ", "1. 2", "e.g. ", "`a`. ", "**a**. ", "a,\n", ": "),
+    *("界", "a, also called ", "1. 2", "e.g. ", "`a`. ", "**a**. ", "a,\n", ": ", "-\n"),
 )  # fmt: skip
 
 
@@ -110,6 +110,7 @@ _FUNCTIONS: dict[str, Callable[[str], object]] = {
     "GitBook's blocks": _lines(lambda lines: [gitbook._BLOCK.match(line) for line in lines]),
     "Obsidian's embeds": _lines(lambda lines: obsidian._without_headings(lines)),
     "dialect": dialect.plain,
+    "with_marks": lambda text: markdown.with_marks(text, [(len(text), 1)]),
     "VitePress' headings": _lines(lambda lines: [vitepress._ATTRIBUTES.search(x) for x in lines]),
 }
 

@@ -296,12 +296,19 @@ def _sentence_end(text: str, end: int) -> int:
 def _place(text: str, end: int) -> int:
     """The position at or near `end` where a mark breaks nothing."""
     end += len(text[end:]) - len(text[end:].lstrip("`~*_|"))  # not inside a fence or emphasis
-    before = text[:end].rstrip()
-    while syntax := _SYNTAX.search(before):
-        before = before[: syntax.start()].rstrip()
-    row = before.rpartition("\n")[2].strip()
+    place = _stripped(text, min(end, len(text)))
+    while (line := text.rfind("\n", 0, place)) >= 0 and _SYNTAX.match(text, line, place):
+        place = _stripped(text, line)
+    row = text[line + 1 : place].strip()
     is_row = len(row) > 1 and row.startswith("|") and row.endswith("|")
-    return len(before) - is_row
+    return place - is_row
+
+
+def _stripped(text: str, end: int) -> int:
+    """The end of `text[:end].rstrip()`, without a copy of the text."""
+    while end and text[end - 1].isspace():
+        end -= 1
+    return end
 
 
 def _block_of_code(
