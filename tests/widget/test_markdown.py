@@ -204,6 +204,11 @@ def test_code_is_highlighted_with_classes_only() -> None:
     assert "style" not in html
 
 
+def test_code_that_takes_long_to_highlight_is_plain() -> None:
+    """Pygments takes 3 s for it."""
+    assert "<span" not in render(f"```make\n{'(' * 9000}\n```")
+
+
 def test_tables_align_without_style_attributes() -> None:
     html = render("| a | b |\n|--:|:-:|\n| 1 | 2 |")
     assert '<td class="right">1</td>' in html

@@ -6,6 +6,7 @@ again by an allow-list, so that each layer catches mistakes of the one before.
 
 import itertools
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from urllib.parse import urljoin, urlsplit
@@ -17,7 +18,7 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 from markupsafe import Markup, escape
-from pygments import highlight
+from pygments import format as formatted
 from pygments.formatters import HtmlFormatter
 from pygments.lexer import Lexer
 from pygments.lexers import get_lexer_by_name
@@ -27,6 +28,8 @@ from widget.access.origins import web_address, within
 from widget.text import dialect
 
 MAX_HIGHLIGHTED = 10_000  # characters; highlighting is not worth more than a few milliseconds
+# Of CPU time: for many languages, Pygments takes 4 s for 10,000 line ends or brackets.
+HIGHLIGHTING_S = 0.1
 
 TAGS = {
     *("p", "br", "hr", "blockquote", "pre", "code", "span", "em", "strong", "s", "a", "img"),
@@ -191,7 +194,15 @@ def _highlighted(code: str, language: str, _attributes: str) -> str:
     if len(code) > MAX_HIGHLIGHTED or not language:
         return ""  # plain, escaped by the renderer
     lexer = _lexer(language)
-    return str(highlight(code, lexer, _formatter)) if lexer else ""
+    if lexer is None:
+        return ""
+    tokens = []
+    end = time.thread_time() + HIGHLIGHTING_S
+    for token in lexer.get_tokens(code):
+        tokens.append(token)
+        if time.thread_time() > end:
+            return ""
+    return str(formatted(tokens, _formatter))
 
 
 @lru_cache(maxsize=64)  # models make up names; Pygments tries all lexers for an unknown one
