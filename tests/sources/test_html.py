@@ -42,6 +42,15 @@ def test_a_page_of_confluence_has_its_title_sections_and_anchors() -> None:
         assert around not in page.text
 
 
+def test_the_lists_of_tables_and_figures_of_docbook_are_left_out() -> None:
+    lists = "".join(
+        f'<div class="list-of-{name}"><p><b>List</b></p><dl><dt>1.1. <a href="a.html">It</a></dt>'
+        "</dl></div>"
+        for name in ("tables", "figures", "examples", "equations")
+    )
+    assert body(f"<h1>Manual</h1><p>It is short.</p>{lists}") == "# Manual\n\nIt is short."
+
+
 def test_a_page_of_mediawiki_has_its_title_sections_and_anchors() -> None:
     page = read(MEDIAWIKI["Main_Page.html"])
     assert page.title == "Main Page"

@@ -44,6 +44,7 @@ _NOT_CONTENT = ", ".join(
         ".breadcrumb, .breadcrumbs, #breadcrumbs, #breadcrumb-section, .theme-doc-breadcrumbs",
         ".wy-breadcrumbs, .pagination-nav, .rst-footer-buttons, .prev-next-area, .nav-chapters",
         ".navheader, .navfooter",  # DocBook
+        ".list-of-tables, .list-of-figures, .list-of-examples, .list-of-equations",  # DocBook
         ".page-metadata, .md-source-file, .theme-doc-version-badge, .last-updated",
         # For editing and printing, not for reading.
         ".mw-editsection, .mw-jump-link, .noprint, .printfooter, .catlinks, .navbox, .edit-link",

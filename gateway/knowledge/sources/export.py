@@ -29,7 +29,7 @@ from gateway.knowledge.sources.tree import SUFFIXES as MARKDOWN
 # Markup is several times as long as its text, so a page may be larger here than in Markdown.
 LARGEST = 16 * 2**20
 # Increment it when pages are read differently, so that all are read again.
-_VERSION = 6
+_VERSION = 7
 # File names, without suffix, of pages for searching, errors or printing.
 _NOT_PAGES = frozenset(
     ("404", "search", "genindex", "modindex", "py-modindex", "print", "print_page", "printview")
