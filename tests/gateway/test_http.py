@@ -27,7 +27,7 @@ from gateway.core.http import (
     send_json,
 )
 from gateway.core.json_body import SMALL, parse_object
-from gateway.core.sse import events
+from gateway.core.sse import MAX_EVENT, EventTooLong, Framing, events
 from gateway.runtime.container import Container
 
 SCOPE: Scope = {"type": "http", "headers": [(b"content-length", b"99"), (b"x", b"y")]}
@@ -224,6 +224,13 @@ async def test_the_space_after_the_colon_may_be_missing_and_only_one_is_dropped(
 
 async def test_an_event_without_its_last_empty_line_does_not_count() -> None:
     assert await parsed(b'data: a\n\ndata: {"cut') == ["a"]
+
+
+def test_an_event_without_end_is_read_up_to_a_bound() -> None:
+    framing = Framing()
+    assert framing.feed(b"data: 1\n\n" + b"a" * MAX_EVENT) == b"data: 1\n\n"
+    with pytest.raises(EventTooLong):
+        framing.feed(b"a")
 
 
 async def test_bytes_that_are_not_utf8_are_replaced() -> None:
