@@ -17,6 +17,13 @@ _RULE = re.compile(
 
 # A line between parts of a page, at the end of one of them.
 _BREAK = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*|[ \t]*")
+# The name of a note, of which the text is in the next part.
+_NAME = re.compile(
+    r"(?:\*\*)?(?:note|tip|important|warning|caution|hint|danger|attention|see also|anmerkung"
+    r"|hinweis|tipp|wichtig|achtung|warnung|vorsicht|remarque|astuce|avertissement|nota|consejo"
+    r"|advertencia|aviso|suggerimento|avvertimento|attenzione)(?:\*\*)?:?(?:\*\*)?",
+    re.IGNORECASE,
+)
 _LISTED = re.compile(r"\s*(?:[-*+]|\d{1,3}[.)])\s+\S")
 
 
@@ -49,8 +56,9 @@ def blocks(text: str, promises: bool = True) -> list[str]:
 
 
 def alone(text: str) -> str:
-    """A part of a page as it can be shown by itself: without rules at its ends, with its code
-    closed, and without the indentation of the list that it begins in."""
+    """A part of a page as it can be shown by itself: without rules at its ends and the name of a
+    note at its end, with its code closed, and without the indentation of the list that it begins
+    in."""
     lines = text.strip("\n").split("\n")
     if fence := _open_fence(lines):
         lines.append(fence)
@@ -58,7 +66,7 @@ def alone(text: str) -> str:
     while last - first > 1 and _BREAK.fullmatch(lines[first]):
         first += 1
     # A line of dashes below text underlines a title.
-    while last - first > 2 and _BREAK.fullmatch(lines[last - 1]) and not lines[last - 2].strip():
+    while last - first > 2 and _ends(lines[last - 1]) and not lines[last - 2].strip():
         last -= 1
         while not lines[last - 1].strip():
             last -= 1
@@ -71,6 +79,10 @@ def alone(text: str) -> str:
                 break
             lines[number] = line.removeprefix(indent)
     return "\n".join(lines).strip("\n")
+
+
+def _ends(line: str) -> bool:
+    return bool(_BREAK.fullmatch(line) or _NAME.fullmatch(line.strip()))
 
 
 def _open_fence(lines: list[str]) -> str:
