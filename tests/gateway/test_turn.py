@@ -16,10 +16,12 @@ from gateway.answering import chat
 from gateway.answering.chat import Chat
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.answering.turn import Turn
+from gateway.api import pipeline
 from gateway.api.chat_request import take_turn
 from gateway.api.plan import GroundingDecision, RequestPlan
 from gateway.api.transform import WHOLE
 from gateway.core.gateway_settings import GatewaySettings
+from gateway.core.json_body import parse_object
 from gateway.knowledge.search.index import Index
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Opened
@@ -133,6 +135,22 @@ async def test_a_long_conversation_is_read_in_a_thread(
     monkeypatch.setattr(chat, "take_turn", note)
     question = ASKED | {"content": "<" * (200_000 if is_long else 200)}
     await accompany(CODE, question)
+    assert [thread is not threading.current_thread() for thread in threads] == [is_long]
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+async def test_a_long_body_is_parsed_in_a_thread(
+    monkeypatch: pytest.MonkeyPatch, is_long: bool
+) -> None:
+    threads = []
+
+    def note(body: bytes) -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        return parse_object(body)
+
+    monkeypatch.setattr(pipeline, "parse_object", note)
+    body = {"model": "a" * (200_000 if is_long else 200)}
+    assert await pipeline._parsed(json.dumps(body).encode()) == body
     assert [thread is not threading.current_thread() for thread in threads] == [is_long]
 
 
