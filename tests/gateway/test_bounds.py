@@ -1,4 +1,4 @@
-"""httpx reads and unpacks no more of an answer than it was told, once it was told."""
+"""httpx reads and unpacks no more of an answer than the limits, once they are set."""
 
 import gzip
 from collections.abc import AsyncIterator, Iterator

@@ -38,12 +38,7 @@ def blocks(text: str, promises: bool = True) -> list[str]:
     lines: list[str] = []
     fence = ""
     for line in text.strip("\n").split("\n"):
-        mark = FENCE.match(line)
-        if fence:
-            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
-                fence = ""
-        elif mark:
-            fence = mark[1]
+        fence = _fence_below(line, fence)
         announced = promises and bool(lines) and lines[-1].rstrip().endswith(":")
         if line.strip() or fence or announced:
             lines.append(line)
@@ -88,16 +83,26 @@ def _ends(line: str) -> bool:
 def _open_fence(lines: list[str]) -> str:
     """The line that closes the code at the end of the lines; empty if none is open. A quotation
     ends its code itself."""
-    fence = closing = ""
+    fence = opening = ""
     for line in lines:
-        mark = FENCE.match(line)
-        if fence:
-            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
-                fence = ""
-        elif mark:
-            fence = mark[1]
-            closing = " " * mark.start(1) + fence if ">" not in line[: mark.start(1)] else ""
-    return closing if fence else ""
+        above, fence = fence, _fence_below(line, fence)
+        if fence and not above:
+            opening = line
+    mark = FENCE.match(opening) if fence else None
+    if mark is None or ">" in opening[: mark.start(1)]:
+        return ""
+    return " " * mark.start(1) + fence
+
+
+def _fence_below(line: str, fence: str) -> str:
+    """The fence that is open below `line`, if `fence` is open above it; empty if none is."""
+    mark = FENCE.match(line)
+    if mark is None:
+        return fence
+    if not fence:
+        return mark[1]
+    closes = mark[1].startswith(fence) and not line[mark.end() :].strip()
+    return "" if closes else fence
 
 
 def beginning(text: str, most: int) -> str:
