@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.headings import below
 from training.data.check.rules import RULES
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to/dataset.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference/dataset.md"
 
 
 def test_every_rule_has_its_row_with_what_it_is_about_and_its_fix() -> None:
