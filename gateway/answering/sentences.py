@@ -9,9 +9,10 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.knowledge.wiki.fences import OPENING, FencedCode
+
 BlockKind = Literal["prose", "item", "row", "rule", "heading", "code"]
 
-_FENCE = re.compile(r"[ \t]*(?:[-*+][ \t]+|\d+[.)][ \t]+|>[ \t]*)*(`{3,}(?=[^`\n]*$)|~{3,})")
 _HEADING = re.compile(r"[ \t]{0,3}#{1,6}(?:[ \t]|$)")
 _ITEM = re.compile(r"[ \t]*(?:>[ \t]*)*(?:[-*+•][ \t]+|\(?\d{1,3}[.)][ \t]+|[a-zA-Z][.)][ \t]+)")
 _ROW = re.compile(r"[ \t]*\|")
@@ -75,8 +76,8 @@ def _block(text: str, at: int) -> tuple[int, BlockKind]:
     """The end of the block that starts at `at`, including empty lines after it, and its kind."""
     end = _line_end(text, at)
     line = text[at:end].rstrip("\n")
-    if mark := _FENCE.match(line):
-        return _after(text, _fence_end(text, end, mark[1])), "code"
+    if OPENING.match(line):
+        return _after(text, _fence_end(text, at)), "code"
     if not line.strip():
         return _after(text, end), "prose"
     if _RULE.match(line):
@@ -95,7 +96,7 @@ def _begins_block(text: str, at: int) -> bool:
     line = text[at : _line_end(text, at)].rstrip("\n")
     if not line.strip():
         return True
-    return any(p.match(line) for p in (_FENCE, _HEADING, _ITEM, _ROW, _RULE))
+    return any(p.match(line) for p in (OPENING, _HEADING, _ITEM, _ROW, _RULE))
 
 
 def _stops(text: str, start: int, end: int, kind: BlockKind) -> list[int]:
@@ -139,12 +140,12 @@ def _is_end(text: str, start: int, stop: re.Match[str]) -> bool:
     return not (len(before) == 1 and before.isalpha() and after.isupper())
 
 
-def _fence_end(text: str, at: int, fence: str) -> int:
-    while at < len(text):
-        end = _line_end(text, at)
-        mark = re.match(r"[ \t>]*(`{3,}|~{3,})[ \t]*$", text[at:end].rstrip("\n"))
+def _fence_end(text: str, at: int) -> int:
+    """The end of the code that starts at `at`."""
+    code = FencedCode()
+    while at < len(text) and code.takes(text[at : (end := _line_end(text, at))]):
         at = end
-        if mark and mark[1].startswith(fence):
+        if not code.fence:
             break
     return at
 

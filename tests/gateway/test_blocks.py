@@ -133,7 +133,7 @@ def test_no_part_is_too_long_and_no_word_is_lost(texts: list[str], most: int) ->
         ("Note", "Note"),
         ("Text.\n\n```js\nrun()\n---", "Text.\n\n```js\nrun()\n---\n```"),
         ("1. Do:\n\n   ```\n   run", "1. Do:\n\n   ```\n   run\n   ```"),
-        ("> ```\n> run", "> ```\n> run"),
+        ("> ```\n> run", "> ```\n> run\n> ```"),
         ("  It is on.\n\n- **port**\n\n  A number.", "It is on.\n\n- **port**\n\n  A number."),
         ("    - deep\n      more\n- next", "- deep\n  more\n- next"),
         ("    code()\n    more()", "    code()\n    more()"),

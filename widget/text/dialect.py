@@ -7,6 +7,10 @@ header was cut off. https://squidfunk.github.io/mkdocs-material/reference/admoni
 """
 
 import re
+from itertools import groupby
+from operator import itemgetter
+
+from gateway.knowledge.wiki.fences import FencedCode, fenced
 
 # Numbers of sources, which may end any line while they pass through the parser.
 _MARKS = re.compile(r"(?<!⁆)(?:⁅[+-]?\d+⁆)++$")
@@ -19,7 +23,6 @@ _TASK = re.compile(r"^((?:\s*+>)*+\s*+(?:[-*+]|\d{1,9}[.)])\s++)\[([ xX])\](?=\s
 _FOOTNOTE = re.compile(r"\[\^([\w-]{1,40})\]")
 _KEYS = re.compile(r"(?<![\w+])\+\+([\w-]++(?:\+[\w-]++)*+)\+\+")
 _HIGHLIGHT = re.compile(r"==(?=[^\s=])([^=]++)(?<=\S)==")
-_FENCE = re.compile(r"\s*(`{3,}|~{3,})")
 _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _ATTRIBUTES = re.compile(r"(?<!\s)\s*+\{:?\s*[#.][^{}]*\}\s*$")
 _ROW = re.compile(r"\s*\|.*\|\s*$")
@@ -61,17 +64,13 @@ def plain(text: str, *, page: bool = True) -> str:
         text = _outside_code(text)
     lines = text.split("\n")
     lines.reverse()  # pop from the end: popping from the front would copy the rest each time
-    fence = ""
+    code = FencedCode()
     while lines:
         line = lines.pop()
-        mark = _FENCE.match(line)
         marks = _MARKS.search(line)
         bare = line[: marks.start()] if marks else line
-        if fence:
-            if mark and mark[1].startswith(fence):
-                fence = ""
-        elif mark:
-            fence = mark[1]
+        if code.takes(bare):
+            pass
         elif match := _ADMONITION.match(bare):
             title = match[1].capitalize() if match[2] is None else match[2]
             body = plain(_indented(lines), page=page).split("\n")
@@ -119,9 +118,12 @@ def _ticked(task: re.Match[str]) -> str:
 
 def _outside_code(text: str) -> str:
     """The text with HTML tables converted to Markdown tables, except in code."""
-    parts = re.split(r"(^[ ]{0,3}```.*?^[ ]{0,3}```)", text, flags=re.MULTILINE | re.DOTALL)
-    parts[::2] = [_TABLE.sub(_table, part) for part in parts[::2]]
-    return "".join(parts)
+    lines = text.split("\n")
+    runs = []
+    for is_code, run in groupby(zip(fenced(lines), lines, strict=True), key=itemgetter(0)):
+        part = "\n".join(line for _, line in run)
+        runs.append(part if is_code else _TABLE.sub(_table, part))
+    return "\n".join(runs)
 
 
 def _table(table: re.Match[str]) -> str:

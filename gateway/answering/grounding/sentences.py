@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 
+from gateway.knowledge.wiki.fences import FencedCode, fenced
 from gateway.knowledge.wiki.words import content_words
 
 # Maximum marks between a full stop and the space after it; with more, no sentence ends.
@@ -25,8 +26,6 @@ _MARK = re.compile(r"[.!?。！？\n]")
 # Sentences of a section beyond this number cannot be quoted: grammars grow with them.
 MOST = 80
 
-_FENCE = re.compile(r"^\s*(```+|~~~+)")
-_FENCED = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _COMMENT = re.compile(r"<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _ITEM = re.compile(r"^\s*(?:[-*+]|\d+[.)])\s")
 _ROW = re.compile(r"^\s*\|")
@@ -60,7 +59,7 @@ def first(text: str, seen: int = 0) -> str | None:
 def units(text: str, most: int | None = MOST) -> list[Unit]:
     """Splits a section's text into at most `most` quotable units."""
     quotable: list[Unit] = []
-    if "<!--" in text and not _FENCED.search(text):
+    if "<!--" in text and not any(fenced(text.splitlines())):
         text = _COMMENT.sub("", text)  # readers of the page do not see comments
     for block, begins in _blocks(text):
         for number, sentence in enumerate(_split(block)):
@@ -74,18 +73,15 @@ def _blocks(text: str) -> list[tuple[str, bool]]:
     """Paragraphs, list items, tables, and code with its introduction; may a quotation start
     there?"""
     blocks: list[tuple[str, bool]] = []
-    fence = ""
+    code = FencedCode()
     before = ""  # the previous line
 
     def grow(line: str) -> None:
         blocks[-1] = (blocks[-1][0] + line, blocks[-1][1])
 
     for line in text.splitlines(keepends=True):
-        mark = _FENCE.match(line)
-        if fence or (mark and blocks):
+        if code.takes(line) and blocks:
             grow(line)  # code belongs to the preceding sentence
-            if mark:
-                fence = "" if fence and mark.group(1).startswith(fence) else fence or mark.group(1)
         elif not line.strip():
             if blocks:
                 grow(line)
@@ -94,7 +90,6 @@ def _blocks(text: str) -> list[tuple[str, bool]]:
         elif before.strip() and not any(p.match(line) for p in (_ITEM, _ROW, _APART)):
             grow(line)  # a hard-wrapped paragraph
         else:
-            fence = mark.group(1) if mark else ""
             # A quotation does not start in the middle of a list.
             last = blocks[-1][0] if blocks else ""
             inside = bool(_ITEM.match(line) and _ITEM.match(last))

@@ -17,6 +17,7 @@ from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.grounding.refusal import refuses
 from gateway.answering.grounding.sentences import first, units
 from gateway.knowledge.wiki.asking import asked_stems, language, subject_stems
+from gateway.knowledge.wiki.fences import OPENING, FencedCode
 from gateway.knowledge.wiki.page import Page, Section
 
 Idf = Callable[[Iterable[str]], dict[str, float]]
@@ -31,7 +32,6 @@ LEAST = 0.6
 WINDOW = 3
 # This many repeated lines of code in a row are a loop.
 LINES = 4
-_FENCE = re.compile(r"(\s*)(`{3,}(?=[^`]*$)|~{3,})(.*)")
 
 
 class Support:
@@ -114,7 +114,7 @@ class SentenceGate:
         self._held = ""
         self._heard: list[str] = []
         self._units_sent: set[str] = set()
-        self._indent = self._fence = ""  # of the open code block
+        self._code = FencedCode()
         self.support: float | None = None
         """The support of the first sentence."""
         self.first = 0
@@ -155,10 +155,10 @@ class SentenceGate:
         out = ""
         if self._held and not self.stopped and not (cut and self.passed.strip()):
             out = self._judge(self._held)
-        if self._fence:
+        if self._code.fence:
             end = "" if self.passed.endswith("\n") else "\n"
-            self.sentences.append(f"{end}{self._indent}{self._fence}")
-            self._fence = ""
+            self.sentences.append(end + self._code.closing)
+            self._code = FencedCode()
             out += self.sentences[-1]
         return out
 
@@ -177,27 +177,17 @@ class SentenceGate:
             sentence = ""
         if sentence:
             self.sentences.append(sentence)
-            self._follow(sentence)
+            for line in sentence.splitlines():
+                self._code.takes(line)
         return sentence
 
     def _is_repeated(self, sentence: str, plain: str) -> bool:
         self._heard.append(sentence.rstrip())
-        is_code = self._fence or any(map(_FENCE.match, sentence.splitlines()))
+        is_code = self._code.fence or any(map(OPENING.match, sentence.splitlines()))
         unit = "\n".join(self._heard[-LINES:]) if is_code else plain
         is_repeated = unit in self._units_sent
         self._units_sent.add(unit)
         return is_repeated
-
-    def _follow(self, sentence: str) -> None:
-        """Track whether a code block is open after the sentence."""
-        for line in sentence.splitlines():
-            mark = _FENCE.match(line)
-            if mark is None:
-                continue
-            if not self._fence:
-                self._indent, self._fence = mark[1], mark[2]
-            elif mark[2].startswith(self._fence) and not mark[3].strip():
-                self._indent = self._fence = ""
 
     def _measured(self, sentence: str) -> float:
         support = self._support.of(sentence)

@@ -16,7 +16,8 @@ from gateway.api.agents.results import delimited
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.passages import plain
 from gateway.knowledge.sources import sections
-from gateway.knowledge.wiki.blocks import FENCE, blocks
+from gateway.knowledge.wiki.blocks import blocks
+from gateway.knowledge.wiki.fences import OPENING
 from gateway.knowledge.wiki.page import Page
 
 BATCH = 50
@@ -67,7 +68,7 @@ def description(page: Page) -> str:
     """The first sentence of a page, on one line; empty if the page has no prose."""
     for section in page.sections:
         for block in blocks(section.body):
-            if FENCE.match(block) or not _PROSE.match(block):
+            if OPENING.match(block) or not _PROSE.match(block):
                 continue  # code, a list, a table, a box, a picture
             text = _line(plain(block))
             end = _SENTENCE.search(text)

@@ -7,7 +7,7 @@ folders. Otherwise an answer would quote ":::warning".
 import re
 from collections.abc import Sequence
 
-from gateway.knowledge.sources.commonmark import fenced
+from gateway.knowledge.wiki.fences import fenced
 
 _LABELLED = "note|tip|info|warning|danger|caution|important|success|details"
 _PLAIN = "code-group|tabs|raw|v-pre"

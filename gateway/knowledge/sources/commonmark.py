@@ -13,6 +13,7 @@ from markdown_it.token import Token
 
 from gateway.knowledge.sources import safe_yaml
 from gateway.knowledge.sources.sections import Heading
+from gateway.knowledge.wiki.fences import fenced
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?\n)??(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _TOML = re.compile(r"\A\+\+\+[ \t]*\n(.*?\n)??\+\+\+[ \t]*(?:\n|\Z)", re.DOTALL)
@@ -107,27 +108,6 @@ def front_matter(text: str) -> tuple[list[str], dict[str, Any]]:
 
 # libyaml's loader is some ten times as fast, if PyYAML was built with it.
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def fenced(lines: Sequence[str]) -> list[bool]:
-    """Which of the lines are fenced code, including the fences."""
-    result = []
-    fence = ""
-    for line in lines:
-        mark = _FENCE.match(line)
-        if fence:
-            result.append(True)
-            if mark and mark[1].startswith(fence) and not line[mark.end() :].strip():
-                fence = ""
-        elif mark and not (mark[1][0] == "`" and "`" in line[mark.end() :]):
-            result.append(True)
-            fence = mark[1]
-        else:
-            result.append(False)
-    return result
-
-
-_FENCE = re.compile(r"[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
 
 
 def without_comments(lines: Sequence[str], opening: str, closing: str) -> list[str]:

@@ -14,7 +14,6 @@ from gateway.knowledge.sources import addresses, sections
 from gateway.knowledge.sources.commonmark import (
     HeadingReader,
     RawHeading,
-    fenced,
     front_matter,
     joined_blanks,
     plain,
@@ -26,6 +25,7 @@ from gateway.knowledge.sources.slugs import GitBookSlugger
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
+from gateway.knowledge.wiki.fences import fenced
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
 

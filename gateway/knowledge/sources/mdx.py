@@ -10,7 +10,6 @@ from gateway.knowledge.sources import addresses, boxes
 from gateway.knowledge.sources.commonmark import (
     HeadingReader,
     RawHeading,
-    fenced,
     front_matter,
     joined_blanks,
     plain,
@@ -19,6 +18,7 @@ from gateway.knowledge.sources.commonmark import (
 from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.slugs import GitHubSlugger
 from gateway.knowledge.sources.trail import Trail
+from gateway.knowledge.wiki.fences import fenced
 from gateway.knowledge.wiki.targets import referenced, retarget
 
 _READER = HeadingReader(mdx=True)

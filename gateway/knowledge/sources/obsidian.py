@@ -13,7 +13,6 @@ from urllib.parse import quote, unquote
 from gateway.knowledge.sources import addresses, bounded, sections
 from gateway.knowledge.sources.commonmark import (
     HeadingReader,
-    fenced,
     front_matter,
     joined_blanks,
     plain,
@@ -24,6 +23,7 @@ from gateway.knowledge.sources.sections import Heading
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree, file_url
+from gateway.knowledge.wiki.fences import fenced
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.targets import referenced, retarget
 

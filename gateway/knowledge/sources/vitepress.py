@@ -15,7 +15,6 @@ from gateway.knowledge.sources import addresses, boxes, sections
 from gateway.knowledge.sources.commonmark import (
     HeadingReader,
     RawHeading,
-    fenced,
     front_matter,
     joined_blanks,
     plain,
@@ -28,6 +27,7 @@ from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.trail import Trail
 from gateway.knowledge.sources.tree import Tree
 from gateway.knowledge.sources.vitepress_config import VitePressConfig, load
+from gateway.knowledge.wiki.fences import fenced
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.targets import referenced, retarget
 

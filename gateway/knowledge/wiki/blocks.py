@@ -7,7 +7,8 @@ block that ends with a colon introduces the next one, and is joined with it.
 import re
 from collections.abc import Iterator
 
-FENCE = re.compile(r"^\s*(?:[-*+]\s+|\d+[.)]\s+|>\s*)*(`{3,}|~{3,})")
+from gateway.knowledge.wiki.fences import OPENING, FencedCode
+
 _SENTENCE = re.compile(r"[.!?][\"')\]*_`]{0,24}+\s+|[。！？]")
 _ITEM = re.compile(r"^\s*(?:[-*+>|#<]|\d+[.)]\s|$)")  # starts a block of its own
 _RULE = re.compile(
@@ -36,11 +37,11 @@ def blocks(text: str, promises: bool = True) -> list[str]:
     """
     block_texts: list[str] = []
     lines: list[str] = []
-    fence = ""
+    code = FencedCode()
     for line in text.strip("\n").split("\n"):
-        fence = _fence_below(line, fence)
+        code.takes(line)
         announced = promises and bool(lines) and lines[-1].rstrip().endswith(":")
-        if line.strip() or fence or announced:
+        if line.strip() or code.fence or announced:
             lines.append(line)
         elif lines:
             block_texts.append("\n".join(lines))
@@ -55,8 +56,11 @@ def alone(text: str) -> str:
     note at its end, with its code closed, and without the indentation of the list that it begins
     in."""
     lines = text.strip("\n").split("\n")
-    if fence := _open_fence(lines):
-        lines.append(fence)
+    code = FencedCode()
+    for line in lines:
+        code.takes(line)
+    if code.fence:
+        lines.append(code.closing)
     first, last = 0, len(lines)
     while last - first > 1 and _BREAK.fullmatch(lines[first]):
         first += 1
@@ -78,31 +82,6 @@ def alone(text: str) -> str:
 
 def _ends(line: str) -> bool:
     return bool(_BREAK.fullmatch(line) or _NAME.fullmatch(line.strip()))
-
-
-def _open_fence(lines: list[str]) -> str:
-    """The line that closes the code at the end of the lines; empty if none is open. A quotation
-    ends its code itself."""
-    fence = opening = ""
-    for line in lines:
-        above, fence = fence, _fence_below(line, fence)
-        if fence and not above:
-            opening = line
-    mark = FENCE.match(opening) if fence else None
-    if mark is None or ">" in opening[: mark.start(1)]:
-        return ""
-    return " " * mark.start(1) + fence
-
-
-def _fence_below(line: str, fence: str) -> str:
-    """The fence that is open below `line`, if `fence` is open above it; empty if none is."""
-    mark = FENCE.match(line)
-    if mark is None:
-        return fence
-    if not fence:
-        return mark[1]
-    closes = mark[1].startswith(fence) and not line[mark.end() :].strip()
-    return "" if closes else fence
 
 
 def beginning(text: str, most: int) -> str:
@@ -172,12 +151,12 @@ def _frame(block: str) -> tuple[str, list[str], str]:
     """The text that each piece of a block needs above it, the lines to distribute, and the text
     below."""
     lines = block.split("\n")
-    if mark := FENCE.match(lines[0]):
-        closed = len(lines) > 1 and lines[-1].strip() == mark[1]
-        return f"{lines[0]}\n", lines[1:-1] if closed else lines[1:], f"\n{mark[1]}"
+    if mark := OPENING.match(lines[0]):
+        closed = len(lines) > 1 and lines[-1].strip() == mark[2]
+        return f"{lines[0]}\n", lines[1:-1] if closed else lines[1:], f"\n{mark[2]}"
     if len(lines) > 2 and "|" in lines[0] and "|" in lines[1] and _RULE.match(lines[1]):
         return f"{lines[0]}\n{lines[1]}\n", lines[2:], ""
-    return "", lines if any(map(FENCE.match, lines)) else _unwrapped(lines), ""
+    return "", lines if any(map(OPENING.match, lines)) else _unwrapped(lines), ""
 
 
 def _unwrapped(lines: list[str]) -> list[str]:

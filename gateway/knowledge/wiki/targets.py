@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Iterator
 
-_FENCE = re.compile(r"^[ \t>]*(?:[-*+]\s+|\d+[.)]\s+)?(`{3,}|~{3,})")
+from gateway.knowledge.wiki.fences import FencedCode
+
 # Lines that indented lines may belong to; below any other line, they are code.
 _HOLDS = re.compile(r"\s*(?:[-*+]\s|\d+[.)]\s|!!!|\?\?\?|===|:::|///|\[\^|:\s|>)")
 _TARGET = re.compile(
@@ -104,20 +105,13 @@ def _changed(match: re.Match[str], change: Callable[[str], str]) -> str:
 def _parts(text: str) -> Iterator[tuple[str, bool]]:
     """Yields runs of lines of the text; are they a code block?"""
     run: list[str] = []
-    fence = ""
+    code = FencedCode()
     was_code = False
     before = ""  # the previous line
     outer = ""  # the last line without indentation
     for line in text.splitlines(keepends=True) if "\r" in text else _lines(text):
-        mark = _FENCE.match(line)
-        if fence:
-            is_code = True
-            if mark and mark[1].startswith(fence) and not line.strip().strip("`~> \t"):
-                fence = ""
-        elif mark and "`" not in line[mark.end() :]:
-            is_code = True
-            fence = mark[1]
-        else:
+        is_code = code.takes(line)
+        if not is_code:
             indented = line.startswith(("    ", "\t"))
             if line.strip() and not indented:
                 outer = line
