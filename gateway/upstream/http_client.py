@@ -9,7 +9,7 @@
         reply.close()
 
 It uses asyncio.Protocol and httptools' C parser, with one future per wait and no queue, at half the
-cost per request of aiohttp's client (docs/explanation/gateway.md).
+cost per request of aiohttp's client (docs/explanation/architecture.md).
 """
 
 import asyncio

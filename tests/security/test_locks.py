@@ -90,7 +90,7 @@ def test_clients_for_node_are_hashed_and_not_known_as_bad(lock: Path) -> None:
 
 
 def test_litellm_is_the_pinned_release() -> None:
-    """See docs/explanation/gateway.md, why this version of LiteLLM."""
+    """See docs/explanation/security.md#rules-for-litellm."""
     for name in ("askdocs", "dev"):
         pins = dict(known_bad.pins(REQUIREMENTS / f"{name}.lock"))
         assert pins["litellm"] == "1.108.7"
