@@ -55,7 +55,7 @@ def test_the_script_leaves_another_env_alone(copy: Path) -> None:
     (copy / ".env").write_text("mine")
     done = make(copy)
     assert done.returncode == 1
-    assert ".env is there already; delete it first" in done.stderr
+    assert ".env exists: delete it first" in done.stderr
     assert (copy / ".env").read_text() == "mine"
 
 
@@ -76,7 +76,7 @@ def test_the_script_replaces_one_secret_and_keeps_the_key_before(copy: Path) -> 
             assert after["PREVIOUS_KEY"] == before["ASKDOCS_KEY"]
             again = make(copy, name)
             assert again.returncode == 1
-            assert "take it away first" in again.stderr
+            assert "revoke it first" in again.stderr
             assert dotenv_values(file) == after
         else:
             assert changed == {name}
