@@ -31,6 +31,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from eval.studies.retrieval import Share, share
+from gateway.answering.extract import quotations
 from gateway.answering.grounding.ground import Grounding
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
@@ -70,7 +71,7 @@ class Measured:
     section: dict[int, Share]
     """By number: the right words are in the sections of the first passages."""
     shown: dict[int, Share]
-    """By number: the right words are in the first passages."""
+    """By number: the right words are in the first quotations."""
     read: dict[int, Share]
     """By tokens: a gold page is in the prompt."""
     prompt: dict[int, Share]
@@ -84,7 +85,7 @@ class Measured:
     slow: float
     """99th percentile."""
     missed: tuple[str, ...]
-    """Questions whose words are not among the first passages."""
+    """Questions whose words are not among the first quotations."""
 
 
 def read(file: Path, split: str | None = None) -> list[Question]:
@@ -187,7 +188,8 @@ def measure(
                 if hit.page.path in right and _has(question, _section(hit))
             ]
             section.append(places[0] if places else np.inf)
-            places = [place for place, hit in enumerate(best) if holds(question, hit)]
+            quoted = enumerate(quotations(best))
+            places = [place for place, hit in quoted if holds(question, hit)]
             shown.append(places[0] if places else np.inf)
             if not places or places[0] >= SHOWN[-1]:
                 missed.append(question.text)
@@ -242,7 +244,7 @@ def table(measured: Sequence[Measured]) -> Iterator[str]:
     """The measurements as a Markdown table."""
     yield (
         "| wiki | n | page @1 | @5 | words in the first section | first three"
-        " | words in the first passage | first three"
+        " | words in the first quotation | first three"
         f" | a right page, and the words in the prompt at {' / '.join(map(str, BUDGETS))} tokens"
         " | kept | refused | ms, p50 / p99 |"
     )

@@ -2,12 +2,13 @@
 
 For a model that must not write, the best passage contains the right words more often than the text
 that such a model makes of it (docs/results/notebook.md, "Passages"). So the passage is shown whole,
-with up to two more, each with its link, and with the question's words marked.
+with up to two more, each with its link, and with the question's words marked. Two good passages
+that continue each other are one quotation.
 """
 
 import time
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.access import rights
@@ -21,22 +22,24 @@ from gateway.api.plan import RequestPlan, Tokens
 from gateway.api.transform import WithoutModel
 from gateway.api.usage_sum import NO_USAGE
 from gateway.core.http import DONE, dump, event
-from gateway.knowledge.search.passages import above
+from gateway.knowledge.search.passages import Passage, above, joined
 from gateway.knowledge.search.search import PassageHit
 from gateway.knowledge.wiki.blocks import alone
 from gateway.knowledge.wiki.words import places, stem
 from gateway.routing.aliases import people_call
 
-# Maximum number of passages; further ones only if they fit nearly as well as the first.
+# Maximum number of quotations; further ones only if they fit nearly as well as the first.
 SHOWN = 3
 NEARLY = 0.8
+# The first passages of a search; those that continue each other are one quotation.
+FIRST = 5
 # Characters per token, for an answer's maximum length.
 CHARACTERS = 4
 
 
 @dataclass(frozen=True)
 class _Quotation:
-    """A passage as it is displayed."""
+    """A passage, or two that continue each other, as displayed."""
 
     found: PassageHit
     text: str
@@ -216,11 +219,30 @@ class Extract(WithoutModel):
 
 def shown(looked: Looked) -> list[PassageHit]:
     """The passages that answer; empty if the question is refused."""
-    best = looked.passages
-    if not looked.is_answered or not best:
-        return []
-    least = NEARLY * best[0].score
-    return [match for match in best[:SHOWN] if match.score >= least]
+    return quotations(looked.passages) if looked.is_answered else []
+
+
+def quotations(best: Sequence[PassageHit]) -> list[PassageHit]:
+    """The passages to quote, best first. Those of the first that continue each other are one."""
+    quoted: list[PassageHit] = []
+    for place, match in enumerate(best):
+        if match.score < NEARLY * best[0].score:
+            break
+        for number, earlier in enumerate(quoted) if place < FIRST else ():
+            if passage := _continued(earlier, match):
+                quoted[number] = replace(earlier, passage=passage)
+                break
+        else:
+            if len(quoted) < SHOWN:
+                quoted.append(match)
+            elif place >= FIRST:
+                break
+    return quoted
+
+
+def _continued(one: PassageHit, other: PassageHit) -> Passage | None:
+    same_page = one.page.url == other.page.url
+    return joined(one.page, one.passage, other.passage) if same_page else None
 
 
 def marks(text: str, stems: Collection[str], language: str = "") -> list[list[int]]:

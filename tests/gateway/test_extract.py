@@ -87,6 +87,53 @@ def test_at_most_three_passages_are_shown(made: Index) -> None:
     assert 1 <= len(whole(made, "backup server database")["askdocs"]["sources"]) <= 3
 
 
+MOVING = " ".join(["Moving the archive needs a stopped server, a free disk and an hour."] * 8)
+COPYING = " ".join(["Moving the archive ends with a copy of the keys, which it checks."] * 8)
+WALKING = " ".join(["Later, hens walk by."] * 25)
+LONG = f"# Moves\n\n## Archive\n\n{MOVING}\n\n{COPYING}\n\n{WALKING}\n"
+
+
+def test_passages_that_continue_each_other_are_one_quotation(indexed: Callable[..., Index]) -> None:
+    index = indexed(moves=LONG, hens=HEN, settings=SETTINGS)
+    for question in ("moving the archive", "the archive"):
+        response = whole(index, question)
+        source, *others = response["askdocs"]["sources"]
+        assert source["quote"] == f"{MOVING}\n\n{COPYING}"
+        assert source["url"] == f"{SITE}moves/#archive"
+        assert not any("Moving" in other["quote"] for other in others)
+        citation = response["choices"][0]["message"]["annotations"][0]["url_citation"]
+        assert (citation["start_index"], citation["title"]) == (0, "Moves")
+        assert {source["quote"][start:end] for start, end in source["marks"]} >= {"archive"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        # Definitions of two terms, with an address each.
+        f"move\n:   {MOVING}\n\nmove --all\n:   {COPYING}\n",
+        # Other text between them.
+        f"{MOVING}\n\n{WALKING}\n\n{COPYING}\n",
+        # Another section.
+        f"{MOVING}\n\n## Keys\n\n{COPYING}\n",
+    ],
+)
+def test_other_passages_are_quotations_of_their_own(
+    body: str, indexed: Callable[..., Index]
+) -> None:
+    index = indexed(moves=f"# Moves\n\n## Archive\n\n{body}", hens=HEN, settings=SETTINGS)
+    sources = whole(index, "moving the archive")["askdocs"]["sources"]
+    assert len([source for source in sources if "Moving" in source["quote"]]) > 1
+    for source in sources:
+        assert not ("stopped" in source["quote"] and "copy of the keys" in source["quote"])
+
+
+def test_a_quotation_has_at_most_two_passages(indexed: Callable[..., Index]) -> None:
+    last = COPYING.replace("keys", "logs")
+    index = indexed(moves=LONG.replace(WALKING, last), hens=HEN, settings=SETTINGS)
+    first, second = whole(index, "moving the archive")["askdocs"]["sources"]
+    assert {first["quote"], second["quote"]} == {f"{MOVING}\n\n{COPYING}", last}
+
+
 def test_a_stream_says_the_same(made: Index) -> None:
     question = "How many backups does the server keep?"
     sent = extract(made, question, stream=True, stream_options={"include_usage": True})

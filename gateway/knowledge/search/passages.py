@@ -7,7 +7,7 @@ and for its embedding: without it, recall@1 fell from 76 to 53 % on two wikis.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from gateway.knowledge.wiki import blocks
@@ -92,6 +92,23 @@ def passages(page: Page) -> tuple[Passage, ...]:
         for passage in _of_section(number, section)
     )
     return parts or (Passage(0, "", "", ""),)
+
+
+def joined(page: Page, one: Passage, other: Passage) -> Passage | None:
+    """Two passages of a page as a single one, with the anchor of the first argument; None if they
+    do not continue each other below the same term, or are too long together."""
+    if (one.section, one.term) != (other.section, other.term):
+        return None
+    if one.words + other.words > 2 * WORDS:
+        return None
+    body = page.sections[one.section].body
+    for first, second in ((one.text, other.text), (other.text, one.text)):
+        start = body.find(first)
+        end = body.find(second, start + len(first)) if start >= 0 else -1
+        # The parts of a table repeat its head, so they are not in the section as they are here.
+        if end >= 0 and not body[start + len(first) : end].strip():
+            return replace(one, text=body[start : end + len(second)])
+    return None
 
 
 def above(page: Page, passage: Passage) -> list[str]:
