@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable, Container, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import Any
@@ -363,16 +363,20 @@ def _front(root: Path, tag: str) -> str:
         return ""
     tree = Tree(root)
     pages = sorted(path for path in tree.files if path.lower().endswith(HTML))[:_LISTED]
-    lines = [
-        f'<li><a href="{quote(path)}">{html.escape(_title(tree, path))}</a></li>' for path in pages
-    ]
+    lines = []
+    for path in pages:
+        with contextlib.suppress(OSError):  # removed meanwhile
+            status = os.stat(tree.root / path)
+            title = _title(tree.root, path, status.st_mtime_ns, status.st_size)
+            lines.append(f'<li><a href="{quote(path)}">{html.escape(title)}</a></li>')
     name = html.escape(_name(root))
     return _LIST.format(name=name, pages="\n".join(lines), tag=tag) if lines else ""
 
 
-def _title(tree: Tree, path: str) -> str:
-    """The title of an HTML page in UTF-8, or else its path."""
-    found = _TITLE.search(tree.beginning(path, _HEAD).decode(errors="replace"))
+@lru_cache(maxsize=_LISTED)
+def _title(root: Path, path: str, _modified_ns: int, _size: int) -> str:
+    """The title of an HTML page in UTF-8, or else its path; read again when the file changes."""
+    found = _TITLE.search(Tree(root).beginning(path, _HEAD).decode(errors="replace"))
     title = " ".join(html.unescape(found[1]).split()) if found else ""
     return title if title and "\ufffd" not in title else path
 

@@ -54,6 +54,24 @@ def test_a_folder_without_a_front_page_lists_its_pages(tmp_path: Path, site: Tes
     assert ("a%20b.html", "Löschen &amp; sichern") in links
     assert ("c.htm", "c.htm") in links
     assert TAG in listed
+    (tmp_path / "c.htm").write_text("<title>Löschen und sichern</title>")
+    (tmp_path / "a b.html").unlink()
+    links = re.findall('<a href="([^"]*)">([^<]*)', TestClient(app(tmp_path, TAG)).get("/").text)
+    assert ("c.htm", "Löschen und sichern") in links
+    assert "a%20b.html" not in dict(links)
+
+
+def test_the_list_of_pages_reads_a_page_only_when_it_changes(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("<title>old</title>")
+    client = TestClient(app(tmp_path))
+    first = client.get("/").text
+    status = page.stat()
+    page.write_text("<title>new</title>")
+    os.utime(page, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert client.get("/").text == first
+    os.utime(page, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert ">new<" in client.get("/").text
 
 
 def test_a_folder_without_pages_has_no_front_page(tmp_path: Path) -> None:
