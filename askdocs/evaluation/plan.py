@@ -117,7 +117,7 @@ class EvaluationPlan:
             "gateway": self.place.url,
             "index": str(self.index.absolute()),
             "source": self.source,
-            "told": self.instructions,
+            "instructions": self.instructions,
             "sources": self.sources,
             "engine": self.place.engine,
             "weights": weights,

@@ -4,17 +4,17 @@
 
 Standard input is the gateway's key. JOB is an object:
 
-    run         folder of the run, with run.json and questions.jsonl
-    gateway     base URL of the gateway's API, with /v1
-    index       file of the search index
-    source      the wiki's name in it
-    told        the alias's instructions
-    sources     the wikis that the alias answers from; none: the whole index
-    engine      base URL of the engine that counts tokens, or null: they are estimated
-    weights     the embedder's weights, and
-    tokenizer   its tokenizer, or null: keyword search only
-    rag         folder of vector stores
-    recorded    file of recorded answers, or null
+    run           folder of the run, with run.json and questions.jsonl
+    gateway       base URL of the gateway's API, with /v1
+    index         file of the search index
+    source        the wiki's name in it
+    instructions  the alias's instructions
+    sources       the wikis that the alias answers from; none: the whole index
+    engine        base URL of the engine that counts tokens, or null: they are estimated
+    weights       the embedder's weights, and
+    tokenizer     its tokenizer, or null: keyword search only
+    rag           folder of vector stores
+    recorded      file of recorded answers, or null
 
 It appends to answers.jsonl, and stores the similarity of answers to reference answers in
 similar.jsonl. Standard output has one JSON object per line, and nothing else:
@@ -67,7 +67,12 @@ async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
         if weights and tokenizer:
             embedder = Onnx(MODEL, Path(weights), Path(tokenizer), InputFormat())
         wiki = Wiki(
-            Path(job["index"]), job["source"], embedder, job["engine"], job["told"], job["sources"]
+            Path(job["index"]),
+            job["source"],
+            embedder,
+            job["engine"],
+            job["instructions"],
+            job["sources"],
         )
         stack.push_async_callback(wiki.close)
         rag = None
