@@ -117,7 +117,7 @@ class Forward:
                 f"{self._root} is not a gateway of askdocs: correct --url, which may end with /v1"
             ) from None
         if message:
-            fix = ": correct ASKDOCS_KEY" if reply.status_code == 401 else ""
+            fix = " (it is in ASKDOCS_KEY)" if reply.status_code == 401 else ""
             raise AskdocsError(f"the gateway at {self._root} says: {message}{fix}")
 
 

@@ -300,7 +300,7 @@ def _missing() -> ApiError:
 
 
 def _invalid() -> ApiError:
-    return _refused("this API key is not valid here")
+    return _refused("this API key is not valid here: check that it is complete, or ask for another")
 
 
 def _refused(message: str) -> ApiError:

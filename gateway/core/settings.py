@@ -171,7 +171,11 @@ def read_file(env: Mapping[str, str], file: Path | None = None) -> tuple[Path, d
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from None
     for name, table in tables.items():
-        if name not in SECTIONS or not isinstance(table, dict):
+        if name in SECTIONS and not isinstance(table, dict):
+            raise SettingsError(
+                f"{path}: {name} is a section: write [{name}], and its settings on the lines below"
+            )
+        if name not in SECTIONS:
             raise SettingsError(
                 f"{path}: {name!r} is not a section; the sections are {', '.join(SECTIONS)}"
             )

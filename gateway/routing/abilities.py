@@ -11,6 +11,7 @@ from typing import Any
 from gateway.core.http import ApiError
 from gateway.core.json_body import children, nested
 from gateway.upstream.engine import Abilities
+from gateway.upstream.local import models
 
 # The kind of media of each type of content part.
 MEDIA = {
@@ -22,6 +23,8 @@ MEDIA = {
     "video_url": "video",
     "file": "file",
 }
+# The gateway's own model for each endpoint that an engine for chats does not serve.
+OWN = {"/embeddings": models.EMBEDDINGS, "/rerank": models.RERANK}
 _NO_MEDIA = re.compile(r"multimodal|image|audio|video|content\[\]|part type", re.I)
 _NO_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser")
 
@@ -284,6 +287,16 @@ def no_media(name: str, place: str, kind: str) -> ApiError:
         400,
         f"{place} has the type {kind}, which {name} cannot read: send text, or use another model",
         param=place,
+        code="model_not_supported",
+    )
+
+
+def no_endpoint(name: str, path: str) -> ApiError:
+    return ApiError(
+        400,
+        f"{name} does not answer /v1{path}: use the model {OWN[path]!r}, which is part of this "
+        "gateway",
+        param="model",
         code="model_not_supported",
     )
 

@@ -332,7 +332,7 @@ class Dispatch:
             chunks = response.chunks()
             if response.status >= 400:
                 body = b"".join([chunk async for chunk in _within(LARGEST, chunks)])
-                raise await self._refused(served, response, body)
+                raise await self._refused(call.path, served, response, body)
             first = await anext(chunks, b"")
             if not first:
                 raise CandidateFailed("empty", _away(served))
@@ -348,7 +348,9 @@ class Dispatch:
             if not begun:
                 await _closed(response)
 
-    async def _refused(self, served: Served, response: Response, body: bytes) -> Exception:
+    async def _refused(
+        self, path: str, served: Served, response: Response, body: bytes
+    ) -> Exception:
         """Clients see an engine's or provider's error only if it is their own mistake; the log has
         the rest."""
         status = response.status
@@ -361,6 +363,8 @@ class Dispatch:
                 text = f"a value in this request cannot be translated for {served.name}"
                 return ApiError(400, text, code="invalid_value")
             body = litellm.plain(body)
+        if served.engine is not None and path in abilities.OWN and _is_missing(status, body):
+            return abilities.no_endpoint(served.name, path)
         error = stated(status, body)
         # llama.cpp answers 501 for an endpoint that it was not started for, and 500 to some client
         # errors; these must not open the breaker for all users.
@@ -456,6 +460,12 @@ async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
             raise abilities.explained(served.name, stated_error, request) from None
     except (httpx.HTTPError, AskdocsError, KeyError):
         pass  # the tokens are estimated instead
+
+
+def _is_missing(status: int, body: bytes) -> bool:
+    """Is it an engine's answer for an endpoint that it was not started for? llama.cpp's is 501,
+    vLLM's 404 or 400."""
+    return status == 501 or (status == 404 and GONE not in body) or b"does not support" in body
 
 
 def stated(status: int, body: bytes) -> ApiError:

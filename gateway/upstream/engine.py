@@ -307,7 +307,7 @@ class Engine:
         if await self.kind() != "llama.cpp":
             reply = await self._http.post(f"{self.url}/chat/completions", json=body)
             reply.raise_for_status()
-            return _read(reply.json()["usage"])
+            return _read(_parsed(reply)["usage"])
         # It reads to the end even if the client disconnects, unless the answer is a stream.
         body |= {"stream": True, "stream_options": {"include_usage": True}}
         usage: Any = None
@@ -326,7 +326,7 @@ class Engine:
         reply.raise_for_status()
         slots = [
             Slot(slot["id"], slot.get("id_task", -1), slot.get("n_prompt_tokens", 0))
-            for slot in reply.json()
+            for slot in _parsed(reply)
         ]
         return sorted(slots, key=lambda slot: slot.task)
 
@@ -409,7 +409,7 @@ class Engine:
         try:
             reply = await self._http.get(f"{self.url}/models", timeout=self._brief)
             reply.raise_for_status()
-            models = reply.json()["data"]
+            models = _parsed(reply)["data"]
             return [model for model in models if isinstance(model["id"], str)]
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise self._silent(error) from None
@@ -439,11 +439,11 @@ class Engine:
         """The context of one slot, which llama.cpp reports in /props."""
         try:
             reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
-            return int(reply.json()["default_generation_settings"]["n_ctx"])
+            return int(_parsed(reply)["default_generation_settings"]["n_ctx"])
+        except (httpx.DecodingError, ValueError, KeyError, TypeError):
+            return None
         except httpx.HTTPError as error:  # unavailable: do not cache it
             raise self._silent(error) from None
-        except (ValueError, KeyError, TypeError):
-            return None
 
     async def _find_abilities(self) -> Abilities:
         """The capabilities, which llama.cpp reports in /props."""
@@ -452,10 +452,10 @@ class Engine:
         reply = await self._http.get(f"{self._root}/props", timeout=self._brief)
         reply.raise_for_status()
         try:
-            props = reply.json()
+            props = _parsed(reply)
             media = props.get("modalities")
             tools = props.get("chat_template_caps", {}).get("supports_tools")
-        except (ValueError, AttributeError):
+        except (httpx.DecodingError, AttributeError):
             return Abilities(echo=False)
         return Abilities(
             frozenset(kind for kind, can in media.items() if can)
@@ -474,8 +474,8 @@ class Engine:
             model = (await self.model()).id
             if "count" in await self._tokenized({"model": model, "prompt": "a"}):
                 return "vllm"
-        except ValueError:
-            pass  # the reply is not JSON
+        except httpx.DecodingError:
+            pass
         return "other"
 
     async def _tokenized(self, body: dict[str, Any]) -> Any:
@@ -483,7 +483,7 @@ class Engine:
         reply = await self._http.post(f"{self._root}/tokenize", json=body, timeout=self._brief)
         if reply.status_code in _AWAY:
             reply.raise_for_status()
-        return reply.json() if reply.status_code == 200 else {}
+        return _parsed(reply) if reply.status_code == 200 else {}
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         # Counting is quick; saved and restored snapshots can be large.
@@ -495,7 +495,19 @@ class Engine:
                     f"{self._root}{path}", json=body, timeout=self._counting
                 )
         reply.raise_for_status()
-        return reply.json()
+        return _parsed(reply)
+
+
+def _parsed(reply: httpx.Response) -> Any:
+    """An object or list of an engine. Raises httpx.DecodingError: it is none, or nested too
+    deeply."""
+    try:
+        value = orjson.loads(reply.content)
+    except ValueError as error:
+        raise httpx.DecodingError(f"not JSON: {error}", request=reply.request) from None
+    if not isinstance(value, dict | list):
+        raise httpx.DecodingError("not an object", request=reply.request)
+    return value
 
 
 def _read(usage: Mapping[str, Any]) -> PromptRead:

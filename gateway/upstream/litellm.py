@@ -225,7 +225,7 @@ _READS_RESPONSE = re.compile(
 _NO_RESPONSE = re.compile(
     r"litellm\.[A-Za-z]{1,60}Error: (?:[A-Za-z]{1,60}Error: )?[A-Za-z]{1,60}Exception - "
     r"(?:Invalid response object|Error in response object|'\w{1,60}' object has no attribute"
-    r" 'model_dump')"
+    r" 'model_dump'|b''\s)"  # it could not read the body of an error
 )
 _OF_CODE = {
     *("KeyError", "TypeError", "ValueError", "AttributeError", "IndexError", "RecursionError"),
@@ -273,6 +273,7 @@ def _load(config: str) -> "FastAPI":
     sys.dont_write_bytecode = False
     import litellm
     from litellm.litellm_core_utils import secret_redaction, url_utils
+    from litellm.litellm_core_utils.llm_response_utils import convert_dict_to_response
     from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
     from litellm.proxy import utils
     from litellm.proxy.proxy_server import app
@@ -289,6 +290,20 @@ def _load(config: str) -> "FastAPI":
     for name in ("_SECRET_RE", "_INTERNAL_DETAIL_RE"):
         setattr(secret_redaction, name, _OfErrors(getattr(secret_redaction, name)))
     secret_redaction._TRACEBACK_MARKER = "\0"  # `is_its_own` reads the part that it would cut off
+
+    # It takes an error of status 200 without a code for the client's mistake, with the status 422.
+    name = "convert_to_model_response_object"
+    convert = getattr(convert_dict_to_response, name)
+
+    def convert_with_code(response_object: Any = None, *args: Any, **more: Any) -> Any:
+        error = response_object.get("error") if isinstance(response_object, dict) else None
+        if isinstance(error, dict) and error.get("message") and error.get("code") is None:
+            response_object = response_object | {"error": error | {"code": 502}}
+        return convert(response_object, *args, **more)
+
+    for path, module in list(sys.modules.items()):  # those that have imported it by its name
+        if path.startswith("litellm.") and vars(module).get(name) is convert:
+            setattr(module, name, convert_with_code)
 
     # It ends a stream that gave no reason for its end with "stop": one that broke off, or is no
     # stream at all, would pass as a complete answer.

@@ -267,8 +267,8 @@ def test_what_the_gateways_own_models_do_not_do_is_said(client: openai.OpenAI, m
 
 
 def test_embeddings_of_a_chat_model_are_a_clear_error(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match=r"embedding"):
-        client.embeddings.create(model="base", input="kitchen")
+    with pytest.raises(openai.BadRequestError, match=r"embeddings: use the model 'minilm'"):
+        client.embeddings.create(model="docs", input="kitchen")
 
 
 def test_responses_answer_whole_and_streamed(client: openai.OpenAI) -> None:

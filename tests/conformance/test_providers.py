@@ -303,6 +303,7 @@ NO_CHATS = {
         pytest.param(chat(tool_calls="abc"), id="calls are a text"),
         pytest.param(chat(content="a\ud800b"), id="unpaired surrogate"),
         pytest.param(chat().replace(b'{"id"', b'{"error": "overloaded", "id"'), id="error of 200"),
+        pytest.param(b'{"error": {"message": "overloaded", "type": "x"}}', id="no code"),
     ],
     "claude-odd": [
         pytest.param(b"", id="nothing"),

@@ -222,7 +222,7 @@ async def test_what_is_no_key_is_refused_and_not_repeated(keyring: Keyring, give
         await keyring.identify(headers(x_api_key=given))
     assert caught.value.status == 401
     assert caught.value.body["error"] == {
-        "message": "this API key is not valid here",
+        "message": "this API key is not valid here: check that it is complete, or ask for another",
         "type": "invalid_request_error",
         "param": None,
         "code": "invalid_api_key",
@@ -235,7 +235,7 @@ async def test_an_id_with_another_secret_is_refused_like_an_unknown_one(
     key, text = store.create("ci")
     await keyring.verify(text)
     for wrong in (text[:-1] + ("a" if text[-1] != "a" else "b"), f"ask-{key.id}-{'x' * 43}"):
-        assert str(await refusal(keyring, wrong)) == "this API key is not valid here"
+        assert str(await refusal(keyring, wrong)).startswith("this API key is not valid here")
 
 
 async def test_a_key_in_use_is_told_without_waiting_and_without_the_database(
@@ -280,7 +280,7 @@ async def test_a_revocation_is_live_within_two_seconds(
     assert str(error).startswith("this API key was revoked on 2")
     # Who has not the secret is not told.
     other = f"ask-{key.id}-{'x' * 43}"
-    assert str(await refusal(keyring, other)) == "this API key is not valid here"
+    assert str(await refusal(keyring, other)).startswith("this API key is not valid here")
 
 
 async def test_an_idle_keys_revocation_is_live_at_once(

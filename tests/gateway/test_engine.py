@@ -200,6 +200,26 @@ async def test_an_engine_of_another_kind_has_its_tokens_estimated_from_above() -
         await engine.close()
 
 
+@pytest.mark.parametrize("answer", [b"[" * 100_000 + b"]" * 100_000, b"5", b"<html>"])
+async def test_answers_that_are_no_json_are_those_of_an_unknown_engine(answer: bytes) -> None:
+    class Odd(Handler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send(200, answer, "application/json")
+
+        def do_GET(self) -> None:
+            self.json(200, {"data": [{"id": "m"}]})
+
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Odd)) as server:
+        engine = Engine(f"http://127.0.0.1:{server.server_port}/v1")
+        assert await engine.kind() == "other"
+        assert await engine.count("a" * 300) == 100
+        Odd.do_GET = lambda handler: handler.send(200, answer, "application/json")  # type: ignore[method-assign]
+        with pytest.raises(AskdocsError, match="no OpenAI-compatible engine"):
+            await engine.listed()
+        await engine.close()
+
+
 async def test_a_list_of_models_without_end_is_read_up_to_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

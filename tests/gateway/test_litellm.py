@@ -159,6 +159,8 @@ FRAMES = 'Traceback (most recent call last):\n  File "main.py", line 1, in compl
         ("litellm.InternalServerError: InternalServerError: OpenAIException - Invalid response"
          " object Traceback (most recent call last): ...", True),
         ("litellm.BadRequestError: OpenAIException - Error in response object", True),
+        ("litellm.BadRequestError: AnthropicException - b''\n\nLiteLLM: model group", True),
+        ("litellm.BadRequestError: AnthropicException - b'wrong'\n\nLiteLLM: model group", False),
         ("litellm.InternalServerError: InternalServerError: OpenAIException - 'list' object has no"
          " attribute 'model_dump'", True),
         (f"litellm.APIConnectionError: x\n{FRAMES}  File \"a.py\", line 2, in transform_response\n"

@@ -90,10 +90,19 @@ def test_an_unknown_section_is_an_error_that_lists_the_known(file: Path) -> None
     )
 
 
-@pytest.mark.parametrize("line", ["number = 2", "eval = 2", "[[eval]]\nnumber = 2"])
-def test_a_key_outside_of_a_section_is_an_error(file: Path, line: str) -> None:
-    file.write_text(line + "\n")
+def test_a_key_outside_of_a_section_is_an_error(file: Path) -> None:
+    file.write_text("number = 2\n")
     assert "is not a section" in refusal()
+
+
+@pytest.mark.parametrize("line", ["eval = 2", "[[eval]]\nnumber = 2"])
+def test_a_section_that_is_not_written_as_one_is_an_error_that_says_how(
+    file: Path, line: str
+) -> None:
+    file.write_text(line + "\n")
+    assert refusal() == (
+        "askdocs.toml: eval is a section: write [eval], and its settings on the lines below"
+    )
 
 
 def test_an_unknown_variable_is_an_error() -> None:

@@ -321,5 +321,7 @@ def _why(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     while cause is not None:
         if isinstance(cause, socket.gaierror):
             return "its host name cannot be resolved: check the address, or connect this machine"
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing answers at its port: check the address, or start the server"
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__
