@@ -3,7 +3,14 @@
 import pytest
 
 from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.passages import WORDS, Passage, embedded, passage_stems, passages
+from gateway.knowledge.search.passages import (
+    LEAD,
+    WORDS,
+    Passage,
+    embedded,
+    passage_stems,
+    passages,
+)
 from gateway.knowledge.sources import html
 from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
@@ -81,6 +88,52 @@ def test_what_announces_goes_with_what_it_announces() -> None:
     assert found[1] == f"Do this:\n\n{code}"
 
 
+@pytest.mark.parametrize(
+    ("lead", "following"),
+    [
+        ("Note", "Mind it" + " well" * 60),
+        ("  **Warning:**", "  Mind it" + " well" * 60),
+        ("For example:", "**term**\n\nIts meaning."),
+        ("For example:", "run it" + " now" * 118),
+        ("- **colour**", "  The colour of" + " all" * 60),
+        ("**Table 3.1. Codes**", "| code | name |\n|---|---|\n" + "| a | b |\n" * 20),
+        ("**Figure 3. A look at it**", "![A look" + " at it" * 30 + "](look.png)"),
+        ("**one**\n\n**two**", "The meaning" + " of it" * 59),
+    ],
+    ids=["note", "bold note", "term", "as long as can be", "item", "table", "figure", "terms"],
+)
+def test_a_passage_never_ends_before_what_its_last_line_announces(
+    lead: str, following: str
+) -> None:
+    first = "word " * 79 + "word."
+    *before, last = texts(page("a.md", f"# T\n\n{first}\n\n{lead}\n\n{following}"))
+    assert before[0] == first
+    named = lead.rpartition("\n\n")[2]
+    assert last.strip() == f"{named}\n\n{following}".strip()
+
+
+def test_lines_that_all_announce_are_cut_nevertheless() -> None:
+    text = "\n\n".join(f"And number {n} is:" for n in range(100))
+    found = texts(page("a.md", f"# T\n\n{text}"))
+    assert "\n\n".join(found) == text
+    assert all(len(one.split()) <= WORDS + LEAD for one in found)
+
+
+def test_a_list_is_cut_between_its_outer_items() -> None:
+    item = "- **option {}**\n\n  - a type" + " of it" * 10 + "\n\n  - a default" + " of it" * 10
+    items = [item.format(n) for n in range(9)]
+    found = texts(page("a.md", "# T\n\n" + "\n\n".join(items)))
+    assert len(found) > 2
+    assert all(one.startswith("- **option") for one in found)
+    assert "\n\n".join(found) == "\n\n".join(items)
+
+
+def test_a_caption_is_no_term_of_the_text_below_its_picture() -> None:
+    text = "**Figure 2.1. The window**\n\n![The window](window.png)\n\nPress the button."
+    (only,) = passages(page("a.md", f"# T\n\n{text}"))
+    assert (only.term, only.text) == ("", text)
+
+
 def test_a_table_that_is_cut_has_its_head_in_each_part() -> None:
     rows = "\n".join(f"| row {n} | some words of a cell {n} |" for n in range(60))
     found = texts(page("a.md", f"# T\n\n| name | meaning |\n|---|---|\n{rows}"))
@@ -121,8 +174,9 @@ def test_nothing_of_a_text_without_spaces_is_beyond_what_is_read(
         ("| [Set up](#a) |\n| --- |\n| [Ask](#b) |\n| [Stop](#c) |", True),
         ("See [Set up](#set-up) and [Ask](#ask).", True),
         ('<a id="top"></a>', False),
+        ("---", False),
     ],
-    ids=["contents", "with what they say", "of other pages", "table", "sentence", "anchor"],
+    ids=["contents", "with what they say", "of other pages", "table", "sentence", "anchor", "rule"],
 )
 def test_what_only_leads_to_its_own_page_says_nothing(text: str, is_readable: bool) -> None:
     assert Passage(0, "", "", text).is_readable == is_readable

@@ -6,7 +6,7 @@ and for its embedding: without it, recall@1 fell from 76 to 53 % on two wikis.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -16,6 +16,8 @@ from gateway.knowledge.wiki.words import UNSPACED, stems
 
 # Maximum words of a passage, not counting the headings above it.
 WORDS = 120
+# Maximum words that a passage has in addition because they introduce it, such as "For example:".
+LEAD = 30
 # A table of contents has at least CONTENTS links within its page, and other words up to a share of
 # BESIDE of the links' words.
 CONTENTS = 3
@@ -38,6 +40,11 @@ _WORD = re.compile(r"\w+")
 _EMPHASIS = str.maketrans("", "", "*_")
 # Bold words that are not terms: the following text belongs to the surrounding text.
 _NOTES = frozenset(("note", "tip", "important", "warning", "caution", "example", "info"))
+# Nor are the captions of figures and tables, in the spelling of DocBook's languages.
+_CAPTION = re.compile(
+    r"(?:fig(?:ure|ura|\.)?|table(?:au)?|abb(?:ildung|\.)|tabelle|tab[el]?la|illustration)\s\d",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,10 @@ class Passage:
 
     @cached_property
     def is_readable(self) -> bool:
-        """Whether the passage has text other than anchors or the page's table of contents."""
+        """Whether the passage has text other than anchors, rules or the page's table of
+        contents."""
         text = _ANCHOR.sub("", self.text).strip()
-        return bool(text) and not _is_contents(text)
+        return _WORD.search(text) is not None and not _is_contents(text)
 
     @cached_property
     def likeness(self) -> str:
@@ -81,6 +89,11 @@ class _Unit:
     """Does it include the term's meaning?"""
     follows: bool = False
     """Is it on the next line of the same list?"""
+
+    @property
+    def depth(self) -> int:
+        """Its indentation."""
+        return len(self.text) - len(self.text.lstrip(" "))
 
 
 @lru_cache(maxsize=1000)  # the number of pages that an index caches
@@ -152,24 +165,55 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
         return Passage(number, term, anchor, text)
 
     for unit in _units(section.body):
-        if unit.is_term and not (gathered and all(_is_open(other) for other in gathered)):
+        starts = unit.is_term and not (gathered and all(map(_is_open, gathered)))
+        if starts or sum(other.words for other in gathered) + unit.words > WORDS:
+            kept = gathered[_cut(gathered, unit) :]
+            del gathered[len(gathered) - len(kept) :]
             if gathered:
                 yield passage()
-            term = _MARKS.sub("", unit.text.partition("\n")[0]).strip(" :.\t")
+            gathered += kept
+        if starts:
+            term = _name(unit.text.partition("\n")[0])
             anchor = anchors.get(unit.text.strip(), section.anchor)
-        elif gathered and sum(other.words for other in gathered) + unit.words > WORDS:
-            # A block that ends with a colon introduces the next one, and stays with it.
-            announces = (
-                len(gathered) > 1 and gathered[-1].text.endswith(":") and not gathered[-1].is_term
-            )
-            last = gathered.pop() if announces else None
-            yield passage()
-            gathered += [last] if last else []
         gathered.append(unit)
     if gathered:
         yield passage()
     elif not section.body and section.heading:
         yield Passage(number, "", section.anchor, "")
+
+
+def _cut(gathered: Sequence[_Unit], unit: _Unit) -> int:
+    """The number of the gathered units that end before `unit`; it takes the others with it."""
+    units = [*gathered, unit]
+    at, led = len(gathered), 0
+    while at and _leads(units[at - 1], units[at]) and led + units[at - 1].words <= LEAD:
+        at -= 1
+        led += units[at].words
+    if led:
+        return at
+    # Between the items of a list rather than within one.
+    depth = min(other.depth for other in units[1:]) if len(units) > 1 else 0
+    if unit.depth > depth:
+        outer = max(n for n in range(1, at) if units[n].depth == depth)
+        if 2 * sum(other.words for other in units[:outer]) >= WORDS:
+            return outer
+    return at
+
+
+def _leads(unit: _Unit, following: _Unit) -> bool:
+    """Does it need the following unit, as an introduction, a name or a term does?"""
+    if unit.is_term:
+        return _is_open(unit) and not following.is_term
+    text = unit.text.strip()
+    if _CAPTION.match(_name(text)):
+        return following.text.lstrip().startswith(("![", "|"))
+    is_head = following.depth > unit.depth and _ITEM.match(text) is not None
+    return is_head or text.endswith(":") or blocks.NAME.fullmatch(text) is not None
+
+
+def _name(line: str) -> str:
+    """A term as a reader sees it."""
+    return _MARKS.sub("", line).strip(" :.\t")
 
 
 def _units(body: str) -> Iterator[_Unit]:
@@ -197,7 +241,8 @@ def _is_contents(text: str) -> bool:
 def _is_term(block: str) -> bool:
     if not _BOLD.fullmatch(block):
         return False
-    return _MARKS.sub("", block).strip(" :.\t").casefold() not in _NOTES
+    name = _name(block)
+    return name.casefold() not in _NOTES and not _CAPTION.match(name)
 
 
 def _is_open(unit: _Unit) -> bool:

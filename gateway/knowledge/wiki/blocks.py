@@ -19,7 +19,7 @@ _RULE = re.compile(
 # A line between parts of a page, at the end of one of them.
 _BREAK = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*|[ \t]*")
 # The name of a note, of which the text is in the next part.
-_NAME = re.compile(
+NAME = re.compile(
     r"(?:\*\*)?(?:note|tip|important|warning|caution|hint|danger|attention|see also|anmerkung"
     r"|hinweis|tipp|wichtig|achtung|warnung|vorsicht|remarque|astuce|avertissement|nota|consejo"
     r"|advertencia|aviso|suggerimento|avvertimento|attenzione)(?:\*\*)?:?(?:\*\*)?",
@@ -81,7 +81,7 @@ def alone(text: str) -> str:
 
 
 def _ends(line: str) -> bool:
-    return bool(_BREAK.fullmatch(line) or _NAME.fullmatch(line.strip()))
+    return bool(_BREAK.fullmatch(line) or NAME.fullmatch(line.strip()))
 
 
 def beginning(text: str, most: int) -> str:
