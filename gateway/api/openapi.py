@@ -18,7 +18,7 @@ from gateway.api.endpoints import (
     MODELS,
     PROGRESS,
 )
-from gateway.api.schemas import Schema
+from gateway.api.rules import Schema
 from gateway.core.http import EVENTS, JSON
 
 ABOUT = """\

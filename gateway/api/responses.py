@@ -12,7 +12,7 @@ import orjson
 
 from gateway.answering.stream import new_id
 from gateway.api.plan import tokens
-from gateway.api.schemas import shown
+from gateway.api.rules import shown
 from gateway.api.translation import Part, Translation, event, field, refused, same_fields, text
 from gateway.core.http import dump
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from gateway.api import schemas
+from gateway.api import chat_rules, schemas
 from gateway.api.endpoints import CHAT
 from gateway.core.http import ApiError, broken_off, dump
 from gateway.core.sse import EventReader
@@ -43,10 +43,10 @@ class Translation(ABC):
         body = self._chat()
         self._is_chat = True
         own = {name: body.pop(name) for name in ("tools", "tool_choice", "stop") if name in body}
-        schemas.translated_tools("tools", own.get("tools") or [])
+        chat_rules.translated_tools("tools", own.get("tools") or [])
         accepted = schemas.accept(CHAT.path, body)
         if own.get("tool_choice") not in (None, "none", "auto"):
-            schemas.choose(own["tool_choice"], own.get("tools") or [])
+            chat_rules.choose(own["tool_choice"], own.get("tools") or [])
         if accepted.get("stream"):
             accepted["stream_options"] = {"include_usage": True}
         return accepted | own

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gateway.api.endpoints import EMBEDDINGS, RERANK
 from gateway.core.http import ApiError
 from gateway.core.json_body import children, nested
 from gateway.upstream.engine import Abilities
@@ -24,7 +25,7 @@ MEDIA = {
     "file": "file",
 }
 # The gateway's own model for each endpoint that an engine for chats does not serve.
-OWN = {"/embeddings": models.EMBEDDINGS, "/rerank": models.RERANK}
+OWN = {EMBEDDINGS.path: models.EMBEDDINGS, RERANK.path: models.RERANK}
 _NO_MEDIA = re.compile(r"multimodal|image|audio|video|content\[\]|part type", re.I)
 _NO_TOOLS = re.compile(r"--enable-auto-tool-choice|--tool-call-parser")
 
