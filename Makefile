@@ -18,7 +18,7 @@ SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-setup: python ## Set up .venv with the command askdocs (resumes, and does nothing twice)
+setup: python ## Install the command .venv/bin/askdocs (continues where it stopped)
 	@$(PYTHON) scripts/setup.py
 
 setup-dev: python
@@ -27,22 +27,22 @@ setup-dev: python
 run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..."
 	@exec .venv/bin/askdocs up --docs "$(DOCS)" $(ARGS)
 
-test: setup-dev lint ## Set up and run every test (parts that are missing are skipped, with the fix)
+test: setup-dev lint ## Run every check and test (skips tests with missing parts, and prints the fix)
 	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE) --durations=25
 	@.venv/bin/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
 
-test-fast: setup-dev ## The tests that are not marked slow or alone
+test-fast: setup-dev ## Run the tests that are not marked slow or alone
 	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
 
-chaos: setup-dev ## Fault injection under load, ROUNDS=3 of each, as a table in .cache/chaos (half an hour)
+chaos: setup-dev ## Inject faults under load, ROUNDS=3 of each, with a table in .cache/chaos (half an hour)
 	@CHAOS_ROUNDS="$(ROUNDS)" CHAOS_OUT=.cache/chaos .venv/bin/python -m pytest -m chaos tests/chaos
 
-lint: setup-dev ## ruff, mypy, import contracts
+lint: setup-dev ## Run ruff, mypy and the import contracts
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
-format: setup-dev ## Let ruff format the code
+format: setup-dev ## Format the code with ruff
 	@.venv/bin/ruff check --fix . && .venv/bin/ruff format .
 
 lock: setup-dev ## Renew requirements/*.lock from pyproject.toml and requirements/*.in

@@ -37,7 +37,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         "feedback": (
             "feedback",
             "app",
-            "Readers' questions and feedback, and gaps in the wiki.",
+            "Export or delete readers' questions, and list gaps in the wiki.",
         ),
     },
     "For a team": {
@@ -52,9 +52,13 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
             "app",
             "Manage aliases: the names that clients use, and their models.",
         ),
-        "usage": ("keys", "usage", "Requests and tokens by key, team, alias, model or day (UTC)."),
+        "usage": (
+            "keys",
+            "usage",
+            "Show requests and tokens by key, team, alias, model or UTC day.",
+        ),
         "slack": ("slack", "app", "Answer in Slack: mentions, direct messages and /ask."),
-        "mcp": ("mcp", "mcp", "Serve the wiki's tools to an agent, over stdio (MCP)."),
+        "mcp": ("mcp", "mcp", "Serve the wiki to an agent: an MCP server over stdio."),
         "bench": ("bench", "app", "Benchmark the gateway and the widget on this machine."),
         "plan": ("plan", "plan", "Plan GPUs: type and number, speed, cost."),
     },

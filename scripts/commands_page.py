@@ -17,8 +17,8 @@ PAGE = ROOT / "docs" / "reference/commands.md"
 TOP = """\
 # Commands
 
-This page is generated from `--help`. Nearly all commands also take `--home DIR`, the state folder
-(default: `ASKDOCS_HOME` or `.askdocs`), and `--json`, for scripts.
+Nearly all commands also take `--home DIR`, the state folder (default: `ASKDOCS_HOME` or
+`.askdocs`), and `--json`, for scripts. This page is generated from `--help`.
 """
 END = """\
 ## Exit codes
@@ -27,7 +27,7 @@ END = """\
 |---|---|
 | 0 | success; also `status` when some parts are down: read its output |
 | 1 | a check found something: {checks} |
-| 2 | an error, with one line that says what to do; also `status` when askdocs does not run |
+| 2 | an error, with its fix in one line; also `status` when askdocs does not run |
 | 3 | `status --json` when askdocs does not run |
 | 130 | Ctrl-C |
 
@@ -70,15 +70,18 @@ def _described(name: str, command: Any) -> str:
     for parameter in command.params:
         text = getattr(parameter, "help", None) or ""
         if type(parameter).__name__ == "TyperArgument":
-            shown = f'"{parameter.name}"' if name == "ask" else parameter.name.upper()
-            shown += "..." if parameter.nargs == -1 else ""
-            usage.append(shown if parameter.required else f"[{shown}]")
+            value = parameter.metavar or parameter.name.upper()
+            shown = f'"{parameter.name}"' if name == "ask" else value
+            is_marked = parameter.required or value.startswith("[")
+            usage.append(shown if is_marked else f"[{shown}]")
             if text:
-                options.append(f"- `{parameter.name.upper()}`: {text}{_default(parameter, text)}")
+                options.append(f"- `{value}`: {text}{_default(parameter, text)}")
         elif parameter.name != "help":
             flag = parameter.opts[0]
             if not parameter.is_flag:
-                flag += f" {_value(flag)}"
+                flag += f" {_value(parameter)}"
+                if parameter.required:
+                    usage.append(flag)
             elif parameter.secondary_opts:
                 flag += f" / {parameter.secondary_opts[0]}"
             if flag not in ("--json", "--home DIR"):  # at the top of the page
@@ -97,9 +100,13 @@ def _default(parameter: Any, text: str) -> str:
     return f" Default: `{default}`." if default not in ("", (), []) else ""
 
 
-def _value(flag: str) -> str:
-    names = {"--docs": "DIR", "--home": "DIR", "--page": "URL", "--engine-url": "URL"}
-    return "N" if flag.endswith("-port") else names.get(flag, flag[2:].upper())
+def _value(option: Any) -> str:
+    flag = option.opts[0]
+    names = {"--home": "DIR", "--page": "URL", "--engine-url": "URL"}
+    if value := option.metavar or names.get(flag):
+        return str(value)
+    kinds = {int: "N", float: "N", Path: "PATH"}
+    return kinds.get(option.type_descriptor.annotation, flag[2:].upper().replace("-", "_"))
 
 
 def _targets() -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def audit(
     since: Annotated[
-        str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
+        str, typer.Option(metavar="DATE|AGE", help="Start: a date (2026-05-31) or an age (30d).")
     ] = "30d",
     action: Annotated[
         str | None,

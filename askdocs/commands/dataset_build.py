@@ -33,7 +33,7 @@ def build(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="tokenizer.json or GGUF of the model to train (default: the small one)."),
+        typer.Option(help="tokenizer.json or GGUF of the model to train (default: bundled)."),
     ] = None,
     refusals: Annotated[
         float,

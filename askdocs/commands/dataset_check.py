@@ -53,7 +53,8 @@ FieldOption = Annotated[
 def check(
     file: FileArgument,
     docs: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the wiki that the rows refer to.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the wiki, to check pages and answers."),
     ] = None,
     against: Annotated[
         list[Path] | None,
@@ -66,7 +67,7 @@ def check(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The model's tokenizer.json or GGUF file (default: the small model's).",
+            help="The model's tokenizer.json or GGUF file (default: the bundled model's).",
         ),
     ] = None,
     report: Annotated[

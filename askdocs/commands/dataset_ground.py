@@ -52,7 +52,7 @@ def ground(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Rewrite unsupported answers, and keep rewrites that check and original confirm.
+    """Rewrite unsupported answers with another model, and keep rewrites that pass the check.
 
     The pages and answers of these rows are sent to the teacher. An interrupted run resumes.
     """

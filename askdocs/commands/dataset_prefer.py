@@ -43,7 +43,7 @@ def prefer(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option(help="tokenizer.json or GGUF of the model to train (default: the small one)."),
+        typer.Option(help="tokenizer.json or GGUF of the model to train (default: bundled)."),
     ] = None,
     instructions: Annotated[
         Path | None,

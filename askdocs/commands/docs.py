@@ -350,7 +350,7 @@ def calibrate(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fit the search, refusals and cautions to your embedder, and to questions to your wiki."""
+    """Fit search, refusals and cautions to your embedding model and to your wiki's questions."""
     with _opened(home_dir) as index:
         with Bar() as bar:
             calibrated = calibrating.run(_search(index), questions, bar.show)

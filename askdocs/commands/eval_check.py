@@ -83,7 +83,7 @@ def check(
 ) -> None:
     """Evaluate the answer check on labelled answers.
 
-    AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
+    Prints AUC, false alarms on supported sentences, recall by kind of mistake, refusals, time.
     """
     if version and (checker or checker_url or alone):
         raise AskdocsError(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from widget.review.gaps import Gaps
 
 app = typer.Typer(
-    help="Readers' questions and feedback, and gaps in the wiki.", no_args_is_help=True
+    help="Export or delete readers' questions, and list gaps in the wiki.", no_args_is_help=True
 )
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show what would be done, and change nothing.")

@@ -114,7 +114,7 @@ def regroup(
 
 @app.command("list")
 def show(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Every key with its limits, expiry, state and last use; never its secret."""
+    """List every key with its limits, expiry, state and last use."""
     with opened(home_dir) as engine:
         keys, used = Keys(engine).list(), last_used(engine)
     if as_json:
@@ -203,12 +203,12 @@ def usage(
         str, typer.Option(help="key, team, alias, model or day; several separated by commas.")
     ] = "key",
     since: Annotated[
-        str, typer.Option(metavar="DATE|TIME", help="Start: a date (2026-05-31) or an age (30d).")
+        str, typer.Option(metavar="DATE|AGE", help="Start: a date (2026-05-31) or an age (30d).")
     ] = "30d",
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Requests and tokens by key, team, alias, model or day (UTC)."""
+    """Show requests and tokens by key, team, alias, model or UTC day."""
     groups = [name.strip() for name in by.split(",")]
     for name in groups:
         if name not in GROUPS:

@@ -46,7 +46,7 @@ def mcp(
     ] = None,
     home_dir: HomeOption = None,
 ) -> None:
-    """Serve the wiki's tools to an agent, over stdio (MCP)."""
+    """Serve the wiki to an agent: an MCP server over stdio."""
     place = home.find(home_dir)
     key = os.environ.get("ASKDOCS_KEY")
     if not key and url is not None:

@@ -26,7 +26,7 @@ def up(
     docs: Annotated[
         str | None,
         typer.Option(
-            help="Your wiki: folder of Markdown or HTML pages, or address of a site"
+            help="Your wiki: a folder of pages or documents, or the address of a wiki"
             " (default: docs)."
         ),
     ] = None,

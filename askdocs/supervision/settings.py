@@ -13,7 +13,7 @@ class UpSettings(Section):
     section: ClassVar[str] = "up"
 
     docs: str = Field(
-        "docs", description="Your wiki: folder of Markdown or HTML pages, or address of a site."
+        "docs", description="Your wiki: a folder of pages or documents, or the address of a wiki."
     )
     gateway_port: int = Field(4000, ge=1, le=65535, description="Port of the OpenAI API.")
     widget_port: int = Field(8080, ge=1, le=65535, description="Port of the widget.")

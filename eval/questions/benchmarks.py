@@ -1,4 +1,4 @@
-"""Public benchmarks as a wiki and a questions file, so that a number can be held beside others'.
+"""Public benchmarks as a wiki and a questions file, to measure systems on them.
 
     python -m eval.questions.benchmarks wixqa --questions test.jsonl --corpus wix_kb_corpus.jsonl \\
         --out DIR
