@@ -166,12 +166,14 @@ def search(
 ) -> None:
     """Show the pages for a question with their scores, without asking the model."""
     with _opened(home_dir) as index:
-        result = finding.find(_search(index), question, page_url, limit, finding.reader(groups))
+        search, reader = _search(index, home_dir), finding.reader(groups)
+        result = finding.find(search, question, page_url, limit, reader)
     if as_json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
         return
     for words in result["also_searched"] if explain else ():
-        print(f"also searched for: {words}")
+        whose = " (your glossary)" if words in result["from_glossary"] else ""
+        print(f"also searched for: {words}{whose}")
     for page in result["pages"]:
         section = f" › {page['section']}" if page["section"] else ""
         print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
@@ -330,7 +332,7 @@ def learn(
         if not dry_run:
             target = file.name if file else "no new answers"
             audit.note(home_dir, "docs.learn", target, questions=len(rows))
-        learned = learning.run(_search(index), _writing(home_dir), rows, dry_run)
+        learned = learning.run(_search(index, home_dir), _writing(home_dir), rows, dry_run)
     if as_json:
         print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
     else:
@@ -353,7 +355,7 @@ def calibrate(
     """Fit search, refusals and cautions to your embedding model and to your wiki's questions."""
     with _opened(home_dir) as index:
         with Bar() as bar:
-            calibrated = calibrating.run(_search(index), questions, bar.show)
+            calibrated = calibrating.run(_search(index, home_dir), questions, bar.show)
         if calibrated.changed and not dry_run:
             by = questions.name if questions else "headings"
             audit.note(home_dir, "docs.calibrate", by, questions=calibrated.answerable)
@@ -380,9 +382,12 @@ def _noting(home_dir: Path | None, writing: "Writing") -> "Iterator[Writer]":
                 audit.note(home_dir, "docs.add", source.name, pages=pages)
 
 
-def _search(index: "Index") -> "Search":
-    """With the models of the settings."""
-    return models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
+def _search(index: "Index", home_dir: Path | None) -> "Search":
+    """With the models of the settings, and with the team's own words."""
+    search = models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
+    with database.opened(home_dir) as engine:
+        search.own_words.follow(engine)
+    return search
 
 
 def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":

@@ -32,14 +32,13 @@ def find(
     grounding = library.opened_to(reader)
     hits = grounding.search.find(question, page_url, limit)
     looked = asyncio.run(grounding.look_up(question, page_url))
+    readings = grounding.search.readings(grounding.search.sought(question))
     vectors = search.index.embedded()[1] if search.serving() else 0
     return {
         "question": question,
         "refused": not looked.is_answered,
-        "also_searched": [
-            " ".join(reading)
-            for reading in grounding.search.readings(grounding.search.sought(question))
-        ],
+        "also_searched": [" ".join(reading.words) for reading in readings],
+        "from_glossary": [" ".join(reading.words) for reading in readings if reading.by_team],
         "by": "words and meaning" if vectors else "words",
         "pages": [
             {

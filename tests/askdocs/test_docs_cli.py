@@ -30,6 +30,7 @@ from gateway.core import failures, tasks
 from gateway.knowledge.index_keeper import alone
 from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.own_words import Pair, decide
 from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from gateway.telemetry import audit
@@ -335,11 +336,18 @@ def test_search_ranks_pages_with_their_best_section(synced: Path, docs: RunHere)
     assert len(told(docs("search", "gateway port make", "--limit", "1", "--json"))["pages"]) == 1
 
 
-def test_search_explains_why_a_page_was_found(synced: Path, docs: RunHere) -> None:
+def test_search_explains_why_a_page_was_found(synced: Path, docs: RunHere, home: Home) -> None:
     shown = docs("search", "gateway port", "--explain").stdout
     assert "       passage: words " in shown
     assert "meaning –" in shown  # there are no vectors
     assert "passage: words" not in docs("search", "gateway port").stdout
+    assert "also searched" not in shown
+    engine = database.open(f"sqlite:///{home.database}")
+    decide(engine, Pair("hatch", "gateway port"), "add", "ann")  # as the review does
+    engine.dispose()
+    shown = docs("search", "Which hatch?", "--explain").stdout
+    assert "also searched for: gatewai port (your glossary)" in shown
+    assert told(docs("search", "Which hatch?", "--json"))["pages"][0]["path"] == "ports.md"
 
 
 def test_search_says_when_docs_would_refuse(synced: Path, docs: RunHere) -> None:

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("migrations")]
 
 REPO = starting.REPO
 # The last commit before the last migration.
-BEFORE = "38f41956ec85930aba1159c87193d7045c864ec7"
+BEFORE = "ff3e9686076f94be8f19a821422e482ee16bc1ac"
 SITE = "https://wiki.example.com/"
 PAGE = """# Coffee machine
 

@@ -4,9 +4,10 @@ import pytest
 
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.glossary import key, links, names
+from gateway.knowledge.search.glossary import key, links, names, own, rephrased
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.models import open_search
+from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page
 from tests.gateway.test_search import Make, paths
@@ -80,20 +81,43 @@ def test_a_team_adds_words_of_its_own(indexed: Make) -> None:
     search = open_search(index, GatewaySettings(), settings, None)
     sought = search.sought("nuke a job")
     assert paths(search, "nuke a job")[0] == "cancel.md"
-    assert [" ".join(reading) for reading in search.readings(sought)] == [
-        "cancel job",
-        "stop job",
+    assert [(" ".join(words), by_team) for words, by_team in search.readings(sought)] == [
+        ("cancel job", True),
+        ("stop job", True),
     ]
     without = Search(index, None).find("nuke a job")[0].passages[0]
     assert search.hits(sought)[0].passages[0].words > without.words
     assert search.over(index).readings(sought) == search.readings(sought)
 
 
+@pytest.mark.parametrize(
+    ("question", "others"),
+    [
+        ("How do I NUKE a job?", ["How do I cancel a job?", "How do I stop at once a job?"]),
+        ("Are jobs throwing-away, or not?", ["Are jobs Discard, or not?"]),
+        ("A job in the list", []),
+        (
+            "nuke " * 100,
+            [
+                f"{'nuke ' * n}{other}{' nuke' * (99 - n)} "
+                for n, other in ((0, "cancel"), (0, "stop at once"), (1, "cancel"))
+            ],
+        ),
+        ("x " * 600 + "nuke", []),
+    ],
+)
+def test_a_question_is_rephrased_with_the_spelling_of_the_wiki(
+    question: str, others: list[str]
+) -> None:
+    names = own({"nuke": ["cancel", "stop at once"], "Throws away": ["Discard"]})
+    assert rephrased(question, names) == others
+
+
 def test_the_words_of_a_team_are_never_taken_for_misspelt_ones(indexed: Make) -> None:
     index = indexed(a="# Brick houses\n\nOf stone.", b="# Restart\n\nPress both buttons.")
-    search = Search(index, None, glossary={"bricks up": ["x"], "brisk": ["restart"]})
+    search = Search(index, None, own_words=OwnWords({"bricks up": ["x"], "brisk": ["restart"]}))
     assert paths(search, "brisk")[0] == "b.md"
-    search = Search(index, None, glossary={"brisk stonn": ["restart"]})
+    search = Search(index, None, own_words=OwnWords({"brisk stonn": ["restart"]}))
     assert paths(search, "brisk stonn") == ["b.md"]
 
 

@@ -178,7 +178,7 @@ def test_what_readers_wrote_is_text_everywhere(start: Start, store: Store) -> No
     ask(store, "How?", outcome={"pages": [{"title": "x", "url": "javascript:alert(1)"}]})
     Sorter(store.engine).sort()
     client = start(**SIGN_IN)
-    for path in ("", "/1", "/2", "/3", "/gaps", "/analytics"):
+    for path in ("", "/1", "/2", "/3", "/gaps", "/words", "/analytics"):
         page = client.get(f"/review{path}", headers=ANN)
         assert page.status_code == 200
         assert "<script>alert" not in page.text

@@ -168,7 +168,7 @@ def test_axe_finds_nothing_on_any_page(
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.get_by_role("alert")).to_contain_text("ann has changed this")
     check("conflict")
-    for path in ("gaps", "analytics", "77"):
+    for path in ("gaps", "analytics", "words", "77"):
         page.goto(f"{root}/{path}")
         check(path)
 
@@ -199,7 +199,7 @@ def test_payloads_of_readers_and_writers_execute_nothing(
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.get_by_role("status")).to_have_text("Saved.")
     assert page.evaluate("problems") == []
-    paths = ["", "?start=50", "/gaps", "/analytics", "/3", "/4", "/5", "/6"]
+    paths = ["", "?start=50", "/gaps", "/words", "/analytics", "/3", "/4", "/5", "/6"]
     for path in paths:
         page.goto(f"{root}{path}")
         for details in page.locator("details").all():

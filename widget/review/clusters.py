@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from widget.review.tables import (
     review_table,
     with_votes,
 )
+from widget.review.wiki import shared_embedder
 from widget.service.store import Unknown, question_table
 
 Vectors = npt.NDArray[np.float32]
@@ -43,15 +44,12 @@ BY_WORDS = "words/1"
 
 Progress = Callable[[int, int], None]
 
-shared = cache(embed.load)
-"""The embedder, which takes half a second to load, once per process."""
-
 
 class Sorter:
     """Assigns questions to clusters. Several processes may do so in parallel."""
 
     def __init__(
-        self, engine: sa.Engine, load: Callable[[], embed.Embedder | None] = shared
+        self, engine: sa.Engine, load: Callable[[], embed.Embedder | None] = shared_embedder
     ) -> None:
         """`load` returns the embedder; without it, questions with the same words are the same."""
         self._engine = engine

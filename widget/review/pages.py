@@ -1,4 +1,4 @@
-"""The pages of the review: queue, cluster, gaps, analytics."""
+"""The pages of the review: queue, cluster, gaps, analytics, words."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -15,10 +15,11 @@ from fastapi.routing import APIRoute
 from gateway.access.rights import Reader
 from gateway.core.tasks import Tasks
 from gateway.storage.database import Unreachable
-from widget.access.forms import Elsewhere, form, name
-from widget.review import analytics, gaps, weeks
+from widget.access.forms import name
+from widget.review import analytics, gaps, weeks, words
 from widget.review.access import Access, AccessRefused, Entered, Reviewer, signed_out
 from widget.review.clusters import Sorter
+from widget.review.forms import Posted
 from widget.review.keeper import Keeper
 from widget.review.queue import PAGE, STATES, Queue, Wanted, closest_pages
 from widget.review.reviews import Action, Conflict, Draft, Reviews, Unfit, clean
@@ -26,7 +27,6 @@ from widget.review.tables import GapKind
 from widget.review.views import Views
 from widget.review.wiki import ReviewIndex
 from widget.service.assets import Asset
-from widget.service.pending import BadQuestion
 from widget.service.store import Unknown
 from widget.settings import WidgetSettings
 
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 WEEKS = 8  # shown on the page of gaps
 DAYS = 30  # default of the analytics page
 MOST_DAYS = 366
-ELSEWHERE = "This form was not sent from the review itself, so it was not taken."
 AWAY = "Nothing was changed: the database does not respond. Please try again in a moment."
 NO_STORE = (
     "This widget stores nothing, so there is nothing to review: set ASKDOCS_DATABASE_URL to the"
@@ -104,6 +103,7 @@ def router(
 
     routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)
     _let_in(routes, access)
+    words.add_routes(routes, views, access, engine, wiki)
     Who = Annotated[Reviewer, Depends(access.reviewer)]
 
     @routes.get("")
@@ -237,18 +237,6 @@ def router(
         )
 
     return routes
-
-
-async def _posted(request: Request) -> dict[str, str]:
-    try:
-        return await form(request)
-    except BadQuestion as error:
-        raise AccessRefused(422, str(error)) from error
-    except Elsewhere:
-        raise AccessRefused(403, ELSEWHERE) from None
-
-
-Posted = Annotated[dict[str, str], Depends(_posted)]
 
 
 def _let_in(routes: APIRouter, access: Access) -> None:

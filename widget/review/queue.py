@@ -1,10 +1,10 @@
 """The review queue: clusters of questions that need a writer, most frequent first."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
@@ -21,10 +21,17 @@ from widget.review.tables import (
     clustered,
     current_review,
     member_table,
+    with_votes,
 )
 from widget.review.wiki import ReviewIndex
 from widget.service import store
-from widget.service.store import StoredQuestion, question_table, stored_question
+from widget.service.store import (
+    IS_UNSURE,
+    StoredQuestion,
+    question_table,
+    stored_question,
+    vote_table,
+)
 
 PAGE = 50  # clusters on a page of the queue
 SHOWN = 200  # questions on the page of a cluster
@@ -42,6 +49,18 @@ class Wanted:
     alias: str = ""
     words: str = ""
     """Text that a question must contain verbatim."""
+
+
+class Turn(NamedTuple):
+    """A question of a reader, and how the answer was received."""
+
+    id: str
+    conversation: str
+    visitor: str
+    at: datetime
+    question: str
+    received: int
+    """0: refused, failed or voted down; 1: low confidence; 2: answered; 3: voted up."""
 
 
 @dataclass(frozen=True)
@@ -167,32 +186,56 @@ class Queue:
     def asked_again(self, questions: Sequence[StoredQuestion], reader: Reader) -> dict[str, str]:
         """The question that follows within AGAIN in the conversation of each of these, by id.
 
-        Readers who were not helped often ask again in other words. Raises Unreachable.
+        Raises Unreachable.
         """
-        q = question_table.c
         conversations = {question.asked.conversation for question in questions}
-        query = sa.select(q.conversation, q.at, q.question).where(q.conversation.in_(conversations))
-        following: dict[str, list[tuple[datetime, str]]] = {}
+        here = question_table.c.conversation.in_(conversations)
         with reading(self._engine) as connection:
-            query = query.where(store.open_to(connection, reader)).order_by(q.at)
-            for conversation, at, text in connection.execute(query):
-                following.setdefault(conversation, []).append((at, text))
-        again = {}
-        for question in questions:
-            later = (
-                text
-                for at, text in following.get(question.asked.conversation, ())
-                if question.at < at <= question.at + AGAIN
-            )
-            if text := next(later, ""):
-                again[question.asked.id] = text
-        return again
+            again = following(turns(connection, reader, here), lambda turn: turn.conversation)
+        ids = [question.asked.id for question in questions]
+        return {id: again[id].question for id in ids if id in again}
 
     def usual_question(self, cluster: int) -> str:
         """The readers' most frequent wording; empty without stored questions. Raises
         Unreachable."""
         with reading(self._engine) as connection:
             return usual_questions(connection, [cluster]).get(cluster, "")
+
+
+def turns(
+    connection: sa.Connection,
+    reader: Reader,
+    *conditions: sa.ColumnElement[bool],
+    most: int | None = None,
+) -> list[Turn]:
+    """The latest questions that the reader may see, oldest first."""
+    q = question_table.c
+    vote = sa.func.coalesce(vote_table.c.vote, "")
+    is_bad = sa.or_(q.state != "answered", vote == "down")
+    received = sa.case((is_bad, 0), (vote == "up", 3), (IS_UNSURE, 1), else_=2)
+    query = (
+        sa.select(q.id, q.conversation, q.visitor, q.at, q.question, received)
+        .select_from(with_votes)
+        .where(store.open_to(connection, reader), *conditions)
+        .order_by(q.at.desc(), q.id.desc())
+        .limit(most)
+    )
+    return [Turn(*row) for row in connection.execute(query)][::-1]
+
+
+def following(turns: Sequence[Turn], of: Callable[[Turn], str]) -> dict[str, Turn]:
+    """The next question of the same reader or conversation, see `of`, within AGAIN, by id.
+
+    Readers who were not helped often ask again in other words.
+    """
+    latest: dict[str, Turn] = {}
+    again = {}
+    for turn in turns:
+        earlier = latest.get(of(turn))
+        if earlier is not None and turn.at <= earlier.at + AGAIN:
+            again[earlier.id] = turn
+        latest[of(turn)] = turn
+    return again
 
 
 def usual_questions(connection: sa.Connection, clusters: Sequence[int]) -> dict[int, str]:

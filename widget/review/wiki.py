@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,7 +11,10 @@ from gateway.access import past_readers
 from gateway.access.rights import EVERYTHING, PUBLIC, Reader
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
+from gateway.knowledge.search import embed, models
+from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.wiki.page import Page
@@ -18,6 +22,9 @@ from gateway.knowledge.wiki.words import words
 from widget.review.reviews import Draft, Unfit
 
 OFFERED = 20
+
+shared_embedder = cache(embed.load)
+"""The embedder, which takes half a second to load, once per process."""
 
 
 class ReviewIndex:
@@ -33,6 +40,7 @@ class ReviewIndex:
         self._engine = engine
         self._index: Index | None = None
         self._rights: Rights | None = None
+        self._search: Search | None = None
 
     def close(self) -> None:
         """Close the index."""
@@ -106,6 +114,23 @@ class ReviewIndex:
             numbers = [number for path, number in sorted(paths.items()) if text in path][:OFFERED]
             numbers += [number for number, _ in index.match(words(text), OFFERED)]
             return [index.page(number) for number in dict.fromkeys(numbers)][:OFFERED]
+
+    def search(self, reader: Reader) -> Search | None:
+        """The gateway's search of the reader's pages with the words in use, without a reranker;
+        None without an index.
+
+        Raises AskdocsError: the index is damaged, or the database does not answer.
+        """
+        index = self._open(reader)
+        if index is None or self._index is None:
+            return None
+        if self._search is None:
+            settings = load(SearchSettings).model_copy(update={"reranker": OFF})
+            self._search = models.open_search(
+                self._index, load(GatewaySettings), settings, shared_embedder()
+            )
+        self._search.own_words.follow(self._engine)
+        return self._search.over(index)
 
     def _open(self, reader: Reader) -> Index | None:
         if self._rights is None and self._file is not None:

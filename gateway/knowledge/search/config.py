@@ -5,12 +5,10 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from gateway.core.settings import Section
-from gateway.knowledge.search.glossary import MANY, key
+from gateway.knowledge.search.glossary import MANY, MOST_WORDS, key
 
 BUNDLED = "bundled"
 OFF = "off"
-# Maximum words in a team's glossary.
-MOST_WORDS = 500
 
 
 class SearchSettings(Section):

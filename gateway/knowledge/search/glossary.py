@@ -2,19 +2,20 @@
 
 They come from definitions ("our payment gateway is Stripe", "CI (continuous integration)", "Xen,
 also called the hypervisor"), from lists and tables of terms, and from the texts of links to other
-pages. A question with one of the names is also searched with the others. A team adds its own words
-in `[search.glossary]`.
+pages. A question with one of the names is also searched with the others. A team adds its own words:
+see `own_words`.
 """
 
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from urllib.parse import urldefrag, urljoin
 
 from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import content_words, stem, stems
+from gateway.knowledge.wiki.words import content_words, places, stem, stems
 
 SCHEMA = """
 CREATE TABLE name (page INTEGER NOT NULL, phrase TEXT NOT NULL, means TEXT NOT NULL);
@@ -30,8 +31,11 @@ READINGS = 3
 LONGEST = 4
 # Maximum other names of a phrase; a phrase with more is too generic.
 MANY = 3
-# Words of a question that are searched for names.
+# Maximum words in a team's glossary.
+MOST_WORDS = 500
+# Words of a question that are searched for names, and words among which these are looked for.
 WORDS = 60
+_SCANNED = 500
 
 # A name: up to four words; proper names are capitalised.
 _WORD = r"[\w+#&-]+(?:\.[\w+#&-]+)*"
@@ -127,14 +131,35 @@ def key(text: str, language: str = "") -> str:
     return " ".join(key_stems) if len(key_stems) <= LONGEST else ""
 
 
-def own(glossary: Mapping[str, Iterable[str]], language: str = "") -> dict[str, set[str]]:
-    """The keys of a team's own words, and of their synonyms in the wiki, in a language."""
-    by_word: dict[str, set[str]] = {}
+def own(glossary: Mapping[str, Iterable[str]], language: str = "") -> dict[str, dict[str, str]]:
+    """The keys of a team's own words; for each the keys of its synonyms in a language, and their
+    spelling."""
+    by_word: dict[str, dict[str, str]] = {}
     for word, others in glossary.items():
-        by_word.setdefault(key(word, language), set()).update(
-            key(other, language) for other in others
+        by_word.setdefault(key(word, language), {}).update(
+            {key(other, language): other for other in others}
         )
     return by_word
+
+
+def rephrased(text: str, names: Mapping[str, Mapping[str, str]], language: str = "") -> list[str]:
+    """A text with the spelling of another name in place of each of these names, at most READINGS;
+    longer names first."""
+    if not names:
+        return []
+    spoken = [
+        (stem(word, language), start, end)
+        for word, start, end in islice(places(text), _SCANNED)
+        if content_words(word)
+    ][:WORDS]
+    texts = []
+    for length in range(LONGEST, 0, -1):
+        for at in range(len(spoken) - length + 1):
+            phrase = spoken[at : at + length]
+            others = names.get(" ".join(stem for stem, _, _ in phrase), {})
+            before, after = text[: phrase[0][1]], text[phrase[-1][2] :]
+            texts += [f"{before}{other}{after}" for other in others.values()]
+    return texts[:READINGS]
 
 
 def add(db: sqlite3.Connection, number: int, page: Page) -> None:
@@ -224,7 +249,7 @@ def meanings_of(
 
 
 def readings(
-    words: Mapping[str, float], meanings: Mapping[str, set[str]]
+    words: Mapping[str, float], meanings: Mapping[str, Collection[str]]
 ) -> list[dict[str, float]]:
     """Rephrases a question with another name for something in it: "payment gateway fees" becomes
     "stripe fees". At most READINGS, longer names first.

@@ -11,6 +11,7 @@ from gateway.knowledge.search import embed, rerank
 from gateway.knowledge.search.config import BUNDLED, OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, InputFormat
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.search import Open, Search
@@ -76,7 +77,8 @@ def open_search(
     """
     embedder = open_embedder(describe(settings), gateway, bundled)
     reranker = open_reranker(settings, gateway)
-    return Search(index, embedder, reranker, _opener(gateway, bundled), settings.glossary)
+    own_words = OwnWords(settings.glossary)
+    return Search(index, embedder, reranker, _opener(gateway, bundled), own_words)
 
 
 def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:

@@ -19,9 +19,10 @@ import numpy as np
 from gateway.core.seldom import Seldom
 from gateway.knowledge.search import fit, glossary
 from gateway.knowledge.search.asked import TURNS, SearchQuery, asked
-from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.embed import Embedder, unit
 from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.index import LANGUAGES, WEIGHTING, Index
+from gateway.knowledge.search.own_words import OwnWords, Pair
 from gateway.knowledge.search.passages import Passage, passage_stems, passages, plain, text_of
 from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
@@ -228,6 +229,8 @@ class Sought:
     spoken: Sequence[Spoken]
     """Its words, for one or more languages: that of the question if pages have it, then those of
     most pages."""
+    rephrased: Sequence[str] = ()
+    """The text with the wiki's words in place of the team's own."""
 
     @property
     def words(self) -> Mapping[str, float]:
@@ -257,6 +260,14 @@ class _Reading(NamedTuple):
     """How much it counts, relative to the question as asked."""
 
 
+class OtherReading(NamedTuple):
+    """The question with another name for something in it."""
+
+    words: Mapping[str, float]
+    by_team: bool
+    """From the team's own words, not from the wiki's names."""
+
+
 class Search:
     """Searches an index. Safe to use from any thread."""
 
@@ -266,7 +277,7 @@ class Search:
         embedder: Embedder | None,
         reranker: InTime | None = None,
         opened: Open = lambda described: None,
-        glossary: Mapping[str, Iterable[str]] | None = None,
+        own_words: OwnWords | None = None,
     ) -> None:
         """
         Args:
@@ -275,14 +286,13 @@ class Search:
                 decide.
             reranker: reorders the first passages.
             opened: opens the embedder in use until `embedder` has embedded all pages.
-            glossary: a team's own words, and their synonyms in the wiki.
+            own_words: a team's own words, and their synonyms in the wiki.
         """
         self.index = index
         self.embedder = embedder
         self._reranker = reranker
         self._opened = opened
-        self._glossary = glossary or {}
-        self._own: dict[str, Mapping[str, set[str]]] = {}
+        self.own_words = own_words or OwnWords()
         self._tried: Fit | None = None
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
@@ -331,7 +341,8 @@ class Search:
             # In a wiki of one language it would only look every word up twice.
             known = self._known(queries.values()) if len(queries) > 1 else set()
             spoken = [self._spoken(question, name, query, known) for name, query in queries.items()]
-        return Sought(question, queries[languages[0]].text, spoken)
+        text, names = queries[languages[0]].text, self.own_words.names(languages[0])
+        return Sought(question, text, spoken, glossary.rephrased(text, names, languages[0]))
 
     def _known(self, queries: Collection[SearchQuery]) -> set[str]:
         """The words of a question, as they are spelt, that pages have in any language."""
@@ -345,24 +356,24 @@ class Search:
         self, question: str, language: str, query: SearchQuery, known: Collection[str]
     ) -> Spoken:
         # A team's own word is not a misspelling, even if no page has it.
-        names = {stem for phrase in self._names(language) for stem in phrase.split()}
+        names = {stem for phrase in self.own_words.names(language) for stem in phrase.split()}
         own = {stem: weight for stem, weight in query.words.items() if stem in names}
         others = {stem: weight for stem, weight in query.words.items() if stem not in own}
         words = own | corrected(others, query.spelt, known, self.index.idf)
         in_order = [stem for stem in asked_stems(question, language) if stem in words]
         return Spoken(language, words, self.index.idf(words), in_order)
 
-    def _names(self, language: str) -> Mapping[str, set[str]]:
-        """The team's own words, see `glossary.own`."""
-        if language not in self._own:
-            self._own[language] = glossary.own(self._glossary, language)
-        return self._own[language]
+    def with_pair(self, pair: Pair) -> Self:
+        """The same search with another pair of own words, to try it."""
+        mine = copy.copy(self)
+        mine.own_words = self.own_words.plus(pair)
+        return mine
 
-    def readings(self, sought: Sought) -> list[dict[str, float]]:
+    def readings(self, sought: Sought) -> list[OtherReading]:
         """Alternative readings of the question, with other names, the team's own first."""
         by_team, by_wiki = [], []
         for spoken in sought.spoken:
-            names = self._names(spoken.language)
+            names = self.own_words.names(spoken.language)
             own = {
                 phrase: names[phrase]
                 for phrase in (glossary.phrases(sought.text, spoken.language) if names else ())
@@ -372,7 +383,11 @@ class Search:
             by_team += glossary.readings(spoken.words, own)
             by_wiki += glossary.readings(spoken.words, learnt)
         every = [*by_team, *by_wiki]
-        return [new for n, new in enumerate(every) if new not in every[:n]][: glossary.READINGS]
+        return [
+            OtherReading(words, place < len(by_team))
+            for place, words in enumerate(every)
+            if words not in every[:place]
+        ][: glossary.READINGS]
 
     def hits(
         self,
@@ -456,12 +471,16 @@ class Search:
         return self._ranking(sought, query_vector, within).pages
 
     def _vector(self, sought: Sought) -> _Vector | None:
-        """The question's vector by the embedder in use; None if there is none."""
+        """The question's vector by the embedder in use; None if there is none. With own words, it
+        lies between those of the question and of its rephrasings."""
         embedder = self.serving()
         if embedder is None or not sought.words:
             return None
         try:
-            return _Vector(embedder.model, embedder.ask(sought.text))
+            vectors = [embedder.ask(text) for text in (sought.text, *sought.rephrased)]
+            return _Vector(
+                embedder.model, vectors[0] if len(vectors) == 1 else unit(np.sum(vectors, axis=0))
+            )
         except Exception as error:  # each library raises its own types, even plain Exception
             why = str(error) or repr(error)
             self._trouble.warn("the search uses words only: %s", why)
@@ -549,7 +568,7 @@ class Search:
     ) -> _Ranking:
         fitted = self.fit(vector.model) if vector else Fit()
         wordings = _in_languages(sought)
-        wordings += [_Reading(words, READING) for words in self.readings(sought)]
+        wordings += [_Reading(reading.words, READING) for reading in self.readings(sought)]
         idf = sought.idf
         if unknown := {stem for reading in wordings for stem in reading.words} - idf.keys():
             idf = {**idf, **self.index.idf(unknown)}
