@@ -19,6 +19,7 @@ from gateway.knowledge.sources import folder
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.site import SitesSettings
 from gateway.knowledge.wiki.page import Page
+from gateway.runtime.app import Gateway
 from scripts import commands_page
 from tests.headings import below
 from training.settings import TrainingSettings
@@ -117,6 +118,29 @@ def test_every_variable_that_the_docs_name_is_a_setting() -> None:
         for name in re.findall(r"\bASKDOCS_[A-Z_]*[A-Z]\b(?!_)", path.read_text(encoding="utf-8"))
     }
     assert {(path, name) for path, name in named if name not in known} == set()
+
+
+def test_the_page_of_the_gateway_has_every_endpoint() -> None:
+    table = below(DOCS / "reference/gateway.md", "endpoints").split("\n\n## ")[0]
+    rows = re.findall(r"^\| `(?:GET|POST) ([^|]*)\|", table, re.M)
+    served = {route.path for route in Gateway(GatewaySettings()).routes() if "{" not in route.path}
+    named = set(re.findall(r"/[\w./-]+", " ".join(rows)))
+    assert named <= served
+    assert {path for path in served if path not in named and f"/v1{path}" not in named} == {
+        "/v1/mcp"  # as `/mcp`
+    }
+
+
+def test_the_page_of_the_gateway_has_every_code_of_its_errors() -> None:
+    table = below(DOCS / "reference/gateway.md", "errors").split("\n\n## ")[0]
+    rows = re.findall(r"^\| \d{3}[^|]*\|([^|]*)\|", table, re.M)
+    code = "".join(file.read_text("utf-8") for file in sorted((ROOT / "gateway").rglob("*.py")))
+    # Limits and the HTTP protocol have their own way of naming a code.
+    others = {"rate_limit_exceeded", "insufficient_quota"}
+    others |= {"invalid_http", "headers_too_large", "headers_too_slow"}
+    assert [name for name in others if f'"{name}"' not in code] == []
+    given = set(re.findall(r"\bcode=\"(\w+)\"", code)) | others
+    assert set(re.findall(r"`(\w+)`", "".join(rows))) == given
 
 
 def test_the_page_of_commands_is_what_the_command_line_says() -> None:
