@@ -9,7 +9,7 @@ import asyncio
 import json
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -22,6 +22,7 @@ from eval.scoring.words import token_f1
 from gateway.answering.check import Check
 from gateway.answering.claims import drafts, refuses
 from gateway.answering.grounding.excerpt import Excerpt
+from gateway.answering.grounding.prompt import PAGE
 from gateway.knowledge.sources.sync import Progress
 from training.data.examples import own_page
 from training.data.support import uncited
@@ -109,7 +110,7 @@ def scored(answers: Path, validation: Path) -> dict[str, float]:
     """The mean score of each checkpoint's answers."""
     # str.splitlines would also split at U+2028.
     rows = [json.loads(line) for line in validation.read_bytes().splitlines()]
-    rarity = Rarity(text for row in rows for text in pages(row))
+    rarity = Rarity(text for row in rows for text in _pages(row))
     by_checkpoint: dict[str, list[float]] = defaultdict(list)
     with asyncio.Runner() as runner:
         for line in answers.read_bytes().splitlines():
@@ -135,7 +136,7 @@ async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:
     if refused:
         return 0.0
     generated, reference = uncited(answer), uncited(row["completion"][0]["content"])
-    excerpts = [Excerpt(page, page.sections, 0) for page in map(own_page, pages(row))]
+    excerpts = [Excerpt(page, page.sections, 0) for page in map(own_page, _pages(row))]
     question = str(row["prompt"][-1]["content"])
     claims = await Check(excerpts, rarity, asked=question).claims(generated)
     verdicts = [claim.verdict for claim in claims if claim.verdict != "none"]
@@ -143,10 +144,9 @@ async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:
     return token_f1(generated, reference) * supported
 
 
-def pages(row: dict[str, Any]) -> Sequence[str]:
-    """The pages of an example's prompt, as text."""
-    parts = (str(message["content"]).split("<page ")[1:] for message in row["prompt"][:-1])
-    return [part.partition("\n")[2].partition("\n</page>")[0] for some in parts for part in some]
+def _pages(row: dict[str, Any]) -> list[str]:
+    """The texts of the pages in an example's prompt."""
+    return PAGE.findall("\n".join(str(message["content"]) for message in row["prompt"][:-1]))
 
 
 def _put(checkpoint: Path, adapter: Path) -> None:

@@ -29,6 +29,7 @@ import uvloop
 
 from eval.bench.upstream import MODEL
 from eval.bench.wire import Connection, chunk, whole
+from gateway.answering.grounding.prompt import PAGE
 
 PROMPT = 1200  # tokens: a page and the rest of the prompt
 READ = 2400.0  # prompt tokens per second
@@ -39,7 +40,6 @@ GPUS = 20
 LEAST, MOST = 120, 280  # tokens of an answer: 200 on average
 CONTEXT = 32_768
 
-_PAGE = re.compile(r"<page title=[^<>]*+>\n((?:(?!<page title=).)*?)\n</page>", re.DOTALL)
 _NUMBER = re.compile(r"\((\d+)\)\W*$")
 _TOKEN = re.compile(r"(?<!\s)\s*+\S+")
 
@@ -76,7 +76,7 @@ def plan(messages: list[dict[str, str]], gap: float = GAP_S) -> tuple[int, Plann
     chance = random.Random(number)  # noqa: S311
     begin = BEGIN_S if chance.random() < CACHED else BEGIN_S + PROMPT / READ
     length = chance.randint(LEAST, MOST)
-    page = _PAGE.search("\n".join(str(message["content"]) for message in messages))
+    page = PAGE.search("\n".join(str(message["content"]) for message in messages))
     # Alternate words: LiteLLM takes a token repeated a hundred times for a broken model.
     words = (match[0] for match in _TOKEN.finditer(page[1])) if page else cycle((" a", " token"))
     tokens = list(islice(words, length))

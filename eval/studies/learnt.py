@@ -24,7 +24,6 @@ import argparse
 import asyncio
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,10 +40,10 @@ from eval.studies.check import LabelledPages
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence
 from gateway.answering.check import Check
 from gateway.answering.facts import CITED
+from gateway.answering.grounding.prompt import PAGE
 from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import Engine
 
-_PAGE = re.compile(r'<page title="[^"]*">\n((?:(?!<page title=).)*?)\n</page>', re.DOTALL)
 ASIDE = "Question: "
 SEED = "#"
 # Minimum run of words shared with a page that counts as a quotation.
@@ -85,7 +84,7 @@ class Example:
     @property
     def texts(self) -> list[str]:
         """The pages' texts, in order."""
-        return _PAGE.findall(str(self.messages[0]["content"]))
+        return PAGE.findall(str(self.messages[0]["content"]))
 
 
 Answers = dict[str, str]

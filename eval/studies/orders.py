@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.studies.learnt import Example, read
+from gateway.answering.grounding.prompt import PAGE
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.words import content_words
 
-_BLOCK = re.compile(r'<page title="[^"]*">\n(?:(?!<page title=|</page>)[\s\S])*+</page>')
 _NUMBER = re.compile(r"^\[(\d+)\] ", re.MULTILINE)
 
 
@@ -51,7 +51,7 @@ def in_both_orders(examples: Sequence[Example]) -> Iterator[dict[str, Any]]:
 
 def block_of(example: Example) -> str:
     """The page of a prompt that has one, with its frame."""
-    found = _BLOCK.search(str(example.messages[0]["content"]))
+    found = PAGE.search(str(example.messages[0]["content"]))
     assert found, example.id
     return found[0]
 
