@@ -154,7 +154,10 @@ class RequestContext:
         self.alias = self.measured.alias = alias
 
     async def reserve(
-        self, limiter: Limiter, budget: TokenBudget, count: Callable[[], Awaitable[int]]
+        self,
+        limiter: Limiter,
+        budget: TokenBudget = TokenBudget(0, None),
+        count: Callable[[], Awaitable[int]] | None = None,
     ) -> None:
         """Reserve the budget's tokens, an upper bound; if they exceed a limit, count the prompt.
 
@@ -165,7 +168,7 @@ class RequestContext:
             try:
                 grant = await limiter.admit(self.key, budget.tokens)
             except LimitReached as refused:
-                counted = await count() if refused.limit in _TOKENS else budget.prompt
+                counted = await count() if count and refused.limit in _TOKENS else budget.prompt
                 if counted >= budget.prompt:
                     raise
                 grant = await limiter.admit(self.key, budget._replace(prompt=counted).tokens)

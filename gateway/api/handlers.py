@@ -19,7 +19,6 @@ from gateway.core.errors import AskdocsError
 from gateway.core.http import ApiError, send_events, send_json
 from gateway.core.json_body import parse_object
 from gateway.routing.aliases import BASE
-from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Container
 from gateway.storage.database import Unreachable
 from gateway.upstream.local.models import CONTEXT
@@ -68,7 +67,7 @@ class Handlers:
             if not may_answer or await container.fleet.find(model) is None:
                 raise await self._pipeline.unknown(model, key)
             context.set_alias(alias)
-            await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
+            await context.reserve(container.recorder.limiter)
             await statistics.vote(alias, model, vote)
         except Unreachable:
             raise _not_counted() from None
@@ -79,7 +78,7 @@ class Handlers:
         """Report which of the pages the caller may read."""
         container = self._container
         urls = readable.urls(parse_object(body))
-        await context.reserve(container.recorder.limiter, NO_TOKENS, _nothing)
+        await context.reserve(container.recorder.limiter)
         sources = reach(context.key, container.aliases.table.aliases).sources
         rights = container.library.rights
         answer = await threads.search(readable.answer, rights, context.reader, sources, urls)
@@ -129,9 +128,6 @@ class Handlers:
         }
 
 
-NO_TOKENS = TokenBudget(0, None)
-
-
 class OpenPaths:
     """Public endpoints, served without a key and without a usage record."""
 
@@ -163,10 +159,6 @@ class OpenPaths:
         kind = (b"content-type", shown.content_type.encode())
         await send({"type": "http.response.start", "status": 200, "headers": [kind]})
         await send({"type": "http.response.body", "body": shown.body})
-
-
-async def _nothing() -> int:
-    return 0
 
 
 def _not_counted() -> ApiError:

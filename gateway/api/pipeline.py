@@ -46,7 +46,7 @@ from gateway.routing import abilities, token_budget
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Call, Opened, refuse_unreadable, unknown_model
 from gateway.routing.registry import Served
-from gateway.routing.resume import Resume
+from gateway.routing.resume import Opening
 from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Container
 from gateway.runtime.protocol import WRITER
@@ -64,8 +64,6 @@ STREAM_START = [
 JSON_START = [(b"content-type", JSON.encode())]
 
 TRANSLATIONS: dict[Endpoint, type[Translation]] = {RESPONSES: Responses, MESSAGES: Messages}
-
-Opening = Callable[[], Awaitable[Opened]]
 
 
 class Pipeline:
@@ -91,13 +89,13 @@ class Pipeline:
         translation = Messages(schemas.accept(MESSAGES.path, await _parsed(body)))
         try:
             request = translation.chat()
-            plan = await self._plan(CHAT, context, request, context.headers, len(body))
+            plan = await self._plan(CHAT, context, request, len(body))
             await refuse_unreadable(plan.first, plan.request)
         except ApiError as error:
             raise translation.placed(error) from None
-        count = partial(token_budget.count_nearly, plan.request, plan.first.engine)
-        await context.reserve(self._container.recorder.limiter, TokenBudget(0, None), count)
-        await send_json(context.response, 200, {"input_tokens": await count()})
+        await context.reserve(self._container.recorder.limiter)
+        tokens = await token_budget.count_nearly(plan.request, plan.first.engine)
+        await send_json(context.response, 200, {"input_tokens": tokens})
 
     def _translation(
         self, endpoint: Endpoint, request: dict[str, Any], headers: Headers
@@ -119,21 +117,20 @@ class Pipeline:
         size: int,
         translation: Translation | None,
     ) -> None:
-        container, headers = self._container, context.headers
-        plan = context.plan = await self._plan(endpoint, context, request, headers, size)
+        container = self._container
+        plan = context.plan = await self._plan(endpoint, context, request, size)
         with container.traffic.request():
             count = partial(token_budget.count_nearly, request, plan.first.engine)
             await context.reserve(container.recorder.limiter, plan.budget, count)
             keeps_text = container.recorder.wants_text
             transform: Transform
+            call: Call | None = None
             if plan.grounding.is_on and plan.grounding.is_agents:
                 plan, turn = await container.chat.accompany(plan, context.span, keeps_text)
                 context.plan = plan
                 transform = turn or Plain(plan, keeps_text)
-                call = _call(plan, context)
             elif plan.grounding.is_on and container.chat.is_extractive(plan):
                 transform = await container.chat.extract(plan, context.span, keeps_text)
-                call = _call(plan, context)  # only counted, never sent
             elif plan.grounding.is_on:
                 counter = plan.first if plan.first.engine else container.fleet.base
                 answer = await container.chat.ground(plan, counter, context.span, keeps_text)
@@ -142,14 +139,13 @@ class Pipeline:
                 transform = Plain(plan, keeps_text)
                 if unwritten.is_asked(endpoint.path, plan):
                     transform = await unwritten.unwritten(plan, plan.first)
-                call = _call(plan, context)
             if plan.budget.answer is not None:  # the model generates text
                 header = plan.grounding.header(transform.reads)
                 context.response.headers[GROUNDING] = header
-            opening = partial(container.dispatch.open, call, plan.route)
-            resume = Resume(container.dispatch, container.fleet.find, call, plan.route)
+            call = call or _call(plan, context)
+            opening = Opening(container.dispatch, container.fleet.find, call, plan.route)
             fits = await self._form(plan)
-            await _Answering(context, plan, transform, opening, resume, translation, fits).run()
+            await _Answering(context, plan, transform, opening, translation, fits).run()
 
     async def _form(self, plan: RequestPlan) -> Form | ForcedCall | None:
         """Returns the validator of an answer that must be JSON or a tool call, or None if the
@@ -173,7 +169,6 @@ class Pipeline:
         endpoint: Endpoint,
         context: RequestContext,
         request: dict[str, Any],
-        headers: Headers,
         size: int,
     ) -> RequestPlan:
         """Make every decision that does not need the model.
@@ -181,7 +176,7 @@ class Pipeline:
         Raises:
             ApiError: the key may not use the model, or no deployment serves it.
         """
-        container, key = self._container, context.key
+        container, key, headers = self._container, context.key, context.headers
         name: str = request["model"]
         if not key.allows(name):
             raise not_allowed(key, name)
@@ -209,7 +204,6 @@ class Pipeline:
             request["messages"] = instructed(request["messages"], route.instructions)
         return RequestPlan(
             endpoint=endpoint.path,
-            key=key,
             reader=context.reader,
             scope=context.scope,
             headers=headers,
@@ -224,7 +218,7 @@ class Pipeline:
     async def _first(self, route: Route, key: Key) -> Served:
         """Predicts the model that will answer."""
         fleet = self._container.fleet
-        candidates = [fleet.get(name) or await fleet.find(name) for name in route.candidates]
+        candidates = [await fleet.find(name) for name in route.candidates]
         served = [candidate for candidate in candidates if candidate is not None]
         if not served:
             raise await self.unknown(route.alias, key)
@@ -288,7 +282,6 @@ class _Answering:
         plan: RequestPlan,
         transform: Transform,
         opening: Opening,
-        resume: Resume,
         translation: Translation | None,
         fits: Form | ForcedCall | None,
     ) -> None:
@@ -297,7 +290,6 @@ class _Answering:
         self._plan = plan
         self._transform = transform
         self._opening = opening
-        self._resume = resume
         self._translation = translation
         self._model = ""
         self._lane = ""
@@ -347,7 +339,7 @@ class _Answering:
             else:
                 if last:
                     await body.send(last)
-                last = await self._pass_on(await self._opening(), body)
+                last = await self._pass_on(await self._opening.first(), body)
                 if transform.settles:
                     if last:
                         await body.send(last)
@@ -383,7 +375,7 @@ class _Answering:
             if more is None:
                 return b""
             opened = more
-            rest = self._resume.rest
+            rest = self._opening.rest
 
     async def _pump(self, opened: Opened, body: "_EventStream") -> bytes:
         """Send one engine's answer until it ends or breaks off; returns the last bytes, unsent."""
@@ -429,7 +421,7 @@ class _Answering:
         written = self._transform.partial()
         opened = None
         if written is not None and not self._transform.is_over:
-            opened = await self._resume.open(broken, written)
+            opened = await self._opening.again(broken, written)
         goes_on = opened is not None or self._transform.is_over
         self._context.measured.broke_off(broken.name, "continued" if goes_on else "ended")
         return opened
@@ -440,7 +432,7 @@ class _Answering:
         if transform.is_over:
             self._without_model()
         else:
-            body = await self._read(await self._opening())
+            body = await self._read(await self._opening.first())
         if self._form is not None:
             body = await threads.search(self._form.whole, body)
         if self._translation is not None:

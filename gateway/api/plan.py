@@ -7,7 +7,6 @@ from typing import Any, Literal, NamedTuple
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from gateway.access.keys import Key
 from gateway.access.rights import Reader
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
@@ -67,7 +66,6 @@ class RequestPlan:
 
     endpoint: str
     """The path without /v1."""
-    key: Key
     reader: Reader
     """The caller: decides which pages the answer may use."""
     scope: Scope

@@ -219,7 +219,7 @@ class Dispatch:
         candidates = []
         left = None
         for name in route.candidates:
-            served = self._fleet.get(name) or await self._fleet.find(name)
+            served = await self._fleet.find(name)
             if served is not None:
                 candidates.append(served)
             elif name == route.candidates[0]:

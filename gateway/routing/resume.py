@@ -31,8 +31,8 @@ PAUSE_S = (0.25, 2.0)  # first and longest pause between attempts
 Find = Callable[[str], Awaitable[Served | None]]
 
 
-class Resume:
-    """Finds the rest of one answer."""
+class Opening:
+    """Opens one answer, and the rest of it if it breaks off."""
 
     def __init__(self, dispatch: Dispatch, find: Find, call: Call, route: Route) -> None:
         """`call` is the request to the first engine."""
@@ -45,7 +45,11 @@ class Resume:
         self.rest = WHOLE
         """The rest that was opened last."""
 
-    async def open(self, broken: Served, written: PartialAnswer) -> Opened | None:
+    async def first(self) -> Opened:
+        """Opens the answer. Raises as `Dispatch.open`."""
+        return await self._dispatch.open(self._call, self._route)
+
+    async def again(self, broken: Served, written: PartialAnswer) -> Opened | None:
         """Opens the rest of the answer that `broken` left incomplete; close it. None: no model can
         resume it."""
         self._times += 1
@@ -69,7 +73,7 @@ class Resume:
             pause = min(2 * pause, longest)
 
     async def _try(self, broken: Served) -> Opened | None:
-        """Makes one attempt of `open`. Raises ApiError: the able candidates fail or refuse."""
+        """Makes one attempt of `again`. Raises ApiError: the able candidates fail or refuse."""
         able = []
         for name in self._route.with_last(broken.name).candidates:
             served = await self._find(name)

@@ -9,7 +9,6 @@ from typing import Any, cast
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.access.keys import INSTALLATION
 from gateway.access.rights import EVERYTHING
 from gateway.access.rules import NO_RULES
 from gateway.answering import chat
@@ -75,7 +74,6 @@ def accompany(index: Index) -> Callable[..., Any]:
         engine = cast("Engine", Sized(context)) if context else None
         plan = RequestPlan(
             endpoint="/chat/completions",
-            key=SimpleNamespace(id=INSTALLATION),  # type: ignore[arg-type]
             scope={},
             reader=EVERYTHING,
             headers=Headers(),

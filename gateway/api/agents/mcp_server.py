@@ -35,7 +35,6 @@ from gateway.core.json_body import parse_object
 from gateway.core.lazy import Lazy
 from gateway.core.sse import events
 from gateway.routing.aliases import DOCS
-from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Container
 from gateway.telemetry import shown_pages
 from gateway.telemetry.metrics import LEFT
@@ -194,7 +193,7 @@ class _Session:
         reached = self._reach()
         context = self._context
         context.set_alias(purpose)
-        await context.reserve(self._container.recorder.limiter, TokenBudget(0, None), _nothing)
+        await context.reserve(self._container.recorder.limiter)
         self._is_counted = True
         return reached
 
@@ -275,10 +274,6 @@ class _Session:
 
 def _refused(chunk: dict[str, Any]) -> ApiError:
     return ApiError(502, str(chunk["error"]["message"]))
-
-
-async def _nothing() -> int:
-    return 0
 
 
 def _some(chunks: Iterator[str]) -> bytes:
