@@ -20,8 +20,9 @@ from gateway.answering.grounding.ground import Grounding, Looked
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.embed import MODEL
 from gateway.knowledge.search.fit import Fit
+from gateway.knowledge.search.hits import best_passages, distinct
 from gateway.knowledge.search.missing import PAGES, fitted
-from gateway.knowledge.search.search import Search, best_passages, distinct
+from gateway.knowledge.search.search import Search
 from gateway.knowledge.sources.sync import Writing
 from gateway.upstream.engine import estimates
 

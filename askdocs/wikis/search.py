@@ -8,8 +8,9 @@ from gateway.answering.grounding.ground import Grounding, Library
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
+from gateway.knowledge.search.hits import Hit
 from gateway.knowledge.search.passages import above
-from gateway.knowledge.search.search import Hit, Search
+from gateway.knowledge.search.search import Search
 from gateway.upstream.engine import estimates
 
 

@@ -36,8 +36,8 @@ from gateway.answering.grounding.ground import Grounding
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
 from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.hits import PassageHit, best_passages, distinct
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.search import PassageHit, best_passages, distinct
 from gateway.knowledge.sources.open import open_source
 from gateway.knowledge.sources.source import Changed
 from gateway.upstream.engine import estimates

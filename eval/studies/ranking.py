@@ -5,7 +5,8 @@ for having words side by side as the question has them.
 
 Wikis and questions are as for `eval.studies.passages`. The first passages of each question are
 ranked by a softmax over their score and these features, fitted on all wikis but one and measured on
-that one. The last line has the constants of `gateway.knowledge.search.search`, fitted on all wikis.
+that one. The last line has the constants of `ranking` and `order` in `gateway.knowledge.search`,
+fitted on all wikis.
 """
 
 import argparse
@@ -23,18 +24,13 @@ import numpy.typing as npt
 from eval.statistics import paired
 from eval.studies.passages import SHOWN, Question, holds, kept, read
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import embed, index
-from gateway.knowledge.search import search as weights_of
+from gateway.knowledge.search import embed, index, order, ranking
 from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.hits import best_passages, distinct
+from gateway.knowledge.search.order import paired_share
 from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.search import (
-    BRIEF,
-    LARGE,
-    Search,
-    best_passages,
-    distinct,
-    paired_share,
-)
+from gateway.knowledge.search.ranking import BRIEF, LARGE
+from gateway.knowledge.search.search import Search
 
 Floats = npt.NDArray[np.float64]
 
@@ -138,7 +134,7 @@ def main() -> None:
     if embedder is None:
         sys.exit("ranking: the bundled embedder does not run here")
     # A score cut off at 0 is uninformative.
-    weights_of.OF_BRIEF = weights_of.OF_LARGE = weights_of.OF_PAIRS = 0.0
+    ranking.OF_BRIEF = ranking.OF_LARGE = order.OF_PAIRS = 0.0
     wikis = []
     with tempfile.TemporaryDirectory() as place:
         folder = options.keep or Path(place)

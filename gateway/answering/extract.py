@@ -22,8 +22,8 @@ from gateway.api.plan import RequestPlan, Tokens
 from gateway.api.transform import WithoutModel
 from gateway.api.usage_sum import NO_USAGE
 from gateway.core.http import DONE, dump, event
+from gateway.knowledge.search.hits import PassageHit
 from gateway.knowledge.search.passages import Passage, above, joined
-from gateway.knowledge.search.search import PassageHit
 from gateway.knowledge.wiki.blocks import alone
 from gateway.knowledge.wiki.words import places, stem
 from gateway.routing.aliases import people_call

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from gateway.answering.grounding.excerpt import GAP, Excerpt, chosen_sections, spoken
 from gateway.answering.grounding.ground import pack
+from gateway.knowledge.search.hits import Hit, PassageHit
 from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.search import Hit, PassageHit
 from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
 

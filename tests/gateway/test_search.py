@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import Embedder
+from gateway.knowledge.search.hits import best_passages
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.search import Search, best_passages, lost
+from gateway.knowledge.search.ranking import lost
+from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page
 
 Make = Callable[..., Index]
@@ -296,11 +298,22 @@ def test_words_side_by_side_as_in_the_question_come_first(
     search = by_words(a=f"# Guide\n\n## One\n\n{apart}\n\n## Two\n\n{beside}\n")
     first, *_ = best_passages(search.find("rename branch"))
     assert first.passage.text == beside
-    monkeypatch.setattr("gateway.knowledge.search.search.OF_PAIRS", 0)
+    monkeypatch.setattr("gateway.knowledge.search.order.OF_PAIRS", 0)
     hit, *_ = search.find("rename branch")
     assert [one.passage.text for one in hit.passages[:2]] == [apart, beside]
     # How well the wiki answers at all stays what it was.
     assert first.score == pytest.approx(hit.passages[0].score)
+
+
+def test_passages_that_fit_equally_keep_the_order_of_their_page(
+    by_words: Callable[..., Search],
+) -> None:
+    parts = "\n\n".join(f"## Part {n}\n\nThe printer prints." for n in range(20))
+    ranked = best_passages(by_words(a=f"# Guide\n\n{parts}").find("printer"))
+    sections = [match.passage.section for match in ranked]
+    assert sections == sorted(sections)
+    scores = [match.score for match in ranked]
+    assert scores == sorted(set(scores), reverse=True), "each place has its own score"
 
 
 @pytest.mark.parametrize(

@@ -20,11 +20,12 @@ from gateway.knowledge.search import embed, missing, models, rerank
 from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Onnx, open_folder
 from gateway.knowledge.search.fit import FAR, NEAR, Fit, of_cosines
+from gateway.knowledge.search.hits import best_passages
 from gateway.knowledge.search.index import Index, build, writing
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
 from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.search import Search, best_passages
+from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import page
 
 PAGES = {

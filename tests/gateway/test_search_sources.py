@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.answering.grounding.ground import Grounding
-from gateway.knowledge.search import search as searching
+from gateway.knowledge.search import ranking
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
@@ -44,12 +44,12 @@ def found(search: Search, sources: Sequence[str], page_url: str | None = None) -
     return [hit.page.path for hit in hits]
 
 
-@pytest.mark.parametrize("few", [2, searching.FEW])
+@pytest.mark.parametrize("few", [2, ranking.FEW])
 def test_what_another_wiki_answers_better_is_not_in_the_way(
     index: Index, embedder: Embedder, few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(searching, "CANDIDATES", 20)
-    monkeypatch.setattr(searching, "FEW", few)
+    monkeypatch.setattr(ranking, "CANDIDATES", 20)
+    monkeypatch.setattr(ranking, "FEW", few)
     search = Search(index, embedder)
     assert not [path for path in found(search, ()) if path.startswith("hr/")]
     assert found(search, ["hr"])[0] == "hr/leave.md"

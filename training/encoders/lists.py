@@ -21,8 +21,9 @@ from typing import Any
 from eval.studies.passages import Question, holds, kept, read
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.hits import best_passages, distinct
 from gateway.knowledge.search.passages import Passage, above, passages, plain, text_of
-from gateway.knowledge.search.search import Search, best_passages, distinct
+from gateway.knowledge.search.search import Search
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import stems
 

@@ -23,17 +23,12 @@ from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.wording import ENGLISH, language
 from gateway.core import threads
 from gateway.knowledge.search.embed import MODEL, Embedder
+from gateway.knowledge.search.hits import Hit, PassageHit, best_passages, distinct
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.passages import Passage, passages
-from gateway.knowledge.search.search import (
-    Hit,
-    PassageHit,
-    Search,
-    Sought,
-    best_passages,
-    distinct,
-    heading_share,
-)
+from gateway.knowledge.search.ranking import heading_share
+from gateway.knowledge.search.search import Search
+from gateway.knowledge.search.sought import Sought
 from gateway.knowledge.search.view import CACHED_VIEWS, Rights
 from gateway.knowledge.wiki.asking import asked_stems
 from gateway.knowledge.wiki.page import Page

@@ -1,0 +1,146 @@
+"""Prepares questions for a wiki: their words in its languages and spelling, and other names."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gateway.knowledge.search import glossary
+from gateway.knowledge.search.asked import TURNS, SearchQuery, asked
+from gateway.knowledge.search.index import LANGUAGES, Index
+from gateway.knowledge.search.own_words import OwnWords
+from gateway.knowledge.search.spelling import corrected
+from gateway.knowledge.wiki.asking import asked_stems, ends, language
+from gateway.knowledge.wiki.page import Page
+
+# A question with more characters, such as a pasted log, is only read in one language.
+LONG = 2000
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The words of a question, for pages in one language."""
+
+    language: str
+    """See `asking.LANGUAGES`."""
+    words: Mapping[str, float]
+    """The stems of its content words, in the wiki's spelling, with their weights."""
+    idf: Mapping[str, float]
+    """The information value of each stem, see `Index.idf`."""
+    in_order: Sequence[str]
+    """The stems of `words` in the question itself, in order, with repetitions."""
+
+
+@dataclass(frozen=True)
+class Sought:
+    """A question, prepared for this wiki."""
+
+    question: str
+    """The question as a person wrote it."""
+    text: str
+    """The text to embed: the question, with the earlier questions that it follows up."""
+    spoken: Sequence[Spoken]
+    """Its words, for one or more languages: that of the question if pages have it, then those of
+    most pages."""
+    rephrased: Sequence[str] = ()
+    """The text with the wiki's words in place of the team's own."""
+
+    @property
+    def words(self) -> Mapping[str, float]:
+        """The words in its own language, or in that of most pages."""
+        return self.spoken[0].words
+
+    @property
+    def idf(self) -> Mapping[str, float]:
+        """The information value of the stems of all languages."""
+        if len(self.spoken) == 1:
+            return self.spoken[0].idf
+        return {stem: idf for spoken in self.spoken for stem, idf in spoken.idf.items()}
+
+    def on(self, page: Page) -> Spoken:
+        """The words in a page's language, or else in the first."""
+        if len(self.spoken) == 1:
+            return self.spoken[0]
+        named = (spoken for spoken in self.spoken if spoken.language == page.language)
+        return next(named, self.spoken[0])
+
+
+class OtherReading(NamedTuple):
+    """The question with another name for something in it."""
+
+    words: Mapping[str, float]
+    by_team: bool
+    """From the team's own words, not from the wiki's names."""
+
+
+def prepared(
+    index: Index, own_words: OwnWords, question: str, history: Sequence[str] = ()
+) -> Sought:
+    """The search query.
+
+    Args:
+        index: the wiki.
+        own_words: the team's own words.
+        question: as a person wrote it.
+        history: the reader's earlier questions, oldest first.
+    """
+    question = ends(question)
+    history = [ends(earlier) for earlier in history[-TURNS:]]
+    with index.snapshot():
+        there = index.languages() or ("",)
+        own = language(question)
+        languages = list(dict.fromkeys([own if own in there else there[0], *there]))
+        languages = languages[: LANGUAGES if len(question) <= LONG else 1]
+        queries = {name: asked(question, history, name) for name in languages}
+        # In a wiki of one language it would only look every word up twice.
+        known = _known(index, queries.values()) if len(queries) > 1 else set()
+        spoken = [
+            _spoken(index, own_words.names(name), question, name, query, known)
+            for name, query in queries.items()
+        ]
+    text, names = queries[languages[0]].text, own_words.names(languages[0])
+    return Sought(question, text, spoken, glossary.rephrased(text, names, languages[0]))
+
+
+def readings(index: Index, own_words: OwnWords, sought: Sought) -> list[OtherReading]:
+    """Alternative readings of the question, with other names, the team's own first."""
+    by_team, by_wiki = [], []
+    for spoken in sought.spoken:
+        names = own_words.names(spoken.language)
+        own = {
+            phrase: names[phrase]
+            for phrase in (glossary.phrases(sought.text, spoken.language) if names else ())
+            if phrase in names
+        }
+        learnt = index.meanings(sought.text, spoken.language)
+        by_team += glossary.readings(spoken.words, own)
+        by_wiki += glossary.readings(spoken.words, learnt)
+    every = [*by_team, *by_wiki]
+    return [
+        OtherReading(words, place < len(by_team))
+        for place, words in enumerate(every)
+        if words not in every[:place]
+    ][: glossary.READINGS]
+
+
+def _known(index: Index, queries: Collection[SearchQuery]) -> set[str]:
+    """The words of a question, as they are spelt, that pages have in any language."""
+    idf = index.idf({stem for query in queries for stem in query.words})
+    unknown = index.idf(["\0"])["\0"]
+    return {query.spelt[stem] for query in queries for stem in query.words if idf[stem] < unknown}
+
+
+def _spoken(
+    index: Index,
+    own_names: Iterable[str],
+    question: str,
+    language: str,
+    query: SearchQuery,
+    known: Collection[str],
+) -> Spoken:
+    # A team's own word is not a misspelling, even if no page has it.
+    names = {stem for phrase in own_names for stem in phrase.split()}
+    own = {stem: weight for stem, weight in query.words.items() if stem in names}
+    others = {stem: weight for stem, weight in query.words.items() if stem not in own}
+    words = own | corrected(others, query.spelt, known, index.idf)
+    in_order = [stem for stem in asked_stems(question, language) if stem in words]
+    return Spoken(language, words, index.idf(words), in_order)
