@@ -13,7 +13,7 @@ import yaml
 
 from tests.containers import ROOT, compose
 from tests.runbook import DOCS, RUNBOOK, Command, commands, sections
-from widget.service.gateway import Reason
+from widget.service.failure import Reason
 
 OPERATIONS = DOCS / "how-to/operations.md"
 ALL = [command for page in (RUNBOOK, OPERATIONS) for command in commands(page)]

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from tests.slack.stand_in import leaves, words
-from widget.service.gateway import Claim, Outcome, Source
+from widget.service.outcome import Claim, Outcome, Source
 from widget.slack import messages
 from widget.slack.messages import escaped, typed
 from widget.slack.richtext import CUT, LIMIT, block

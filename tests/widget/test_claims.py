@@ -10,7 +10,7 @@ import pytest
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, chunk
 from tests.widget.test_app import outcome, text
-from widget.service.gateway import Outcome
+from widget.service.outcome import Outcome
 from widget.text.citing import trail
 
 Start = Callable[..., Box]

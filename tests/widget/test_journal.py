@@ -14,8 +14,8 @@ import pytest
 from gateway.storage import database
 from tests.waiting import async_until
 from widget.service import journal as journal_module
-from widget.service.gateway import Outcome
 from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotStored
+from widget.service.outcome import Outcome
 from widget.service.pending import PendingQuestion, PendingQuestions
 from widget.service.states import Done
 from widget.service.store import Answered, NewQuestion, Store, StoredQuestion, Unknown, Vote

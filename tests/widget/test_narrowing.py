@@ -20,8 +20,8 @@ from gateway.storage import database
 from tests.gateway.postgres import Postgres
 from tests.widget.stand_in import serve
 from widget.service import gateway, narrowing
-from widget.service.gateway import Rights
 from widget.service.narrowing import Narrowing
+from widget.service.outcome import Rights
 from widget.service.store import Answered, NewQuestion, Store, open_to, question_table
 from widget.settings import WidgetSettings
 

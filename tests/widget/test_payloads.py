@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 from tests.widget.test_markdown import PAYLOADS
 from widget.box.views import Ballot, Views
 from widget.service import assets
-from widget.service.gateway import Citation, Outcome, Page, PageRead, Reading, Source
+from widget.service.outcome import Citation, Outcome, Page, PageRead, Reading, Source
 from widget.service.pending import PendingQuestion
 from widget.service.states import Done, Failed
 from widget.service.store import NewQuestion

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from widget.service.gateway import Outcome, Reading, _parts
+from widget.service.gateway import _parts
+from widget.service.outcome import Outcome, Reading
 
 RECORDED = (Path(__file__).parent / "streams" / "gateway_0006.sse").read_text(encoding="utf-8")
 NEW = {"of_a_later_release": {"deep": [1, {"er": None}]}}

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from widget.service import store
-from widget.service.gateway import WRONG, Failure, Gateway
+from widget.service.failure import WRONG, Failure
+from widget.service.gateway import Gateway
 from widget.service.journal import Journal
 from widget.service.metrics import Metrics
 from widget.service.pending import PendingQuestion, Stop

@@ -20,10 +20,10 @@ from widget.box.answers import Answers
 from widget.box.frame import Box
 from widget.box.streams import Stream
 from widget.box.views import Views
-from widget.service.gateway import Reading
 from widget.service.journal import Journal
 from widget.service.metrics import Metrics
 from widget.service.opening import Opening
+from widget.service.outcome import Reading
 from widget.service.pending import (
     BadQuestion,
     Full,

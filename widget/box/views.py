@@ -18,7 +18,7 @@ from gateway.answering.grounding.wording import without_doubt
 from widget.access.captcha import SERVICES
 from widget.access.origins import web_address
 from widget.service.assets import Asset
-from widget.service.gateway import Claim, Outcome, Reading
+from widget.service.outcome import Claim, Outcome, Reading
 from widget.service.pending import MAX_QUESTION, PendingQuestion
 from widget.service.states import Done, End, Failed
 from widget.service.store import REASONS

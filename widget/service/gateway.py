@@ -9,21 +9,23 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mappin
 from contextlib import aclosing
 from functools import cached_property
 from itertools import chain
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
 import httpx
 import orjson
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 
 from gateway.access.auth import GROUPS_HEADER
 from gateway.access.keys import ALL
-from gateway.access.rights import NOBODY, Reader, dump, load
+from gateway.access.rights import Reader, load
 from gateway.api import readable
 from gateway.core.errors import AskdocsError
 from gateway.core.sse import events
 from gateway.telemetry.tracing import OFF, Span, Tracer
+from widget.service.failure import BROKEN, SLOW, UNREACHABLE, Failure, failure
+from widget.service.outcome import Citation, Outcome, Reading, Rights, Source
 from widget.service.store import Answered, StoredQuestion, Turn, Vote, urls_of
 from widget.settings import WidgetSettings
 
@@ -36,176 +38,6 @@ TIMEOUT = aiohttp.ClientTimeout(sock_connect=10, sock_read=180)
 # Seconds until a key that was refused the right to pass on groups tries again.
 SILENT = 60.0
 MAX_ANSWER = 32_000  # maximum characters, to stop a model that never ends
-
-
-class Page(BaseModel):
-    """A page of the wiki."""
-
-    title: str = ""
-    url: str = ""
-
-
-class PageRead(Page):
-    """A page that the model reads, with its length."""
-
-    tokens: int = 0
-
-
-class Reading(BaseModel):
-    """The pages that the model reads before it answers, and the expected time."""
-
-    reading: tuple[PageRead, ...] = ()
-    seconds: float | None = None
-
-
-class Source(Page):
-    """A section that the answer cites."""
-
-    section: str = ""
-    quote: str = ""
-
-
-class Citation(Page):
-    """A part of the answer and the page that it cites, like OpenAI's `url_citation`."""
-
-    start_index: int = 0
-    end_index: int = 0
-    """Character positions in the answer, end exclusive."""
-
-
-class Claim(BaseModel):
-    """The check result for a sentence of an answer."""
-
-    start: int = 0
-    end: int = 0
-    """Character positions in the answer, end exclusive."""
-    verdict: str = "none"
-    """supported, unsupported or contradicted; none: the sentence makes no claim."""
-    reason: str | None = ""
-    """For an unsupported sentence: a keyword, and the fact in question: `number: 14`."""
-    source: str | None = ""
-    """Address of the section that it was checked against."""
-
-    @property
-    def is_flawed(self) -> bool:
-        """Should the sentence be marked?"""
-        return self.verdict in ("unsupported", "contradicted")
-
-
-class Rights(BaseModel):
-    """The groups required to read some pages, in the form of `gateway.access.rights`."""
-
-    revision: str
-    """Changes whenever the readers of a page change."""
-    readers: tuple[tuple[frozenset[str], ...], ...]
-    known: tuple[bool, ...] = ()
-    """Is each page in the wiki? Empty if the gateway does not say."""
-
-
-class Outcome(BaseModel):
-    """The gateway's data about a finished answer."""
-
-    model: str = ""
-    """The model's display name."""
-    served: str = ""
-    """The model version in the gateway's counters, such as docs@v7; the alias if no model was
-    asked."""
-    mode: str = ""
-    """`extractive` for quotations, `generative` if a model wrote the answer."""
-    refused: bool = False
-    confidence: float | None = None
-    caution: bool = False
-    sources: tuple[Source, ...] = ()
-    pages: tuple[Page, ...] = ()
-    citations: tuple[Citation, ...] = ()
-    claims: tuple[Claim, ...] = ()
-    verdict: str | None = None
-    """The worst verdict of the claims; None: not checked."""
-    readers: tuple[tuple[str, ...], ...] | None = None
-    """The groups required to read all of the answer's pages, in the form of
-    `gateway.access.rights`; None: the gateway does not say."""
-    cut: bool = False
-    """Were unsupported sentences left out?"""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_before(cls, data: Any) -> Any:
-        """Older gateways and stored answers have `answers: quote` instead of `mode: extractive`."""
-        if isinstance(data, dict) and data.get("answers") == "quote":
-            data = {"mode": "extractive", **data}
-        return data
-
-    @model_validator(mode="after")
-    def _stands_on_something(self) -> Self:
-        """An answer without any supported claim counts as a refusal."""
-        verdicts = {claim.verdict for claim in self.claims}
-        if verdicts & {"unsupported", "contradicted"} and "supported" not in verdicts:
-            self.refused = True
-        return self
-
-    @property
-    def is_quotation(self) -> bool:
-        """Is the answer quoted from the pages?"""
-        return self.mode == "extractive" and bool(self.sources) and not self.refused
-
-    @property
-    def flaws(self) -> list[Claim]:
-        """The claims to mark."""
-        return [claim for claim in self.claims if claim.is_flawed and claim.start < claim.end]
-
-    def needed(self, groups: frozenset[str]) -> str | None:
-        """The groups required to read the answer, in stored form; `groups` are the asker's."""
-        if self.readers is None:  # it broke off, or the gateway is older
-            return dump(NOBODY) if groups else None
-        return dump(tuple(map(frozenset, self.readers))) if self.readers else None
-
-    @property
-    def urls(self) -> list[str]:
-        """The pages that it shows."""
-        return [page.url.partition("#")[0] for page in (*self.sources, *self.pages) if page.url]
-
-    def stored(self) -> dict[str, Any]:
-        """The fields to store."""
-        fields = {"sources", "citations", "pages", "model", "mode", "claims", "caution", "cut"}
-        return self.model_dump(mode="json", include=fields)
-
-
-Reason = Literal[
-    "unreachable",
-    "slow",
-    "broke_off",
-    "key",
-    "busy",
-    "not_ready",
-    "no_model",
-    "too_long",
-    "empty",
-    "other",
-]
-"""Why there is no (complete) answer, for operators."""
-
-
-class Failure(Exception):
-    """Why there is no (complete) answer, as a sentence for the reader."""
-
-    def __init__(self, sentence: str, reason: Reason) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.reason: Reason = reason
-
-
-UNREACHABLE = "The answering service cannot be reached at the moment. Please try again."
-SLOW = "The answer took too long to come. Please try again."
-BROKEN = "The answer broke off. Please try again."
-REFUSED_KEY = (
-    "The answering service does not accept this box’s key. Please tell whoever looks after it."
-)
-NO_MODEL = (
-    "The answering service does not know the model this box asks. "
-    "Please tell whoever looks after it."
-)
-TOO_LONG = "The question is too long for the model. Please shorten it."
-WRONG = "Something went wrong while answering. Please try again."
 
 
 class Gateway:
@@ -438,7 +270,7 @@ class Gateway:
                         return
                     log.warning("gateway: %s %s", response.status, text[:500])
                     wait = response.headers.get("retry-after", "")
-                    raise _failure(response.status, _error(_object(text)), wait)
+                    raise failure(response.status, _error(_object(text)), wait)
                 async for part in _parts(response.content.iter_any()):
                     if isinstance(part, Outcome):
                         span.set(askdocs__refused=part.refused, gen_ai__response__model=part.served)
@@ -475,7 +307,7 @@ async def _parts(chunks: AsyncIterable[bytes]) -> AsyncIterator[Reading | str | 
         if chunk.get("error"):
             log.warning("gateway, in the stream: %s", data[:500])
             # After the first token, "not ready yet" would be confusing.
-            raise Failure(BROKEN, "broke_off") if length else _failure(0, _error(chunk), "")
+            raise Failure(BROKEN, "broke_off") if length else failure(0, _error(chunk), "")
         choice, delta = _choice(chunk)
         text = delta.get("content")
         if isinstance(text, str) and text:
@@ -543,37 +375,6 @@ def _error(body: dict[str, Any]) -> dict[str, Any]:
 def _is_refused(text: str) -> bool:
     """Did the gateway refuse the key the right to pass on groups?"""
     return _error(_object(text)).get("code") == "not_allowed"
-
-
-def _failure(status: int, error: dict[str, Any], retry_after: str) -> Failure:
-    """The sentence for a status, or for an error in a stream, which has no status."""
-    kind = f"{error.get('type')} {error.get('code')}"
-    wait = _wait(retry_after)
-    if status in (401, 403) or "authentication" in kind or "invalid_api_key" in kind:
-        return Failure(REFUSED_KEY, "key")
-    if status == 429 or "rate_limit" in kind:
-        return Failure(f"Many people are asking right now. Please try again {wait}.", "busy")
-    if status == 503 or "unavailable" in kind:
-        return Failure(f"The model is not ready yet. Please try again {wait}.", "not_ready")
-    if status == 404 or "model_not_found" in kind:
-        return Failure(NO_MODEL, "no_model")
-    if status == 413 or "context_length" in kind:
-        return Failure(TOO_LONG, "too_long")
-    if status in (408, 504) or "timeout" in kind:
-        return Failure(SLOW, "slow")
-    if status == 502:
-        return Failure(UNREACHABLE, "unreachable")
-    return Failure(WRONG, "other") if status else Failure(BROKEN, "broke_off")
-
-
-def _wait(retry_after: str) -> str:
-    # Retry-After may also be a date; then, as without it, promise no time.
-    if not retry_after.isascii() or not retry_after.isdigit() or len(retry_after) > 6:
-        return "in a moment"
-    seconds = int(retry_after)
-    if seconds < 2:
-        return "in a second"
-    return f"in {seconds} seconds" if seconds < 120 else f"in {round(seconds / 60)} minutes"
 
 
 def _is_here(url: str) -> bool:

@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from widget.service.gateway import Reason
+from widget.service.failure import Reason
 from widget.service.store import Direction, State
 
 PREFIX = "askdocs_widget_"

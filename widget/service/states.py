@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from widget.service.gateway import Outcome, Reading
+from widget.service.outcome import Outcome, Reading
 
 
 @dataclass(frozen=True)

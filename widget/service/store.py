@@ -116,7 +116,7 @@ class Answered:
     model: str = ""
     """The gateway's name for the model, such as docs@v7."""
     outcome: dict[str, Any] = field(default_factory=dict)
-    """`sources` and `pages` as in widget.gateway.Outcome."""
+    """`sources` and `pages` as in widget.service.outcome.Outcome."""
     confidence: float | None = None
     first_token: float | None = None
     """Seconds until the first token."""

@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from widget.access.people import People
-from widget.service.gateway import WRONG, Failure, Gateway, Outcome, Reading
+from widget.service.failure import WRONG, Failure
+from widget.service.gateway import Gateway
+from widget.service.outcome import Outcome, Reading
 from widget.service.store import Answered, NewQuestion
 from widget.slack import messages
 from widget.slack.messages import Message

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from widget.access.origins import web_address
-from widget.service.gateway import Outcome, Page, Reading, Source
+from widget.service.outcome import Outcome, Page, Reading, Source
 from widget.service.store import REASONS
 from widget.slack.richtext import Element, block, link, literal, rich_text, section
 from widget.text.citing import trail

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from widget.service.gateway import Outcome, Source
+from widget.service.outcome import Outcome, Source
 
 _MARKUP = re.compile(r"[`*]|(?<!\s)\s*+(?:\{[#.:][^{}]*+\}|(?<![¶#])[¶#]++)\s*+$")
 
