@@ -16,7 +16,7 @@ from starlette.types import Message
 from gateway.access.limits.limiter import connect
 from gateway.access.rights import PUBLIC
 from gateway.api.context import RequestContext
-from gateway.api.pipeline import _Answering
+from gateway.api.delivery import Delivery
 from gateway.api.plan import Fallback, GroundingDecision, RequestPlan, RequestResult, Tokens
 from gateway.api.transform import WithoutModel
 from gateway.routing.aliases import Route
@@ -149,7 +149,7 @@ async def test_a_refusal_counts_although_its_reader_leaves_at_its_last_event() -
     plan = replace(context.plan, stream=True)
 
     opening: Any = None  # no model is asked
-    await _Answering(context, plan, Refusing(), opening, None, None).run()
+    await Delivery(context, plan, Refusing(), opening, None, None).run()
     assert context.result
     assert (context.result.status, context.result.outcome) == (200, "refused")
 
@@ -169,7 +169,7 @@ async def test_a_stream_without_a_model_has_a_time_to_its_first_event() -> None:
 
     opening: Any = None  # no model is asked
     plan = replace(context.plan, stream=True)
-    await _Answering(context, plan, Quoting(), opening, None, None).run()
+    await Delivery(context, plan, Quoting(), opening, None, None).run()
     assert context.result
     context.measured.end(context.result.status, context.result.model)
     exposed = (await metrics.expose()).body.decode()
