@@ -110,7 +110,7 @@ class WidgetSettings(Section):
         " identify the person. Environment only.",
     )
     identity_header: str = Field(
-        "", description="Header with such a JWT; a page can pass it in data-identity."
+        "", description="Header with the JWT; a page can also pass it in data-identity."
     )
     identity_audience: str = Field("", description="The audience (aud) that a JWT must have.")
     identity_required: bool = Field(False, description="Answer only identified people?")
@@ -125,11 +125,11 @@ class WidgetSettings(Section):
         "", description="E-mail address for questions that the docs do not answer."
     )
     handoff_channel: str = Field(
-        "", description="Web address of a chat channel for such questions."
+        "", description="Web address of a chat channel for these questions."
     )
     handoff_webhook: SecretStr | None = Field(
         None,
-        description="Webhook that receives such questions as JSON, such as a ticket system's."
+        description="Webhook that receives these questions as JSON, for example of a ticket system."
         " Environment only.",
     )
 
