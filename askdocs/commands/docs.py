@@ -34,7 +34,7 @@ from gateway.core.failures import Failures
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
-from gateway.knowledge.search import calibration, embed, models
+from gateway.knowledge.search import calibration, decided_words, embed, models
 from gateway.knowledge.search.answered import read_answers
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index, writing
@@ -386,7 +386,7 @@ def _search(index: "Index", home_dir: Path | None) -> "Search":
     """With the models of the settings, and with the team's own words."""
     search = models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
     with database.opened(home_dir) as engine:
-        search.own_words.follow(engine)
+        decided_words.follow(search.own_words, engine)
     return search
 
 

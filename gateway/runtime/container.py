@@ -27,7 +27,7 @@ from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge import index_keeper
 from gateway.knowledge.index_keeper import Keeper
-from gateway.knowledge.search import embed, models
+from gateway.knowledge.search import decided_words, embed, models
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.own_words import OwnWords
@@ -172,7 +172,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         stack.callback(index.close)
         searching = load(SearchSettings)
         search = await threads.search(models.open_search, index, settings, searching, bundled)
-        await threads.database(search.own_words.follow, engine)
+        await threads.database(decided_words.follow, search.own_words, engine)
         keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
         stack.enter_context(keeper.at_work())
         health = HealthCollector(fleet, index, settings.index.parent, home())
@@ -260,7 +260,7 @@ async def _follow(fleet: Fleet, own_words: OwnWords, engine: sa.Engine) -> None:
         await asyncio.sleep(INTERVAL)
         with suppress(AskdocsError):
             fleet.follow(await threads.database(deployments.every, engine))
-            await threads.database(own_words.follow, engine)
+            await threads.database(decided_words.follow, own_words, engine)
 
 
 async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:

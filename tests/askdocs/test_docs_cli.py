@@ -29,8 +29,9 @@ from gateway.access.rules import NO_RULES
 from gateway.core import failures, tasks
 from gateway.knowledge.index_keeper import alone
 from gateway.knowledge.search import embed
+from gateway.knowledge.search.decided_words import decide
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.own_words import Pair, decide
+from gateway.knowledge.search.own_words import Pair
 from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from gateway.telemetry import audit

@@ -1,6 +1,8 @@
 """The programs that measure, most of which no other test runs."""
 
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,3 +17,10 @@ PROGRAMS = {*ROOT.glob("eval/**/[!_]*.py"), *ROOT.glob("tests/bench/*.py")} - {
 @pytest.mark.parametrize("path", sorted(str(file.relative_to(ROOT)) for file in PROGRAMS))
 def test_what_a_program_imports_is_there(path: str) -> None:
     importlib.import_module(path.removesuffix(".py").replace("/", "."))
+
+
+def test_an_evaluation_imports_no_database() -> None:
+    """Its environment has no SQLAlchemy."""
+    names = ("eval.running.worker", "eval.systems.asker", "eval.systems.rag.sweep")
+    code = f"import sys; sys.modules['sqlalchemy'] = None; import {', '.join(names)}"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

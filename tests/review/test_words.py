@@ -14,9 +14,10 @@ from httpx import Response
 from starlette.testclient import TestClient
 
 from gateway.access.rights import EVERYTHING
-from gateway.knowledge.search import own_words
+from gateway.knowledge.search import decided_words
+from gateway.knowledge.search.decided_words import BadPair, decide, pair_of
 from gateway.knowledge.search.glossary import MOST_WORDS
-from gateway.knowledge.search.own_words import BadPair, OwnWords, Pair, decide, pair_of
+from gateway.knowledge.search.own_words import OwnWords, Pair
 from gateway.knowledge.search.writer import writing
 from gateway.telemetry import audit
 from tests.gateway.conftest import page
@@ -165,7 +166,7 @@ def test_a_pair_counts_while_a_writer_wants_it(start: Start, store: Store, index
     words = OwnWords({"bin": ["trash"]})
 
     def used() -> list[str]:
-        words.follow(store.engine)
+        decided_words.follow(words, store.engine)
         return list(words.names("")["bin"])
 
     def proposed() -> bool:
@@ -200,7 +201,7 @@ def test_a_dismissed_pair_is_not_proposed_again(start: Start, store: Store, inde
     shown = client.get("/review/words", headers=ANN).text
     assert "No proposals" in shown  # nor "bin" for "discard" alone
     assert 'value="bin"' not in shown
-    assert own_words.added(store.engine) == []
+    assert decided_words.added(store.engine) == []
     assert [line.action for line in audit.lines(store.engine)] == ["word.dismiss"]
 
 
@@ -213,7 +214,7 @@ def test_only_reviewers_decide_on_the_page_itself(start: Start, store: Store) ->
         ({**ANN, "sec-fetch-site": "cross-site"}, 403),
     ):
         assert client.post("/review/words", data=form, headers=headers).status_code == status
-        assert own_words.decided(store.engine) == set()
+        assert decided_words.decided(store.engine) == set()
     assert client.get("/review/words", headers={"x-person": "eve"}).status_code == 403
 
 
@@ -232,7 +233,7 @@ def test_what_is_no_pair_is_refused_with_the_text_kept(start: Start, store: Stor
         assert f'value="{html.escape(word)}"' in refused.text
         assert "<script>" not in refused.text.replace("<script src", "")
     assert post(client, "explode").status_code == 422
-    assert own_words.decided(store.engine) == set()
+    assert decided_words.decided(store.engine) == set()
 
 
 def test_the_limits_count_the_settings_and_the_database_together(both: Store) -> None:
@@ -250,7 +251,7 @@ def test_the_limits_count_the_settings_and_the_database_together(both: Store) ->
         else:
             assert decide(both.engine, pair, "add", "ann", settings)
     words = OwnWords({**settings, "more": ["y1"]})  # written into the file later
-    words.follow(both.engine)
+    decided_words.follow(words, both.engine)
     assert (list(words.names("")["kill"]), "bin" in words.names("")) == (
         ["cancel", "stop", "termin"],
         False,
@@ -269,8 +270,8 @@ def test_a_decision_is_stored_as_a_whole_or_not_at_all(
         for pair in (BIN, Pair("nuke", "discard")):
             with pytest.raises(RuntimeError):
                 decide(both.engine, pair, "remove" if pair == BIN else "add", "ann")
-    assert own_words.decided(both.engine) == {BIN}
-    assert [one.pair for one in own_words.added(both.engine)] == [BIN]
+    assert decided_words.decided(both.engine) == {BIN}
+    assert [one.pair for one in decided_words.added(both.engine)] == [BIN]
 
 
 def test_writers_who_decide_at_once_take_turns(both: Store) -> None:
@@ -278,4 +279,4 @@ def test_writers_who_decide_at_once_take_turns(both: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         changed = list(pool.map(lambda pair: decide(both.engine, pair, "add", "ann"), pairs))
     assert changed.count(True) == 8
-    assert len(own_words.added(both.engine)) == len(audit.lines(both.engine)) == 8
+    assert len(decided_words.added(both.engine)) == len(audit.lines(both.engine)) == 8

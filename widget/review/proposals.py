@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from gateway.access.rights import Reader
 from gateway.answering.grounding.ground import Grounding
-from gateway.knowledge.search import own_words
+from gateway.knowledge.search import decided_words
 from gateway.knowledge.search.own_words import Pair
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.wiki.words import stems
@@ -52,7 +52,7 @@ def proposals(engine: sa.Engine, reader: Reader, wiki: ReviewIndex) -> list[Prop
     search = wiki.search(reader)
     if search is None:
         return []
-    decided = own_words.decided(engine)
+    decided = decided_words.decided(engine)
     candidates = vocabulary.candidates(vocabulary.gather(engine, reader, wiki))
     new = (one for one in candidates if not any(_overlap(one.pair, pair) for pair in decided))
     return asyncio.run(_helpful(search, new))

@@ -11,7 +11,7 @@ from gateway.access import past_readers
 from gateway.access.rights import EVERYTHING, PUBLIC, Reader
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
-from gateway.knowledge.search import embed, models
+from gateway.knowledge.search import decided_words, embed, models
 from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
@@ -129,7 +129,7 @@ class ReviewIndex:
             self._search = models.open_search(
                 self._index, load(GatewaySettings), settings, shared_embedder()
             )
-        self._search.own_words.follow(self._engine)
+        decided_words.follow(self._search.own_words, self._engine)
         return self._search.over(index)
 
     def _open(self, reader: Reader) -> Index | None:

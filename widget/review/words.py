@@ -7,9 +7,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from gateway.core.settings import load
-from gateway.knowledge.search import own_words
+from gateway.knowledge.search import decided_words
 from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.own_words import BadPair, Decision
+from gateway.knowledge.search.decided_words import BadPair, Decision
 from widget.review.access import Access, Reviewer
 from widget.review.forms import Posted
 from widget.review.proposals import proposals
@@ -35,8 +35,8 @@ def add_routes(
         try:
             if decision is None:
                 raise BadPair("Choose what to do with the pair.")
-            pair = own_words.pair_of(word, other)
-            changed = own_words.decide(engine, pair, decision, who.name, _configured())
+            pair = decided_words.pair_of(word, other)
+            changed = decided_words.decide(engine, pair, decision, who.name, _configured())
         except BadPair as error:
             return page(request, who, str(error), (word[:200], other[:200]))
         return RedirectResponse(f"words?did={decision if changed else 'nothing'}", 303)
@@ -51,7 +51,7 @@ def add_routes(
             who=who.name,
             proposals=proposals(engine, who.reader, wiki),
             has_wiki=wiki.is_there,
-            added=own_words.added(engine),
+            added=decided_words.added(engine),
             configured=_configured(),
             typed=typed,
             problem=problem,
