@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 
 from gateway.knowledge.search.index import build
 from gateway.knowledge.wiki.page import Page, Section
+from tests.gateway.conftest import page as made
 from tests.review.conftest import PORTS, Start, ask
 from widget.review.clusters import Sorter
 from widget.review.reviews import Reviews
@@ -225,6 +226,40 @@ def test_the_next_question_of_a_conversation_stands_beside_a_refusal(
     [page] = [page for page in pages if "<h1>Does it have a tray?</h1>" in page]
     assert re.findall("Asked next: (.*)</p>", page) == ["Where is the &lt;paper&gt;?"]
     assert "".join(pages).count("Asked next") == 1
+
+
+def test_a_writer_sees_why_the_pages_of_a_question_were_found(
+    start: Start, store: Store, tmp_path: Path
+) -> None:
+    ports = "# Ports\n\nEach part has one.\n\n## Gateway\n\nThe gateway listens on 4000."
+    hens = "# Hens\n\nA hen lays eggs."
+    pages = [made(f"{name}.md", text) for name, text in (("ports", ports), ("hens", hens))]
+    build(tmp_path / "index.db", pages)
+    asked = ask(store, "gateway <ports>")
+    Sorter(store.engine).sort()
+    client = start(**SIGN_IN, index=tmp_path / "index.db")
+    shown = _cluster_of(client, "gateway")
+    [link] = re.findall(rf'href="(\d+/why\?question={asked})"', shown)
+    page = client.get(f"/review/{link}", headers=ANN)
+    assert page.status_code == 200
+    assert "<h1>gateway &lt;ports&gt;</h1>" in page.text
+    [row] = re.findall("<tr>.*</tr>", page.text.partition("<tbody>")[2])
+    title, passage, share, meaning, *_, moved, readers = re.findall(
+        "<t[hd][^>]*>(.*?)</t[hd]>", row
+    )
+    assert title.startswith('<a href="https://')
+    assert title.endswith("Ports</a> › Gateway")
+    assert (passage, share, meaning) == ("The gateway listens on 4000.", "100%", "–")
+    assert (moved, readers) == ("–", "everybody")
+    assert client.get("/review/1/why?question=nobody's", headers=ANN).status_code == 404
+    assert "/why?" not in start(**SIGN_IN).get("/review/1", headers=ANN).text  # without an index
+
+
+def _cluster_of(client: TestClient, words: str) -> str:
+    [found] = re.findall(
+        r'href="review/(\d+)"', client.get(f"/review?words={words}", headers=ANN).text
+    )
+    return client.get(f"/review/{found}", headers=ANN).text
 
 
 def test_what_is_not_there_is_said_in_a_page(start: Start) -> None:

@@ -168,6 +168,8 @@ def test_axe_finds_nothing_on_any_page(
     page.get_by_role("button", name="Save as a draft").click()
     expect(page.get_by_role("alert")).to_contain_text("ann has changed this")
     check("conflict")
+    page.get_by_role("link", name="Why were these pages found?").first.click()
+    check("why")
     for path in ("gaps", "analytics", "words", "77"):
         page.goto(f"{root}/{path}")
         check(path)
@@ -206,3 +208,6 @@ def test_payloads_of_readers_and_writers_execute_nothing(
             details.evaluate("e => e.open = true")
         assert page.evaluate("problems") == [], path
         assert page.url == f"{root}{path}"
+    page.get_by_role("link", name="Why were these pages found?").first.click()
+    expect(page.get_by_role("link", name="Back to the question")).to_be_visible()
+    assert page.evaluate("problems") == []

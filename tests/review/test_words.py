@@ -13,7 +13,7 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
-from gateway.access.rights import EVERYTHING
+from gateway.access.rights import EVERYTHING, Reader
 from gateway.knowledge.search import decided_words
 from gateway.knowledge.search.decided_words import BadPair, decide, pair_of
 from gateway.knowledge.search.glossary import MOST_WORDS
@@ -153,6 +153,16 @@ def test_a_writer_sees_only_evidence_that_they_may_read(
     client = start(**SIGN_IN, index=index)
     shown = client.get("/review/words", headers=HR if who == "hr" else ANN).text
     assert ("everance" in shown, "goodbye" in shown) == (who == "hr", who == "hr")
+
+
+def test_an_explanation_has_only_pages_that_its_writer_may_read(wiki: ReviewIndex) -> None:
+    pages = {}
+    for groups in ((), ("hr",)):
+        found = wiki.explain("Severance of us", "", Reader(frozenset(groups)))
+        assert found
+        pages[groups] = [(page["path"], page["readers"]) for page in found["pages"]]
+    assert ("pay.md", "hr") in pages[("hr",)]
+    assert "pay" not in repr(pages[()])
 
 
 def post(client: TestClient, action: str, word: str = BIN.word, other: str = BIN.other) -> Response:

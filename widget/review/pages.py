@@ -190,6 +190,22 @@ def router(
             return _cluster(request, who, cluster, sent, error)
         return RedirectResponse(f"{cluster}?did={action}", 303)
 
+    @routes.get("/{cluster:int}/why")
+    def show_why(request: Request, who: Who, cluster: Cluster) -> Response:
+        _require(who, cluster)
+        id = request.query_params.get("question", "")
+        stored = next((one for one in queue.questions(cluster)[0] if one.asked.id == id), None)
+        if stored is None:
+            raise Unknown(f"no question {id[:80]!r} is in cluster {cluster} any more")
+        return views.page(
+            request,
+            "why.html",
+            who=who.name,
+            cluster=cluster,
+            stored=stored,
+            found=wiki.explain(stored.asked.question, stored.asked.page, who.reader),
+        )
+
     @routes.post("/{cluster:int}/apart")
     def apart(who: Who, cluster: Cluster, sent: Posted) -> Response:
         _require(who, cluster)

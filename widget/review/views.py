@@ -54,7 +54,8 @@ class Views:
     ) -> HTMLResponse:
         """A page or a fragment that no cache may store."""
         # Links are relative, so that the widget can be served under any path prefix.
-        root = "../" if request.url.path.rstrip("/").rpartition("/")[2] != "review" else ""
+        below = request.url.path.rstrip("/").rpartition("/review")[2]
+        root = "../" * below.count("/")
         text = self._env.get_template(template).render(
             root=root,
             rendered=self._rendered,

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search import decided_words, embed, models
 from gateway.knowledge.search.config import OFF, SearchSettings
+from gateway.knowledge.search.explain import explain
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.store import NoIndex
@@ -22,6 +24,7 @@ from gateway.knowledge.wiki.words import words
 from widget.review.reviews import Draft, Unfit
 
 OFFERED = 20
+EXPLAINED = 5
 
 shared_embedder = cache(embed.load)
 """The embedder, which takes half a second to load, once per process."""
@@ -131,6 +134,17 @@ class ReviewIndex:
             )
         decided_words.follow(self._search.own_words, self._engine)
         return self._search.over(index)
+
+    def explain(self, question: str, page_url: str, reader: Reader) -> dict[str, Any] | None:
+        """Why the search finds which of the reader's pages for a question, see `explain`; None
+        without an index.
+
+        Raises AskdocsError as `search`.
+        """
+        search = self.search(reader)
+        if search is None or self._rights is None:
+            return None
+        return explain(search, question, page_url or None, EXPLAINED, self._rights.readers)
 
     def _open(self, reader: Reader) -> Index | None:
         if self._rights is None and self._file is not None:
