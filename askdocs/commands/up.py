@@ -101,8 +101,8 @@ def _banner(
     at = "" if place.root == home.find(None).root else f" --home {place.root}"
     out.print(f"\n[bold green]ready[/bold green] after {seconds:.0f} s;{_first(answered)}\n")
     rows = {
-        "Wiki, with the box" if folder else "Wiki": state.site,
-        "The box alone": box,
+        "Wiki with widget" if folder else "Wiki": state.site,
+        "Widget alone": box,
         "Review, for writers": f"{box}/review",
         "OpenAI API": f"{state.gateway}  (model docs, key in {place.root}/key)",
         "Agents (MCP)": f"{state.gateway.removesuffix('/v1')}/mcp",
@@ -125,7 +125,7 @@ def _banner(
     if folder:
         out.print(f"[bold]Open {state.site} and press Ctrl+K.[/bold]\n")
         return
-    out.print(f"The box is not on {state.site} yet. Paste before </body>: {escape(tag(box))}")
+    out.print(f"The widget is not on {state.site} yet. Paste before </body>: {escape(tag(box))}")
     out.print(f"[bold]Open {box} and ask.[/bold]\n")
 
 
