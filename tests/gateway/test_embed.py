@@ -144,7 +144,7 @@ from gateway.knowledge.search import embed, rerank
 weights = Path(sys.argv[1])
 model = rerank.OnnxReranker(weights, embed.tokenizer_file(), rerank.BUNDLED_TOKENS)
 weights.write_bytes(b"")
-print(model.scores("Unusual zebras", ["Quixotic plumbing of granite."], 60)[0])
+print(*model.scores("Unusual zebras", ["Quixotic plumbing of granite."], 60))
 """
 
 

@@ -260,7 +260,7 @@ def bundled() -> rerank.OnnxReranker:
 
 
 def test_the_bundled_reranker_knows_which_passage_answers(bundled: rerank.OnnxReranker) -> None:
-    scores = bundled.scores(ASKED, TEXTS, 60)
+    scores = list(bundled.scores(ASKED, TEXTS, 60))
     assert scores[1] == max(scores)
 
 
@@ -326,6 +326,50 @@ def test_one_question_more_than_fit_is_not_reranked() -> None:
         assert reranker.order("a question", ["a", "b"], [2.0, 1.0]) is None
     sleeper.wakes.set()
     assert sleeper.asked == 2
+
+
+@pytest.mark.parametrize(
+    ("in_time", "order"),
+    [
+        ([], None),
+        ([1.0], None),
+        ([1.0, 3.0], [1, 0, 2, 3]),
+        ([1.0, 2.0, 3.0], [2, 1, 0, 3]),
+        ([1.0, 2.0, 3.0, 4.0], [3, 2, 1, 0]),
+    ],
+)
+@pytest.mark.parametrize("beside", [None, 1.0])
+def test_the_passages_that_a_slow_reranker_reads_in_time_are_put_in_order(
+    in_time: list[float], order: list[int] | None, beside: float | None
+) -> None:
+    limited = InTime(_Slow(in_time), 4, 60, beside)
+    assert limited.order("a question", ["a", "b", "c", "d"], [0.0] * 4) == order
+
+
+def test_the_scores_until_the_time_is_up_count() -> None:
+    reranker = _Slow([1.0, 3.0], goes_on=threading.Event())
+    limited = InTime(reranker, 4, 2.0)
+    assert limited.order("a question", ["a", "b", "c", "d"], [0.0] * 4) == [1, 0, 2, 3]
+    reranker.goes_on.set()
+
+
+def test_the_bundled_reranker_stops_when_the_time_is_up(bundled: rerank.OnnxReranker) -> None:
+    assert list(bundled.scores(ASKED, TEXTS, -1)) == []
+
+
+class _Slow:
+    """Scores some texts at once, and the others much later or never."""
+
+    def __init__(self, in_time: Sequence[float], goes_on: threading.Event | None = None) -> None:
+        self._in_time = in_time
+        self.goes_on = goes_on or threading.Event()
+        self._waits = goes_on is not None
+
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> Iterator[float]:
+        yield from self._in_time
+        if self._waits:
+            self.goes_on.wait(60)
+            yield from [9.0] * (len(texts) - len(self._in_time))
 
 
 class _Sleeper:

@@ -42,7 +42,8 @@ class SearchSettings(Section):
         0.5,
         gt=0,
         le=10,
-        description="Time limit of the reranker in seconds; after it, the search order is kept.",
+        description="Time limit of the reranker in seconds; passages not read by then keep their"
+        " order.",
     )
     glossary: dict[str, list[str]] = Field(
         {},

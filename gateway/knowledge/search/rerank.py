@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
@@ -48,9 +48,9 @@ AT_ONCE_HERE = max(1, min(AT_ONCE, (os.cpu_count() or 1) // THREADS))
 
 
 class Reranker(Protocol):
-    def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
-        """How well each text answers: any numbers, higher is better. Raises AskdocsError, also if
-        it takes too long."""
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> Iterable[float]:
+        """How well each text answers, in order: any numbers, higher is better. Ends early when the
+        time is up. Raises AskdocsError."""
         ...
 
 
@@ -64,16 +64,14 @@ class OnnxReranker:
         self._tokenizer = load_tokenizer(tokenizer, tokens)
         self._session = load_session(weights, is_bundled=is_bundled)
         self._inputs = {tensor.name for tensor in self._session.get_inputs()}
-        self.scores("a test", ["a text"], 60)
+        self._score("a test", "a text")
 
-    def scores(self, question: str, texts: Sequence[str], seconds: float) -> list[float]:
+    def scores(self, question: str, texts: Sequence[str], seconds: float) -> Iterator[float]:
         deadline = time.monotonic() + seconds
-        scores: list[float] = []
         for text in texts:
             if time.monotonic() > deadline:
-                raise AskdocsError(f"{len(scores)} of {len(texts)} passages in {seconds:g} s")
-            scores.append(self._score(question, text))
-        return scores
+                return
+            yield self._score(question, text)
 
     def _score(self, question: str, text: str) -> float:
         pair = [side.encode("utf-8", "replace").decode() for side in (question, text)]
@@ -149,31 +147,37 @@ class InTime:
     def order(
         self, question: str, texts: Sequence[str], own_scores: Sequence[float]
     ) -> list[int] | None:
-        """The indices of the texts, best first; None if it is late or fails. `own_scores` are the
-        search's."""
+        """The indices of the texts, best first; None if it fails, or is too late for two of them.
+        Those that it has not read in time keep their places. `own_scores` are the search's."""
         if not self._free.acquire(blocking=False):
             self._left_out("all its threads are busy")
             return None
+        given: list[float] = []
 
-        def work() -> list[float]:
+        def work() -> None:
             try:
-                return self._reranker.scores(question, texts, self._seconds)
+                for score in self._reranker.scores(question, texts, self._seconds):
+                    given.append(score)
             finally:
                 self._free.release()
 
         try:
-            scores = self._threads.submit(work).result(self._seconds)
+            self._threads.submit(work).result(self._seconds)
         except TimeoutError:
-            self._left_out(f"it took longer than {self._seconds:g} s")
-            return None
+            pass  # the scores until now count
         except Exception as error:  # each library raises its own types, even plain Exception
             self._left_out(str(error) or repr(error))
             return None
+        scores = given[:]  # `work` may go on
+        if len(scores) < min(len(texts), 2):
+            self._left_out(f"it took longer than {self._seconds:g} s")
+            return None
         if self._beside is not None:
             scores = [
-                own + self._beside * score for own, score in zip(own_scores, scores, strict=True)
+                own + self._beside * score for own, score in zip(own_scores, scores, strict=False)
             ]
-        return sorted(range(len(texts)), key=lambda place: (-scores[place], place))
+        first = sorted(range(len(scores)), key=lambda place: (-scores[place], place))
+        return [*first, *range(len(scores), len(texts))]
 
     def _left_out(self, why: str) -> None:
         self._trouble.warn("the reranker is skipped: %s", why)
