@@ -116,6 +116,14 @@ def test_votes_and_approved_reviews_propose_the_words_of_their_page(
             assert proposals(both.engine, EVERYTHING, none) == []
 
 
+def test_without_the_gateways_embedding_model_pairs_are_tried_by_words(
+    store: Store, wiki: ReviewIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASKDOCS_SEARCH_EMBEDDER", "/no/such/folder")
+    bins(store)
+    assert [one.pair for one in proposals(store.engine, EVERYTHING, wiki)] == [BIN]
+
+
 def test_a_phrase_is_one_word_and_pages_names_come_first() -> None:
     said = [
         ("a", "throw away local edits", "discard local edits to files"),

@@ -1,5 +1,6 @@
 """Looks up the wiki's pages in the gateway's index, for writers to choose from."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import cache
@@ -10,18 +11,22 @@ import sqlalchemy as sa
 
 from gateway.access import past_readers
 from gateway.access.rights import EVERYTHING, PUBLIC, Reader
+from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search import decided_words, embed, models
 from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.explain import explain
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
 from widget.review.reviews import Draft, Unfit
+
+log = logging.getLogger(__name__)
 
 OFFERED = 20
 EXPLAINED = 5
@@ -128,10 +133,7 @@ class ReviewIndex:
         if index is None or self._index is None:
             return None
         if self._search is None:
-            settings = load(SearchSettings).model_copy(update={"reranker": OFF})
-            self._search = models.open_search(
-                self._index, load(GatewaySettings), settings, shared_embedder()
-            )
+            self._search = _opened(self._index)
         decided_words.follow(self._search.own_words, self._engine)
         return self._search.over(index)
 
@@ -154,6 +156,16 @@ class ReviewIndex:
                 return None
             self._rights = Rights(self._index, load(GatewaySettings).rules)
         return self._rights.seen_by(reader) if self._rights else None
+
+
+def _opened(index: Index) -> Search:
+    """The search with the gateway's models; by words alone if they do not run here."""
+    settings = load(SearchSettings).model_copy(update={"reranker": OFF})
+    try:
+        return models.open_search(index, load(GatewaySettings), settings, shared_embedder())
+    except AskdocsError as error:
+        log.warning("the review searches by words alone: %s", error)
+        return Search(index, None, own_words=OwnWords(settings.glossary))
 
 
 def headings(page: Page | None) -> list[str]:
