@@ -98,38 +98,27 @@ def train(
         return
     run = Run(folder, chosen, rows, max_steps)
     run.can_start(resume or dry_run)
-    if run.is_done and not dry_run:
-        python = environments.ensure(environments.trainer(), state.root, say)
-        with run.claimed():
-            _finish(python, run, store, name, as_json, preferences is None)
-        if preferences:
-            _prefer(python, run.second(preferences), str(run.base), store, name, as_json)
-        return
-    say(f"checking {chosen.base_model} and this machine")
-    checked = preflight(
-        chosen,
-        start.shape(),
-        rows,
-        _tokenizer(start),
-        here,
-        shutil.disk_usage(existing(run.folder)).free,
-        max_steps,
-    )
-    if not as_json:
-        _show(recipe, run, checked)
-    if checked.problems and not dry_run:
-        raise together(checked.problems)
+    if dry_run or not run.is_done:
+        say(f"checking {chosen.base_model} and this machine")
+        free = shutil.disk_usage(existing(run.folder)).free
+        shape, token = start.shape(), _tokenizer(start)
+        checked = preflight(chosen, shape, rows, token, here, free, max_steps)
+        if not as_json:
+            _show(recipe, run, checked)
+        if checked.problems and not dry_run:
+            raise together(checked.problems)
+        if dry_run:
+            python = environments.ensure(environments.trainer(), state.root, say)
+            refused = _refused(python, run, str(start.path or start.name))
+            _dry(chosen, checked, refused, as_json)
+            raise typer.Exit(1 if checked.problems or refused else 0)
     python = environments.ensure(environments.trainer(), state.root, say)
-    if dry_run:
-        refused = _refused(python, run, str(start.path or start.name))
-        _dry(chosen, checked, refused, as_json)
-        raise typer.Exit(1 if checked.problems or refused else 0)
     with run.claimed() as lock:
-        model = start.folder(python, state, say)
-        _train(python, run, str(model), resume, lock)
+        if not run.is_done:
+            _train(python, run, str(start.folder(python, state, say)), resume, lock)
         _finish(python, run, store, name, as_json, preferences is None)
     if preferences:
-        _prefer(python, run.second(preferences), str(model), store, name, as_json)
+        _prefer(python, run.second(preferences), str(run.base), store, name, as_json)
 
 
 def _prefer(python: Path, run: "Run", base: str, store: "Store", name: str, as_json: bool) -> None:

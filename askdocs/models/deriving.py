@@ -77,7 +77,7 @@ def run(
             if event["event"] == "progress":
                 progress(event["step"], event["done"], event["total"])
             elif event["event"] == "done":
-                result = event["found"]
+                result = event["result"]
     return result
 
 

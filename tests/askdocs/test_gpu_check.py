@@ -423,7 +423,7 @@ job = json.loads(Path(sys.argv[-1]).read_text())
 assert (Path(job["adapter"]) / "adapter_config.json").is_file(), "no adapter"
 Path(job["out"]).mkdir()
 said = {"tokens": [[7]], "adapter": [[-1.0]], "base": [[-2.0]], "made": [[-1.01]]}
-print(json.dumps({"event": "done", "found": said}))
+print(json.dumps({"event": "done", "result": said}))
 """
 
 

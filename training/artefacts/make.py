@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     except (Problem, OSError) as error:
         tell("problem", message=str(error))
         return 1
-    tell("done", found=result)
+    tell("done", result=result)
     return 0
 
 

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-EVENTS = "events.jsonl"
+from training.tuning.events import FILE
 
 
 class Teller:
@@ -18,7 +18,7 @@ class Teller:
     def keep(self, folder: Path) -> None:
         """From now on, also append events to this run folder."""
         if self.is_first:
-            file = folder / EVENTS
+            file = folder / FILE
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":  # truncated by a kill

@@ -35,7 +35,7 @@ Row = dict[str, Any]
 def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as job:
         rows = json.load(job)["rows"]
-    tell("done", found=list(looked_through([row for row in rows if row["texts"]])))
+    tell("done", result=list(looked_through([row for row in rows if row["texts"]])))
 
 
 def looked_through(rows: list[Row]) -> Iterator[Row]:
