@@ -58,6 +58,26 @@ def test_a_definition_of_markdown_is_a_passage() -> None:
     assert [one.term for one in passages(read)] == ["Apple", "Brick"]
 
 
+def test_the_text_after_a_list_of_terms_belongs_to_the_section() -> None:
+    more = "<dl><dt>x</dt><dd>Within.</dd></dl><p>Of -m, too.</p></dd>"
+    options = MANUAL.replace("<p>Move it.</p></dd>", f"<p>Move it.</p>{more}")
+    after = '</dl><p>All <b>options</b> are optional.</p><ul><li>Yes.</li></ul><h2 id="s">See</h2>'
+    manual = options.replace("</dl></main>", f"{after}<dl><dt>tool2</dt><dd>It.</dd></dl></main>")
+    read = html.page(manual, "tool.html", "http://wiki/tool.html")
+    found = [(one.term, one.anchor, one.text) for one in passages(read)]
+    assert ("x", "options", "**x**\n\nWithin.\n\nOf -m, too.") in found
+    assert found[-2:] == [
+        ("", "options", "All **options** are optional.\n\n- Yes."),
+        ("tool2", "s", "**tool2**\n\nIt."),
+    ]
+    assert "\n\n\n" not in read.text
+    marked = page("a.md", "# T\n\nmove\n:   Moves.\n\n    Then stops.\n\nAll of it is text.")
+    assert [(one.term, one.text) for one in passages(marked)] == [
+        ("move", "move\n:   Moves.\n\n    Then stops."),
+        ("", "All of it is text."),
+    ]
+
+
 def test_terms_one_after_the_other_share_what_follows() -> None:
     read = page("a.md", "# T\n\n**one**\n\n**two**\n\nBoth.\n\n**three**\n\nAlone.")
     assert texts(read) == ["**one**\n\n**two**\n\nBoth.", "**three**\n\nAlone."]

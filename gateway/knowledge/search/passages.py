@@ -154,7 +154,7 @@ def plain(markdown: str) -> str:
 
 def _of_section(number: int, section: Section) -> Iterator[Passage]:
     anchors = dict(section.terms)
-    term, anchor = "", section.anchor
+    term, anchor, is_defined = "", section.anchor, False
     gathered: list[_Unit] = []
 
     def passage() -> Passage:
@@ -175,6 +175,14 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
         if starts:
             term = _name(unit.text.partition("\n")[0])
             anchor = anchors.get(unit.text.strip(), section.anchor)
+            is_defined = unit.is_defined
+        elif term and (
+            anchors.get(unit.text.strip().partition("\n")[0]) == ""
+            or (is_defined and not unit.text[0].isspace())
+        ):
+            if gathered:
+                yield passage()
+            term, anchor, is_defined = "", section.anchor, False
         gathered.append(unit)
     if gathered:
         yield passage()

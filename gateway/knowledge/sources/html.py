@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePosixPath
 from urllib.parse import urljoin, urlsplit
 
@@ -42,6 +42,7 @@ _OPTIONS = ConversionOptions(
 )
 _MARK = re.compile(f"{OPEN}(\\d+){CLOSE}")
 _TERM = re.compile(f"{OPEN}t(\\d+){CLOSE}")
+_END_OF_TERMS = f"{OPEN}e{CLOSE}"
 # A term with one of these would be parsed as markup, so it is shown as code.
 _MARKUP = re.compile(r"[-<>*_\[\]\\`=]")
 # Titles of Confluence and MediaWiki pages, which are outside the content.
@@ -182,7 +183,8 @@ def _mark(headings: Sequence[Heading]) -> None:
 
 
 def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
-    """Make each term of a definition list a bold line; returns the anchors, by their marks.
+    """Make each term of a definition list a bold line, and mark the list's end; returns the
+    anchors, by their marks.
 
     Terms with the same definition share a line.
     """
@@ -212,7 +214,19 @@ def _terms(main: LexborNode, anchors: Anchors) -> list[str]:
         for other in rest[1:]:
             other.decompose()
         ids.append(escaped(anchor))
+    for terms in main.css("dl"):
+        if not any(parent.tag == "dd" for parent in _parents(terms)):
+            end = _block()
+            end.insert_child(_END_OF_TERMS)
+            terms.insert_after(end)
     return ids
+
+
+def _parents(node: LexborNode) -> Iterator[LexborNode]:
+    parent = node.parent
+    while parent is not None:
+        yield parent
+        parent = parent.parent
 
 
 def _dt_before(term: LexborNode) -> LexborNode | None:
@@ -343,8 +357,19 @@ def _sections(
         path = tuple(h.text for h in stack if h is not headings[0] or h.text != title)
         sections.append(Section(current.text, current.anchor, path, text, tuple(known)))
 
+    ended = False
     for written in markdown.split("\n"):
         line = written
+        if line.strip() == _END_OF_TERMS:
+            ended = True
+            continue
+        if ended and not line.strip():
+            continue
+        if ended and not _TERM.search(line) and not _MARK.search(line):
+            known.append((line.strip(), ""))
+        if ended and lines and lines[-1].strip():
+            lines.append("")
+        ended = False
         if term := _TERM.search(line):
             line = _TERM.sub("", line)
             if anchor := terms[int(term[1])]:

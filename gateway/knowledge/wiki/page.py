@@ -20,7 +20,8 @@ class Section:
     text: str
     """Markdown, including the heading's own line."""
     terms: tuple[tuple[str, str], ...] = ()
-    """The lines of `text` that define a term with its own anchor, and that anchor."""
+    """The lines of `text` that define a term with its own anchor, and that anchor; it is empty for
+    a line that begins the text after a list of terms."""
 
     @property
     def body(self) -> str:
