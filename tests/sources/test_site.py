@@ -328,7 +328,10 @@ def test_a_site_that_is_not_there_is_an_error() -> None:
         ),
         (Reply(status=404), "answers 404: is the address right"),
         (Reply(status=500), "answers 500"),
-        (Reply(b"{}", type="application/json"), "is application/json, and no page"),
+        (
+            Reply(b"{}", type="application/json"),
+            "is application/json, and no page: name the wiki's start page",
+        ),
         (Reply(b"<main></main>"), "has no page with text"),
     ],
 )

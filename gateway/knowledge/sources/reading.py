@@ -107,7 +107,10 @@ class SiteReading:
         if answer.status != 200:
             raise AskdocsError(f"{self._start} answers {answer.status}: is the address right?")
         if answer.type not in _HTML:
-            raise AskdocsError(f"{self._start} is {answer.type or 'nothing known'}, and no page")
+            raise AskdocsError(
+                f"{self._start} is {answer.type or 'nothing known'}, and no page: name the wiki's "
+                "start page"
+            )
         try:
             with bounded.page("./"):
                 self._root = _root(answer)
