@@ -50,6 +50,7 @@ MISTAKE = re.compile(
     rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
     rb"|Unknown reasoning format|does not support embeddings"
 )
+NO_API = re.compile(rb'does not support [^"]{1,30} API')  # vLLM's, of the whole model
 NAMED = re.compile(r"Field '([a-z_]{1,40})': ")  # llama.cpp's error for a value out of range
 PROBE = 3.0  # seconds that an engine has to prove that it is alive
 
@@ -363,7 +364,7 @@ class Dispatch:
                 text = f"a value in this request cannot be translated for {served.name}"
                 return ApiError(400, text, code="invalid_value")
             body = litellm.plain(body)
-        if served.engine is not None and path in abilities.OWN and _is_missing(status, body):
+        if served.engine is not None and path in abilities.OWN and is_missing(status, body):
             return abilities.no_endpoint(served.name, path)
         error = stated(status, body)
         # llama.cpp answers 501 for an endpoint that it was not started for, and 500 to some client
@@ -462,10 +463,10 @@ async def refuse_unreadable(served: Served, request: Mapping[str, Any]) -> None:
         pass  # the tokens are estimated instead
 
 
-def _is_missing(status: int, body: bytes) -> bool:
+def is_missing(status: int, body: bytes) -> bool:
     """Is it an engine's answer for an endpoint that it was not started for? llama.cpp's is 501,
     vLLM's 404 or 400."""
-    return status == 501 or (status == 404 and GONE not in body) or b"does not support" in body
+    return status == 501 or (status == 404 and GONE not in body) or bool(NO_API.search(body))
 
 
 def stated(status: int, body: bytes) -> ApiError:

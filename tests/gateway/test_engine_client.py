@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import socket
 import ssl
 import subprocess
@@ -382,6 +383,24 @@ async def test_a_process_that_is_held_up_all_the_time_connects_all_the_same(
 
 async def test_an_error_of_the_engine_is_not_taken_for_a_client_that_left() -> None:
     assert not issubclass(LaneError, ConnectionError)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "missing"),
+    [
+        (501, "This server does not support embeddings. Start it with `--embeddings`", True),
+        (400, "The model does not support Embeddings API", True),
+        (404, "Not Found", True),
+        (404, "The model `m` does not exist.", False),
+        # A model for embeddings refuses a field.
+        (400, "Model 'm' does not support matryoshka representation, changing output", False),
+        (400, "Model 'm' does not support Matryoshka embeddings; dimensions must be unset", False),
+    ],
+)
+def test_an_endpoint_that_an_engine_lacks_is_told_from_a_value_that_it_refuses(
+    status: int, text: str, missing: bool
+) -> None:
+    assert dispatch.is_missing(status, json.dumps({"message": text}).encode()) == missing
 
 
 @pytest.mark.parametrize("url", ["ftp://x/v1", "127.0.0.1:8001", "http://", "http://x:99999/v1"])
