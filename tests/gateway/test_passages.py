@@ -13,6 +13,7 @@ from gateway.knowledge.search.passages import (
 )
 from gateway.knowledge.sources import html
 from gateway.knowledge.wiki.page import Page
+from tests.counting import calls
 from tests.gateway.conftest import page
 
 MANUAL = """<html><head><title>tool(1)</title></head><body><main><h1>tool</h1>
@@ -25,6 +26,11 @@ MANUAL = """<html><head><title>tool(1)</title></head><body><main><h1>tool</h1>
 
 def texts(read: Page) -> list[str]:
     return [passage.text for passage in passages(read)]
+
+
+def test_a_section_of_many_blocks_without_words_is_cut_in_linear_time() -> None:
+    few, many = (page("a.md", '<a id="x"></a>\n\n' * count) for count in (100, 400))
+    assert calls(lambda: passages(many)) < 6 * calls(lambda: passages(few))
 
 
 def test_a_passage_has_title_headings_and_term_in_front() -> None:

@@ -2,6 +2,7 @@
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -42,6 +43,12 @@ PAGES = {
     "sync": "# Sync\n\nSync sends a file to the server, and fetches it.",
 }
 BIN = Pair("bin", "discard edits")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine tries as many pairs as a quiet one."""
+    monkeypatch.setattr(sys.modules[proposals.__module__], "SECONDS", 600.0)
 
 
 @pytest.fixture
@@ -144,6 +151,9 @@ def test_long_questions_and_many_of_them_are_bounded(
     evidence = [Evidence(who, one, (other,), "", "", "u") for who in "ab"]
     # Of each run, the phrases of up to 4 of its first 6 words.
     assert len(candidates(evidence)) == 18 * 18
+    one, other = (f"{text} ".replace("9 ", "9 file ") for text in (one, other))
+    evidence = [Evidence(who, one, (other,), other, "", "u") for who in "ab"]
+    assert len(candidates(evidence)) == 36 * 36
     bins(store)
     assert len(gather(store.engine, EVERYTHING, wiki)) == 2
     monkeypatch.setattr(vocabulary, "EVIDENCE", 1)
@@ -290,6 +300,21 @@ def test_a_decision_is_stored_as_a_whole_or_not_at_all(
                 decide(both.engine, pair, "remove" if pair == BIN else "add", "ann")
     assert decided_words.decided(both.engine) == {BIN}
     assert [one.pair for one in decided_words.added(both.engine)] == [BIN]
+
+
+def test_the_pairs_in_use_change_together_with_their_revision() -> None:
+    seen = set()
+
+    class Watched(OwnWords):
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name != "_configured":
+                seen.add((len(self.names("")), self.revision))
+
+    words = Watched()
+    words.use([BIN], 7)
+    words.use([], 8)
+    assert seen == {(0, 0), (1, 7), (0, 8)}
 
 
 def test_writers_who_decide_at_once_take_turns(both: Store) -> None:

@@ -33,7 +33,9 @@ EVIDENCE = 1_000
 # Readers who must agree on a pair. A single reader's words are often a slip, and one person could
 # propose anything.
 LEAST = 2
-# Words of a run that are tried, in all phrases of up to LONGEST words.
+# Words of a text that are tried, and of a run of them, in all phrases of up to LONGEST words. A
+# pasted text has hundreds, and each of its phrases would be paired with each of the other text's.
+TRIED = 12
 RUN = 6
 # Characters of a section of an answer.
 SECTION = 4_000
@@ -145,11 +147,13 @@ def _phrases(
 ) -> Iterator[tuple[str, str]]:
     """The key and the spelling of each phrase of words whose stems are not in `lacking`."""
     runs: list[list[str]] = [[]]
+    left = TRIED
     for word in words:
         if of(word) in lacking:
             runs.append([])
-        elif len(runs[-1]) < RUN:
+        elif left and len(runs[-1]) < RUN:
             runs[-1].append(word)
+            left -= 1
     for run in runs:
         for start in range(len(run)):
             for end in range(start + 1, min(len(run), start + LONGEST) + 1):

@@ -21,31 +21,32 @@ class OwnWords:
 
     def __init__(self, configured: Mapping[str, Iterable[str]] | None = None) -> None:
         self._configured = {word: list(others) for word, others in (configured or {}).items()}
-        self.revision = 0
-        self._use(())
+        self.use((), 0)
 
     def names(self, language: str) -> Mapping[str, Mapping[str, str]]:
         """The keys of the words and of their synonyms, see `glossary.own`."""
-        words, by_language = self._current
+        words, by_language, _ = self._current
         if language not in by_language:
             by_language[language] = own(words, language)
         return by_language[language]
 
+    @property
+    def revision(self) -> int:
+        """Of the pairs in use that writers have added."""
+        return self._current[2]
+
     def use(self, pairs: Iterable[Pair], revision: int) -> None:
         """Use the pairs that writers have added, of this revision."""
-        self._use(pairs)
-        self.revision = revision
+        by_language: dict[str, Mapping[str, Mapping[str, str]]] = {}
+        # As one: another thread may use another revision at the same time.
+        self._current = merged(self._configured, pairs), by_language, revision
 
     def plus(self, pair: Pair) -> Self:
         """These words and another pair, to try it."""
         mine = type(self)(self._current[0])
         mine._configured.setdefault(pair.word, []).append(pair.other)
-        mine._use(())
+        mine.use((), 0)
         return mine
-
-    def _use(self, pairs: Iterable[Pair]) -> None:
-        by_language: dict[str, Mapping[str, Mapping[str, str]]] = {}
-        self._current = merged(self._configured, pairs), by_language
 
 
 def merged(

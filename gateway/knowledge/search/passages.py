@@ -156,22 +156,26 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
     anchors = dict(section.terms)
     term, anchor, is_defined = "", section.anchor, False
     gathered: list[_Unit] = []
+    count = 0  # of the words gathered
 
     def passage() -> Passage:
+        nonlocal count
         text = gathered[0].text
         for unit in gathered[1:]:
             text += ("\n" if unit.follows else "\n\n") + unit.text
         gathered.clear()
+        count = 0
         return Passage(number, term, anchor, text)
 
     for unit in _units(section.body):
         starts = unit.is_term and not (gathered and all(map(_is_open, gathered)))
-        if starts or sum(other.words for other in gathered) + unit.words > WORDS:
+        if starts or count + unit.words > WORDS:
             kept = gathered[_cut(gathered, unit) :]
             del gathered[len(gathered) - len(kept) :]
             if gathered:
                 yield passage()
             gathered += kept
+            count = sum(other.words for other in gathered)
         if starts:
             term = _name(unit.text.partition("\n")[0])
             anchor = anchors.get(unit.text.strip(), section.anchor)
@@ -184,6 +188,7 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
                 yield passage()
             term, anchor, is_defined = "", section.anchor, False
         gathered.append(unit)
+        count += unit.words
     if gathered:
         yield passage()
     elif not section.body and section.heading:
