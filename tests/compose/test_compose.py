@@ -161,8 +161,8 @@ def test_vllm_images_are_of_one_release_and_the_docs_name_it_beside_the_locked_o
     texts = [lock.read_text(encoding="utf-8") for lock in locks]
     (locked,) = {re.findall(r"^vllm(?:-cpu)?==([\w.]+)", text, re.M)[0] for text in texts}
     said = (ROOT / "docs" / "tutorials/compose.md").read_text(encoding="utf-8")
-    assert f"Both images have vLLM {gpu}" in said
-    assert (f"locked packages, which the tests run, have {locked}" in said) is (gpu != locked)
+    assert f"have vLLM {gpu}, pinned by digest" in said
+    assert (f"; the tests run {locked}." in said) is (gpu != locked)
 
 
 def test_our_image_is_built_once_by_a_service_that_is_always_there() -> None:

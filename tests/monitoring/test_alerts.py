@@ -79,4 +79,4 @@ def test_metrics_are_kept_for_as_long_as_the_alerts_look_back() -> None:
     days, example = max(windows), ROOT / ".env.example"
     assert int(dotenv_values(example)["METRICS_DAYS"] or 0) >= days
     for said in (example, ROOT / "docs" / "tutorials/compose.md", RUNBOOK):
-        assert f"{days} at least" in said.read_text(encoding="utf-8")
+        assert f"at least {days}" in said.read_text(encoding="utf-8")

@@ -88,11 +88,20 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("get", "/review/analytics.json"): Route(
         "The same as JSON", {**_REVIEW, 200: (JSON,)}, asked=("days",)
     ),
+    ("get", "/review/words"): Route("Words of readers", _REVIEW, asked=("did",)),
+    ("post", "/review/words"): Route(
+        "Decide about a pair of words",
+        {**_FORM, 303: ()},
+        {"word": _TEXT, "other": _TEXT, "action": _TEXT},
+    ),
     ("get", "/review/pages"): Route("Pages to choose from", _REVIEW, asked=("page",)),
     ("post", "/review/preview"): Route("Preview an answer", _FORM, _DRAFT),
     ("get", "/review/{cluster}"): Route("One question", _ONE),
     ("post", "/review/{cluster}"): Route(
         "Save, approve or undo an answer", {**_FORM, **_ONE, 303: (), 409: (HTML,)}, _CHANGE
+    ),
+    ("get", "/review/{cluster}/why"): Route(
+        "Why the pages of a question were found", _ONE, asked=("question",)
     ),
     ("post", "/review/{cluster}/apart"): Route(
         "Remove a question from its cluster", {**_FORM, **_ONE, 303: ()}, {"question": _TEXT}
