@@ -131,6 +131,22 @@ def test_without_the_gateways_embedding_model_pairs_are_tried_by_words(
     assert [one.pair for one in proposals(store.engine, EVERYTHING, wiki)] == [BIN]
 
 
+def test_an_answer_that_was_approved_without_a_section_knows_the_words_of_its_whole_page(
+    store: Store, index: Path
+) -> None:
+    with writing(index) as writer:
+        text = "All ports.\n\n## Firewall\n\nA socket needs a rule."
+        writer.put("a", page("ports.md", text), "1", ())
+    ask(store, "Which socket is open?", visitor="v1")
+    Sorter(store.engine).sort()
+    with closing(ReviewIndex(index, store.engine)) as wiki:
+        cluster = Queue(store.engine, wiki).items(Wanted(), EVERYTHING)[0][0].cluster
+        draft = Draft("Which port is open?", "See ports.", "ports.md")
+        Reviews(store.engine).change(cluster, 0, "ann", "approve", draft)
+        [evidence] = gather(store.engine, EVERYTHING, wiki)
+    assert "socket" in evidence.known
+
+
 def test_a_phrase_is_one_word_and_pages_names_come_first() -> None:
     said = [
         ("a", "throw away local edits", "discard local edits to files"),

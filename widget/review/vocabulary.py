@@ -101,7 +101,8 @@ def gather(engine: sa.Engine, reader: Reader, wiki: ReviewIndex) -> list[Evidenc
             found.append(Evidence(who, turn.question, (text,), text, name, url))
     for who, question, path, heading in approved:
         if page := wiki.find(path, reader):
-            found.append(_from_page(who, question, page, _section(page, "heading", heading)))
+            section = _section(page, "heading", heading) if heading else None
+            found.append(_from_page(who, question, page, section))
     return found
 
 
