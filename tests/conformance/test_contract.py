@@ -315,7 +315,7 @@ def test_what_an_engine_refuses_is_an_invalid_request_that_names_it(lane: Lane) 
         ("/chat/completions", {"messages": HELLO, "tools": custom}, None),
         ("/chat/completions", voiced, "modalities"),
         ("/chat/completions", {"model": "docs", **voiced}, "modalities"),
-        ("/embeddings", {"input": "x"}, None),
+        ("/embeddings", {"input": "x"}, "model"),
     ):
         said = error(post(lane, path, **{"model": "base", **asked}))
         assert (said["type"], said["param"]) == ("invalid_request_error", param)
