@@ -18,6 +18,12 @@ _RULE = re.compile(
 
 # A line between parts of a page, at the end of one of them.
 _BREAK = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*|[ \t]*")
+# What a reader of the page does not see at the start of a line: anchors, comments, definitions of
+# links.
+_UNSEEN = re.compile(
+    r"^ {0,3}(?:(?:(?:<a (?:id|name)=[^<>\n]*></a>|<!--[^<>]*-->)[ \t]*)+"
+    r"|\[[^\[\]\n^][^\[\]\n]*\]:[ \t]*\S+(?:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$)"
+)
 # The name of a note, of which the text is in the next part.
 NAME = re.compile(
     r"(?:\*\*)?(?:note|tip|important|warning|caution|hint|danger|attention|see also|anmerkung"
@@ -52,15 +58,10 @@ def blocks(text: str, promises: bool = True) -> list[str]:
 
 
 def alone(text: str) -> str:
-    """A part of a page as it can be shown by itself: without rules at its ends and the name of a
-    note at its end, with its code closed, and without the indentation of the list that it begins
-    in."""
-    lines = text.strip("\n").split("\n")
-    code = FencedCode()
-    for line in lines:
-        code.takes(line)
-    if code.fence:
-        lines.append(code.closing)
+    """A part of a page as it can be shown by itself: without anchors, comments and definitions of
+    links, without rules at its ends and the name of a note at its end, with its code closed, and
+    without the indentation of the list that it begins in."""
+    lines = _seen(text.strip("\n").split("\n"))
     first, last = 0, len(lines)
     while last - first > 1 and _BREAK.fullmatch(lines[first]):
         first += 1
@@ -78,6 +79,23 @@ def alone(text: str) -> str:
                 break
             lines[number] = line.removeprefix(indent)
     return "\n".join(lines).strip("\n")
+
+
+def _seen(lines: list[str]) -> list[str]:
+    """The lines that a reader of the page sees, with their code closed."""
+    seen: list[str] = []
+    code = FencedCode()
+    is_below_unseen = False
+    for line in lines:
+        shown = line if code.takes(line) else _UNSEEN.sub("", line)
+        is_unseen = shown != line and not shown.strip()
+        is_gap = is_below_unseen and not (seen and seen[-1].strip()) and not shown.strip()
+        if not is_unseen and not is_gap:
+            seen.append(shown)
+        is_below_unseen = is_unseen
+    if code.fence:
+        seen.append(code.closing)
+    return "\n".join(seen).strip("\n").split("\n") if any(seen) else lines
 
 
 def _ends(line: str) -> bool:
