@@ -120,12 +120,13 @@ def candidates(evidence: Sequence[Evidence]) -> list[Candidate]:
         theirs: dict[str, str] = {}
         for text in one.helped:
             theirs.update(_phrases(asked_words(text), of, set(map(of, asked))))
-        for key, word in mine.items():
-            for other_key, other in theirs.items():
+        for other_key, other in theirs.items():
+            is_named = names.issuperset(other_key.split())
+            for key, word in mine.items():
                 keys = Pair(key, other_key)
                 spelt.setdefault(keys, Pair(word, other))
                 places[keys].append(place)
-                named[keys] += names.issuperset(other_key.split())
+                named[keys] += is_named
     agreed = [
         Candidate(spelt[keys], tuple(evidence[place] for place in of_pair), named[keys])
         for keys, of_pair in places.items()
