@@ -45,6 +45,10 @@ def narrowed(description: dict[str, Any], token: str, id: str, reviewed: str) ->
                 fields |= {"ask": {"const": id}} if "ask" in fields else {}
                 if path.endswith("/apart"):
                     fields["question"] = {"const": reviewed}
+                if path.endswith("/words"):
+                    fields |= {"word": {"enum": ["kill", ""]}, "other": {"enum": ["stop", "\0"]}}
+                    fields["action"] = {"enum": ["add", "dismiss", "remove"]}
+                    form["schema"]["required"] = ["word", "other", "action"]
                 if "question" in fields and "token" in fields:
                     fields["page"] = {"const": ""}
                     form["schema"]["required"] = ["question", "token"]
@@ -89,6 +93,7 @@ def test_no_request_is_answered_by_a_fault_or_otherwise_than_described(
     # It got through to what answers, and not only to what refuses. What was shared is made up.
     refused = {"GET /shared/{token}", "POST /asks/{id}/handoff"}
     refused |= {"POST /review", "POST /review/{cluster}"}  # nobody guesses the key
+    refused |= {"GET /review/{cluster}/why"}  # nor a question of the cluster
     assert asked.with_status(200, 204, 303) >= operations - refused
     assert gateway.requests
 
