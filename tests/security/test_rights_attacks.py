@@ -313,7 +313,7 @@ def test_words_of_readers_count_in_the_search_when_a_writer_adds_them_and_stay_c
         form = {"word": "cuppa", "other": "tea", "action": action}
         done = httpx.post(f"{box}/review/words", data=form, headers=signed("eng"))
         assert done.headers["location"] == f"words?did={action}"
-        until(lambda found=found: ("kitchen" in client.ask(cuppa).text) == found, 5)  # type: ignore[misc]
+        until(lambda found=found: ("kitchen" in client.ask(cuppa).text) == found, 60)  # type: ignore[misc]
     assert "cuppa, tea" not in httpx.get(f"{box}/review/words", headers=signed("hr")).text
 
 
