@@ -50,7 +50,7 @@ MISTAKE = re.compile(
     rb"(image|audio|video) input is not supported|Failed to parse (messages|tools)"
     rb"|Unknown reasoning format|does not support embeddings"
 )
-NO_API = re.compile(rb'does not support [^"]{1,30} API')  # vLLM's, of the whole model
+NO_API = re.compile(rb'does not support [^"]{1,30} API')  # vLLM's error for a missing endpoint
 NAMED = re.compile(r"Field '([a-z_]{1,40})': ")  # llama.cpp's error for a value out of range
 PROBE = 3.0  # seconds that an engine has to prove that it is alive
 

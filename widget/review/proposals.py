@@ -18,8 +18,8 @@ from widget.review import vocabulary
 from widget.review.vocabulary import Candidate
 from widget.review.wiki import ReviewIndex
 
-# Limits of a look at the page: pairs tried, in how many ways with the same evidence, questions of
-# each, and seconds in which another trial begins.
+# Limits of a view of the page: pairs tried, pairs with the same evidence, questions of each pair,
+# and seconds after which no other trial begins.
 TRIED = 60
 WAYS = 4
 QUESTIONS = 5
@@ -37,9 +37,9 @@ class Proposal:
     questions: tuple[str, ...]
     """Some of theirs, the latest first."""
     tried: int
-    """Questions of which the page was looked for, at most QUESTIONS."""
+    """Number of questions that were searched for, at most QUESTIONS."""
     before: int
-    """Questions that are answered from their page, which comes first, without the pair."""
+    """Number of these that find their page first and are answered, without the pair."""
     after: int
     """The same with it."""
 
@@ -75,7 +75,8 @@ async def _helpful(search: Search, candidates: Iterable[Candidate]) -> list[Prop
 
 
 def _overlap(pair: Pair, decided: Pair) -> bool:
-    """Do both sides share a word? Who dismissed "bin: discard" wants no "bin: discard edits"."""
+    """Do both sides share a word? A writer who dismissed "bin: discard" would also dismiss "bin:
+    discard edits"."""
     return all(
         set(mine.split()) & set(other.split()) for mine, other in zip(pair, decided, strict=True)
     )
@@ -129,6 +130,6 @@ class _Trial:
 
 
 async def _finds(search: Search, question: str, url: str) -> bool:
-    """Is the question answered, from that page above all?"""
+    """Is the question answered, with that page first?"""
     looked = await Grounding(search.index, estimates, search=search).look_up(question)
     return looked.is_answered and looked.hits[0].page.url == url

@@ -64,7 +64,7 @@ class Candidate:
     pair: Pair
     evidence: tuple[Evidence, ...]
     named: int
-    """Evidence in which the page's name has the wiki's words."""
+    """How much of it has the wiki's words in the page's name."""
 
     @property
     def readers(self) -> int:

@@ -73,7 +73,7 @@ def decide(
     who: str,
     configured: Mapping[str, Sequence[str]] | None = None,
 ) -> bool:
-    """Add a pair, remove it, or dismiss it without having added it, atomically. Was it a change?
+    """Add a pair, remove it, or dismiss a proposal, atomically; returns whether this changed it.
 
     Args:
         engine: the gateway's database.

@@ -196,7 +196,7 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
 
 
 def _cut(gathered: Sequence[_Unit], unit: _Unit) -> int:
-    """The number of the gathered units that end before `unit`; it takes the others with it."""
+    """The number of gathered units that stay in their passage; the others go with `unit`."""
     units = [*gathered, unit]
     at, led = len(gathered), 0
     while at and _leads(units[at - 1], units[at]) and led + units[at - 1].words <= LEAD:

@@ -18,8 +18,8 @@ _RULE = re.compile(
 
 # A line between parts of a page, at the end of one of them.
 _BREAK = re.compile(r" {0,3}([-*_])(?:[ \t]*\1){2,}[ \t]*|[ \t]*")
-# What a reader of the page does not see at the start of a line: anchors, comments, definitions of
-# links.
+# Markup at the start of a line that readers of the page do not see: anchors, comments, definitions
+# of links.
 _UNSEEN = re.compile(
     r"^ {0,3}(?:(?:(?:<a (?:id|name)=[^<>\n]*></a>|<!--[^<>]*-->)[ \t]*)+"
     r"|\[[^\[\]\n^][^\[\]\n]*\]:[ \t]*\S+(?:[ \t]+(?:\"[^\"\n]*\"|'[^'\n]*'|\([^()\n]*\)))?[ \t]*$)"

@@ -21,7 +21,7 @@ class FencedCode:
         self.fence = ""
         """The fence of the code that is open below the last line; empty if none is."""
         self._before = ""
-        """What stands before it on its line: indentation, the marks of lists and quotations."""
+        """The text before it on its line: indentation, the marks of lists and quotations."""
 
     @property
     def closing(self) -> str:
