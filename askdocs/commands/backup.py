@@ -31,11 +31,11 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def backup(
     out: Annotated[
-        Path | None,
+        str,
         typer.Option(
             metavar="FILE|DIR", help="New file, or a folder for one (default: this folder)."
         ),
-    ] = None,
+    ] = "",
     weights: Annotated[
         bool, typer.Option("--weights", help="Include the files of model versions.")
     ] = False,
@@ -57,9 +57,9 @@ def backup(
         _tell(verify, opened.manifest, as_json, "is whole")
         return
     places = places_of(home_dir)
-    file = out or Path()
+    file = Path(out)
     with archive.write_errors(file):
-        is_folder = file.is_dir()
+        is_folder = file.is_dir() or out.endswith("/")
     if is_folder:
         file /= f"askdocs-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
     with stoppable(), Bar() as bar:

@@ -914,5 +914,6 @@ def test_the_commands_tell_people_and_scripts_and_ask_before_they_act(tmp_path: 
         (["restore"], "name the backup to restore, or use --resume"),
         (["restore", "b.tar.gz", "--only", "keys"], "--only keys: use one of database, index"),
         (["restore", "b.tar.gz", "--only", "index"], "has no index"),
+        (["backup", "--out", "none/"], "none does not exist: create it first"),
     ):
         assert why in str(run(*words).exception)

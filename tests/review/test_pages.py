@@ -231,7 +231,8 @@ def test_the_next_question_of_a_conversation_stands_beside_a_refusal(
 def test_a_writer_sees_why_the_pages_of_a_question_were_found(
     start: Start, store: Store, tmp_path: Path
 ) -> None:
-    ports = "# Ports\n\nEach part has one.\n\n## Gateway\n\nThe gateway listens on 4000."
+    text = '<a id="gateway"></a>\n\nThe gateway [listens](hens.md) on 4000.'
+    ports = f"# Ports\n\nEach part has one.\n\n## Gateway\n\n{text}"
     hens = "# Hens\n\nA hen lays eggs."
     pages = [made(f"{name}.md", text) for name, text in (("ports", ports), ("hens", hens))]
     build(tmp_path / "index.db", pages)

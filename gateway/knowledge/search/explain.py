@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.access.rights import Groups, readable
 from gateway.knowledge.search.hits import Hit
-from gateway.knowledge.search.passages import above
+from gateway.knowledge.search.passages import above, plain
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.wiki.page import Page
 
@@ -54,7 +54,7 @@ def _shown(hit: Hit, place: int) -> dict[str, Any]:
     return {
         "section": " › ".join(above(hit.page, best.passage)[1:]) if best else "",
         "url": best.url if best else hit.page.url,
-        "passage": best.passage.text if best else "",
+        "passage": plain(best.passage.text).strip() if best else "",
         "why": {
             "passage_words": best and round(best.words, 2),
             "passage_meaning": best and _rounded(best.meaning),

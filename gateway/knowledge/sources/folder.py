@@ -286,7 +286,7 @@ def _require(folder: Path) -> None:
 def _none_at_all(folder: Path) -> AskdocsError:
     other = documents.unsupported(Tree(folder))
     return AskdocsError(
-        f"{folder} has no Markdown page (*.md, *.markdown) and no document (PDF, DOCX, PPTX, XLSX,"
-        f" EPUB, TXT): {f'{other}, or ' if other else ''}name the folder that holds your wiki's"
-        " pages"
+        f"{folder} has no Markdown page (*.md, *.markdown), no HTML page and no document (PDF,"
+        f" DOCX, PPTX, XLSX, EPUB, TXT): {f'{other}, or ' if other else ''}name the folder that"
+        " holds your wiki's pages"
     )
