@@ -7,7 +7,6 @@ within two seconds.
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -384,13 +383,10 @@ def _noting(home_dir: Path | None, writing: "Writing") -> "Iterator[Writer]":
 
 
 def _search(index: "Index", home_dir: Path | None) -> "Search":
-    """With the models of the settings, and with the team's own words if the database is there."""
+    """With the models of the settings, and with the team's own words."""
     search = models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
-    try:
-        with database.opened(home_dir) as engine:
-            decided_words.follow(search.own_words, engine)
-    except AskdocsError as error:
-        print(f"askdocs: without the words that writers added: {error}", file=sys.stderr)
+    with database.opened(home_dir) as engine:
+        decided_words.follow(search.own_words, engine)
     return search
 
 
