@@ -62,6 +62,21 @@ def test_a_long_code_block_is_cut_between_lines_and_closed_and_opened_again() ->
     assert [line for part in found for line in part.split("\n") if line in lines] == lines
 
 
+def test_long_code_below_text_and_within_a_list_is_closed_and_opened_again() -> None:
+    lines = "\n".join(f"line {n}" for n in range(20))
+    named = parts(f"**a.js**\n```js\n{lines}\n```\nThat is all.", 100)
+    assert named == [
+        "**a.js**",
+        f"```js\n{lines[:85]}\n```",
+        f"```js\n{lines[86:]}\n```\n\nThat is all.",
+    ]
+    assert parts("1. Run:\n\n   ```sh\n" + "   do it\n" * 5 + "   ```", 50) == [
+        "1. Run:",
+        "   ```sh\n   do it\n   do it\n   do it\n   ```",
+        "   ```sh\n   do it\n   do it\n   ```",
+    ]
+
+
 def test_a_long_table_has_its_head_again() -> None:
     found = parts(TABLE, 120)
     assert len(found) > 3

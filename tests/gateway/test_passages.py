@@ -167,6 +167,18 @@ def test_a_table_that_is_cut_has_its_head_in_each_part() -> None:
     assert all(text.startswith("| name | meaning |\n|---|---|\n") for text in found)
 
 
+def test_code_that_is_cut_has_its_fence_in_each_passage_once() -> None:
+    code = "\n".join(f"set option{n} to a value of {n};" for n in range(25))
+    read = page("a.md", f"# Proxy\n\n**proxy.conf**\n```conf\n{code}\n```\n\nThen reload.")
+    found = texts(read)
+    assert [text.count("```") for text in found] == [2] * len(found)
+    assert len(found) > 1
+    assert all(line in "\n".join(found).split("\n") for line in code.split("\n"))
+    assert found[0].startswith("**proxy.conf**\n\n```conf\nset option0 ")
+    assert found[-1].startswith("```conf\n")
+    assert found[-1].endswith("\n```\n\nThen reload.")
+
+
 def test_passages_are_short_and_nothing_is_lost() -> None:
     text = " ".join(f"w{n}" for n in range(400)) + "\n\n" + "y" * 90
     read = page("a.md", f"# Long\n\n## Part\n\n{text}\n\n## Next\n\nEnd.")

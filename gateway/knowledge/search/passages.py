@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from gateway.knowledge.wiki import blocks
+from gateway.knowledge.wiki.fences import OPENING
 from gateway.knowledge.wiki.page import Page, Section
 from gateway.knowledge.wiki.words import UNSPACED, stems
 
@@ -89,6 +90,8 @@ class _Unit:
     """Does it include the term's meaning?"""
     follows: bool = False
     """Is it on the next line of the same list?"""
+    continues: bool = False
+    """Is it the rest of the code above, with the fence repeated?"""
 
     @property
     def depth(self) -> int:
@@ -162,7 +165,10 @@ def _of_section(number: int, section: Section) -> Iterator[Passage]:
         nonlocal count
         text = gathered[0].text
         for unit in gathered[1:]:
-            text += ("\n" if unit.follows else "\n\n") + unit.text
+            if unit.continues:
+                text = text.rpartition("\n")[0] + "\n" + unit.text.partition("\n")[2]
+            else:
+                text += ("\n" if unit.follows else "\n\n") + unit.text
         gathered.clear()
         count = 0
         return Passage(number, term, anchor, text)
@@ -221,7 +227,8 @@ def _leads(unit: _Unit, following: _Unit) -> bool:
     if _CAPTION.match(_name(text)):
         return following.text.lstrip().startswith(("![", "|"))
     is_head = following.depth > unit.depth and _ITEM.match(text) is not None
-    return is_head or text.endswith(":") or blocks.NAME.fullmatch(text) is not None
+    is_name = blocks.NAME.fullmatch(text) or _BOLD.fullmatch(text)
+    return is_head or text.endswith(":") or is_name is not None
 
 
 def _name(line: str) -> str:
@@ -290,8 +297,11 @@ def _within(block: str) -> Iterator[_Unit]:
         yield _Unit(block, words)
         return
     most = max(200, len(block) * WORDS // words)
+    fence = ""
     for part in blocks.parts(block, most):
-        yield _Unit(part, _count(part))
+        yield _Unit(part, _count(part), continues=part.partition("\n")[0] == fence)
+        last = blocks.runs(part)[-1].partition("\n")[0]
+        fence = last if OPENING.match(last) else ""
 
 
 def _count(text: str) -> int:

@@ -16,7 +16,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import glossary, passage_words, postings, vectors
 
 # Increment it when the format changes; a writer replaces an index of an older version.
-VERSION = 10
+VERSION = 11
 # Marks the file as our index, rather than another SQLite database.
 APPLICATION = 0x61736B64  # "askd"
 

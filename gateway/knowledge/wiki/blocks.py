@@ -137,6 +137,11 @@ def parts(text: str, most: int) -> list[str]:
 
 def _split(block: str, most: int) -> Iterator[str]:
     """Splits a block that is too long between its lines."""
+    split = runs(block)
+    if len(split) > 1:
+        for run in split:
+            yield from _split(run, most) if len(run) > most else (run,)
+        return
     head, lines, foot = _frame(block)
     frame = len(head) + len(foot)
     if frame > most // 2:
@@ -151,6 +156,21 @@ def _split(block: str, most: int) -> Iterator[str]:
             else:
                 body = f"{body}\n{bit}" if body else bit
     yield head + body + foot
+
+
+def runs(block: str) -> list[str]:
+    """A block, split into its texts and its fenced code."""
+    split: list[list[str]] = []
+    code = FencedCode()
+    was_code = False
+    for line in block.split("\n"):
+        was_open = code.fence
+        is_code = code.takes(line)
+        if not split or is_code != was_code or (is_code and not was_open):
+            split.append([])
+        split[-1].append(line)
+        was_code = is_code
+    return ["\n".join(run) for run in split]
 
 
 def _bits(line: str, limit: int) -> Iterator[str]:
@@ -169,9 +189,11 @@ def _frame(block: str) -> tuple[str, list[str], str]:
     """The text that each piece of a block needs above it, the lines to distribute, and the text
     below."""
     lines = block.split("\n")
-    if mark := OPENING.match(lines[0]):
-        closed = len(lines) > 1 and lines[-1].strip() == mark[2]
-        return f"{lines[0]}\n", lines[1:-1] if closed else lines[1:], f"\n{mark[2]}"
+    if OPENING.match(lines[0]):
+        code = FencedCode()
+        code.takes(lines[0])
+        closed = len(lines) > 1 and lines[-1].strip() == code.closing.strip()
+        return f"{lines[0]}\n", lines[1:-1] if closed else lines[1:], f"\n{code.closing}"
     if len(lines) > 2 and "|" in lines[0] and "|" in lines[1] and _RULE.match(lines[1]):
         return f"{lines[0]}\n{lines[1]}\n", lines[2:], ""
     return "", lines if any(map(OPENING.match, lines)) else _unwrapped(lines), ""

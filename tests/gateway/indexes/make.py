@@ -5,7 +5,8 @@
 
 COMMIT is the last one before `gateway.knowledge.search.store.VERSION` was raised: 474541b^ for 1,
 7e74420^ for 2, fe028a8^ for 3, a975289^ for 4, 42781eb for 5, d361869^ for 6, 2bde5b6 for 7,
-e18828d for 8 and ff3e9686 for 9. 2-fts5 is 474541b itself, as 2 was before it kept words in arrays.
+e18828d for 8, ff3e9686 for 9 and 530ce3d3 for 10. 2-fts5 is 474541b itself, as 2 was before it kept
+words in arrays.
 """
 
 import sys
