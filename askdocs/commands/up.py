@@ -16,6 +16,7 @@ from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import Up
 from askdocs.terminal.consoles import out
 from askdocs.wikis.site import tag
+from gateway.core.errors import AskdocsError
 from gateway.core.settings import load
 from gateway.knowledge.sources.spec import is_address
 
@@ -110,6 +111,8 @@ def _banner(
     }
     for name, value in rows.items():
         out.print(f"  {name:20} {escape(value)}")
+    if waiting := _without_embeddings(place):
+        out.print(f"\n{waiting} have no embeddings yet: until they do, words alone count.")
     question = escape(answered.question or "How do I get started?")
     out.print(f'\n  {ask} ask "{question}"{at}')
     out.print(f"  {ask} status --secrets{at}   the key, and the link that signs in to the review")
@@ -119,7 +122,12 @@ def _banner(
         size = f", {better.gigabytes:.1f} GB to download" if better else ""
         default = UpSettings.model_fields["docs"].default
         docs = "" if settings.docs == default else f" --docs {shlex.quote(settings.docs)}"
-        again = escape(f"{ask} up{docs}{at} --model {name}")
+        ports = (
+            f" --{port.replace('_', '-')} {value}"
+            for port in ("gateway_port", "widget_port", "site_port")
+            if (value := getattr(settings, port)) != UpSettings.model_fields[port].default
+        )
+        again = escape(f"{ask} up{docs}{''.join(ports)}{at} --model {name}")
         out.print(f"  {again}   a model that writes its answers{size}")
     out.print(f"\nLogs are in {place.logs}. Ctrl-C stops everything.")
     if folder:
@@ -127,6 +135,16 @@ def _banner(
         return
     out.print(f"The widget is not on {state.site} yet. Paste before </body>: {escape(tag(box))}")
     out.print(f"[bold]Open {box} and ask.[/bold]\n")
+
+
+def _without_embeddings(place: home.Home) -> str:
+    """The number of pages that are found by their words alone; empty if there are none."""
+    try:
+        facts = status.index(place.index)
+    except AskdocsError:  # the status names it
+        return ""
+    pages, embedded = facts["pages"], facts["vectors"]["pages"]
+    return f"{pages - embedded:,} of {pages:,} pages" if embedded < pages else ""
 
 
 def _first(answered: client.Answered) -> str:

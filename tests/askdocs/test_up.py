@@ -11,7 +11,9 @@ from askdocs.supervision import status
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import rotate
 from gateway.core.settings import load
+from gateway.knowledge.search.writer import writing
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry
+from tests.gateway.conftest import page
 from tests.waiting import until
 
 
@@ -38,7 +40,7 @@ def test_a_log_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     rotate(tmp_path / "nothing.log", largest=0)
 
 
-def test_the_banner_offers_a_model_for_the_same_wiki_and_home(
+def test_the_banner_offers_a_model_for_the_same_wiki_and_says_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = status.Running(
@@ -57,9 +59,16 @@ def test_the_banner_offers_a_model_for_the_same_wiki_and_home(
         ready=True,
     )
     place = Home(tmp_path / "home")
-    settings = load(UpSettings, env={}, docs="my wiki")
+    settings = load(UpSettings, env={}, docs="my wiki", site_port=8100)
     _banner(settings, place, state, client.Answered(question="Why?"), 3.0)
-    again = f" up --docs 'my wiki' --home {place.root} --model "
-    assert again in capsys.readouterr().out.replace("\n", "")
+    again = f" up --docs 'my wiki' --site-port 8100 --home {place.root} --model "
+    shown = capsys.readouterr().out.replace("\n", "")
+    assert again in shown
+    assert "embeddings" not in shown  # there is no index
+    place.make()
+    with writing(place.index) as writer:
+        writer.put("wiki", page("a.md", "# A\n\nText."), "1", ())
     _banner(load(UpSettings, env={}), place, state, client.Answered(question="Why?"), 3.0)
-    assert " --docs " not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert " --docs " not in shown
+    assert "1 of 1 pages have no embeddings yet" in shown
