@@ -47,11 +47,8 @@ def test_the_search_for_slow_patterns_finds_those_that_were_here() -> None:
         r"<(?=\s*[|]|\s*/?\s*page\b)",
         r"!?\[([^\]\n]*)\]\([^)\n]*\)",
         r"(?P<a>[\w+#&-]+(?:\.[\w+#&-]+)*),?[ ]called",
-        r"\s*\{#([^{}\s]+)\}\s*$",
         r"(a|a)*b",
         r"<!--.*?-->",
-        r"<img\b[^<>]*\bsrc=[\"']https?:[^<>]*>",
-        r"<h5\b[^>]*>\s*([\w-]+)\s*</h5>",
         r"(?m)^\s*(?:```|~~~)",
     )
     for pattern in slow:
