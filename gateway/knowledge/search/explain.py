@@ -27,8 +27,8 @@ def explain(
         limit: the maximum number of pages.
         readers: the permissions required to read a page.
     """
-    hits = search.find(question, page_url, limit)
-    readings = search.readings(search.sought(question))
+    sought = search.sought(question)
+    hits, readings = search.hits(sought, page_url, limit), search.readings(sought)
     vectors = search.index.embedded()[1] if search.serving() else 0
     return {
         "question": question,
