@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -139,11 +140,14 @@ def _banner(
 
 def _without_embeddings(place: home.Home) -> str:
     """The number of pages that are found by their words alone; empty if there are none."""
+    # Importing numpy is slow.
+    from gateway.knowledge.search.index import Index  # noqa: PLC0415
+
     try:
-        facts = status.index(place.index)
+        with closing(Index(place.index)) as index, index.snapshot():
+            pages, embedded = index.size, index.embedded()[1]
     except AskdocsError:  # the status names it
         return ""
-    pages, embedded = facts["pages"], facts["vectors"]["pages"]
     return f"{pages - embedded:,} of {pages:,} pages" if embedded < pages else ""
 
 
