@@ -102,7 +102,8 @@ def train(
         say(f"checking {chosen.base_model} and this machine")
         free = shutil.disk_usage(existing(run.folder)).free
         shape, token = start.shape(), _tokenizer(start)
-        checked = preflight(chosen, shape, rows, token, here, free, max_steps)
+        stage = preferences is not None
+        checked = preflight(chosen, shape, rows, token, here, free, max_steps, preference=stage)
         if not as_json:
             _show(recipe, run, checked)
         if checked.problems and not dry_run:

@@ -15,6 +15,7 @@ import httpx
 from askdocs.models import curated
 from gateway.core.errors import AskdocsError
 from gateway.core.install import bundled_models
+from training.tuning import template
 
 SHIPPED = "SmolLM2-135M-Instruct"
 # Hub names have no consecutive dots or dashes, and no dot or dash at the end.
@@ -191,6 +192,28 @@ def _download(repo: str, quantisation: str, say: Callable[[str], None]) -> str:
             say(f"the hub does not answer; using {Path(fetched).name}, fetched before")
             return fetched
         raise _unfetched(repo, error) from None
+
+
+def settled_template(source: str, folder: Path) -> Path | None:
+    """A file in `folder` with the template that versions of a model are trained with.
+
+    vLLM uses one template for a base model and all its adapters. None: the model's own is the same.
+
+    Args:
+        source: a Hugging Face folder, or the hub id of a model that was downloaded.
+    """
+    place = Path(source)
+    if not place.is_dir():
+        from huggingface_hub import snapshot_download
+
+        place = Path(snapshot_download(source, local_files_only=True, allow_patterns=list(FILES)))
+    settled = template.of(place)
+    if settled is None or not settled.startswith(tuple(template.SETTLED.values())):
+        return None
+    file = folder / f"{hashlib.sha256(settled.encode()).hexdigest()[:16]}.jinja"
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(settled, encoding="utf-8")
+    return file
 
 
 def prefetch(repo: str, say: Callable[[str], None]) -> None:

@@ -272,6 +272,8 @@ class UpEngine:
                 parallel=2 if threads < 8 else 4,
                 states=states,
             )
+        is_base = name == "base"
+        settled = model.settled_template
         return vllm.launch(
             await self._vllm(say),
             source,
@@ -281,7 +283,10 @@ class UpEngine:
             gpu=environments.has_gpu(),
             threads=threads,
             # Merged versions need no adapters.
-            adapters=self._adapters() if name == "base" else 0,
+            adapters=self._adapters() if is_base else 0,
+            template=await self._threads.run(settled, source, self._home.models)
+            if is_base
+            else None,
             traces=tracing.endpoint(os.environ),
         )
 

@@ -17,6 +17,7 @@ def make(
     threads: int = 2,
     adapters: int = 0,
     traces: str = "",
+    template: Path | None = None,
 ) -> Launch:
     return vllm.launch(
         tmp_path / "env" / "bin" / "python",
@@ -29,6 +30,14 @@ def make(
         kv_gib=1.5,
         adapters=adapters,
         traces=traces,
+        template=template,
+    )
+
+
+def test_a_template_replaces_the_model_s_own(tmp_path: Path) -> None:
+    assert "--chat-template" not in make(tmp_path).argv
+    assert option(make(tmp_path, template=tmp_path / "t.jinja"), "--chat-template") == str(
+        tmp_path / "t.jinja"
     )
 
 

@@ -263,7 +263,7 @@ finetune.set_environment(job)
 COLLATED = f"""{IMPORTED}
 from pathlib import Path
 from training.tuning import encode, train
-tokenizer = train.AutoTokenizer.from_pretrained(job["base"])
+tokenizer = train.template.tokenizer(Path(job["base"]))
 _surplus, *rows = encode.encode(Path(job["data"]) / "train.jsonl", tokenizer, 2048)
 trainer = train.make_trainer(job["recipe"], Path(job["base"]), Path(job["out"]), rows, rows)
 batch = next(iter(trainer.get_train_dataloader()))

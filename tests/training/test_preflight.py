@@ -167,6 +167,38 @@ def test_the_fix_fits(one: Recipe, longest: int, free: int) -> None:
     assert changed.examples_per_step >= one.examples_per_step
 
 
+def test_the_steps_after_training_fit_the_gpu_or_main_memory() -> None:
+    data = dataset([4000] * 100)
+    one = LARGE.model_copy(update={"processes": 1})
+
+    def said(free: float, main: int) -> list[str]:
+        card = A10G._replace(free=int(free * GIB))
+        found = problems(one, data, LLAMA, Machine(4, main * GIB, (card,), True, True))
+        return [text for text in found if text.startswith("after training")]
+
+    assert not said(22.1, 15)  # a host of 16 GiB with an A10G
+    assert "takes 17.9 GiB; the GPU has 15.0 GiB and main memory 15.0 GiB" in said(15, 15)[0]
+    assert not said(15, 31)
+    assert said(22.1, 4)
+
+
+def test_the_second_stage_is_checked_before_the_first() -> None:
+    machine = Machine(48, 180 * GIB, (A10G,) * 4, True, True)
+
+    def said(longest: int) -> list[str]:
+        found = preflight(
+            *(LARGE, LLAMA, dataset([longest] * 9), TOKENIZER, machine, 99 * GIB), preference=True
+        )
+        return list(found.problems)
+
+    assert said(4000) == []
+    (text,) = said(8000)
+    fits = int(text.rpartition("at most ")[2].partition(" tokens")[0].replace(",", ""))
+    assert "logits 11.5" in text
+    assert said(fits) == []
+    assert len(said(fits + 50)) == 1
+
+
 def test_what_never_fits_is_said() -> None:
     (said,) = problems(SMALL, dataset([900] * 9), machine=Machine(2, GIB // 2, (), True, True))
     assert "use a machine with more memory" in said

@@ -148,7 +148,8 @@ def test_messages_that_are_other_tokens_than_in_training_fail_by_their_number() 
     with answering(answers) as url:
         result = probe.ask(url, "m", one_probe(), LIMITS, quiet)
     assert result.problems == (
-        "chat template: the messages of probe 1 are 5 tokens here, 3 in training",
+        "chat template: the messages of probe 1 are 5 tokens here, 3 in training: start the engine"
+        " with the version's adapter/chat_template.jinja (vLLM: --chat-template)",
     )
 
 

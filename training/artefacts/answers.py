@@ -18,8 +18,10 @@ from typing import Any
 
 from training import journal
 from training.artefacts.merge import load
-from training.artefacts.reference import dtype_for, free
+from training.artefacts.reference import dtype_for
+from training.tuning import template
 from training.tuning.encode import encode, end_of_turn
+from training.tuning.hardware import device_for
 
 # Batch size on a GPU.
 BATCH = 8
@@ -28,15 +30,16 @@ BATCH = 8
 def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     """Write the answers. Raises Problem."""
     import torch
-    from transformers import AutoTokenizer
 
     base, out = Path(job["base"]), Path(job["out"])
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = template.tokenizer(base)
     rows = encode(Path(job["data"]) / "validation.jsonl", tokenizer, job["max_length"])
     drawn = Random(job["seed"]).sample(range(len(rows)), min(job["rows"], len(rows)))  # noqa: S311
     end = tokenizer.convert_tokens_to_ids(end_of_turn(tokenizer))
     known = there(out)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_for(base)
+    # On a GPU in 16 bits, as an engine serves it; on a CPU whichever is faster and fits.
+    dtype = torch.bfloat16 if device == "cuda" else dtype_for(base, device)
     batch = BATCH if device == "cuda" else 1
     total, done = len(drawn) * len(job["checkpoints"]), 0
     with out.open("ab") as file, torch.inference_mode():
@@ -48,7 +51,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
                 continue
             began = time.monotonic()
             try:
-                model = load(base, checkpoint, dtype_for(base, free(device))).to(device)
+                model = load(base, checkpoint, dtype, device)
 
                 def write(some: Sequence[int], model: Any = model) -> list[list[int]]:
                     prompts = [rows[row].prompt for row in some]

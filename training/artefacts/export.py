@@ -25,6 +25,7 @@ from training.artefacts.convert import (
     llama3_table,
     pairs,
 )
+from training.tuning import template
 from training.tuning.problem import Problem
 
 NORMAL, UNUSED = 1, 5
@@ -165,9 +166,8 @@ def write_tokenizer(writer: Any, folder: Path, config: dict[str, Any]) -> None:
         token = token["content"] if isinstance(token, dict) else token
         if token is not None:
             getattr(writer, f"add_{role}_token_id")(tokens.index(token))
-    template = folder / "chat_template.jinja"
-    text = template.read_text(encoding="utf-8") if template.is_file() else settings["chat_template"]
-    writer.add_chat_template(text)
+    if (text := template.of(folder)) is not None:
+        writer.add_chat_template(text)
 
 
 def cutting(file: Path, vocabulary: dict[str, int], merges: list[str]) -> tuple[str, bool]:

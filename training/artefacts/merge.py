@@ -4,7 +4,8 @@ The job: {"base": folder, "adapter": folder, "out": new folder}. With "prompts" 
 result includes the next tokens of adapter, base and saved folder: see training/artefacts/nexts.py.
 
 Uses PEFT, not Unsloth: it needs only the base model's folder, however the adapter was trained (4
-bits, a GPU), and rounds each weight once, from the sum in float32.
+bits, a GPU), and rounds each weight once, from the sum in float32. On a GPU that holds the model
+it is loaded there; not yet run on a GPU.
 """
 
 import shutil
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from training.artefacts import nexts
+from training.tuning import template
+from training.tuning.hardware import device_for, placed
 from training.tuning.problem import Problem
 
 SHARD = "4GB"
@@ -20,7 +23,6 @@ COPIED = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "chat_template.jinja",
     "generation_config.json",
 )
 
@@ -31,7 +33,8 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
     base, out = Path(job["base"]), Path(job["out"])
     tell("merging", 0, 3)
-    model = load(base, Path(job["adapter"]), torch.bfloat16)
+    device = device_for(base)
+    model = load(base, Path(job["adapter"]), torch.bfloat16, device)
     prompts = job.get("prompts")
     compared = nexts.reference(model, prompts) if prompts else {}
     tell("merging", 1, 3)
@@ -44,22 +47,24 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     for name in COPIED:
         if (base / name).is_file():
             shutil.copyfile(base / name, out / name)
+    template.write(base, out)
     for path in out.iterdir():
         path.chmod(0o644)  # safetensors makes them readable only by their owner
     del model, merged
+    torch.cuda.empty_cache()  # does nothing without a GPU
     if prompts:
         compared["made"] = nexts.saved(out, prompts, compared["tokens"])
     tell("merging", 3, 3)
     return {"dtype": "bfloat16", **compared}
 
 
-def load(base: Path, adapter: Path, dtype: Any) -> Any:
-    """Load the base model with the adapter for inference, in main memory."""
+def load(base: Path, adapter: Path, dtype: Any, device: str) -> Any:
+    """Load the base model with the adapter for inference."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
     try:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype, **placed(device))
         return PeftModel.from_pretrained(model, adapter).eval()
     except (ValueError, RuntimeError, KeyError) as error:
         first = str(error).strip().splitlines()[0]

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from training.tuning.hardware import device_for, placed
+
 TOP = 20
 Prompts = list[list[int]]
 """Token ids."""
@@ -26,7 +28,8 @@ def saved(folder: Path, prompts: Prompts, tokens: Prompts) -> list[list[float]]:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+    there = placed(device_for(folder))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **there).eval()
     return of(model, prompts, tokens)
 
 

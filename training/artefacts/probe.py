@@ -156,7 +156,8 @@ def ask(
             if tokens != len(probe.prompt):
                 problems.append(
                     f"chat template: the messages of probe {number + 1} are {tokens} tokens here,"
-                    f" {len(probe.prompt)} in training"
+                    f" {len(probe.prompt)} in training: start the engine with the version's"
+                    " adapter/chat_template.jinja (vLLM: --chat-template)"
                 )
             elif (off := _furthest(_pairs(probe.places[0], logprobs))) > limits.furthest:
                 problems.append(

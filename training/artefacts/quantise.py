@@ -13,6 +13,8 @@ from typing import Any
 
 from training.artefacts import nexts
 from training.artefacts.merge import COPIED
+from training.tuning import template
+from training.tuning.hardware import device_for, placed
 from training.tuning.problem import Problem
 
 # Inputs that share a scale: smaller groups are more accurate, and vLLM's kernels support this size.
@@ -27,7 +29,8 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
 
     folder, out = Path(job["model"]), Path(job["out"])
     tell("quantising", 0, 2)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    there = placed(device_for(folder))
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16, **there)
     modifier, facts = chosen(job["scheme"], model)
     oneshot(model=model, recipe=modifier)
     tell("quantising", 1, 2)
@@ -35,6 +38,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     for name in COPIED:
         if (folder / name).is_file():
             shutil.copyfile(folder / name, out / name)
+    template.write(folder, out)
     for path in out.iterdir():
         path.chmod(0o644)
     del model

@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 
 from training.artefacts.merge import load
+from training.tuning import template
 from training.tuning.encode import Encoded, digest, encode, ids, render
+from training.tuning.hardware import device_for, stored
 from training.tuning.problem import Problem
 from training.tuning.thin import thin
 
@@ -36,7 +38,7 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     from transformers import AutoTokenizer
 
     base, adapter, data = Path(job["base"]), Path(job["adapter"]), Path(job["data"])
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = template.tokenizer(base)
     rows = encode(data / "validation.jsonl", tokenizer, job["max_length"])
     train = encode(data / "train.jsonl", tokenizer, job["max_length"])
     stay = thin([example.kind for example in train], job["refusals"], job["seed"])
@@ -51,9 +53,9 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
             f"{data / 'validation.jsonl'}: has no example to probe with: build the dataset again"
         )
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"  # which training has left by now
-    dtype = dtype_for(base, free(device))
-    model = load(base, adapter, dtype).to(device)
+    device = device_for(base)  # which training has left by now
+    dtype = dtype_for(base, device)
+    model = load(base, adapter, dtype, device)
     probes = []
     with torch.inference_mode():
         for done, number in enumerate(chosen):
@@ -145,9 +147,8 @@ def free(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def dtype_for(base: Path, available: int) -> Any:
-    """float32 if it fits into `available` bytes, including activations."""
+def dtype_for(base: Path, device: str) -> Any:
+    """float32 if the device's free memory holds it, including activations."""
     import torch
 
-    stored = sum(path.stat().st_size for path in base.glob("*.safetensors"))  # in 16 bits
-    return torch.float32 if 2.5 * stored < available else torch.bfloat16
+    return torch.float32 if 2.5 * stored(base) < free(device) else torch.bfloat16

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from training.plan.recipe import Recipe
 from training.plan.shape import Shape
+from training.tuning.hardware import HEADROOM
 
 GIB = 2**30
 BYTES = {"bfloat16": 2, "float32": 4}
@@ -72,6 +73,24 @@ def estimate(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> Traini
         buckets=adapter_parameters(shape, recipe) * BUCKET if recipe.processes > 1 else 0,
         libraries=ceil(LIBRARIES[device]),
     )
+
+
+def estimate_preference(shape: Shape, recipe: Recipe, longest: int, on_gpu: bool) -> TrainingMemory:
+    """Estimate the memory of a process of the second stage (DPO): a pair at a time, unpacked.
+
+    Not yet run on a GPU. The logits are the tuned model's, their gradient, and the reference's.
+    """
+    pair = recipe.model_copy(update={"batch_size": 2, "packing": False})
+    first = estimate(shape, pair, longest, on_gpu)
+    tokens = 2 * min(longest, recipe.max_length)
+    logits = 3 * tokens * shape.vocab_size * BYTES[recipe.dtype]
+    copy = adapter_parameters(shape, recipe) * BYTES["float32"]
+    return first._replace(logits=logits, adapter=first.adapter + copy)
+
+
+def later(shape: Shape) -> int:
+    """Bytes of the steps after training (answers, reference, merge), with weights in 16 bits."""
+    return ceil(HEADROOM * BYTES["bfloat16"] * shape.parameters)
 
 
 def offloaded(shape: Shape, recipe: Recipe, longest: int) -> int:

@@ -15,6 +15,8 @@ from training.plan.memory import (
     TrainingMemory,
     adapter_parameters,
     estimate,
+    estimate_preference,
+    later,
     offloaded,
 )
 from training.plan.recipe import Recipe
@@ -25,6 +27,8 @@ from training.tuning.options import eval_steps
 CORES, PARAMETERS = 2, 134.5e6
 # An evaluation has no backward pass.
 EVALUATION = 1 / 3
+# A file of weights that is written (training/artefacts/merge.py).
+SHARD = 4 * 10**9
 # Three checkpoints are kept while one is written; each has the adapter and both moments.
 CHECKPOINTS, CHECKPOINT = 4, 12
 # The adapter in the run folder, and in the version.
@@ -63,6 +67,7 @@ def preflight(
     disk: int,
     max_steps: int | None = None,
     besides: int = 0,
+    preference: bool = False,
 ) -> Preflight:
     """Compare what a run needs with what the machine has.
 
@@ -71,6 +76,7 @@ def preflight(
         disk: free bytes for the run.
         max_steps: limit from the command line.
         besides: bytes that the sweep's other runs write.
+        preference: a second stage follows.
     """
     on_gpu = bool(machine.gpus) or needs_gpu(recipe)
     memory = estimate(shape, recipe, data.longest, on_gpu)
@@ -82,6 +88,8 @@ def preflight(
         *_of_machine(recipe, machine),
         *_of_memory(recipe, shape, data, memory, available, on_gpu),
         *_of_main_memory(recipe, shape, data, machine),
+        *_of_later_steps(shape, machine),
+        *(_of_preference(recipe, shape, data, available, on_gpu) if preference else ()),
     ]
     if needed > disk:
         problems.append(
@@ -221,6 +229,48 @@ def _of_main_memory(recipe: Recipe, shape: Shape, data: Dataset, machine: Machin
             f"it keeps about {needed / GIB:.1f} GiB of activations in main memory, and"
             f" {machine.memory / GIB:.1f} GiB are free: set batch_size = 1, or a smaller max_length"
         )
+
+
+def _of_later_steps(shape: Shape, machine: Machine) -> Iterator[str]:
+    """Problems with the memory of answers, reference and merge, which follow training.
+
+    They run on the first GPU if it holds the model in 16 bits, else in main memory. What a GPU
+    writes passes through main memory in shards.
+    """
+    if not machine.gpus:
+        return
+    needed, gpu = later(shape), machine.gpus[0].free
+    host = LIBRARIES["cpu"] + (SHARD if needed <= gpu else needed)
+    if host > machine.memory:
+        yield (
+            f"after training, the model in 16 bits takes {needed / GIB:.1f} GiB; the GPU has"
+            f" {gpu / GIB:.1f} GiB and main memory {machine.memory / GIB:.1f} GiB free, of"
+            f" {host / GIB:.1f} GiB that it needs there: use a machine with more memory, or a"
+            " smaller base_model"
+        )
+
+
+def _of_preference(
+    recipe: Recipe, shape: Shape, data: Dataset, available: int | None, on_gpu: bool
+) -> Iterator[str]:
+    """Problems with the memory of the second stage (DPO); a pair is as long as an example."""
+
+    def needed(longest: int) -> TrainingMemory:
+        return estimate_preference(shape, recipe, longest, on_gpu)
+
+    memory = needed(data.longest)
+    if available is None or memory.total <= available:
+        return
+    each = needed(2).total - needed(1).total
+    fits = (available - needed(0).total) // each
+    fix = f"pairs of at most {fits:,} tokens fit: use `dataset prefer` with a smaller --budget"
+    if fits < 500:
+        fix = "use a machine with more memory, or a smaller base_model"
+    yield (
+        f"the second stage needs about {memory.total / GIB:.1f} GiB{_where(recipe, on_gpu)} for a"
+        f" pair of {data.longest:,} tokens (logits {memory.logits / GIB:.1f}), and"
+        f" {available / GIB:.1f} GiB are free: {fix}"
+    )
 
 
 def _where(recipe: Recipe, on_gpu: bool) -> str:

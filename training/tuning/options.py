@@ -97,17 +97,22 @@ def training(recipe: Options, out: Path, on_cpu: bool) -> Options:
 
 
 def preference(recipe: Options, out: Path, on_cpu: bool) -> Options:
-    """Arguments for DPOConfig: as `training`, with its own learning rate and no evaluations."""
+    """Arguments for DPOConfig: as `training`, with its own learning rate and no evaluations.
+
+    A single pair at a time: without Liger's kernels, TRL keeps the logits of every token.
+    """
     stage = recipe["preference"]
     shared = (
-        *("use_cpu", "per_device_train_batch_size", "gradient_accumulation_steps", "max_length"),
-        *("optim", "weight_decay", "max_grad_norm", "bf16", "gradient_checkpointing", "seed"),
-        *("data_seed", "logging_steps", "logging_nan_inf_filter", "report_to", "disable_tqdm"),
+        *("use_cpu", "max_length", "optim", "weight_decay", "max_grad_norm", "bf16"),
+        *("gradient_checkpointing", "seed", "data_seed", "logging_steps"),
+        *("logging_nan_inf_filter", "report_to", "disable_tqdm"),
         "ddp_find_unused_parameters",
     )
     return {
         "output_dir": str(out),
         **{name: value for name, value in training(recipe, out, on_cpu).items() if name in shared},
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": recipe["batch_size"] * recipe["gradient_accumulation"],
         "num_train_epochs": stage["epochs"],
         "learning_rate": stage["learning_rate"],
         "beta": stage["beta"],

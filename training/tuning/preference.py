@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 from trl import DPOConfig, DPOTrainer
 
-from training.tuning import encode, hardware, options, saving
+from training.tuning import encode, hardware, options, saving, template
 from training.tuning.problem import Problem
 from training.tuning.progress import Progress
 from training.tuning.tell import Teller
@@ -38,7 +38,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     """
     began = time.monotonic()
     recipe, out, first = job["recipe"], Path(job["out"]), Path(job["first"])
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = template.tokenizer(base)
     pairs = read(Path(job["preferences"]) / PAIRS, tokenizer, recipe["max_length"])
     on_cpu = not torch.cuda.is_available()
     if on_cpu:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from training.tuning import checkpoints
+from training.tuning import checkpoints, template
 
 FACTS, ADAPTER = "training.json", "adapter"
 LIBRARIES = ("torch", "transformers", "trl", "peft", "unsloth", "datasets", "accelerate")
@@ -18,7 +18,6 @@ TOKENIZER = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "chat_template.jinja",
 )
 
 
@@ -34,6 +33,7 @@ def save_adapter(model: Any, name: str, base: Path, out: Path) -> None:
     for file in TOKENIZER:
         if (base / file).is_file():
             shutil.copyfile(base / file, new / file)
+    template.write(base, new)
     checkpoints.sync(new)
     new.rename(place)
 

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import load_peft_weights, set_peft_model_state_dict
-from transformers import AutoTokenizer, EarlyStoppingCallback, TrainerState
+from transformers import EarlyStoppingCallback, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 from trl import SFTConfig, SFTTrainer
 
-from training.tuning import checkpoints, encode, hardware, options, saving
+from training.tuning import checkpoints, encode, hardware, options, saving, template
 from training.tuning.problem import Problem
 from training.tuning.progress import Progress
 from training.tuning.tell import Teller
@@ -42,7 +42,7 @@ def train(job: dict[str, Any], base: Path, teller: Teller) -> None:
     checkpoint_folder = out / "checkpoints"
     resumed = checkpoints.last_whole(checkpoint_folder) if job["resume"] else None
     # Not Unsloth's tokenizer, which is modified for training.
-    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer = template.tokenizer(base)
     rows, validation = (
         encode.encode(Path(job["data"]) / f"{split}.jsonl", tokenizer, recipe["max_length"])
         for split in ("train", "validation")

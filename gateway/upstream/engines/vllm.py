@@ -43,6 +43,7 @@ def launch(
     kv_gib: float = 2.0,
     adapters: int = 0,
     traces: str = "",
+    template: Path | None = None,
 ) -> Launch:
     """The command that serves `model` (a Hugging Face folder or hub id) on 127.0.0.1:`port`.
 
@@ -58,6 +59,7 @@ def launch(
         adapters: maximum adapters loaded at once while it runs, see
             `gateway.upstream.engines.adapters`.
         traces: the address for its spans, see `gateway.telemetry.tracing.endpoint`; empty: none.
+        template: the file of a chat template that replaces the model's own.
 
     There is no key: the port is bound to loopback, and clients use the gateway.
     """
@@ -91,6 +93,8 @@ def launch(
         argv += ["--enable-lora", "--max-loras", str(adapters + 1)]
         argv += ["--max-lora-rank", str(MAX_RANK)]
         env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
+    if template:
+        argv += ["--chat-template", str(template)]
     if traces:
         argv += ["--otlp-traces-endpoint", traces]
         env["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] = tracing.PROTOCOL  # its default is gRPC
