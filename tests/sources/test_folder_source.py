@@ -374,3 +374,9 @@ def test_a_page_is_shown_where_its_front_matter_says(write: Write, kind: Generat
     assert found["c.md"].startswith(SITE)
     write({"a.md": "---\nurl: https://[/a\n---\n# A\n\nText"})
     assert pages(root, kind)["a.md"].url.startswith(SITE)
+
+
+def test_no_page_takes_the_address_of_another(write: Write) -> None:
+    taken = f"{SITE}%68r/pay/"
+    root = write({"a.md": f"---\nurl: {taken}\n---\n# A\n\nText", "hr/pay.md": "# Pay\n\nText"})
+    assert {page.url for page in pages(root, "mkdocs").values()} == {f"{SITE}a/", f"{SITE}hr/pay/"}

@@ -375,14 +375,43 @@ def test_redirects_inside_the_site_are_followed_and_others_are_not(wiki: LiveSit
     }
 
 
-def test_a_page_is_known_by_its_canonical_address(wiki: LiveSite) -> None:
+def test_a_canonical_address_leaves_a_copy_out_and_renames_no_page(wiki: LiveSite) -> None:
     head = f'<link rel="canonical" href="{wiki.url}/docs/b">'
-    wiki.page("/docs/b?v=1", "B", head=head)
+    wiki.page("/docs/b?v=1", "B", "copy", head=head)
     wiki.page("/docs/b", "B", head=head)
-    wiki.page("/docs/d", "D", '<a href="c.html">c</a>', f'<link rel=canonical href="{wiki.url}/">')
-    wiki.sitemap("/docs/b?v=1", "/docs/d")
+    closed = f'<link rel=canonical href="{wiki.url}/docs/hr/pay.html">'
+    wiki.page("/docs/d", "D", '<a href="c.html">c</a>', closed)
+    wiki.sitemap("/docs/b?v=1", "/docs/b", "/docs/d")
     found = pages(read(reader(wiki)))
-    assert list(found) == ["./", "b", "d"]
+    assert {path: page.url for path, page in found.items()} == {
+        "./": wiki.url + "/docs/",
+        "b": wiki.url + "/docs/b",
+        "d": wiki.url + "/docs/d",
+    }
+
+
+SPELLINGS = ("/docs/%68r/pay.html", "/docs/x/%2e%2e/hr/pay.html", "/docs/%2568r/pay.html",
+             "/docs//hr/pay.html", "/docs/%%368r/pay.html", "/docs/x/..;/hr/pay.html",
+             "/docs/x%2f..%2fhr/pay.html", "/docs/hr;v=1/pay.html",
+             "/docs/x/..%5chr/pay.html")  # fmt: skip
+
+
+@pytest.mark.parametrize("door", ["link", "sitemap", "redirect"])
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_closed_page_has_one_spelling(wiki: LiveSite, spelling: str, door: str) -> None:
+    for path in {*SPELLINGS, "/docs/hr/pay.html"}:  # this server takes them all for one page
+        wiki.page(path, "Pay", "98,765 euros")
+    listed = ["/docs/z", "/docs/hr/pay.html"]
+    wiki.page("/docs/z", "Z")
+    if door == "link":
+        wiki.page("/docs/", "Home", f'<a href="{spelling}">p</a> <a href=hr/pay.html>pay</a>')
+    elif door == "sitemap":
+        wiki.sitemap(spelling, *listed)
+    else:
+        wiki.put("/docs/r", status=302, headers={"Location": spelling})
+        wiki.sitemap("/docs/r", *listed)
+    found = pages(read(reader(wiki)))
+    assert {path for path, page in found.items() if "98,765" in page.text} == {"hr/pay.html"}
 
 
 def test_pages_that_ask_for_it_are_left_out_and_their_links_followed(wiki: LiveSite) -> None:

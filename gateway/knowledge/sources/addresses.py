@@ -15,6 +15,42 @@ def is_elsewhere(target: str) -> bool:
     return not target or target[0] in "#?" or bool(_ABSOLUTE.match(target))
 
 
+_UNRESERVED = re.compile(
+    "%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])"  # RFC 3986, 2.3
+)
+_PORTS = {"http": ":80", "https": ":443"}
+_AMBIGUOUS = re.compile(r"[;\\]|%(?:2F|3B|5C|00|25[0-9A-F]{2})|%(?![0-9A-F]{2})", re.IGNORECASE)
+AMBIGUOUS = "its address has an encoded slash, a backslash, a semicolon or two layers of encoding"
+
+
+def normal(url: str, query: bool = False) -> str:
+    """The one spelling of an address (RFC 3986, 6.2.2): every rule on paths compares it.
+
+    Without anchor, and without query unless `query` is set; empty for an invalid address. Decoding
+    may uncover another code (`%%36%38`), and so goes twice; `is_ambiguous` refuses the rest.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    for _ in range(2):
+        path = _UNRESERVED.sub(lambda code: chr(int(code[1], 16)), path)
+    path = re.sub("%[0-9a-f]{2}", lambda code: code[0].upper(), path, flags=re.IGNORECASE)
+    # Servers merge slashes, and resolve dot segments that end the path to a folder.
+    if path.endswith(("/.", "/..")):
+        path += "/"
+    path = "/" + posixpath.normpath(path).lstrip("/") + ("/" if path.endswith("/") else "")
+    path = re.sub("//+", "/", path)
+    host = parts.netloc.lower().removesuffix(_PORTS.get(parts.scheme, "/"))
+    return f"{parts.scheme}://{host}{path}" + (f"?{parts.query}" if query and parts.query else "")
+
+
+def is_ambiguous(url: str) -> bool:
+    """May a server take this normal address for that of another page, as `/x/..;/hr/`?"""
+    return bool(_AMBIGUOUS.search(urlsplit(url).path))
+
+
 def refuse_password(address: str) -> None:
     """Raises AskdocsError: the index would store the password, and answers would cite it."""
     parts = urlsplit(address.strip())

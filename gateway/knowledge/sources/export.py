@@ -202,16 +202,21 @@ class _Export:
     def _copies(self) -> list[str]:
         """Files that duplicate the page of another file.
 
-        Of files with the same canonical address, the one served at that address is the page. If
-        their titles differ, the address is a mistake in the site's template, and ignored.
+        Of files with the same canonical address, the one served at that address is the page. If no
+        file is, or their titles differ, the address is a mistake, and ignored.
         """
         copies = []
         claims = Counter(self.urls.values())
         for url in [url for url, count in claims.items() if count > 1]:
             same = [path for path in self.urls if self.urls[path] == url]
             same.sort(key=lambda path: _key(self.files[path].served) != _key(url))
-            title = self.files[same[0]].head.title
-            others = [path for path in same[1:] if self.files[path].head.title != title]
+            first = self.files[same[0]]
+            is_there = _key(first.served) == _key(url)
+            others = [
+                path
+                for path in same[1:]
+                if not is_there or self.files[path].head.title != first.head.title
+            ]
             copies += [path for path in same[1:] if path not in others]
             for path in [same[0], *others] if others else []:
                 self.urls[path] = self.files[path].served

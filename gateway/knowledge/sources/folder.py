@@ -15,6 +15,7 @@ from mkdocs.utils import meta
 from gateway.access.rights import NOBODY, Groups, groups_of, simplified
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import (
+    addresses,
     bounded,
     docusaurus,
     gitbook,
@@ -180,8 +181,12 @@ def _open(root: Path, site_url: str, kind: Generator | None) -> Flavour:
             f" outside of {project.bounds.folder}: name a folder that holds both"
         )
     flavour = made(project, site_url)
+    taken = {addresses.normal(url, query=True) for url in flavour.urls.values()}
     for path in flavour.urls:
-        if own := _own_address(flavour.tree, path):
+        own = _own_address(flavour.tree, path)
+        # Rights and links go by address: no page takes that of another one.
+        if own and (spelled := addresses.normal(own, query=True)) not in taken:
+            taken.add(spelled)
             flavour.urls[path] = own
     return flavour
 

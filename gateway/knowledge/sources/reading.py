@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from urllib.parse import quote, urldefrag, urlsplit
+from urllib.parse import urlsplit
 
 from selectolax.lexbor import LexborHTMLParser
 
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import bounded, html, sitemap
+from gateway.knowledge.sources.addresses import AMBIGUOUS, is_ambiguous, normal
 from gateway.knowledge.sources.document import decode, head, links, parse
 from gateway.knowledge.sources.fetch import AGENT, Fetcher, FetchFailed, SiteResponse
 from gateway.knowledge.sources.source import (
@@ -46,7 +47,7 @@ class SiteReading:
 
     def __init__(self, fetcher: Fetcher, start: str, known: Mapping[str, str], most: int) -> None:
         self._fetcher = fetcher
-        self._start = _normal(start)
+        self._start = normal(start)
         self._known = known
         self._most = most
         self._root = ""
@@ -64,12 +65,12 @@ class SiteReading:
     def run(self) -> Iterator[Item]:
         named = self._fetcher.read_robots()
         first = self._first()
-        self._seen = {self._start, _normal(first.url)}
+        self._seen = {self._start, normal(first.url)}
         for page in self._sitemap(named):
             self._want(page.url, listed=True)
-            self._listed[_normal(page.url, query=True)] = page.changed
+            self._listed[normal(page.url, query=True)] = page.changed
         self._crawls = not self._listed
-        yield from self._take(first, self._listed.get(_normal(first.url), ""))
+        yield from self._take(first, self._listed.get(normal(first.url), ""))
         if self._crawls:
             # An unchanged page has no new links, so its links need not be read again.
             for path in self._known:
@@ -85,6 +86,8 @@ class SiteReading:
 
     def _first(self) -> SiteResponse:
         """The start page, which determines the site's address, and whether it may be read."""
+        if is_ambiguous(self._start):
+            raise AskdocsError(f"{self._start} cannot be read: {AMBIGUOUS}")
         if not self._fetcher.may(self._start):
             raise AskdocsError(
                 f"{self._start} may not be read: the site's robots.txt disallows it for {AGENT}; "
@@ -138,10 +141,10 @@ class SiteReading:
             listed = sitemap.every_page(starts, get)
         except ValueError as error:
             raise AskdocsError(f"the sitemap {error}") from None
-        return [page for page in listed if self._is_wanted(_normal(page.url, query=True))]
+        return [page for page in listed if self._is_wanted(normal(page.url, query=True))]
 
     def _want(self, url: str, listed: bool = False) -> None:
-        url = _normal(url, query=listed)
+        url = normal(url, query=listed)
         if url not in self._seen and self._is_wanted(url):
             self._seen.add(url)
             self._pending.append(url)
@@ -161,6 +164,9 @@ class SiteReading:
 
     def _page(self, url: str) -> Iterator[Item]:
         path = self._path(url)
+        if is_ambiguous(url):
+            yield LeftOut(path, AMBIGUOUS)
+            return
         visit = Visit.parse(self._known.get(path, ""))
         if visit and visit.is_listed_as(self._listed.get(url, "")):
             yield self._unchanged(path, visit)
@@ -201,7 +207,7 @@ class SiteReading:
         """Process a document from the site: yield its page, and follow its links."""
         if answer.type not in _HTML:
             return
-        url = _normal(answer.url, query=True)
+        url = normal(answer.url, query=True)
         path = self._path(url)
         robots = answer.headers.get("x-robots-tag", "").lower()
         try:
@@ -217,17 +223,18 @@ class SiteReading:
             return
         if not self._is_wanted(url):
             return
+        if is_ambiguous(url):  # after a redirect
+            yield LeftOut(path, AMBIGUOUS)
+            return
         if why := about.no_page or ("marked noindex" if "noindex" in robots else ""):
             yield LeftOut(path, why)
             return
-        canonical = _normal(about.canonical, query=True)
-        if canonical != url and self._is_copy(canonical):
-            if canonical in self._seen:
-                # It has been read, or will be, under its own address.
-                yield LeftOut(path, COPY)
-                return
-            self._seen.add(canonical)
-            url, path = canonical, self._path(canonical)
+        canonical = normal(about.canonical, query=True)
+        if canonical in self._seen and canonical != url and self._is_copy(canonical):
+            # That page has been read, or will be. A page never takes another one's address: whoever
+            # writes it may not be allowed to write, or to read, the other one.
+            yield LeftOut(path, COPY)
+            return
         if path in self._done:
             return
         try:
@@ -272,29 +279,15 @@ class SiteReading:
                 yield Unchanged(path)
 
 
-def _normal(url: str, query: bool = False) -> str:
-    """Normalises an address: without anchor, and without query unless `query` is set."""
-    try:
-        split = urlsplit(urldefrag(url).url)
-    except ValueError:
-        return ""
-    host = split.netloc.lower()
-    for scheme, port in (("http", ":80"), ("https", ":443")):
-        if split.scheme == scheme:
-            host = host.removesuffix(port)
-    path = quote(split.path or "/", safe="/%:@!$&'()*+,;=~-._")
-    return f"{split.scheme}://{host}{path}" + (f"?{split.query}" if query and split.query else "")
-
-
 def _root(answer: SiteResponse) -> str:
     """The prefix of the site's addresses, from the address of the start page."""
-    url = _normal(answer.url)
+    url = normal(answer.url)
     if url.endswith("/"):
         return url
     last = url.rpartition("/")[2]
     if "." not in last:
         below = LexborHTMLParser(decode(answer.data, answer.charset))
-        if any(_normal(link).startswith(url + "/") for link in links(below, answer.url)):
+        if any(normal(link).startswith(url + "/") for link in links(below, answer.url)):
             return url + "/"
     return url.removesuffix(last)
 
