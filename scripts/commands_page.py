@@ -28,7 +28,7 @@ END = """\
 | 0 | success; also `status` when some parts are down: read its output |
 | 1 | a check found something: {checks} |
 | 2 | an error, with its fix in one line; also `status` when askdocs does not run |
-| 3 | `status --json` when askdocs does not run |
+| 3 | `status --json` when askdocs does not run; `eval gate` when it allows only a canary |
 | 130 | Ctrl-C |
 
 ## Targets of make

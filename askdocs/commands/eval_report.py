@@ -9,7 +9,7 @@ import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.evaluation import reports, verdicts
-from askdocs.evaluation.plan import source_of, wiki_of
+from askdocs.evaluation.plan import pages_of, source_of, wiki_of
 from askdocs.state import home
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
@@ -23,6 +23,13 @@ from eval.scoring.measures import pairs
 from eval.statistics import agreement
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.wiki.page import Page
+
+MEANING = {
+    "promote": "promote (better, or as good within the margin)",
+    "canary": "canary only (large harm is excluded; its readers decide)",
+    "stop": "stop",
+}
+EXIT = {"canary": 3, "stop": 1}
 
 RunArgument = Annotated[
     Path,
@@ -70,7 +77,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of the wiki, to measure groundedness and show judges the pages.",
+            help="Folder of the wiki, to measure groundedness and show judges the pages (default: "
+            "the gateway's index, if its pages are still those of the run).",
         ),
     ] = None,
     labels: Annotated[
@@ -95,11 +103,12 @@ def report(
     """Score a run: report.html, report.md and report.json in its folder."""
     run = run_folder(run, home_dir)
     judges = _judges(run, judge_model or (), judge_url or (), judge_family or ())
-    if judges and not docs:
-        typer.echo("note: the judges see no pages: name the wiki's folder with --docs", err=True)
     costs = cost.read(prices or cost.FILE, assume or ())
     by_hand = agreement.read(labels) if labels else None
-    pages = _pages(run, docs, home_dir) if docs else []
+    index = index_file(home_dir)
+    pages = _pages(run, docs, home_dir) if docs else pages_of(index, runs.read(run).wiki)
+    if judges and not pages:
+        typer.echo("note: the judges see no pages: name the wiki's folder with --docs", err=True)
     with Bar() as bar:
         scored, panel = reports.score(run, bar.show, similarity, judges, pages)
         made = reports.make(scored, bar.show, costs, system, panel, by_hand)
@@ -213,7 +222,9 @@ def gate(
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a run against the release gate. Exit code 0: passed, 1: failed, 2: no verdict.
+    """Check a run against the release gate: promote, canary only, or stop.
+
+    Exit code 0: promote, 3: canary only, 1: stop, 2: no verdict, since nothing valid was measured.
 
     The verdict on a version is kept beside the version, for `askdocs models promote`.
     """
@@ -221,20 +232,23 @@ def gate(
     against = run_folder(against, home_dir) if against else None
     repeat = [run_folder(folder, home_dir) for folder in repeat or ()]
     limits = gating.read(thresholds or gating.FILE)
+    index = index_file(home_dir)
     with Bar() as bar:
-        summary = reports.of_run(run, system, bar.show)
+        summary = reports.of_run(run, system, bar.show, index)
         pair = Pair(summary.provenance, runs.read(against) if against else summary.provenance)
-        reference = verdicts.reference(run, summary, against, pair, bar.show)
+        reference = verdicts.reference(run, summary, against, pair, bar.show, index)
         if repeat:
             reference = verdicts.repeated(
-                run, summary, against, repeat, reference, limits.errors, bar.show
+                run, summary, against, repeat, reference, limits.errors, bar.show, index
             )
+        gating.valid(summary, reference)
         checks = gating.decide(summary, reference, limits)
     failed = [f"{check.asks}: {check.found}" for check in checks if not check.passed]
-    verdict = verdicts.keep(run, summary, failed, home_dir)
+    decision = gating.decision(checks)
+    verdict = verdicts.keep(run, summary, decision, failed, home_dir)
     if as_json:
         facts = {
-            "passed": not failed,
+            "decision": decision,
             "system": summary.subject,
             "checks": [check._asdict() for check in checks],
             "same_machine": pair.same_machine,
@@ -245,12 +259,13 @@ def gate(
         print(json.dumps(facts, indent=2))
     else:
         for check in checks:
-            print(f"{'ok    ' if check.passed else 'FAILED'}  {check.asks}: {check.found}")
+            shown = "ok    " if check.passed else "open  " if check.canary else "FAILED"
+            print(f"{shown}  {check.asks}: {check.found}")
         _tell(pair, run, against or run)
-        print(f"\n{summary.subject} {'may not answer people' if failed else 'may answer people'}")
+        print(f"\n{summary.subject}: {MEANING[decision]}")
         print(f"verdict     {verdict or f'none: only {verdicts.PRODUCT} of a version gets one'}")
-    if failed:
-        raise typer.Exit(1)
+    if decision != "promote":
+        raise typer.Exit(EXIT[decision])
 
 
 def _judges(

@@ -71,7 +71,7 @@ def show_all(
                 row["base_model"],
                 f"{row['dataset']['examples'].get('train', 0):,}",
                 f"{row['metrics']['eval_loss']:.4f}" if "eval_loss" in row["metrics"] else "-",
-                _passed(row["verdict"]),
+                row["verdict"]["decision"] if row["verdict"] else "-",
                 ", ".join(row["artefacts"]) or "-",
                 ", ".join(row["aliases"]) or "-",
             ]
@@ -156,9 +156,3 @@ def _facts(store: "Store", name: str, used: dict[str, list[str]]) -> dict[str, A
         "verdict": verdicts[-1].model_dump(mode="json") if verdicts else None,
         "retired": retired.isoformat() if retired else None,
     }
-
-
-def _passed(verdict: dict[str, Any] | None) -> str:
-    if verdict is None:
-        return "-"
-    return "passed" if verdict["passed"] else "failed"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -143,7 +143,7 @@ def promote(
     """
     began = time.monotonic()
     with _changing(alias or version.partition("@")[0], home_dir) as change:
-        given = _passed(change, version, verdict, force, why, keep=not dry_run)
+        given = _allowed(change, version, "promote", verdict, force, why, keep=not dry_run)
         was, targets = change.alias.targets, {version: 1.0}
         if not dry_run:
             _serve(change, version, quiet=as_json)
@@ -172,7 +172,7 @@ def canary(
     given = None
     with _changing(alias or version.partition("@")[0], home_dir) as change:
         if weight:
-            given = _passed(change, version, verdict, force, why, keep=not dry_run)
+            given = _allowed(change, version, "canary", verdict, force, why, keep=not dry_run)
         was = change.alias.targets
         main = main_target(was, but=(version,))
         if main == version:
@@ -219,8 +219,14 @@ def rollback(
     _tell("rollback", alias, was, targets, began, dry_run, as_json)
 
 
-def _passed(
-    change: Change, version: str, file: Path | None, force: bool, why: str | None, keep: bool
+def _allowed(
+    change: Change,
+    version: str,
+    action: Literal["promote", "canary"],
+    file: Path | None,
+    force: bool,
+    why: str | None,
+    keep: bool,
 ) -> "Verdict | None":
     """The verdict on a version that may answer. Raises AskdocsError: it may not."""
     store = opened_store(change.home_dir)
@@ -229,7 +235,7 @@ def _passed(
         raise AskdocsError(f"{version} is retired: promote another version")
     given = verdict.read(file) if file else next(reversed(store.verdicts(version)), None)
     fingerprint = prompt.fingerprint(change.alias.instructions or "")
-    gate.check(gate.objections(manifest, given, fingerprint), force, why)
+    gate.check(gate.objections(manifest, given, fingerprint, action), force, why)
     if file and given and keep:
         store.add_verdict(version, given)
     return given

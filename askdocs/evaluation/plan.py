@@ -430,6 +430,19 @@ def _memory(file: Path) -> tuple[str, list[Row]]:
     return which, [Row(line=0, question=answer.question, answer="") for answer in answers]
 
 
+def pages_of(file: Path, wiki: WikiRecord) -> list[Page]:
+    """The pages of a run's wiki; empty if an index does not have them, or they changed."""
+    if not file.is_file():
+        return []
+    with closing(Index(file)) as index:
+        for stored in index.sources():
+            if Path(stored.name).name == wiki.name:
+                pages = _pages(index, stored.name)
+                if wiki_of(stored.name, pages).sha256 == wiki.sha256:
+                    return pages
+    return []
+
+
 def wiki_of(name: str, pages: Sequence[Page]) -> WikiRecord:
     digest = hashlib.sha256()
     for page in sorted(pages, key=lambda page: page.path):

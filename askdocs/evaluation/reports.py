@@ -7,16 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from askdocs.evaluation import plan
 from askdocs.state.home import write
 from eval.questions import question
 from eval.report import build, cost, html, markdown
 from eval.report import report as report_file
 from eval.report.report import FILE, Report
+from eval.running import run as runs
 from eval.scoring import judge as judging
 from eval.scoring import mark, scored, similarity
 from eval.scoring.groundedness import Groundedness
 from eval.scoring.judge import AND, AT, SILENT, Judge, Panel
-from eval.scoring.mark import Mark, Similar
+from eval.scoring.mark import Grounded, Mark, Similar
 from eval.scoring.scored import Scored
 from eval.scoring.similarity import Similarity
 from gateway.core.errors import AskdocsError
@@ -40,20 +42,26 @@ def score(
         pages: the wiki's pages; empty: groundedness is not measured.
     """
     plain = _marked(run)
-    panel = grounded = None
+    panel = None
     if judges:
         written, key = mark.attempted_answers(plain), os.environ.get("OPENAI_API_KEY")
         texts = {page.path: page.text for page in pages}
         panel = Panel([Judge(run, model, url, key, texts) for model, url in judges])
         for judge in panel.judges:
             asyncio.run(judge.ask(written, lambda done, total: progress("judging", done, total)))
-    if pages:
-        grounded = Groundedness(run, pages)
-        answers = [(marked.question, marked.answer) for marked in plain if marked.answered]
-        checking = partial(progress, "checking against the pages")
-        asyncio.run(grounded.measure(answers, checking))
+    grounded = groundedness(run, pages, progress)
     similar = similar_texts(run, mark.compared(plain), progress) if by_meaning else None
     return scored.score(run, similar, panel, grounded), panel
+
+
+def groundedness(run: Path, pages: Sequence[Page], progress: Progress) -> Grounded | None:
+    """The groundedness of a run's answers; None without the wiki's pages."""
+    if not pages:
+        return None
+    grounded = Groundedness(run, pages)
+    answers = [(marked.question, marked.answer) for marked in _marked(run) if marked.answered]
+    asyncio.run(grounded.measure(answers, partial(progress, "checking against the pages")))
+    return grounded
 
 
 def _marked(run: Path) -> list[Mark]:
@@ -93,15 +101,15 @@ def make(
     return made
 
 
-def of_run(run: Path, system: str | None, progress: Progress) -> Report:
-    """The report of a run; made where there is none.
+def of_run(run: Path, system: str | None, progress: Progress, index: Path | None = None) -> Report:
+    """The report of a run; made where there is none, with the pages in an index.
 
     Raises AskdocsError: there is one, of other questions or answers or about another system. It
     is not made again, since a judge, labels or prices may have been named for it.
     """
     file = run / FILE
     if not file.is_file():
-        scored_run = stored_scores(run, None, (run / similarity.FILE).is_file(), progress)
+        scored_run = stored_scores(run, None, (run / similarity.FILE).is_file(), progress, index)
         return make(scored_run, progress, cost.read(), system)
     stored = report_file.read(run)
     again = f"create it again with {command(run, system or stored.subject, stored.judge)}"
@@ -129,13 +137,20 @@ def judge_of(run: Path) -> str | None:
     return report_file.read(run).judge if (run / FILE).is_file() else None
 
 
-def stored_scores(run: Path, judge: str | None, similar: bool, progress: Progress) -> Scored:
-    """Score a run with the stored judgements of a judge, and by meaning if `similar`."""
+def stored_scores(
+    run: Path, judge: str | None, similar: bool, progress: Progress, index: Path | None = None
+) -> Scored:
+    """Score a run with the stored judgements of a judge, and by meaning if `similar`.
+
+    `index`: measures groundedness with the pages there, if they are still those of the run.
+    """
     meanings = None
     if similar:
         plain = _marked(run)
         meanings = similar_texts(run, mark.compared(plain), progress)
-    return scored.score(run, meanings, judging.stored_panel(run, judge) if judge else None)
+    pages = plan.pages_of(index, runs.read(run).wiki) if index else ()
+    panel = judging.stored_panel(run, judge) if judge else None
+    return scored.score(run, meanings, panel, groundedness(run, pages, progress))
 
 
 def check_judged(scored: Scored, judge: str | None, names: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ from askdocs.evaluation import reports
 from askdocs.models.registry import opened_store
 from askdocs.state.home import write
 from eval.gate.gate import Reference
-from eval.gate.verdict import Verdict
+from eval.gate.verdict import Decision, Verdict
 from eval.report import comparison
 from eval.report.build import numbers
 from eval.report.report import FILE, Report
@@ -26,7 +26,12 @@ PRODUCT = "tuned-pages"
 
 
 def reference(
-    run: Path, summary: Report, against: Path | None, pair: Pair, progress: Progress
+    run: Path,
+    summary: Report,
+    against: Path | None,
+    pair: Pair,
+    progress: Progress,
+    index: Path | None = None,
 ) -> Reference:
     """What the subject is compared with: the same system in another run, or the base model.
 
@@ -46,7 +51,8 @@ def reference(
         ]
         return Reference(base, other.measures, comparisons, same)
     now, before = (
-        reports.stored_scores(folder, summary.judge, False, progress) for folder in (run, against)
+        reports.stored_scores(folder, summary.judge, False, progress, index)
+        for folder in (run, against)
     )
     for side in (now, before):
         reports.check_judged(side, summary.judge, [side.subject(name)])
@@ -64,6 +70,7 @@ def repeated(
     reference: Reference,
     errors: float,
     progress: Progress,
+    index: Path | None = None,
 ) -> Reference:
     """The same with the comparison of all runs, pooled.
 
@@ -76,7 +83,7 @@ def repeated(
     base = name.replace("tuned-", "base-")
     sides, tuned = [], summary.provenance.models.get("tuned")
     for folder in dict.fromkeys(path.resolve() for path in (run, *repeats)):
-        scored_run = reports.stored_scores(folder, summary.judge, False, progress)
+        scored_run = reports.stored_scores(folder, summary.judge, False, progress, index)
         if scored_run.run.models.get("tuned") != tuned:
             raise AskdocsError(
                 f"{folder}: --repeat is about another version than {run}: run it with --tuned"
@@ -119,7 +126,9 @@ def _setup_differs(run: Run, other: Run, system: str) -> list[str]:
     return differs
 
 
-def keep(run: Path, summary: Report, failed: list[str], home_dir: Path | None) -> str | None:
+def keep(
+    run: Path, summary: Report, decision: Decision, failed: list[str], home_dir: Path | None
+) -> str | None:
     """Store the verdict in the run's folder, and beside the version.
 
     Returns where it is stored; None if the run is not about the product with a version.
@@ -131,7 +140,7 @@ def keep(run: Path, summary: Report, failed: list[str], home_dir: Path | None) -
         version=model.name,
         manifest_sha256=model.manifest_sha256,
         prompt_fingerprint=summary.provenance.prompt_fingerprint,
-        passed=not failed,
+        decision=decision,
         reasons=tuple(failed),
         report_sha256=hashlib.sha256((run / FILE).read_bytes()).hexdigest(),
         made=datetime.now(UTC),

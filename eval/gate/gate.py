@@ -1,9 +1,9 @@
-"""The release gate: decides whether a version may answer users.
+"""The release gate: decides whether a version may answer all users, a share of them, or none.
 
 It uses only the report of an evaluation run, without contaminated questions and near copies. A
 check without a measurement fails. For accuracy it requires non-inferiority: the lower bound of the
-difference must be above a margin. A merely insignificant difference proves nothing, least of all
-with few questions.
+difference must be above a margin, or for a canary above the harm that it may do. A merely
+insignificant difference proves nothing, least of all with few questions.
 """
 
 import math
@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from eval.gate.verdict import Decision
 from eval.report.report import Comparison, Number, Report, System
-from eval.scoring.measures import BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
+from eval.scoring.measures import ACCURACY, BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
 from eval.statistics import paired
 from eval.statistics.bootstrap import in_brackets
 from eval.statistics.paired import SIGNIFICANT
@@ -27,6 +28,9 @@ FILE = Path(__file__).with_name("thresholds.toml")
 SLOW, SLOWEST = "total_p95", "total_p99"
 # Assumed before measuring: the share of questions on which exactly one of two good models is right.
 DISAGREEMENT = 0.3
+# Word comparison of both systems below this share: their answers are not of the reference's form.
+MATCHED = 0.1
+SUPPORTED = "supported_utility"
 
 
 class Thresholds(BaseModel):
@@ -37,6 +41,8 @@ class Thresholds(BaseModel):
     answerable: int = Field(ge=1)
     unanswerable: int = Field(ge=1)
     margin: float = Field(gt=0, le=1)
+    harm: float = Field(gt=0, le=1)
+    readers_margin: float = Field(gt=0, le=2)
     errors: float = Field(ge=0, le=1)
     false_refusals_rise: float = Field(ge=0, le=1)
     hallucinated_rise: float = Field(ge=0, le=1)
@@ -52,6 +58,8 @@ class Check(NamedTuple):
     passed: bool
     found: str
     """The measured value, with its interval."""
+    canary: bool = False
+    """If it failed: may a share of the users still get the version?"""
 
 
 class Reference(NamedTuple):
@@ -84,8 +92,34 @@ def read(file: Path = FILE) -> Thresholds:
         raise AskdocsError(f"{file}: is not TOML ({error})") from None
 
 
+def decision(checks: Sequence[Check]) -> Decision:
+    """promote: every check passed; canary: those that failed leave it open; stop: harm."""
+    failed = [check for check in checks if not check.passed]
+    if not failed:
+        return "promote"
+    return "canary" if all(check.canary for check in failed) else "stop"
+
+
+def valid(report: Report, reference: Reference) -> None:
+    """Raises AskdocsError: the answers' correctness was not measured.
+
+    A system that writes long answers matches no reference by words: two of them at 0 % are equal.
+    """
+    subject = report.system(report.subject)
+    if report.accuracy != ACCURACY or subject is None:
+        return
+    both = [measures.get(ACCURACY) for measures in (subject.measures, reference.measures)]
+    if all(share is None or share.value < MATCHED for share in both):
+        raise AskdocsError(
+            f"no valid measure: by word comparison {_shown(both[0], 'share')} of the answers of"
+            f" {report.subject} are right and {_shown(both[1], 'share')} of {reference.name}, which"
+            " says nothing about long answers: judge them with `askdocs eval report RUN"
+            " --judge-model MODEL --judge-url URL`"
+        )
+
+
 def decide(report: Report, reference: Reference, thresholds: Thresholds) -> list[Check]:
-    """All checks, in reading order. The gate passes if every check passes.
+    """All checks, in reading order; see `decision`.
 
     Args:
         report: report of the run; its subject is the candidate.
@@ -100,7 +134,7 @@ def decide(report: Report, reference: Reference, thresholds: Thresholds) -> list
     against = {comparison.measure: comparison for comparison in reference.comparisons}
     return [
         *_enough(report, subject, reference, against, thresholds),
-        *_not_inferior(report, reference, thresholds.margin),
+        *_not_inferior(report, reference, thresholds),
         _no_rise(FALSE_REFUSALS, thresholds.false_refusals_rise, reference, against),
         _no_rise(HALLUCINATED, thresholds.hallucinated_rise, reference, against),
         _refuses_with_reason(subject),
@@ -136,11 +170,13 @@ def _enough(
             and there["unanswerable"] >= thresholds.unanswerable,
             f"{there['answerable']} and {there['unanswerable']}"
             f" ({there['contaminated']} contaminated, {copies} near copies)",
+            canary=True,
         ),
         Check(
             f"{reference.name} was asked the same number",
             answerable >= thresholds.answerable and unanswerable >= thresholds.unanswerable,
             f"{answerable} and {unanswerable}",
+            canary=True,
         ),
         Check(
             "every question was asked", subject.answers == every, f"{subject.answers} of {every}"
@@ -153,8 +189,11 @@ def _enough(
     ]
 
 
-def _not_inferior(report: Report, reference: Reference, margin: float) -> list[Check]:
+def _not_inferior(report: Report, reference: Reference, thresholds: Thresholds) -> list[Check]:
     """For each measure of correctness, the 95 % confidence interval must lie above `-margin`.
+
+    For a canary, it must lie above `-harm`. Groundedness that was not measured leaves a canary
+    open.
 
     Not corrected for multiple comparisons, which is conservative here. Several runs are pooled:
     their questions are clustered by page, so that repeated questions add little.
@@ -163,10 +202,12 @@ def _not_inferior(report: Report, reference: Reference, margin: float) -> list[C
         comparison.measure: comparison for comparison in reference.pooled or reference.comparisons
     }
     checks = []
-    for name in (report.accuracy, F1):
+    for name, wrong in ((report.accuracy, 1), (F1, 1), (SUPPORTED, 2)):
         comparison, unit = against.get(name), BY_NAME[name].unit
+        margin, harm = wrong * thresholds.margin, wrong * thresholds.harm
         most = f"{100 * margin:g} points" if unit == "share" else f"{margin:g}"
         passed = comparison is not None and comparison.low > -margin
+        canary = name == SUPPORTED if comparison is None else comparison.low > -harm
         shown = _change(comparison, unit)
         if by_run := reference.by_run.get(name):
             scale = 100 if unit == "share" else 1
@@ -175,9 +216,11 @@ def _not_inferior(report: Report, reference: Reference, margin: float) -> list[C
         if comparison is not None and not passed:
             needed = paired.questions_needed(comparison.detectable, comparison.n, margin)
             shown += f"; about {needed:,} questions would show it for equal models"
-        checks.append(
-            Check(f"{BY_NAME[name].title}: at most {most} below {reference.name}", passed, shown)
-        )
+        if name == SUPPORTED and comparison is None:
+            shown += ": the wiki's pages have changed since: run the evaluation again"
+        title = BY_NAME[name].title.partition(":")[0] if name == SUPPORTED else BY_NAME[name].title
+        asks = f"{title}: at most {most} below {reference.name}"
+        checks.append(Check(asks, passed, shown, canary))
     return checks
 
 
@@ -193,16 +236,14 @@ def questions_needed(margin: float) -> int:
 
 def _no_rise(name: str, most: float, reference: Reference, against: dict[str, Comparison]) -> Check:
     comparison = against.get(name)
-    rose = (
-        comparison is None
-        or comparison.value > most
-        or (comparison.value > 0 and comparison.p < SIGNIFICANT)
-    )
+    surely = comparison is None or (comparison.value > 0 and comparison.p < SIGNIFICANT)
+    rose = surely or (comparison is not None and comparison.value > most)
     return Check(
         f"{BY_NAME[name].title}: no significant increase over {reference.name}, and none above"
         f" {most:.0%}",
         not rose,
         _change(comparison, "share"),
+        canary=not surely,
     )
 
 

@@ -1,15 +1,18 @@
-"""The gate's verdict: may a version answer for an alias?
+"""The gate's verdict: may a version answer for an alias, for all users or a share of them?
 
 A verdict applies to one version and one prompt contract. It is stored beside the version, outside
-the files covered by its manifest. `askdocs models promote` requires a passed verdict.
+the files covered by its manifest. `askdocs models promote` and `canary` honour it.
 """
 
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.core.errors import AskdocsError, first_problem
+
+Decision = Literal["promote", "canary", "stop"]
 
 
 class Verdict(BaseModel):
@@ -24,12 +27,16 @@ class Verdict(BaseModel):
     unknown."""
     prompt_fingerprint: str
     """Fingerprint of the prompt contract used; see gateway/answering/grounding/prompt.py."""
-    passed: bool
+    decision: Decision
+    """promote: better, or as good within the margin; canary: its readers decide; stop: harm."""
     reasons: tuple[str, ...] = ()
-    """Why it failed: a sentence for each missed threshold."""
+    """Why not promote: a sentence for each missed threshold."""
     report_sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 of the report that it is based on."""
     made: datetime
+
+    def allows(self, action: Literal["promote", "canary"]) -> bool:
+        return self.decision in ("promote", action)
 
 
 def read(file: Path) -> Verdict:

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
+from askdocs.evaluation import reports
 from askdocs.state.home import Home
 from eval.gate import gate, verdict
 from eval.questions import question
@@ -65,6 +66,16 @@ def store(home: Home) -> Store:
     return store
 
 
+@pytest.fixture(autouse=True)
+def grounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages support what is right."""
+
+    def share(asked: question.Question, given: Answer) -> float:
+        return float(asked.answerable and asked.answer in given.text)
+
+    monkeypatch.setattr(reports, "groundedness", lambda *_: share)
+
+
 def call(*words: str) -> Result:
     return CliRunner().invoke(app, ["eval", *words])
 
@@ -102,10 +113,10 @@ def test_the_gate_passes_a_version_that_promote_takes(
 ) -> None:
     run = runs.write(tmp_path / "run", SYSTEMS)
     found = said("gate", str(run), "--home", str(home.root))
-    assert found["passed"]
+    assert found["decision"] == "promote"
     assert all(check["passed"] for check in found["checks"])
     (verdict,) = store.verdicts("docs@v1")
-    assert verdict.passed
+    assert verdict.decision == "promote"
     manifest = store.manifest("docs@v1").model_copy(update={"prompt_fingerprint": fingerprint()})
     assert objections(manifest, verdict, fingerprint()) == []
     again = said("gate", str(run), "--home", str(home.root))
@@ -205,7 +216,7 @@ def test_the_gate_refuses_with_reasons_that_promote_tells(
     done = call("gate", str(run), "--home", str(home.root))
     assert done.exit_code == 1
     assert "FAILED  false refusals: no significant increase" in done.stdout
-    assert "tuned-pages may not answer people" in done.stdout
+    assert "tuned-pages: stop" in done.stdout
     (verdict,) = store.verdicts("docs@v1")
     told = objections(store.manifest("docs@v1"), verdict, fingerprint())
     assert any(
@@ -432,7 +443,7 @@ def test_two_judges_are_of_two_families_and_tell_how_well_they_agree(
     assert (both["rater"], both["share"]) == ("both judges with each other", 1.0)
     assert both["n"] > 0
     again = said("gate", str(run), "--home", str(tmp_path), code=1)
-    assert not again["passed"]
+    assert again["decision"] == "stop"
 
 
 def test_half_a_judge_is_none(tmp_path: Path) -> None:

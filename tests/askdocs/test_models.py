@@ -47,21 +47,21 @@ def target(home: Home, name: str) -> None:
 
 
 def test_the_list_says_what_each_version_is_and_who_uses_it(home: Home, store: Store) -> None:
-    store.add_verdict("docs@v1", verdict("docs@v1", passed=False))
+    store.add_verdict("docs@v1", verdict("docs@v1", decision="stop"))
     store.add_verdict("docs@v1", verdict("docs@v1", hour=1))
     store.add_artefact("docs@v1", "gguf", trained(home.root / "gguf"), {})
     store.retire("docs@v2")
     target(home, "docs@v1")
     one, two = said(home, "list")
     assert (one["name"], one["aliases"], one["artefacts"]) == ("docs@v1", ["docs"], ["gguf"])
-    assert one["verdict"]["passed"]
+    assert one["verdict"]["decision"] == "promote"
     assert one["metrics"]["eval_loss"] == 1.25
     assert one["retired"] is None
     assert (two["name"], two["aliases"], two["verdict"]) == ("docs@v2", [], None)
     assert two["retired"]
     head, first, second = run(home, "list").stdout.splitlines()
     assert head.split()[:3] == ["name", "created", "base"]
-    assert first.split()[4:] == ["900", "1.2500", "passed", "gguf", "docs"]
+    assert first.split()[4:] == ["900", "1.2500", "promote", "gguf", "docs"]
     assert second.startswith("docs@v2 (retired)")
 
 
@@ -84,7 +84,7 @@ def test_show_says_all_that_is_known(home: Home, store: Store) -> None:
         "recipe.lora.modules: q_proj, v_proj",
         "dataset.examples.train: 900",
         "checks.changes_logits.passed: True",
-        "verdicts.1.passed: True",
+        "verdicts.1.decision: promote",
         "artefacts.gguf.facts.type: Q8_0",
     ):
         assert f"{line}\n" in text

@@ -10,6 +10,7 @@ import pytest
 from eval.gate import gate
 from eval.gate.gate import Check, Reference
 from eval.questions import draw
+from eval.questions.question import Question
 from eval.questions.rows import Row
 from eval.report import cost
 from eval.report.build import report
@@ -40,7 +41,16 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(folder: Path, does: Behaviour, base: Behaviour = BASE, **how: int) -> Report:
     systems = {SUBJECT: does, "base-pages": base, **TRIVIAL}
     run = runs.write(folder, systems, runs.questions(**how))
-    return report(score(run), cost.read())
+    return reported(run)
+
+
+def grounded(question: Question, answer: Answer) -> float:
+    """The pages support what is right."""
+    return float(question.answerable and question.answer in answer.text)
+
+
+def reported(run: Path, subject: str | None = None) -> Report:
+    return report(score(run, grounded=grounded), cost.read(), subject)
 
 
 def checked(found: Report, against: str = "base-pages") -> list[Check]:
@@ -151,8 +161,8 @@ def test_most_questions_contaminated_leaves_too_few(tmp_path: Path) -> None:
 def test_a_run_in_which_nobody_looked_for_leaks_is_found_out(tmp_path: Path) -> None:
     does = {SUBJECT: Behaviour(accuracy=0.75), "base-pages": BASE, **TRIVIAL}
     run = runs.write(tmp_path, does, trained=None)
-    assert failed(report(score(run), cost.read())) == ["checked for contaminated questions"]
-    base = report(score(run), cost.read(), "base-pages")
+    assert failed(reported(run)) == ["checked for contaminated questions"]
+    base = reported(run, "base-pages")
     assert not about("leaks", failed(base, "first-sentence")), "it has learnt from no rows"
 
 
@@ -173,7 +183,7 @@ def test_a_few_questions_of_both_tell_nothing(tmp_path: Path) -> None:
     ]
     text = "".join(f"{one.model_dump_json()}\n" for one in copies)
     (run / "answers.jsonl").write_text(text)
-    failures = failed(report(score(run), cost.read()))
+    failures = failed(reported(run))
     assert "base-pages was asked the same number" in failures
     assert about("at most 3 points below base-pages", failures)
 
@@ -205,7 +215,7 @@ def test_one_whose_questions_are_copies_is_found_out(tmp_path: Path) -> None:
     for name, asked in (("now", draw.distinct(rows, 0)), ("before", rows)):
         questions = draw.questions(file, asked, ["valve.md"], ())
         does = {SUBJECT: good, "base-pages": Behaviour(accuracy=0.4), **TRIVIAL}
-        found = report(score(runs.write(tmp_path / name, does, questions)), cost.read())
+        found = reported(runs.write(tmp_path / name, does, questions))
         assert found.questions == {"answerable": 5, "unanswerable": 5, "contaminated": 0}
         assert {one.answers for one in found.systems} == {10}
         assert about("at least 100 answerable", failed(found))
@@ -239,6 +249,64 @@ def test_a_reference_that_fails_is_not_beaten(tmp_path: Path) -> None:
     assert failed(measured(tmp_path, Behaviour(accuracy=0.8), base)) == ["errors at most 1%"]
 
 
+def test_ten_points_of_harm_are_excluded_before_three_are(tmp_path: Path) -> None:
+    checks = checked(measured(tmp_path, Behaviour(accuracy=0.56)))
+    assert gate.decision(checks) == "canary"
+    worse = checked(measured(tmp_path / "2", Behaviour(accuracy=0.2)))
+    assert gate.decision(worse) == "stop"
+    assert gate.decision(checked(measured(tmp_path / "3", Behaviour(accuracy=0.75)))) == "promote"
+
+
+def test_without_groundedness_only_a_canary_is_allowed(tmp_path: Path) -> None:
+    measured(tmp_path, Behaviour(accuracy=0.75))
+    checks = checked(report(score(tmp_path), cost.read()))
+    (failed_check,) = (check for check in checks if not check.passed)
+    assert "not measured: the wiki's pages have changed since" in failed_check.found
+    assert gate.decision(checks) == "canary"
+
+
+def test_nothing_valid_is_measured_on_long_answers_by_words(tmp_path: Path) -> None:
+    """Two systems that are right 0 times out of 100 are not as good as each other."""
+
+    def long(answer: Answer) -> Answer:
+        return answer.model_copy(update={"text": "Open the settings first. " * 9})
+
+    does = {SUBJECT: Behaviour(), "base-pages": BASE, **TRIVIAL}
+    found = reported(runs.write(tmp_path, does, change=long))
+    base = found.system("base-pages")
+    assert base is not None
+    reference = Reference("base-pages", base.measures, found.comparisons, True)
+    with pytest.raises(AskdocsError, match="no valid measure: by word comparison"):
+        gate.valid(found, reference)
+    gate.valid(found.model_copy(update={"accuracy": "judged"}), reference)
+
+
+@pytest.mark.slow  # sixty runs
+@pytest.mark.parametrize(("wrong", "decision"), [(0, "promote"), (0.1, "stop"), (0.3, "stop")])
+def test_good_answers_that_were_made_wrong_get_the_right_verdict(
+    tmp_path: Path, wrong: float, decision: str
+) -> None:
+    """The base model's own answers, of which a share of those that are right was made wrong."""
+    right = 0
+    for seed in range(20):
+        draws = np.random.default_rng(seed)
+        does = {SUBJECT: BASE, "base-pages": Behaviour(accuracy=0.9), **TRIVIAL}
+        run = runs.write(tmp_path / str(seed), does, seed=seed)
+        lines = (run / "answers.jsonl").read_text().splitlines()
+        answers = [Answer.model_validate_json(line) for line in lines]
+        others = [one for one in answers if one.system != SUBJECT]
+        copies = [one for one in others if one.system == "base-pages"]
+        good = [at for at, one in enumerate(copies) if one.text.startswith("Certainly")]
+        for at in draws.choice(good, round(wrong * len(good)), replace=False):
+            copies[at] = copies[at].model_copy(update={"text": "Nobody could say which lever."})
+        copies = [one.model_copy(update={"system": SUBJECT}) for one in copies]
+        (run / "answers.jsonl").write_text(
+            "".join(f"{one.model_dump_json()}\n" for one in [*others, *copies])
+        )
+        right += gate.decision(checked(reported(run))) == decision
+    assert right >= 19
+
+
 def test_silence_is_no_consent(tmp_path: Path) -> None:
     """A run without baselines, cut off in the middle, with half of the answers."""
     run = runs.write(tmp_path, {SUBJECT: Behaviour(accuracy=0.9), "base-pages": BASE})
@@ -246,15 +314,15 @@ def test_silence_is_no_consent(tmp_path: Path) -> None:
     of = [Answer.model_validate_json(line) for line in lines]
     kept = [line for line, one in zip(lines, of, strict=True) if one.question < "q2"]
     (run / "answers.jsonl").write_text("".join(kept) + lines[-1][:40])
-    failures = failed(report(score(run), cost.read()))
+    failures = failed(reported(run))
     assert "every question was asked" in failures
     assert sum("more accurate than" in failure for failure in failures) == 3
 
 
 def test_times_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     found = measured(tmp_path, Behaviour(accuracy=0.8, seconds=3))
-    before = score(runs.write(tmp_path / "before", {SUBJECT: BASE}, seed=2))
-    now = score(tmp_path)
+    before = score(runs.write(tmp_path / "before", {SUBJECT: BASE}, seed=2), grounded=grounded)
+    now = score(tmp_path, grounded=grounded)
     sides = [((SUBJECT, now.fair[SUBJECT]), ("before", before.fair[SUBJECT]))]
     numbers = report(before, cost.read()).system(SUBJECT)
     assert numbers is not None

@@ -99,7 +99,7 @@ def test_a_version_is_one_commit_with_the_adapter_on_top_and_a_tag(
 
 
 def test_the_card_says_what_the_model_is(hub: UploadHub, store: Store) -> None:
-    store.add_verdict("docs@v1", verdict("docs@v1", passed=False))
+    store.add_verdict("docs@v1", verdict("docs@v1", decision="stop"))
     store.add_verdict("docs@v1", verdict("docs@v1", hour=1))
     push(store)
     repository = hub.repositories["team/wiki"]
@@ -112,7 +112,7 @@ def test_the_card_says_what_the_model_is(hub: UploadHub, store: Store) -> None:
         "900 examples for train, 100 examples for validation",
         '"rank": 8',
         "| eval loss | 1.25 |",
-        "The gate passed it on 2026-01-01.",
+        "The gate's verdict was *promote* on 2026-01-01.",
         "under the licence `apache-2.0`",
         "askdocs models pull docs@v1 hf://team/wiki",
     ):

@@ -26,7 +26,7 @@ def test_a_version_that_passed_with_this_prompt_may_answer() -> None:
 
 
 def refused() -> Verdict:
-    found = verdict("docs@v7", passed=False)
+    found = verdict("docs@v7", decision="stop")
     return found.model_copy(update={"reasons": ("token F1 is 0.41, below 0.45",)})
 
 
@@ -54,6 +54,16 @@ def test_what_speaks_against_it_is_named(
     with pytest.raises(AskdocsError, match="or overrule this with --force --why TEXT"):
         check(found, force=False, why=None)
     check(found, force=True, why="the gate is being repaired")
+
+
+def test_a_canary_s_readers_decide_where_the_gate_leaves_it_open() -> None:
+    given = verdict("docs@v7", decision="canary")
+    assert objections(MANIFEST, given, PROMPT, "canary") == []
+    (said,) = objections(MANIFEST, given, PROMPT, "promote")
+    assert said.startswith("the release gate allows docs@v7 only as a canary")
+    assert objections(MANIFEST, given, PROMPT, "promote", readers="promote") == []
+    assert objections(MANIFEST, refused(), PROMPT, "canary")
+    assert objections(MANIFEST, refused(), PROMPT, "promote", readers="promote")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_what_is_derived_lies_beside_the_version_and_does_not_change_it(
 
 def test_verdicts_are_kept_in_the_order_of_time(store: Store, run: Path) -> None:
     store.add("docs", run, FACTS)
-    said = [verdict("docs@v1", 9, passed=False), verdict("docs@v1", 10)]
+    said = [verdict("docs@v1", 9, decision="stop"), verdict("docs@v1", 10)]
     for one in (said[1], said[0], said[0]):
         store.add_verdict("docs@v1", one)
     assert store.verdicts("docs@v1") == said

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from eval.gate.verdict import Verdict
+from eval.gate.verdict import Decision, Verdict
 from training.versions.manifest import Dataset, Facts, Threshold, sha256
 
 FACTS = Facts(
@@ -28,12 +28,12 @@ def trained(folder: Path, content: str = "weights") -> Path:
     return folder
 
 
-def verdict(of: str, hour: int = 0, passed: bool = True) -> Verdict:
+def verdict(of: str, hour: int = 0, decision: Decision = "promote") -> Verdict:
     """What the gate might say."""
     return Verdict(
         version=of,
         prompt_fingerprint="0123456789abcdef",
-        passed=passed,
+        decision=decision,
         report_sha256="a" * 64,
         made=datetime(2026, 1, 1, hour, tzinfo=UTC),
     )

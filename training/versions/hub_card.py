@@ -77,7 +77,7 @@ def _lines(
     if verdict is not None:
         reasons = f": {'; '.join(verdict.reasons)}" if verdict.reasons else ""
         yield (
-            f"\nThe gate {'passed' if verdict.passed else 'refused'} it on"
+            f"\nThe gate's verdict was *{verdict.decision}* on"
             f" {verdict.made:%Y-%m-%d}{reasons}. Its report has the SHA-256"
             f" `{verdict.report_sha256}`."
         )

@@ -1,19 +1,28 @@
 """Decides whether a version may answer for an alias: gate verdict and prompt fingerprint."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from eval.gate.verdict import Verdict
 from gateway.core.errors import AskdocsError
 from training.versions.manifest import Manifest
 
 
-def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) -> list[str]:
+def objections(
+    manifest: Manifest,
+    verdict: Verdict | None,
+    fingerprint: str,
+    action: Literal["promote", "canary"] = "promote",
+    readers: str = "",
+) -> list[str]:
     """Objections to a version, a sentence each.
 
     Args:
         manifest: the version's manifest.
         verdict: the gate's latest verdict on it.
         fingerprint: fingerprint of the gateway's prompt.
+        action: answer all users, or a share of them.
+        readers: the decision of a canary's readers; "": none yet.
     """
     name, reasons = manifest.name, []
     if manifest.prompt_fingerprint != fingerprint:
@@ -34,9 +43,14 @@ def objections(manifest: Manifest, verdict: Verdict | None, fingerprint: str) ->
             f"the verdict measured {name} with the prompt {verdict.prompt_fingerprint}, and the"
             f" gateway uses {fingerprint}: measure it again"
         )
-    if not verdict.passed:
-        why = "; ".join(verdict.reasons) or "it gives no reason"
+    why = "; ".join(verdict.reasons) or "it gives no reason"
+    if not verdict.allows("canary"):
         reasons.append(f"the release gate rejected {name}: {why}")
+    elif not verdict.allows(action) and readers != "promote":
+        reasons.append(
+            f"the release gate allows {name} only as a canary, until its readers have shown that it"
+            f" is as good (`askdocs models compare` tells when): {why}"
+        )
     return reasons
 
 
