@@ -79,8 +79,13 @@ def pptx(title: str, lines: Sequence[str], notes: str) -> bytes:
 def xlsx(rows: Sequence[Sequence[str]], corner: str = "") -> bytes:
     """A workbook of the sheet "Prices"; `corner` names a cell far away that is filled, too."""
     cells = "".join(
-        "<row>" + "".join(f'<c t="inlineStr"><is><t>{cell}</t></is></c>' for cell in row) + "</row>"
-        for row in rows
+        f'<row r="{n}">'
+        + "".join(
+            f'<c r="{letter}{n}" t="inlineStr"><is><t>{cell}</t></is></c>'
+            for letter, cell in zip("ABCDEFGH", row, strict=False)
+        )
+        + "</row>"
+        for n, row in enumerate(rows, 1)
     )
     if corner:
         cells += f'<row><c r="{corner}" t="inlineStr"><is><t>far</t></is></c></row>'
@@ -161,3 +166,21 @@ def pdf(
         + f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n".encode()
         + f"<< /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(out)}\n%%EOF\n".encode()
     )
+
+
+def nested_forms(levels: int) -> bytes:
+    """A PDF of a form that draws another one nine times, which draws another one nine times..."""
+    kids = "".join(
+        f"{n + 4} 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Resources << /XObject"
+        f" << /F {n + 5} 0 R >> >> /Length 45 >>\nstream\n{'/F Do' * 9}\nendstream\nendobj\n"
+        for n in range(levels)
+    )
+    last = levels + 4
+    return (
+        "%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n"
+        "2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n"
+        "3 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 9 9] /Contents 4 0 R"
+        " /Resources << /XObject << /F 4 0 R >> >> >>\nendobj\n"
+        f"{kids}{last} 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 9 9] /Length 0 >>\n"
+        "stream\n\nendstream\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF\n"
+    ).encode()

@@ -16,6 +16,7 @@ from gateway.knowledge.sources.apart import Apart, Item
 from gateway.knowledge.sources.folder import Folder
 from gateway.knowledge.sources.source import Broken, Changed, Unchanged
 from gateway.knowledge.sources.spec import Spec
+from tests.sources import office
 from tests.sources.conftest import SITE, Write
 
 
@@ -90,15 +91,17 @@ def test_a_page_that_hangs_or_fills_or_crashes_is_named_and_the_others_are_read(
 
 
 @pytest.mark.usefixtures("quick")
-def test_too_many_pages_that_end_it_are_no_fault_of_the_pages(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(apart, "MOST", 2)
-    root = write({f"{n}.md": "LEAVE" for n in range(4)})
-    with pytest.raises(
-        AskdocsError, match=r"its reader process ended with the exit code 3 at 2\.md"
-    ):
-        read(root)
+@pytest.mark.slow
+def test_a_sync_goes_on_after_any_number_of_pages_that_end_its_reader(write: Write) -> None:
+    head = "---\ngroups: hr\n---\n"
+    bad = {f"{n}.md": f"{head}LEAVE" for n in range(25)}
+    root = write({"a.md": "Text", **bad, "z.md": "Text"})
+    (root / "forms.pdf").write_bytes(office.nested_forms(11))
+    found = read(root)
+    assert [one.page.path for one in found if isinstance(one, Changed)] == ["a.md", "z.md"]
+    broken = {one.path: one.groups for one in found if isinstance(one, Broken)}
+    # Also the rights of pages that cannot be read are known.
+    assert broken == {**dict.fromkeys(bad, (frozenset({"hr"}),)), "forms.pdf": None}
 
 
 def test_errors_come_back_as_they_are(tmp_path: Path) -> None:

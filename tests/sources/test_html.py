@@ -489,3 +489,11 @@ def test_the_end_of_a_line_in_a_text_begins_nothing(text: str) -> None:
     (section,) = read(f"<main><h1>Q</h1>{text}</main>").sections
     lines = [line.strip() for line in section.text.splitlines()]
     assert not [line for line in lines[1:] if line.startswith(("#", "```", "==="))]
+
+
+@pytest.mark.parametrize("count", [2_000, 20_000])
+def test_items_in_terms_in_items_take_no_minutes(count: int) -> None:
+    began = time.process_time()
+    with contextlib.suppress(ValueError):
+        body("<dt><li>" * count + "x")
+    assert time.process_time() - began < 5

@@ -36,8 +36,6 @@ from gateway.knowledge.wiki.page import Page, Section
 
 # Maximum bytes of a page's text.
 LARGEST = 16 * 2**20
-# Maximum pages that may crash a process; with more, the pages are not at fault.
-MOST = 20
 
 
 class Apart:
@@ -115,7 +113,7 @@ class _Reading:
     def note(self, name: str, code: int) -> None:
         """Record that the process ended early."""
         why = _why(code)
-        if not self._at or self._at in self.ended or len(self.ended) == MOST:
+        if not self._at or self._at in self.ended:
             raise AskdocsError(
                 f"{name} cannot be read: its reader process {why}"
                 + (f" at {self._at}" if self._at else "")

@@ -16,11 +16,16 @@ from contextlib import contextmanager
 SECONDS = 30.0
 # CPU seconds until the system kills the process, if a parser in C has not returned by then.
 HARD = 45.0
+# After this many pages beyond a limit, each further one gets a tenth of the time: whoever may write
+# pages must not be able to hold up a sync, and with it the rights of all pages, for hours.
+PATIENCE = 20
 # Maximum bytes of address space, including the program and its data about the wiki.
 MEMORY = 3 * 2**30
 
 _begun: Callable[[str], None] | None = None
 _ended: Mapping[str, str] = {}
+_late = 0
+"""The pages that took too long, in this process and those before it."""
 
 
 class TooLong(ValueError):
@@ -34,8 +39,8 @@ def enforce(begun: Callable[[str], None], ended: Mapping[str, str]) -> None:
         begun: receives each page's path, and an empty path at its end.
         ended: the pages that have crashed a process like this one, with the reason.
     """
-    global _begun, _ended
-    _begun, _ended = begun, ended
+    global _begun, _ended, _late
+    _begun, _ended, _late = begun, ended, len(ended)
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     limit = MEMORY if most == resource.RLIM_INFINITY else min(MEMORY, most)
     resource.setrlimit(resource.RLIMIT_AS, (limit, most))
@@ -55,11 +60,17 @@ def page(path: str) -> Iterator[None]:
         return
     if path in _ended:
         raise ValueError(_ended[path])
+    global _late
+    share = 1.0 if _late < PATIENCE else 0.1
     _begun(path)
-    _arm(SECONDS, HARD)
+    _arm(SECONDS * share, HARD * share)
     try:
         yield
+    except TooLong:
+        _late += 1
+        raise
     except MemoryError:
+        _late += 1
         raise ValueError(f"takes more than {MEMORY // 2**30} GiB of memory to read") from None
     finally:
         _arm(0, 0)
@@ -73,4 +84,4 @@ def _arm(soft: float, hard: float) -> None:
 
 
 def _stop(_: int, __: types.FrameType | None) -> None:
-    raise TooLong(f"takes more than {SECONDS:.0f} s to read")
+    raise TooLong(f"takes more than {SECONDS if _late < PATIENCE else SECONDS / 10:.0f} s to read")

@@ -6,6 +6,7 @@ are where a browser finds them, however broken the markup is.
 
 import codecs
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urldefrag, urljoin
@@ -26,8 +27,10 @@ _TAGS = re.compile(r"<(/?)([a-zA-Z]+)")
 # Elements that are never nested, or that end at the next one of their kind.
 _UNNESTED = frozenset(
     """area base br col embed hr img input link meta param source track wbr path
-    p li dt dd tr td th tbody thead option""".split()  # noqa: SIM905
+    p tr td th tbody thead option""".split()  # noqa: SIM905
 )
+# Each of these ends at the next of its kind, and is nested in the other kind: `<dt><li><dt>`.
+_ITEMS = {"li": "li", "dt": "dt", "dd": "dt"}
 _BODY = re.compile(rb"<body(?:\s[^>]*)?>", re.IGNORECASE)
 _REFRESH = re.compile(r"""\s*(\d+)[\d.]*\s*[;,]?\s*(?:url\s*=)?\s*['"]?([^'"]+)""", re.IGNORECASE)
 SPECIAL = "special page of MediaWiki"
@@ -176,16 +179,24 @@ def attribute(element: LexborNode, name: str) -> str:
 
 def _nesting(text: str) -> int:
     """The approximate maximum nesting depth of the elements in `text`."""
-    depth = deepest = 0
-    for end, name in _TAGS.findall(text):
-        if name.lower() in _UNNESTED:
+    above: list[str] = []
+    count: Counter[str] = Counter()
+    deepest = 0
+    for end, tag in _TAGS.findall(text):
+        name = tag.lower()
+        if name in _UNNESTED:
             continue
+        name = _ITEMS.get(name, name)
         if not end:
-            depth += 1
-            if depth > deepest:
-                deepest = depth
-        elif depth:
-            depth -= 1
+            if name in _ITEMS and above and above[-1] == name:
+                continue  # it ends the item before
+            above.append(name)
+            count[name] += 1
+            deepest = max(deepest, len(above))
+        elif count[name]:
+            while (last := above.pop()) != name:
+                count[last] -= 1
+            count[name] -= 1
     return deepest
 
 

@@ -103,8 +103,8 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
     about = f"{_VERSION} {flavour.urls[path]} {flavour.titles.get(path)} {flavour.about}"
     by_mkdocs, data = isinstance(flavour, mkdocs.MkDocs), b""
     try:
+        data = flavour.tree.data(path)
         with bounded.page(path):
-            data = flavour.tree.data(path)
             trail = Trail(path, about, data, flavour.tree.text, partial(flavour.resolve, path))
             page = None
             if not (stamp and trail.holds(stamp)):
@@ -113,7 +113,7 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
     except Exception as error:  # third-party parsers may fail on a page
         # If its author restricted the page, this applies to its earlier text, too, which stays
         # indexed.
-        groups, _ = front_groups(data.decode(errors="replace"), by_mkdocs)
+        groups, _ = _groups(path, data.decode(errors="replace"), by_mkdocs)
         yield Broken(path, _why(error), groups)
         return
     if page is None:
@@ -121,13 +121,22 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
         return
     if page.sections:
         page = replace(page, url=flavour.urls[path])
-        groups, problem = front_groups(decode(data), by_mkdocs)
+        groups, problem = _groups(path, decode(data), by_mkdocs)
         yield Changed(page, trail.stamp(), groups)
         if problem:
             yield Broken(f"{path}:1", problem)
     else:
         yield LeftOut(path, NO_TEXT)
     yield from trail.problems
+
+
+def _groups(path: str, text: str, by_mkdocs: bool) -> tuple[Groups | None, str]:
+    """`front_groups` within limits of its own: it also runs for pages that exceeded theirs."""
+    try:
+        with bounded.page(f"{path} (front matter)"):
+            return front_groups(text, by_mkdocs)
+    except ValueError as error:
+        return NOBODY, f"the front matter {error}; until it is corrected, nobody may read the page"
 
 
 def front_groups(text: str, by_mkdocs: bool = False) -> tuple[Groups | None, str]:
