@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.evaluation import canary
+from askdocs.evaluation.canary import Canary
 from askdocs.state.database import opened
 from askdocs.terminal import table
 from eval.statistics import proportions
@@ -22,6 +24,8 @@ from gateway.telemetry.answer_statistics import AnswerTally, tally
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+    from gateway.core.gateway_settings import Alias
 
 
 def compare(
@@ -39,13 +43,19 @@ def compare(
     """Compare two versions in use: refusals, cautions, failures, votes, latency.
 
     Without names: a canary and the model beside it, otherwise the current and the previous model.
+    Of a canary it also tells whether its readers have shown yet that it is as good.
     """
     since = (datetime.now(UTC) - timedelta(days=days - 1)).date()
     with opened(home_dir) as database:
+        if alias not in _aliases(database):
+            raise AskdocsError(f"no alias {alias!r}: `askdocs aliases list` shows the aliases")
         names = (first, second) if first and second else _two(database, alias, first)
         tallies = tally(database, alias, since)
+        on_trial = canary.running(database, alias, _aliases(database)[alias].targets)
+        if on_trial and {on_trial.version, on_trial.other} != set(names):
+            on_trial = None
     first_tally, second_tally = (tallies.get(name, AnswerTally()) for name in names)
-    if not (first_tally.counts or second_tally.counts):
+    if not (first_tally.counts or second_tally.counts or on_trial):
         known = ", ".join(sorted(tallies)) or "none"
         raise AskdocsError(
             f"neither {names[0]} nor {names[1]} was asked as {alias} since {since}: name two of"
@@ -61,6 +71,7 @@ def compare(
                     "models": names,
                     "answers": [first_tally.counts["answers"], second_tally.counts["answers"]],
                     "measures": [_facts(line) for line in lines],
+                    "canary": _standing(on_trial) if on_trial else None,
                 },
                 indent=2,
             )
@@ -74,14 +85,49 @@ def compare(
         [line.measure, _shown(line, 0), _shown(line, 1), _difference(line, names)] for line in lines
     ]
     table.show(["", *names, ""], rows)
+    if on_trial:
+        print(f"\n{_in_words(on_trial)}")
+
+
+def _aliases(database: "sa.Engine") -> "dict[str, Alias]":
+    return {**aliases.DEFAULT, **load(GatewaySettings).aliases, **aliases.stored(database)}
+
+
+def _standing(on_trial: Canary) -> dict[str, Any]:
+    found = on_trial.standing
+    return {
+        "version": on_trial.version,
+        "since": on_trial.since.isoformat(),
+        "readers": found.readers,
+        "answers": found.answers,
+        "difference": found.difference,
+        "low": found.low if math.isfinite(found.low) else None,
+        "high": found.high if math.isfinite(found.high) else None,
+        "margin": found.margin,
+        "decision": found.decision,
+    }
+
+
+def _in_words(on_trial: Canary) -> str:
+    """Where a canary stands, in a sentence or two."""
+    found = on_trial.standing
+    readers = f"{found.readers[0]:,} and {found.readers[1]:,} readers"
+    measured = (
+        "no answers of both yet"
+        if found.difference is None
+        else f"difference {found.difference:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    )
+    then = {
+        "wait": f"not decided yet; promote above {-found.margin:+.2f}, stop below 0",
+        "promote": f"as good: `askdocs models promote {on_trial.version}`",
+        "stop": f"worse: `askdocs models canary {on_trial.version} --weight 0`",
+    }[found.decision]
+    return f"canary since {on_trial.since:%Y-%m-%d}, {readers}: {measured}: {then}"
 
 
 def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str]:
     """The two that it is natural to compare."""
-    table = {**aliases.DEFAULT, **load(GatewaySettings).aliases, **aliases.stored(database)}
-    if alias not in table:
-        raise AskdocsError(f"no alias {alias!r}: `askdocs aliases list` shows the aliases")
-    now = table[alias].targets
+    now = _aliases(database)[alias].targets
     names: Sequence[str] = sorted(now, key=lambda name: -now[name])
     if len(names) == 1:
         changes = reversed(promotions.history(database, alias))

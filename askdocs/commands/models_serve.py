@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
+from askdocs.evaluation import canary as canaries
 from askdocs.models.aliases import effective, problems_of, shares
 from askdocs.models.registry import opened_store
 from askdocs.models.serving import serve
@@ -235,7 +236,10 @@ def _allowed(
         raise AskdocsError(f"{version} is retired: promote another version")
     given = verdict.read(file) if file else next(reversed(store.verdicts(version)), None)
     fingerprint = prompt.fingerprint(change.alias.instructions or "")
-    gate.check(gate.objections(manifest, given, fingerprint, action), force, why)
+    on_trial = canaries.running(change.database, change.name, change.alias.targets)
+    readers = on_trial.standing.decision if on_trial and on_trial.version == version else ""
+    reasons = gate.objections(manifest, given, fingerprint, action, readers)
+    gate.check(reasons, force, why)
     if file and given and keep:
         store.add_verdict(version, given)
     return given

@@ -27,6 +27,8 @@ from tests.training.versions import FACTS, threshold, trained, verdict
 from training.artefacts import probe
 from training.versions.open import open_store
 from training.versions.store import Store
+from widget.service.store import Answered, NewQuestion, Vote
+from widget.service.store import Store as Questions
 
 V1 = {"docs@v1": 1.0}
 
@@ -233,3 +235,36 @@ async def test_what_answers_is_compared_with_what_answered_before(
         0.5,
         True,
     )
+
+
+def test_readers_of_a_canary_complete_what_the_gate_left_open(
+    home: Home, store: Store, stored: sa.Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = passed("docs@v1").model_copy(update={"decision": "canary", "reasons": ("few",)})
+    store.add_verdict("docs@v1", given)
+    shares = {"base": 50.0, "docs@v1": 50.0}
+    promotions.write(stored, "canary", "docs", None, aliases.DEFAULT["docs"], shares, "ada")
+    with pytest.raises(AskdocsError, match="only as a canary, until its readers have shown"):
+        promote("docs@v1", dry_run=True, home_dir=home.root)
+    canary("docs@v1", 20, dry_run=True, home_dir=home.root)
+    questions = Questions(stored)
+    for number in range(300):
+        served = ("base", "docs@v1")[number % 2]
+        good = served == "docs@v1" or number % 3
+        asked = NewQuestion(f"q{number}", "How?", f"c{number}", visitor=f"v{number}")
+        questions.asked(asked)
+        verdict = "supported" if good else "unsupported"
+        questions.answered(asked.id, Answered("answered", model=served, verdict=verdict))
+        if number == 1:
+            questions.vote(asked.id, Vote("down"), "v1")
+    compare("docs@v1", "base", as_json=True, home_dir=home.root)
+    told = json.loads(capsys.readouterr().out.partition("\n{")[2].join(("{", "")))["canary"]
+    assert (told["version"], told["readers"], told["decision"]) == (
+        "docs@v1",
+        [150, 150],
+        "promote",
+    )
+    assert told["difference"] == pytest.approx(2 / 3 - 2 / 150, abs=0.001)
+    promote("docs@v1", dry_run=True, home_dir=home.root)
+    compare(home_dir=home.root)
+    assert "as good: `askdocs models promote docs@v1`" in capsys.readouterr().out
