@@ -21,15 +21,17 @@ from askdocs.commands.options import (
     KeyOption,
     QuestionsOption,
 )
-from askdocs.evaluation import run_folder, target
+from askdocs.evaluation import reports, run_folder, target
 from askdocs.evaluation.bar import EvaluationBar
 from askdocs.evaluation.meter import Meter
 from askdocs.evaluation.plan import Options, plan
 from askdocs.models import serving
 from askdocs.models.finetuning import follow
 from askdocs.state import home
+from askdocs.terminal.bar import Bar
 from askdocs.terminal.consoles import say
-from eval.report import cost
+from askdocs.wikis.index import index_file
+from eval.report import changes, cost
 from eval.running import answer, ask, measured
 from eval.running.estimate import estimate
 from eval.systems import systems as known
@@ -109,7 +111,11 @@ def run_evaluation(
     ] = None,
     rag: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="RAG settings, such as rag.toml of `eval sweep`."),
+        typer.Option(
+            metavar="FILE",
+            help="RAG settings, such as rag.toml of `eval sweep`, or seedling: 512 tokens, 20 "
+            "chunks, MMR, reranked to 5.",
+        ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=16, help="Maximum tokens of an answer.")] = ANSWER,
     at_once: Annotated[
@@ -126,6 +132,14 @@ def run_evaluation(
         bool,
         typer.Option("--resume", help="Ask only the questions without an answer or with an error."),
     ] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Compare with this run, or with the last one: writes junit.xml and worse.md, and "
+            "exits with 1 if a question is answered worse.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Check everything, report what would be asked, and exit."),
@@ -166,6 +180,7 @@ def run_evaluation(
             planned = plan(options, target.find(state, url, key), home_dir)
         folder = (out or run_folder.default_folder(state, planned.run)).absolute()
         run_folder.can_start(folder, planned.run, resume, state.root / "evals")
+        earlier = run_folder.earlier(against, folder, state.root / "evals") if against else None
         for note in planned.notes:
             say(f"note: {note}")
         _show(planned, folder, state, say if as_json else print)
@@ -179,6 +194,28 @@ def run_evaluation(
             run_folder.begin(folder, planned.run, planned.asked)
             _ask(planned, folder, state, lock)
     _tell(planned, folder, as_json)
+    if earlier and _got_worse(earlier, folder, index_file(home_dir), print_text=not as_json):
+        raise typer.Exit(1)
+
+
+def _got_worse(earlier: Path, folder: Path, index: Path, print_text: bool) -> bool:
+    """Write junit.xml and worse.md into a run's folder. Did a question get worse?"""
+    with Bar() as bar:
+        before, now = (
+            reports.stored_scores(run, None, False, bar.show, index) for run in (earlier, folder)
+        )
+    system = now.subject()
+    before.subject(system)
+    compared = changes.compare(before.fair[system], now.fair[system])
+    home.write(folder / "junit.xml", changes.junit(system, compared))
+    home.write(folder / "worse.md", changes.markdown(system, compared))
+    worse = [change for change in compared if change.reasons]
+    if print_text:
+        print(f"against     {earlier}: {len(compared):,} questions in both")
+        for change in worse:
+            print(f"worse       {change.now.question.text}: {'; '.join(change.reasons)}")
+        print(f"details     {folder / 'worse.md'}, {folder / 'junit.xml'}")
+    return bool(worse)
 
 
 def _ask(planned: "EvaluationPlan", folder: Path, state: home.Home, lock: int) -> None:

@@ -24,6 +24,22 @@ def default_folder(home: Home, run: Run) -> Path:
     return home.root / "evals" / f"{stem}-{hashlib.sha256(which.encode()).hexdigest()[:8]}"
 
 
+def earlier(wanted: str, folder: Path, others: Path) -> Path:
+    """The run to compare with: a folder, its name among the others, or `last`.
+
+    Raises AskdocsError: there is no such run.
+    """
+    if wanted != "last":
+        known = next((run for run in (Path(wanted), others / wanted) if run.is_dir()), None)
+        if known is None:
+            raise AskdocsError(f"--against {wanted}: no such run: name its folder, or `last`")
+        return known
+    runs_there = [file for file in others.glob(f"*/{FILE}") if file.parent != folder]
+    if not runs_there:
+        raise AskdocsError(f"--against last: {others} has no other run: run it once without")
+    return max(runs_there, key=lambda file: file.stat().st_mtime).parent
+
+
 def can_start(folder: Path, run: Run, resume: bool, others: Path) -> None:
     """Check the folder. `others`: the folder with other runs, to suggest the intended one.
 

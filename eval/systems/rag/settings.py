@@ -70,8 +70,16 @@ class RagSettings(BaseModel):
         return "\n".join(lines) + "\n"
 
 
+SEEDLING = "seedling"
+
+
 def load(file: Path) -> RagSettings:
-    """Read a TOML file. Raises AskdocsError: it cannot be read, or a key is invalid."""
+    """Read a TOML file, or the configuration named `seedling`.
+
+    Raises AskdocsError: it cannot be read, or a key is invalid.
+    """
+    if str(file) == SEEDLING:
+        file = Path(__file__).with_name(f"{SEEDLING}.toml")
     try:
         return RagSettings.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
     except OSError as error:
