@@ -112,7 +112,12 @@ class WidgetSettings(Section):
     identity_header: str = Field(
         "", description="Header with the JWT; a page can also pass it in data-identity."
     )
-    identity_audience: str = Field("", description="The audience (aud) that a JWT must have.")
+    identity_issuer: str = Field(
+        "", description="The issuer (iss) that a JWT must have; required with identity_key."
+    )
+    identity_audience: str = Field(
+        "", description="The audience (aud) that a JWT must have; required with identity_key."
+    )
     identity_required: bool = Field(False, description="Answer only identified people?")
     captcha: Literal["", "turnstile", "hcaptcha"] = Field(
         "", description="Captcha service for the first question; empty: none."
@@ -151,6 +156,19 @@ class WidgetSettings(Section):
             raise ValueError(
                 "captcha needs captcha_site_key, and ASKDOCS_WIDGET_CAPTCHA_SECRET in the"
                 " environment"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_tokens(self) -> Self:
+        # A token that the same sign-in issued for another program must not sign anybody in here.
+        missing = [
+            name for name in ("identity_issuer", "identity_audience") if not getattr(self, name)
+        ]
+        if self.identity_key and missing:
+            raise ValueError(
+                f"identity_key needs {' and '.join(missing)}: the iss and aud of the tokens that"
+                " it verifies"
             )
         return self
 

@@ -312,7 +312,9 @@ def _readable(key: "Key") -> str:
 
 def _split(names: str | None) -> list[str] | None:
     """The parts of an option with commas; an empty one has none."""
-    return None if names is None else [name for name in map(str.strip, names.split(",")) if name]
+    return (
+        None if names is None else [name for part in names.split(",") if (name := part.strip(" "))]
+    )
 
 
 def _named(key: "Key") -> str:

@@ -18,7 +18,7 @@ def reader(groups: str | None) -> Reader:
     if groups is None:
         return EVERYTHING
     try:
-        return Reader(groups_of([name for name in map(str.strip, groups.split(",")) if name]))
+        return Reader(groups_of([name for part in groups.split(",") if (name := part.strip(" "))]))
     except ValueError as error:
         raise AskdocsError(f"--groups: {error}") from None
 

@@ -31,27 +31,22 @@ PERSON = "person:"
 
 
 def group(name: str) -> str:
-    """Normalises a group's name for comparison.
+    """Checks a group's name, which is compared exactly; only addresses of persons are lower-cased.
 
-    Case matters. Raises ValueError: the name is invalid.
+    Raises ValueError: the name is invalid, or could be taken for another one: the Kelvin sign looks
+    like a K, a no-break space like a space.
     """
-    normalized = unicodedata.normalize("NFC", name).strip()
-    if not normalized or len(normalized) > LONGEST or not normalized.isprintable():
+    if not name or len(name) > LONGEST or not name.isprintable() or name != name.strip():
         raise ValueError(
-            f"{name[:60]!r} is not a valid group name: use 1 to {LONGEST} printable characters"
+            f"{name[:60]!r} is not a valid group name: use 1 to {LONGEST} printable characters,"
+            " without no-break spaces, and without spaces at the ends"
         )
-    if not normalized.startswith(PERSON):
-        return normalized
-    # The Kelvin sign compares equal to k, and would turn an address into somebody else's.
-    if any(not character.isascii() and _compared(character).isascii() for character in name):
+    if (plain := unicodedata.normalize("NFKC", name)) != name:
         raise ValueError(
-            f"{name[:60]!r} matches nobody: one of its characters is normalised to another"
+            f"{name[:60]!a} is not a valid group name: it has compatibility or decomposed"
+            f" characters; the plain spelling is {plain[:60]!r}"
         )
-    return normalized.lower()
-
-
-def _compared(text: str) -> str:
-    return unicodedata.normalize("NFC", text).lower()
+    return name.lower() if name.startswith(PERSON) else name
 
 
 def groups_of(names: Any) -> frozenset[str]:
@@ -69,7 +64,7 @@ def groups_of(names: Any) -> frozenset[str]:
 
 def person(email: str) -> str:
     """The group of one person. Raises ValueError."""
-    return group(PERSON + email.strip())
+    return group(PERSON + email)
 
 
 def foreign(name: Any, service: str) -> str:

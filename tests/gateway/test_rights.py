@@ -1,11 +1,14 @@
 """Groups of pages: their form, and their way from front matter to the index."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from gateway.access import rights
+from gateway.access.rules import Rule
 from gateway.knowledge.search.writer import writing
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.folder import front_groups
@@ -28,10 +31,33 @@ def test_what_is_no_name_of_a_group_lets_nobody_in() -> None:
 
 
 @pytest.mark.parametrize(
+    "name",
+    [
+        *("\u212alinik", "h\u00a0r", "h\u2003r", "hr ", "e\u0301quipe", "\ufb01nance", "h\x7fr"),
+        *("h\u200br", "\uff48r", "person:\u212aim@example.com"),
+    ],
+)
+def test_a_name_that_could_be_taken_for_another_is_rejected_everywhere(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a valid group name"):
+        rights.group(name)
+    with pytest.raises(ValidationError, match="is not a valid group name"):
+        Rule(path="hr/", groups=(name,))
+    groups, problem = front_groups(f"---\ngroups: {json.dumps(name)}\n---\n")
+    assert groups == rights.NOBODY
+    assert "is not a valid group name" in problem
+
+
+def test_names_are_compared_exactly() -> None:
+    assert rights.groups_of(["HR", "hr", "équipe", "人事"]) == {"HR", "hr", "équipe", "人事"}
+
+
+@pytest.mark.parametrize(
     ("name", "found"),
     [
-        (" hr ", "hr"),
-        (" everybody", "x:everybody"),
+        ("hr", "hr"),
+        (" hr ", ""),
+        ("everybody", "x:everybody"),
+        (" everybody", ""),
         ("person:Ada@example.com", "x:person:ada@example.com"),
         ("", ""),
         (None, ""),

@@ -57,7 +57,7 @@ def test_the_token_of_a_sign_in_can_be_pasted_and_counts_for_half_a_day(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret = "a secret of at least thirty-two bytes"
-    client = start(identity_key=secret, reviewers=("ann@example.com",))
+    client = start(**tokens(secret), reviewers=("ann@example.com",))
     assert 'name="key"' in client.get("/review").text
     for token, status, said in (
         ("nonsense", 401, "was not accepted"),
@@ -76,9 +76,9 @@ def test_the_token_of_a_sign_in_can_be_pasted_and_counts_for_half_a_day(
 
 def test_the_cookie_of_a_reviewer_who_was_taken_off_the_list_lets_nobody_in(start: Start) -> None:
     secret = "a secret of at least thirty-two bytes"
-    client = start(identity_key=secret, reviewers=("ann@example.com",))
+    client = start(**tokens(secret), reviewers=("ann@example.com",))
     client.post("/review", data={"key": signed(secret, "ann@example.com")})
-    later = start(identity_key=secret, reviewers=("bob@example.com",))
+    later = start(**tokens(secret), reviewers=("bob@example.com",))
     later.cookies.set(access.COOKIE, client.cookies[access.COOKIE])
     assert later.get("/review").status_code == 403
     owner = start()
@@ -110,11 +110,17 @@ def test_a_secret_that_can_be_guessed_is_refused_and_not_shown(name: str) -> Non
     with pytest.raises(SettingsError, match="the minimum is 32") as refused:
         load(WidgetSettings, env={variable: "password-of-the-team"})
     assert "password-of-the-team" not in str(refused.value)
-    load(WidgetSettings, env={variable: "a" * 32})
+    whole = {f"ASKDOCS_WIDGET_IDENTITY_{part}": "x" for part in ("ISSUER", "AUDIENCE")}
+    load(WidgetSettings, env={**whole, variable: "a" * 32})
 
 
 def signed(secret: str, person: str) -> str:
-    return jwt.encode({"email": person, "exp": time.time() + 60}, secret, "HS256")
+    claims = {"iss": "id", "aud": "askdocs", "email": person, "exp": time.time() + 60}
+    return jwt.encode(claims, secret, "HS256")
+
+
+def tokens(secret: str) -> dict[str, str]:
+    return {"identity_key": secret, "identity_issuer": "id", "identity_audience": "askdocs"}
 
 
 def test_a_cookie_of_another_installation_is_not_taken(start: Start) -> None:

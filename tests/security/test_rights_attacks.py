@@ -231,6 +231,8 @@ def box(gateway: starting.Gateway, tmp_path_factory: pytest.TempPathFactory) -> 
         database_url=gateway.database,
         widget_index=str(gateway.home.parent / "index.db"),
         widget_identity_key=SECRET,
+        widget_identity_issuer="id",
+        widget_identity_audience="askdocs",
         widget_identity_header="x-jwt",
         widget_reviewers="hr@example.com,eng@example.com",
         widget_asks_per_minute="1000",
@@ -247,6 +249,8 @@ def proxied(gateway: starting.Gateway, tmp_path_factory: pytest.TempPathFactory)
         widget_person_header="x-person",
         widget_groups_header="x-groups",
         widget_identity_key=SECRET,
+        widget_identity_issuer="id",
+        widget_identity_audience="askdocs",
         widget_identity_header="x-jwt",
         widget_trusted_proxies="192.0.2.1",
     ) as url:
@@ -254,7 +258,8 @@ def proxied(gateway: starting.Gateway, tmp_path_factory: pytest.TempPathFactory)
 
 
 def signed(*names: str, person: str = "") -> dict[str, str]:
-    claims = {"email": person or f"{names[0]}@example.com", "exp": time.time() + 600}
+    claims = {"iss": "id", "aud": "askdocs", "exp": time.time() + 600}
+    claims["email"] = person or f"{names[0]}@example.com"
     return {"x-jwt": jwt.encode({**claims, "groups": list(names)}, SECRET, "HS256")}
 
 
@@ -273,7 +278,14 @@ def asked(url: str, question: str, headers: dict[str, str]) -> tuple[str, str]:
 def test_the_box_asks_for_the_person_that_the_sign_in_names_and_for_nobody_else(box: str) -> None:
     told, _ = asked(box, QUESTIONS[0], signed("hr"))
     assert "98,765" in told
-    forged = jwt.encode({"email": "x@example.com", "exp": 9e9, "groups": ["hr"]}, "x" * 40, "HS256")
+    claims = {"iss": "id", "aud": "askdocs", "email": "x@example.com", "exp": 9e9}
+    forged = jwt.encode({**claims, "groups": ["hr"]}, "x" * 40, "HS256")
+    reviewer = {**claims, "email": "hr@example.com"}
+    for others in ({}, {"aud": "jira"}, {"iss": "other"}, {"aud": None}, {"iss": None}):
+        made = {name: value for name, value in {**reviewer, **others}.items() if value}
+        token = jwt.encode(made, SECRET, "HS256")
+        status = httpx.get(f"{box}/review", headers={"x-jwt": token}).status_code
+        assert (status == 200) == (not others)
     for headers in (
         {},
         {"x-askdocs-groups": '["hr"]'},
@@ -375,6 +387,8 @@ def test_a_box_whose_key_may_not_speak_for_people_gives_each_what_strangers_get(
         gateway.url,
         widget_gateway_key=key,
         widget_identity_key=SECRET,
+        widget_identity_issuer="id",
+        widget_identity_audience="askdocs",
         widget_identity_header="x-jwt",
         database_url=f"sqlite:///{tmp_path / 'box.db'}",
     ) as url:

@@ -57,7 +57,8 @@ class Identities:
         if settings.person_header:
             person = self._of_proxy(headers, settings.person_header)[:LONGEST]
             team = self._of_proxy(headers, settings.team_header)
-            groups = self._of_proxy(headers, settings.groups_header).split(",")
+            listed = self._of_proxy(headers, settings.groups_header).split(",")
+            groups = [name.strip(" \t") for name in listed]
             identity = self._identity(person, team, groups)
         if self._key and not identity.person:
             if settings.identity_header:
@@ -80,7 +81,7 @@ class Identities:
                 "clients' own header",
                 name,
             )
-        return values[0] if len(values) == 1 else ""
+        return values[0].strip(" \t") if len(values) == 1 else ""
 
     def known(self, person: str, team: str) -> Identity:
         """The identity of a person who has signed in before, with the current groups from the
@@ -93,8 +94,9 @@ class Identities:
                 token,
                 self._key,
                 algorithms=self._algorithms,
-                audience=self._settings.identity_audience or None,
-                options={"require": ["exp"], "verify_aud": bool(self._settings.identity_audience)},
+                issuer=self._settings.identity_issuer,
+                audience=self._settings.identity_audience,
+                options={"require": ["exp", "iss", "aud"]},
                 leeway=30,
             )
         except jwt.ExpiredSignatureError as error:

@@ -5,11 +5,11 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from gateway.access.rights import MOST, PERSON, groups_of, person
 from gateway.core.errors import AskdocsError
+from gateway.core.seldom import Seldom
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ class People:
         """`file`: JSON with e-mail addresses by group: {"hr": ["ada@example.com"]}; reloaded when
         it changes. Raises AskdocsError: it cannot be read."""
         self._file = file
+        self._ignored = Seldom(__name__)
         self._stamp: tuple[int, int] | None = None
         self._looked = 0.0
         self._of: dict[str, frozenset[str]] = {}
@@ -41,13 +42,15 @@ class People:
         """A person's groups: those that the sign-in `claimed`, those in the file, and the person's
         own.
 
-        Invalid group names are ignored, which grants less access.
+        Invalid group names are logged and ignored, which grants less access.
         """
         groups: set[str] = set()
         for name_list in [*claimed][:MOST]:
-            if isinstance(name_list, str):
-                with suppress(ValueError):
+            if isinstance(name_list, str) and name_list:
+                try:
                     groups |= groups_of(name_list)
+                except ValueError as error:
+                    self._ignored.warn("a group of the sign-in is ignored: %s", error)
         # A claimed group must not impersonate another person.
         groups = {group for group in groups if not group.startswith(PERSON)}
         try:
