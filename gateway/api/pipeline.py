@@ -16,6 +16,7 @@ from gateway.access.keys import Key
 from gateway.answering import form
 from gateway.answering.forced import ForcedCall
 from gateway.answering.form import Form
+from gateway.answering.grounding.client_jobs import is_client_job
 from gateway.answering.grounding.prompt import instructed
 from gateway.api import chat_request, schemas, unwritten
 from gateway.api.completion import Completion
@@ -216,6 +217,8 @@ class Pipeline:
             return decision._replace(why="alias")
         if not self._container.has_wiki:
             return decision._replace(why="no-wiki")
+        if not wants and is_client_job(request["messages"]):
+            return decision._replace(why="client-job")
         return decision._replace(is_on=True, is_agents=chat_request.is_agents(request))
 
     def _budget(

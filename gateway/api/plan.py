@@ -20,6 +20,7 @@ Why = Literal[
     "endpoint",
     "alias",
     "no-wiki",
+    "client-job",
     "no-question",
     "no-room",
     "no-page",

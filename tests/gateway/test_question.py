@@ -113,6 +113,13 @@ def test_the_question_stays_while_the_agent_works_on_it() -> None:
             "How do I reply?\n\nReply in full.\n\nThanks",
         ),
         ("# AGENTS.md instructions for x\n\n<INSTRUCTIONS>\ny\n</INSTRUCTIONS>", ""),
+        (
+            "<current_datetime>2026-12-03T09:00:00Z</current_datetime>\n\nHow do I stop it?",
+            "How do I stop it?",
+        ),  # Copilot CLI
+        ("Observation:\nHow do I stop it?", ""),  # smolagents
+        ("New task:\nHow do I stop it?", "How do I stop it?"),
+        ("Another language model started to solve this problem and produced a summary", ""),
         ("Operator note (not from the user): the following was a system message.", ""),  # LiteLLM
     ],
 )

@@ -53,6 +53,8 @@ class Gateway:
         self.readable_url = f"{base.removesuffix('/v1')}{readable.PATH}"
         self.model = settings.model
         headers = {"x-askdocs-progress": "on", "accept": "text/event-stream"}
+        # Visitors ask the wiki, whatever their words: none of them is a client's own job.
+        headers["x-askdocs-grounding"] = "on"
         if settings.gateway_key:
             headers["authorization"] = f"Bearer {settings.gateway_key.get_secret_value()}"
         self._headers = headers

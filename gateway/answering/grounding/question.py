@@ -28,6 +28,8 @@ _OWN = (
     # GitHub Copilot in VS Code
     *("environment_info", "workspace_info", "attachments", "context", "editorContext"),
     *("reminderInstructions", "toolReferences", "repoContext"),
+    # GitHub Copilot CLI
+    *("current_datetime", "reminder", "system_reminder"),
 )
 # Elements that enclose a question: Copilot, Cline, Cursor.
 _AROUND = ("userRequest", "user_message", "user_query", "task", "feedback")
@@ -43,8 +45,12 @@ _PROGRAMS = (
     "Here are some READ ONLY files",
     "I am working with you on code in a git repository.",
     "# AGENTS.md instructions",  # Codex
-    "[Request interrupted by user",  # Claude Code
+    "Another language model started to solve this problem",
     "Generate a title for this conversation:",  # opencode
+    "[Request interrupted by user",  # Claude Code
+    "This session is being continued from a previous conversation",
+    "Observation:",  # smolagents: a tool's result
+    "Now proceed and carry out this plan",
 )
 # Everything before this sentence is an example from aider.
 _ANEW = "I switched to a new code base."
@@ -54,6 +60,7 @@ _REMINDERS = (
     "\n\n# File editing rules:",
     "\n\nTo suggest changes to a file you MUST return",
 )
+_TASK = "New task:\n"  # smolagents writes it before a question
 _LANGUAGE = re.compile(r"\n\nReply in [^\n]{1,40}\Z")
 
 
@@ -72,7 +79,7 @@ def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
         message = messages[place]
         if message.get("role") != "user":
             continue
-        texts = list(_texts(message.get("content")))
+        texts = list(texts_of(message.get("content")))
         if any(text.startswith(_ANEW) for text in texts):
             break
         if text := asked(texts):
@@ -88,7 +95,7 @@ def edits(messages: Sequence[Mapping[str, Any]]) -> bool:
         text
         for message in messages
         if message.get("role") in ("user", "system", "developer")
-        for text in _texts(message.get("content"))
+        for text in texts_of(message.get("content"))
     )
     return any(
         reminder in text or text.startswith(reminder.lstrip())
@@ -104,7 +111,7 @@ def asked(texts: Sequence[str]) -> str:
     text = "\n".join(filter(None, (_own_words(text) for text in texts)))
     for reminder in _REMINDERS:
         text = text.partition(reminder)[0]
-    text = _LANGUAGE.sub("", text.strip())
+    text = _LANGUAGE.sub("", text.strip()).removeprefix(_TASK).strip()
     if len(text) > 1 and text[0] == text[-1] == '"':  # opencode
         text = text[1:-1].strip()
     return text
@@ -139,7 +146,8 @@ def _tags(text: str) -> Iterator[re.Match[str]]:
         yield from _TAG.finditer(text, start, end)
 
 
-def _texts(content: Any) -> Iterator[str]:
+def texts_of(content: Any) -> Iterator[str]:
+    """The texts of a message's content."""
     if isinstance(content, str):
         yield content
     for part in content if isinstance(content, list) else ():
