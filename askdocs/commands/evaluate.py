@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from askdocs import environments
-from askdocs.commands import eval_check, eval_report, eval_sweep
+from askdocs.commands import eval_check, eval_label, eval_report, eval_sweep
 from askdocs.commands.options import (
     ANSWER,
     FolderOption,
@@ -54,6 +54,7 @@ app.command()(eval_check.check)
 app.command()(eval_report.report)
 app.command()(eval_report.compare)
 app.command()(eval_report.gate)
+app.command()(eval_label.label)
 app.command()(eval_sweep.sweep)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 

@@ -41,6 +41,29 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
 
     The answers with a label must be a random sample of those that need one.
     """
+    return _corrected(answers, 0.0)
+
+
+def difference(first: Sequence[Judged], second: Sequence[Judged]) -> Estimate | None:
+    """The paired difference of two systems' shares of right answers, as `mean`.
+
+    A question counts as labelled if both of its answers have a label or need none.
+    """
+
+    def label(answer: Judged) -> float | None:
+        return answer.verdict if answer.is_known else answer.label
+
+    pairs = []
+    for one, other in zip(first, second, strict=True):
+        labels = label(one), label(other)
+        both = None if None in labels else (labels[0] or 0.0) - (labels[1] or 0.0)
+        known = one.is_known and other.is_known
+        pairs.append(Judged(one.verdict - other.verdict, both, one.cluster, known))
+    return _corrected(pairs, -1.0)
+
+
+def _corrected(answers: Sequence[Judged], least: float) -> Estimate | None:
+    """The mean of values between `least` and 1."""
     verdicts = np.array([answer.verdict for answer in answers])
     labels = np.array([math.nan if answer.label is None else answer.label for answer in answers])
     needs = np.array([not answer.is_known for answer in answers], dtype=bool)
@@ -71,9 +94,12 @@ def mean(answers: Sequence[Judged]) -> Estimate | None:
     wider = _quantile(beside) / _quantile(len(set(clusters)))
     half = NORMAL_95 * wider * within.widening * float(estimates.std()) / math.sqrt(len(answers))
     if not half:  # all are labelled and alike, which does not prove that none differs
-        return paired.share(list(estimates), clusters)
+        span = 1 - least
+        alike = paired.share(list((estimates - least) / span), clusters)
+        low, high = (least + span * end for end in (alike.low, alike.high))
+        return Estimate(least + span * alike.value, low, high, alike.size)
     return Estimate(
-        min(1.0, max(0.0, value)), max(0.0, value - half), min(1.0, value + half), len(answers)
+        min(1.0, max(least, value)), max(least, value - half), min(1.0, value + half), len(answers)
     )
 
 
