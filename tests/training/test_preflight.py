@@ -47,6 +47,9 @@ LARGE = recipe.load("llama31-8b-4xa10g")
 def test_the_parameters_are_those_that_the_makers_publish() -> None:
     assert LLAMA.parameters == 8_030_261_248
     assert SMOL.parameters == 134_515_008
+    assert KNOWN["HuggingFaceTB/SmolLM3-3B"].parameters == 3_075_098_624
+    # Without the norms of queries and keys.
+    assert KNOWN["Qwen/Qwen3-4B-Instruct-2507"].parameters == 4_022_468_096 - 36 * 2 * 128
     # PEFT's own count for r = 64 on all linear layers of Llama 3.1 8B.
     assert memory.adapter_parameters(LLAMA, LARGE) == 167_772_160
 

@@ -1,4 +1,4 @@
-"""Recipes: the four bundled ones, and the messages about a wrong one."""
+"""Recipes: the six bundled ones, and the messages about a wrong one."""
 
 import tomllib
 from pathlib import Path
@@ -31,6 +31,13 @@ def test_one_gpu_takes_the_same_steps_as_four() -> None:
     assert one.examples_per_step == four.examples_per_step
     same = {"gradient_accumulation": 4, "processes": 4}
     assert one.model_copy(update=same) == four
+
+
+@pytest.mark.parametrize("name", ["qwen3-4b-1gpu", "smollm3-3b-1gpu"])
+def test_other_families_take_the_same_steps(name: str) -> None:
+    """So that a difference between two versions is the base model's."""
+    one, llama = recipe.load(name), recipe.load("llama31-8b-1gpu")
+    assert one.model_copy(update={"base_model": llama.base_model}) == llama
 
 
 @pytest.mark.parametrize("name", recipe.names())

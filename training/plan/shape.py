@@ -56,7 +56,7 @@ class Shape:
         return self.linear_parameters + self.other_parameters
 
 
-# Known here so that a run can be planned before accepting a gated model's terms.
+# Known here so that a run can be planned offline, or before accepting a gated model's terms.
 KNOWN = {
     "meta-llama/Llama-3.1-8B-Instruct": Shape(
         hidden_size=4096,
@@ -68,7 +68,29 @@ KNOWN = {
         vocab_size=128256,
         max_position_embeddings=131072,
         tie_word_embeddings=False,
-    )
+    ),
+    "Qwen/Qwen3-4B-Instruct-2507": Shape(
+        hidden_size=2560,
+        intermediate_size=9728,
+        num_hidden_layers=36,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        vocab_size=151936,
+        max_position_embeddings=262144,
+        tie_word_embeddings=True,
+    ),
+    "HuggingFaceTB/SmolLM3-3B": Shape(
+        hidden_size=2048,
+        intermediate_size=11008,
+        num_hidden_layers=36,
+        num_attention_heads=16,
+        num_key_value_heads=4,
+        head_dim=128,
+        vocab_size=128256,
+        max_position_embeddings=65536,
+        tie_word_embeddings=True,
+    ),
 }
 
 
