@@ -6,6 +6,7 @@ from askdocs.commands import (
     dataset_build,
     dataset_check,
     dataset_ground,
+    dataset_locate,
     dataset_prefer,
     dataset_pull,
 )
@@ -16,6 +17,7 @@ app = typer.Typer(
 )
 app.command()(dataset_check.check)
 app.command()(dataset_check.fix)
+app.command()(dataset_locate.locate)
 app.command()(dataset_ground.ground)
 app.command()(dataset_build.build)
 app.command()(dataset_pull.pull)
