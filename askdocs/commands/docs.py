@@ -40,7 +40,7 @@ from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.replica import refresh
-from gateway.knowledge.search.store import NoIndex, older_sources
+from gateway.knowledge.search.store import APPROVED, NoIndex, older_sources
 from gateway.knowledge.sources import excluded
 from gateway.knowledge.sources.excluded import exclude
 from gateway.knowledge.sources.spec import Spec
@@ -201,6 +201,8 @@ def remove(
         path = None
         if source is None:
             source, path = _where(index, name)
+        if source.name == APPROVED:
+            raise AskdocsError(f"{name} is an approved answer: withdraw it in the review")
         count = index.count(source.name) if path is None else 1
     what = f"{path} of {source.name}" if path else f"{source.name} with its {count:,} pages"
     if not (yes or dry_run):
@@ -445,7 +447,7 @@ def _remembered(home_dir: Path | None) -> dict[str, "Spec"]:
             specs = {source.name: source.spec for source in index.sources()}
     except NoIndex:
         specs = {**older_sources(index_file(home_dir))}
-    return {name: Spec.remembered(name, spec) for name, spec in specs.items()}
+    return {name: Spec.remembered(name, spec) for name, spec in specs.items() if name != APPROVED}
 
 
 def _specs(

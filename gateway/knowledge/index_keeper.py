@@ -14,6 +14,7 @@ from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
+from gateway.knowledge.search.approved import Approved, approved, publish
 from gateway.knowledge.search.index import writing
 from gateway.knowledge.search.learn import learn
 from gateway.knowledge.search.missing import embed_missing
@@ -23,8 +24,11 @@ from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import Writing, look, sync
 from gateway.knowledge.sources.synced import Synced
+from gateway.storage import database
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from gateway.knowledge.search.search import Search
 
 log = logging.getLogger("askdocs.gateway")
@@ -174,6 +178,7 @@ class Keeper:
         self._stop = threading.Event()
         self._broken: tuple[Broken, ...] = ()
         self._embedded: int | None = None
+        self._published: tuple[int, list[Approved]] | None = None
         self._prepared = True  # `prepare` has just read the folder
 
     @contextmanager
@@ -196,7 +201,11 @@ class Keeper:
             work = ("wiki follower", self._follow, self._stop)
             follower = threading.Thread(target=self._tasks.go_on, args=work, daemon=True)
             follower.start()
+            answers = ("approved answers", self._keep_published, self._stop)
+            publisher = threading.Thread(target=self._tasks.go_on, args=answers, daemon=True)
+            publisher.start()
             self._tasks.go_on("vectors", self._keep_embedded, self._stop)
+            publisher.join()
             follower.join()
 
     def _keep_embedded(self) -> None:
@@ -204,6 +213,25 @@ class Keeper:
         while not self._stop.is_set():
             complained = self._attempt(self._embed, complained)
             self._stop.wait(LOOK)
+
+    def _keep_published(self) -> None:
+        if (url := database_url(self._settings)) is None:
+            return
+        engine = database.open(url, database.PATIENCE)
+        try:
+            complained = ""
+            while not self._stop.is_set():
+                complained = self._attempt(partial(self._publish, engine), complained)
+                self._stop.wait(LOOK)
+        finally:
+            engine.dispose()
+
+    def _publish(self, engine: "sa.Engine") -> None:
+        index, answers = self._search.index, approved(engine)
+        if self._published != (index.generation, answers):
+            generation = index.generation
+            publish(answers, index, self._writing)
+            self._published = generation, answers
 
     def _follow(self) -> None:
         if self._spec is None:

@@ -52,6 +52,15 @@ VECTORS = "SELECT page, scales, matrix FROM vectors WHERE model = ? AND page IN"
 SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
 MEMORY = "SELECT memory FROM state"
 EMBEDDERS = "SELECT serving, embedders FROM state"
+# The source of approved answers. The path of such a page is that of the page it cites, then
+# "#answer-" and the answer's ID.
+APPROVED = "answers"
+CITING = (
+    "SELECT answer.number, cited.number FROM page AS answer LEFT JOIN page AS cited"
+    " ON cited.path = substr(answer.path, 1, instr(answer.path, '#answer-') - 1)"
+    " AND cited.source != answer.source WHERE answer.source = 'answers'"
+)
+"""The pages of approved answers, each with every page that has the cited path, or NULL."""
 ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
 
 

@@ -189,8 +189,32 @@ def _access(
                 needed = both(needed, (rules.rules[name].readers,))
             groups.append(needed)
         of_pages[place] = kinds[key]
+    _close_answers(db, numbers, of_pages, groups)
     names = frozenset(name for sets in groups for some in sets or () for name in some)
     return Access(numbers, of_pages, tuple(groups), names), tuple(unused)
+
+
+def _close_answers(
+    db: sqlite3.Connection,
+    numbers: Numbers,
+    of_pages: npt.NDArray[np.int32],
+    groups: list[Groups | None],
+) -> None:
+    """Close each approved answer to those who may not read all pages with the path it cites."""
+    needed: dict[int, Groups | None] = {}
+    for answer, cited in db.execute(store.CITING):
+        place = int(np.searchsorted(numbers, answer))
+        if place not in needed:  # it has no groups of its own, but a rule may name it
+            kind = of_pages[place]
+            needed[place] = None if kind == WITHOUT_GROUPS else groups[kind]
+        of_cited: Groups | None = NOBODY
+        if cited is not None:
+            of_cited = groups[of_pages[np.searchsorted(numbers, cited)]]
+        needed[place] = both(needed[place], of_cited)
+    for place, of_answer in needed.items():
+        if of_answer != groups[of_pages[place]]:
+            of_pages[place] = len(groups)
+            groups.append(of_answer)
 
 
 def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:

@@ -324,6 +324,9 @@ class FileWriter:
         Args:
             copy_of: the state of a shared index that the file is now a copy of, if it is one.
         """
+        for number, cited in self._db.execute(store.CITING).fetchall():
+            if cited is None:  # an approved answer goes with the page that it cites
+                self.delete(number)
         self._postings.store()
         if self._changed or copy_of:
             self._db.execute(
