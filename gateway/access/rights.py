@@ -28,6 +28,9 @@ MOST = 2000
 """Maximum groups of a page or a reader."""
 PERSON = "person:"
 """The prefix of a group that is a single person: `person:ada@example.com`."""
+PAGE = "page:"
+"""Alone in a stored set, and no group: who reads the page also needs what rules ask for the file at
+this path, which it includes. Without a path: the page itself has no groups."""
 
 
 def group(name: str) -> str:
@@ -46,6 +49,8 @@ def group(name: str) -> str:
             f"{name[:60]!a} is not a valid group name: it has compatibility or decomposed"
             f" characters; the plain spelling is {plain[:60]!r}"
         )
+    if name.startswith(PAGE):
+        raise ValueError(f"{name[:60]!r} is not a valid group name: {PAGE} is reserved")
     return name.lower() if name.startswith(PERSON) else name
 
 
@@ -87,7 +92,7 @@ def simplified(every: Iterable[Iterable[str]]) -> Groups:
         names = set()
         for name in some:
             try:
-                names.add(group(name))
+                names.add(name if name.startswith(PAGE) else group(name))
             except ValueError:
                 continue
         if EVERYBODY not in names:
@@ -102,6 +107,23 @@ def both(one: Groups | None, other: Groups | None) -> Groups | None:
     if one is None and other is None:
         return None
     return simplified((*(one or ()), *(other or ())))
+
+
+def including(groups: Groups | None, paths: Iterable[str]) -> Groups | None:
+    """The stored requirements of a page that includes the files at `paths`."""
+    named = [[PAGE + path] for path in paths]
+    if not named:
+        return groups
+    return simplified((*(groups or ()), *named, *([[PAGE]] if groups is None else [])))
+
+
+def included(groups: Groups | None) -> tuple[Groups | None, tuple[str, ...]]:
+    """The inverse of `including`."""
+    paths = {name[len(PAGE) :] for some in groups or () for name in some if name.startswith(PAGE)}
+    if not paths:
+        return groups, ()
+    own = tuple(some for some in groups or () if not any(name.startswith(PAGE) for name in some))
+    return (own if own or "" not in paths else None), tuple(sorted(paths - {""}))
 
 
 def dump(groups: Groups | None) -> str | None:

@@ -37,6 +37,13 @@ class Rule(BaseModel):
     def _are_names(cls, groups: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(sorted(groups_of(groups)))
 
+    def covers(self, wiki: str, path: str) -> bool:
+        """Does it protect the file at `path` of a wiki?"""
+        if self.wiki and self.wiki != wiki:
+            return False
+        in_folder = self.path.endswith("/") and path.startswith(self.path)
+        return not self.path or in_folder or path == self.path
+
     @property
     def readers(self) -> frozenset[str]:
         return frozenset(self.groups)

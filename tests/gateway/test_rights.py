@@ -8,7 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.access import rights
-from gateway.access.rules import Rule
+from gateway.access.rules import Rule, Rules
+from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.view import Rights
 from gateway.knowledge.search.writer import writing
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.folder import front_groups
@@ -164,3 +166,61 @@ def test_whoever_serves_people_has_no_way_to_a_page_but_as_a_reader() -> None:
         "widget/review/access.py": 2,  # the one person at the machine
     }
     assert {path: count for path, count in found.items() if count > allowed.get(path, 0)} == {}
+
+
+HALF = "---\ngroups: everybody\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "line"),
+    [("mkdocs", '--8<-- "{}"'), ("vitepress", "<!--@include: ./{}-->"), ("obsidian", "![[{}]]")],
+)
+def test_a_page_that_includes_another_needs_the_rights_of_both(
+    tmp_path: Path, kind: str, line: str
+) -> None:
+    root = tmp_path / "wiki"
+    pages = {
+        "hr/pay.md": "Pay is 98,765.",
+        "own.md": "---\ngroups: board\n---\nThe merger.",
+        "open.md": f"{HALF}Open.",
+        "a.md": f"{HALF}{line.format('hr/pay.md')}\n\nText",
+        "b.md": f"{HALF}{line.format('own.md')}\n\nText",
+        "c.md": f"{HALF}{line.format('a.md')}\n\nText",
+        "d.md": f"{HALF}{line.format('open.md')}\n\nText",
+        "e.md": f"---\ngroups: eng\n---\n{line.format('hr/pay.md')}\n\nText",
+    }
+    for path, text in pages.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    file = tmp_path / "index.db"
+
+    def groups(rules: Rules) -> dict[str, rights.Groups]:
+        sync(Apart(str(root), kind, "https://w.example/"), lambda: writing(file), spec={})
+        index = Index(file)
+        try:
+            view = Rights(index, rules)
+            found = [index.by_path(path) for path in pages]
+            return {page.path: view.readers(page) for page in found if page}
+        finally:
+            index.close()
+
+    hr, board = frozenset({"hr"}), frozenset({"board"})
+    rules = Rules({"pay": Rule(path="hr/", groups=("hr",))})
+    expected: dict[str, rights.Groups] = {
+        "hr/pay.md": (hr,),
+        "own.md": (board,),
+        "open.md": (),
+        "a.md": (hr,),
+        "b.md": (board,),
+        "c.md": (hr,),
+        "d.md": (),
+        "e.md": (frozenset({"eng"}), hr),
+    }
+    assert groups(rules) == expected
+    eng = (frozenset({"eng"}),)
+    without = {"hr/pay.md": rights.NOBODY, "a.md": (), "c.md": (), "e.md": eng}
+    assert groups(Rules({})) == {**expected, **without}
+    (root / "e.md").write_bytes(b"---\ngroups: board\n---\n\xff")  # its earlier text stays
+    assert groups(rules)["e.md"] == (board, frozenset({"eng"}), hr)
+    (root / "hr/pay.md").write_text("---\ngroups: board\n---\nPay is 98,765.")
+    assert groups(rules)["a.md"] == (board, hr)

@@ -21,11 +21,13 @@ import numpy.typing as npt
 from gateway.access.rights import (
     EVERY,
     NOBODY,
+    PAGE,
     Groups,
     Reader,
     Right,
     both,
     dump,
+    included,
     load,
     simplified,
 )
@@ -164,11 +166,16 @@ def _access(
     db: sqlite3.Connection, numbers: Numbers, rules: Rules
 ) -> tuple[Access | None, tuple[str, ...]]:
     """The permissions of all pages, and the rules that protect no page."""
-    own = dict(db.execute("SELECT number, groups FROM page WHERE groups IS NOT NULL").fetchall())
+    own, including = _own(db)
     by_rule: dict[int, tuple[str, ...]] = {}
     unused = []
     for name, rule in rules.rules.items():
-        pages = _pages(db, rule)
+        # A page inherits the rules for the files that it includes.
+        pages = _pages(db, rule) | {
+            number
+            for number, (source, paths) in including.items()
+            if any(rule.covers(source, path) for path in paths)
+        }
         for number in pages:
             by_rule[number] = (*by_rule.get(number, ()), name)
         if not pages:
@@ -217,7 +224,22 @@ def _close_answers(
             groups.append(of_answer)
 
 
-def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:
+def _own(db: sqlite3.Connection) -> tuple[dict[int, str], dict[int, tuple[str, tuple[str, ...]]]]:
+    """The pages' own groups, and the wiki and the included files of pages that include any."""
+    own: dict[int, str] = {}
+    including: dict[int, tuple[str, tuple[str, ...]]] = {}
+    query = "SELECT number, source, groups FROM page WHERE groups IS NOT NULL"
+    for number, source, stored in db.execute(query):
+        text: str | None = stored
+        if f'"{PAGE}' in stored:
+            groups, paths = included(load(stored))
+            text, including[number] = dump(groups), (source, paths)
+        if text is not None:
+            own[number] = text
+    return own, including
+
+
+def _pages(db: sqlite3.Connection, rule: Rule) -> set[int]:
     """The pages that a rule covers."""
     query, values = "SELECT number FROM page WHERE 1", []
     if rule.wiki:
@@ -229,7 +251,7 @@ def _pages(db: sqlite3.Connection, rule: Rule) -> list[int]:
     elif rule.path:
         query += " AND path = ?"
         values.append(rule.path)
-    return [number for (number,) in db.execute(query, values)]
+    return {number for (number,) in db.execute(query, values)}
 
 
 class View(Index):

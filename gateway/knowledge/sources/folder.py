@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from mkdocs.utils import meta
 
-from gateway.access.rights import NOBODY, Groups, groups_of, simplified
+from gateway.access.rights import NOBODY, Groups, both, groups_of, including, simplified
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import (
     addresses,
@@ -38,7 +38,7 @@ SETTINGS = "the settings of its generator"
 _HEAD = 4096
 _HTML = "HTML in a folder of Markdown: sync its folder with --kind html"
 # Increment it when pages are read differently, so that all are read again.
-_VERSION = 7
+_VERSION = 8
 
 
 class Folder:
@@ -122,6 +122,9 @@ def _read(flavour: Flavour, path: str, stamp: str) -> Iterator[Item]:
     if page.sections:
         page = replace(page, url=flavour.urls[path])
         groups, problem = _groups(path, decode(data), by_mkdocs)
+        for name, text in trail.included.items():
+            groups = both(groups, _groups(name, text, by_mkdocs)[0])
+        groups = including(groups, trail.included)
         yield Changed(page, trail.stamp(), groups)
         if problem:
             yield Broken(f"{path}:1", problem)

@@ -15,7 +15,7 @@ from functools import partial
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from gateway.access.rights import Groups, dump, load
+from gateway.access.rights import Groups, both, dump, included, load
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search.rows import StoredSource
 from gateway.knowledge.search.writer import Writer
@@ -270,7 +270,11 @@ def _read(
                 broken.append(item)
                 if item.groups is None or path not in had:
                     continue
-                item = Regrouped(path, item.groups, "")  # without a stamp: the next sync reads it
+                stored = before.groups.get(path)
+                needed: Groups | None = item.groups
+                if included(stored)[1]:
+                    needed = both(needed, stored)  # its earlier text stays, with what it includes
+                item = Regrouped(path, needed, "")  # without a stamp: the next sync reads it
             elif isinstance(item, Changed):
                 (changed if path in had else added).append(path)
             else:

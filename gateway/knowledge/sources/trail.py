@@ -63,6 +63,13 @@ class Trail:
             raise ValueError(f"includes more than {MOST // 2**20} MiB")
         return text
 
+    @property
+    def included(self) -> dict[str, str]:
+        """The text of each other file that the page includes, by its path."""
+        own = posixpath.normpath(self._path)
+        files = {posixpath.normpath(name): text for name, text in self._files.items()}
+        return {name: text for name, text in files.items() if text is not None and name != own}
+
     def link(self, target: str) -> str:
         """The target of a link, relative to the page's address."""
         if addresses.is_elsewhere(target):
