@@ -5,6 +5,7 @@ import typer
 from askdocs.commands import (
     dataset_build,
     dataset_check,
+    dataset_draft,
     dataset_ground,
     dataset_locate,
     dataset_prefer,
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(dataset_check.check)
 app.command()(dataset_check.fix)
 app.command()(dataset_locate.locate)
+app.command()(dataset_draft.draft)
 app.command()(dataset_ground.ground)
 app.command()(dataset_build.build)
 app.command()(dataset_pull.pull)
