@@ -24,7 +24,6 @@ from askdocs.state import audit, database, home
 from askdocs.supervision import status
 from askdocs.terminal.bar import Bar
 from askdocs.wikis import calibrate as calibrating
-from askdocs.wikis import learn as learning
 from askdocs.wikis import prefill
 from askdocs.wikis import search as finding
 from askdocs.wikis.index import ago, index_file, vectors
@@ -34,8 +33,7 @@ from gateway.core.failures import Failures
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
-from gateway.knowledge.search import calibration, decided_words, embed, models
-from gateway.knowledge.search.answered import read_answers
+from gateway.knowledge.search import decided_words, embed, models
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
@@ -251,7 +249,6 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     facts = status.index(index_file(home_dir))
     with _opened(home_dir) as index:
         facts["sections"] = sum(len(page.sections) for page in index.pages())
-        facts["memory"] = learning.memory(calibration.load(index.memory()))
     if as_json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -273,7 +270,6 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
         print("no wiki: add one with `askdocs docs sync SOURCE`")
     print(f"pages     {facts['pages']:,} with {facts['sections']:,} sections")
     print(f"vectors   {vectors(facts['vectors'])}")
-    print(f"memory    {facts['memory']}")
     print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
 
 
@@ -314,31 +310,6 @@ def warm(
         print(json.dumps(list(events), indent=2, ensure_ascii=False))
     else:
         prefill.show(events)
-
-
-@app.command()
-def learn(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="Answered questions, one JSON object per line (default: no new questions)."
-        ),
-    ] = None,
-    dry_run: DryRunOption = False,
-    home_dir: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Let answered questions vote for pages, if that improves the search."""
-    rows = read_answers(file) if file else []
-    with _opened(home_dir) as index:
-        if not dry_run:
-            target = file.name if file else "no new answers"
-            audit.note(home_dir, "docs.learn", target, questions=len(rows))
-        learned = learning.run(_search(index, home_dir), _writing(home_dir), rows, dry_run)
-    if as_json:
-        print(json.dumps(learning.facts(learned, dry_run), indent=2, ensure_ascii=False))
-    else:
-        learning.show(learned, dry_run)
 
 
 @app.command()

@@ -27,8 +27,9 @@ from eval.systems.systems import ROLES, Role, System, parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding import prompt
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import calibration, embed
+from gateway.knowledge.search import embed
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.store import APPROVED
 from gateway.knowledge.wiki.page import Page
 from gateway.routing.aliases import BASE
 from gateway.upstream.engine import estimated
@@ -202,16 +203,14 @@ def plan(
             f"{missing:,} pages have no embeddings yet, so the product finds fewer pages: wait "
             "until `askdocs docs stats` shows all of them"
         )
-    memory, remembered = _memory(index)
     # Include copies that were left out: a model that knows one knows the question that is asked.
     here = {row.line for row in drawn}
     lines = leaks.contaminated(of_split, known) & here
-    if of_memory := leaks.contaminated(of_split, remembered) & here:
-        lines |= of_memory
+    if of_answers := leaks.contaminated(of_split, _approved(index)) & here:
+        lines |= of_answers
         notes.append(
-            f"{len(of_memory):,} questions count as contaminated because the product's answered "
-            f"questions include them or near copies: `askdocs docs learn {file}` removes those of "
-            "the test split"
+            f"{len(of_answers):,} questions count as contaminated because approved answers to them"
+            " or near copies are pages of the index"
         )
     sample = draw.questions(file, drawn, (page.path for page in pages), lines)
     if "tuned" in models:
@@ -268,7 +267,6 @@ def plan(
         ),
         wiki=wiki_of(source, pages),
         beside=tuple(wiki_of(name, other) for name, other in others.items()),
-        memory=memory,
         systems=tuple(system.name for system in chosen),
         contrasts=declared([system.name for system in chosen]),
         models=models,
@@ -419,15 +417,10 @@ def _without_vectors(file: Path) -> int:
         return index.size - embedded if model else 0
 
 
-def _memory(file: Path) -> tuple[str, list[Row]]:
-    """The answered questions that vote in the form of `Run.memory`, and its questions."""
-    with closing(Index(file)) as index, index.snapshot():
-        measured = calibration.load(index.memory())
-        if measured is None or not measured.is_on:
-            return "off", []
-        answers = index.answers()
-    which = f"{calibration.digest(answers)}, weight {measured.weight:g}"
-    return which, [Row(line=0, question=answer.question, answer="") for answer in answers]
+def _approved(file: Path) -> list[Row]:
+    """The questions of approved answers in the index."""
+    with closing(Index(file)) as index:
+        return [Row(line=0, question=page.title, answer="") for page in _pages(index, APPROVED)]
 
 
 def pages_of(file: Path, wiki: WikiRecord) -> list[Page]:

@@ -152,7 +152,6 @@ def index(file: Path) -> dict[str, Any]:
                 "generation": opened.generation,
                 "pages": opened.size,
                 "vectors": {"model": model, "pages": embedded},
-                "answers": len(opened.answers()),
                 "sources": [_source(opened, stored) for stored in opened.sources()],
             }
     finally:

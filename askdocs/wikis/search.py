@@ -38,7 +38,7 @@ def find(
 def explained(why: dict[str, Any]) -> str:
     """The explanation in one line."""
     if why["page_words"] is None:
-        return "found through answered questions, or through the reader's page"
+        return "found through the reader's page"
     line = (
         f"passage: words {why['passage_words']}, meaning {why['passage_meaning']};"
         f" page: words {why['page_words']}, meaning {why['page_meaning']},"
@@ -46,5 +46,5 @@ def explained(why: dict[str, Any]) -> str:
     )
     moved = why["moved"]
     if moved:
-        line += f"; {'up' if moved > 0 else 'down'} {abs(moved)} by answered questions or the page"
+        line += f"; {'up' if moved > 0 else 'down'} {abs(moved)} by the page"
     return line.replace("meaning None", "meaning –")

@@ -9,7 +9,7 @@ from eval.questions.kinds import type_of
 from eval.questions.question import Question
 from eval.questions.rows import SPLITS, Row
 from gateway.core.errors import AskdocsError, together
-from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.search.paths import Paths
 
 
 def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[Row], str]:

@@ -182,7 +182,6 @@ def provenance(report: Report) -> list[list[str]]:
         *([["near copies left out", str(run.questions.copies)]] if run.questions.copies else []),
         ["wiki, SHA-256", run.wiki.sha256],
         *(["read by the product only, SHA-256", page_set.sha256] for page_set in run.beside),
-        *([["answered questions that vote", run.memory]] if run.memory else []),
         ["prompt", run.prompt_fingerprint],
         *([f"model, {role}", _called(model)] for role, model in run.models.items()),
         *(

@@ -96,9 +96,6 @@ class Run(BaseModel):
     wiki: WikiRecord
     beside: tuple[WikiRecord, ...] = ()
     """Other wikis that the product also answers from, unlike RAG."""
-    memory: str | None = None
-    """Which answered questions influence the product's ranking of pages, and their weight; off:
-    none do; None: an earlier release did not record it."""
     systems: tuple[str, ...]
     contrasts: tuple[tuple[str, str], ...] = ()
     """The hypotheses, see `eval.statistics.contrasts`; none in runs of earlier releases."""

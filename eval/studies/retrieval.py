@@ -1,12 +1,11 @@
 """How often the page that answers a question is found: recall@k and MRR.
 
     python -m eval.studies.retrieval --docs DIR --questions qa_pairs.jsonl \\
-        [--split test] [--learn train]
+        [--split test]
 
 Each line of the questions is an object with `question`, and `context_doc` or `context_docs` (paths
 of gold pages) or `answerable: false`; `split` is optional. Unanswerable questions are skipped. The
-search is compared with SQLite's full-text search; `--learn SPLIT` also measures it with the rows of
-that split as answered questions, as `askdocs docs learn` stores them.
+search is compared with SQLite's full-text search.
 `--keep FILE` keeps the index, whose vectors take a while, for the next run.
 """
 
@@ -29,19 +28,16 @@ import numpy.typing as npt
 from eval.statistics import paired
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
-from gateway.knowledge.search.answered import MemoryMatch
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.learn import learn
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.sources import folder
 from gateway.knowledge.wiki.words import content_words
 
 RANKS = (1, 3, 5, 10)
 RESAMPLES = 2000
-BASELINE, USED, REMEMBERED = "FTS5", "words and meaning", "with answered questions"
+BASELINE, USED = "FTS5", "words and meaning"
 
 Rank = Callable[[str], list[int]]
 """The numbers of the best pages for a question, best first."""
@@ -85,7 +81,6 @@ def measure(
     file: Path,
     rows: Sequence[dict[str, Any]],
     embedder: Embedder | None,
-    learnt: Sequence[dict[str, Any]] = (),
 ) -> Report:
     """Search for every answerable question.
 
@@ -93,7 +88,6 @@ def measure(
         file: an index file, with all vectors if there is an embedder.
         rows: the questions.
         embedder: None skips rankings that need vectors.
-        learnt: answered questions, which need an embedder and are stored in the index.
     """
     rows = [row for row in rows if row.get("answerable", True)]
     embedding = []
@@ -106,8 +100,6 @@ def measure(
             BASELINE: _fts5(plain, opened),
             USED: lambda question: [number for number, _ in _ranked(search, question)],
         }
-        if learnt:
-            ways[REMEMBERED] = _remembered(search, file, learnt)
         places: dict[str, list[float]] = {name: [] for name in ways}
         took: dict[str, list[float]] = {name: [] for name in ways}
         for row in rows:
@@ -163,25 +155,6 @@ def _fts5(db: sqlite3.Connection, index: Index) -> Rank:
             (" OR ".join(f'"{term}"' for term in terms),),
         )
         return [number for (number,) in rows]
-
-    return rank
-
-
-def _remembered(search: Search, file: Path, learnt: Sequence[dict[str, Any]]) -> Rank:
-    """The search with answered questions. Raises AskdocsError: there is no embedder."""
-    answered = [
-        MemoryMatch(str(number), row["question"], tuple(_gold(row)))
-        for number, row in enumerate(learnt)
-        if row.get("answerable", True)
-    ]
-    learn(search, partial(index.writing, file), answered)
-    embedder = search.embedder
-    assert embedder is not None
-    remembered = Remembered(search.index, embedder.model)
-
-    def rank(question: str) -> list[int]:
-        ranked = remembered.ranked(_ranked(search, question), embedder.ask(question))
-        return [number for number, _ in ranked]
 
     return rank
 
@@ -276,7 +249,6 @@ def main() -> None:
     parser.add_argument("--questions", type=Path, required=True)
     parser.add_argument("--split")
     parser.add_argument("--source", help="only rows whose field `source` is this")
-    parser.add_argument("--learn", metavar="SPLIT", help="learn its rows as answered questions")
     parser.add_argument("--words-only", action="store_true", help="as without the model")
     parser.add_argument("--keep", type=Path, help="file of the index, kept for the next run")
     parser.add_argument("--json", action="store_true")
@@ -291,8 +263,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             file = options.keep or Path(place) / "index.db"
             prepare(options.docs, file, embedder)
-            learnt = list(read(options.questions, options.learn)) if options.learn else ()
-            report = measure(file, rows, embedder, learnt)
+            report = measure(file, rows, embedder)
     except AskdocsError as error:
         sys.exit(f"retrieval: {error}")
     if options.json:

@@ -15,7 +15,7 @@ from eval.questions.question import Question
 from eval.systems.systems import RECORDED, is_recorded
 from gateway.answering.claims import drafts, refuses
 from gateway.core.errors import AskdocsError, first_problem
-from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.search.paths import Paths
 
 
 class RecordedAnswer(BaseModel):

@@ -16,7 +16,6 @@ from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge.search.approved import Approved, approved, publish
 from gateway.knowledge.search.index import writing
-from gateway.knowledge.search.learn import learn
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.replica import open_writing
 from gateway.knowledge.sources import watch
@@ -287,8 +286,7 @@ class Keeper:
         before = search.index.embedders().serving
         if embed_missing(self._writing, embedder, self._stand_back, self._described):
             self._say("vectors are complete: pages are also found by meaning")
-        if before not in (None, embedder.model) and search.index.answers():
-            learn(search, self._writing, ())  # recalibrate the memory with this model
+        if before not in (None, embedder.model):
             self._say(f"questions are now compared by {embedder.model}")
 
     def _stand_back(self, done: int, total: int) -> None:

@@ -38,8 +38,6 @@ RUN = (
     ("docs sync wiki --site-url https://wiki.example.com/ --dry-run", None),
     ("docs sync wiki --site-url https://wiki.example.com/", "docs.add"),
     ("docs sync wiki", None),  # is known
-    ("docs learn answers.jsonl --dry-run", None),
-    ("docs learn answers.jsonl", "docs.learn"),
     ("docs remove install.md --yes", "docs.remove"),
     ("docs restore install.md", "docs.restore"),
     ("models rollback --alias docs", "version.rollback"),
@@ -155,7 +153,6 @@ def test_each_act_has_its_line(home: Home) -> None:
             details.setdefault(line.action, line.details)
     assert found == list(RUN)
     assert details["docs.add"] == {"pages": 2}
-    assert details["docs.learn"] == {"questions": 1}
     assert details["version.push"] == {"place": "copies", "public": False}
     assert details["gaps.send"] == {"to": "127.0.0.1"}
     assert details["answers.export"] == {"rows": 1}

@@ -28,7 +28,6 @@ from gateway.access.keys import Keys
 from gateway.access.rules import NO_RULES
 from gateway.core import failures, tasks
 from gateway.knowledge.index_keeper import alone
-from gateway.knowledge.search import embed
 from gateway.knowledge.search.decided_words import decide
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.own_words import Pair
@@ -38,7 +37,6 @@ from gateway.telemetry import audit
 from gateway.telemetry.shown_pages import Shown
 from tests.askdocs.conftest import COMMAND, Done, RunHere, two_pages
 from tests.gateway.postgres import Postgres
-from tests.parts import require
 from widget.service.store import Answered, NewQuestion, Store
 
 pytestmark = pytest.mark.slow
@@ -409,42 +407,6 @@ def test_a_wiki_that_was_removed_is_gone_with_its_pages(
     assert paths(docs) == []
     assert told(docs("stats", "--json"))["sources"] == []
     assert acts(home) == [("docs.add", str(synced)), ("docs.remove", str(synced))]
-
-
-def test_learn_reads_answered_questions_and_says_whether_they_help(
-    synced: Path, docs: RunHere, tmp_path: Path
-) -> None:
-    require(embed.load() is not None, "the embedding model is not installed: run make setup")
-    rows = tmp_path / "qa_pairs.jsonl"
-    rows.write_text(
-        '{"question": "What do I need first?", "context_doc": "install.md"}\n'
-        '{"question": "Where is it?", "context_doc": "nowhere.md"}\n'
-        '{"question": "What is love?", "answerable": false}\n'
-        '{"question": "What must be there?", "context_doc": "install.md", "split": "test"}\n'
-    )
-    dry = told(docs("learn", str(rows), "--dry-run", "--json"))
-    assert (dry["added"], dry["without_page"], dry["on"]) == (1, 1, False)
-    assert dry["held_out"] == 1
-    assert dry["unknown"] == [f"{rows}:2: nowhere.md"]
-    assert told(docs("stats", "--json"))["answers"] == 0
-    done = docs("learn", str(rows))
-    assert "1 questions added" in done.stdout
-    assert "1 without a page, 1 held out for the evaluation" in done.stdout
-    assert f"! {rows}:2: nowhere.md: the wiki has no such page" in done.stdout
-    assert "memory off: 1 answered questions can vote, 30 are needed" in done.stdout
-    facts = told(docs("stats", "--json"))
-    assert facts["answers"] == 1
-    assert facts["memory"].startswith("off: 1 answered")
-
-
-def test_a_row_that_cannot_be_learnt_names_file_and_line(
-    synced: Path, docs: RunHere, tmp_path: Path
-) -> None:
-    rows = tmp_path / "rows.jsonl"
-    rows.write_text('{"question": 7}\n')
-    done = docs("learn", str(rows))
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"askdocs: {rows}:1: question is 7")
 
 
 def test_an_index_that_the_settings_name_is_used(wiki: Path, docs: RunHere, tmp_path: Path) -> None:

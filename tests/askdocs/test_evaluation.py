@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,11 +28,11 @@ from eval.running.run import Run
 from gateway.answering.grounding.prompt import fingerprint
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import Alias, GatewaySettings
-from gateway.knowledge.search.calibration import Calibration
 from gateway.knowledge.search.index import writing
-from gateway.knowledge.search.rows import StoredAnswer as Known
+from gateway.knowledge.search.store import APPROVED
 from gateway.knowledge.sources.spec import Spec
 from gateway.knowledge.sources.sync import sync
+from gateway.knowledge.wiki.page import Page, Section
 from gateway.routing import aliases
 from tests.askdocs.conftest import two_pages
 from tests.eval.scripted import Script, Scripted, scripted
@@ -288,10 +287,10 @@ def test_near_copies_are_left_out_and_the_one_that_is_asked_leaks_with_them(
         {**ROWS[0], "id": "w2", "question": "Where does it listen?", "cluster": "ports"},
     ]
     rows.write_text("".join(json.dumps(row) + "\n" for row in [*ROWS, *wordings]))
-    on = Calibration(2, "minilm", 1, 1, 0, {}, {}, surely=0, digest="", when="")
+    section = Section("", "", (), "On port 8000.")
+    title, url = "where does it listen", "https://example.com/ports/?answer=1"
     with writing(home.index) as writer:
-        writer.put_answers([Known("a", "where does it listen", ("ports.md",))])
-        writer.put_memory(on.dump())
+        writer.put(APPROVED, Page("ports.md#answer-1", title, url, (section,)), "")
     asked = set()
     for seed in range(4):
         result = examine(seed=str(seed))
@@ -372,28 +371,6 @@ def test_pages_without_embeddings_are_counted_before_anything_is_asked(
     assert f"note: {len(others)} pages have no embeddings yet" in examine().stderr
 
 
-def test_what_the_memory_has_is_a_leak_and_another_memory_is_another_run(
-    examine: Evaluation, known: Run, home: Home
-) -> None:
-    assert known.memory == "off"
-    folder = run_folder.default_folder(home, known)
-    folder.mkdir(parents=True)
-    run_folder.begin(folder, known, [])
-    off = Calibration(0, "minilm", 2, 2, 0, {}, {}, surely=0, digest="", when="")
-    with writing(home.index) as writer:
-        asked = {"a": "which PORT is it", "b": "How do I start?"}
-        writer.put_answers(Known(id, text, ("ports.md",)) for id, text in asked.items())
-        writer.put_memory(off.dump())
-    assert "count as contaminated" not in examine("--resume").stderr
-    with writing(home.index) as writer:
-        writer.put_memory(replace(off, weight=2).dump())
-    begun = examine()
-    assert "1 questions count as contaminated because the product's" in begun.stderr
-    assert str(Run.model_validate_json(begun.stdout).memory).endswith(", weight 2")
-    other = str(examine("--resume", out=str(folder)).exception)
-    assert 'holds another run (memory = "off" there, "' in other
-
-
 def test_a_run_of_an_earlier_release_is_read_and_not_mixed_with_answers_of_now(
     known: Run, tmp_path: Path
 ) -> None:
@@ -402,11 +379,6 @@ def test_a_run_of_an_earlier_release_is_read_and_not_mixed_with_answers_of_now(
     (tmp_path / run.FILE).write_text(json.dumps(old))
     assert run.read(tmp_path).models["base"].serves is None
     with pytest.raises(AskdocsError, match=r'another run \(serves = null there, "small" here\)'):
-        run_folder.can_start(tmp_path, known, True, tmp_path)
-    del old["memory"]
-    (tmp_path / run.FILE).write_text(json.dumps(old))
-    assert run.read(tmp_path).memory is None
-    with pytest.raises(AskdocsError, match=r'another run \(memory = null there, "off" here\)'):
         run_folder.can_start(tmp_path, known, True, tmp_path)
 
 

@@ -1,7 +1,6 @@
 """The measure of finding the page: right on a wiki where the answer is known."""
 
 import json
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -9,17 +8,13 @@ import pytest
 
 from eval.studies.retrieval import (
     BASELINE,
-    REMEMBERED,
     USED,
     measure,
     prepare,
     read,
     share,
-    table,
 )
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import embed, index
-from tests.parts import require
 
 PAGES = {
     "refunds": "# Refunds\n\nMoney is paid back within five days. See [keys](keys.md).",
@@ -56,20 +51,6 @@ def test_a_question_counts_when_one_of_its_pages_is_found(file: Path) -> None:
     for one in report.rankers:
         assert one.recall[1].value == pytest.approx(2 / 3)
         assert one.mrr.value == pytest.approx(2 / 3)
-
-
-def test_answered_questions_are_learnt_and_have_a_row_of_their_own(
-    docs: Path, tmp_path: Path
-) -> None:
-    embedder = embed.load()
-    require(embedder is not None, "make setup")
-    file = tmp_path / "index.db"
-    prepare(docs, file, embedder)
-    report = measure(file, ROWS, embedder, ROWS)
-    assert [ranker.name for ranker in report.rankers] == [BASELINE, USED, REMEMBERED]
-    assert len(list(table(report))) == 5
-    with closing(index.Index(file)) as opened:
-        assert len(opened.answers()) == 3
 
 
 def test_the_interval_of_a_share_holds_it_and_is_narrow_for_many() -> None:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from gateway.knowledge.search.index import Index, StoredAnswer, StoredSource, Writer
+from gateway.knowledge.search.index import Index, StoredSource, Writer
 from gateway.knowledge.search.replica import open_writing
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.search.writer import IndexBusy
@@ -147,12 +147,6 @@ def test_the_generation_changes_with_what_is_stored_and_with_nothing_else(
     with writing() as writer:
         writer.put_vectors(writer.missing("m")[0], vectors(1), "m")
     assert look()
-    with writing() as writer:
-        writer.put_answers([StoredAnswer("1", "Red?", ("a.md",))])
-    assert look()
-    with writing() as writer:
-        writer.put_answers([StoredAnswer("1", "Red?", ("a.md",))])
-    assert not look()
     with writing() as writer:
         writer.remove("wiki", "c.md")
     assert look()
@@ -291,38 +285,6 @@ def test_a_page_that_is_renamed_keeps_its_vectors(index: Index, writing: Writing
     assert found.pages.tolist() == index.numbers()
     (number,) = found.best(vectors(1)[0], 1)
     assert index.page(number).path == "fruit/apples.md"
-
-
-def test_answers_come_back_are_replaced_and_go(index: Index, writing: Writing) -> None:
-    one = StoredAnswer("1", "Which are red?", ("a.md", "b.md"), "m", vectors(3)[0])
-    two = StoredAnswer("2", "Which are green?", ("b.md",))
-    with writing() as writer:
-        writer.put_answers([one, two])
-    first, second = index.answers()
-    assert (first.id, first.question, first.paths, first.model) == (
-        "1", "Which are red?", ("a.md", "b.md"), "m",
-    )  # fmt: skip
-    assert first.vector is not None
-    assert first.vector.tolist() == vectors(3)[0].tolist()
-    assert second == two
-    with writing() as writer:
-        writer.put_answers([StoredAnswer("2", "Which one is green?", ("b.md",))])
-        writer.remove_answers(["1", "nothing"])
-        assert [a.question for a in writer.answers()] == ["Which one is green?"]
-    assert [a.question for a in index.answers()] == ["Which one is green?"]
-
-
-def test_what_answers_are_good_for_is_kept_and_is_a_change(index: Index, writing: Writing) -> None:
-    assert index.memory() is None
-    with writing() as writer:
-        writer.put_memory("measured")
-    generation = index.generation
-    assert index.memory() == "measured"
-    with writing() as writer:
-        writer.put_memory(None)
-        assert writer.memory() is None
-    assert index.memory() is None
-    assert index.generation != generation
 
 
 def test_signs_that_no_database_takes_do_not_stop_a_page(index: Index, writing: Writing) -> None:

@@ -24,7 +24,7 @@ from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge import index_keeper
 from gateway.knowledge.search import shared
-from gateway.knowledge.search.index import Index, StoredAnswer, StoredSource
+from gateway.knowledge.search.index import Index, StoredSource
 from gateway.knowledge.search.index import writing as writing_file
 from gateway.knowledge.search.replica import following, open_writing, pull, refresh
 from gateway.knowledge.search.search import Search
@@ -84,8 +84,6 @@ def content(file: Path) -> object:
             index.pages(),
             index.vocabulary(),
             index.match(["apples", "pears", "half"], 1000),
-            [(a.id, a.question, a.paths) for a in index.answers()],
-            index.memory(),
             vectors and (vectors.model, vectors.pages.tolist()),
         )
 
@@ -101,8 +99,6 @@ def test_every_copy_is_the_same_and_ranks_the_same(url: str, tmp_path: Path) -> 
         writer.put("wiki", page("c.md", "# Apples, pears"), "1")
         for number in writer.missing("m"):
             writer.put_vectors(number, np.eye(384, dtype=np.float32)[:2], "m")
-        writer.put_answers([StoredAnswer("1", "Which?", ("c.md",))])
-        writer.put_memory("measured")
     refresh(one, url)
     fresh = tmp_path / "fresh.db"
     refresh(fresh, url)

@@ -25,11 +25,9 @@ from gateway.api.agents import llms
 from gateway.api.agents.pages import Pages
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import vectors
-from gateway.knowledge.search.calibration import Calibration
 from gateway.knowledge.search.embed import MODEL
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.rows import StoredAnswer
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE, page
 
@@ -70,7 +68,6 @@ class Hashing:
 
 
 EMBEDDER: Any = Hashing()
-MEMORY = Calibration(1.0, MODEL, 1, 1, 1, {}, {}, 0.1, "", "").dump()
 
 sets = st.frozensets(st.sampled_from(NAMES), max_size=2)
 groups = st.none() | st.lists(sets, max_size=2).map(tuple)
@@ -95,13 +92,10 @@ def built(
     file: Path,
     pages: Mapping[tuple[str, str], str],
     given: Mapping[Any, Groups | None],
-    answers: Sequence[StoredAnswer],
 ) -> Index:
     with writing(file) as writer:
         for (wiki, path), text in pages.items():
             writer.put(wiki, page(path, text), "1", given.get((wiki, path)))
-        writer.put_answers(answers)
-        writer.put_memory(MEMORY)
     embed_missing(partial(writing, file), EMBEDDER)
     return Index(file)
 
@@ -151,11 +145,7 @@ def check(
         texts = {key: text for key, (text, _) in pages.items()}
         own = {key: given for key, (_, given) in pages.items()}
         url = page(sorted(pages)[at % len(pages)][1], "# A\n").url
-        answers = [
-            StoredAnswer(str(n), f"{question} {n}", (path,), MODEL, EMBEDDER.embed([path])[0])
-            for n, (_, path) in enumerate(pages)
-        ]
-        index = built(Path(folder) / "all.db", texts, own, answers)
+        index = built(Path(folder) / "all.db", texts, own)
         # What the reader may read, by the definition, apart from the code that applies it.
         are_groups = any(given is not None for given in own.values())
         mine = {}
@@ -165,10 +155,7 @@ def check(
                 continue
             if all(some & reader.groups for some in asked or ()):  # type: ignore[operator]
                 mine[key] = text
-        known = {path for _, path in mine}
-        other = built(
-            Path(folder) / "mine.db", mine, {}, [a for a in answers if a.paths[0] in known]
-        )
+        other = built(Path(folder) / "mine.db", mine, {})
         try:
             library = Library(Grounding(index, estimates, EMBEDDER), rules)
             gives = everything(library.opened_to(reader), question, url)
@@ -217,7 +204,7 @@ def test_a_right_that_is_taken_away_is_gone_with_the_sync_that_saw_it(tmp_path: 
         ("a", "pay.md"): "# Salary\n\nThe salary is high.\n",
         ("a", "tea.md"): "# Tea\n\nTea.\n",
     }
-    index = built(file, pages, {}, [])
+    index = built(file, pages, {})
     library = Library(Grounding(index, estimates, EMBEDDER), NO_RULES)
 
     def found(reader: Reader) -> list[str]:
@@ -256,26 +243,9 @@ def test_pages_without_groups_are_for_nobody_beside_pages_that_have_some(tmp_pat
 
 def test_a_rule_without_pages_closes_pages_without_groups(tmp_path: Path) -> None:
     """A mistake in its path opens nothing."""
-    index = built(tmp_path / "index.db", {("a", "tea.md"): "# Tea\n"}, {}, [])
+    index = built(tmp_path / "index.db", {("a", "tea.md"): "# Tea\n"}, {})
     mistaken = Rules({"hr": Rule(path="h/", groups=("hr",))})
     for rules, paths in ((NO_RULES, {"tea.md"}), (mistaken, set[str]())):
         library = Library(Grounding(index, estimates, EMBEDDER), rules)
         assert set(library.opened_to(PUBLIC).index.paths()) == paths
-    index.close()
-
-
-def test_an_answer_of_a_closed_page_is_none_of_an_open_one_with_its_path(tmp_path: Path) -> None:
-    pages = {("a", "index.md"): "# Pay\n", ("b", "index.md"): "# Tea\n", ("b", "x.md"): "# X\n"}
-    own = {("a", "index.md"): (frozenset({"hr"}),), ("b", "index.md"): (), ("b", "x.md"): ()}
-    answers = [
-        StoredAnswer("1", "The salary?", ("index.md", "x.md"), MODEL, EMBEDDER.embed(["salary"])[0])
-    ]
-    index = built(tmp_path / "index.db", pages, own, answers)
-    library = Library(Grounding(index, estimates, EMBEDDER), NO_RULES)
-
-    def paths(reader: Reader) -> list[tuple[str, ...]]:
-        return [one.paths for one in library.opened_to(reader).index.answers()]
-
-    assert paths(Reader(frozenset({"hr"}))) == [("index.md", "x.md")]
-    assert paths(PUBLIC) == [("x.md",)]
     index.close()

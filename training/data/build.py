@@ -18,10 +18,10 @@ from gateway.core.errors import AskdocsError, together
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.search import index
-from gateway.knowledge.search.answered import Paths
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.missing import embed_missing
+from gateway.knowledge.search.paths import Paths
 from gateway.knowledge.search.view import Rights
 from gateway.knowledge.sources.source import Broken
 from gateway.knowledge.sources.spec import Spec, is_address

@@ -29,7 +29,7 @@ from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message, render
 from gateway.core.errors import AskdocsError, together
 from gateway.core.gateway_settings import RULES
-from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.search.paths import Paths
 from gateway.knowledge.sources.sync import Progress
 from gateway.knowledge.wiki.page import Page
 from training import journal

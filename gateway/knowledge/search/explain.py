@@ -62,7 +62,7 @@ def _shown(hit: Hit, place: int) -> dict[str, Any]:
             "page_meaning": why and _rounded(why.meaning),
             "headings": why and round(why.headings, 2),
             "place_by_text": why and why.place,
-            # Moved by answered questions, or by the page that the reader is on.
+            # Moved by the page that the reader is on.
             "moved": None if why is None else why.place - place,
         },
     }

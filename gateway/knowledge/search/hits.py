@@ -31,7 +31,7 @@ class Why:
     """The reasons why a page was found."""
 
     place: int
-    """Its rank by text alone, from 1; answered questions and the reader's page may change it."""
+    """Its rank by text alone, from 1; the reader's page may change it."""
     words: float
     """The contribution of the question's words to the page's score."""
     meaning: float | None

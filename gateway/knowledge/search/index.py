@@ -17,7 +17,7 @@ import numpy.typing as npt
 from gateway.access.rights import Groups
 from gateway.knowledge.search import glossary, passage_words, postings, rows, store, vectors
 from gateway.knowledge.search.postings import Lengths, Weighting
-from gateway.knowledge.search.rows import Embedders, StoredAnswer, StoredSource
+from gateway.knowledge.search.rows import Embedders, StoredSource
 from gateway.knowledge.search.vectors import Floats, Vectors
 from gateway.knowledge.search.writer import Writer, writing
 from gateway.knowledge.wiki.page import Page
@@ -45,7 +45,6 @@ class Generation:
     lengths: Lengths
     vectors: Vectors | None = None
     vectors_read: bool = False
-    answers: list[StoredAnswer] | None = None
     embedders: Embedders | None = None
     of_sources: dict[tuple[str, ...], frozenset[int]] = field(default_factory=dict)
     idf: dict[str, float] = field(default_factory=dict)
@@ -92,7 +91,7 @@ class Index:
 
     @property
     def generation(self) -> int:
-        """A number that changes with every commit of pages, vectors or answers."""
+        """A number that changes with every commit of pages or vectors."""
         with self.reading() as db:
             return self.current(db).number
 
@@ -335,21 +334,6 @@ class Index:
                 now.embedders = rows.read_embedders(*db.execute(store.EMBEDDERS).fetchone())
             return now.embedders
 
-    def memory(self) -> str | None:
-        """The stored calibration of the answered-question memory, see
-        `gateway.knowledge.search.calibration`."""
-        with self.reading() as db:
-            text: str | None = db.execute(store.MEMORY).fetchone()[0]
-            return text
-
-    def answers(self) -> list[StoredAnswer]:
-        """The answered questions, oldest first."""
-        with self.reading() as db:
-            now = self.current(db)
-            if now.answers is None:
-                now.answers = [rows.read_answer(*row) for row in db.execute(store.ANSWERS)]
-            return now.answers
-
     def _first(self, query: str, *values: str) -> Page | None:
         with self.reading() as db:
             row = db.execute(query + " LIMIT 1", values).fetchone()
@@ -456,7 +440,6 @@ def coverage(idf: Mapping[str, float], wanted: Iterable[str], have: Iterable[str
 
 __all__ = [
     "Index",
-    "StoredAnswer",
     "StoredSource",
     "Writer",
     "build",

@@ -20,7 +20,6 @@ from gateway.core.tasks import Tasks
 from gateway.knowledge.search import rows, shared, store
 from gateway.knowledge.search.rows import PageRow
 from gateway.knowledge.search.shared import (
-    answer_table,
     page_table,
     source_table,
     state_table,
@@ -138,9 +137,7 @@ def pull(engine: sa.Engine, file: Path) -> bool:
             _copy_sources(connection, writer)
             _copy_pages(connection, writer)
             _copy_vectors(connection, writer)
-            _copy_answers(connection, writer)
             writer.copy_embedders(shared.read_embedders(connection))
-            writer.put_memory(connection.execute(sa.select(state_table.c.memory)).scalar_one())
         writer.finish(copy_of=token)
     return True
 
@@ -210,26 +207,6 @@ def _copy_vectors(connection: sa.Connection, writer: FileWriter) -> None:
             of_model = sa.select(vectors_table).where(columns.model == model)
             for page, _, *packed in connection.execute(of_model.where(columns.page.in_(some))):
                 writer.insert_vectors(page, model, Packed(*packed))
-
-
-def _copy_answers(connection: sa.Connection, writer: FileWriter) -> None:
-    columns = answer_table.c
-    theirs = {
-        number: (answer_id, digest)
-        for number, answer_id, digest in connection.execute(
-            sa.select(columns.number, columns.id, columns.digest)
-        )
-    }
-    ours = writer.stored_answers()
-    writer.remove_answers(
-        answer_id for n, (answer_id, digest) in ours.items() if theirs.get(n) != (answer_id, digest)
-    )
-    new = sorted(number for number, stored in theirs.items() if ours.get(number) != stored)
-    for some in _batches(new):
-        for number, *row in connection.execute(
-            sa.select(answer_table).where(columns.number.in_(some)).order_by(columns.number)
-        ):
-            writer.insert_answer(number, tuple(row))
 
 
 def _batches(numbers: Sequence[int]) -> Iterator[Sequence[int]]:

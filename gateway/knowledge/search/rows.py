@@ -1,4 +1,4 @@
-"""Database rows of pages, sources and answers, the same in SQLite and in PostgreSQL."""
+"""Database rows of pages and sources, the same in SQLite and in PostgreSQL."""
 
 import hashlib
 import json
@@ -8,11 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from gateway.access.rights import Groups, dump
 from gateway.core.control_characters import CONTROLS, without
-from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page, Section
 
 
@@ -26,19 +23,6 @@ class StoredSource:
     synced: datetime | None
     problems: tuple[str, ...]
     """Errors of the last sync."""
-
-
-@dataclass(frozen=True)
-class StoredAnswer:
-    """An answered question, and the pages of its answer."""
-
-    id: str
-    question: str
-    paths: tuple[str, ...]
-    model: str | None = None
-    """The embedding model of `vector`."""
-    vector: Floats | None = None
-    """[d]"""
 
 
 class PageRow(NamedTuple):
@@ -154,24 +138,6 @@ class Embedders:
 
 def read_embedders(serving: str | None, stored: str) -> Embedders:
     return Embedders(serving, json.loads(stored))
-
-
-AnswerRow = tuple[str, str, str, str | None, bytes | None, int]
-
-
-def answer_row(answer: StoredAnswer) -> AnswerRow:
-    """The columns of an answer, in order, after its number; the last is a digest of the others."""
-    paths = json.dumps(answer.paths)
-    vector = None if answer.vector is None else np.asarray(answer.vector, "<f4").tobytes()
-    row = (clean(answer.id), clean(answer.question), paths, answer.model, vector)
-    return (*row, _digest(repr(row).encode()))
-
-
-def read_answer(
-    answer_id: str, question: str, paths: str, model: str | None, vector: bytes | None
-) -> StoredAnswer:
-    floats = None if vector is None else np.frombuffer(vector, "<f4")
-    return StoredAnswer(answer_id, question, tuple(json.loads(paths)), model, floats)
 
 
 def _digest(content: bytes) -> int:

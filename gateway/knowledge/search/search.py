@@ -23,7 +23,6 @@ from gateway.knowledge.search.own_words import OwnWords, Pair
 from gateway.knowledge.search.passages import text_of
 from gateway.knowledge.search.ranking import LEAST, QueryVector, Ranker, by_words
 from gateway.knowledge.search.readers_page import moved_up, refers_to_it
-from gateway.knowledge.search.remembered import Remembered
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.sought import OtherReading, Sought, prepared, readings
 from gateway.knowledge.search.vectors import Floats
@@ -64,14 +63,12 @@ class Search:
         self._tried: Fit | None = None
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
-        self._remembered: dict[str, Remembered] = {}
         self._trouble = Seldom("askdocs.search")
 
     def over(self, index: Index) -> Self:
         """The same search, restricted to one reader's view of the index."""
         mine = copy.copy(self)
         mine.index = index
-        mine._remembered = {}
         return mine
 
     def for_pages(self) -> Self:
@@ -132,13 +129,9 @@ class Search:
             ranker = self._ranker(sought, vector)
             ranking = ranker.ranking(within)
             ranked: Sequence[tuple[int, float]] = ranking.pages
-            if vector is not None:
-                ranked = self._memory(vector.model).ranked(ranked, vector.numbers)
             current = self.index.by_url(page_url) if page_url else None
-            if within is not None:  # the memory may add pages of other wikis
-                ranked = [scored for scored in ranked if scored[0] in within]
-                if current is not None and self.index.number(current) not in within:
-                    current = None
+            if within is not None and current and self.index.number(current) not in within:
+                current = None
             if current is None:
                 hits = [Hit(self.index.page(number), score) for number, score in ranked[:limit]]
                 return in_order(ranker.with_passages(hits, ranking), sought, self._reranker)
@@ -258,8 +251,3 @@ class Search:
         """The fit of the embedder in use."""
         embedder = self.serving()
         return Fit() if embedder is None else self.fit(embedder.model)
-
-    def _memory(self, model: str) -> Remembered:
-        if model not in self._remembered:
-            self._remembered[model] = Remembered(self.index, model)
-        return self._remembered[model]

@@ -1,4 +1,4 @@
-"""The shared index of several gateways: pages, embeddings and answers in PostgreSQL.
+"""The shared index of several gateways: pages and embeddings in PostgreSQL.
 
 Each gateway searches a copy of it in its index file, see `replica`. So the ranking is the same for
 one gateway and for many, and answers continue while the database is unavailable.
@@ -9,7 +9,7 @@ import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from gateway.access import rights
 from gateway.access.rights import Groups
 from gateway.knowledge.search import rows
 from gateway.knowledge.search.carried import Carried
-from gateway.knowledge.search.rows import Embedders, PageRow, StoredAnswer, StoredSource
+from gateway.knowledge.search.rows import Embedders, PageRow, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.search.writer import PATIENCE, IndexBusy
 from gateway.knowledge.wiki.page import Page
@@ -36,7 +36,6 @@ state_table = sa.Table(
     metadata,
     # Changes with every commit; the table has a single row.
     sa.Column("token", sa.String(32), nullable=False),
-    sa.Column("memory", sa.Text),
     sa.Column("serving", sa.Text),
     sa.Column("embedders", sa.Text, nullable=False, server_default="{}"),
 )
@@ -75,17 +74,6 @@ vectors_table = sa.Table(
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("scales", sa.LargeBinary, nullable=False),
     sa.Column("matrix", sa.LargeBinary, nullable=False),
-)
-answer_table = sa.Table(
-    "wiki_answers",
-    metadata,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("id", sa.Text, nullable=False, unique=True),
-    sa.Column("question", sa.Text, nullable=False),
-    sa.Column("paths", sa.Text, nullable=False),
-    sa.Column("model", sa.Text),
-    sa.Column("vector", sa.LargeBinary),
-    sa.Column("digest", sa.BigInteger, nullable=False),
 )
 
 
@@ -206,39 +194,6 @@ class SharedWriter:
     def _put_embedders(self, serving: str | None, stored: Mapping[str, Any]) -> None:
         values = {"serving": serving, "embedders": json.dumps(dict(stored))}
         self._write(sa.update(state_table).values(values))
-
-    def answers(self) -> list[StoredAnswer]:
-        columns = answer_table.c
-        cursor = self._db.execute(
-            sa.select(
-                columns.id, columns.question, columns.paths, columns.model, columns.vector
-            ).order_by(columns.number)
-        )
-        return [rows.read_answer(*row) for row in cursor]
-
-    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
-        columns = [column.name for column in answer_table.c][1:]
-        new = {row[0]: row for row in map(rows.answer_row, answers)}
-        there = self._db.execute(sa.select(answer_table.c.id, answer_table.c.digest)).all()
-        for answer_id, digest in there:
-            if answer_id in new and new[answer_id][-1] == digest:
-                del new[answer_id]
-        self.remove_answers(answer_id for answer_id, _ in there if answer_id in new)
-        if new:
-            values = [dict(zip(columns, row, strict=True)) for row in new.values()]
-            self._write(sa.insert(answer_table), values)
-
-    def remove_answers(self, ids: Iterable[str]) -> None:
-        for answer_id in ids:
-            self._write(sa.delete(answer_table).where(answer_table.c.id == answer_id))
-
-    def memory(self) -> str | None:
-        text: str | None = self._db.execute(sa.select(state_table.c.memory)).scalar_one()
-        return text
-
-    def put_memory(self, measured: str | None) -> None:
-        if measured != self.memory():
-            self._write(sa.update(state_table).values(memory=measured))
 
     def finish(self) -> None:
         """The last step before the commit."""

@@ -23,9 +23,9 @@ APPLICATION = 0x61736B64  # "askd"
 SCHEMA = (
     """
 CREATE TABLE state (
-    generation INTEGER NOT NULL, copy_of TEXT, memory TEXT, serving TEXT, embedders TEXT NOT NULL
+    generation INTEGER NOT NULL, copy_of TEXT, serving TEXT, embedders TEXT NOT NULL
 );
-INSERT INTO state VALUES (0, NULL, NULL, NULL, '{}');
+INSERT INTO state VALUES (0, NULL, NULL, '{}');
 CREATE TABLE source (
     name TEXT PRIMARY KEY, spec TEXT NOT NULL, synced TEXT, problems TEXT NOT NULL
 );
@@ -36,10 +36,6 @@ CREATE TABLE page (
 );
 CREATE INDEX page_url ON page (url);
 CREATE INDEX page_path ON page (path);
-CREATE TABLE answer (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, question TEXT NOT NULL,
-    paths TEXT NOT NULL, model TEXT, vector BLOB, digest INTEGER NOT NULL
-);
 """
     + vectors.SCHEMA
     + postings.SCHEMA
@@ -50,7 +46,6 @@ CREATE TABLE answer (
 PAGE = "SELECT path, title, url, sections FROM page WHERE number = ?"
 VECTORS = "SELECT page, scales, matrix FROM vectors WHERE model = ? AND page IN"
 SOURCES = "SELECT name, spec, synced, problems FROM source ORDER BY name"
-MEMORY = "SELECT memory FROM state"
 EMBEDDERS = "SELECT serving, embedders FROM state"
 # The source of approved answers. The path of such a page is that of the page it cites, then
 # "#answer-" and the answer's ID.
@@ -61,7 +56,6 @@ CITING = (
     " AND cited.source != answer.source WHERE answer.source = 'answers'"
 )
 """The pages of approved answers, each with every page that has the cited path, or NULL."""
-ANSWERS = "SELECT id, question, paths, model, vector FROM answer ORDER BY number"
 
 
 class NoIndex(AskdocsError):

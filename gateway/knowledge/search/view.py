@@ -1,9 +1,9 @@
 """A reader's view of the index: the only place where permissions are applied.
 
 A view answers like an index of the reader's pages only: pages that the reader may not read do not
-affect word counts, the mean page length, the glossary, the nearest vectors or the answered
-questions, so neither a score nor a refusal reveals them. `Rights.seen_by` creates views; code that
-serves people has no other access to pages.
+affect word counts, the mean page length, the glossary or the nearest vectors, so neither a score
+nor a refusal reveals them. `Rights.seen_by` creates views; code that serves people has no other
+access to pages.
 """
 
 import logging
@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 import numpy as np
@@ -34,7 +34,7 @@ from gateway.access.rights import (
 from gateway.access.rules import Rule, Rules
 from gateway.knowledge.search import glossary, postings, rows, store
 from gateway.knowledge.search.index import WEIGHTING, Generation, Index
-from gateway.knowledge.search.rows import StoredAnswer, StoredSource
+from gateway.knowledge.search.rows import StoredSource
 from gateway.knowledge.search.vectors import Vectors
 from gateway.knowledge.wiki.page import Page
 
@@ -405,19 +405,6 @@ class View(Index):
                     now.vectors = whole.only(now.lengths.has_each(whole.pages))
                     now.vectors_read = True
             return now.vectors
-
-    def answers(self) -> list[StoredAnswer]:
-        with self.reading() as db:
-            if self._sees_all(db):
-                return self._base.answers()
-            # A path refers to the same page as in the whole index, not to another wiki's.
-            there, whole = self.paths(), self._base.paths()
-            mine = {path for path, number in there.items() if whole[path] == number}
-            visible = (
-                (answer, tuple(path for path in answer.paths if path in mine))
-                for answer in self._base.answers()
-            )
-            return [replace(answer, paths=paths) for answer, paths in visible if paths]
 
     def _first(self, query: str, *values: str) -> Page | None:
         with self.reading() as db:

@@ -5,7 +5,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
@@ -16,7 +16,7 @@ from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import glossary, passage_words, rows, store
 from gateway.knowledge.search.carried import Carried
 from gateway.knowledge.search.postings import Postings
-from gateway.knowledge.search.rows import Embedders, PageRow, StoredAnswer, StoredSource
+from gateway.knowledge.search.rows import Embedders, PageRow, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.wiki.page import Page
 
@@ -80,21 +80,6 @@ class Writer(Protocol):
 
     def serve(self, model: str) -> None:
         """Use this model's vectors for questions from now on; delete those of others."""
-        ...
-
-    def answers(self) -> list[StoredAnswer]: ...
-
-    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
-        """Add answers, or replace those with the same IDs."""
-        ...
-
-    def remove_answers(self, ids: Iterable[str]) -> None: ...
-
-    def memory(self) -> str | None: ...
-
-    def put_memory(self, measured: str | None) -> None:
-        """Store the calibration of the answered-question memory, see
-        `gateway.knowledge.search.calibration`."""
         ...
 
 
@@ -264,36 +249,6 @@ class FileWriter:
         )
         self._changed = True
 
-    def answers(self) -> list[StoredAnswer]:
-        return [rows.read_answer(*row) for row in self._db.execute(store.ANSWERS)]
-
-    def put_answers(self, answers: Iterable[StoredAnswer]) -> None:
-        for answer in answers:
-            row = rows.answer_row(answer)
-            there = self._db.execute("SELECT digest FROM answer WHERE id = ?", row[:1]).fetchone()
-            if there != row[-1:]:
-                self.insert_answer(None, row)
-
-    def insert_answer(self, number: int | None, row: rows.AnswerRow) -> None:
-        self._db.execute(
-            "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row)
-        )
-        self._changed = True
-
-    def remove_answers(self, ids: Iterable[str]) -> None:
-        for answer_id in ids:
-            gone = self._db.execute("DELETE FROM answer WHERE id = ?", (answer_id,))
-            self._changed = self._changed or gone.rowcount > 0
-
-    def memory(self) -> str | None:
-        text: str | None = self._db.execute(store.MEMORY).fetchone()[0]
-        return text
-
-    def put_memory(self, measured: str | None) -> None:
-        if measured != self.memory():
-            self._db.execute("UPDATE state SET memory = ?", (measured,))
-            self._changed = True
-
     def stored(self) -> dict[int, tuple[int, str, str | None]]:
         """Digest, stamp and groups of each page, by number."""
         cursor = self._db.execute("SELECT number, digest, stamp, groups FROM page")
@@ -307,11 +262,6 @@ class FileWriter:
         self._db.execute("DELETE FROM vectors WHERE page = ? AND model = ?", (number, model))
         self._db.execute("DELETE FROM signs WHERE page = ? AND model = ?", (number, model))
         self._changed = True
-
-    def stored_answers(self) -> dict[int, tuple[str, int]]:
-        """The ID and digest of each answer, by number."""
-        cursor = self._db.execute("SELECT number, id, digest FROM answer")
-        return {number: (answer_id, digest) for number, answer_id, digest in cursor}
 
     def copy_of(self) -> str | None:
         """The state of a shared index of which the file is a copy."""
@@ -346,8 +296,8 @@ def writing(
     """Write to the index: all changes of the block at once, or none if it raises.
 
     Args:
-        file: created if missing; an index of an older version is replaced, but its answers and the
-            names of its sources are kept.
+        file: created if missing; an index of an older version is replaced, but the names of its
+            sources are kept.
         waiting: receives, once, the process ID of another writer that must be waited for.
         patience: seconds to wait for it.
 
@@ -426,7 +376,6 @@ def _make(db: sqlite3.Connection, file: Path) -> None:
     else:
         return
     sources = db.execute("SELECT name, spec FROM source").fetchall() if older else []
-    answers = FileWriter(db).answers() if older else []
     for (name,) in db.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         " ORDER BY sql LIKE 'CREATE VIRTUAL%' DESC"
@@ -440,4 +389,3 @@ def _make(db: sqlite3.Connection, file: Path) -> None:
     # Not 0: connections to a previous file must see a new generation, too.
     db.execute("UPDATE state SET generation = ?", (time.time_ns() // 1_000_000,))
     db.executemany("INSERT INTO source VALUES (?, ?, NULL, '[]')", sources)
-    FileWriter(db).put_answers(answers)

@@ -22,12 +22,11 @@ PAGES = {
 }
 LEFT_OUT = "travel.md"
 MODEL = "made-up"
-QUESTION = "How much descaler does it take?"
 VECTOR = np.eye(384, dtype=np.float32)[7]
 
 
 def main(file: Path) -> None:
-    """Two pages; from version 2 on their vectors, an answer, and one page taken out by hand."""
+    """Two pages; from version 2 on their vectors, and one page taken out by hand."""
     from gateway.knowledge.search import index
     from gateway.knowledge.sources.markdown import parse
 
@@ -42,8 +41,6 @@ def main(file: Path) -> None:
             writer.put("wiki", page, "made")
         for number in writer.missing(MODEL):
             writer.put_vectors(number, VECTOR[None], MODEL)
-        answer = getattr(index, "StoredAnswer", None) or index.Answer
-        writer.put_answers([answer("a1", QUESTION, ("coffee.md",), MODEL, VECTOR)])
         with suppress(ImportError):
             from gateway.knowledge.sources.excluded import exclude
 

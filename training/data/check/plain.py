@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from eval.questions.rows import SPLITS, Problem, Row
 from eval.scoring.groundedness import Rarity
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.knowledge.search.answered import Paths
+from gateway.knowledge.search.paths import Paths
 from gateway.knowledge.wiki.page import Page
 from gateway.knowledge.wiki.words import words
 from training.data.check import text

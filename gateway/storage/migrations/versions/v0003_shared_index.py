@@ -13,7 +13,6 @@ def upgrade() -> None:
     state = op.create_table(
         "wiki_state",
         sa.Column("token", sa.String(32), nullable=False),
-        sa.Column("memory", sa.Text),
     )
     op.bulk_insert(state, [{"token": uuid.uuid4().hex}])
     op.create_table(
@@ -47,14 +46,4 @@ def upgrade() -> None:
         sa.Column("model", sa.Text, nullable=False),
         sa.Column("scales", sa.LargeBinary, nullable=False),
         sa.Column("matrix", sa.LargeBinary, nullable=False),
-    )
-    op.create_table(
-        "wiki_answers",
-        sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("id", sa.Text, nullable=False, unique=True),
-        sa.Column("question", sa.Text, nullable=False),
-        sa.Column("paths", sa.Text, nullable=False),
-        sa.Column("model", sa.Text),
-        sa.Column("vector", sa.LargeBinary),
-        sa.Column("digest", sa.BigInteger, nullable=False),
     )
