@@ -340,6 +340,7 @@ class Up:
                     *(sys.executable, "-P", "-m", "askdocs.wikis.site"),
                     *("--root", str(folder), "--port", str(self._settings.site_port)),
                     *("--widget-url", f"http://127.0.0.1:{self._settings.widget_port}"),
+                    *(("--html",) if self._wiki.spec.kind != "preview" else ()),
                     *(f"--name={name}" for name in self._settings.site_hosts),
                 ],
                 log=self._home.logs / "site.log",
@@ -362,7 +363,10 @@ class Up:
         await self._threads.run(self._wiki.keep, changed, feed_failed)
 
     async def _rebuild(self) -> None:
-        if self._build_took > QUICK:
+        folder = self._wiki.spec.folder
+        assert folder is not None
+        # A page that is closed must leave the site at once.
+        if self._build_took > QUICK and not site.has_rights(folder, self._gateway_settings.rules):
             self._say("site", "will show the change after a restart")
             return
         try:
@@ -377,7 +381,8 @@ class Up:
         began = time.monotonic()
         say = partial(self._say, "site")
         async with self._announced("site", "building the pages"):
-            built = await site.build(folder, self._home, self._site_url, widget, say)
+            rules = self._gateway_settings.rules
+            built = await site.build(folder, self._home, self._site_url, widget, say, rules)
         if built:
             self._build_took = time.monotonic() - began
             self._say("site", f"built in {self._build_took:.0f} s")

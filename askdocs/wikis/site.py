@@ -32,14 +32,20 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from askdocs.state.home import Home, read_json, write, write_json
+from gateway.access.rights import Groups, both
+from gateway.access.rules import NO_RULES, Rules
 from gateway.core.errors import AskdocsError
+from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.hosts import AllowedHosts, host_of
+from gateway.core.settings import load
 from gateway.core.tasks import Tasks
 from gateway.knowledge.sources import folder, looks, mkdocs_config, watch
+from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.detect import detect
-from gateway.knowledge.sources.documents.reading import documents
+from gateway.knowledge.sources.documents.reading import READERS, documents
 from gateway.knowledge.sources.markdown import parse
 from gateway.knowledge.sources.preview import shown
+from gateway.knowledge.sources.source import Broken, Changed
 from gateway.knowledge.sources.tree import HTML, Tree
 from gateway.runtime.protocol import Edge
 
@@ -49,6 +55,8 @@ _HOOK = Path(__file__).with_name("mkdocs_hook.py")
 _FAILED = re.compile(r"^ERROR +-  ?Error (?:reading|building) page '(.+?)': *(.*)$", re.M)
 # Build timeout in seconds, plus one second per page: MkDocs renders dozens per second.
 PATIENCE = 600
+# Bytes of a page that are searched for groups.
+_FRONT_MATTER = 2**16
 # Allowed navigation entries besides two per page.
 _SPARE = 1_000
 # Maximum builds, each without one more failing page.
@@ -56,7 +64,12 @@ _ATTEMPTS = 10
 
 
 def config(
-    docs: Path, home: Home, site_url: str, widget_url: str, look: dict[str, Any]
+    docs: Path,
+    home: Home,
+    site_url: str,
+    widget_url: str,
+    look: dict[str, Any],
+    closed: Container[str] = (),
 ) -> dict[str, object]:
     """The MkDocs configuration: Material with the wiki's own look, and one tag for the box."""
     settings: dict[str, object] = {
@@ -89,7 +102,10 @@ def config(
         "plugins": ["search"],
         "hooks": [str(_HOOK)],
         # For the list on a generated front page; MkDocs only copies them.
-        "extra": {"documents": documents(Tree(docs)), "docs": str(docs.absolute())},
+        "extra": {
+            "documents": [path for path in documents(Tree(docs)) if path not in closed],
+            "docs": str(docs.absolute()),
+        },
         "extra_javascript": [f"{widget_url}/embed.js"],
     }
     theme = settings["theme"]
@@ -111,12 +127,18 @@ def _tell(text: str) -> None:
 
 
 async def build(
-    docs: Path, home: Home, site_url: str, widget_url: str, say: Callable[[str], None] = _tell
+    docs: Path,
+    home: Home,
+    site_url: str,
+    widget_url: str,
+    say: Callable[[str], None] = _tell,
+    rules: Rules = NO_RULES,
 ) -> bool:
     """Build the site unless it is up to date; returns whether it was built.
 
     It is built beside the served site, which it replaces once complete. `say` reports pages that
-    MkDocs fails on, which are left out.
+    MkDocs fails on, which are left out. So are pages that `rules`, or their own groups, do not open
+    to everybody: the site has no sign-in.
 
     Raises:
         AskdocsError: MkDocs failed; its output is in logs/site-build.log.
@@ -126,18 +148,23 @@ async def build(
         # Each page of the site contains the whole navigation.
         say("the wiki's own navigation is left out: it has far more entries than pages")
         del look["nav"]
-    settings = config(docs, home, site_url, widget_url, look)
+    closed = await asyncio.to_thread(_closed, docs, site_url, rules)
+    if closed and "nav" in look:
+        look["nav"] = _open(look["nav"], closed)
+    settings = config(docs, home, site_url, widget_url, look, closed)
     published = _published(docs, site_url)
     # A page that is not UTF-8 would stop MkDocs; answers leave it out as well.
     left_out = [*_unreadable(docs), *(p for p in Tree(docs).markdown if p not in published)]
     settings["exclude_docs"] = _patterns(left_out)
-    digest = _digest(docs, yaml.safe_dump([settings, look], sort_keys=False))
+    digest = _digest(docs, yaml.safe_dump([settings, look, sorted(closed)], sort_keys=False))
     marker = home.root / "site.json"
     if home.site.is_dir() and (read_json(marker) or {}).get("digest") == digest:
         return False
     marker.unlink(missing_ok=True)
     log = home.logs / "site-build.log"
-    _lay_out(docs, _pages(home), published)
+    _lay_out(docs, _pages(home), published, closed)
+    if closed:
+        say(f"{len(closed):,} files are not shown, because the site is open and they are not")
     shutil.rmtree(_theme(home), ignore_errors=True)
     for name, data in look.get("files", {}).items():
         (_theme(home) / name).parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +183,7 @@ async def build(
         failed = _FAILED.search(output) if code else None
         if code and failed is None and look:
             say("left out the wiki's own navigation and colours: MkDocs fails with them")
-            look, settings = {}, config(docs, home, site_url, widget_url, {})
+            look, settings = {}, config(docs, home, site_url, widget_url, {}, closed)
             continue
         if failed is None or failed[1] in left_out:
             break
@@ -189,7 +216,38 @@ def _count(nav: Any) -> int:
     return sum(1 + _count(entry) for entry in nav) if isinstance(nav, list) else 0
 
 
-def _lay_out(docs: Path, pages: Path, published: Container[str]) -> None:
+def has_rights(docs: Path, rules: Rules) -> bool:
+    """May any page be closed? Does not read the pages."""
+    tree = Tree(docs.absolute())
+    heads = (tree.beginning(path, _FRONT_MATTER) for path in tree.markdown)
+    return rules != NO_RULES or any(b"groups" in head.lower() for head in heads)
+
+
+def _closed(docs: Path, site_url: str, rules: Rules) -> frozenset[str]:
+    """The files of a folder that are not for everybody."""
+    if not has_rights(docs, rules):
+        return frozenset()
+    tree = Tree(docs.absolute())
+    pages: dict[str, Groups | None] = dict.fromkeys((*tree.markdown, *documents(tree)))
+    for item in Apart(str(tree.root), "preview", site_url).read({}):
+        if isinstance(item, Changed):
+            pages[item.page.path] = item.groups
+        elif isinstance(item, Broken) and item.path in pages:
+            pages[item.path] = both(pages[item.path], item.groups)
+    return rules.closed(str(tree.root), tree.files, pages)
+
+
+def _open(nav: Any, closed: Container[str]) -> Any:
+    """The navigation without closed pages, whose titles it may name; None for a closed page."""
+    if isinstance(nav, dict):
+        below = {title: _open(entry, closed) for title, entry in nav.items()}
+        return {title: entry for title, entry in below.items() if entry} or None
+    if isinstance(nav, list):
+        return [entry for entry in (_open(entry, closed) for entry in nav) if entry]
+    return None if isinstance(nav, str) and nav in closed else nav
+
+
+def _lay_out(docs: Path, pages: Path, published: Container[str], closed: Container[str]) -> None:
     """Create a folder of links to the files that the site may show, for MkDocs to read.
 
     MkDocs follows every link in a folder and copies its target, even `all -> /`.
@@ -197,7 +255,7 @@ def _lay_out(docs: Path, pages: Path, published: Container[str]) -> None:
     tree = Tree(docs)
     shutil.rmtree(pages, ignore_errors=True)
     pages.mkdir()
-    for path in sorted(tree.files):
+    for path in sorted(path for path in tree.files if path not in closed):
         link = pages / (shown(path) if path in published else path)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.realpath(docs / path))
@@ -278,11 +336,11 @@ def _digest(docs: Path, text: str) -> str:
     return sha.hexdigest()
 
 
-def _follow(docs: Path, home: Home, site_url: str, widget_url: str) -> None:
+def _follow(docs: Path, home: Home, *how: Any) -> None:
     """Rebuild whenever the folder changes; if that fails, keep serving the old site."""
     for _ in watch.changes(docs, threading.Event()):
         try:
-            asyncio.run(build(docs, home, site_url, widget_url))
+            asyncio.run(build(docs, home, *how))
         except AskdocsError as error:
             _tell(str(error))
 
@@ -313,9 +371,15 @@ class _Files(StaticFiles):
     Starlette does not list folders, or follow links out of the folder.
     """
 
-    def __init__(self, root: Path, tag: str) -> None:
-        """`tag` is added to every page that lacks it; it may be empty."""
+    def __init__(self, root: Path, tag: str, rules: Rules = NO_RULES) -> None:
+        """
+        Args:
+            root: the folder.
+            tag: added to every page that lacks it; it may be empty.
+            rules: what they do not open to everybody is not served, nor what it includes.
+        """
         super().__init__(directory=root, html=True)
+        self._rules = rules
         self._root = root
         self._tag = tag.encode()
 
@@ -324,6 +388,8 @@ class _Files(StaticFiles):
             return "", None  # `.git/config`, `.env`: an HTML folder may be a checkout
         file, status = super().lookup_path(path)
         if status is not None and not (S_ISREG(status.st_mode) or S_ISDIR(status.st_mode)):
+            return "", None
+        if S_ISREG(status.st_mode if status else 0) and _is_closed(self._root, file, self._rules):
             return "", None
         return file, status
 
@@ -335,7 +401,9 @@ class _Files(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         is_front = path == "." and scope["method"] in ("GET", "HEAD")
-        if is_front and (page := await run_in_threadpool(_front, self._root, self._tag.decode())):
+        if is_front and (
+            page := await run_in_threadpool(_front, self._root, self._tag.decode(), self._rules)
+        ):
             return HTMLResponse(page)
         response = await super().get_response(path, scope)
         return self._with_box(response) if self._tag else response
@@ -356,7 +424,16 @@ class _Files(StaticFiles):
         return Response(page[:at] + self._tag + page[at:], response.status_code, headers)
 
 
-def _front(root: Path, tag: str) -> str:
+def _is_closed(root: Path, file: str, rules: Rules) -> bool:
+    """Is a file of a folder of HTML not for everybody?"""
+    if rules == NO_RULES:
+        return False
+    path = os.path.relpath(os.path.realpath(file), os.path.realpath(root))
+    is_page = path.lower().endswith(HTML) or os.path.splitext(path)[1].lower() in READERS
+    return bool(rules.closed(str(root.absolute()), [path], {path: None} if is_page else {}))
+
+
+def _front(root: Path, tag: str, rules: Rules = NO_RULES) -> str:
     """A list of the pages, as the front page of a folder of HTML that has none; empty if it has
     one, or no page."""
     if (root / "index.html").exists():
@@ -365,6 +442,8 @@ def _front(root: Path, tag: str) -> str:
     pages = sorted(path for path in tree.files if path.lower().endswith(HTML))[:_LISTED]
     lines = []
     for path in pages:
+        if _is_closed(root, str(root / path), rules):
+            continue
         with contextlib.suppress(OSError):  # removed meanwhile
             status = os.stat(tree.root / path)
             title = _title(tree.root, path, status.st_mtime_ns, status.st_size)
@@ -386,14 +465,16 @@ def tag(widget_url: str) -> str:
     return f'<script src="{widget_url}/embed.js" async></script>'
 
 
-def app(root: Path, tag: str = "", tasks: Tasks | None = None) -> Starlette:
+def app(
+    root: Path, tag: str = "", tasks: Tasks | None = None, rules: Rules = NO_RULES
+) -> Starlette:
     """An app that serves the folder, with `tag` in each page. HEALTH names failing `tasks`."""
 
     async def health(request: Request) -> Response:
         failing = tasks.failing if tasks else []
         return JSONResponse({"status": "ok", **({"degraded": failing} if failing else {})})
 
-    return Starlette(routes=[Route(HEALTH, health), Mount("/", _Files(root, tag))])
+    return Starlette(routes=[Route(HEALTH, health), Mount("/", _Files(root, tag, rules))])
 
 
 def main() -> None:
@@ -404,15 +485,19 @@ def main() -> None:
     parser.add_argument(
         "--name", action="append", default=[], help="a host name of the site; can be repeated"
     )
+    parser.add_argument(
+        "--html", action="store_true", help="the folder is the wiki: serve what is for everybody"
+    )
     parser.add_argument("--docs", type=Path, help="build the site of this folder, and follow it")
     parser.add_argument("--site-url", default="http://127.0.0.1:8000/")
     parser.add_argument("--widget-url", default="http://127.0.0.1:8080")
     options = parser.parse_args()
     tasks = Tasks()
+    rules = load(GatewaySettings).rules
     if options.docs:
         home = Home(options.root.absolute().parent)
         home.make()
-        wanted = (options.docs, home, options.site_url, options.widget_url)
+        wanted = (options.docs, home, options.site_url, options.widget_url, _tell, rules)
         try:
             asyncio.run(build(*wanted))
         except AskdocsError as error:
@@ -422,7 +507,7 @@ def main() -> None:
     hosts = (options.host, *host_of(options.site_url), *options.name)
     uvicorn.run(
         AllowedHosts(
-            app(options.root, tag(options.widget_url), tasks),
+            app(options.root, tag(options.widget_url), tasks, rules if options.html else NO_RULES),
             hosts,
             "site_hosts of [up], or --name",
         ),

@@ -3,13 +3,13 @@
 A separate module, so that the process that reads a wiki starts without pydantic.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from gateway.access.rights import groups_of
+from gateway.access.rights import PUBLIC, Groups, both, groups_of, included
 
 
 class Rule(BaseModel):
@@ -59,6 +59,31 @@ class Rules:
     rules: Mapping[str, Rule]
     without_groups: WithoutGroups | None = None
     """Who may read a page without groups? None: nobody, once a rule or any page has groups."""
+
+    def closed(
+        self, wiki: str, files: Iterable[str], pages: Mapping[str, Groups | None]
+    ) -> frozenset[str]:
+        """The files of a wiki that are not for everybody, as on a site without a sign-in.
+
+        Args:
+            wiki: its name in the index.
+            files: the paths of all its files.
+            pages: the stored groups of the pages among them.
+        """
+        needed: dict[str, Groups | None] = {}
+        for path in {*files, *pages}:
+            own, parts = included(pages.get(path))
+            for rule in self.rules.values():
+                if any(rule.covers(wiki, part) for part in (path, *parts)):
+                    own = both(own, (rule.readers,))
+            needed[path] = own
+        has_groups = bool(self.rules) or any(own is not None for own in needed.values())
+        default = self.without_groups or ("nobody" if has_groups else "everybody")
+        return frozenset(
+            path
+            for path, own in needed.items()
+            if not PUBLIC.may_read(own) or (own is None and path in pages and default == "nobody")
+        )
 
 
 NO_RULES = Rules({})

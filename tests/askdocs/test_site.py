@@ -10,9 +10,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
+from starlette.testclient import TestClient
 
 from askdocs.state.home import Home
 from askdocs.wikis import site
+from gateway.access.rules import Rule, Rules
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.sources import folder
 from tests.askdocs.conftest import ROOT
@@ -367,3 +370,61 @@ def test_a_look_that_mkdocs_fails_at_is_left_out(tmp_path: Path, home: Home) -> 
     )
     build(docs, home)
     assert "Front" in (home.site / "index.html").read_text()
+
+
+def test_closed_pages_are_not_on_the_site_nor_in_its_search_index(tmp_path: Path) -> None:
+    wiki, home = tmp_path / "wiki" / "docs", Home(tmp_path / "home")
+    home.make()
+    everybody = "---\ngroups: everybody\n---\n"
+    pages = {
+        "index.md": f"{everybody}# Welcome\n",
+        "tea.md": f"{everybody}# Tea\n\nAt four.\n",
+        "board.md": "---\ngroups: board\n---\n# Wrenfield\n\nThe merger.\n",
+        "hr/pay.md": "# Severance\n\n98,765 euros.\n",
+        "hr/pay.txt": "Severance is 98,765 euros.\n",
+        "quote.md": f'{everybody}# Quote\n\n--8<-- "hr/pay.md"\n',
+        "none.md": "# Nobody\n\nWrenfield.\n",
+    }
+    for path, text in pages.items():
+        (wiki / path).parent.mkdir(parents=True, exist_ok=True)
+        (wiki / path).write_text(text)
+    nav = [{"Home": "index.md"}, {"Severance": "hr/pay.md"}, {"Tea": "tea.md"}]
+    options = {"markdown_extensions": [{"pymdownx.snippets": {"base_path": [str(wiki)]}}]}
+    settings = yaml.safe_dump({"site_name": "W", "nav": nav, **options})
+    (wiki.parent / "mkdocs.yml").write_text(settings)
+    told: list[str] = []
+    rules = Rules({"pay": Rule(path="hr/", groups=("hr",))})
+    asyncio.run(site.build(wiki, home, "http://127.0.0.1:8000/", WIDGET, told.append, rules))
+    assert [line for line in told if "not shown" in line] == [
+        "5 files are not shown, because the site is open and they are not"
+    ]
+    assert (home.site / "tea" / "index.html").is_file()
+    for file in home.site.rglob("*"):
+        if file.is_file() and file.suffix in (".html", ".json", ".xml", ".txt"):
+            assert not re.search("98,765|Severance|Wrenfield|hr/pay", file.read_text()), file
+
+
+def test_a_folder_of_html_serves_only_what_is_for_everybody(tmp_path: Path) -> None:
+    for path in ("tea.html", "hr/pay.html", "hr/index.html", "style.css"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(f"<title>{path}</title>")
+    everybody = Rule(path="tea.html", groups=("everybody",))
+    rules = Rules({"pay": Rule(path="hr/", groups=("hr",)), "tea": everybody})
+    client = TestClient(site.app(tmp_path, rules=rules))
+    statuses = {
+        path: client.get(path).status_code
+        for path in (
+            "/tea.html",
+            "/style.css",
+            "/hr/pay.html",
+            "/hr/",
+            "/%68r/pay.html",
+            "/x/../hr/",
+        )
+    }
+    assert [path for path, status in statuses.items() if status == 200] == [
+        "/tea.html",
+        "/style.css",
+    ]
+    assert "hr/" not in client.get("/").text
+    assert "tea.html" in client.get("/").text
