@@ -49,6 +49,14 @@ def build(
         Path | None,
         typer.Option(help="The alias's instructions file, as for `aliases set`."),
     ] = None,
+    as_served: Annotated[
+        bool,
+        typer.Option(
+            "--as-served",
+            help="Use the pages that the gateway finds for each question; what they support "
+            "decides: answer, part of it, or refusal.",
+        ),
+    ] = False,
     quote: Annotated[
         bool,
         typer.Option("--quote", help="Begin answers with the sentences that support them."),
@@ -75,6 +83,7 @@ def build(
         skip_unknown=skip_unknown,
         instructions=telling.read(instructions) if instructions else "",
         quotes=quote,
+        as_served=as_served,
     )
     with nullcontext() if dry_run else output(out, force) as folder, Bar() as bar:
         tokens = Tokens(tokenizer or Path(model.shipped().source))

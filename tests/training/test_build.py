@@ -34,9 +34,9 @@ from gateway.routing.registry import Served
 from gateway.telemetry import tracing
 from tests.parts import require
 from tests.training import small
-from training.data import build
+from training.data import build, card
 from training.data.build import Built, Options
-from training.data.examples import CLOSED, GROUNDED, REMOVED, UNANSWERABLE, Example
+from training.data.examples import CLOSED, GAP, GROUNDED, PARTIAL, REMOVED, UNANSWERABLE, Example
 from training.data.tokens import Tokens
 
 pytestmark = pytest.mark.slow
@@ -215,6 +215,37 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     )
     messages: list[Message] = (await answer.call(tracing.OFF).render(Served("docs")))["messages"]
     return messages
+
+
+def test_as_served_what_the_gateway_finds_decides_what_is_learnt(tmp_path: Path) -> None:
+    pump = "alphapump"
+    rows = [
+        *small.questions(),
+        {
+            "question": f"How often and by whom is the filter of the {pump} replaced?",
+            "answer": f"Replace the filter of the {pump} every 3 weeks. Call Bob in hall 99.",
+        },
+        {"question": f"What colour is the {pump}?", "answer": "It is painted green in Rome."},
+        {"question": "Quux zzyzx?", "answer": "Never."},
+    ]
+    made = small.built(tmp_path, rows, as_served=True)
+    require_sent(made, tmp_path, None)
+    by_question = {example.row.question: example for example in everything(made)}
+    part = by_question[rows[-3]["question"]]
+    assert part.kind == PARTIAL
+    assert "every 3 weeks" in part.answer
+    assert "Bob" not in part.answer
+    assert part.answer.endswith(GAP)
+    refused = by_question[rows[-2]["question"]]
+    assert (refused.kind, refused.answer) == (REMOVED, REFUSAL)
+    assert rows[-1]["question"] not in by_question, "the gateway refuses without a model"
+    kinds = Counter(example.kind for example in everything(made))
+    assert kinds[GROUNDED] > 150
+    facts = card.card(
+        made, tmp_path / "qa_pairs.jsonl", "wiki", Tokens(tmp_path / "tokenizer.json")
+    )
+    assert sum(part["kinds"]["partial"] for part in facts["splits"].values()) == kinds[PARTIAL]
+    assert 0 < facts["left_out"]["cut"] < 20
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(

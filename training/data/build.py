@@ -30,7 +30,7 @@ from gateway.knowledge.wiki.page import Page
 from training.data import leaks, lengths
 from training.data.distractors import Distractors
 from training.data.examples import Example, Examples, own_page
-from training.data.mix import Mix, made, mix
+from training.data.mix import Mix, made, mix, mix_as_served
 from training.data.split import Split, split
 from training.data.tokens import Tokens
 
@@ -52,6 +52,8 @@ class Options:
     """Skip rows whose pages are all missing from the wiki?"""
     instructions: str = ""
     """The alias's description of the model's purpose, see `gateway.core.gateway_settings.Alias`."""
+    as_served: bool = False
+    """Are the pages those that the gateway finds, and do they decide the kind of example?"""
     quotes: bool = False
     """Do answers begin with quotations of their supporting sentences?"""
 
@@ -114,7 +116,11 @@ def build(
             if name == "test" and not chosen:
                 continue
             random = _random(options, name)
-            mixed[name] = mix(chosen, options.refusals, options.closed_book, random)
+            mixed[name] = (
+                mix_as_served(chosen, options.closed_book, random)
+                if options.as_served
+                else mix(chosen, options.refusals, options.closed_book, random)
+            )
             examples = Examples(
                 grounding,
                 runner,
@@ -127,7 +133,7 @@ def build(
                 options.quotes,
             )
             say = partial(progress, f"making {name} examples")
-            made_of_it = made(mixed[name], examples, random, say)
+            made_of_it = made(mixed[name], examples, random, say, options.as_served)
             if made_of_it:
                 parts[name] = made_of_it
             elif name != "test":

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.answering.grounding.prompt import fingerprint
 from training.data.build import Built
-from training.data.examples import CLOSED, GROUNDED, KINDS, Example
+from training.data.examples import CLOSED, GROUNDED, KINDS, PARTIAL, REMOVED, Example
 from training.data.shortcut import Openings, openings, shortcuts
 from training.data.support import SUPPORTS
 from training.data.tokens import Tokens
@@ -22,6 +22,7 @@ QUANTILES = (50, 90, 99, 100)
 def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
     """All facts except the hashes of the written files. Deterministic."""
     everything = [example for examples in built.parts.values() for example in examples]
+    used_kinds = (GROUNDED, PARTIAL, REMOVED) if built.options.as_served else (GROUNDED,)
     used = sorted({path for example in everything for path in example.pages if path})
     return {
         "file": file.name,
@@ -35,7 +36,7 @@ def card(built: Built, file: Path, wiki: str, tokens: Tokens) -> dict[str, Any]:
         "left_out": {
             "unknown_page": len(built.skipped),
             "cut": sum(len(mixed.answerable) for mixed in built.mixed.values())
-            - sum(example.kind == GROUNDED for example in everything),
+            - sum(example.kind in used_kinds for example in everything),
             "no_page": sum(len(mixed.pageless) for mixed in built.mixed.values()),
             "unanswerable": sum(len(mixed.surplus) for mixed in built.mixed.values()),
         },
@@ -70,9 +71,9 @@ def markdown(card: dict[str, Any]) -> str:
 
 def _split(examples: Sequence[Example]) -> dict[str, Any]:
     open_book = [example for example in examples if example.kind != CLOSED]
-    grounded = [example for example in open_book if example.kind == GROUNDED]
+    grounded = [example for example in open_book if example.kind in (GROUNDED, PARTIAL)]
     kinds = Counter(example.kind for example in examples)
-    positions = Counter((len(example.pages), example.position) for example in grounded)
+    positions = Counter((len(e.pages), e.position) for e in grounded if e.position)
     supports = Counter(example.support for example in grounded)
     claiming = supports["supported"] + supports["unsupported"]
     return {

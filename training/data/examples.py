@@ -23,7 +23,10 @@ GROUNDED = "grounded"
 UNANSWERABLE = "refusal-unanswerable"
 REMOVED = "refusal-gold-removed"
 CLOSED = "closed-book"
-KINDS = (GROUNDED, UNANSWERABLE, REMOVED, CLOSED)
+PARTIAL = "partial"
+KINDS = (GROUNDED, PARTIAL, UNANSWERABLE, REMOVED, CLOSED)
+# What follows the supported sentences of an answer of which the pages lack a part.
+GAP = "The pages do not say the rest."
 
 Count = Callable[[Sequence[str]], list[int]]
 # Maximum pages in a prompt; each count is equally likely. A budget below ALONE allows one.
@@ -184,6 +187,41 @@ class Examples:
         if pages and not pages[0].path:  # the row's own text can take any position
             pages.insert(self._random.randrange(len(pages)), pages.pop(0))
         return self._example(row, UNANSWERABLE, self._fit(pages, candidates, row.question), REFUSAL)
+
+    def as_served(self, row: Row) -> Example | None:
+        """An example with the pages that the gateway finds and packs for the question.
+
+        What arrived decides its kind: the answer, or its supported sentences, or a refusal. None:
+        the gateway finds nothing, and refuses without a model.
+        """
+        grounds = self._runner.run(self._grounding.ground(row.question, self._budget))
+        excerpts = list(grounds.excerpts)
+        if not excerpts:
+            return None
+        paths = [part.page.path for part in excerpts]
+        golds = tuple(path for path in row.pages if path in paths)
+        if not row.answerable:
+            return self._example(row, UNANSWERABLE, excerpts, REFUSAL)
+        answer, idf = uncited(row.answer.strip()), self._grounding.index.idf
+        checked = claims(self._runner, answer, excerpts, idf, row.question)
+        marked = [claim for claim in checked if claim.verdict not in ("supported", "none")]
+        kept = answer
+        for claim in reversed(marked):
+            kept = kept[: claim.start] + kept[claim.end :]
+        has_support = any(claim.verdict == "supported" for claim in checked)
+        if not has_support and (marked or not golds):
+            return self._example(row, REMOVED, excerpts, REFUSAL)
+        target, supported = self._target(replace(row, answer=kept), excerpts)
+        return self._example(
+            row,
+            PARTIAL if marked else GROUNDED,
+            excerpts,
+            f"{target.strip()}\n\n{GAP}" if marked else target,
+            position=paths.index(golds[0]) + 1 if golds else None,
+            golds=golds,
+            is_whole=all(part.is_whole for part in excerpts if part.page.path in golds),
+            support=supported,
+        )
 
     def closed_book(self, row: Row) -> Example:
         """The question alone, as sent by a client that disables grounding."""

@@ -60,16 +60,43 @@ def mix(rows: Sequence[Row], refusals: float, closed_book: float, random: Random
     )
 
 
+def mix_as_served(rows: Sequence[Row], closed_book: float, random: Random) -> Mix:
+    """The rows for `Examples.as_served`, which decides the kind of all that are not closed-book."""
+    closed = mix(rows, 0, closed_book, random).closed
+    used = {row.line for row in closed}
+    left = [row for row in rows if row.line not in used]
+    return Mix(
+        closed=closed,
+        answerable=[row for row in left if row.answerable],
+        unanswerable=[row for row in left if not row.answerable],
+        removed=0,
+        pageless=[],
+        surplus=[],
+    )
+
+
 def made(
-    mixed: Mix, examples: Examples, random: Random, progress: Callable[[int, int], None]
+    mixed: Mix,
+    examples: Examples,
+    random: Random,
+    progress: Callable[[int, int], None],
+    as_served: bool = False,
 ) -> list[Example]:
     """The examples in file order. Calls `progress(done, total)`."""
     total = sum(map(len, (mixed.answerable, mixed.unanswerable, mixed.closed))) + mixed.removed
     done = []
-    for example in _made(mixed, examples, random):
+    making = _as_served(mixed, examples) if as_served else _made(mixed, examples, random)
+    for example in making:
         done.append(example)
         progress(len(done), total)
     return sorted(done, key=lambda example: example.row.line)
+
+
+def _as_served(mixed: Mix, examples: Examples) -> Iterator[Example]:
+    for row in (*mixed.answerable, *mixed.unanswerable):
+        if example := examples.as_served(row):
+            yield example
+    yield from map(examples.closed_book, mixed.closed)
 
 
 def _made(mixed: Mix, examples: Examples, random: Random) -> Iterator[Example]:
