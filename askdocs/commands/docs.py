@@ -33,7 +33,7 @@ from gateway.core.failures import Failures
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
 from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
-from gateway.knowledge.search import decided_words, embed, models
+from gateway.knowledge.search import embed, glossary_table, models
 from gateway.knowledge.search.config import SearchSettings
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
@@ -170,8 +170,7 @@ def search(
         print(json.dumps(result, indent=2, ensure_ascii=False))
         return
     for words in result["also_searched"] if explain else ():
-        whose = " (your glossary)" if words in result["from_glossary"] else ""
-        print(f"also searched for: {words}{whose}")
+        print(f"also searched for: {words}")
     for page in result["pages"]:
         section = f" › {page['section']}" if page["section"] else ""
         print(f"{page['score']:.3f}  {page['title']}{section}\n       {page['url']}")
@@ -359,7 +358,7 @@ def _search(index: "Index", home_dir: Path | None) -> "Search":
     """With the models of the settings, and with the team's own words."""
     search = models.open_search(index, load(GatewaySettings), load(SearchSettings), embed.load())
     with database.opened(home_dir) as engine:
-        decided_words.follow(search.own_words, engine)
+        glossary_table.follow(search.glossary, engine)
     return search
 
 

@@ -27,10 +27,10 @@ from gateway.core.tasks import Tasks
 from gateway.core.traffic import Traffic
 from gateway.knowledge import index_keeper
 from gateway.knowledge.index_keeper import Keeper
-from gateway.knowledge.search import decided_words, embed, models
+from gateway.knowledge.search import embed, glossary_table, models
 from gateway.knowledge.search.config import SearchSettings
+from gateway.knowledge.search.glossary import Glossary
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.replica import following
 from gateway.routing import deployments
 from gateway.routing.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
@@ -172,7 +172,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         stack.callback(index.close)
         searching = load(SearchSettings)
         search = await threads.search(models.open_search, index, settings, searching, bundled)
-        await threads.database(decided_words.follow, search.own_words, engine)
+        await threads.database(glossary_table.follow, search.glossary, engine)
         keeper = Keeper(settings, search, models.describe(searching), traffic, say, tasks)
         stack.enter_context(keeper.at_work())
         health = HealthCollector(fleet, index, settings.index.parent, home())
@@ -203,7 +203,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         past = PastReaders(engine, library.rights.revision, library.rights.every)
         tasks.start("page readers", past.run)
         tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
-        tasks.start("versions", partial(_follow, fleet, search.own_words, engine))
+        tasks.start("versions", partial(_follow, fleet, search.glossary, engine))
         tasks.start("counters", partial(_watch, limiter, usage, metrics))
         if settings.warm and settings.answers == "write":  # extractive answers need no model
             tasks.start("warmer", partial(_warm, settings, warmer))
@@ -253,14 +253,14 @@ async def _problems(fleet: Fleet, engine: sa.Engine, table: Table) -> list[Probl
     return await fleet.problems(table)
 
 
-async def _follow(fleet: Fleet, own_words: OwnWords, engine: sa.Engine) -> None:
+async def _follow(fleet: Fleet, glossary: Glossary, engine: sa.Engine) -> None:
     """Serve the versions that `askdocs up` has started, and search with the words that writers have
     added; without the database, keep the current ones."""
     while True:
         await asyncio.sleep(INTERVAL)
         with suppress(AskdocsError):
             fleet.follow(await threads.database(deployments.every, engine))
-            await threads.database(decided_words.follow, own_words, engine)
+            await threads.database(glossary_table.follow, glossary, engine)
 
 
 async def _answering(fleet: Fleet, aliases: Aliases) -> Engine | None:

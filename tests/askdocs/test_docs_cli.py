@@ -28,9 +28,9 @@ from gateway.access.keys import Keys
 from gateway.access.rules import NO_RULES
 from gateway.core import failures, tasks
 from gateway.knowledge.index_keeper import alone
-from gateway.knowledge.search.decided_words import decide
+from gateway.knowledge.search.glossary import Pair
+from gateway.knowledge.search.glossary_table import add
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.own_words import Pair
 from gateway.knowledge.search.view import Rights
 from gateway.storage import database
 from gateway.telemetry import audit
@@ -342,10 +342,10 @@ def test_search_explains_why_a_page_was_found(synced: Path, docs: RunHere, home:
     assert "passage: words" not in docs("search", "gateway port").stdout
     assert "also searched" not in shown
     engine = database.open(f"sqlite:///{home.database}")
-    decide(engine, Pair("hatch", "gateway port"), "add", "ann")  # as the review does
+    add(engine, Pair("hatch", "gateway port"), "ann")  # as the review does
     engine.dispose()
     shown = docs("search", "Which hatch?", "--explain").stdout
-    assert "also searched for: gatewai port (your glossary)" in shown
+    assert "also searched for: gatewai port" in shown
     assert told(docs("search", "Which hatch?", "--json"))["pages"][0]["path"] == "ports.md"
 
 

@@ -228,7 +228,7 @@ def test_a_right_that_is_taken_away_is_gone_with_the_sync_that_saw_it(tmp_path: 
 
 def test_pages_without_groups_are_for_nobody_beside_pages_that_have_some(tmp_path: Path) -> None:
     pages = {("a", "pay.md"): "# Pay\n", ("a", "tea.md"): "# Tea\n", ("b", "x.md"): "# X\n"}
-    index = built(tmp_path / "index.db", pages, {("a", "pay.md"): (frozenset({"hr"}),)}, [])
+    index = built(tmp_path / "index.db", pages, {("a", "pay.md"): (frozenset({"hr"}),)})
 
     def seen(without: Any, **rules: Rule) -> set[str]:
         library = Library(Grounding(index, estimates, EMBEDDER), Rules(rules, without))

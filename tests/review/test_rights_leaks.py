@@ -22,7 +22,7 @@ from gateway.access.rights import PUBLIC, Groups, Reader, dump
 from gateway.knowledge.search.writer import writing
 from gateway.storage import database
 from tests.gateway.conftest import page
-from widget.review import analytics, digest, gaps, judged, rows, vocabulary, weeks
+from widget.review import analytics, digest, gaps, judged, rows, weeks
 from widget.review.clusters import Sorter
 from widget.review.queue import Queue, Wanted
 from widget.review.reviews import Draft, Reviews
@@ -97,7 +97,6 @@ def shown(store: Store, wiki: ReviewIndex, reader: Reader) -> Iterator[str]:
             questions = queue.questions(cluster)
             yield repr(questions) + repr(Reviews(store.engine).history(cluster))
             yield repr(queue.asked_again(questions[0], reader))
-    yield repr(vocabulary.gather(store.engine, reader, wiki))
 
 
 def told(store: Store, wiki: ReviewIndex) -> Iterator[str]:

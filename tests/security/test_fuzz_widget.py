@@ -47,7 +47,7 @@ def narrowed(description: dict[str, Any], token: str, id: str, reviewed: str) ->
                     fields["question"] = {"const": reviewed}
                 if path.endswith("/words"):
                     fields |= {"word": {"enum": ["kill", ""]}, "other": {"enum": ["stop", "\0"]}}
-                    fields["action"] = {"enum": ["add", "dismiss", "remove"]}
+                    fields["action"] = {"enum": ["add", "remove"]}
                     form["schema"]["required"] = ["word", "other", "action"]
                 if "question" in fields and "token" in fields:
                     fields["page"] = {"const": ""}

@@ -13,7 +13,7 @@ import pytest
 from gateway.answering import sentences
 from gateway.answering.grounding.neutral import neutral, restored
 from gateway.answering.grounding.sentences import units
-from gateway.knowledge.search import glossary, passages
+from gateway.knowledge.search import passages
 from gateway.knowledge.sources import (
     boxes,
     commonmark,
@@ -87,8 +87,6 @@ _FUNCTIONS: dict[str, Callable[[str], object]] = {
     "restored": restored,
     "units": units,
     "sentences.split": sentences.split,
-    "glossary.names": lambda text: list(glossary.names(_page(text))),
-    "glossary.links": lambda text: list(glossary.links(_page(text))),
     "passages.is_contents": lambda text: passages._is_contents("[a](#a) " * 3 + text),
     "retarget": lambda text: targets.retarget(text + "](a) = [a]: b", str.upper),
     "referenced": lambda text: targets.referenced("[a]: b\n\n" + text),

@@ -299,34 +299,16 @@ def test_the_box_asks_for_the_person_that_the_sign_in_names_and_for_nobody_else(
     assert not SECRETS.search(page)  # nor among the suggested questions
 
 
-def test_words_of_readers_count_in_the_search_when_a_writer_adds_them_and_stay_closed(
+def test_words_count_in_the_search_while_a_writer_wants_them(
     box: str, gateway: starting.Gateway, keys: Keys
 ) -> None:
-    cuppa, handshake = "Where do I get a cuppa?", "How large is the golden handshake?"
-    for group, first, then in (
-        ("eng", (cuppa, "When is the cuppa?"), "Where is tea served?"),
-        ("hr", (handshake, "Is there a golden handshake?"), QUESTIONS[0]),
-    ):
-        for number, question in enumerate(first):
-            reader = signed(group, person=f"{group}{number}@example.com")
-            told, _ = asked(box, question, reader)
-            assert not re.search("kitchen|98,765", told)
-            asked(box, then, reader)
-    shown = {who: httpx.get(f"{box}/review/words", headers=signed(who)).text for who in GROUPS}
-    assert not SECRETS.search(shown["eng"])
-    assert handshake not in shown["eng"]
-    assert re.findall(r'aria-label="Add: (.*?)"', shown["eng"]) == ["cuppa, tea"]
-    proposed = re.findall(r'aria-label="Add: (.*?)"', shown["hr"])
-    assert proposed == ["golden handshake, falcon severance", "cuppa, tea"]
-    # No decision, no change: whatever readers ask.
-    client = Client(gateway, keys.create("cuppa")[1])
+    client, cuppa = Client(gateway, keys.create("cuppa")[1]), "Where do I get a cuppa?"
     assert "kitchen" not in client.ask(cuppa).text
     for action, found in (("add", True), ("remove", False)):
         form = {"word": "cuppa", "other": "tea", "action": action}
         done = httpx.post(f"{box}/review/words", data=form, headers=signed("eng"))
         assert done.headers["location"] == f"words?did={action}"
         until(lambda found=found: ("kitchen" in client.ask(cuppa).text) == found, 60)  # type: ignore[misc]
-    assert "cuppa, tea" not in httpx.get(f"{box}/review/words", headers=signed("hr")).text
 
 
 def test_headers_of_the_sign_in_count_from_the_proxy_alone(proxied: str) -> None:

@@ -103,7 +103,7 @@ def router(
 
     routes = APIRouter(prefix="/review", route_class=Explained, lifespan=lifespan)
     _let_in(routes, access)
-    words.add_routes(routes, views, access, engine, wiki)
+    words.add_routes(routes, views, access, engine)
     Who = Annotated[Reviewer, Depends(access.reviewer)]
 
     @routes.get("")

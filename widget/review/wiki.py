@@ -14,11 +14,11 @@ from gateway.access.rights import EVERYTHING, PUBLIC, Reader
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.settings import load
-from gateway.knowledge.search import decided_words, embed, models
+from gateway.knowledge.search import embed, glossary_table, models
 from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.explain import explain
+from gateway.knowledge.search.glossary import Glossary
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.search import Search
 from gateway.knowledge.search.store import NoIndex
 from gateway.knowledge.search.view import Rights
@@ -134,7 +134,7 @@ class ReviewIndex:
             return None
         if self._search is None:
             self._search = _opened(self._index)
-        decided_words.follow(self._search.own_words, self._engine)
+        glossary_table.follow(self._search.glossary, self._engine)
         return self._search.over(index)
 
     def explain(self, question: str, page_url: str, reader: Reader) -> dict[str, Any] | None:
@@ -165,7 +165,7 @@ def _opened(index: Index) -> Search:
         return models.open_search(index, load(GatewaySettings), settings, shared_embedder())
     except AskdocsError as error:
         log.warning("the review searches by words alone: %s", error)
-        return Search(index, None, own_words=OwnWords(settings.glossary))
+        return Search(index, None, glossary=Glossary(settings.glossary))
 
 
 def headings(page: Page | None) -> list[str]:

@@ -32,8 +32,7 @@ def explain(
     vectors = search.index.embedded()[1] if search.serving() else 0
     return {
         "question": question,
-        "also_searched": [" ".join(reading.words) for reading in readings],
-        "from_glossary": [" ".join(reading.words) for reading in readings if reading.by_team],
+        "also_searched": [" ".join(reading) for reading in readings],
         "by": "words and meaning" if vectors else "words",
         "pages": [
             {

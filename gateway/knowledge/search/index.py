@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.access.rights import Groups
-from gateway.knowledge.search import glossary, passage_words, postings, rows, store, vectors
+from gateway.knowledge.search import passage_words, postings, rows, store, vectors
 from gateway.knowledge.search.postings import Lengths, Weighting
 from gateway.knowledge.search.rows import Embedders, StoredSource
 from gateway.knowledge.search.vectors import Floats, Vectors
@@ -288,12 +288,6 @@ class Index:
         """The languages of the pages, those of most pages first: see `asking.LANGUAGES`."""
         with self.reading() as db:
             return self.current(db).lengths.languages
-
-    def meanings(self, question: str, language: str = "") -> dict[str, set[str]]:
-        """The wiki's other names for the things that a question names: by phrase, as stems of a
-        language."""
-        with self.reading() as db:
-            return glossary.meanings(db, glossary.phrases(question, language), language)
 
     def vocabulary(self) -> dict[str, int]:
         """Every stem of the wiki, with the number of its pages."""

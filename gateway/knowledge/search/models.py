@@ -10,8 +10,8 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.knowledge.search import embed, rerank
 from gateway.knowledge.search.config import BUNDLED, OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, InputFormat
+from gateway.knowledge.search.glossary import Glossary
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
 from gateway.knowledge.search.rerank import InTime
 from gateway.knowledge.search.search import Open, Search
@@ -77,8 +77,8 @@ def open_search(
     """
     embedder = open_embedder(describe(settings), gateway, bundled)
     reranker = open_reranker(settings, gateway)
-    own_words = OwnWords(settings.glossary)
-    return Search(index, embedder, reranker, _opener(gateway, bundled), own_words)
+    glossary = Glossary(settings.glossary)
+    return Search(index, embedder, reranker, _opener(gateway, bundled), glossary)
 
 
 def _opener(gateway: GatewaySettings, bundled: Embedder | None) -> Open:

@@ -16,15 +16,15 @@ from gateway.core.seldom import Seldom
 from gateway.knowledge.search import fit
 from gateway.knowledge.search.embed import Embedder, unit
 from gateway.knowledge.search.fit import Fit
+from gateway.knowledge.search.glossary import Glossary
 from gateway.knowledge.search.hits import Hit, PassageHit
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.order import in_order
-from gateway.knowledge.search.own_words import OwnWords, Pair
 from gateway.knowledge.search.passages import text_of
 from gateway.knowledge.search.ranking import LEAST, QueryVector, Ranker, by_words
 from gateway.knowledge.search.readers_page import moved_up, refers_to_it
 from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.sought import OtherReading, Sought, prepared, readings
+from gateway.knowledge.search.sought import Sought, prepared, readings
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page
 
@@ -44,7 +44,7 @@ class Search:
         embedder: Embedder | None,
         reranker: InTime | None = None,
         opened: Open = lambda described: None,
-        own_words: OwnWords | None = None,
+        glossary: Glossary | None = None,
     ) -> None:
         """
         Args:
@@ -53,13 +53,13 @@ class Search:
                 decide.
             reranker: reorders the first passages.
             opened: opens the embedder in use until `embedder` has embedded all pages.
-            own_words: a team's own words, and their synonyms in the wiki.
+            glossary: a team's own words, and their synonyms in the wiki.
         """
         self.index = index
         self.embedder = embedder
         self._reranker = reranker
         self._opened = opened
-        self.own_words = own_words or OwnWords()
+        self.glossary = glossary or Glossary()
         self._tried: Fit | None = None
         self._older: dict[str, Embedder | None] = {}
         self._opening = threading.Lock()
@@ -76,12 +76,6 @@ class Search:
         mine = copy.copy(self)
         if mine._reranker and not mine._reranker.decides:
             mine._reranker = None
-        return mine
-
-    def with_pair(self, pair: Pair) -> Self:
-        """The same search with another pair of own words, to try it."""
-        mine = copy.copy(self)
-        mine.own_words = self.own_words.plus(pair)
         return mine
 
     def find(
@@ -101,11 +95,11 @@ class Search:
             question: as a person wrote it.
             history: the reader's earlier questions, oldest first.
         """
-        return prepared(self.index, self.own_words, question, history)
+        return prepared(self.index, self.glossary, question, history)
 
-    def readings(self, sought: Sought) -> list[OtherReading]:
-        """Alternative readings of the question, with other names, the team's own first."""
-        return readings(self.index, self.own_words, sought)
+    def readings(self, sought: Sought) -> list[Mapping[str, float]]:
+        """Alternative readings of the question, with the glossary's words."""
+        return readings(self.glossary, sought)
 
     def hits(
         self,
@@ -186,8 +180,7 @@ class Search:
 
     def _ranker(self, sought: Sought, vector: QueryVector | None) -> Ranker:
         fitted = self.fit(vector.model) if vector else Fit()
-        other_names = [reading.words for reading in self.readings(sought)]
-        return Ranker(self.index, sought, other_names, vector, fitted)
+        return Ranker(self.index, sought, self.readings(sought), vector, fitted)
 
     def _vector(self, sought: Sought) -> QueryVector | None:
         """The question's vector by the embedder in use; None if there is none. With own words, it

@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from gateway.knowledge.search import glossary
 from gateway.knowledge.search.asked import TURNS, SearchQuery, asked
+from gateway.knowledge.search.glossary import Glossary
 from gateway.knowledge.search.index import LANGUAGES, Index
-from gateway.knowledge.search.own_words import OwnWords
 from gateway.knowledge.search.spelling import corrected
 from gateway.knowledge.wiki.asking import asked_stems, ends, language
 from gateway.knowledge.wiki.page import Page
@@ -64,22 +63,12 @@ class Sought:
         return next(named, self.spoken[0])
 
 
-class OtherReading(NamedTuple):
-    """The question with another name for something in it."""
-
-    words: Mapping[str, float]
-    by_team: bool
-    """From the team's own words, not from the wiki's names."""
-
-
-def prepared(
-    index: Index, own_words: OwnWords, question: str, history: Sequence[str] = ()
-) -> Sought:
+def prepared(index: Index, own: Glossary, question: str, history: Sequence[str] = ()) -> Sought:
     """The search query.
 
     Args:
         index: the wiki.
-        own_words: the team's own words.
+        own: the team's glossary.
         question: as a person wrote it.
         history: the reader's earlier questions, oldest first.
     """
@@ -87,39 +76,31 @@ def prepared(
     history = [ends(earlier) for earlier in history[-TURNS:]]
     with index.snapshot():
         there = index.languages() or ("",)
-        own = language(question)
-        languages = list(dict.fromkeys([own if own in there else there[0], *there]))
+        asked_in = language(question)
+        first = asked_in if asked_in in there else there[0]
+        languages = list(dict.fromkeys([first, *there]))
         languages = languages[: LANGUAGES if len(question) <= LONG else 1]
         queries = {name: asked(question, history, name) for name in languages}
         # In a wiki of one language it would only look every word up twice.
         known = _known(index, queries.values()) if len(queries) > 1 else set()
         spoken = [
-            _spoken(index, own_words.names(name), question, name, query, known)
+            _spoken(index, own.names(name), question, name, query, known)
             for name, query in queries.items()
         ]
-    text, names = queries[languages[0]].text, own_words.names(languages[0])
+    text, names = queries[languages[0]].text, own.names(languages[0])
     return Sought(question, text, spoken, glossary.rephrased(text, names, languages[0]))
 
 
-def readings(index: Index, own_words: OwnWords, sought: Sought) -> list[OtherReading]:
-    """Alternative readings of the question, with other names, the team's own first."""
-    by_team, by_wiki = [], []
+def readings(own: Glossary, sought: Sought) -> list[Mapping[str, float]]:
+    """Alternative readings of the question, with the glossary's words for something in it."""
+    every: list[Mapping[str, float]] = []
     for spoken in sought.spoken:
-        names = own_words.names(spoken.language)
-        own = {
-            phrase: names[phrase]
-            for phrase in (glossary.phrases(sought.text, spoken.language) if names else ())
-            if phrase in names
-        }
-        learnt = index.meanings(sought.text, spoken.language)
-        by_team += glossary.readings(spoken.words, own)
-        by_wiki += glossary.readings(spoken.words, learnt)
-    every = [*by_team, *by_wiki]
-    return [
-        OtherReading(words, place < len(by_team))
-        for place, words in enumerate(every)
-        if words not in every[:place]
-    ][: glossary.READINGS]
+        if names := own.names(spoken.language):
+            phrases = glossary.phrases(sought.text, spoken.language)
+            known = {phrase: names[phrase] for phrase in phrases if phrase in names}
+            every += glossary.readings(spoken.words, known)
+    distinct = [words for place, words in enumerate(every) if words not in every[:place]]
+    return distinct[: glossary.READINGS]
 
 
 def _known(index: Index, queries: Collection[SearchQuery]) -> set[str]:

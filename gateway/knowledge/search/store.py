@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import glossary, passage_words, postings, vectors
+from gateway.knowledge.search import passage_words, postings, vectors
 
 # Increment it when the format changes; a writer replaces an index of an older version.
 VERSION = 11
@@ -39,7 +39,6 @@ CREATE INDEX page_path ON page (path);
 """
     + vectors.SCHEMA
     + postings.SCHEMA
-    + glossary.SCHEMA
     + passage_words.SCHEMA
 )
 # Columns in the order that `rows` reads.

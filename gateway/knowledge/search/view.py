@@ -1,8 +1,8 @@
 """A reader's view of the index: the only place where permissions are applied.
 
 A view answers like an index of the reader's pages only: pages that the reader may not read do not
-affect word counts, the mean page length, the glossary or the nearest vectors, so neither a score
-nor a refusal reveals them. `Rights.seen_by` creates views; code that serves people has no other
+affect word counts, the mean page length or the nearest vectors, so neither a score nor a refusal
+reveals them. `Rights.seen_by` creates views; code that serves people has no other
 access to pages.
 """
 
@@ -32,7 +32,7 @@ from gateway.access.rights import (
     simplified,
 )
 from gateway.access.rules import Rule, Rules
-from gateway.knowledge.search import glossary, postings, rows, store
+from gateway.knowledge.search import postings, rows, store
 from gateway.knowledge.search.index import WEIGHTING, Generation, Index
 from gateway.knowledge.search.rows import StoredSource
 from gateway.knowledge.search.vectors import Vectors
@@ -378,13 +378,6 @@ class View(Index):
             return [
                 rows.read_page(*db.execute(store.PAGE, (number,)).fetchone()) for number in numbers
             ]
-
-    def meanings(self, question: str, language: str = "") -> dict[str, set[str]]:
-        with self.reading() as db:
-            if self._sees_all(db):
-                return self._base.meanings(question, language)
-            has = self.current(db).lengths.has
-            return glossary.meanings_of(db, glossary.phrases(question, language), has, language)
 
     def vocabulary(self) -> dict[str, int]:
         with self.reading() as db:

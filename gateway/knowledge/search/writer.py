@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from gateway.access import rights
 from gateway.access.rights import Groups
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import glossary, passage_words, rows, store
+from gateway.knowledge.search import passage_words, rows, store
 from gateway.knowledge.search.carried import Carried
 from gateway.knowledge.search.postings import Postings
 from gateway.knowledge.search.rows import Embedders, PageRow, StoredSource
@@ -141,7 +141,6 @@ class FileWriter:
         ).lastrowid
         assert added is not None
         self._postings.add(added, page)
-        glossary.add(self._db, added, page)
         passage_words.add(self._db, added, page)
         self._changed = True
         return added
@@ -186,7 +185,6 @@ class FileWriter:
         page = self.page(number)
         assert page is not None
         self._postings.remove(number, page)
-        glossary.remove(self._db, number)
         passage_words.remove(self._db, number)
         self._db.execute("DELETE FROM page WHERE number = ?", (number,))
         self._db.execute("DELETE FROM vectors WHERE page = ?", (number,))

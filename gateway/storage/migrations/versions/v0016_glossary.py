@@ -1,4 +1,4 @@
-"""The team's words: pairs that writers added or dismissed in the review."""
+"""The team's words: pairs that writers typed in the review."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -12,8 +12,6 @@ def upgrade() -> None:
         "glossary",
         sa.Column("word", sa.Text, primary_key=True),
         sa.Column("other", sa.Text, primary_key=True),
-        sa.Column("state", sa.Text, nullable=False),
         sa.Column("who", sa.Text, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("revision", sa.BigInteger, nullable=False, unique=True),
     )

@@ -1,22 +1,17 @@
-"""Stores the pairs of words that writers add or dismiss in the review.
-
-Each decision is a row in the database; every worker of every gateway follows its revision.
-"""
+"""Stores the pairs of words that writers type in the review; every gateway follows them."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.glossary import MANY, MOST_WORDS, key
-from gateway.knowledge.search.own_words import OwnWords, Pair, merged
+from gateway.knowledge.search.glossary import MANY, MOST_WORDS, Glossary, Pair, key, merged
 from gateway.storage.database import LOCK, Utc, metadata, reading, writing
 from gateway.telemetry import audit
 
-Decision = Literal["add", "dismiss", "remove"]
 LONGEST = 100  # characters of a word with its companions
 
 glossary_table = sa.Table(
@@ -24,10 +19,8 @@ glossary_table = sa.Table(
     metadata,
     sa.Column("word", sa.Text, primary_key=True),
     sa.Column("other", sa.Text, primary_key=True),
-    sa.Column("state", sa.Text, nullable=False),
     sa.Column("who", sa.Text, nullable=False),
     sa.Column("at", Utc, nullable=False),
-    sa.Column("revision", sa.BigInteger, nullable=False, unique=True),
 )
 _c = glossary_table.c
 
@@ -44,12 +37,11 @@ class Added(NamedTuple):
     at: datetime
 
 
-def follow(words: OwnWords, engine: sa.Engine) -> None:
+def follow(glossary: Glossary, engine: sa.Engine) -> None:
     """Use the pairs in the database, if a writer has changed them. Raises Unreachable."""
-    with reading(engine) as connection:
-        revision = connection.execute(sa.select(sa.func.max(_c.revision))).scalar() or 0
-        if revision != words.revision:
-            words.use([added.pair for added in _added(connection)], revision)
+    typed = tuple(row.pair for row in added(engine))
+    if typed != glossary.typed:
+        glossary.use(typed)
 
 
 def pair_of(word: str, other: str) -> Pair:
@@ -66,19 +58,17 @@ def pair_of(word: str, other: str) -> Pair:
     return pair
 
 
-def decide(
+def add(
     engine: sa.Engine,
     pair: Pair,
-    decision: Decision,
     who: str,
     configured: Mapping[str, Sequence[str]] | None = None,
 ) -> bool:
-    """Add a pair, remove it, or dismiss a proposal, atomically; returns whether this changed it.
+    """Add a pair; returns False if it is there already.
 
     Args:
         engine: the gateway's database.
         pair: see `pair_of`.
-        decision: what the writer decided.
         who: the writer.
         configured: the words of the settings, which count towards the limits.
 
@@ -87,27 +77,25 @@ def decide(
         Unreachable.
     """
     with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":  # the order of revisions is that of commits
+        if engine.dialect.name == "postgresql":  # the limits hold for writers who add at once
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(LOCK + 2)))
-        here = (_c.word == pair.word) & (_c.other == pair.other)
-        state = connection.execute(sa.select(_c.state).where(here)).scalar()
-        wanted = {"add": (None, "dismissed"), "dismiss": (None,), "remove": ("used",)}
-        if state not in wanted[decision]:
+        there = _added(connection)
+        if pair in (added.pair for added in there):
             return False
-        if decision == "add":
-            _require_space(connection, pair, configured or {})
-        last = connection.execute(sa.select(sa.func.max(_c.revision))).scalar() or 0
-        row = {
-            "state": "used" if decision == "add" else "dismissed",
-            "who": who,
-            "at": datetime.now(UTC),
-            "revision": last + 1,
-        }
-        if state is None:
-            connection.execute(sa.insert(glossary_table).values(**pair._asdict(), **row))
-        else:
-            connection.execute(sa.update(glossary_table).where(here).values(row))
-        audit.record(connection, f"word.{decision}", f"{pair.word}: {pair.other}", who)
+        _require_space(there, pair, configured or {})
+        row = {**pair._asdict(), "who": who, "at": datetime.now(UTC)}
+        connection.execute(sa.insert(glossary_table).values(row))
+        audit.record(connection, "word.add", f"{pair.word}: {pair.other}", who)
+    return True
+
+
+def remove(engine: sa.Engine, pair: Pair, who: str) -> bool:
+    """Remove a pair; returns False if it is not there. Raises Unreachable."""
+    with writing(engine) as connection:
+        here = (_c.word == pair.word) & (_c.other == pair.other)
+        if not connection.execute(sa.delete(glossary_table).where(here)).rowcount:
+            return False
+        audit.record(connection, "word.remove", f"{pair.word}: {pair.other}", who)
     return True
 
 
@@ -117,22 +105,17 @@ def added(engine: sa.Engine) -> list[Added]:
         return _added(connection)
 
 
-def decided(engine: sa.Engine) -> set[Pair]:
-    """All pairs that a writer has added or dismissed. Raises Unreachable."""
-    with reading(engine) as connection:
-        return {Pair(*row) for row in connection.execute(sa.select(_c.word, _c.other))}
-
-
 def _added(connection: sa.Connection) -> list[Added]:
-    query = sa.select(_c.word, _c.other, _c.who, _c.at).where(_c.state == "used")
-    rows = connection.execute(query.order_by(_c.revision))
+    rows = connection.execute(
+        sa.select(_c.word, _c.other, _c.who, _c.at).order_by(_c.at, _c.word, _c.other)
+    )
     return [Added(Pair(word, other), who, at) for word, other, who, at in rows]
 
 
 def _require_space(
-    connection: sa.Connection, pair: Pair, configured: Mapping[str, Sequence[str]]
+    there: Sequence[Added], pair: Pair, configured: Mapping[str, Sequence[str]]
 ) -> None:
-    words = merged(configured, [added.pair for added in _added(connection)])
+    words = merged(configured, [added.pair for added in there])
     others = words.get(pair.word, ())
     if pair.other in others:
         raise BadPair(f"{pair.word!r} already means {pair.other!r} in the settings.")
