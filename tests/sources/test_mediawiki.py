@@ -31,7 +31,7 @@ from gateway.knowledge.sources.source import (
     Unchanged,
 )
 from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import look, sync
+from gateway.knowledge.sources.sync import sync
 from gateway.knowledge.sources.synced import Synced
 from gateway.knowledge.sources.tokens import Token
 from tests.parts import require
@@ -100,13 +100,10 @@ class Wiki:
         assert isinstance(items.pop(), State)
         return items
 
-    def sync(
-        self, index: Path, files: bool = False, is_look: bool = False
-    ) -> tuple[Synced, list[str]]:
+    def sync(self, index: Path, files: bool = False) -> tuple[Synced, list[str]]:
         """What it did, and the addresses that it asked for."""
         before = len(self.log.read_text().splitlines())
-        read = look if is_look else sync
-        done = read(self.source(files), partial(writing, index), spec={"kind": "mediawiki"})
+        done = sync(self.source(files), partial(writing, index), spec={"kind": "mediawiki"})
         lines = self.log.read_text().splitlines()[before:]
         return done, [line.partition("GET ")[2] for line in lines if "GET " in line]
 
@@ -144,7 +141,7 @@ def by_title(items: list[Item]) -> dict[str, Changed]:
 def test_a_sync_asks_a_real_mediawiki_for_what_its_feed_names(wiki: Wiki, tmp_path: Path) -> None:
     """Edits, templates, moves, deletions and restored pages; and what the feed does not tell."""
     index = tmp_path / "index.db"
-    titles = ("Edited", "Deleted", "Moved", "Suppressed", "Looked at")
+    titles = ("Edited", "Deleted", "Moved", "Suppressed")
     for title in titles:
         wiki.write(title, f"{title} text.")
     wiki.write("Template:Oil", "Use 5W.")
@@ -168,16 +165,6 @@ def test_a_sync_asks_a_real_mediawiki_for_what_its_feed_names(wiki: Wiki, tmp_pa
     assert not listed(asked)
     assert (len(done.changed), len(done.removed), done.added) == (3, 1, ())
     assert len(asked) == quiet + 3  # their texts
-
-    wiki.write("Edited", "Looked at.")
-    wiki.run("deleteBatch", "-u", "Admin", told="Looked at\n")
-    looked, asked = wiki.sync(index, is_look=True)
-    assert (len(looked.changed), looked.added, looked.removed) == (1, (), ())
-    assert len(asked) == 2
-    assert len(wiki.sync(index, is_look=True)[1]) == 1
-    done, asked = wiki.sync(index)
-    assert not listed(asked)
-    assert (done.changed, done.added, len(done.removed)) == ((), (), 1)
 
     wiki.run("undelete", "-u", "Admin", "Deleted")
     done, asked = wiki.sync(index)
@@ -402,47 +389,6 @@ def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
     assert (done.unchanged, len(done.added), done.removed) == (3, 2, ())
     del failing.pages[0]
     assert sync(failing.source(), opened, spec=spec).removed == ("1",)
-
-
-def test_a_look_reads_what_the_recent_changes_show_and_deletes_nothing(
-    failing: Failing, tmp_path: Path
-) -> None:
-    opened = partial(writing, tmp_path / "index.db")
-    spec = {"kind": "mediawiki", "site_url": ""}
-    sync(failing.source(), opened, spec=spec)
-    failing.asked = 0
-    assert not look(failing.source(), opened, spec=spec).is_different
-    assert failing.asked == 1
-    failing.pages[1]["lastrevid"] = 2
-    failing.pages[2] |= {"lastrevid": 2, "redirect": True}
-    failing.pages.append({**failing.pages.pop(0), "lastrevid": 2})  # no recent change shows it
-    del failing.pages[2]
-    failing.rights.clear()
-    done = look(failing.source(), opened, spec=spec)
-    assert (done.changed, done.removed, done.regrouped) == (("2",), (), ("2",))
-    with opened() as writer:
-        groups = writer.groups(done.source)
-    staff = (frozenset({"staff"}),)
-    assert [path for path, readers in groups.items() if readers == staff] == ["2"]
-    done = sync(failing.source(), opened, spec=spec)
-    assert (done.changed, done.removed, done.regrouped) == (("1",), ("3", "4"), ("1", "5"))
-
-
-@pytest.mark.parametrize("fault", [(401, {}), "mwoauth-invalid-authorization"])
-def test_a_token_that_expires_in_the_middle_of_a_look_deletes_nothing(
-    failing: Failing, tmp_path: Path, fault: Any
-) -> None:
-    opened = partial(writing, tmp_path / "index.db")
-    spec = {"kind": "mediawiki", "site_url": ""}
-    sync(failing.source(), opened, spec=spec)
-    for page in failing.pages:
-        page["lastrevid"] = 2
-    failing.faults = [None, fault]
-    with pytest.raises(AskdocsError):
-        look(failing.source(), opened, spec=spec)
-    failing.faults = [(429, {"Retry-After": "1"})]
-    assert look(failing.source(), opened, spec=spec).changed == ("2", "3")
-    assert sync(failing.source(), opened, spec=spec).changed == ("4", "5")
 
 
 def test_a_right_that_is_removed_is_seen_where_the_feed_names_no_page() -> None:

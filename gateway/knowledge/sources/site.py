@@ -29,7 +29,7 @@ class SitesSettings(Section):
         60.0,
         ge=0,
         description=(
-            "Seconds between two checks of a service's feed of edits, with `--watch`; 0: none."
+            "Seconds between two checks for new commits and edited issues, with `--watch`; 0: none."
         ),
     )
     rights: bool = Field(

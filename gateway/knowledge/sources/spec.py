@@ -21,9 +21,9 @@ from gateway.knowledge.sources.services.addresses import (
     is_notion,
 )
 
-FOLLOWED = ("git", *APIS)
+FOLLOWED = ("git", "github", "gitlab")
 """Kinds with a feed of edited pages, see `gateway.knowledge.sources.source.Followed`."""
-SERVICES = ("site", *FOLLOWED)
+SERVICES = ("site", "git", *APIS)
 """Kinds that are read from an address."""
 KINDS = (*get_args(Generator), "html", *SERVICES, "preview")
 

@@ -5,16 +5,11 @@ changed pages: by REST v2 if available (Cloud), else by v1 (Data Center). It alw
 restrictions, moves below a restricted page, labels and deletions do not change `lastmodified`, so a
 query by modification would miss them. Attachments are listed in the same way, and have the readers
 of their page.
-
-Between two syncs, a look at the feed lists the pages of the last day by modification, the newest
-first, until it meets only versions that are in the index. It names no moment: CQL compares minutes,
-in the time zone of the token's user.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -24,7 +19,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import PARTS, Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.confluence_rights import Readers
-from gateway.knowledge.sources.services.items import SyncState, incomplete
+from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.service import Service
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.services.storage import document
@@ -39,9 +34,6 @@ _PLAIN = re.compile(r"[A-Za-z][\w:.-]*", re.ASCII)
 _PART = 50
 # Rows to request per part of a list; a service may return fewer.
 _ROWS = 200
-# The same for a look at the feed, and maximum parts.
-_NEWEST, _LOOKS = 50, 20
-_RECENT = 'and lastmodified >= now("-1d") order by lastmodified desc'
 NEWER = "was changed after the list of pages was read: the next sync reads it"
 # Slashes in the path of an attachment: space/page/attachment.
 _DEPTH = 2
@@ -114,11 +106,7 @@ class _File:
 
 
 class Confluence(Service):
-    """A space, or a whole Confluence.
-
-    A look at the feed leaves new and changed attachments to the next sync; those of an edited page
-    get its readers.
-    """
+    """A space, or a whole Confluence."""
 
     def __init__(
         self,
@@ -142,36 +130,6 @@ class Confluence(Service):
         self._attachments = attachments
         self._is_cloud = False
         self._titles: dict[tuple[str, str], str] = {}
-
-    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
-        spaces = {path.rpartition("/")[2]: path for path in memory.known}
-        edited: dict[str, Mapping[str, Any]] = {}
-        for part in islice(self._parts(api, "page", _EXPAND, _RECENT, _NEWEST), _LOOKS):
-            before = len(edited)
-            for content in part:
-                row = self._row(content, None)
-                is_moved = spaces.get(row.id, row.path) != row.path
-                if not (is_moved or row.path in ignored or memory.has_read(row.path, row.stamp)):
-                    edited[row.path] = content
-            if len(edited) == before:
-                break
-        if not edited:
-            return
-        self._is_cloud = self._has_v2(api)
-        readers = Readers(api, self._is_cloud, self.name) if self._rights else None
-        rows = {path: self._row(content, readers) for path, content in edited.items()}
-        self._titles = {(row.space, row.title): row.url for row in rows.values()}
-        found = list(rows.values())
-        for start in range(0, len(found), _PART):
-            for item in self._pages(api, memory, found[start : start + _PART]):
-                if not isinstance(item, Broken) or item.why != NEWER:
-                    yield item
-                elif item.path in memory.known:  # the next look reads it
-                    yield memory.regrouped(item.path, item.groups)
-        for path in memory.known:
-            if path.count("/") == _DEPTH and (page := path.rpartition("/")[0]) in rows:
-                yield memory.regrouped(path, rows[page].groups)
-        yield memory.state()
 
     def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
         known = memory.known
@@ -335,13 +293,8 @@ class Confluence(Service):
         if not isinstance(storage, str):
             return Broken(row.path, "the service sent no text for it", row.groups)
 
-        unknown: list[str] = []
-
         def link(space: str, title: str) -> str:
-            address = self._titles.get((space or row.space, title), "")
-            if not address:
-                unknown.append(title)
-            return address
+            return self._titles.get((space or row.space, title), "")
 
         def page() -> Page:
             whole = document(
@@ -350,8 +303,7 @@ class Confluence(Service):
             read = replace(html.page(whole, row.path, row.url), title=row.title)
             return _with_line(read, f"Labels: {', '.join(row.labels)}") if row.labels else read
 
-        item = memory.read(row.path, row.groups, row.stamp, page)
-        return incomplete(item) if memory.is_look and unknown else item
+        return memory.read(row.path, row.groups, row.stamp, page)
 
     def _file(self, api: Api, memory: SyncState, file: _File) -> Item:
         if file.why_not:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from gateway.access.rights import Groups
@@ -47,14 +46,6 @@ def read(path: str, groups: Groups | None, stamp: str, page: Callable[[], Page])
     except Exception as error:  # third-party parsers may fail on a page
         return Broken(path, f"{type(error).__name__}: {error}", groups)
     return Changed(made, stamp, groups) if made.has_text else LeftOut(path, NO_TEXT)
-
-
-def incomplete(item: Item) -> Item:
-    """The item of a page that a look at the feed read without other pages that it shows, such as
-    the targets of its links. The next complete sync reads it again."""
-    if isinstance(item, Changed) and (stamp := Stamp.parse(item.stamp)):
-        return replace(item, stamp=str(stamp.incomplete))
-    return item
 
 
 class SyncState:

@@ -5,9 +5,8 @@ Uploaded files are listed at each sync, as an option. A look between two syncs r
 the newest edits, until it meets only versions that are in the index.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +17,7 @@ from gateway.knowledge.sources.documents import attached, reading
 from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
 from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.mediawiki_api import MediaWikiApi
-from gateway.knowledge.sources.services.mediawiki_feed import Feed, content_namespaces
+from gateway.knowledge.sources.services.mediawiki_feed import Feed
 from gateway.knowledge.sources.services.service import Service
 from gateway.knowledge.sources.services.stamps import Stamp
 from gateway.knowledge.sources.source import Broken, Expected, Item, LeftOut
@@ -26,18 +25,12 @@ from gateway.knowledge.sources.tokens import Token
 from gateway.knowledge.wiki.page import Page
 
 _SCRIPTS = ("/api.php", "/index.php")
-# Maximum parts of the recent changes in a look.
-_LOOKS = 20
 # The end of an uploaded file's path, after the number of its page.
 _FILE = "/file"
 
 
 class MediaWiki(Service):
-    """A MediaWiki.
-
-    A look at the feed leaves uploaded files, and pages that include a changed template, to the next
-    sync.
-    """
+    """A MediaWiki."""
 
     def __init__(
         self, place: str, token: Token | None, rate: float, rights: bool, files: bool = False
@@ -58,28 +51,6 @@ class MediaWiki(Service):
         super().__init__(place, base, token, rate)
         self._rights = rights
         self._files = files
-
-    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
-        wiki = MediaWikiApi(api, self.name)
-        edited: dict[str, Mapping[str, Any]] = {}
-        groups: Groups | None = None
-        namespaces = memory.feed["namespaces"] if memory.feed else ()
-        for about, rows in islice(wiki.edited(namespaces), _LOOKS):
-            groups = _readers(about) if self._rights else None
-            before = len(edited)
-            for row in rows:
-                path = str(row.get("pageid") or "")
-                is_page = str(row.get("ns")) in content_namespaces(about) and "redirect" not in row
-                if not (is_page and path and row.get("canonicalurl")) or path in ignored:
-                    continue
-                if not memory.has_read(path, _stamp(row, groups)):
-                    edited[path] = row
-            if len(edited) == before:
-                break
-        for path, row in edited.items():
-            yield self._page(wiki, memory, path, row, _stamp(row, groups), groups)
-        if edited:
-            yield memory.state()
 
     def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
         wiki = MediaWikiApi(api, self.name)

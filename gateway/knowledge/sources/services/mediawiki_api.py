@@ -44,17 +44,6 @@ class MediaWikiApi:
             iiprop="url|size|mime|sha1",
         )  # fmt: skip
 
-    def edited(self, namespaces: Collection[str]) -> Iterator[tuple[Mapping[str, Any], list[Row]]]:
-        """Yields the wiki's `siteinfo` and the pages of each part of its recent changes in
-        namespaces (all if empty), the newest first."""
-        within = {"grcnamespace": "|".join(namespaces)} if namespaces else {}
-        for part in self.parts(
-            **within,
-            generator="recentchanges", grctype="edit|new", grclimit=_PART,
-            prop="info", inprop="url", meta="siteinfo", siprop="namespaces|usergroups",
-        ):  # fmt: skip
-            yield part, [mapping(page) for page in listed(part.get("pages"))]
-
     def users_of(self, titles: Collection[str], namespaces: Collection[str]) -> dict[str, Row]:
         """The pages of namespaces that include any of `titles`, such as templates."""
         users: dict[str, Row] = {}

@@ -3,9 +3,6 @@
 A sync lists pages by search and the rows of each database by a query, and reads the blocks of
 changed pages. As search may omit pages, child pages are followed, and a known page that is in no
 list is requested before it counts as deleted.
-
-A look between two syncs reads the search's list of pages from the last edit, until it meets only
-versions that were read before. Databases, whose tables show many pages, are left to the next sync.
 """
 
 from collections import deque
@@ -13,7 +10,6 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
-from itertools import islice
 from typing import Any
 
 from gateway.core.errors import AskdocsError
@@ -21,7 +17,7 @@ from gateway.knowledge.sources import html
 from gateway.knowledge.sources.services import items
 from gateway.knowledge.sources.services.addresses import NotionAddress, plain_id
 from gateway.knowledge.sources.services.api import Api, ServiceRefused, listed, mapping
-from gateway.knowledge.sources.services.items import SyncState, incomplete
+from gateway.knowledge.sources.services.items import SyncState
 from gateway.knowledge.sources.services.notion_blocks import (
     HOME,
     Block,
@@ -49,11 +45,6 @@ _FIELDS, _LONG = 50, 2_000
 _MOST_OF_PAGE = 1_000
 # Maximum rows in the table of a database.
 _ROWS = 1_000
-# Maximum parts of the list in a look at the feed.
-_LOOKS = 20
-# Pages outside the root to remember, so that looks do not request the pages above them.
-_OUTSIDE = 1_000
-OUTSIDE, MOVED = "not below the synced page", "moved: the next sync reads it"
 _NOWHERE = ("", "")
 _UNTOLD = ("last_edited_time", "last_edited_by", "button", "verification", "title")
 
@@ -92,44 +83,6 @@ class Notion(Service):
         self._above: dict[str, tuple[str, str]] = {}
         """The parents of requested pages, databases and blocks."""
 
-    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
-        before, others = _by_id(memory.known), _by_id(ignored)
-        edited: dict[str, str] = {}
-        try:
-            for answer in islice(self._parts(api, "/v1/search", _search("page")), _LOOKS):
-                count = len(edited)
-                for at in filter(None, map(self._note, map(mapping, answer["results"]))):
-                    stamp = self._stamp(self._rows[at])
-                    is_read = any(memory.has_read(key, stamp) for key in {at, before.get(at, at)})
-                    if not is_read and at not in others:
-                        edited[at] = stamp
-                if len(edited) == count:
-                    break
-        except ServiceRefused as error:
-            raise AskdocsError(f"{self.name}: the list of pages {error}: try later") from None
-        for at, stamp in edited.items():
-            place = self._place(api, at, before.get(at, ""))
-            if not self._is_within(place):
-                memory.note(at, stamp, OUTSIDE)
-            elif isinstance(place, Broken):
-                yield place
-            elif before.get(at, place) != place:
-                memory.note(at, stamp, MOVED)
-            else:
-                yield from self._edited(api, memory, place, self._rows[at], stamp)
-        if edited:
-            yield memory.state()
-
-    def _edited(
-        self, api: Api, memory: SyncState, path: str, row: _Row, stamp: str
-    ) -> Iterator[Item]:
-        """Read a page by itself. If it shows others, the next sync reads it again with these."""
-        document = Document(row.title, lambda held: self._children(api, held))
-        made = list(self._page(path, row, stamp, document, memory))
-        shown = {*document.below, *(at for _, _, related in row.fields for at in related)}
-        is_whole = shown <= self._rows.keys()
-        yield from made if is_whole else map(incomplete, made)
-
     def _read(self, api: Api, memory: SyncState) -> Iterator[Item]:
         known = memory.known
         before = _by_id(known)
@@ -152,9 +105,6 @@ class Notion(Service):
             )
         places = {at: self._place(api, at, before.get(at, "")) for at in list(self._rows)}
         todo = deque(at for at, place in places.items() if self._is_within(place))
-        outside = (at for at, place in places.items() if not self._is_within(place))
-        for at in islice(outside, _OUTSIDE):
-            memory.note(at, self._stamp(self._rows[at]), OUTSIDE)
         yield Expected(len(todo))
         waiting = dict(before)
         seen: set[str] = set()
@@ -427,8 +377,6 @@ class Notion(Service):
             return replace(html.page(document.html, path, row.url), title=row.title)
 
         item = items.read(path, None, stamp, page)
-        if isinstance(item, LeftOut):
-            memory.note(row.id, stamp, item.why)
         yield item
         for kind in document.unread:
             yield LeftOut(f"{path}#{kind}", f"blocks that Notion's API does not return: {kind}")

@@ -1,7 +1,7 @@
-"""The connection of a hosted service, open during a sync or a look at its feed of edits."""
+"""The connection of a hosted service, open during a sync."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from gateway.knowledge.sources.tokens import Token
 
 
 class Service(ABC):
-    """Implements `gateway.knowledge.sources.source.Followed` for services with an API."""
+    """Implements `gateway.knowledge.sources.source.Source` for services with an API."""
 
     def __init__(
         self,
@@ -36,19 +36,5 @@ class Service(ABC):
         with closing(self._api()) as api:
             yield from self._read(api, SyncState(known, state))
 
-    def recent(
-        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
-    ) -> Iterator[Item]:
-        """See `gateway.knowledge.sources.source.Followed.recent`.
-
-        Raises:
-            AskdocsError: it cannot be reached, or rejects the token.
-        """
-        with closing(self._api()) as api:
-            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
-
     @abstractmethod
     def _read(self, api: Api, memory: SyncState) -> Iterator[Item]: ...
-
-    @abstractmethod
-    def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]: ...

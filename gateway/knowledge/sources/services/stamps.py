@@ -38,18 +38,9 @@ class Stamp:
         """Was the page read completely by this version of the reader?"""
         return self.reader == _READER
 
-    @property
-    def incomplete(self) -> Self:
-        """The stamp of the same version, whose page must be read again by a complete sync."""
-        return replace(self, reader=-_READER)
-
     def is_version(self, other: "Stamp | None") -> bool:
         """Does `other` stand for the same version, whoever may read it?"""
-        return (
-            other is not None
-            and self.version == other.version
-            and abs(self.reader) == abs(other.reader)
-        )
+        return other is not None and self.version == other.version and self.reader == other.reader
 
     def regrouped(self, groups: Groups | None) -> Self:
         """The stamp of the same text with other readers."""

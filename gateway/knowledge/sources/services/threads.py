@@ -8,6 +8,7 @@ that are in the index.
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from html import escape
 from itertools import islice
@@ -107,6 +108,17 @@ class Threads(Service):
         """
         super().__init__(place, host.base, token, rate, host.headers)
         self._host = host
+
+    def recent(
+        self, known: Mapping[str, str], state: str = "", ignored: Collection[str] = ()
+    ) -> Iterator[Item]:
+        """See `gateway.knowledge.sources.source.Followed.recent`.
+
+        Raises:
+            AskdocsError: it cannot be reached, or rejects the token.
+        """
+        with closing(self._api()) as api:
+            yield from self._recent(api, SyncState(known, state, is_look=True), ignored)
 
     def _recent(self, api: Api, memory: SyncState, ignored: Collection[str]) -> Iterator[Item]:
         updated: dict[str, Thread] = {}
