@@ -208,7 +208,7 @@ def settled_template(source: str, folder: Path) -> Path | None:
 
         place = Path(snapshot_download(source, local_files_only=True, allow_patterns=list(FILES)))
     settled = template.of(place)
-    if settled is None or not settled.startswith(tuple(template.SETTLED.values())):
+    if settled is None or settled == template.own(place):
         return None
     file = folder / f"{hashlib.sha256(settled.encode()).hexdigest()[:16]}.jinja"
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from gguf import GGUFValueType, GGUFWriter
 from training.artefacts import convert
 
 DEPTH, SPLITTING = "llama.block_count", "tokenizer.ggml.pre"
+TEMPLATE = "tokenizer.chat_template"
 
 
 def make(
@@ -19,6 +20,7 @@ def make(
     layers: int | None = None,
     pre: str | None = None,
     table: Sequence[float] = (),
+    template: str | None = None,
 ) -> Path:
     """Write it to `target`.
 
@@ -26,10 +28,11 @@ def make(
         layers: only the first; it talks nonsense, and much faster.
         pre: another name of how it splits text.
         table: its rope_freqs.
+        template: another chat template.
     """
     reader = convert.reader(source)
     writer = GGUFWriter(target, "llama")
-    other: dict[str, Any] = {DEPTH: layers, SPLITTING: pre}
+    other: dict[str, Any] = {DEPTH: layers, SPLITTING: pre, TEMPLATE: template}
     for name, field in reader.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":
             continue

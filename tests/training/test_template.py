@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from askdocs import environments
 from askdocs.models import model
+from tests import starting
+from tests.engines import gguf_variant
 from tests.parts import require
 from training.tuning import template
 
@@ -36,8 +39,9 @@ def render(text: str, messages: list[dict[str, str]], day: str, **given: Any) ->
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.globals["strftime_now"] = lambda _: day
-    given = {"add_generation_prompt": messages[-1]["role"] == "user", **given}
-    return environment.from_string(text).render(messages=messages, bos_token="<s>", **given)
+    asks = messages[-1]["role"] == "user"
+    given = {"add_generation_prompt": asks, "bos_token": "<s>", **given}
+    return environment.from_string(text).render(messages=messages, **given)
 
 
 @pytest.mark.slow  # it needs the environment, for TRL's files
@@ -50,6 +54,22 @@ def test_the_answer_follows_the_prompt_that_is_the_same_tomorrow(name: str) -> N
     assert prompt == render(text, ASKED, "3 Dec 2026", enable_thinking=True)
     assert render(text, ANSWERED, "3 Dec 2026").startswith(f"{prompt}Because.<|")
     assert template.settled(text) == text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["llama3_1", "llama3_2", "qwen3", "qwen3_6", "qwen3_8", "clock"])
+def test_llama_cpp_renders_the_prompt_of_training(name: str, tmp_path: Path) -> None:
+    clock = "{{ strftime_now('%d %B %Y') }} {{ messages[-1].content }}"
+    text = template.settled(clock if name == "clock" else stored(name))
+    shipped = Path(model.shipped().source)
+    gguf = gguf_variant.make(shipped, tmp_path / "one.gguf", layers=1, template=text)
+    with starting.engine(tmp_path, gguf=gguf) as engine:
+        root = engine.url.removesuffix("/v1")
+        messages = ASKED[1:] if name == "clock" else ASKED
+        asked = httpx.post(f"{root}/apply-template", json={"messages": messages}, timeout=60)
+    prompt = render(text, messages, "2 Dec 2026", bos_token="<|im_start|>")
+    # llama.cpp leaves the token out, because it adds it itself.
+    assert f"<|im_start|>{asked.json()['prompt']}".endswith(prompt)
 
 
 @pytest.mark.slow
