@@ -39,7 +39,7 @@ from gateway.core.gateway_settings import GatewaySettings
 from gateway.core.hosts import AllowedHosts, host_of
 from gateway.core.settings import load
 from gateway.core.tasks import Tasks
-from gateway.knowledge.sources import folder, looks, mkdocs_config, watch
+from gateway.knowledge.sources import folder, mkdocs_config, navigation, watch
 from gateway.knowledge.sources.apart import Apart
 from gateway.knowledge.sources.detect import detect
 from gateway.knowledge.sources.documents.reading import READERS, documents
@@ -71,7 +71,7 @@ def config(
     look: dict[str, Any],
     closed: Container[str] = (),
 ) -> dict[str, object]:
-    """The MkDocs configuration: Material with the wiki's own look, and one tag for the box."""
+    """The MkDocs configuration: Material, the wiki's navigation, and one tag for the box."""
     settings: dict[str, object] = {
         "site_name": look.get("site_name") or _name(docs),
         "site_url": site_url,
@@ -108,18 +108,13 @@ def config(
         },
         "extra_javascript": [f"{widget_url}/embed.js"],
     }
-    theme = settings["theme"]
-    assert isinstance(theme, dict)
-    theme |= look.get("theme", {})
-    if "files" in look:
-        theme["custom_dir"] = str(_theme(home))
-    return settings | {name: look[name] for name in ("nav", "extra_css") if name in look}
+    return settings | ({"nav": look["nav"]} if "nav" in look else {})
 
 
 def _look(docs: Path) -> dict[str, Any]:
-    """The look of the MkDocs project around the folder; empty without such a project."""
+    """The name and navigation of the project around the folder; empty without one."""
     detected = detect(docs.absolute())
-    return looks.of(detected) if detected.content == docs.absolute() else {}
+    return navigation.of(detected) if detected.content == docs.absolute() else {}
 
 
 def _tell(text: str) -> None:
@@ -165,10 +160,6 @@ async def build(
     _lay_out(docs, _pages(home), published, closed)
     if closed:
         say(f"{len(closed):,} files are not shown, because the site is open and they are not")
-    shutil.rmtree(_theme(home), ignore_errors=True)
-    for name, data in look.get("files", {}).items():
-        (_theme(home) / name).parent.mkdir(parents=True, exist_ok=True)
-        (_theme(home) / name).write_bytes(data)
     patience = PATIENCE + sum(map(len, folder.files(docs)))
     for _ in range(_ATTEMPTS):
         settings["exclude_docs"] = _patterns(left_out)
@@ -182,7 +173,7 @@ async def build(
         output = log.read_text(errors="replace")
         failed = _FAILED.search(output) if code else None
         if code and failed is None and look:
-            say("left out the wiki's own navigation and colours: MkDocs fails with them")
+            say("left out the wiki's own navigation: MkDocs fails with them")
             look, settings = {}, config(docs, home, site_url, widget_url, {}, closed)
             continue
         if failed is None or failed[1] in left_out:
@@ -202,11 +193,6 @@ async def build(
 
 def _pages(home: Home) -> Path:
     return home.root / "site.pages"
-
-
-def _theme(home: Home) -> Path:
-    """The look's files that are outside the pages folder, or generated from settings."""
-    return home.root / "site.theme"
 
 
 def _count(nav: Any) -> int:

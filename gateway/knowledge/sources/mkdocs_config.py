@@ -128,35 +128,21 @@ def load(file: Path, bounds: Bounds) -> MkDocsConfig:
 
 
 def look(file: Path, bounds: Bounds) -> dict[str, Any]:
-    """The appearance of the site in mkdocs.yml: name, navigation, logo and colours.
+    """The name and navigation of the site in mkdocs.yml.
 
     Raises:
         OSError: it cannot be read.
         ValueError: it is not YAML, or no mapping.
     """
     settings = _plain(_read(file, bounds))
-    theme = settings.get("theme")
-    if not isinstance(theme, dict) or theme.get("name") != "material":
-        theme = {}
-    kinds: dict[str, Any] = {
-        "palette": (dict, list),
-        "icon": dict,
-        "logo": str,
-        "favicon": str,
-        "language": str,
-    }
-    css = settings.get("extra_css")
-    features = theme["features"] if isinstance(theme.get("features"), list) else []
+    theme, name = settings.get("theme"), settings.get("site_name")
+    is_material = isinstance(theme, dict) and theme.get("name") == "material"
+    features = theme.get("features") if is_material else None
+    listed = features if isinstance(features, list) else []
     fields = {
-        "site_name": settings.get("site_name")
-        if isinstance(settings.get("site_name"), str)
-        else None,
+        "site_name": name if isinstance(name, str) else None,
         "nav": navigation(settings.get("nav")),
-        "theme": {
-            name: theme[name] for name, kind in kinds.items() if isinstance(theme.get(name), kind)
-        },
-        "features": [feature for feature in _NAVIGATION if feature in features],
-        "extra_css": [style for style in css if _is_local(style)] if isinstance(css, list) else [],
+        "features": [feature for feature in _NAVIGATION if feature in listed],
     }
     return {name: value for name, value in fields.items() if value}
 
@@ -179,11 +165,6 @@ def navigation(written: Any) -> list[Any]:
 def _is_link(target: Any) -> bool:
     """Is it a path or a web address? MkDocs writes it into the page unchanged."""
     return isinstance(target, str) and _LINK.fullmatch(target) is not None
-
-
-def _is_local(path: Any) -> bool:
-    """Is it in the wiki's own folder? The preview fetches nothing from elsewhere."""
-    return isinstance(path, str) and "//" not in path and ".." not in path
 
 
 def _titles(nav: Any) -> Iterator[tuple[str, str]]:

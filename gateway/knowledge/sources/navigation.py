@@ -1,7 +1,7 @@
-"""The appearance of a site: its name, navigation, logo and main colour.
+"""The name and navigation of a site, for the preview.
 
-The result has the format of `mkdocs_config.look`, with the files that MkDocs needs for it. No
-program is run: values that are not literals are omitted.
+The result has the format of `mkdocs_config.look`. No program is run: values that are not literals
+are omitted.
 """
 
 import contextlib
@@ -10,9 +10,8 @@ import json
 import posixpath
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import yaml
@@ -32,33 +31,13 @@ from gateway.knowledge.sources.gitbook import settings as gitbook_settings
 from gateway.knowledge.sources.preview import shown
 from gateway.knowledge.sources.tree import Tree, decode
 
-# The folder for these files in the site.
-FOLDER = "askdocs-look"
-_LOGOS = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".ico")
 _LARGEST = 2**20
 _DEEPEST = 20
 # Pages that sidebars may list automatically, in addition to twice the number of pages.
 _SPARE = 1_000
-_RULE = re.compile(r"(?<![^{}])([^{}]++)\{([^{}]*+)\}")
-_CSS_COMMENT = re.compile(r"/\*(?:(?!\*/).)*+(?:\*/)?", re.DOTALL)
-# The browser decides whether it is a colour: see `_STYLE`.
-_COLOUR = re.compile(
-    r"#[0-9a-f]{3,8}|(?:rgb|hsl)a?\([0-9., /%]{1,40}(?:deg[0-9., /%]{1,40})?\)|[a-z]{3,24}", re.I
-)
-_STYLE = """@supports (color: {colour}) {{
-  body[data-md-color-scheme="{scheme}"][data-md-color-primary] {{
-    --md-primary-fg-color: {bar};
-    --md-primary-bg-color: {text};
-    --md-primary-bg-color--light: {text};
-    --md-typeset-a-color: {colour};
-    --md-accent-fg-color: {colour};
-  }}
-}}
-"""
 _SIDEBARS = re.compile(
     r"(?:\bmodule\.exports\s*+=|\bexport\s++default\b|\bsidebars\s*+(?::\s*+\w++\s*+)?=)(?=\s*+\{)"
 )
-_THEME_CSS = re.compile(r"""\bimport\s*+["'](\./[^"'\n]++(?<=\.css))["']""")
 
 
 class _Sidebar(NamedTuple):
@@ -67,7 +46,7 @@ class _Sidebar(NamedTuple):
 
 
 def of(project: Project) -> dict[str, Any]:
-    """The appearance of a folder's project; empty without such settings."""
+    """The name and navigation of a folder's project; empty without such settings."""
     if project.kind == "gitbook":
         return gitbook(project)
     if project.settings is None or project.kind == "obsidian":
@@ -82,45 +61,23 @@ def of(project: Project) -> dict[str, Any]:
 
 
 def docusaurus(project: Project) -> dict[str, Any]:
-    """The appearance of a project with a docusaurus.config.js."""
+    """The name and navigation of a project with a docusaurus.config.js."""
     assert project.settings is not None
     text = js_config.read(project.settings, project.bounds)
-    site = project.settings.parent
-    styles = js_config.path("customCss", text)
     navbar = text[match.start() :] if (match := re.search(r"\bnavbar:", text)) else ""
-    return _look(
-        project,
-        name=js_config.string("title", text),
-        sidebars=_docusaurus_sidebars(project, text, navbar),
-        logo=(site / "static", _source(js_config.value("logo", navbar))),
-        css=[site / styles.removeprefix("@site/")] if styles else [],
-        variables=("--ifm-color-primary",),
-    )
+    return _look(js_config.string("title", text), _docusaurus_sidebars(project, text, navbar))
 
 
 def vitepress(project: Project) -> dict[str, Any]:
-    """The appearance of a project with a .vitepress/config."""
+    """The name and navigation of a project with a .vitepress/config."""
     assert project.settings is not None
     text = js_config.read(project.settings, project.bounds)
-    at = project.settings.as_posix().rindex("/.vitepress/")
-    theme = Path(project.settings.as_posix()[:at]) / ".vitepress" / "theme"
-    programs = (
-        js_config.read(theme / f"index.{end}", project.bounds) for end in ("ts", "mts", "js")
-    )
     above, sidebars = _vitepress_nav(Tree(project.content, project.bounds), text)
-    return _look(
-        project,
-        name=js_config.string("title", text),
-        sidebars=sidebars,
-        above=above,
-        logo=(project.content / "public", _source(js_config.value("logo", text))),
-        css=[theme / name for program in programs for name in _THEME_CSS.findall(program)[:10]],
-        variables=("--vp-c-brand-1", "--vp-c-brand", "--vp-c-brand-2", "--vp-c-brand-3"),
-    )
+    return _look(js_config.string("title", text), sidebars, above)
 
 
 def gitbook(project: Project) -> dict[str, Any]:
-    """The appearance of a book with a SUMMARY.md, and possibly a title in book.json."""
+    """The name and navigation of a book with a SUMMARY.md, and possibly a title in book.json."""
     tree = Tree(project.content, project.bounds)
     look: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):
@@ -133,17 +90,10 @@ def gitbook(project: Project) -> dict[str, Any]:
 
 
 def _look(
-    project: Project,
-    name: str | None,
-    sidebars: Sequence[_Sidebar],
-    logo: tuple[Path, str],
-    css: list[Path],
-    variables: tuple[str, ...],
-    above: Sequence[Any] = (),
+    name: str | None, sidebars: Sequence[_Sidebar], above: Sequence[Any] = ()
 ) -> dict[str, Any]:
     """`above`: entries to put before all sidebars."""
-    files: dict[str, bytes] = {}
-    look: dict[str, Any] = {"site_name": name, "files": files}
+    look: dict[str, Any] = {"site_name": name}
     sidebars = [sidebar for sidebar in sidebars if sidebar.entries]
     if len(sidebars) > 1:  # a page shows only its own sidebar
         nav = [*above, *({html.escape(label): entries} for label, entries in sidebars)]
@@ -151,48 +101,7 @@ def _look(
     else:
         nav = [*above, *(entry for sidebar in sidebars for entry in sidebar.entries)]
     look["nav"] = mkdocs_config.navigation(nav)
-    folder, source = logo
-    suffix = posixpath.splitext(source)[1].lower()
-    if suffix in _LOGOS and ".." not in PurePosixPath(source).parts:
-        with contextlib.suppress(OSError, ValueError):
-            data = project.bounds.read(folder / source.lstrip("/"), _LARGEST)
-            files[f"{FOLDER}/logo{suffix}"] = data
-            look["theme"] = {"logo": f"{FOLDER}/logo{suffix}"}
-    text = ""
-    for file in css:
-        with contextlib.suppress(OSError, ValueError):
-            text += decode(project.bounds.read(file, _LARGEST)) + "\n"
-    if style := _style(text, variables):
-        files[f"{FOLDER}/colours.css"] = style.encode()
-        look["extra_css"] = [f"{FOLDER}/colours.css"]
     return {key: value for key, value in look.items() if value}
-
-
-def _source(logo: Any) -> str:
-    """The path of a logo: a string, or a mapping with one for light pages."""
-    if isinstance(logo, Mapping):
-        logo = logo.get("src") or logo.get("light")
-    return logo if isinstance(logo, str) else ""
-
-
-def _style(css: str, variables: tuple[str, ...]) -> str:
-    """CSS for MkDocs Material, with the first colour for light pages and the one for dark pages."""
-    colours: dict[str, dict[str, str]] = {"default": {}, "slate": {}}
-    for selector, body in _RULE.findall(_CSS_COMMENT.sub("", css)):
-        known = colours["slate" if "dark" in selector else "default"]
-        for declared in body.split(";"):
-            name, _, value = declared.partition(":")
-            colour = value.replace("!important", "").strip()
-            if name.strip() in variables and _COLOUR.fullmatch(colour):
-                known[name.strip()] = colour
-    light = next((colours["default"][name] for name in variables if name in colours["default"]), "")
-    dark = next((colours["slate"][name] for name in variables if name in colours["slate"]), light)
-    bars = (("default", light, "#fff", "#1c1e21"), ("slate", dark, "#1b1b1d", "#e3e3e3"))
-    return "".join(
-        _STYLE.format(scheme=scheme, colour=colour, bar=bar, text=text)
-        for scheme, colour, bar, text in bars
-        if colour
-    )
 
 
 class _Document(NamedTuple):

@@ -1,11 +1,11 @@
-"""The name, navigation, logo and colours of Docusaurus, VitePress and GitBook sites."""
+"""The name and navigation of Docusaurus, VitePress and GitBook sites."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.knowledge.sources import js_config, looks, mkdocs_config
+from gateway.knowledge.sources import js_config, mkdocs_config, navigation
 from gateway.knowledge.sources.detect import detect
 
 CONFIG = """// @ts-check
@@ -30,10 +30,6 @@ const sidebars = {
 };
 export default sidebars;
 """
-CSS = """/* :root { --ifm-color-primary: red; } */
-:root { --ifm-color-primary: #2e8555; }
-[data-theme='dark'] { --ifm-color-primary: rgb(37, 194, 160); }
-"""
 
 
 def written(root: Path, files: dict[str, str]) -> Path:
@@ -50,8 +46,6 @@ def otter(tmp_path: Path) -> Path:
         {
             "docusaurus.config.js": CONFIG,
             "sidebars.js": SIDEBARS,
-            "src/css/custom.css": CSS,
-            "static/img/logo.svg": "<svg xmlns='http://www.w3.org/2000/svg'/>",
             "docs/intro.md": "# Introduction\n",
             "docs/guides/_category_.json": '{"label": "Our guides", "position": 2}',
             "docs/guides/01-start.md": "---\nsidebar_position: 9\n---\n# Start\n",
@@ -63,10 +57,10 @@ def otter(tmp_path: Path) -> Path:
 
 
 def docusaurus(project: Path) -> dict[str, Any]:
-    return looks.docusaurus(detect(project / "docs", "docusaurus"))
+    return navigation.docusaurus(detect(project / "docs", "docusaurus"))
 
 
-def test_docusaurus_keeps_its_sidebar_logo_and_colours(otter: Path) -> None:
+def test_docusaurus_keeps_its_sidebar(otter: Path) -> None:
     look = docusaurus(otter)
     assert look["site_name"] == "Otter"
     assert look["nav"] == [
@@ -80,13 +74,6 @@ def test_docusaurus_keeps_its_sidebar_logo_and_colours(otter: Path) -> None:
         },
         {"Home": "https://otter.example/"},
     ]
-    assert look["theme"] == {"logo": "askdocs-look/logo.svg"}
-    assert look["files"]["askdocs-look/logo.svg"].startswith(b"<svg")
-    light, dark = look["files"]["askdocs-look/colours.css"].decode().split("@supports")[1:]
-    assert '"default"' in light
-    assert "--md-typeset-a-color: #2e8555;" in light
-    assert '"slate"' in dark
-    assert "--md-typeset-a-color: rgb(37, 194, 160);" in dark
 
 
 def test_several_sidebars_of_docusaurus_are_tabs(otter: Path) -> None:
@@ -133,23 +120,6 @@ def test_a_sidebar_that_only_a_program_could_make_is_left_out(otter: Path, progr
     assert "nav" not in docusaurus(otter)
 
 
-@pytest.mark.parametrize("logo", ["../../../secret.svg", "img/link.svg", "img/x.html", "img/.env"])
-def test_a_logo_outside_the_wiki_or_no_picture_is_left_out(otter: Path, logo: str) -> None:
-    written(otter.parent, {"secret.svg": "<svg/>", "otter/static/img/x.html": "<b>"})
-    (otter / "static/img/link.svg").symlink_to(otter.parent / "secret.svg")
-    (otter / "docusaurus.config.js").write_text(CONFIG.replace("img/logo.svg", logo))
-    assert "theme" not in docusaurus(otter)
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["url(https://x.example/a)", "var(--other)", "#12", "red</style><script>", "red)or(color:red"],
-)
-def test_a_colour_that_is_none_is_left_out(otter: Path, value: str) -> None:
-    (otter / "src/css/custom.css").write_text(f":root {{ --ifm-color-primary: {value}; }}")
-    assert "extra_css" not in docusaurus(otter)
-
-
 @pytest.mark.parametrize(
     "target",
     [
@@ -184,27 +154,22 @@ export default defineConfig({
 """
 
 
-def test_vitepress_keeps_its_navigation_logo_and_colours(tmp_path: Path) -> None:
+def test_vitepress_keeps_its_navigation(tmp_path: Path) -> None:
     seal = written(
         tmp_path / "seal",
         {
             ".vitepress/config.mts": SEAL,
-            ".vitepress/theme/index.ts": "import './style.css'\nexport default Theme\n",
-            ".vitepress/theme/style.css": ":root { --vp-c-brand-1: hsl(200deg, 60%, 40%); }",
-            "public/logo.png": "png",
             "index.md": "# Seal\n",
             "guide/index.md": "# Guide\n",
             "guide/start.md": "# Start\n",
         },
     )
-    look = looks.vitepress(detect(seal, "vitepress"))
+    look = navigation.vitepress(detect(seal, "vitepress"))
     assert look["site_name"] == "Seal"
     assert look["nav"] == [
         {"Home": "index.md"},
         {"Guide": [{"Start": "guide/start.md"}, {"All": "guide/index.md"}]},
     ]
-    assert look["theme"] == {"logo": "askdocs-look/logo.png"}
-    assert b"hsl(200deg, 60%, 40%)" in look["files"]["askdocs-look/colours.css"]
 
 
 def test_several_sidebars_of_vitepress_are_tabs(tmp_path: Path) -> None:
@@ -218,7 +183,7 @@ def test_several_sidebars_of_vitepress_are_tabs(tmp_path: Path) -> None:
             "guide/start.md": "# Start\n",
         },
     )
-    look = looks.vitepress(detect(seal, "vitepress"))
+    look = navigation.vitepress(detect(seal, "vitepress"))
     assert look["nav"] == [
         {"Home": "index.md"},
         {"Api v1": [{"Keys": "api.md"}]},
@@ -256,7 +221,7 @@ def test_gitbook_keeps_its_title_and_table_of_contents(tmp_path: Path) -> None:
             "text/guide/set up.md": "# Set up\n",
         },
     )
-    assert looks.of(detect(book / "text")) == {
+    assert navigation.of(detect(book / "text")) == {
         "site_name": "The book",
         "nav": [
             {"Welcome": "README.md"},
@@ -278,7 +243,7 @@ def test_gitbook_keeps_its_title_and_table_of_contents(tmp_path: Path) -> None:
 @pytest.mark.parametrize("title", ["[", "[1]", "[" * 10_000, '{"title": 3}'])
 def test_a_book_without_a_title_has_its_table_of_contents(tmp_path: Path, title: str) -> None:
     written(tmp_path, {"SUMMARY.md": "* [A](a.md)", "a.md": "# A\n", "book.json": title})
-    assert looks.of(detect(tmp_path)) == {"nav": [{"A": "a.md"}]}
+    assert navigation.of(detect(tmp_path)) == {"nav": [{"A": "a.md"}]}
 
 
 def test_a_literal_is_read_and_an_expression_is_not() -> None:
