@@ -46,6 +46,7 @@ from eval.running.answer import Answer
 from eval.running.worker import Teller, work
 from eval.systems.asker import Asker
 from eval.systems.client import Client
+from eval.systems.rag.settings import BUNDLED
 from eval.systems.recorded import Recorded
 from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
@@ -53,6 +54,8 @@ from gateway.knowledge.search.embed import MODEL, InputFormat, Onnx
 
 if TYPE_CHECKING:
     from eval.scoring.meanings import Meanings
+    from eval.systems.rag.own import OwnRetriever
+    from eval.systems.rag.pipeline import Rag
 
 
 async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
@@ -75,15 +78,19 @@ async def ask(job: dict[str, Any], key: str, teller: Teller) -> None:
             job["sources"],
         )
         stack.push_async_callback(wiki.close)
-        rag = None
+        rag: Rag | OwnRetriever | None = None
         if of.rag:
-            from eval.systems.rag.pipeline import Rag
+            from eval.systems.rag import own, pipeline
 
             place = Path(job["rag"])
             arguments = (wiki.pages, place, job["gateway"], key, Path(job["tokenizer"]))
-            rag = await Rag.open(of.rag, *arguments, teller.step)
-            await stack.enter_async_context(rag)
-            teller.tell("index", name="rag", bytes=_size(rag.stored.folder))
+            if of.rag.retriever == BUNDLED:
+                bundled = await pipeline.Rag.open(of.rag, *arguments, teller.step)
+                rag = await stack.enter_async_context(bundled)
+                teller.tell("index", name="rag", bytes=_size(bundled.stored.folder))
+            else:
+                retriever = own.OwnRetriever(of.rag, wiki.pages, Path(job["tokenizer"]))
+                rag = await stack.enter_async_context(retriever)
         meanings = None
         if embedder is not None:
             from eval.scoring.meanings import Meanings

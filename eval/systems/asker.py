@@ -21,6 +21,7 @@ from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.grounding.wording import without_doubt
 
 if TYPE_CHECKING:
+    from eval.systems.rag.own import OwnRetriever
     from eval.systems.rag.pipeline import Rag
 
 _READERS = {
@@ -41,7 +42,7 @@ class Asker:
         run: Run,
         client: Client,
         wiki: Wiki,
-        rag: "Rag | None",
+        rag: "Rag | OwnRetriever | None",
         recorded: Recorded = _NONE,
     ) -> None:
         """`rag` is required by systems that use it for retrieval."""

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gateway.core.errors import AskdocsError, first_problem
 
+BUNDLED = "bundled"
+
 
 class RagSettings(BaseModel):
     """How chunks are cut, found and chosen. Every value of it may change an answer."""
@@ -44,6 +46,11 @@ class RagSettings(BaseModel):
     )
     rerank_model: str = Field("local", description="Model for /v1/rerank.")
     chat_model: str = Field("base", description="Model that rewrites questions.")
+    retriever: str = Field(
+        BUNDLED,
+        pattern=rf"^({BUNDLED}|https?://[^\s?#@]+)$",
+        description="Address of your own retriever instead of the bundled one.",
+    )
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
