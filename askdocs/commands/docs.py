@@ -24,7 +24,6 @@ from askdocs.state import audit, database, home
 from askdocs.supervision import status
 from askdocs.terminal.bar import Bar
 from askdocs.wikis import calibrate as calibrating
-from askdocs.wikis import prefill
 from askdocs.wikis import search as finding
 from askdocs.wikis.index import ago, index_file, vectors
 from askdocs.wikis.sync import Job, waiting
@@ -287,28 +286,6 @@ def audit_page(
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         docs_audit.show(facts)
-
-
-@app.command()
-def warm(
-    pages: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[PATH|URL]...", help="Pages (default: as many as the KV cache holds)."
-        ),
-    ] = None,
-    top: Annotated[
-        int | None, typer.Option(min=1, help="Only the N most popular pages.", metavar="N")
-    ] = None,
-    home_dir: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Prefill pages now, so that first questions about them are fast."""
-    events = prefill.warm(home.find(home_dir), pages or [], top)
-    if as_json:
-        print(json.dumps(list(events), indent=2, ensure_ascii=False))
-    else:
-        prefill.show(events)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Handlers that need no model: models, votes, prefill, and the public paths."""
+"""Handlers that need no model: models, votes, and the public paths."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,15 +8,14 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Send
 
-from gateway.access.keys import INSTALLATION
 from gateway.answering.grounding.prompt import fingerprint
-from gateway.api import openapi, prefill, readable, votes
+from gateway.api import openapi, readable, votes
 from gateway.api.agents.mcp_server import reach
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import Pipeline, not_allowed
 from gateway.core import threads
 from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError, send_events, send_json
+from gateway.core.http import ApiError, send_json
 from gateway.core.json_body import parse_object
 from gateway.routing.aliases import BASE
 from gateway.runtime.container import Container
@@ -83,18 +82,6 @@ class Handlers:
         rights = container.library.rights
         answer = await threads.search(readable.answer, rights, context.reader, sources, urls)
         await send_json(context.response, 200, answer)
-
-    async def warm(self, context: RequestContext, body: bytes) -> None:
-        """Prefill pages now, and send an event for each."""
-        if context.key.id != INSTALLATION:
-            text = "only the master key may prefill pages"
-            raise ApiError(403, text, kind="permission_error", code="not_allowed")
-        if not self._container.has_wiki:
-            raise ApiError(
-                404, "this gateway has no wiki: add one with askdocs docs sync", code="no_wiki"
-            )
-        pages = await prefill.chosen(self._container.warmer, parse_object(body))
-        await send_events(context.response, prefill.events(self._container.warmer, pages))
 
     async def _entry(self, name: str) -> dict[str, Any]:
         """A model's entry in `/v1/models`. Continue reads `max_model_len`, as vLLM writes it."""

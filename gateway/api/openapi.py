@@ -8,7 +8,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any, get_args
 
-from gateway.api import prefill, readable, schemas, votes
+from gateway.api import readable, schemas, votes
 from gateway.api.endpoints import (
     COUNT_TOKENS,
     DESCRIPTION,
@@ -27,7 +27,6 @@ it, too. A field that is not described is refused."""
 
 _TEXT: Schema = {"type": "string"}
 _NUMBER: Schema = {"type": "number"}
-_POSITIVE: Schema = {"type": "integer", "minimum": 1}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _HEADERS = {
     "x-request-id": "The request's id in the log.",
@@ -276,14 +275,6 @@ def description() -> dict[str, Any]:
                 }
             },
             body=_object({"urls": _list(_TEXT)}),
-        )
-    }
-    paths[prefill.PATH] = {
-        "post": _operation(
-            "Prefill pages, with the master key: `askdocs docs warm`",
-            {EVENTS: {}},
-            body=_object({}, pages=_or_null(_list(_TEXT)), top=_or_null(_POSITIVE)),
-            more={"409": "The engine cannot cache pages."},
         )
     }
     for path, what in (

@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import orjson
@@ -152,48 +151,6 @@ def event(data: Any) -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
-
-
-async def send_events(send: Send, chunks: AsyncGenerator[bytes, None]) -> None:
-    """Stream `chunks` as server-sent events, and always close them.
-
-    The response starts with the first chunk. Comments keep proxies from closing an idle stream. An
-    ApiError is raised before the response has started, and becomes an event afterwards.
-    """
-    started = False
-    last = time.monotonic()
-    sending = asyncio.Lock()
-
-    async def put(data: bytes) -> None:
-        nonlocal started, last
-        last = time.monotonic()
-        async with sending:
-            if not started:
-                started = True
-                await send_start(send, 200, EVENTS, STREAM_HEADERS)
-            await send({"type": "http.response.body", "body": data, "more_body": True})
-
-    async def say_so_when_quiet() -> None:
-        while True:
-            quiet = time.monotonic() - last
-            if quiet >= QUIET_SECONDS:
-                await put(b": still working\n\n")
-            else:
-                await asyncio.sleep(QUIET_SECONDS - quiet)
-
-    saying = asyncio.create_task(say_so_when_quiet())
-    try:
-        async for chunk in chunks:
-            await put(chunk)
-    except ApiError as error:
-        if not started:
-            raise
-        await put(event(error.body))
-    finally:
-        saying.cancel()
-        await asyncio.gather(saying, return_exceptions=True)
-        await chunks.aclose()
-    await send({"type": "http.response.body", "body": b""})
 
 
 class Reply:

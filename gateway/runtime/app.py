@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.keys import Key
-from gateway.api import prefill, readable, votes
+from gateway.api import readable, votes
 from gateway.api.agents import mcp_server
 from gateway.api.agents.mcp_server import McpServer
 from gateway.api.context import request_id
@@ -95,7 +95,6 @@ class Gateway:
             *self._v1(MCP, "POST", lambda *request: self._mcp_server.mcp(*request)),
             self._route(votes.PATH, "POST", lambda *request: self._handlers.vote(*request)),
             self._route(readable.PATH, "POST", lambda *request: self._handlers.readable(*request)),
-            self._route(prefill.PATH, "POST", lambda *request: self._handlers.warm(*request)),
             *(
                 self._route(
                     path, "GET", lambda *request: self._mcp_server.text(*request), public=True

@@ -72,7 +72,7 @@ WITHOUT = {
         docs search, docs stats, docs audit, models verify, models list, models show, models diff,
         models compare, gpu check, slack manifest""",
     "they start or measure what the settings say": """
-        up, docs warm, bench gateway, bench load, bench writing""",
+        up, bench gateway, bench load, bench writing""",
     "they write files, of what was in files": """
         dataset check, dataset fix, dataset ground, dataset build, eval run, eval check,
         eval report, eval compare, eval gate, eval sweep""",

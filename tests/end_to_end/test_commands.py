@@ -111,14 +111,6 @@ def test_status_tells_how_much_of_prompts_was_cached(askdocs: Askdocs) -> None:
     assert "  cached    requests " in askdocs.cli("status").stdout
 
 
-def test_only_the_key_of_the_installation_warms_pages(askdocs: Askdocs) -> None:
-    made = json.loads(askdocs.cli("keys", "create", "reader", "--json").stdout)
-    gateway = askdocs.started["parts"]["gateway"]["url"].removesuffix("/v1")
-    for headers, status in (({}, 401), ({"Authorization": f"Bearer {made['key']}"}, 403)):
-        reply = httpx.post(f"{gateway}/askdocs/warm", json={}, headers=headers)
-        assert reply.status_code == status
-
-
 def test_doctor_finds_a_running_askdocs_well(askdocs: Askdocs) -> None:
     done = askdocs.cli("doctor", "--json")
     checks = json.loads(done.stdout)

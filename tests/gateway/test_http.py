@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import Mock
@@ -23,7 +23,6 @@ from gateway.core.http import (
     Reply,
     event,
     read_body,
-    send_events,
     send_json,
 )
 from gateway.core.json_body import SMALL, parse_object
@@ -242,64 +241,6 @@ async def test_an_event_of_json_comes_back() -> None:
     (data,) = await parsed(event(value))
     assert json.loads(data) == value
     assert await parsed(DONE) == ["[DONE]"]
-
-
-class Chunks:
-    """A stream that notes whether it was closed."""
-
-    def __init__(self, *chunks: bytes, then: Exception | None = None, wait: bool = False) -> None:
-        self._chunks = chunks
-        self._then = then
-        self._wait = wait
-        self.closed = False
-
-    async def stream(self) -> AsyncGenerator[bytes, None]:
-        try:
-            for chunk in self._chunks:
-                yield chunk
-            if self._wait:
-                await asyncio.Event().wait()
-            if self._then:
-                raise self._then
-        finally:
-            self.closed = True
-
-
-async def test_a_stream_is_sent_as_events_to_its_end() -> None:
-    sent, chunks = Sent(), Chunks(b"data: a\n\n", DONE)
-    await send_events(sent.send, chunks.stream())
-    assert sent[0]["status"] == 200
-    headers = dict(sent[0]["headers"])
-    assert headers[b"content-type"] == b"text/event-stream"
-    assert headers[b"cache-control"] == b"no-cache"
-    assert sent.body == b"data: a\n\n" + DONE
-    assert [message.get("more_body", False) for message in sent[1:]] == [True, True, False]
-    assert chunks.closed
-
-
-async def test_a_stream_that_fails_before_its_first_chunk_raises_and_nothing_is_sent() -> None:
-    sent, chunks = Sent(), Chunks(then=ApiError(503, "away"))
-    with pytest.raises(ApiError, match="away"):
-        await send_events(sent.send, chunks.stream())
-    assert (sent, chunks.closed) == ([], True)
-
-
-async def test_a_stream_that_fails_later_says_so_in_an_event_and_ends() -> None:
-    sent, chunks = Sent(), Chunks(b"data: a\n\n", then=ApiError(503, "away"))
-    await send_events(sent.send, chunks.stream())
-    assert sent.body == b"data: a\n\n" + event(ApiError(503, "away").body)
-    assert not sent[-1].get("more_body")
-    assert chunks.closed
-
-
-async def test_a_cancelled_stream_is_closed() -> None:
-    sent, chunks = Sent(), Chunks(b"data: a\n\n", wait=True)
-    sending = asyncio.create_task(send_events(sent.send, chunks.stream()))
-    await sent.something.wait()
-    sending.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await sending
-    assert chunks.closed
 
 
 # Apps called as functions

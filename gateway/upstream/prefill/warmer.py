@@ -104,10 +104,6 @@ class Warmer:
                 pass  # the engine is unavailable; questions report that, and nothing waits for this
             await asyncio.sleep(LOOK)
 
-    def find(self, name: str) -> Page | None:
-        """The page with that path or address."""
-        return self._index.by_path(name) or self._index.by_url(name)
-
     async def order(self) -> list[Page]:
         """The pages in prefill order: most popular first, then by depth."""
         urls = await self._popularity.hottest(HOT)
