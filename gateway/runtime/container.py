@@ -74,7 +74,6 @@ class Container:
     traffic: Traffic
     library: Library
     chat: Chat
-    warmer: Warmer
     health: HealthCollector
     tasks: Tasks
     tracer: Tracer | None
@@ -222,7 +221,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
             traffic=traffic,
             library=library,
             chat=Chat(settings, library, base.counts, scorer),
-            warmer=warmer,
             health=health,
             tasks=tasks,
             tracer=tracer,

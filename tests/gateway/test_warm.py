@@ -52,8 +52,8 @@ class Warming:
 
     async def warm(self) -> dict[str, str]:
         """What is done about each page, in the order in which it is done."""
-        pages = await self.warmer.order()
-        return {one.page.path: one.how async for one in self.warmer.warm(pages)}
+        await self.warmer.look_at(self.engine)
+        return dict(await self.warmer.prefill(self.engine))
 
     async def cached(self, name: str) -> float:
         """The share of a question's prompt that the engine has read before."""

@@ -8,9 +8,8 @@ pages are prefilled again. Prefilling gives way to every real request.
 import asyncio
 import hashlib
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 import httpx
 import orjson
@@ -40,17 +39,8 @@ LOOK = 2.0  # seconds between checks for a changed wiki or engine
 KNOWN = 0.9
 
 How = Literal["read", "restored", "warm", "too large"]
-
-
-class Warmed(NamedTuple):
-    """The result for one page."""
-
-    page: Page
-    tokens: int
-    seconds: float
-    how: How
-    """`warm`: the engine had it already; `restored`: from disk; `too large`: for the budget, so
-    that the question decides which of its sections are read."""
+"""What was done about a page. `warm`: the engine had it; `restored`: from disk; `too large`: for the
+budget, so that the question decides which of its sections are read."""
 
 
 class Warmer:
@@ -94,11 +84,11 @@ class Warmer:
             try:
                 engine = await self._find()
                 if engine is not None:
-                    if await self._look_at(engine):
+                    if await self.look_at(engine):
                         done = None
                     generation = await threads.search(lambda: self._index.generation)
                     if generation != done:
-                        await self._round(engine)
+                        await self.prefill(engine)
                         done = generation
             except (httpx.HTTPError, AskdocsError):
                 pass  # the engine is unavailable; questions report that, and nothing waits for this
@@ -109,33 +99,7 @@ class Warmer:
         urls = await self._popularity.hottest(HOT)
         return await threads.search(self._order, urls)
 
-    async def warm(self, pages: Sequence[Page]) -> AsyncIterator[Warmed]:
-        """Prefill these pages now, as fast as real requests allow, up to `MOST_TOKENS`.
-
-        Raises:
-            AskdocsError: no engine of ours answers questions about the wiki.
-            httpx.HTTPError: the engine is unavailable.
-        """
-        engine = await self._find()
-        if engine is None:
-            raise AskdocsError(
-                "questions about the wiki go to a provider, whose cache cannot be prefilled: "
-                "point the alias docs to your own engine"
-            )
-        await self._look_at(engine)
-        left = MOST_TOKENS
-        for page in pages:
-            began = time.monotonic()
-            tokens = sum(await self._grounding.counts(page))
-            how: How = "too large"
-            if tokens <= self._budget:
-                if tokens > left:
-                    return  # it would evict the pages prefilled first
-                left -= tokens
-                how = await self._warm_page(engine, page, tokens)
-            yield Warmed(page, tokens, time.monotonic() - began, how)
-
-    async def _look_at(self, engine: Engine) -> bool:
+    async def look_at(self, engine: Engine) -> bool:
         """Is it a different or restarted engine, or are the instructions different?
 
         Then no page is prefilled.
@@ -153,23 +117,30 @@ class Warmer:
             self._grounding.warm.clear()
         return changed
 
-    async def _round(self, engine: Engine) -> None:
-        warm = tokens = read = 0
+    async def prefill(self, engine: Engine) -> dict[str, How]:
+        """Prefill the pages in order, up to `MOST_TOKENS`; returns what was done, by path.
+
+        Raises httpx.HTTPError: the engine is unavailable.
+        """
+        done: dict[str, How] = {}
+        tokens = 0
         for page in await self.order():
             cost = sum(await self._grounding.counts(page))
             if cost > self._budget:
+                done[page.path] = "too large"
                 continue
             if tokens + cost > MOST_TOKENS:
-                break
-            warm += 1
+                break  # it would evict the pages prefilled first
             tokens += cost
+            done[page.path] = "warm"
             if await threads.search(self._index.number, page) not in self._grounding.warm:
-                await self._warm_page(engine, page, cost)
-                read += 1
-        if read:
+                done[page.path] = await self._warm_page(engine, page, cost)
+        if {"read", "restored"} & set(done.values()):
+            warm = sum(how != "too large" for how in done.values())
             say(
                 f"{warm} of {self._index.size} pages prefilled: first questions about them are fast"
             )
+        return done
 
     def _order(self, urls: Sequence[str]) -> list[Page]:
         with self._index.snapshot():
