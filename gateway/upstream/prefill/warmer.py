@@ -39,8 +39,8 @@ LOOK = 2.0  # seconds between checks for a changed wiki or engine
 KNOWN = 0.9
 
 How = Literal["read", "restored", "warm", "too large"]
-"""What was done about a page. `warm`: the engine had it; `restored`: from disk; `too large`: for the
-budget, so that the question decides which of its sections are read."""
+"""What was done about a page. `warm`: the engine had it; `restored`: from disk; `too large`: for
+the budget, so that the question decides which of its sections are read."""
 
 
 class Warmer:
