@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.hits import best_passages
 from gateway.knowledge.search.index import Index, writing
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.passages import passages
+from gateway.knowledge.search.query import asked
 from gateway.knowledge.search.ranking import lost
 from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page

@@ -26,8 +26,8 @@ from gateway.knowledge.search import embed
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.hits import Hit
 from gateway.knowledge.search.index import Index
+from gateway.knowledge.search.query import Sought
 from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.sought import Sought
 from gateway.knowledge.wiki.page import Page
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served

@@ -26,9 +26,9 @@ from gateway.knowledge.search.embed import MODEL, Embedder
 from gateway.knowledge.search.hits import Hit, PassageHit, best_passages, distinct
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.passages import Passage, passages
+from gateway.knowledge.search.query import Sought
 from gateway.knowledge.search.ranking import heading_share
 from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.sought import Sought
 from gateway.knowledge.search.view import CACHED_VIEWS, Rights
 from gateway.knowledge.wiki.asking import asked_stems
 from gateway.knowledge.wiki.page import Page

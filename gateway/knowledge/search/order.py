@@ -12,8 +12,8 @@ from math import inf, nextafter
 
 from gateway.knowledge.search.hits import Hit, PassageHit, best_passages
 from gateway.knowledge.search.passages import Passage, plain, text_of
+from gateway.knowledge.search.query import Sought
 from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.sought import Sought
 from gateway.knowledge.wiki.asking import is_english
 from gateway.knowledge.wiki.headings import plain as plain_heading
 from gateway.knowledge.wiki.headings import question, unnumbered

@@ -15,7 +15,7 @@ from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.hits import Hit, PassageHit, Why
 from gateway.knowledge.search.index import WEIGHTING, Index
 from gateway.knowledge.search.passages import Passage, passage_stems, passages
-from gateway.knowledge.search.sought import Sought
+from gateway.knowledge.search.query import Sought
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page
 

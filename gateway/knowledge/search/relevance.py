@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gateway.knowledge.search.asked import asked
 from gateway.knowledge.search.embed import SIZE, Vectors, unit
 from gateway.knowledge.search.index import WEIGHTING
+from gateway.knowledge.search.query import asked
 from gateway.knowledge.search.ranking import NEAREST
 from gateway.knowledge.wiki.asking import language
 from gateway.knowledge.wiki.words import stems

@@ -1,7 +1,7 @@
 """Finds the pages and passages for a question by words and by meaning, and favours the reader's
 location.
 
-`sought` prepares the question, `ranking` ranks pages and passages, `readers_page` favours the
+`query` prepares the question, `ranking` ranks pages and passages, `readers_page` favours the
 reader's page, and `order` puts the passages in order for the reader.
 """
 
@@ -21,10 +21,10 @@ from gateway.knowledge.search.hits import Hit, PassageHit
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.order import in_order
 from gateway.knowledge.search.passages import text_of
+from gateway.knowledge.search.query import Sought, prepared, readings
 from gateway.knowledge.search.ranking import LEAST, QueryVector, Ranker, by_words
 from gateway.knowledge.search.readers_page import moved_up, refers_to_it
 from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.sought import Sought, prepared, readings
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.wiki.page import Page
 
