@@ -18,8 +18,8 @@ from gateway.answering.extract import shown
 from gateway.answering.grounding.confidence import ABOUT, BY_MEANING, CAUTION, confidence
 from gateway.answering.grounding.ground import Grounding, Looked
 from gateway.core.errors import AskdocsError
+from gateway.knowledge.search.calibration import Fit
 from gateway.knowledge.search.embed import MODEL
-from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.hits import best_passages, distinct
 from gateway.knowledge.search.missing import PAGES, fitted
 from gateway.knowledge.search.search import Search

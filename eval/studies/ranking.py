@@ -24,10 +24,10 @@ import numpy.typing as npt
 from eval.statistics import paired
 from eval.studies.passages import SHOWN, Question, holds, kept, read
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import embed, index, order, ranking
+from gateway.knowledge.search import embed, index, passage_order, ranking
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.hits import best_passages, distinct
-from gateway.knowledge.search.order import paired_share
+from gateway.knowledge.search.passage_order import paired_share
 from gateway.knowledge.search.passages import passages
 from gateway.knowledge.search.ranking import BRIEF, LARGE
 from gateway.knowledge.search.search import Search
@@ -134,7 +134,7 @@ def main() -> None:
     if embedder is None:
         sys.exit("ranking: the bundled embedder does not run here")
     # A score cut off at 0 is uninformative.
-    ranking.OF_BRIEF = ranking.OF_LARGE = order.OF_PAIRS = 0.0
+    ranking.OF_BRIEF = ranking.OF_LARGE = passage_order.OF_PAIRS = 0.0
     wikis = []
     with tempfile.TemporaryDirectory() as place:
         folder = options.keep or Path(place)

@@ -12,8 +12,8 @@ from askdocs.wikis.calibrate import _surely, facts, run, show, store
 from gateway.answering.grounding.ground import Grounding
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import embed, index
+from gateway.knowledge.search.calibration import Fit
 from gateway.knowledge.search.embed import MODEL
-from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.missing import embed_missing
 from gateway.knowledge.search.search import Search

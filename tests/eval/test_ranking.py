@@ -10,7 +10,7 @@ import pytest
 
 from eval.studies.passages import Question, build
 from eval.studies.ranking import RankedPassages, ask, fit, left_out, main, shown
-from gateway.knowledge.search import embed, order, ranking
+from gateway.knowledge.search import embed, passage_order, ranking
 from gateway.knowledge.search.index import Index
 from gateway.knowledge.search.search import Search
 
@@ -57,7 +57,7 @@ def test_wikis_whose_questions_have_one_file_name_have_an_index_each(
         )
         argv += ["--wiki", f"{docs}={questions}"]
     monkeypatch.setattr(sys, "argv", argv)
-    for module, name in ((ranking, "OF_BRIEF"), (ranking, "OF_LARGE"), (order, "OF_PAIRS")):
+    for module, name in ((ranking, "OF_BRIEF"), (ranking, "OF_LARGE"), (passage_order, "OF_PAIRS")):
         monkeypatch.setattr(module, name, getattr(module, name))  # main() sets them
     main()
     printed = capsys.readouterr().out

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import carried, missing
+from gateway.knowledge.search import missing, reused_vectors
 from gateway.knowledge.search.embed import Embedder
 from gateway.knowledge.search.index import Index, build, writing
 from gateway.knowledge.search.missing import embed_missing
@@ -110,7 +110,7 @@ def test_of_more_pages_that_move_than_are_held_the_first_are_embedded_again(
     file: Path, embedder: Embedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embed_missing(partial(writing, file), embedder)
-    monkeypatch.setattr(carried, "MOST", 2 * 384)
+    monkeypatch.setattr(reused_vectors, "MOST", 2 * 384)
     with writing(file) as writer:
         for n in range(5):
             writer.remove("", f"{n}.md")

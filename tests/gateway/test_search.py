@@ -298,7 +298,7 @@ def test_words_side_by_side_as_in_the_question_come_first(
     search = by_words(a=f"# Guide\n\n## One\n\n{apart}\n\n## Two\n\n{beside}\n")
     first, *_ = best_passages(search.find("rename branch"))
     assert first.passage.text == beside
-    monkeypatch.setattr("gateway.knowledge.search.order.OF_PAIRS", 0)
+    monkeypatch.setattr("gateway.knowledge.search.passage_order.OF_PAIRS", 0)
     hit, *_ = search.find("rename branch")
     assert [one.passage.text for one in hit.passages[:2]] == [apart, beside]
     # How well the wiki answers at all stays what it was.

@@ -17,9 +17,9 @@ import pytest
 from gateway.core.errors import AskdocsError
 from gateway.core.gateway_settings import GatewaySettings, ModelEntry
 from gateway.knowledge.search import embed, missing, models, rerank
+from gateway.knowledge.search.calibration import FAR, NEAR, Fit, of_cosines
 from gateway.knowledge.search.config import OFF, SearchSettings
 from gateway.knowledge.search.embed import Embedder, Onnx, open_folder
-from gateway.knowledge.search.fit import FAR, NEAR, Fit, of_cosines
 from gateway.knowledge.search.hits import best_passages
 from gateway.knowledge.search.index import Index, build, writing
 from gateway.knowledge.search.missing import embed_missing

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import fit
+from gateway.knowledge.search import calibration
+from gateway.knowledge.search.calibration import Fit
 from gateway.knowledge.search.embed import MODEL, Embedder, load
-from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.passages import embedded, passages
 from gateway.knowledge.search.vectors import Floats
 from gateway.knowledge.search.writer import Writer
@@ -116,10 +116,10 @@ def fitted(pages: list[Page], embedder: Embedder) -> Fit:
     """
     near, far = cosines(pages, embedder)
     bundled = load()
-    usual = cosines(pages, bundled) if bundled else (fit.NEAR, fit.FAR)
+    usual = cosines(pages, bundled) if bundled else (calibration.NEAR, calibration.FAR)
     if near <= far or usual[0] <= usual[1]:
         return Fit()
-    return fit.of_cosines(near, far, usual)
+    return calibration.of_cosines(near, far, usual)
 
 
 def cosines(pages: list[Page], embedder: Embedder) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gateway.knowledge.search.fit import Fit
+from gateway.knowledge.search.calibration import Fit
 from gateway.knowledge.search.hits import Hit, PassageHit, Why
 from gateway.knowledge.search.index import WEIGHTING, Index
 from gateway.knowledge.search.passages import Passage, passage_stems, passages

@@ -2,7 +2,7 @@
 location.
 
 `query` prepares the question, `ranking` ranks pages and passages, `readers_page` favours the
-reader's page, and `order` puts the passages in order for the reader.
+reader's page, and `passage_order` puts the passages in order for the reader.
 """
 
 import copy
@@ -13,13 +13,13 @@ from typing import Any, Self
 import numpy as np
 
 from gateway.core.seldom import Seldom
-from gateway.knowledge.search import fit
+from gateway.knowledge.search import calibration
+from gateway.knowledge.search.calibration import Fit
 from gateway.knowledge.search.embed import Embedder, unit
-from gateway.knowledge.search.fit import Fit
 from gateway.knowledge.search.glossary import Glossary
 from gateway.knowledge.search.hits import Hit, PassageHit
 from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.order import in_order
+from gateway.knowledge.search.passage_order import in_order
 from gateway.knowledge.search.passages import text_of
 from gateway.knowledge.search.query import Sought, prepared, readings
 from gateway.knowledge.search.ranking import LEAST, QueryVector, Ranker, by_words
@@ -238,7 +238,7 @@ class Search:
         """The fit of an embedding model."""
         if self._tried is not None:
             return self._tried
-        return fit.load(self.index.embedders().stored.get(model, {}).get("fit"))
+        return calibration.load(self.index.embedders().stored.get(model, {}).get("fit"))
 
     def serving_fit(self) -> Fit:
         """The fit of the embedder in use."""

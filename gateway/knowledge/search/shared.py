@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from gateway.access import rights
 from gateway.access.rights import Groups
 from gateway.knowledge.search import rows
-from gateway.knowledge.search.carried import Carried
+from gateway.knowledge.search.reused_vectors import Carried
 from gateway.knowledge.search.rows import Embedders, PageRow, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.search.writer import PATIENCE, IndexBusy

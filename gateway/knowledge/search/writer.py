@@ -14,8 +14,8 @@ from gateway.access import rights
 from gateway.access.rights import Groups
 from gateway.core.errors import AskdocsError
 from gateway.knowledge.search import passage_words, rows, store
-from gateway.knowledge.search.carried import Carried
 from gateway.knowledge.search.postings import Postings
+from gateway.knowledge.search.reused_vectors import Carried
 from gateway.knowledge.search.rows import Embedders, PageRow, StoredSource
 from gateway.knowledge.search.vectors import Floats, Packed, pack
 from gateway.knowledge.wiki.page import Page
