@@ -74,7 +74,8 @@ WITHOUT = {
     "they start or measure what the settings say": """
         up, bench gateway, bench load, bench writing""",
     "they write files, of what was in files": """
-        dataset check, dataset fix, dataset ground, dataset build, eval run, eval check,
+        dataset check, dataset fix, dataset ground, dataset build, dataset locate, dataset draft,
+        eval run, eval check, eval label,
         eval report, eval compare, eval gate, eval sweep""",
     "what they make answers nobody before `models promote`": """
         train, models merge, models export, models quantise, models probe""",
