@@ -12,6 +12,8 @@ ROUNDS ?= 3
 # Python keeps what it compiles, else each run compiles every test again.
 unexport PYTHONDONTWRITEBYTECODE
 SIDE_BY_SIDE := --numprocesses 3 --dist loadscope --no-loadscope-reorder
+# After tests that failed beside others: what fails by itself as well fails.
+AGAIN = { [ $$? = 1 ] && echo "=== these again, by themselves" && .venv/bin/python -m pytest --last-failed --last-failed-no-failures none
 
 .PHONY: help setup setup-dev run test test-fast chaos lint format lock
 
@@ -28,11 +30,14 @@ run: setup ## Set up and start: DOCS=folder of your wiki, ARGS="--engine vllm ..
 	@exec .venv/bin/askdocs up --docs "$(DOCS)" $(ARGS)
 
 test: setup-dev lint ## Run every check and test (skips tests with missing parts, and prints the fix)
-	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE) --durations=25
-	@.venv/bin/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests)
+	@.venv/bin/python -m pytest -m "not alone and not chaos" $(SIDE_BY_SIDE) --durations=25 || \
+		$(AGAIN) -m "not alone and not chaos"; }
+	@.venv/bin/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests) || \
+		$(AGAIN) -m alone; }
 
 test-fast: setup-dev ## Run the tests that are not marked slow or alone
-	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE)
+	@.venv/bin/python -m pytest -m "not slow and not alone" $(SIDE_BY_SIDE) || \
+		$(AGAIN) -m "not slow and not alone"; }
 
 chaos: setup-dev ## Inject faults under load, ROUNDS=3 of each, with a table in .cache/chaos (half an hour)
 	@CHAOS_ROUNDS="$(ROUNDS)" CHAOS_OUT=.cache/chaos .venv/bin/python -m pytest -m chaos tests/chaos

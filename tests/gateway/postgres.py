@@ -76,15 +76,18 @@ class Postgres:
             if os.geteuid() == 0
             else []
         )
-        subprocess.run(
-            [*user, self._binaries / program, f"--pgdata={self._folder}/data", *words],
-            cwd=self._folder,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=60,
-        )
+        # A file: the server that pg_ctl starts keeps what it is given, so a pipe would wait.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(
+                [*user, self._binaries / program, f"--pgdata={self._folder}/data", *words],
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=60,
+            )
+            output.seek(0)
+            assert done.returncode == 0, f"{program}: {output.read().decode(errors='replace')}"
 
 
 @pytest.fixture(scope="session")
