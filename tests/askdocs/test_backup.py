@@ -655,7 +655,8 @@ def test_a_damaged_database_is_named_refused_and_restored(
     kept, _ = restored(home, places, file, "database")
     assert names(home) == ["ci"]
     assert kept is not None
-    assert (kept / DATABASE).read_bytes() == damaged  # for who wants to look into it
+    # For who wants to look into it; in the header, SQLite notes that it has no log any more.
+    assert (kept / DATABASE).read_bytes()[100:] == damaged[100:]
     assert not (kept / "manifest.json").exists()
 
 
