@@ -29,9 +29,6 @@ audit_table = sa.Table(
 )
 _c = audit_table.c
 
-SINCE = "0007"
-"""The first schema revision with this table."""
-
 
 @dataclass(frozen=True)
 class AuditRecord:

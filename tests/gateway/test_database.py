@@ -19,6 +19,7 @@ import gateway.runtime.container  # noqa: F401
 import widget.review.tables  # noqa: F401
 import widget.service.store  # noqa: F401
 from askdocs.supervision.checks import free_port
+from gateway.access import keys
 from gateway.core.errors import AskdocsError
 from gateway.storage import database
 from tests.gateway.postgres import PASSWORD, Postgres, url
@@ -113,13 +114,34 @@ def test_a_kill_in_the_middle_of_migrating_leaves_nothing_half_done(url: str) ->
     engine.dispose()
 
 
-def test_a_database_of_a_newer_askdocs_is_refused_and_left_alone(engine: sa.Engine) -> None:
-    database.migrate(engine)
+def later(engine: sa.Engine, oldest: str) -> None:
+    """What an askdocs after this one would make of the database: more than this one knows."""
     with database.writing(engine) as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
-        connection.execute(sa.text("UPDATE schema_reach SET oldest = '9999'"))
+        connection.execute(sa.text("ALTER TABLE keys ADD COLUMN colour TEXT"))
+        connection.execute(sa.text("CREATE TABLE colours (name TEXT)"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9998'"))
+        connection.execute(sa.update(database.reach_table).values(oldest=oldest))
+
+
+def test_an_askdocs_goes_on_with_a_newer_schema_that_only_adds(engine: sa.Engine) -> None:
+    database.migrate(engine)
+    keys.Keys(engine).create("ci")
+    later(engine, database.HEAD)
+    database.migrate(engine)
+    database.check(engine)
+    store = keys.Keys(engine)
+    store.create("nightly")
+    assert [key.name for key in store.list()] == ["ci", "nightly"]
+    with database.reading(engine) as connection:  # the newer one's mark stays
+        found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    assert found == "9998"
+
+
+def test_a_newer_schema_that_does_more_is_refused(engine: sa.Engine) -> None:
+    database.migrate(engine)
+    later(engine, "9998")
     for use in (database.migrate, database.check):
-        with pytest.raises(AskdocsError, match=r"was made by a newer askdocs.*'9999'.*upgrade"):
+        with pytest.raises(AskdocsError, match=r"was made by a newer askdocs.*'9998'.*upgrade"):
             use(engine)
 
 

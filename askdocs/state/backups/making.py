@@ -188,7 +188,7 @@ def _database_state(url: str) -> tuple[str | None, dict[str, Alias]]:
 
 def record(places: InstallationPaths, out: Path, manifest: Manifest) -> None:
     """Log the backup in the audit log, if the database has one. Raises Unreachable."""
-    if manifest.revision is not None and manifest.revision >= audit.SINCE:
+    if manifest.revision is not None:
         with opened(places.url) as engine, database.writing(engine) as connection:
             audit.record(
                 connection, "backup.make", out.name, bytes=manifest.bytes, weights=manifest.weights

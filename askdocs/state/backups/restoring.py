@@ -255,7 +255,7 @@ def _note(places: InstallationPaths, planned: RestorePlan) -> None:
     """
     if places.database is None or places.database.exists():
         with opened(places.url) as engine, database.writing(engine) as connection:
-            if (database.revision(connection) or "") >= audit.SINCE:
+            if database.revision(connection):
                 _record(connection, planned)
 
 
