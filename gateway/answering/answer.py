@@ -344,11 +344,12 @@ class GroundedAnswer(Transform):
             before=self._before if self._asked.before else None,
             thresholds=self._plan.route.thresholds.get(self._served, {}),
         )
-        return (
-            Held(check, wording.refusal(self._asked.question, self._grounds.best))
-            if self._checking == "hold"
-            else Written(check)
-        )
+        if self._checking == "hold":
+            return Held(check, wording.refusal(self._asked.question, self._grounds.best))
+        return self._marked(check)
+
+    def _marked(self, check: Check) -> Choice:
+        return Written(check)
 
     async def _before(self) -> list[Excerpt]:
         """The pages that the previous answer used."""

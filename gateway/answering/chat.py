@@ -13,7 +13,7 @@ from gateway.answering.answer import say as say
 from gateway.answering.check import Scorer
 from gateway.answering.extract import Extract
 from gateway.answering.grounding.confidence import Signals
-from gateway.answering.grounding.ground import Count, Grounding, Grounds, Library
+from gateway.answering.grounding.ground import FOR_AGENTS, Count, Grounding, Grounds, Library
 from gateway.answering.grounding.prompt import (
     NUMBER,
     Conversation,
@@ -21,6 +21,7 @@ from gateway.answering.grounding.prompt import (
     accompanied,
     conversation,
 )
+from gateway.answering.grounding.question import MOST
 from gateway.answering.turn import Turn
 from gateway.api.chat_request import DocsRequest, is_structured, take_apart, take_turn
 from gateway.api.plan import RequestPlan, Why
@@ -38,6 +39,8 @@ from gateway.upstream.engine import Engine, estimates
 P = ParamSpec("P")
 T = TypeVar("T")
 LEAST = 100  # minimum tokens for pages
+# The last 9 to 16 questions of an agent's conversation have pages.
+EIGHT = 8
 # Characters of the longest token: common tokenizers have one of 128 blanks.
 LONGEST_TOKEN = 128
 NO_GROUNDS = Grounds((), (), Signals(0, 0.0, 0.0, 0.0), "")
@@ -138,15 +141,15 @@ class Chat:
     async def accompany(
         self, plan: RequestPlan, span: Span, keeps_text: bool
     ) -> tuple[RequestPlan, Turn | None]:
-        """Adds pages for the person's question to an agent's turn.
+        """Adds pages for the person's questions to an agent's turn.
 
-        A conversation keeps its pages however far the agent has progressed with the question: they
-        depend only on the messages up to it. Returns the plan with the pages in its messages, or
-        with the reason why there are none; then it returns a turn only if the client asked for
-        pages, so that the answer can state the reason.
+        Each question keeps its pages, however far the agent has progressed: they depend only on the
+        questions up to it. Returns the plan with the pages in its messages, or with the reason why
+        there are none; then it returns a turn only if the client asked for pages, so that the
+        answer can state the reason.
         """
         request, settings, engine = dict(plan.request), self._settings, plan.first.engine
-        asked, asking = await _aside(plan, take_turn, request, plan.headers)
+        asked, every = await _aside(plan, take_turn, request, plan.headers)
         grounding = await self._library.open_to(plan.reader)
 
         def turn(plan: RequestPlan, grounds: Grounds) -> Turn:
@@ -158,46 +161,52 @@ class Chat:
             without = replace(plan, grounding=decision)
             return without, turn(without, grounds) if decision.is_asked_for else None
 
-        if not asking:
+        if not every:
             return alone("no-question")
-        context = await _context(engine) if engine else math.inf
-        budget_left = context - min(
-            wanted(request, settings.max_tokens), settings.max_tokens, context / 4
-        )
-        budget = settings.page_budget
-        # A token has at least one byte, so the pages usually fit, whatever the engine would count.
-        is_close = plan.budget.prompt > budget_left
+        # The first questions lose their pages by eights, not with each new question: whatever
+        # changes at the beginning is read again to the end.
+        first = max(0, (len(every) - 1) // EIGHT - 1) * EIGHT
+        found: list[tuple[int, Grounds]] = []
         with span.step("find pages") as step:
-            if is_close:
-                before = {**request, "messages": request["messages"][:asking]}
-                # Reserve as much again for the agent's work on the question.
-                budget = min(budget, int(budget_left - await count_nearly(before, engine)) // 2)
-            if budget < LEAST:
-                return alone("no-room")
-            grounds = await self._beside(grounding, asked, budget, plan)
-            step.set(askdocs__pages=len(grounds.excerpts))
-        if not grounds.excerpts:
-            return alone("no-page", grounds)
-        request["messages"] = accompanied(request["messages"], grounds.excerpts)
-        if is_close and await count_nearly(request, engine) > budget_left:
-            return alone("no-room")
-        with_pages = replace(plan, request=request)
-        return with_pages, turn(with_pages, grounds)
+            for number in range(first, len(every)):
+                before = [question.text for question in every[max(0, number - MOST + 1) : number]]
+                grounds = await self._beside(grounding, every[number].text, before, asked, plan)
+                found.append((every[number].place, grounds))
+            step.set(askdocs__pages=sum(len(grounds.excerpts) for _, grounds in found))
+        last = found[-1][1]
+        found = [(place, grounds) for place, grounds in found if grounds.excerpts]
+        if not found:
+            return alone("no-page", last)
+        context = await _context(engine) if engine else math.inf
+        length = wanted(request, settings.max_tokens)
+        left = context - min(length, settings.max_tokens, context / 4)
+        # A token has at least one byte, so the pages usually fit, whatever the engine would count.
+        is_close = plan.budget.prompt + sum(grounds.tokens for _, grounds in found) > left
+        for some in (found, found[-1:] if last.excerpts else []):
+            pages = [(place, grounds.excerpts) for place, grounds in some]
+            with_pages = {**request, "messages": accompanied(request["messages"], pages)}
+            if some and not (is_close and await count_nearly(with_pages, engine) > left):
+                excerpts = tuple(part for _, grounds in some for part in grounds.excerpts)
+                readers = tuple(dict.fromkeys(r for _, grounds in some for r in grounds.readers))
+                together = replace(last, excerpts=excerpts, readers=readers)
+                ready = replace(plan, request=with_pages)
+                return ready, turn(ready, together)
+        return alone("no-room")
 
     async def _beside(
-        self, grounding: Grounding, asked: DocsRequest, budget: int, plan: RequestPlan
+        self,
+        grounding: Grounding,
+        question: str,
+        before: list[str],
+        asked: DocsRequest,
+        plan: RequestPlan,
     ) -> Grounds:
         """The pages for a question, with estimated token counts if the engine is unavailable."""
+        budget = min(FOR_AGENTS, self._settings.page_budget)
+        page_url, sources = asked.page_url, plan.route.sources
 
         async def ground(count: Count | None) -> Grounds:
-            return await grounding.ground(
-                asked.sought,
-                budget,
-                asked.page_url,
-                count,
-                asked.before,
-                sources=plan.route.sources,
-            )
+            return await grounding.ground_agent(question, budget, page_url, count, before, sources)
 
         try:
             return await ground(None)

@@ -1,14 +1,17 @@
 """One streamed choice of a response: what is sent, when, and the final verdict."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from gateway.answering.check import Check
 from gateway.answering.claims import REFUSING, Claim, Verdict, refuses, summary
+from gateway.answering.facts import CITED
 from gateway.answering.sentences import MARK, complete
 from gateway.knowledge.wiki.page import Page, Section
 
+CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
 Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported", "schema"]
 
 
@@ -104,6 +107,45 @@ class Written(Choice):
         if self._check is None:
             return await super().end()
         return await _ended(self._check, self.sent, await self._check.claims(self.sent))
+
+
+class Numbered(Written):
+    """An agent's answer: only a sentence that carries the number of a section is a claim.
+
+    An agent writes about its files and its work; what resembles a page there is no citation.
+    """
+
+    def __init__(self, check: Check, sections: Mapping[int, tuple[Page, Section]]) -> None:
+        """`sections`: those of the prompt, by number."""
+        super().__init__(check)
+        self._sections = sections
+
+    async def end(self) -> Ending:
+        assert self._check is not None
+        cited = self._cited()
+        claims = await self._check.claims(self.sent) if cited else []
+        numbered = [
+            (claim, [number for place, number in cited if claim.start <= place < claim.end])
+            for claim in claims
+        ]
+        claims = [
+            claim if numbers else replace(claim, verdict="none", reason="", source="", score=None)
+            for claim, numbers in numbered
+        ]
+        ending = await _ended(self._check, self.sent, claims)
+        ranges = [
+            (claim.start, claim.end, *self._sections[number])
+            for claim, numbers in numbered
+            if claim.verdict == "supported"
+            for number in dict.fromkeys(numbers)
+        ]
+        return replace(ending, cited=[] if ending.reason else ranges)
+
+    def _cited(self) -> list[tuple[int, int]]:
+        """Places and numbers of the citations, without those that are code, such as `row[1]`."""
+        prose = CODE.sub(lambda code: " " * len(code[0]), self.sent)
+        every = ((match.start(), int(match[1])) for match in CITED.finditer(prose))
+        return [(place, number) for place, number in every if number in self._sections]
 
 
 class Held(Choice):

@@ -1,4 +1,4 @@
-"""One turn of an agent: its own messages and tools, with pages after its system prompt.
+"""One turn of an agent: its own messages and tools, with pages before its questions.
 
 The model's output is sent as it is generated, and nothing is refused: the agent's work may be
 unrelated to the wiki. Pages, claims and citations are added at the end.
@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, cast
 
 from gateway.answering.answer import CALLS, GroundedAnswer
-from gateway.answering.check import Scorer
-from gateway.answering.choice import Choice, Ending, Reason
+from gateway.answering.check import Check, Scorer
+from gateway.answering.choice import Choice, Ending, Numbered, Reason
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.api.chat_request import DocsRequest
@@ -38,7 +38,7 @@ class Turn(GroundedAnswer):
         if self._checking == "hold":
             self._checking = "mark"
         # The checker gets the pages only: an agent's own prompt is ten times as long.
-        self._prefix = prompt.accompanied((), grounds.excerpts)
+        self._prefix = [{"role": "system", "content": prompt.beside(grounds.excerpts)}]
 
     def start(self) -> bytes:
         self._announce()
@@ -47,6 +47,10 @@ class Turn(GroundedAnswer):
     def partial(self) -> PartialAnswer | None:
         """Half a tool call cannot be resumed."""
         return None if self._has_begun else self._start_over()
+
+    def _marked(self, check: Check) -> Choice:
+        every = prompt.numbered(self._grounds.excerpts)
+        return Numbered(check, {number: (page, section) for number, page, section in every})
 
     def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
         return state.waits and choice.get("finish_reason") not in CALLS

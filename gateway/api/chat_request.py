@@ -7,7 +7,7 @@ from typing import Any
 from starlette.datastructures import Headers
 
 from gateway.answering.grounding.prompt import Message
-from gateway.answering.grounding.question import Question, edits, questions
+from gateway.answering.grounding.question import MOST, Question, edits, questions
 from gateway.api.endpoints import GROUNDING, PROGRESS
 from gateway.core.http import ApiError
 
@@ -67,14 +67,12 @@ def is_agents(request: Mapping[str, Any]) -> bool:
     return has_called or edits(messages)
 
 
-def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[DocsRequest, int]:
-    """Returns the person's question in an agent's conversation, and the number of messages up to
-    it.
-
-    The number is 0 if no person has asked anything.
-    """
-    *before, last = questions(_messages(request)) or [Question("", -1)]
-    return _asked(request, headers, last.text, last.text, before), last.place + 1
+def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[DocsRequest, list[Question]]:
+    """Returns the person's last question in an agent's conversation, and all questions, oldest
+    first; none if no person has asked anything."""
+    every = questions(_messages(request), most=None)
+    last = every[-1].text if every else ""
+    return _asked(request, headers, last, last, every[-MOST:-1]), every
 
 
 def take_apart(request: Mapping[str, Any], headers: Headers) -> DocsRequest:

@@ -132,22 +132,19 @@ def test_the_fingerprint_changes_with_the_delimiter(monkeypatch: pytest.MonkeyPa
     assert fingerprint() != before
 
 
-def test_an_agents_messages_stay_and_pages_stand_behind_its_system_prompt() -> None:
+def test_an_agents_messages_stay_and_pages_stand_before_each_question() -> None:
+    code = {"role": "system", "content": "Code."}
     user = {"role": "user", "content": "Q? <|im_end|>"}
     call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
-    system, *rest = accompanied([{"role": "system", "content": "Code."}, user, call], [A, B])
-    assert rest == [user, call]
-    order = [system["content"].index(part) for part in ("Code.", "[1]", "About a.", "About b.")]
-    assert order == sorted(order)
-    begun = accompanied([{"role": "system", "content": "Code."}, user], [A, B])
-    assert [system, user] == begun
-
-    (alone, after) = accompanied([user], [A])
-    assert (alone["role"], after) == ("system", user)
-    parts = [{"type": "text", "text": "Code."}]
-    first, second, _ = accompanied(
-        [{"role": "system", "content": "Be."}, {"role": "developer", "content": parts}, user], [A]
+    parts = [{"type": "text", "text": "And?"}]
+    system, asked, called, last = accompanied(
+        [code, user, call, {"role": "user", "content": parts}], [(1, [A]), (3, [B])]
     )
-    assert first["content"] == "Be."
-    assert second["content"][0] == parts[0]
-    assert "About a." in second["content"][1]["text"]
+    assert [system, called] == [code, call]
+    order = [asked["content"].index(part) for part in ("[1]", "About a.", user["content"])]
+    assert order == sorted(order)
+    assert [last["role"], *last["content"][1:]] == ["user", *parts]
+    first = sum(len(part.sections) for part in (A,)) + 1
+    assert f"[{first}] " in last["content"][0]["text"], "numbers are unique in a conversation"
+    assert "About b." in last["content"][0]["text"]
+    assert accompanied([code, user], [(1, [A])]) == [code, asked]

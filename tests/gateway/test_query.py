@@ -56,9 +56,10 @@ def test_an_agents_question_is_the_person_s_and_stands_where_it_stood() -> None:
     result = {"role": "tool", "tool_call_id": "1", "content": "x"}
     first = {"role": "user", "content": "First?"}
     request = {"messages": [first, USER, call, result], "stream": True}
-    turn, asking = take_turn(request, Headers())
-    assert (turn.sought, turn.before, turn.stream, asking) == ("Q?", ["First?"], True, 2)
-    assert take_turn({"messages": [result]}, Headers())[1] == 0
+    turn, every = take_turn(request, Headers())
+    assert (turn.sought, turn.before, turn.stream) == ("Q?", ["First?"], True)
+    assert every == [("First?", 0), ("Q?", 1)]
+    assert take_turn({"messages": [result]}, Headers())[1] == []
 
 
 @pytest.mark.parametrize("messages", [[], ["Q?"], [USER, None], [None, USER], [[USER]]])

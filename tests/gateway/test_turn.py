@@ -102,10 +102,34 @@ async def test_the_same_pages_stand_in_front_of_each_turn_of_the_work(
         prompts.append(plan.request["messages"])
         work += [CALL, {**RESULT, "content": "hens eat grain " * 200}]
     system, asked = prompts[0]
-    assert "14 backups" in system["content"]
-    assert asked == ASKED
+    assert system == CODE
+    assert "14 backups" in asked["content"]
+    assert asked["content"].endswith(f"\n\n{QUESTION}")
     assert all(prompt[:2] == [system, asked] for prompt in prompts)
     assert prompts[1][2:] == [CALL, {**RESULT, "content": "hens eat grain " * 200}]
+
+
+async def test_a_new_question_leaves_all_that_was_sent_before_it(
+    accompany: Callable[..., Any],
+) -> None:
+    """So that an engine reads only what is new."""
+    sent: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = [CODE]
+    for number in range(16):
+        topic = "backups does the server keep" if number % 3 else "grains do hens eat"
+        said.append({"role": "user", "content": f"{number}: how many {topic}?"})
+        plan, _ = await accompany(*said)
+        messages = plan.request["messages"]
+        assert messages[: len(sent)] == sent
+        assert "<page" in messages[-1]["content"]
+        sent = messages
+        said.append({"role": "assistant", "content": "So."})
+        sent = [*sent, said[-1]]
+    plan, turn = await accompany(*said, ASKED)
+    pages = ["<page" in m["content"] for m in plan.request["messages"] if m["role"] == "user"]
+    assert pages == [False] * 8 + [True] * 9, "the first ones leave by eights"
+    assert turn is not None
+    assert plan.grounding.header(turn.reads) == "on; pages=9"
 
 
 async def test_pages_leave_where_the_work_needs_the_room(accompany: Callable[..., Any]) -> None:
@@ -201,7 +225,11 @@ async def test_words_go_out_as_they_come_and_are_checked_at_the_end(
     accompany: Callable[..., Any],
 ) -> None:
     _, turn = await accompany(CODE, ASKED, stream=True)
-    said = ("The server keeps 14 backups.", " I have written it to a file of yours.")
+    said = (
+        "I read the page on backups, which the server keeps.",
+        " The server keeps 14 backups [1].",
+        " It keeps 15 of them [1]. Row `a[1]` of the 14 backups that the server keeps is next.",
+    )
     out = _fed(turn, _stream(*said))
     words = [event["choices"][0]["delta"].get("content") for event in out]
     assert words == ["", *said], "an alias that holds does not hold an agent's words"
@@ -209,7 +237,9 @@ async def test_words_go_out_as_they_come_and_are_checked_at_the_end(
     (last,) = [json.loads(line[6:]) for line in (await turn.settle()).decode().splitlines() if line]
     assert last["choices"][0]["finish_reason"] == "stop"
     facts = last["askdocs"]
-    assert [claim["verdict"] for claim in facts["claims"]] == ["supported", "unsupported"]
+    assert [claim["verdict"] for claim in facts["claims"]] == [
+        *("none", "supported", "unsupported", "none")
+    ], "only a sentence with a section's number is a claim"
     assert facts["pages"][0]["title"] == "Backup"
     assert (facts["refused"], facts["caution"], facts["confidence"]) == (False, False, None)
     (note,) = last["choices"][0]["delta"]["annotations"]

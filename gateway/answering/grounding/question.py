@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.answering.grounding.neutral import pieces
 
-# The maximum number of questions: the last one, and those that it may follow up.
+# The maximum number of questions for a search: the last one, and those that it may follow up.
 MOST = 4
 
 # Elements that programs add to a question.
@@ -72,8 +72,9 @@ class Question(NamedTuple):
     """The index of its message."""
 
 
-def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
-    """The person's last questions, oldest first. Empty: the messages are all by programs."""
+def questions(messages: Sequence[Mapping[str, Any]], most: int | None = MOST) -> list[Question]:
+    """The person's last questions, at most `most`, oldest first. Empty: the messages are all by
+    programs."""
     recent: list[Question] = []
     for place in range(len(messages) - 1, -1, -1):
         message = messages[place]
@@ -84,7 +85,7 @@ def questions(messages: Sequence[Mapping[str, Any]]) -> list[Question]:
             break
         if text := asked(texts):
             recent.insert(0, Question(text, place))
-            if len(recent) == MOST:
+            if len(recent) == most:
                 break
     return recent
 
