@@ -1,4 +1,4 @@
-"""The review's tables (`v0006_review.py`), and the reasons to review a question.
+"""The review's tables (`v0001_first.py`), and the reasons to review a question.
 
 A cluster is only a vector: the wordings are in `questions` alone, so that forgetting a visitor also
 forgets them here. `reviews` is append-only: the last version is current, the others are the

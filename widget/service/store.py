@@ -1,6 +1,6 @@
 """The store of questions, answers and feedback.
 
-Tables on the gateway's database (`gateway/storage/migrations/versions/v0005_questions.py`). All
+Tables on the gateway's database (`gateway/storage/migrations/versions/v0001_first.py`). All
 methods are synchronous; async code calls them through `asyncio.to_thread`. Each is one transaction:
 it stores everything, or raises `gateway.storage.database.Unreachable` and stores nothing.
 """
