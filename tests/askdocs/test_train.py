@@ -100,7 +100,7 @@ def test_of_a_model_on_the_hub_the_tokenizer_is_checked_before_the_weights_are_f
     tmp_path: Path,
 ) -> None:
     dataset = small.dataset(tmp_path)
-    (llama,) = KNOWN.values()
+    llama = next(iter(KNOWN.values()))
     model = {"config.json": json.dumps(asdict(llama)).encode(), "model.safetensors": b"x"}
     tokenizers = {"owner/other": b"{}", "owner/same": (tmp_path / "tokenizer.json").read_bytes()}
     hub = Hub({name: {**model, "tokenizer.json": one} for name, one in tokenizers.items()})

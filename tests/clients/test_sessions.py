@@ -56,8 +56,8 @@ def connected(client: Client, name: str) -> None:
     assert made.returncode == 0, made.stderr
 
 
-def systems(request: dict[str, Any]) -> str:
-    return json.dumps([one for one in request["messages"] if one["role"] == "system"])
+def persons(request: dict[str, Any]) -> list[str]:
+    return [json.dumps(one) for one in request["messages"] if one["role"] == "user"]
 
 
 @pytest.mark.parametrize("name", ["opencode", "continue"])
@@ -86,10 +86,12 @@ def test_pages_stay_through_a_tool_loop_and_a_turn_of_editing_is_left_alone(
     assert (client.home / "NOTES.md").read_text() == "written\n" * 2
     assert len(engine.asked) == 6
     asking, editing = engine.asked[:3], engine.asked[3:]
-    assert PAGE in systems(asking[0])
-    assert len({systems(request) for request in asking}) == 1, "a prefix that an engine keeps"
+    asked = persons(asking[0])
+    assert PAGE in asked[-1]
+    for request in (*asking, *editing):
+        assert persons(request)[: len(asked)] == asked, "a prefix that an engine keeps"
     for request in editing:
-        assert PAGE not in systems(request)
+        assert PAGE not in "".join(persons(request)[len(asked) :])
         calls = [one for one in request["messages"] if one.get("tool_calls")]
         results = [one["tool_call_id"] for one in request["messages"] if one["role"] == "tool"]
         assert [one["tool_calls"][0]["id"] for one in calls] == results
@@ -109,4 +111,4 @@ def test_aider_edits_a_file_and_no_page_stands_in_its_prompt(session: Session, s
     assert done.returncode == 0, done.stderr
     assert (client.home / "hello.py").read_text() == 'print("greeting")\n'
     assert engine.asked
-    assert not any(PAGE in systems(request) for request in engine.asked)
+    assert not any(PAGE in json.dumps(request) for request in engine.asked)

@@ -68,28 +68,6 @@ def test_status_names_addresses_processes_health_and_key(askdocs: Askdocs) -> No
     assert all(part["healthy"] and part["pid"] for part in status["parts"].values())
 
 
-def test_pages_are_warmed_on_command(askdocs: Askdocs) -> None:
-    # The shortest ones: what fits the budget depends on how fast this machine reads.
-    done = askdocs.cli("docs", "warm", "getting-started.md", "ports.md", "--json")
-    assert done.returncode == 0, done.stderr
-    total, *pages, sums = json.loads(done.stdout)
-    assert total == {"total": 2}
-    assert [page["page"] for page in pages] == ["getting-started.md", "ports.md"]
-    fitting = [page for page in pages if page["how"] != "too large"]
-    assert sums["pages"] == len(fitting)
-    assert sums["tokens"] == sum(page["tokens"] for page in fitting)
-    if not fitting:
-        pytest.skip("this machine is so busy that no page is read in time: run it alone")
-    name = fitting[0]["page"]
-    again = askdocs.cli("docs", "warm", name)
-    assert name in again.stdout
-    assert ", warm, " in again.stdout
-    assert "1 of 1 pages" in again.stdout
-    assert (
-        askdocs.cli("docs", "warm", "nothing.md").stderr.count("there is no page 'nothing.md'") == 1
-    )
-
-
 def test_status_tells_how_much_of_prompts_was_cached(askdocs: Askdocs) -> None:
     # What is quoted is found without the engine: the model is asked alone.
     body = {

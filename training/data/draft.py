@@ -63,7 +63,6 @@ Do not mention the page or the section. Reply with JSON alone: {{"question": "..
  "..."}}"""
 STYLE = "short, in their own words, often not a whole sentence."
 _LINK = re.compile(r"\]\(([^)\s]+)")
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 class Task(NamedTuple):
@@ -225,9 +224,8 @@ async def draft(
 
 def _read(reply: str) -> tuple[str, str]:
     """Question and answer of a reply; empty if it is not the JSON that was asked for."""
-    found = _OBJECT.search(reply)
     try:
-        row = json.loads(found[0]) if found else {}
+        row, _ = json.JSONDecoder().raw_decode(reply, max(reply.find("{"), 0))
         question, answer = row["question"], row.get("answer") or ""
     except (ValueError, KeyError, TypeError, AttributeError):
         return "", ""

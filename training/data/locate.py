@@ -21,7 +21,7 @@ MOST = 3
 Outcome = Literal["has a page", "located", "no context", "not found", "on many pages"]
 _WORD = re.compile(r"\w+")
 # Markup that would come between two words: addresses of links and tags.
-_MARKUP = re.compile(r"\]\([^)\s]*\)|<[^>\n]{1,200}>")
+_MARKUP = re.compile(r"\]\([^()\s]*\)|<[^<>\n]{1,200}>")
 
 
 class Located(NamedTuple):
