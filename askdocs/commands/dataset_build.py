@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from askdocs.commands.options import JsonOption
+from askdocs.commands.options import JsonOption, WikiOption
 from askdocs.models import model
 from askdocs.state import home
 from askdocs.state import instructions as telling
@@ -24,7 +24,7 @@ from training.output import output
 
 def build(
     file: Annotated[Path, typer.Argument(help="Questions and answers: a qa_pairs.jsonl.")],
-    docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
+    docs: WikiOption,
     out: Annotated[Path, typer.Option(help="New or empty folder for the dataset.")],
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     budget: Annotated[

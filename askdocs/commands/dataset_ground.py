@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from askdocs.commands.feedback import refuse_existing, write_new
-from askdocs.commands.options import JsonOption
+from askdocs.commands.options import (
+    AtOnceOption,
+    JsonOption,
+    TeacherModelOption,
+    TeacherOption,
+    WikiOption,
+)
 from askdocs.terminal.bar import Bar
 from gateway.answering import scorers
 from gateway.core.errors import AskdocsError
@@ -27,20 +33,17 @@ if TYPE_CHECKING:
 
 def ground(
     file: Annotated[Path, typer.Argument(help="Questions and answers: a qa_pairs.jsonl.")],
-    docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
+    docs: WikiOption,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="New file, .jsonl; the original is unchanged."),
     ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="An OpenAI endpoint, with /v1; key in OPENAI_API_KEY."),
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="The teacher's model.")] = None,
+    teacher: TeacherOption = None,
+    model: TeacherModelOption = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Maximum number of rows to rewrite (default: all).")
     ] = None,
-    at_once: Annotated[int, typer.Option(min=1, max=64, help="Concurrent requests.")] = 4,
+    at_once: AtOnceOption = 4,
     max_tokens: Annotated[
         int, typer.Option(min=16, max=8192, help="Maximum tokens of an answer.")
     ] = 700,

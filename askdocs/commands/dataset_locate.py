@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from askdocs.commands.feedback import refuse_existing, write_new
-from askdocs.commands.options import JsonOption
+from askdocs.commands.options import JsonOption, WikiOption
 from askdocs.terminal.bar import Bar
 from eval.questions import rows as files
 from gateway.core.gateway_settings import GatewaySettings
@@ -20,7 +20,7 @@ from training.data.build import public, wiki_of
 
 def locate(
     file: Annotated[Path, typer.Argument(help="Questions, answers and contexts: a .jsonl file.")],
-    docs: Annotated[str, typer.Option(help="Your wiki: a folder, or the address of a site.")],
+    docs: WikiOption,
     out: Annotated[
         Path, typer.Option(metavar="FILE", help="New file, .jsonl; the original is unchanged.")
     ],

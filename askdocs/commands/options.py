@@ -27,6 +27,17 @@ GatewayOption = Annotated[
 KeyOption = Annotated[
     str | None, typer.Option("--key", help="Key for that gateway; required with --url.")
 ]
+WikiOption = Annotated[
+    str, typer.Option("--docs", help="Your wiki: a folder, or the address of a site.")
+]
+TeacherOption = Annotated[
+    str | None,
+    typer.Option(
+        "--teacher", metavar="URL", help="An OpenAI endpoint, with /v1; key in OPENAI_API_KEY."
+    ),
+]
+TeacherModelOption = Annotated[str | None, typer.Option("--model", help="The teacher's model.")]
+AtOnceOption = Annotated[int, typer.Option("--at-once", min=1, max=64, help="Concurrent requests.")]
 
 # Tokens of an evaluated answer at most, unless an option says otherwise.
 ANSWER = 160

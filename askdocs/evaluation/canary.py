@@ -24,7 +24,7 @@ class Canary(NamedTuple):
     other: str
     """The version in use beside it."""
     since: datetime
-    """When its share was last set: a new share draws other readers, so counting begins anew."""
+    """When its share was last set: a new share draws other readers, so counting starts over."""
     standing: Standing
 
 
