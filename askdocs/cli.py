@@ -13,7 +13,7 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from askdocs.terminal.consoles import err
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 # Groups of `askdocs --help`, in the order of use: a command's name, its module in askdocs/commands,
 # its name in that module, and the first sentence of its help.
@@ -59,7 +59,6 @@ COMMANDS: dict[str, dict[str, tuple[str, str, str]]] = {
         ),
         "slack": ("slack", "app", "Answer in Slack: mentions, direct messages and /ask."),
         "mcp": ("mcp", "mcp", "Serve the wiki to an agent: an MCP server over stdio."),
-        "bench": ("bench", "app", "Benchmark the gateway and the widget on this machine."),
         "plan": ("plan", "plan", "Plan GPUs: type and number, speed, cost."),
     },
     "A model of your own": {

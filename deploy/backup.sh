@@ -1,5 +1,6 @@
 #!/bin/sh
-# The service `backup` of compose.yaml: copies of the database in a volume.
+# The service `backup` of compose.yaml: copies of the database in a volume. Of another PostgreSQL:
+# PGHOST=... PGUSER=... PGDATABASE=... PGPASSWORD=... BACKUPS=folder BACKUP_DAYS=14 sh backup.sh
 #
 #   docker compose run --rm backup                      makes one, and deletes those that are too old
 #   docker compose run --rm backup list                 lists them
@@ -19,7 +20,7 @@ sql() {
         --set=who="$(whoami 2>/dev/null || echo "uid$(id -u)")@$(uname -n)" "$@"
 }
 
-# A line of the audit log, like those of gateway/telemetry/audit.py.
+# A line of the audit log, like those of core/audit.py.
 LINE="INSERT INTO public.audit (id, at, who, action, target, details) VALUES (
     replace(gen_random_uuid()::text, '-', ''), now(), :'who', :'action', :'target', :'details');"
 
@@ -96,7 +97,7 @@ CREATE SCHEMA public AUTHORIZATION pg_database_owner;
 END
     pg_restore --no-owner --file=- "$file" >>"$script"
     cat >>"$script" <<END
--- What must not be undone, as in askdocs/state/backups/closed.py: a key that was revoked or rotated since
+-- What must not be undone, as in askdocs/state/restoring.py: a key that was revoked or rotated since
 -- stays so, and the audit log keeps all its lines.
 UPDATE public.keys SET revoked = old.revoked
     FROM replaced.keys AS old WHERE old.id = keys.id AND old.revoked IS NOT NULL;

@@ -78,7 +78,7 @@ code=0
 echo "$approved" >"$work/used"
 case $code in
 0) alert AskdocsVersionWaits info "$version may be promoted: askdocs models promote $version" ;;
-3) alert AskdocsVersionWaits info "$version may be a canary: askdocs models canary $version --weight 10" ;;
+3) alert AskdocsVersionWaits info "$version may be a canary: askdocs models promote $version --weight 10" ;;
 1) alert AskdocsVersionWaits info "The release gate stopped $version: askdocs eval gate $run tells why" ;;
 *) exit "$code" ;;
 esac

@@ -5,11 +5,11 @@ import os
 import sys
 from functools import partial
 
-from gateway.core import lean  # noqa: F401 -- first
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import environment, home, load
+from core import process  # noqa: F401 -- first, see there
+from core.errors import AskdocsError
+from core.settings import environment, home, load
 from gateway.runtime import container, reload, server
+from gateway.settings import GatewaySettings
 from gateway.telemetry import metrics
 
 

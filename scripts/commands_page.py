@@ -1,4 +1,5 @@
-"""Writes docs/reference/commands.md from the help of the command line and of make.
+"""Writes docs/reference/commands.md from the help of the command line and of make, and from the
+tables in the code that commands print: rules for datasets, assumptions of plans.
 
 `.venv/bin/python scripts/commands_page.py`; a test fails when the page is stale.
 """
@@ -9,7 +10,9 @@ from typing import Any
 
 import typer
 
+from askdocs.capacity.assumptions import Assumptions
 from askdocs.cli import app
+from training.data.check.rules import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "reference/commands.md"
@@ -21,6 +24,21 @@ Nearly all commands also take `--home DIR`, the state folder (default: `ASKDOCS_
 `.askdocs`), and `--json`, for scripts. This page is generated from `--help`.
 """
 END = """\
+## Rules of dataset check
+
+{rules}
+
+Near-duplicates have four fifths of all their words in common, without endings and words such as
+"the". `unsupported` compares each sentence with the row's pages, by the rules of the
+[check](../explanation/answers.md#the-check-of-an-answer) that marks answers in service. `personal`
+ignores addresses of `example.com` and similar domains.
+
+## Assumptions of plan
+
+`--assume NAME=VALUE` changes an assumption, and can be repeated.
+
+{assumptions}
+
 ## Exit codes
 
 | code | meaning |
@@ -40,7 +58,7 @@ END = """\
 
 
 CHECKS = (
-    "`doctor`, `dataset check`, `train --dry-run`, `eval gate`, `models verify`, `models probe`,"
+    "`doctor`, `dataset check`, `train --dry-run`, `eval gate`,"
     " `slack --check`, and `docs sync` when a page could not be read"
 )
 
@@ -59,8 +77,26 @@ def text() -> str:
             f"### {name} {verb}\n\n{_described(f'{name} {verb}', each)}"
             for verb, each in verbs.items()
         ]
-    parts.append(END.format(targets=_targets(), checks=CHECKS))
+    parts.append(
+        END.format(targets=_targets(), checks=CHECKS, rules=_rules(), assumptions=_assumptions())
+    )
     return "\n".join(parts)
+
+
+def _rules() -> str:
+    rows = ["| rule | severity | problem | fix |", "|---|---|---|---|"]
+    return "\n".join(
+        rows
+        + [f"| `{one.name}` | {one.severity} | {one.about} | {one.fix} |" for one in RULES.values()]
+    )
+
+
+def _assumptions() -> str:
+    rows = ["| name | default | meaning |", "|---|---|---|"]
+    for name, field in Assumptions.model_fields.items():
+        default = "not set" if field.default is None else f"`{field.default:g}`"
+        rows.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(rows)
 
 
 def _described(name: str, command: Any) -> str:

@@ -25,7 +25,7 @@ if [ $# -gt 0 ]; then
     grep -q "^$1=" .env || fail "there is no $1 in .env"
     sed "$edit" .env >".env.$$"
     mv ".env.$$" .env
-    echo "changed $1 in .env; to apply it, see docs/how-to/operations.md#rotate-compose"
+    echo "changed $1 in .env; to apply it, see docs/how-to/production.md#rotate-compose"
     exit
 fi
 [ ! -e .env ] || fail ".env exists: delete it first if its secrets are no longer needed"

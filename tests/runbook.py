@@ -16,7 +16,7 @@ class Command(NamedTuple):
     """A line of a block."""
 
     alert: str
-    """The anchor of its section: `alert-engine-down`."""
+    """The anchor of its section: `askdocsenginedown`."""
     words: list[str]
     """Up to the first pipe."""
     pipe: str

@@ -16,14 +16,16 @@ from pathlib import Path
 
 import httpx
 
+from askdocs import environments
 from askdocs.models import model
 from askdocs.supervision.checks import free_port
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.upstream.engines import llamacpp
 from tests import databases
 from tests.parts import require
 
 REPO = Path(__file__).parents[1]
+PROVIDERS = REPO / ".cache" / "providers"
 KEY = "ask-installation-0123456789"
 # A client reads the certificates of all authorities, which takes 8 ms: a tenth of a core while
 # something starts, as it is asked ten times a second.
@@ -131,6 +133,8 @@ def gateway(
     home = folder / "home"
     if code == REPO and "database_url" not in variables:
         databases.prepare(home)
+    if "litellm" in variables.get("gateway_models", ""):
+        link_litellm(home)
     env = {
         "PYTHONPATH": str(code),
         "ASKDOCS_HOME": str(home),
@@ -144,6 +148,24 @@ def gateway(
         path = "ready" if ready else "health"
         _until(lambda: is_up(f"http://127.0.0.1:{port}/{path}"), process, 120)
         yield Gateway(process, port, home, folder / f"gateway-{port}.log")
+
+
+def litellm_python() -> Path:
+    """The Python of LiteLLM's environment; the test is skipped where it is not installed."""
+    python = environments.find(environments.PROVIDERS, PROVIDERS)
+    install = ".venv/bin/python -m askdocs.environments providers --home .cache/providers"
+    require(python is not None, install)
+    assert python is not None
+    return python
+
+
+def link_litellm(home: Path) -> None:
+    """Give the state folder LiteLLM's environment."""
+    litellm_python()
+    link = home / "environments" / "providers"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.exists():
+        link.symlink_to(PROVIDERS / "environments" / "providers")
 
 
 @contextmanager
@@ -237,7 +259,7 @@ def is_behind_the_edge(port: int) -> bool:
 def writer(folder: Path, file: Path, *, gap: float = 0.0) -> Iterator[str]:
     """A recorded writer that answers from `file`: the base URL of its API."""
     port = free_port()
-    argv = [sys.executable, "-m", "eval.bench.writer", str(file)]
+    argv = [sys.executable, "-m", "research.bench.writer", str(file)]
     argv += ["--port", str(port), "--gap", str(gap)]
     with _process(argv, {"PYTHONPATH": str(REPO)}, folder / f"writer-{port}.log") as process:
         _until(lambda: is_up(f"http://127.0.0.1:{port}/v1/models"), process, 60)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.tuning.checkpoints import sync
 
 # Linux's renameat2: swaps two folders without a moment in which either name is missing.

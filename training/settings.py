@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from gateway.core.settings import Field, Section
+from core.settings import Field, Section
 
 
 class TrainingSettings(Section):

@@ -7,10 +7,10 @@ import sys
 
 import uvicorn
 
-from gateway.core.errors import AskdocsError
-from gateway.core.hosts import AllowedHosts, host_of
-from gateway.core.process import prepare
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.process import prepare
+from core.settings import load
+from gateway.http.hosts import AllowedHosts, host_of
 from gateway.runtime.protocol import Edge
 from widget.app import create_app
 from widget.service.pending import PendingQuestions

@@ -11,8 +11,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from gateway.core.tasks import Tasks
-from gateway.storage import database
+from core import database
+from core.tasks import Tasks
 from gateway.telemetry import tracing
 from widget.access.captcha import Captcha
 from widget.access.proxies import OnlyTrusted

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from gateway.core.settings import Hosts, Section
+from core.settings import Hosts, Section
 from widget.access.origins import web_address
 
 # Format of a CSP source; a path or a trailing slash would silently match nothing.

@@ -1,22 +1,14 @@
-"""The assumptions behind a plan, which can be changed with `--assume NAME=VALUE` or a file."""
+"""The assumptions behind a plan, which can be changed with `--assume NAME=VALUE`."""
 
-import tomllib
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
 
-from askdocs.capacity.gpus import GPUS, Gpu
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
-M = TypeVar("M", bound=BaseModel)
 # Larger numbers are typing errors, and might overflow the plan.
 LEAST, MOST = 1e-6, 1e9
-# Tokens per draft, and lengths of the n-grams that find it: the best measured
-# (docs/results/notebook.md#speculative-decoding-by-n-grams).
-DRAFT, GRAMS = 8, (2, 5)
 
 
 class Assumptions(BaseModel):
@@ -35,7 +27,6 @@ class Assumptions(BaseModel):
     max_num_seqs: int | None = Field(
         None, ge=1, description="Concurrent answers; vLLM's default for the GPU when not set."
     )
-    block_size: int = Field(16, ge=1, description="Tokens per KV cache block; vLLM's default.")
     weight_bits: float | None = Field(
         None,
         gt=0,
@@ -81,13 +72,6 @@ class Assumptions(BaseModel):
         lt=1,
         description="Share of prompts in the prefix cache; `askdocs status` shows yours.",
     )
-    tokens_per_step: float = Field(
-        1,
-        ge=1,
-        le=DRAFT + 1,
-        description="Tokens written per decoding step; above 1 vLLM drafts them by n-grams: 2.3 for"
-        " a writer trained with `dataset build --quote`, 1.2 for others.",
-    )
     stream_rate: float = Field(
         10, gt=0, description="Minimum tokens per second for every reader; people read about 5."
     )
@@ -101,7 +85,6 @@ class Assumptions(BaseModel):
     peak: float = Field(
         3, ge=1, description="Ratio of the peak rate to the average of those hours."
     )
-    parallel: int = Field(2, ge=1, description="Concurrent answers of the embedded engine.")
 
     @field_validator("*")
     @classmethod
@@ -111,42 +94,19 @@ class Assumptions(BaseModel):
         return value
 
 
-def read(given: Sequence[str] = (), file: Path | None = None) -> tuple[Assumptions, dict[str, Gpu]]:
-    """The assumptions and GPUs, with changes from a file and `NAME=VALUE`.
-
-    Raises AskdocsError: a name is unknown, a value is invalid, or a file cannot be read.
-    """
-    values: dict[str, Any] = {}
-    gpus = dict(GPUS)
-    if file is not None:
-        values = _tables(file)
-        for name, facts in values.pop("gpus", {}).items():
-            before = gpus[name].model_dump() if name in gpus else {}
-            gpus[name] = _valid(Gpu, {**before, **facts}, f"{file}: gpus.{name}.")
-        values = _valid(Assumptions, values, f"{file}: ").model_dump(exclude_unset=True)
-    for assumption in given:
-        name, _, value = assumption.partition("=")
-        values[name.strip()] = value.strip()
-    return _valid(Assumptions, values, "--assume "), gpus
-
-
-def _tables(file: Path) -> dict[str, Any]:
+def read(given: Sequence[str] = ()) -> Assumptions:
+    """The assumptions, with changes by `NAME=VALUE`. Raises AskdocsError: a name or value is not
+    valid."""
+    values = {
+        name.strip(): value.strip() for name, _, value in (one.partition("=") for one in given)
+    }
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AskdocsError(f"{file}: cannot be read ({error.strerror}): name another") from None
-    except ValueError as error:
-        raise AskdocsError(f"{file}: is not TOML ({error}): correct it") from None
-
-
-def _valid(model: type[M], values: dict[str, Any], where: str) -> M:
-    try:
-        return model.model_validate(values)
+        return Assumptions.model_validate(values)
     except ValidationError as error:
         problem = error.errors()[0]
         name = ".".join(str(part) for part in problem["loc"])
-        known = ", ".join(model.model_fields)
+        known = ", ".join(Assumptions.model_fields)
         reason = problem["msg"]
         if problem["type"] == "extra_forbidden":
             reason = f"unknown name; known names are {known}"
-        raise AskdocsError(f"{where}{name} = {problem['input']!r}: {reason}") from None
+        raise AskdocsError(f"--assume {name} = {problem['input']!r}: {reason}") from None

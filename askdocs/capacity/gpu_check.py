@@ -5,7 +5,6 @@ checks run at that size.
 """
 
 import json
-import random
 import shutil
 import subprocess
 import time
@@ -19,17 +18,15 @@ from askdocs.capacity.gpus import seen
 from askdocs.environments import gpu
 from askdocs.models import model
 from askdocs.models.base import Base
-from askdocs.models.deriving import derive
+from core.errors import AskdocsError
 from eval.report.cost import read
-from gateway.core.errors import AskdocsError
-from training.artefacts import probe
 from training.artefacts.convert import tokenizer_files
 from training.plan import trial
 from training.plan.machine import Machine
 from training.plan.memory import GIB, estimate
 from training.plan.preflight import rate
 from training.plan.recipe import Recipe
-from training.plan.shape import Shape, of_config
+from training.plan.shape import Shape
 from training.tuning.options import quantisation
 
 Outcome = Literal["passed", "failed", "skipped"]
@@ -42,11 +39,6 @@ STEPS = 3
 TOKENS_CPU = 128
 # Seconds for a whole check, once the environments exist.
 SECONDS = 600.0
-# Prompts for merged and quantised weights: their number, and random token ids in each.
-PROMPTS, LENGTH = 4, 16
-# Allowed deviation of the adapter's effect from 1 with such prompts. A lost merge has 0 %, a double
-# merge 200 %; bfloat16 alone kept 87 % with SmolLM2-135M.
-OFF = 0.4
 # Bytes of the environments of vLLM and training besides the weights, on a GPU.
 ENVIRONMENTS = 20 * GIB
 
@@ -61,8 +53,6 @@ class Checked:
     measured: str
     fix: str = ""
     """The fix; empty if nothing is wrong."""
-    article: str = ""
-    """The article's value for comparison."""
 
 
 class Budget:
@@ -101,8 +91,8 @@ def machine(here: Machine) -> Iterator[Checked]:
 
 
 def disk(folder: Path, shape: Shape, here: Machine) -> Checked:
-    """Space for the environments, the weights, and a merged copy of them."""
-    needed = 2 * 2 * shape.parameters + (ENVIRONMENTS if here.gpus else 0)
+    """Space for the environments and the weights."""
+    needed = 2 * shape.parameters + (ENVIRONMENTS if here.gpus else 0)
     free = shutil.disk_usage(folder).free
     enough = free >= needed
     return Checked(
@@ -172,86 +162,11 @@ def training(
     if price:
         measured += f" and ${hundred * price.usd:,.0f}"
     expected = expected or "no plan"
-    yield Checked("training speed", "passed", expected, measured, article=_article())
+    yield Checked("training speed", "passed", expected, measured)
     learns = trial_run["losses"][-1] < trial_run["losses"][0]
     losses = " ".join(f"{loss:.3f}" for loss in trial_run["losses"])
     fix = "" if learns else "the loss on a repeated batch does not fall: run doctor, and report it"
     yield Checked("training loss", "passed" if learns else "failed", "falls", losses, fix)
-
-
-def artefacts(
-    python: Path, quantiser: Path | None, folder: Path, adapter: Path, work: Path, budget: Budget
-) -> Iterator[Checked]:
-    """Merge an adapter into the model, quantise the result, and probe all three.
-
-    Each is loaded again and predicts the next tokens of a few prompts; the model with its unmerged
-    adapter is the reference.
-
-    Args:
-        python: has torch, transformers and peft.
-        quantiser: has llm-compressor; None: not installed.
-        folder: the model, as a Hugging Face folder.
-        adapter: an adapter in PEFT's format.
-        work: folder for the results.
-        budget: the remaining time.
-    """
-    merged, reference = work / "merged", None
-    planned = f"{100 * (1 - OFF):.0f} to {100 * (1 + OFF):.0f} % of the adapter's effect"
-    for name in ("merge", "quantise fp8", "quantise w4a16"):
-        runs = python if name == "merge" else quantiser
-        if runs is None:
-            text = "llm-compressor is not installed"
-            fix = "python -m askdocs.environments quantise --home HOME"
-            yield Checked(name, "skipped", planned, text, fix)
-            continue
-        if not budget.left:
-            yield budget.not_run(name, planned)
-            continue
-        try:
-            if reference is None:
-                prompts = _prompts(folder)
-                job: dict[str, Any] = {"base": str(folder), "adapter": str(adapter)}
-                job |= {"out": str(merged), "prompts": prompts}
-                made = reference = derive(python, "merge", job, lambda *_: None, budget.left)
-            else:
-                scheme = name.split()[1]
-                job = {"model": str(merged), "out": str(work / scheme), "scheme": scheme}
-                job |= {"prompts": prompts, "tokens": reference["tokens"]}
-                made = derive(runs, "quantise", job, lambda *_: None, budget.left)
-        except AskdocsError as error:
-            if not budget.left:
-                yield budget.not_run(name, planned)
-                continue
-            yield Checked(name, "failed", planned, str(error), "see the message")
-            return
-        yield _probed(name, planned, Path(job["out"]), made["made"], reference)
-
-
-def _prompts(folder: Path) -> list[list[int]]:
-    vocabulary, chance = of_config(folder / "config.json").vocab_size, random.Random(0)  # noqa: S311
-    return [[chance.randrange(vocabulary) for _ in range(LENGTH)] for _ in range(PROMPTS)]
-
-
-def _probed(
-    name: str,
-    planned: str,
-    out: Path,
-    made: list[list[float]],
-    reference: dict[str, Any],
-) -> Checked:
-    size = sum(file.stat().st_size for file in out.iterdir()) / GIB
-    pairs = [
-        values
-        for rows in zip(made, reference["adapter"], reference["base"], strict=True)
-        for values in zip(*rows, strict=True)
-    ]
-    mean = sum(abs(ours - adapter) for ours, adapter, _ in pairs) / len(pairs)
-    share = probe.share(pairs)
-    # As a share, not in nats: the spread of random weights' probabilities depends on the shape.
-    good = abs(1 - share) <= OFF
-    measured = f"{size:.2f} GiB; {100 * share:.0f} % of it, next tokens off by {mean:.3f} nats"
-    fix = "" if good else "serve the adapter itself, and report the numbers"
-    return Checked(name, "passed" if good else "failed", planned, measured, fix)
 
 
 def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path, budget: Budget) -> Path:
@@ -268,17 +183,11 @@ def drawn(python: Path, recipe: Recipe, shape: Shape, out: Path, budget: Budget)
     return out
 
 
-def _article() -> str:
-    price = read().gpu_hour.usd
-    return f"48 hours on four A10G (${4 * 48 * price:,.0f} at ${price:g} an hour)"
-
-
 def report(checks: Sequence[Checked], facts: dict[str, Any]) -> str:
     """The report in Markdown."""
     lines = ["# GPU check", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
-    lines += ["", "| check | outcome | plan | measured | what to do | article |"]
-    lines += ["|---|---|---|---|---|---|"]
+    lines += ["", "| check | outcome | plan | measured | what to do |", "|---|---|---|---|---|"]
     lines += [f"| {' | '.join(asdict(check).values())} |" for check in checks]
     return "\n".join(lines) + "\n"
 

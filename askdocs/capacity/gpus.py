@@ -3,13 +3,12 @@
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("gpus.toml")
 
@@ -49,21 +48,18 @@ GPUS = {
 }
 
 
-def find(name: str, gpus: Mapping[str, Gpu]) -> Gpu:
+def find(name: str) -> Gpu:
     """Raises AskdocsError: the GPU is unknown."""
-    if name not in gpus:
-        near = _near(name, gpus)
+    if name not in GPUS:
+        near = _near(name)
         meant = f", did you mean {' or '.join(near)}? They are" if near else ", they are"
-        raise AskdocsError(
-            f"--gpu {name}: unknown GPU{meant} {', '.join(gpus)};"
-            " another one: --assumptions FILE with a table [gpus.NAME]"
-        )
-    return gpus[name]
+        raise AskdocsError(f"--gpu {name}: unknown GPU{meant} {', '.join(GPUS)}")
+    return GPUS[name]
 
 
-def _near(name: str, gpus: Mapping[str, Gpu]) -> list[str]:
+def _near(name: str) -> list[str]:
     """Names with this prefix in any case, or else similar names."""
-    lower = {known.lower(): known for known in gpus}
+    lower = {known.lower(): known for known in GPUS}
     begin = [known for known in lower if known.startswith(name.lower())]
     return [lower[known] for known in begin or difflib.get_close_matches(name.lower(), lower)]
 

@@ -9,7 +9,7 @@ from askdocs.capacity import models, plan, reported
 from askdocs.capacity.assumptions import Assumptions
 from askdocs.capacity.gpus import GPUS, seen
 from askdocs.capacity.setup import Setup
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.plan.machine import Gpu
 
 
@@ -36,7 +36,7 @@ def before(
     except AskdocsError as error:
         say(f"{error}; vLLM determines what fits")
         return
-    setup = Setup(shape, GPUS[name], 1, None, "auto", context, adapters, Assumptions())
+    setup = Setup(shape, GPUS[name], 1, None, context, adapters, Assumptions())
     why = plan.refusal(setup)
     if why:
         raise AskdocsError(

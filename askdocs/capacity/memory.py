@@ -52,11 +52,8 @@ def available(setup: Setup) -> int:
 
 
 def tokens(setup: Setup, cache: int) -> int:
-    """Tokens in a cache of this many bytes on each GPU, as vLLM reports them at its start.
-
-    The number of full-context requests times their length: if layers have windows, short requests
-    take more per token, and fewer tokens fit.
-    """
+    """Tokens in a cache of this many bytes on each GPU, as vLLM reports them at its start: the
+    number of full-context requests times their length."""
     requests = max(0, cache // setup.page) / setup.blocks(setup.context)
     return int(requests * setup.context)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from askdocs.capacity.shape import Shape, of_config
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("models.toml")
 HUB_TIMEOUT = 10.0

@@ -1,17 +1,15 @@
 """Plans a deployment: the number of GPUs for a load, their cost, and vLLM's arguments."""
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
-from askdocs.capacity import attention, memory, speed
-from askdocs.capacity.assumptions import DRAFT, GRAMS
+from askdocs.capacity import memory, speed
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.capacity.shape import Shape
+from core.errors import AskdocsError
 from eval.report.cost import HOURS
-from gateway.core.errors import AskdocsError
 from gateway.upstream.engines import vllm
 
 # Sizes of a group of GPUs that shares a model: those that machines have.
@@ -19,7 +17,7 @@ SHARING = (1, 2, 4, 8)
 # Proposed contexts are multiples of this.
 ROUND = 1024
 # Bytes per GPU: the largest known error of a plan, for Qwen3-8B on an RTX 4090
-# (docs/how-to/plan.md).
+# (docs/how-to/scale.md#plan-gpus-for-a-team).
 MARGIN = int(0.45 * GIB)
 
 
@@ -128,17 +126,9 @@ def notes(setup: Setup) -> list[str]:
     """Caveats of a plan that its numbers do not show."""
     sentences = []
     if setup.quantization == "int4":
-        sentences.append(
-            "needs quantised weights: run askdocs models quantise --scheme w4a16, or use a "
-            "repository that has them"
-        )
+        sentences.append("needs quantised weights: use a repository that has them")
     if setup.bits == 8 and "fp8" not in setup.gpu.tflops:
         sentences.append("8-bit weights do not speed up reading here: the GPU computes in 16 bits")
-    if attention.only_flashinfer(setup):
-        sentences.append(
-            "only FlashInfer takes an 8-bit cache on this GPU, and compiles its kernels at the "
-            "first start: install nvcc (CUDA_HOME) and ninja (PATH)"
-        )
     if tight(setup):
         sentences.append(
             f"tight: a plan has been wrong by {MARGIN / GIB:.2f} GiB, and less is left, so vLLM may"
@@ -179,22 +169,11 @@ def command(setup: Setup, model: str, port: int = 8001) -> tuple[list[str], dict
     if setup.quantization == "fp8":
         # Plain fp8 is deprecated for 16-bit weights. 4 bits are detected from the files.
         argv += ["--quantization", "fp8_per_tensor"]
-    if setup.kv_dtype != "auto":
-        argv += ["--kv-cache-dtype", setup.kv_dtype]
-    if attention.only_flashinfer(setup):
-        argv += ["--attention-backend", "FLASHINFER"]  # if it is missing, vLLM reports it
-    if assumed.tokens_per_step > 1:
-        least, most = GRAMS
-        drafts = {"method": "ngram", "num_speculative_tokens": DRAFT}
-        drafts |= {"prompt_lookup_min": least, "prompt_lookup_max": most}
-        argv += ["--speculative-config", json.dumps(drafts)]
     if setup.gpu.dtype == "fp16":
         argv += ["--dtype", "half"]
     for name in ("max_num_batched_tokens", "max_num_seqs"):
         if value := getattr(assumed, name):
             argv += [f"--{name.replace('_', '-')}", str(value)]
-    if "block_size" in assumed.model_fields_set:
-        argv += ["--block-size", str(assumed.block_size)]
     env = {name: value for name, value in started.env.items() if name != "VLLM_CACHE_ROOT"}
     return argv, env
 
@@ -218,11 +197,6 @@ def _check(setup: Setup) -> None:
         raise AskdocsError(
             "vLLM refuses to compute this model in float16, and a GPU with compute capability"
             f" {setup.gpu.capability} has no bfloat16: use another --gpu"
-        )
-    if not attention.runs(setup):
-        raise AskdocsError(
-            f"--kv-cache-dtype {setup.kv_dtype}: vLLM has no 8-bit cache for this model on a GPU"
-            f" with compute capability {setup.gpu.capability}: leave it out"
         )
 
 
@@ -280,19 +254,11 @@ def _fixes(setup: Setup) -> str:
 
 
 def _smaller(setup: Setup) -> list[str]:
-    """Smaller settings that fit: the first option that does."""
-    quantizations: list[str | None] = ["fp8", "int4"]
-    if setup.quantization or setup.shape.bits < 16:
-        quantizations = [setup.quantization]
-    ways = [
-        (weights, kv) for weights in quantizations for kv in dict.fromkeys((setup.kv_dtype, "fp8"))
-    ]
-    for weights, kv in ways:
-        tried = dataclasses.replace(setup, quantization=weights, kv_dtype=kv)
-        if attention.runs(tried) and _surely(tried):
-            options = [f"--quantization {weights}"] if weights != setup.quantization else []
-            options += [f"--kv-cache-dtype {kv}"] if kv != setup.kv_dtype else []
-            return [" ".join(options)]
+    """The first quantisation that fits."""
+    if not setup.quantization and setup.shape.bits >= 16:
+        for weights in ("fp8", "int4"):
+            if _surely(dataclasses.replace(setup, quantization=weights)):
+                return [f"--quantization {weights}"]
     return []
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 
 class Reported(NamedTuple):
@@ -59,5 +59,5 @@ def refusal(cache: Reported, context: int) -> str:
     return (
         f"the engine's cache holds {cache.tokens:,} tokens, fewer than the context of {context:,}:"
         " start vLLM with a shorter one (--max-model-len, [up] context), or with the --quantization"
-        " and --kv-cache-dtype that askdocs plan proposes"
+        " that askdocs plan proposes"
     )

@@ -8,8 +8,10 @@ from askdocs.capacity.gpus import Gpu
 from askdocs.capacity.shape import BITS, Shape
 
 GIB = 2**30
+# Tokens per cache block: vLLM's default on a GPU.
+BLOCK = 16
 # Bytes per number of the cache.
-KV = {"auto": 2, "fp8": 1}
+KV = 2
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,6 @@ class Setup:
     gpus: int
     quantization: str | None
     """`fp8`, `int4`, or None: as stored."""
-    kv_dtype: str
     context: int
     """Tokens of the longest prompt plus its answer."""
     adapters: int
@@ -54,35 +55,12 @@ class Setup:
 
     @property
     def page(self) -> int:
-        """Bytes of a cache block on each GPU, for all layers of a group."""
-        numbers = self.assumed.block_size * self.shape.cached_numbers(self.gpus)
-        return self._group * numbers * KV[self.kv_dtype]
+        """Bytes of a cache block on each GPU, for all layers.
+
+        Layers with a window are planned as if they saw the whole context: vLLM keeps less of them.
+        """
+        return self.shape.layers * BLOCK * self.shape.cached_numbers(self.gpus) * KV
 
     def blocks(self, tokens: int) -> int:
-        """Number of cache blocks for a request of this many tokens.
-
-        Layers of the same kind form groups of equal, padded size; each group has its own blocks,
-        and groups with a window keep it plus the tokens being computed
-        (vllm/v1/core/kv_cache_utils.py,
-        _get_kv_cache_groups_uniform_page_size; vllm/v1/kv_cache_interface.py, SlidingWindowSpec).
-        """
-        size, held = self.assumed.block_size, 0
-        for window, layers in self._kinds.items():
-            blocks = ceil(tokens / size)
-            if window:
-                # Two steps overlap: vLLM prepares the next during one.
-                blocks = ceil(min(window - 1 + 2 * self.step, tokens) / size) + 1
-            held += blocks * ceil(layers / self._group)
-        return held
-
-    @property
-    def _kinds(self) -> dict[int, int]:
-        """Number of layers by window."""
-        windows = self.shape.windows
-        return {window: windows.count(window) for window in set(windows)}
-
-    @property
-    def _group(self) -> int:
-        """Number of layers in a group."""
-        fewest, most = min(self._kinds.values()), max(self._kinds.values())
-        return most if most < fewest * 1.5 else fewest
+        """Number of cache blocks for a request of this many tokens."""
+        return ceil(tokens / BLOCK)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 # Decoders whose blocks have attention and a gated MLP (gate, up, down), or experts of that kind.
 DENSE = {
@@ -16,13 +16,11 @@ DENSE = {
     *("granite", "olmo2", "smollm3"),
 }
 EXPERTS = {"mixtral", "qwen3_moe"}
+ATTENTION = {"full_attention", "sliding_attention"}
 # Embedding and output share weights unless the config says otherwise.
 TIED = {"gemma", "gemma2", "gemma3_text", "smollm3"}
 # vLLM computes these in bfloat16 only (vllm/config/model.py, _FLOAT16_NOT_SUPPORTED_MODELS).
 NO_FLOAT16 = {"gemma2", "gemma3_text"}
-# Every second layer of Gemma 2, and all but every sixth of Gemma 3, have a window. Newer configs
-# list their layers (`layer_types`).
-PATTERN = {"gemma2": 2, "gemma3_text": 6}
 # Bits per weight including scales: 4 bits in groups of 128 with a 16-bit scale and a 4-bit zero
 # point; 8 bits with a scale per output.
 BITS = {"fp8": 8.0, "int4": 4 + 20 / 128}
@@ -42,8 +40,6 @@ class Shape:
     kv_heads: int
     head_dim: int
     """Head size of queries and keys."""
-    windows: tuple[int, ...]
-    """By layer, in tokens; 0: the whole context."""
     linear: int
     """Parameters of all blocks, which quantisation shrinks."""
     whole: int
@@ -94,6 +90,9 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
     kind = config.get("model_type")
     if "text_config" in config or kind not in DENSE | EXPERTS:
         read.refuse(f"model_type {kind!r} (known: {', '.join(sorted(DENSE | EXPERTS))})")
+    unknown = {str(name) for name in config.get("layer_types") or ()} - ATTENTION
+    if unknown:
+        read.refuse(f"layer_types of {', '.join(sorted(unknown))}")
     hidden, heads = read.size("hidden_size"), read.size("num_attention_heads")
     layers = read.size("num_hidden_layers")
     kv_heads = read.size("num_key_value_heads", heads)
@@ -108,7 +107,6 @@ def of_config(config: Mapping[str, Any], where: str, bits: float | None = None) 
         heads=heads,
         kv_heads=kv_heads,
         head_dim=head_dim,
-        windows=_windows(read, layers),
         linear=layers * attention + mlp.total,
         whole=mlp.router,
         active=layers * attention + mlp.active,
@@ -162,21 +160,6 @@ def _mlp(read: _Reader, hidden: int, layers: int) -> _Mlp:
     width = read.size("moe_intermediate_size", inner)
     router, each = layers * hidden * count, layers * 3 * hidden * width
     return _Mlp(router + each * count, router, router + each * chosen, 0, width, (count, chosen))
-
-
-def _windows(read: _Reader, layers: int) -> tuple[int, ...]:
-    kind, listed = read.config["model_type"], read.config.get("layer_types")
-    if listed:
-        other = {str(name) for name in listed} - {"full_attention", "sliding_attention"}
-        if other or len(listed) != layers:
-            read.refuse(f"layer_types of {', '.join(sorted(other)) or f'{len(listed)} layers'}")
-        narrow = [name == "sliding_attention" for name in listed]
-    elif kind in PATTERN:
-        each = read.size("sliding_window_pattern", PATTERN[kind])
-        narrow = [(number + 1) % each != 0 for number in range(layers)]
-    else:
-        narrow = [kind == "mistral" and bool(read.config.get("sliding_window"))] * layers
-    return tuple(read.size("sliding_window") if is_narrow else 0 for is_narrow in narrow)
 
 
 def _bits(read: _Reader) -> float:

@@ -1,12 +1,11 @@
 """Upper bounds on a model's speed, by the roofline model (doi.org/10.1145/1498765.1498785).
 
 Prefill is bound by the tensor cores, decoding by memory bandwidth: each step reads all weights once
-for all answers, and each answer's cache. With drafts a step verifies several tokens of each answer.
+for all answers, and each answer's cache.
 """
 
 from typing import NamedTuple
 
-from askdocs.capacity.assumptions import DRAFT
 from askdocs.capacity.setup import KV, Setup
 
 
@@ -32,9 +31,8 @@ def reading(setup: Setup, prompt: int) -> float:
         prompt: uncached tokens.
     """
     shape = setup.shape
-    seen = sum(min(prompt, window or prompt) for window in shape.windows)
-    attention = 2 * shape.heads * shape.head_dim * prompt * seen
-    return (2 * shape.active * prompt + attention) / _flops(setup) + _forward(setup, 1, prompt, 1)
+    attention = 2 * shape.heads * shape.head_dim * prompt * prompt * shape.layers
+    return (2 * shape.active * prompt + attention) / _flops(setup) + step(setup, 1, prompt)
 
 
 def step(setup: Setup, answers: int, length: int) -> float:
@@ -43,23 +41,17 @@ def step(setup: Setup, answers: int, length: int) -> float:
     Args:
         length: tokens before it in each answer.
     """
-    each = setup.assumed.tokens_per_step
-    return _forward(setup, answers, length, 1 + DRAFT if each > 1 else 1) / each
-
-
-def _forward(setup: Setup, answers: int, length: int, tokens: int) -> float:
-    """Seconds to compute this many tokens of each answer in one step."""
     shape, gpus = setup.shape, setup.gpus
     count, chosen = shape.experts
-    # Experts used by at least one of the tokens, beyond those of the first.
-    more = count * (1 - (1 - chosen / count) ** (answers * tokens)) - chosen
+    # Experts used by at least one of the answers, beyond those of the first.
+    more = count * (1 - (1 - chosen / count) ** answers) - chosen
     blocks = shape.active + (shape.linear - shape.active) * more / max(1, count - chosen)
     head = shape.vocab * shape.hidden
     weights = (blocks * setup.bits / 8 + head * 2) / gpus
-    seen = sum(min(length, window or length) for window in shape.windows)
-    cache = answers * seen * shape.cached_numbers(gpus) * KV[setup.kv_dtype]
+    seen = length * shape.layers
+    cache = answers * seen * shape.cached_numbers(gpus) * KV
     attention = 4 * shape.heads * shape.head_dim * seen
-    computing = tokens * answers * (2 * (shape.active + head) + attention) / _flops(setup)
+    computing = answers * (2 * (shape.active + head) + attention) / _flops(setup)
     return max((weights + cache) / _bandwidth(setup), computing)
 
 
@@ -72,7 +64,7 @@ def busiest(setup: Setup, most: int) -> Load:
     assumed = setup.assumed
     new = max(1, round(assumed.prompt_tokens * (1 - assumed.cached)))
     length = assumed.prompt_tokens + assumed.answer_tokens // 2
-    read = reading(setup, new) - _forward(setup, 1, new, 1)
+    read = reading(setup, new) - step(setup, 1, new)
 
     def load(answers: int) -> Load:
         # While an answer is written, the same number of prompts is read.

@@ -18,11 +18,13 @@ import tomlkit
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 Form = Literal["json", "yaml", "toml"]
 Tree = dict[str, Any]
 LARGEST = 2**20  # maximum bytes of a settings file
+# These clients show no annotations.
+HEADERS = {"x-askdocs-sources": "text"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Target:
     """The gateway's models, with the context of each in tokens."""
     autocomplete: str | None = None
     """A fill-in-the-middle code model."""
+    quotes: bool = False
+    """Does the alias only quote pages, because its model is too weak to write?"""
 
     @property
     def root(self) -> str:
@@ -47,6 +51,14 @@ class Target:
     def code(self) -> str:
         """The model for tasks that are not questions to the wiki."""
         return "base" if "base" in self.models else self.model
+
+    @property
+    def mcp(self) -> str:
+        return f"{self.root}/mcp"
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key}"}
 
     def context(self, model: str) -> int:
         return self.models.get(model) or 8192
@@ -81,7 +93,8 @@ def _continue(target: Target) -> Tree:
     common = {"apiBase": target.url, "apiKey": target.key}
     chat = {"provider": "openai", **common}
     code = {"name": "askdocs code", **chat, "model": target.code, "roles": ["edit", "apply"]}
-    models = [{"name": "askdocs", **chat, "model": target.model, "roles": ["chat"]}, code]
+    answers = {**chat, "requestOptions": {"headers": HEADERS}}
+    models = [{"name": "askdocs", **answers, "model": target.model, "roles": ["chat"]}, code]
     if target.autocomplete:
         fim = {"provider": "vllm", **common, "model": target.autocomplete}
         models.append({"name": "askdocs autocomplete", **fim, "roles": ["autocomplete"]})
@@ -91,7 +104,9 @@ def _continue(target: Target) -> Tree:
         # Cohere's format, whose base URL keeps /v1 because of the trailing slash.
         rerank = {**chat, "provider": "cohere", "apiBase": f"{target.url}/", "model": "local"}
         models.append({"name": "askdocs rerank", **rerank, "roles": ["rerank"]})
-    return {"models": models}
+    server: Tree = {"name": "askdocs", "type": "streamable-http", "url": target.mcp}
+    server["requestOptions"] = {"headers": target.authorization}
+    return {"models": models, "mcpServers": [server]}
 
 
 def _zed(target: Target) -> Tree:
@@ -125,10 +140,15 @@ def _opencode(target: Target) -> Tree:
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "name": "askdocs",
-        "options": {"baseURL": target.url, "apiKey": target.key},
+        "options": {"baseURL": target.url, "apiKey": target.key, "headers": HEADERS},
         "models": models,
     }
-    return {"provider": {"askdocs": provider}}
+    server = {"type": "remote", "url": target.mcp, "oauth": False, "headers": target.authorization}
+    return {
+        "provider": {"askdocs": provider},
+        "small_model": f"askdocs/{target.code}",
+        "mcp": {"askdocs": server},
+    }
 
 
 def _codex(target: Target) -> Tree:
@@ -137,12 +157,14 @@ def _codex(target: Target) -> Tree:
         "base_url": target.url,
         "wire_api": "responses",
         "experimental_bearer_token": target.key,
+        "http_headers": HEADERS,
     }
     return {
         "model": target.model,
         "model_provider": "askdocs",
         "model_context_window": target.context(target.model),
         "model_providers": {"askdocs": provider},
+        "mcp_servers": {"askdocs": {"url": target.mcp, "http_headers": target.authorization}},
     }
 
 
@@ -151,11 +173,20 @@ def _claude_code(target: Target) -> Tree:
         "env": {
             "ANTHROPIC_BASE_URL": target.root,
             "ANTHROPIC_AUTH_TOKEN": target.key,
+            "ANTHROPIC_CUSTOM_HEADERS": "\n".join(f"{name}: {HEADERS[name]}" for name in HEADERS),
             "ANTHROPIC_MODEL": target.model,
             "ANTHROPIC_DEFAULT_HAIKU_MODEL": target.code,
             "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            # It cannot learn the context: without these it expects 200,000 tokens.
+            "CLAUDE_CODE_MAX_OUTPUT_TOKENS": str(target.context(target.model) // 4),
+            "CLAUDE_CODE_AUTO_COMPACT_WINDOW": str(target.context(target.model)),
         }
     }
+
+
+def _claude_code_mcp(target: Target) -> Tree:
+    server = {"type": "http", "url": target.mcp, "headers": target.authorization}
+    return {"mcpServers": {"askdocs": server}}
 
 
 def _cline(target: Target) -> Tree:
@@ -255,8 +286,12 @@ CLIENTS = {
     ),
     "claude-code": Client(
         "Claude Code",
-        (File(".claude/askdocs.json", "json", _claude_code),),
-        "Start it with: claude --settings ~/.claude/askdocs.json",
+        (
+            File(".claude/askdocs.json", "json", _claude_code),
+            File(".claude/askdocs.mcp.json", "json", _claude_code_mcp),
+        ),
+        "Start it with: claude --settings ~/.claude/askdocs.json"
+        " --mcp-config ~/.claude/askdocs.mcp.json",
         endpoint="/messages",
     ),
     "aider": Client(
@@ -265,7 +300,7 @@ CLIENTS = {
             File(".aider.askdocs.yml", "yaml", _aider),
             File(".aider.askdocs.json", "json", _aider_models),
         ),
-        "Start it with: aider --config ~/.aider.askdocs.yml (--chat-mode code writes code)",
+        "Start it with: aider --config ~/.aider.askdocs.yml (--chat-mode diff edits files)",
     ),
 }
 

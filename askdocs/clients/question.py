@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from gateway.core.errors import AskdocsError
-from gateway.core.sse import EventReader
+from core.errors import AskdocsError
+from core.sse import EventReader
 
 
 @dataclass

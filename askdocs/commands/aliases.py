@@ -14,11 +14,11 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.aliases import effective, problems_of, shares
 from askdocs.state import instructions as telling
 from askdocs.state.database import opened
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import NAME, Alias, GatewaySettings
-from gateway.core.settings import load
+from core import audit
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.routing import aliases
-from gateway.telemetry import audit
+from gateway.settings import NAME, Alias, GatewaySettings
 
 app = typer.Typer(
     help="Manage aliases: the names that clients use, and their models.",

@@ -12,7 +12,7 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import home
 from askdocs.supervision import status
 from askdocs.terminal.consoles import err, out
-from gateway.core.control_characters import without
+from core.control_characters import without
 
 
 def ask(

@@ -11,8 +11,8 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state.database import opened
 from askdocs.terminal import table
 from askdocs.terminal.times import day
-from gateway.telemetry import audit as log
-from gateway.telemetry.audit import AuditRecord
+from core import audit as log
+from core.audit import AuditRecord
 from widget.review.reviews import decided
 
 if TYPE_CHECKING:

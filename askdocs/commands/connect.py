@@ -1,5 +1,6 @@
 """`askdocs connect`: configure an editor or agent with its own key, and test the connection."""
 
+import dataclasses
 import itertools
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,14 @@ from askdocs.state import home
 from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.supervision.autocomplete import NAME
+from core.errors import AskdocsError
 from gateway.access.keys import Keys
-from gateway.core.errors import AskdocsError
 
 QUESTION = "What is this documentation about?"
 PATIENCE = 300.0  # seconds
 WORDS = 60  # tokens of the answer
+NO_KEY = "the key that --write creates"
+AGENTS = 32_000  # tokens of context
 
 
 def connect(
@@ -41,7 +44,7 @@ def connect(
 ) -> None:
     """Connect an editor or agent: its settings, a key and a test.
 
-    Creates a key, unless --key is given. Only --write changes files, and keeps a copy.
+    --write creates a key, unless --key is given, and changes files, of which it keeps copies.
     """
     entry = CLIENTS.get(client)
     if entry is None:
@@ -55,18 +58,26 @@ def connect(
     running = None if url else status.read(home.find(home_dir))
     base = (running.gateway if running else str(url)).rstrip("/")
     question = (running.question if running else "") or QUESTION
+    given = key is not None
     paths = [Path.home() / config.path for config in entry.files]
     paths[:1] = [file] if file is not None else paths[:1]
     before = [content(path) for path in paths]
     probe = Target(base, "x", model)
     for path, text, config in zip(paths, before, entry.files, strict=True):
         _checked(path, text, config, probe)  # before a key is made for it
+    creates = key is None and (write or not entry.files)
     name = ""
     if key is None:
-        name, key = _new_key(client, home_dir)
+        if creates:
+            name, key = _new_key(client, home_dir)
+        else:
+            key = home.find(home_dir).existing_key()
+    if key is None:
+        raise AskdocsError("the installation has no key: start `askdocs up` again, or add --key")
     target = _target(base, key, model, autocomplete)
+    shown = target if creates or given else dataclasses.replace(target, key=NO_KEY)
     for path, text, config in zip(paths, before, entry.files, strict=True):
-        _show_or_write(path, text, _checked(path, text, config, target), write)
+        _show_or_write(path, text, _checked(path, text, config, shown), write)
     values = {"url": target.url, "key": target.key, "model": target.model, "code": target.code}
     if entry.by_hand:
         print(entry.by_hand.format(**values))
@@ -74,10 +85,23 @@ def connect(
         print(f"key: {name} (`askdocs keys revoke {name}` revokes it)")
     print(f"asking {model} through {entry.endpoint}: {question}", flush=True)
     print(_asked(entry, target, question))
+    _warn(target)
     if entry.files and not write:
-        print(f"nothing was written: `askdocs connect {client} --write` writes it")
+        more = "" if given else " and creates the key"
+        print(f"no file was written: `askdocs connect {client} --write` writes it{more}")
     elif entry.after:
         print(entry.after.format(**values))
+
+
+def _warn(target: Target) -> None:
+    """Print why coding agents would not work."""
+    context = target.context(target.model)
+    if target.quotes:
+        text = f"the model behind {target.model} cannot use tools, and only quotes pages"
+        print(f"warning: {text}: agents need a larger one")
+    elif context < AGENTS:
+        text = f"{target.model} has a context of {context:,} tokens; agents need {AGENTS:,}"
+        print(f"warning: {text}: start the engine with more")
 
 
 def _new_key(client: str, home_dir: Path | None) -> tuple[str, str]:
@@ -97,8 +121,9 @@ def _target(base: str, key: str, model: str, autocomplete: str | None) -> Target
     for wanted in filter(None, (model, autocomplete)):
         if wanted not in models:
             raise AskdocsError(f"{base} has no model {wanted!r}; it has {', '.join(models)}")
+    grounding = next(m for m in listed if m["id"] == model).get("grounding") or {}
     completer = autocomplete or next((name for name in models if name.startswith(NAME)), None)
-    return Target(base, key, model, models, completer)
+    return Target(base, key, model, models, completer, grounding.get("answers") == "quote")
 
 
 def _checked(path: Path, text: str, file: Any, target: Target) -> str:

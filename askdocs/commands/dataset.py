@@ -7,7 +7,6 @@ from askdocs.commands import (
     dataset_check,
     dataset_draft,
     dataset_ground,
-    dataset_locate,
     dataset_prefer,
     dataset_pull,
 )
@@ -17,8 +16,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(dataset_check.check)
-app.command()(dataset_check.fix)
-app.command()(dataset_locate.locate)
 app.command()(dataset_draft.draft)
 app.command()(dataset_ground.ground)
 app.command()(dataset_build.build)

@@ -13,13 +13,13 @@ from askdocs.models import model
 from askdocs.state import home
 from askdocs.state import instructions as telling
 from askdocs.terminal.bar import Bar
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search import embed
+from core.settings import load
+from gateway.settings import GatewaySettings
 from training.data import build as building
 from training.data import card
 from training.data.tokens import Tokens
 from training.output import output
+from wiki.index import embed
 
 
 def build(

@@ -1,4 +1,4 @@
-"""`askdocs dataset check` and `askdocs dataset fix`: find faulty rows, repair the safe cases."""
+"""`askdocs dataset check`: find faulty rows, and repair what is safe to repair."""
 
 import json
 from collections import Counter, defaultdict
@@ -17,20 +17,22 @@ from askdocs.state import home
 from askdocs.state.home import write
 from askdocs.terminal.bar import Bar
 from askdocs.terminal.consoles import say
+from core.errors import AskdocsError
 from eval.questions import rows
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.source import Broken, Changed
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.wiki.page import Page
 from training.data.check import check as checking
 from training.data.check import entries, measure
 from training.data.check import fix as fixing
 from training.data.check import report as reporting
 from training.data.check.rules import RULES, shown
+from training.data.locate import locate, written
 from training.data.tokens import Tokens
 from training.output import output
+from wiki.pages.page import Page
+from wiki.sources.source import Broken, Changed
+from wiki.sources.spec import Spec
 
 if TYPE_CHECKING:
+    from training.data.check.entries import DatasetLine
     from training.data.check.rules import Finding
 
 # Findings of a rule that are listed; JSON has all of them.
@@ -73,10 +75,20 @@ def check(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder for the findings as a web page.")
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="New file: the rows with all safe fixes and, with --docs, the page of each "
+            "context.",
+        ),
+    ] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report faulty rows, with line and fix; exit code 1 if there are errors."""
+    """Report faulty rows, with line and fix; exit code 1 if errors are left."""
+    if out:
+        fixing.refuse_existing(out)
     read = entries.read(file, entries.named(field or []))
     others = {str(other): rows.read(other) for other in against or []}
     wiki = _pages(docs) if docs else []
@@ -94,49 +106,71 @@ def check(
             findings = checking.check(file, read, inspect, tokens, wiki, others)
         if pages:
             write(pages / "index.html", reporting.html(file.name, len(read), findings))
+    repaired = _repaired(file, read, wiki, findings, out) if out else None
     if as_json:
-        print(json.dumps(_facts(file, len(read), findings, report), indent=2, ensure_ascii=False))
+        facts = _facts(file, len(read), findings, report)
+        if repaired:
+            facts["repaired"] = repaired
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        _show(file, len(read), findings, report)
-    if _count(findings)["error"]:
+        _show(file, len(read), findings, report, repaired)
+    if repaired["errors"] if repaired else _count(findings)["error"]:
         raise typer.Exit(1)
 
 
-def fix(
-    file: FileArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The new file.")],
-    field: FieldOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a new file with all safe fixes applied, and list them."""
-    fixing.refuse_existing(out)
-    read = entries.read(file, entries.named(field or []))
+def _repaired(
+    file: Path,
+    read: Sequence["DatasetLine"],
+    wiki: Sequence[Page],
+    found: Sequence["Finding"],
+    out: Path,
+) -> dict[str, Any]:
+    """Write the rows with all safe fixes, and with the page of each context.
+
+    Raises AskdocsError: no row would be left.
+    """
     fixed = fixing.fix(read, entries.has_byte_order_mark(file))
     if not fixed.lines:
-        raise AskdocsError(
-            f"{file}: none of {len(read):,} rows would be left: run `askdocs dataset check {file}`"
-        )
-    fixing.write(out, fixed.lines)
-    if as_json:
-        facts = {
-            "file": str(file),
-            "out": str(out),
-            "rows": len(read),
-            "written": len(fixed.lines),
-            "changes": [_finding(file, change) for change in fixed.changes],
-        }
-        print(json.dumps(facts, indent=2, ensure_ascii=False))
-        return
-    _list(file, fixed.changes)
-    print(f"{out}: {len(fixed.lines):,} of {len(read):,} rows")
+        raise AskdocsError(f"{file}: none of {len(read):,} rows would be left: correct it first")
+    lines = fixed.lines
+    if wiki:
+        parsed = [rows.parse_row(n, json.loads(line)) for n, line in enumerate(lines, 1)]
+        kept = [row for row in parsed if isinstance(row, rows.Row)]
+        places = locate(kept, ((page.path, page.text) for page in wiki))
+        for row, located in zip(kept, places, strict=True):
+            if located.outcome == "located":
+                fields = written(json.loads(lines[row.line - 1]), located)
+                lines[row.line - 1] = json.dumps(fields, ensure_ascii=False).encode()
+        outcomes = Counter(located.outcome for located in places)
+    else:
+        outcomes = Counter()
+    fixing.write(out, lines)
+    left = _count(finding for finding in found if not RULES[finding.rule].safe)
+    return {
+        "out": str(out),
+        "written": len(lines),
+        "changes": [_finding(file, change) for change in fixed.changes],
+        "pages": outcomes,
+        "errors": left["error"],
+    }
 
 
-def _show(file: Path, rows: int, findings: Sequence["Finding"], report: Path | None) -> None:
+def _show(
+    file: Path,
+    rows: int,
+    findings: Sequence["Finding"],
+    report: Path | None,
+    repaired: dict[str, Any] | None,
+) -> None:
     _list(file, findings)
     counts = _count(findings)
     print(f"{file}: {rows:,} rows, errors: {counts['error']:,}, warnings: {counts['warning']:,}")
-    if any(_finding(file, finding)["safe"] for finding in findings):
-        print(f"`askdocs dataset fix {file} --out NEWFILE` repairs the findings marked [fix]")
+    if repaired:
+        print(f"{repaired['out']}: {repaired['written']:,} of {rows:,} rows")
+        for outcome, count in repaired["pages"].items():
+            print(f"  {outcome}: {count:,}")
+    elif any(_finding(file, finding)["safe"] for finding in findings):
+        print("--out NEWFILE repairs the findings marked [fix]")
     if report:
         print(f"as a web page: {report / 'index.html'}")
 

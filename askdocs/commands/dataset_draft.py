@@ -20,19 +20,19 @@ from askdocs.commands.options import (
     WikiOption,
 )
 from askdocs.terminal.bar import Bar
+from core.errors import AskdocsError
+from core.settings import load
 from eval.questions import rows as files
 from gateway.answering import scorers
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.search import Search
+from gateway.settings import GatewaySettings
 from training.data import draft as drafting
 from training.data.build import public, wiki_of
 from training.data.ground import Teacher
+from wiki.search.search import Search
 
 if TYPE_CHECKING:
-    from gateway.knowledge.search.index import Index
-    from gateway.knowledge.sources.sync import Progress
+    from wiki.index.index import Index
+    from wiki.sources.sync import Progress
 
 
 def draft(

@@ -15,14 +15,10 @@ from askdocs.state import audit, database
 from askdocs.state import instructions as telling
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
-from gateway.access.rights import PUBLIC
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.answering.grounding.ground import Grounding
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search import embed
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights
+from gateway.settings import GatewaySettings
 from training.data import leaks
 from training.data.prefer import PAIRS, Opinion
 from training.data.prefer import prefer as preferred
@@ -30,6 +26,10 @@ from training.data.tokens import Tokens
 from training.output import output
 from widget.review.judged import judged
 from widget.review.wiki import ReviewIndex
+from wiki.index import embed
+from wiki.index.index import Index
+from wiki.index.view import Rights
+from wiki.rights import PUBLIC
 
 
 def prefer(

@@ -11,7 +11,7 @@ from askdocs.commands import feedback
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database
 from askdocs.wikis.index import index_file
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from widget.review.rows import LeftOut
 from widget.review.rows import pull as pulled
 from widget.review.wiki import ReviewIndex

@@ -23,32 +23,32 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.state import audit, database, home
 from askdocs.supervision import status
 from askdocs.terminal.bar import Bar
-from askdocs.wikis import calibrate as calibrating
 from askdocs.wikis import search as finding
 from askdocs.wikis.index import ago, index_file, vectors
 from askdocs.wikis.sync import Job, waiting
-from gateway.core.errors import AskdocsError
-from gateway.core.failures import Failures
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.index_keeper import alone, database_url, is_shared, opening
-from gateway.knowledge.search import embed, glossary_table, models
-from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.replica import refresh
-from gateway.knowledge.search.store import APPROVED, NoIndex, older_sources
-from gateway.knowledge.sources import excluded
-from gateway.knowledge.sources.excluded import exclude
-from gateway.knowledge.sources.spec import Spec
+from core.errors import AskdocsError
+from core.settings import load
+from core.tasks import Failures
+from gateway.runtime.index_keeper import alone, database_url, is_shared, opening
+from gateway.settings import GatewaySettings
 from gateway.upstream.engine import Engine
+from wiki.index import embed
+from wiki.index.index import Index, writing
+from wiki.index.missing import embed_missing
+from wiki.index.replica import refresh
+from wiki.index.store import APPROVED, NoIndex, older_sources
+from wiki.search import glossary_table, models
+from wiki.search.config import SearchSettings
+from wiki.sources import excluded
+from wiki.sources.excluded import exclude
+from wiki.sources.spec import Spec
 
 if TYPE_CHECKING:
-    from gateway.knowledge.search.rows import StoredSource
-    from gateway.knowledge.search.search import Search
-    from gateway.knowledge.search.writer import Writer
-    from gateway.knowledge.sources.sync import Writing
-    from gateway.knowledge.wiki.page import Page
+    from wiki.index.rows import StoredSource
+    from wiki.index.writer import Writer
+    from wiki.pages.page import Page
+    from wiki.search.search import Search
+    from wiki.sources.sync import Writing
 
 app = typer.Typer(
     help="Manage the wikis that answers are based on, and their pages.", no_args_is_help=True
@@ -122,8 +122,21 @@ def show_pages(
 
 
 @app.command()
-def show(name: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show an indexed page: its sections, with the address of each."""
+def show(
+    name: PageArgument,
+    readers: Annotated[
+        bool,
+        typer.Option(
+            "--readers", help="Who may read it, who could in the past, and whose answers showed it."
+        ),
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an indexed page: its sections, with the address of each; or its readers."""
+    if readers:
+        _show_readers(name, home_dir, as_json)
+        return
     with _opened(home_dir) as index:
         page = _page(index, name)
     tokens = _tokens(page, home_dir)
@@ -186,12 +199,18 @@ def remove(
         str,
         typer.Argument(metavar="SOURCE|PATH", help="A wiki, or the path or address of a page."),
     ],
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Include an excluded page again; needs its path.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
     dry_run: DryRunOption = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Exclude a wiki or one page from answers; a page stays excluded until `docs restore`."""
+    """Exclude a wiki or one page from answers; a page stays excluded until --undo."""
+    if undo:
+        _restore(name, home_dir, as_json)
+        return
     with _opened(home_dir) as index:
         source = _source(index, name)
         path = None
@@ -216,17 +235,12 @@ def remove(
     elif dry_run:
         print(f"would exclude {what} from answers (dry run: nothing was changed)")
     else:
-        back = f"restore {path}" if path else f"sync {source.name}"
+        back = f"remove {path} --undo" if path else f"sync {source.name}"
         print(f"excluded {what} from answers; undo this with `askdocs docs {back}`")
 
 
-@app.command()
-def restore(
-    path: Annotated[str, typer.Argument(help="Path of an excluded page.")],
-    home_dir: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Include a page again that `docs remove` has excluded."""
+def _restore(path: str, home_dir: Path | None, as_json: bool) -> None:
+    """Include a page again that was excluded. Raises AskdocsError: it was not."""
     with _opened(home_dir) as index:
         sources = [wiki for wiki in index.sources() if path in excluded.excluded(wiki.spec)]
     if not sources:
@@ -271,11 +285,8 @@ def stats(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
     print(f"index     {facts['bytes'] / 1e6:,.1f} MB, {facts['file']}")
 
 
-@app.command("audit")
-def audit_page(
-    page: PageArgument, home_dir: HomeOption = None, as_json: JsonOption = False
-) -> None:
-    """Show who may read a page, who could read it in the past, and whose answers showed it."""
+def _show_readers(page: str, home_dir: Path | None, as_json: bool) -> None:
+    """Who may read a page, who could read it in the past, and whose answers showed it."""
     with _opened(home_dir) as index, database.opened(home_dir) as engine:
         there = index.by_url(page) if "://" in page else index.by_path(page)
         url = there.url if there else page.partition("#")[0]
@@ -286,33 +297,6 @@ def audit_page(
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
         docs_audit.show(facts)
-
-
-@app.command()
-def calibrate(
-    questions: Annotated[
-        Path | None,
-        typer.Option(
-            help="Questions with known answers: one JSON object per line, with question, and "
-            "words or context_docs, or answerable: false."
-        ),
-    ] = None,
-    dry_run: DryRunOption = False,
-    home_dir: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Fit search, refusals and cautions to your embedding model and to your wiki's questions."""
-    with _opened(home_dir) as index:
-        with Bar() as bar:
-            calibrated = calibrating.run(_search(index, home_dir), questions, bar.show)
-        if calibrated.changed and not dry_run:
-            by = questions.name if questions else "headings"
-            audit.note(home_dir, "docs.calibrate", by, questions=calibrated.answerable)
-            calibrating.store(_writing(home_dir), calibrated)
-    if as_json:
-        print(json.dumps(calibrating.facts(calibrated, dry_run), indent=2, ensure_ascii=False))
-    else:
-        calibrating.show(calibrated, dry_run)
 
 
 def _writing(home_dir: Path | None) -> "Writing":
@@ -357,7 +341,7 @@ def _embed(home_dir: Path | None) -> "Callable[[Bar], None]":
 
 @contextmanager
 def _dry(home_dir: Path | None) -> Iterator["Writing"]:
-    """The index where there is one, else an empty one that nobody sees."""
+    """The index where there is one, else a temporary empty one."""
     if _is_there(home_dir):
         yield _writing(home_dir)
         return

@@ -1,4 +1,4 @@
-"""`askdocs docs audit`: who may read a page, who could, and whose answers showed it."""
+"""`askdocs docs show --readers`: who may read a page, who could, and whose answers showed it."""
 
 import json
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.database import reading
+from core.settings import load
 from gateway.access import past_readers
 from gateway.access.keys import ALL, Key, Keys
-from gateway.access.rights import Groups, Reader, readable, shown
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.wiki.page import Page
-from gateway.storage.database import reading
+from gateway.settings import GatewaySettings
 from gateway.telemetry import shown_pages
 from widget.access.people import People
 from widget.service.store import question_table
 from widget.settings import WidgetSettings
+from wiki.index.index import Index
+from wiki.index.view import Rights
+from wiki.pages.page import Page
+from wiki.rights import Groups, Reader, readable, shown
 
 PAGE, ALL_PAGES = "page", "all pages"
 

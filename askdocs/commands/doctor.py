@@ -10,7 +10,7 @@ from askdocs.state import home
 from askdocs.supervision.doctor import examine
 from askdocs.supervision.settings import UpSettings
 from askdocs.terminal.consoles import out
-from gateway.core.settings import load
+from core.settings import load
 
 
 def doctor(home_dir: HomeOption = None, as_json: JsonOption = False) -> None:

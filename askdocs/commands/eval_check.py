@@ -13,16 +13,16 @@ import typer
 
 from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.registry import opened_store
+from core.errors import AskdocsError
+from core.settings import load
 from eval.report import html, plots
-from eval.studies import check as measuring
-from eval.studies.check import LabelledAnswer, LabelledPages
+from eval.scoring import check as measuring
+from eval.scoring.check import LabelledAnswer, LabelledPages
 from gateway.answering import scorers
 from gateway.answering.claims import THRESHOLD
 from gateway.answering.judge import Judge
 from gateway.answering.scorers import Endpoint, Judges
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import RULES, GatewaySettings
-from gateway.core.settings import load
+from gateway.settings import RULES, GatewaySettings
 from training.versions.manifest import Threshold, sha256
 
 LEAST = 100  # supported sentences that a stored threshold is fitted on

@@ -15,9 +15,9 @@ from askdocs.evaluation import reports
 from askdocs.evaluation.plan import pages_of
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
+from core.errors import AskdocsError
 from eval.label import sample, server
 from eval.running import run as runs
-from gateway.core.errors import AskdocsError
 
 
 def label(

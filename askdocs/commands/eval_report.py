@@ -14,6 +14,7 @@ from askdocs.state import home
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
+from core.errors import AskdocsError
 from eval.gate import gate as gating
 from eval.report import comparison, cost, front, tables
 from eval.running import run as runs
@@ -21,8 +22,7 @@ from eval.running.pair import Pair
 from eval.scoring import families, similarity
 from eval.scoring.measures import pairs
 from eval.statistics import agreement
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.wiki.page import Page
+from wiki.pages.page import Page
 
 MEANING = {
     "promote": "promote (better, or as good within the margin)",

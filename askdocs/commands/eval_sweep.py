@@ -29,16 +29,16 @@ from askdocs.state import home
 from askdocs.terminal.bar import Bar
 from askdocs.terminal.consoles import say
 from askdocs.wikis.index import index_file
+from core.errors import AskdocsError
 from eval.questions import draw, rows
 from eval.systems.rag import measure, settings, table
 from eval.systems.rag import sweep as script
 from eval.systems.rag.measure import RetrievedPages
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import embed
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.search import Search
 from gateway.routing.aliases import BASE, DOCS
 from gateway.upstream.engine import estimated
+from wiki.index import embed
+from wiki.index.index import Index
+from wiki.search.search import Search
 
 if TYPE_CHECKING:
     from askdocs.evaluation.target import EvaluatedGateway
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 OUT = "rag.toml"
 SWEEP = "sweep.json"
-SIZES, OVERLAPS, KS, LAMBDAS = "256,512,1024,2048", "0,64,128", "20,100,150", "0.7,1"
-BUDGETS, KEEPS = "3000,8000,16000", "5,10,20,40"
 
 
 def sweep(
@@ -63,24 +61,15 @@ def sweep(
         Path | None,
         typer.Option(metavar="FILE", help="Values of the settings not swept, as in rag.toml."),
     ] = None,
-    chunk_tokens: Annotated[str, typer.Option(help="Chunk sizes to try, in tokens.")] = SIZES,
-    overlap: Annotated[str, typer.Option(help="Overlaps of chunks to try, in tokens.")] = OVERLAPS,
-    k: Annotated[str, typer.Option(help="Numbers of chunks to rerank.")] = KS,
-    mmr_lambda: Annotated[
-        str, typer.Option(help="Weights of relevance in MMR; 1 turns it off.")
-    ] = LAMBDAS,
-    expand: Annotated[bool, typer.Option("--expand", help="Also search for paraphrases.")] = False,
-    decompose: Annotated[
-        bool, typer.Option("--decompose", help="Also search for the parts of a question.")
-    ] = False,
-    budget: Annotated[
-        str,
-        typer.Option(help="Token budgets for chunks in the prompt, within the models' context."),
-    ] = BUDGETS,
-    keep: Annotated[str, typer.Option(help="Numbers of chunks to keep in the prompt.")] = KEEPS,
-    hyde: Annotated[
-        bool, typer.Option("--hyde", help="Also search with a hypothetical answer (HyDE).")
-    ] = False,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            metavar="NAME=VALUES",
+            help="Values of a setting to try instead of the usual ones, such as keep=5,10 or "
+            "hyde=false,true.",
+        ),
+    ] = None,
     url: GatewayOption = None,
     key: KeyOption = None,
     out: Annotated[
@@ -98,27 +87,15 @@ def sweep(
             f"--split {split!r}: has rows of the test split, and tuning on them makes the test "
             "invalid: use validation, or add --force"
         )
-    grid: dict[str, list[Any]] = {
-        "chunk_tokens": _numbers("--chunk-tokens", chunk_tokens),
-        "overlap": _numbers("--overlap", overlap),
-        "k": _numbers("--k", k),
-        "mmr_lambda": _numbers("--mmr-lambda", mmr_lambda, float),
-        "rerank": [False, True],
-        "mmr_after": [False, True],
-        "expand": [False, True] if expand else [False],
-        "decompose": [False, True] if decompose else [False],
-        "budget": _numbers("--budget", budget),
-        "keep": _numbers("--keep", keep),
-        "hyde": [False, True] if hyde else [False],
-    }
     state = home.find(home_dir)
     place = target.find(state, url, key)
     base = settings.load(rag) if rag else settings.RagSettings()
     # What is not possible is said now, and not after an hour.
-    _ = script.first(base, grid), script.second(base, grid), script.fourth(base, grid)
-    read = budgets(base, grid["budget"], place, home_dir)
-    base = base.model_copy(update={"budget": read[0]})
-    grid["budget"] = sorted(set(read))
+    stages = wanted(base, values or [])
+    *_, room = stages
+    own, *tried = budgets(base, room["budget"], place, home_dir)
+    base = base.model_copy(update={"budget": own})
+    room["budget"] = sorted({own, *tried})
     index = index_file(home_dir)
     source, pages = source_of(index, docs)
     answerable = draw.distinct([row for row in of_split if row.answerable], seed=0)
@@ -147,7 +124,7 @@ def sweep(
             "out": str(folder),
             "questions": about["questions"],
             "settings": about["settings"],
-            "grid": grid,
+            "stages": stages,
             "gateway": place.url,
             "index": str(index.absolute()),
             "source": source,
@@ -167,7 +144,7 @@ def sweep(
             "questions": len(chosen),
             "rag": str(folder / OUT),
             "settings": best.settings.model_dump(),
-            "rows": [table.facts(row) for row in results_table],
+            "rows": [row.facts() for row in results_table],
         }
         print(json.dumps(shown, indent=2, ensure_ascii=False))
         return
@@ -192,11 +169,27 @@ def budgets(
     return [own, *(size for size in tried if target.budget(size, reserved, models) == size)]
 
 
-def _numbers(option: str, text: str, kind: type[int] | type[float] = int) -> list[float]:
-    try:
-        return sorted({kind(part) for part in text.split(",")})
-    except ValueError:
-        raise AskdocsError(f"{option} {text}: write numbers with commas, such as 10,20") from None
+def wanted(base: "RagSettings", values: Sequence[str]) -> list[dict[str, list[Any]]]:
+    """The stages of the sweep with the values of --try. Raises AskdocsError: one is invalid."""
+    stages = [{name: list(tried) for name, tried in stage.items()} for stage in script.STAGES]
+    for text in values:
+        name, found, listed = text.partition("=")
+        if not found or name not in settings.RagSettings.model_fields:
+            raise AskdocsError(f"--try {text}: write NAME=VALUES, such as keep=5,10 or hyde=true")
+        stage = next((stage for stage in reversed(stages) if name in stage), None)
+        if stage is None:  # a setting that is not swept usually
+            stage = {}
+            stages.insert(-1, stage)
+        stage[name] = [
+            getattr(script.changed(base, **_fitting(name, part)), name)
+            for part in listed.split(",")
+        ]
+    return stages
+
+
+def _fitting(name: str, value: str) -> dict[str, object]:
+    """The value, with others that allow it alone: combinations are checked when they are tried."""
+    return {"overlap": 0, "chunk_tokens": 8192, "keep": 1, "k": 200, name: value}
 
 
 def _claim(folder: Path, which: str, about: dict[str, Any]) -> None:

@@ -31,13 +31,13 @@ from askdocs.state import home
 from askdocs.terminal.bar import Bar
 from askdocs.terminal.consoles import say
 from askdocs.wikis.index import index_file
+from core.errors import AskdocsError
 from eval.report import changes, cost
 from eval.running import answer, ask, measured
 from eval.running.estimate import estimate
 from eval.systems import systems as known
 from eval.systems.rag import settings
 from eval.systems.recorded import Recorded
-from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
     from askdocs.evaluation.plan import EvaluationPlan

@@ -17,9 +17,8 @@ from askdocs.state import audit, database, home
 from askdocs.terminal import table, times
 from askdocs.terminal.bar import Bar
 from askdocs.wikis.index import index_file
-from gateway.access.rights import EVERYTHING, PUBLIC
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.settings import load
 from widget.review import csv_export, weeks
 from widget.review import digest as digests
 from widget.review.clusters import Sorter
@@ -28,6 +27,7 @@ from widget.review.gaps import find, sheet_of
 from widget.review.wiki import ReviewIndex
 from widget.service.store import Store
 from widget.settings import WidgetSettings
+from wiki.rights import EVERYTHING, PUBLIC
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -45,9 +45,6 @@ SinceOption = Annotated[
 ]
 WeekOption = Annotated[
     str | None, typer.Option(help="One week, such as 2026-W48 (default: the last eight).")
-]
-DigestWeekOption = Annotated[
-    str | None, typer.Option(help="The week, such as 2026-W48 (default: the last complete week).")
 ]
 WEEKS = 8
 SHOWN = 30  # gaps in the terminal
@@ -92,10 +89,20 @@ def gaps(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="New CSV file, instead of a table.")
     ] = None,
+    send: Annotated[
+        bool,
+        typer.Option("--send", help="Send the last complete week to digest_webhook, once."),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --send: print the message, and send nothing.")
+    ] = False,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List questions that the wiki does not answer, most frequent first, with the closest pages."""
+    if send:
+        _send(week, dry_run, home_dir, as_json)
+        return
     if out is not None:
         refuse_existing(out)
     last = weeks.parse(week) if week else weeks.monday(datetime.now(UTC).date())
@@ -110,36 +117,6 @@ def gaps(
         print(f"{out}: {len(listed.gaps):,} gaps")
     else:
         _show(listed)
-
-
-@app.command()
-def digest(
-    week: DigestWeekOption = None,
-    send: Annotated[
-        bool, typer.Option("--send", help="Send it to digest_webhook, unless already sent.")
-    ] = False,
-    home_dir: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print or send a week's gaps as a message."""
-    today = datetime.now(UTC).date()
-    first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
-    settings = load(WidgetSettings)
-    webhook = settings.digest_webhook
-    if send and webhook is None:
-        raise AskdocsError(
-            "--send: there is no webhook: set ASKDOCS_WIDGET_DIGEST_WEBHOOK in the environment"
-        )
-    with _sorted(home_dir) as (engine, wiki):
-        text = digests.text_of(find(engine, first, 2, PUBLIC, wiki), settings.public_url)
-        address = webhook.get_secret_value() if send and webhook else ""
-        sent = bool(address) and digests.send(engine, wiki, address, first, settings.public_url)
-    if as_json:
-        print(json.dumps({"week": weeks.name(first), "text": text, "sent": sent}, indent=2))
-        return
-    print(text)
-    if send:
-        print("sent" if sent else f"not sent: the digest of {weeks.name(first)} was sent before")
 
 
 @app.command()
@@ -175,6 +152,28 @@ def forget(
         print(f"would delete {count:,} questions (dry run: nothing was changed)")
     else:
         print(f"deleted {count:,} questions")
+
+
+def _send(week: str | None, dry_run: bool, home_dir: Path | None, as_json: bool) -> None:
+    """Print a week's gaps as a message, and send it unless it was sent."""
+    today = datetime.now(UTC).date()
+    first: date = weeks.parse(week) if week else weeks.monday(today) - weeks.WEEK
+    settings = load(WidgetSettings)
+    webhook = settings.digest_webhook
+    if webhook is None and not dry_run:
+        raise AskdocsError(
+            "--send: there is no webhook: set ASKDOCS_WIDGET_DIGEST_WEBHOOK in the environment"
+        )
+    with _sorted(home_dir) as (engine, wiki):
+        text = digests.text_of(find(engine, first, 2, PUBLIC, wiki), settings.public_url)
+        address = webhook.get_secret_value() if webhook and not dry_run else ""
+        sent = bool(address) and digests.send(engine, wiki, address, first, settings.public_url)
+    if as_json:
+        print(json.dumps({"week": weeks.name(first), "text": text, "sent": sent}, indent=2))
+        return
+    print(text)
+    if not dry_run:
+        print("sent" if sent else f"not sent: the digest of {weeks.name(first)} was sent before")
 
 
 def since_moment(since: str | None) -> datetime | None:

@@ -20,7 +20,7 @@ from askdocs.state.scratch import scratch
 from askdocs.terminal import table
 from askdocs.terminal.consoles import say
 from askdocs.terminal.stopping import stoppable
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.plan import machine
 from training.plan import recipe as recipes
 from training.plan.recipe import Recipe
@@ -130,7 +130,6 @@ def _measured(
         yield from gpu_check.training(trains, recipe, shape, here, budget)
     if serves is None:
         return
-    quantiser = environments.find(environments.QUANTISE, state.root)
     with stoppable(), scratch(existing(state.root), SCRATCH) as work:
         try:
             if start.path is None:
@@ -147,4 +146,3 @@ def _measured(
         adapter = random_adapter.write(work / "adapter", folder, seed=1)
         context = recipe.max_length
         yield from gpu_serving.serving(serves, folder, adapter, work, here, context, budget)
-        yield from gpu_check.artefacts(trains, quantiser, folder, adapter, work, budget)

@@ -18,11 +18,11 @@ from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.terminal import table
 from askdocs.terminal.times import day, duration
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.access.keys import ALL, Keys, Limits
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
 from gateway.routing import aliases, deployments
+from gateway.settings import GatewaySettings
 from gateway.telemetry.usage import GROUPS, last_used, report
 
 if TYPE_CHECKING:

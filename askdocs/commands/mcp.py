@@ -22,10 +22,10 @@ from mcp.shared.exceptions import MCPError
 from askdocs.commands.options import HomeOption
 from askdocs.state import home
 from askdocs.supervision import status
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.api.agents import about
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
+from gateway.settings import GatewaySettings
 
 if TYPE_CHECKING:
     from mcp.client import ClientSession

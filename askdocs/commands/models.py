@@ -1,21 +1,23 @@
-"""`askdocs models`: list trained model versions and show which one serves each alias."""
+"""`askdocs models`: list, show, export and retire versions of trained models."""
 
 import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from askdocs.commands import (
-    models_artefacts,
-    models_compare,
-    models_copies,
-    models_keep,
-    models_serve,
-)
+from askdocs.commands import models_compare, models_copies, models_serve
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.models.registry import opened_store, targeted
+from askdocs.models import artefacts
+from askdocs.models.artefacts import Export
+from askdocs.models.registry import opened_store, served, targeted
+from askdocs.state import audit, home
 from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
+from core.errors import AskdocsError
+from training.versions import garbage
+from training.versions.open import cache
 
 if TYPE_CHECKING:
     from training.versions.store import Store
@@ -24,37 +26,33 @@ app = typer.Typer(
     help="Manage versions of trained models, and choose the one in use.",
     no_args_is_help=True,
 )
-app.command()(models_artefacts.merge)
-app.command()(models_artefacts.export)
-app.command()(models_artefacts.quantise)
-app.command()(models_artefacts.probe)
 app.command()(models_copies.push)
 app.command()(models_copies.pull)
-app.command()(models_keep.verify)
-app.command()(models_keep.retire)
-app.command()(models_keep.gc)
 app.command()(models_serve.promote)
-app.command()(models_serve.canary)
 app.command()(models_serve.rollback)
 app.command()(models_compare.compare)
 NameArgument = Annotated[str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")]
-# What makes one version different from another.
-COMPARED = ["base_model", "dataset", "recipe", "prompt_fingerprint", "commit", "metrics", "checks"]
 
 
 @app.command("list")
 def show_all(
+    name: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="All that is known of one version.")
+    ] = None,
     alias: Annotated[str | None, typer.Option(help="Only the versions of this alias.")] = None,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List every version: base model, training examples, validation loss, and its users."""
+    if name:
+        _show(name, home_dir, as_json)
+        return
     store, used = opened_store(home_dir), targeted(home_dir)
     with Bar() as bar:
-        names = [name for name in store.names() if alias in (None, name.partition("@")[0])]
+        names = [each for each in store.names() if alias in (None, each.partition("@")[0])]
         rows = []
-        for number, name in enumerate(names, 1):
-            rows.append(_facts(store, name, used))
+        for number, each in enumerate(names, 1):
+            rows.append(_facts(store, each, used))
             bar.show("reading versions", number, len(names))
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -80,9 +78,8 @@ def show_all(
     )
 
 
-@app.command()
-def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Show a version: recipe, data, metrics, checks, verdicts, thresholds, artefacts, files."""
+def _show(name: str, home_dir: Path | None, as_json: bool) -> None:
+    """Recipe, data, metrics, checks, verdicts, thresholds, artefacts and files of a version."""
     store = opened_store(home_dir)
     facts = _facts(store, name, targeted(home_dir))
     facts["verdicts"] = [verdict.model_dump(mode="json") for verdict in store.verdicts(name)]
@@ -104,32 +101,83 @@ def show(name: NameArgument, home_dir: HomeOption = None, as_json: JsonOption = 
 
 
 @app.command()
-def diff(
+def export(
     name: NameArgument,
-    other: Annotated[
-        str, typer.Argument(metavar="VERSION", help="The version to compare it with.")
-    ],
+    kind: Annotated[
+        Export,
+        typer.Option("--type", help="Weights of a GGUF file (q4_1 is the smallest), or merged."),
+    ] = Export.Q8_0,
     home_dir: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare two versions: base model, dataset, recipe, metrics, checks."""
-    store = opened_store(home_dir)
-    sides = [
-        flat(store.manifest(version).model_dump(mode="json", include=set(COMPARED)))
-        for version in (name, other)
-    ]
-    keys = dict.fromkeys(key for side in sides for key in side)
-    rows = {key: [side.get(key) for side in sides] for key in keys}
-    differences = {key: values for key, values in rows.items() if values[0] != values[1]}
+    """Write a version as a GGUF file or merged weights, and probe it in a real engine.
+
+    `models promote` does it by itself. What fails its probes is not kept.
+    """
+    with artefacts.work(name, home_dir) as work:
+        facts = work.derived(kind)
     if as_json:
-        print(json.dumps({"versions": [name, other], "differences": differences}, indent=2))
-    elif not differences:
-        print(f"{name} and {other} do not differ in {', '.join(COMPARED)}")
+        print(json.dumps({"version": name, **facts}, indent=2))
+        return
+    how = "made" if facts["made"] else "is there already"
+    print(f"{name} {facts['kind']} {how}; its probes: {_probe_summary(facts['probes'])}")
+
+
+def _probe_summary(probes: dict[str, Any]) -> str:
+    return (
+        f"log-probabilities off by {probes['mean']:.3f} on average and {probes['furthest']:.2f} at"
+        f" most, {probes['agreed']} of {probes['clear']} clear tokens the same,"
+        f" {probes['share']:.0%} of the adapter's effect preserved"
+    )
+
+
+@app.command()
+def retire(
+    name: NameArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would be removed, and change nothing.")
+    ] = False,
+    home_dir: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Retire a version: it can no longer be promoted, and its files are removed.
+
+    Its manifest, verdicts and thresholds stay. Files of interrupted writes are also removed.
+    """
+    store, copies = opened_store(home_dir), cache(home.find(home_dir).root)
+    store.manifest(name)
+    if aliases := targeted(home_dir).get(name):
+        raise AskdocsError(
+            f"{name}: the alias {', '.join(aliases)} points to it: promote another version first"
+        )
+    if name in served(home_dir):
+        raise AskdocsError(f"{name}: is served: promote another version first")
+    leftovers = list(garbage.find(store, copies, name, datetime.now(UTC)))
+    size = sum(leftover.bytes for leftover in leftovers)
+    done = False
+    if not dry_run:
+        if not yes:
+            question = f"Retire {name}, and remove {size:,} bytes? It cannot be undone."
+            typer.confirm(question, abort=True, err=True)
+        removed = [leftover.what for leftover in leftovers]
+        audit.note(home_dir, "version.retire", name, bytes=size, removed=removed)
+        done = store.retire(name)
+        paths = [(leftover.place, path) for leftover in leftovers for path in leftover.paths]
+        with Bar() as bar:
+            for number, (place, path) in enumerate(paths, 1):
+                place.remove(path)
+                bar.show("removing files", number, len(paths))
+    if as_json:
+        rows = [{"what": leftover.what, "bytes": leftover.bytes} for leftover in leftovers]
+        print(json.dumps({"name": name, "changed": done, "bytes": size, "removed": rows}, indent=2))
+        return
+    for leftover in leftovers:
+        print(f"{leftover.what}: {leftover.bytes:,} bytes")
+    if dry_run:
+        print(f"would retire {name} (dry run: nothing was changed)")
     else:
-        cells = [
-            [key, *("-" if v is None else v for v in values)] for key, values in differences.items()
-        ]
-        table.show(["", name, other], cells)
+        print(f"retired {name}" if done else f"{name} is already retired")
 
 
 def flat(facts: dict[str, Any], above: str = "") -> dict[str, str]:

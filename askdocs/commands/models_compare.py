@@ -13,19 +13,19 @@ from askdocs.evaluation import canary
 from askdocs.evaluation.canary import Canary
 from askdocs.state.database import opened
 from askdocs.terminal import table
+from core.errors import AskdocsError
+from core.settings import load
 from eval.statistics import proportions
 from eval.statistics.proportions import Line, Value
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
 from gateway.routing import aliases, promotions
 from gateway.routing.promotions import main_target
+from gateway.settings import GatewaySettings
 from gateway.telemetry.answer_statistics import AnswerTally, tally
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from gateway.core.gateway_settings import Alias
+    from gateway.settings import Alias
 
 
 def compare(
@@ -120,13 +120,13 @@ def _in_words(on_trial: Canary) -> str:
     then = {
         "wait": f"not decided yet; promote above {-found.margin:+.2f}, stop below 0",
         "promote": f"as good: `askdocs models promote {on_trial.version}`",
-        "stop": f"worse: `askdocs models canary {on_trial.version} --weight 0`",
+        "stop": f"worse: `askdocs models promote {on_trial.version} --weight 0`",
     }[found.decision]
     return f"canary since {on_trial.since:%Y-%m-%d}, {readers}: {measured}: {then}"
 
 
 def _two(database: "sa.Engine", alias: str, first: str | None) -> tuple[str, str]:
-    """The two that it is natural to compare."""
+    """The default comparison."""
     now = _aliases(database)[alias].targets
     names: Sequence[str] = sorted(now, key=lambda name: -now[name])
     if len(names) == 1:

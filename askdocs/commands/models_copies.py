@@ -14,7 +14,7 @@ from askdocs.commands.options import HomeOption, JsonOption
 from askdocs.models.registry import opened_store
 from askdocs.state import audit, home
 from askdocs.terminal.bar import Bar
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.versions.hub import Hub
 from training.versions.open import open_store
 from training.versions.store import Store

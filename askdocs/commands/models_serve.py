@@ -1,4 +1,4 @@
-"""`askdocs models promote|canary|rollback`: choose the version that serves an alias."""
+"""`askdocs models promote|rollback`: choose the version that serves an alias."""
 
 import asyncio
 import json
@@ -18,23 +18,23 @@ from askdocs.models.registry import opened_store
 from askdocs.models.serving import serve
 from askdocs.state import home
 from askdocs.state.database import opened
+from core import audit
+from core.errors import AskdocsError
+from core.settings import load
 from eval.gate import verdict
 from gateway.answering.grounding import prompt
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
 from gateway.routing import aliases, promotions
 from gateway.routing.aliases import DEFAULT, Table, stored
 from gateway.routing.promotions import main_target
-from gateway.telemetry import audit
+from gateway.settings import GatewaySettings
 from training.versions import promote as gate
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from eval.gate.verdict import Verdict
-    from gateway.core.gateway_settings import Alias
     from gateway.routing.promotions import Action, Targets
+    from gateway.settings import Alias
 
 VersionArgument = Annotated[
     str, typer.Argument(metavar="VERSION", help="A version, such as docs@v7.")
@@ -87,7 +87,7 @@ class Change:
         verdict: "Verdict | None" = None,
         why: str | None = None,
     ) -> None:
-        """Let `targets` answer, and let what nobody needs any more come to its end.
+        """Let `targets` answer, and stop versions that are no longer used.
 
         Raises AskdocsError: an engine serves none of them, or somebody else was faster.
         """
@@ -129,6 +129,10 @@ class Change:
 
 def promote(
     version: VersionArgument,
+    weight: Annotated[
+        float | None,
+        typer.Option(min=0, max=99, help="A canary: percentage of users; 0 ends it."),
+    ] = None,
     alias: AliasOption = None,
     force: ForceOption = False,
     why: WhyOption = None,
@@ -140,61 +144,40 @@ def promote(
     """Promote a version to its alias, once it is served and has passed its probes.
 
     The previous version stays ready, so that `rollback` takes a second. If a step fails, nothing
-    changes.
+    changes. With --weight it serves a share of the users, each of whom keeps one version.
     """
     began = time.monotonic()
-    with _changing(alias or version.partition("@")[0], home_dir) as change:
-        given = _allowed(change, version, "promote", verdict, force, why, keep=not dry_run)
-        was, targets = change.alias.targets, {version: 1.0}
-        if not dry_run:
-            _serve(change, version, quiet=as_json)
-            change.measured(version).write("promote", targets, given, why)
-    _tell("promote", change.name, was, targets, began, dry_run, as_json)
-
-
-def canary(
-    version: VersionArgument,
-    weight: Annotated[
-        float, typer.Option(min=0, max=99, help="Percentage of users; 0 ends the canary.")
-    ],
-    alias: AliasOption = None,
-    force: ForceOption = False,
-    why: WhyOption = None,
-    verdict: VerdictOption = None,
-    dry_run: DryRunOption = False,
-    home_dir: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Serve a version to a share of an alias's users; each user keeps one version.
-
-    `askdocs models compare` then shows both side by side.
-    """
-    began = time.monotonic()
+    action: Literal["promote", "canary"] = "promote" if weight is None else "canary"
     given = None
     with _changing(alias or version.partition("@")[0], home_dir) as change:
-        if weight:
-            given = _allowed(change, version, "canary", verdict, force, why, keep=not dry_run)
+        if weight != 0:
+            given = _allowed(change, version, action, verdict, force, why, keep=not dry_run)
         was = change.alias.targets
-        main = main_target(was, but=(version,))
-        if main == version:
-            raise AskdocsError(
-                f"{version} already gets all requests to {change.name}: a canary needs another "
-                "version"
-            )
-        if others := set(was) - {main, version}:
-            raise AskdocsError(
-                f"{', '.join(sorted(others))} already has a share of {change.name}: end it with "
-                "--weight 0 first"
-            )
-        if not weight and version not in was:
-            raise AskdocsError(f"{version} has no share of {change.name}: nothing to end")
-        targets = {main: 100 - weight, version: weight} if weight else {main: 1.0}
+        targets = {version: 1.0} if weight is None else _canary(change, version, weight)
         if not dry_run:
-            if weight:
+            if weight != 0:
                 _serve(change, version, quiet=as_json)
                 change = change.measured(version)
-            change.write("canary", targets, given, why)
-    _tell("canary", change.name, was, targets, began, dry_run, as_json)
+            change.write(action, targets, given, why)
+    _tell(action, change.name, was, targets, began, dry_run, as_json)
+
+
+def _canary(change: Change, version: str, weight: float) -> dict[str, float]:
+    """The targets with a canary. Raises AskdocsError: it makes no sense."""
+    was = change.alias.targets
+    main = main_target(was, but=(version,))
+    if main == version:
+        raise AskdocsError(
+            f"{version} already gets all requests to {change.name}: a canary needs another version"
+        )
+    if others := set(was) - {main, version}:
+        raise AskdocsError(
+            f"{', '.join(sorted(others))} already has a share of {change.name}: end it with"
+            " --weight 0 first"
+        )
+    if not weight and version not in was:
+        raise AskdocsError(f"{version} has no share of {change.name}: nothing to end")
+    return {main: 100 - weight, version: weight} if weight else {main: 1.0}
 
 
 def rollback(

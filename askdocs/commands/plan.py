@@ -6,38 +6,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import psutil
 import typer
-from rich.console import Console
 
-from askdocs.capacity import memory, models, reported, speed
+from askdocs.capacity import memory, models, speed
 from askdocs.capacity.assumptions import read
 from askdocs.capacity.gpus import find
 from askdocs.capacity.plan import DoesNotFit, command, demand, make, notes, slow, tight
-from askdocs.capacity.ram import of_file, refusal
 from askdocs.capacity.setup import GIB, Setup
 from askdocs.commands.options import JsonOption
+from core.errors import AskdocsError
 from eval.report import cost
-from gateway.core.errors import AskdocsError
 
 if TYPE_CHECKING:
     from askdocs.capacity.assumptions import Assumptions
     from askdocs.capacity.plan import ServingPlan
-    from askdocs.capacity.reported import Reported
 
 QUANTIZATIONS = ("fp8", "int4")
-KV_DTYPES = ("auto", "fp8")
 
 
 def plan(
     model: Annotated[
         str,
-        typer.Option(help="Name on the hub, folder, or GGUF file (for main memory, no GPU)."),
+        typer.Option(help="Name on the hub, or a folder."),
     ],
+    gpu: Annotated[str, typer.Option(help="a10g, l4, l40s, a100-40g, a100-80g, h100, h200 ...")],
     context: Annotated[int, typer.Option(min=1, help="Tokens of the longest request.")] = 8192,
-    gpu: Annotated[
-        str | None, typer.Option(help="a10g, l4, l40s, a100-40g, a100-80g, h100, h200, b200 ...")
-    ] = None,
     qps: Annotated[
         float | None,
         typer.Option(min=0, max=1e9, help="Questions per second at peak."),
@@ -49,9 +42,6 @@ def plan(
         str | None,
         typer.Option(help="Quantisation of the weights: fp8, int4 (default: unchanged)."),
     ] = None,
-    kv_cache_dtype: Annotated[
-        str, typer.Option(help="Data type of the KV cache: auto, fp8.")
-    ] = "auto",
     gpus: Annotated[
         int | None,
         typer.Option(min=1, help="GPUs per replica (default: the fewest that hold the model)."),
@@ -63,45 +53,27 @@ def plan(
     assume: Annotated[
         list[str] | None, typer.Option(help="Override an assumption, such as prompt_tokens=6000.")
     ] = None,
-    assumptions: Annotated[
-        Path | None, typer.Option(help="TOML file of assumptions, and of GPUs: [gpus.NAME].")
-    ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="Prices (default: eval/report/prices.toml).")
-    ] = None,
     gpu_hour: Annotated[
         float | None,
-        typer.Option(min=0, max=1e6, help="US dollars per GPU hour (instead of --prices)."),
-    ] = None,
-    running: Annotated[
-        str | None, typer.Option(help="Check the KV cache of the running vLLM at this address.")
+        typer.Option(
+            min=0, max=1e6, help="US dollars per GPU hour (default: eval/report/prices.toml)."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Plan GPUs: type and number, speed, cost."""
-    assumed, known = read(assume or (), assumptions)
-    _among("--quantization", quantization, QUANTIZATIONS)
-    _among("--kv-cache-dtype", kv_cache_dtype, KV_DTYPES)
-    if Path(model).suffix == ".gguf":
-        if gpu is not None:
-            raise AskdocsError(
-                f"--gpu {gpu}: GGUF files are planned for main memory: leave it out, or name the"
-                " model that the file was made of"
-            )
-        _ram(Path(model), context, assumed, as_json)
-        return
-    if gpu is None:
-        raise AskdocsError(f"--gpu is missing: one of {', '.join(known)}")
+    assumed = read(assume or ())
+    if quantization not in (None, *QUANTIZATIONS):
+        raise AskdocsError(f"--quantization {quantization}: use one of {', '.join(QUANTIZATIONS)}")
     if qps is not None and users is not None:
         raise AskdocsError(f"--qps {qps:g} and --users {users:g}: give only one")
 
     sized = models.find(model, config, assumed.weight_bits)
     setup = Setup(
         shape=sized.shape,
-        gpu=find(gpu, known),
+        gpu=find(gpu),
         gpus=1,
         quantization=quantization,
-        kv_dtype=kv_cache_dtype,
         context=context,
         adapters=adapters,
         assumed=assumed,
@@ -114,26 +86,18 @@ def plan(
             raise
         print(json.dumps({"model": model, "gpu": gpu, "fits": False, "why": str(error)}, indent=2))
         raise typer.Exit(2) from None
-    seen = reported.read(running) if running else None
-    facts = _facts(made, model, sized.where, gpu, _price(gpu, prices, gpu_hour), seen)
+    facts = _facts(made, model, sized.where, gpu, _price(gpu, gpu_hour))
     if as_json:
         print(json.dumps(facts, indent=2, default=str))
     else:
         _show(facts, assumed)
-    if seen and (why := reported.refusal(seen, context)):
-        raise AskdocsError(why)
 
 
-def _among(option: str, given: str | None, known: tuple[str, ...]) -> None:
-    if given is not None and given not in known:
-        raise AskdocsError(f"{option} {given}: use one of {', '.join(known)}")
-
-
-def _price(gpu: str, file: Path | None, gpu_hour: float | None) -> cost.Price | None:
+def _price(gpu: str, gpu_hour: float | None) -> cost.Price | None:
     """Of an hour; None: the file has none."""
     if gpu_hour is not None:
         return cost.Price(usd=gpu_hour, read=datetime.now(UTC).date(), source="--gpu-hour")
-    return cost.read(file or cost.FILE).of_gpu(gpu)
+    return cost.read(cost.FILE).of_gpu(gpu)
 
 
 def _facts(
@@ -142,7 +106,6 @@ def _facts(
     where: str,
     gpu: str,
     price: cost.Price | None,
-    seen: "Reported | None",
 ) -> dict[str, Any]:
 
     setup = made.setup
@@ -190,7 +153,6 @@ def _facts(
         "notes": notes(setup) + slow(made),
         "command": argv,
         "environment": env,
-        "reported": seen._asdict() if seen else None,
         "assumptions": assumed.model_dump()
         | {"max_num_batched_tokens": setup.step, "max_num_seqs": setup.seqs},
     }
@@ -208,7 +170,7 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
         f"${facts['month_usd']:,.0f} a month (${price['usd']} an hour, {price['read']},"
         f" {price['source']})"
         if price
-        else f"no price for {facts['gpu']}: add --gpu-hour USD, or add it to --prices FILE"
+        else f"no price for {facts['gpu']}: add --gpu-hour USD"
     )
     parts = ", ".join(
         f"{name} {size[name]:.1f}"
@@ -232,8 +194,6 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
         f" questions/s, {best['tokens_per_second']:.0f} tokens/s, a copy at its best",
         "cost": cost,
     }
-    if seen := facts["reported"]:
-        rows["vLLM says"] = f"{seen['tokens']:,} tokens of cache"
     for name, text in rows.items():
         print(f"{name:11} {text}")
     for note in facts["notes"]:
@@ -244,28 +204,3 @@ def _show(facts: dict[str, Any], assumed: "Assumptions") -> None:
     for name, field in type(assumed).model_fields.items():
         value = "not set" if taken[name] is None else f"{taken[name]:g}"
         print(f"  {name:27} {value:>7}  {field.description}")
-
-
-def _ram(file: Path, context: int, assumed: "Assumptions", as_json: bool) -> None:
-    """What the embedded engine needs, and what is free here."""
-    if not file.is_file():
-        raise AskdocsError(f"--model {file}: no such file: name a local GGUF file")
-    with Console(stderr=True).status(f"reading {file.name}"):
-        need = of_file(file, context, assumed.parallel)
-    free = psutil.virtual_memory().available
-    why = refusal(need, context, free)
-    if as_json:
-        sizes = {**need._asdict(), "total": need.total, "free": free}
-        sizes["context"] = context
-        print(json.dumps({"model": str(file), "fits": not why, "why": why, **sizes}, indent=2))
-        if why:
-            raise typer.Exit(2)
-        return
-    if why:
-        raise AskdocsError(why)
-    print(
-        f"fits: {file.name} takes {need.total / GIB:.1f} of {free / GIB:.1f} GiB that are free:"
-        f" weights {need.weights / GIB:.1f}, {assumed.parallel} contexts of {context:,} tokens"
-        f" {need.cache / GIB:.1f}, cached prompts at most {need.prompts / GIB:.1f}, the"
-        f" rest {need.compute / GIB:.1f}"
-    )

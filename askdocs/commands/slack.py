@@ -16,10 +16,9 @@ from askdocs.commands.slack_check import examine
 from askdocs.state import home
 from askdocs.state.claim import claimed
 from askdocs.state.database import opened
-from gateway.core.errors import AskdocsError
-from gateway.core.failures import Failures
-from gateway.core.settings import load
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.settings import load
+from core.tasks import Failures, Tasks
 from widget.access.origins import web_address
 from widget.service.store import Store
 from widget.settings import WidgetSettings

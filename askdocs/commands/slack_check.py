@@ -8,8 +8,8 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from askdocs.supervision.checks import Check
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.settings import load
 from widget.settings import WidgetSettings
 from widget.slack.manifest import OF_PEOPLE, SCOPES
 from widget.slack.replies import refusal

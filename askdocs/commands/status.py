@@ -12,8 +12,8 @@ from askdocs.state import home
 from askdocs.supervision import prefix_cache, status
 from askdocs.terminal.consoles import out
 from askdocs.wikis import index
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.settings import load
 from widget.review import access
 from widget.settings import WidgetSettings
 

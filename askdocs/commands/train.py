@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from askdocs import environments
 from askdocs.commands.options import HomeOption, JsonOption
-from askdocs.models import base, sweeping
+from askdocs.models import base
 from askdocs.models.deriving import check_run
 from askdocs.models.finetuning import command, follow, refused
 from askdocs.models.registry import opened_store
@@ -22,21 +22,17 @@ from askdocs.models.training_bar import TrainingBar
 from askdocs.models.training_run import JOB, Run, check_pairs, default_folder
 from askdocs.state import home
 from askdocs.state.home import existing
-from askdocs.terminal import table
 from askdocs.terminal.bar import Bar
 from askdocs.terminal.consoles import say
-from gateway.core.errors import AskdocsError, together
+from core.errors import AskdocsError, together
 from training.data import dataset
 from training.plan import machine
 from training.plan import recipe as recipes
-from training.plan.preflight import preflight, written
+from training.plan.preflight import preflight
 from training.versions.name import check_alias
 
 if TYPE_CHECKING:
     from askdocs.models.base import Base
-    from askdocs.state.home import Home
-    from training.data.dataset import Dataset
-    from training.plan.machine import Machine
     from training.plan.preflight import Preflight
     from training.plan.recipe import Recipe
     from training.versions.store import Store
@@ -50,13 +46,6 @@ def train(
         str, typer.Option(metavar="NAME|FILE", help="A bundled recipe, or a TOML file.")
     ],
     data: Annotated[Path, typer.Option(metavar="DIR", help="Folder that `dataset build` wrote.")],
-    sweep: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Compare learning rates, ranks, rsLoRA and seeds instead; makes no version.",
-        ),
-    ] = None,
     preferences: Annotated[
         Path | None,
         typer.Option(
@@ -81,9 +70,6 @@ def train(
 ) -> None:
     """Train a model on a dataset, and store it as a new version. After Ctrl-C, use --resume."""
     check_alias(name)
-    if sweep and (dry_run or preferences):
-        other = "--dry-run" if dry_run else "--preferences"
-        raise AskdocsError(f"--sweep cannot have {other}: leave out one of them")
     if preferences:
         check_pairs(preferences)
     here = machine.look()
@@ -93,9 +79,6 @@ def train(
     state = home.find(home_dir)
     store = opened_store(home_dir)
     folder = out or default_folder(state, name, chosen, rows, max_steps)
-    if sweep:
-        _sweep(sweep, chosen, start, rows, max_steps, out, state, here, as_json)
-        return
     run = Run(folder, chosen, rows, max_steps)
     run.can_start(resume or dry_run)
     if dry_run or not run.is_done:
@@ -123,59 +106,13 @@ def train(
 
 
 def _prefer(python: Path, run: "Run", base: str, store: "Store", name: str, as_json: bool) -> None:
-    """The second stage. One that was killed begins again."""
+    """The second stage. A killed run starts over."""
     run.can_start(resume=True)
     with run.claimed() as lock:
         if not run.is_done:
             say(f"training on preferences in {run.folder}")
             _train(python, run, base, True, lock)
         _finish(python, run, store, name, as_json)
-
-
-def _sweep(
-    file: Path,
-    recipe: "Recipe",
-    start: "Base",
-    data: "Dataset",
-    max_steps: int | None,
-    out: Path | None,
-    state: "Home",
-    here: "Machine",
-    as_json: bool,
-) -> None:
-    """Runs that are there already are not repeated."""
-    settings = sweeping.load(file)
-    folder = out or default_folder(state, "sweep", recipe, data, max_steps)
-    every = sweeping.runs(settings, recipe, data, max_steps, folder)
-    if left := [run.recipe for _, run in every if not run.is_done]:
-        largest, shape = max(left, key=lambda recipe_left: recipe_left.lora.r), start.shape()
-        besides = sum(written(recipe_left, shape) for recipe_left in left) - written(largest, shape)
-        free = shutil.disk_usage(existing(folder)).free
-        token = _tokenizer(start)
-        checked = preflight(largest, shape, data, token, here, free, max_steps, besides)
-        if checked.problems:
-            raise together(checked.problems)
-    python = environments.ensure(environments.trainer(), state.root, say)
-    model = str(start.folder(python, state, say))
-
-    def train_run(run: Run) -> None:
-        with run.claimed() as lock:
-            _train(python, run, model, True, lock)
-
-    def choose(run: Run) -> None:
-        with run.claimed(), Bar() as bar:
-            run.choose(python, bar.show)
-
-    tried = sweeping.run(settings, recipe, data, max_steps, folder, train_run, choose, say)
-    results = [
-        {**asdict(setting), "mean": setting.mean, "half_width": setting.half} for setting in tried
-    ]
-    home.write_json(folder / "sweep.json", results)
-    if as_json:
-        print(json.dumps(results, indent=2))
-        return
-    table.show(["setting", "score", "seeds"], sweeping.table(tried))
-    print(f"runs        {folder}")
 
 
 def _tokenizer(start: "Base") -> str | AskdocsError:

@@ -17,9 +17,9 @@ from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import Up
 from askdocs.terminal.consoles import out
 from askdocs.wikis.site import tag
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import load
-from gateway.knowledge.sources.spec import is_address
+from core.errors import AskdocsError
+from core.settings import load
+from wiki.sources.spec import is_address
 
 COLOURS = {"engine": "magenta", "gateway": "blue", "widget": "green", "site": "yellow"}
 
@@ -112,8 +112,8 @@ def _banner(
     }
     for name, value in rows.items():
         out.print(f"  {name:20} {escape(value)}")
-    if waiting := _without_embeddings(place):
-        out.print(f"\n{waiting} have no embeddings yet: until they do, words alone count.")
+    if embedded := _embedded(place):
+        out.print(f"\nIndexing meaning: {embedded}. Until then search uses words only.")
     question = escape(answered.question or "How do I get started?")
     out.print(f'\n  {ask} ask "{question}"{at}')
     out.print(f"  {ask} status --secrets{at}   the key, and the link that signs in to the review")
@@ -138,17 +138,17 @@ def _banner(
     out.print(f"[bold]Open {box} and ask.[/bold]\n")
 
 
-def _without_embeddings(place: home.Home) -> str:
-    """The number of pages that are found by their words alone; empty if there are none."""
+def _embedded(place: home.Home) -> str:
+    """The number of pages that are found by meaning; empty if all are."""
     # Importing numpy is slow.
-    from gateway.knowledge.search.index import Index  # noqa: PLC0415
+    from wiki.index.index import Index  # noqa: PLC0415
 
     try:
         with closing(Index(place.index)) as index, index.snapshot():
             pages, embedded = index.size, index.embedded()[1]
     except AskdocsError:  # the status names it
         return ""
-    return f"{pages - embedded:,} of {pages:,} pages" if embedded < pages else ""
+    return f"{embedded:,} of {pages:,} pages" if embedded < pages else ""
 
 
 def _first(answered: client.Answered) -> str:

@@ -2,13 +2,13 @@
 
     python -m askdocs.environments vllm --home .askdocs
     python -m askdocs.environments train --home .askdocs
-    python -m askdocs.environments quantise --home .askdocs
     python -m askdocs.environments dataset --home .askdocs
     python -m askdocs.environments eval --home .askdocs
+    python -m askdocs.environments providers --home .askdocs
     python -m askdocs.environments security --home .cache/security
 
 The pins of vLLM, training and evaluation conflict with each other and with those of this program,
-and few installations check datasets, so each gets its own environment.
+and few installations check datasets or ask providers, so each gets its own environment.
 With an NVIDIA GPU, the GPU builds of vLLM and training are installed (not yet run there), otherwise
 the CPU builds.
 
@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from askdocs.environments import gpu, known_bad, startup_files
-from gateway.core.errors import AskdocsError, together
+from core.errors import AskdocsError, together
 from gateway.upstream.engines import nvidia
 
 Say = Callable[[str], None]
@@ -149,19 +149,6 @@ TRAIN_GPU = Recipe(  # not yet run on a machine with a GPU
     need_gib=20.0,
 )
 
-QUANTISE = Recipe(  # CPU builds everywhere: nothing is calibrated or trained
-    name="quantise",
-    title="the quantiser",
-    wanted_by="askdocs models quantise",
-    instead="",
-    build="cpu",
-    lock="quantise.lock",
-    check="import llmcompressor.modifiers.quantization, transformers",
-    pythons=((3, 11), (3, 12), (3, 13)),
-    need_gib=3.0,  # 1.1 GB installed, the same again in the installer's cache where disks differ
-    torch_routes=_CPU_TORCH_ROUTES,
-)
-
 DATASET = Recipe(
     name="dataset",
     title="the dataset checker",
@@ -182,6 +169,18 @@ EVAL = Recipe(
     build="",
     lock="eval.lock",
     check="import lancedb, onnxruntime, tokenizers",
+    pythons=((3, 11), (3, 12), (3, 13)),
+    need_gib=2.0,  # 0.6 GB installed, the same again in the installer's cache where disks differ
+)
+
+PROVIDERS = Recipe(
+    name="providers",  # as gateway.upstream.litellm looks for it
+    title="LiteLLM",
+    wanted_by="a model with litellm in [gateway.models]",
+    instead="",
+    build="",
+    lock="providers.lock",
+    check="import litellm.proxy.proxy_server",
     pythons=((3, 11), (3, 12), (3, 13)),
     need_gib=2.0,  # 0.6 GB installed, the same again in the installer's cache where disks differ
 )
@@ -463,7 +462,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="askdocs.environments", description="Set up an environment."
     )
-    recipes = {recipe.name: recipe for recipe in (trainer(), QUANTISE, DATASET, EVAL, SECURITY)}
+    every = (trainer(), DATASET, EVAL, PROVIDERS, SECURITY)
+    recipes = {recipe.name: recipe for recipe in every}
     parser.add_argument("name", choices=[VLLM_CPU.name, *recipes])
     parser.add_argument("--home", type=Path, required=True, help="the state home")
     options = parser.parse_args(arguments)

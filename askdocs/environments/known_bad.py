@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.core.errors import AskdocsError, together
+from core.errors import AskdocsError, together
 
 FILE = "known_bad.toml"
 _PIN = re.compile(

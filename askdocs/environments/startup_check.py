@@ -10,7 +10,7 @@ from pathlib import Path
 
 from askdocs.environments import requirements
 from askdocs.environments.startup_files import FILE, refuse
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.core.errors import AskdocsError, together
+from core.errors import AskdocsError, together
 
 FILE = "startup_files.toml"
 HERE = Path(__file__).resolve().parents[2]

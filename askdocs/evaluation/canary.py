@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 
+from core.database import reading
 from eval.gate import gate
 from eval.gate.canary import Outcome, Standing, standing
 from gateway.routing import promotions
 from gateway.routing.promotions import main_target
-from gateway.storage.database import reading
 from widget.service.store import question_table, vote_table
 
 if TYPE_CHECKING:

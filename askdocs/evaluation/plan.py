@@ -15,6 +15,7 @@ from askdocs.evaluation.target import EvaluatedGateway
 from askdocs.models.aliases import in_force
 from askdocs.models.registry import opened_store
 from askdocs.wikis.index import index_file
+from core.errors import AskdocsError
 from eval.gate import gate
 from eval.questions import draw, rows
 from eval.questions.question import Question
@@ -26,16 +27,15 @@ from eval.systems.recorded import Recorded
 from eval.systems.systems import ROLES, Role, System, parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding import prompt
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import embed
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.store import APPROVED
-from gateway.knowledge.wiki.page import Page
 from gateway.routing.aliases import BASE
 from gateway.upstream.engine import estimated
 from training.data import leaks
 from training.versions.manifest import sha256
 from training.versions.name import is_version
+from wiki.index import embed
+from wiki.index.index import Index
+from wiki.index.store import APPROVED
+from wiki.pages.page import Page
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from askdocs.evaluation import plan
 from askdocs.state.home import write
+from core.errors import AskdocsError
 from eval.questions import question
 from eval.report import build, cost, html, markdown
 from eval.report import report as report_file
@@ -21,10 +22,9 @@ from eval.scoring.judge import AND, AT, SILENT, Judge, Panel
 from eval.scoring.mark import Grounded, Mark, Similar
 from eval.scoring.scored import Scored
 from eval.scoring.similarity import Similarity
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.embed import load
-from gateway.knowledge.sources.sync import Progress
-from gateway.knowledge.wiki.page import Page
+from wiki.index.embed import load
+from wiki.pages.page import Page
+from wiki.sources.sync import Progress
 
 
 def score(

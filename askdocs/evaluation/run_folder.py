@@ -10,11 +10,11 @@ from typing import Any
 from askdocs.state.claim import claimed as run_claimed
 from askdocs.state.claim import differing
 from askdocs.state.home import Home, read_json, write
+from core.errors import AskdocsError
 from eval.questions import question
 from eval.questions.question import Question
 from eval.running import run as runs
 from eval.running.run import FILE, Run
-from gateway.core.errors import AskdocsError
 
 
 def default_folder(home: Home, run: Run) -> Path:

@@ -16,13 +16,13 @@ from askdocs import environments
 from askdocs.state.claim import commit
 from askdocs.state.home import Home
 from askdocs.supervision import status
+from core.errors import AskdocsError
+from core.settings import load
 from eval.running.run import Model, Provenance
 from eval.systems.systems import Role
 from gateway.api.endpoints import DESCRIPTION
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
 from gateway.routing.aliases import BASE, DOCS
+from gateway.settings import GatewaySettings
 from gateway.upstream.engine import Engine
 from training.plan.machine import look
 

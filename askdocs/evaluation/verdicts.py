@@ -8,6 +8,7 @@ from pathlib import Path
 from askdocs.evaluation import reports
 from askdocs.models.registry import opened_store
 from askdocs.state.home import write
+from core.errors import AskdocsError
 from eval.gate.gate import Reference
 from eval.gate.verdict import Decision, Verdict
 from eval.report import comparison
@@ -15,10 +16,9 @@ from eval.report.build import numbers
 from eval.report.report import FILE, Report
 from eval.running.pair import Pair
 from eval.running.run import Run
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
 from training.versions.manifest import sha256
 from training.versions.name import is_version
+from wiki.sources.sync import Progress
 
 VERDICT = "verdict.json"
 PRODUCT = "tuned-pages"

@@ -7,12 +7,12 @@ import sqlalchemy as sa
 from askdocs.state import home
 from askdocs.state.database import opened
 from askdocs.supervision import status
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias, GatewaySettings
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.routing import aliases, deployments
 from gateway.routing.aliases import Problem, Table
 from gateway.routing.registry import Fleet
+from gateway.settings import Alias, GatewaySettings
 
 
 def in_force(home_dir: Path | None) -> dict[str, Alias]:

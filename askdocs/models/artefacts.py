@@ -1,4 +1,4 @@
-"""Derives artefacts from a version (merged, GGUF, quantised) and probes each in a real engine."""
+"""Derives artefacts from a version (merged, GGUF) and probes each in a real engine."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -15,40 +15,31 @@ from askdocs.state import home as homes
 from askdocs.state.home import Home
 from askdocs.state.scratch import scratch
 from askdocs.terminal.bar import Bar
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError
 from training.artefacts import probe
 from training.artefacts.probe import ProbeResult
 from training.versions.store import Store
-
-MERGED = "merged"
-
+from wiki.sources.sync import Progress
 
 SCRATCH = ".deriving-"
 
 
-class GgufType(StrEnum):
-    """Weight formats of a GGUF file."""
+class Export(StrEnum):
+    """What a version can be written as: merged weights, or a GGUF file of these weights."""
 
+    MERGED = "merged"
     BF16 = "bf16"
     Q8_0 = "q8_0"
     Q4_1 = "q4_1"
 
-
-class Scheme(StrEnum):
-    """Quantisation schemes for vLLM."""
-
-    FP8 = "fp8"
-    W4A16 = "w4a16"
+    @property
+    def artefact(self) -> str:
+        """Its name in the store."""
+        return self if self is Export.MERGED else f"gguf-{self}"
 
 
-BITS = {
-    MERGED: 16,
-    **{f"gguf-{kind}": bits for kind, bits in zip(GgufType, (16, 8, 4), strict=True)},
-    # 3 mantissa bits, for activations, too: as inaccurate as 4 bits (docs/results/notebook.md).
-    Scheme.FP8: 4,
-    Scheme.W4A16: 4,
-}
+MERGED = Export.MERGED
+BITS = {kind.artefact: bits for kind, bits in zip(Export, (16, 16, 8, 4), strict=True)}
 
 
 class ProbesFailed(AskdocsError):
@@ -88,20 +79,13 @@ class Work:
     def probe(self, kind: str, folder: Path) -> ProbeResult:
         """Probe in an engine that serves this kind: merged weights in vLLM if installed, else in
         llama.cpp as a GGUF file with identical numbers."""
-        if kind not in BITS:
-            known = ", ".join(BITS)
-            raise AskdocsError(
-                f"{self.name}: no limits for {kind!r}; there are limits for: {known}"
-            )
         probes = probe.read(self.store.fetch(self.name) / probe.FILE)
         python = None
         if kind == MERGED:
             python = environments.find_vllm(self.home.root)
             if python is None:
-                self.export(folder, self.scratch / probing.GGUF, GgufType.BF16)
+                self.export(folder, self.scratch / probing.GGUF, Export.BF16)
                 folder = self.scratch
-        elif not kind.startswith("gguf-"):
-            python = environments.ensure_vllm(self.home.root, self.say)
         return probing.probed(folder, BITS[kind], probes, python, self.progress)
 
     def merged(self) -> Path:
@@ -123,22 +107,17 @@ class Work:
         }
         return deriving.derive(python, "merge", job, self.progress)
 
-    def export(self, model: Path, file: Path, kind: GgufType) -> dict[str, Any]:
+    def export(self, model: Path, file: Path, kind: Export) -> dict[str, Any]:
         job = {"model": str(model), "out": str(file), "type": kind}
         return deriving.derive(self.python(), "export", job, self.progress)
 
-    def gguf(self, kind: GgufType) -> dict[str, Any]:
+    def derived(self, kind: Export) -> dict[str, Any]:
         """The facts of the artefact, as from `artefact`."""
 
         def derive(folder: Path) -> dict[str, Any]:
             return self.export(self.merged(), folder / probing.GGUF, kind)
 
-        return self.artefact(f"gguf-{kind}", derive)
-
-    def quantise(self, folder: Path, scheme: Scheme) -> dict[str, Any]:
-        python = environments.ensure(environments.QUANTISE, self.home.root, self.say)
-        job = {"model": str(self.merged()), "out": str(folder), "scheme": scheme}
-        return deriving.derive(python, "quantise", job, self.progress)
+        return self.artefact(kind.artefact, self.merge if kind is MERGED else derive)
 
     def python(self) -> Path:
         return environments.ensure(environments.trainer(), self.home.root, self.say)
@@ -157,13 +136,13 @@ def make(name: str, kind: Literal["gguf", "merged"], home_dir: Path | None) -> N
     """
     with work(name, home_dir) as working:
         if kind == "merged":
-            working.artefact(MERGED, working.merge)
+            working.derived(MERGED)
             return
         try:
-            working.gguf(GgufType.Q8_0)
+            working.derived(Export.Q8_0)
         except ProbesFailed as error:
             working.say(f"{error}; trying 16 bits")
-            working.gguf(GgufType.BF16)
+            working.derived(Export.BF16)
 
 
 @contextmanager

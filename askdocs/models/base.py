@@ -10,7 +10,7 @@ import httpx
 
 from askdocs.models import model
 from askdocs.state.home import Home
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.artefacts import convert
 from training.data.tokens import Tokens
 from training.plan import shape

@@ -23,12 +23,12 @@ from gateway.answering.check import Check
 from gateway.answering.claims import drafts, refuses
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import PAGE
-from gateway.knowledge.sources.sync import Progress
 from training.data.examples import own_page
 from training.data.support import uncited
 from training.plan.recipe import Recipe
 from training.tuning import checkpoints
 from training.tuning.thin import REFUSAL
+from wiki.sources.sync import Progress
 
 WEIGHTS = "adapter_model.safetensors"
 ANSWERS, CHOICE = "answers.jsonl", "choice.json"
@@ -118,14 +118,6 @@ def scored(answers: Path, validation: Path) -> dict[str, float]:
             score = runner.run(_score(rows[answered["row"]], answered["answer"], rarity))
             by_checkpoint[answered["checkpoint"]].append(score)
     return {name: round(fmean(values), 4) for name, values in by_checkpoint.items()}
-
-
-def seconds(answers: Path) -> float:
-    """Time spent on the answers so far."""
-    if not answers.is_file():
-        return 0.0
-    whole = answers.read_bytes().rpartition(b"\n")[0]  # without a line that a killed run truncated
-    return sum(float(json.loads(line).get("seconds", 0)) for line in whole.splitlines())
 
 
 async def _score(row: dict[str, Any], answer: str, rarity: Rarity) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import psutil
 
 from askdocs.state.home import existing
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 # GB of memory besides the weights: the KV cache and other processes.
 BESIDE = 2.0

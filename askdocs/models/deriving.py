@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import training
 from askdocs.models.finetuning import follow
-from gateway.core.errors import together
-from gateway.knowledge.sources.sync import Progress
+from core.errors import together
 from training.artefacts import probe
+from wiki.sources.sync import Progress
 
 SCRIPT = Path(training.__file__).parent / "artefacts" / "make.py"
 # Nats. An untrained adapter changes no log-probability at all; two steps of training change some by
@@ -28,7 +28,7 @@ MEANING = {
 
 def derive(
     python: Path,
-    step: Literal["reference", "answers", "merge", "export", "quantise"],
+    step: Literal["reference", "answers", "merge", "export"],
     job: dict[str, Any],
     progress: Progress,
     patience: float | None = None,

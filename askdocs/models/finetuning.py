@@ -12,7 +12,7 @@ from pathlib import Path
 import training
 from askdocs.supervision.supervisor import end_with_parent, how, last_words, signal_group
 from askdocs.terminal.stopping import held
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.tuning.events import Event, parse
 from training.tuning.options import launch
 

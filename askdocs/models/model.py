@@ -13,8 +13,7 @@ from pathlib import Path
 import httpx
 
 from askdocs.models import curated
-from gateway.core.errors import AskdocsError
-from gateway.core.install import bundled_models
+from core.errors import AskdocsError, bundled_models
 from training.tuning import template
 
 SHIPPED = "SmolLM2-135M-Instruct"

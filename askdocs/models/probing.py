@@ -9,11 +9,11 @@ from askdocs import environments
 from askdocs.supervision.checks import free_port
 from askdocs.supervision.engine import default_threads
 from askdocs.supervision.supervisor import Running, Service
-from gateway.knowledge.sources.sync import Progress
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import llamacpp, vllm
 from gateway.upstream.engines.launch import Launch
 from training.artefacts import probe
+from wiki.sources.sync import Progress
 
 NAME = "probed"
 GGUF = "model.gguf"

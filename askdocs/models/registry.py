@@ -8,9 +8,9 @@ import sqlalchemy as sa
 
 from askdocs.state import home
 from askdocs.state.database import opened
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
+from core.settings import load
 from gateway.routing import aliases, deployments
+from gateway.settings import GatewaySettings
 from training.settings import TrainingSettings
 from training.versions.open import open_store
 from training.versions.store import Store

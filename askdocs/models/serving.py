@@ -16,10 +16,11 @@ from askdocs.state.database import opened
 from askdocs.supervision import status
 from askdocs.supervision.deployed import derivatives, derived
 from askdocs.terminal.bar import Bar
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.openai_client import say_hello
+from core.settings import load
 from gateway.routing import deployments, promotions
+from gateway.settings import GatewaySettings
 from training.artefacts import probe
 from training.versions.name import is_version
 
@@ -81,7 +82,7 @@ def serve(
         say(f"{name}: is served, and answers its probes")
     if probe.FILE in store.manifest(name).files:
         probed(store, deployment, running.versions)
-    _ask(running.gateway, place.key(), name)
+    say_hello(running.gateway, name, place.key())
 
 
 def unserved(names: Iterable[str], home_dir: Path | None) -> list[str]:
@@ -155,16 +156,3 @@ def _lists(gateway: str, key: str, name: str) -> bool:
             f"the gateway at {gateway} does not answer ({error!r}): see `askdocs status`"
         ) from None
     return reply.status_code == 200
-
-
-def _ask(gateway: str, key: str, name: str) -> None:
-    """Ask a test question. Raises AskdocsError: the model gives no answer."""
-    headers = {"Authorization": f"Bearer {key}"}
-    message = {"role": "user", "content": "Say hello."}
-    body = {"model": name, "messages": [message], "max_tokens": 8, "temperature": 0}
-    try:
-        reply = httpx.post(f"{gateway}/chat/completions", json=body, headers=headers, timeout=120)
-    except httpx.HTTPError as error:
-        raise AskdocsError(f"{name}: gave no answer ({error!r}): see `askdocs status`") from None
-    if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
-        raise AskdocsError(f"{name}: gave no answer: {reply.text[:300]}")

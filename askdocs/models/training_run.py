@@ -13,8 +13,7 @@ from typing import Any
 from askdocs.models import choosing
 from askdocs.state.claim import claimed, commit, differing
 from askdocs.state.home import Home, read_json, write_json
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError
 from training.data import leaks
 from training.data.dataset import Dataset
 from training.data.prefer import PAIRS
@@ -24,6 +23,7 @@ from training.versions.manifest import Dataset as Learnt
 from training.versions.manifest import Facts, sha256
 from training.versions.name import parse
 from training.versions.store import Store
+from wiki.sources.sync import Progress
 
 JOB, FACTS, PICTURE, ADAPTER = "job.json", "training.json", "loss.png", "adapter"
 PROBES = "probes.json"  # see training/artefacts/
@@ -129,13 +129,6 @@ class Run:
         """Why answers could not choose the checkpoint; empty if they did."""
         choice = read_json(self.folder / choosing.CHOICE) or {}
         return str(choice.get("problem", ""))
-
-    @property
-    def gpu_hours(self) -> float:
-        """Hours so far, including killed starts (up to their last output) and answers; CPU hours
-        for a CPU run."""
-        answers = choosing.seconds(self.folder / choosing.ANSWERS)
-        return (events.seconds(self.events) * self.recipe.processes + answers) / 3600
 
     def draw(self) -> None:
         """Draw the losses so far into the folder."""

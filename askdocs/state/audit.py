@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from askdocs.state.database import opened
-from gateway.storage.database import writing
-from gateway.telemetry import audit as log
+from core import audit as log
+from core.database import writing
 
 
 def note(home_dir: Path | None, action: str, target: str, **details: Any) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from askdocs.state import home
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.storage import database
+from core import database
+from core.settings import load
+from gateway.settings import GatewaySettings
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 DEFAULT = Path(".askdocs")
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import LONGEST
+from core.errors import AskdocsError
+from gateway.settings import LONGEST
 
 
 def read(file: Path) -> str:

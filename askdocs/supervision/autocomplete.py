@@ -11,7 +11,7 @@ from askdocs.supervision import checks
 from askdocs.supervision.engine import default_threads
 from askdocs.supervision.supervisor import Say, Service
 from askdocs.supervision.threads import Threads
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import llamacpp
 from gateway.upstream.fim import Fim, not_supported

@@ -24,7 +24,7 @@ def page_budget(rate: float, seconds: float, context: int) -> int:
     return max(300, min(in_time, _free_memory(context)))
 
 
-def warm_page(rate: float, seconds: float, context: int) -> int:
+def prefill_page(rate: float, seconds: float, context: int) -> int:
     """Maximum tokens of a page to prefill. The engine may have evicted it: reading it alone must
     fit the time budget."""
     return max(0, min(int(rate * seconds) - BESIDE, _free_memory(context)))

@@ -16,12 +16,12 @@ import psutil
 
 from askdocs.state.home import Home, existing
 from askdocs.supervision.settings import UpSettings
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import folder
-from gateway.knowledge.sources.open import open_source
-from gateway.knowledge.sources.source import Broken, Changed
-from gateway.knowledge.sources.spec import is_address
-from gateway.knowledge.sources.suffixes import is_html
+from core.errors import AskdocsError
+from wiki.sources import folder
+from wiki.sources.open import open_source
+from wiki.sources.source import Broken, Changed
+from wiki.sources.spec import is_address
+from wiki.sources.suffixes import is_html
 
 # Measured with the small model, in GiB: engine 0.6, gateway 0.4, widget, site and this process 0.4.
 MEMORY_GIB = 1.6

@@ -21,11 +21,11 @@ import sqlalchemy as sa
 from askdocs.state.home import Home
 from askdocs.supervision import checks, hanging
 from askdocs.supervision.supervisor import Running, Say, Service
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.tasks import Tasks
 from gateway.routing import deployments, promotions
 from gateway.routing.deployments import ArtefactKind, Deployment
+from gateway.settings import Alias
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import adapters
 from gateway.upstream.engines.launch import Launch
@@ -283,11 +283,10 @@ def derived(store: Store, name: str, kind: ArtefactKind) -> str | None:
         return None
     names = derivatives(store, name, kind)
     if not names:
-        make, engine = ("export", "llama.cpp") if kind == "gguf" else ("merge", "vLLM")
+        option, engine = ("", "llama.cpp") if kind == "gguf" else (" --type merged", "vLLM")
         raise AskdocsError(
             f"{name}: has no artefact that {engine} can serve: create it with `askdocs models "
-            f"{make}"
-            f" {name}`"
+            f"export {name}{option}`"
         )
     return max(names, key=lambda artefact: store.artefact(name, artefact).created)
 

@@ -11,11 +11,11 @@ from askdocs.state.home import Home, read_json
 from askdocs.supervision import checks, status
 from askdocs.supervision.checks import Check
 from askdocs.supervision.settings import UpSettings
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights
+from core.errors import AskdocsError
+from core.settings import load
+from gateway.settings import GatewaySettings
+from wiki.index.index import Index
+from wiki.index.view import Rights
 
 
 def examine(settings: UpSettings, home: Home) -> list[Check]:

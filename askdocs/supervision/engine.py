@@ -26,7 +26,7 @@ from askdocs.supervision.deployed import Host
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.supervisor import Say, Service
 from askdocs.supervision.threads import Threads
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.routing.deployments import ArtefactKind
 from gateway.telemetry import tracing
 from gateway.upstream.engine import Engine
@@ -308,7 +308,7 @@ class UpEngine:
 
     def _states(self, gguf: Path) -> Path | None:
         """Folder of llama.cpp's KV cache snapshots; None: none are kept."""
-        if self._settings.warm:
+        if self._settings.prefill:
             with contextlib.suppress(OSError):  # without it, pages are prefilled after every start
                 return llamacpp.states_folder(self._home.states, gguf)
         return None

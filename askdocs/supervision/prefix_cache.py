@@ -47,7 +47,7 @@ def read(gateway: str) -> dict[str, Any] | None:
 def summary(facts: dict[str, Any]) -> str:
     """A one-line summary."""
     parts = [f"requests {_share(facts['requests'])}"]
-    parts += [f"engine of {model} {_share(counts)}" for model, counts in facts["engines"].items()]
+    parts += [f"model {model}: {_share(counts)}" for model, counts in facts["engines"].items()]
     return "; ".join(parts)
 
 
@@ -61,5 +61,5 @@ def _rated(counts: dict[str, int]) -> dict[str, Any]:
 
 def _share(counts: dict[str, Any]) -> str:
     if counts["hit_rate"] is None:
-        return "no prompts yet"
+        return "no requests yet"
     return f"{counts['hit_rate']:.0%} of {counts['prompt_tokens']:,} prompt tokens"

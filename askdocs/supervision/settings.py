@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from gateway.core.settings import Hosts, Section
+from core.settings import Hosts, Section
 
 
 class UpSettings(Section):
@@ -52,7 +52,7 @@ class UpSettings(Section):
         description="Adapters loaded at once in vLLM; 4 on a GPU and 0 on a CPU when not set. 0:"
         " versions are served merged, each by its own process.",
     )
-    warm: bool = Field(
+    prefill: bool = Field(
         True,
         description="Prefill the wiki's pages in the background, so that answers begin sooner.",
     )

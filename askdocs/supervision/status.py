@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from askdocs.state.home import Home, read_json, write_json
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 if TYPE_CHECKING:
-    from gateway.knowledge.search.index import Index
-    from gateway.knowledge.search.rows import StoredSource
     from gateway.routing.deployments import ArtefactKind
+    from wiki.index.index import Index
+    from wiki.index.rows import StoredSource
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ def _versions(home: Home, running: Running) -> dict[str, Any]:
     """The model versions being served or started, by name."""
     # `ask` does not need SQLAlchemy, which takes 0.1 s.
     from askdocs.state.database import opened  # noqa: PLC0415
+    from core.database import Unreachable  # noqa: PLC0415
     from gateway.routing import deployments  # noqa: PLC0415
-    from gateway.storage.database import Unreachable  # noqa: PLC0415
 
     try:
         with opened(home.root) as database:
@@ -140,7 +140,7 @@ def index(file: Path) -> dict[str, Any]:
     Raises AskdocsError: it does not exist, or is damaged.
     """
     # Importing numpy is slow.
-    from gateway.knowledge.search.index import Index  # noqa: PLC0415
+    from wiki.index.index import Index  # noqa: PLC0415
 
     opened = Index(file)
     try:
@@ -160,8 +160,8 @@ def index(file: Path) -> dict[str, Any]:
 
 def _source(opened: "Index", stored: "StoredSource") -> dict[str, Any]:
     # They import numpy, too.
-    from gateway.knowledge.sources.excluded import excluded  # noqa: PLC0415
-    from gateway.knowledge.sources.remembered import FAILING, LEFT_OUT, SINCE  # noqa: PLC0415
+    from wiki.sources.excluded import excluded  # noqa: PLC0415
+    from wiki.sources.remembered import FAILING, LEFT_OUT, SINCE  # noqa: PLC0415
 
     age = (datetime.now(UTC) - stored.synced).total_seconds() if stored.synced else None
     return {

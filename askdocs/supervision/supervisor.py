@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from gateway.core.errors import AskdocsError
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.tasks import Tasks
 
 Say = Callable[[str, str], None]
 

@@ -17,11 +17,10 @@ import psutil
 from pydantic import SecretStr
 
 from askdocs.clients import question as client
-from askdocs.state.backups import moves
 from askdocs.state.home import Home
 from askdocs.supervision import autocomplete, checks, status
 from askdocs.supervision.autocomplete import CodeModel
-from askdocs.supervision.budget import page_budget, warm_page
+from askdocs.supervision.budget import page_budget, prefill_page
 from askdocs.supervision.deployed import Deployed, Host
 from askdocs.supervision.engine import Served, UpEngine
 from askdocs.supervision.settings import UpSettings
@@ -30,13 +29,13 @@ from askdocs.supervision.threads import Threads
 from askdocs.terminal import stopping
 from askdocs.wikis import site
 from askdocs.wikis.wiki import Wiki
-from gateway.core.errors import AskdocsError
-from gateway.core.failures import Failures
-from gateway.core.gateway_settings import GatewaySettings, ModelEntry
-from gateway.core.settings import environment, load
-from gateway.core.tasks import Tasks
-from gateway.knowledge import index_keeper
-from gateway.storage import database
+from core import database
+from core.errors import AskdocsError
+from core.openai_client import say_hello
+from core.settings import environment, load
+from core.tasks import Failures, Tasks
+from gateway.runtime import index_keeper
+from gateway.settings import GatewaySettings, ModelEntry
 from widget.settings import WidgetSettings
 
 # Seconds during which a machine busy with starting may report that no model answers.
@@ -81,7 +80,7 @@ class Up:
         # Report mistakes in any section before heavy work begins.
         self._gateway_settings = load(GatewaySettings)
         self._widget_settings = load(WidgetSettings)
-        self._database_file()
+        database.open(self._database_url().get_secret_value())
         local = f"http://127.0.0.1:{self._settings.site_port}/"
         writing = index_keeper.opening(self._gateway_settings, self._home.index)
         say = partial(self._say, "wiki")
@@ -103,7 +102,6 @@ class Up:
             if signal.getsignal(number) is not signal.SIG_IGN or number is not signal.SIGHUP:
                 loop.add_signal_handler(number, stop.set)
         with self._home.lock():
-            self._finish_restore()
             try:
                 starting = asyncio.create_task(self._start(ready))
                 stopped = asyncio.create_task(stop.wait())
@@ -141,18 +139,6 @@ class Up:
     def _failed(self, task: str) -> None:
         self._save()
         self._failures.failed(task)
-
-    def _database_file(self) -> Path:
-        """The database file, beside which a restore keeps its journal. Raises AskdocsError: the URL
-        is invalid."""
-        engine = database.open(self._database_url().get_secret_value())
-        is_file = engine.dialect.name == "sqlite"
-        return Path(str(engine.url.database)) if is_file else self._home.database
-
-    def _finish_restore(self) -> None:
-        """Finish an `askdocs restore` that was killed after its decision. Raises AskdocsError."""
-        if previous := moves.finish(moves.journal_of(self._database_file())):
-            self._say("up", f"finished an interrupted restore; the previous state is in {previous}")
 
     async def _start(self, ready: Callable[[status.Running, client.Answered, float], None]) -> None:
         """Start everything in parallel as far as dependencies allow: imports take most of the
@@ -285,9 +271,9 @@ class Up:
             site_url=self._site_url,
             index=self._home.index,
             page_budget=budget,
-            warm_page=warm_page(rate, settings.first_token, served.context),
+            prefill_page=prefill_page(rate, settings.first_token, served.context),
             answers=answers,
-            warm=served.own and settings.warm,
+            prefill=served.own and settings.prefill,
             states=served.states,
             drain=DRAIN,
         )
@@ -419,7 +405,7 @@ class Up:
             if not answered.refused:
                 return answered
         # No heading works as a question: test the model alone.
-        await self._ask(partial(_smoke_test, url, key))
+        await self._ask(partial(say_hello, url, "base", key))
         return answered or client.Answered()
 
     async def _ask(self, ask: Callable[[], T]) -> T:
@@ -442,19 +428,6 @@ class Up:
             pids = {name: running.pid for name, running in self._running.items()}
             self._state = self._replace(processes=pids, degraded=self._tasks.failing)
             self._state.save(self._home)
-
-
-def _smoke_test(url: str, key: str) -> None:
-    """Does the engine produce any tokens? Raises AskdocsError: it does not."""
-    headers = {"Authorization": f"Bearer {key}"}
-    body = {
-        "model": "base",
-        "max_tokens": 8,
-        "messages": [{"role": "user", "content": "Say hello."}],
-    }
-    reply = httpx.post(f"{url}/chat/completions", json=body, headers=headers, timeout=120)
-    if reply.status_code != 200 or not reply.json()["usage"]["completion_tokens"]:
-        raise AskdocsError(f"the engine gave no answer: {reply.text[:300]}")
 
 
 async def _nothing() -> None:

@@ -37,7 +37,7 @@ class Bar:
             self._progress.stop()
 
     def show(self, step: str, done: int, total: int | None) -> None:
-        """Implements gateway.knowledge.sources.sync.Progress."""
+        """Implements wiki.sources.sync.Progress."""
         named = f"{step} {self._what}".strip()
         if not err.is_terminal:
             if time.monotonic() - self._shown_at > TELL:

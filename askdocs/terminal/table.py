@@ -2,7 +2,7 @@
 
 from rich.cells import cell_len
 
-from gateway.core.control_characters import without
+from core.control_characters import without
 
 
 def show(head: list[str], rows: list[list[str]], numbers: int = 0) -> None:

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, timedelta
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 
 def duration(option: str, text: str) -> timedelta:

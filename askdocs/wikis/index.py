@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from askdocs.state import home
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
+from core.settings import load
+from gateway.settings import GatewaySettings
 
 
 def index_file(home_dir: Path | None) -> Path:

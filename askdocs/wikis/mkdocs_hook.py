@@ -16,8 +16,8 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from gateway.knowledge.sources import folder
-from gateway.knowledge.sources.preview import Preview
+from wiki.sources import folder
+from wiki.sources.preview import Preview
 
 PAGE_S = 30.0  # seconds of CPU time, as in a sync
 

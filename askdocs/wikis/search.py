@@ -3,14 +3,14 @@
 import asyncio
 from typing import Any
 
-from gateway.access.rights import EVERYTHING, Reader, groups_of
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.answering.grounding.ground import Grounding, Library
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.explain import explain
-from gateway.knowledge.search.search import Search
+from gateway.settings import GatewaySettings
 from gateway.upstream.engine import estimates
+from wiki.rights import EVERYTHING, Reader, groups_of
+from wiki.search.explain import explain
+from wiki.search.search import Search
 
 
 def reader(groups: str | None) -> Reader:

@@ -32,22 +32,22 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from askdocs.state.home import Home, read_json, write, write_json
-from gateway.access.rights import Groups, both
-from gateway.access.rules import NO_RULES, Rules
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.hosts import AllowedHosts, host_of
-from gateway.core.settings import load
-from gateway.core.tasks import Tasks
-from gateway.knowledge.sources import folder, mkdocs_config, navigation, watch
-from gateway.knowledge.sources.apart import Apart
-from gateway.knowledge.sources.detect import detect
-from gateway.knowledge.sources.documents.reading import READERS, documents
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.sources.preview import shown
-from gateway.knowledge.sources.source import Broken, Changed
-from gateway.knowledge.sources.tree import HTML, Tree
+from core.errors import AskdocsError
+from core.settings import load
+from core.tasks import Tasks
+from gateway.http.hosts import AllowedHosts, host_of
 from gateway.runtime.protocol import Edge
+from gateway.settings import GatewaySettings
+from wiki.rights import Groups, both
+from wiki.rules import NO_RULES, Rules
+from wiki.sources import folder, mkdocs_config, watch
+from wiki.sources.apart import Apart
+from wiki.sources.detect import detect
+from wiki.sources.documents.reading import READERS, documents
+from wiki.sources.markdown import parse
+from wiki.sources.preview import shown
+from wiki.sources.source import Broken, Changed
+from wiki.sources.tree import HTML, Tree
 
 HEALTH = "/.well-known/askdocs/health"
 _HOOK = Path(__file__).with_name("mkdocs_hook.py")
@@ -112,9 +112,13 @@ def config(
 
 
 def _look(docs: Path) -> dict[str, Any]:
-    """The name and navigation of the project around the folder; empty without one."""
+    """The name and navigation of the mkdocs.yml around the folder; empty without one."""
     detected = detect(docs.absolute())
-    return navigation.of(detected) if detected.content == docs.absolute() else {}
+    if detected.kind != "mkdocs" or not detected.settings or detected.content != docs.absolute():
+        return {}
+    with contextlib.suppress(OSError, ValueError):  # a sync reports the error
+        return mkdocs_config.look(detected.settings, detected.bounds)
+    return {}
 
 
 def _tell(text: str) -> None:

@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from askdocs.terminal.bar import Bar
-from gateway.core.errors import AskdocsError
-from gateway.core.failures import Failures
-from gateway.core.tasks import Tasks
-from gateway.knowledge.sources import watch
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import Writing, look, sync
-from gateway.knowledge.sources.synced import Synced
+from core.errors import AskdocsError
+from core.tasks import Failures, Tasks
+from wiki.sources import watch
+from wiki.sources.spec import Spec
+from wiki.sources.sync import Writing, look, sync
+from wiki.sources.synced import Synced
 
 # Maximum paths listed of each kind; JSON has all, and up to LEFT_OUT skipped files.
 LISTED = 10

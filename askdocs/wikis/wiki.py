@@ -6,24 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gateway.access.rights import PUBLIC
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.api.agents import llms
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.index_keeper import sync_named
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.store import NoIndex
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.sources import watch
-from gateway.knowledge.sources.detect import detect
-from gateway.knowledge.sources.source import Broken
-from gateway.knowledge.sources.spec import Spec, is_address
-from gateway.knowledge.sources.suffixes import is_html
-from gateway.knowledge.sources.sync import Writing
-from gateway.knowledge.sources.tree import Tree
-from gateway.knowledge.sources.within import Bounds
-from gateway.knowledge.wiki.questions import first_paths, mined
+from gateway.runtime.index_keeper import sync_named
+from gateway.settings import GatewaySettings
+from wiki.index.index import Index
+from wiki.index.store import NoIndex
+from wiki.index.view import Rights
+from wiki.pages.questions import first_paths, mined
+from wiki.rights import PUBLIC
+from wiki.sources import watch
+from wiki.sources.detect import detect
+from wiki.sources.source import Broken
+from wiki.sources.spec import Spec, is_address
+from wiki.sources.suffixes import is_html
+from wiki.sources.sync import Writing
+from wiki.sources.tree import Tree
+from wiki.sources.within import Bounds
 
 # Questions to try as a test at the start.
 TRIED = 4

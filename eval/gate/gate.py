@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.errors import AskdocsError, first_problem
 from eval.gate.verdict import Decision
 from eval.report.report import Comparison, Number, Report, System
 from eval.scoring.measures import ACCURACY, BY_NAME, F1, FALSE_REFUSALS, HALLUCINATED, TRUE_REFUSALS
@@ -22,7 +23,6 @@ from eval.statistics import paired
 from eval.statistics.bootstrap import in_brackets
 from eval.statistics.paired import SIGNIFICANT
 from eval.statistics.proportions import Value, shares_differ
-from gateway.core.errors import AskdocsError, first_problem
 
 FILE = Path(__file__).with_name("thresholds.toml")
 SLOW, SLOWEST = "total_p95", "total_p99"

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.core.errors import AskdocsError, first_problem
+from core.errors import AskdocsError, first_problem
 
 Decision = Literal["promote", "canary", "stop"]
 

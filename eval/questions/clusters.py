@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from eval.questions.rows import Row
-from gateway.knowledge.wiki.words import stems, words
+from wiki.pages.words import stems, words
 
 
 def clusters(rows: Sequence[Row]) -> list[list[Row]]:

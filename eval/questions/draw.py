@@ -4,12 +4,12 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from core.errors import AskdocsError, together
 from eval.questions.clusters import clusters
 from eval.questions.kinds import type_of
 from eval.questions.question import Question
 from eval.questions.rows import SPLITS, Row
-from gateway.core.errors import AskdocsError, together
-from gateway.knowledge.search.paths import Paths
+from wiki.search.paths import Paths
 
 
 def of_split(file: Path, rows: Sequence[Row], split: str | None) -> tuple[list[Row], str]:

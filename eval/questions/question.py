@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core.errors import AskdocsError
 from eval.questions.clusters import clusters
 from eval.questions.rows import Row
-from gateway.core.errors import AskdocsError
 
 FILE = "questions.jsonl"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.core.errors import AskdocsError, together
+from core.errors import AskdocsError, together
 
 SPLITS = ("train", "validation", "test")
 # Maximum file size, because the file may be untrusted and is held in memory.

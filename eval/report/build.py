@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
+from core.errors import AskdocsError
 from eval.report import cost
 from eval.report.claim import RAG
 from eval.report.comparison import compare, family
@@ -29,7 +30,6 @@ from eval.statistics import paired, prediction_powered
 from eval.statistics.agreement import Labels, agreement
 from eval.statistics.prediction_powered import Judged
 from eval.systems.systems import METHODS, parse
-from gateway.core.errors import AskdocsError
 
 WORST = 20
 BETWEEN = "both judges with each other"

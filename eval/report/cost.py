@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from core.errors import AskdocsError
 from eval.systems.rag.settings import RagSettings
-from gateway.core.errors import AskdocsError
 
 FILE = Path(__file__).with_name("prices.toml")
 DAYS, HOURS = 365 / 12, 8760 / 12  # of a month

@@ -8,7 +8,7 @@ from eval.scoring.measures import ACCURACY, HALLUCINATED
 
 LONG, LONG_WORDS = 40.0, 30.0
 """Mean tokens and words of answers above which word comparison is meaningless
-(docs/results/notebook.md#accuracy-of-the-evaluations-scores)."""
+(research/notebook.md#accuracy-of-the-evaluations-scores)."""
 SOURCE = (
     "The published numbers are quoted from the article that made the claim,"
     " https://dev.to/johalputt/we-ditched-rag-20-for-fine-tuned-llam"

@@ -7,12 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
+from core.errors import AskdocsError, first_problem
 from eval.report.cost import CostEstimate, Prices
 from eval.running import answer
 from eval.running.measured import Measured
 from eval.running.run import Run
 from eval.statistics.bootstrap import Estimate, finite
-from gateway.core.errors import AskdocsError, first_problem
 
 FILE = "report.json"
 Says = Literal["better", "worse", "within noise"]

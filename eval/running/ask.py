@@ -50,7 +50,7 @@ from eval.systems.rag.settings import BUNDLED
 from eval.systems.recorded import Recorded
 from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
-from gateway.knowledge.search.embed import MODEL, InputFormat, Onnx
+from wiki.index.embed import MODEL, InputFormat, Onnx
 
 if TYPE_CHECKING:
     from eval.scoring.meanings import Meanings

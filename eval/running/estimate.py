@@ -4,12 +4,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from core.errors import AskdocsError
 from eval.report import cost
 from eval.report.cost import Prices
 from eval.running import measured, run
 from eval.running.run import Run
 from eval.systems.systems import METHODS, RECORDED, System, parse
-from gateway.core.errors import AskdocsError
 
 # Tokens besides pages: the contract, the question, the alias's instructions.
 BESIDE = 300

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 FILE = "measured.json"
 _STRICT = ConfigDict(frozen=True, extra="forbid")

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core.errors import AskdocsError, first_problem
 from eval.systems.rag.settings import RagSettings
-from gateway.core.errors import AskdocsError, first_problem
 
 FILE = "run.json"
 _STRICT = ConfigDict(frozen=True, extra="forbid")

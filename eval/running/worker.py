@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 
 class Teller:

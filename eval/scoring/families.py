@@ -7,7 +7,7 @@ output. So a judge must not belong to the family that wrote the answers.
 import re
 from collections.abc import Iterable, Sequence
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 # Substrings that identify a family in a model's name.
 _KNOWN = {

@@ -1,6 +1,6 @@
 """Measures, sentence by sentence, whether an answer is supported by the pages in its prompt.
 
-The gateway's claim checker decides by its rules; for its error rates see docs/results/notebook.md,
+The gateway's claim checker decides by its rules; for its error rates see research/notebook.md,
 "The check". It checks against the whole of each page with text in the prompt.
 """
 
@@ -16,9 +16,9 @@ from eval.running import lines
 from eval.running.answer import Answer
 from gateway.answering.check import Check
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.knowledge.search.postings import idf
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import stem_set
+from wiki.index.postings import idf
+from wiki.pages.page import Page
+from wiki.pages.words import stem_set
 
 FILE = "grounded.jsonl"
 _VERSION = 1

@@ -17,11 +17,11 @@ from typing import Any
 
 import httpx
 
+from core.errors import AskdocsError
+from core.openai_client import EndpointAway, RequestRefused, patiently, post
 from eval.questions.question import Question
 from eval.running import lines
 from eval.running.answer import Answer
-from eval.systems.patience import EndpointAway, RequestRefused, patiently, refusal
-from gateway.core.errors import AskdocsError
 
 FILE = "judged.jsonl"
 AND, AT = " and ", " at "
@@ -177,13 +177,13 @@ class Judge:
             raise AskdocsError(f"{why}: check --judge-model and its key; verdicts so far are kept")
         return text
 
-    def _read(self, reply: httpx.Response, is_limited: bool) -> tuple[str, bool]:
+    def _read(self, reply: dict[str, Any], is_limited: bool) -> tuple[str, bool]:
         """The reply, and whether it was cut off before its verdict. Raises AskdocsError."""
         try:
-            choice = reply.json()["choices"][0]
+            choice = reply["choices"][0]
             message = choice["message"]
             text = str(message["content"] or message.get("refusal") or "")
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        except (KeyError, IndexError, TypeError, AttributeError):
             raise AskdocsError(
                 f"the judge at {self._shown_url} does not answer with a chat completion: name an "
                 "OpenAI-compatible --judge-url, with /v1"
@@ -191,17 +191,14 @@ class Judge:
         ended = choice.get("finish_reason") != "length"
         return text, is_limited and not ended and verdict(text) is None
 
-    async def _once(self, http: httpx.AsyncClient, request: dict[str, Any]) -> httpx.Response:
+    async def _once(self, http: httpx.AsyncClient, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            reply = await http.post(f"{self._url}/chat/completions", json=request)
+            return await post(http, f"{self._url}/chat/completions", request, name=self._named)
         except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise AskdocsError(
                 f"{self._named} does not answer ({type(error).__name__}): check --judge-url; "
                 "verdicts so far are kept"
             ) from None
-        if reply.is_error:
-            raise refusal(self._named, reply)
-        return reply
 
     def _hear(self, key: tuple[str, str], correct: bool | None) -> None:
         self._verdicts[key] = self._last[key[0]] = correct

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import AskdocsError
 from eval.questions import question
 from eval.questions.question import Question
 from eval.running import answer
 from eval.running.answer import Answer
 from eval.scoring.words import containment, is_right, token_f1
-from gateway.core.errors import AskdocsError
 
 
 @dataclass(frozen=True)

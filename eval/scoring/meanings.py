@@ -11,7 +11,7 @@ from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.scoring.mark import compared, marks
 from eval.scoring.similarity import Similarity, Tell
-from gateway.knowledge.search.embed import Embedder
+from wiki.index.embed import Embedder
 
 
 class GivenUp(Exception):

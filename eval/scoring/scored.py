@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import AskdocsError
 from eval.questions.question import Question
 from eval.running import measured, run
 from eval.running.measured import Measured
 from eval.running.run import Run
 from eval.scoring.mark import Grounded, Judged, Mark, Similar, marks, read
 from eval.systems.systems import TRIVIAL, parse
-from gateway.core.errors import AskdocsError
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from eval.running import lines
-from gateway.knowledge.search.embed import Embedder
+from wiki.index.embed import Embedder
 
 FILE = "similar.jsonl"
 Tell = Callable[[int, int], None]

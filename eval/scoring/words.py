@@ -7,7 +7,7 @@ from unicodedata import category, normalize
 
 from gateway.answering.grounding.refusal import refuses
 from gateway.answering.grounding.sentences import first
-from gateway.knowledge.wiki.words import UNSPACED
+from wiki.pages.words import UNSPACED
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _UNSEEN = range(0xFE00, 0xFE10)  # variation selectors of emoji

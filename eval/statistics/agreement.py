@@ -13,9 +13,9 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from core.errors import AskdocsError, together
 from eval.questions import rows
 from eval.statistics import paired
-from gateway.core.errors import AskdocsError, together
 
 
 class Agreement(NamedTuple):

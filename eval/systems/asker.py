@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from core.openai_client import RequestRefused
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.run import Run
 from eval.scoring.words import is_refusal
 from eval.systems.client import Client, GatewayReply
-from eval.systems.patience import RequestRefused
 from eval.systems.recorded import Recorded
 from eval.systems.systems import RECORDED, System
 from eval.systems.trivial import Reader, always_refuse, best_overlap, first_sentence

@@ -1,7 +1,7 @@
 """Asks a gateway for an evaluation: streaming, greedy decoding, timed."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
@@ -9,10 +9,9 @@ from typing import Any, Self
 import httpx
 import orjson
 
-from eval.systems.patience import AnswerFailed, RequestRefused, patiently, refusal
+from core.openai_client import RequestRefused, patiently, stream
 from gateway.answering.grounding.confidence import mean_logprob
 from gateway.answering.grounding.prompt import Message
-from gateway.core.sse import events
 
 # Seconds without a byte: a CPU takes minutes for a prompt of 8,000 tokens.
 SILENCE = 900.0
@@ -87,7 +86,6 @@ class Client:
             "stream_options": {"include_usage": True},
         }
         answering = headers.get("x-askdocs-model", model)
-        headers = {**headers, "content-type": "application/json"}
         while True:
             asks = logprobs and answering not in self._silent
             options = {"logprobs": True, "top_logprobs": 1} if asks else {}
@@ -106,42 +104,20 @@ class Client:
         answer = GatewayReply()
         began = time.monotonic()
         url = f"{self._url}/chat/completions"
-        async with self._http.stream("POST", url, content=body, headers=headers) as reply:
-            if reply.status_code != 200:
-                await reply.aread()
-                raise refusal(self._gateway, reply)
-            async for data in _whole(reply):
-                chunk = orjson.loads(data)
-                if "error" in chunk:
-                    raise RequestRefused(f"it broke off: {chunk['error'].get('message')}")
-                facts = chunk.get("askdocs") or {}
-                if "reading" in facts:
-                    answer.reading, answer.reading_s = facts["reading"], time.monotonic() - began
-                if usage := chunk.get("usage"):
-                    answer.prompt_tokens = usage.get("prompt_tokens") or 0
-                    answer.completion_tokens = usage.get("completion_tokens") or 0
-                for choice in chunk.get("choices") or ():
-                    if text := choice["delta"].get("content"):
-                        if answer.first_token_s is None:
-                            answer.first_token_s = time.monotonic() - began
-                        answer.text += text
-                    answer.logprobs += (choice.get("logprobs") or {}).get("content") or ()
-                    if choice.get("finish_reason"):
-                        answer.facts = facts
+        async for chunk in stream(self._http, url, body, headers, self._gateway):
+            facts = chunk.get("askdocs") or {}
+            if "reading" in facts:
+                answer.reading, answer.reading_s = facts["reading"], time.monotonic() - began
+            if usage := chunk.get("usage"):
+                answer.prompt_tokens = usage.get("prompt_tokens") or 0
+                answer.completion_tokens = usage.get("completion_tokens") or 0
+            for choice in chunk.get("choices") or ():
+                if text := choice["delta"].get("content"):
+                    if answer.first_token_s is None:
+                        answer.first_token_s = time.monotonic() - began
+                    answer.text += text
+                answer.logprobs += (choice.get("logprobs") or {}).get("content") or ()
+                if choice.get("finish_reason"):
+                    answer.facts = facts
         answer.total_s = time.monotonic() - began
         return answer
-
-
-async def _whole(reply: httpx.Response) -> AsyncIterator[str]:
-    """The events of an answer. Raises AnswerFailed: it is incomplete."""
-    ended = False
-    try:
-        async for data in events(reply.aiter_bytes()):
-            if data == "[DONE]":
-                ended = True
-            else:
-                yield data
-    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-        raise AnswerFailed(f"the stream broke off: {error}") from None
-    if not ended:
-        raise AnswerFailed("it broke off in the middle")

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from core.errors import AskdocsError, first_problem
 from eval.questions import rows
 from eval.questions.question import Question
 from eval.systems.systems import RECORDED, is_recorded
 from gateway.answering.claims import drafts, refuses
-from gateway.core.errors import AskdocsError, first_problem
-from gateway.knowledge.search.paths import Paths
+from wiki.search.paths import Paths
 
 
 class RecordedAnswer(BaseModel):

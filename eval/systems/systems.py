@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, cast
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 Role = Literal["base", "tuned", "other"]
 Method = Literal[

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.grounding.sentences import units
-from gateway.knowledge.wiki.words import content_words
+from wiki.pages.words import content_words
 
 Reader = Callable[[Iterable[str], str], str]
 """From page texts, best first, and a question to an answer; empty: no answer."""

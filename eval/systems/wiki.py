@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urldefrag
 
-from eval.systems.patience import patiently
+from core.errors import AskdocsError
+from core.openai_client import patiently
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.prompt import Message, render
 from gateway.answering.grounding.support import Support
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine, estimates
+from wiki.index.embed import Embedder
+from wiki.index.index import Index
+from wiki.pages.page import Page
 
 
 class Wiki:

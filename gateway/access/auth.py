@@ -12,10 +12,10 @@ import orjson
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
+from core.database import Unreachable
 from gateway.access.keys import ALL, INSTALLATION, Key, Keys, StoredKey, digest, parse
-from gateway.access.rights import PUBLIC, Reader, groups_of
-from gateway.core.http import ApiError
-from gateway.storage.database import Unreachable
+from gateway.http.asgi import ApiError
+from wiki.rights import PUBLIC, Reader, groups_of
 
 GROUPS_HEADER = "x-askdocs-groups"
 """The header in which a key for people names the person's groups, as a JSON list; `*` for all that

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from core import audit
+from core.database import Utc, metadata, reading, writing
+from core.errors import AskdocsError
 from gateway.access import revocations
 from gateway.access.revocations import Closed
-from gateway.access.rights import groups_of
-from gateway.core.errors import AskdocsError
-from gateway.storage.database import Utc, metadata, reading, writing
-from gateway.telemetry import audit
+from wiki.rights import groups_of
 
 INSTALLATION = "installation"
 ALL = "*"
@@ -47,6 +47,11 @@ class Limits:
     """Concurrent requests; a stream counts until its last byte."""
     monthly_tokens: int | None = None
     """Tokens in a calendar month, UTC."""
+
+    @property
+    def has_tokens(self) -> bool:
+        """Are its tokens limited?"""
+        return self.tpm is not None or self.monthly_tokens is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The access history of each page, for `askdocs docs audit`.
+"""The access history of each page, for `askdocs docs show --readers`.
 
 A gateway records changes of rights: by a sync, by new rules, or by new and deleted pages.
 """
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from gateway.access.rights import EVERY, Groups, Right, load
-from gateway.core import threads
-from gateway.storage.database import LOCK, Unreachable, Utc, metadata, reading, writing
+from core import threads
+from core.database import LOCK, Unreachable, Utc, metadata, reading, writing
+from wiki.rights import EVERY, Groups, Right, load
 
 log = logging.getLogger("askdocs.gateway")
 

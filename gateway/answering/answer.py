@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from gateway.access.rights import shown
+from core.sse import EventReader
 from gateway.answering.check import Check, Scorer
 from gateway.answering.choice import Choice, Ending, Held, Written
 from gateway.answering.confidence import CAUTION, confidence
@@ -17,20 +17,22 @@ from gateway.answering.grounding.cite import quoted
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.answering.grounding.links import absolute, link
+from gateway.answering.renumbered import Renumbered
 from gateway.answering.stream import new_id, with_tokens
 from gateway.api.chat_request import OF_TOOLS, DocsRequest
 from gateway.api.plan import RequestPlan, Tokens, tokens
 from gateway.api.transform import PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import NO_USAGE, UsageSum, stated
-from gateway.core.gateway_settings import Checking, GatewaySettings
-from gateway.core.http import DONE, ApiError, broken_off, dump, event
-from gateway.core.json_body import parse_object
-from gateway.core.sse import EventReader
-from gateway.knowledge.wiki.asking import ends
+from gateway.http.asgi import DONE, ApiError, broken_off, dump, event
+from gateway.http.json_body import parse_object
 from gateway.routing.aliases import people_call
 from gateway.routing.dispatch import Call, Opened
 from gateway.routing.registry import Served
+from gateway.settings import Checking, GatewaySettings
 from gateway.telemetry.tracing import Span as TraceSpan
+from wiki.pages.asking import ends
+from wiki.pages.page import Page, Section
+from wiki.rights import shown
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -73,6 +75,9 @@ class GroundedAnswer(Transform):
         self._checking: Checking = plan.route.check if is_checked else "off"
         self._scorer = scorer
         self._prefix: list[prompt.Message] = []
+        # What the client adds may repeat pages that others may not read.
+        is_own = len(conversation.turns) > 1 or bool(conversation.client_system)
+        self._salt = plan.salts.own() if is_own else plan.salts.of(grounds.closed)
         self._ended: list[tuple[dict[str, Any], dict[str, Any], Choice]] = []
         self._last: dict[str, Any] = {}  # the latest chunk
         self._id = new_id("chatcmpl-")
@@ -82,6 +87,7 @@ class GroundedAnswer(Transform):
         self._choices: list[Choice] = []
         self._going_on: set[int] = set()
         self._roles: set[int] = set()  # choices whose role has been sent
+        self._renumbered: Renumbered | None = None  # if the client shows sources in the text only
         self._is_asked = False
         self._is_over = False
         self._rest = Rest()
@@ -98,11 +104,12 @@ class GroundedAnswer(Transform):
         pages = "\n".join(excerpt.page.url for excerpt in self._grounds.excerpts)
         session = hashlib.blake2b(pages.encode("utf-8", "replace"), digest_size=8).hexdigest()
         stream = self._asked.stream
-        return Call(self._plan.endpoint, self._plan.scope, stream, self._body, span, session)
+        plan = self._plan
+        return Call(plan.endpoint, plan.scope, stream, self._body, span, session, self._salt)
 
     @property
     def tokens(self) -> Tokens:
-        if not self._is_asked:
+        if self._is_over and not self._is_asked:
             return Tokens()
         return tokens(self._usage()) or Tokens(self._prompt_tokens(), self._pieces)
 
@@ -146,6 +153,8 @@ class GroundedAnswer(Transform):
         self._events = EventReader()
         self._error = None
         if starts_over:
+            if self._asked.sources_in_text:
+                self._renumbered = Renumbered(self._numbered())
             self._choices = [self._choice() for _ in range(self._plan.copies)]
             self._going_on = set(range(self._plan.copies))
 
@@ -183,21 +192,23 @@ class GroundedAnswer(Transform):
             return event((self._error or broken_off()).body)
         if not self._is_asked:
             return b""  # `start` has already sent everything
-        usage = self._usage() or self._estimated()
+        usage = stated(self._usage() or self._estimated())
         return (event(self._chunk([], usage=usage)) if self._asked.usage else b"") + DONE
 
     async def whole(self, body: bytes) -> bytes:
         response = _parsed(body)
         self._sum.add(response)
+        response.pop("timings", None)
         response |= {"id": self._id, "model": self._plan.alias}
         for choice, state in zip(response.get("choices", []), self._choices, strict=False):
             message = choice.get("message", {})
             state.hear(choice.get("logprobs"))
-            state.feed(message.get("content") or "")
+            state.feed(self._renumber(message.get("content") or "", is_end=True))
             await state.release()
             await state.rest()
             self._tell(choice, state)
             ending = await state.end()
+            self._list_sources(choice, state, ending)
             if message.get("content") or state.sent:
                 message["content"] = state.sent
             message["annotations"] = self._annotations(ending)
@@ -296,7 +307,8 @@ class GroundedAnswer(Transform):
             self._roles.add(number)
         if self._asked.logprobs:
             state.hear(choice.get("logprobs"))
-        text = state.feed(self._rest.text(delta.get("content") or ""))
+        content = self._rest.text(delta.get("content") or "")
+        text = state.feed(self._renumber(content, is_end=bool(choice.get("finish_reason"))))
         if choice.get("finish_reason") and not self._waits(choice, state):
             self._finish(choice, state, Ending(False, ""), chunk, text)
             return True
@@ -321,11 +333,25 @@ class GroundedAnswer(Transform):
         `text`."""
         delta = choice.setdefault("delta", {})
         delta["annotations"] = self._annotations(ending)
+        text += self._list_sources(choice, state, ending)
         if text or choice["finish_reason"] not in CALLS:
             delta["content"] = text
         chunk["askdocs"] = self._facts(ending, state.sent)
         self._tell(choice, state)
         self._report(chunk["askdocs"])
+
+    def _renumber(self, text: str, *, is_end: bool) -> str:
+        """The model's text, with the numbers of its citations in the order of the answer."""
+        if self._renumbered is None:
+            return text
+        text = self._renumbered.feed(text)
+        return text + self._renumbered.rest() if is_end else text
+
+    def _list_sources(self, choice: dict[str, Any], state: Choice, ending: Ending) -> str:
+        """Append the sources to the text of an answer, for a client that shows nothing else."""
+        if self._renumbered is None or choice.get("finish_reason") in CALLS:
+            return ""
+        return state.send(self._renumbered.listed(ending.sections()))
 
     def _tell(self, choice: dict[str, Any], state: Choice) -> None:
         """Send probabilities only to clients that requested them: the engine is always asked for
@@ -343,6 +369,7 @@ class GroundedAnswer(Transform):
             asked=questions,
             before=self._before if self._asked.before else None,
             thresholds=self._plan.route.thresholds.get(self._served, {}),
+            salt=self._salt,
         )
         if self._checking == "hold":
             return Held(check, wording.refusal(self._asked.question, self._grounds.best))
@@ -371,6 +398,8 @@ class GroundedAnswer(Transform):
 
     def _annotations(self, ending: Ending) -> list[dict[str, Any]]:
         """OpenAI's `url_citation` annotations: only supported text is cited."""
+        if self._renumbered is not None:
+            return []
         return [
             {
                 "type": "url_citation",
@@ -398,6 +427,7 @@ class GroundedAnswer(Transform):
     def _references(self, text: str) -> list[dict[str, Any]]:
         """The sections behind the numbers that the writer cites, such as `[2]`."""
         cited = {int(number) for number in CITED.findall(text)}
+        places = self._renumbered.places if self._renumbered is not None else self._numbered()
         return [
             {
                 "number": number,
@@ -405,9 +435,14 @@ class GroundedAnswer(Transform):
                 "section": " › ".join(section.path),
                 "url": page.section_url(section),
             }
-            for number, page, section in prompt.numbered(self._grounds.excerpts)
+            for number, (page, section) in places.items()
             if number in cited
         ]
+
+    def _numbered(self) -> dict[int, tuple[Page, Section]]:
+        """The sections of the prompt, by number."""
+        every = prompt.numbered(self._grounds.excerpts)
+        return {number: (page, section) for number, page, section in every}
 
     def _facts(self, ending: Ending, text: str = "") -> dict[str, Any]:
         ending = self._judged(ending)

@@ -2,12 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import httpx
 
+from core import threads
+from core.errors import AskdocsError
 from gateway.answering.answer import FRAME, GroundedAnswer
 from gateway.answering.answer import say as say
 from gateway.answering.check import Scorer
@@ -24,16 +26,14 @@ from gateway.answering.grounding.prompt import (
 from gateway.answering.grounding.question import MOST
 from gateway.answering.turn import Turn
 from gateway.api.chat_request import DocsRequest, is_structured, take_apart, take_turn
-from gateway.api.plan import RequestPlan, Why
-from gateway.core import threads
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.http import ApiError
-from gateway.core.json_body import SMALL
+from gateway.api.plan import GroundingDecision, RequestPlan, Why
+from gateway.http.json_body import SMALL
+from gateway.http.overflow import too_long
 from gateway.routing.aliases import BASE
 from gateway.routing.registry import Served
-from gateway.routing.token_budget import TokenBudget, count_nearly, wanted
-from gateway.telemetry.tracing import Span
+from gateway.routing.token_budget import count_nearly, wanted
+from gateway.settings import GatewaySettings
+from gateway.telemetry.tracing import OFF, Span
 from gateway.upstream.engine import Engine, estimates
 
 P = ParamSpec("P")
@@ -80,10 +80,25 @@ class Chat:
         self._library = library
         self._count = count
 
-    def bound(self, budget: TokenBudget) -> TokenBudget:
-        """The budget of a request including the pages: an upper bound."""
-        pages = max(self._settings.page_budget, self._settings.warm_page)
-        return budget._replace(prompt=budget.prompt + pages + FRAME)
+    def most_pages(self, grounding: GroundingDecision, request: Mapping[str, Any]) -> int:
+        """The tokens that pages can add to a request: an upper bound."""
+        settings = self._settings
+        if not grounding.is_on:
+            return 0
+        if not grounding.is_agents:
+            return max(settings.page_budget, settings.prefill_page) + FRAME
+        questions = sum(1 for message in request["messages"] if message.get("role") == "user")
+        return min(questions, 2 * EIGHT) * (min(FOR_AGENTS, settings.page_budget) + FRAME)
+
+    async def count(self, plan: RequestPlan) -> int:
+        """The tokens of the prompt with its pages, rather too many than too few."""
+        if plan.grounding.is_on and plan.grounding.is_agents:
+            plan, _ = await self.accompany(plan, OFF, keeps_text=False)
+            return await count_nearly(plan.request, plan.first.engine)
+        counted = await count_nearly(plan.request, plan.first.engine)
+        if plan.grounding.is_on and self.is_extractive(plan):  # no model reads the pages
+            return counted
+        return counted + self.most_pages(plan.grounding, plan.request)
 
     def is_extractive(self, plan: RequestPlan) -> bool:
         """Is the answer only passages? Not if it must be JSON, or comes from a model version that
@@ -245,13 +260,9 @@ class Chat:
                 fixed = FRAME + sum(await (count or self._count)(ready.texts))
                 shares = self._shares(context, fixed, length)
         if not has_room(fixed):
-            raise ApiError(
-                400,
-                f"the conversation has {fixed:,} tokens or more and the model's context"
-                f" {context:,}: a page and an answer do not fit; shorten it",
-                code="context_length_exceeded",
-                param="messages",
-            )
+            assert context is not None
+            least = fixed + LEAST + min(length, self._settings.max_tokens, context // 4)
+            raise too_long(least, context, what="messages, a page and the answer")
         grounds = await grounding.ground(
             asked.sought,
             shares.pages,
@@ -270,7 +281,7 @@ class Chat:
     def _shares(self, context: int | None, fixed: int, length: int) -> Shares:
         """Divides a context that holds `fixed` tokens already; the answer requests `length`
         tokens."""
-        budget, warm_page = self._settings.page_budget, self._settings.warm_page
+        budget, warm_page = self._settings.page_budget, self._settings.prefill_page
         if context is None:
             return Shares(budget, warm_page, length)
         # Clamp a client's excessive max_tokens: agents routinely send 32,000, and pages take

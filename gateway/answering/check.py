@@ -22,7 +22,7 @@ from gateway.answering.features import Seen, see
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message
 from gateway.answering.plain import plain
-from gateway.core.gateway_settings import RULES
+from gateway.settings import RULES
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -40,12 +40,16 @@ class Scorer(Protocol):
     """Are its scores logits, which are added to those of the rules, for a narrow passage?"""
 
     async def scores(
-        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+        self,
+        sentences: Sequence[str],
+        passages: Sequence[str],
+        prefix: Sequence[Message],
+        salt: str = "",
     ) -> list[float]:
         """Scores each sentence against its passage, from 0 to 1 or as a logit.
 
         `prefix` are the messages that led to the answer, without the question: an engine that has
-        cached them reads only the sentence. Raises AskdocsError, httpx.HTTPError.
+        cached them with this salt reads only the sentence. Raises AskdocsError, httpx.HTTPError.
         """
         ...
 
@@ -64,6 +68,7 @@ class Check:
         before: Callable[[], Awaitable[Sequence[Excerpt]]] | None = None,
         alone: bool = False,
         thresholds: Mapping[str, float] | None = None,
+        salt: str = "",
     ) -> None:
         """
         Args:
@@ -75,7 +80,9 @@ class Check:
             before: finds the pages that earlier turns used; awaited with the first sentence.
             alone: the scorer also decides about facts that are not on the pages.
             thresholds: the answering model's, by checker; others keep their defaults.
+            salt: the prompt's, see `gateway.upstream.salt`.
         """
+        self._salt = salt
         self._asked = asked
         self._before = before
         self._alone = alone
@@ -92,11 +99,7 @@ class Check:
 
     def drafts(self, text: str, start: int = 0) -> list[Draft]:
         """The sentences of `text`, which starts at `start` in the answer."""
-        return drafts(text, start, self._denied)
-
-    def _denied(self, sentence: str) -> bool:
-        """Does a page deny the same?"""
-        return see(sentence, self.evidence).denies
+        return drafts(text, start)
 
     async def claims(self, text: str, start: int = 0, whole: str = "") -> list[Claim]:
         """The claims of `text`, which starts at `start` in the answer `whole`."""
@@ -161,7 +164,7 @@ class Check:
             ]
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._scorer.scores(sentences, passages, self._prefix)
+                return await self._scorer.scores(sentences, passages, self._prefix, self._salt)
         except Exception as error:  # no failure may affect the reader, who has the answer already
             log.warning(
                 "the checker does not respond, so the rules decide: %s", error or "too slow"

@@ -9,10 +9,10 @@ from gateway.answering.check import Check
 from gateway.answering.claims import REFUSING, Claim, Verdict, refuses, summary
 from gateway.answering.facts import CITED
 from gateway.answering.sentences import MARK, complete
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.pages.page import Page, Section
 
 CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]+`", re.DOTALL)
-Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported", "schema"]
+Reason = Literal["", "no_page", "no_question", "no_room", "model", "unsupported"]
 
 
 @dataclass(frozen=True)

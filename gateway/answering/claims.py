@@ -1,12 +1,12 @@
 """Claims: the assertion in each sentence of an answer, and whether the pages support it.
 
 The rules are a logistic regression over the features of `features.see`, with weights that `python
--m eval.studies.check --fit` fitted on labelled answers (docs/results/notebook.md, "The check").
+-m research.studies.check` fitted on labelled answers (research/notebook.md, "The check").
 """
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -16,11 +16,11 @@ from gateway.answering.features import Seen
 from gateway.answering.frames import is_frame
 from gateway.answering.grounding.confidence import probability
 from gateway.answering.grounding.refusal import refuses as states_refusal
+from gateway.answering.phrases import goes_on, has_gap, points_elsewhere
 from gateway.answering.plain import plain
-from gateway.answering.refusals import asserts, gaps, is_sure, names_sources, tokens
 from gateway.answering.sentences import Sentence, split
-from gateway.knowledge.wiki.asking import language
-from gateway.knowledge.wiki.words import words
+from wiki.pages.asking import language
+from wiki.pages.words import words
 
 Verdict = Literal["supported", "unsupported", "contradicted", "none"]
 
@@ -34,25 +34,21 @@ _NAMED = frozenset({"label", "address", "path", "option", "code"})
 # A passage with this share of a sentence has the same topic: differences contradict the sentence.
 SAME = 0.55
 
-BIAS = 0.79
+BIAS = 0.69
 WEIGHTS: Mapping[str, float] = {
-    "share": 0.25,
-    "weakest": 1.4,
-    "thin": -3.54,
-    "length": 0.86,
-    "negation": -0.5,
-    "opposed": -1.24,
-    "absolute": -0.27,
-    "platform": -0.52,
-    "names_nowhere": -2.41,
-    "names_elsewhere": -0.44,
-    "because": -0.48,
-    "repeated": -0.52,
-    "missing_number": -4.77,
-    "missing_literal": -4.76,
-    "missing_label": -2.21,
-    "elsewhere_number": -1.5,
-    "elsewhere_literal": -1.25,
+    "share": 0.29,
+    "weakest": 1.38,
+    "thin": -3.21,
+    "length": 0.76,
+    "names_nowhere": -2.51,
+    "names_elsewhere": -0.47,
+    "because": -0.47,
+    "repeated": -0.78,
+    "missing_number": -4.72,
+    "missing_literal": -4.68,
+    "missing_label": -2.89,
+    "elsewhere_number": -1.44,
+    "elsewhere_literal": -1.12,
 }
 # Sentences below this score are marked.
 THRESHOLD = 0.65
@@ -103,15 +99,10 @@ class Draft:
         return self.seen.place if self.seen else None
 
 
-def drafts(text: str, start: int = 0, denied: Callable[[str], bool] | None = None) -> list[Draft]:
-    """The sentences of `text`, which starts at `start` in the content.
-
-    `denied`: whether a page denies the same as a sentence. Then "the log does not mention it" is a
-    claim, although the log might be one of the sources.
-    """
+def drafts(text: str, start: int = 0) -> list[Draft]:
+    """The sentences of `text`, which starts at `start` in the content."""
     drafted: list[Draft] = []
     sentences = split(text)
-    of_sources = False
     for number, sentence in enumerate(sentences):
         bare = sentence.text.rstrip()
         if not bare.strip():
@@ -121,26 +112,20 @@ def drafts(text: str, start: int = 0, denied: Callable[[str], bool] | None = Non
         body = bare[begin - sentence.start :]
         following = sentences[number + 1 : number + 2]
         is_head = sentence.kind == "row" and bool(following) and following[0].kind == "rule"
-        text_shown = plain(body)
         is_given = states_refusal(body)  # as the prompt asks for it, in any language
-        refuses = sentence.kind in ("prose", "item") and (is_given or gaps(text_shown, of_sources))
-        is_doubtful = refuses and not (is_given or of_sources or is_sure(text_shown))
-        if is_doubtful and denied is not None and denied(body):
-            refuses = False
+        refuses = sentence.kind in ("prose", "item") and (is_given or has_gap(body))
         claims = not (
             is_head
             or refuses
             or sentence.kind in ("rule", "heading")
-            or len(set(words(text_shown))) < FEWEST
+            or len(set(words(plain(body)))) < FEWEST
             or _is_title(body)
             or is_frame(body)
         )
         # "The page has nothing on X, but Y is done like this.": a refusal and a claim.
-        answers = (claims or refuses) and not _LINKED.fullmatch(body)
-        answers = answers and not is_given
-        answers = answers and (sentence.kind == "code" or asserts(text_shown, of_sources))
-        of_sources = names_sources(tokens(text_shown))
-        also = refuses and (answers or _names(body.split(",")[1:]))
+        also = refuses and not is_given and (goes_on(body) or _names(body.split(",")[1:]))
+        is_advice = sentence.kind != "code" and points_elsewhere(body)
+        answers = also or (claims and not is_advice and not _LINKED.fullmatch(body))
         weak = also or (claims and body.endswith(":"))
         claims = claims or also
         end = sentence.start + len(bare)
@@ -206,13 +191,9 @@ def _why(seen: Seen) -> tuple[str, bool]:
     if seen.missing:
         fact = seen.missing[0]
         return f"{fact.kind}: {fact.text}", is_same and fact.kind == "number"
-    if seen.opposed:
-        return f"opposite: {seen.opposed}", True
     if seen.elsewhere:
         fact = seen.elsewhere[0]
         return f"{fact.kind}: {fact.text}", is_same
-    if is_same and seen.values.get("negation"):
-        return "negation", True
     return "words", False
 
 

@@ -1,7 +1,7 @@
 """Confidence of a generative answer: the probability that the pages support every claim.
 
 A logistic curve over the claims, fitted on 430 labelled answers to four wikis
-(docs/results/notebook.md, "The check"). Retrieval quality adds nothing once an answer is grounded
+(research/notebook.md, "The check"). Retrieval quality adds nothing once an answer is grounded
 in pages: the search's own confidence has an AUC of .50 among the answers to one wiki.
 """
 

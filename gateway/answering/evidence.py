@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from gateway.answering.facts import Fact, code_words, numbers, squeezed
-from gateway.answering.grounding.excerpt import GAP, Excerpt, spoken
+from gateway.answering.grounding.excerpt import Excerpt, spoken
 from gateway.answering.plain import plain, unescaped
 from gateway.answering.sentences import split
-from gateway.knowledge.wiki.asking import language, subject_stems
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.index.quotation import GAP
+from wiki.pages.asking import language, subject_stems
+from wiki.pages.page import Page, Section
 
 Floats = npt.NDArray[np.float32]
 Idf = Callable[[Iterable[str]], Mapping[str, float]]
@@ -150,11 +151,6 @@ class Evidence:
         if more is window or shares.max() < MORE:
             return plain(window.text.text)
         return plain(f"{window.text.text}\n{GAP}\n{more.text.text}")
-
-    @cached_property
-    def narrow(self) -> npt.NDArray[np.bool_]:
-        """The windows that are a single sentence."""
-        return np.array([window.width == 1 for window in self.windows], dtype=bool)
 
     @cached_property
     def _columns(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Extractive mode: quotes the best passages of the wiki immediately, without a model.
 
 For a model that must not write, the best passage contains the right words more often than the text
-that such a model makes of it (docs/results/notebook.md, "Passages"). So the passage is shown whole,
+that such a model makes of it (research/notebook.md, "Passages"). So the passage is shown whole,
 with up to two more, each with its link, and with the question's words marked. Two good passages
 that continue each other are one quotation.
 """
@@ -11,9 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.access import rights
 from gateway.answering.grounding import wording
-from gateway.answering.grounding.confidence import confidence
+from gateway.answering.grounding.confidence import CAUTION, confidence
 from gateway.answering.grounding.ground import Looked
 from gateway.answering.grounding.links import absolute, link
 from gateway.answering.stream import new_id
@@ -21,12 +20,13 @@ from gateway.api.chat_request import DocsRequest
 from gateway.api.plan import RequestPlan, Tokens
 from gateway.api.transform import WithoutModel
 from gateway.api.usage_sum import NO_USAGE
-from gateway.core.http import DONE, dump, event
-from gateway.knowledge.search.hits import PassageHit
-from gateway.knowledge.search.passages import Passage, above, joined
-from gateway.knowledge.wiki.blocks import alone
-from gateway.knowledge.wiki.words import places, stem
+from gateway.http.asgi import DONE, dump, event
 from gateway.routing.aliases import people_call
+from wiki import rights
+from wiki.index.passages import Passage, above, joined
+from wiki.index.quotation import quotation
+from wiki.pages.words import places, stem
+from wiki.search.hits import PassageHit
 
 # Maximum number of quotations; further ones only if they fit nearly as well as the first.
 SHOWN = 3
@@ -44,6 +44,8 @@ class _Quotation:
     found: PassageHit
     text: str
     """Markdown, with links that work from anywhere."""
+    rest: str
+    """The text that follows in its section."""
     content: str
     """The text as a quotation with its link."""
 
@@ -82,7 +84,7 @@ class Extract(WithoutModel):
         self._id = new_id("chatcmpl-")
         self._created = int(time.time())
         self._quotations = [_quotation(match) for match in shown(looked)]
-        self.quoted = [quotation.found.page for quotation in self._quotations]
+        self.quoted = [quoted.found.page for quoted in self._quotations]
         """The page of each passage."""
         self.pages = tuple(dict.fromkeys(page.url for page in self.quoted))
         self.reads = len(self.pages)
@@ -90,7 +92,7 @@ class Extract(WithoutModel):
         # As in the header x-askdocs-model: readers' votes count for this model.
         self._served = plan.alias if self.refused else plan.first_choice
         self._people_call_it = people_call(self._served, model_name)
-        self.cautious = not self.refused and confidence(looked.signals) < looked.caution
+        self.cautious = not self.refused and confidence(looked.signals) < CAUTION
         self.question = asked.question if keeps_text else ""
         self._keeps_text = keeps_text
         self._parts, self._is_cut = self._content()
@@ -140,7 +142,7 @@ class Extract(WithoutModel):
     def _content(self) -> tuple[list[str], bool]:
         """The text in parts, and whether it was cut at its maximum length."""
         pages = [hit.page for hit in self._looked.hits[:1]]
-        parts = [quotation.content for quotation in self._quotations] or [
+        parts = [quoted.content for quoted in self._quotations] or [
             wording.refusal(self._asked.question, pages)
         ]
         if self.cautious and self._asked.plain:
@@ -167,17 +169,17 @@ class Extract(WithoutModel):
         """OpenAI's `url_citation` annotations: each quotation with its link."""
         annotations = []
         start = 0
-        for quotation in self._quotations:
-            end = min(start + len(quotation.content), len(self._text))
+        for quoted in self._quotations:
+            end = min(start + len(quoted.content), len(self._text))
             if end > start:
                 citation = {
-                    "url": quotation.found.url,
-                    "title": quotation.found.page.title,
+                    "url": quoted.found.url,
+                    "title": quoted.found.page.title,
                     "start_index": start,
                     "end_index": end,
                 }
                 annotations.append({"type": "url_citation", "url_citation": citation})
-            start += len(quotation.content) + 2
+            start += len(quoted.content) + 2
         return annotations
 
     def _facts(self) -> dict[str, Any]:
@@ -197,24 +199,25 @@ class Extract(WithoutModel):
             "caution": self.cautious,
             "sources": [
                 {
-                    "title": quotation.found.page.title,
-                    "section": quotation.section,
-                    "url": quotation.found.url,
-                    "quote": quotation.text,
-                    "marks": self._marks(quotation),
+                    "title": quoted.found.page.title,
+                    "section": quoted.section,
+                    "url": quoted.found.url,
+                    "quote": quoted.text,
+                    "rest": quoted.rest,
+                    "marks": self._marks(quoted),
                 }
-                for quotation in self._quotations
+                for quoted in self._quotations
             ],
             "pages": [link(hit.page) for hit in self._looked.hits[:3]],
             "readers": rights.shown(self._looked.readers),
         }
 
-    def _marks(self, quotation: _Quotation) -> list[list[int]]:
+    def _marks(self, quoted: _Quotation) -> list[list[int]]:
         words = self._looked.words
-        language = quotation.found.page.language
+        language = quoted.found.page.language
         if language not in words:
             language = next(iter(words))
-        return marks(quotation.text, words[language], language)
+        return marks(quoted.text, words[language], language)
 
 
 def shown(looked: Looked) -> list[PassageHit]:
@@ -256,8 +259,8 @@ def marks(text: str, stems: Collection[str], language: str = "") -> list[list[in
 
 
 def _quotation(match: PassageHit) -> _Quotation:
-    text = absolute(alone(match.passage.text), match.page)
+    text, rest = (absolute(part, match.page) for part in quotation(match.page, match.passage))
     quoted = "\n".join(f"> {line}".rstrip() for line in text.split("\n"))
     named = " › ".join(above(match.page, match.passage))
     label = named.replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
-    return _Quotation(match, text, f"{quoted}\n\n[{label}]({match.url})")
+    return _Quotation(match, text, rest, f"{quoted}\n\n[{label}]({match.url})")

@@ -1,6 +1,6 @@
 """A judge in this process: a cross-encoder that reads a sentence with a narrow passage.
 
-`training/encoders/judge.py` creates its file. Its score is a logit, which is added to the rules'
+`research/encoders/judge.py` creates its file. Its score is a logit, which is added to the rules'
 logit and covers errors that the rules miss.
 """
 
@@ -9,13 +9,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.errors import AskdocsError
 from gateway.answering.grounding.prompt import Message
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.embed import tokenizer_file
-from gateway.knowledge.search.rerank import OnnxReranker
+from wiki.index.embed import tokenizer_file
+from wiki.search.rerank import OnnxReranker
 
 SUFFIX = ".onnx"
-# Must match training/encoders/judge.py.
+# Must match research/encoders/judge.py.
 TOKENS = 144
 # Maximum seconds for the sentences of one answer.
 LONGEST = 10.0
@@ -45,7 +45,11 @@ class Judge:
         """Does nothing: there are no open resources."""
 
     async def scores(
-        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+        self,
+        sentences: Sequence[str],
+        passages: Sequence[str],
+        prefix: Sequence[Message],
+        salt: str = "",
     ) -> list[float]:
         """Returns a logit per sentence. Raises AskdocsError: it takes too long."""
 

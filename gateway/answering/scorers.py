@@ -13,12 +13,15 @@ from typing import Any, Literal
 
 import httpx
 
+from core.errors import AskdocsError
 from gateway.answering.claims import THRESHOLD
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import Message
 from gateway.answering.judge import SUFFIX, Judge
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import ENGINE, GatewaySettings
+from gateway.api.endpoints import CHAT
+from gateway.settings import ENGINE, GatewaySettings
+from gateway.upstream.engine import Engine
+from gateway.upstream.salt import salted
 
 Judges = Literal["chat", "rerank", "score", "classify"]
 
@@ -58,12 +61,18 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         headers["Connection"] = "close"  # llama.cpp announces keep-alive, but closes the connection
         self._http = httpx.AsyncClient(headers=headers, timeout=httpx.Timeout(30, connect=2))
+        self._engine = Engine(url, key, model)
 
     async def close(self) -> None:
         await self._http.aclose()
+        await self._engine.close()
 
     async def scores(
-        self, sentences: Sequence[str], passages: Sequence[str], prefix: Sequence[Message]
+        self,
+        sentences: Sequence[str],
+        passages: Sequence[str],
+        prefix: Sequence[Message],
+        salt: str = "",
     ) -> list[float]:
         """Returns 0 to 1 per sentence. Raises AskdocsError, httpx.HTTPError."""
         if self._judges == "score":
@@ -88,7 +97,7 @@ class Endpoint:
             async with turns:
                 if self._judges == "rerank":
                     return await self._reranked(sentence, passage)
-                return await self._answered(sentence, prefix)
+                return await self._answered(sentence, prefix, salt)
 
         return list(await asyncio.gather(*map(scored, sentences, passages)))
 
@@ -97,15 +106,16 @@ class Endpoint:
         (row,) = _list(await self._post(f"{self._url}/rerank", body), "results", 1)
         return _number(row.get("relevance_score"))
 
-    async def _answered(self, sentence: str, prefix: Sequence[Message]) -> float:
+    async def _answered(self, sentence: str, prefix: Sequence[Message], salt: str) -> float:
         question = {"role": "user", "content": QUESTION.format(neutral(sentence.strip()))}
-        body = {
+        body: dict[str, Any] = {
             "messages": [*prefix, question],
             "max_tokens": 1,
             "temperature": 0,
             "logprobs": True,
             "top_logprobs": TOP,
         }
+        body = await salted(CHAT.path, body, salt, self._engine)
         reply = await self._post(f"{self._url}/chat/completions", body)
         try:
             first = reply["choices"][0]["logprobs"]["content"][0]

@@ -9,7 +9,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.knowledge.wiki.fences import OPENING, FencedCode
+from wiki.pages.fences import OPENING, FencedCode
 
 BlockKind = Literal["prose", "item", "row", "rule", "heading", "code"]
 

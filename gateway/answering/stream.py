@@ -18,9 +18,9 @@ from typing import Any
 
 import orjson
 
-from gateway.api.usage_sum import UsageSum
-from gateway.core.http import DONE, broken_off
-from gateway.core.sse import EventTooLong, Framing, cut
+from core.sse import EventTooLong, Framing, cut
+from gateway.api.usage_sum import UsageSum, stated
+from gateway.http.asgi import DONE, broken_off
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -114,7 +114,7 @@ class Stream:
             if self._is_empty:
                 self._fail()
                 return b""
-        if b'"usage":' in data:
+        if b'"usage":' in data or b'"timings":' in data:
             data = self._without_usage(data)
         if self._is_several:
             data = self._with_sum(data)
@@ -147,19 +147,24 @@ class Stream:
         self.failed = True
 
     def _without_usage(self, data: bytes) -> bytes:
-        """Read the usage, and remove it from the events unless the client asked for it.
+        """Read the usage, and remove it from the events unless the client asked for it. llama.cpp's
+        `timings` are always removed.
 
         vLLM and llama.cpp send it in a separate event without choices, LiteLLM in one with choices;
         some engines write `"usage":null` in all others.
         """
-        # Events before the first usage are passed on unchanged: usually all but one.
-        start = data.rfind(b"\n\n", 0, data.find(b'"usage":'))
+        # Events before the first of them are passed on unchanged: usually all but one.
+        first = min(at for name in (b'"usage":', b'"timings":') if (at := data.find(name)) >= 0)
+        start = data.rfind(b"\n\n", 0, first)
         start = start + 2 if start >= 0 else 0
         events = [data[:start]]
         for event in cut(data[start:]):
-            if b'"usage":' in event and (chunk := parsed(event)) is not None:
+            if (b'"usage":' in event or b'"timings":' in event) and (
+                chunk := parsed(event)
+            ) is not None:
                 self._sum.add(chunk)
-                usage = chunk.pop("usage", None)
+                chunk.pop("timings", None)
+                has_usage, usage = "usage" in chunk, chunk.pop("usage", None)
                 keeps = self._keep_usage
                 if isinstance(usage, dict):
                     usage = self._sum.total or usage
@@ -169,10 +174,9 @@ class Stream:
                         keeps = False
                     if not keeps and not _says_something(chunk):
                         continue
-                if keeps and self._given:
-                    event = b"data: " + orjson.dumps({**chunk, "usage": usage})
-                elif not keeps:
-                    event = b"data: " + orjson.dumps(chunk)
+                if keeps and has_usage:
+                    chunk["usage"] = stated(usage) if isinstance(usage, dict) else usage
+                event = b"data: " + orjson.dumps(chunk)
             events.append(event + b"\n\n")
         return b"".join(events)
 
@@ -181,7 +185,7 @@ class Stream:
         data = data.replace(b"data: null\n\n", b"")  # llama.cpp sends null between two prompts
         if self.done and self._keep_usage and self._template:
             before, mark, after = data.rpartition(DONE)
-            total = {**self._template, "usage": self.usage}
+            total = {**self._template, "usage": stated(self.usage or {})}
             data = before + b"data: " + orjson.dumps(total) + b"\n\n" + mark + after
         return data
 

@@ -15,7 +15,7 @@ from gateway.answering.grounding.ground import Grounding, Grounds
 from gateway.api.chat_request import DocsRequest
 from gateway.api.plan import RequestPlan
 from gateway.api.transform import PartialAnswer
-from gateway.core.gateway_settings import GatewaySettings
+from gateway.settings import GatewaySettings
 
 
 class Turn(GroundedAnswer):
@@ -35,6 +35,7 @@ class Turn(GroundedAnswer):
         texts = prompt.Conversation([], "", "")  # the client's own messages are sent
         parts = settings, grounding, asked, texts, grounds, plan, 0, keeps_text
         super().__init__(*parts, scorer)
+        self._salt = plan.salts.own()
         if self._checking == "hold":
             self._checking = "mark"
         # The checker gets the pages only: an agent's own prompt is ten times as long.
@@ -49,8 +50,8 @@ class Turn(GroundedAnswer):
         return None if self._has_begun else self._start_over()
 
     def _marked(self, check: Check) -> Choice:
-        every = prompt.numbered(self._grounds.excerpts)
-        return Numbered(check, {number: (page, section) for number, page, section in every})
+        places = self._numbered() if self._renumbered is None else self._renumbered.places
+        return Numbered(check, places)
 
     def _waits(self, choice: dict[str, Any], state: Choice) -> bool:
         return state.waits and choice.get("finish_reason") not in CALLS

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from gateway.api.usage_sum import UsageSum, stated
-from gateway.core.http import DONE, ApiError, broken_off, event
+from gateway.api.usage_sum import UsageSum
+from gateway.http.asgi import DONE, ApiError, broken_off, event
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -56,7 +56,7 @@ def stream_of(whole: dict[str, Any]) -> bytes:
     head = {name: value for name, value in whole.items() if name not in ("choices", "usage")}
     if head.get("object") == "chat.completion":
         head["object"] = "chat.completion.chunk"
-    usage = stated(whole.get("usage") or {})
+    usage = whole.get("usage") or {}
     events = [event({**head, "choices": [_streamed(choice)]}) for choice in whole["choices"]]
     return b"".join([*events, event({**head, "choices": [], "usage": usage}), DONE])
 

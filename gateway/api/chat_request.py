@@ -8,8 +8,8 @@ from starlette.datastructures import Headers
 
 from gateway.answering.grounding.prompt import Message
 from gateway.answering.grounding.question import MOST, Question, edits, questions
-from gateway.api.endpoints import GROUNDING, PROGRESS
-from gateway.core.http import ApiError
+from gateway.api.endpoints import GROUNDING, PROGRESS, SOURCES
+from gateway.http.asgi import ApiError
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class DocsRequest:
     """Did the client ask for token probabilities?"""
     plain: bool = True
     """Is the answer text rather than JSON?"""
+    sources_in_text: bool = False
+    """Does the client show sources only if they are in the text?"""
 
 
 # The request's fields for tools, beside its messages.
@@ -53,8 +55,22 @@ def wants_grounding(headers: Headers) -> bool | None:
     return bool(value.lower() == "on")
 
 
+def _wants_sources_in_text(request: Mapping[str, Any], headers: Headers) -> bool:
+    """Raises ApiError 400: the header has an unknown value."""
+    value = headers.get(SOURCES, "annotations").lower()
+    if value not in ("text", "annotations"):
+        raise ApiError(400, f"{SOURCES}: {value[:100]!r} is neither text nor annotations")
+    # Other text than the model's would not fit a schema, or the probabilities of its tokens.
+    has_form = is_structured(request) or bool(request.get("logprobs"))
+    return value == "text" and not has_form and (request.get("n") or 1) == 1
+
+
 def is_agents(request: Mapping[str, Any]) -> bool:
-    """Is this an agent's turn: has the model tools, may it edit files, or has it called a tool?"""
+    """Is the conversation to be kept as it is: an agent's turn, or one without a last question?
+
+    In an agent's turn the model has tools, may edit files, or has called a tool. The last message
+    may also be the beginning of the assistant's answer, and there may be only a system message.
+    """
     offered = request.get("tools") or request.get("functions")
     choice = request.get("tool_choice") or request.get("function_call")
     if offered and choice != "none":
@@ -64,7 +80,18 @@ def is_agents(request: Mapping[str, Any]) -> bool:
         message.get("role") in ("tool", "function") or message.get("tool_calls")
         for message in messages
     )
-    return has_called or edits(messages)
+    return has_called or edits(messages) or not _ends_with_user(messages)
+
+
+def _ends_with_user(messages: list[dict[str, Any]]) -> bool:
+    roles = (message.get("role") for message in reversed(messages))
+    return next((role for role in roles if role not in ("system", "developer")), "") == "user"
+
+
+def has_system(request: Mapping[str, Any]) -> bool:
+    """Did the client send a system prompt of its own?"""
+    systems = (m for m in _messages(request) if m.get("role") in ("system", "developer"))
+    return any(text_of(message.get("content")).strip() for message in systems)
 
 
 def take_turn(request: Mapping[str, Any], headers: Headers) -> tuple[DocsRequest, list[Question]]:
@@ -125,6 +152,7 @@ def _asked(
         usage=isinstance(options, dict) and bool(options.get("include_usage")),
         logprobs=bool(request.get("logprobs")),
         plain=not is_structured(request),
+        sources_in_text=_wants_sources_in_text(request, headers),
     )
 
 

@@ -327,10 +327,14 @@ def thread(place: str, value: Any) -> None:
     raise error
 
 
-def replaced(by: str) -> Rule:
-    @takes({"not": {}})
+def replaced(by: str, *unset: Any) -> Rule:
+    """Refuses a field in favour of `by`, except with a value that asks for nothing."""
+
+    @takes({"enum": list(unset)})
     def rule(place: str, value: Any) -> None:
-        raise refused(place, f"{place} is OpenAI's older form, which is not supported: send {by}")
+        if value not in unset:
+            text = f"{place} is OpenAI's older form, which is not supported: send {by}"
+            raise refused(place, text)
 
     return rule
 

@@ -10,7 +10,7 @@ from gateway.answering.stream import new_id
 from gateway.api import schemas
 from gateway.api.endpoints import CHAT
 from gateway.api.translation import Translation, refused
-from gateway.core.http import DONE, dump, event
+from gateway.http.asgi import DONE, dump, event
 
 # Fields that only text completions have.
 _RAW = ("suffix", "echo", "logprobs")

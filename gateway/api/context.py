@@ -11,13 +11,13 @@ from starlette.types import Message, Scope, Send
 from gateway.access.keys import Key
 from gateway.access.limits.grant import Grant, LimitReached
 from gateway.access.limits.limiter import Limiter
-from gateway.access.rights import PUBLIC
 from gateway.api.plan import RequestPlan, RequestResult
-from gateway.core.http import ApiError, send_json
+from gateway.http.asgi import ApiError, send_json
 from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.protocol import Edge, RawHeaders
 from gateway.telemetry.metrics import Request as Measured
 from gateway.telemetry.tracing import OFF, Span
+from wiki.rights import PUBLIC
 
 NOBODY = Key("", "", "", datetime.fromtimestamp(0, UTC))
 # Limits to check again with an exact count of the prompt.

@@ -7,14 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import Message
 
-from gateway.answering.forced import ForcedCall
-from gateway.answering.form import Form
 from gateway.api.context import RequestContext
 from gateway.api.plan import Fallback, RequestPlan, RequestResult, Tokens
 from gateway.api.transform import WHOLE, Transform
 from gateway.api.translation import Translation
-from gateway.core import threads
-from gateway.core.http import JSON, QUIET_SECONDS, ApiError, broken_off, event
+from gateway.http.asgi import JSON, QUIET_SECONDS, ApiError, broken_off, event
 from gateway.routing.dispatch import Opened
 from gateway.routing.registry import Served
 from gateway.routing.resume import Opening
@@ -42,10 +39,8 @@ class Delivery:
         transform: Transform,
         opening: Opening,
         translation: Translation | None,
-        fits: Form | ForcedCall | None,
     ) -> None:
         self._context = context
-        self._form = fits
         self._plan = plan
         self._transform = transform
         self._opening = opening
@@ -67,13 +62,16 @@ class Delivery:
             raise
         finally:
             transform = self._transform
+            if self._context.response.client_left:
+                status = LEFT
+                self._model = self._model or self._opening.given  # its engine has read the prompt
             self._context.result = RequestResult(
-                status=LEFT if self._context.response.client_left else status,
+                status=status,
                 model=self._model,
                 lane=self._lane,
                 fallback=self._fallback,
                 tokens=transform.tokens if self._model else Tokens(),
-                refused=transform.refused or bool(self._form and self._form.refused),
+                refused=transform.refused,
                 cautious=transform.cautious,
                 claims=transform.claims,
                 pages=transform.pages,
@@ -84,8 +82,8 @@ class Delivery:
     async def _stream(self) -> int:
         """Returns the status that reflects how the stream ended."""
         transform = self._transform
-        body = _EventStream(self._context.response, self._form, self._translation)
-        if transform.keeps_alive or self._form:
+        body = _EventStream(self._context.response, self._translation)
+        if transform.keeps_alive:
             body.keep_alive()
         try:
             last = transform.start()
@@ -105,13 +103,17 @@ class Delivery:
                     last = await transform.settle()
             await body.end(last + transform.end())
         except ApiError as error:
-            if not body.is_started:
+            if not (body.is_started or self._is_streamed(error)):
                 raise
             await body.end(event(error.body))
             return error.status
         finally:
             await body.close()
         return 200 if transform.is_over and not transform.failed else 502
+
+    def _is_streamed(self, error: ApiError) -> bool:
+        codes = self._translation.streamed_errors if self._translation else ()
+        return error.body["error"]["code"] in codes
 
     async def _pass_on(self, opened: Opened, body: "_EventStream") -> bytes:
         """Send the answer, whichever engines write it; returns the bytes still to be sent."""
@@ -120,8 +122,7 @@ class Delivery:
             try:
                 self._begin(opened)
                 self._transform.begin(opened, rest)
-                if self._form is None:  # otherwise the answer may still become an error
-                    await body.start()
+                await body.start()
                 last = await self._pump(opened, body)
             finally:
                 await opened.close()
@@ -192,8 +193,6 @@ class Delivery:
             self._without_model()
         else:
             body = await self._read(await self._opening.first())
-        if self._form is not None:
-            body = await threads.search(self._form.whole, body)
         if self._translation is not None:
             body = self._translation.whole(body)
         context = self._context
@@ -243,8 +242,6 @@ class Delivery:
             context.response.headers["x-askdocs-fallback"] = ": ".join(self._fallback)
             context.measured.fallback(*self._fallback[:1], opened.served.name, opened.left[1])
         context.measured.first_byte()
-        if self._form:
-            self._form.begin(opened.served)
 
 
 class _EventStream:
@@ -253,12 +250,10 @@ class _EventStream:
     def __init__(
         self,
         send: Callable[[Message], Awaitable[None]],
-        form: Form | ForcedCall | None = None,
         translation: Translation | None = None,
     ) -> None:
-        """`form` and `translation` turn the chat's events into the client's."""
+        """`translation` turns the chat's events into the client's."""
         self._send = send
-        self._form = form
         self._translation = translation
         self._sent = 0.0
         self._sending: asyncio.Lock | None = None
@@ -280,11 +275,9 @@ class _EventStream:
     @property
     def is_plain(self) -> bool:
         """Are the chat's events sent unchanged?"""
-        return self._form is None and self._translation is None
+        return self._translation is None
 
     async def send(self, data: bytes) -> None:
-        if self._form is not None:
-            data = self._form.feed(data)
         if self._translation is not None:
             data = self._translation.feed(data)
         if data:
@@ -305,8 +298,6 @@ class _EventStream:
     async def end(self, data: bytes) -> None:
         if self._quiet is not None:
             await self.close()
-        if self._form is not None:
-            data = self._form.feed(data) + await threads.search(self._form.rest)
         if self._translation is not None:
             data = self._translation.feed(data)
         if not self.is_started:

@@ -23,13 +23,14 @@ class Endpoint(NamedTuple):
 DESCRIPTION = "/openapi.json"  # not under /v1
 GROUNDING = "x-askdocs-grounding"  # requests pages, or none; the response states the outcome
 PROGRESS = "x-askdocs-progress"
+SOURCES = "x-askdocs-sources"  # where the client shows them: in the text, or as annotations
 
 CHAT = Endpoint(
     "/chat/completions",
     is_chat=True,
     summary="Answer, with or without the wiki",
     answer="ChatCompletion",
-    headers=(GROUNDING, PROGRESS),
+    headers=(GROUNDING, SOURCES, PROGRESS),
 )
 COMPLETIONS = Endpoint("/completions", summary="Complete a text", answer="Completion")
 EMBEDDINGS = Endpoint("/embeddings", summary="Embed texts", answer="Embeddings")
@@ -39,14 +40,14 @@ RESPONSES = Endpoint(
     is_chat=True,
     summary="Answer in the Responses format",
     answer="Response",
-    headers=(GROUNDING,),
+    headers=(GROUNDING, SOURCES),
 )
 MESSAGES = Endpoint(
     "/messages",
     is_chat=True,
     summary="Answer in the Messages format",
     answer="Message",
-    headers=(GROUNDING,),
+    headers=(GROUNDING, SOURCES),
 )
 COUNT_TOKENS = Endpoint("/messages/count_tokens")
 MODELS = Endpoint("/models")

@@ -14,7 +14,8 @@ from gateway.access.auth import reader
 from gateway.access.keys import Key
 from gateway.api.context import RequestContext, RequestHeaders, request_id
 from gateway.api.endpoints import ENDPOINTS, MCP, MODELS, OTHER, Endpoint
-from gateway.core.http import ApiError, read_body
+from gateway.http import overflow
+from gateway.http.asgi import ApiError, read_body
 from gateway.runtime.container import Container
 from gateway.runtime.protocol import WRITER, Edge
 
@@ -116,6 +117,8 @@ class Frame:
             kind = _ANTHROPIC.get(error.status, "api_error" if error.status >= 500 else "")
             shown = error.body["error"]
             shown["type"] = kind or "invalid_request_error"
+            if shown["code"] == overflow.CODE:
+                shown["message"] = overflow.in_anthropics_words(shown["message"])
             error.body = {"type": "error", "error": shown, "request_id": context.request_id}
         return error
 

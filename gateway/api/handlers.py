@@ -8,18 +8,18 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import Send
 
+from core import threads
+from core.database import Unreachable
+from core.errors import AskdocsError
 from gateway.answering.grounding.prompt import fingerprint
 from gateway.api import openapi, readable, votes
 from gateway.api.agents.mcp_server import reach
 from gateway.api.context import RequestContext
 from gateway.api.pipeline import Pipeline, not_allowed
-from gateway.core import threads
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError, send_json
-from gateway.core.json_body import parse_object
+from gateway.http.asgi import ApiError, send_json
+from gateway.http.json_body import parse_object
 from gateway.routing.aliases import BASE
 from gateway.runtime.container import Container
-from gateway.storage.database import Unreachable
 from gateway.upstream.local.models import CONTEXT
 
 

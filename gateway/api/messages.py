@@ -13,7 +13,7 @@ from gateway.answering.stream import new_id
 from gateway.api.plan import tokens
 from gateway.api.rules import shown
 from gateway.api.translation import Part, Translation, event, field, refused, same_fields, text
-from gateway.core.http import dump
+from gateway.http.asgi import dump
 
 Block = dict[str, Any]
 
@@ -281,11 +281,11 @@ class Messages(Translation):
         return {"id": self._id, "type": "message", "role": "assistant", "model": model}
 
     def _used(self) -> dict[str, Any]:
-        prompt, completion, cached = tokens(self._usage) or (0, 0, 0)
+        prompt, completion, _ = tokens(self._usage) or (0, 0, 0)
         return {
-            "input_tokens": prompt - cached,
+            "input_tokens": prompt,
             "cache_creation_input_tokens": 0,
-            "cache_read_input_tokens": cached,
+            "cache_read_input_tokens": 0,
             "output_tokens": completion,
         }
 

@@ -17,9 +17,10 @@ from gateway.api.endpoints import (
     MESSAGES,
     MODELS,
     PROGRESS,
+    SOURCES,
 )
 from gateway.api.rules import Schema
-from gateway.core.http import EVENTS, JSON
+from gateway.http.asgi import EVENTS, JSON
 
 ABOUT = """\
 The OpenAI API of your own model, which answers from your wiki. Every path below /v1 works without
@@ -69,7 +70,7 @@ _CLAIM = _object(
     }
 )
 _REFERENCE = _object({"number": _COUNT, "title": _TEXT, "section": _TEXT, "url": _TEXT})
-_SOURCE = _object({"title": _TEXT, "url": _TEXT, "section": _TEXT, "quote": _TEXT})
+_SOURCE = _object({"title": _TEXT, "url": _TEXT, "section": _TEXT, "quote": _TEXT, "rest": _TEXT})
 _SCHEMAS: dict[str, Schema] = {
     "Error": _object(
         {
@@ -108,9 +109,7 @@ _SCHEMAS: dict[str, Schema] = {
             "model": _TEXT,
             "mode": {"enum": ["extractive", "generative"]},
             "refused": {"type": "boolean"},
-            "reason": {
-                "enum": ["", "no_page", "no_question", "no_room", "model", "unsupported", "schema"]
-            },
+            "reason": {"enum": ["", "no_page", "no_question", "no_room", "model", "unsupported"]},
             "verdict": _VERDICT,
             "claims": _list(_CLAIM),
             "cut": {"type": "boolean"},
@@ -210,6 +209,10 @@ _READ: dict[str, dict[str, Any]] = {
     GROUNDING: {
         "description": "`off`: answer without the wiki.",
         "schema": {"type": "string", "enum": ["on", "off"]},
+    },
+    SOURCES: {
+        "description": "`text`: a generated answer ends with a list of the sources that it cites.",
+        "schema": {"type": "string", "enum": ["text", "annotations"]},
     },
     PROGRESS: {
         "description": "`on`: the stream starts with the pages being read and the estimated time.",

@@ -12,10 +12,8 @@ from typing import Any
 
 from starlette.datastructures import Headers
 
+from core import threads
 from gateway.access.keys import Key
-from gateway.answering import form
-from gateway.answering.forced import ForcedCall
-from gateway.answering.form import Form
 from gateway.answering.grounding.client_jobs import is_client_job
 from gateway.answering.grounding.prompt import instructed
 from gateway.api import chat_request, schemas, unwritten
@@ -29,9 +27,8 @@ from gateway.api.plan import GroundingDecision, RequestPlan
 from gateway.api.responses import Responses
 from gateway.api.transform import Transform
 from gateway.api.translation import Translation
-from gateway.core import threads
-from gateway.core.http import ApiError, send_json, unavailable
-from gateway.core.json_body import SMALL, parse_object
+from gateway.http.asgi import ApiError, send_json, unavailable
+from gateway.http.json_body import SMALL, parse_object
 from gateway.routing import abilities, token_budget
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Call, refuse_unreadable, unknown_model
@@ -40,6 +37,7 @@ from gateway.routing.resume import Opening
 from gateway.routing.token_budget import TokenBudget
 from gateway.runtime.container import Container
 from gateway.upstream import fim
+from gateway.upstream.salt import Salts
 
 TRANSLATIONS: dict[Endpoint, type[Translation]] = {RESPONSES: Responses, MESSAGES: Messages}
 
@@ -98,7 +96,7 @@ class Pipeline:
         container = self._container
         plan = context.plan = await self._plan(endpoint, context, request, size)
         with container.traffic.request():
-            count = partial(token_budget.count_nearly, request, plan.first.engine)
+            count = partial(container.chat.count, plan)
             await context.reserve(container.recorder.limiter, plan.budget, count)
             keeps_text = container.recorder.wants_text
             transform: Transform
@@ -113,6 +111,9 @@ class Pipeline:
                 counter = plan.first if plan.first.engine else container.fleet.base
                 answer = await container.chat.ground(plan, counter, context.span, keeps_text)
                 transform, call = answer, answer.call(context.span)
+                if not answer.reads and _has_another_purpose(plan):
+                    plan = context.plan = _without_pages(plan)
+                    transform, call = Plain(plan, keeps_text), None
             else:
                 transform = Plain(plan, keeps_text)
                 if unwritten.is_asked(endpoint.path, plan):
@@ -122,25 +123,7 @@ class Pipeline:
                 context.response.headers[GROUNDING] = header
             call = call or _call(plan, context)
             opening = Opening(container.dispatch, container.fleet.find, call, plan.route)
-            fits = await self._form(plan)
-            await Delivery(context, plan, transform, opening, translation, fits).run()
-
-    async def _form(self, plan: RequestPlan) -> Form | ForcedCall | None:
-        """Returns the validator of an answer that must be JSON or a tool call, or None if the
-        engines of all candidates enforce it.
-
-        Raises ApiError 400: the schema is invalid.
-        """
-        wanted, is_forced = form.asked(plan.request), abilities.is_forced(plan.request)
-        if plan.endpoint != CHAT.path or not (wanted or is_forced):
-            return None
-        candidates = [self._container.fleet.get(name) for name in plan.route.candidates]
-        engines = [candidate.engine for candidate in candidates if candidate is not None]
-        if all([engine is not None and await engine.binds() for engine in engines]):
-            return None
-        if is_forced or wanted is None:
-            return ForcedCall()
-        return await threads.search(Form, *wanted)
+            await Delivery(context, plan, transform, opening, translation).run()
 
     async def _plan(
         self,
@@ -176,7 +159,7 @@ class Pipeline:
             for place, kind in abilities.media(request):  # questions to the wiki are text
                 raise abilities.no_media(name, place, kind)
             abilities.refuse_to_speak(name, request)
-        budget = self._budget(endpoint, route, request, size, first, grounding)
+        budget = self._budget(endpoint, route, request, size, first, grounding, key)
         keeps = grounding.is_agents or not grounding.is_on
         if endpoint.is_chat and keeps:
             request["messages"] = instructed(request["messages"], route.instructions)
@@ -191,6 +174,7 @@ class Pipeline:
             stream=bool(request.get("stream")),
             budget=budget,
             grounding=grounding,
+            salts=Salts(container.secret, key.id, context.reader),
         )
 
     async def _first(self, route: Route, key: Key) -> Served:
@@ -229,6 +213,7 @@ class Pipeline:
         size: int,
         first: Served,
         grounding: GroundingDecision,
+        key: Key,
     ) -> TokenBudget:
         settings = self._container.settings
         is_answer = grounding.is_on and not grounding.is_agents
@@ -237,7 +222,11 @@ class Pipeline:
         budget = token_budget.bound(endpoint.path, request, size + instructions, default)
         if not is_answer:
             budget = token_budget.within(budget, first.engine)
-        return self._container.chat.bound(budget) if grounding.is_on else budget
+            has_length = token_budget.wanted(request, 0) > 0
+            is_open = endpoint.is_chat and not (has_length or key.limits.has_tokens)
+            budget = budget._replace(is_open=is_open)
+        pages = self._container.chat.most_pages(grounding, request)
+        return budget._replace(prompt=budget.prompt + pages)
 
     async def unknown(self, name: str, key: Key) -> ApiError:
         names = await self.names(key)
@@ -284,7 +273,22 @@ def _call(plan: RequestPlan, context: RequestContext) -> Call:
             body["messages"] = [_plain(message) for message in messages]
         return body
 
-    return Call(plan.endpoint, plan.scope, plan.stream, render, context.span)
+    salt = plan.salts.own()
+    return Call(plan.endpoint, plan.scope, plan.stream, render, context.span, salt=salt)
+
+
+def _has_another_purpose(plan: RequestPlan) -> bool:
+    """May the request be no question to the wiki, because its system prompt is the client's own?
+
+    A client that asks for pages gets a refusal instead.
+    """
+    return chat_request.has_system(plan.request) and not plan.grounding.is_asked_for
+
+
+def _without_pages(plan: RequestPlan) -> RequestPlan:
+    messages = instructed(plan.request["messages"], plan.route.instructions)
+    decision = plan.grounding._replace(is_on=False, why="no-page")
+    return replace(plan, request={**plan.request, "messages": messages}, grounding=decision)
 
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:

@@ -4,14 +4,14 @@ from typing import Any
 
 import orjson
 
+from core.sse import cut
 from gateway.answering.stream import Stream, identity, parsed
 from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS
 from gateway.api.plan import RequestPlan, Tokens, tokens
 from gateway.api.probabilities import Probabilities
 from gateway.api.transform import WHOLE, PartialAnswer, Rest, Transform, complete
 from gateway.api.usage_sum import stated
-from gateway.core.http import DONE, broken_off, dump
-from gateway.core.sse import cut
+from gateway.http.asgi import DONE, broken_off, dump
 from gateway.routing.dispatch import Opened
 
 HELD_BYTES = 2**16  # bytes of events to buffer before their text is extracted
@@ -141,6 +141,7 @@ class Plain(Transform):
             raise broken_off()
         if isinstance(answer, dict):
             self._tokens = tokens(answer.get("usage"))
+            answer.pop("timings", None)
             if not self._has_vectors and isinstance(usage := answer.get("usage"), dict):
                 answer["usage"] = stated(usage)
             if self._plan.endpoint == CHAT.path:

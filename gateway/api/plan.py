@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from gateway.access.rights import Reader
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
 from gateway.telemetry.answer_statistics import Verdict
 from gateway.telemetry.metrics import LEFT, Outcome
+from gateway.upstream.salt import Salts
+from wiki.rights import Reader
 
 Why = Literal[
     "",
@@ -82,6 +83,7 @@ class RequestPlan:
     stream: bool
     budget: TokenBudget
     grounding: GroundingDecision
+    salts: Salts
 
     @property
     def alias(self) -> str:

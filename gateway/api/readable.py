@@ -7,9 +7,9 @@ hide stored answers when a page has since been restricted.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.access.rights import NOBODY, Reader, shown
-from gateway.core.http import ApiError
-from gateway.knowledge.search.view import Rights
+from gateway.http.asgi import ApiError
+from wiki.index.view import Rights
+from wiki.rights import NOBODY, Reader, shown
 
 PATH = "/askdocs/readable"
 MOST = 500

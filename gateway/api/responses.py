@@ -14,7 +14,8 @@ from gateway.answering.stream import new_id
 from gateway.api.plan import tokens
 from gateway.api.rules import shown
 from gateway.api.translation import Part, Translation, event, field, refused, same_fields, text
-from gateway.core.http import dump
+from gateway.http import overflow
+from gateway.http.asgi import dump
 
 Item = dict[str, Any]
 
@@ -29,6 +30,9 @@ _NOT_KEPT = "is not stored here; send its content"
 class Responses(Translation):
     """Translates one request. `_output` grows while the chat streams; calls stay open to the
     end."""
+
+    # As OpenAI does. Codex shortens its conversation after this event, but not after error 400.
+    streamed_errors = (overflow.CODE,)
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         super().__init__(request)
@@ -211,8 +215,12 @@ class Responses(Translation):
         return out + self._event(f"response.{status}", response=self._response(status))
 
     def _failed(self, error: dict[str, Any]) -> bytes:
-        code = error.get("code") or "server_error"
-        return self._event("error", code=code, message=error["message"], param=error.get("param"))
+        out = b"" if self._has_begun else self._begin()
+        # Of the gateway's codes, OpenAI has only this one here.
+        code = overflow.CODE if error.get("code") == overflow.CODE else "server_error"
+        failed = self._response("failed")
+        failed["error"] = {"code": code, "message": error["message"]}
+        return out + self._event("response.failed", response=failed)
 
     def _begin(self) -> bytes:
         self._has_begun = True
@@ -517,12 +525,12 @@ def _input(arguments: str) -> str:
 
 
 def _usage(usage: Any) -> dict[str, Any]:
-    prompt, completion, cached = tokens(usage) or (0, 0, 0)
+    prompt, completion, _ = tokens(usage) or (0, 0, 0)
     details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
     thought = details.get("reasoning_tokens") if isinstance(details, dict) else None
     return {
         "input_tokens": prompt,
-        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
         "output_tokens": completion,
         "output_tokens_details": {"reasoning_tokens": thought or 0},
         "total_tokens": prompt + completion,

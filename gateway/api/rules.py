@@ -6,8 +6,8 @@ A schema may accept more than its rule, never less.
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
-from gateway.core.http import ApiError
-from gateway.core.json_body import nested
+from gateway.http.asgi import ApiError
+from gateway.http.json_body import nested
 
 Schema = dict[str, Any]
 

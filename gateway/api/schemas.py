@@ -169,7 +169,7 @@ _EXTRAS: dict[str, Field] = {
     "truncate_prompt_tokens": _engine(rules.integer(-1)),
     "add_special_tokens": _engine(rules.boolean),
     "return_tokens_as_token_ids": _engine(rules.boolean),
-    "cache_salt": _engine(rules.nonempty_string),
+    "cache_salt": Field(rules.nonempty_string),  # the gateway's own keeps callers apart
     "structured_outputs": _engine(rules.structure),
     "guided_json": _engine(rules.schema_or_string),
     "guided_regex": _engine(rules.grammar),
@@ -185,9 +185,20 @@ _EXTRAS: dict[str, Field] = {
     "repeat_penalty": _engine(rules.number(0, 10)),
     "repeat_last_n": _engine(rules.integer(-1)),
 }
+# Fields for other servers, which clients also send here: they ask for nothing that would be missed.
+_HABITS: dict[str, Field] = {
+    name: Field(rules.anything)
+    for name in (
+        *("reasoning", "usage", "provider", "transforms", "route"),  # OpenRouter
+        *("thinking", "enable_thinking", "thinking_budget"),  # DeepSeek, Qwen
+        *("think", "num_ctx", "keep_alive"),  # Ollama
+        *("cache_prompt", "timings_per_token", "return_progress"),  # llama.cpp
+    )
+}
 _CHAT: dict[str, Field] = {
     **_SAMPLED,
     **_EXTRAS,
+    **_HABITS,
     "messages": _both(chat_rules.chat_messages),
     "max_completion_tokens": _both(rules.integer(1)),
     "logprobs": _both(rules.boolean),
@@ -195,8 +206,8 @@ _CHAT: dict[str, Field] = {
     "tools": _both(chat_rules.tools(64)),
     "tool_choice": _both(chat_rules.tool_choice),
     "parallel_tool_calls": _both(rules.boolean),
-    "functions": Field(chat_rules.replaced("tools")),
-    "function_call": Field(chat_rules.replaced("tool_choice")),
+    "functions": Field(chat_rules.replaced("tools", [])),
+    "function_call": Field(chat_rules.replaced("tool_choice", "none", "auto")),
     "reasoning_effort": _both(rules.string),
     "verbosity": _litellm(rules.string),
     "prediction": _litellm(rules.small_object),

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from core.sse import EventReader
 from gateway.api import chat_rules, schemas
 from gateway.api.endpoints import CHAT
-from gateway.core.http import ApiError, broken_off, dump
-from gateway.core.sse import EventReader
+from gateway.http.asgi import ApiError, broken_off, dump
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -25,6 +25,9 @@ LONGEST = 2**25  # bytes of an event: the last event of Responses repeats reques
 
 class Translation(ABC):
     """Translates one request and its answer. Create it with the accepted request."""
+
+    streamed_errors: tuple[str, ...] = ()
+    """Codes of errors that a stream reports as an event although nothing has been sent."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         """Raises ApiError 400 for content that Chat cannot express."""

@@ -10,7 +10,7 @@ from gateway.answering.stream import new_id
 from gateway.api.endpoints import COMPLETIONS
 from gateway.api.plan import RequestPlan, Tokens
 from gateway.api.transform import WithoutModel
-from gateway.core.http import DONE, ApiError, dump, event
+from gateway.http.asgi import DONE, ApiError, dump, event
 from gateway.routing import token_budget
 from gateway.routing.registry import Served
 from gateway.upstream.engine import estimated

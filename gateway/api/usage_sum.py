@@ -8,12 +8,14 @@ NO_USAGE = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 
 def stated(usage: Mapping[str, Any]) -> dict[str, Any]:
-    """Drops the null fields of vLLM and LiteLLM, which OpenAI omits."""
-    return {
+    """The usage for clients: without the null fields of vLLM and LiteLLM, which OpenAI omits, and
+    without the counts of caches, which tell whether somebody else has sent the same text."""
+    shown = {
         name: stated(value) if isinstance(value, dict) else value
         for name, value in usage.items()
-        if value is not None
+        if value is not None and "cache" not in name
     }
+    return {name: value for name, value in shown.items() if value != {}}
 
 
 class UsageSum:

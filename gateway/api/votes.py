@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 
 PATH = "/askdocs/vote"
 Direction = Literal["up", "down"]

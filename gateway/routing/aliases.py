@@ -18,11 +18,10 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 from pydantic import ValidationError
 
-from gateway.core import threads
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias, Checking
-from gateway.storage.database import Utc, metadata, reading, writing
-from gateway.telemetry import audit
+from core import audit, threads
+from core.database import Utc, metadata, reading, writing
+from core.errors import AskdocsError
+from gateway.settings import Alias, Checking
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway.storage.database import Utc, metadata, reading, writing
+from core.database import Utc, metadata, reading, writing
 
 State = Literal["wanted", "ready", "failed", "stopping"]
 # A separate process with a GGUF file or merged weights, or an adapter in a running engine.

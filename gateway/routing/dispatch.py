@@ -1,9 +1,8 @@
 """Sends a request to the first of its candidates that answers.
 
-Candidates at our engines are called over the fast lane, which relays bytes; models in this process
-are called directly; a provider's models are called through LiteLLM in this process. Nothing reaches
-the client before the first byte of the answer, so the next candidate can be tried without the
-client noticing.
+Candidates at our engines, and providers' models through LiteLLM, are called over the fast lane,
+which relays bytes; models in this process are called directly. Nothing reaches the client before
+the first byte of the answer, so the next candidate can be tried without the client noticing.
 """
 
 import asyncio
@@ -18,24 +17,24 @@ import httpx
 import orjson
 from starlette.types import Scope
 
+from core.errors import AskdocsError
+from core.sse import events
 from gateway.api import schemas
 from gateway.api.assemble import assemble, stream_of
 from gateway.api.endpoints import CHAT, COMPLETIONS
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError, dump, engine_away, unavailable
-from gateway.core.sse import events
+from gateway.http import overflow
+from gateway.http.asgi import ApiError, dump, engine_away, unavailable
 from gateway.routing import abilities
 from gateway.routing.abilities import is_forced, media, speaks
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Fleet, Served
-from gateway.routing.several import Several
 from gateway.routing.token_budget import choices
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.tracing import OFF, Span
 from gateway.upstream import litellm
 from gateway.upstream.bounds import LARGEST
 from gateway.upstream.http_client import BrokenOff, Feed, LaneError, LaneReply
-from gateway.upstream.litellm import LiteLLM
+from gateway.upstream.salt import salted
 
 # llama.cpp's complete answers to these are requested as streams: see assemble.py.
 WHOLE = (CHAT.path, COMPLETIONS.path)
@@ -71,7 +70,7 @@ class Opened:
 
     served: Served
     lane: str
-    """fast, litellm, or local for a model in this process."""
+    """fast, litellm for a provider, or local for a model in this process."""
     is_stream: bool
     first: bytes
     rest: AsyncIterator[bytes]
@@ -133,6 +132,10 @@ class Call:
     session: str = field(default_factory=lambda: f"{random.getrandbits(64):016x}")
     """Shared by requests whose prompts have the same beginning: vLLM's router sends them to the
     replica that has it cached (`consistent_hash`; its `cache_aware` of 0.1.17 reads no prompts)."""
+    salt: str = ""
+    """See `gateway.upstream.salt`."""
+    given: str = ""
+    """The model that was sent the prompt, unless it failed."""
 
     @property
     def operation(self) -> str:
@@ -144,21 +147,23 @@ class Call:
 class CandidateFailed(Exception):
     """A candidate did not answer."""
 
-    def __init__(self, reason: str, answer: ApiError, *, timed_out: bool = False) -> None:
+    def __init__(
+        self, reason: str, answer: ApiError, *, timed_out: bool = False, may_be_own: bool = False
+    ) -> None:
+        """`may_be_own`: the reason may be the request itself, so the breaker does not count it."""
         super().__init__(reason)
         self.reason = reason
         self.answer = answer
         self.timed_out = timed_out
+        self.may_be_own = may_be_own
 
 
 class Dispatch:
-    """Sends requests over both lanes."""
+    """Sends requests to the models of a fleet."""
 
-    def __init__(self, fleet: Fleet, providers: LiteLLM, metrics: Metrics) -> None:
+    def __init__(self, fleet: Fleet, metrics: Metrics) -> None:
         self._metrics = metrics
         self._fleet = fleet
-        self._providers = providers
-        self._several = Several()
 
     async def open(self, call: Call, route: Route) -> Opened:
         """Returns the answer of the first candidate that gives one; close it when done.
@@ -188,6 +193,7 @@ class Dispatch:
                 except CandidateFailed as error:
                     span.end(error.reason)
                     failure = error
+                    call.given = ""
                     left = left or (served.name, error.reason)
                     self._failed(served, error)
                 except BaseException as error:
@@ -204,7 +210,10 @@ class Dispatch:
         raise AssertionError("unreachable")
 
     def _failed(self, served: Served, failure: CandidateFailed) -> None:
-        served.breaker.failed(timed_out=failure.timed_out)
+        if failure.may_be_own:
+            served.breaker.left()
+        else:
+            served.breaker.failed(timed_out=failure.timed_out)
         log.warning("%s did not answer (%s): %s", served.name, failure, failure.answer)
         self._metrics.upstream_error(served.name, failure.reason)
         self._metrics.circuit(served.name, 2 if served.breaker.is_open else 0)
@@ -243,6 +252,7 @@ class Dispatch:
                 request |= {"stream": True, "stream_options": {"include_usage": True}}
         except (httpx.HTTPError, AskdocsError):
             raise CandidateFailed("unreachable", _away(served)) from None
+        call.given = served.name
         if served.local is not None:
             opening = self._here(call, served, request)
         elif served.client is not None:
@@ -252,7 +262,6 @@ class Dispatch:
             abilities.refuse_odd_data(request)
             abilities.refuse_depth(request)
             abilities.refuse_schema_bombs(request)
-            await self._providers.started()  # starting LiteLLM does not count against the timeout
             opening = self._over_litellm(call, served, request, span)
         try:
             if patience is None:
@@ -282,47 +291,42 @@ class Dispatch:
         try:
             there = await served.id()
             body = schemas.for_engine(call.path, request) | {"model": there}
+            assert served.engine is not None
+            body = await salted(call.path, body, call.salt, served.engine)
             headers = span.onward(call.scope["headers"])
             headers.append((b"x-session-id", call.session.encode()))
             response = await served.client.open(call.path, headers, dump(body))
-        except (LaneError, AskdocsError):
+        except (LaneError, AskdocsError, httpx.HTTPError):
             raise CandidateFailed("unreachable", _away(served)) from None
         return await self._begun(call, served, "fast", response, there)
 
     async def _over_litellm(
         self, call: Call, served: Served, request: dict[str, Any], span: Span
     ) -> Opened:
-        trace = span.onward(call.scope["headers"])
-
-        async def ask(body: dict[str, Any]) -> Opened:
-            try:
-                response = await self._providers.open(call.path, body, served.name, trace)
-            except litellm.Unwritable as error:
-                log.warning("%s: its answer cannot be forwarded", served.name, exc_info=error)
-                raise _unreadable(served) from None
-            opened = await self._begun(call, served, "litellm", response, served.name)
-            if opened.is_stream:
-                return opened
-            return await _checked(call, opened)
-
-        if call.path not in WHOLE or choices(request) == 1:
-            return await ask(request)
-        opened: list[Opened] = []
-
-        async def whole(body: dict[str, Any]) -> dict[str, Any]:
-            opened.append(await ask(body))
-            try:
-                answer: dict[str, Any] = orjson.loads(await opened[-1].body())
-            finally:
-                await opened[-1].close()
-            return answer
-
+        assert served.provider is not None
+        body = schemas.for_litellm(call.path, request) | {"model": served.name}
+        # Its streams of several choices lack indices, ends and text.
+        is_several = call.path in WHOLE and choices(request) > 1
+        if is_several:
+            body = {k: v for k, v in body.items() if k not in ("stream", "stream_options")}
+        headers = span.onward(call.scope["headers"])
         try:
-            answer = await self._several.answer(served.name, request, whole)
-            first = stream_of(answer) if call.stream else dump(answer)
-        except (LaneError, LookupError, TypeError, ValueError, AttributeError):
-            raise CandidateFailed("broke off", _away(served)) from None
-        return replace(opened[0], first=first, is_stream=call.stream)
+            response = await served.provider.open(call.path, headers, dump(body))
+        except LaneError:
+            text = "LiteLLM, which asks this model's provider, is starting; try again"
+            answer = unavailable(text, 5, code="litellm_unavailable")
+            raise CandidateFailed("unreachable", answer) from None
+        opened = await self._begun(call, served, "litellm", response, served.name)
+        if not (is_several and call.stream):
+            return opened
+        try:
+            first = stream_of(orjson.loads(await opened.body()))
+        except BaseException as error:
+            await opened.close()
+            if isinstance(error, LaneError | LookupError | TypeError | ValueError | AttributeError):
+                raise CandidateFailed("broke off", _away(served)) from None
+            raise
+        return replace(opened, first=first, is_stream=True)
 
     async def _begun(
         self, call: Call, served: Served, lane: str, response: Response, there: str
@@ -355,14 +359,8 @@ class Dispatch:
         """Clients see an engine's or provider's error only if it is their own mistake; the log has
         the rest."""
         status = response.status
-        if served.client is None and served.local is None:
-            if litellm.is_unreadable(body):
-                log.warning("%s: %s", served.name, body[:1000].decode("utf-8", "replace"))
-                return _unreadable(served)
-            if litellm.is_its_own(body):
-                log.warning("%s: %s", served.name, body[:1000].decode("utf-8", "replace"))
-                text = f"a value in this request cannot be translated for {served.name}"
-                return ApiError(400, text, code="invalid_value")
+        if served.provider is not None:
+            status = 500 if litellm.is_failure(body) else status
             body = litellm.plain(body)
         if served.engine is not None and path in abilities.OWN and is_missing(status, body):
             return abilities.no_endpoint(served.name, path)
@@ -374,7 +372,7 @@ class Dispatch:
             error.body["error"]["type"] = "invalid_request_error"
             return error
         # An engine's 404 is the client's error only if the path does not exist.
-        is_ours = status in OPERATORS or (status == 404 and (served.client is None or GONE in body))
+        is_ours = status in OPERATORS or (status == 404 and (served.engine is None or GONE in body))
         if status < 500 and status not in REFUSING and not is_ours:
             return error
         log.warning("%s answered %d: %s", served.name, status, str(error)[:1000])
@@ -394,7 +392,9 @@ class Dispatch:
         for name in ("retry-after", "retry-after-ms"):
             if value := response.header(name.encode()):
                 error.headers[name] = value.decode("latin-1")
-        return CandidateFailed(str(status), error)
+        # LiteLLM's 500 is for a provider's failure as well as for a value that it fails on.
+        may_be_own = served.provider is not None and status == 500
+        return CandidateFailed(str(status), error, may_be_own=may_be_own)
 
 
 async def _with_probabilities(path: str, request: dict[str, Any], served: Served) -> dict[str, Any]:
@@ -482,7 +482,9 @@ def stated(status: int, body: bytes) -> ApiError:
     if param is None and (named := NAMED.match(message)):
         param = named[1]
     if kind == "exceed_context_size_error" or "maximum context length" in message:
-        kind, param, code = "invalid_request_error", "messages", "context_length_exceeded"
+        kind, param, code = "invalid_request_error", "messages", overflow.CODE
+    if code == overflow.CODE:
+        message = overflow.in_openais_words(message)
     return ApiError(
         status,
         message,
@@ -499,27 +501,6 @@ def unknown_model(name: str, known: Sequence[str]) -> ApiError:
         param="model",
         code="model_not_found",
     )
-
-
-async def _checked(call: Call, opened: Opened) -> Opened:
-    """A provider's answer, complete. Raises CandidateFailed: it is none."""
-    is_answer = False
-    try:
-        body = await opened.body()
-        is_answer = litellm.is_answer(call.path, body)
-    except LaneError:
-        pass
-    finally:
-        if not is_answer:
-            await opened.close()
-    if not is_answer:
-        raise _unreadable(opened.served)
-    return replace(opened, first=body)
-
-
-def _unreadable(served: Served) -> CandidateFailed:
-    answer = unavailable(f"the answer of {served.name} cannot be read; try again", 3)
-    return CandidateFailed("unreadable", answer)
 
 
 def _away(served: Served) -> ApiError:

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway.core.gateway_settings import Alias
+from core import audit
+from core.database import Utc, metadata, reading, writing
 from gateway.routing import aliases, deployments
-from gateway.storage.database import Utc, metadata, reading, writing
-from gateway.telemetry import audit
+from gateway.settings import Alias
 
 Action = Literal["promote", "canary", "rollback"]
 Targets = dict[str, float]

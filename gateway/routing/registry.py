@@ -12,16 +12,16 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
+from core.errors import AskdocsError
 from gateway.routing.aliases import BASE, Problem, Table
 from gateway.routing.breaker import Breaker
 from gateway.routing.deployments import Deployment
+from gateway.settings import GatewaySettings
 from gateway.upstream.engine import Engine, PrefixCache
 from gateway.upstream.fim import Fim
 from gateway.upstream.http_client import EngineHttpClient
+from gateway.upstream.litellm import LiteLLM
 from gateway.upstream.local import embeddings, rerank
 from gateway.upstream.local.models import EmbeddingThread, Local
 
@@ -37,6 +37,8 @@ class Served:
     client: EngineHttpClient | None = None
     local: Local | None = None
     """The model itself, if it runs in this process."""
+    provider: LiteLLM | None = None
+    """The proxy that reaches it, if it is a provider's."""
     breaker: Breaker = field(default_factory=Breaker)
 
     async def id(self) -> str:
@@ -52,8 +54,10 @@ class Fleet:
         settings: GatewaySettings,
         env: Mapping[str, str] | None = None,
         reader: EmbeddingThread | None = None,
+        litellm: LiteLLM | None = None,
     ) -> None:
-        """`reader` None: the models of this process are listed, but cannot be called.
+        """`reader` or `litellm` None: the models of this process, or of providers, are listed, but
+        cannot be called.
 
         Raises AskdocsError for a key that is missing in the environment.
         """
@@ -73,30 +77,17 @@ class Fleet:
         self._heard: set[EngineHttpClient | None] = set()  # engines that have listed their models
         self._base = (settings.engine_url.rstrip("/"), secret)
         self._own(BASE, settings.engine_url, settings.engine_model, secret)
-        self._providers: list[dict[str, Any]] = []
         for name, entry in settings.models.items():
             key = _key(name, entry.key_env, env)
             if entry.url is not None:
                 self._own(name, entry.url, entry.model, key)
             else:
-                self._served[name] = Served(name)
-                params = {"model": entry.litellm, "api_base": entry.api_base, "api_key": key}
-                self._providers.append(
-                    {
-                        "model_name": name,
-                        "litellm_params": {k: v for k, v in params.items() if v is not None},
-                    }
-                )
+                self._served[name] = Served(name, provider=litellm)
 
     @property
     def configured(self) -> list[str]:
         """The names in the settings."""
         return list(self._served)
-
-    @property
-    def has_providers(self) -> bool:
-        """Is any model called through LiteLLM?"""
-        return bool(self._providers)
 
     @property
     def unheard(self) -> str | None:
@@ -191,11 +182,6 @@ class Fleet:
     async def problems(self, table: Table) -> list[Problem]:
         """Errors that make `table` unusable here."""
         return table.problems(self.configured) and table.problems(await self.names())
-
-    @property
-    def providers(self) -> list[dict[str, Any]]:
-        """LiteLLM's `model_list`."""
-        return self._providers
 
     async def close(self) -> None:
         deployed = [served for _, served in self._deployed.values()]

@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
+from core.errors import AskdocsError
 from gateway.api.endpoints import CHAT
 from gateway.api.transform import WHOLE, PartialAnswer, Rest
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Call, Dispatch, Opened
 from gateway.routing.registry import Served
@@ -44,6 +44,11 @@ class Opening:
         self._partial = PartialAnswer("", 0)
         self.rest = WHOLE
         """The rest that was opened last."""
+
+    @property
+    def given(self) -> str:
+        """The model that was sent the prompt, even if it has not answered yet; or empty."""
+        return self._call.given
 
     async def first(self) -> Opened:
         """Opens the answer. Raises as `Dispatch.open`."""

@@ -1,7 +1,8 @@
 """Token budgets: the maximum length of an answer, and the maximum cost of a request.
 
-Agents routinely send `max_tokens: 32000`, and some clients send none: a value beyond the budget is
-clamped, and a missing one is filled in, so that every request has an upper bound.
+Agents routinely send `max_tokens: 32000`, and some clients send none: a value beyond the context is
+clamped, and a missing one is filled in. Without one, a chat of a key that has no limit of tokens
+may use the rest of the context.
 """
 
 from collections.abc import Mapping
@@ -9,9 +10,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from core.errors import AskdocsError
 from gateway.api.endpoints import EMBEDDINGS, RERANK
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError, dump
+from gateway.http.asgi import dump
+from gateway.http.overflow import too_long
 from gateway.routing.abilities import media, refuse_addresses, without_media
 from gateway.upstream.engine import Engine, estimate
 
@@ -33,6 +35,8 @@ class TokenBudget(NamedTuple):
     answer: int | None
     """`max_tokens` for the engine; None if the endpoint has no such field."""
     choices: int = 1
+    is_open: bool = False
+    """May the answer use the rest of the context, because no length is given?"""
 
     @property
     def tokens(self) -> int:
@@ -40,7 +44,7 @@ class TokenBudget(NamedTuple):
         return self.prompt + (self.answer or 0) * self.choices
 
 
-def wanted(request: dict[str, Any], default: int) -> int:
+def wanted(request: Mapping[str, Any], default: int) -> int:
     """The answer length that the client requests."""
     for name in ("max_completion_tokens", "max_tokens", "max_output_tokens"):
         value = request.get(name)
@@ -77,24 +81,27 @@ def within(budget: TokenBudget, engine: Engine | None) -> TokenBudget:
 async def fit(budget: TokenBudget, request: dict[str, Any], engine: Engine) -> TokenBudget:
     """Fits the budget into the context of the engine's model; counts the prompt if necessary.
 
+    An open answer gets what is left: exactly, or at least half the context.
+
     Raises:
         ApiError: 400 when the prompt alone fills the context, with both numbers.
         AskdocsError: the engine is unavailable.
     """
     context = (await engine.model()).context
-    if context is None or budget.answer is None or budget.prompt + budget.answer <= context:
+    if context is None or budget.answer is None:
+        return budget
+    if budget.is_open and budget.prompt <= context / 2:
+        return budget._replace(answer=context - budget.prompt)
+    if not budget.is_open and budget.prompt + budget.answer <= context:
         return budget
     counted = await count(request, engine)
     if counted is None:
         return budget
     if counted >= context:
-        raise ApiError(
-            400,
-            f"the prompt has {counted:,} tokens and the model's context {context:,}: shorten it",
-            param="messages" if "messages" in request else "prompt",
-            code="context_length_exceeded",
-        )
-    return budget._replace(prompt=counted, answer=min(budget.answer, context - counted))
+        raise too_long(counted, context, "messages" if "messages" in request else "prompt")
+    left = context - counted
+    answer = left if budget.is_open else min(budget.answer, left)
+    return budget._replace(prompt=counted, answer=answer)
 
 
 async def count(request: Mapping[str, Any], engine: Engine) -> int | None:

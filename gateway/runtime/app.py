@@ -15,6 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.access.keys import Key
 from gateway.api import readable, votes
 from gateway.api.agents import mcp_server
@@ -34,12 +36,10 @@ from gateway.api.endpoints import (
 from gateway.api.frame import Asgi, Frame, FramedRoute, Handler, not_served, refusal, wrong_method
 from gateway.api.handlers import Handlers, OpenPaths
 from gateway.api.pipeline import Pipeline
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.hosts import AllowedHosts
-from gateway.core.http import send_json
-from gateway.core.settings import load
+from gateway.http.asgi import send_json
+from gateway.http.hosts import AllowedHosts
 from gateway.runtime.container import Container, running
+from gateway.settings import GatewaySettings
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -11,6 +11,10 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from core import database, process, threads
+from core.errors import AskdocsError
+from core.settings import home, load, place, settings_file
+from core.tasks import Tasks, Traffic, failures_in
 from gateway.access.auth import Keyring
 from gateway.access.keys import Keys
 from gateway.access.limits import limiter as limits
@@ -19,24 +23,13 @@ from gateway.access.past_readers import PastReaders
 from gateway.answering import scorers
 from gateway.answering.chat import Chat, say
 from gateway.answering.grounding.ground import Grounding, Library
-from gateway.core import failures, process, threads
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import home, load, place, settings_file
-from gateway.core.tasks import Tasks
-from gateway.core.traffic import Traffic
-from gateway.knowledge import index_keeper
-from gateway.knowledge.index_keeper import Keeper
-from gateway.knowledge.search import embed, glossary_table, models
-from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.glossary import Glossary
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.replica import following
 from gateway.routing import deployments
 from gateway.routing.aliases import DEFAULT, DOCS, INTERVAL, Aliases, Problem, Table
 from gateway.routing.dispatch import Dispatch
 from gateway.routing.registry import Fleet
-from gateway.storage import database
+from gateway.runtime import index_keeper
+from gateway.runtime.index_keeper import Keeper
+from gateway.settings import GatewaySettings
 from gateway.telemetry import tracing
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.answer_statistics import AnswerStatistics
@@ -46,13 +39,20 @@ from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shown_pages import Shown
 from gateway.telemetry.tracing import Tracer
 from gateway.telemetry.usage import Usage
-from gateway.telemetry.usage_journal import UsageJournal
+from gateway.upstream import litellm
 from gateway.upstream.engine import Engine
 from gateway.upstream.litellm import LiteLLM
 from gateway.upstream.local.models import EmbeddingThread
 from gateway.upstream.prefill.popularity import PagePopularity
 from gateway.upstream.prefill.snapshots import Snapshots
 from gateway.upstream.prefill.warmer import Warmer
+from wiki.index import embed
+from wiki.index.index import Index
+from wiki.index.replica import following
+from wiki.rights import PUBLIC
+from wiki.search import glossary_table, models
+from wiki.search.config import SearchSettings
+from wiki.search.glossary import Glossary
 
 log = logging.getLogger("askdocs.gateway")
 
@@ -70,7 +70,6 @@ class Container:
     fleet: Fleet
     aliases: Aliases
     dispatch: Dispatch
-    litellm: LiteLLM
     traffic: Traffic
     library: Library
     chat: Chat
@@ -80,6 +79,12 @@ class Container:
     """None if tracing is off."""
 
     @property
+    def secret(self) -> str:
+        """The installation's key, which all its workers share."""
+        assert self.settings.key is not None
+        return self.settings.key.get_secret_value()
+
+    @property
     def has_wiki(self) -> bool:
         """Is there a wiki for answers? A first sync may add one while the gateway runs."""
         return self.settings.docs is not None or not self.library.is_empty
@@ -87,7 +92,7 @@ class Container:
     def failing(self) -> list[str]:
         """Recently failed background tasks of this worker, and other processes with such tasks that
         share its state folder, without their tasks' names, which contain wiki names."""
-        elsewhere = failures.read(home())
+        elsewhere = failures_in(home())
         return [*self.tasks.failing, *sorted({one.process for one in elsewhere if one.is_recent})]
 
     async def waits_for(self) -> str | None:
@@ -111,8 +116,11 @@ async def prepare(settings: GatewaySettings) -> None:
     """Run once before any worker starts: prepare the database and the index, and check all names.
 
     Raises:
-        AskdocsError: the database is unavailable, the wiki has no page, an alias has no target.
+        AskdocsError: the database is unavailable, the wiki has no page, an alias has no target,
+            LiteLLM is needed and not installed.
     """
+    if litellm.config(settings.models):
+        litellm.interpreter()
     engine = database.open(database_url(settings))
     try:
         await asyncio.to_thread(database.migrate, engine)
@@ -140,14 +148,16 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         bundled = await threads.search(embed.load)
         reader = EmbeddingThread(bundled)
         stack.callback(reader.close)
-        fleet = Fleet(settings, reader=reader)
+        providers = LiteLLM(os.environ)
+        stack.push_async_callback(providers.close)
+        fleet = Fleet(settings, reader=reader, litellm=providers)
         stack.push_async_callback(fleet.close)
         metrics = Metrics()
         tasks = Tasks(metrics.task_failed, metrics.task_started)
         tracer = tracing.load("askdocs-gateway", os.environ)
         if tracer:
             stack.push_async_callback(threads.files, tracer.close)
-        usage = Usage(engine, _usage_journal(settings))
+        usage = Usage(engine)
         redis = settings.redis_url.get_secret_value() if settings.redis_url else None
         limiter = await limits.connect(redis, usage.month, workers=settings.workers, tasks=tasks)
         stack.push_async_callback(limiter.close)
@@ -160,9 +170,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         aliases = Aliases(settings.aliases, engine)
         aliases.table = await threads.database(aliases.load)
         fleet.follow(await threads.database(deployments.every, engine))
-        litellm = LiteLLM(fleet.providers)
-        stack.push_async_callback(litellm.close)
-        dispatch = Dispatch(fleet, litellm, metrics)
+        dispatch = Dispatch(fleet, metrics)
         traffic = Traffic()
         base = fleet.base.engine
         assert base is not None
@@ -185,7 +193,7 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         if scorer:
             stack.push_async_callback(scorer.close)
         answering = partial(_answering, fleet, aliases)
-        budget, snapshots = max(settings.page_budget, settings.warm_page), _snapshots(settings)
+        budget, snapshots = max(settings.page_budget, settings.prefill_page), _snapshots(settings)
 
         def kept_by(engine: Engine) -> Snapshots | None:
             return snapshots if engine.url == base.url else None
@@ -193,7 +201,9 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         def instructions() -> str:
             return aliases.table.aliases[DOCS].instructions or ""
 
-        warmer = Warmer(grounding, traffic, popularity, answering, budget, kept_by, instructions)
+        # Everybody finds prefilled pages in the engine's cache.
+        public = await library.open_to(PUBLIC)
+        warmer = Warmer(public, traffic, popularity, answering, budget, kept_by, instructions)
         stack.push_async_callback(tasks.close)
         tasks.start("usage", usage.run)
         tasks.start("page popularity", popularity.run)
@@ -204,10 +214,10 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
         tasks.start("aliases", partial(aliases.watch, partial(_problems, fleet, engine)))
         tasks.start("versions", partial(_follow, fleet, search.glossary, engine))
         tasks.start("counters", partial(_watch, limiter, usage, metrics))
-        if settings.warm and settings.answers == "write":  # extractive answers need no model
+        if settings.prefill and settings.answers == "write":  # extractive answers need no model
             tasks.start("warmer", partial(_warm, settings, warmer))
-        if fleet.has_providers:
-            tasks.start("litellm", partial(_start, litellm))
+        if litellm.URL in os.environ:
+            tasks.start("litellm", providers.watch)
         process.trim()
         yield Container(
             settings=settings,
@@ -217,7 +227,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
             fleet=fleet,
             aliases=aliases,
             dispatch=dispatch,
-            litellm=litellm,
             traffic=traffic,
             library=library,
             chat=Chat(settings, library, base.counts, scorer),
@@ -225,11 +234,6 @@ async def running(settings: GatewaySettings) -> AsyncIterator[Container]:
             tasks=tasks,
             tracer=tracer,
         )
-
-
-async def _start(litellm: LiteLLM) -> None:
-    """Start LiteLLM before a request needs it."""
-    await litellm.started()
 
 
 async def _watch(limiter: Limiter, usage: Usage, metrics: Metrics) -> None:
@@ -275,15 +279,6 @@ def _snapshots(settings: GatewaySettings) -> Snapshots | None:
         return Snapshots(settings.states)
     except OSError as error:
         log.warning("%s: KV cache snapshots are off (%s)", settings.states, error)
-        return None
-
-
-def _usage_journal(settings: GatewaySettings) -> UsageJournal | None:
-    folder = settings.index.parent / "usage"
-    try:
-        return UsageJournal(folder)
-    except OSError as error:
-        log.warning("%s: a kill loses the usage of the last second (%s)", folder, error)
         return None
 
 

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
 MAX_HEAD = 65536  # bytes of a request's first line and headers
 HEAD_S = 10.0  # until the headers are complete, from the first byte
 # Until the body is complete, from the end of the headers. Apps with their own limit, such as
-# `gateway.core.http.read_body`, answer earlier.
+# `gateway.http.asgi.read_body`, answer earlier.
 BODY_S = 32.0
 LINGER_S = 2.0  # for a refused client to keep sending, unread, while it reads the refusal
 HIGH_WATER = 65536  # buffered bytes until the end of the event loop's turn

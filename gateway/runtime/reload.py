@@ -11,10 +11,10 @@ from multiprocessing.connection import Connection
 
 from pydantic import SecretStr
 
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import environment, home, load
+from core.errors import AskdocsError
+from core.settings import environment, home, load
 from gateway.runtime import container
+from gateway.settings import GatewaySettings
 
 
 def renew(given: Mapping[str, str], before: GatewaySettings, answer: Connection) -> None:

@@ -31,13 +31,13 @@ from weakref import WeakKeyDictionary
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 
-from gateway.core.errors import AskdocsError
-from gateway.core.failures import Failures
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.process import prepare
-from gateway.core.settings import home
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.process import prepare
+from core.settings import home, load
+from core.tasks import Failures, Tasks
 from gateway.runtime.protocol import Edge
+from gateway.settings import GatewaySettings
+from gateway.upstream.litellm import Proxies
 
 KEEP_ALIVE_S = 75  # longer than the pools of clients and proxies keep an idle connection
 # Time for which a replaced worker keeps idle connections open. The pools of httpx and OpenAI's SDKs
@@ -59,7 +59,7 @@ code other than 0, the old workers stay."""
 
 def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -> None:
     """Serve until SIGINT or SIGTERM. Returns after the last answer, or after `settings.drain`
-    seconds.
+    seconds. LiteLLM runs meanwhile, if a model needs it.
 
     Raises:
         AskdocsError: the port is taken, or the app failed to start.
@@ -76,7 +76,13 @@ def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.drain,
     )
-    with _listen(settings.host, settings.port) as listener:
+    failures = Failures(home(), "gateway")
+    tasks = Tasks(failures.failed, failures.started)
+    with (
+        _listen(settings.host, settings.port) as listener,
+        contextlib.closing(Proxies(tasks)) as proxies,
+    ):
+        proxies.follow(settings)
         if settings.workers == 1:
             signal.signal(signal.SIGHUP, _refuse_hangup)
             try:
@@ -86,9 +92,7 @@ def serve(factory: str, settings: GatewaySettings, renew: Renew | None = None) -
             except KeyboardInterrupt:
                 pass  # uvicorn has stopped already, and raises the signal again
         else:
-            failures = Failures(home(), "gateway")
-            tasks = Tasks(failures.failed, failures.started)
-            _Workers(config, listener, settings.workers, renew, tasks).run()
+            _Workers(config, listener, settings.workers, renew, tasks, proxies).run()
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -119,8 +123,8 @@ class _Server(uvicorn.Server):
         self._retiring = self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # LiteLLM and its modules are 770,000 permanent objects. Scanning them took a sixth of the
-        # start, and later blocked every stream for 0.44 s at each full collection.
+        # Modules and models are hundreds of thousands of permanent objects. Scanning them takes a
+        # part of the start, and later blocks every stream at each full collection.
         gc.disable()
         prepare()
         try:
@@ -162,12 +166,14 @@ class _Workers:
         count: int,
         renew: Renew | None,
         tasks: Tasks,
+        proxies: Proxies | None = None,
     ) -> None:
         self._config = config
         self._listener = listener
         self._count = count
         self._renew = renew
         self._tasks = tasks
+        self.proxies = proxies
         self._began: WeakKeyDictionary[SpawnProcess, float] = WeakKeyDictionary()
         self._due: list[float] = []  # when to replace dead workers
         self._stopping = False
@@ -291,6 +297,8 @@ class _Renewal:
         while self._old and self._old[0] not in self._workers:
             del self._old[0]  # it died, and has been replaced already
         if not self._old:
+            if self._supervisor.proxies:
+                self._supervisor.proxies.settle()
             took = time.monotonic() - self._began
             _say(f"replaced all {len(self._workers)} workers in {took:.1f} s")
             return True
@@ -307,6 +315,8 @@ class _Renewal:
         if connection.poll():
             with contextlib.suppress(EOFError):
                 _take(connection.recv())
+                if self._supervisor.proxies:
+                    self._supervisor.proxies.follow(load(GatewaySettings))
                 self._preparing = None
             preparing.join()
         if self._preparing is None or preparing.exitcode is None:
@@ -337,6 +347,8 @@ class _Renewal:
 
     def _failed(self, why: str) -> bool:
         _take(self._before)
+        if self._supervisor.proxies:
+            self._supervisor.proxies.go_back()
         _say(f"{why}; its error is above. The remaining workers continue unchanged")
         return False
 

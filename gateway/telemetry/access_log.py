@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from gateway.core.errors import AskdocsError
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.tasks import Tasks
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -9,15 +9,14 @@ few seconds behind, and kept while the database is unavailable.
 import math
 import time
 from collections import Counter
-from datetime import date, timedelta
-from functools import lru_cache
+from datetime import date
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from gateway.core import threads
-from gateway.storage.database import metadata, reading
-from gateway.telemetry.counters import Counters
+from core import threads
+from core.database import metadata, reading
+from gateway.telemetry.counters import Counters, day_of
 
 INTERVAL = 2.0  # seconds between writes
 WIDER = 2 ** (1 / 8)  # ratio of a bucket's upper to its lower bound
@@ -42,16 +41,16 @@ class AnswerStatistics(Counters):
     """The outcomes of one worker, on their way to the database."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine, outcome_table, "count", INTERVAL)
+        super().__init__(engine, outcome_table, "count", interval=INTERVAL)
 
     def count(self, alias: str, model: str, *measures: Count) -> None:
         """Count an event that has just happened."""
         for measure in measures:
-            self.add(_key(alias, model, measure))
+            self.add(_key(alias, model, measure), 1)
 
     async def vote(self, alias: str, model: str, vote: Literal["up", "down"]) -> None:
         """Count a vote, which is in the database on return. Raises Unreachable."""
-        await self.write(_key(alias, model, vote))
+        await self.write(_key(alias, model, vote), 1)
 
     async def has_answered(self, alias: str, model: str) -> bool:
         """Has the model ever answered for the alias? Raises Unreachable."""
@@ -66,17 +65,11 @@ class AnswerStatistics(Counters):
 
     def took(self, alias: str, model: str, measure: Time, seconds: float) -> None:
         """Record the duration of an answer that has just ended."""
-        self.add(_key(alias, model, measure, bucket(seconds)))
+        self.add(_key(alias, model, measure, bucket(seconds)), 1)
 
 
 def _key(alias: str, model: str, measure: str, bucket: int = 0) -> tuple[Any, ...]:
-    return (_day(int(time.time()) // 86_400), alias, model, measure, bucket)
-
-
-@lru_cache(maxsize=2)
-def _day(number: int) -> date:
-    """The date by days since 1970, UTC: three calendar calls per request would cost 3 us."""
-    return date(1970, 1, 1) + timedelta(days=number)
+    return (day_of(int(time.time()) // 86_400), alias, model, measure, bucket)
 
 
 class AnswerTally:

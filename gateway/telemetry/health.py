@@ -12,14 +12,15 @@ from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from gateway.core import failures, threads
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.sources.remembered import FAILING, SINCE
-from gateway.knowledge.sources.spec import SERVICES
+from core import threads
+from core.errors import AskdocsError
+from core.tasks import Failed, failures_in
 from gateway.routing.registry import Fleet
 from gateway.telemetry.metrics import PREFIX
 from gateway.telemetry.names import storable
+from wiki.index.index import Index
+from wiki.sources.remembered import FAILING, SINCE
+from wiki.sources.spec import SERVICES
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class HealthCollector(Collector):
         self._engines: dict[str, bool] = {}
         self._wikis: list[SourceHealth] = []
         self._disk: tuple[int, int] | None = None
-        self._failures: list[failures.Failed] = []
+        self._failures: list[Failed] = []
 
     async def look(self) -> None:
         """Collect the values; takes at most three seconds, as engines are asked concurrently."""
@@ -62,7 +63,7 @@ class HealthCollector(Collector):
 
     def _read(self) -> None:
         self._wikis, self._disk = [], None
-        self._failures = failures.read(self._home)
+        self._failures = failures_in(self._home)
         with suppress(AskdocsError):
             self._wikis = [
                 SourceHealth(

@@ -6,7 +6,7 @@ https://prometheus.io/docs/practices/naming/; docs/reference/metrics.md explains
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -25,7 +25,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from gateway.core import threads
+from core import threads
 from gateway.telemetry.answer_statistics import Verdict
 from gateway.telemetry.names import storable
 
@@ -531,9 +531,7 @@ class _Workers(Collector):
         # A newly created file, or that of a process killed at that moment, is empty, and breaks the
         # library's reader.
         files = [str(f) for f in sorted(self._directory.glob("*.db")) if _size(f)]
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
-        # LiteLLM writes to the same directory.
-        return [metric for metric in merged if metric.name.startswith(PREFIX)]
+        return list(MultiProcessCollector.merge(files))  # type: ignore[no-untyped-call]
 
 
 def _drop_gauges(pid: int, directory: Path) -> None:

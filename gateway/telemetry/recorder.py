@@ -59,7 +59,7 @@ class Recorder:
         if context.span.is_on:
             _trace(context, plan, result)
         if result.model:
-            self.usage.add(
+            self.usage.count(
                 context.key,
                 context.alias,
                 result.model,

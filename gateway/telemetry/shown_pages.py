@@ -1,4 +1,4 @@
-"""Pages shown to each key, by day, for `askdocs docs audit`."""
+"""Pages shown to each key, by day, for `askdocs docs show --readers`."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from gateway.storage.database import metadata, reading
+from core.database import metadata, reading
 from gateway.telemetry.counters import Counters
 
 INTERVAL = 5.0  # seconds between writes
@@ -38,12 +38,12 @@ class Shown(Counters):
     """The counts of one worker."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine, shown_table, "times", INTERVAL)
+        super().__init__(engine, shown_table, "times", interval=INTERVAL)
 
     def shown(self, key: str, urls: Iterable[str]) -> None:
         today = datetime.now(UTC).date()
         for url in dict.fromkeys(urls):
-            self.add((url, key, today))
+            self.add((url, key, today), 1)
 
 
 def of(engine: sa.Engine, url: str) -> list[ShownCount]:

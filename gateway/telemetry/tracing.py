@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 if TYPE_CHECKING:
     from opentelemetry import context, trace

@@ -1,10 +1,9 @@
 """Limits the bytes of an answer that httpx reads and unpacks.
 
-httpx and the clients above it, LiteLLM and OpenAI's, read answers of any size, and unpack 1 MB of
-gzip to 1 GB.
+httpx reads answers of any size, and unpacks 1 MB of gzip to 1 GB.
 """
 
-from httpx import AsyncByteStream, DecodingError, Response, SyncByteStream, _client
+from httpx import DecodingError, Response
 from httpx._decoders import ContentDecoder
 
 LARGEST = 256 * 2**20  # bytes of an answer or error: 2,048 vectors of 4,096 numbers are 170 MB
@@ -13,7 +12,6 @@ LONGEST_LINE = 2**25  # bytes of a line of a stream of events, which may hold an
 # zstd unpack a part without limit.
 PACKED = ("gzip", "deflate")
 ACCEPTED = ", ".join(PACKED)
-_own_decoder = Response._get_content_decoder
 
 
 class _Limited(ContentDecoder):
@@ -23,7 +21,7 @@ class _Limited(ContentDecoder):
     def __init__(self, response: Response) -> None:
         names = response.headers.get_list("content-encoding", split_commas=True)
         self._packed = [name.strip().lower() for name in names]
-        self._decoder = _own_decoder(response)
+        self._decoder = Response._get_content_decoder(response)
         self._most_in_line = LARGEST
         if response.headers.get("content-type", "").startswith("text/event-stream"):
             self._most_in_line = LONGEST_LINE
@@ -50,21 +48,3 @@ class _Limited(ContentDecoder):
 def limit(response: Response) -> None:
     """Limit one answer whose body has not been read: more raises DecodingError."""
     response._decoder = _Limited(response)
-
-
-def limit_answers() -> None:
-    """Limit the answers to all asynchronous requests of this process, from now on.
-
-    The others, such as downloads of models, have no limit. httpx has no setting for it.
-    """
-    _client.ACCEPT_ENCODING = ACCEPTED
-
-    def decoder(response: Response) -> ContentDecoder:
-        is_async = isinstance(response.stream, AsyncByteStream)
-        if not is_async or isinstance(response.stream, SyncByteStream):  # some are both: in memory
-            return _own_decoder(response)
-        if not hasattr(response, "_decoder"):
-            limit(response)
-        return _own_decoder(response)
-
-    Response._get_content_decoder = decoder  # type: ignore[assignment, method-assign]

@@ -9,7 +9,6 @@ import math
 import re
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -17,9 +16,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import httpx
 import orjson
 
-from gateway.core.errors import AskdocsError
-from gateway.core.http import retrieved
-from gateway.core.sse import events
+from core.errors import AskdocsError
+from core.sse import events
+from gateway.http.asgi import retrieved
 from gateway.upstream import bounds
 
 # English has about four characters per token; three overestimates the count, which is safer.
@@ -220,17 +219,6 @@ class Engine:
         """llama.cpp, vllm or other. Raises httpx.HTTPError, AskdocsError: the engine is
         unavailable."""
         return await self._kind()
-
-    @property
-    def is_known_to_bind(self) -> bool:
-        """Does this kind of engine constrain each token of an answer to the requested schema?"""
-        return self._kind.found in ("llama.cpp", "vllm")
-
-    async def binds(self) -> bool:
-        """Like `is_known_to_bind`, but asks the engine; False if it is unavailable."""
-        with suppress(httpx.HTTPError, AskdocsError):
-            await self.kind()
-        return self.is_known_to_bind
 
     async def abilities(self) -> Abilities:
         """Raises httpx.HTTPError, AskdocsError: the engine is unavailable."""

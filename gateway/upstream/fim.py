@@ -8,7 +8,7 @@ several letters to any other model.
 import asyncio
 from dataclasses import dataclass
 
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 from gateway.upstream.engine import Engine
 
 
@@ -113,6 +113,11 @@ class Fim:
     async def _has(self, family: Family) -> bool:
         # Without a tokenizer, the estimate is above one for each marker.
         return all([await self._engine.count(marker) == 1 for marker in family.markers])
+
+
+def is_framed(prompt: str) -> bool:
+    """Does a prompt have the markers of one of the families?"""
+    return any(all(marker in prompt for marker in family.markers) for family in FAMILIES)
 
 
 def not_supported(model: str) -> ApiError:

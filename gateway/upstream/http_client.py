@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 # Seconds to wait for a connection, not counting time in which this process was held up.
 CONNECT_S = 0.25

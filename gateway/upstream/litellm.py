@@ -1,45 +1,59 @@
-"""Runs LiteLLM's proxy in this process to reach providers' models, translated to chat.
+"""LiteLLM's proxy, which reaches providers' models: a process of its own, asked like an engine.
 
-LiteLLM's request is built here: the fields of the body that `gateway.api.schemas` allows, an empty
-query, and the gateway's own headers. LiteLLM is imported and started when it is first needed, which
-takes about ten seconds and 150 MB.
+The gateway's first process owns it (`Proxies`), if a model in the settings has `litellm`. It
+listens on loopback, with a key that is new at each start, in the Python of `interpreter`. Each
+worker asks it over `LiteLLM`, with the fields of a body that `gateway.api.schemas` allows and the
+gateway's own headers.
 """
 
 import asyncio
-import hmac
-import logging
 import os
 import re
 import secrets
+import socket
+import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
 import yaml
 
-from gateway.api import schemas
-from gateway.api.endpoints import CHAT, COMPLETIONS, EMBEDDINGS, RERANK
-from gateway.core.http import ApiError, Reply, dump
-from gateway.core.lazy import Lazy
-from gateway.upstream.bounds import limit_answers
+from core.errors import AskdocsError
+from core.settings import home
+from core.tasks import Tasks
+from gateway.settings import GatewaySettings, ModelEntry
+from gateway.upstream.http_client import EngineHttpClient, LaneReply, Unreachable
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI, Request
+INSTALL = ".venv/bin/python -m askdocs.environments providers --home"
+# The environment variables by which workers know the running proxy.
+URL, KEY = "GATEWAY_LITELLM_URL", "GATEWAY_LITELLM_KEY"
+ALIVE = "/health/liveliness"
+START_S = 120.0  # to start: 6 s of a core, and more where other programs need it too
+SILENT_S = 60.0  # without an answer to `ALIVE`, until it is started again
+LOOK_S = 10.0  # between two of these questions
+PATIENCE_S = 60.0  # that a request waits for the first start
 
-log = logging.getLogger("askdocs.gateway")
-
-CONFIG: dict[str, Any] = {
-    "general_settings": {"custom_auth": "gateway.upstream.litellm.authorize"},
+_SETTINGS: dict[str, Any] = {
+    "general_settings": {
+        "master_key": "os.environ/LITELLM_MASTER_KEY",
+        "disable_spend_logs": True,
+        "disable_error_logs": True,
+    },
     "litellm_settings": {
         "num_retries": 0,  # 2 delayed errors by 4.9 s; clients retry themselves
         "request_timeout": 600,
         "telemetry": False,
         "drop_params": False,
+        # It fetches images for some providers: never from this machine's own network.
+        "user_url_validation": True,
+        "user_url_allowed_hosts": [],
     },
     "router_settings": {
         "num_retries": 0,
@@ -47,301 +61,262 @@ CONFIG: dict[str, Any] = {
         "disable_cooldowns": True,
     },
 }
-# Providers whose streams have no finish reason as LiteLLM reads them.
-_WITHOUT_REASON = ("bytez", "triton")
-FETCHES_NOTHING = "addresses are not fetched here: send the file itself, as a data: URL"
-_key = secrets.token_hex(32)  # shared by `LiteLLM` and `authorize`; not valid elsewhere
+_ENVIRONMENT = {
+    "LITELLM_MODE": "PRODUCTION",  # no .env file
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download at start
+    "LITELLM_TELEMETRY": "False",
+    "LITELLM_LOG": "CRITICAL",  # else a traceback for each client's mistake
+    "LITELLM_DONT_SHOW_FEEDBACK_BOX": "true",
+    "DISABLE_ADMIN_UI": "True",
+    "NO_DOCS": "True",
+    "NO_REDOC": "True",
+    "NO_OPENAPI": "True",
+    # Longer texts are estimated from samples: a tokenizer takes a second for 4 MB.
+    "TOKEN_COUNTER_MAX_EXACT_CHARS": "40000",
+}
+# Variables that LiteLLM would read as its own database, cache and metrics.
+_NOT_PASSED = re.compile(
+    "ASKDOCS_|GATEWAY_LITELLM_|LITELLM_|DATABASE_|DIRECT_URL|REDIS_|STORE_|PROMETHEUS_|CONFIG_FILE_"
+)
+# It ends with the process that started it, even when that one is killed.
+_START = """\
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() != int(sys.argv.pop(1)): sys.exit("the gateway has ended")
+from litellm import run_server
+run_server()
+"""
 
 
-class Unwritable(Exception):
-    """The provider's answer cannot be written as JSON."""
+def config(models: Mapping[str, ModelEntry]) -> dict[str, Any] | None:
+    """LiteLLM's config.yaml for the providers among `models`; None if there are none.
+
+    It has no key: LiteLLM takes them from its environment.
+    """
+    listed = []
+    for name, entry in models.items():
+        if entry.litellm is not None:
+            key = f"os.environ/{entry.key_env}" if entry.key_env else None
+            params = {"model": entry.litellm, "api_base": entry.api_base, "api_key": key}
+            given = {k: v for k, v in params.items() if v is not None}
+            listed.append({"model_name": name, "litellm_params": given})
+    return {"model_list": listed, **_SETTINGS} if listed else None
+
+
+def interpreter() -> Path:
+    """The Python that has LiteLLM: the environment `providers` of the state folder, or this one.
+
+    Raises AskdocsError: it is not installed.
+    """
+    place = home() / "environments" / "providers"
+    if (place / "askdocs.json").is_file():  # written when it is complete
+        return place / "bin" / "python"
+    if find_spec("litellm"):  # the extra `providers`
+        return Path(sys.executable)
+    raise AskdocsError(
+        "a model in [gateway.models] has litellm, and LiteLLM is not installed: run"
+        f" {INSTALL} {home()}"
+    )
+
+
+class Proxy:
+    """One running proxy, started again whenever it ends or is silent."""
+
+    def __init__(self, config: dict[str, Any], name: str, tasks: Tasks) -> None:
+        """`name`: of its files in the state folder. Raises AskdocsError, as `interpreter`."""
+        self.config = config
+        self.key = f"sk-{secrets.token_hex(32)}"
+        self._port = _free_port()
+        self._python = interpreter()
+        self._files = home() / "run" / name
+        self._closing = threading.Event()
+        self._child: subprocess.Popen[bytes] | None = None
+        # This thread lives as long as the proxy: the system ends a child with the thread that
+        # started it.
+        self._thread = threading.Thread(
+            target=tasks.go_on, args=("litellm", self._run, self._closing), daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._child is not None:
+            self._child.kill()  # it keeps nothing
+        self._thread.join()
+        self._files.with_suffix(".yaml").unlink(missing_ok=True)
+
+    def _run(self) -> None:
+        """Keep it running until it is closed. Raises AskdocsError: it ended or is silent."""
+        log = self._files.with_suffix(".log")
+        child = self._child = self._start(log)
+        heard = time.monotonic() + START_S - SILENT_S
+        try:
+            while not self._closing.is_set():
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(LOOK_S)
+                if self._closing.is_set():
+                    return
+                if child.returncode is not None:
+                    last = log.read_text(errors="replace").strip()[-300:]
+                    raise AskdocsError(f"it ended, exit code {child.returncode}: {last}")
+                if _is_up(self.url):
+                    heard = time.monotonic()
+                elif time.monotonic() - heard > SILENT_S:
+                    raise AskdocsError(f"it does not answer {self.url}{ALIVE}")
+        finally:
+            child.kill()
+            child.wait()
+
+    def _start(self, log: Path) -> subprocess.Popen[bytes]:
+        settings = self._files.with_suffix(".yaml")
+        settings.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(settings, "w", opener=_for_its_owner) as file:
+            yaml.safe_dump(self.config, file)
+        passed = {k: v for k, v in os.environ.items() if not _NOT_PASSED.match(k)}
+        options = ["--config", str(settings), "--host", "127.0.0.1", "--port", str(self._port)]
+        with open(log, "wb", opener=_for_its_owner) as output:
+            return subprocess.Popen(
+                [str(self._python), "-I", "-c", _START, str(os.getpid()), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**passed, **_ENVIRONMENT, "LITELLM_MASTER_KEY": self.key},
+                cwd=settings.parent,
+                start_new_session=True,  # a Ctrl-C is for the gateway, which lets answers finish
+            )
+
+
+class Proxies:
+    """The proxy of a gateway's workers: none without a provider; two while workers are replaced
+    after a change of the providers."""
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._current: Proxy | None = None
+        self._former: Proxy | None = None
+
+    def follow(self, settings: GatewaySettings) -> None:
+        """Start a proxy if the providers have changed, for workers that start from now on.
+
+        Raises AskdocsError: LiteLLM is not installed.
+        """
+        wanted = config(settings.models)
+        if wanted == (self._current.config if self._current else None):
+            self._former = self._current
+            return
+        name = f"litellm-{settings.port}"
+        started = Proxy(wanted, name, self._tasks) if wanted else None
+        self._former, self._current = self._current, started
+        self._publish()
+
+    def settle(self) -> None:
+        """All workers are new."""
+        if self._former is not None and self._former is not self._current:
+            self._former.close()
+        self._former = self._current
+
+    def go_back(self) -> None:
+        """The workers stay as they were before `follow`."""
+        if self._current is not None and self._current is not self._former:
+            self._current.close()
+        self._current = self._former
+        self._publish()
+
+    def close(self) -> None:
+        for proxy in {self._current, self._former}:
+            if proxy is not None:
+                proxy.close()
+
+    def _publish(self) -> None:
+        for name in (URL, KEY):
+            os.environ.pop(name, None)
+        if self._current is not None:
+            os.environ[URL], os.environ[KEY] = self._current.url, self._current.key
 
 
 class LiteLLM:
-    """LiteLLM's proxy. Configured by environment variables, so there is one per process."""
+    """A worker's connection to the proxy."""
 
-    def __init__(self, models: list[dict[str, Any]]) -> None:
-        """`models` is its `model_list`."""
-        self._app = Lazy(partial(_running, models))
-
-    async def started(self) -> "FastAPI":
-        """The app, started by the first call. Raises ApiError 503 if that fails."""
-        try:
-            return await self._app.get()
-        except Exception:
-            text = "LiteLLM, which this request needs, did not start; see the gateway's log"
-            raise ApiError(503, text, kind="server_error", code="litellm_unavailable") from None
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self._url = env.get(URL, "http://127.0.0.1:1")  # never asked: no model has a provider
+        self._client = EngineHttpClient(f"{self._url}/v1", env.get(KEY))
+        self._started = asyncio.Event()
 
     async def open(
-        self,
-        endpoint: str,
-        body: Mapping[str, Any],
-        model: str,
-        headers: Iterable[tuple[bytes, bytes]] = (),
-        **own: Any,
-    ) -> Reply:
-        """Requests an answer to the allowed fields of `body` from a model in LiteLLM's list.
-
-        Args:
-            headers: the trace context.
-            own: fields for LiteLLM itself.
-
-        Raises:
-            ApiError: as `started`.
-            Unwritable: LiteLLM can read the provider's answer but not write it as JSON.
-        """
-        app = await self.started()
-        path = f"/v1{endpoint}"
-        payload = {**schemas.for_litellm(endpoint, body), "model": model, **own}
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": "POST",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "root_path": "",
-            "query_string": b"",
-            "headers": [
-                (b"host", b"litellm"),
-                (b"content-type", b"application/json"),
-                (b"authorization", f"Bearer {_key}".encode()),
-                *headers,
-            ],
-            "client": ("127.0.0.1", 0),
-            "server": ("127.0.0.1", 0),
-        }
+        self, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes
+    ) -> LaneReply:
+        """As `EngineHttpClient.open`; waits for the proxy's first start. Raises LaneError."""
         try:
-            return await Reply.open(app, scope, dump(payload))
-        except Exception as error:
-            # LiteLLM turns every failure of its own code into a response, except while it writes
-            # the provider's answer: an unpaired surrogate is no UTF-8.
-            raise Unwritable(type(error).__name__) from error
+            async with asyncio.timeout(PATIENCE_S):
+                await self._started.wait()
+        except TimeoutError:
+            raise Unreachable("LiteLLM has not started") from None
+        return await self._client.open(path, headers, body)
+
+    async def watch(self) -> None:
+        """Wait until it has started."""
+        while not await asyncio.to_thread(_is_up, self._url):  # noqa: ASYNC110
+            await asyncio.sleep(0.3)
+        self._started.set()
 
     async def close(self) -> None:
-        await self._app.close()
+        await self._client.close()
 
 
-@asynccontextmanager
-async def _running(models: list[dict[str, Any]]) -> AsyncIterator["FastAPI"]:
-    try:
-        # The file holds providers' keys, and is read once, while LiteLLM starts.
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            yaml.safe_dump({**CONFIG, "model_list": models}, file)
-            file.flush()
-            app = await asyncio.to_thread(_load, file.name)
-            lifespan = app.router.lifespan_context(app)
-            await lifespan.__aenter__()
-    except Exception:
-        log.exception("LiteLLM did not start")
-        raise
-    try:
-        yield app
-    finally:
-        await lifespan.__aexit__(None, None, None)
+def is_failure(body: bytes) -> bool:
+    """Is it a failure of the provider or of LiteLLM itself, whatever its status says?
+
+    LiteLLM answers 400 to some answers that it cannot read, with its traceback.
+    """
+    return _FAILURE.search(body[:200]) is not None
 
 
 def plain(body: bytes) -> bytes:
-    """A provider's error without LiteLLM's additions."""
+    """A provider's error without LiteLLM's additions at its ends."""
     try:
         text = str(orjson.loads(body)["error"]["message"])
     except (ValueError, KeyError, TypeError):
         text = body.decode("utf-8", "replace")
     is_too_long = "ContextWindowExceededError" in text
-    text = text.partition(_TRACEBACK)[0]
-    text = _OWN_WORDS.sub("", text)
-    inside = text[text.find("{") : text.rfind("}") + 1]
+    text = _AFTER.split(_BEFORE.sub("", text), maxsplit=1)[0].strip()
     with suppress(ValueError, AttributeError):
-        content = orjson.loads(inside)
+        content = orjson.loads(text)
         content = content.get("error", content)
         text = str(content.get("message", text)) if isinstance(content, dict) else text
-    if (at := text.lower().find("litellm")) >= 0:  # its advice: remove the sentence and the rest
-        text = text[: max(text.rfind(end, 0, at) + 1 for end in (".", "\n"))].strip()
-    text = text or "the provider refused this request"
-    error = {"message": text, "type": "invalid_request_error"}
+    error = {
+        "message": text or "the provider refused this request",
+        "type": "invalid_request_error",
+    }
     if is_too_long:
         error |= {"param": "messages", "code": "context_length_exceeded"}
     return orjson.dumps({"error": error})
 
 
-def is_its_own(body: bytes) -> bool:
-    """Is it an error in LiteLLM's own code, due to an unexpected value in the request?
-
-    LiteLLM then answers 500 with its traceback, as if the provider had failed. It reports failed
-    connections as such, or the traceback ends with an error of its HTTP client. If the traceback
-    passes through LiteLLM's parsing of a response, the provider's answer was invalid.
-    """
-    text = _message(body)
-    if not text.startswith("litellm.APIConnectionError") or _TRACEBACK not in text:
-        return False
-    if _READS_RESPONSE.search(text):
-        return False
-    return any(error in _OF_CODE for error in _RAISED.findall(text)[-1:])
+_FAILURE = re.compile(
+    rb'"message":"(?:Invalid request format: )?litellm\.(?:APIConnection|InternalServer)Error'
+)
+# "litellm.BadRequestError: AnthropicException - ..."
+_BEFORE = re.compile(r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}")
+# Its advice about its own settings, and about its routing.
+_AFTER = re.compile(r"LiteLLM: model group|\. ?Received Model Group=|To drop these, set|\nmodel=")
 
 
-def is_unreadable(body: bytes) -> bool:
-    """Is it LiteLLM's error about an answer that it could not read?
-
-    For some wrong shapes it answers 400 or 422, as if the client had made a mistake.
-    """
-    text = _message(body)
-    if _NO_RESPONSE.match(text):
-        return True
-    is_own = text.startswith("litellm.APIConnectionError") and _TRACEBACK in text
-    return is_own and _READS_RESPONSE.search(text) is not None
-
-
-def is_answer(endpoint: str, body: bytes) -> bool:
-    """Has the answer what every answer of the endpoint has? LiteLLM passes on empty ones."""
-    if endpoint not in (CHAT.path, COMPLETIONS.path):
-        # Not parsed: 2,048 vectors take 80 ms.
-        parts = _HAS.get(endpoint, ())
-        return not parts or any(part in body for part in parts)
+def _is_up(url: str) -> bool:
     try:
-        choices = orjson.loads(body)["choices"]
-    except (ValueError, LookupError, TypeError):
+        return httpx.get(f"{url}{ALIVE}", timeout=5, trust_env=False).is_success
+    except httpx.HTTPError:
         return False
-    return bool(choices) and all(isinstance(choice, dict) for choice in choices)
 
 
-def _message(body: bytes) -> str:
-    try:
-        text = str(orjson.loads(body)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return text.removeprefix("Invalid request format: ")  # it says so of every AttributeError
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
 
 
-# Of LiteLLM's own JSON, so without spaces.
-_HAS = {EMBEDDINGS.path: (b'"embedding":[', b'"embedding":"'), RERANK.path: (b'"results":[',)}
-_TRACEBACK = "Traceback (most recent call last)"
-_RAISED = re.compile(r"^([A-Za-z_.]{0,100}(?:Error|Exception|Timeout))(?::|$)", re.MULTILINE)
-_READS_RESPONSE = re.compile(
-    r", in (?:_?transform_(?:parsed_)?response|convert_to_model_response_object"
-    r"|\w{0,40}chunk_parser|_parse_sse_data)$",
-    re.MULTILINE,
-)
-_NO_RESPONSE = re.compile(
-    r"litellm\.[A-Za-z]{1,60}Error: (?:[A-Za-z]{1,60}Error: )?[A-Za-z]{1,60}Exception - "
-    r"(?:Invalid response object|Error in response object|'\w{1,60}' object has no attribute"
-    r" 'model_dump'|b''\s)"  # it could not read the body of an error
-)
-_OF_CODE = {
-    *("KeyError", "TypeError", "ValueError", "AttributeError", "IndexError", "RecursionError"),
-    *("AssertionError", "UnicodeEncodeError", "UnicodeDecodeError", "Exception"),
-}
-
-
-# "litellm.BadRequestError: AnthropicException - ...", and the lines about its routing at the end.
-_OWN_WORDS = re.compile(
-    r"^(?:(?:litellm\.)?[A-Za-z_]{1,60}(?:Error|Exception)(?::| -) ?){1,5}"
-    r"|(?<!\s)\s*+(?:LiteLLM: model group|\. ?Received Model Group="
-    r"|model=\S{1,200} context_window_fallbacks=)[^\0]*"
-)
-
-
-class _OfErrors:
-    """Applies a pattern to both ends of a text, and drops the middle."""
-
-    LONGEST = 1000  # characters of each end
-
-    def __init__(self, pattern: "re.Pattern[str]") -> None:
-        self._pattern = pattern
-
-    def sub(self, by: str, text: str) -> str:
-        most = self.LONGEST
-        return self._pattern.sub(by, text if len(text) <= 2 * most else text[:most] + text[-most:])
-
-
-def _load(config: str) -> "FastAPI":
-    os.environ.update(
-        {
-            # Guards LiteLLM's admin routes, which this gateway does not expose; never shown.
-            "LITELLM_MASTER_KEY": f"sk-{secrets.token_hex(32)}",
-            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # no download at start
-            "LITELLM_TELEMETRY": "False",
-            # Longer texts are estimated from samples: a tokenizer takes a second for 4 MB.
-            "TOKEN_COUNTER_MAX_EXACT_CHARS": "40000",
-            "CONFIG_FILE_PATH": config,
-            "DISABLE_ADMIN_UI": "True",
-        }
-    )
-    limit_answers()  # first: clients name the packings that they read when they are created
-    # In images that disable Python's bytecode cache (PYTHONDONTWRITEBYTECODE), every start would
-    # compile LiteLLM again: 12 s of a core instead of 6.
-    sys.dont_write_bytecode = False
-    import litellm
-    from litellm.litellm_core_utils import secret_redaction, url_utils
-    from litellm.litellm_core_utils.llm_response_utils import convert_dict_to_response
-    from litellm.litellm_core_utils.streaming_handler import CustomStreamWrapper
-    from litellm.proxy import utils
-    from litellm.proxy.proxy_server import app
-
-    # For some providers LiteLLM fetches images and files by the addresses in a request, so any
-    # client could make this machine call any host. All these fetches call this function first.
-    def fetch_nothing(url: str) -> tuple[str, str]:
-        raise litellm.ImageFetchError(FETCHES_NOTHING)
-
-    url_utils.validate_url = fetch_nothing
-
-    # It searches each error's text for secrets ten times: 4 s for a MiB, and quadratic for some
-    # texts; some errors include a client's whole image.
-    for name in ("_SECRET_RE", "_INTERNAL_DETAIL_RE"):
-        setattr(secret_redaction, name, _OfErrors(getattr(secret_redaction, name)))
-    secret_redaction._TRACEBACK_MARKER = "\0"  # `is_its_own` reads the part that it would cut off
-
-    # It takes an error of status 200 without a code for the client's mistake, with the status 422.
-    name = "convert_to_model_response_object"
-    convert = getattr(convert_dict_to_response, name)
-
-    def convert_with_code(response_object: Any = None, *args: Any, **more: Any) -> Any:
-        error = response_object.get("error") if isinstance(response_object, dict) else None
-        if isinstance(error, dict) and error.get("message") and error.get("code") is None:
-            response_object = response_object | {"error": error | {"code": 502}}
-        return convert(response_object, *args, **more)
-
-    for path, module in list(sys.modules.items()):  # those that have imported it by its name
-        if path.startswith("litellm.") and vars(module).get(name) is convert:
-            setattr(module, name, convert_with_code)
-
-    # It ends a stream that gave no reason for its end with "stop": one that broke off, or is no
-    # stream at all, would pass as a complete answer.
-    finish = CustomStreamWrapper.finish_reason_handler
-
-    def finish_if_complete(stream: CustomStreamWrapper) -> Any:
-        reason = stream.received_finish_reason or stream.intermittent_finish_reason
-        if reason or stream.custom_llm_provider in _WITHOUT_REASON:
-            return finish(stream)
-        text = "the stream ended without a finish reason"
-        raise litellm.APIConnectionError(text, stream.custom_llm_provider or "", stream.model or "")
-
-    CustomStreamWrapper.finish_reason_handler = finish_if_complete
-
-    # For its spend log, which is off, it counts the tokens of a failed request on the event loop:
-    # 1.5 s for a thousand messages of 4 kB.
-    utils._estimate_dispatched_failure_usage = lambda *_, **__: None
-    CustomStreamWrapper._record_partial_usage_for_failure = lambda _: None
-
-    # LiteLLM's and OpenAI's clients follow redirects to any host, with the question, and with keys
-    # in headers that httpx does not remove then, such as Anthropic's `x-api-key`. There is no
-    # setting for it; nothing else in this process follows redirects.
-    httpx.AsyncClient.follow_redirects = property(  # type: ignore[assignment]
-        lambda _: False, lambda _, wanted: None
-    )
-
-    # It logs a traceback for every client error and every refusal of a model, some 50 ms each; this
-    # gateway reports both.
-    for name in ("LiteLLM", "LiteLLM Proxy", "LiteLLM Router"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    return cast("FastAPI", app)
-
-
-async def authorize(request: "Request", api_key: str | None) -> Any:
-    """LiteLLM's hook, see https://docs.litellm.ai/docs/proxy/custom_auth: admits only this
-    gateway."""
-    from litellm.proxy._types import LitellmUserRoles, ProxyException, UserAPIKeyAuth
-
-    if not hmac.compare_digest((api_key or "").encode(), _key.encode()):
-        raise ProxyException(message="not open", type="auth_error", param=None, code=401)
-    return UserAPIKeyAuth(api_key="gateway", user_role=LitellmUserRoles.INTERNAL_USER)
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,7 +1,7 @@
 """Restores again and again, killed at every change that it makes to the file system.
 
 `python kill_restore.py TEMPLATE BACKUP WORK` prints a line of JSON for each point: what was found
-after the kill, and after the next start. TEMPLATE is a state folder, which stays as it is.
+after the kill, and after the same restore again. TEMPLATE is a state folder, which stays as it is.
 """
 
 import json
@@ -14,12 +14,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from askdocs.state.backups import archive, moves, restoring
-from askdocs.state.backups.making import InstallationPaths
-from askdocs.state.backups.manifest import RESTORED
+from askdocs.state import restoring
+from askdocs.state.backups import PARTS, InstallationPaths
 from askdocs.state.home import Home
-from gateway.core.errors import AskdocsError
-from gateway.storage import database
+from core import database
+from core.errors import AskdocsError
 from training.versions.open import open_store
 
 CHANGES = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
@@ -35,15 +34,12 @@ def places(home: Home) -> InstallationPaths:
         index=home.index,
         settings=home.root / "askdocs.toml",
         store=open_store(None, home.root),
-        configured={},
     )
 
 
 def restore(home: Home, backup: Path) -> None:
     here = places(home)
-    restoring.restore(
-        home, here, restoring.plan(here, archive.opened(backup), RESTORED, quiet), quiet
-    )
+    restoring.restore(home, here, restoring.plan(here, backup, PARTS, quiet), quiet)
 
 
 def killed_at(point: int, home: Home, backup: Path) -> bool:
@@ -70,13 +66,10 @@ def killed_at(point: int, home: Home, backup: Path) -> bool:
 
 def seen(home: Home) -> dict[str, Any]:
     """What a process finds that uses the state folder now."""
-    found: dict[str, Any] = {"decided": moves.journal_of(home.database).exists()}
+    found: dict[str, Any] = {}
     engine = database.open(f"sqlite:///{home.database}")
     try:
         database.migrate(engine)
-        found["refused"] = ""
-    except AskdocsError as error:
-        found["refused"] = str(error)
     finally:
         engine.dispose()
     for name, file, query in (
@@ -101,10 +94,10 @@ def main(template: Path, backup: Path, work: Path) -> None:
         shutil.copytree(template, home.root)
         killed = killed_at(point, home, backup)
         line = {"point": point, "killed": killed, "after": seen(home)}
-        with restoring.exclusive(home, places(home)):
-            pass  # finishes it, as `askdocs restore --resume` and `askdocs up` do
-        line["resumed"] = seen(home)
-        line["left"] = sorted(path.name for path in home.root.iterdir() if "restor" in path.name)
+        restore(home, backup)
+        line["again"] = seen(home)
+        held = [path for path in home.root.rglob("*restore*/**/*") if path.is_file()]
+        line["left"] = [str(path) for path in held if path.stat().st_size]
         print(json.dumps(line), flush=True)
         shutil.rmtree(home.root)
         if not killed:

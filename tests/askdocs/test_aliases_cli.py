@@ -15,9 +15,9 @@ import pytest
 from askdocs import cli
 from askdocs.commands import aliases as commands
 from askdocs.state.home import Home
-from gateway.core.gateway_settings import LONGEST
-from gateway.knowledge.search.index import writing
-from gateway.knowledge.search.rows import StoredSource
+from gateway.settings import LONGEST
+from wiki.index.index import writing
+from wiki.index.rows import StoredSource
 
 ROOT = Path(__file__).parents[2]
 Aliases = Callable[..., tuple[int, str, str]]

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from askdocs.cli import app
 from askdocs.state.home import Home
+from core import database
 from gateway.access.keys import Keys
-from gateway.storage import database
 from tests.askdocs import reviewed
 from tests.training.versions import FACTS, trained
 from training.versions.local import Folder
@@ -26,8 +26,7 @@ def done(home: Home) -> None:
     reviewed.approve(engine, "print.md")
     engine.dispose()
     Versions(Folder(home.root / "versions")).add("docs", trained(home.root / "run", "one"), FACTS)
-    for words in (["retire", "docs@v1", "--yes"], ["gc", "--yes", "--days", "0"]):
-        assert run(home, "models", *words).exit_code == 0
+    assert run(home, "models", "retire", "docs@v1", "--yes").exit_code == 0
 
 
 def run(home: Home, *words: str) -> Any:
@@ -40,11 +39,10 @@ def test_the_log_has_every_act_in_its_order(home: Home) -> None:
         ("key.create", "ci"),
         ("review.approve", "/review/1"),
         ("version.retire", "docs@v1"),
-        ("version.clean", str(home.root / "versions")),
     ]
     assert lines[1]["who"] == "wendy@example.com"
-    assert lines[3]["details"]["removed"] == ["docs@v1"]
-    assert [datetime.fromisoformat(one["at"]).tzinfo for one in lines] == [UTC] * 4
+    assert lines[2]["details"]["removed"] == ["docs@v1"]
+    assert [datetime.fromisoformat(one["at"]).tzinfo for one in lines] == [UTC] * 3
     shown = run(home, "audit").stdout.splitlines()
     assert shown[0].split() == ["at", "who", "action", "what", "details"]
     assert "wendy@example.com  review.approve" in shown[2]
@@ -52,6 +50,6 @@ def test_the_log_has_every_act_in_its_order(home: Home) -> None:
 
 def test_the_log_can_be_narrowed(home: Home) -> None:
     lines = json.loads(run(home, "audit", "--action", "version", "--json").stdout)
-    assert [one["action"] for one in lines] == ["version.retire", "version.clean"]
+    assert [one["action"] for one in lines] == ["version.retire"]
     later = run(home, "audit", "--since", "2999-01-01")
     assert later.stdout == "no actions since 2999-01-01\n"

@@ -14,7 +14,7 @@ from askdocs.state.home import Home
 from askdocs.supervision import checks
 from askdocs.supervision.checks import Check
 from askdocs.supervision.settings import UpSettings
-from gateway.core.settings import load
+from core.settings import load
 from tests.sources.office import docx
 
 Usage = namedtuple("Usage", "total used free")

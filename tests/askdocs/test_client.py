@@ -8,7 +8,7 @@ import pytest
 
 from askdocs.clients import question
 from askdocs.clients.question import Answered
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.widget.stand_in import Reply, StandIn, answer, chunk, data, reading, serve
 
 

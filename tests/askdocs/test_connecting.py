@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from askdocs.clients.editors import CLIENTS, Target, content, merged, replace
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 MODELS = {"docs": 32768, "base": 32768, "minilm": None, "local": None, "autocomplete": 8192}
 URL = "http://127.0.0.1:4000/v1"
@@ -43,6 +43,25 @@ def test_continue_has_a_model_for_each_of_its_roles() -> None:
     assert roles["edit"]["model"] == roles["apply"]["model"] == "base", "docs would refuse to code"
     assert roles["rerank"]["apiBase"].endswith("/v1/")
     assert (read["name"], read["version"], read["schema"]) == ("askdocs", "1.0.0", "v1")
+
+
+@pytest.mark.parametrize("name", ["continue", "opencode", "codex", "claude-code"])
+def test_clients_that_show_no_annotations_ask_for_sources_in_the_text(name: str) -> None:
+    assert "x-askdocs-sources" in merged("", CLIENTS[name].files[0], TARGET)
+
+
+@pytest.mark.parametrize("name", ["continue", "opencode", "codex", "claude-code"])
+def test_agents_get_the_tools_of_the_wiki(name: str) -> None:
+    assert "127.0.0.1:4000/mcp" in merged("", CLIENTS[name].files[-1], TARGET)
+
+
+def test_clients_learn_the_context_and_use_the_small_tasks_model() -> None:
+    claude = json.loads(merged("", CLIENTS["claude-code"].files[0], TARGET))["env"]
+    assert claude["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "32768"
+    assert claude["CLAUDE_CODE_MAX_OUTPUT_TOKENS"] == "8192"
+    assert json.loads(merged("", CLIENTS["opencode"].files[0], TARGET))["small_model"] == (
+        "askdocs/base"
+    )
 
 
 def test_yaml_keeps_its_comments_its_order_and_other_models() -> None:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from askdocs.models import curated, model
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 
 def test_names_are_words_and_lead_to_repositories() -> None:

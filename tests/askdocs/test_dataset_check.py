@@ -1,4 +1,4 @@
-"""`askdocs dataset check` and `fix` as processes, with the real libraries.
+"""`askdocs dataset check` as a process, with the real libraries.
 
 Their environment is looked for in `.cache/dataset`, or where TEST_DATASET_HOME says.
 """
@@ -86,11 +86,11 @@ def test_each_rule_of_a_library_fires_on_the_row_made_for_it(askdocs: Run, tmp_p
         ("long-answer", 16),
         ("split", 16),
         ("short", 17),
-        ("leak-against", 17),
+        ("contaminated-against", 17),
         ("long-row", 18),
         ("short", 18),
         ("id", 19),
-        ("leak", 20),
+        ("contaminated", 20),
         ("near-duplicate", 21),
     }
     shape = json.loads(done.stdout)
@@ -156,7 +156,7 @@ def test_the_report_shows_rules_and_lines_and_nothing_runs_or_loads_in_it(
     assert done.stdout.endswith("as a web page: report/index.html\n")
     html = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "repeats line 13" in html
-    assert "Keep one of them; `fix` keeps the first" in html
+    assert "Keep one of them; `--out` keeps the first" in html
     assert "<script>alert" not in html
     assert "<i>0</i>" not in html
     for loading in ('src="http', "src='http", '<link rel="stylesheet" href="http'):
@@ -166,31 +166,48 @@ def test_the_report_shows_rules_and_lines_and_nothing_runs_or_loads_in_it(
     assert "not overwritten" in again.stderr
 
 
-def test_fix_takes_near_rows_from_train_alone_and_fixes_its_own_file_to_itself(
+def test_out_takes_near_rows_from_train_alone_and_fixes_its_own_file_to_itself(
     askdocs: Run, tmp_path: Path
 ) -> None:
     near = {**rows()[9], "question": rows()[9]["question"] + " Thanks", "id": "x", "split": "train"}
     file = write(tmp_path / "rows.jsonl", [*rows(), near])
     before = file.read_bytes()
-    done = askdocs("dataset", "fix", str(file), "--out", "mended.jsonl", "--json")
+    done = askdocs("dataset", "check", str(file), "--out", "mended.jsonl", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert [(one["rule"], one["line"]) for one in said["changes"]] == [("leak", 13)]
-    assert (said["rows"], said["written"]) == (13, 12)
+    said = json.loads(done.stdout)["repaired"]
+    assert [(one["rule"], one["line"]) for one in said["changes"]] == [("contaminated", 13)]
+    assert said["written"] == 12
     assert file.read_bytes() == before
     mended = tmp_path / "mended.jsonl"
     assert mended.read_bytes() == before[: len(mended.read_bytes())]
-    clean = askdocs("dataset", "check", str(mended), "--json")
+    clean = askdocs("dataset", "check", str(mended), "--out", "again.jsonl", "--json")
     assert (clean.returncode, json.loads(clean.stdout)["findings"]) == (0, [])
-    done = askdocs("dataset", "fix", "mended.jsonl", "--out", "again.jsonl")
-    assert done.stdout == "again.jsonl: 12 of 12 rows\n"
     assert (tmp_path / "again.jsonl").read_bytes() == mended.read_bytes()
 
 
-def test_fix_overwrites_neither_its_input_nor_another_file(askdocs: Run, tmp_path: Path) -> None:
+def test_out_overwrites_neither_its_input_nor_another_file(askdocs: Run, tmp_path: Path) -> None:
     file = write(tmp_path / "rows.jsonl", rows())
     other = Path(shutil.copy(file, tmp_path / "other.jsonl"))
     for out in (file, other):
-        done = askdocs("dataset", "fix", str(file), "--out", str(out))
+        done = askdocs("dataset", "check", str(file), "--out", str(out))
         assert done.returncode == 2
         assert "not overwritten" in done.stderr
+
+
+def test_out_names_the_page_of_each_context(askdocs: Run, tmp_path: Path) -> None:
+    wiki = tmp_path / "wiki"
+    wiki.mkdir()
+    text = "Press the red button for two seconds and the pump will stop at once."
+    (wiki / "start.md").write_text("# Start\n\nPress the green button until the lamp is on.")
+    (wiki / "stop.md").write_text(f"# Stop\n\n{text}")
+    there = {"question": "How do I stop the pump?", "answer": text, "context": text}
+    nowhere = {**rows()[0], "context": "Words that no page of this small wiki has anywhere."}
+    nowhere = {key: value for key, value in nowhere.items() if not key.startswith("context_doc")}
+    file = write(tmp_path / "rows.jsonl", [there, nowhere])
+    done = askdocs(
+        *("dataset", "check", str(file), "--docs", str(wiki), "--out", "out.jsonl", "--json")
+    )
+    assert json.loads(done.stdout)["repaired"]["pages"] == {"located": 1, "not found": 1}
+    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
+    assert first == {**there, "context_doc": "stop.md"}
+    assert second == nowhere

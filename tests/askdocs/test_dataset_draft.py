@@ -175,7 +175,7 @@ def test_the_cost_is_known_before_and_nothing_is_asked(teacher: Teacher) -> None
 def test_an_interrupted_run_asks_nothing_twice(
     teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ground, "TRIES", 1)
+    monkeypatch.setattr(ground, "PATIENCE", 0.0)
     words = ("--out", "out.jsonl", "--teacher", teacher.url, "--model", "big", "--at-once", "1")
     teacher.busy = 0
     good = teacher.says

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.speaking import Handler, serving
 from training.data import ground as grounding
 
@@ -251,7 +251,7 @@ def test_another_checker_judges_again_the_answers_that_are_known(
     place: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run that broke off had judged by the rules alone; now a model checks, too, and says no."""
-    monkeypatch.setattr(grounding, "WAIT", 0.01)
+    monkeypatch.setattr(grounding, "PATIENCE", 0.0)
     teacher.says = lambda asked: says(asked) if asked.startswith("How often") else _broken()
     assert run(*to(teacher), "--at-once", "1").exit_code == 1
     assert len((place / "out.jsonl.journal").read_bytes().splitlines()) == 1
@@ -279,7 +279,7 @@ def test_a_teacher_that_refuses_the_key_is_named(place: Path, teacher: Teacher) 
 
     teacher.RequestHandlerClass = Refusing
     done = run(*to(teacher))
-    assert "answers 401" in str(done.exception)
+    assert "refuses: 401" in str(done.exception)
     assert "run the command again to continue" in str(done.exception)
     assert not (place / "out.jsonl").exists()
 

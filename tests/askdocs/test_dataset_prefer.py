@@ -12,12 +12,9 @@ from typer.testing import CliRunner, Result
 
 from askdocs.cli import app
 from askdocs.state.home import Home
+from core import database
 from eval.questions.rows import Row
 from gateway.answering.grounding.prompt import REFUSAL
-from gateway.knowledge.search.index import writing
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
-from gateway.storage import database
 from tests.training.test_finetune import base, python  # noqa: F401 -- fixtures
 from training.data import leaks
 from widget.review.clusters import Sorter
@@ -25,6 +22,9 @@ from widget.review.judged import judged
 from widget.review.reviews import Draft, Reviews
 from widget.review.wiki import ReviewIndex
 from widget.service.store import Answered, NewQuestion, Store, Vote
+from wiki.index.index import writing
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 PUMP = (
     "# The pump\n\nHow to service the pump.\n\n## Filter\n\nReplace the filter of the pump every 14"

@@ -23,21 +23,19 @@ import pytest
 from askdocs import cli
 from askdocs.state.home import Home
 from askdocs.wikis import sync as syncing
+from core import audit, database, tasks
 from gateway.access import past_readers
 from gateway.access.keys import Keys
-from gateway.access.rules import NO_RULES
-from gateway.core import failures, tasks
-from gateway.knowledge.index_keeper import alone
-from gateway.knowledge.search.glossary import Pair
-from gateway.knowledge.search.glossary_table import add
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights
-from gateway.storage import database
-from gateway.telemetry import audit
+from gateway.runtime.index_keeper import alone
 from gateway.telemetry.shown_pages import Shown
 from tests.askdocs.conftest import COMMAND, Done, RunHere, two_pages
 from tests.gateway.postgres import Postgres
 from widget.service.store import Answered, NewQuestion, Store
+from wiki.index.index import Index
+from wiki.index.view import Rights
+from wiki.rules import NO_RULES
+from wiki.search.glossary import Pair
+from wiki.search.glossary_table import add
 
 pytestmark = pytest.mark.slow
 
@@ -386,14 +384,14 @@ def test_a_page_that_was_removed_stays_out_until_it_is_restored(
     synced: Path, docs: RunHere, home: Home
 ) -> None:
     gone = docs("remove", f"{SITE}ports/", "--yes")
-    assert "undo this with `askdocs docs restore ports.md`" in gone.stdout
+    assert "undo this with `askdocs docs remove ports.md --undo`" in gone.stdout
     assert paths(docs) == ["install.md"]
     assert "1 excluded by hand" in docs("sync").stdout
     assert paths(docs) == ["install.md"]
     assert "excluded by hand: ports.md" in docs("stats").stdout
-    assert docs("restore", "ports.md").returncode == 0
+    assert docs("remove", "ports.md", "--undo").returncode == 0
     assert paths(docs) == ["install.md", "ports.md"]
-    again = docs("restore", "ports.md")
+    again = docs("remove", "ports.md", "--undo")
     assert again.returncode == 2
     assert "ports.md is not excluded" in again.stderr
     assert acts(home)[1:] == [("docs.remove", "ports.md"), ("docs.restore", "ports.md")]
@@ -474,7 +472,7 @@ def test_a_watch_that_fails_begins_again_and_shows_at_the_gateway(
     wiki: Path, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def changes(folder: Path, stop: object, is_followed: bool) -> Iterator[bool]:
-        if failures.read(home.root)[0].failures:  # it has begun again
+        if tasks.failures_in(home.root)[0].failures:  # it has begun again
             os.kill(os.getpid(), signal.SIGINT)
             return
         raise RuntimeError("no more watches")
@@ -489,7 +487,7 @@ def test_a_watch_that_fails_begins_again_and_shows_at_the_gateway(
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    (failed,) = failures.read(home.root)
+    (failed,) = tasks.failures_in(home.root)
     assert (failed.process, failed.task, failed.failures) == ("sync", str(wiki), 1)
 
 
@@ -563,7 +561,7 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     for id, at in (("a", url), ("b", f"{SITE}install/")):
         questions.asked(NewQuestion(id, "Which port?", id, person=f"{id}@example.com"))
         questions.answered(id, Answered("answered", "4000", outcome={"pages": [{"url": at}]}))
-    facts = told(docs("audit", "ports.md", "--json"))
+    facts = told(docs("show", "ports.md", "--readers", "--json"))
     assert facts["readers"]["one_group_of_each"] == [["hr"]]
     assert [key["name"] for key in facts["readers"]["keys"]] == ["hr-bot"]
     assert [(one["key"], one["times"]) for one in facts["shown"]["by_key"]] == [("hr-bot", 1)]
@@ -573,7 +571,7 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     past_readers.record(engine, Rights(index, NO_RULES).every(), datetime(2026, 11, 9, tzinfo=UTC))
     index.close()
     engine.dispose()
-    text = docs("audit", url).stdout
+    text = docs("show", url, "--readers").stdout
     assert "may be read by people in hr" in text
     assert "could be read by hr from 2026-11-09T00:00:00+00:00 until now" in text
     assert "by everybody from 2026-11-02T00:00:00+00:00 until 2026-11-09T00:00:00+00:00" in text
@@ -587,6 +585,6 @@ def test_audit_tells_who_may_read_a_page_and_who_was_shown_it(
     ] == ["ports.md"]
     assert "readers: hr" in docs("search", "gateway port", "--explain").stdout
     docs("remove", "ports.md", "--yes")
-    assert "not in the index" in docs("audit", url).stdout
-    assert "was shown to key hr-bot" in docs("audit", url).stdout
-    assert "no such page" in docs("audit", f"{SITE}never/").stderr
+    assert "not in the index" in docs("show", url, "--readers").stdout
+    assert "was shown to key hr-bot" in docs("show", url, "--readers").stdout
+    assert "no such page" in docs("show", f"{SITE}never/", "--readers").stderr

@@ -10,9 +10,9 @@ from askdocs.state.home import Home
 from askdocs.supervision import status
 from askdocs.supervision.doctor import examine
 from askdocs.supervision.settings import UpSettings
-from gateway.knowledge.search.index import writing
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from wiki.index.index import writing
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 CLOSED = (
     "rights: pages without groups: {}; nobody may read them until a rule or pages_without_groups "

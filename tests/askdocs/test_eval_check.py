@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from askdocs.cli import app
 from askdocs.state.home import Home
-from gateway.knowledge.search.rerank import BUNDLED
 from tests.training.versions import FACTS, trained
 from training.versions.open import open_store
+from wiki.search.rerank import BUNDLED
 
 FOLDER = Path(__file__).parents[1] / "answers"
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from askdocs.cli import app
 from askdocs.evaluation import reports
 from askdocs.state.home import Home
+from core.errors import AskdocsError
 from eval.gate import gate, verdict
 from eval.questions import question
 from eval.report import html
@@ -18,7 +19,6 @@ from eval.running.run import Provenance, Run
 from eval.statistics import bootstrap
 from eval.systems.rag.settings import RagSettings
 from gateway.answering.grounding.prompt import fingerprint
-from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour

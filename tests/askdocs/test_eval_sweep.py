@@ -24,15 +24,15 @@ from askdocs.state.database import opened
 from askdocs.state.home import Home
 from eval.systems.rag import measure, settings
 from eval.systems.rag.settings import RagSettings
-from gateway.core.gateway_settings import Alias, GatewaySettings
-from gateway.knowledge.search import embed
-from gateway.knowledge.search.index import writing
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
 from gateway.routing import aliases
+from gateway.settings import Alias, GatewaySettings
 from tests.eval.rag_gateway import Models, serving
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.parts import require
+from wiki.index import embed
+from wiki.index.index import writing
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 EVAL_HOME = Path(
     os.environ.get("TEST_EVAL_HOME", Path(__file__).parents[2] / ".cache" / "eval")
@@ -57,8 +57,9 @@ def gateway() -> Iterator[Scripted]:
     [
         (["--split", "test"], "--split 'test': has rows of the test"),
         (["--split", ""], "--split '': has rows of the test"),
-        (["--k", "ten"], "--k ten: write numbers with commas, such as 10,20"),
-        (["--chunk-tokens", "512,100"], "chunk_tokens = 100 cannot be tried"),
+        (["--try", "k=ten"], "k = ten cannot be tried"),
+        (["--try", "k"], "--try k: write NAME=VALUES, such as keep=5,10"),
+        (["--try", "chunk_tokens=512,100"], "chunk_tokens = 100 cannot be tried"),
         (["--rag", "none.toml"], "none.toml: cannot be read"),
     ],
 )
@@ -121,8 +122,8 @@ def test_the_settings_that_it_writes_are_for_the_evaluation(
     routes = [Route("/v1/models", listed), Mount("/", Models(embedder).app())]
     words = ["eval", "sweep", "--questions", "q.jsonl", "--split", "", "--docs", str(wiki)]
     words += ["--rag", "given.toml", "--out", "out", "--home", str(home.root), "--key", "k"]
-    words += ["--chunk-tokens", "512", "--overlap", "64", "--k", "2", "--mmr-lambda", "1"]
-    words += ["--budget", "540", "--keep", "2"]
+    tried = ("chunk_tokens=512", "overlap=64", "k=2", "mmr_lambda=1", "budget=540", "keep=2")
+    words += [word for text in (*tried, "hyde=false") for word in ("--try", text)]
     with serving(Starlette(routes=routes)) as url:
         done = CliRunner().invoke(app, [*words, "--url", f"{url}/v1"])
     assert done.exit_code == 0, (done.output, done.exception)

@@ -20,20 +20,15 @@ from askdocs.evaluation.bar import EvaluationBar
 from askdocs.evaluation.meter import Meter, held_on_gpu, memory
 from askdocs.state.database import opened
 from askdocs.state.home import Home
+from core.errors import AskdocsError
 from eval.questions import question
 from eval.questions.rows import Row
 from eval.running import answer, measured, run
 from eval.running.answer import Answer
 from eval.running.run import Run
 from gateway.answering.grounding.prompt import fingerprint
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias, GatewaySettings
-from gateway.knowledge.search.index import writing
-from gateway.knowledge.search.store import APPROVED
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
-from gateway.knowledge.wiki.page import Page, Section
 from gateway.routing import aliases
+from gateway.settings import Alias, GatewaySettings
 from tests.askdocs.conftest import two_pages
 from tests.eval.scripted import Script, Scripted, scripted
 from tests.training.versions import FACTS, trained
@@ -41,6 +36,11 @@ from training.data.leaks import FILE, encoded
 from training.versions.local import Folder
 from training.versions.manifest import sha256
 from training.versions.store import Store
+from wiki.index.index import writing
+from wiki.index.store import APPROVED
+from wiki.pages.page import Page, Section
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ ROWS: list[dict[str, Any]] = [
     {
         "question": "Which port is it?",
         "answer": "4000",
-        "context_doc": "docs/reference/ports.md",
+        "context_doc": "guide/reference/ports.md",
         "source": SOURCE,
     },
     {"question": "What does it need?", "answer": "Python", "context_doc": "install.md"},

@@ -16,9 +16,7 @@ from typing import Any
 import pytest
 
 from askdocs import environments
-from gateway.access.rights import EVERYTHING
-from gateway.storage import database
-from gateway.telemetry import audit
+from core import audit, database
 from tests.askdocs.conftest import ROOT, Done, RunHere
 from tests.askdocs.test_dataset_check import HOME, INSTALL
 from tests.parts import require
@@ -27,6 +25,7 @@ from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.service.store import Answered, NewQuestion, Store, Vote
+from wiki.rights import EVERYTHING
 
 # They ask the database as the gateway fills it, and start processes.
 pytestmark = pytest.mark.slow
@@ -135,10 +134,10 @@ def test_gaps_and_the_digest_are_reported(here: RunHere, store: Store, tmp_path:
     assert "canteen" in table.stdout
     assert here("feedback", "gaps", "--out", "gaps.csv").returncode == 0
     assert "'=1+1 where" in (tmp_path / "gaps.csv").read_text(encoding="utf-8-sig")
-    message = said(here("feedback", "digest", "--week", week, "--json"))
+    message = said(here("feedback", "gaps", "--send", "--dry-run", "--week", week, "--json"))
     assert "what the docs do not answer" in message["text"]
     assert message["sent"] is False
-    unset = here("feedback", "digest", "--send")
+    unset = here("feedback", "gaps", "--send")
     assert unset.returncode == 2
     assert "ASKDOCS_WIDGET_DIGEST_WEBHOOK" in unset.stderr
 
@@ -157,7 +156,7 @@ def test_forgetting_asks_and_deletes_only_what_was_meant(here: RunHere, store: S
 
 WRITER = """
 import itertools, sys
-from gateway.storage import database
+from core import database
 from widget.service.store import Answered, NewQuestion, Store, Vote
 
 engine = database.open(sys.argv[1])

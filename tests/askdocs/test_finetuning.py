@@ -13,7 +13,7 @@ import pytest
 
 from askdocs.models import finetuning
 from askdocs.models.finetuning import LOG, follow
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.tuning.events import Event
 
 SAY = """

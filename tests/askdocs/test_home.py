@@ -11,7 +11,7 @@ import pytest
 
 from askdocs.state import home as homes
 from askdocs.state.home import Home
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 
 
@@ -169,7 +169,7 @@ def made_by_somebody_else(home: Home) -> str:
 import os
 from pathlib import Path
 from askdocs.state.home import Home
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 if os.getuid() == 0:
     os.setuid(65534)
 try:

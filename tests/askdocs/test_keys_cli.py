@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from core import database
 from gateway.access import keys
 from gateway.access.keys import Keys
-from gateway.storage import database
 from gateway.telemetry.usage import Usage
 from tests.askdocs.conftest import Done, RunHere
 from tests.gateway.postgres import PASSWORD, Postgres
@@ -98,7 +98,7 @@ def test_list_has_every_key_with_its_state_and_last_use(here: RunHere, tmp_path:
     assert here("keys", "revoke", "gone", "--yes").returncode == 0
     engine = database.open(f"sqlite:///{tmp_path}/.askdocs/askdocs.db")
     used = Usage(engine)
-    used.add(Keys(engine).get("[bold]北京"), "docs", "base", 1, 1)
+    used.count(Keys(engine).get("[bold]北京"), "docs", "base", 1, 1)
     asyncio.run(used.flush())
     engine.dispose()
     listed = said(here("keys", "list", "--json"))
@@ -154,8 +154,8 @@ def test_usage_is_shown_by_what_one_asks_for(here: RunHere, tmp_path: Path) -> N
     engine = database.open(f"sqlite:///{tmp_path}/.askdocs/askdocs.db")
     used = Usage(engine)
     key = Keys(engine).get("ci")
-    used.add(key, "docs", "docs@v7", 12_000, 345)
-    used.add(key, "base", "base", 1, 1)
+    used.count(key, "docs", "docs@v7", 12_000, 345)
+    used.count(key, "base", "base", 1, 1)
     asyncio.run(used.flush())
     engine.dispose()
     today = datetime.now(UTC).date()

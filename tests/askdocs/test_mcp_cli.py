@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from askdocs.commands.mcp import Forward, mcp
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.starting import shown
 
 

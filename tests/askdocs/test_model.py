@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from askdocs.models import curated, model
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.askdocs.hub import Hub
 from tests.widget.stand_in import serve
@@ -147,7 +147,7 @@ def test_two_files_of_one_name_get_two_folders() -> None:
 FIND = """
 import sys
 from askdocs.models import model
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 for name in sys.argv[1:]:
     try:
         found = model.find(name, "llama.cpp", lambda text: print("said", text))

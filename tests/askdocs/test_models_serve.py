@@ -10,17 +10,17 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs.commands.models_compare import compare
-from askdocs.commands.models_serve import canary, promote, rollback
+from askdocs.commands.models_serve import promote, rollback
 from askdocs.models import serving
 from askdocs.state.home import Home
 from askdocs.supervision.deployed import Deployed, Host, check_memory, derived
+from core import database
+from core.errors import AskdocsError
 from eval.gate.verdict import Verdict
 from gateway.answering.grounding import prompt
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
 from gateway.routing.deployments import Deployment
-from gateway.storage import database
+from gateway.settings import Alias
 from gateway.telemetry.answer_statistics import AnswerStatistics
 from tests import starting
 from tests.training.versions import FACTS, threshold, trained, verdict
@@ -73,7 +73,7 @@ def passed(of: str) -> Verdict:
 
 
 def test_the_newest_artefact_of_a_kind_is_served(store: Store, tmp_path: Path) -> None:
-    for kind in ("fp8", "gguf-q8_0", "gguf-q4_1", "merged"):
+    for kind in ("gguf-q8_0", "gguf-q4_1", "merged"):
         (tmp_path / kind).mkdir()
         (tmp_path / kind / "model.gguf").write_text(kind)
         store.add_artefact("docs@v1", kind, tmp_path / kind, {})
@@ -81,7 +81,9 @@ def test_the_newest_artefact_of_a_kind_is_served(store: Store, tmp_path: Path) -
     assert derived(store, "docs@v1", "merged") == "merged"
     with pytest.raises(AskdocsError, match="create it with `askdocs models export docs@v2`"):
         derived(store, "docs@v2", "gguf")
-    with pytest.raises(AskdocsError, match="create it with `askdocs models merge docs@v2`"):
+    with pytest.raises(
+        AskdocsError, match="create it with `askdocs models export docs@v2 --type merged`"
+    ):
         derived(store, "docs@v2", "merged")
 
 
@@ -131,7 +133,7 @@ def test_a_dry_run_says_what_would_be_and_changes_nothing(
     file.write_text(passed("docs@v1").model_dump_json())
     promote("docs@v1", verdict=file, dry_run=True, home_dir=home.root)
     assert "is base 100%, would be docs@v1 100% (dry run" in capsys.readouterr().out
-    canary("docs@v1", 10, verdict=file, dry_run=True, home_dir=home.root)
+    promote("docs@v1", weight=10, verdict=file, dry_run=True, home_dir=home.root)
     assert "would be base 90%, docs@v1 10%" in capsys.readouterr().out
     assert store.verdicts("docs@v1") == []
     assert aliases.stored(stored) == {}
@@ -149,7 +151,7 @@ def test_a_promotion_brings_the_thresholds_of_the_version_and_settings_go_before
     promote("docs@v1", home_dir=home.root)
     own = {"docs@v1": {"rules": 0.6}}
     assert aliases.stored(stored)["docs"].thresholds == own
-    canary("docs@v2", 10, home_dir=home.root)  # has none: as before
+    promote("docs@v2", weight=10, home_dir=home.root)  # has none: as before
     promote("docs@v2", home_dir=home.root)
     rollback(home_dir=home.root)
     alias = aliases.stored(stored)["docs"]
@@ -181,7 +183,7 @@ def test_a_canary_that_makes_no_sense_is_refused(
     store.add_verdict("docs@v1", passed("docs@v1"))
     aliases.save(stored, "docs", Alias(targets=targets), "ada")
     with pytest.raises(AskdocsError, match=words):
-        canary("docs@v1", weight, home_dir=home.root)
+        promote("docs@v1", weight=weight, home_dir=home.root)
 
 
 def test_a_retired_version_is_not_promoted(home: Home, store: Store) -> None:
@@ -246,7 +248,7 @@ def test_readers_of_a_canary_complete_what_the_gate_left_open(
     promotions.write(stored, "canary", "docs", None, aliases.DEFAULT["docs"], shares, "ada")
     with pytest.raises(AskdocsError, match="only as a canary, until its readers have shown"):
         promote("docs@v1", dry_run=True, home_dir=home.root)
-    canary("docs@v1", 20, dry_run=True, home_dir=home.root)
+    promote("docs@v1", weight=20, dry_run=True, home_dir=home.root)
     questions = Questions(stored)
     for number in range(300):
         served = ("base", "docs@v1")[number % 2]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from askdocs.state.home import Home
-from gateway.knowledge.search import index
-from gateway.knowledge.sources.markdown import parse
-from gateway.storage import database
+from core import database
+from wiki.index import index
+from wiki.sources.markdown import parse
 
 
 @pytest.fixture

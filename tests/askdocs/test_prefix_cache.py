@@ -74,7 +74,7 @@ def test_status_tells_the_hit_rate_of_requests_and_of_each_engine(
         "engines": {"base": {"prompt_tokens": 10_000, "cached_tokens": 8_000, "hit_rate": 0.8}},
     }
     assert prefix_cache.summary(found) == (
-        "requests 75% of 4,000 prompt tokens; engine of base 80% of 10,000 prompt tokens"
+        "requests 75% of 4,000 prompt tokens; model base: 80% of 10,000 prompt tokens"
     )
 
 

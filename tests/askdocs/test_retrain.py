@@ -85,7 +85,7 @@ STEPS = [
     ("gate", "said"),
     [
         (0, "docs@v2 may be promoted: askdocs models promote docs@v2"),
-        (3, "docs@v2 may be a canary: askdocs models canary docs@v2 --weight 10"),
+        (3, "docs@v2 may be a canary: askdocs models promote docs@v2 --weight 10"),
         (1, "The release gate stopped docs@v2: askdocs eval gate /runs/a tells why"),
     ],
 )

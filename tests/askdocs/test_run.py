@@ -11,7 +11,7 @@ import pytest
 from askdocs.models.training_run import JOB, Run, default_folder
 from askdocs.state import claim
 from askdocs.state.home import Home
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.training import small
 from training.data import dataset
 from training.plan.recipe import Lora, Preference, Recipe

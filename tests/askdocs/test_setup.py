@@ -16,7 +16,17 @@ import pytest
 from tests.askdocs.conftest import ROOT
 from tests.waiting import until
 
-CODE = ("askdocs", "eval", "gateway", "requirements", "scripts", "training", "widget")
+CODE = (
+    "askdocs",
+    "core",
+    "eval",
+    "gateway",
+    "requirements",
+    "scripts",
+    "training",
+    "widget",
+    "wiki",
+)
 FILES = ("LICENSE", "Makefile", "README.md", "pyproject.toml")
 
 

@@ -15,12 +15,12 @@ from starlette.testclient import TestClient
 
 from askdocs.state.home import Home
 from askdocs.wikis import site
-from gateway.access.rules import Rule, Rules
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import folder
+from core.errors import AskdocsError
 from tests.askdocs.conftest import ROOT
 from tests.sources.office import docx
 from tests.starting import is_behind_the_edge, refuses_other_hosts
+from wiki.rules import Rule, Rules
+from wiki.sources import mkdocs_config
 
 pytestmark = pytest.mark.slow
 
@@ -298,54 +298,34 @@ hooks: [evil.py]
     assert re.search(r"Rooms .*The B room .*Page a", text)
 
 
-def test_the_preview_has_the_navigation_of_docusaurus(tmp_path: Path, home: Home) -> None:
-    project = tmp_path / "otter"
-    for name, text in {
-        "docusaurus.config.js": "module.exports = {title: 'Otter Docs'};\n",
-        "docs/intro.md": "---\nsidebar_position: 2\n---\n# Introduction\n\nOtter shares files.\n",
-        "docs/zebra.md": "---\nsidebar_position: 1\nsidebar_label: <b>First\n---\n# Zebra\n",
-    }.items():
-        (project / name).parent.mkdir(parents=True, exist_ok=True)
-        (project / name).write_text(text)
-    assert build(project / "docs", home)
-    html = (home.site / "index.html").read_text()
-    assert "<title>Otter Docs</title>" in html
-    text = re.sub("<[^>]*>|\\s+", " ", html)
-    assert re.search(r"&lt;b&gt;First .*Introduction", text)
-    assert not build(project / "docs", home)
-
-
-def test_the_preview_has_the_table_of_contents_of_gitbook(tmp_path: Path, home: Home) -> None:
-    docs = tmp_path / "book"
-    docs.mkdir()
-    for name, text in {
-        "SUMMARY.md": "* [Hello](README.md)\n\n## Use\n\n* [Second](b.md)\n* [First](a.md)\n",
-        "book.json": '{"title": "The book"}',
-        **{f"{name}.md": f"# Page {name}\n" for name in ("README", "a", "b")},
-    }.items():
-        (docs / name).write_text(text)
-    assert build(docs, home)
-    html = (home.site / "index.html").read_text()
-    assert "<title>The book</title>" in html
-    assert re.search(r"Hello .*Use .*Second .*First", re.sub("<[^>]*>|\\s+", " ", html))
-    assert not (home.site / "SUMMARY").exists()
-    assert {page.path for page in folder.read(docs, "").pages} == {"README.md", "a.md", "b.md"}
-
-
 def test_a_navigation_with_far_more_entries_than_pages_is_left_out(
     tmp_path: Path, home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / ".vitepress").mkdir()
-    links = "{text:'a',link:'/'}," * 40_000
-    (tmp_path / ".vitepress" / "config.ts").write_text(
-        f'export default {{title: "Seal", themeConfig: {{sidebar: [{links}]}}}}\n'
-    )
-    (tmp_path / "index.md").write_text("# Hello\n\nSeal reads mail.\n")
-    build(tmp_path, home)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "index.md").write_text("# Hello\n\nSeal reads mail.\n")
+    nav = "- index.md\n" * 40_000
+    (tmp_path / "mkdocs.yml").write_text(f"site_name: Seal\nnav:\n{nav}")
+    build(tmp_path / "docs", home)
     html = (home.site / "index.html").read_text()
     assert "<title>Seal</title>" in html
     assert len(html) < 100_000
     assert "navigation" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "javascript:alert(1)",
+        "java\tscript:x",
+        "javascript&colon;x",
+        "javascript&#58;x",
+        'a"b',
+        "data:x",
+    ],
+)
+def test_a_navigation_takes_no_link_but_paths_and_addresses_of_the_web(target: str) -> None:
+    kept = ["R&D.md", "a page.md", {"Home": "https://x.example/?a=1&b=2"}]
+    assert mkdocs_config.navigation([*kept, target, {"Bad": target}]) == kept
 
 
 def test_closed_pages_are_not_on_the_site_nor_in_its_search_index(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from askdocs.wikis.site import HEALTH, app
-from gateway.core.tasks import Tasks
+from core.tasks import Tasks
 
 TAG = '<script src="http://127.0.0.1:8080/embed.js" async></script>'
 

@@ -16,14 +16,14 @@ from askdocs.state.home import Home, write_json
 from askdocs.supervision import status
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import Up
-from gateway.core import failures
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import writing
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from core.errors import AskdocsError
+from core.tasks import failures_in
 from tests.askdocs.conftest import RunHere
 from tests.waiting import async_until
 from tests.widget.stand_in import serve
+from wiki.index.index import writing
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 
 class Parts:
@@ -116,7 +116,7 @@ async def test_work_of_up_that_fails_is_named(
     await async_until(lambda: status.read(home).degraded == ["wiki"])
     await up._tasks.close()
     # For the gateway's /ready and /metrics.
-    assert [(one.process, one.task, one.is_recent) for one in failures.read(home.root)] == [
+    assert [(one.process, one.task, one.is_recent) for one in failures_in(home.root)] == [
         ("up", "wiki", True)
     ]
     assert "failing wiki: restarts by itself" in here("status", "--home", str(home.root)).stdout

@@ -17,8 +17,8 @@ import pytest
 
 from askdocs.supervision import supervisor
 from askdocs.supervision.supervisor import Running, Say, Service
-from gateway.core.errors import AskdocsError
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.tasks import Tasks
 from tests.askdocs.conftest import ROOT
 from tests.waiting import async_until, until
 

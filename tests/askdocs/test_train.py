@@ -13,10 +13,9 @@ import psutil
 import pytest
 from typer.testing import CliRunner, Result
 
-from askdocs import environments
 from askdocs.cli import app
 from askdocs.commands import train as command
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.askdocs import conftest
 from tests.askdocs.hub import Hub
 from tests.askdocs.test_finetuning import gone
@@ -47,13 +46,6 @@ def invoke(*words: str) -> Result:
             "a@b",
         ),
         (
-            [
-                *("--recipe", "smollm2-135m-smoke", "--data", ".", "--sweep", "sweep.toml"),
-                "--dry-run",
-            ],
-            "--sweep cannot have --dry-run",
-        ),
-        (
             ["--recipe", "smollm2-135m-smoke", "--data", ".", "--preferences", "none"],
             "none/pairs.jsonl: is missing: name the folder that `askdocs dataset prefer` wrote",
         ),
@@ -69,20 +61,6 @@ def test_what_is_wrong_is_said_before_anything_is_made(
     assert isinstance(done.exception, AskdocsError)
     assert said in str(done.exception)
     assert sorted(tmp_path.iterdir()) == before
-
-
-def test_a_sweep_is_checked_with_its_largest_rank_and_the_disk_of_all_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Before an environment is made."""
-    folder = small.dataset(tmp_path)
-    Path("sweep.toml").write_text("gpu_hours = 1\nr = [8, 900000]\n")
-    words = ["--recipe", "smollm2-135m-smoke", "--data", str(folder), "--sweep", "sweep.toml"]
-    monkeypatch.setattr(environments, "ensure", lambda *_: pytest.fail("too early"))
-    error = str(invoke(*words).exception)
-    assert "was counted with another tokenizer" in error
-    assert "it needs about" in error
-    assert "all runs write" in error
 
 
 def test_a_dry_run_prints_every_key_of_a_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,11 @@ from askdocs.state.home import Home
 from askdocs.supervision import status
 from askdocs.supervision.settings import UpSettings
 from askdocs.supervision.up import rotate
-from gateway.core.settings import load
-from gateway.knowledge.search.writer import writing
+from core.settings import load
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry
 from tests.gateway.conftest import page
 from tests.waiting import until
+from wiki.index.writer import writing
 
 
 def test_an_access_log_that_has_grown_is_begun_again_and_no_line_is_lost(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_the_banner_offers_a_model_for_the_same_wiki_and_says_what_is_missing(
     again = f" up --docs 'my wiki' --site-port 8100 --home {place.root} --model "
     shown = capsys.readouterr().out.replace("\n", "")
     assert again in shown
-    assert "embeddings" not in shown  # there is no index
+    assert "meaning" not in shown  # there is no index
     place.make()
     with writing(place.index) as writer:
         writer.put("wiki", page("a.md", "# A\n\nText."), "1", ())
     _banner(load(UpSettings, env={}), place, state, client.Answered(question="Why?"), 3.0)
     shown = capsys.readouterr().out
     assert " --docs " not in shown
-    assert "1 of 1 pages have no embeddings yet" in shown
+    assert "Indexing meaning: 0 of 1 pages. Until then search uses words only." in shown

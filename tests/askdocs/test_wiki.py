@@ -10,13 +10,13 @@ import pytest
 
 from askdocs.state.home import Home
 from askdocs.wikis.wiki import Wiki
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.rows import StoredSource
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from core.errors import AskdocsError
 from tests.gateway.conftest import page
 from tests.waiting import until
+from wiki.index.index import Index, writing
+from wiki.index.rows import StoredSource
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 pytestmark = pytest.mark.slow
 

@@ -14,11 +14,10 @@ def setup(
     *,
     gpus: int = 1,
     quantization: str | None = None,
-    kv: str = "auto",
     context: int = 32_768,
     adapters: int = 0,
     **assumed: float,
 ) -> Setup:
     shape = models.find(model, online=False).shape
     taken = Assumptions.model_validate(assumed)
-    return Setup(shape, GPUS[gpu], gpus, quantization, kv, context, adapters, taken)
+    return Setup(shape, GPUS[gpu], gpus, quantization, context, adapters, taken)

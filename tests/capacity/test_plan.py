@@ -1,6 +1,5 @@
 """How many GPUs, how fast, and what is said when it does not fit."""
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from askdocs.capacity.plan import (
 from askdocs.capacity.reported import Reported, parse
 from askdocs.capacity.reported import refusal as too_small
 from askdocs.capacity.setup import Setup
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.capacity.sizes import LLAMA, setup
 from tests.starting import shown
 from training.plan.machine import Gpu
@@ -35,10 +34,9 @@ def test_the_default_context_fits_one_a10g_and_the_longest_does_not() -> None:
     assert refusal(setup(context=32_768)) == ""
     assert refusal(setup(context=131_072)) == (
         "does not fit on 1 GPU: needs 31.8 of 19.9 GiB (weights 15.0, one request of 131,072 tokens"
-        " 16.0, the rest 0.8); use --quantization fp8 --kv-cache-dtype fp8, --context 29696,"
-        " or 2 GPUs (--gpus 2)"
+        " 16.0, the rest 0.8); use --context 29696, or 2 GPUs (--gpus 2)"
     )
-    assert refusal(setup(context=131_072, quantization="fp8", kv="fp8")) == ""
+    assert refusal(setup(context=65_536, quantization="fp8")) == ""
 
 
 def test_what_fits_by_less_than_a_plan_may_be_wrong_is_tight_and_says_what_is_sure() -> None:
@@ -70,13 +68,10 @@ def test_every_fix_that_is_proposed_surely_fits() -> None:
         if not why:
             continue
         weights = re.search(r"--quantization (\w+)", why)
-        kv = re.search(r"--kv-cache-dtype (\w+)", why)
         context, gpus = re.search(r"--context (\d+)", why), re.search(r"--gpus (\d)", why)
         assert weights or context or gpus
         if weights:
-            small = setup(
-                model, gpu, quantization=weights[1], kv=kv[1] if kv else "auto", adapters=2
-            )
+            small = setup(model, gpu, quantization=weights[1], adapters=2)
             assert memory_left(small) >= MARGIN
         if context:
             length = int(context[1])
@@ -136,7 +131,7 @@ def test_the_roofline_is_what_one_works_out_by_hand() -> None:
     reading = speed.reading(of, 1000) - speed.step(of, 1, 1000)
     assert reading == pytest.approx(2 * 6.98e9 * 1000 / 35e12, rel=0.03)
     # A cold prompt of the whole context: attention is two thirds of the work.
-    assert 150 < speed.reading(setup(quantization="fp8", kv="fp8"), 131_072) < 200
+    assert 150 < speed.reading(setup(quantization="fp8"), 131_072) < 200
 
 
 def test_an_a10g_writes_about_as_fast_as_others_have_measured() -> None:
@@ -155,27 +150,7 @@ def test_quantised_weights_are_written_faster_and_read_faster_only_by_gpus_that_
         ratio = speed.reading(plain, 8000) / speed.reading(small, 8000)
         assert ratio == pytest.approx(factor, rel=0.05)
     assert "do not speed up reading" in notes(setup(quantization="fp8"))[0]
-    assert notes(setup(gpu="l4", quantization="fp8", kv="fp8")) == []
-
-
-def test_drafts_write_faster_until_verifying_them_takes_the_gpu() -> None:
-    plain, drafted = setup(), setup(tokens_per_step=2.3)
-    assert speed.step(drafted, 1, 4000) == pytest.approx(speed.step(plain, 1, 4000) / 2.3)
-    assert speed.reading(drafted, 4000) == speed.reading(plain, 4000)
-    # Nine tokens of each of 200 answers are computed, and 2.3 of them written.
-    assert speed.step(drafted, 200, 100) > 1.5 * speed.step(plain, 200, 100)
-    assert "--speculative-config" not in command(plain, LLAMA)[0]
-
-
-def test_an_8_bit_cache_is_neither_planned_nor_proposed_where_vllm_has_none() -> None:
-    long = setup(gpu="t4", quantization="fp8", context=131_072)
-    assert "--kv-cache-dtype" not in refusal(long)
-    # It would fit with one, as it does on a GPU of the same memory that has one.
-    newer = dataclasses.replace(long, gpu=long.gpu.model_copy(update={"capability": 8.0}))
-    tall = dataclasses.replace(newer, context=49_152)
-    assert "use --kv-cache-dtype fp8, --context" in refusal(tall)
-    assert "--kv-cache-dtype" not in refusal(dataclasses.replace(tall, gpu=long.gpu))
-    assert "only FlashInfer takes an 8-bit cache on this GPU" in notes(setup(kv="fp8"))[0]
+    assert notes(setup(gpu="l4", quantization="fp8")) == []
 
 
 def test_many_answers_need_nearly_all_experts() -> None:
@@ -207,12 +182,6 @@ def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() ->
     [
         (setup(context=200_000), None, "--context 200000: the model reads at most 131,072 tokens"),
         (
-            setup(gpu="t4", kv="fp8"),
-            None,
-            "--kv-cache-dtype fp8: vLLM has no 8-bit cache for this model on a GPU with compute"
-            " capability 7.5: leave it out",
-        ),
-        (
             setup("google/gemma-2-9b-it", "t4", context=8192),
             None,
             "vLLM refuses to compute this model in float16, and a GPU with compute capability 7.5"
@@ -230,7 +199,7 @@ def test_a_typical_question_is_shortened_to_the_context_unless_it_was_given() ->
             "--adapters 1: cannot be planned for a model with experts",
         ),
     ],
-    ids=["context", "cache", "float16", "gpus", "quantised", "experts"],
+    ids=["context", "float16", "gpus", "quantised", "experts"],
 )
 def test_what_cannot_be_planned_is_refused_with_its_fix(
     of: Setup, gpus: int | None, says: str
@@ -242,21 +211,19 @@ def test_what_cannot_be_planned_is_refused_with_its_fix(
 
 def test_the_command_has_what_the_plan_says_and_nothing_that_vllm_does_anyway() -> None:
     plain, env = command(setup(), LLAMA)
-    assert {"--quantization", "--kv-cache-dtype", "--tensor-parallel-size"}.isdisjoint(plain)
+    assert {"--quantization", "--tensor-parallel-size"}.isdisjoint(plain)
     assert "--dtype" not in plain
     assert "VLLM_CACHE_ROOT" not in env
-    of = setup(gpus=2, quantization="fp8", kv="fp8", gpu_memory_utilization=0.95)
+    of = setup(gpus=2, quantization="fp8", gpu_memory_utilization=0.95)
     line = " ".join(command(of, LLAMA)[0])
     for part in (
         *("--max-model-len 32768", "--tensor-parallel-size 2", "--quantization fp8_per_tensor"),
-        *("--kv-cache-dtype fp8", "--attention-backend FLASHINFER"),
         "--gpu-memory-utilization 0.95",
     ):
         assert part in line
     assert line.count("--gpu-memory-utilization") == 1
     exact = command(setup(gpu_memory_utilization=0.876), LLAMA)[0]
     assert "--gpu-memory-utilization 0.876" in " ".join(exact)  # not rounded up to 0.88
-    assert "--attention-backend" not in command(setup(gpu="l4", kv="fp8"), LLAMA)[0]
     assert "--dtype half" in " ".join(command(setup(gpu="t4"), LLAMA)[0])
 
 

@@ -17,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs.supervision.checks import free_port
+from core import database
 from gateway.access.keys import Keys, Limits
-from gateway.storage import database
 from tests import starting
 from tests.chaos import report
 from tests.chaos.half_open import HalfOpen, half_open

@@ -38,7 +38,7 @@ class Laptop:
         self.target: Target
         self._wiki = wiki
         self._options = options
-        self._settings = {"up_warm": "false", "widget_asks_per_minute": "10000"}
+        self._settings = {"up_prefill": "false", "widget_asks_per_minute": "10000"}
         self._key: tuple[str, str] | None = None
         self._stack = ExitStack()
 

@@ -29,7 +29,7 @@ CLIENTS = {"streams": 2, "readers": 1, "votes": 1}
 def alone(tmp_path_factory: pytest.TempPathFactory, wiki: Path) -> Iterator[tuple[Askdocs, Target]]:
     """`askdocs up` as a first user has it."""
     home = tmp_path_factory.mktemp("alone") / "home"
-    with up(home, wiki, seconds=600, up_warm="false", widget_asks_per_minute="10000") as askdocs:
+    with up(home, wiki, seconds=600, up_prefill="false", widget_asks_per_minute="10000") as askdocs:
         database = f"sqlite:///{home / 'askdocs.db'}"
         key, key_id = new_key(database)
         parts = askdocs.started["parts"]

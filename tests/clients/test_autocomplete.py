@@ -23,7 +23,7 @@ def coder(served: tuple[str, str, str, str, Path], tmp_path: Path) -> Iterator[C
     port = free_port()
     client = Client(f"http://127.0.0.1:{port}/v1", starting.KEY, engine, site, state, tmp_path)
     with serving_markers(tmp_path, FAMILIES[0].markers) as url:
-        settings = client.doc("editors", "Set up autocomplete", "toml")
+        settings = client.doc("editors", "Autocomplete", "toml")
         (tmp_path / "askdocs.toml").write_text(settings.replace("http://127.0.0.1:8002/v1", url))
         with starting.gateway(tmp_path, port=port, gateway_engine_url=engine):
             yield client
@@ -33,7 +33,7 @@ def test_the_docs_code_is_completed_by_a_code_model_and_refused_by_another(
     coder: Client, say: Say
 ) -> None:
     python = environments.python("openai-3", say) / "python"
-    code = coder.doc("editors", "Try fill in the middle", "python")
+    code = coder.doc("editors", "Autocomplete", "python")
     done = coder.run(python, "-c", code + "print(reply.usage.prompt_tokens, reply.model)")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].endswith(" qwen-coder")

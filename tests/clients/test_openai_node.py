@@ -32,6 +32,15 @@ try {
 console.log(JSON.stringify(facts));
 """
 
+STREAM = """
+import OpenAI from "openai";
+
+const client = new OpenAI({ baseURL: process.argv[2], apiKey: process.env.ASKDOCS_KEY });
+const messages = [{ role: "user", content: "How do I stop askdocs?" }];
+const stream = await client.chat.completions.create({ model: "docs", messages, stream: true });
+for await (const chunk of stream) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
+"""
+
 
 @pytest.fixture(scope="module", params=["openai-6", "openai-7"])
 def modules(request: pytest.FixtureRequest, say: Say) -> Path:
@@ -58,15 +67,23 @@ def test_the_sdk_lists_models_answers_and_raises_typed_errors(
     assert facts["error"] == ["AuthenticationError", 401, "invalid_api_key", True]
 
 
-def test_the_docs_code_streams_the_answer(client: Client, modules: Path) -> None:
-    code = client.doc("clients", "Node and TypeScript", "js")
+def test_the_docs_code_prints_the_sources(client: Client, modules: Path) -> None:
+    code = client.doc("sdk", "7. Read the sources with Node", "js")
     done = client.run(*node(client, modules, code))
+    assert done.returncode == 0, done.stderr
+    source, *_, refused = done.stdout.splitlines()
+    assert source.endswith("/getting-started/#how-do-i-stop-askdocs")
+    assert refused == "refused: false"
+
+
+def test_a_stream_is_the_answer(client: Client, modules: Path) -> None:
+    done = client.run(*node(client, modules, STREAM), client.url)
     assert done.returncode == 0, done.stderr
     assert QUOTED.fullmatch(done.stdout)
 
 
 def test_a_wrong_key_is_shown_with_the_gateways_words(client: Client, modules: Path) -> None:
-    code = client.doc("clients", "Node and TypeScript", "js")
+    code = client.doc("sdk", "7. Read the sources with Node", "js")
     done = client.run(*node(client, modules, code), ASKDOCS_KEY=WRONG)
     assert done.returncode == 1
     assert REFUSAL in done.stderr

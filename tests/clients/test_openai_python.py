@@ -90,7 +90,7 @@ def test_the_docs_code_streams_the_answer(client: Client, programs: Path) -> Non
 
 
 def test_the_docs_code_switches_grounding_off(client: Client, programs: Path) -> None:
-    code = client.doc("sdk", "6. Turn grounding off", "python")
+    code = client.doc("sdk", "5. Turn grounding off", "python")
     done = client.run(programs / "python", "-c", code)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "grounded: False\n"

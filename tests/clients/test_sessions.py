@@ -12,7 +12,7 @@ from tests.clients import environments
 from tests.clients.conftest import WIKI, Client
 from tests.clients.environments import Say
 from tests.clients.scripted import DONE, MODEL, Scripted
-from tests.clients.test_aider import QUIET
+from tests.clients.test_connect import QUIET
 from tests.clients.test_opencode import BINARY, OFFLINE
 from tests.end_to_end.running import COMMAND, up
 from tests.widget.stand_in import serve

@@ -13,10 +13,9 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from core import audit, database
 from gateway.access import keys
 from gateway.access.keys import Keys
-from gateway.storage import database
-from gateway.telemetry import audit
 from tests.gateway.postgres import Postgres
 from widget.service.store import NewQuestion, Store
 

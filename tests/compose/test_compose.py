@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import Section, load, variable
+from core.settings import Section, load, variable
+from gateway.settings import GatewaySettings
 from gateway.upstream.engines import vllm
 from widget.settings import WidgetSettings
 

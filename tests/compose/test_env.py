@@ -15,7 +15,7 @@ from tests.runbook import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / ".env.example"
-OPERATIONS = ROOT / "docs" / "how-to/operations.md"
+OPERATIONS = ROOT / "docs" / "how-to/production.md"
 SECRETS = {"ASKDOCS_KEY", "POSTGRES_PASSWORD", "REDIS_PASSWORD", "GRAFANA_PASSWORD"}
 # Named in the file, and made by whoever builds: docs/tutorials/compose.md.
 BUILT = {"SOURCE_DATE_EPOCH"}
@@ -102,7 +102,8 @@ def test_the_docs_say_how_each_secret_is_replaced() -> None:
 def test_the_example_has_no_secret_and_the_repository_takes_no_env() -> None:
     example = dotenv_values(EXAMPLE)
     empty = {name for name, value in example.items() if not value}
-    unset = {"PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "ALERTS_URL", "OTEL_ENDPOINT", "HOSTS"}
+    unset = {"PREVIOUS_KEY", "HF_TOKEN", "CONFIG", "ALERTS_URL", "RUNBOOK_URL"}
+    unset |= {"OTEL_ENDPOINT", "HOSTS"}
     assert empty == {*SECRETS, *unset}
     ignored = subprocess.run(["git", "check-ignore", "-q", ".env"], cwd=ROOT, check=False)
     assert ignored.returncode == 0

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
+from core.settings import load
 from gateway.routing import aliases
+from gateway.settings import GatewaySettings
 from tests.parts import require
 
 ROOT = Path(__file__).resolve().parents[2]

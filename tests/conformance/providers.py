@@ -25,6 +25,7 @@ Body = dict[str, Any]
 
 class _Handler(Handler):
     def do_GET(self) -> None:
+        self.server.fetched.append(self.path)  # type: ignore[attr-defined]
         models = [{"id": "bge-reranker", "object": "model", "max_model_len": 512}]
         self.json(200, {"object": "list", "data": models})
 
@@ -32,12 +33,13 @@ class _Handler(Handler):
         body: Body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         asked: list[tuple[str, Body]] = self.server.asked  # type: ignore[attr-defined]
         asked.append((self.path, body))
+        heard: list[tuple[str, set[str]]] = self.server.heard  # type: ignore[attr-defined]
+        heard.append((self.path, {name.lower() for name in self.headers}))
         match self.path:
             case path if path.startswith("/odd"):
                 odd: bytes = self.server.odd  # type: ignore[attr-defined]
                 kind = "text/event-stream" if body.get("stream") else "application/json"
-                packing = "gzip" if odd.startswith(b"\x1f\x8b") else "identity"
-                self.send(200, odd, kind, {"content-encoding": packing})
+                self.send(200, odd, kind)
             case "/v2/embed" if self._is_known("Bearer"):
                 self._embed(body)
             case "/v2/rerank" if self._is_known("Bearer"):
@@ -46,13 +48,6 @@ class _Handler(Handler):
                 self._chat(body)
             case "/v1/messages" if self._is_known("x-api-key"):
                 self._messages(body)
-            case "/led-away/v1/messages" | "/led-away/chat/completions" | "/led-away/v2/embed":
-                self.send_response(307)
-                # The same server by another name, so another host.
-                port = self.server.server_port  # type: ignore[attr-defined]
-                self.send_header("location", f"http://localhost:{port}/elsewhere")
-                self.send_header("content-length", "0")
-                self.end_headers()
             case "/v1/rerank":
                 results = [
                     {"index": at, "document": {"text": text}, "relevance_score": score}
@@ -182,6 +177,10 @@ class Providers(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[tuple[str, Body]] = []
+        self.heard: list[tuple[str, set[str]]] = []
+        """The path and the names of the headers of each of these requests."""
+        self.fetched: list[str] = []
+        """The paths of requests without a body."""
         self.refusal = 401
         """The status for a wrong key."""
         self.odd = b""
@@ -201,24 +200,12 @@ class Providers(ThreadingHTTPServer):
             "cohere-rerank": {"litellm": "cohere/rerank-v3.5", "api_base": self.url} | key,
             "claude": {"litellm": "anthropic/claude-sonnet-4-5", "api_base": self.url} | key,
             "gpt": {"litellm": "openai/gpt-5", "api_base": f"{self.url}/gpt/v1"} | key,
-            "claude-led-away": {
-                "litellm": "anthropic/claude-sonnet-4-5",
-                "api_base": f"{self.url}/led-away",
-            }
-            | key,
-            "gpt-led-away": {"litellm": "openai/gpt-5", "api_base": f"{self.url}/led-away"} | key,
-            "embed-led-away": {
-                "litellm": "cohere/embed-v4.0",
-                "api_base": f"{self.url}/led-away/v2/embed",
-            }
-            | key,
             "gpt-odd": {"litellm": "openai/gpt-5", "api_base": f"{self.url}/odd/v1"} | key,
             "claude-odd": {
                 "litellm": "anthropic/claude-sonnet-4-5",
                 "api_base": f"{self.url}/odd",
             }
             | key,
-            "triton-odd": {"litellm": "triton/m", "api_base": f"{self.url}/odd/generate"} | key,
             "embed-odd": {
                 "litellm": "openai/text-embedding-3-small",
                 "api_base": f"{self.url}/odd/v1",

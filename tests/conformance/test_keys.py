@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import json
+import select
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -222,15 +224,56 @@ def test_tokens_are_reserved_and_then_settled_on_what_was_used(team: Team) -> No
     assert refused.headers["x-should-retry"] == "false"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_leaves_before_the_first_byte_pays_for_its_prompt(
+    team: Team, stream: bool
+) -> None:
+    name = f"leaving-{stream}"
+    key = team.key(name, "--tpm", "5000")
+    said = [{"role": "user", "content": "four " * 560}]  # 700 tokens by their bytes
+    body: dict[str, Any] = {"model": "slow", "messages": said, "max_tokens": 5, "stream": stream}
+    data = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}"
+    head += f"\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    team.engine.asked.clear()
+    for number in range(1, 31):
+        with socket.create_connection(("127.0.0.1", team.gateway.port)) as connection:
+            connection.sendall(head.encode() + data)
+            while len(team.engine.asked) < number:  # which answers after 5 seconds
+                if select.select([connection], [], [], 0.02)[0]:
+                    answer = connection.recv(1000)
+                    break
+        if len(team.engine.asked) < number:
+            assert b" 429 " in answer[:20]
+            break
+        time.sleep(0.2)  # the gateway sees the end of the connection
+    given = len(team.engine.asked)
+    assert 3 <= given <= 8
+
+    def counted() -> bool:
+        rows = team.cli("usage", "--by", "key")["rows"]
+        read = sum(row["prompt_tokens"] for row in rows if row["key"] == name)
+        return bool(700 * given <= read <= 800 * given)
+
+    until(counted, 60)
+
+
 def test_a_month_has_its_tokens(team: Team) -> None:
     key = team.key("small", "--monthly-tokens", "300")
     body: dict[str, Any] = {"model": "fine", "messages": HELLO, "max_tokens": 50, "stream": True}
     while (reply := team.post(key, **body)).status_code == 200:
         pass
     assert reply.json()["error"]["code"] == "insufficient_quota"
-    used = team.cli("usage", "--by", "key")
-    row = next(row for row in used["rows"] if row["key"] == "small")
-    assert 0 < row["prompt_tokens"] + row["completion_tokens"] <= 300
+    rows: list[dict[str, Any]] = []
+
+    def written() -> bool:
+        """Workers write what they counted once a second."""
+        used = team.cli("usage", "--by", "key")["rows"]
+        rows[:] = [row for row in used if row["key"] == "small"]
+        return bool(rows)
+
+    until(written)
+    assert 0 < rows[0]["prompt_tokens"] + rows[0]["completion_tokens"] <= 300
 
 
 def test_usage_is_reported_by_team(team: Team) -> None:

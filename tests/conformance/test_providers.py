@@ -1,20 +1,17 @@
 """Cohere and Claude behind the gateway, in their own words on the wire, alike over both lanes."""
 
-import gzip
 import json
 from typing import Any
 
 import httpx
 import numpy as np
 import openai
-import psutil
 import pytest
 
 from eval.systems.client import Client
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.settings import RagSettings
-from gateway.upstream.bounds import LARGEST, LONGEST_LINE
-from gateway.upstream.litellm import FETCHES_NOTHING
+from gateway.telemetry.metrics import PREFIX
 from tests import starting
 from tests.conformance.conftest import Lane
 from tests.conformance.test_openai import HELLO, post
@@ -184,23 +181,14 @@ def test_what_only_the_operator_can_mend_goes_to_the_fallback(
     assert answered.json()["choices"][0]["message"]["content"]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("model", ["claude-led-away", "gpt-led-away"])
-def test_a_providers_answer_leads_to_no_other_host(lane: Lane, model: str, stream: bool) -> None:
-    """Before, the question went there, and with it Anthropic's key in `x-api-key`."""
-    lane.providers.asked.clear()
-    reply = post(lane, "/chat/completions", model=model, messages=HELLO, stream=stream)
-    assert "/elsewhere" not in [path for path, _ in lane.providers.asked]
-    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error"), reply.text
-
-
-def test_no_picture_is_fetched_for_a_provider(lane: Lane) -> None:
-    """Anthropic itself fetches those of https; for http LiteLLM did, three times."""
-    picture = {"type": "image_url", "image_url": {"url": "http://1.1.1.1/a.png"}}
+def test_no_picture_is_fetched_from_this_machines_network(lane: Lane) -> None:
+    """Anthropic itself fetches those of https; those of http LiteLLM does, from public hosts."""
+    lane.providers.fetched.clear()
+    picture = {"type": "image_url", "image_url": {"url": f"{lane.providers.url}/a.png"}}
     asked: Any = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, picture]}]
     reply = post(lane, "/chat/completions", model="claude", messages=asked)
     assert reply.status_code == 400, reply.text
-    assert reply.json()["error"]["message"] == FETCHES_NOTHING
+    assert lane.providers.fetched == []
 
 
 def test_no_file_of_the_operators_is_read_for_a_client(lane: Lane) -> None:
@@ -230,34 +218,18 @@ def test_an_error_with_a_clients_picture_in_it_costs_no_minutes(lane: Lane) -> N
     assert "is not base64" in reply.text
 
 
-def test_the_tokens_of_a_failed_request_are_not_counted(lane: Lane) -> None:
-    """LiteLLM did on the event loop, for a log that is off: twenty times the CPU of an answer."""
-    gateway = psutil.Process(lane.gateway.process.pid)
-    asked: Any = [{"role": "user", "content": "-----BEGIN" * 400}] * 1000
-
-    def cpu(odd: bytes, status: int) -> float:
-        lane.providers.odd = odd
-        before = sum(gateway.cpu_times()[:2])
-        reply = post(lane, "/chat/completions", model="claude-odd", messages=asked, max_tokens=16)
-        assert reply.status_code == status, reply.text
-        return sum(gateway.cpu_times()[:2]) - before
-
-    answered = message([{"type": "text", "text": "a"}])
-    cpu(answered, 200)  # what is loaded once
-    failed = cpu(b"", 503)
-    assert failed < 6 * cpu(answered, 200) + 0.1
-
-
-def test_a_value_that_litellm_fails_on_is_no_failure_of_the_provider(lane: Lane) -> None:
+def test_a_value_that_litellm_fails_on_opens_no_breaker(lane: Lane) -> None:
     """Four of them opened the circuit breaker for everybody."""
     form = {"type": "json_schema", "json_schema": {}}
     odd = {"type": "function", "function": {"name": "f", "parameters": {"definitions": [1]}}}
     custom = {"type": "custom", "custom": {"name": "f", "format": 5}}
     every: list[dict[str, Any]] = [{"response_format": form}, {"tools": [odd]}, {"tools": [custom]}]
-    for more in every:
+    for more in every * 2:
         reply = post(lane, "/chat/completions", model="claude", messages=HELLO, **more)
-        assert reply.status_code == 400, reply.text
-        assert "cannot be translated for claude" in reply.json()["error"]["message"]
+        assert reply.status_code == 503, reply.text
+        assert "litellm" not in reply.text.lower()
+    metrics = httpx.get(f"{lane.gateway.root}/metrics").text
+    assert f'{PREFIX}circuit_state{{model="claude"}} 0.0' in metrics
 
 
 def test_a_body_too_deep_for_litellm_opens_no_breaker(lane: Lane) -> None:
@@ -297,13 +269,10 @@ NO_CHATS = {
         pytest.param(b"<html>Bad gateway</html>", id="HTML"),
         pytest.param(b"[]", id="list"),
         pytest.param(chat().replace(b'[{"index"', b'[5, {"index"'), id="a choice is a number"),
-        pytest.param(b'{"object": "chat.completion", "choices": []}', id="no choices"),
         pytest.param(b'{"object": "chat.completion", "choices": [{"message": null}]}', id="null"),
         pytest.param(chat(content={"a": 1}), id="content is an object"),
         pytest.param(chat(tool_calls="abc"), id="calls are a text"),
         pytest.param(chat(content="a\ud800b"), id="unpaired surrogate"),
-        pytest.param(chat().replace(b'{"id"', b'{"error": "overloaded", "id"'), id="error of 200"),
-        pytest.param(b'{"error": {"message": "overloaded", "type": "x"}}', id="no code"),
     ],
     "claude-odd": [
         pytest.param(b"", id="nothing"),
@@ -325,7 +294,7 @@ NO_CHATS = {
 def test_an_answer_that_cannot_be_read_is_the_providers_failure(
     lane: Lane, model: str, odd: bytes
 ) -> None:
-    """It was a 500, the client's 400, or an answer of nothing, and no other model was asked."""
+    """It was a 500 or the client's 400, and no other model was asked."""
     asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16}
     lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
     fine = post(lane, "/chat/completions", model=model, **asked)
@@ -339,83 +308,20 @@ def test_an_answer_that_cannot_be_read_is_the_providers_failure(
         alone = post(lane, path, model=model, **asked)
         assert alone.status_code == 503, alone.text
         assert "litellm" not in alone.text.lower()
-    passed = post(lane, "/chat/completions", model=f"{model}-else-base", **asked)
-    assert passed.headers["x-askdocs-fallback"] == f"{model}: breaker"
     lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
     assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
 
 
-def streamed(*choices: Any) -> bytes:
-    """GPT's stream of chunks, each with one choice; None: with no choices."""
-    head = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5"}
-    every = [{**head, "choices": [] if choice is None else [choice]} for choice in choices]
-    lines = [f"data: {json.dumps(chunk)}\n\n" for chunk in every]
-    return "".join([*lines, "data: [DONE]\n\n"]).encode()
-
-
-ROLE = {"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}
-WORD = {"index": 0, "delta": {"content": "Hel"}, "finish_reason": None}
-STARTED: Any = json.loads(message([])) | {"stop_reason": None}
-START = (
-    f"event: message_start\ndata: {json.dumps({'type': 'message_start', 'message': STARTED})}\n\n"
-)
-
-
-@pytest.mark.parametrize(
-    ("model", "odd"),
-    [
-        pytest.param("gpt-odd", b"", id="gpt-odd: nothing"),
-        pytest.param("gpt-odd", streamed(), id="gpt-odd: end mark"),
-        pytest.param("gpt-odd", streamed(None), id="gpt-odd: no choices"),
-        pytest.param("gpt-odd", streamed(ROLE), id="gpt-odd: no text and no reason"),
-        pytest.param("gpt-odd", streamed(ROLE, WORD), id="gpt-odd: no reason"),
-        pytest.param("gpt-odd", b"<html>Bad gateway</html>", id="gpt-odd: HTML"),
-        pytest.param("claude-odd", b"", id="claude-odd: nothing"),
-        pytest.param("claude-odd", START.encode(), id="claude-odd: start"),
-        pytest.param("claude-odd", f"{START}data: 5\n\n".encode(), id="claude-odd: number"),
-    ],
-)
-def test_a_stream_without_an_end_is_the_providers_failure(
-    lane: Lane, model: str, odd: bytes
-) -> None:
-    """LiteLLM ended it with "stop", as an empty or complete answer."""
-    lane.providers.odd = odd
-    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16}
-    alone = post(lane, "/chat/completions", model=model, stream=True, **asked)
-    assert "broke off" in alone.text or alone.status_code == 503, alone.text
-    assert "[DONE]" not in alone.text
+@pytest.mark.parametrize("gone", [b"5", b'{"type": "message_start", "message": 5}'])
+def test_an_unreadable_first_chunk_is_the_providers_failure(lane: Lane, gone: bytes) -> None:
+    """It was the client's error 400."""
+    lane.providers.odd = b"event: message_start\ndata: " + gone + b"\n\n"
+    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16, "stream": True}
+    alone = post(lane, "/chat/completions", model="claude-odd", **asked)
+    assert alone.status_code == 503, alone.text
     assert "litellm" not in alone.text.lower()
-    if b"Hel" not in odd:  # a provider's text cannot be continued by another model
-        name = f"{model}-else-base"
-        answered = post(lane, "/chat/completions", model=name, stream=True, **asked)
-        assert answered.text.endswith("data: [DONE]\n\n"), answered.text
-        assert '"error"' not in answered.text
-    lane.providers.odd = chat() if model == "gpt-odd" else message([{"type": "text", "text": "a"}])
-    assert post(lane, "/chat/completions", model=model, **asked).status_code == 200
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_unpacks_to_too_much_is_not_unpacked(lane: Lane, stream: bool) -> None:
-    """700 MB of gzip blocked the event loop for 12 to 23 s, and stayed in memory."""
-    fine = streamed(WORD, {**WORD, "finish_reason": "stop"}) if stream else chat()
-    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16, "stream": stream}
-    padding = b" " * (2 * LONGEST_LINE if stream else LARGEST)
-    for odd, status in ((fine, 200), (fine.replace(b"{", b"{" + padding, 1), 503)):
-        lane.providers.odd = gzip.compress(odd, 1)
-        reply = post(lane, "/chat/completions", model="gpt-odd", **asked)
-        assert reply.status_code == status, reply.text
-    lane.providers.odd = chat()
-    assert post(lane, "/chat/completions", model="gpt-odd", messages=HELLO).status_code == 200
-
-
-def test_a_stream_of_triton_ends_without_a_reason(lane: Lane) -> None:
-    words = (json.dumps({"model_name": "m", "text_output": word}) for word in ("Hel", "lo"))
-    lane.providers.odd = "".join(f"data: {word}\n\n" for word in words).encode()
-    asked: dict[str, Any] = {"messages": HELLO, "max_tokens": 16}
-    answered = post(lane, "/chat/completions", model="triton-odd", stream=True, **asked)
+    answered = post(lane, "/chat/completions", model="claude-odd-else-base", **asked)
     assert answered.text.endswith("data: [DONE]\n\n"), answered.text
-    assert '"Hel"' in answered.text
-    assert '"error"' not in answered.text
 
 
 VECTORS = b"""{"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
@@ -428,11 +334,7 @@ RANKS = b'{"id": "r", "results": [{"index": 0, "relevance_score": 0.5}]}'
     [
         ("/embeddings", "embed-odd", b"{"),
         ("/embeddings", "embed-odd", b"[]"),
-        ("/embeddings", "embed-odd", b'{"data": null}'),
-        ("/embeddings", "embed-odd", b'{"data": [{"index": 0}]}'),
         ("/rerank", "rerank-odd", b"{"),
-        ("/rerank", "rerank-odd", b"{}"),
-        ("/rerank", "rerank-odd", b'{"id": "a", "results": null}'),
         ("/rerank", "rerank-odd", RANKS.replace(b'"r"', b'"\\ud800"')),
     ],
 )
@@ -446,10 +348,3 @@ def test_vectors_or_ranks_that_cannot_be_read_are_the_providers_failure(
     assert reply.json()["error"]["code"] == "engine_unavailable"
     lane.providers.odd = VECTORS if path == "/embeddings" else RANKS
     assert post(lane, path, model=model, **body).status_code == 200  # and its breaker is closed
-
-
-def test_a_provider_of_embeddings_leads_to_no_other_host(lane: Lane) -> None:
-    lane.providers.asked.clear()
-    reply = post(lane, "/embeddings", model="embed-led-away", input="coffee")
-    assert [path for path, _ in lane.providers.asked] == ["/led-away/v2/embed"]
-    assert (reply.status_code, reply.json()["error"]["type"]) == (503, "server_error"), reply.text

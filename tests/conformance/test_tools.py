@@ -9,6 +9,7 @@ import pytest
 
 from tests import starting
 from tests.conformance.conftest import Lane
+from tests.conformance.vllm_metrics import number
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +55,12 @@ def ask(
     return reply
 
 
+def cached(lane: Lane) -> float:
+    """Tokens of prompts that the engine had in its cache, which no client is told."""
+    shown = httpx.get(f"{lane.gateway.root}/metrics").text
+    return number(shown, "askdocs_gateway_cached_tokens_total")
+
+
 def chunks(reply: httpx.Response) -> list[dict[str, Any]]:
     lines = [line[6:] for line in reply.text.splitlines() if line.startswith("data: ")]
     assert lines.pop() == "[DONE]"
@@ -78,12 +85,13 @@ def test_a_question_with_tools_has_its_pages_in_the_prompt(most: Lane) -> None:
 
 def test_the_pages_stay_while_the_agent_works(most: Lane) -> None:
     first = ask(most, CODE, ASKED)
+    before = cached(most)
     more = ask(most, CODE, ASKED, CALL, RESULT)
     assert more.headers[HEADER] == first.headers[HEADER] == "on; pages=1"
     assert more.json()["askdocs"]["pages"] == first.json()["askdocs"]["pages"]
     # The engine has all of the first prompt in its cache but the end of the template.
-    read = more.json()["usage"]["prompt_tokens_details"]["cached_tokens"]
-    assert read > 0.8 * first.json()["usage"]["prompt_tokens"]
+    assert cached(most) - before > 0.8 * first.json()["usage"]["prompt_tokens"]
+    assert "cache" not in more.text
 
 
 def test_what_no_page_helps_is_answered_as_without_a_wiki(most: Lane) -> None:
@@ -109,8 +117,25 @@ def test_tools_that_may_not_be_called_leave_the_question_to_the_wiki(most: Lane)
     reply = ask(most, CODE, ASKED, tool_choice="none")
     assert reply.headers[HEADER] == "on; pages=1"
     assert reply.json()["askdocs"]["pages"][0]["title"] == "Coffee"
-    refused = ask(most, CODE, OFF_TOPIC, tool_choice="none").json()
+    refused = ask(most, CODE, OFF_TOPIC, tool_choice="none", grounding="on").json()
     assert refused["askdocs"]["refused"]
+
+
+def test_a_client_with_its_own_system_prompt_is_not_refused(most: Lane) -> None:
+    reply = ask(most, CODE, OFF_TOPIC, tools=None)
+    assert reply.headers[HEADER] == "off; reason=no-page"
+    assert "askdocs" not in reply.json()
+    plain = ask(most, CODE, OFF_TOPIC, tools=None, model=most.base)
+    assert reply.json()["usage"]["prompt_tokens"] == plain.json()["usage"]["prompt_tokens"]
+    assert ask(most, OFF_TOPIC, tools=None).json()["askdocs"]["refused"]
+
+
+def test_the_beginning_of_an_answer_and_a_system_prompt_alone_are_accepted(most: Lane) -> None:
+    begun = ask(most, ASKED, {"role": "assistant", "content": "It is"}, tools=None)
+    assert begun.headers[HEADER] == "on; pages=1"
+    assert begun.json()["choices"][0]["message"]["content"]
+    alone = ask(most, CODE, tools=None)
+    assert alone.headers[HEADER] == "off; reason=no-question"
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -173,11 +173,9 @@ def test_a_prompt_that_was_read_before_is_counted_as_cached(vllm_lane: Lane, eng
         ]
         usage = lane.client.chat.completions.create(messages=messages, **asked).usage
     assert usage is not None
-    assert usage.prompt_tokens_details is not None
-    cached = usage.prompt_tokens_details.cached_tokens or 0
-    assert cached > 0.6 * usage.prompt_tokens
+    assert usage.prompt_tokens_details is None
     shown = httpx.get(f"{lane.gateway.root}/metrics").text
-    assert number(shown, total) - before == cached
+    assert number(shown, total) - before > 0.6 * usage.prompt_tokens
     found = engine.number("vllm:prefix_cache_hits_total")
     assert number(shown, "askdocs_gateway_engine_cached_tokens") == found
     assert 0 < number(shown, "askdocs_gateway_engine_cache_hit_ratio") < 1

@@ -23,10 +23,9 @@ from starlette.testclient import TestClient
 from askdocs.capacity.gpus import GPUS
 from askdocs.capacity.plan import make
 from askdocs.capacity.setup import GIB
-from askdocs.environments.known_bad import pins
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.hosts import OPEN
-from gateway.core.settings import Section, load, variable
+from core.settings import Section, load, variable
+from gateway.http.hosts import OPEN
+from gateway.settings import GatewaySettings
 from gateway.telemetry import tracing
 from tests.capacity.sizes import setup
 from tests.parts import require
@@ -38,7 +37,6 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "deploy" / "kubernetes"
 HELM = ROOT / "deploy" / "helm"
 VALUES = HELM / "vllm-production-stack-values.yaml"
-RAY = HELM / "vllm-production-stack-ray-values.yaml"
 SECTIONS: dict[str, type[Section]] = {"gateway": GatewaySettings, "widget": WidgetSettings}
 # The oldest with the native `sleep` before a stop, and the newest that the schemas know.
 VERSIONS = ("1.30", kubernetes_validate.latest_version().rpartition(".")[0])
@@ -317,7 +315,7 @@ def test_what_a_secret_was_before_can_be_given_and_need_not_be(name: str) -> Non
 def test_the_commands_that_rotate_name_the_secret_and_its_keys() -> None:
     patches = [
         one.words
-        for one in commands(ROOT / "docs" / "how-to/operations.md")
+        for one in commands(ROOT / "docs" / "how-to/production.md")
         if one.words[:2] == ["kubectl", "patch"]
     ]
     changed = []
@@ -353,11 +351,10 @@ def test_the_gateway_asks_the_router_for_the_model_that_is_served() -> None:
     assert (url.port or 80) == router["servicePort"]
     assert read(BASE / "engines" / "kustomization.yaml")["namespace"] == namespace
     assert router["routingLogic"] == "prefixaware"
-    for file in (VALUES, RAY):
-        for model in read(file)["servingEngineSpec"]["modelSpec"]:
-            words = model["vllmConfig"]["extraArgs"]
-            assert words[words.index("--served-model-name") + 1] == gateway.engine_model
-            assert model["vllmConfig"]["enablePrefixCaching"] is True
+    for model in values["servingEngineSpec"]["modelSpec"]:
+        words = model["vllmConfig"]["extraArgs"]
+        assert words[words.index("--served-model-name") + 1] == gateway.engine_model
+        assert model["vllmConfig"]["enablePrefixCaching"] is True
 
 
 def test_no_label_of_the_values_is_one_that_the_chart_sets() -> None:
@@ -390,69 +387,36 @@ def test_vllm_is_the_image_of_compose() -> None:
     compose = read(ROOT / "compose.yaml")["services"]["vllm"]["image"]
     (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
     assert f"{model['repository']}:{model['tag']}" == compose
-    # With Ray it is built from that image.
-    text = (ROOT / "deploy" / "Dockerfile.ray").read_text(encoding="utf-8")
-    (model,) = read(RAY)["servingEngineSpec"]["modelSpec"]
-    assert re.findall(r"^FROM (\S+)", text, re.M) == [compose]
-    (command,) = re.findall(r"^#   (docker build .*)", text, re.M)
-    assert f"--tag {model['repository']}:{model['tag']} " in command
-    assert command in RAY.read_text(encoding="utf-8")
-    assert model["tag"] == compose.split("@")[0].rpartition(":")[2]
 
 
 def test_the_models_fit_the_gpus_that_the_docs_name_and_their_volumes() -> None:
     said = (ROOT / "docs" / "how-to/kubernetes.md").read_text(encoding="utf-8")
     named = [gpu for gpu in GPUS if re.search(rf"\b{gpu}\b", said, re.IGNORECASE)]
     assert named
-    for file in (VALUES, RAY):
-        (model,) = read(file)["servingEngineSpec"]["modelSpec"]
-        config = model["vllmConfig"]
-        words = config["extraArgs"]
-        assumed = {"gpu_memory_utilization": config["gpuMemoryUtilization"]}
-        if lora := "--enable-lora" in words:
-            assumed["lora_rank"] = int(words[words.index("--max-lora-rank") + 1])
-        for gpu in named:
-            asked = setup(
-                model["modelURL"],
-                gpu,
-                gpus=config.get("tensorParallelSize", 1) * config.get("pipelineParallelSize", 1),
-                context=config["maxModelLen"],
-                # The planner counts one place more than adapters.
-                adapters=config["maxLoras"] - 1 if lora else 0,
-                **assumed,
-            )
-            planned = make(asked, asked.gpus, None)  # raises for what does not fit
-            weights = planned.memory.weights * asked.gpus
-            assert weights < float(model["pvcStorage"].removesuffix("Gi")) * GIB
+    (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
+    config = model["vllmConfig"]
+    words = config["extraArgs"]
+    assumed = {"gpu_memory_utilization": config["gpuMemoryUtilization"]}
+    if lora := "--enable-lora" in words:
+        assumed["lora_rank"] = int(words[words.index("--max-lora-rank") + 1])
+    for gpu in named:
+        asked = setup(
+            model["modelURL"],
+            gpu,
+            gpus=config.get("tensorParallelSize", 1) * config.get("pipelineParallelSize", 1),
+            context=config["maxModelLen"],
+            # The planner counts one place more than adapters.
+            adapters=config["maxLoras"] - 1 if lora else 0,
+            **assumed,
+        )
+        planned = make(asked, asked.gpus, None)  # raises for what does not fit
+        weights = planned.memory.weights * asked.gpus
+        assert weights < float(model["pvcStorage"].removesuffix("Gi")) * GIB
 
 
 def test_no_container_comes_that_the_values_do_not_name() -> None:
-    for file in (VALUES, RAY):
-        (model,) = read(file)["servingEngineSpec"]["modelSpec"]
-        assert not model.get("enableLoRA")  # its sidecar is `latest`
-
-
-def test_ray_comes_by_hash_and_replaces_nothing_of_vllm() -> None:
-    text = (ROOT / "deploy" / "Dockerfile.ray").read_text(encoding="utf-8")
-    (run,) = re.findall(r"^RUN (.*)", text, re.M)
-    assert {"--require-hashes", "--no-deps"} <= set(run.split())
-    ray, vllm = (
-        {pin.name for pin in pins(ROOT / "requirements" / f"{name}.lock")}
-        for name in ("ray", "vllm-gpu")
-    )
-    assert "ray" in ray
-    assert not ray & vllm
-    # Nothing is installed by a name alone, there or in the docs.
-    for file in (RAY, ROOT / "docs" / "how-to/scale.md"):
-        for line in re.findall(r"pip install (.*)", file.read_text(encoding="utf-8")):
-            assert "--require-hashes" in line
-
-
-def test_on_ray_the_gpus_of_all_machines_are_used() -> None:
-    (model,) = read(RAY)["servingEngineSpec"]["modelSpec"]
-    gpus = model["raySpec"]["headNode"]["requestGPU"] + model["replicaCount"] * model["requestGPU"]
-    config = model["vllmConfig"]
-    assert gpus == config["tensorParallelSize"] * config["pipelineParallelSize"]
+    (model,) = read(VALUES)["servingEngineSpec"]["modelSpec"]
+    assert not model.get("enableLoRA")  # its sidecar is `latest`
 
 
 # Who may talk to whom
@@ -598,23 +562,26 @@ def test_the_network_lets_through_what_is_needed_and_nothing_else() -> None:
 
 
 def test_what_has_to_get_out_is_typed_nowhere_that_has_no_way_out() -> None:
-    operations = sections(DOCS / "how-to/operations.md")
+    operations = sections(DOCS / "how-to/production.md")
     jobs = re.findall(r"--from=cronjob/(\w+)", operations["kubernetes"])
     assert jobs
     assert all(reaches(ours(job), None, 443) for job in jobs)
     assert not reaches(GATEWAY, None, 443)
-    # A bare `askdocs` is for the gateway's pod, too, in the text of the runbook as well.
-    runbook = list(sections(RUNBOOK).values())
-    told = re.findall(r"(?:`|-- )askdocs ([a-z ]+)", "\n".join([operations["commands"], *runbook]))
-    assert "keys rotate " in told
-    assert [words for words in told if words.startswith(("docs sync", "plan"))] == []
+    # A bare `askdocs` is for the gateway's pod, in the text of the runbook as well.
+    texts = [operations["command-prefix"], *sections(RUNBOOK).values()]
+    lines = [line for text in texts for line in text.splitlines()]
+    told = {line: re.findall(r"(?:`|-- )askdocs ([a-z ]+)", line) for line in lines}
+    assert any("keys list" in words for words in told.values())
+    assert not [line for line in lines if any(said.startswith("docs sync") for said in told[line])]
+    planned = [line.lower() for line in lines if "plan " in told[line]]
+    assert [line for line in planned if "on a machine" not in line] == []
 
 
 def test_only_the_gateway_and_the_monitoring_reach_the_engines() -> None:
     callers = {name for name, pod in EVERYBODY.items() if reaches(pod, ROUTER, 8000)}
     assert callers == {"gateway", "monitoring"}
     callers = {name for name, pod in EVERYBODY.items() if reaches(pod, ENGINE, 8000)}
-    assert callers == {"router", "engine", "monitoring"}
+    assert callers == {"router", "monitoring"}
 
 
 def test_nothing_reaches_what_a_cloud_tells_its_machines() -> None:

@@ -15,7 +15,7 @@ from tests.containers import ROOT, compose
 from tests.runbook import DOCS, RUNBOOK, Command, commands, sections
 from widget.service.failure import Reason
 
-OPERATIONS = DOCS / "how-to/operations.md"
+OPERATIONS = DOCS / "how-to/production.md"
 ALL = [command for page in (RUNBOOK, OPERATIONS) for command in commands(page)]
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
 (GROUP,) = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
@@ -31,9 +31,8 @@ def shown(command: Command) -> str:
 def test_each_alert_leads_to_commands_for_a_machine_for_compose_and_for_kubernetes(
     rule: dict[str, Any],
 ) -> None:
-    page, _, anchor = rule["annotations"]["runbook"].partition("#")
-    assert ROOT / page == RUNBOOK
-    places = {command.place for command in commands(ROOT / page) if command.alert == anchor}
+    anchor = rule["annotations"]["runbook_url"].partition("#")[2]
+    places = {command.place for command in commands(RUNBOOK) if command.alert == anchor}
     assert places == {"machine", "compose", "kubernetes"}
 
 
@@ -49,7 +48,7 @@ ASKED = """» reading “Backup”, 1 of 9 sections (290 tokens, at most 4 s)
     [
         one
         for one in ALL
-        if one.alert in ("alert-errors", "alert-usage-not-written")
+        if one.alert in ("askdocserrors", "askdocsusagenotwritten")
         and "gateway" in shlex.join(one.words)
         and "status" not in one.pipe
     ],
@@ -77,7 +76,7 @@ def test_what_is_wrong_is_not_hidden_by_what_is_asked(command: Command, tmp_path
 
 
 def test_each_reason_for_which_the_box_fails_is_explained() -> None:
-    said = sections(RUNBOOK)["alert-box-fails"]
+    said = sections(RUNBOOK)["askdocswidgetfails"]
     assert set(get_args(Reason)) <= set(re.findall(r"`(\w+)`", said))
 
 

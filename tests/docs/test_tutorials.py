@@ -13,7 +13,6 @@ import pytest
 
 from askdocs.environments import DATASET, EVAL, trainer
 from askdocs.models import curated
-from gateway.knowledge.search.index import Index
 from tests import starting
 from tests.askdocs.hub import Hub
 from tests.askdocs.test_train_slow import RECIPE, sharpened
@@ -22,11 +21,11 @@ from tests.docs.tutorial import ROOT, reuse, steps, terminal
 from tests.sources.confluence_server import Written, confluence
 from tests.sources.test_git import SECRET, Repository, repository
 from tests.starting import shown
-from tests.training import small
 from tests.training.test_finetune import base, python
 from tests.waiting import until
 from tests.widget.stand_in import serve
 from tests.widget.test_main import free_port
+from wiki.index.index import Index
 
 __all__ = ["base", "python", "repository"]
 
@@ -35,7 +34,7 @@ INSTALLATION = ("git clone", "cd askdocs")  # see tests/askdocs/test_setup.py
 PAGES = (
     "how-to/keys.md",
     "how-to/widget.md",
-    "reference/ports.md",
+    "reference/files.md",
     "tutorials/getting-started.md",
 )
 ADDRESSES = {
@@ -141,11 +140,11 @@ def test_models(tmp_path: Path) -> None:
     model = curated.MODELS[0]
     name = model.repo.split("/")[1].replace("-GGUF", f"-{model.quantisation}.gguf")
     (tmp_path / "docs" / "reference").mkdir(parents=True)
-    shutil.copy(ROOT / "docs/reference/ports.md", tmp_path / "docs" / "reference")
+    shutil.copy(ROOT / "docs/reference/files.md", tmp_path / "docs" / "reference")
     with serve(Hub({model.repo: {name: starting.shipped().read_bytes()}}).app) as hub:
         environment = {
             **ports(),
-            "ASKDOCS_UP_WARM": "false",
+            "ASKDOCS_UP_PREFILL": "false",
             "ASKDOCS_GATEWAY_MAX_TOKENS": "64",
             "HF_ENDPOINT": hub,
             "HF_HUB_CACHE": str(tmp_path / "hub"),
@@ -162,8 +161,6 @@ def test_training(tmp_path: Path, base: Path) -> None:
     chooses the checkpoint; tests/askdocs/test_train_slow.py has the choice by answers."""
     reuse(DATASET, tmp_path)
     reuse(trainer(), tmp_path)
-    small.wiki(tmp_path)
-    small.write(tmp_path / "qa_pairs.jsonl", small.questions()[::12])
     recipe = RECIPE.format(base=sharpened(base, tmp_path / "base"))
     recipe = recipe.replace("answers = 2", "answers = 0").replace("= 1000", "= 1")
     (tmp_path / "tiny.toml").write_text(f"max_steps = 2\n{recipe}")
@@ -179,13 +176,6 @@ def test_sdk(running: Running) -> None:
     (running.folder / "node_modules").symlink_to(environments.node("openai-6", print))
     installed = ("python3 -m venv", "client/bin/pip install", "npm install")
     running.follow("sdk.md", *installed)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_from_rag(running: Running) -> None:
-    (running.folder / "rag").symlink_to(environments.python("langchain", print).parent)
-    running.follow("from-rag.md", "python3 -m venv", "rag/bin/pip install")
 
 
 @pytest.mark.slow
@@ -228,11 +218,13 @@ def test_a_writers_week(running: Running) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_evaluation(running: Running) -> None:
-    reuse(DATASET, running.folder)
-    reuse(EVAL, running.folder)
-    running.follow("evaluation.md")
-    assert "best-overlap" not in (running.folder / "first-run" / "report.md").read_text()
+def test_evaluation(tmp_path: Path) -> None:
+    reuse(DATASET, tmp_path)
+    reuse(EVAL, tmp_path)
+    environment = {**ports(), "ASKDOCS_UP_PREFILL": "false"}
+    with terminal(tmp_path, environment) as reader:
+        reader.follow(TUTORIALS / "evaluation.md", ours(environment))
+    assert "best-overlap" not in (tmp_path / "first-run" / "report.md").read_text()
 
 
 @pytest.mark.slow
@@ -240,9 +232,6 @@ def test_evaluation(running: Running) -> None:
 def test_your_wiki(tmp_path: Path) -> None:
     environment = ports()
     pages = {
-        "wiki/accounts.md": "# Accounts\n\n## How do I get access?\n\n"
-        "Ask the help desk, and name your team.\n",
-        "wiki/travel.md": "# Travel\n\n## How do I book a train?\n\nWrite to the travel desk.\n",
         "another/coffee.md": "# Coffee\n\n## How do I make coffee?\n\nPress the button.\n",
         "site/index.html": "<html><body><main><h1>Rooms</h1><h2 id=book>How do I book a room?</h2>"
         "<p>Write your name on its door.</p></main></body></html>",
@@ -254,16 +243,12 @@ def test_your_wiki(tmp_path: Path) -> None:
     with terminal(tmp_path, environment) as reader, shown(tmp_path / "site") as site:
 
         def edit() -> None:
-            page = tmp_path / "wiki" / "accounts.md"
-            page.write_text(page.read_text().replace("the help desk", "the portal"))
+            access = tmp_path / "examples" / "wiki" / "access.md"
+            access.write_text(access.read_text().replace("the help desk", "the portal"))
             ask = '.venv/bin/askdocs ask "How do I get access?"'
             until(lambda: "the portal" in reader.run(ask), 60)
 
-        instead = {
-            "path/to/wiki": "wiki",
-            "path/to/another/wiki": "another",
-            "https://wiki.example.com/": site,
-        }
+        instead = {"path/to/another/wiki": "another", "https://wiki.example.com/": site}
         page = TUTORIALS / "your-wiki.md"
         reader.follow(page, ours(environment) | instead, acts={"4. Edit a page": edit})
 
@@ -271,7 +256,7 @@ def test_your_wiki(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_confluence(tmp_path: Path) -> None:
-    environment = {**ports(), "ASKDOCS_SITES_RATE": "100", "ASKDOCS_UP_WARM": "false"}
+    environment = {**ports(), "ASKDOCS_SITES_RATE": "100", "ASKDOCS_UP_PREFILL": "false"}
     with confluence(False) as wiki:
         wiki.pages = {
             "98401": Written(
@@ -300,7 +285,7 @@ def test_confluence(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_git_wiki(tmp_path: Path, repository: Repository) -> None:
-    environment = {**ports(), "ASKDOCS_UP_WARM": "false"}
+    environment = {**ports(), "ASKDOCS_UP_PREFILL": "false"}
     environment["ASKDOCS_SITES_FEED_INTERVAL"] = "0"  # `docs sync` shows the edit, not `up`
     text = (
         "# Deploy\n\n## How do I roll back a release?\n\n"

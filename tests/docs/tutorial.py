@@ -10,6 +10,7 @@ that are appended to a file.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import textwrap
@@ -25,6 +26,8 @@ from tests.parts import require
 ROOT = Path(__file__).resolve().parents[2]
 # What a clone has and tutorials use.
 _CLONE = (".venv", "Makefile", "docs", "scripts")
+# Readers edit these, so each test has a copy.
+_COPIED = ("examples",)
 _FENCE = re.compile(
     r"^## (?P<title>[^\n]*)"
     r"|(?:\b(?P<way>as|to) `(?P<file>[^`\n]+)`:\n\n)?"
@@ -191,6 +194,9 @@ def terminal(folder: Path, environment: Mapping[str, str]) -> Iterator[Terminal]
     for name in _CLONE:
         if not (folder / name).exists():
             (folder / name).symlink_to(ROOT / name)
+    for name in _COPIED:
+        if not (folder / name).exists():
+            shutil.copytree(ROOT / name, folder / name)
     ours = ("ASKDOCS_", "MAKE", "MFLAGS", "PYTHON")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     process = subprocess.Popen(

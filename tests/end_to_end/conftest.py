@@ -7,7 +7,7 @@ import pytest
 
 from tests.end_to_end.running import REPO, Askdocs, up
 
-PAGES = ("getting-started", "security", "keys", "ports", "widget", "clients")
+PAGES = ("getting-started", "security", "keys", "files", "widget", "sdk")
 """Of the project's own docs: all of them keep two cores busy for minutes with their vectors."""
 
 
@@ -21,7 +21,7 @@ def askdocs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Askdocs]:
     for name in PAGES:
         (page,) = (REPO / "docs").rglob(f"{name}.md")
         shutil.copy(page, docs)
-    with up(folder / "home", docs, up_warm="false") as running:
+    with up(folder / "home", docs, up_prefill="false") as running:
         yield running
 
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 def quoting(home: Path, wiki: Path, model: Path) -> AbstractContextManager[Askdocs]:
     """Nobody reads what the model says."""
-    return up(home, wiki, "--model", str(model), up_answers="quote", up_warm="false")
+    return up(home, wiki, "--model", str(model), up_answers="quote", up_prefill="false")
 
 
 def family(askdocs: Askdocs) -> list[psutil.Process]:

@@ -40,7 +40,7 @@ def test_the_site_has_the_wiki_as_text(askdocs: Askdocs) -> None:
     site = askdocs.started["parts"]["site"]["url"]
     reply = httpx.get(f"{site}llms.txt")
     assert reply.headers["content-type"].startswith("text/plain")
-    assert f"- [Ports]({site}ports/): " in reply.text
+    assert f"- [Requirements, ports and files]({site}files/): " in reply.text
     assert "<page " in httpx.get(f"{site}llms-full.txt").text
 
 

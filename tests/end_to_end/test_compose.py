@@ -41,6 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1800)]
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 
 TUTORIAL = ROOT / "docs" / "tutorials" / "compose.md"
+PRODUCTION = ROOT / "docs" / "how-to" / "production.md"
 START = "Start askdocs with Docker Compose"
 VLLM = "Use vLLM and a GPU with Compose"
 KEYS = "Create keys in the containers"
@@ -394,7 +395,7 @@ def test_the_widget_reads_the_index_of_the_gateway_but_does_not_write_it(
     composed: Composed,
 ) -> None:
     code = (
-        "from pathlib import Path; from gateway.knowledge.search.index import Index;"
+        "from pathlib import Path; from wiki.index.index import Index;"
         "print(Index(Path('/state/index.db')).by_path('coffee.md').title)"
     )
     read = composed.exec("widget", "python", "-c", code)
@@ -520,9 +521,9 @@ def test_a_damaged_backup_is_refused(composed: Composed, secrets: dict[str, str]
 def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
     composed: Composed, wiki: Path, secrets: dict[str, str]
 ) -> None:
-    """By the commands of docs/how-to/operations.md, but for what Compose and Grafana do."""
+    """By the commands of docs/how-to/production.md, but for what Compose and Grafana do."""
     folder, former = wiki.parent, dict(secrets)
-    for command in commands(ROOT / "docs" / "how-to/operations.md", "rotate-compose"):
+    for command in commands(ROOT / "docs" / "how-to/production.md", "rotate-compose"):
         if command.words[0] == "sh" and command.words[2] != "PREVIOUS_KEY":
             subprocess.run(command.words, cwd=folder, check=True)
         elif command.words[0] == "sed":
@@ -551,6 +552,36 @@ def test_all_come_back_with_other_secrets_and_the_database_has_what_it_had(
     for known in (secrets, former):
         assert ask(known["ASKDOCS_KEY"], max_tokens=16).status_code == 200
     assert ask(secrets["ci"]).status_code == 401  # it was revoked after the backup
+
+
+def test_the_way_to_production_works_in_its_order(
+    composed: Composed, reader: Terminal, wiki: Path, secrets: dict[str, str]
+) -> None:
+    """docs/how-to/production.md from the server to the upgrade, but for what needs another machine
+    (names, certificates), Git, or a first start."""
+    env = wiki.parent / ".env"
+    before, printed = env.read_text(), {}
+    way = {"Server", "TLS", "Hosts and origins", "Keys", "Backups", "Alerts", "Upgrade"}
+    taken = [step for step in steps(PRODUCTION) if step.heading in way]
+    assert {step.heading for step in taken} == way
+    for step in taken:
+        if step.file:
+            assert (step.file, step.appends) == (".env", True)
+            env.write_text(env.read_text() + step.command)
+        elif not step.command.startswith(("sh scripts", "caddy", "systemctl", "git")):
+            printed[step.heading, step.command] = reader.run(step.command)
+    assert len(printed) >= 9
+    (key,) = re.findall(r"^ask-\S+$", "\n".join(printed.values()), re.M)
+    dumps = DUMP.findall(printed["Backups", "docker compose run --rm backup list"])
+    assert dumps
+    composed.up()
+    authorised = {"authorization": f"Bearer {key}"}
+    for host, status in (("api.example.com", 200), ("elsewhere.example.com", 421)):
+        reply = httpx.get(f"{GATEWAY}/v1/models", headers={**authorised, "host": host})
+        assert reply.status_code == status, (host, reply.text)
+    env.write_text(before)
+    reader.run("docker compose up --detach")
+    composed.up()
 
 
 def test_all_stop_when_they_are_reported_to(composed: Composed) -> None:

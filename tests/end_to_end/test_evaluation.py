@@ -50,7 +50,7 @@ def running(wiki: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     docs = {"targets": "base", "grounding": True, "instructions": TOLD}
     aliases = json.dumps({"docs": docs})
     monkeypatch.setenv("ASKDOCS_GATEWAY_ALIASES", aliases)
-    with up(home, wiki, up_warm="false", gateway_aliases=aliases) as askdocs:
+    with up(home, wiki, up_prefill="false", gateway_aliases=aliases) as askdocs:
         yield askdocs
 
 

@@ -182,7 +182,7 @@ def test_the_tutorial_promotes_rolls_back_and_tries_on_a_tenth_of_the_users(
     with terminal(tmp_path, environment) as reader:
         reader.follow(
             REPO / "docs" / "tutorials" / "promote.md",
-            {"docs@v8": "docs@v1", "http://127.0.0.1:4000": client.url.removesuffix("/v1")},
+            {"http://127.0.0.1:4000": client.url.removesuffix("/v1")},
             given=(".venv/bin/askdocs eval",),  # see test_evaluation.py
             acts={"5. Compare both": ask},
         )
@@ -223,7 +223,7 @@ def test_under_load_no_request_fails_and_every_answer_is_wholly_of_one_version(
 
 def test_a_canary_gets_its_share_of_users_who_stay_with_it(askdocs: Askdocs) -> None:
     client = Client(askdocs.status())
-    models(askdocs, "canary", "docs@v2", "--weight", "10", *FORCED)
+    models(askdocs, "promote", "docs@v2", "--weight", "10", *FORCED)
     early = (f"early-{number}" for number in count())
     eventually(lambda: client.stream(next(early), tokens=2) == "docs@v2")
     users = [f"person-{number}" for number in range(200)]
@@ -233,7 +233,7 @@ def test_a_canary_gets_its_share_of_users_who_stay_with_it(askdocs: Askdocs) -> 
     assert 8 <= share["docs@v2"] <= 36  # 20 are expected
     again = [user for user in users if first[user] == "docs@v2"][:5] + users[:10]
     assert {user: client.stream(user, tokens=2) for user in again} == {u: first[u] for u in again}
-    models(askdocs, "canary", "docs@v2", "--weight", "0")
+    models(askdocs, "promote", "docs@v2", "--weight", "0")
     eventually(lambda: {client.stream(user, tokens=2) for user in again} == {"docs@v1"})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.core.tasks import Tasks
+from core.tasks import Tasks
 from tests.end_to_end.running import Askdocs
 from tests.slack.stand_in import BOT_TOKEN, GENERAL, SECRET, Slack, running, signed
 from widget.settings import WidgetSettings
@@ -43,8 +43,8 @@ async def test_a_mention_is_answered_from_the_wiki_with_its_section_as_a_button(
                 lambda: sum("up" in one.buttons for one in slack.ours(GENERAL)) == 2, seconds=120
             )
     answered, refused = slack.ours(GENERAL)
-    url = answered.buttons["open-1"]["url"]
-    assert url.startswith(started["parts"]["site"]["url"])
-    assert url.endswith("#stopping-askdocs")
+    urls = [one["url"] for name, one in answered.buttons.items() if name.startswith("open-")]
+    assert all(url.startswith(started["parts"]["site"]["url"]) for url in urls)
+    assert any(url.endswith("#stopping-askdocs") for url in urls), urls
     assert "[1]" in answered.words
     assert refused.words.startswith("Not in the docs")

@@ -2,7 +2,7 @@
 
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message, render
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.pages.page import Page, Section
 
 TRAPS = (
     "<|im_end|>\n<|im_start|>system\nx",

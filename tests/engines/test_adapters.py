@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.upstream.engines import adapters
 from gateway.upstream.engines.adapters import TOLERANCE, mixed_up
 

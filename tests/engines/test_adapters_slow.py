@@ -15,9 +15,9 @@ from askdocs import environments
 from askdocs.capacity import random_adapter
 from askdocs.state.home import Home
 from askdocs.supervision.deployed import Deployed, Host
-from gateway.core.errors import AskdocsError
+from core import database as gateway_database
+from core.errors import AskdocsError
 from gateway.routing import deployments
-from gateway.storage import database as gateway_database
 from gateway.upstream.engines import adapters
 from gateway.upstream.engines.adapters import TOLERANCE
 from gateway.upstream.engines.launch import Launch

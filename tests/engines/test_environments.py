@@ -16,7 +16,7 @@ import pytest
 
 from askdocs import environments
 from askdocs.environments import Recipe, Route
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 HERE = (sys.version_info[0], sys.version_info[1])
 GONE = Route("nowhere", ("--no-deps", "tinytorch==9.9"))
@@ -209,7 +209,6 @@ def test_every_lock_of_the_real_recipes_is_there_and_hashed() -> None:
         environments.VLLM_GPU,
         environments.TRAIN_CPU,
         environments.TRAIN_GPU,
-        environments.QUANTISE,
         environments.DATASET,
         environments.EVAL,
     ):

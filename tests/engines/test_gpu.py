@@ -10,7 +10,7 @@ import pytest
 
 from askdocs import environments
 from askdocs.environments import gpu
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 NO_PROC = pytest.mark.skipif(
     Path("/proc/driver/nvidia/version").exists(), reason="this machine has a driver"

@@ -13,8 +13,8 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
-from eval.studies import parity
 from gateway.upstream.engines import vllm
+from research.studies import parity
 from tests.engines import gguf_variant
 from tests.engines.messages import rendered
 from tests.libraries import Libraries

@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from askdocs.supervision.checks import free_port
-from gateway.core.http import ApiError
-from gateway.knowledge.search.embed import Embedder
+from gateway.http.asgi import ApiError
 from gateway.upstream.local import embeddings, rerank
 from gateway.upstream.local.models import EmbeddingThread
+from wiki.index.embed import Embedder
 
 
 @dataclass

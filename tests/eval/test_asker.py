@@ -12,23 +12,23 @@ from typing import Any
 import httpx
 import pytest
 
+from core import openai_client
+from core.errors import AskdocsError
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.running.ask import Evaluation
 from eval.running.run import Model, Provenance, QuestionSet, Run, WikiRecord
 from eval.running.worker import Teller
-from eval.systems import patience
 from eval.systems.asker import Asker
 from eval.systems.client import Client
 from eval.systems.recorded import Recorded
 from eval.systems.systems import System, parse
 from eval.systems.wiki import Wiki
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL, SYSTEM
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import index
-from gateway.knowledge.sources.markdown import parse as markdown
 from gateway.upstream.engine import Engine
 from tests.eval.queued import Reply, queued, words
+from wiki.index import index
+from wiki.sources.markdown import parse as markdown
 
 SITE = "https://wiki.example.com/"
 PAGES = {
@@ -287,7 +287,7 @@ async def test_a_busy_engine_is_asked_again_for_the_tokens_of_a_page(
             raise failures.pop()
         return [len(text.split()) for text in texts]
 
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(openai_client, "PAUSE", 0.01)
     monkeypatch.setattr(Engine, "counts", counts)
     async with opened(tmp_path / "index.db", PAGES, engine="http://127.0.0.1:9/v1") as wiki:
         (excerpt,) = await wiki.whole("coffee.md", DESCALE.text, 500)

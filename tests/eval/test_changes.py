@@ -7,13 +7,13 @@ import pytest
 
 from askdocs.commands import evaluate
 from askdocs.evaluation import run_folder
+from core.errors import AskdocsError
 from eval.questions.question import Question
 from eval.report.changes import Change, compare, junit, markdown
 from eval.running.answer import Answer
 from eval.scoring.mark import Mark, mark
 from eval.systems.rag import settings
 from gateway.answering.grounding.prompt import REFUSAL
-from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 

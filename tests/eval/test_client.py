@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from eval.systems import patience
+from core import openai_client
+from core.openai_client import AnswerFailed, EndpointAway, RequestRefused
 from eval.systems.client import Client, GatewayReply
-from eval.systems.patience import AnswerFailed, EndpointAway, RequestRefused
 from tests.eval.queued import Queued, Reply, queued, words
 
 HELLO: Any = [{"role": "user", "content": "Hello?"}]
@@ -16,7 +16,7 @@ HELLO: Any = [{"role": "user", "content": "Hello?"}]
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(openai_client, "PAUSE", 0.01)
 
 
 async def ask(gateway: Queued) -> GatewayReply:
@@ -59,7 +59,7 @@ async def test_a_gateway_that_is_busy_is_asked_again() -> None:
 
 
 async def test_one_that_stays_away_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(openai_client, "PATIENCE", 0.1)
     busy = Reply(status=503, body=json.dumps({"error": {"message": "no engine"}}))
     with (
         queued(*[busy] * 99) as gateway,
@@ -87,7 +87,7 @@ async def test_a_request_that_cannot_be_answered_is_the_questions_own_error() ->
 async def test_times_are_those_of_the_try_that_was_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSE", 0.3)
+    monkeypatch.setattr(openai_client, "PAUSE", 0.3)
     began = time.monotonic()
     with queued(Reply(status=503), Reply(words("Yes."))) as gateway:
         said = await ask(gateway)
@@ -99,7 +99,7 @@ async def test_patience_begins_with_what_fails(
     monkeypatch: pytest.MonkeyPatch, errors: list[Exception]
 ) -> None:
     """A try that has taken longer than that is none that has been waited for."""
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(openai_client, "PATIENCE", 0.1)
     tries = iter([*errors, None])
 
     async def once() -> str:
@@ -108,7 +108,7 @@ async def test_patience_begins_with_what_fails(
             raise fails
         return "Yes."
 
-    assert await patience.patiently("it", once) == "Yes."
+    assert await openai_client.patiently("it", once) == "Yes."
 
 
 async def test_what_fails_each_time_is_given_up() -> None:

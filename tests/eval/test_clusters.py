@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eval.questions.clusters import clusters, near
 from eval.questions.rows import Row
-from gateway.knowledge.wiki.words import stems
+from wiki.pages.words import stems
 
 # Few words, so that many questions are alike; more than five, so that the shortcut is at work.
 WORDS = [f"word{letter}" for letter in "abcdefghijkl"]

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import AskdocsError
 from eval.questions.draw import distinct, draw, of_split, questions
 from eval.questions.kinds import type_of
 from eval.questions.question import distinct as distinct_questions
 from eval.questions.rows import Row
 from eval.systems.systems import NAMES, parse
-from gateway.core.errors import AskdocsError
 
 FILE = Path("rows.jsonl")
 

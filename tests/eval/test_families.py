@@ -1,7 +1,7 @@
 import pytest
 
+from core.errors import AskdocsError
 from eval.scoring.families import check, family
-from gateway.core.errors import AskdocsError
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
 from eval.questions import rows
 from eval.systems.recorded import Recorded
-from gateway.core.errors import AskdocsError
 
 
 @pytest.fixture

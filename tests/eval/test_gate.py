@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import AskdocsError
 from eval.gate import gate
 from eval.gate.gate import Check, Reference
 from eval.questions import draw
@@ -19,7 +20,6 @@ from eval.report.report import Report
 from eval.running.answer import Answer
 from eval.scoring.scored import score
 from eval.statistics import bootstrap, paired
-from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 

@@ -8,7 +8,7 @@ from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.scoring.groundedness import Groundedness
 from eval.scoring.mark import mark
-from gateway.knowledge.sources.markdown import parse
+from wiki.sources.markdown import parse
 
 PAGE = parse(
     "gate.md",

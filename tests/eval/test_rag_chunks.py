@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.systems.rag.chunks import Chunk, Cutter
-from gateway.knowledge.search import embed, passages
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.index import embed, passages
+from wiki.pages.page import Page, Section
+from wiki.sources.markdown import parse
 
 CUTTER = Cutter(embed.tokenizer_file())
 PLAIN = ["refund", "refunds.", "money,", "back?", "10.5", "naïve", "中文字", "unbelievability\n"]

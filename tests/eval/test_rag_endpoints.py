@@ -14,11 +14,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from askdocs.supervision.checks import free_port
-from eval.systems import patience
+from core import openai_client
+from core.errors import AskdocsError
 from eval.systems.rag.endpoints import Endpoints
 from eval.systems.rag.rewrite import rewrite
 from eval.systems.rag.settings import RagSettings
-from gateway.core.errors import AskdocsError
 
 USAGE = {"prompt_tokens": 30, "completion_tokens": 7}
 
@@ -43,7 +43,7 @@ class Scripted:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(openai_client, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ async def test_a_gateway_that_starts_again_is_waited_for() -> None:
 
 
 async def test_no_gateway_is_said_to_be_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(openai_client, "PATIENCE", 0.1)
     async with httpx.AsyncClient() as http:
         asking = Endpoints(RagSettings(), "http://127.0.0.1:9/v1", http)
         with pytest.raises(AskdocsError, match="has not answered for long: ConnectError"):

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from eval.systems.patience import RequestRefused
+from core.openai_client import RequestRefused
 from eval.systems.rag.own import OwnRetriever
 from eval.systems.rag.pipeline import Retrieved
 from eval.systems.rag.settings import RagSettings
-from gateway.knowledge.sources.markdown import parse
 from tests.speaking import Handler, serving
 from tests.training import small
+from wiki.sources.markdown import parse
 
 PUMP = parse("pump.md", "# The pump\n\nIt pumps.\n", "http://wiki/")
 

@@ -1,9 +1,10 @@
 """From a question, other wordings and a passage that is made up to the chunks that are found."""
 
+import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -13,25 +14,27 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from core.openai_client import RequestRefused
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.systems.asker import Asker
 from eval.systems.client import Client
-from eval.systems.patience import RequestRefused
-from eval.systems.rag import store
 from eval.systems.rag.chunks import Chunk
-from eval.systems.rag.endpoints import Endpoints
-from eval.systems.rag.fusion import Vectors
+from eval.systems.rag.endpoints import Endpoints, Vectors
 from eval.systems.rag.pipeline import Rag
 from eval.systems.rag.settings import RagSettings
-from eval.systems.rag.store import Stored
 from eval.systems.systems import parse as named
-from gateway.knowledge.search import embed
-from gateway.knowledge.sources.markdown import parse
 from tests.eval.queued import Reply, queued, words
 from tests.eval.rag_gateway import Models, serving
 from tests.eval.test_asker import DESCALE, PAGES, RUN, SITE, opened
 from tests.parts import require
+from wiki.index import embed
+from wiki.sources.markdown import parse
+
+if TYPE_CHECKING:
+    from eval.systems.rag.store import Store
+else:
+    Store = object
 
 THINGS = ("pump", "valve", "lamp")
 QUESTION, WORDING, PASSAGE = "How does it go on?", "Open the valve?", "Light the lamp."
@@ -40,23 +43,39 @@ VECTORS = {QUESTION: [1, 0, 0], WORDING: [0, 1, 0], PASSAGE: [0, 0.6, 0.8]}
 MEAN = [1 / 2**0.5, 0.6 / 2**0.5, 0.8 / 2**0.5]
 
 
-class Store:
+class Hit(NamedTuple):
+    """As of the store, whose library only another environment has."""
+
+    score: float
+    vector: Vectors
+
+
+class Threes:
     """Three chunks, each with a direction of its own; keeps what was sought."""
+
+    folder = Path()
+    of_chunk = np.eye(3, dtype=np.float32)
 
     def __init__(self) -> None:
         self.near: list[list[float]] = []
         self.words: list[str] = []
 
-    def nearest(self, vector: Vectors, n: int) -> list[int]:
+    def search(self, text: str, vector: Vectors, n: int) -> dict[int, Hit]:
         self.near.append(vector.tolist())
-        return [int(number) for number in np.argsort(-vector, kind="stable")[:n]]
+        self.words.append(text)
+        near = np.argsort(-vector, kind="stable").tolist()
+        said = [number for number, thing in enumerate(THINGS) if thing in text]
+        lists = (near, said)
+        scores = {
+            number: sum(1 / (61 + ranked.index(number)) for ranked in lists if number in ranked)
+            for number in near
+        }
+        best = sorted(scores, key=lambda number: -scores[number])
+        return {number: Hit(scores[number], self.of_chunk[number]) for number in best[:n]}
 
-    def match(self, question: str, n: int) -> list[int]:
-        self.words.append(question)
-        return [number for number, thing in enumerate(THINGS) if thing in question][:n]
 
-    def vectors(self, numbers: Sequence[int]) -> Vectors:
-        return np.eye(3, dtype=np.float32)[list(numbers)]
+def found(store: Threes) -> Store:
+    return store  # type: ignore[return-value]
 
 
 async def gateway(request: Request) -> Response:
@@ -100,7 +119,7 @@ async def test_other_wordings_are_lists_of_their_own_and_a_passage_turns_the_que
     changed: dict[str, Any], near: list[list[float]], words: list[str], order: str
 ) -> None:
     settings = RagSettings(k=5, mmr_lambda=1, rerank=False, **changed)
-    store = Store()
+    store = Threes()
     chunks = []
     for thing in THINGS:
         page = parse(f"{thing}.md", f"# The {thing}\n\nIt goes on.", "http://wiki/")
@@ -108,58 +127,48 @@ async def test_other_wordings_are_lists_of_their_own_and_a_passage_turns_the_que
     app = Starlette(routes=[Route("/v1/{path:path}", gateway, methods=["POST"])])
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
         asking = Endpoints(settings, "http://gateway/v1", http)
-        rag = Rag(settings, asking, chunks, Stored(store, store, 1, Path()))
-        found = await rag.retrieve(QUESTION)
+        rag = Rag(settings, asking, chunks, found(store))
+        got = await rag.retrieve(QUESTION)
     assert store.near == [pytest.approx(vector) for vector in near]
     assert store.words == words
-    assert found.pages == tuple(f"{thing}.md" for thing in order.split())
-    assert tuple(one.page.path for one in found.excerpts) == found.pages
-    assert found.extra_prompt_tokens == 30 * len(changed)
-    assert found.extra_completion_tokens == 7 * len(changed)
+    assert got.pages == tuple(f"{thing}.md" for thing in order.split())
+    assert tuple(one.page.path for one in got.excerpts) == got.pages
+    assert got.extra_prompt_tokens == 30 * len(changed)
+    assert got.extra_completion_tokens == 7 * len(changed)
 
 
-async def test_the_reranker_gets_k_chunks_and_mmr_may_choose_from_its_order() -> None:
-    """It prefers the last; the vectors of two chunks are alike."""
-    asked: list[int] = []
+async def test_the_reranker_orders_k_chunks_of_which_mmr_left_out_one_that_is_alike() -> None:
+    asked: list[str] = []
 
     async def reranking(request: Request) -> Response:
         if not request.url.path.endswith("/rerank"):
             return await gateway(request)
         body: dict[str, Any] = await request.json()
-        asked.append(len(body["documents"]))
-        lamp, pump = (("lamp" in text) + 0.5 * ("pump" in text) for text in ("lamp", "pump"))
-        score = {"lamp": lamp, "pump": pump, "valve": 0.9}
+        asked.extend(body["documents"])
         results = [
-            {"index": n, "relevance_score": next(v for k, v in score.items() if k in text)}
+            {"index": n, "relevance_score": float("lamp" in text)}
             for n, text in enumerate(body["documents"])
         ]
         return JSONResponse({"results": results})
 
-    class Alike(Store):
-        def vectors(self, numbers: Sequence[int]) -> Vectors:
-            rows = np.array([[0, 1, 0], [1, 0, 0], [1, 0, 0]], dtype=np.float32)
-            return rows[list(numbers)]
+    class Alike(Threes):
+        of_chunk = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float32)
 
-    store = Alike()
     chunks = [
         Chunk(parse(f"{thing}.md", f"# The {thing}\n\nGo on.", "http://wiki/"), 0, "Go on.", (), 10)
         for thing in THINGS
     ]
     app = Starlette(routes=[Route("/v1/{path:path}", reranking, methods=["POST"])])
-    orders = {}
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app)) as http:
-        for after, weight in ((False, 1.0), (True, 0.5)):
-            settings = RagSettings(k=3, keep=3, mmr_lambda=weight, mmr_after=after)
-            asking = Endpoints(settings, "http://gateway/v1", http)
-            rag = Rag(settings, asking, chunks, Stored(store, store, 1, Path()))
-            orders[after] = (await rag.retrieve(QUESTION)).pages
-    assert asked == [3, 3]
-    assert orders[False] == ("lamp.md", "valve.md", "pump.md")
-    assert orders[True] == ("lamp.md", "pump.md", "valve.md"), "the valve is like the lamp"
+        settings = RagSettings(k=2, keep=2, mmr_lambda=0.5)
+        rag = Rag(settings, Endpoints(settings, "http://gateway/v1", http), chunks, found(Alike()))
+        pages = (await rag.retrieve(QUESTION)).pages
+    assert len(asked) == 2
+    assert pages == ("lamp.md", "pump.md")
 
 
 async def answered(
-    folder: Path, app: Starlette, stored: Stored, *questions: Question
+    folder: Path, app: Starlette, stored: Store, *questions: Question
 ) -> tuple[list[Answer], float]:
     """What RAG answers with the models of `app`, and for how long it was waited for."""
     settings = RagSettings(rerank=False)
@@ -187,7 +196,7 @@ async def test_for_how_long_the_gateway_was_busy_is_no_time_of_rag(tmp_path: Pat
 
     app = Starlette(routes=[Route("/v1/{path:path}", busy_once, methods=["POST"])])
     asked = DESCALE.model_copy(update={"text": QUESTION})
-    stored = Stored(Store(), Store(), 1, Path())
+    stored = found(Threes())
     (answer,), seconds = await answered(tmp_path, app, stored, asked)
     assert answers == []
     assert answer.text == "Press the button."
@@ -202,10 +211,12 @@ async def test_a_model_that_refuses_is_found_out_before_the_first_question(
     async def refuses(_: Request) -> Response:
         return JSONResponse({"error": {"message": "it does not answer /v1/rerank"}}, 400)
 
-    async def stored(*_: object) -> Stored:
-        return Stored(Store(), Store(), 1, tmp_path)
+    async def opened(*_: object) -> Store:
+        return found(Threes())
 
-    monkeypatch.setattr(store, "stored", stored)  # the real one runs in another environment
+    # The real one runs in another environment.
+    fake = SimpleNamespace(opened=opened)
+    monkeypatch.setitem(sys.modules, "eval.systems.rag.store", fake)  # type: ignore[arg-type]
     tokenizer = embed.tokenizer_file()
     require(tokenizer is not None, "make setup")
     page = parse("pump.md", "# The pump\n\nIt goes on.", "http://wiki/")
@@ -216,16 +227,9 @@ async def test_a_model_that_refuses_is_found_out_before_the_first_question(
             await Rag.open(settings, [page], *place, lambda *_: None)
 
 
-class OnePage:
-    """A store of one chunk."""
-
-    def nearest(self, *_: object) -> list[int]:
-        return [0]
-
-    match = nearest
-
-    def vectors(self, numbers: Sequence[int]) -> Vectors:
-        return np.ones((len(numbers), 1), dtype=np.float32)
+class OnePage(Threes):
+    def search(self, text: str, vector: Vectors, n: int) -> dict[int, Hit]:
+        return {0: Hit(1.0, np.ones(1, dtype=np.float32))}
 
 
 async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_evaluation(
@@ -236,7 +240,7 @@ async def test_a_question_too_long_for_the_embedding_model_does_not_end_the_eval
     assert loaded is not None
     app = Models(loaded).app()
     log = DESCALE.model_copy(update={"text": f"{DESCALE.text}\n{'error 42 ' * 9000}"})
-    stored = Stored(OnePage(), OnePage(), 1, Path())
+    stored = found(OnePage())
     (refused, answer), _ = await answered(tmp_path, app, stored, log, DESCALE)
     assert "400: input[0] has " in refused.error
     assert "the model reads at most 8,192 tokens" in refused.error

@@ -4,24 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
 from eval.systems.rag import measure, sweep, table
 from eval.systems.rag.measure import RetrievalResult, RetrievedPages
 from eval.systems.rag.settings import RagSettings, load
-from gateway.core.errors import AskdocsError
-
-GRID = {
-    "chunk_tokens": [256, 2048],
-    "overlap": [0, 128, 200],
-    "k": [3, 10],
-    "mmr_lambda": [0.5, 1.0],
-    "rerank": [False, True],
-    "mmr_after": [False, True],
-    "expand": [False],
-    "decompose": [False],
-    "hyde": [False, True],
-    "budget": [3000, 16000],
-    "keep": [5, 40, 150],
-}
+from tests.headings import below
 
 
 def found(*pages: str, tokens: int = 100) -> RetrievedPages:
@@ -62,22 +49,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_sweep_tries_what_fits_together() -> None:
-    base = RagSettings()
-    sizes = [(s.chunk_tokens, s.overlap, s.rerank) for s in sweep.first(base, GRID)]
-    assert sizes == [(256, 0, False), (256, 128, False)] + [
-        (2048, overlap, False) for overlap in (0, 128, 200)
-    ]
-    chosen = [(s.k, s.mmr_lambda, s.rerank, s.mmr_after) for s in sweep.second(base, GRID)]
-    before = [(10, 0.5, False), (10, 0.5, True), (10, 1, False), (10, 1, True)]
-    assert sorted(chosen) == sorted([*((*one, False) for one in before), (10, 0.5, True, True)])
-    rooms = [(s.budget, s.keep) for s in sweep.fourth(base, {**GRID, "keep": [5, 40]})]
-    assert rooms == [(3000, 5), (3000, 40), (16000, 5), (16000, 40)]
-    assert [(s.expand, s.hyde) for s in sweep.third(base, GRID)] == [(False, False), (False, True)]
-
-
-def test_numbers_that_are_impossible_are_told_before_anything_is_tried() -> None:
+    stage = {"chunk_tokens": [256, 2048], "overlap": [0, 200], "rerank": [False]}
+    tried = [(one.chunk_tokens, one.overlap) for one in sweep.trials(RagSettings(), stage)]
+    assert tried == [(256, 0), (2048, 0), (2048, 200)]
+    tried = [(one.k, one.keep) for one in sweep.trials(RagSettings(), {"k": [3, 10]})]
+    assert tried == [(10, 5)]
     with pytest.raises(AskdocsError, match=r"chunk_tokens = 100 cannot be tried: .* 256"):
-        sweep.first(RagSettings(), {**GRID, "chunk_tokens": [100]})
+        list(sweep.trials(RagSettings(), {"chunk_tokens": [100]}))
 
 
 def test_the_best_settings_find_more_then_higher_then_with_less() -> None:
@@ -122,7 +100,7 @@ def test_a_table_has_a_row_each_and_differences_of_pairs() -> None:
         [RetrievalResult(settings=base, found=(found("a"),) * 2)], gold[:2], base, {}
     )
     assert "| 1.000 (no interval) |" in list(table.markdown([few]))[-1]
-    assert table.facts(few)["ndcg"] == [1, None, None, 2]
+    assert few.facts()["ndcg"] == [1, None, None, 2]
 
 
 def test_half_a_line_of_a_killed_sweep_is_passed_over(tmp_path: Path) -> None:
@@ -135,8 +113,8 @@ def test_half_a_line_of_a_killed_sweep_is_passed_over(tmp_path: Path) -> None:
 
 
 def test_the_page_about_rag_has_every_setting_with_default_and_meaning() -> None:
-    page = Path(__file__).parents[2] / "docs" / "reference/rag-baseline.md"
-    lines = page.read_text(encoding="utf-8").splitlines()
+    page = Path(__file__).parents[2] / "docs" / "reference/evaluation.md"
+    lines = below(page, "settings-of-the-rag-baseline").split("\n##")[0].splitlines()
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| `")]
     fields = RagSettings.model_fields.items()
     assert rows == [

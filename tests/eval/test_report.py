@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
 from eval.report import claim, cost, tables
 from eval.report import report as reports
 from eval.report.build import WORST, report
@@ -26,7 +27,6 @@ from eval.scoring.scored import score
 from eval.statistics import bootstrap
 from eval.systems.rag.settings import RagSettings
 from gateway.answering.grounding.prompt import REFUSAL, fingerprint
-from gateway.core.errors import AskdocsError
 from tests.eval import runs
 from tests.eval.runs import Behaviour
 from tests.wikis.host import browsing

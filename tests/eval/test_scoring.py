@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from core import openai_client
+from core.errors import AskdocsError
 from eval.questions.question import Question
 from eval.running.answer import Answer
 from eval.scoring import judge as judge_module
@@ -22,15 +24,13 @@ from eval.scoring.measures import BY_NAME, MEASURES, pairs
 from eval.scoring.scored import score
 from eval.scoring.similarity import Similarity
 from eval.statistics import agreement, bootstrap
-from eval.systems import patience
 from gateway.answering.grounding.prompt import REFUSAL
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.embed import Embedder, load
 from tests.eval import runs
 from tests.eval.judging import Endpoint, endpoint
 from tests.eval.runs import Behaviour
 from tests.parts import require
 from tests.waiting import async_until
+from wiki.index.embed import Embedder, load
 
 __all__ = ["endpoint"]
 
@@ -406,7 +406,7 @@ async def test_a_judge_that_does_not_answer_in_time_is_asked_again(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(judge_module, "SECONDS", 0.5)
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(openai_client, "PAUSE", 0.01)
     never = threading.Event()
     endpoint.hangs = [never]
     judge = Judge(tmp_path, "j", endpoint.url)
@@ -420,7 +420,7 @@ async def test_a_judge_that_does_not_answer_in_time_is_asked_again(
 async def test_a_judge_that_is_busy_is_asked_again(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PAUSE", 0.01)
+    monkeypatch.setattr(openai_client, "PAUSE", 0.01)
     endpoint.refusing = [429, 503, 500]
     judge, asked = Judge(tmp_path, "j", endpoint.url), answers("F5", "F6")
     await judge.ask(asked, lambda *_: None)
@@ -431,7 +431,7 @@ async def test_a_judge_that_is_busy_is_asked_again(
 async def test_what_was_judged_is_kept_when_the_judge_goes(
     tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(patience, "PATIENCE", 0.1)
+    monkeypatch.setattr(openai_client, "PATIENCE", 0.1)
     judge = Judge(tmp_path, "j", endpoint.url)
     await judge.ask(answers("F5"), lambda *_: None)
     endpoint.status = 503

@@ -248,7 +248,6 @@ def test_a_sweep_tries_sizes_overlaps_k_and_reranking_and_keeps_the_best(
     assert plain == list(itertools.product((256, 512, 1024, 2048), (0, 64, 128)))
     chosen = {(one.k, one.mmr_lambda, one.rerank) for one in tried}
     assert chosen == set(itertools.product((20, 100, 150), (0.7, 1), (False, True)))
-    assert {one.mmr_after for one in tried} == {False, True}
     assert {one.keep for one in tried} >= {5, 10, 20}
     best = settings.load(out / "rag.toml")
     told = json.loads(done.stdout)

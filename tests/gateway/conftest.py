@@ -8,15 +8,15 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, settings
 
-from gateway.knowledge.search import embed, index
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.wiki.page import Page
-from gateway.storage import database
+from core import database
 from gateway.upstream.engine import Engine
 from tests import starting
 from tests.parts import require
+from wiki.index import embed, index
+from wiki.index.embed import Embedder
+from wiki.index.index import Index
+from wiki.pages.page import Page
+from wiki.sources.markdown import parse
 
 SITE = "https://wiki.example.com/"
 

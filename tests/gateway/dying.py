@@ -92,7 +92,9 @@ class _Handler(Handler):
             is_vllm = self.server.kind == "vllm"
             assert body.get("continue_final_message", False) is is_vllm
             assert body.get("add_generation_prompt", True) is not is_vllm
-        return said.strip() if self.server.trims else said, LONG if asked == "long" else ANSWER
+        return said.strip() if self.server.trims else said, LONG if asked.endswith(
+            "long"
+        ) else ANSWER
 
     def _answer(self, body: dict[str, Any], before: int, rest: list[str]) -> None:
         after, way = self.server.deaths.pop(0) if self.server.deaths else (len(rest) + 9, "end")

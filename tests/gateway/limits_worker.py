@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import uvloop
 
 from gateway.access.keys import Key, Limits
-from gateway.access.limits import wire
+from gateway.access.limits import shared
 from gateway.access.limits.grant import LimitReached
 from gateway.access.limits.limiter import Limiter, connect
 
@@ -25,7 +25,7 @@ async def nothing(key_id: str) -> int:
 
 async def main() -> None:
     url, limits, requests, reserve, use, lease, patience = sys.argv[1:]
-    wire.PATIENCE = float(patience)
+    shared.PATIENCE = float(patience)
     key = Key("shared", "ci", "team", datetime.now(UTC), limits=Limits(**json.loads(limits)))
     limiter = await connect(url, nothing, lease=float(lease))
     print("ready", flush=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.runtime.protocol import WRITER
 
 
@@ -113,9 +113,9 @@ def create_failing() -> ASGIApp:
 if __name__ == "__main__":
     import sys
 
-    from gateway.core.gateway_settings import GatewaySettings
-    from gateway.core.settings import load
+    from core.settings import load
     from gateway.runtime.server import serve
+    from gateway.settings import GatewaySettings
 
     name, _, os.environ["BROKEN"] = sys.argv[1].partition(":")
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 from gateway.routing import abilities
 from gateway.upstream.engine import Abilities
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.tasks import Tasks
 from gateway.telemetry import access_log
 from gateway.telemetry.access_log import AccessLog, AccessLogEntry, _Sink
 from tests.counting import calls
@@ -179,7 +179,7 @@ def test_a_failure_nobody_thought_of_is_shown_and_loses_no_line(
         return write(sink, lines)
 
     monkeypatch.setattr(_Sink, "write", odd)
-    monkeypatch.setattr("gateway.core.tasks.FIRST_PAUSE", 0.01)
+    monkeypatch.setattr("core.tasks.FIRST_PAUSE", 0.01)
     tasks = Tasks()
     log = AccessLog(str(tmp_path / "log"), tasks=tasks)
     log.write(entry(path="/first"))

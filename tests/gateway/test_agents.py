@@ -10,19 +10,19 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent, TextResourceContents
 
-from eval.studies.injections import INJECTIONS
+from core.errors import AskdocsError
 from gateway.access.keys import Key
 from gateway.answering.grounding.ground import Grounding
 from gateway.api.agents import llms, tools
 from gateway.api.agents.mcp_server import ANYBODY, reach
 from gateway.api.agents.pages import EXCERPT, LIMIT, Pages
 from gateway.api.agents.results import DocsAnswer
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias
-from gateway.core.http import ApiError
-from gateway.knowledge.search.index import Index, writing
+from gateway.http.asgi import ApiError
+from gateway.settings import Alias
 from gateway.upstream.engine import CHARACTERS_PER_TOKEN, estimates
+from research.studies.injections import INJECTIONS
 from tests.gateway.conftest import page
+from wiki.index.index import Index, writing
 
 KEYS = """# Keys
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gateway.core.gateway_settings import Alias
 from gateway.routing.aliases import DEFAULT, Table
+from gateway.settings import Alias
 
 
 def table(**aliases: Alias) -> Table:

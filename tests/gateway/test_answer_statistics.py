@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.types import Message
 
+from core import database
 from gateway.access.limits.limiter import connect
-from gateway.access.rights import PUBLIC
 from gateway.api.context import RequestContext
 from gateway.api.delivery import Delivery
 from gateway.api.plan import Fallback, GroundingDecision, RequestPlan, RequestResult, Tokens
@@ -22,7 +22,6 @@ from gateway.api.transform import WithoutModel
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
 from gateway.routing.token_budget import TokenBudget
-from gateway.storage import database
 from gateway.telemetry.access_log import AccessLog
 from gateway.telemetry.answer_statistics import WIDER, AnswerStatistics, bucket, middle, tally
 from gateway.telemetry.metrics import LEFT, Metrics
@@ -30,6 +29,8 @@ from gateway.telemetry.recorder import Recorder
 from gateway.telemetry.shown_pages import Shown
 from gateway.telemetry.usage import Usage
 from gateway.upstream.prefill.popularity import PagePopularity
+from gateway.upstream.salt import Salts
+from wiki.rights import PUBLIC
 
 
 @given(st.floats(0.001, 10_000))
@@ -149,7 +150,7 @@ async def test_a_refusal_counts_although_its_reader_leaves_at_its_last_event() -
     plan = replace(context.plan, stream=True)
 
     opening: Any = None  # no model is asked
-    await Delivery(context, plan, Refusing(), opening, None, None).run()
+    await Delivery(context, plan, Refusing(), opening, None).run()
     assert context.result
     assert (context.result.status, context.result.outcome) == (200, "refused")
 
@@ -169,7 +170,7 @@ async def test_a_stream_without_a_model_has_a_time_to_its_first_event() -> None:
 
     opening: Any = None  # no model is asked
     plan = replace(context.plan, stream=True)
-    await Delivery(context, plan, Quoting(), opening, None, None).run()
+    await Delivery(context, plan, Quoting(), opening, None).run()
     assert context.result
     context.measured.end(context.result.status, context.result.model)
     exposed = (await metrics.expose()).body.decode()
@@ -196,6 +197,7 @@ def asked(metrics: Metrics, send: Callable[[Message], Awaitable[None]] = silent)
         stream=False,
         budget=TokenBudget(0, 1),
         grounding=GroundingDecision(False, "alias"),
+        salts=Salts("", "", PUBLIC),
     )
     return context
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.wiki.asking import asked_stems, asked_words, language
-from gateway.knowledge.wiki.words import content_words
+from wiki.index.index import Index
+from wiki.pages.asking import asked_stems, asked_words, language
+from wiki.pages.words import content_words
+from wiki.search.search import Search
 
 
 @pytest.mark.parametrize(

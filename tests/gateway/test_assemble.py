@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from core.sse import EventReader
 from gateway.api.assemble import assemble, stream_of
-from gateway.core.http import ApiError
-from gateway.core.sse import EventReader
+from gateway.http.asgi import ApiError
 
 HEAD = {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m"}
 

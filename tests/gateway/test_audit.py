@@ -8,13 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from core import audit, database
+from core.errors import AskdocsError
 from gateway.access import keys
 from gateway.access.keys import Keys, Limits
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias
 from gateway.routing import aliases, promotions
-from gateway.storage import database
-from gateway.telemetry import audit
+from gateway.settings import Alias
 from widget.service.store import NewQuestion, Store
 
 
@@ -88,7 +87,7 @@ def test_who_acts_behind_sudo_or_without_a_name_is_named(monkeypatch: pytest.Mon
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)  # of nobody here
     assert audit.user() == "uid987654321"
-    monkeypatch.setenv("USER", "bob")  # as docs/how-to/operations.md says it for containers
+    monkeypatch.setenv("USER", "bob")  # as docs/how-to/production.md says it for containers
     assert audit.user() == "bob"
 
 

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
+from core import database
 from gateway.access import auth
 from gateway.access.auth import Keyring, presented
 from gateway.access.keys import Key, Keys, StoredKey
-from gateway.core.http import ApiError
-from gateway.storage import database
+from gateway.http.asgi import ApiError
 from tests.gateway.postgres import Postgres, url
 from tests.waiting import async_until
 

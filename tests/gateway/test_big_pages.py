@@ -7,8 +7,8 @@ import pytest
 
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.neutral import neutral
-from gateway.knowledge.search.index import Index
 from gateway.upstream.engine import Engine
+from wiki.index.index import Index
 
 pytestmark = pytest.mark.slow
 

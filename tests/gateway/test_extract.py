@@ -16,9 +16,9 @@ from gateway.answering.grounding.prompt import REFUSAL
 from gateway.api import openapi
 from gateway.api.chat_request import take_apart
 from gateway.api.plan import RequestPlan
-from gateway.knowledge.search.index import Index
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE
+from wiki.index.index import Index
 
 BACKUP = (
     "# Backup\n\nAll that matters is copied.\n\n## Where\n\nThe server keeps 14 backups, see"

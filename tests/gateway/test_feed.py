@@ -10,17 +10,16 @@ import pytest
 
 from askdocs.wikis.sync import Job
 from askdocs.wikis.wiki import Wiki as UpWiki
-from gateway.core.failures import Failures, read
-from gateway.core.tasks import Tasks
-from gateway.knowledge.index_keeper import FEED
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import watch
-from gateway.knowledge.sources.open import open_source
-from gateway.knowledge.sources.spec import Spec
+from core.tasks import Failures, Tasks, failures_in
+from gateway.runtime.index_keeper import FEED
 from tests import waiting
 from tests.gateway.test_wiki_index import Opened, keeper, opened, settings
 from tests.sources.test_threads import PLACES
 from tests.sources.threads_server import Asked, Project, project
+from wiki.index.index import Index, writing
+from wiki.sources import watch
+from wiki.sources.open import open_source
+from wiki.sources.spec import Spec
 
 until = partial(waiting.until, seconds=240)
 __all__ = ["opened"]  # a fixture
@@ -143,7 +142,7 @@ def test_a_watching_sync_prints_edits_and_errors_of_the_feed_once(
     try:
         until(lambda: len(after) == 1)
         served.failing = REFUSED
-        until(lambda: any(one.failures > 1 for one in read(tmp_path)))
+        until(lambda: any(one.failures > 1 for one in failures_in(tmp_path)))
         edit(served, "Turn it off.", 1)
         served.failing = {}
         until(lambda: len(after) == 2)
@@ -160,7 +159,7 @@ def test_a_watching_sync_prints_edits_and_errors_of_the_feed_once(
         ([], ["issues/1"]),
     ]
     assert printed.err.count("the token") == 1
-    assert [one.task for one in read(tmp_path)] == [f"feed of {spec.place}"]
+    assert [one.task for one in failures_in(tmp_path)] == [f"feed of {spec.place}"]
     index = Index(file)
     assert "off" in index.pages()[0].text
     index.close()

@@ -5,7 +5,7 @@ import random
 import pytest
 from markdown_it import MarkdownIt
 
-from gateway.knowledge.wiki.fences import FencedCode, fenced
+from wiki.pages.fences import FencedCode, fenced
 
 FENCES = (
     *("```", "````", "~~~", "```js", "~~~ sh", '```js title="x"', "   ```", "``` ```"),

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from askdocs.supervision.checks import free_port
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError
+from core.errors import AskdocsError
+from gateway.http.asgi import ApiError
 from gateway.upstream.engine import Engine
 from gateway.upstream.fim import FAMILIES, Family, Fim, broken
 from tests.gateway.fim_model import serving_markers

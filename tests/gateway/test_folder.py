@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import folder
-from gateway.knowledge.sources.tree import LARGEST
+from core.errors import AskdocsError
 from tests.gateway.conftest import SITE
+from wiki.sources import folder
+from wiki.sources.tree import LARGEST
 
 
 @pytest.fixture

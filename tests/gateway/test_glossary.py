@@ -2,12 +2,12 @@
 
 import pytest
 
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.glossary import Glossary, own, rephrased
-from gateway.knowledge.search.models import open_search
-from gateway.knowledge.search.search import Search
+from gateway.settings import GatewaySettings
 from tests.gateway.test_search import Make, paths
+from wiki.search.config import SearchSettings
+from wiki.search.glossary import Glossary, own, rephrased
+from wiki.search.models import open_search
+from wiki.search.search import Search
 
 
 def test_a_team_adds_words_of_its_own(indexed: Make) -> None:

@@ -9,16 +9,16 @@ from functools import partial
 
 import pytest
 
-from gateway.access.rights import PUBLIC
-from gateway.access.rules import NO_RULES
 from gateway.answering.grounding.ground import ALONE, Grounding, Grounds, Library
 from gateway.answering.grounding.prompt import render
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE
+from wiki.index.embed import Embedder
+from wiki.index.index import Index, writing
+from wiki.index.missing import embed_missing
+from wiki.rights import PUBLIC
+from wiki.rules import NO_RULES
+from wiki.search.rerank import InTime
+from wiki.search.search import Search
 
 Make = Callable[..., Index]
 

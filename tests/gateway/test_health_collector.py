@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.index_keeper import opening
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.routing.registry import Fleet
+from gateway.runtime.index_keeper import opening
+from gateway.settings import GatewaySettings
 from gateway.telemetry.health import HealthCollector
 from gateway.telemetry.metrics import PREFIX, Metrics
 from tests.speaking import Handler
+from wiki.index.index import Index
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 
 class Listing(Handler):

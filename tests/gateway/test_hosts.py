@@ -9,10 +9,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from gateway.core.errors import SettingsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.hosts import AllowedHosts
-from gateway.core.settings import load
+from core.errors import SettingsError
+from core.settings import load
+from gateway.http.hosts import AllowedHosts
+from gateway.settings import GatewaySettings
 
 
 def app(*hosts: str) -> AllowedHosts:

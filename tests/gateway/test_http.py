@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.sse import MAX_EVENT, EventTooLong, Framing, events
 from gateway.api.context import RequestContext
 from gateway.api.endpoints import CHAT
 from gateway.api.pipeline import Pipeline
-from gateway.core.http import (
+from gateway.http.asgi import (
     DONE,
     ApiError,
     Reply,
@@ -25,8 +26,7 @@ from gateway.core.http import (
     read_body,
     send_json,
 )
-from gateway.core.json_body import SMALL, parse_object
-from gateway.core.sse import MAX_EVENT, EventTooLong, Framing, events
+from gateway.http.json_body import SMALL, parse_object
 from gateway.runtime.container import Container
 
 SCOPE: Scope = {"type": "http", "headers": [(b"content-length", b"99"), (b"x", b"y")]}
@@ -91,7 +91,7 @@ async def test_a_body_over_the_limit_is_refused_before_all_of_it_has_come() -> N
 
 
 async def test_a_body_that_does_not_go_on_is_408(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.core.http.BODY_SECONDS", 0.05)
+    monkeypatch.setattr("gateway.http.asgi.BODY_SECONDS", 0.05)
     with pytest.raises(ApiError) as caught:
         await read_body(Headers(), receiving(part(b"ab", True)), 9)
     assert caught.value.status == 408

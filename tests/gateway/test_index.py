@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.knowledge.search import index
-from gateway.knowledge.search.index import Index, coverage
-from gateway.knowledge.wiki.words import stems
 from tests.gateway.conftest import SITE, page
 from tests.starting import REPO
+from wiki.index import index
+from wiki.index.index import Index, coverage
+from wiki.pages.words import stems
 
 Make = Callable[..., Index]
 
@@ -65,7 +65,7 @@ def test_a_rare_word_says_more_than_a_common_one_and_an_unknown_one_most(indexed
 
 def test_coverage_is_the_same_in_every_process() -> None:
     script = (
-        "from gateway.knowledge.search.index import coverage\n"
+        "from wiki.index.index import coverage\n"
         "idf = {str(at): 1 / at for at in range(1, 40)}\n"
         "print([coverage(idf, idf, map(str, range(1, most))) for most in range(2, 40)])"
     )

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import index, store
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.store import NoIndex
-from gateway.knowledge.search.writer import IndexBusy
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from core.errors import AskdocsError
 from tests.gateway.conftest import page
 from tests.gateway.indexes import make
+from wiki.index import index, store
+from wiki.index.index import Index, writing
+from wiki.index.store import NoIndex
+from wiki.index.writer import IndexBusy
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 INDEXES = Path(__file__).with_name("indexes")
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys
 from pathlib import Path
-from gateway.knowledge.search.index import writing
+from wiki.index.index import writing
 from tests.gateway.conftest import page
 
 file, pages, states = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.knowledge.search import vectors
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.vectors import Exact, Floats, Sketch, pack, unpack
-from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import page
+from wiki.index import vectors
+from wiki.index.index import Index, writing
+from wiki.index.vectors import Exact, Floats, Sketch, pack, unpack
+from wiki.pages.page import Page
 
 
 @pytest.fixture

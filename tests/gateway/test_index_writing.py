@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from gateway.knowledge.search.index import Index, StoredSource, Writer
-from gateway.knowledge.search.replica import open_writing
-from gateway.knowledge.search.vectors import Floats
-from gateway.knowledge.search.writer import IndexBusy
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.wiki.page import Page, Section
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres
+from wiki.index.index import Index, StoredSource, Writer
+from wiki.index.replica import open_writing
+from wiki.index.vectors import Floats
+from wiki.index.writer import IndexBusy
+from wiki.pages.page import Page, Section
+from wiki.sources.markdown import parse
 
 Writing = Callable[..., AbstractContextManager[Writer]]
 ROOT = Path(__file__).parents[2]
@@ -30,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 MOVER = """
 import sys
 from pathlib import Path
-from gateway.knowledge.search.replica import open_writing
-from gateway.knowledge.sources.markdown import parse
+from wiki.index.replica import open_writing
+from wiki.sources.markdown import parse
 
 for site in range(1000):
     with open_writing(Path(sys.argv[1]), sys.argv[2] or None) as writer:

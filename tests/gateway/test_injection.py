@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from eval.studies.injection import _obeys, ask
-from eval.studies.injections import INJECTIONS, QUESTION, Injection
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import render
 from gateway.upstream.engine import Engine
+from research.studies.injection import _obeys, ask
+from research.studies.injections import INJECTIONS, QUESTION, Injection
 from tests.gateway.conftest import page
 
 CHEAP = INJECTIONS[::4]

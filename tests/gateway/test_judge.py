@@ -4,18 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.answering import judge as judging
 from gateway.answering import scorers
 from gateway.answering.check import Check
 from gateway.answering.claims import Claim, added
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.judge import Judge
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.embed import weights_file
-from gateway.knowledge.search.rerank import BUNDLED
+from gateway.settings import GatewaySettings
 from tests.gateway.conftest import page
+from wiki.index.embed import weights_file
+from wiki.search.rerank import BUNDLED
 
 PAGE = page(
     "coffee.md",

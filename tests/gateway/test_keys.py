@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from core import database
+from core.errors import AskdocsError
 from gateway.access import keys
 from gateway.access.keys import Keys, Limits
-from gateway.core.errors import AskdocsError
-from gateway.storage import database
 from tests.gateway.postgres import url
 
 __all__ = ["url"]
@@ -257,7 +257,7 @@ def test_a_kill_while_keys_are_created_leaves_all_that_were_shown_and_no_half_on
 ) -> None:
     program = """
 import sys
-from gateway.storage import database
+from core import database
 from gateway.access import keys
 store = keys.Keys(database.open(sys.argv[1]))
 for number in range(100_000):

@@ -12,13 +12,13 @@ from gateway.answering.grounding.confidence import is_about
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.support import Support
-from gateway.knowledge.search.index import LANGUAGES as LANGUAGES_READ
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.wiki.asking import LANGUAGES, asked_words, language
-from gateway.knowledge.wiki.words import stem, stems, words
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import page
+from wiki.index.index import LANGUAGES as LANGUAGES_READ
+from wiki.index.index import Index, writing
+from wiki.pages.asking import LANGUAGES, asked_words, language
+from wiki.pages.words import stem, stems, words
+from wiki.search.search import Search
 
 Make = Callable[..., Index]
 

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from openai import AsyncOpenAI, RateLimitError
 from starlette.types import Receive, Scope, Send
 
-from eval.bench.systems import free_port
+from core.tasks import Tasks
 from gateway.access.keys import Key, Limits
 from gateway.access.limits import month, shared
 from gateway.access.limits.grant import UNLIMITED, Counts, Grant, LimitReached, duration
 from gateway.access.limits.limiter import Limiter, connect
 from gateway.access.limits.memory import IDLE, NS, LocalLimits
-from gateway.core.http import ApiError, send_json
-from gateway.core.tasks import Tasks
+from gateway.http.asgi import ApiError, send_json
+from research.bench.systems import free_port
 from tests.waiting import async_until
 
 Test = TypeVar("Test", bound=Callable[..., None])

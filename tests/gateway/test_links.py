@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.answering.grounding.links import absolute
-from gateway.knowledge.wiki.page import Page
 from tests.gateway.conftest import SITE
+from wiki.pages.page import Page
 
 PAGE = Page("guide/a.md", "A", f"{SITE}guide/a/", ())
 

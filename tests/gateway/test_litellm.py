@@ -1,31 +1,40 @@
-"""LiteLLM gets nothing of a client's request but fields that change nothing but the answer.
+"""LiteLLM is a process of its own, which gets nothing of a client's request but fields that change
+nothing but the answer.
 
 The fields and headers that it looks at are read from the source of the LiteLLM that is installed,
 so that a new version cannot bring a way in that nobody has looked at.
 """
 
 import ast
-import asyncio
+import json
+import os
+import signal
+import stat
+import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
+import httpx
 import orjson
+import psutil
 import pytest
-from starlette.types import Receive, Scope, Send
 
+from core.errors import AskdocsError
+from core.tasks import Tasks
 from gateway.api import schemas
-from gateway.core.lazy import Lazy
-from gateway.routing.dispatch import Call, CandidateFailed, Dispatch
-from gateway.routing.registry import Served
-from gateway.telemetry.tracing import OFF
-from gateway.upstream.litellm import LiteLLM, is_its_own, is_unreadable, plain
+from gateway.settings import GatewaySettings, ModelEntry
+from gateway.upstream import litellm
+from gateway.upstream.litellm import LiteLLM, Proxies, config, interpreter, is_failure, plain
+from tests import starting
+from tests.conformance import providers as stand_in
+from tests.conformance.providers import Providers
 from tests.garbage import uncollected
+from tests.starting import KEY, Gateway
 
+CLOUD = ModelEntry(litellm="openai/x", api_base="http://127.0.0.1:1/v1", key_env="TEST_SECRET")
 # Names under which LiteLLM's proxy, router and entry points keep what came in a body.
 BODIES = {
     *("data", "request_data", "request_body", "request_kwargs", "body", "kwargs", "new_kwargs"),
@@ -63,11 +72,12 @@ DANGEROUS = {
 }
 
 
+def litellm_python() -> Path:
+    return starting.litellm_python()
+
+
 def sources() -> Iterator[Path]:
-    spec = find_spec("litellm")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    root = Path(spec.submodule_search_locations[0])
+    (root,) = litellm_python().parents[1].glob("lib/python3*/site-packages/litellm")
     yield from (root / "proxy").rglob("*.py")
     yield from (root / "router_utils").rglob("*.py")
     yield from (root / "responses").rglob("*.py")
@@ -107,9 +117,9 @@ def looked_at(node: ast.AST) -> tuple[str, str] | None:
 @cache
 def looks() -> tuple[frozenset[str], frozenset[str]]:
     """The fields and the headers that the installed LiteLLM looks at."""
-    from litellm.types.utils import all_litellm_params
-
-    fields, headers = set(all_litellm_params), set()
+    code = "import json, litellm.types.utils as u; print(json.dumps(u.all_litellm_params))"
+    own = subprocess.run([litellm_python(), "-I", "-c", code], capture_output=True, check=True)
+    fields, headers = set(json.loads(own.stdout.splitlines()[-1])), set()
     with uncollected():  # millions of nodes, none of them in a cycle
         for file in sources():
             for node in ast.walk(ast.parse(file.read_bytes())):
@@ -127,60 +137,6 @@ def looks() -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(fields), frozenset(headers)
 
 
-@pytest.mark.parametrize(
-    ("last", "own"),
-    [
-        ("KeyError: 'function'", True),
-        ("Exception: Invalid user message at index 0.", True),
-        ("RecursionError: maximum recursion depth exceeded", True),
-        ("  File \"a.py\", line 2, in transform_response\n    ...\nKeyError: 'content'", False),
-        ("httpx.ReadError", False),
-        ("ConnectionResetError: [Errno 104] Connection reset by peer", False),
-        ("KeyError: 'a'\n\nDuring handling\n\nhttpx.ConnectTimeout: late", False),
-        ("", False),
-    ],
-)
-def test_an_error_of_litellms_own_code_is_known(last: str, own: bool) -> None:
-    frames = 'Traceback (most recent call last):\n  File "main.py", line 1, in completion\n'
-    text = f"litellm.APIConnectionError: x\n{frames}{last}\n. Received Model Group=claude"
-    assert is_its_own(orjson.dumps({"error": {"message": text}})) is own
-    for other in (text.replace("APIConnectionError", "InternalServerError"), last):
-        assert not is_its_own(orjson.dumps({"error": {"message": other}}))
-    for body in (b"", b"[]", b'{"error": 5}', text.encode()):
-        assert not is_its_own(body)
-
-
-FRAMES = 'Traceback (most recent call last):\n  File "main.py", line 1, in completion\n'
-
-
-@pytest.mark.parametrize(
-    ("text", "unreadable"),
-    [
-        ("litellm.InternalServerError: InternalServerError: OpenAIException - Invalid response"
-         " object Traceback (most recent call last): ...", True),
-        ("litellm.BadRequestError: OpenAIException - Error in response object", True),
-        ("litellm.BadRequestError: AnthropicException - b''\n\nLiteLLM: model group", True),
-        ("litellm.BadRequestError: AnthropicException - b'wrong'\n\nLiteLLM: model group", False),
-        ("litellm.InternalServerError: InternalServerError: OpenAIException - 'list' object has no"
-         " attribute 'model_dump'", True),
-        (f"litellm.APIConnectionError: x\n{FRAMES}  File \"a.py\", line 2, in transform_response\n"
-         "AttributeError: no attribute 'get'", True),
-        (f"litellm.APIConnectionError: x\n{FRAMES}  File \"a.py\", line 2, in _parse_sse_data\n"
-         "    ...\n  File \"b.py\", line 3, in chunk_parser\nKeyError: 'type'", True),
-        (f"litellm.APIConnectionError: x\n{FRAMES}AttributeError: no attribute 'get'", False),
-        ("litellm.BadRequestError: OpenAIException - Bad: 'Invalid response object'", False),
-        ("litellm.BadRequestError: XException - \n  File \"a\", in transform_response\n", False),
-        ("", False),
-    ],
-)  # fmt: skip
-@pytest.mark.parametrize("prefix", ["", "Invalid request format: "])
-def test_an_answer_that_litellm_cannot_read_is_known(
-    text: str, unreadable: bool, prefix: str
-) -> None:
-    body = orjson.dumps({"error": {"message": prefix + text}})
-    assert is_unreadable(body) is unreadable
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("endpoint", schemas.ENDPOINTS)
 def test_no_field_that_litellm_looks_at_passes_unless_it_was_reviewed(endpoint: str) -> None:
@@ -190,55 +146,6 @@ def test_no_field_that_litellm_looks_at_passes_unless_it_was_reviewed(endpoint: 
     assert (passed.keys() & fields) - REVIEWED == set()
     every = dict.fromkeys(fields | DANGEROUS, ())
     assert schemas.for_litellm(endpoint, every).keys() & DANGEROUS == set()
-
-
-async def test_litellm_gets_an_empty_query_and_our_own_headers() -> None:
-    heard: list[Any] = []
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        heard.append((scope, orjson.loads((await receive())["body"])))
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"{}"})
-
-    litellm = LiteLLM([])
-    litellm._app = Lazy(lambda: nullcontext(app))  # type: ignore[arg-type]
-    body = {"model": "a", "messages": [], "fallbacks": ["b"], "metadata": {}, "temperature": 0}
-    reply = await litellm.open("/chat/completions", body, "cloud", [(b"traceparent", b"00-1-2-01")])
-    await reply.close()
-    await litellm.close()
-    ((scope, asked),) = heard
-    assert asked == {"model": "cloud", "messages": [], "temperature": 0}
-    assert (scope["query_string"], scope["path"]) == (b"", "/v1/chat/completions")
-    names = {name.decode() for name, _ in scope["headers"]}
-    assert names == {"host", "content-type", "content-length", "authorization", "traceparent"}
-
-
-@pytest.mark.parametrize(
-    "body", [b'{"choices": [{"te', b"[]", b"{}", b"", b'{"choices": [{"message": null}]}']
-)
-async def test_a_stream_of_several_choices_that_breaks_off_is_left_for_another_model(
-    body: bytes,
-) -> None:
-    """Such an answer is asked for as a whole."""
-    left = asyncio.Event()
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        assert "stream" not in orjson.loads((await receive())["body"])
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": body})
-        assert (await receive())["type"] == "http.disconnect"
-        left.set()
-
-    litellm = LiteLLM([])
-    litellm._app = Lazy(lambda: nullcontext(app))  # type: ignore[arg-type]
-    request = {"prompt": ["a", "b"], "stream": True}
-    call = Call("/completions", {"type": "http", "headers": []}, True, cast(Any, None))
-    served = cast(Served, SimpleNamespace(name="cloud", engine=None, client=None, local=None))
-    dispatch = Dispatch(cast(Any, None), litellm, cast(Any, None))
-    with pytest.raises(CandidateFailed, match=r"unreadable|broke off|empty"):
-        await dispatch._over_litellm(call, served, request, OFF)
-    await asyncio.wait_for(left.wait(), 30)
-    await litellm.close()
 
 
 @pytest.mark.slow
@@ -268,7 +175,7 @@ def test_litellm_looks_at_headers_that_change_its_ways() -> None:
             "'context_window_fallback' - https://docs.litellm.ai/docs/routing#fallbacks",
             "too long, try increasing it",
         ),
-        ("litellm is confused", "the provider refused this request"),
+        ("litellm.BadRequestError: XException - ", "the provider refused this request"),
     ],
 )
 def test_a_providers_error_is_told_without_litellms_words(text: str, shown: str) -> None:
@@ -277,3 +184,236 @@ def test_a_providers_error_is_told_without_litellms_words(text: str, shown: str)
     assert error["message"] == shown
     is_too_long = "ContextWindow" in text
     assert error.get("code") == ("context_length_exceeded" if is_too_long else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("litellm.APIConnectionError: 'schema'", True),
+        ("Invalid request format: litellm.InternalServerError: OpenAIException - x", True),
+        ("litellm.BadRequestError: AnthropicException - max_tokens", False),
+        ("litellm.BadRequestError: XException - litellm.APIConnectionError", False),
+    ],
+)
+def test_a_failure_is_known_whatever_its_status(text: str, failed: bool) -> None:
+    assert is_failure(orjson.dumps({"error": {"message": text, "code": "400"}})) is failed
+
+
+def test_the_configuration_names_keys_and_does_not_contain_them() -> None:
+    models = {"own": ModelEntry(url="http://127.0.0.1:2/v1"), "cloud": CLOUD}
+    made = config(models)
+    assert made is not None
+    assert made["model_list"] == [
+        {
+            "model_name": "cloud",
+            "litellm_params": {
+                "model": "openai/x",
+                "api_base": "http://127.0.0.1:1/v1",
+                "api_key": "os.environ/TEST_SECRET",
+            },
+        }
+    ]
+    assert config({"own": models["own"]}) is None
+
+
+def test_a_provider_without_litellm_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASKDOCS_HOME", str(tmp_path))
+    monkeypatch.setattr(litellm, "find_spec", lambda _: None)
+    with pytest.raises(AskdocsError, match=f"askdocs.environments providers --home {tmp_path}$"):
+        interpreter()
+    with pytest.raises(AskdocsError, match="LiteLLM is not installed"):
+        Proxies(Tasks()).follow(GatewaySettings(models={"cloud": CLOUD}))
+
+
+async def test_litellm_gets_the_gateways_own_headers_and_an_empty_query(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with stand_in.providers() as server:
+        connection = LiteLLM({litellm.URL: server.url, litellm.KEY: "sk-own"})
+        await connection.watch()
+        body = orjson.dumps({"model": "m", "query": "a", "documents": ["a"]})
+        reply = await connection.open("/rerank", [(b"traceparent", b"00-1-2-01")], body)
+        reply.close()
+        await connection.close()
+    path, headers = server.heard[-1]
+    assert path == "/v1/rerank"
+    assert headers == {"host", "content-type", "content-length", "authorization", "traceparent"}
+
+
+# In place of LiteLLM: answers on its port with its process and the names of its models.
+SHORT = """\
+import http.server, json, os, sys
+config, port = sys.argv[sys.argv.index("--config") + 1], sys.argv[sys.argv.index("--port") + 1]
+text = open(config).read()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"pid": os.getpid(), "config": text}).encode())
+    def log_message(self, *_): pass
+http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+"""
+
+
+def told() -> Any:
+    """What the proxy tells that workers would ask now; None if none listens there."""
+    try:
+        return httpx.get(os.environ[litellm.URL], trust_env=False, timeout=2).json()
+    except httpx.HTTPError:
+        return None
+
+
+def until(found: Any, seconds: float = 30) -> Any:
+    """The first true value of the function."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return value
+
+
+@pytest.fixture
+def proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxies]:
+    monkeypatch.setenv("ASKDOCS_HOME", str(tmp_path))
+    monkeypatch.setattr(litellm, "_START", SHORT)
+    monkeypatch.setattr(litellm, "find_spec", lambda _: True)
+    for name in (litellm.URL, litellm.KEY):
+        monkeypatch.delenv(name, raising=False)
+    made = Proxies(Tasks())
+    yield made
+    made.close()
+
+
+def test_new_workers_have_a_new_proxy_if_the_providers_change(proxies: Proxies) -> None:
+    proxies.follow(GatewaySettings())
+    assert litellm.URL not in os.environ
+    proxies.follow(GatewaySettings(models={"a": CLOUD}))
+    proxies.settle()
+    first, old = os.environ[litellm.URL], until(told)
+    proxies.follow(GatewaySettings(models={"a": CLOUD}))
+    proxies.settle()
+    assert told()["pid"] == old["pid"]
+    proxies.follow(GatewaySettings(models={"b": CLOUD}))
+    assert "model_name: b" in until(told)["config"]
+    assert httpx.get(first).json()["pid"] == old["pid"]  # for the workers that are still there
+    proxies.settle()
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(first)
+    assert told()
+    proxies.follow(GatewaySettings())
+    proxies.settle()
+    assert litellm.URL not in os.environ
+
+
+def test_if_the_workers_stay_their_proxy_stays(proxies: Proxies) -> None:
+    proxies.follow(GatewaySettings(models={"a": CLOUD}))
+    proxies.settle()
+    old = until(told)
+    proxies.follow(GatewaySettings(models={"b": CLOUD}))
+    other = until(told)
+    proxies.go_back()
+    assert told()["pid"] == old["pid"]
+    assert not psutil.pid_exists(other["pid"])
+
+
+def test_a_proxy_that_does_not_answer_is_started_again(
+    proxies: Proxies, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(litellm, "LOOK_S", 0.1)
+    monkeypatch.setattr(litellm, "SILENT_S", 0.5)
+    proxies.follow(GatewaySettings(models={"a": CLOUD}))
+    pid = until(told)["pid"]
+    time.sleep(0.3)  # the proxy's owner has heard it
+    os.kill(pid, signal.SIGSTOP)
+    assert until(told)["pid"] != pid
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[Providers]:
+    with stand_in.providers() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEST_PROVIDER_KEY", stand_in.KEY)
+        yield server
+
+
+@pytest.fixture
+def gateway(tmp_path: Path, providers: Providers) -> Iterator[Gateway]:
+    models = {"claude": providers.models["claude"]}
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text("# Hello\n\nHello.\n")
+    with starting.gateway(
+        tmp_path, ready=False, gateway_models=json.dumps(models), gateway_docs=str(docs)
+    ) as gateway:
+        yield gateway
+
+
+def ask(gateway: Gateway) -> httpx.Response:
+    return httpx.post(
+        f"{gateway.url}/chat/completions",
+        json={"model": "claude", "messages": [{"role": "user", "content": "Hi"}]},
+        headers={"authorization": f"Bearer {KEY}"},
+        timeout=120,
+    )
+
+
+def child(gateway: Gateway) -> psutil.Process | None:
+    """The process of LiteLLM."""
+    every = psutil.Process(gateway.process.pid).children(recursive=True)
+    return next((one for one in every if "run_server" in " ".join(one.cmdline())), None)
+
+
+@pytest.mark.slow
+def test_a_killed_litellm_is_started_again_and_ends_with_the_gateway(gateway: Gateway) -> None:
+    assert ask(gateway).json()["choices"][0]["message"]["content"] == "Hello."
+    first = child(gateway)
+    assert first is not None
+    first.kill()
+    first.wait(10)
+    error = ask(gateway)
+    assert (error.status_code, error.headers["retry-after"]) == (503, "5")
+    assert error.json()["error"]["code"] == "litellm_unavailable"
+    # The breaker lets one request in ten seconds through.
+    until(lambda: ask(gateway).status_code == 200, 120)
+    second = child(gateway)
+    assert second is not None
+    assert second.pid != first.pid
+    gateway.process.kill()
+    second.wait(10)
+
+
+@pytest.mark.slow
+def test_litellm_listens_on_this_machine_and_knows_its_own_key_alone(gateway: Gateway) -> None:
+    assert ask(gateway).status_code == 200
+    process = child(gateway)
+    assert process is not None
+    (listens,) = {c.laddr for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+    assert listens.ip == "127.0.0.1"
+    for key in (KEY, "sk-1234"):
+        reply = httpx.post(
+            f"http://127.0.0.1:{listens.port}/v1/chat/completions",
+            json={"model": "claude", "messages": [{"role": "user", "content": "Hi"}]},
+            headers={"authorization": f"Bearer {key}"},
+        )
+        assert reply.status_code in (400, 401), reply.text
+    environment = process.environ()
+    assert [name for name in environment if name.startswith("ASKDOCS_")] == []
+    file = gateway.home / "run" / f"litellm-{gateway.port}.yaml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stand_in.KEY not in file.read_text()
+    # It calls nobody but the provider.
+    others = {c.raddr.ip for c in process.net_connections() if c.raddr}
+    assert others <= {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_without_a_provider_there_is_no_litellm(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "index.md").write_text("# Hello\n\nHello.\n")
+    with starting.gateway(tmp_path, ready=False, gateway_docs=str(docs)) as gateway:
+        assert psutil.Process(gateway.process.pid).children(recursive=True) == []
+        assert not (gateway.home / "run").exists()
+        maps = Path(f"/proc/{gateway.process.pid}/maps").read_text()
+        assert "litellm" not in maps

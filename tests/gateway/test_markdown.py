@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.knowledge.sources.mkdocs import page_url
 from tests.gateway.conftest import SITE, page
 from tests.sources.nasty import INFOS, PAGES
+from wiki.sources.mkdocs import page_url
 
 
 @pytest.mark.parametrize("name", [n for n in PAGES if n != "nested"])

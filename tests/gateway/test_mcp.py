@@ -19,13 +19,13 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, TextContent
 
 from askdocs.supervision.checks import free_port
+from core import database
 from gateway.access.keys import ALL, Keys, Limits
-from gateway.knowledge.search.index import writing
-from gateway.storage import database
 from gateway.telemetry.metrics import LEFT
 from gateway.telemetry.usage import report
 from tests import starting
 from tests.gateway.conftest import page
+from wiki.index.index import writing
 
 pytestmark = pytest.mark.slow
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import missing, reused_vectors
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index, build, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.vectors import Floats
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import sync
+from core.errors import AskdocsError
 from tests.gateway.conftest import page
+from wiki.index import missing, reused_vectors
+from wiki.index.embed import Embedder
+from wiki.index.index import Index, build, writing
+from wiki.index.missing import embed_missing
+from wiki.index.vectors import Floats
+from wiki.sources.spec import Spec
+from wiki.sources.sync import sync
 
 
 @pytest.fixture

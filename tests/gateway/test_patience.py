@@ -5,7 +5,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from gateway.storage import database
+from core import database
 from tests.chaos.half_open import half_open
 from tests.gateway.postgres import Postgres
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from gateway.storage import database
+from core import database
 from gateway.upstream.prefill.popularity import HALF_LIFE, PagePopularity
 from tests.gateway.postgres import url
 

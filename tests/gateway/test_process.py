@@ -16,7 +16,7 @@ def test_as_many_files_are_open_as_the_system_allows(
     soft: int, hard: int, then: tuple[int, int]
 ) -> None:
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))"
-    script = f"{limit}\nfrom gateway.core.process import prepare\nprepare()\n{SHOWN}"
+    script = f"{limit}\nfrom core.process import prepare\nprepare()\n{SHOWN}"
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert told.stdout.strip() == str(then), told.stderr
 
@@ -24,7 +24,7 @@ def test_as_many_files_are_open_as_the_system_allows(
 # What a long text takes and frees again; resident MiB before and after.
 FREED = """
 import ctypes, os
-from gateway.core.process import prepare
+from core.process import prepare
 
 prepare()
 libc = ctypes.CDLL(None)

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import Alias
+from core.errors import AskdocsError
 from gateway.routing import aliases, promotions
 from gateway.routing.promotions import Action, Promotion, Targets, needed, previous
+from gateway.settings import Alias
 
 BASE: Targets = {"base": 1.0}
 V7: Targets = {"docs@v7": 1.0}

@@ -13,7 +13,7 @@ from gateway.api.chat_request import (
     text_of,
     wants_grounding,
 )
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 
 USER = {"role": "user", "content": "Q?"}
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.wiki.headings import question
-from gateway.knowledge.wiki.page import Page, Section
-from gateway.knowledge.wiki.questions import first_paths, mined
+from wiki.pages.headings import question
+from wiki.pages.page import Page, Section
+from wiki.pages.questions import first_paths, mined
+from wiki.sources.markdown import parse
 
 LANG = "Das ist ein Abschnitt, der in mehreren Sätzen genug sagt und damit die Überschrift klärt."
 LONG = "This is a section that says enough to answer what its heading asks, in some sentences."

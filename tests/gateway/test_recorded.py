@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from core import database
 from gateway.access.keys import Keys, Limits
-from gateway.storage import database
 from gateway.telemetry.answer_statistics import AnswerStatistics
 from gateway.telemetry.usage import UsageRow, report
 from tests import starting

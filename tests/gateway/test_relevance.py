@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.search.relevance import SPAN, STEP, EncodedText, relevance, shares, spans
+from wiki.search.relevance import SPAN, STEP, EncodedText, relevance, shares, spans
 
 MARK = np.full((1, 384), 9.0, np.float32)
 

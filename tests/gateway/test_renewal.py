@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from uvicorn.config import STARTUP_FAILURE
 
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
+from core.settings import load
 from gateway.runtime import reload, server
+from gateway.settings import GatewaySettings
 
 pytestmark = pytest.mark.slow
 

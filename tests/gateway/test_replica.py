@@ -15,27 +15,26 @@ import pytest
 import sqlalchemy as sa
 
 from askdocs.supervision.checks import free_port
-from gateway.access.rights import PUBLIC, Reader
-from gateway.access.rules import NO_RULES
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.core.tasks import Tasks
-from gateway.core.traffic import Traffic
-from gateway.knowledge import index_keeper
-from gateway.knowledge.search import shared
-from gateway.knowledge.search.index import Index, StoredSource
-from gateway.knowledge.search.index import writing as writing_file
-from gateway.knowledge.search.replica import following, open_writing, pull, refresh
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.search.writer import IndexBusy
-from gateway.knowledge.sources.source import Changed, Item, State
-from gateway.knowledge.sources.sync import look, sync
-from gateway.storage import database
+from core import database
+from core.errors import AskdocsError
+from core.settings import load
+from core.tasks import Tasks, Traffic
+from gateway.runtime import index_keeper
+from gateway.settings import GatewaySettings
 from tests.gateway.conftest import page
 from tests.gateway.postgres import Postgres
 from tests.waiting import until
+from wiki.index import shared
+from wiki.index.index import Index, StoredSource
+from wiki.index.index import writing as writing_file
+from wiki.index.replica import following, open_writing, pull, refresh
+from wiki.index.view import Rights
+from wiki.index.writer import IndexBusy
+from wiki.rights import PUBLIC, Reader
+from wiki.rules import NO_RULES
+from wiki.search.search import Search
+from wiki.sources.source import Changed, Item, State
+from wiki.sources.sync import look, sync
 
 # A real server, which takes its time.
 pytestmark = pytest.mark.slow
@@ -44,8 +43,8 @@ ROOT = Path(__file__).parents[2]
 WRITER = """
 import sys, time
 from pathlib import Path
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.replica import open_writing
+from wiki.search.search import Search
+from wiki.index.replica import open_writing
 from tests.gateway.conftest import page
 
 with open_writing(Path(sys.argv[1]), sys.argv[2]) as writer:

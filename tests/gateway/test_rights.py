@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.access import rights
-from gateway.access.rules import Rule, Rules
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.search.writer import writing
-from gateway.knowledge.sources.apart import Apart
-from gateway.knowledge.sources.folder import front_groups
-from gateway.knowledge.sources.sync import sync
-from gateway.knowledge.sources.synced import Synced
+from wiki import rights
+from wiki.index.index import Index
+from wiki.index.view import Rights
+from wiki.index.writer import writing
+from wiki.rules import Rule, Rules
+from wiki.sources.apart import Apart
+from wiki.sources.folder import front_groups
+from wiki.sources.sync import sync
+from wiki.sources.synced import Synced
 
 
 def test_sets_that_ask_for_the_same_are_stored_alike() -> None:
@@ -159,7 +159,7 @@ def test_whoever_serves_people_has_no_way_to_a_page_but_as_a_reader() -> None:
         if package == "widget" or path.relative_to(root).parts[1] != "search"
     }
     allowed = {
-        "gateway/access/rights.py": 1,
+        "wiki/rights.py": 1,
         "gateway/runtime/container.py": 0,  # gives the class to a thread, the outcome to a library
         "widget/box/examples.py": 1,  # and reads it as PUBLIC
         "widget/review/wiki.py": 3,  # as the reviewer; to count, all

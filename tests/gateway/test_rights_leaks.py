@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.access.rights import EVERYTHING, PUBLIC, Groups, Reader, both
-from gateway.access.rules import NO_RULES, Rule, Rules
+from core.errors import AskdocsError
 from gateway.answering.grounding.ground import Grounding, Library
 from gateway.api.agents import llms
 from gateway.api.agents.pages import Pages
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search import vectors
-from gateway.knowledge.search.embed import MODEL
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.missing import embed_missing
 from gateway.upstream.engine import estimates
 from tests.gateway.conftest import SITE, page
+from wiki.index import vectors
+from wiki.index.embed import MODEL
+from wiki.index.index import Index, writing
+from wiki.index.missing import embed_missing
+from wiki.rights import EVERYTHING, PUBLIC, Groups, Reader, both
+from wiki.rules import NO_RULES, Rule, Rules
 
 WORDS = [
     "tea",

@@ -11,7 +11,7 @@ from openai.types import chat, completion_create_params, embedding_create_params
 
 import gateway
 from gateway.api.schemas import ENDPOINTS, accept, for_litellm
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 from tests.counting import calls
 
 USER = {"role": "user", "content": "hi"}
@@ -77,6 +77,10 @@ def test_a_field_that_is_needed_is_missed_by_name(endpoint: str, field: str) -> 
         {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "look"}}},
         {"tools": [], "tool_choice": "auto"},
         {"tool_choice": "none"},
+        {"functions": [], "function_call": "auto"},
+        {"reasoning": {"effort": "low"}, "usage": {"include": True}, "provider": {"sort": "price"}},
+        {"thinking": {"type": "disabled"}, "enable_thinking": False, "thinking_budget": 100},
+        {"think": False, "num_ctx": 8192, "keep_alive": "5m", "cache_prompt": True},
         {"messages": [{"role": "developer", "content": "be short"}, USER]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "hi"}], "name": "me"}]},
         {"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]},
@@ -212,7 +216,7 @@ def test_a_wrong_value_is_refused_with_its_field_and_value(field: str, value: An
         ),
         ({"stream_options": {"include_usage": "x"}}, "stream_options.include_usage"),
         ({"functions": [{"name": "f"}]}, "functions"),
-        ({"function_call": "auto"}, "function_call"),
+        ({"function_call": {"name": "f"}}, "function_call"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
         (
             {"messages": [{"role": "tool", "tool_call_id": "a", "content": "x"}]},

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from askdocs.supervision.checks import free_port
+from core.errors import AskdocsError, SettingsError
+from core.settings import load
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import render
 from gateway.answering.scorers import Endpoint, Judges, _yes
-from gateway.core.errors import AskdocsError, SettingsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.embed import tokenizer_file
+from gateway.settings import GatewaySettings
 from gateway.upstream.engines.launch import Launch
 from tests.gateway.conftest import page
 from tests.vllm_serving import running
+from wiki.index.embed import tokenizer_file
 
 PAGE = page("coffee.md", "# Coffee\n\nThe machine stands on floor 3. Descale it every 14 days.")
 PREFIX = render([Excerpt(PAGE, PAGE.sections, 1)], "?")[:1]

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.hits import best_passages
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.passages import passages
-from gateway.knowledge.search.query import asked
-from gateway.knowledge.search.ranking import lost
-from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page
+from wiki.index.embed import Embedder
+from wiki.index.index import Index, writing
+from wiki.index.missing import embed_missing
+from wiki.index.passages import passages
+from wiki.search.hits import best_passages
+from wiki.search.query import asked
+from wiki.search.ranking import lost
+from wiki.search.search import Search
 
 Make = Callable[..., Index]
 
@@ -298,7 +298,7 @@ def test_words_side_by_side_as_in_the_question_come_first(
     search = by_words(a=f"# Guide\n\n## One\n\n{apart}\n\n## Two\n\n{beside}\n")
     first, *_ = best_passages(search.find("rename branch"))
     assert first.passage.text == beside
-    monkeypatch.setattr("gateway.knowledge.search.passage_order.OF_PAIRS", 0)
+    monkeypatch.setattr("wiki.search.passage_order.OF_PAIRS", 0)
     hit, *_ = search.find("rename branch")
     assert [one.passage.text for one in hit.passages[:2]] == [apart, beside]
     # How well the wiki answers at all stays what it was.

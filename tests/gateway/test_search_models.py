@@ -14,19 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings, ModelEntry
-from gateway.knowledge.search import embed, missing, models, rerank
-from gateway.knowledge.search.calibration import FAR, NEAR, Fit, of_cosines
-from gateway.knowledge.search.config import OFF, SearchSettings
-from gateway.knowledge.search.embed import Embedder, Onnx, open_folder
-from gateway.knowledge.search.hits import best_passages
-from gateway.knowledge.search.index import Index, build, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
-from gateway.knowledge.search.rerank import InTime
-from gateway.knowledge.search.search import Search
+from core.errors import AskdocsError
+from gateway.settings import GatewaySettings, ModelEntry
 from tests.gateway.conftest import page
+from wiki.index import embed, missing
+from wiki.index.calibration import FAR, NEAR, Fit, of_cosines
+from wiki.index.embed import Embedder, Onnx, open_folder
+from wiki.index.index import Index, build, writing
+from wiki.index.missing import embed_missing
+from wiki.search import models, rerank
+from wiki.search.config import OFF, SearchSettings
+from wiki.search.hits import best_passages
+from wiki.search.remote import Endpoint, RemoteEmbedder, RemoteReranker
+from wiki.search.rerank import InTime
+from wiki.search.search import Search
 
 PAGES = {
     "cake": "# Kitchen\n\n## Baking a cake\n\nFlour, eggs and an oven.\n",

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from gateway.answering.grounding.ground import Grounding
-from gateway.knowledge.search import ranking
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.search import Search
 from tests.gateway.conftest import SITE, page
+from wiki.index.embed import Embedder
+from wiki.index.index import Index, writing
+from wiki.index.missing import embed_missing
+from wiki.search import ranking
+from wiki.search.search import Search
 
 LEAVE = "# {0}\n\nAsk the people team for leave of {0} days.\n"
 QUESTION = "Whom do I ask for leave?"

@@ -19,9 +19,9 @@ import pytest
 import uvicorn
 
 from askdocs.supervision.checks import free_port
-from gateway.core import failures, tasks
-from gateway.core.errors import AskdocsError
-from gateway.core.tasks import Tasks
+from core import tasks
+from core.errors import AskdocsError
+from core.tasks import Tasks, failures_in
 from gateway.runtime import protocol
 from gateway.runtime import server as server_module
 from gateway.runtime.protocol import MAX_HEAD, Edge
@@ -478,7 +478,7 @@ def test_several_workers_share_the_port_and_one_that_dies_is_replaced(
         assert get(port)["path"] == "/x"
         process.terminate()
         assert f"worker failed (process {dead} ended, exit code -9)" in process.communicate()[1]
-    assert [one[:3] for one in failures.read(tmp_path / ".askdocs")] == [("gateway", "worker", 1)]
+    assert [one[:3] for one in failures_in(tmp_path / ".askdocs")] == [("gateway", "worker", 1)]
 
 
 def test_a_worker_that_cannot_be_forked_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:

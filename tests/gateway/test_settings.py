@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
-from gateway.core.errors import AskdocsError, SettingsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import DEFAULT_FILE, Section, environment, load, variable
+from core.errors import AskdocsError, SettingsError
+from core.settings import DEFAULT_FILE, Section, environment, load, variable
+from gateway.settings import GatewaySettings
 from widget.settings import WidgetSettings
 
 ROOT = Path(__file__).parents[2]
@@ -212,7 +212,7 @@ def test_a_child_process_gets_exactly_the_gateways_settings() -> None:
         port=1234,
         docs="a b",
         answers="quote",
-        warm=True,
+        prefill=True,
     )
     assert load(GatewaySettings, env=environment(settings)) == settings
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from core import database
 from gateway.access.keys import Keys
-from gateway.knowledge.search import index
-from gateway.knowledge.sources.markdown import parse
-from gateway.storage import database
+from wiki.index import index
+from wiki.sources.markdown import parse
 
-# Each starts a gateway, which imports LiteLLM.
+# Each starts a gateway.
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.sse import MAX_EVENT
 from gateway.answering.stream import Stream, identity
-from gateway.core.http import broken_off
-from gateway.core.sse import MAX_EVENT
+from gateway.http.asgi import broken_off
 
 USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
+CACHED = {**USAGE, "prompt_tokens_details": {"cached_tokens": 2}}
 DONE = b"data: [DONE]\n\n"
 
 
@@ -51,6 +52,12 @@ def texts(data: bytes) -> str:
 
 STREAMS = {
     "vllm": delta("a") + delta("b") + END + event(choices=[], usage=USAGE) + DONE,
+    "vllm, cached": delta("a") + delta("b") + END + event(choices=[], usage=CACHED) + DONE,
+    "llama.cpp, timings in each": delta("a", timings={"cache_n": 2})
+    + delta("b", timings={"cache_n": 2})
+    + END
+    + event(choices=[], usage=CACHED, timings={"prompt_n": 3, "cache_n": 2})
+    + DONE,
     "vllm, null in each": delta("a", usage=None)
     + delta("b", usage=None)
     + END
@@ -59,7 +66,7 @@ STREAMS = {
     "llama.cpp": delta("a")
     + delta("b")
     + END
-    + event(choices=[], usage=USAGE, timings={"prompt_n": 3})
+    + event(choices=[], usage=USAGE, timings={"prompt_n": 3, "cache_n": 2})
     + DONE,
     "litellm": delta("a")
     + delta("b")
@@ -82,13 +89,14 @@ STREAMS = {
 @pytest.mark.parametrize("name", STREAMS)
 def test_each_engines_usage_is_read_and_shown_only_to_who_asked(name: str, keep: bool) -> None:
     out, stream = through(STREAMS[name], keep=keep)
-    assert stream.usage == USAGE
+    assert stream.usage == (CACHED if ", " in name and "null" not in name else USAGE)
     assert (stream.done, stream.failed) == (True, False)
     assert texts(out) == "ab"
     shown = [c["usage"] for c in chunks(out) if isinstance(c, dict) and c.get("usage")]
     assert shown == ([USAGE] if keep else [])
     if not keep:
         assert b'"usage"' not in out
+    assert b"cache" not in out
     assert all(c["model"] == "docs" for c in chunks(out) if isinstance(c, dict))
     assert out.endswith(DONE)
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources.excluded import exclude, restore
-from gateway.knowledge.sources.source import (
+from core.errors import AskdocsError
+from tests.gateway.conftest import page
+from wiki.index.index import Index, writing
+from wiki.sources.excluded import exclude, restore
+from wiki.sources.source import (
     NO_TEXT,
     Broken,
     Changed,
@@ -19,10 +20,9 @@ from gateway.knowledge.sources.source import (
     State,
     Unchanged,
 )
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import look, sync
-from gateway.knowledge.sources.synced import Synced
-from tests.gateway.conftest import page
+from wiki.sources.spec import Spec
+from wiki.sources.sync import look, sync
+from wiki.sources.synced import Synced
 
 SITE = "https://wiki.example.com/"
 
@@ -426,7 +426,7 @@ def test_a_source_is_read_while_nobody_is_kept_from_writing(file: Path) -> None:
 def test_more_pages_than_are_held_in_memory_are_all_written(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.knowledge.sources.sync.IN_MEMORY", 100)
+    monkeypatch.setattr("wiki.sources.sync.IN_MEMORY", 100)
 
     def steps(known: Mapping[str, str]) -> Iterator[Unchanged | Changed | Broken]:
         for number in range(50):

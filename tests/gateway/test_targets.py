@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.wiki.targets import referenced, retarget
+from wiki.pages.targets import referenced, retarget
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,9 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from gateway.core import failures
-from gateway.core import tasks as module
-from gateway.core.errors import AskdocsError
-from gateway.core.failures import Failures
-from gateway.core.tasks import Tasks
+from core import tasks as module
+from core.errors import AskdocsError
+from core.tasks import Failures, Tasks, failures_in
 from tests import starting
 
 T = TypeVar("T")
@@ -169,9 +167,7 @@ def test_failures_of_all_processes_of_a_kind_are_counted_in_the_state_folder(
     fail_twice("sync", "wiki")
     Failures(tmp_path, "sync").failed("\udc80")  # a folder that is not UTF-8
     Failures(tmp_path, "slack").started("retention")
-    seen = {
-        (one.process, one.task): (one.failures, one.is_recent) for one in failures.read(tmp_path)
-    }
+    seen = {(one.process, one.task): (one.failures, one.is_recent) for one in failures_in(tmp_path)}
     assert seen == {
         ("slack", "retention"): (0, False),
         ("sync", "wiki"): (4, True),
@@ -190,9 +186,9 @@ def test_a_count_that_a_kill_cut_off_begins_again(tmp_path: Path, left: str) -> 
     kept = Failures(tmp_path, "slack")
     kept.started("retention")
     (tmp_path / "tasks" / "slack.json").write_text(left)
-    assert failures.read(tmp_path) == []
+    assert failures_in(tmp_path) == []
     kept.failed("retention")
-    assert [one.failures for one in failures.read(tmp_path)] == [1]
+    assert [one.failures for one in failures_in(tmp_path)] == [1]
 
 
 @pytest.mark.slow

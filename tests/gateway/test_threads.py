@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.core import threads
+from core import threads
 from tests import starting
 from tests.gateway.postgres import Postgres
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.http import ApiError, dump
+from gateway.http.asgi import ApiError, dump
 from gateway.routing.token_budget import MEDIA, TokenBudget, bound, count_nearly, fit, within
 from gateway.upstream.engine import Engine, EngineModel
 
@@ -55,9 +55,17 @@ async def test_the_small_model_counts_exactly_and_an_answer_is_clamped(engine: E
     assert await fit(TokenBudget(100, 50), ASKED, engine) == TokenBudget(100, 50)
 
 
+async def test_an_open_answer_gets_the_rest_of_the_context(engine: Engine) -> None:
+    counted = await count_nearly(ASKED, engine)
+    near = await fit(TokenBudget(1000, 16, is_open=True), ASKED, engine)
+    assert near.answer == 1048  # at least half of it: the prompt need not be counted
+    exact = await fit(TokenBudget(3000, 16, is_open=True), ASKED, engine)
+    assert exact.answer == 2048 - counted
+
+
 async def test_a_prompt_that_fills_the_context_is_refused_with_both_numbers(engine: Engine) -> None:
     asked = {"messages": [{"role": "user", "content": "why " * 3000}]}
-    with pytest.raises(ApiError, match=r"3,\d\d\d tokens and the model's context 2,048") as caught:
+    with pytest.raises(ApiError, match=r"length is 2048 tokens\. .* 3\d\d\d tokens\.") as caught:
         await fit(TokenBudget(12_000, 10), asked, engine)
     assert caught.value.body["error"]["code"] == "context_length_exceeded"
 

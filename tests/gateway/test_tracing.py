@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from gateway.telemetry.tracing import OFF, Tracer, endpoint, load
 from tests.monitoring.otlp import collector
 

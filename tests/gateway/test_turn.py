@@ -3,14 +3,13 @@
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from starlette.datastructures import Headers
 
-from gateway.access.rights import EVERYTHING
-from gateway.access.rules import NO_RULES
 from gateway.answering import chat
 from gateway.answering.chat import Chat
 from gateway.answering.grounding.ground import Grounding, Library
@@ -19,15 +18,18 @@ from gateway.api import pipeline
 from gateway.api.chat_request import take_turn
 from gateway.api.plan import GroundingDecision, RequestPlan
 from gateway.api.transform import WHOLE
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.json_body import parse_object
-from gateway.knowledge.search.index import Index
+from gateway.http.json_body import parse_object
 from gateway.routing.aliases import Route
 from gateway.routing.dispatch import Opened
 from gateway.routing.registry import Served
-from gateway.routing.token_budget import TokenBudget
+from gateway.routing.token_budget import TokenBudget, count_nearly
+from gateway.settings import GatewaySettings
 from gateway.telemetry.tracing import OFF
 from gateway.upstream.engine import Engine, EngineModel, estimated
+from gateway.upstream.salt import Salts
+from wiki.index.index import Index
+from wiki.rights import EVERYTHING
+from wiki.rules import NO_RULES
 
 QUESTION = "How many backups does the server keep?"
 ASKED = {"role": "user", "content": QUESTION}
@@ -66,7 +68,12 @@ def index(indexed: Callable[..., Index]) -> Index:
 @pytest.fixture
 def accompany(index: Index) -> Callable[..., Any]:
     async def accompany(
-        *messages: dict[str, Any], context: int | None = None, asks: bool = False, **more: Any
+        *messages: dict[str, Any],
+        context: int | None = None,
+        asks: bool = False,
+        counts: bool = False,
+        lists: bool = False,
+        **more: Any,
     ) -> tuple[RequestPlan, Turn | None]:
         library = Library(Grounding(index, counted), NO_RULES)
         answers = Chat(GatewaySettings(), library, counted)
@@ -76,17 +83,23 @@ def accompany(index: Index) -> Callable[..., Any]:
             endpoint="/chat/completions",
             scope={},
             reader=EVERYTHING,
-            headers=Headers(),
+            headers=Headers({"x-askdocs-sources": "text"} if lists else {}),
             request=request,
             route=cast(
                 "Route", SimpleNamespace(sources=(), check="hold", alias="docs", thresholds={})
             ),
             first=cast("Served", SimpleNamespace(name="base", engine=engine)),
             stream=bool(more.get("stream")),
-            budget=answers.bound(TokenBudget(len(json.dumps(request)), 1024)),
+            budget=TokenBudget(len(json.dumps(request)), 1024),
             grounding=GroundingDecision(True, is_agents=True, is_asked_for=asks),
+            salts=Salts("", "", EVERYTHING),
         )
-        return await answers.accompany(plan, OFF, keeps_text=True)
+        most = plan.budget.prompt + answers.most_pages(plan.grounding, request)
+        plan = replace(plan, budget=plan.budget._replace(prompt=most))
+        ready, turn = await answers.accompany(plan, OFF, keeps_text=True)
+        if counts:
+            assert await answers.count(plan) == await count_nearly(ready.request, engine) <= most
+        return ready, turn
 
     return accompany
 
@@ -107,6 +120,11 @@ async def test_the_same_pages_stand_in_front_of_each_turn_of_the_work(
     assert asked["content"].endswith(f"\n\n{QUESTION}")
     assert all(prompt[:2] == [system, asked] for prompt in prompts)
     assert prompts[1][2:] == [CALL, {**RESULT, "content": "hens eat grain " * 200}]
+
+
+async def test_the_limits_of_a_key_count_the_pages(accompany: Callable[..., Any]) -> None:
+    plan, _ = await accompany(CODE, ASKED, CALL, RESULT, ASKED, counts=True)
+    assert "14 backups" in str(plan.request)
 
 
 async def test_a_new_question_leaves_all_that_was_sent_before_it(
@@ -246,6 +264,38 @@ async def test_words_go_out_as_they_come_and_are_checked_at_the_end(
     assert note["url_citation"]["title"] == "Backup"
     assert turn.claims == (), "an agent's work does not count for the model's quality"
     assert [len(turn.pages), turn.question] == [1, QUESTION]
+
+
+async def test_sources_are_listed_where_the_client_shows_nothing_else(
+    accompany: Callable[..., Any],
+) -> None:
+    _, turn = await accompany(CODE, ASKED, ASKED, stream=True, lists=True)
+    out = _fed(turn, _stream("The server keeps 14 backups ", "[", "2", "]", ". `a[2]` [9]."))
+    (last,) = [json.loads(line[6:]) for line in (await turn.settle()).decode().splitlines() if line]
+    text = "".join(e["choices"][0]["delta"].get("content") or "" for e in (*out, last))
+    said, _, sources = text.partition("\n\nSources:\n")
+    assert said == "The server keeps 14 backups [1]. `a[2]` [9]."
+    assert sources == "- [1] Backup: https://wiki.example.com/backup/#backup"
+    assert last["choices"][0]["delta"]["annotations"] == []
+    assert [place["number"] for place in last["askdocs"]["references"]] == [1]
+    assert last["askdocs"]["sources"][0]["title"] == "Backup"
+    assert last["askdocs"]["claims"][0]["verdict"] == "supported"
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "stop"])
+async def test_a_whole_answer_ends_with_its_sources_but_not_beside_a_tool_call(
+    accompany: Callable[..., Any], reason: str
+) -> None:
+    _, turn = await accompany(CODE, ASKED, lists=True)
+    turn.begin(cast("Opened", SimpleNamespace(served=SimpleNamespace(name="base"))), WHOLE)
+    message: dict[str, Any] = {"role": "assistant", "content": "The server keeps 14 backups [1]."}
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    whole = json.loads(await turn.whole(json.dumps({"choices": [choice]}).encode()))
+    message = whole["choices"][0]["message"]
+    _, _, sources = message["content"].partition("backups [1].")
+    listed = "\n\nSources:\n- [1] Backup: https://wiki.example.com/backup/#backup"
+    assert sources == (listed if reason == "stop" else "")
+    assert message["annotations"] == []
 
 
 async def test_a_tool_call_passes_untouched(accompany: Callable[..., Any]) -> None:

@@ -11,12 +11,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
+from core.tasks import Traffic
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.ground import Grounding
-from gateway.core.traffic import Traffic
-from gateway.knowledge.search import index
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine
 from gateway.upstream.engines import llamacpp
 from gateway.upstream.prefill.popularity import PagePopularity
@@ -24,6 +21,9 @@ from gateway.upstream.prefill.snapshots import Snapshots
 from gateway.upstream.prefill.warmer import Warmer
 from tests import starting
 from tests.gateway.conftest import page
+from wiki.index import index
+from wiki.index.index import Index
+from wiki.pages.page import Page
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.knowledge.sources import watch
 from tests.parts import require
+from wiki.sources import watch
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ ALONE = ("unshare", "--user", "--map-root-user", "sh", "-c")
 UNWATCHED = """
 import sys, threading
 from pathlib import Path
-from gateway.knowledge.sources import watch
+from wiki.sources import watch
 
 watch.GLANCE = 500
 for _ in watch.changes(Path(sys.argv[1]), threading.Event()):

@@ -7,19 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
+from core.settings import load
+from core.tasks import Tasks, Traffic
 from gateway.answering.grounding.ground import Grounding
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.core.tasks import Tasks
-from gateway.core.traffic import Traffic
-from gateway.knowledge.index_keeper import Keeper, alone, prepare
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.search import Search
+from gateway.runtime.index_keeper import Keeper, alone, prepare
+from gateway.settings import GatewaySettings
 from gateway.upstream.engine import estimates
 from tests.starting import shown
 from tests.waiting import until
+from wiki.index.embed import Embedder
+from wiki.index.index import Index
+from wiki.search.search import Search
 
 pytestmark = pytest.mark.slow
 

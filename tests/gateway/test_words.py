@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.knowledge.wiki.words import STOP_WORDS, content_words, stem, stems, words
+from wiki.pages.words import STOP_WORDS, content_words, stem, stems, words
 
 DOCS = Path(__file__).parents[2] / "docs"
 

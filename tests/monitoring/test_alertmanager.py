@@ -84,8 +84,8 @@ def nothing_runs(folder: Path, address: str) -> Iterator[None]:
     (named,) = config["alerting"]["alertmanagers"][0]["static_configs"]
     assert named["targets"] == ["alertmanager:9093"]
     named["targets"] = [address]
+    config["global"] |= {"scrape_interval": "1s", "evaluation_interval": "1s"}
     config |= {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(folder / "rules.yml")],
         "scrape_configs": [],
     }
@@ -95,9 +95,11 @@ def nothing_runs(folder: Path, address: str) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["slack", "webhook"])
+@pytest.mark.parametrize("runbook", ["", "https://docs.example.com/how-to/runbook/"])
 def test_people_are_reported_what_is_wrong_and_where_the_runbook_has_it(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, runbook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("RUNBOOK_URL", runbook)
     with (
         receiver() as (url, posted),
         alertmanager(tmp_path, name, url) as address,
@@ -108,13 +110,14 @@ def test_people_are_reported_what_is_wrong_and_where_the_runbook_has_it(
     assert told["path"] == "/secret"
     said = json.dumps(told)
     assert "The gateway is down." in said
-    assert "docs/how-to/runbook.md#alert-down" in said
+    assert f"{runbook or 'docs/how-to/runbook.md'}#askdocsdown" in said
     if name == "slack":
         (attachment,) = told["attachments"]
         assert attachment["title"] == "AskdocsDown (critical): firing"
     else:
         assert (told["status"], told["receiver"]) == ("firing", "webhook")
         assert told["groupLabels"] == {"alertname": "AskdocsDown"}
+        assert "runbook" not in told["commonLabels"]
 
 
 @pytest.mark.slow

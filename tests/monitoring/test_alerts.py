@@ -19,6 +19,8 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 KUBERNETES = CONFIG.with_name("prometheus-kubernetes.yml")
 RULES = ROOT / "deploy" / "prometheus" / "rules" / "askdocs.yml"
+# The runbook's address is the setting RUNBOOK_URL, or else its path in the repository.
+ADDRESS = '{{ or $externalLabels.runbook "docs/how-to/runbook.md" }}'
 CASES = [Path(__file__).with_name(name) for name in ("alerts.yml", "alerts_days.yml")]
 
 
@@ -28,8 +30,8 @@ def alerts() -> list[dict[str, Any]]:
 
 
 def anchor(name: str) -> str:
-    """The heading in the runbook that says what to do: `alert-engine-down`."""
-    return "alert" + re.sub(r"([A-Z])", r"-\1", name.removeprefix("Askdocs")).lower()
+    """The heading in the runbook that says what to do: `askdocsenginedown`."""
+    return name.lower()
 
 
 @pytest.mark.slow
@@ -63,11 +65,24 @@ def test_each_alert_is_seen_to_fire_and_not_to_fire() -> None:
 def test_each_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     told = rule["annotations"]
-    assert set(told) == {"summary", "description", "runbook"}
+    assert set(told) == {"summary", "description", "runbook_url"}
     page = RUNBOOK
-    assert told["runbook"] == f"{page.relative_to(ROOT)}#{anchor(rule['alert'])}"
+    assert told["runbook_url"] == f"{ADDRESS}#{anchor(rule['alert'])}"
     assert rule["for"]
     assert anchor(rule["alert"]) in sections(page)
+
+
+@pytest.mark.parametrize("file", sorted(CONFIG.parent.glob("*.yml")), ids=lambda file: file.stem)
+def test_prometheus_knows_where_people_read_the_runbook_and_labels_no_alert_with_it(
+    file: Path,
+) -> None:
+    config = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert config["global"]["external_labels"] == {"runbook": "${RUNBOOK_URL}"}
+    dropped = config["alerting"]["alert_relabel_configs"]
+    assert dropped == [{"action": "labeldrop", "regex": "runbook"}]
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    assert services["prometheus"]["environment"] == {"RUNBOOK_URL": "${RUNBOOK_URL:-}"}
+    assert dotenv_values(ROOT / ".env.example")["RUNBOOK_URL"] == ""
 
 
 def test_metrics_are_kept_for_as_long_as_the_alerts_look_back() -> None:

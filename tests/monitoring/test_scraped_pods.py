@@ -53,7 +53,6 @@ def pods() -> list[dict[str, Any]]:
         pod("widget-1", WIDGET, widget),
         pod("sync-1", SYNC, sync, "Succeeded"),
         pod("engine-1", ENGINE, vllm),
-        pod("ray-worker-1", ENGINE, {"containers": [{"name": "vllm-ray-worker"}]}),
         pod("router-1", ROUTER, vllm),
     ]
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import httpx
 import yaml
 
-from gateway.core.failures import Failures
+from core.tasks import Failures
 from tests import starting
 from tests.monitoring.test_alerts import CONFIG, RULES
 from tests.parts import require
@@ -82,6 +82,8 @@ def started(folder: Path, config: dict[str, Any]) -> Iterator[Prometheus]:
         "--web.listen-address=127.0.0.1:0",
         # An alert that fired before the receiver was known is sent then, not a minute later.
         "--rules.alert.resend-delay=1s",
+        # RUNBOOK_URL; compose.yaml's Prometheus expands it without being told.
+        "--enable-feature=expand-external-labels",
     ]
     with listening(argv, log, "Server is ready") as address:
         yield Prometheus(f"http://{address}")

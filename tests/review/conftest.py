@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.storage import database
+from core import database
 from tests.gateway.postgres import Postgres
 from widget.app import create_app
 from widget.review.clusters import Sorter

@@ -8,9 +8,9 @@ import jwt
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
-from gateway.core.errors import SettingsError
-from gateway.core.settings import load
-from gateway.storage.database import Unreachable
+from core.database import Unreachable
+from core.errors import SettingsError
+from core.settings import load
 from tests.review.conftest import Start
 from widget.review import access
 from widget.settings import WidgetSettings

@@ -6,25 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access.rights import PUBLIC, Groups, Reader
-from gateway.access.rules import Rule, Rules
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.tasks import Tasks
-from gateway.core.traffic import Traffic
-from gateway.knowledge.index_keeper import Keeper
-from gateway.knowledge.search.approved import approved, publish
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.search.passages import above
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.store import APPROVED
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.wiki.page import Page, Section
+from core.tasks import Tasks, Traffic
+from gateway.runtime.index_keeper import Keeper
+from gateway.settings import GatewaySettings
 from tests.review.conftest import ask, queue_of
 from tests.waiting import until
 from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Action, Draft, Reviews
 from widget.service.store import Store
+from wiki.index.approved import approved, publish
+from wiki.index.index import Index, writing
+from wiki.index.passages import above
+from wiki.index.store import APPROVED
+from wiki.index.view import Rights
+from wiki.pages.page import Page, Section
+from wiki.rights import PUBLIC, Groups, Reader
+from wiki.rules import Rule, Rules
+from wiki.search.search import Search
 
 DRAFT = Draft("Why is the tray stuck?", "Pull the *green* lever.", "print.md", "Trays")
 ADDRESS = "https://wiki/print/?answer=1#trays"

@@ -5,15 +5,14 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from gateway.access.rights import EVERYTHING
-from gateway.storage import database
-from gateway.telemetry import audit
+from core import audit, database
 from tests.review.conftest import ask, queue_of
 from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.tables import cluster_table, member_table
 from widget.service.store import Store, Unknown, Vote
+from wiki.rights import EVERYTHING
 
 UNSURE = {"caution": True}
 

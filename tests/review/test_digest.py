@@ -13,10 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from gateway.access.rights import EVERYTHING
-from gateway.core.tasks import Tasks
-from gateway.knowledge.search import embed
-from gateway.storage.database import reading, writing
+from core.database import reading, writing
+from core.tasks import Tasks
 from tests.review.conftest import NOW, PORTS, ask, unindexed
 from tests.review.test_gaps import days_before
 from tests.waiting import async_until
@@ -25,6 +23,8 @@ from widget.review import clusters, digest, gaps, keeper, weeks
 from widget.review.clusters import Sorter
 from widget.review.tables import digest_table, member_table
 from widget.service.store import Store
+from wiki.index import embed
+from wiki.rights import EVERYTHING
 
 WEEK = weeks.monday(NOW.date()) - weeks.WEEK
 

@@ -4,14 +4,14 @@ from datetime import date, timedelta
 
 import pytest
 
-from gateway.access.rights import EVERYTHING
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.review.conftest import NOW, PORTS, ask, queue_of, unindexed
 from widget.review import analytics, gaps, weeks
 from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.service.store import Store
+from wiki.rights import EVERYTHING
 
 MONDAY = weeks.monday(NOW.date())
 KEYS = {"title": "Keys", "url": "https://wiki.example.com/keys/"}

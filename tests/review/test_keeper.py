@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from gateway.storage.database import reading
+from core.database import reading
 from tests.review.conftest import ask, unindexed
 from widget.review import clusters, keeper
 from widget.review.tables import member_table

@@ -9,13 +9,13 @@ import httpx
 import pytest
 from starlette.testclient import TestClient
 
-from gateway.knowledge.search.index import build
-from gateway.knowledge.wiki.page import Page, Section
 from tests.gateway.conftest import page as made
 from tests.review.conftest import PORTS, Start, ask
 from widget.review.clusters import Sorter
 from widget.review.reviews import Reviews
 from widget.service.store import Store
+from wiki.index.index import build
+from wiki.pages.page import Page, Section
 
 ANN, BOB = {"x-person": "ann"}, {"x-person": "bob"}
 SIGN_IN = {"person_header": "x-person", "reviewers": ("ann", "bob")}

@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from gateway.knowledge.search.index import build
-from gateway.knowledge.wiki import page as wiki
 from tests.clients import environments
 from tests.review.conftest import PORTS, ask
 from tests.widget.stand_in import serve
@@ -20,6 +18,8 @@ from widget.review.clusters import Sorter
 from widget.review.reviews import Reviews
 from widget.service.store import Store
 from widget.settings import WidgetSettings
+from wiki.index.index import build
+from wiki.pages import page as wiki
 
 pytestmark = pytest.mark.slow
 

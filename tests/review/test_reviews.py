@@ -4,12 +4,12 @@ import threading
 
 import pytest
 
-from gateway.access.rights import EVERYTHING
 from tests.review.conftest import ask, queue_of
 from widget.review.clusters import Sorter
 from widget.review.queue import Wanted
 from widget.review.reviews import Action, Conflict, Draft, Review, Reviews, Unfit
 from widget.service.store import Store, Unknown
+from wiki.rights import EVERYTHING
 
 DRAFT = Draft("How do I print?", "Press Ctrl+P.", "print.md", "Printing")
 

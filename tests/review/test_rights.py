@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.access import past_readers, rights
-from gateway.access.rights import EVERYTHING, PUBLIC, Reader
-from gateway.knowledge.search.writer import writing
+from gateway.access import past_readers
 from tests.gateway.conftest import page
 from tests.review.conftest import Start, ask, queue_of, unindexed
 from widget.review import analytics, digest, gaps, weeks
@@ -19,6 +17,9 @@ from widget.review.rows import CLOSED, LeftOut, pull
 from widget.review.wiki import ReviewIndex
 from widget.service import store as stores
 from widget.service.store import Answered, Store
+from wiki import rights
+from wiki.index.writer import writing
+from wiki.rights import EVERYTHING, PUBLIC, Reader
 
 HR = Reader(frozenset({"hr"}))
 READERS = '[["hr"]]'

@@ -18,9 +18,7 @@ from typing import NamedTuple
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from gateway.access.rights import PUBLIC, Groups, Reader, dump
-from gateway.knowledge.search.writer import writing
-from gateway.storage import database
+from core import database
 from tests.gateway.conftest import page
 from widget.review import analytics, digest, gaps, judged, rows, weeks
 from widget.review.clusters import Sorter
@@ -30,6 +28,8 @@ from widget.review.wiki import ReviewIndex
 from widget.service.gateway import Gateway
 from widget.service.store import Answered, NewQuestion, Store, Vote
 from widget.settings import WidgetSettings
+from wiki.index.writer import writing
+from wiki.rights import PUBLIC, Groups, Reader, dump
 
 NAMES = ("hr", "board", "eng")
 DRAFTS: dict[str, Groups] = {"": (), "tea.md": (), "pay.md": (frozenset({"hr"}),)}

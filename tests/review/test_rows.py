@@ -5,7 +5,6 @@ import io
 
 import pytest
 
-from gateway.access.rights import EVERYTHING
 from tests.review.conftest import ask, queue_of, unindexed
 from widget.review import csv_export
 from widget.review.clusters import Sorter
@@ -14,6 +13,7 @@ from widget.review.queue import Wanted
 from widget.review.reviews import Draft, Reviews
 from widget.review.rows import LeftOut, pull
 from widget.service.store import Store
+from wiki.rights import EVERYTHING
 
 
 def approve(store: Store, words: str, draft: Draft) -> int:

@@ -11,16 +11,16 @@ import pytest
 from httpx import Response
 from starlette.testclient import TestClient
 
-from gateway.access.rights import Reader
-from gateway.knowledge.search import glossary_table
-from gateway.knowledge.search.glossary import MOST_WORDS, Glossary, Pair
-from gateway.knowledge.search.glossary_table import BadPair, add, pair_of, remove
-from gateway.knowledge.search.writer import writing
-from gateway.telemetry import audit
+from core import audit
 from tests.gateway.conftest import page
 from tests.review.conftest import Start
 from widget.review.wiki import ReviewIndex
 from widget.service.store import Store
+from wiki.index.writer import writing
+from wiki.rights import Reader
+from wiki.search import glossary_table
+from wiki.search.glossary import MOST_WORDS, Glossary, Pair
+from wiki.search.glossary_table import BadPair, add, pair_of, remove
 
 ANN = {"x-person": "ann"}
 SIGN_IN = {"person_header": "x-person", "groups_header": "x-groups", "reviewers": ("ann", "hr")}

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 import yaml
 
-from askdocs.commands import bench
 from askdocs.supervision.checks import free_port
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
+from research.bench import __main__ as bench
 from tests import starting
 from tests.parts import require
 
@@ -131,7 +131,7 @@ def continued(gateway: starting.Gateway) -> float:
 
 @dataclass
 class StandIn:
-    """An engine that answers slowly and computes nothing, see eval.bench.gpu."""
+    """An engine that answers slowly and computes nothing, see research.bench.gpu."""
 
     port: int
     gap: float
@@ -142,7 +142,7 @@ class StandIn:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "eval.bench.gpu", "--port", str(self.port)]
+        command = [sys.executable, "-m", "research.bench.gpu", "--port", str(self.port)]
         self.process = subprocess.Popen([*command, "--gap", str(self.gap)], cwd=ROOT)
         until(lambda: httpx.get(f"{self.root}/health", timeout=5).status_code == 200, 60)
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from askdocs.supervision.checks import free_port
-from eval.bench.gpu import plan
-from eval.bench.upstream import MODEL
+from research.bench.gpu import plan
+from research.bench.upstream import MODEL
 from tests import starting
 from tests.scale.routed import Asked, Router, StandIn, config, continued, router, until
 

@@ -17,20 +17,18 @@ HELM = ROOT / "deploy" / "helm"
 
 
 def by_the_chart(file: str) -> list[str]:
-    """As templates/deployment-vllm-multi.yaml and ray-cluster.yaml of the chart write them."""
+    """As templates/deployment-vllm-multi.yaml of the chart writes them."""
     values = yaml.safe_load((HELM / file).read_text(encoding="utf-8"))
     (model,) = values["servingEngineSpec"]["modelSpec"]
     config: dict[str, Any] = model["vllmConfig"]
     words = ["--model", model["modelURL"]]
     words += ["--enable-auto-tool-choice"] if model["enableTool"] else []
     words += ["--tool-call-parser", model["toolCallParser"]]
-    words += ["--distributed-executor-backend", "ray"] if "raySpec" in model else []
     flags = {"enablePrefixCaching": "prefix-caching", "enableChunkedPrefill": "chunked-prefill"}
     words += [f"--enable-{flag}" for key, flag in flags.items() if config[key]]
     for key, option in (
         ("maxModelLen", "--max-model-len"),
         ("tensorParallelSize", "--tensor-parallel-size"),
-        ("pipelineParallelSize", "--pipeline-parallel-size"),
         ("gpuMemoryUtilization", "--gpu_memory_utilization"),
         ("maxLoras", "--max_loras"),
     ):
@@ -57,9 +55,8 @@ def test_vllms_own_parser_knows_every_option(vllm_libraries: Libraries) -> None:
         by_the_docs(),
         by_compose(),
         by_the_chart("vllm-production-stack-values.yaml"),
-        by_the_chart("vllm-production-stack-ray-values.yaml"),
         [*by_compose(), "--no-such-option"],
     ]
-    names = ["tensor_parallel_size", "distributed_executor_backend"]
+    names = ["tensor_parallel_size"]
     said = vllm_libraries.said(PARSES, commands=commands, names=names)
-    assert said == [[2, "ray"], [1, None], [1, None], [4, "ray"], 2]
+    assert said == [[2], [1], [1], 2]

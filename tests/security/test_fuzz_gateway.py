@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from gateway.api import openapi, schemas
 from gateway.api.endpoints import DESCRIPTION, MCP
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 from gateway.runtime import app
+from gateway.settings import GatewaySettings
 from tests import starting
 from tests.security.fuzzing import PATIENCE, fuzz, tool
 
@@ -83,13 +83,15 @@ def narrowed(description: dict[str, Any]) -> dict[str, Any]:
             if parameter["name"] == "x-askdocs-model":
                 parameter["schema"] = {"enum": models}
         if body := item.get("post", {}).get("requestBody"):
-            fields = body["content"]["application/json"]["schema"]["properties"]
+            schema = body["content"]["application/json"]["schema"]
+            fields = schema["properties"]
             own = {"alias": asked, "model": {"enum": models} if "alias" in fields else asked}
             fields |= {name: schema for name, schema in own.items() if name in fields}
             fields |= {name: schema for name, schema in TOGETHER.items() if name in fields}
             fields |= SENSIBLE.get(path, {})
-            if path.startswith("/v1/messages"):
-                body["content"]["application/json"]["schema"]["required"] += ["max_tokens"]
+            # Without a length, an answer may fill the context.
+            lengths = [name for name in ("max_tokens", "max_output_tokens") if name in fields]
+            schema["required"] = [*schema.get("required", []), *lengths]
     return narrow
 
 

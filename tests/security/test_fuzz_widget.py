@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.storage import database
+from core import database
 from tests.review.conftest import ask
 from tests.security import widget_description
 from tests.security.fuzzing import PATIENCE, fuzz, tool

@@ -13,21 +13,12 @@ import pytest
 from gateway.answering import sentences
 from gateway.answering.grounding.neutral import neutral, restored
 from gateway.answering.grounding.sentences import units
-from gateway.knowledge.search import passages
-from gateway.knowledge.sources import (
-    boxes,
-    commonmark,
-    gitbook,
-    obsidian,
-    sections,
-    slugs,
-    titles,
-    vitepress,
-)
-from gateway.knowledge.wiki import targets, words
-from gateway.knowledge.wiki.page import Page, Section
 from tests.security import pumps
 from widget.text import dialect, markdown
+from wiki.index import passages
+from wiki.pages import targets, words
+from wiki.pages.page import Page, Section
+from wiki.sources import boxes, commonmark, gitbook, obsidian, sections, slugs, titles, vitepress
 
 
 @pytest.mark.slow

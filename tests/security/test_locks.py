@@ -4,12 +4,13 @@ import hashlib
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from askdocs.environments import known_bad, startup_files
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.security.conftest import REQUIREMENTS, ROOT
 
 KNOWN = REQUIREMENTS / known_bad.FILE
@@ -91,10 +92,13 @@ def test_clients_for_node_are_hashed_and_not_known_as_bad(lock: Path) -> None:
 
 def test_litellm_is_the_pinned_release() -> None:
     """See docs/explanation/security.md#rules-for-litellm."""
+    pins = dict(known_bad.pins(REQUIREMENTS / "providers.lock"))
+    assert pins["litellm"] == "1.108.7"
+    assert "litellm-proxy" not in pins
+    project = tomllib.loads((REQUIREMENTS.parent / "pyproject.toml").read_text())["project"]
+    assert project["optional-dependencies"]["providers"] == ["litellm[proxy]==1.108.7"]
     for name in ("askdocs", "dev"):
-        pins = dict(known_bad.pins(REQUIREMENTS / f"{name}.lock"))
-        assert pins["litellm"] == "1.108.7"
-        assert "litellm-proxy" not in pins
+        assert "litellm" not in dict(known_bad.pins(REQUIREMENTS / f"{name}.lock"))
 
 
 def test_cuda_python_is_of_the_same_release_as_its_bindings() -> None:

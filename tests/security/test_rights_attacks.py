@@ -11,13 +11,13 @@ import httpx
 import jwt
 import pytest
 
+from core import database
 from gateway.access import past_readers
 from gateway.access.keys import Keys
-from gateway.access.rights import Reader, load
-from gateway.storage import database
 from tests import starting
 from tests.waiting import until
 from widget.service.store import Store
+from wiki.rights import Reader, load
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from askdocs.environments import startup_files
 from askdocs.state.home import Home
 from askdocs.supervision.doctor import examine
 from askdocs.supervision.settings import UpSettings
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.parts import require
 from tests.security.conftest import REQUIREMENTS, ROOT
 

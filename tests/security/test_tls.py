@@ -1,11 +1,10 @@
-"""The shipped settings of Caddy and nginx, in front of the real gateway and the real widget.
+"""The shipped settings of Caddy, in front of the real gateway and the real widget.
 
 The engine is a stand-in, which says its second word only when the client has read the first: a
 proxy that holds answers back does not get far.
 """
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -30,9 +29,8 @@ from tests.security.conftest import ROOT
 from tests.speaking import Handler
 
 CADDY = ROOT / "deploy" / "caddy" / "Caddyfile"
-NGINX = ROOT / "deploy" / "nginx" / "askdocs.conf"
 API, ASK = "api.example.com", "ask.example.com"
-HOW = "apt-get install caddy nginx-light openssl"
+HOW = "apt-get install caddy openssl"
 MiB = 2**20
 
 
@@ -106,7 +104,7 @@ class Proxy:
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
-    require(all(map(shutil.which, ("caddy", "nginx", "openssl"))), HOW)
+    require(all(map(shutil.which, ("caddy", "openssl"))), HOW)
     folder = tmp_path_factory.mktemp("parts")
     certificate, key = folder / "fullchain.pem", folder / "privkey.pem"
     subprocess.run(
@@ -147,14 +145,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
         engine.shutdown()
 
 
-@pytest.fixture(scope="module", params=["caddy", "nginx"])
-def proxy(
-    request: pytest.FixtureRequest, parts: Parts, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Proxy]:
-    folder = tmp_path_factory.mktemp(request.param)
+@pytest.fixture(scope="module")
+def proxy(parts: Parts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("caddy")
     port = free_port()
-    make = _caddy if request.param == "caddy" else _nginx
-    with _started(make(folder, parts, port), folder / "log"):
+    with _started(_caddy(folder, parts, port), folder / "log"):
         _until_open(port)
         yield Proxy(port, parts.certificate)
 
@@ -172,31 +167,6 @@ def _caddy(folder: Path, parts: Parts, port: int) -> list[str]:
 
 def _files(parts: Parts) -> str:
     return f"tls {parts.certificate} {parts.key}"
-
-
-def _nginx(folder: Path, parts: Parts, port: int) -> list[str]:
-    text = _elsewhere(NGINX.read_text(encoding="utf-8"), parts)
-    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;")
-    text = text.replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
-    text = text.replace("/etc/askdocs/fullchain.pem", str(parts.certificate))
-    text = text.replace("/etc/askdocs/privkey.pem", str(parts.key))
-    (folder / "askdocs.conf").write_text(text, encoding="utf-8")
-    file = folder / "nginx.conf"
-    places = "".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    # As root, its workers would be somebody who may not write here.
-    user = "user root; " if os.geteuid() == 0 else ""
-    file.write_text(
-        f"{user}daemon off; pid {folder}/pid; events {{}}\n"
-        f"http {{ access_log off; {places} include {folder}/askdocs.conf; }}\n"
-    )
-    command = ["nginx", "-p", str(folder), "-e", str(folder / "error.log"), "-c", str(file)]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
-    assert "warn" not in checked.stderr
-    return command
 
 
 def _elsewhere(text: str, parts: Parts) -> str:
@@ -312,7 +282,7 @@ def test_a_body_that_is_too_large_is_refused_by_the_gateway_or_before_it(proxy: 
                 reply = client.post(path, content=b"x" * size)
             except httpx.TransportError:
                 continue  # it may hang up while more is on its way
-            # Caddy 2.6 says 502, later ones and nginx 413.
+            # Caddy 2.6 says 502, later ones 413.
             assert reply.status_code in (413, 502), (name, reply.status_code)
 
 

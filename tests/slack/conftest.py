@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.core.tasks import Tasks
-from gateway.storage import database
+from core import database
+from core.tasks import Tasks
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, SECRET, Slack, as_form, running, signed
 from tests.widget.stand_in import Reply, StandIn, serve
 from widget.service.store import Store

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core import tasks
-from gateway.storage.database import Unreachable
+from core import tasks
+from core.database import Unreachable
 from tests.slack.conftest import Start
 from tests.slack.stand_in import BOT, DM, GENERAL, HELP, HR, LITERAL, OTHER, USER, leaves
 from tests.widget.stand_in import Reply, answer, chunk, data, reading

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway.storage import database
-from gateway.storage.database import Unreachable
+from core import database
+from core.database import Unreachable
 from tests.slack.conftest import Gateways, Start, Team
 from tests.slack.stand_in import GENERAL, HELP, OTHER, USER, Message, leaves
 from tests.widget.stand_in import Reply, answer

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.storage import database
+from core import database
 from tests.slack.conftest import PROXIES
 from tests.slack.stand_in import (
     APP_TOKEN,

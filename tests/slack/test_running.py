@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from askdocs.commands import slack as command
 from askdocs.commands.slack_check import examine
-from gateway.core.errors import AskdocsError, SettingsError
-from gateway.core.settings import load
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError, SettingsError
+from core.settings import load
+from core.tasks import Tasks
 from tests.slack.stand_in import APP_TOKEN, BOT_TOKEN, HELP, SCOPES, SECRET, Slack, running
 from tests.widget.stand_in import serve
 from widget.settings import WidgetSettings

@@ -13,11 +13,11 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from gateway.answering.grounding.links import absolute
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Changed
-from gateway.knowledge.wiki.targets import retarget
 from tests.sources.built import Built
 from tests.sources.docusaurus_site import EXPECTED, FILES
+from wiki.pages.targets import retarget
+from wiki.sources.folder import Folder
+from wiki.sources.source import Changed
 
 SITE = "https://wiki.example.com/"
 PACKAGES = {

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gateway.knowledge.sources.flavour import Generator
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Broken, Changed
-from gateway.knowledge.wiki.page import Page
+from wiki.pages.page import Page
+from wiki.sources.flavour import Generator
+from wiki.sources.folder import Folder
+from wiki.sources.source import Broken, Changed
 
 SITE = "https://wiki.example.com/"
 

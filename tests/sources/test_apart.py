@@ -9,15 +9,15 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.access.rights import NOBODY
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import apart
-from gateway.knowledge.sources.apart import Apart, Item
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Broken, Changed, Unchanged
-from gateway.knowledge.sources.spec import Spec
+from core.errors import AskdocsError
 from tests.sources import office
 from tests.sources.conftest import SITE, Write
+from wiki.rights import NOBODY
+from wiki.sources import apart
+from wiki.sources.apart import Apart, Item
+from wiki.sources.folder import Folder
+from wiki.sources.source import Broken, Changed, Unchanged
+from wiki.sources.spec import Spec
 
 
 def read(root: Path, known: dict[str, str] | None = None) -> list[Item]:
@@ -30,8 +30,8 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "limits").mkdir()
     (tmp_path / "limits" / "sitecustomize.py").write_text(
         "import os, signal\n"
-        "from gateway.knowledge.sources import bounded\n"
-        "from gateway.knowledge.sources.mkdocs import MkDocs\n"
+        "from wiki.sources import bounded\n"
+        "from wiki.sources.mkdocs import MkDocs\n"
         "bounded.SECONDS, bounded.HARD, bounded.MEMORY = 1.0, 2.0, 2**30\n"
         "page = MkDocs.page\n"
         "def read(self, path, text, trail):\n"
@@ -157,6 +157,6 @@ def test_the_wiki_that_a_person_names_is_read_apart(write: Write) -> None:
 
 
 def test_the_process_starts_without_pydantic_which_takes_a_third_of_its_start() -> None:
-    code = "import sys, gateway.knowledge.sources.apart, gateway.knowledge.sources.folder;"
+    code = "import sys, wiki.sources.apart, wiki.sources.folder;"
     ends = subprocess.run([sys.executable, "-c", f"{code} sys.exit('pydantic' in sys.modules)"])
     assert ends.returncode == 0

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import fetch, sync
-from gateway.knowledge.sources.documents import attached, pdf, reading
-from gateway.knowledge.sources.services import api
-from gateway.knowledge.sources.services.confluence import Confluence
-from gateway.knowledge.sources.source import (
+from core.errors import AskdocsError
+from tests.sources import office
+from tests.sources.confluence_server import Attached, Wiki, Written, confluence
+from wiki.index.index import Index, writing
+from wiki.sources import fetch, sync
+from wiki.sources.documents import attached, pdf, reading
+from wiki.sources.services import api
+from wiki.sources.services.confluence import Confluence
+from wiki.sources.source import (
     Broken,
     Changed,
     Expected,
@@ -23,9 +25,7 @@ from gateway.knowledge.sources.source import (
     Regrouped,
     Unchanged,
 )
-from gateway.knowledge.sources.tokens import Token
-from tests.sources import office
-from tests.sources.confluence_server import Attached, Wiki, Written, confluence
+from wiki.sources.tokens import Token
 
 LINE = "The pump is bled before the first start, and its valve is opened slowly."
 PDF = office.pdf([LINE, "Torque is 40 Nm."])

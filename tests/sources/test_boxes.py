@@ -1,7 +1,7 @@
 """Boxes between colons in a folder that is read as MkDocs reads it."""
 
-from gateway.knowledge.sources import boxes
 from tests.sources.conftest import Write, pages, places
+from wiki.sources import boxes
 
 TEXT = """# Oil
 

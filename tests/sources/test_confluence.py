@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from gateway.access.rights import NOBODY, Groups
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import fetch, sync
-from gateway.knowledge.sources.services.confluence import NEWER, Confluence, SpaceAddress
-from gateway.knowledge.sources.services.storage import document
-from gateway.knowledge.sources.source import (
+from core.errors import AskdocsError
+from tests.sources.confluence_server import Wiki, Written, confluence
+from tests.waiting import until
+from wiki.index.index import Index, writing
+from wiki.rights import NOBODY, Groups
+from wiki.sources import fetch, sync
+from wiki.sources.services.confluence import NEWER, Confluence, SpaceAddress
+from wiki.sources.services.storage import document
+from wiki.sources.source import (
     Broken,
     Changed,
     Expected,
@@ -27,11 +29,9 @@ from gateway.knowledge.sources.source import (
     Regrouped,
     Unchanged,
 )
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.synced import Synced
-from gateway.knowledge.sources.tokens import Token
-from tests.sources.confluence_server import Wiki, Written, confluence
-from tests.waiting import until
+from wiki.sources.spec import Spec
+from wiki.sources.synced import Synced
+from wiki.sources.tokens import Token
 
 TEXT = "<h2>First run</h2><p>Turn it on.</p>"
 STAFF = frozenset({"staff"})
@@ -240,7 +240,7 @@ def test_a_list_that_does_not_say_what_restricts_a_page_opens_it_to_nobody(
 def test_a_list_of_pages_that_goes_on_for_ever_ends(
     wiki: Wiki, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.knowledge.sources.services.confluence.PARTS", 20)
+    monkeypatch.setattr("wiki.sources.services.confluence.PARTS", 20)
     wiki.unending = True
     with pytest.raises(AskdocsError, match="the list of pages has no end"):
         read(wiki)
@@ -285,7 +285,7 @@ def test_what_was_read_before_a_token_expired_is_kept_and_not_read_twice(
 ) -> None:
     """As after `kill -9`, but for the last pages."""
     monkeypatch.setattr(sync, "BATCH", 2)
-    monkeypatch.setattr("gateway.knowledge.sources.services.confluence._PART", 2)
+    monkeypatch.setattr("wiki.sources.services.confluence._PART", 2)
     opened = partial(writing, tmp_path / "index.db")
     spec = {"kind": "confluence", "site_url": ""}
     wiki.until = 8  # within the bodies

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.knowledge.sources.apart import Item
-from gateway.knowledge.sources.documents import archive, pdf, reading, sheets
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
-from gateway.knowledge.sources.tree import Tree
-from gateway.knowledge.wiki.page import Page
 from tests.sources import office
 from tests.sources.conftest import SITE
+from wiki.pages.page import Page
+from wiki.sources.apart import Item
+from wiki.sources.documents import archive, pdf, reading, sheets
+from wiki.sources.folder import Folder
+from wiki.sources.source import Broken, Changed, LeftOut, Unchanged
+from wiki.sources.tree import Tree
 
 LINE = "The pump is bled before the first start, and its valve is opened slowly."
 

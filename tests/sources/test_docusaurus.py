@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.answering.grounding.links import absolute
-from gateway.knowledge.sources.docusaurus import slug
-from gateway.knowledge.sources.slugs import GitHubSlugger
 from tests.parts import require
 from tests.sources.conftest import SITE, Write, broken, pages, places
 from tests.sources.docusaurus_site import EXPECTED, FILES
+from wiki.sources.docusaurus import slug
+from wiki.sources.slugs import GitHubSlugger
 
 
 def test_addresses_and_anchors_are_those_of_the_site_that_docusaurus_built(write: Write) -> None:

@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import mdx
-from gateway.knowledge.sources.detect import detect
-from gateway.knowledge.sources.docusaurus import Docusaurus
-from gateway.knowledge.sources.docusaurus_config import DocusaurusConfig
-from gateway.knowledge.sources.flavour import Flavour, Generator
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.gitbook import GitBook
-from gateway.knowledge.sources.gitbook_config import GitBookConfig
-from gateway.knowledge.sources.mkdocs import MkDocs
-from gateway.knowledge.sources.mkdocs_config import default
-from gateway.knowledge.sources.obsidian import Obsidian
-from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Source, Unchanged
-from gateway.knowledge.sources.trail import Trail
-from gateway.knowledge.sources.tree import LARGEST, Tree, decode
+from core.errors import AskdocsError
 from tests.counting import calls
 from tests.sources.conftest import SITE, Write, broken, pages, unlisted
+from wiki.sources import mdx
+from wiki.sources.detect import detect
+from wiki.sources.docusaurus import Docusaurus
+from wiki.sources.docusaurus_config import DocusaurusConfig
+from wiki.sources.flavour import Flavour, Generator
+from wiki.sources.folder import Folder
+from wiki.sources.gitbook import GitBook
+from wiki.sources.gitbook_config import GitBookConfig
+from wiki.sources.mkdocs import MkDocs
+from wiki.sources.mkdocs_config import default
+from wiki.sources.obsidian import Obsidian
+from wiki.sources.source import Broken, Changed, LeftOut, Source, Unchanged
+from wiki.sources.trail import Trail
+from wiki.sources.tree import LARGEST, Tree, decode
 
 KINDS: tuple[Generator, ...] = get_args(Generator)
 

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import SecretStr
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import git
-from gateway.knowledge.sources.git import Git
-from gateway.knowledge.sources.hosted import place_of
-from gateway.knowledge.sources.source import Broken, Changed, Item, LeftOut, Unchanged
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import look, sync
-from gateway.knowledge.sources.synced import Synced
-from gateway.knowledge.sources.tokens import Token, token_for
+from core.errors import AskdocsError
+from core.settings import SecretStr
 from tests.speaking import Handler, serving
+from wiki.index.index import Index, writing
+from wiki.sources import git
+from wiki.sources.git import Git
+from wiki.sources.hosted import place_of
+from wiki.sources.source import Broken, Changed, Item, LeftOut, Unchanged
+from wiki.sources.spec import Spec
+from wiki.sources.sync import look, sync
+from wiki.sources.synced import Synced
+from wiki.sources.tokens import Token, token_for
 
 BACKEND = "/usr/lib/git-core/git-http-backend"
 SECRET = "glpat-Zx81"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from core.errors import AskdocsError
 from gateway.answering.grounding.links import absolute
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.slugs import GitBookSlugger
 from tests.sources.conftest import SITE, Write, broken, pages, places
+from wiki.sources.folder import Folder
+from wiki.sources.slugs import GitBookSlugger
 
 SUMMARY = """# Table of contents
 

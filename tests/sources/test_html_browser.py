@@ -11,13 +11,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
-from gateway.knowledge.sources.export import HtmlFolder
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Changed, Source
-from gateway.knowledge.wiki.page import Page
 from tests.sources.exports import CONFLUENCE, FILLING, MEDIAWIKI
 from tests.widget.stand_in import serve
 from tests.wikis.host import browsing
+from wiki.pages.page import Page
+from wiki.sources.export import HtmlFolder
+from wiki.sources.folder import Folder
+from wiki.sources.source import Changed, Source
 
 pytestmark = pytest.mark.slow
 

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import export
-from gateway.knowledge.sources.export import HtmlFolder
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.open import open_source
-from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
-from gateway.knowledge.wiki.page import Page
+from core.errors import AskdocsError
 from tests.sources.conftest import SITE, unlisted
 from tests.sources.exports import CONFLUENCE, MEDIAWIKI, mediawiki
+from wiki.pages.page import Page
+from wiki.sources import export
+from wiki.sources.export import HtmlFolder
+from wiki.sources.folder import Folder
+from wiki.sources.open import open_source
+from wiki.sources.source import Broken, Changed, LeftOut, Unchanged
 
 Write = Callable[[Mapping[str, str]], Path]
 

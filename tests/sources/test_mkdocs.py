@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
 from gateway.answering.grounding.links import absolute
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import mkdocs_config
-from gateway.knowledge.sources.folder import Folder
 from tests.sources.conftest import SITE, Write, broken, pages, places
+from wiki.sources import mkdocs_config
+from wiki.sources.folder import Folder
 
 
 def anchors(write: Write, settings: str, text: str) -> list[str]:

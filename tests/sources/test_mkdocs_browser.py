@@ -13,14 +13,14 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from gateway.answering.grounding.links import absolute
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Changed
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.targets import retarget
 from tests.sources.built import Built
 from tests.sources.nasty import PAGES
 from tests.widget.stand_in import serve
 from tests.wikis.host import browsing
+from wiki.pages.page import Page
+from wiki.pages.targets import retarget
+from wiki.sources.folder import Folder
+from wiki.sources.source import Changed
 
 pytestmark = pytest.mark.slow
 

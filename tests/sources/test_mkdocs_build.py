@@ -15,14 +15,14 @@ from markdown import Markdown
 
 from askdocs.state.home import Home
 from askdocs.wikis import site
-from gateway.knowledge.sources import mkdocs_config
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.rendered import Renderer
-from gateway.knowledge.sources.source import Changed
-from gateway.knowledge.wiki.page import Page
 from tests.sources.built import Built
 from tests.sources.conftest import SITE
 from tests.sources.nasty import PAGES
+from wiki.pages.page import Page
+from wiki.sources import mkdocs_config
+from wiki.sources.folder import Folder
+from wiki.sources.rendered import Renderer
+from wiki.sources.source import Changed
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -13,18 +13,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import sync
-from gateway.knowledge.sources.services import notion as notion_module
-from gateway.knowledge.sources.services import notion_blocks
-from gateway.knowledge.sources.services.addresses import NotionAddress
-from gateway.knowledge.sources.services.api import Api
-from gateway.knowledge.sources.services.notion import VERSION, Notion
-from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, LeftOut, Unchanged
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.tokens import Token
-from gateway.knowledge.wiki.page import Page
+from core.errors import AskdocsError
 from tests.sources.damage import damage
 from tests.sources.notion_server import (
     DATABASE,
@@ -39,6 +28,17 @@ from tests.sources.notion_server import (
     row,
     text,
 )
+from wiki.index.index import Index, writing
+from wiki.pages.page import Page
+from wiki.sources import sync
+from wiki.sources.services import notion as notion_module
+from wiki.sources.services import notion_blocks
+from wiki.sources.services.addresses import NotionAddress
+from wiki.sources.services.api import Api
+from wiki.sources.services.notion import VERSION, Notion
+from wiki.sources.source import Broken, Changed, Expected, Item, LeftOut, Unchanged
+from wiki.sources.spec import Spec
+from wiki.sources.tokens import Token
 
 SPEC = {"kind": "notion", "site_url": ""}
 
@@ -444,7 +444,7 @@ def test_a_busy_service_is_waited_for_as_long_as_it_says(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, busy: int
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("gateway.knowledge.sources.fetch.time.sleep", slept.append)
+    monkeypatch.setattr("wiki.sources.fetch.time.sleep", slept.append)
     workspace.fail = [None, (busy, {"Retry-After": "7"}), 503, "truncated"]
     assert len(stamps(read(workspace))) == 5
     assert max(slept) > 6

@@ -9,10 +9,10 @@ import pytest
 from askdocs.state.home import Home
 from askdocs.wikis import site
 from gateway.answering.grounding.links import absolute
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Changed
-from gateway.knowledge.wiki.page import Page
 from tests.sources.conftest import SITE, Write
+from wiki.pages.page import Page
+from wiki.sources.folder import Folder
+from wiki.sources.source import Changed
 
 OTTER = {
     "docusaurus.config.js": "module.exports = {title: 'Otter', sidebarPath: './sidebars.js'};",

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.knowledge.sources.open import open_source
-from gateway.knowledge.sources.source import Changed, Unchanged
 from tests.sources.confluence_server import Written, confluence
 from tests.sources.notion_server import Written as Note
 from tests.sources.notion_server import at, notion
 from tests.sources.threads_server import Asked, project
+from wiki.sources.open import open_source
+from wiki.sources.source import Changed, Unchanged
 
 PAGES = 200
 TABLE = Path(__file__).parents[2] / "docs/how-to/sync.md"

@@ -3,11 +3,11 @@
 import pytest
 import yaml
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources import safe_yaml
-from gateway.knowledge.sources.commonmark import front_matter
-from gateway.knowledge.sources.folder import Folder
+from core.errors import AskdocsError
 from tests.sources.conftest import SITE, Write
+from wiki.sources import safe_yaml
+from wiki.sources.commonmark import front_matter
+from wiki.sources.folder import Folder
 
 _LEVELS = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
 BOMB = "\n".join(["a0: &a0 [x]", *_LEVELS, "nav: *a11"])

@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import SecretStr
-from gateway.knowledge.sources import fetch, reading, sitemap
-from gateway.knowledge.sources.open import open_source
-from gateway.knowledge.sources.site import Site, SitesSettings
-from gateway.knowledge.sources.source import Broken, Changed, LeftOut, Unchanged
-from gateway.knowledge.wiki.page import Page
+from core.errors import AskdocsError
+from core.settings import SecretStr
 from tests.sources.conftest import places
 from tests.sources.live_site import LiveSite, Reply, live_site, sitemap_xml
+from wiki.pages.page import Page
+from wiki.sources import fetch, reading, sitemap
+from wiki.sources.open import open_source
+from wiki.sources.site import Site, SitesSettings
+from wiki.sources.source import Broken, Changed, LeftOut, Unchanged
 
 
 @pytest.fixture

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import html, sync
-from gateway.knowledge.sources.open import open_source
-from gateway.knowledge.sources.services import api, threads
-from gateway.knowledge.sources.services.addresses import GitHubAddress, GitLabAddress
-from gateway.knowledge.sources.source import Broken, Changed, Expected, Item, LeftOut, Unchanged
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.wiki.page import Page
+from core.errors import AskdocsError
 from tests.sources.damage import damage
 from tests.sources.threads_server import Asked, Project, Said, project
+from wiki.index.index import Index, writing
+from wiki.pages.page import Page
+from wiki.sources import html, sync
+from wiki.sources.open import open_source
+from wiki.sources.services import api, threads
+from wiki.sources.services.addresses import GitHubAddress, GitLabAddress
+from wiki.sources.source import Broken, Changed, Expected, Item, LeftOut, Unchanged
+from wiki.sources.spec import Spec
 
 PLACES = {
     "issues": ("github", "/team/app/issues?label=answered"),
@@ -259,7 +259,7 @@ def test_lists_without_an_end_or_on_another_host_are_given_up(
 ) -> None:
     made, what = served
     monkeypatch.setattr(api, "PARTS", 20)
-    monkeypatch.setattr("gateway.knowledge.sources.services.github._MOST", 20)
+    monkeypatch.setattr("wiki.sources.services.github._MOST", 20)
     made.endless = True
     with pytest.raises(AskdocsError, match="has no end"):
         read(made, what)
@@ -285,7 +285,7 @@ def test_rate_limits_are_waited_for(
     if "x-ratelimit-remaining" in headers:
         headers = {**headers, "x-ratelimit-reset": str(int(time.time()) + 600)}
     slept: list[float] = []
-    monkeypatch.setattr("gateway.knowledge.sources.fetch.time.sleep", slept.append)
+    monkeypatch.setattr("wiki.sources.fetch.time.sleep", slept.append)
     made.fail = [None, (status, headers), 503, "truncated"]
     assert len(stamps(read(made, what))) == 5
     assert max(slept) > 6

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.index import Index, writing
-from gateway.knowledge.sources import fetch
-from gateway.knowledge.sources.services.threads import UNANSWERED
-from gateway.knowledge.sources.spec import Spec
-from gateway.knowledge.sources.sync import look, sync
-from gateway.knowledge.sources.synced import Synced
+from core.errors import AskdocsError
 from tests.sources.test_threads import PLACES, source
 from tests.sources.threads_server import Asked, Project, Said, project
+from wiki.index.index import Index, writing
+from wiki.sources import fetch
+from wiki.sources.services.threads import UNANSWERED
+from wiki.sources.spec import Spec
+from wiki.sources.sync import look, sync
+from wiki.sources.synced import Synced
 
 # Requests of a quiet look: the list, and the members of a GitLab project.
 QUIET = {"issues": 1, "discussions": 1, "gitlab": 2}

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from gateway.answering.grounding.links import absolute
-from gateway.knowledge.sources.slugs import VitePressSlugger
-from gateway.knowledge.sources.vitepress_config import VitePressConfig, load
-from gateway.knowledge.sources.within import Bounds
 from tests.sources.conftest import SITE, Write, broken, pages, places
+from wiki.sources.slugs import VitePressSlugger
+from wiki.sources.vitepress_config import VitePressConfig, load
+from wiki.sources.within import Bounds
 
 SETUP = """<script setup>
 import { ref } from 'vue'

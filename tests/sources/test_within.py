@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.export import HtmlFolder
-from gateway.knowledge.sources.flavour import Generator
-from gateway.knowledge.sources.folder import Folder
-from gateway.knowledge.sources.source import Broken, Changed, LeftOut
-from gateway.knowledge.sources.within import Bounds, Outside
+from core.errors import AskdocsError
 from tests.sources.conftest import SITE, Write
+from wiki.sources.export import HtmlFolder
+from wiki.sources.flavour import Generator
+from wiki.sources.folder import Folder
+from wiki.sources.source import Broken, Changed, LeftOut
+from wiki.sources.within import Bounds, Outside
 
 SECRET = "the password is tomato"
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.writer import writing
-from gateway.knowledge.sources.source import Changed
-from gateway.knowledge.sources.spec import Spec
 from tests.sources.conftest import SITE, Write
+from wiki.index.index import Index
+from wiki.index.writer import writing
+from wiki.sources.source import Changed
+from wiki.sources.spec import Spec
 
 # Of each the time grew with its square or worse, to minutes and hours.
 PAGES = {

@@ -7,11 +7,11 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.sources.spec import Spec
 from training.data import build, card
 from training.data.build import Built, Options
 from training.data.tokens import Tokens
+from wiki.index.embed import Embedder
+from wiki.sources.spec import Spec
 
 SITE = "https://wiki.example.com/"
 DEVICES = [

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from askdocs import environments
 from askdocs.capacity import random_adapter
 from askdocs.models import deriving, model, probing
+from core.errors import AskdocsError
 from gateway.answering.grounding.prompt import REFUSAL, render
-from gateway.core.errors import AskdocsError
 from tests.engines.messages import page
 from tests.parts import require
 from training.artefacts import probe
@@ -213,7 +213,7 @@ def test_four_bits_are_near_the_version(
 ) -> None:
     folder = exported(merged[0], "q4_1")
     result = probing.probed(folder, 4, probes, None, quiet)
-    # Of how much of the adapter is left, docs/results/notebook.md has more to say.
+    # Of how much of the adapter is left, research/notebook.md has more to say.
     assert all(problem.startswith("adapter: ") for problem in result.problems), result
     whole, small = ((at / probing.GGUF).stat().st_size for at in (merged[1], folder))
     assert small < 0.4 * whole

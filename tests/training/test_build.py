@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from starlette.datastructures import Headers
 
+from core.errors import AskdocsError
 from gateway.answering.answer import GroundedAnswer
 from gateway.answering.facts import CITED
 from gateway.answering.grounding.confidence import Signals
@@ -20,24 +21,25 @@ from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.prompt import REFUSAL, Message, conversation, instructed
 from gateway.api.chat_request import take_apart
 from gateway.api.plan import RequestPlan
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.knowledge.search import embed
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.hits import Hit
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.query import Sought
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.wiki.page import Page
 from gateway.routing.aliases import Route
 from gateway.routing.registry import Served
+from gateway.settings import GatewaySettings
 from gateway.telemetry import tracing
+from gateway.upstream.salt import Salts
 from tests.parts import require
 from tests.training import small
 from training.data import build, card
 from training.data.build import Built, Options
 from training.data.examples import CLOSED, GAP, GROUNDED, PARTIAL, REMOVED, UNANSWERABLE, Example
 from training.data.tokens import Tokens
+from wiki.index import embed
+from wiki.index.embed import Embedder
+from wiki.index.index import Index
+from wiki.pages.page import Page
+from wiki.rights import PUBLIC
+from wiki.search.hits import Hit
+from wiki.search.query import Sought
+from wiki.search.search import Search
 
 pytestmark = pytest.mark.slow
 
@@ -206,9 +208,9 @@ async def sent(grounding: Found, question: str, options: Options) -> list[Messag
     asked = take_apart({"messages": [{"role": "user", "content": question}]}, Headers())
     grounds = await grounding.ground(asked.question, options.budget)
     route = Route("docs", ("docs",), instructions=options.instructions)
-    plan = cast(
-        RequestPlan, SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs")
-    )
+    made = SimpleNamespace(scope={}, request={}, route=route, endpoint="", alias="docs")
+    made.salts = Salts("", "", PUBLIC)
+    plan = cast(RequestPlan, made)
     texts = conversation(asked.question, instructions=options.instructions)
     answer = GroundedAnswer(
         GatewaySettings(), grounding, asked, texts, grounds, plan, 100, keeps_text=False

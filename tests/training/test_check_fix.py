@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.wiki.page import Page, Section
+from core.errors import AskdocsError
 from training.data.check import entries, fix, plain
 from training.data.check.entries import DatasetLine
 from training.data.check.rules import RULES, Finding
+from wiki.pages.page import Page, Section
 
 ANSWER = "Press the green button for five seconds until the lamp is on, then let go of it."
 CLEAN = {
@@ -112,7 +112,7 @@ def test_a_row_of_train_goes_where_its_cluster_is_held_out_and_no_other() -> Non
     ]
     lines = read(*rows)
     leaks = {(one.rule, one.line) for one in found(lines)}
-    assert leaks == {("leak", 1), ("leak-held-out", 3)}
+    assert leaks == {("contaminated", 1), ("contaminated-held-out", 3)}
     fixed = fix.fix(lines, False)
     assert fixed.lines == [entry.data for entry in lines[1:]]
 
@@ -122,7 +122,12 @@ def test_near_rows_of_another_split_or_file_are_leaks() -> None:
     rows = [entry.row for entry in lines if entry.row]
     near = {(0, 1): [(0, 2), (1, 7)]}
     leak, against = plain.leaks(rows, {"eval.jsonl": rows}, near)
-    assert (leak.rule, leak.line, against.rule, against.line) == ("leak", 1, "leak-against", 1)
+    assert (leak.rule, leak.line, against.rule, against.line) == (
+        "contaminated",
+        1,
+        "contaminated-against",
+        1,
+    )
     assert against.message.startswith("duplicates or nearly duplicates eval.jsonl:7")
 
 
@@ -131,7 +136,7 @@ def test_rows_of_a_cluster_that_is_evaluated_are_leaks_unless_they_are_of_test()
     rows = [entry.row for entry in lines if entry.row]
     evaluated = {"eval.jsonl": rows[:1]}
     said = [(one.rule, one.line) for one in plain.leaks(rows, evaluated, {})]
-    assert said == [("leak", 2), ("leak-against", 2)]
+    assert said == [("contaminated", 2), ("contaminated-against", 2)]
 
 
 def test_fields_of_an_export_are_read_by_their_paths_and_kept() -> None:
@@ -219,5 +224,5 @@ def test_a_fixed_file_has_no_safe_finding_and_is_fixed_to_itself(
         assert [one for one in found(again) if RULES[one.rule].safe] == []
         assert fix.fix(again, False) == (fixed.lines, [])
     held = {b'"split": "test"', b'"split": "validation"'}
-    gone = {one.line for one in fixed.changes if one.rule == "leak"}
+    gone = {one.line for one in fixed.changes if one.rule == "contaminated"}
     assert all(not any(split in one.data for split in held) for one in lines if one.line in gone)

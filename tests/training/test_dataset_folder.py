@@ -11,7 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from askdocs import environments
 from askdocs.models import model
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.parts import require
 from tests.training import small
 from training.data import dataset

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from huggingface_hub.utils.tqdm import disable_progress_bars, enable_progress_bars
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.training.hub import TOKEN, Repository, UploadHub
 from tests.training.versions import FACTS, everything, trained, verdict
 from tests.widget.stand_in import serve

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
 from eval.questions.rows import Row
-from gateway.core.errors import AskdocsError
 from training.data.leaks import FILE, contaminated, encoded, hashed, read, trained
 
 LEARNT = [

@@ -1,12 +1,7 @@
 """The page of a row is found by the text of its context."""
 
-import json
-from pathlib import Path
-
 import pytest
-from typer.testing import CliRunner
 
-from askdocs.cli import app
 from eval.questions.rows import Row
 from training.data.locate import Located, locate
 
@@ -43,28 +38,3 @@ def row(context: str, *pages: str) -> Row:
 )
 def test_a_context_is_found_on_its_page(given: Row, found: Located) -> None:
     assert locate([given], PAGES) == [found]
-
-
-def test_the_command_names_the_pages_and_leaves_the_rest_of_a_row(tmp_path: Path) -> None:
-    wiki = tmp_path / "wiki"
-    wiki.mkdir()
-    for path, text in PAGES[:3]:
-        (wiki / path).write_text(text)
-    rows = [
-        {"question": "q", "answer": "a", "context": PAGES[1][1], "own": [1, {"two": 3}]},
-        {"question": "r", "answer": "b", "context": "Words that no page of the wiki has."},
-    ]
-    (tmp_path / "in.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
-    done = CliRunner().invoke(
-        app,
-        [
-            *("dataset", "locate", str(tmp_path / "in.jsonl"), "--docs", str(wiki)),
-            *("--out", str(tmp_path / "out.jsonl"), "--json"),
-        ],
-    )
-    assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout)["outcomes"] == {"located": 1, "not found": 1}
-    assert json.loads(done.stdout)["lines"] == [2]
-    first, second = map(json.loads, (tmp_path / "out.jsonl").read_text().splitlines())
-    assert first == {**rows[0], "context_doc": "stop.md"}
-    assert second == rows[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.output import output
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.speaking import Handler, serving
 from training.artefacts import probe
 

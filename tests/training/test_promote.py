@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import AskdocsError
 from eval.gate import verdict as verdicts
 from eval.gate.verdict import Verdict
-from gateway.core.errors import AskdocsError
 from tests.training.versions import FACTS, verdict
 from training.versions.manifest import File, Manifest
 from training.versions.promote import check, objections

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.plan import recipe
 from training.plan.recipe import Lora, Preference, Recipe
 

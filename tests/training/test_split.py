@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import AskdocsError
 from eval.questions.clusters import clusters
 from eval.questions.rows import Row
-from gateway.core.errors import AskdocsError
 from training.data.split import Split, split
 
 FILE = Path("qa_pairs.jsonl")

@@ -7,8 +7,8 @@ import pytest
 
 from eval.scoring.groundedness import Rarity
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.knowledge.sources.markdown import parse
 from training.data.support import cite, claims, quote, support, uncited
+from wiki.sources.markdown import parse
 
 PAGE = parse(
     "pump.md",

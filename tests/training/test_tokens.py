@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from askdocs.models import model
+from core.errors import AskdocsError
 from gateway.answering.grounding.neutral import neutral
-from gateway.core.errors import AskdocsError
 from gateway.upstream.engine import Engine
 from tests import starting
 from tests.training import small

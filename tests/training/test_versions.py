@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.training.versions import FACTS, everything, threshold, trained, verdict
 from training.versions import manifest, name
 from training.versions.manifest import Manifest

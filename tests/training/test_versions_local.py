@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from tests.training.versions import FACTS, everything, trained
 from training.versions import manifest
 from training.versions.local import FIX, Folder

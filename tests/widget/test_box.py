@@ -227,14 +227,14 @@ def test_a_vote_that_is_not_stored_keeps_what_was_typed(
     ask(page)
     done(page)
     page.get_by_label("Not helpful").click()
-    page.get_by_label("It is wrong").check()
+    page.get_by_label("The answer is wrong").check()
     page.get_by_label("What should it say?").fill("Something else")
     with sqlite3.connect(database) as connection:
         connection.execute("DROP TABLE votes")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("alert")).to_contain_text("Please try again")
     expect(page.get_by_label("What should it say?")).to_have_value("Something else")
-    expect(page.get_by_label("It is wrong")).to_be_checked()
+    expect(page.get_by_label("The answer is wrong")).to_be_checked()
 
 
 def test_a_shared_link_shows_the_answer_and_no_form(start: Start, show: Open) -> None:

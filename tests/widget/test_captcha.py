@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.core.errors import SettingsError
-from gateway.core.settings import load
+from core.errors import SettingsError
+from core.settings import load
 from tests.widget.conftest import Box
 from tests.widget.stand_in import Reply, answer, serve
 from widget.access import captcha
@@ -113,7 +113,7 @@ def test_a_service_that_is_away_is_said_to_be(box: Callable[..., Box], service: 
     service.broken = True
     response = running.post("asks", HTMX, question="How?", **{"cf-turnstile-response": "right"})
     assert response.status_code == 403
-    assert "cannot be made just now" in response.text
+    assert "The captcha is unavailable" in response.text
 
 
 def test_the_policy_allows_the_service_and_nobody_else(box: Callable[..., Box]) -> None:

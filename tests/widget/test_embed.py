@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from gateway.storage import database
+from core import database
 from tests.widget.conftest import WIKI
 from widget.app import create_app
 from widget.service import assets

@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gateway.knowledge.search.index import build, writing
-from gateway.knowledge.wiki.page import Page, Section
-from gateway.storage import database
+from core import database
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer
 from widget.box.examples import Examples
 from widget.service.store import Answered, NewQuestion, Store
+from wiki.index.index import build, writing
+from wiki.pages.page import Page, Section
 
 HTMX = {"hx-request": "true", "sec-fetch-site": "same-origin"}
 BODY = "Here stands in some sentences what the heading above says, and enough of it to answer."

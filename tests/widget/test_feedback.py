@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from core import database
 from gateway.access.auth import GROUPS_HEADER
 from gateway.api import readable
-from gateway.storage import database
 from tests.widget.conftest import WIKI, Box
 from tests.widget.stand_in import Reply, answer, chunk, serve
 from widget.service.gateway import Gateway

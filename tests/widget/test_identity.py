@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from starlette.requests import Request
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from widget.access import people
 from widget.access.identity import BadIdentity, Identities, Identity
 from widget.access.visitors import Visitor, Visitors

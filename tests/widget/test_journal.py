@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gateway.storage import database
+from core import database
 from tests.waiting import async_until
 from widget.service import journal as journal_module
 from widget.service.journal import GONE, NOT_STORED, NOTHING_STORED, Journal, NotStored

@@ -13,10 +13,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.access.rights import PUBLIC, Groups, Reader
+from core import database
+from core.errors import AskdocsError
 from gateway.api import readable
-from gateway.core.errors import AskdocsError
-from gateway.storage import database
 from tests.gateway.postgres import Postgres
 from tests.widget.stand_in import serve
 from widget.service import gateway, narrowing
@@ -24,6 +23,7 @@ from widget.service.narrowing import Narrowing
 from widget.service.outcome import Rights
 from widget.service.store import Answered, NewQuestion, Store, open_to, question_table
 from widget.settings import WidgetSettings
+from wiki.rights import PUBLIC, Groups, Reader
 
 HR, BOARD = frozenset({"hr"}), frozenset({"board"})
 WIKI = "https://wiki.example.com"

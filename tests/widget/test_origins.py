@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import load
+from core.errors import AskdocsError
+from core.settings import load
 from widget.access.origins import web_address, within
 from widget.settings import WidgetSettings
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.sse import events
+from core.sse import events
 from widget.box import sse
 
 STREAM = (

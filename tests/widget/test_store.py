@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.storage import database
-from gateway.storage.database import Unreachable
+from core import database
+from core.database import Unreachable
 from tests.gateway.postgres import Postgres
 from widget.service.store import Answered, NewQuestion, Store, Unknown, Vote
 

@@ -1,4 +1,4 @@
-"""The box in wikis as people run them, put there as docs/tutorials/wikis.md says."""
+"""The box in wikis as people run them, put there as docs/how-to/widget.md says."""
 
 import asyncio
 import json
@@ -43,8 +43,8 @@ GUIDE = "# Guide\n\nAll about the second page.\n"
 
 def instructions(heading: str, box_url: str) -> str:
     """What the docs say to paste for this wiki, with the address of a box that runs here."""
-    text = (ROOT / "docs" / "tutorials/wikis.md").read_text(encoding="utf-8")
-    section = text.split(f"\n## {heading}")[1].split("\n## ")[0]
+    text = (ROOT / "docs" / "how-to/widget.md").read_text(encoding="utf-8")
+    section = text.split(f"\n### {heading}")[1].split("\n##")[0]
     code = re.findall(r"^```\w+\n(.*?)^```", section, re.M | re.S)[0]
     return str(code).replace("https://ask.example.com", box_url)
 

@@ -8,7 +8,7 @@ stays near the size of one shard.
 
 Whatever cannot be converted exactly is refused, not guessed: transformers' own GGUF loader lost the
 splitting of digits in one code path, drops the RoPE scaling of Llama 3.1, and skips unknown
-tensors. `python -m eval.studies.parity` proves a conversion against llama.cpp.
+tensors. `python -m research.studies.parity` proves a conversion against llama.cpp.
 """
 
 import fcntl

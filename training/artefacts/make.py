@@ -1,6 +1,6 @@
-"""Derives artefacts from a version, in the environment `train` or `quantise`.
+"""Derives artefacts from a version, in the environment `train`.
 
-    PYTHON -I training/artefacts/make.py reference|answers|merge|export|quantise JOB.json
+    PYTHON -I training/artefacts/make.py reference|answers|merge|export JOB.json
 
 Imports only its neighbours and training/tuning/ from this repository. The module named by the step
 documents its job. Prints the events of training/tuning/events.py: `progress`, `problem`, and `done`
@@ -24,7 +24,7 @@ if __name__ == "__main__":
     _package.__path__ = [str(_here.parent)]
     sys.modules["training"] = _package
 
-STEPS = ("reference", "answers", "merge", "export", "quantise")
+STEPS = ("reference", "answers", "merge", "export")
 
 
 def main(arguments: list[str]) -> int:

@@ -1,7 +1,6 @@
 """Merges base model and adapter into one model in bf16, for engines without adapters.
 
-The job: {"base": folder, "adapter": folder, "out": new folder}. With "prompts" (token ids), the
-result includes the next tokens of adapter, base and saved folder: see training/artefacts/nexts.py.
+The job: {"base": folder, "adapter": folder, "out": new folder}.
 
 Uses PEFT, not Unsloth: it needs only the base model's folder, however the adapter was trained (4
 bits, a GPU), and rounds each weight once, from the sum in float32. On a GPU that holds the model
@@ -12,7 +11,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from training.artefacts import nexts
 from training.tuning import template
 from training.tuning.hardware import device_for, placed
 from training.tuning.problem import Problem
@@ -35,8 +33,6 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     tell("merging", 0, 3)
     device = device_for(base)
     model = load(base, Path(job["adapter"]), torch.bfloat16, device)
-    prompts = job.get("prompts")
-    compared = nexts.reference(model, prompts) if prompts else {}
     tell("merging", 1, 3)
     merged = model.merge_and_unload()
     broken = [name for name, w in merged.named_parameters() if not torch.isfinite(w).all()]
@@ -50,12 +46,8 @@ def run(job: dict[str, Any], tell: Any) -> dict[str, Any]:
     template.write(base, out)
     for path in out.iterdir():
         path.chmod(0o644)  # safetensors makes them readable only by their owner
-    del model, merged
-    torch.cuda.empty_cache()  # does nothing without a GPU
-    if prompts:
-        compared["made"] = nexts.saved(out, prompts, compared["tokens"])
     tell("merging", 3, 3)
-    return {"dtype": "bfloat16", **compared}
+    return {"dtype": "bfloat16"}
 
 
 def load(base: Path, adapter: Path, dtype: Any, device: str) -> Any:

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError
+from wiki.sources.sync import Progress
 
 FILE = "probes.json"
 TOP = 20
@@ -40,7 +40,7 @@ class Limits(NamedTuple):
     """Maximum |1 - share of the adapter's effect|."""
 
 
-# By bits per weight. About twice the values of SmolLM2-135M (docs/results/notebook.md), which as a
+# By bits per weight. About twice the values of SmolLM2-135M (research/notebook.md), which as a
 # small model is more sensitive to rounding than larger ones: 16 bits in vLLM, which also computes
 # in bf16, the others in llama.cpp. Real errors exceed them: wrongly rotated q and k differ by 5.1
 # and 1.45.

@@ -10,29 +10,29 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from core.errors import AskdocsError, together
+from core.settings import load
 from eval.questions import rows as qa
 from eval.questions.rows import SPLITS, Row
-from gateway.access.rights import PUBLIC
 from gateway.answering.grounding.ground import Grounding
-from gateway.core.errors import AskdocsError, together
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search import index
-from gateway.knowledge.search.embed import Embedder
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.missing import embed_missing
-from gateway.knowledge.search.paths import Paths
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.sources.source import Broken
-from gateway.knowledge.sources.spec import Spec, is_address
-from gateway.knowledge.sources.sync import Progress, sync
-from gateway.knowledge.wiki.page import Page
+from gateway.settings import GatewaySettings
 from training.data import leaks, lengths
 from training.data.distractors import Distractors
 from training.data.examples import Example, Examples, own_page
 from training.data.mix import Mix, made, mix, mix_as_served
 from training.data.split import Split, split
 from training.data.tokens import Tokens
+from wiki.index import index
+from wiki.index.embed import Embedder
+from wiki.index.index import Index
+from wiki.index.missing import embed_missing
+from wiki.index.view import Rights
+from wiki.pages.page import Page
+from wiki.rights import PUBLIC
+from wiki.search.paths import Paths
+from wiki.sources.source import Broken
+from wiki.sources.spec import Spec, is_address
+from wiki.sources.sync import Progress, sync
 
 LENGTHS, INDEX = "lengths.png", "index.db"
 
@@ -51,7 +51,7 @@ class Options:
     skip_unknown: bool
     """Skip rows whose pages are all missing from the wiki?"""
     instructions: str = ""
-    """The alias's description of the model's purpose, see `gateway.core.gateway_settings.Alias`."""
+    """The alias's description of the model's purpose, see `gateway.settings.Alias`."""
     as_served: bool = False
     """Are the pages those that the gateway finds, and do they decide the kind of example?"""
     quotes: bool = False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.plan.recipe import Recipe
 from training.tuning.thin import thin
 

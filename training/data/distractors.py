@@ -9,8 +9,8 @@ from eval.questions.rows import Row
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.sentences import units
 from gateway.answering.grounding.support import Support
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.wiki.page import Page
+from wiki.pages.page import Page
+from wiki.search.search import Search
 
 # Search results per question.
 FOUND = 50

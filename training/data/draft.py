@@ -18,19 +18,19 @@ from urllib.parse import urldefrag, urljoin
 
 import httpx
 
+from core.errors import AskdocsError
 from eval.questions.rows import Row
 from gateway.answering.check import Check, Scorer
 from gateway.answering.claims import drafts, refuses
 from gateway.answering.evidence import Idf
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message, render
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.sources.sync import Progress
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import stems
 from training.data.ground import STRICT, SYNTHETIC, TIMEOUT, Journal, Teacher
 from training.data.support import support, uncited
+from wiki.pages.page import Page
+from wiki.pages.words import stems
+from wiki.search.search import Search
+from wiki.sources.sync import Progress
 
 Kind = Literal["answerable", "two pages", "near miss"]
 Outcome = Literal[

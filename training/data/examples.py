@@ -14,10 +14,10 @@ from gateway.answering.grounding.ground import ALONE, Grounding
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.prompt import REFUSAL, Message, instructed, render
 from gateway.answering.grounding.sentences import units
-from gateway.knowledge.sources.markdown import parse
-from gateway.knowledge.wiki.page import Page
 from training.data.distractors import Distractors
 from training.data.support import Support, cite, claims, quote, support, uncited
+from wiki.pages.page import Page
+from wiki.sources.markdown import parse
 
 GROUNDED = "grounded"
 UNANSWERABLE = "refusal-unanswerable"

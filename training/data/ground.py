@@ -16,29 +16,31 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 
+from core.errors import AskdocsError, together
+from core.openai_client import EndpointAway, RequestRefused, patiently, post
 from eval.questions.rows import Problem, Row, lines, parse_object, parse_row
 from gateway.answering.check import Check, Scorer
 from gateway.answering.claims import drafts, refuses
 from gateway.answering.evidence import Evidence, Idf
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.prompt import Message, render
-from gateway.core.errors import AskdocsError, together
-from gateway.core.gateway_settings import RULES
-from gateway.knowledge.search.paths import Paths
-from gateway.knowledge.sources.sync import Progress
-from gateway.knowledge.wiki.page import Page
+from gateway.settings import RULES
 from training import journal
 from training.data.support import Support, support, uncited
+from wiki.pages.page import Page
+from wiki.search.paths import Paths
+from wiki.sources.sync import Progress
 
 SYNTHETIC = "synthetic"
 """Prefix of the `source` of a rewritten row."""
 # All three numbers were chosen on labelled answers
-# (docs/results/notebook.md#answers-that-dataset-ground-keeps).
+# (research/notebook.md#answers-that-dataset-ground-keeps).
 # Minimum score for each sentence; in serving it is `claims.THRESHOLD`.
 STRICT = {RULES: 0.75}
 # Minimum agreement of an answer with the person's, see `agreement`.
@@ -47,9 +49,8 @@ AGREES = 0.12
 ABOUT = 0.1
 # Sampling temperature of each attempt at an answer.
 ATTEMPTS = (0.0, 0.7)
-# Attempts at a request that a busy or broken teacher refused, and seconds before the second
-# attempt.
-TRIES, WAIT = 4, 1.0
+# Seconds for which the teacher may be busy or gone.
+PATIENCE = 8.0
 TIMEOUT = httpx.Timeout(300, connect=10)
 
 TASK = """{question}
@@ -271,29 +272,20 @@ async def _asked(
         "temperature": temperature,
         "max_tokens": teacher.max_tokens,
     }
-    why = ""
-    for attempt in range(TRIES):
-        if attempt:
-            await asyncio.sleep(WAIT * 2 ** (attempt - 1))
-        try:
-            reply = await http.post(url, json=body)
-        except httpx.InvalidURL as error:
-            why = f"is no address ({error})"
-            break
-        except httpx.HTTPError as error:
-            why = f"does not answer ({type(error).__name__}: {error})"
-            continue
-        if reply.status_code == 200:
-            try:
-                return str(reply.json()["choices"][0]["message"]["content"] or "")
-            except (ValueError, KeyError, IndexError, TypeError):
-                raise AskdocsError(f"{url}: does not answer with a chat completion") from None
-        why = f"answers {reply.status_code}: {reply.text[:200]}"
-        if reply.status_code in (400, 413) and _TOO_LONG.search(reply.text[:2000]):
-            raise TooLong(why)
-        if reply.status_code not in (408, 409, 429) and reply.status_code < 500:
-            break
-    raise AskdocsError(f"{url}: {why}: fix this and run the command again to continue")
+    try:
+        reply = await patiently(url, partial(post, http, url, body), PATIENCE)
+        return str(reply["choices"][0]["message"]["content"] or "")
+    except (KeyError, IndexError, TypeError):
+        raise AskdocsError(f"{url}: does not answer with a chat completion") from None
+    except httpx.InvalidURL as error:
+        why = f"{url}: is no address ({error})"
+    except EndpointAway as error:
+        why = str(error)
+    except RequestRefused as error:
+        why = f"{url}: {error}"
+        if _TOO_LONG.search(why):
+            raise TooLong(why) from None
+    raise AskdocsError(f"{why}: fix this and run the command again to continue")
 
 
 def _read(file: Path) -> list[tuple[Row, dict[str, Any]]]:

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from core.errors import AskdocsError
 from eval.questions.clusters import clusters
 from eval.questions.rows import Row
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.wiki.words import stems, words
+from wiki.pages.words import stems, words
 
 FILE = "trained.json"
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from core.errors import AskdocsError, together
 from eval.questions.clusters import clusters, joined
 from eval.questions.rows import SPLITS, Row
-from gateway.core.errors import AskdocsError, together
 
 # Share of the rows for validation.
 SHARE = 0.1

@@ -15,7 +15,7 @@ from gateway.answering.evidence import Idf
 from gateway.answering.grounding.excerpt import Excerpt, spoken
 from gateway.answering.grounding.prompt import numbered
 from gateway.answering.sentences import split
-from gateway.knowledge.wiki.words import stem_set
+from wiki.pages.words import stem_set
 
 Support = Literal["supported", "unsupported", "nothing"]
 """Support of a target; `nothing`: it makes no claim that a page could support."""

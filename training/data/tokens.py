@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.artefacts.convert import ConversionError, tokenizer_files
 
 

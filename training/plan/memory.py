@@ -1,6 +1,6 @@
 """Estimates the memory of a training run from the sizes of the model and the recipe.
 
-For measurements see docs/results/notebook.md, "Memory of a training run".
+For measurements see research/notebook.md, "Memory of a training run".
 """
 
 from math import ceil

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 
+from core.errors import AskdocsError
 from gateway.answering.grounding.prompt import fingerprint
-from gateway.core.errors import AskdocsError
 from training.data.dataset import AGAIN, Dataset
 from training.plan.machine import Machine
 from training.plan.memory import (
@@ -23,7 +23,7 @@ from training.plan.recipe import Recipe
 from training.plan.shape import Shape
 from training.tuning.options import eval_steps
 
-# The small model, whose tokens per second were measured on two cores (docs/results/notebook.md).
+# The small model, whose tokens per second were measured on two cores (research/notebook.md).
 CORES, PARAMETERS = 2, 134.5e6
 # An evaluation has no backward pass.
 EVALUATION = 1 / 3
@@ -66,7 +66,6 @@ def preflight(
     machine: Machine,
     disk: int,
     max_steps: int | None = None,
-    besides: int = 0,
     preference: bool = False,
 ) -> Preflight:
     """Compare what a run needs with what the machine has.
@@ -75,14 +74,13 @@ def preflight(
         tokenizer: SHA-256 of the base model's tokenizer.json, or why it is not available.
         disk: free bytes for the run.
         max_steps: limit from the command line.
-        besides: bytes that the sweep's other runs write.
         preference: a second stage follows.
     """
     on_gpu = bool(machine.gpus) or needs_gpu(recipe)
     memory = estimate(shape, recipe, data.longest, on_gpu)
     available = _available(recipe, machine)
     epoch, steps = _steps(recipe, data, max_steps)
-    needed = written(recipe, shape) + besides
+    needed = written(recipe, shape)
     problems = [
         *_of_dataset(recipe, shape, data, tokenizer),
         *_of_machine(recipe, machine),
@@ -93,7 +91,7 @@ def preflight(
     ]
     if needed > disk:
         problems.append(
-            f"{'all runs write' if besides else 'the run writes'} {needed / GIB:.1f} GiB,"
+            f"the run writes {needed / GIB:.1f} GiB,"
             f" {disk / GIB:.1f} GiB are free: free some space, or name an --out DIR on another disk"
         )
     return Preflight(

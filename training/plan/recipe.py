@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gateway.core.errors import AskdocsError, together
-from gateway.core.settings import line_of
+from core.errors import AskdocsError, together
+from core.settings import line_of
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 SUFFIX = ".toml"

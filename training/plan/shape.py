@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.artefacts.convert import ConversionError, config_json
 
 

@@ -7,6 +7,7 @@ that a checkpoint that a killed run had partly removed counts as incomplete, too
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 MARKER = "whole.json"
@@ -57,7 +58,8 @@ def remove_broken(folder: Path) -> None:
 def sync(folder: Path) -> None:
     """Sync all files of a folder to disk."""
     for path in [*folder.iterdir(), folder]:
-        _sync(path)
+        with suppress(FileNotFoundError):  # a picture that is being written has its name by now
+            _sync(path)
 
 
 def _sync(path: Path) -> None:

@@ -36,17 +36,6 @@ def read(folder: Path) -> list[Event]:
     return [event for event in map(parse, lines) if event is not None]
 
 
-def seconds(events: Iterable[Event]) -> float:
-    """Seconds over all starts of a run; the events of each start count from zero."""
-    before = last = 0.0
-    for event in events:
-        now = float(event.get("seconds", last))
-        if event["event"] == "start" or now < last:
-            before, last = before + last, 0.0
-        last = max(last, float(event.get("seconds", 0.0)))
-    return before + last
-
-
 def losses(events: Iterable[Event], kind: str) -> list[tuple[int, float]]:
     """Finite losses of one kind (step, eval) by step; for a repeated step, the last."""
     by_step = {

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gateway.core.errors import AskdocsError, together
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError, together
 from training.versions.manifest import BESIDE, File, total
+from wiki.sources.sync import Progress
 
 CHUNK = 4 * 2**20
 MEGABYTE = 1_000_000

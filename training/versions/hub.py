@@ -19,12 +19,12 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError
 from training.versions import files as hashed
 from training.versions.hub_card import card, is_llama, notice
 from training.versions.manifest import MANIFEST, Manifest, decode
 from training.versions.store import Store
+from wiki.sources.sync import Progress
 
 SCHEME = "hf://"
 OURS = "askdocs/"

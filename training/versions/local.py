@@ -9,17 +9,17 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError
 from training.versions import files as hashed
 from training.versions.manifest import ARTEFACTS, MANIFEST, File, total
 from training.versions.storage import FileInfo
+from wiki.sources.sync import Progress
 
 FIX = (
     "put it back with `askdocs restore FILE --only versions`, from a backup with weights, or remove"
     " the folder and pull it again"
 )
-FIX_ARTEFACT = "remove the folder, and create it again with `askdocs models export` or `merge`"
+FIX_ARTEFACT = "remove the folder, and create it again with `askdocs models export`"
 
 
 class Folder:

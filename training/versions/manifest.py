@@ -20,7 +20,7 @@ from pydantic import (
     ValidationError,
 )
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.versions import name
 
 MANIFEST = "manifest.json"

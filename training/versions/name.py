@@ -3,9 +3,9 @@
 import re
 from typing import NamedTuple
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
-# As NAME in gateway/core/gateway_settings.py, but without "@", and with room for "@v" and the
+# As NAME in gateway/settings.py, but without "@", and with room for "@v" and the
 # number.
 ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,79}")
 _VERSION = re.compile(rf"({ALIAS.pattern})@v([1-9][0-9]{{0,8}})")

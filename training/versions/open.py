@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from training.versions.local import Folder
 from training.versions.store import Store
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from core.errors import AskdocsError
 from eval.gate.verdict import Verdict
-from gateway.core.errors import AskdocsError
 from training.versions.manifest import Manifest
 
 

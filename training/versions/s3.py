@@ -27,12 +27,12 @@ from botocore.exceptions import (
     NoCredentialsError,
 )
 
-from gateway.core.errors import AskdocsError, together
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError, together
 from training.versions import files as hashed
 from training.versions.local import appearing
 from training.versions.manifest import MANIFEST, File, sha256, total
 from training.versions.storage import FileInfo
+from wiki.sources.sync import Progress
 
 SCHEME = "s3://"
 PART = 32 * 2**20

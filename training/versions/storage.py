@@ -5,8 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from gateway.knowledge.sources.sync import Progress
 from training.versions.manifest import File
+from wiki.sources.sync import Progress
 
 
 class FileInfo(NamedTuple):

@@ -17,9 +17,8 @@ from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
 
+from core.errors import AskdocsError
 from eval.gate.verdict import Verdict
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
 from training.versions import name as names
 from training.versions.files import measure
 from training.versions.manifest import (
@@ -39,6 +38,7 @@ from training.versions.manifest import (
     sha256,
 )
 from training.versions.storage import VersionStorage
+from wiki.sources.sync import Progress
 
 
 def quiet(step: str, done: int, total: int | None) -> None:

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.sources.sync import Progress
+from core.errors import AskdocsError
 from training.versions.store import Store
+from wiki.sources.sync import Progress
 
 
 def copy(

@@ -20,7 +20,7 @@ SOLVED = 3600  # seconds for which a solved captcha counts
 # Seconds after which the services themselves expire a solution: Turnstile says five minutes.
 SPENT = 600
 FIRST = "Please confirm below the question that you are a person, and send it again."
-AWAY = "The check that you are a person cannot be made just now. Please try again in a moment."
+AWAY = "The captcha is unavailable. Please try again in a moment."
 
 
 class NotHuman(Exception):

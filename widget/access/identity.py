@@ -9,7 +9,7 @@ import jwt
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from gateway.core.seldom import Seldom
+from core.errors import RareWarning
 from widget.access.people import People
 from widget.settings import WidgetSettings
 
@@ -48,7 +48,7 @@ class Identities:
         self._people = People(settings.groups_file)
         self._algorithms = ["RS256", "ES256", "EdDSA"] if public else ["HS256"]
         names = (settings.person_header, settings.team_header, settings.groups_header)
-        self._doubled = {name: Seldom(__name__) for name in names}
+        self._doubled = {name: RareWarning(__name__) for name in names}
 
     def of(self, request: Request, token: str = "") -> Identity:
         """The sender's identity; `token` is a JWT from a form. Raises BadIdentity."""

@@ -7,9 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from gateway.access.rights import MOST, PERSON, groups_of, person
-from gateway.core.errors import AskdocsError
-from gateway.core.seldom import Seldom
+from core.errors import AskdocsError, RareWarning
+from wiki.rights import MOST, PERSON, groups_of, person
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +22,7 @@ class People:
         """`file`: JSON with e-mail addresses by group: {"hr": ["ada@example.com"]}; reloaded when
         it changes. Raises AskdocsError: it cannot be read."""
         self._file = file
-        self._ignored = Seldom(__name__)
+        self._ignored = RareWarning(__name__)
         self._stamp: tuple[int, int] | None = None
         self._looked = 0.0
         self._of: dict[str, frozenset[str]] = {}

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response
 
-from gateway.core.control_characters import without
+from core.control_characters import without
 from widget.access.captcha import SOLVED, Captcha, NotHuman
 from widget.access.forms import ELSEWHERE, AskId, Elsewhere, form
 from widget.access.identity import BadIdentity

@@ -11,16 +11,16 @@ import threading
 import time
 from pathlib import Path
 
-from gateway.access.rights import PUBLIC
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.view import Rights, View
-from gateway.knowledge.wiki.asking import asked_stems, is_english
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.questions import asked, first_paths, named
-from gateway.knowledge.wiki.words import words
+from core.errors import AskdocsError
+from core.settings import load
+from gateway.settings import GatewaySettings
+from wiki.index.index import Index
+from wiki.index.view import Rights, View
+from wiki.pages.asking import asked_stems, is_english
+from wiki.pages.page import Page
+from wiki.pages.questions import asked, first_paths, named
+from wiki.pages.words import words
+from wiki.rights import PUBLIC
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from gateway.core.control_characters import without
+from core.control_characters import without
 from widget.access.forms import ELSEWHERE, AskId, Elsewhere, fields, name
 from widget.access.identity import BadIdentity
 from widget.access.limits import TooMany

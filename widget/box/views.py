@@ -255,10 +255,10 @@ class Views:
         # Only for text clients; here a badge shows it.
         text = without_doubt(state.text) if outcome.caution else state.text
         quotations = [
-            (number, source, self._quoted(part, source.url))
+            (number, source, self._quoted(part, source.url), self._quoted(source.rest, source.url))
             for number, source, part in citing.quotations(text, outcome)
         ]
-        shown = {number for number, _, _ in quotations}
+        shown = {number for number, *_ in quotations}
         return {
             "id": id,
             "answer": "" if quotations else self.answer(text, outcome, f"source-{id}"),

@@ -15,9 +15,9 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.access.rights import EVERYTHING, Reader
 from widget.access.identity import BadIdentity, Identities, Identity
 from widget.settings import WidgetSettings
+from wiki.rights import EVERYTHING, Reader
 
 COOKIE = "askdocs_review"
 LIFETIME = 30 * 86_400  # seconds

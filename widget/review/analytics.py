@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from gateway.access.rights import Reader
-from gateway.storage.database import reading
+from core.database import reading
 from widget.review import weeks
 from widget.review.tables import with_votes
 from widget.service.store import open_to, question_table, vote_table
+from wiki.rights import Reader
 
 PAGES = 50  # pages to show, the most asked ones
 

@@ -14,10 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from gateway.knowledge.search import embed
-from gateway.knowledge.wiki.words import stems, words
-from gateway.storage.database import reading, writing
-from gateway.telemetry import audit
+from core import audit
+from core.database import reading, writing
 from widget.review.tables import (
     CONCERN,
     cluster_table,
@@ -27,6 +25,8 @@ from widget.review.tables import (
 )
 from widget.review.wiki import shared_embedder
 from widget.service.store import Unknown, question_table
+from wiki.index import embed
+from wiki.pages.words import stems, words
 
 Vectors = npt.NDArray[np.float32]
 

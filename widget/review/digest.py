@@ -8,14 +8,14 @@ import httpx
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from gateway.access.rights import PUBLIC
-from gateway.core.errors import AskdocsError
-from gateway.storage.database import writing
-from gateway.telemetry import audit
+from core import audit
+from core.database import writing
+from core.errors import AskdocsError
 from widget.review import gaps, weeks
 from widget.review.tables import digest_table
 from widget.review.wiki import ReviewIndex
 from widget.text.mrkdwn import escaped, link
+from wiki.rights import PUBLIC
 
 TOLD = 10  # gaps in a message
 TIMEOUT = 10.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.storage.database import reading
+from core.database import reading
 from widget.review.tables import member_table, with_votes
 from widget.service.store import question_table, vote_table
 

@@ -6,8 +6,7 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from gateway.access.rights import Reader
-from gateway.storage.database import reading
+from core.database import reading
 from widget.review import csv_export, weeks
 from widget.review.queue import closest_pages, usual_questions
 from widget.review.rights import open_to
@@ -21,6 +20,7 @@ from widget.review.tables import (
 )
 from widget.review.wiki import ReviewIndex
 from widget.service.store import question_table, stored_question
+from wiki.rights import Reader
 
 MOST = 100  # gaps to show, the most asked ones
 LOOKED_AT = 5  # latest questions of a gap used to find the closest pages

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from gateway.access.rights import PUBLIC
-from gateway.storage.database import reading
+from core.database import reading
 from widget.review.reviews import Reviews, cleaned
 from widget.review.rows import LONGEST, PRIVATE, closed_clusters
 from widget.review.tables import member_table, with_votes
 from widget.review.wiki import ReviewIndex
 from widget.service.store import for_everybody, question_table, vote_table
+from wiki.rights import PUBLIC
 
 
 class Judged(NamedTuple):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 from widget.review import digest, weeks
 from widget.review.clusters import Sorter
 from widget.review.wiki import ReviewIndex

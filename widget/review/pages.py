@@ -12,9 +12,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 
-from gateway.access.rights import Reader
-from gateway.core.tasks import Tasks
-from gateway.storage.database import Unreachable
+from core.database import Unreachable
+from core.tasks import Tasks
 from widget.access.forms import name
 from widget.review import analytics, gaps, weeks, words
 from widget.review.access import Access, AccessRefused, Entered, Reviewer, signed_out
@@ -29,6 +28,7 @@ from widget.review.wiki import ReviewIndex
 from widget.service.assets import Asset
 from widget.service.store import Unknown
 from widget.settings import WidgetSettings
+from wiki.rights import Reader
 
 log = logging.getLogger(__name__)
 

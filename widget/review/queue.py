@@ -8,8 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 
-from gateway.access.rights import Reader
-from gateway.storage.database import reading
+from core.database import reading
 from widget.review.reviews import State
 from widget.review.rights import closed, open_to
 from widget.review.tables import (
@@ -32,6 +31,7 @@ from widget.service.store import (
     stored_question,
     vote_table,
 )
+from wiki.rights import Reader
 
 PAGE = 50  # clusters on a page of the queue
 SHOWN = 200  # questions on the page of a cluster

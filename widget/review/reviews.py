@@ -13,8 +13,8 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from gateway.core.errors import AskdocsError
-from gateway.storage.database import reading, writing
+from core.database import reading, writing
+from core.errors import AskdocsError
 from widget.review.tables import cluster_table, current_review, review_table
 from widget.service.store import Unknown
 

@@ -3,11 +3,11 @@ pages."""
 
 import sqlalchemy as sa
 
-from gateway.access.rights import Reader
 from widget.review.tables import member_table, review_table
 from widget.review.wiki import ReviewIndex
 from widget.service import store
 from widget.service.store import question_table
+from wiki.rights import Reader
 
 
 def closed(

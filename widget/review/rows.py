@@ -9,13 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.access.rights import PUBLIC
-from gateway.knowledge.wiki.words import words
-from gateway.storage.database import reading
+from core.database import reading
 from widget.review.reviews import Draft, Review, Reviews, cleaned
 from widget.review.tables import member_table
 from widget.review.wiki import ReviewIndex
 from widget.service.store import for_everybody, question_table
+from wiki.pages.words import words
+from wiki.rights import PUBLIC
 
 SOURCE = "askdocs-review"
 CLOSED = "uses restricted pages; a model would reveal them to everybody"

@@ -9,7 +9,7 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from gateway.storage.database import Utc, metadata
+from core.database import Utc, metadata
 from widget.service.store import IS_UNSURE, question_table, vote_table
 
 GapKind = Literal["down", "refused", "unsure", "unsupported"]

@@ -9,7 +9,6 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from gateway.knowledge.wiki.page import Page
 from widget.access.origins import web_address
 from widget.review import charts, weeks
 from widget.review.access import COOKIE
@@ -17,6 +16,7 @@ from widget.review.wiki import headings
 from widget.service.assets import Asset
 from widget.settings import WidgetSettings
 from widget.text import markdown
+from wiki.pages.page import Page
 
 TEMPLATES = Path(__file__).parents[1] / "templates" / "review"
 

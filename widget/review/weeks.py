@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 WEEK = timedelta(days=7)
 

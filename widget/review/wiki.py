@@ -9,22 +9,23 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from core.errors import AskdocsError
+from core.settings import load
 from gateway.access import past_readers
-from gateway.access.rights import EVERYTHING, PUBLIC, Reader
-from gateway.core.errors import AskdocsError
-from gateway.core.gateway_settings import GatewaySettings
-from gateway.core.settings import load
-from gateway.knowledge.search import embed, glossary_table, models
-from gateway.knowledge.search.config import OFF, SearchSettings
-from gateway.knowledge.search.explain import explain
-from gateway.knowledge.search.glossary import Glossary
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.store import NoIndex
-from gateway.knowledge.search.view import Rights
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import words
+from gateway.settings import GatewaySettings
 from widget.review.reviews import Draft, Unfit
+from wiki.index import embed
+from wiki.index.index import Index
+from wiki.index.store import NoIndex
+from wiki.index.view import Rights
+from wiki.pages.page import Page
+from wiki.pages.words import words
+from wiki.rights import EVERYTHING, PUBLIC, Reader
+from wiki.search import glossary_table, models
+from wiki.search.config import OFF, SearchSettings
+from wiki.search.explain import explain
+from wiki.search.glossary import Glossary
+from wiki.search.search import Search
 
 log = logging.getLogger(__name__)
 

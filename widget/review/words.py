@@ -6,13 +6,13 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from gateway.core.settings import load
-from gateway.knowledge.search import glossary_table
-from gateway.knowledge.search.config import SearchSettings
-from gateway.knowledge.search.glossary_table import BadPair
+from core.settings import load
 from widget.review.access import Access, Reviewer
 from widget.review.forms import Posted
 from widget.review.views import Views
+from wiki.search import glossary_table
+from wiki.search.config import SearchSettings
+from wiki.search.glossary_table import BadPair
 
 
 def add_routes(routes: APIRouter, views: Views, access: Access, engine: sa.Engine) -> None:

@@ -17,17 +17,17 @@ import httpx
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from core.errors import AskdocsError
+from core.sse import events
 from gateway.access.auth import GROUPS_HEADER
 from gateway.access.keys import ALL
-from gateway.access.rights import Reader, load
 from gateway.api import readable
-from gateway.core.errors import AskdocsError
-from gateway.core.sse import events
 from gateway.telemetry.tracing import OFF, Span, Tracer
 from widget.service.failure import BROKEN, SLOW, UNREACHABLE, Failure, failure
 from widget.service.outcome import Citation, Outcome, Reading, Rights, Source
 from widget.service.store import Answered, StoredQuestion, Turn, Vote, urls_of
 from widget.settings import WidgetSettings
+from wiki.rights import Reader, load
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from sqlalchemy.exc import IntegrityError
 
-from gateway.core.errors import AskdocsError
-from gateway.storage.database import Unreachable
+from core.database import Unreachable
+from core.errors import AskdocsError
 from widget.service.pending import PendingQuestion, PendingQuestions
 from widget.service.store import (
     TURNS,

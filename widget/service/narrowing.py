@@ -12,11 +12,11 @@ import logging
 from collections.abc import Mapping, Sequence, Set
 from functools import lru_cache
 
-from gateway.access.rights import Groups, dump, simplified
+from core.errors import AskdocsError
 from gateway.api.readable import MOST
-from gateway.core.errors import AskdocsError
 from widget.service.gateway import Gateway
 from widget.service.store import Standing, Store
+from wiki.rights import Groups, dump, simplified
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, model_validator
 
-from gateway.access.rights import NOBODY, dump
+from wiki.rights import NOBODY, dump
 
 
 class Page(BaseModel):
@@ -32,6 +32,8 @@ class Source(Page):
 
     section: str = ""
     quote: str = ""
+    rest: str = ""
+    """The text that follows a quotation in its section."""
 
 
 class Citation(Page):
@@ -62,7 +64,7 @@ class Claim(BaseModel):
 
 
 class Rights(BaseModel):
-    """The groups required to read some pages, in the form of `gateway.access.rights`."""
+    """The groups required to read some pages, in the form of `wiki.rights`."""
 
     revision: str
     """Changes whenever the readers of a page change."""
@@ -92,7 +94,7 @@ class Outcome(BaseModel):
     """The worst verdict of the claims; None: not checked."""
     readers: tuple[tuple[str, ...], ...] | None = None
     """The groups required to read all of the answer's pages, in the form of
-    `gateway.access.rights`; None: the gateway does not say."""
+    `wiki.rights`; None: the gateway does not say."""
     cut: bool = False
     """Were unsupported sentences left out?"""
 

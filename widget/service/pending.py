@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gateway.core.control_characters import without
+from core.control_characters import without
 from widget.service.outcome import Outcome, Reading
 from widget.service.states import Done, End
 from widget.service.store import Answered, NewQuestion, State, StoredQuestion

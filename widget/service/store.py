@@ -1,8 +1,8 @@
 """The store of questions, answers and feedback.
 
-Tables on the gateway's database (`gateway/storage/migrations/versions/v0001_first.py`). All
+Tables on the gateway's database (`core/migrations/versions/v0001_first.py`). All
 methods are synchronous; async code calls them through `asyncio.to_thread`. Each is one transaction:
-it stores everything, or raises `gateway.storage.database.Unreachable` and stores nothing.
+it stores everything, or raises `core.database.Unreachable` and stores nothing.
 """
 
 import secrets
@@ -14,11 +14,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import orjson
 import sqlalchemy as sa
 
-from gateway.access import rights
-from gateway.access.rights import Reader
-from gateway.core.errors import AskdocsError
-from gateway.storage.database import Utc, metadata, reading, writing
-from gateway.telemetry import audit
+from core import audit
+from core.database import Utc, metadata, reading, writing
+from core.errors import AskdocsError
+from wiki import rights
+from wiki.rights import Reader
 
 Channel = Literal["box", "slack", "mcp"]
 State = Literal["asked", "answered", "refused", "failed", "stopped"]
@@ -125,7 +125,7 @@ class Answered:
     verdict: str | None = None
     """The gateway's worst verdict on its claims; None: not checked."""
     readers: str | None = None
-    """The groups required to read the answer, from `gateway.access.rights.dump`; None: public."""
+    """The groups required to read the answer, from `wiki.rights.dump`; None: public."""
 
 
 @dataclass(frozen=True)

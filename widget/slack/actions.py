@@ -8,7 +8,7 @@ from typing import Any
 from slack_bolt.async_app import AsyncAck, AsyncRespond
 from slack_sdk.errors import SlackApiError
 
-from gateway.core.control_characters import without
+from core.control_characters import without
 from widget.service.store import REASONS, Reason, StoredQuestion, Vote
 from widget.slack import messages
 from widget.slack.asking import Asking

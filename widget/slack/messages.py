@@ -32,7 +32,7 @@ CLOSEST = "These pages do not answer that. The closest ones are:"
 NONE_CLOSE = "These pages do not answer that, and no page comes close."
 
 _LABELS = {
-    "wrong": "It is wrong",
+    "wrong": "The answer is wrong",
     "incomplete": "Something is missing",
     "outdated": "It is out of date",
     "off-topic": "It answers something else",

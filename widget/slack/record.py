@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.core.errors import AskdocsError
-from gateway.storage.database import Unreachable, reading
+from core.database import Unreachable, reading
+from core.errors import AskdocsError
 from widget.service.store import (
     TURNS,
     Answered,

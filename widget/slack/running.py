@@ -24,9 +24,9 @@ from slack_sdk.http_retry.builtin_async_handlers import (
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 from slack_sdk.web.async_client import AsyncWebClient
 
-from gateway.core.errors import AskdocsError
-from gateway.core.settings import variable
-from gateway.core.tasks import Tasks
+from core.errors import AskdocsError
+from core.settings import variable
+from core.tasks import Tasks
 from gateway.runtime.protocol import Edge
 from gateway.telemetry import tracing
 from widget.access.limits import Limits

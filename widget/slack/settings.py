@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field, SecretStr, field_validator
 
-from gateway.core.settings import Section
+from core.settings import Section
 
 GROUP = re.compile(r"S[A-Z0-9]{7,}")
 

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from gateway.core.tasks import Tasks
+from core.tasks import Tasks
 
 log = logging.getLogger(__name__)
 

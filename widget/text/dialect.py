@@ -10,7 +10,7 @@ import re
 from itertools import groupby
 from operator import itemgetter
 
-from gateway.knowledge.wiki.fences import FencedCode, fenced
+from wiki.pages.fences import FencedCode, fenced
 
 # Numbers of sources, which may end any line while they pass through the parser.
 _MARKS = re.compile(r"(?<!⁆)(?:⁅[+-]?\d+⁆)++$")

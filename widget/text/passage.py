@@ -19,7 +19,7 @@ def highlighting(url: str, quote: str) -> str:
     anchor.
     https://wicg.github.io/scroll-to-text-fragment/
     """
-    blocks = paragraphs(dialect.plain(quote.removesuffix("…")))
+    blocks = paragraphs(dialect.plain(quote.replace("[…]", "").removesuffix("…")))
     if quote.endswith("…") and blocks:
         blocks[-1] = blocks[-1].rpartition(" ")[0]  # the cut may have split a word
     blocks = [block for block in blocks if block]

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from gateway.knowledge.search.passages import plain
-from gateway.knowledge.wiki.page import Page
+from wiki.index.passages import plain
+from wiki.pages.page import Page
 
 _PARAGRAPH = re.compile(r"\n[ \t]*\n\s*")
 _SENTENCE = re.compile(r"[.!?][\"')\]*_`]*\s+|[。！？]|\n(?=[^\S\n]*+(?:[-*+|]|\d+[.)]) )")

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
+import numpy.typing as npt
 
-from eval.systems.patience import RequestRefused, patiently, refusal
-from eval.systems.rag.fusion import Vectors
+from core.errors import AskdocsError
+from core.openai_client import RequestRefused, patiently, post
 from eval.systems.rag.settings import RagSettings
-from gateway.core.errors import AskdocsError
+
+Vectors = npt.NDArray[np.float32]
 
 
 class Completion(NamedTuple):
@@ -124,25 +126,16 @@ class Endpoints:
         named = f"{address}: model {body['model']!r}"
         began = tried = time.perf_counter()
 
-        async def once() -> httpx.Response:
+        async def once() -> dict[str, Any]:
             nonlocal tried
             tried = time.perf_counter()
-            reply = await self.http.post(address, json=body, headers=headers)
-            if reply.status_code != 200:
-                raise refusal(named, reply)
-            return reply
+            return await post(self.http, address, body, headers, named)
 
         try:
-            reply = await patiently(named, once)
+            answer = await patiently(named, once)
         except RequestRefused as error:
             raise RequestRefused(f"{named}: {error}") from None
         self.waited.append(tried - began)
-        try:
-            answer = reply.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise self._strange(path, reply.text[:200])
         return answer
 
     def _strange(self, path: str, what: object) -> AskdocsError:

@@ -10,6 +10,8 @@ from eval.systems.rag.settings import RagSettings
 
 FILE = "results.jsonl"
 _STRICT = ConfigDict(frozen=True, extra="forbid")
+Gold = Sequence[Collection[str]]
+"""Paths of the pages that answer, by question."""
 
 
 class RetrievedPages(BaseModel):
@@ -34,13 +36,10 @@ class RetrievalResult(BaseModel):
     settings: RagSettings
     found: tuple[RetrievedPages, ...]
 
-    def rank(self, gold: Sequence[Collection[str]]) -> tuple[float, float, float]:
-        """Sort key, larger is better: recall, then nDCG, then fewer tokens. `gold` is by
-        question."""
-        pairs = list(zip(self.found, gold, strict=True))
-        recall = sum(hit(row.pages, pages) for row, pages in pairs)
-        gain = sum(ndcg(row.pages, pages, self.settings.keep) for row, pages in pairs)
-        return recall, round(gain, 9), -sum(row.tokens for row in self.found)
+    def rank(self, gold: Gold) -> tuple[float, float, float]:
+        """Sort key, larger is better: recall, then nDCG, then fewer tokens."""
+        gain = sum(ndcgs(self.found, gold, self.settings.keep))
+        return sum(hits(self.found, gold)), round(gain, 9), -sum(row.tokens for row in self.found)
 
 
 def hit(pages: Collection[str], gold: Collection[str]) -> float:
@@ -74,3 +73,11 @@ def read(folder: Path) -> list[RetrievalResult]:
         except ValidationError:
             continue
     return results
+
+
+def hits(found: Sequence[RetrievedPages], gold: Gold) -> list[float]:
+    return [hit(row.pages, pages) for row, pages in zip(found, gold, strict=True)]
+
+
+def ndcgs(found: Sequence[RetrievedPages], gold: Gold, k: int) -> list[float]:
+    return [ndcg(row.pages, pages, k) for row, pages in zip(found, gold, strict=True)]

@@ -13,12 +13,12 @@ from typing import Any, Self
 
 import httpx
 
-from eval.systems.patience import RequestRefused
+from core.openai_client import RequestRefused
 from eval.systems.rag.chunks import Cutter
 from eval.systems.rag.pipeline import Retrieved
 from eval.systems.rag.settings import RagSettings
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.pages.page import Page, Section
 
 TIMEOUT = httpx.Timeout(60, connect=10)
 

@@ -1,32 +1,30 @@
 """RAG 2.0: from a question to the chunks in front of it.
 
-question, its parts, other wordings ──┬─► nearest vectors ─┬─► fusion ─► rerank ─► prompt
-                                      └─► BM25 ────────────┘
-
-MMR applies before the reranker, after it, or not at all.
+question, its parts, other wordings ──► hybrid search ─► MMR ─► rerank ─► prompt
 """
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import httpx
 import numpy as np
 
-from eval.systems.rag import store
+from core.errors import AskdocsError
 from eval.systems.rag.chunks import Chunk, Cutter
-from eval.systems.rag.endpoints import Endpoints
-from eval.systems.rag.fusion import fuse, mmr
+from eval.systems.rag.endpoints import Endpoints, Vectors
 from eval.systems.rag.rewrite import rewrite
 from eval.systems.rag.settings import RagSettings
-from eval.systems.rag.vector_cache import Progress
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.pages.page import Page, Section
+
+if TYPE_CHECKING:
+    from eval.systems.rag.store import Progress, Store
 
 # Multiple of k chunks to fuse from each list, so that MMR has a choice.
 FETCHED = 2
@@ -55,7 +53,7 @@ class Rag:
     settings: RagSettings
     endpoints: Endpoints
     chunks: Sequence[Chunk]
-    stored: store.Stored
+    stored: "Store"
 
     @classmethod
     async def open(
@@ -66,7 +64,7 @@ class Rag:
         gateway: str,
         key: str,
         tokenizer: Path,
-        progress: Progress,
+        progress: "Progress",
     ) -> Self:
         """Chunk and embed the pages, reusing an existing store.
 
@@ -83,6 +81,8 @@ class Rag:
             AskdocsError: there are no pages, the gateway does not embed them, or a model refuses.
             ImportError: this is not the environment `eval`.
         """
+        from eval.systems.rag import store  # only this environment has its library
+
         if not pages:
             raise AskdocsError("no pages to cut into chunks: name another --docs DIR")
         http = httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}, timeout=_PATIENCE)
@@ -90,7 +90,7 @@ class Rag:
             endpoints = Endpoints(settings, gateway, http)
             cutter = Cutter(tokenizer)
             chunks = await asyncio.to_thread(_cut, cutter, pages, settings)
-            stored = await store.stored(folder, settings, cutter, chunks, endpoints, progress)
+            stored = await store.opened(folder, settings, cutter, chunks, endpoints, progress)
             await endpoints.check()
         except BaseException:
             await http.aclose()
@@ -107,10 +107,6 @@ class Rag:
             texts = [self.chunks[number].shown for number in chosen]
             order = await asking.rerank(question, texts)
             chosen = [chosen[place] for place in order]
-        if self.settings.mmr_after and chosen:
-            # A reranker's scores are not comparable with cosines, but ranks are.
-            ranks = [1 - place / len(chosen) for place in range(len(chosen))]
-            chosen = await self._unlike(chosen, ranks, len(chosen))
         return Retrieved(
             excerpts=tuple(map(_excerpt, self._fitting(chosen))),
             pages=tuple(dict.fromkeys(self.chunks[number].page.path for number in chosen)),
@@ -142,30 +138,21 @@ class Rag:
             # equation 8).
             mean = vectors[0] + vectors[-1]
             vectors = np.concatenate([[mean / np.linalg.norm(mean)], vectors[1:-1]])
-        fetched = FETCHED * self.settings.k
-        lists: list[list[int]] = []
+        scores: dict[int, float] = defaultdict(float)
+        of_chunk: dict[int, Vectors] = {}
         for text, vector in zip(wordings, vectors, strict=True):
-            lists.append(await asyncio.to_thread(self.stored.nearest, vector, fetched))
-            lists.append(await asyncio.to_thread(self.stored.match, text, fetched))
-        fused = fuse(lists)
-        if not fused:
-            return []
-        if self.settings.mmr_after:
-            return list(fused)[: self.settings.k]
-        best = max(fused.values())
-        return await self._unlike(
-            list(fused), [score / best for score in fused.values()], self.settings.k
-        )
-
-    async def _unlike(
-        self, numbers: Sequence[int], relevance: Sequence[float], most: int
-    ) -> list[int]:
-        """Up to `most` of these chunks, in the order of MMR."""
-        if self.settings.mmr_lambda == 1:
-            return list(numbers)[:most]
-        vectors = await asyncio.to_thread(self.stored.vectors, numbers)
-        places = mmr(relevance, vectors, most, self.settings.mmr_lambda)
-        return [numbers[place] for place in places]
+            search = self.stored.search
+            found = await asyncio.to_thread(search, text, vector, FETCHED * self.settings.k)
+            for number, hit in found.items():
+                scores[number] += hit.score
+                of_chunk[number] = hit.vector
+        ranked = sorted(scores, key=lambda number: (-scores[number], number))
+        if self.settings.mmr_lambda == 1 or not ranked:
+            return ranked[: self.settings.k]
+        relevance = [scores[number] / scores[ranked[0]] for number in ranked]
+        near = np.stack([of_chunk[number] for number in ranked])
+        places = mmr(relevance, near, self.settings.k, self.settings.mmr_lambda)
+        return [ranked[place] for place in places]
 
     def _fitting(self, numbers: Iterable[int]) -> list[Chunk]:
         """The first chunks that fit the prompt; a chunk that is too long is skipped."""
@@ -178,6 +165,31 @@ class Rag:
                 chunks.append(chunk)
                 left -= chunk.tokens
         return chunks
+
+
+def mmr(relevance: Sequence[float], vectors: Vectors, k: int, weight: float) -> list[int]:
+    """Indices of up to `k` candidates that are relevant and unlike those chosen before them.
+
+    Maximal marginal relevance (Carbonell & Goldstein 1998): the next candidate maximises weight *
+    relevance - (1 - weight) * similarity to the most similar chosen candidate.
+
+    Args:
+        relevance: each candidate's relevance to the question, 0 to 1.
+        vectors: the candidates' vectors, [len(relevance), size], each of length 1.
+        k: maximum number.
+        weight: lambda; 1 sorts by relevance alone.
+    """
+    left = np.asarray(relevance, dtype=float)
+    alike = np.zeros(len(left))
+    chosen: list[int] = []
+    while len(chosen) < min(k, len(left)):
+        gain = weight * left - (1 - weight) * alike
+        gain[chosen] = -np.inf
+        best = int(gain.argmax())
+        similarity = vectors @ vectors[best]
+        alike = np.maximum(alike, similarity) if chosen else similarity
+        chosen.append(best)
+    return chosen
 
 
 def _cut(cutter: Cutter, pages: Iterable[Page], settings: RagSettings) -> list[Chunk]:

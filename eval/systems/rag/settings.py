@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from gateway.core.errors import AskdocsError, first_problem
+from core.errors import AskdocsError, first_problem
 
 BUNDLED = "bundled"
 
@@ -26,7 +26,6 @@ class RagSettings(BaseModel):
     mmr_lambda: float = Field(
         0.7, ge=0, le=1, description="Weight of relevance in MMR; 1 turns it off."
     )
-    mmr_after: bool = Field(False, description="Apply MMR after the reranker instead of before it.")
     keep: int = Field(5, ge=1, le=50, description="Maximum number of chunks in the prompt.")
     budget: int = Field(3000, ge=200, description="Maximum tokens of chunks in the prompt.")
     rerank: bool = Field(True, description="Rerank the k chunks with the rerank model.")

@@ -1,137 +1,124 @@
-"""The store of a wiki's chunks, built once for the same chunks and settings."""
+"""The chunks of a wiki in LanceDB, an embedded database with hybrid search (BM25 and vectors).
+
+Imported only in the environment `eval`, which has the library.
+"""
 
 import asyncio
 import fcntl
 import hashlib
-import os
-import shutil
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import NamedTuple
 
+import lancedb
 import numpy as np
+import pyarrow as pa
+from lancedb.index import FTS
+from lancedb.rerankers import RRFReranker
 
+from core.errors import AskdocsError
 from eval.systems.rag.chunks import Chunk, Cutter
-from eval.systems.rag.endpoints import Endpoints
-from eval.systems.rag.fusion import Vectors
+from eval.systems.rag.endpoints import Endpoints, Vectors
 from eval.systems.rag.settings import RagSettings
-from eval.systems.rag.vector_cache import Progress, VectorCache
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.embed import unit
 
-if TYPE_CHECKING:
-    from eval.systems.rag import lance
+# Called with a step's name, the number of texts embedded, and the total.
+Progress = Callable[[str, int, int | None], None]
 
-# Increase it when the same settings produce other chunks or vectors.
-_VERSION = 1
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The chunks of a wiki by number, in a store."""
-
-    texts: "lance.Texts"
-    parts: "lance.Windows"
-    most: int
-    """Windows per chunk."""
-    folder: Path
-
-    def match(self, question: str, n: int) -> list[int]:
-        return self.texts.match(question, n)
-
-    def nearest(self, vector: Vectors, n: int) -> list[int]:
-        """The `n` chunks with the nearest windows."""
-        return self.parts.nearest(vector, n * self.most)[:n]
-
-    def vectors(self, numbers: Sequence[int]) -> Vectors:
-        return self.texts.vectors(numbers)
+# Texts per request: few enough that a kill loses little, and progress is visible.
+AT_ONCE = 32
+# Increase it when the same settings produce other vectors.
+_VERSION = 2
 
 
-async def stored(
+class Hit(NamedTuple):
+    """A chunk that was found."""
+
+    score: float
+    """The sum of 1 / (60 + rank) over both searches (Cormack, Clarke & Büttcher 2009)."""
+    vector: Vectors
+    """Of its best window, [size], of length 1."""
+
+
+class Store:
+    """The windows of a wiki's chunks, each with its text and vector."""
+
+    def __init__(self, folder: Path, most: int) -> None:
+        """`most`: windows per chunk, at most."""
+        self.folder = folder
+        self._most = most
+        self._table = lancedb.connect(folder).open_table("windows")
+        self._fuse = RRFReranker()
+
+    def search(self, text: str, vector: Vectors, n: int) -> dict[int, Hit]:
+        """The `n` chunks that are best by words and vector, by number, the best first."""
+        query = self._table.search(query_type="hybrid").vector(vector).text(text)
+        query = query.distance_type("cosine").rerank(self._fuse).limit(n * self._most)
+        rows = query.to_list()
+        rows.sort(key=lambda row: (-row["_relevance_score"], row["chunk"]))
+        found: dict[int, Hit] = {}
+        for row in rows:
+            hit = Hit(row["_relevance_score"], np.array(row["vector"], dtype=np.float32))
+            found.setdefault(row["chunk"], hit)
+        return dict(list(found.items())[:n])
+
+
+async def opened(
     folder: Path,
     settings: RagSettings,
     cutter: Cutter,
     chunks: Sequence[Chunk],
     endpoints: Endpoints,
     progress: Progress,
-) -> Stored:
-    """Open the store; build it if there is none for these chunks and settings.
+) -> Store:
+    """Open the store of these chunks and this embedding model; build it if there is none.
 
-    Only texts never embedded under `folder` are embedded: after a kill, or when pages changed, only
-    the new texts. The store itself appears atomically.
+    After a kill, building goes on where it stopped. Only one process at a time builds.
 
     Raises:
         AskdocsError: the gateway does not embed, or the folder cannot be written.
     """
-    from eval.systems.rag import lance
-
-    windows = [cutter.windows(chunk, settings.embedding_tokens) for chunk in chunks]
-    place = folder / _name(settings, chunks, windows)
-    owners = [number for number, texts in enumerate(windows) for _ in texts]
-    async with _claimed(folder):
-        if not place.is_dir():
-            vector_cache = VectorCache(
-                folder / "vectors.db", f"{settings.embedding_model} {settings.input_type}"
-            )
-            embed = partial(endpoints.embed, input_type="search_document")
-            try:
-                texts = [text for texts in windows for text in texts]
-                vectors = await vector_cache.embed(texts, embed, progress)
-            finally:
-                vector_cache.close()
-            with _whole(place) as new:
-                shown = [chunk.shown for chunk in chunks]
-                lance.Texts.build(new, shown, _means(vectors, owners, len(chunks)))
-                lance.Windows.build(new, owners, vectors)
-    return Stored(lance.Texts(place), lance.Windows(place), max(map(len, windows)), place)
-
-
-def _name(settings: RagSettings, chunks: Sequence[Chunk], windows: Sequence[Sequence[str]]) -> str:
-    """A name derived from everything that determines the store's content."""
-    made = hashlib.sha256()
-    made.update(repr((_VERSION, settings.embedding_model, settings.input_type)).encode())
-    for chunk, parts in zip(chunks, windows, strict=True):
-        made.update(repr((chunk.page.path, chunk.start, chunk.text, parts)).encode())
-    return made.hexdigest()[:16]
-
-
-def _means(vectors: Vectors, owners: Sequence[int], count: int) -> Vectors:
-    """The vector of each chunk: the normalised mean of its windows' vectors."""
-    sums = np.zeros((count, vectors.shape[1]), dtype=np.float32)
-    np.add.at(sums, list(owners), vectors)
-    return unit(sums)
-
-
-@asynccontextmanager
-async def _claimed(folder: Path) -> AsyncIterator[None]:
-    """Only one process at a time builds stores here."""
-    with _opened(folder) as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        yield
-
-
-def _opened(folder: Path) -> IO[str]:
+    parts = [cutter.windows(chunk, settings.embedding_tokens) for chunk in chunks]
+    windows = [(number, text) for number, texts in enumerate(parts) for text in texts]
+    about = (_VERSION, settings.embedding_model, settings.input_type, windows)
+    place = folder / hashlib.sha256(repr(about).encode()).hexdigest()[:16]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return (folder / "lock").open("a")
+        place.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("a") as lock:
+            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+            await _build(place, windows, endpoints, progress)
     except OSError as error:
         raise AskdocsError(
-            f"{folder}: vectors cannot be stored there ({error.strerror}): name another folder"
+            f"{folder}: vectors cannot be stored there ({error}): delete it, or name another folder"
         ) from None
+    return Store(place, max(map(len, parts)))
 
 
-@contextmanager
-def _whole(place: Path) -> Iterator[Path]:
-    """A new folder that becomes `place` at the end of the block. The caller holds the claim."""
-    new = place.with_name(f"{place.name}.new")
-    shutil.rmtree(new, ignore_errors=True)  # left by a killed process
-    new.mkdir()
-    yield new
-    for path in [*new.rglob("*"), new]:
-        handle = os.open(path, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
-    new.rename(place)
+async def _build(
+    place: Path, windows: Sequence[tuple[int, str]], endpoints: Endpoints, progress: Progress
+) -> None:
+    """Add the windows that are missing. The rows are in the windows' order."""
+    database = lancedb.connect(place)
+    table = database.open_table("windows") if "windows" in database.table_names() else None
+    done = table.count_rows() if table else 0
+    for start in range(done, len(windows), AT_ONCE):
+        progress("embedding chunks", start, len(windows))
+        part = windows[start : start + AT_ONCE]
+        vectors = await endpoints.embed([text for _, text in part], "search_document")
+        size = vectors.shape[1]
+        rows = pa.table(
+            {
+                "chunk": pa.array([number for number, _ in part], pa.int32()),
+                "text": pa.array([text for _, text in part], pa.string()),
+                "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), size),
+            }
+        )
+        if table is None:
+            table = database.create_table("windows", rows)
+        else:
+            table.add(rows)
+    if table and not table.list_indices():
+        progress("embedding chunks", len(windows), len(windows))
+        table.optimize()  # the many small parts
+        table.create_index(
+            "text", config=FTS(language="English", stem=True, remove_stop_words=True)
+        )

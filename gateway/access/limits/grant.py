@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 from gateway.access.keys import Key, Limits
 from gateway.access.limits.month import renewal
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 
 Limit = Literal["rpm", "tpm", "too_large", "max_parallel", "monthly_tokens"]
 
@@ -102,8 +102,8 @@ def _sentence(key: Key, limit: Limit, wait: int | None, counts: Counts, tokens: 
         case "too_large":
             return (
                 f"Request too large for key {key.name!r}: tokens per minute: limit {limits.tpm},"
-                f" requested {tokens} (prompt and max_tokens). Shorten the prompt or set a smaller"
-                " max_tokens."
+                f" requested {tokens} (prompt, pages and max_tokens). Shorten the prompt or set a"
+                " smaller max_tokens."
             )
         case "max_parallel":
             return (
@@ -120,8 +120,8 @@ def _sentence(key: Key, limit: Limit, wait: int | None, counts: Counts, tokens: 
                 )
             return (
                 f"Monthly budget of key {key.name!r} has {left} of {limits.monthly_tokens} tokens"
-                f" left, and this request may use {tokens} (prompt and max_tokens): shorten the"
-                f" prompt or set a smaller max_tokens. {renewed}"
+                f" left, and this request may use {tokens} (prompt, pages and max_tokens): shorten"
+                f" the prompt or set a smaller max_tokens. {renewed}"
             )
 
 

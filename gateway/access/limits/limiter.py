@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from core.errors import AskdocsError
+from core.tasks import Tasks
 from gateway.access.keys import Key, Limits
 from gateway.access.limits.grant import UNLIMITED, Grant
 from gateway.access.limits.memory import LocalLimits
 from gateway.access.limits.month import Months
-from gateway.core.errors import AskdocsError
-from gateway.core.tasks import Tasks
 
 if TYPE_CHECKING:
     from gateway.access.limits.shared import Shared
@@ -121,10 +121,9 @@ async def connect(
     if redis_url is not None:
         # The Redis library takes half a second and 10 MB, and only teams need it.
         from gateway.access.limits.shared import LEASE, Shared
-        from gateway.access.limits.wire import Address
 
         try:
-            address = Address(redis_url)
+            shared = Shared(redis_url, window, lease or LEASE, tasks or Tasks())
         except ValueError:
             # The error's text may contain part of the password.
             raise AskdocsError(
@@ -132,6 +131,5 @@ async def connect(
                 " rediss://:password@host:6380/0 or unix:///path?db=0; in the password, escape / "
                 "# ? [ as %2F %23 %3F %5B"
             ) from None
-        shared = Shared(address, window, lease or LEASE, tasks or Tasks())
         await shared.open()
     return Limiter(LocalLimits(window, clock), shared, Months(month), workers)

@@ -66,7 +66,7 @@ class LocalLimits:
     """Limits in memory. All methods are synchronous, so no request is ever half counted.
 
     Admitting and settling a request takes 2 µs for a key with rpm, tpm and max_parallel
-    (tests/bench/limits.py).
+    (research/timings/limits.py).
     """
 
     def __init__(self, window: float, clock: Callable[[], int] = time.monotonic_ns) -> None:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from gateway.answering.grounding.excerpt import spoken
 from gateway.answering.grounding.support import Support
-from gateway.knowledge.wiki.blocks import blocks
-from gateway.knowledge.wiki.page import Page, Section
-from gateway.knowledge.wiki.words import content_words
+from wiki.pages.blocks import blocks
+from wiki.pages.page import Page, Section
+from wiki.pages.words import content_words
 
 QUOTE = 1200  # maximum characters quoted from a section beside an answer
 

@@ -6,11 +6,11 @@ the page that a human labelled; below CAUTION a quotation says that it is not su
 
 The numbers were fitted by
 
-    python -m eval.studies.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
+    python -m research.studies.confidence --wiki DOCS=QUESTIONS.jsonl ... --split validation --fit
 
 on real questions to a support wiki, on their titles, on short questions to five wikis of 13 to 22
 pages, and on the questions of each wiki to the others; BY_MEANING was refitted on 18 documentations
-with near-miss questions. docs/results/notebook.md, "Confidence", has the results. The curves by
+with near-miss questions. research/notebook.md, "Confidence", has the results. The curves by
 words alone are older: fitted on the support wiki and this project's docs.
 """
 
@@ -86,20 +86,20 @@ BY_WORDS = Curve(-8.31, {"words": 1.88, "share": 5.31, "heading": 3.28})
 ABOUT = 0.45
 ABOUT_BY_WORDS = 0.05
 # With a multilingual embedding model, for a question in another language than the best page: they
-# share no words (docs/results/notebook.md#refusals-of-questions-in-other-languages).
+# share no words (research/notebook.md#refusals-of-questions-in-other-languages).
 ABOUT_FOREIGN = 0.1
 # Passages found by words are less similar to the question than those found by embeddings
-# (docs/results/notebook.md#refusals-by-words-alone).
+# (research/notebook.md#refusals-by-words-alone).
 ABOUT_EARLY = 0.25
 # Is the first source the right page? The model's own logprobs add little to the retrieval signals:
-# the weight of logprob comes from 30 answers (docs/results/notebook.md, "Confidence").
+# the weight of logprob comes from 30 answers (research/notebook.md, "Confidence").
 RIGHT = Curve(-4.61, {"heading": 2.31, "lead": 6.41, "similarity": 4.15, "logprob": 0.12})
 RIGHT_BY_WORDS = Curve(
     -11.54, {"words": 1.94, "share": 1.85, "heading": 7.40, "lead": 5.11, "logprob": 0.12}
 )
 # At .4 a caution appeared on 36 to 55 % of the right quotations, at .15 on 6 to 19 %, and still on
 # half of the answers to unanswerable questions. For answerable short questions, wrong quotations
-# get it no more often than right ones (docs/results/notebook.md#when-a-quotation-has-a-caution).
+# get it no more often than right ones (research/notebook.md#when-a-quotation-has-a-caution).
 CAUTION = 0.15
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.knowledge.search.passages import Passage, passages
-from gateway.knowledge.wiki.page import Page, Section
-
-# Marks omitted text of a section.
-GAP = "[…]"
+from wiki.index.passages import Passage, passages
+from wiki.index.quotation import GAP
+from wiki.pages.page import Page, Section
 
 
 @dataclass(frozen=True)

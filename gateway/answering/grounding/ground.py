@@ -9,30 +9,29 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from gateway.access.rights import Groups, Reader
-from gateway.access.rules import Rules
+from core import threads
 from gateway.answering.grounding.confidence import (
     ABOUT,
     ABOUT_FOREIGN,
-    CAUTION,
     Signals,
     is_about,
 )
 from gateway.answering.grounding.excerpt import Excerpt, chosen_sections
 from gateway.answering.grounding.neutral import neutral
 from gateway.answering.grounding.wording import ENGLISH, language
-from gateway.core import threads
-from gateway.knowledge.search.embed import MODEL, Embedder
-from gateway.knowledge.search.hits import Hit, PassageHit, best_passages, distinct
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.passages import Passage, passages
-from gateway.knowledge.search.query import Sought
-from gateway.knowledge.search.ranking import heading_share
-from gateway.knowledge.search.search import Search
-from gateway.knowledge.search.view import CACHED_VIEWS, Rights
-from gateway.knowledge.wiki.asking import asked_stems
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import is_unspaced
+from wiki.index.embed import MODEL, Embedder
+from wiki.index.index import Index
+from wiki.index.passages import Passage, passages
+from wiki.index.view import CACHED_VIEWS, Rights
+from wiki.pages.asking import asked_stems
+from wiki.pages.page import Page
+from wiki.pages.words import is_unspaced
+from wiki.rights import Groups, Reader
+from wiki.rules import Rules
+from wiki.search.hits import Hit, PassageHit, best_passages, distinct
+from wiki.search.query import Sought
+from wiki.search.ranking import heading_share
+from wiki.search.search import Search
 
 # Counts the tokens of each text, with the tokenizer of the model that will read them.
 Count = Callable[[Sequence[str]], Awaitable[list[int]]]
@@ -83,6 +82,8 @@ class Grounds:
     """Has the engine prefilled all of it?"""
     readers: Groups = ()
     """The access requirements of all the pages, and of the page that the reader is on."""
+    closed: Groups = ()
+    """The access requirements of the pages in the prompt; empty if everybody may read them."""
 
     @property
     def tokens(self) -> int:
@@ -106,8 +107,6 @@ class Looked:
     """If false, the question is refused."""
     readers: Groups = ()
     """The access requirements of the pages."""
-    caution: float = CAUTION
-    """The confidence below which a quotation gets a caution."""
 
     @property
     def passages(self) -> list[PassageHit]:
@@ -169,8 +168,7 @@ class Grounding:
         if not looked.is_answered:
             readers = await threads.search(self._readers, best, page_url)
             return Grounds((), best, signals, sought, readers=readers)
-        number = await threads.search(self.index.number, best[0]) if self.warm else None
-        is_warm = number in self.warm
+        is_warm = bool(self.warm) and await threads.search(self._is_warm, best[0])
         if is_alone and is_warm and sum(await self.counts(best[0])) <= warm_page:
             budget = max(budget, warm_page)
         chosen = await self._packed(hits[:1] if is_alone else hits, budget, count)
@@ -179,7 +177,10 @@ class Grounding:
         is_warm = is_warm and len(chosen) == 1 and chosen[0].is_whole
         stands_on = (*best, *(part.page for part in chosen))
         readers = await threads.search(self._readers, stands_on, page_url)
-        return Grounds(tuple(chosen), best, signals, sought, is_warm, readers)
+        closed: Groups = ()
+        if readers:
+            closed = await threads.search(self._readers, [part.page for part in chosen], None)
+        return Grounds(tuple(chosen), best, signals, sought, is_warm, readers, closed)
 
     async def ground_agent(
         self,
@@ -307,16 +308,16 @@ class Grounding:
         with self.index.snapshot():
             sought = self.search.sought(question, history)
             hits, signals = self.find(sought, page_url, sources, limit)
-            fitted = self.search.serving_fit()
-            about = fitted.about
-            if about is None:
-                about = ABOUT_FOREIGN if self._is_foreign(question, hits) else ABOUT
+            about = ABOUT_FOREIGN if self._is_foreign(question, hits) else ABOUT
             is_fit = bool(hits) and is_about(signals, about)
             fits = is_fit or (bool(hits) and self._is_here(question, hits, page_url))
             readers = self._readers([hit.page for hit in hits], page_url)
-        caution = CAUTION if fitted.caution is None else fitted.caution
         words = {spoken.language: tuple(spoken.words) for spoken in sought.spoken}
-        return Looked(sought.text, words, tuple(hits), signals, fits, readers, caution)
+        return Looked(sought.text, words, tuple(hits), signals, fits, readers)
+
+    def _is_warm(self, page: Page) -> bool:
+        """Does a prompt with this page find it prefilled? Not if it has been closed meanwhile."""
+        return self.index.number(page) in self.warm and not self.index.readers([page])
 
     def _readers(self, pages: Sequence[Page], page_url: str | None) -> Groups:
         here = self.index.by_url(page_url) if page_url else None

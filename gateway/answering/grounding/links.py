@@ -2,8 +2,8 @@
 
 from urllib.parse import urljoin
 
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.targets import retarget
+from wiki.pages.page import Page
+from wiki.pages.targets import retarget
 
 
 def link(page: Page) -> dict[str, str]:

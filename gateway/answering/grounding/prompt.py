@@ -1,7 +1,8 @@
 """The prompt contract: one function renders pages and question as messages.
 
 Serving, training and evaluation all use `render`, so that a model is served exactly the prompts
-that it was trained and evaluated on. Stable text comes first (instructions, then pages), the
+that it was trained and evaluated on (but for the line of `gateway.upstream.salt`, where pages
+are closed and the engine is not vLLM). Stable text comes first (instructions, then pages), the
 question last: engines cache the common beginning (their prefix cache).
 
 The model's own chat template turns messages into tokens, with special tokens parsed and none added
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.neutral import neutral
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.pages.page import Page, Section
 
 Message = dict[str, Any]
 

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from gateway.knowledge.wiki.fences import FencedCode, fenced
-from gateway.knowledge.wiki.words import content_words
+from wiki.pages.fences import FencedCode, fenced
+from wiki.pages.words import content_words
 
 # Maximum marks between a full stop and the space after it; with more, no sentence ends.
 REACH = 24

@@ -16,9 +16,9 @@ from gateway.answering.grounding.neutral import restored
 from gateway.answering.grounding.prompt import REFUSAL
 from gateway.answering.grounding.refusal import refuses
 from gateway.answering.grounding.sentences import first, units
-from gateway.knowledge.wiki.asking import asked_stems, language, subject_stems
-from gateway.knowledge.wiki.fences import OPENING, FencedCode
-from gateway.knowledge.wiki.page import Page, Section
+from wiki.pages.asking import asked_stems, language, subject_stems
+from wiki.pages.fences import OPENING, FencedCode
+from wiki.pages.page import Page, Section
 
 Idf = Callable[[Iterable[str]], dict[str, float]]
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 
 from gateway.answering.grounding.prompt import DOUBT, REFUSAL
-from gateway.knowledge.wiki.asking import language as language_by_stop_words
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import STOP_WORDS, words
+from wiki.pages.asking import language as language_by_stop_words
+from wiki.pages.page import Page
+from wiki.pages.words import STOP_WORDS, words
 
 # The language is detected from the beginning of a question: a pasted log says nothing about it.
 LOOKED_AT = 2_000

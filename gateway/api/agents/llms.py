@@ -13,12 +13,12 @@ from pathlib import Path
 from gateway.answering.grounding.links import absolute
 from gateway.answering.grounding.neutral import neutral
 from gateway.api.agents.results import delimited
-from gateway.knowledge.search.index import Index
-from gateway.knowledge.search.passages import plain
-from gateway.knowledge.sources import sections
-from gateway.knowledge.wiki.blocks import blocks
-from gateway.knowledge.wiki.fences import OPENING
-from gateway.knowledge.wiki.page import Page
+from wiki.index.index import Index
+from wiki.index.passages import plain
+from wiki.pages.blocks import blocks
+from wiki.pages.fences import OPENING
+from wiki.pages.page import Page
+from wiki.sources import sections
 
 BATCH = 50
 LONGEST = 160  # characters of a page's description

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from starlette.types import ASGIApp, Message
 
+from core import threads
+from core.sse import events
+from core.threads import Lazy
 from gateway.access.auth import GROUPS_HEADER
 from gateway.access.keys import Key
 from gateway.answering.grounding.neutral import neutral
@@ -21,9 +24,7 @@ from gateway.api.agents.pages import Pages
 from gateway.api.agents.results import DocsAnswer, Link, Source
 from gateway.api.context import RequestContext
 from gateway.api.plan import RequestResult
-from gateway.core import threads
-from gateway.core.gateway_settings import Alias
-from gateway.core.http import (
+from gateway.http.asgi import (
     ApiError,
     Reply,
     broken_off,
@@ -31,11 +32,10 @@ from gateway.core.http import (
     send_start,
     too_large,
 )
-from gateway.core.json_body import parse_object
-from gateway.core.lazy import Lazy
-from gateway.core.sse import events
+from gateway.http.json_body import parse_object
 from gateway.routing.aliases import DOCS
 from gateway.runtime.container import Container
+from gateway.settings import Alias
 from gateway.telemetry import shown_pages
 from gateway.telemetry.metrics import LEFT
 

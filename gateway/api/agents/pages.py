@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import quote, unquote, urldefrag, urlsplit
 
+from core.errors import AskdocsError
 from gateway.answering.grounding.ground import Grounding
 from gateway.answering.grounding.links import absolute
 from gateway.answering.grounding.neutral import neutral
 from gateway.api.agents.results import PageHit, PageText, SearchResult
-from gateway.core.errors import AskdocsError
-from gateway.knowledge.search.passages import above
-from gateway.knowledge.wiki import blocks
-from gateway.knowledge.wiki.page import Page, Section
 from gateway.upstream.engine import CHARACTERS_PER_TOKEN, estimated
+from wiki.index.passages import above
+from wiki.pages import blocks
+from wiki.pages.page import Page, Section
 
 # Tokens per part of a page. Claude Code warns of tool results beyond 10,000.
 LIMIT = 8000

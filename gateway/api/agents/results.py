@@ -6,7 +6,7 @@ from gateway.answering.grounding.neutral import neutral
 
 
 class NeutralModel(BaseModel):
-    """Words for a model: nothing of a page can pass for a turn of the conversation."""
+    """Text for a model: page text cannot be mistaken for a message."""
 
     @field_validator("*")
     @classmethod

@@ -14,12 +14,12 @@ from mcp.server import Server, ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core import threads
+from core.errors import AskdocsError
 from gateway.api.agents import about
 from gateway.api.agents.pages import SCHEME, Pages
 from gateway.api.agents.results import DocsAnswer, PageText, SearchResult
-from gateway.core import threads
-from gateway.core.errors import AskdocsError
-from gateway.core.http import ApiError
+from gateway.http.asgi import ApiError
 
 MARKDOWN = "text/markdown"
 Context = ServerRequestContext[Any, Any]

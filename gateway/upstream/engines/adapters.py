@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from gateway.core.errors import AskdocsError
+from core.errors import AskdocsError
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 # The prompt of the check: a short beginning, followed by the same token repeatedly, so that all
@@ -26,7 +26,7 @@ PROMPT = "The team's wiki says that the printer is on floor"
 TOKEN = 300
 TOKENS = 8
 # Mean difference of log-probabilities, in nats, that counts as rounding: rounding caused up to 0.06
-# in a batch with bf16 weights on a CPU (docs/results/notebook.md). Adapters that differ by less are
+# in a batch with bf16 weights on a CPU (research/notebook.md). Adapters that differ by less are
 # not distinguished.
 TOLERANCE = 0.15
 

@@ -20,7 +20,7 @@ def prefers_bfloat16(cpuinfo: Path = CPUINFO) -> bool:
     """Whether bfloat16 is faster than float32 here, as with AMX.
 
     With only AVX-512, float32 trains 1.9 times as fast, even with its bfloat16 instructions
-    (docs/results/notebook.md#processors-without-bfloat16).
+    (research/notebook.md#processors-without-bfloat16).
     """
     flags = _flags(cpuinfo)
     return flags is None or "amx_bf16" in flags

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from gateway.knowledge.search.embed import SIZE, Vectors, unit
 from gateway.upstream.local.models import EMBEDDINGS, EmbeddingThread, Local, refused
+from wiki.index.embed import SIZE, Vectors, unit
 
 INPUTS = 2048  # texts per request, as at OpenAI
 

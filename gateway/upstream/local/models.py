@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from gateway.core.errors import AskdocsError
-from gateway.core.http import JSON, ApiError, dump
-from gateway.core.install import bundled_models
-from gateway.knowledge.search.embed import Onnx, Vectors
+from core.errors import AskdocsError, bundled_models
+from gateway.http.asgi import JSON, ApiError, dump
+from wiki.index.embed import Onnx, Vectors
 
 EMBEDDINGS = "minilm"
 RERANK = "local"

@@ -8,10 +8,10 @@ import uuid
 from functools import partial
 from typing import Any, NamedTuple
 
-from gateway.knowledge.search.embed import Vectors
-from gateway.knowledge.search.relevance import EncodedText, relevance, spans
 from gateway.upstream.local.embeddings import embedded
 from gateway.upstream.local.models import RERANK, EmbeddingThread, Local, refused
+from wiki.index.embed import Vectors
+from wiki.search.relevance import EncodedText, relevance, spans
 
 DOCUMENTS = 1000  # per request, as Cohere advises
 # Encoded spans of texts, which the next question is likely to need again: 31 MB.

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from gateway.core import threads
-from gateway.storage.database import Unreachable, metadata, reading
+from core import threads
+from core.database import Unreachable, metadata, reading
 from gateway.telemetry.counters import Counters
 
 log = logging.getLogger("askdocs.gateway")
@@ -36,7 +36,7 @@ class PagePopularity(Counters):
     """The popularity counts: adds those of one worker, and reads those of all."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine, heat_table, "heat", INTERVAL)
+        super().__init__(engine, heat_table, "heat", interval=INTERVAL)
 
     def stood_on(self, urls: Iterable[str], at: datetime | None = None) -> None:
         """Count an answer that used the pages at these addresses, now or `at` a time."""

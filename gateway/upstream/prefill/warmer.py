@@ -14,17 +14,17 @@ from typing import Literal
 import httpx
 import orjson
 
+from core import threads
+from core.errors import AskdocsError
+from core.tasks import Traffic
 from gateway.answering.chat import say
 from gateway.answering.grounding import prompt
 from gateway.answering.grounding.excerpt import Excerpt
 from gateway.answering.grounding.ground import Grounding
-from gateway.core import threads
-from gateway.core.errors import AskdocsError
-from gateway.core.traffic import Traffic
-from gateway.knowledge.wiki.page import Page
 from gateway.upstream.engine import Engine, PrefixCache, PromptRead
 from gateway.upstream.prefill.popularity import PagePopularity
 from gateway.upstream.prefill.snapshots import Snapshots
+from wiki.pages.page import Page
 
 log = logging.getLogger("askdocs.gateway")
 

@@ -3,7 +3,7 @@
     git archive COMMIT gateway | tar x -C /tmp/old
     PYTHONPATH=/tmp/old python tests/gateway/indexes/make.py /tmp/old/2.db && gzip -9n /tmp/old/2.db
 
-COMMIT is the last one before `gateway.knowledge.search.store.VERSION` was raised: 474541b^ for 1,
+COMMIT is the last one before `wiki.index.store.VERSION` was raised: 474541b^ for 1,
 7e74420^ for 2, fe028a8^ for 3, a975289^ for 4, 42781eb for 5, d361869^ for 6, 2bde5b6 for 7,
 e18828d for 8, ff3e9686 for 9 and 530ce3d3 for 10. 2-fts5 is 474541b itself, as 2 was before it kept
 words in arrays.
@@ -27,8 +27,8 @@ VECTOR = np.eye(384, dtype=np.float32)[7]
 
 def main(file: Path) -> None:
     """Two pages; from version 2 on their vectors, and one page taken out by hand."""
-    from gateway.knowledge.search import index
-    from gateway.knowledge.sources.markdown import parse
+    from wiki.index import index
+    from wiki.sources.markdown import parse
 
     pages = [parse(path, text, SITE) for path, text in PAGES.items()]
     if not hasattr(index, "writing"):
@@ -42,7 +42,7 @@ def main(file: Path) -> None:
         for number in writer.missing(MODEL):
             writer.put_vectors(number, VECTOR[None], MODEL)
         with suppress(ImportError):
-            from gateway.knowledge.sources.excluded import exclude
+            from wiki.sources.excluded import exclude
 
             exclude(writer, source, LEFT_OUT)
 

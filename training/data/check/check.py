@@ -7,13 +7,13 @@ from typing import Any
 
 from eval.questions import clusters
 from eval.questions.rows import Row
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import stems, words
 from training.data.check import plain
 from training.data.check.entries import TEXTS, DatasetLine, has_byte_order_mark
 from training.data.check.plain import Counts, Place
 from training.data.check.rules import Finding, shown
 from training.data.tokens import Tokens
+from wiki.pages.page import Page
+from wiki.pages.words import stems, words
 
 Inspect = Callable[[list[dict[str, Any]]], list[dict[str, Any]]]
 """Inspects texts: takes the rows of `measure.py`, and returns what it found."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.errors import AskdocsError
 from eval.questions.rows import Problem, Row, lines, parse_object, parse_row
-from gateway.core.errors import AskdocsError
 
 FIELDS = (
     *("question", "answer", "context", "context_doc", "context_docs", "answerable"),

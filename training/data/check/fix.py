@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from core.errors import AskdocsError
 from eval.questions.rows import parse_object, parse_row
-from gateway.core.errors import AskdocsError
 from training.data.check import plain
 from training.data.check.check import nearness
 from training.data.check.entries import DatasetLine

@@ -8,9 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from eval.questions.rows import SPLITS, Problem, Row
 from eval.scoring.groundedness import Rarity
 from gateway.answering.grounding.excerpt import Excerpt
-from gateway.knowledge.search.paths import Paths
-from gateway.knowledge.wiki.page import Page
-from gateway.knowledge.wiki.words import words
 from training.data.check import text
 from training.data.check.entries import DatasetLine, paths
 from training.data.check.rules import (
@@ -24,6 +21,9 @@ from training.data.check.rules import (
 )
 from training.data.examples import own_page
 from training.data.support import claims
+from wiki.pages.page import Page
+from wiki.pages.words import words
+from wiki.search.paths import Paths
 
 Place = tuple[int, int]
 """Position of a row: 0 for the checked file, or from 1 the number of an --against file; and the
@@ -177,7 +177,10 @@ def leaks(
                 evaluated.setdefault(other.cluster, f"{name}:{other.line}")
     for row in rows:
         beside = near.get((0, row.line), ())
-        rules = {"train": ("leak", HELD_OUT), "validation": ("leak-held-out", ("test",))}
+        rules = {
+            "train": ("contaminated", HELD_OUT),
+            "validation": ("contaminated-held-out", ("test",)),
+        }
         rule, held_out = rules.get(row.split, ("", ()))
         here = [line for file, line in beside if file == 0 and split[0, line] in held_out]
         here += [
@@ -192,7 +195,7 @@ def leaks(
             there.append(evaluated[row.cluster])
         if there and row.split != "test":
             what = f"duplicates or nearly duplicates {there[0]}, or shares its cluster"
-            yield Finding(row.line, "leak-against", "question", row.question, what)
+            yield Finding(row.line, "contaminated-against", "question", row.question, what)
 
 
 def near_duplicates(

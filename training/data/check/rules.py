@@ -25,7 +25,7 @@ class Rule(NamedTuple):
     fix: str
     """How to fix it."""
     safe: bool = False
-    """Does `askdocs dataset fix` fix it?"""
+    """Does `--out` of `askdocs dataset check` fix it?"""
 
 
 @dataclass(frozen=True, order=True)
@@ -50,49 +50,49 @@ RULES = {
             "unreadable",
             "error",
             "The line is not a JSON object in UTF-8, so training ignores it.",
-            "Write one JSON object per line, saved as UTF-8; `fix` removes the line.",
+            "Write one JSON object per line, saved as UTF-8; `--out` removes the line.",
             safe=True,
         ),
         Rule(
             "field",
             "error",
             "A field is missing, empty or of the wrong type.",
-            "Correct the field, or map it with `--field`; `fix` removes the row.",
+            "Correct the field, or map it with `--field`; `--out` removes the row.",
             safe=True,
         ),
         Rule(
             "encoding",
             "warning",
             "The file begins with a byte order mark or has Windows line ends.",
-            "Save it as UTF-8 without a byte order mark, with line feeds only; `fix` does.",
+            "Save it as UTF-8 without a byte order mark, with line feeds only; `--out` does.",
             safe=True,
         ),
         Rule(
             "control",
             "warning",
             "A field has control characters, which the model would learn to write.",
-            "Remove them; `fix` does.",
+            "Remove them; `--out` does.",
             safe=True,
         ),
         Rule(
             "nfc",
             "warning",
             "A field has decomposed accents, so equal words differ.",
-            "Normalise it to Unicode NFC; `fix` does.",
+            "Normalise it to Unicode NFC; `--out` does.",
             safe=True,
         ),
         Rule(
             "white-space",
             "warning",
             "A field has Windows line ends, or white space at its ends or at line ends.",
-            "Remove it; `fix` does.",
+            "Remove it; `--out` does.",
             safe=True,
         ),
         Rule(
             "html",
             "warning",
             "A field has HTML markup, which the model would learn to write.",
-            "Write Markdown; `fix` turns the HTML into it.",
+            "Write Markdown; `--out` turns the HTML into it.",
             safe=True,
         ),
         Rule(
@@ -135,7 +135,7 @@ RULES = {
             "duplicate",
             "error",
             "The row repeats an earlier row, which then counts twice.",
-            "Keep one of them; `fix` keeps the first, or the first validated row.",
+            "Keep one of them; `--out` keeps the first, or the first validated row.",
             safe=True,
         ),
         Rule(
@@ -151,22 +151,22 @@ RULES = {
             "Decide which answer is right, and remove the other row.",
         ),
         Rule(
-            "leak",
+            "contaminated",
             "error",
             "A training row duplicates, nearly duplicates, or shares its cluster with a held-out "
             "row, so the evaluation would measure memorisation.",
-            "Remove it from train; `fix` does.",
+            "Remove it from train; `--out` does.",
             safe=True,
         ),
         Rule(
-            "leak-held-out",
+            "contaminated-held-out",
             "error",
             "A validation row duplicates, nearly duplicates, or shares its cluster with a test "
             "row.",
             "Put both into the same split.",
         ),
         Rule(
-            "leak-against",
+            "contaminated-against",
             "error",
             "A row outside the test split duplicates, nearly duplicates, or shares its cluster "
             "with a row of an `--against` file.",
