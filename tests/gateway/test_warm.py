@@ -132,6 +132,19 @@ async def test_what_is_warmed_is_what_a_question_sends_hottest_page_first(
         assert 0.3 < before.found / before.asked < 1
 
 
+async def test_pages_that_the_engine_has_from_questions_are_reported_as_prefilled(
+    url: str, warming: Make, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with warming(url, *wiki("kitchen")) as it:
+        await it.warm()
+        capfd.readouterr()
+        it.grounding.warm.clear()  # as after a start, when questions came before this
+        assert await it.warm() == {"kitchen.md": "warm"}
+        assert "1 of 1 pages prefilled" in "".join(capfd.readouterr())
+        await it.warm()
+        assert "prefilled" not in "".join(capfd.readouterr())
+
+
 async def test_a_page_that_a_sync_has_changed_is_warmed_again(url: str, warming: Make) -> None:
     async with warming(url, *wiki("kitchen", "printer")) as it:
         running = asyncio.create_task(it.warmer.run())

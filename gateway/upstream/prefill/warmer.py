@@ -123,7 +123,7 @@ class Warmer:
         Raises httpx.HTTPError: the engine is unavailable.
         """
         done: dict[str, How] = {}
-        tokens = 0
+        tokens, asked = 0, False
         for page in await self.order():
             cost = sum(await self._grounding.counts(page))
             if cost > self._budget:
@@ -135,7 +135,8 @@ class Warmer:
             done[page.path] = "warm"
             if await threads.search(self._index.number, page) not in self._grounding.warm:
                 done[page.path] = await self._warm_page(engine, page, cost)
-        if {"read", "restored"} & set(done.values()):
+                asked = True
+        if asked:  # also where the engine had all pages from questions before
             warm = sum(how != "too large" for how in done.values())
             say(
                 f"{warm} of {self._index.size} pages prefilled: first questions about them are fast"
